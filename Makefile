@@ -1,0 +1,53 @@
+# dinggate: `make help` lists what there is. Everything runs offline once modules and tools are there.
+SHELL := /bin/bash
+GO ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+FUZZTIME ?= 20s
+
+.DEFAULT_GOAL := help
+.PHONY: help build test check tools fuzz bench demo image screenshots golden clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## the binary, static and stripped, as bin/dinggate
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/dinggate ./cmd/dinggate
+
+test: tools ## every test with the race detector, real tools included; installs what is missing
+	TEST_TOOLS=required $(GO) test -race -shuffle=on -timeout 20m ./...
+
+check: ## format, vet, linters where installed, and the tests
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt would change:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	$(GO) vet ./...
+	@for t in staticcheck golangci-lint govulncheck; do command -v $$t >/dev/null || echo "$$t is not installed: skipped"; done
+	@if command -v staticcheck >/dev/null; then staticcheck ./...; fi
+	@if command -v golangci-lint >/dev/null; then golangci-lint run; fi
+	@if command -v govulncheck >/dev/null; then govulncheck ./...; fi
+	$(GO) test -race ./...
+
+tools: ## the programs that tests use (Debian packages)
+	@scripts/tools
+
+fuzz: ## every fuzz target for FUZZTIME (20s) each
+	@scripts/fuzz $(FUZZTIME)
+
+bench: ## CPU per request beside a bare Go handler and a bare ReverseProxy
+	$(GO) run ./bench
+
+demo: ## the whole thing in one process, on loopback
+	$(GO) run ./cmd/dinggate demo
+
+image: build ## a container image (needs buildah, or docker as BUILDER)
+	mkdir -p dist && cp bin/dinggate dist/dinggate && cp /etc/ssl/certs/ca-certificates.crt dist/
+	$(or $(BUILDER),buildah) build --format docker --build-arg BINARY=prebuilt --build-arg VERSION=$(VERSION) -t dinggate:$(VERSION) .
+
+screenshots: tools ## pictures of the pages for the README, taken in Chromium
+	SCREENSHOTS=1 TEST_TOOLS=required $(GO) test -run TestScreenshots ./cmd/dinggate
+
+golden: ## rewrite the expected pages and messages; read the difference before committing
+	$(GO) test ./internal/page -update
+	$(GO) test ./cmd/dinggate -run TestScripts -update
+
+clean: ## what building leaves behind
+	rm -rf bin dist

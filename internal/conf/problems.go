@@ -1,0 +1,99 @@
+package conf
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Problem is one mistake (or, with Warning, something legal that is rarely
+// meant), at a key path such as `cookie.secrets` or `routes[2].access.emails`.
+// The command adds File and Line.
+type Problem struct {
+	Key     string
+	Text    string
+	Warning bool
+	File    string
+	Line    int
+}
+
+// String reads `config.yaml:12: cookie.secrets is empty …`.
+func (p Problem) String() string {
+	var b strings.Builder
+	if p.File != "" {
+		b.WriteString(p.File)
+		if p.Line > 0 {
+			fmt.Fprintf(&b, ":%d", p.Line)
+		}
+		b.WriteString(": ")
+	}
+	if p.Warning {
+		b.WriteString("warning: ")
+	}
+	if p.Key != "" {
+		b.WriteString(p.Key + " ")
+	}
+	return b.String() + p.Text
+}
+
+// Problems collects every mistake of a configuration. The zero value is ready;
+// not safe for concurrent use.
+type Problems struct{ list []Problem }
+
+// Place is where the next finding belongs.
+type Place struct {
+	p   *Problems
+	key string
+}
+
+// At names the key that the next finding is about.
+func (p *Problems) At(key string, args ...any) Place {
+	if len(args) > 0 {
+		key = fmt.Sprintf(key, args...)
+	}
+	return Place{p, key}
+}
+
+// If records a mistake when bad is true. The text follows the key, so it begins
+// with a verb: "is empty; make one with …". It must not quote a secret.
+func (at Place) If(bad bool, format string, args ...any) {
+	if bad {
+		at.p.Add(Problem{Key: at.key, Text: fmt.Sprintf(format, args...)})
+	}
+}
+
+// Warn records a warning when odd is true.
+func (at Place) Warn(odd bool, format string, args ...any) {
+	if odd {
+		at.p.Add(Problem{Key: at.key, Text: fmt.Sprintf(format, args...), Warning: true})
+	}
+}
+
+// Add records a finding as it is.
+func (p *Problems) Add(problem Problem) { p.list = append(p.list, problem) }
+
+// All lists what was found, sorted by file, line and key.
+func (p *Problems) All() []Problem {
+	sorted := slices.Clone(p.list)
+	slices.SortStableFunc(sorted, func(a, b Problem) int {
+		if c := strings.Compare(a.File, b.File); c != 0 {
+			return c
+		}
+		if a.Line != b.Line {
+			return a.Line - b.Line
+		}
+		return strings.Compare(a.Key, b.Key)
+	})
+	return sorted
+}
+
+// Mistakes counts the findings that forbid a start.
+func (p *Problems) Mistakes() int {
+	n := 0
+	for _, problem := range p.list {
+		if !problem.Warning {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,163 @@
+package identity
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Fields lists the names that headers.request and headers.response may use.
+var Fields = []string{"username", "email", "name", "groups", "roles", "departments", "userid", "unionid", "job_number", "access_token"}
+
+// HeaderRule gives one header the value of one field.
+type HeaderRule struct {
+	Name  string // canonical form, as http.CanonicalHeaderKey makes it
+	Field string // one of Fields
+}
+
+// HeaderRules is an ordered list of rules; the zero value sets nothing.
+type HeaderRules []HeaderRule
+
+// Header is a header ready to be assigned: h[Name] = Value. Value has exactly
+// one element and is shared between requests, so nobody may write to it.
+type Header struct {
+	Name  string
+	Value []string
+}
+
+// HeaderSet is rendered once per session and read on every request.
+type HeaderSet struct {
+	Request  []Header // for upstreams
+	Response []Header // for gateways
+}
+
+// Render gives every rule's header its value for u, empty when unknown: a
+// header that is missing could let a client's own copy through
+// (GHSA-7r4p-vjf4-gxv4). A nil u renders every header empty.
+func (r HeaderRules) Render(u *User, t Token) []Header {
+	out := make([]Header, len(r))
+	for i, rule := range r {
+		out[i] = Header{rule.Name, []string{value(rule.Field, u, t)}}
+	}
+	return out
+}
+
+// Bounds on what one person may put into headers (threats D8): past them the
+// list is cut, and a rule still sees the whole of it.
+const (
+	maxGroups     = 64
+	maxListLength = 2048 // bytes, after encoding
+)
+
+func value(field string, u *User, t Token) string {
+	if u == nil {
+		return ""
+	}
+	switch field {
+	case "username":
+		return Encode(u.Username)
+	case "email":
+		return Encode(u.Email)
+	case "name":
+		return Encode(u.Name)
+	case "groups", "roles":
+		names := make([]string, len(u.Roles))
+		for i, role := range u.Roles {
+			names[i] = role.Name
+		}
+		return list(names)
+	case "departments":
+		ids := make([]string, len(u.Departments))
+		for i, id := range u.Departments {
+			ids[i] = strconv.FormatInt(id, 10)
+		}
+		return list(ids)
+	case "userid":
+		return Encode(u.UserID)
+	case "unionid":
+		return Encode(u.UnionID)
+	case "job_number":
+		return Encode(u.JobNumber)
+	case "access_token":
+		return Encode(t.Access)
+	}
+	return ""
+}
+
+// list joins with commas; an element with a comma is encoded, so that a comma
+// inside a role's name cannot invent a group (threats H11).
+func list(names []string) string {
+	var b strings.Builder
+	for i, name := range names {
+		e := Encode(name)
+		if strings.Contains(e, ",") {
+			e = percentEncode(name)
+		}
+		if i == maxGroups || b.Len()+len(e) >= maxListLength {
+			break
+		}
+		if b.Len() > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(e)
+	}
+	return b.String()
+}
+
+// Encode makes text safe for a header. Printable ASCII without a `%` stays as
+// it is; anything else is percent-encoded as UTF-8, only the unreserved
+// characters of RFC 3986 §2.3 staying. So zhangsan@example.com is itself and
+// 张三 is %E5%BC%A0%E4%B8%89; a CR LF can start no second header, and one
+// percent decoding always gives the original back.
+func Encode(s string) string {
+	if strings.TrimSpace(s) != s {
+		return percentEncode(s)
+	}
+	for i := 0; i < len(s); i++ {
+		if s[i] < ' ' || s[i] >= 0x7f || s[i] == '%' {
+			return percentEncode(s)
+		}
+	}
+	return s
+}
+
+func percentEncode(s string) string {
+	const hex = "0123456789ABCDEF"
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', strings.IndexByte("-._~", c) >= 0:
+			b.WriteByte(c)
+		default:
+			b.WriteString(string([]byte{'%', hex[c>>4], hex[c&15]}))
+		}
+	}
+	return b.String()
+}
+
+// NormalizeEmail lower-cases an address and returns "" for anything that is not
+// plainly local@domain: with two `@`, blanks, commas, brackets or a trailing dot
+// a rule and an upstream could read two different people (CVE-2026-40574).
+func NormalizeEmail(s string) string {
+	local, domain, ok := strings.Cut(s, "@")
+	if !ok || local == "" || domain == "" || len(s) > 254 || strings.HasSuffix(domain, ".") {
+		return ""
+	}
+	bad := func(r rune) bool { return r <= ' ' || r == 0x7f || strings.ContainsRune(`@,;:<>()[]"\`, r) }
+	if strings.ContainsFunc(local, bad) || strings.ContainsFunc(domain, bad) {
+		return ""
+	}
+	return strings.ToLower(s)
+}
+
+// RoleNames lists the names of a person's roles, for userinfo.
+func (u *User) RoleNames() []string {
+	names := make([]string, 0, len(u.Roles))
+	for _, role := range u.Roles {
+		if !slices.Contains(names, role.Name) {
+			names = append(names, role.Name)
+		}
+	}
+	return names
+}

@@ -1,0 +1,41 @@
+// Package identity says who a person is.
+//
+// It is vocabulary: every door and every provider speaks it, and it imports
+// nothing of ours.
+//
+//	provider (dingtalk, sso) ── User, Token ──► session ── HeaderSet ──► upstream
+//	         └────────────── *Failure ────────► login (which page), session (does it end)
+package identity
+
+import "time"
+
+// User is a person as the organisation's own record describes them.
+//
+// The zero User is nobody. Values are immutable once they are in a session:
+// copy before changing one.
+type User struct {
+	UnionID     string  // the key: the same in every app of one developer organisation, never reassigned
+	UserID      string  // unique in the organisation; after a deletion it may belong to somebody new, so it is never a key
+	Username    string  // what upstreams call the person; chosen by dingtalk.username, never empty for a signed-in person
+	Name        string  // display name kept by the organisation
+	Email       string  // org_email, else the directory's email; normalised by NormalizeEmail, "" when unknown
+	JobNumber   string  // 工号; free text, may repeat
+	Departments []int64 // direct departments
+	Ancestors   []int64 // direct departments and everything above them; empty when no rule names a department
+	Roles       []Role
+}
+
+// Role is a role (角色) of the organisation. Names repeat across role groups, ids do not.
+type Role struct {
+	ID   int64
+	Name string
+}
+
+// Token is what the sign-in itself yielded. It proves nothing about membership
+// and reaches an upstream only where headers.request names access_token.
+// The zero Token means that the provider gave none.
+type Token struct {
+	Access  string
+	Refresh string
+	Expires time.Time
+}

@@ -1,0 +1,155 @@
+// Package layout checks the rules of the house; it holds tests only.
+//
+// Four floors; imports point down, never sideways. A folder inside another is
+// no permission: proxy/login does not import proxy.
+package layout
+
+import (
+	"bytes"
+	"encoding/json"
+	"go/parser"
+	"go/token"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// plan names every package and what of ours it may import. A new package gets
+// a line here and its one sentence in its package comment.
+var plan = map[string][]string{
+	"internal/identity":  {},
+	"internal/conf":      {},
+	"internal/web":       {},
+	"internal/telemetry": {},
+	"internal/layout":    {},
+	"internal/realtool":  {}, // for tests alone
+	"dingtalk/simulator": {}, // two readings of one API that cannot be wrong together
+
+	"proxy/access":  {"internal/identity", "internal/conf"},
+	"session":       {"internal/identity", "internal/conf"},
+	"dingtalk":      {"internal/identity", "internal/conf"},
+	"internal/page": {"internal/web"},
+
+	"proxy":             {"internal/identity", "internal/conf", "internal/web", "proxy/access", "session"},
+	"proxy/forwardauth": {"internal/identity", "internal/conf", "internal/web", "proxy/access"},
+	"proxy/login":       {"internal/identity", "internal/conf", "internal/web", "internal/page", "session"},
+	"session/storetest": {"session"},
+
+	"cmd/dinggate": nil, // wiring: may import everything
+	"bench":        nil, // measures the wired whole
+}
+
+// homes names the only packages that may import an outside package, with the
+// reason. Tests may import what they like.
+var homes = []struct {
+	prefix string
+	homes  []string
+	why    string
+}{
+	{"go.yaml.in/yaml", []string{"cmd/dinggate"}, "only the command knows YAML"},
+	{"github.com/gorilla/securecookie", []string{"session"}, "sealing has one home"},
+	{"github.com/patrickmn/go-cache", []string{"session", "dingtalk"}, "it has no bound, so it sits in types that have one"},
+	{"github.com/gorilla/mux", []string{"proxy/login", "cmd/dinggate"}, "routing of our own endpoints"},
+	{"github.com/prometheus", []string{"internal/telemetry"}, "only telemetry knows metrics"},
+	{"github.com/coder/websocket", []string{"dingtalk", "dingtalk/simulator", "cmd/dinggate"}, "the event stream, and the demo's sample application"},
+	{"github.com/spf13/cobra", []string{"cmd/dinggate"}, "flags belong to the command"},
+	{"net/http/httputil", []string{"proxy", "bench"}, "forwarding has one home"},
+	{"testing", []string{"session/storetest", "internal/realtool"}, "product code does not ask whether it is under test"},
+	{"text/template", nil, "pages are html/template, which escapes"},
+	{"math/rand", []string{"session", "dingtalk", "dingtalk/simulator"}, "jitter only; randomness that anybody must not guess is crypto/rand"},
+	{"net/http", []string{"cmd/dinggate", "proxy", "proxy/forwardauth", "proxy/login", "session", "dingtalk", "dingtalk/simulator", "internal/web", "internal/page", "internal/telemetry", "bench"}, "who may enter is decided without HTTP"},
+}
+
+type listed struct {
+	ImportPath, Dir, Doc string
+	GoFiles, Imports     []string
+	TestGoFiles          []string
+	XTestGoFiles         []string
+}
+
+func packages(t *testing.T) []listed {
+	out, err := exec.Command("go", "list", "-json=ImportPath,Dir,Doc,GoFiles,Imports,TestGoFiles,XTestGoFiles", "dinggate/...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var all []listed
+	for dec := json.NewDecoder(bytes.NewReader(out)); dec.More(); {
+		var p listed
+		if err := dec.Decode(&p); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+	if len(all) < 10 {
+		t.Fatalf("go list found %d packages: something is wrong with this test", len(all))
+	}
+	return all
+}
+
+func TestFloors(t *testing.T) {
+	for _, p := range packages(t) {
+		name := strings.TrimPrefix(p.ImportPath, "dinggate/")
+		allowed, known := plan[name]
+		if !known {
+			t.Errorf("%s is not in the plan: add it to the table with what it may import", name)
+			continue
+		}
+		for _, path := range p.Imports {
+			if ours, ok := strings.CutPrefix(path, "dinggate/"); ok {
+				if ours == "cmd/dinggate" || allowed != nil && !slices.Contains(allowed, ours) {
+					t.Errorf("%s must not import %s: imports point down a floor, and doors are joined by func fields in cmd/dinggate", name, ours)
+				}
+				continue
+			}
+			for _, h := range homes {
+				if (path == h.prefix || strings.HasPrefix(path, h.prefix+"/") && h.prefix != "net/http" && h.prefix != "testing") && !slices.Contains(h.homes, name) {
+					t.Errorf("%s must not import %s: %s (its home: %s)", name, path, h.why, strings.Join(h.homes, ", "))
+				}
+			}
+		}
+	}
+}
+
+func TestRooms(t *testing.T) {
+	const maxLines = 400
+	for _, p := range packages(t) {
+		name := strings.TrimPrefix(p.ImportPath, "dinggate/")
+		if p.Doc == "" && len(p.GoFiles) > 0 {
+			t.Errorf("%s has no package comment: one sentence that says what it is", name)
+		}
+		for _, file := range p.GoFiles {
+			data, err := os.ReadFile(filepath.Join(p.Dir, file))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := bytes.Count(data, []byte("\n")); n > maxLines {
+				t.Errorf("%s/%s has %d lines, more than %d: is it one thing?", name, file, n, maxLines)
+			}
+			switch file {
+			case "utils.go", "util.go", "helpers.go", "types.go", "common.go", "misc.go":
+				t.Errorf("%s/%s is named by layer: name a file by the thing in it", name, file)
+			}
+			if fn, lines := longest(t, filepath.Join(p.Dir, file), data); lines > 80 {
+				t.Errorf("%s/%s: %s has %d lines, more than 80", name, file, fn, lines)
+			}
+		}
+	}
+}
+
+func longest(t *testing.T, path string, src []byte) (name string, lines int) {
+	fset := token.NewFileSet()
+	f, err := parser.ParseFile(fset, path, src, parser.SkipObjectResolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range f.Decls {
+		if n := fset.Position(d.End()).Line - fset.Position(d.Pos()).Line; n > lines && bytes.HasPrefix(src[fset.Position(d.Pos()).Offset:], []byte("func ")) {
+			lines = n
+			name = strings.SplitN(string(src[fset.Position(d.Pos()).Offset:]), "{", 2)[0]
+		}
+	}
+	return name, lines
+}

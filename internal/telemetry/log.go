@@ -1,0 +1,136 @@
+// Package telemetry sets up logs and metrics.
+//
+//	request ─► Access ─┐
+//	slog ──────────────┴─► Writer (one buffer, never waits for the sink) ─► stdout
+//	counters ────────────► Metrics ─► /metrics on the admin listener
+//
+// It knows nothing of ours: the command hands it plain values. Only this
+// package knows Prometheus.
+package telemetry
+
+import (
+	"io"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Writer gathers records and writes many of them with one call, so that a
+// request never waits for a slow pipe or a full disk. What does not fit while
+// the sink is behind is dropped and counted. Safe for concurrent use; Close
+// writes what is left.
+type Writer struct {
+	sink    io.Writer
+	dropped atomic.Uint64
+	wake    chan struct{}
+	stop    chan struct{}
+	done    chan struct{}
+
+	mu   sync.Mutex
+	fill []byte // records since the last write
+	free []byte // the buffer that was written last
+}
+
+const (
+	writeEvery  = 100 * time.Millisecond // how old a record may get before it is written
+	writeAt     = 64 << 10               // bytes that wake the writer early
+	writeAtMost = 4 << 20                // bytes kept while the sink is behind; more is dropped
+	closeWithin = 2 * time.Second        // how long Close waits for a sink that does not take anything
+)
+
+// NewWriter starts writing to sink. The caller keeps sink open until Close has returned.
+func NewWriter(sink io.Writer) *Writer {
+	w := &Writer{sink: sink, wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{})}
+	go w.run()
+	return w
+}
+
+// Write takes one whole record. It never fails and never waits for the sink.
+func (w *Writer) Write(record []byte) (int, error) {
+	w.mu.Lock()
+	if len(w.fill)+len(record) > writeAtMost {
+		w.mu.Unlock()
+		w.dropped.Add(1)
+		return len(record), nil
+	}
+	w.fill = append(w.fill, record...)
+	full := len(w.fill) >= writeAt
+	w.mu.Unlock()
+	if full {
+		w.nudge()
+	}
+	return len(record), nil
+}
+
+// Dropped counts the records that found no room, or that the sink refused.
+func (w *Writer) Dropped() uint64 { return w.dropped.Load() }
+
+func (w *Writer) nudge() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (w *Writer) run() {
+	defer close(w.done)
+	tick := time.NewTicker(writeEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-w.wake:
+		case <-w.stop:
+			w.flush()
+			return
+		}
+		w.flush()
+	}
+}
+
+func (w *Writer) flush() {
+	w.mu.Lock()
+	full := w.fill
+	w.fill, w.free = w.free[:0], nil
+	w.mu.Unlock()
+	if len(full) > 0 {
+		if _, err := w.sink.Write(full); err != nil { // a closed pipe must not stop the service
+			w.dropped.Add(uint64(countLines(full)))
+		}
+	}
+	if cap(full) > writeAt*4 { // a burst's buffer is not kept for ever
+		full = nil
+	}
+	w.mu.Lock()
+	w.free = full[:0]
+	w.mu.Unlock()
+}
+
+func countLines(b []byte) (n int) {
+	for _, c := range b {
+		if c == '\n' {
+			n++
+		}
+	}
+	return n
+}
+
+// Close writes what is left, waiting at most two seconds for a stuck sink. Call it once.
+func (w *Writer) Close() {
+	close(w.stop)
+	select {
+	case <-w.done:
+	case <-time.After(closeWithin):
+	}
+}
+
+// Logger writes slog records of at least level to out, as JSON or, with
+// format `console`, as text for a terminal.
+func Logger(out io.Writer, format string, level slog.Level) *slog.Logger {
+	options := &slog.HandlerOptions{Level: level}
+	if format == "console" {
+		return slog.New(slog.NewTextHandler(out, options))
+	}
+	return slog.New(slog.NewJSONHandler(out, options))
+}

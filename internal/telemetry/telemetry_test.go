@@ -1,0 +1,155 @@
+package telemetry
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+type sink struct {
+	mu     sync.Mutex
+	writes int
+	bytes.Buffer
+	err  error
+	gate chan struct{} // a slow reader: Write waits here
+}
+
+func (s *sink) Write(p []byte) (int, error) {
+	if s.gate != nil {
+		<-s.gate
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.writes++
+	if s.err != nil {
+		return 0, s.err
+	}
+	return s.Buffer.Write(p)
+}
+
+func TestWriterGathers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out := &sink{}
+		w := NewWriter(out)
+		for range 1000 {
+			io.WriteString(w, "record\n")
+		}
+		time.Sleep(writeEvery)
+		synctest.Wait()
+		if out.writes != 1 || out.Len() != 7000 {
+			t.Errorf("1,000 records took %d writes and %d bytes, want 1 and 7000", out.writes, out.Len())
+		}
+		io.WriteString(w, "last\n")
+		w.Close()
+		if !strings.HasSuffix(out.String(), "last\n") || w.Dropped() != 0 {
+			t.Errorf("after Close the sink ends in %q with %d dropped", out.String()[7000:], w.Dropped())
+		}
+	})
+}
+
+func TestWriterNeverWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out := &sink{gate: make(chan struct{})}
+		w := NewWriter(out)
+		record := bytes.Repeat([]byte("x"), 1<<20)
+		start := time.Now()
+		for range 20 {
+			w.Write(record)
+		}
+		if waited := time.Since(start); waited != 0 || w.Dropped() == 0 {
+			t.Errorf("with a stuck sink 20 writes waited %v and dropped %d, want 0 and some", waited, w.Dropped())
+		}
+		w.Close() // gives up on the sink after its limit
+		close(out.gate)
+	})
+}
+
+func TestWriterCountsWhatASinkRefuses(t *testing.T) {
+	out := &sink{err: errors.New("no space left on device")}
+	w := NewWriter(out)
+	io.WriteString(w, "a\nb\n")
+	w.Close()
+	if w.Dropped() != 2 {
+		t.Errorf("Dropped() = %d, want 2", w.Dropped())
+	}
+}
+
+func TestAccessLog(t *testing.T) {
+	var out bytes.Buffer
+	a := Access{Time: time.Unix(1, 0).UTC(), ID: "r1", Client: netip.MustParseAddr("192.0.2.1"), Method: "GET", Host: "app.test", Path: "/报表\"\n\x00\u202e\xff", Status: 403, Bytes: 5, Duration: 1500 * time.Microsecond,
+		Endpoint: "callback", Verdict: "deny", User: "zhangsan", UserAgent: strings.Repeat("u", 1<<20), Err: "why"}
+	(&AccessLog{Out: &out}).Write(&a)
+	if strings.Count(out.String(), "\n") != 1 || out.Len() > 2048 {
+		t.Fatalf("the record has %d lines and %d bytes, want one short line", strings.Count(out.String(), "\n"), out.Len())
+	}
+	var got map[string]any
+	if err := json.Unmarshal(out.Bytes(), &got); err != nil {
+		t.Fatalf("the record %s is no JSON: %v", &out, err)
+	}
+	if got["path"] != "/报表\"\n\x00\ufffd\ufffd" || got["status"] != 403.0 || got["ms"] != 1.5 || got["user"] != "zhangsan" || got["level"] != "WARN" || got["client"] != "192.0.2.1" {
+		t.Errorf("the record reads %v", got)
+	}
+	out.Reset()
+	(&AccessLog{Out: &out, Console: true}).Write(&a)
+	if strings.Count(out.String(), "\n") != 1 || !strings.Contains(out.String(), "403 GET app.test/报表") {
+		t.Errorf("on a console the record reads %q", out.String())
+	}
+}
+
+func FuzzAccessLog(f *testing.F) {
+	f.Add("/a\"b\\\n\x7f\xff\u202e")
+	f.Fuzz(func(t *testing.T, s string) {
+		var out bytes.Buffer
+		(&AccessLog{Out: &out}).Write(&Access{ID: s, Path: s, User: s, UserAgent: s})
+		if !json.Valid(out.Bytes()) || bytes.Count(out.Bytes(), []byte("\n")) != 1 {
+			t.Errorf("the record of %q is %q", s, &out)
+		}
+	})
+}
+
+func TestMetrics(t *testing.T) {
+	m := NewMetrics("v1", "abc", func() uint64 { return 3 })
+	m.Request("", "/", "allow", 200, time.Millisecond)
+	m.Request("", "/", "allow", 200, time.Millisecond)
+	m.Request("auth", "", "", 799, time.Millisecond)
+	m.SignIn("browser", "ok")
+	m.DingTalk("getbyunionid", "60121", time.Millisecond)
+	m.UpstreamError("/", "refused")
+	m.SessionEnded("sign_out")
+	m.Gauge("sockets_open", "Open WebSockets.", func() float64 { return 2 })
+	w := httptest.NewRecorder()
+	m.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	for _, want := range []string{
+		`dinggate_http_requests_total{code="200",handler="proxy"} 2`, `dinggate_http_requests_total{code="other",handler="auth"} 1`, `dinggate_decisions_total{endpoint="proxy",result="allow",route="/"} 2`,
+		`dinggate_signins_total{method="browser",result="ok"} 1`, `dinggate_dingtalk_requests_total{call="getbyunionid",result="60121"} 1`, `dinggate_log_records_dropped_total 3`, `dinggate_build_info{`, `dinggate_sockets_open 2`, `dinggate_sessions_ended_total{reason="sign_out"} 1`,
+	} {
+		if !strings.Contains(w.Body.String(), want) {
+			t.Errorf("/metrics lacks %s", want)
+		}
+	}
+}
+
+func BenchmarkAccessLog(b *testing.B) {
+	l := &AccessLog{Out: io.Discard}
+	a := Access{Time: time.Now(), ID: "0123456789abcdef01234567", Client: netip.MustParseAddr("192.0.2.1"), Method: "GET", Host: "app.test", Path: "/dashboard", Status: 200, Endpoint: "auth", Verdict: "allow", User: "zhangsan", UserAgent: "Mozilla/5.0 (X11; Linux x86_64)"}
+	b.ReportAllocs()
+	for b.Loop() {
+		l.Write(&a)
+	}
+}
+
+func BenchmarkMetrics(b *testing.B) {
+	m := NewMetrics("v1", "abc", func() uint64 { return 0 })
+	b.ReportAllocs()
+	for b.Loop() {
+		m.Request("auth", "/", "allow", 200, time.Millisecond)
+	}
+}

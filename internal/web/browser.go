@@ -1,0 +1,97 @@
+package web
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+// IsPageLoad reports whether a person's browser is loading a page, which may
+// be redirected; everything else gets a 401 it can read. Decided from
+// Sec-Fetch-Mode, else from Accept; GET and HEAD only, never a WebSocket
+// handshake (gateways strip Upgrade and leave the key).
+func IsPageLoad(method string, h http.Header) bool {
+	if method != http.MethodGet && method != http.MethodHead || len(h["Upgrade"]) > 0 || len(h["Sec-Websocket-Key"]) > 0 {
+		return false
+	}
+	if mode := h["Sec-Fetch-Mode"]; len(mode) > 0 {
+		return len(mode) == 1 && mode[0] == "navigate" && !isPrefetch(h)
+	}
+	return len(h["X-Requested-With"]) == 0 && accepts(h, "text/html") && !isPrefetch(h)
+}
+
+func isPrefetch(h http.Header) bool {
+	return strings.Contains(h.Get("Sec-Purpose"), "prefetch") || h.Get("Purpose") == "prefetch"
+}
+
+// IsPrefetch reports whether a browser only looks ahead; such a request must
+// use nothing up (threats S13).
+func IsPrefetch(r *http.Request) bool { return isPrefetch(r.Header) }
+
+// WantsJSON reports whether the caller asks for JSON and not for a page.
+func WantsJSON(h http.Header) bool { return accepts(h, "application/json") && !accepts(h, "text/html") }
+
+func accepts(h http.Header, kind string) bool {
+	for _, line := range h["Accept"] {
+		for part := range strings.SplitSeq(line, ",") {
+			media, _, _ := strings.Cut(part, ";")
+			if strings.EqualFold(strings.TrimSpace(media), kind) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// SameOrigin reports whether a request that changes something comes from a
+// page of ours, as http.CrossOriginProtection reads it: a page under
+// no-referrer posts its own form with `Origin: null`, so where the browser
+// sends Sec-Fetch-Site that alone decides. Without it, Origin must be one that
+// ours accepts, or absent (not a browser).
+func SameOrigin(r *http.Request, ours func(origin string) bool) bool {
+	if site := r.Header["Sec-Fetch-Site"]; len(site) > 0 {
+		return len(site) == 1 && (site[0] == "same-origin" || site[0] == "none")
+	}
+	origin := r.Header["Origin"]
+	return len(origin) == 0 || len(origin) == 1 && ours(origin[0])
+}
+
+// IsDingTalk reports whether the browser calls itself the DingTalk client. It
+// chooses a page and decides nothing: anybody can send a User-Agent. The robot
+// that makes link previews is a stranger.
+func IsDingTalk(r *http.Request) bool {
+	for _, ua := range r.Header["User-Agent"] {
+		if containsFold(ua, "dingtalk") && !containsFold(ua, "dingtalk-linkservice") {
+			return true
+		}
+	}
+	return false
+}
+
+// Language picks `zh` or `en` for a person: the `lang` query parameter, the
+// `dinggate-lang` cookie, then Accept-Language by weight. Chinese when nothing says otherwise.
+func Language(r *http.Request) string {
+	if q := r.URL.Query().Get("lang"); q == "zh" || q == "en" {
+		return q
+	}
+	for _, v := range CookieValues(r.Header, "dinggate-lang") {
+		if v == "zh" || v == "en" {
+			return v
+		}
+	}
+	best, weight := "zh", 0.0
+	for part := range strings.SplitSeq(strings.Join(r.Header["Accept-Language"], ","), ",") {
+		tag, params, _ := strings.Cut(strings.TrimSpace(part), ";")
+		q := 1.0
+		if v, ok := strings.CutPrefix(strings.TrimSpace(params), "q="); ok {
+			if f, err := strconv.ParseFloat(v, 64); err == nil {
+				q = f
+			}
+		}
+		primary, _, _ := strings.Cut(strings.ToLower(tag), "-")
+		if (primary == "zh" || primary == "en") && q > weight {
+			best, weight = primary, q
+		}
+	}
+	return best
+}

@@ -1,0 +1,155 @@
+package web
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"time"
+)
+
+// Entrance is the one stack in front of everything, in this order:
+//
+//	recover → request id → peer → record → Asked, or: host, path, method → Next
+//
+// All fields save Asked, Known and Now are required.
+type Entrance struct {
+	Peers  *Peers
+	Scheme string // of public_url: what an untrusted peer's request is taken for
+
+	// Asked finds the handler of a gateway's question by its raw path. Such a
+	// request describes somebody else's: its own host and path are not judged
+	// here. nil, or a nil answer, means that the request is an ordinary one.
+	Asked func(rawPath string) HandlerFunc
+
+	// Known reports whether an absolute-form target may name this host. nil knows none.
+	Known func(host string) bool
+
+	Next   HandlerFunc
+	Answer func(w http.ResponseWriter, r *http.Request, err error) // turns an error into a page or JSON
+	Record func(*Exchange)                                         // called once, after the answer; must not keep the Exchange
+	Now    func() time.Time                                        // nil means time.Now
+}
+
+func (e *Entrance) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := &Exchange{w: w, Start: e.now(), Method: r.Method}
+	defer e.leave(x, r)
+	x.Peer, x.Trusted, x.Client = e.Peers.Resolve(r)
+	x.ID = requestID(r, x.Trusted)
+	x.Target = rawPath(r.RequestURI)
+	if err := e.pass(x, r); err != nil {
+		e.refuse(x, r, err)
+	}
+}
+
+func (e *Entrance) pass(x *Exchange, r *http.Request) error {
+	if e.Asked != nil {
+		if h := e.Asked(x.Target); h != nil {
+			return h(x, r)
+		}
+	}
+	if err := e.judge(x, r); err != nil {
+		return err
+	}
+	return e.Next(x, r)
+}
+
+// judge makes host and path canonical, or refuses: what cannot be read in one
+// way only is never forwarded (threats P, M4, H13).
+func (e *Entrance) judge(x *Exchange, r *http.Request) error {
+	if !plainMethod(r.Method) {
+		return &Error{Status: http.StatusMethodNotAllowed, Code: "method_not_allowed", Allow: "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"}
+	}
+	var err error
+	if x.Scheme, x.Host, err = e.Peers.origin(r, x.Trusted, e.Scheme); err != nil {
+		return &Error{Status: http.StatusBadRequest, Code: "bad_host", Err: err}
+	}
+	if strings.IndexByte(r.RequestURI, '#') >= 0 { // would travel on as %23
+		return &Error{Status: http.StatusBadRequest, Code: "bad_path", Err: errors.New("web: raw # in the request target")}
+	}
+	if r.URL.Host != "" || r.URL.Scheme != "" { // absolute-form: the target names a host of its own
+		host, err := CleanHost(r.URL.Host, r.URL.Scheme)
+		if err != nil || r.URL.Scheme != "http" && r.URL.Scheme != "https" || e.Known == nil || !e.Known(host) {
+			return &Error{Status: http.StatusBadRequest, Code: "bad_host", Err: errors.New("web: absolute-form target of another host")}
+		}
+	}
+	if x.Path, err = CleanPath(x.Target); err != nil {
+		return &Error{Status: http.StatusBadRequest, Code: "bad_path", Err: err}
+	}
+	return nil
+}
+
+// plainMethod refuses what tunnels (CONNECT), echoes (TRACE, TRACK) or slips
+// past a rule by its letter case (CVE-2020-14359).
+func plainMethod(m string) bool {
+	switch m {
+	case "GET", "POST", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS":
+		return true
+	case "", "CONNECT", "TRACE", "TRACK", "PRI":
+		return false
+	}
+	for i := 0; i < len(m); i++ {
+		if c := m[i]; (c < 'A' || c > 'Z') && c != '-' && c != '_' && (c < '0' || c > '9') {
+			return false
+		}
+	}
+	return true
+}
+
+func (e *Entrance) refuse(x *Exchange, r *http.Request, err error) {
+	if x.Err == nil {
+		x.Err = err
+	}
+	if !x.headersSent {
+		e.Answer(x, r, err)
+	}
+}
+
+// leave runs whatever happened: a panic is an error like any other, save
+// http.ErrAbortHandler, which is how a proxied answer is cut off on purpose.
+func (e *Entrance) leave(x *Exchange, r *http.Request) {
+	v := recover()
+	if v != nil && v != http.ErrAbortHandler {
+		e.refuse(x, r, Panicked(v))
+		if x.Status < http.StatusInternalServerError { // half an answer must not look whole
+			v = http.ErrAbortHandler
+		} else {
+			v = nil
+		}
+	}
+	x.Duration = e.now().Sub(x.Start)
+	e.Record(x)
+	if v != nil {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// Panicked makes an error of a recovered value, with the stack for the log.
+func Panicked(v any) *Error {
+	return &Error{Status: http.StatusInternalServerError, Code: "internal", Err: fmt.Errorf("web: panic: %v\n%s", v, debug.Stack())}
+}
+
+func (e *Entrance) now() time.Time {
+	if e.Now != nil {
+		return e.Now()
+	}
+	return time.Now()
+}
+
+// rawPath is the path of a request target exactly as it was sent.
+func rawPath(target string) string {
+	if i := strings.IndexByte(target, '?'); i >= 0 {
+		target = target[:i]
+	}
+	if strings.HasPrefix(target, "/") {
+		return target
+	}
+	if i := strings.Index(target, "://"); i >= 0 { // absolute-form
+		if rest := target[i+3:]; strings.IndexByte(rest, '/') >= 0 {
+			return rest[strings.IndexByte(rest, '/'):]
+		}
+		return "/"
+	}
+	return target
+}

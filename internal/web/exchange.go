@@ -1,0 +1,74 @@
+package web
+
+import (
+	"net/http"
+	"net/netip"
+	"time"
+)
+
+// Exchange is one request and what became of it: the ResponseWriter of every
+// handler behind an Entrance, and the record that goes to the log afterwards.
+// One allocation serves both. It belongs to the request's goroutine.
+type Exchange struct {
+	ID      string     // the request id; on every answer of ours and in the log
+	Peer    netip.Addr // who is connected to us; zero on a unix socket
+	Trusted bool       // the peer is one of trusted_proxies
+	Client  netip.Addr // the real client; zero when unknown or unreadable, and then in no network
+	Scheme  string     // http or https, as the browser sees it
+	Host    string     // canonical, without a default port
+	Path    Path       // canonical
+	Start   time.Time
+
+	// Filled on the way, for the record.
+	Method, Target     string // as sent; Target without its query
+	Route, Rule        string // names from the configuration
+	Verdict            string // allow, deny, sign_in; "" when nothing was decided
+	User               string // username; "" when nobody
+	Err                error  // why it was refused or failed
+	Status             int
+	Bytes              int64
+	Duration           time.Duration
+	Endpoint           string // own endpoint's name, or "" for a routed request
+	headersSent, ended bool
+
+	w http.ResponseWriter
+}
+
+// From finds the Exchange behind w. Without an Entrance it is an empty one:
+// nobody is trusted, the client is unknown.
+func From(w http.ResponseWriter) *Exchange {
+	for {
+		switch v := w.(type) {
+		case *Exchange:
+			return v
+		case interface{ Unwrap() http.ResponseWriter }:
+			w = v.Unwrap()
+		default:
+			return &Exchange{w: w}
+		}
+	}
+}
+
+func (x *Exchange) Header() http.Header { return x.w.Header() }
+
+func (x *Exchange) WriteHeader(status int) {
+	if !x.headersSent && (status >= 200 || status == http.StatusSwitchingProtocols) {
+		x.Status, x.headersSent = status, true
+	}
+	x.w.WriteHeader(status)
+}
+
+func (x *Exchange) Write(p []byte) (int, error) {
+	if !x.headersSent {
+		x.WriteHeader(http.StatusOK)
+	}
+	n, err := x.w.Write(p)
+	x.Bytes += int64(n)
+	return n, err
+}
+
+// Unwrap lets http.ResponseController reach Flush, Hijack and the deadlines.
+func (x *Exchange) Unwrap() http.ResponseWriter { return x.w }
+
+// Answered reports whether the status line has gone out.
+func (x *Exchange) Answered() bool { return x.headersSent }

@@ -1,0 +1,113 @@
+package web
+
+import (
+	"net/http"
+	"strings"
+)
+
+// Protected is a set of header names that only we may set. Names are compared
+// folded: letters and digits in lower case, so that X_Forwarded_User and
+// x-forwarded.user are X-Forwarded-User (CVE-2025-64484, CVE-2026-39858).
+// Immutable after NewProtected; safe for concurrent use.
+type Protected struct{ names map[string]bool }
+
+// Families of names that say who or where a client is; a folded name that
+// begins with one is protected.
+var protectedFamilies = []string{"xforwarded", "xoriginal", "xauthrequest", "remote", "sslclient", "xsslclient", "xclientcert", "clientcert"}
+
+var protectedNames = []string{
+	"xrewriteurl", "xrealip", "xclientip", "trueclientip", "cfconnectingip", "fastlyclientip", "xclusterclientip",
+	"xenvoyexternaladdress", "forwarded", "proxy", "xdinggateassertion", "xrequestid",
+	"xhttpmethodoverride", "xhttpmethod", "xmethodoverride", // a rule sees the method of the request line only (threats H14)
+}
+
+// NewProtected protects the given names beside those that are always ours.
+func NewProtected(names ...string) *Protected {
+	p := &Protected{names: make(map[string]bool)}
+	for _, list := range [][]string{protectedNames, names} {
+		for _, name := range list {
+			p.names[Fold(name)] = true
+		}
+	}
+	return p
+}
+
+// Has reports whether name folds to a protected one.
+func (p *Protected) Has(name string) bool {
+	var buf [64]byte
+	folded := fold(buf[:0], name)
+	if p.names[string(folded)] { // no allocation: the compiler knows this form
+		return true
+	}
+	for _, family := range protectedFamilies {
+		if len(folded) >= len(family) && string(folded[:len(family)]) == family {
+			return true
+		}
+	}
+	return false
+}
+
+// Drop deletes every header whose name folds to a protected one.
+func (p *Protected) Drop(h http.Header) {
+	for name := range h {
+		if p.Has(name) {
+			delete(h, name)
+		}
+	}
+}
+
+// DropTrailers deletes protected names from an announced trailer (threats H5).
+func (p *Protected) DropTrailers(trailer http.Header) { p.Drop(trailer) }
+
+// Fold reduces a header name to letters and digits in lower case.
+func Fold(name string) string { return string(fold(nil, name)) }
+
+func fold(dst []byte, name string) []byte {
+	for i := 0; i < len(name); i++ {
+		c := name[i]
+		switch {
+		case 'A' <= c && c <= 'Z':
+			dst = append(dst, c+'a'-'A')
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9':
+			dst = append(dst, c)
+		}
+	}
+	return dst
+}
+
+// SecurityHeaders go on every answer of our own. csp is the page's policy; ""
+// is the strictest one, which allows nothing at all.
+func SecurityHeaders(w http.ResponseWriter, csp string) {
+	if csp == "" {
+		csp = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+	}
+	h := w.Header()
+	h["Cache-Control"] = noStore
+	h["X-Content-Type-Options"] = nosniff
+	h["Referrer-Policy"] = noReferrer
+	h["X-Frame-Options"] = denyFrame
+	h["Content-Security-Policy"] = []string{csp}
+	if x := From(w); x.ID != "" {
+		h["X-Request-Id"] = []string{x.ID}
+	}
+}
+
+// Shared values of answer headers: one slice for all answers, written by nobody.
+var (
+	noStore    = []string{"no-store"}
+	nosniff    = []string{"nosniff"}
+	noReferrer = []string{"no-referrer"}
+	denyFrame  = []string{"DENY"}
+)
+
+// HasToken reports whether a comma-separated header holds token, in any letter case.
+func HasToken(values []string, token string) bool {
+	for _, v := range values {
+		for t := range strings.SplitSeq(v, ",") {
+			if strings.EqualFold(strings.Trim(t, " \t"), token) {
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -1,0 +1,108 @@
+package web
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestProtectedDrop(t *testing.T) {
+	p := NewProtected("X-Forwarded-User", "X-Mail", "Authorization")
+	gone := []string{"X-Forwarded-User", "X_Forwarded_User", "x-forwarded.user", "X-FORWARDED-USER", "XForwardedUser", "X-Mail", "X_Mail", "x.mail", "Authorization", "X-Forwarded-For", "X-Forwarded-Port", "X-Original-Url", "X_Original_Method",
+		"X-Auth-Request-Email", "X-Real-Ip", "Forwarded", "Proxy", "Remote-User", "Remote_Groups", "X-Rewrite-Url", "True-Client-Ip", "Cf-Connecting-Ip", "X-Http-Method-Override", "X-Client-Cert", "Ssl-Client-S-Dn", "X-Forwarded-Client-Cert"}
+	stay := []string{"Cookie", "Accept", "X-Forward", "X-Mailer", "User-Agent", "X-Requested-With", "Content-Type", "Sec-Fetch-Mode"}
+	h := http.Header{}
+	for _, n := range slices.Concat(gone, stay) {
+		h[n] = []string{"forged", ""}
+	}
+	p.Drop(h)
+	for _, n := range gone {
+		if _, found := h[n]; found {
+			t.Errorf("Drop left %q", n)
+		}
+	}
+	for _, n := range stay {
+		if _, found := h[n]; !found {
+			t.Errorf("Drop took %q", n)
+		}
+	}
+}
+
+func FuzzProtected(f *testing.F) {
+	f.Add("X_Forwarded-User")
+	f.Add("x.mail")
+	p := NewProtected("X-Mail")
+	f.Fuzz(func(t *testing.T, name string) {
+		h := http.Header{name: {"forged"}}
+		p.Drop(h)
+		for left := range h {
+			if f := Fold(left); f == "xmail" || strings.HasPrefix(f, "xforwarded") {
+				t.Errorf("Drop left %q, which folds to %q", left, f)
+			}
+		}
+	})
+}
+
+func TestCookies(t *testing.T) {
+	const S = "__Host-dinggate"
+	for _, c := range []struct {
+		line   string
+		values string // joined by |
+		rest   string
+	}{
+		{"a=1; __Host-dinggate=V; b=2", "V", "a=1; b=2"},
+		{"__Host-dinggate=V", "V", ""},
+		{"a=1;b=2", "", "a=1;b=2"},
+		{"a=1; b=\"x; y\" ;c=3", "", "a=1; b=\"x; y\" ;c=3"},
+		{"__Host-dinggate=V; __Host-dinggate=W", "V|W", ""},
+		{"__host-dinggate=V; a=1", "", "a=1"},
+		{"__Host-dinggate =V; a=1", "", "a=1"},
+		{"$Version=1, __Host-dinggate=V; a=1", "", "a=1"},
+		{"__Host-dinggate_0=V; __Host-dinggate-1=W; a=1", "", "a=1"},
+		{`x="a; __Host-dinggate=V"; b=2`, "", "b=2"},
+		{"\u00a0__Host-dinggate=V; b=2", "", "b=2"},
+		{`__Host-dinggate="V"; b=2`, `"V"`, "b=2"},
+		{"dinggate; b=2", "", "b=2"},
+		{"site=https://dinggate.example.com/; b=2", "", "site=https://dinggate.example.com/; b=2"},
+		{"=__Host-dinggate; ; b=2", "", "=__Host-dinggate; ; b=2"},
+	} {
+		h := http.Header{"Cookie": {c.line}}
+		if got := strings.Join(CookieValues(h, S), "|"); got != c.values {
+			t.Errorf("CookieValues(%q) = %q, want %q", c.line, got, c.values)
+		}
+		StripCookies(h)
+		if got := strings.Join(h["Cookie"], "\n"); got != c.rest {
+			t.Errorf("StripCookies(%q) = %q, want %q", c.line, got, c.rest)
+		}
+	}
+}
+
+func FuzzStripCookies(f *testing.F) {
+	for _, s := range []string{"a=1; __Host-dinggate=V", `x="a; __Host-dinggate=V`, "__Host-dinggate-attempt-1=z; b=", ";;=;", `a="`, `a="";dinggate=1`} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, line string) {
+		h := http.Header{"Cookie": {line}}
+		StripCookies(h)
+		if got := CookieValues(h, "__Host-dinggate"); len(got) > 0 {
+			t.Errorf("StripCookies(%q) left %q, which is read as ours", line, h["Cookie"])
+		}
+		for _, c := range (&http.Request{Header: h}).Cookies() { // another parser's reading
+			if strings.EqualFold(c.Name, "__Host-dinggate") {
+				t.Errorf("StripCookies(%q) left %q, which net/http reads as ours", line, h["Cookie"])
+			}
+		}
+		if !containsFold(line, cookieBase) && h.Get("Cookie") != line {
+			t.Errorf("StripCookies(%q) = %q, want it untouched", line, h.Get("Cookie"))
+		}
+	})
+}
+
+func TestOurCookieName(t *testing.T) {
+	for value, want := range map[string]bool{"__Host-dinggate=x; Path=/": true, "dinggate=": true, "DingGate=x": true, " dinggate =x": true, "dinggate-attempt-1=": true, "sid=dinggate": false, "theme=x; Path=/dinggate": false} {
+		if got := OurCookieName(value); got != want {
+			t.Errorf("OurCookieName(%q) = %v, want %v", value, got, want)
+		}
+	}
+}

@@ -1,0 +1,141 @@
+package web
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+)
+
+// Origins knows which origins are ours, and so where a browser may be sent.
+// The zero value knows none. Immutable after NewOrigins; safe for concurrent use.
+type Origins struct {
+	public  string // scheme://host of public_url
+	allowed map[string]bool
+	domain  string // cookie.domain without its leading dot
+	scheme  string
+}
+
+// NewOrigins takes public_url, further origins (https://other.example.com), the
+// hosts of routes (served under the scheme of public_url) and cookie.domain.
+func NewOrigins(publicURL string, more, hosts []string, cookieDomain string) (*Origins, error) {
+	o := &Origins{allowed: map[string]bool{}, domain: strings.ToLower(strings.TrimPrefix(cookieDomain, "."))}
+	var err error
+	if o.public, err = origin(publicURL); err != nil {
+		return nil, err
+	}
+	o.scheme, _, _ = strings.Cut(o.public, "://")
+	o.allowed[o.public] = true
+	for _, raw := range more {
+		s, err := origin(raw)
+		if err != nil {
+			return nil, err
+		}
+		o.allowed[s] = true
+	}
+	for _, host := range hosts {
+		clean, err := CleanHost(host, o.scheme)
+		if err != nil {
+			return nil, fmt.Errorf("web: %q is not a host", host)
+		}
+		o.allowed[o.scheme+"://"+clean] = true
+	}
+	return o, nil
+}
+
+func origin(raw string) (string, error) {
+	u, err := url.Parse(raw)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Path != "" && u.Path != "/" {
+		return "", fmt.Errorf("web: %q is not an origin such as https://app.example.com", raw)
+	}
+	host, err := CleanHost(u.Host, u.Scheme)
+	if err != nil {
+		return "", fmt.Errorf("web: %q is not an origin such as https://app.example.com", raw)
+	}
+	return u.Scheme + "://" + host, nil
+}
+
+// Public is scheme://host of public_url.
+func (o *Origins) Public() string { return o.public }
+
+// Scheme is that of public_url.
+func (o *Origins) Scheme() string { return o.scheme }
+
+// Has reports whether an Origin header names us.
+func (o *Origins) Has(raw string) bool {
+	scheme, host, ok := strings.Cut(raw, "://")
+	scheme = strings.ToLower(scheme)
+	if !ok || scheme != "http" && scheme != "https" {
+		return false
+	}
+	clean, err := CleanHost(host, scheme)
+	if err != nil {
+		return false
+	}
+	return o.allowed[scheme+"://"+clean] || scheme == o.scheme && o.underDomain(clean)
+}
+
+// HasHost reports whether a canonical host is one of ours.
+func (o *Origins) HasHost(host string) bool {
+	return o.allowed[o.scheme+"://"+host] || o.underDomain(host)
+}
+
+func (o *Origins) underDomain(host string) bool {
+	name := HostName(host)
+	return o.domain != "" && (name == o.domain || strings.HasSuffix(name, "."+o.domain)) && name == host
+}
+
+// MaxReturn bounds a return target: longer ones would overfill the cookie that
+// carries them through the sign-in.
+const MaxReturn = 1024
+
+// Return checks where a browser wants to be sent back to and gives the target
+// in the form to send: a path when it is on public_url's origin, else an
+// absolute URL of an origin of ours. Anything a browser might read as another
+// host is refused: `//`, `\`, control bytes and blanks anywhere, user names,
+// other schemes, dot segments (GHSA-qqxw-m5fj-f7gv, GHSA-j7px-6hwj-hpjg,
+// GHSA-4mf2-f3wh-gvf2). url.Parse finding no host proves nothing, so the text
+// itself is judged.
+func (o *Origins) Return(raw string) (target string, ok bool) {
+	if raw == "" || len(raw) > MaxReturn {
+		return "", false
+	}
+	for i := 0; i < len(raw); i++ {
+		if raw[i] <= ' ' || raw[i] == 0x7f || raw[i] == '\\' {
+			return "", false
+		}
+	}
+	rest := raw
+	prefix := ""
+	if raw[0] != '/' {
+		scheme, after, found := strings.Cut(raw, "://")
+		end := strings.IndexAny(after, "/?#")
+		if end < 0 {
+			end = len(after)
+		}
+		if !found || !o.Has(scheme+"://"+after[:end]) {
+			return "", false
+		}
+		scheme = strings.ToLower(scheme)
+		host, _ := CleanHost(after[:end], scheme) // Has has read it
+		if prefix = scheme + "://" + host; prefix == o.public {
+			prefix = ""
+		}
+		if rest = after[end:]; rest == "" || rest[0] != '/' {
+			rest = "/" + rest
+		}
+	}
+	if strings.HasPrefix(rest, "//") {
+		return "", false
+	}
+	path := rest
+	if i := strings.IndexAny(path, "?#"); i >= 0 {
+		path = path[:i]
+	}
+	for seg := range strings.SplitSeq(path, "/") {
+		switch strings.ReplaceAll(strings.ToLower(seg), "%2e", ".") {
+		case ".", "..":
+			return "", false
+		}
+	}
+	return prefix + rest, true
+}

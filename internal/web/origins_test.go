@@ -1,0 +1,115 @@
+package web
+
+import (
+	"strings"
+	"testing"
+)
+
+func testOrigins(t testing.TB) *Origins {
+	o, err := NewOrigins("https://app.test", []string{"https://other.test:8443", "http://plain.test"}, []string{"route.test"}, "corp.test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+func TestReturn(t *testing.T) {
+	o := testOrigins(t)
+	for _, c := range []struct{ raw, want string }{
+		{"/", "/"},
+		{"/a/b?x=1&y=%2F#z", "/a/b?x=1&y=%2F#z"},
+		{"/报表?q=销售", "/报表?q=销售"},
+		{"/a//b", "/a//b"},
+		{"/x?next=//evil.test/", "/x?next=//evil.test/"},
+		{"/x?u=https://evil.test/", "/x?u=https://evil.test/"},
+		{"https://app.test/a", "/a"},
+		{"https://APP.test:443/a", "/a"},
+		{"https://app.test", "/"},
+		{"https://app.test?x=1", "/?x=1"},
+		{"https://other.test:8443/a", "https://other.test:8443/a"},
+		{"http://plain.test/a", "http://plain.test/a"},
+		{"https://route.test/", "https://route.test/"},
+		{"https://x.corp.test/a", "https://x.corp.test/a"},
+		{"https://corp.test/a", "https://corp.test/a"},
+	} {
+		if got, ok := o.Return(c.raw); !ok || got != c.want {
+			t.Errorf("Return(%q) = %q, %v, want %q", c.raw, got, ok, c.want)
+		}
+	}
+	for _, raw := range []string{
+		"", "a", "evil.test", "//evil.test", "///evil.test", "////evil.test", `/\evil.test`, `\/evil.test`, `\\evil.test`, "/\t/evil.test", "/ /evil.test", "/\n/evil.test",
+		"/./" + "/evil.test", "/..//evil.test", "/%2e%2e//evil.test", "/.%2e/x", " //evil.test", "\t//evil.test", "/a b", "/a\x7f",
+		"http:evil.test", "http:/evil.test", "https:evil.test", "https:/evil.test", "https:///evil.test", `https:\\evil.test`, `https:/\evil.test`, "javascript:alert(1)", "JaVaScRiPt:alert(1)", "data:text/html,x", "vbscript:x", "file:///etc/passwd", "blob:https://app.test/x",
+		"https://evil.test", "https://app.test@evil.test/", "https://app.test%40evil.test/", "https://user@app.test/", "https://user:pw@app.test/", "https://app.test:pw@evil.test", "https://app.test.evil.test/", "https://evilapp.test/", "https://evil.test/app.test", "https://evil.test#app.test", "https://evil.test?app.test", `https://evil.test\.app.test/`, `https://app.test\@evil.test/`,
+		"http://app.test/", "https://app.test:8443/", "https://app.test:0/", "https://app.test:99999/", "https://app.test:/", "https://app.test:443:1/", "ftp://app.test/", "https://xcorp.test/", "https://corp.test.evil.test/", "https://.corp.test/", "https://x.corp.test:444/", "http://x.corp.test/",
+		"https://аpp.test/", "https://app。test/", "https://app．test/", "https://ａpp.test/", "https://app.test\u200b/", "https://[::1]/", "https://app.test..//", "https://app%2etest/", "https://app.test%2f@evil.test/",
+		"https://app.test//evil.test/", "https://app.test/../x", "https://app.test/%2e%2e/x",
+		"/" + strings.Repeat("a", MaxReturn),
+	} {
+		if got, ok := o.Return(raw); ok {
+			t.Errorf("Return(%q) = %q, want refused", raw, got)
+		}
+	}
+}
+
+// browser reads a Location as the URL standard does (WHATWG URL, basic URL
+// parser) and gives the host it would go to, "" for our own.
+func browser(target string) string {
+	target = strings.TrimFunc(target, func(r rune) bool { return r <= ' ' })
+	target = strings.NewReplacer("\t", "", "\r", "", "\n", "", `\`, "/").Replace(target)
+	scheme, rest, found := strings.Cut(target, ":")
+	if found && !strings.ContainsAny(scheme, "/?#") {
+		rest = strings.TrimLeft(rest, "/")
+		if s := strings.ToLower(scheme); s != "http" && s != "https" {
+			return "scheme " + s
+		}
+	} else if strings.HasPrefix(target, "//") {
+		rest = strings.TrimLeft(target, "/")
+	} else {
+		return ""
+	}
+	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
+		rest = rest[:i]
+	}
+	if i := strings.LastIndexByte(rest, '@'); i >= 0 {
+		rest = rest[i+1:]
+	}
+	return strings.ToLower(rest)
+}
+
+func FuzzReturn(f *testing.F) {
+	for _, s := range []string{"/a", "//evil.test", `/\evil.test`, "https://app.test/", "https://app.test@evil.test", "/\t/evil.test", "https:evil.test", "/..//x"} {
+		f.Add(s)
+	}
+	o := testOrigins(f)
+	f.Fuzz(func(t *testing.T, raw string) {
+		target, ok := o.Return(raw)
+		if !ok {
+			return
+		}
+		host := browser(target)
+		switch {
+		case host == "", host == "app.test", host == "app.test:443", host == "other.test:8443", host == "plain.test", host == "route.test", host == "corp.test", strings.HasSuffix(host, ".corp.test"):
+		default:
+			t.Errorf("Return(%q) = %q, where a browser goes to %q", raw, target, host)
+		}
+		if strings.ContainsAny(target, "\r\n\t\\ ") {
+			t.Errorf("Return(%q) = %q holds a byte that browsers drop or turn around", raw, target)
+		}
+		if again, ok := o.Return(target); !ok || again != target {
+			t.Errorf("Return(%q) = %q, and of that %q, %v", raw, target, again, ok)
+		}
+	})
+}
+
+func TestHas(t *testing.T) {
+	o := testOrigins(t)
+	for origin, want := range map[string]bool{
+		"https://app.test": true, "https://APP.TEST:443": true, "https://app.test.": true, "https://x.corp.test": true, "http://plain.test": true, "https://route.test": true,
+		"": false, "null": false, "http://app.test": false, "https://evil.test": false, "https://app.test.evil.test": false, "https://app.test:444": false, "https://app.test/": false, "app.test": false,
+	} {
+		if got := o.Has(origin); got != want {
+			t.Errorf("Has(%q) = %v, want %v", origin, got, want)
+		}
+	}
+}
