@@ -137,14 +137,15 @@ func percentEncode(s string) string {
 }
 
 // NormalizeEmail lower-cases an address and returns "" for anything that is not
-// plainly local@domain: with two `@`, blanks, commas, brackets or a trailing dot
-// a rule and an upstream could read two different people (CVE-2026-40574).
+// plainly local@domain in ASCII: with two `@`, blanks, commas, brackets, a
+// trailing dot, or letters that only look like others (K, the Kelvin sign), a
+// rule and an upstream could read two different people (CVE-2026-40574).
 func NormalizeEmail(s string) string {
 	local, domain, ok := strings.Cut(s, "@")
 	if !ok || local == "" || domain == "" || len(s) > 254 || strings.HasSuffix(domain, ".") {
 		return ""
 	}
-	bad := func(r rune) bool { return r <= ' ' || r == 0x7f || strings.ContainsRune(`@,;:<>()[]"\`, r) }
+	bad := func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune(`@,;:<>()[]"\`, r) }
 	if strings.ContainsFunc(local, bad) || strings.ContainsFunc(domain, bad) {
 		return ""
 	}

@@ -28,7 +28,7 @@ type Entrance struct {
 
 	Next   HandlerFunc
 	Answer func(w http.ResponseWriter, r *http.Request, err error) // turns an error into a page or JSON
-	Record func(*Exchange)                                         // called once, after the answer; must not keep the Exchange
+	Record func(x *Exchange, r *http.Request)                      // called once, after the answer; must keep neither
 	Now    func() time.Time                                        // nil means time.Now
 }
 
@@ -119,7 +119,7 @@ func (e *Entrance) leave(x *Exchange, r *http.Request) {
 		}
 	}
 	x.Duration = e.now().Sub(x.Start)
-	e.Record(x)
+	e.Record(x, r)
 	if v != nil {
 		panic(http.ErrAbortHandler)
 	}

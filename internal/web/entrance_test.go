@@ -18,7 +18,7 @@ func entrance(t *testing.T, next HandlerFunc) (*Entrance, *[]Exchange) {
 			}
 			w.WriteHeader(status)
 		},
-		Record: func(x *Exchange) { records = append(records, *x) }}, &records
+		Record: func(x *Exchange, _ *http.Request) { records = append(records, *x) }}, &records
 }
 
 func TestEntranceJudges(t *testing.T) {

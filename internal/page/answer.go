@@ -1,0 +1,182 @@
+package page
+
+import (
+	"encoding/json"
+	"errors"
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"dinggate/internal/web"
+)
+
+// Answer tells the caller about an error; it is the only place that does. A
+// *web.Error anywhere in err decides status and code, anything else is 500
+// `internal`. People get a page, others
+//
+//	{"error":code,"message":text,"request_id":id,"login_url":where, if known}
+//
+// Headers that were set before, a cleared cookie above all, go out with it
+// (threats C2). web.Error.Err is not shown.
+func (p *Pages) Answer(w http.ResponseWriter, r *http.Request, err error) {
+	e := web.Error{}
+	if found, ok := errors.AsType[*web.Error](err); ok && found != nil {
+		e = *found
+	}
+	if e.Status < 400 || e.Status > 599 {
+		e.Status = http.StatusInternalServerError
+	}
+	if e.Code == "" {
+		e.Code = "internal"
+	}
+	h := w.Header()
+	delete(h, "Etag") // these described the answer that was not given
+	delete(h, "Last-Modified")
+	delete(h, "Content-Encoding")
+	if e.RetryAfter > 0 {
+		h["Retry-After"] = []string{strconv.FormatInt(int64(math.Ceil(e.RetryAfter.Seconds())), 10)}
+	}
+	if e.Allow != "" {
+		h["Allow"] = []string{e.Allow}
+	}
+	if forPeople(r, &e) {
+		p.answerPage(w, r, &e)
+	} else {
+		p.answerJSON(w, r, &e)
+	}
+}
+
+// forPeople reports whether a page is the answer. A POST without a session is
+// told in JSON where to sign in, unless a browser says that it navigates.
+func forPeople(r *http.Request, e *web.Error) bool {
+	if web.IsPageLoad(r.Method, r.Header) {
+		return true
+	}
+	if len(r.Header["Upgrade"]) > 0 || len(r.Header["Sec-Websocket-Key"]) > 0 {
+		return false
+	}
+	if mode := r.Header["Sec-Fetch-Mode"]; len(mode) > 0 {
+		return mode[0] == "navigate"
+	}
+	return e.LoginURL == "" && len(r.Header["X-Requested-With"]) == 0 && strings.Contains(strings.Join(r.Header["Accept"], ","), "text/html")
+}
+
+// answerJSON is on the hot path of every call without a session: no template,
+// one buffer.
+func (p *Pages) answerJSON(w http.ResponseWriter, r *http.Request, e *web.Error) {
+	web.SecurityHeaders(w, "")
+	texts := p.replies[messageKey(e)]
+	text := texts[0]
+	if web.Language(r) == "en" {
+		text = texts[1]
+	}
+	body := make([]byte, 0, 512)
+	body = appendString(append(body, `{"error":`...), e.Code)
+	body = append(append(body, `,"message":`...), text...)
+	body = appendString(append(body, `,"request_id":`...), web.From(w).ID)
+	if e.LoginURL != "" {
+		body = appendString(append(body, `,"login_url":`...), e.LoginURL)
+	}
+	send(w, r, e.Status, jsonType, append(body, "}\n"...))
+}
+
+// appendString writes s as a JSON string, without an allocation when nothing
+// in it needs escaping.
+func appendString(dst []byte, s string) []byte {
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+			text, _ := json.Marshal(s) // a string always has a JSON form
+			return append(dst, text...)
+		}
+	}
+	return append(append(append(dst, '"'), s...), '"')
+}
+
+// errorView is what error.html shows.
+type errorView struct {
+	view
+	What   message
+	Other  message // the same in the other language, for where the page cannot be asked for again
+	Status int
+	Code   string
+	Icon   string
+	Main   button
+	More   button
+}
+
+// button is a link that looks like one; Label "" is no button. An empty Href
+// asks for the page again.
+type button struct{ Label, Href string }
+
+func (p *Pages) answerPage(w http.ResponseWriter, r *http.Request, e *web.Error) {
+	v := errorView{view: p.view(w, r), Status: e.Status, Code: clean(e.Code, 64), Icon: icon(e)}
+	key := messageKey(e)
+	v.What, v.Other = zhMessages[key], enMessages[key]
+	if v.Lang == "en" {
+		v.What, v.Other = v.Other, v.What
+	}
+	v.Heading = v.What.Title
+	v.Main, v.More = p.buttons(r, e, v.Words)
+	p.render(w, r, "error", p.csp, e.Status, v)
+}
+
+// buttons are the ways forward that an error leaves.
+func (p *Pages) buttons(r *http.Request, e *web.Error, words words) (first, second button) {
+	trouble := e.Status >= 500 || e.Status == http.StatusTooManyRequests
+	switch {
+	case ownPath(e.Retry) && trouble:
+		first = button{words.TryAgain, e.Retry}
+	case ownPath(e.Retry):
+		first = button{words.SignInAgain, e.Retry}
+	case e.LoginURL != "" && len(e.LoginURL) <= maxLink:
+		first = button{words.SignIn, e.LoginURL}
+	case trouble && repeatable(r):
+		first = button{words.TryAgain, ""}
+	case e.Status == http.StatusNotFound:
+		first = button{words.Home, "/"}
+	}
+	if p.prefix != "" && e.Status == http.StatusForbidden && otherAccount[e.Code] {
+		second = button{words.OtherAccount, p.public + p.prefix + "/sign_out"}
+	}
+	if first.Label == "" {
+		first, second = second, button{}
+	}
+	return first, second
+}
+
+const maxLink = 4096
+
+// ownPath reports whether a link can only lead to our own origin, as a browser
+// reads it: `//host` and `/\host` do not.
+func ownPath(s string) bool {
+	if len(s) == 0 || len(s) > maxLink || s[0] != '/' || len(s) > 1 && (s[1] == '/' || s[1] == '\\') {
+		return false
+	}
+	for i := 0; i < len(s); i++ {
+		if s[i] < ' ' || s[i] == 0x7f { // a tab inside vanishes in a browser: "/\t/host" is "//host"
+			return false
+		}
+	}
+	return true
+}
+
+// otherAccount lists the refusals of a person that another account may not meet.
+var otherAccount = map[string]bool{
+	"not_allowed": true, "forbidden": true, "not_member": true, "external_contact": true, "inactive": true, "disabled": true,
+	"no_username": true, "out_of_scope": true, "wrong_organisation": true,
+}
+
+func icon(e *web.Error) string {
+	switch {
+	case e.Code == "state_expired" || e.Status == http.StatusTooManyRequests || e.Status == http.StatusGatewayTimeout:
+		return "clock"
+	case e.Status >= 500:
+		return "cloud"
+	case e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden:
+		return "lock"
+	case e.Status == http.StatusNotFound:
+		return "search"
+	}
+	return "alert"
+}

@@ -1,0 +1,72 @@
+package page
+
+import (
+	"html/template"
+	"net/http"
+	"strings"
+
+	"dinggate/internal/web"
+)
+
+// maxQuery is the longest query that a language link repeats.
+const maxQuery = 2048
+
+// languageLink is the address of the same page in another language, relative
+// to it: `?lang=en&…`. It stands before the rest, since a raw `rd` reaches to
+// the end of the query. "" where the page cannot be asked for again: then the
+// page carries the other language itself.
+func languageLink(w http.ResponseWriter, r *http.Request, lang string) template.URL {
+	query := r.URL.RawQuery
+	if !repeatable(r) || relayed(w) || len(query) > maxQuery {
+		return ""
+	}
+	for _, used := range []string{"lang=zh", "lang=en"} {
+		if rest, ok := strings.CutPrefix(query, used); ok && (rest == "" || rest[0] == '&') {
+			query = strings.TrimPrefix(rest, "&")
+		}
+	}
+	if query != "" {
+		query = "&" + query
+	}
+	return template.URL("?lang=" + lang + query) // begins with ?, so it can change nothing but the query
+}
+
+// repeatable reports whether loading the page again does no harm: not a form,
+// and not the one-time answer of a sign-in, whose code must not stand in a page.
+func repeatable(r *http.Request) bool {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return false
+	}
+	for pair := range strings.SplitSeq(r.URL.RawQuery, "&") {
+		switch key, _, _ := strings.Cut(pair, "="); key {
+		case "state", "code", "authCode":
+			return false
+		}
+	}
+	return true
+}
+
+// relayed reports whether a gateway shows this answer under another address
+// than the one it asked at.
+func relayed(w http.ResponseWriter) bool {
+	x := web.From(w)
+	return x.Path.Raw != x.Target
+}
+
+// keepLanguage remembers a chosen language for a year: on our own endpoints
+// only, and only where no cookie that matters is on its way (one Set-Cookie
+// per answer, gateways lose the second).
+func (p *Pages) keepLanguage(w http.ResponseWriter, r *http.Request) {
+	if p.prefix == "" || !strings.HasPrefix(r.URL.Path, p.prefix+"/") || !repeatable(r) || relayed(w) || len(w.Header()["Set-Cookie"]) > 0 {
+		return
+	}
+	lang := r.URL.Query().Get("lang")
+	if lang != "zh" && lang != "en" {
+		return
+	}
+	cookie := "dinggate-lang=" + lang + "; Path=/; Max-Age=31536000; HttpOnly; SameSite=Lax"
+	if web.From(w).Scheme == "https" {
+		cookie += "; Secure"
+	}
+	w.Header()["Set-Cookie"] = []string{cookie}
+}

@@ -1,0 +1,77 @@
+package page
+
+import "dinggate/internal/web"
+
+// message is what people read about one code: what happened, why, what to do
+// next. Text alone is the `message` of a JSON answer.
+type message struct{ Title, Text, Next string }
+
+// messageKey finds the message of an error: that of its code, else that of its
+// status. It never answers a key without a message.
+func messageKey(e *web.Error) string {
+	if _, ok := zhMessages[e.Code]; ok {
+		return e.Code
+	}
+	if key, ok := byStatus[e.Status]; ok {
+		return key
+	}
+	if e.Status >= 500 {
+		return "internal"
+	}
+	return "bad_request"
+}
+
+// byStatus has the message for a code that has none.
+var byStatus = map[int]string{
+	401: "unauthenticated", 403: "forbidden", 404: "not_found", 405: "method_not_allowed", 413: "too_large",
+	429: "too_many_attempts", 431: "cookie_too_large", 502: "bad_gateway", 503: "unready", 504: "upstream_timeout",
+}
+
+// words are the fixed words of the pages.
+type words struct {
+	DefaultTitle, Language, OtherLanguage string
+
+	SignIn, SignInAgain, TryAgain, OtherAccount, Home, SignOut, Cancel string
+
+	SignInLead, SignInDingTalk, SignInNote string
+
+	SignedOut, SignedOutText, SignedOutNote string
+
+	ConfirmSignOut, ConfirmText, SignedInAs string
+
+	WhoAmI, WhoLead, Username, Email, Groups string
+
+	Contact, RequestID string
+}
+
+var zhWords = words{
+	DefaultTitle: "统一登录", Language: "语言", OtherLanguage: "English",
+
+	SignIn: "登录", SignInAgain: "重新登录", TryAgain: "再试一次", OtherAccount: "换个账号", Home: "回到首页", SignOut: "退出登录", Cancel: "取消",
+
+	SignInLead: "登录后即可继续访问", SignInDingTalk: "用钉钉登录", SignInNote: "仅限本企业成员使用",
+
+	SignedOut: "您已退出登录", SignedOutText: "您的登录已经结束，可以放心关闭这个页面。", SignedOutNote: "如果这是公用电脑，请把钉钉也一并退出。",
+
+	ConfirmSignOut: "要退出登录吗？", ConfirmText: "退出后，需要重新登录才能继续访问。", SignedInAs: "当前账号",
+
+	WhoAmI: "我的账号", WhoLead: "您访问的应用会看到这些信息", Username: "用户名", Email: "邮箱", Groups: "角色",
+
+	Contact: "需要帮助？请联系", RequestID: "请求编号",
+}
+
+var enWords = words{
+	DefaultTitle: "Sign-in", Language: "Language", OtherLanguage: "中文",
+
+	SignIn: "Sign in", SignInAgain: "Sign in again", TryAgain: "Try again", OtherAccount: "Use another account", Home: "Home page", SignOut: "Sign out", Cancel: "Cancel",
+
+	SignInLead: "Please sign in to continue", SignInDingTalk: "Sign in with DingTalk", SignInNote: "For members of this organisation only",
+
+	SignedOut: "You are signed out", SignedOutText: "Your session has ended. You can safely close this page.", SignedOutNote: "On a shared computer, please sign out of DingTalk as well.",
+
+	ConfirmSignOut: "Sign out?", ConfirmText: "You will have to sign in again before you can go on.", SignedInAs: "Signed in as",
+
+	WhoAmI: "My account", WhoLead: "The applications you visit can see this", Username: "Username", Email: "Email", Groups: "Roles",
+
+	Contact: "Need help? Contact", RequestID: "Request ID",
+}

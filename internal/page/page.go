@@ -1,0 +1,189 @@
+// Package page renders our pages in Chinese and English.
+//
+//	handler ── data ──► SignIn, SignedOut, ConfirmSignOut, WhoAmI ─┐
+//	Entrance ─ error ─► Answer ─┬─ a person looks ─► error page ───┴─► one complete HTML file
+//	                            └─ anything else ──► JSON
+//
+// A page is whole by itself: its style stands inside and is named in the CSP by
+// its hash, its logo is a data: address, it has no script and asks nobody for
+// anything. So a gateway may relay it from any path. Which error happened is
+// decided elsewhere; here is only what people read about it (messages_zh.go,
+// messages_en.go). What an operator should know (web.Error.Err) is never shown.
+package page
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"embed"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"html/template"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"dinggate/internal/web"
+)
+
+//go:embed pages
+var files embed.FS
+
+// Config is what the pages say about the house they belong to. The zero value
+// gives complete pages without a name.
+type Config struct {
+	Title string // of the application or the company, on every page; cut after 60 characters
+
+	// Contact tells people whom to ask: an e-mail address or a URL with the
+	// scheme https, mailto or dingtalk becomes a link, all else stays text.
+	Contact string
+
+	Logo     []byte // a picture of at most MaxLogo bytes; nil draws the first letter of Title
+	LogoType string // its media type; "" looks at the bytes
+
+	PublicURL string // scheme://host that links to our own endpoints begin with; "" keeps them on the host asked
+	Prefix    string // of our own endpoints, such as /oauth2
+}
+
+// MaxLogo bounds Config.Logo: it travels in every page.
+const MaxLogo = 128 << 10
+
+// logoTypes are the pictures that every browser shows. In an <img>, SVG runs
+// no script and loads nothing.
+var logoTypes = []string{"image/png", "image/jpeg", "image/gif", "image/webp", "image/svg+xml"}
+
+// Pages holds the compiled pages; immutable and safe for concurrent use.
+type Pages struct {
+	title, mark    string
+	contact        contact
+	logo, style    template.HTML
+	prefix, public string
+	csp, formCSP   string
+	templates      map[string]*template.Template
+	replies        map[string][2][]byte // message key → its text in zh and en, as JSON
+}
+
+// New compiles the pages and renders each of them once, so that a page that
+// cannot be rendered stops the start and not a request.
+func New(c Config) (*Pages, error) {
+	p := &Pages{title: clean(c.Title, 60), contact: parseContact(c.Contact), public: c.PublicURL, prefix: c.Prefix}
+	p.mark = firstLetter(p.title)
+	var err error
+	if p.logo, err = logo(c); err != nil {
+		return nil, err
+	}
+	css, err := files.ReadFile("pages/style.css")
+	if err != nil {
+		return nil, fmt.Errorf("page: reading the style: %w", err)
+	}
+	p.style = template.HTML("<style>" + string(css) + "</style>")
+	sum := sha256.Sum256(css)
+	policy := "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; img-src data:; base-uri 'none'; frame-ancestors 'none'; form-action "
+	p.csp, p.formCSP = policy+"'none'", policy+"'self'"
+	if err := p.compile(); err != nil {
+		return nil, err
+	}
+	p.replies = make(map[string][2][]byte, len(zhMessages))
+	for key := range zhMessages {
+		for i, m := range []message{zhMessages[key], enMessages[key]} {
+			text, err := json.Marshal(m.Text)
+			if err != nil {
+				return nil, fmt.Errorf("page: message %s: %w", key, err)
+			}
+			both := p.replies[key]
+			both[i] = text
+			p.replies[key] = both
+		}
+	}
+	return p, nil
+}
+
+func (p *Pages) compile() error {
+	p.templates = make(map[string]*template.Template)
+	for name, sample := range map[string]any{"error": errorView{}, "sign_in": signInView{}, "signed_out": signInView{}, "confirm": confirmView{}, "who": whoView{}} {
+		t, err := template.ParseFS(files, "pages/layout.html", "pages/"+name+".html")
+		if err == nil {
+			err = t.ExecuteTemplate(new(bytes.Buffer), "layout", sample)
+		}
+		if err != nil {
+			return fmt.Errorf("page: compiling %s: %w", name, err)
+		}
+		p.templates[name] = t
+	}
+	return nil
+}
+
+func logo(c Config) (template.HTML, error) {
+	if len(c.Logo) == 0 {
+		return "", nil
+	}
+	if len(c.Logo) > MaxLogo {
+		return "", fmt.Errorf("page: the logo has %d bytes, more than %d; make it smaller", len(c.Logo), MaxLogo)
+	}
+	kind := c.LogoType
+	if kind == "" {
+		if kind = http.DetectContentType(c.Logo); bytes.Contains(c.Logo[:min(len(c.Logo), 1024)], []byte("<svg")) {
+			kind = "image/svg+xml"
+		}
+	}
+	for _, known := range logoTypes {
+		if kind == known {
+			return template.HTML(`<img class="logo" alt="" src="data:` + known + ";base64," + base64.StdEncoding.EncodeToString(c.Logo) + `">`), nil
+		}
+	}
+	return "", fmt.Errorf("page: the logo is %q; use one of %s", kind, strings.Join(logoTypes, ", "))
+}
+
+// view is what the layout needs on every page.
+type view struct {
+	Words       words
+	Lang        string // of <html>
+	Title, Mark string
+	Logo, Style template.HTML
+	Heading     string // what this page is about
+	Bare        bool   // the page shows logo and title itself
+	Switch      template.URL
+	OtherLang   string
+	Contact     contact
+	ID          string
+}
+
+// view prepares the layout for one request. Heading is the page's own affair.
+func (p *Pages) view(w http.ResponseWriter, r *http.Request) view {
+	lang := web.Language(r)
+	v := view{Words: zhWords, Lang: "zh-CN", OtherLang: "en", Title: p.title, Mark: p.mark, Logo: p.logo, Style: p.style, Contact: p.contact, ID: web.From(w).ID}
+	if lang == "en" {
+		v.Words, v.Lang, v.OtherLang = enWords, "en", "zh"
+	}
+	v.Switch = languageLink(w, r, v.OtherLang)
+	return v
+}
+
+// render writes a page. Failing is left to pages that New could not render,
+// and those there are none of; were there one, people get the JSON.
+func (p *Pages) render(w http.ResponseWriter, r *http.Request, name, csp string, status int, data any) {
+	var body bytes.Buffer
+	if err := p.templates[name].ExecuteTemplate(&body, "layout", data); err != nil {
+		p.answerJSON(w, r, &web.Error{Status: http.StatusInternalServerError, Code: "internal", Err: err})
+		return
+	}
+	p.keepLanguage(w, r)
+	web.SecurityHeaders(w, csp)
+	send(w, r, status, htmlType, body.Bytes())
+}
+
+// Shared values of answer headers, written by nobody.
+var (
+	htmlType = []string{"text/html; charset=utf-8"}
+	jsonType = []string{"application/json"}
+)
+
+func send(w http.ResponseWriter, r *http.Request, status int, kind []string, body []byte) {
+	h := w.Header()
+	h["Content-Type"] = kind
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	w.WriteHeader(status)
+	if r.Method != http.MethodHead {
+		w.Write(body) // nobody is left to tell when this fails
+	}
+}

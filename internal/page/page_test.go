@@ -1,0 +1,211 @@
+package page
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"flag"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"dinggate/internal/web"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+func pages(t testing.TB, c Config) *Pages {
+	t.Helper()
+	if c.Prefix == "" {
+		c.Prefix = "/oauth2"
+	}
+	p, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// through sends r through a real Entrance that believes its request id.
+func through(t testing.TB, p *Pages, r *http.Request, next web.HandlerFunc) *http.Response {
+	t.Helper()
+	peers, err := web.ParsePeers([]string{"192.0.2.0/24"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Header.Get("X-Request-Id") == "" {
+		r.Header.Set("X-Request-Id", "7f3a09c2d41be8650a1c93ef")
+	}
+	rec := httptest.NewRecorder()
+	(&web.Entrance{Peers: peers, Scheme: "https", Next: next, Answer: p.Answer, Record: func(*web.Exchange) {}}).ServeHTTP(rec, r)
+	return rec.Result()
+}
+
+// browser is a page load.
+func browser(method, target string, header ...string) *http.Request {
+	r := httptest.NewRequest(method, target, nil)
+	r.Host = "app.example.com"
+	r.Header.Set("Accept", "text/html,application/xhtml+xml")
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	return r
+}
+
+func fails(err error) web.HandlerFunc {
+	return func(http.ResponseWriter, *http.Request) error { return err }
+}
+
+func shows(f func(w http.ResponseWriter, r *http.Request)) web.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) error { f(w, r); return nil }
+}
+
+func body(t testing.TB, resp *http.Response) string {
+	t.Helper()
+	var b bytes.Buffer
+	if _, err := b.ReadFrom(resp.Body); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+const dot = "\x89PNG\r\n\x1a\n" // enough of a picture to be recognised
+
+// gallery is every page once, with what it needs.
+func gallery(p *Pages) []exhibit {
+	return []exhibit{
+		{"sign_in", "GET", "/oauth2/sign_in?rd=/wiki?a=1&b=2", shows(func(w http.ResponseWriter, r *http.Request) {
+			p.SignIn(w, r, SignInData{StartURL: "/oauth2/start?rd=%2Fwiki%3Fa%3D1%26b%3D2"})
+		})},
+		{"signed_out", "GET", "/oauth2/sign_out", shows(func(w http.ResponseWriter, r *http.Request) { p.SignedOut(w, r, "/oauth2/sign_in") })},
+		{"confirm", "GET", "/oauth2/sign_out", shows(func(w http.ResponseWriter, r *http.Request) {
+			p.ConfirmSignOut(w, r, "/oauth2/sign_out?rd=%2F", "张三 (zhangsan)")
+		})},
+		{"who", "GET", "/oauth2/userinfo", shows(func(w http.ResponseWriter, r *http.Request) {
+			p.WhoAmI(w, r, WhoAmIData{Name: "张三", Username: "zhangsan", Email: "zhangsan@example.com", Groups: []string{"主管", "财务, 华东"}, SignOutURL: "/oauth2/sign_out"})
+		})},
+		{"not_allowed", "GET", "/admin/?tab=1", fails(&web.Error{Status: 403, Code: "not_allowed"})},
+		{"not_member", "GET", "/oauth2/callback?authCode=CANARY&state=CANARY", fails(&web.Error{Status: 403, Code: "not_member"})},
+		{"state_expired", "GET", "/oauth2/callback?code=CANARY&state=CANARY", fails(&web.Error{Status: 403, Code: "state_expired", Retry: "/oauth2/start?rd=%2Fwiki"})},
+		{"unauthenticated", "GET", "/wiki", fails(&web.Error{Status: 401, Code: "unauthenticated", LoginURL: "https://app.example.com/oauth2/start?rd=%2Fwiki"})},
+		{"operator", "GET", "/oauth2/callback?code=CANARY&state=CANARY", fails(&web.Error{Status: 503, Code: "permission_missing", Retry: "/oauth2/start"})},
+		{"unavailable", "GET", "/wiki", fails(&web.Error{Status: 503, Code: "unavailable", RetryAfter: 1500 * time.Millisecond})},
+		{"upstream_timeout", "POST", "/wiki/save", fails(&web.Error{Status: 504, Code: "upstream_timeout"})},
+		{"no_route", "GET", "/nowhere", fails(&web.Error{Status: 404, Code: "no_route"})},
+		{"too_many_attempts", "GET", "/oauth2/start", fails(&web.Error{Status: 429, Code: "too_many_attempts", RetryAfter: time.Minute})},
+		{"method_not_allowed", "POST", "/oauth2/start", fails(&web.Error{Status: 405, Code: "method_not_allowed", Allow: "GET"})},
+		{"bad_path", "GET", "/a/%5C", fails(nil)}, // refused by the Entrance itself
+	}
+}
+
+type exhibit struct {
+	name, method, target string
+	serve                web.HandlerFunc
+}
+
+var styleText = regexp.MustCompile(`(?s)<style>(.*)</style>`)
+
+func TestGolden(t *testing.T) {
+	p := pages(t, Config{Title: "示例科技", Contact: "it@example.com", Logo: []byte(dot)})
+	for _, x := range gallery(p) {
+		for _, lang := range []string{"zh", "en"} {
+			got := body(t, through(t, p, browser(x.method, x.target, "Accept-Language", lang), x.serve))
+			got = styleText.ReplaceAllString(got, "<style></style>")
+			file := filepath.Join("testdata", x.name+"."+lang+".html")
+			if *update {
+				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got != string(want) {
+				t.Errorf("%s in %s differs from %s (go test -update writes it anew):\n%s", x.name, lang, file, got)
+			}
+		}
+	}
+}
+
+// What holds for every page, whatever it says (threats O6, O7, W7, W8).
+func TestEveryPage(t *testing.T) {
+	p := pages(t, Config{Title: "示例科技", Contact: "it@example.com", Logo: []byte(dot)})
+	for _, x := range gallery(p) {
+		resp := through(t, p, browser(x.method, x.target), x.serve)
+		text := body(t, resp)
+		csp := resp.Header.Get("Content-Security-Policy")
+		style := styleText.FindStringSubmatch(text)
+		if len(style) != 2 {
+			t.Fatalf("%s has no style", x.name)
+		}
+		sum := sha256.Sum256([]byte(style[1]))
+		form := "form-action 'none'"
+		if strings.Contains(text, "<form") {
+			form = "form-action 'self'"
+		}
+		for _, want := range []string{"default-src 'none'", "style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'", "img-src data:", "base-uri 'none'", "frame-ancestors 'none'", form} {
+			if !strings.Contains(csp, want) {
+				t.Errorf("%s: CSP = %s, want %s in it", x.name, csp, want)
+			}
+		}
+		for name, want := range map[string]string{"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "X-Frame-Options": "DENY",
+			"X-Request-Id": "7f3a09c2d41be8650a1c93ef", "Content-Type": "text/html; charset=utf-8", "Www-Authenticate": ""} {
+			if got := resp.Header.Get(name); got != want {
+				t.Errorf("%s: %s = %q, want %q", x.name, name, got, want)
+			}
+		}
+		if resp.ContentLength != int64(len(text)) {
+			t.Errorf("%s: Content-Length = %d, want %d", x.name, resp.ContentLength, len(text))
+		}
+		lower := strings.ToLower(text)
+		for _, never := range []string{"<script", "javascript:", " style=", "canary", "zgotmplz", "http://", "<link rel=\"stylesheet", "user-scalable"} {
+			if strings.Contains(lower, never) {
+				t.Errorf("%s contains %q", x.name, never)
+			}
+		}
+		if n := strings.Count(text, "<h1 "); n != 1 {
+			t.Errorf("%s has %d headings, want 1", x.name, n)
+		}
+	}
+}
+
+func TestNew(t *testing.T) {
+	svg := []byte(`<svg xmlns="http://www.w3.org/2000/svg"/>`)
+	for _, row := range []struct {
+		c    Config
+		want string // in the error, or in the sign-in page
+		bad  bool
+	}{
+		{Config{}, `<h1 id="heading" dir="auto">统一登录</h1>`, false},
+		{Config{Title: "acme"}, `>A</span>`, false},
+		{Config{Logo: []byte(dot)}, `src="data:image/png;base64,`, false},
+		{Config{Logo: svg}, `src="data:image/svg+xml;base64,`, false},
+		{Config{Logo: []byte("x"), LogoType: "image/webp"}, `src="data:image/webp;base64,`, false},
+		{Config{Logo: []byte("hello")}, "text/plain", true},
+		{Config{Logo: []byte("x"), LogoType: `image/png" onload="x`}, "use one of", true},
+		{Config{Logo: make([]byte, MaxLogo+1), LogoType: "image/png"}, "make it smaller", true},
+	} {
+		p, err := New(row.c)
+		if row.bad {
+			if err == nil || !strings.Contains(err.Error(), row.want) {
+				t.Errorf("New(%.40v) = %v, want an error with %q", row.c, err, row.want)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("New(%.40v) = %v", row.c, err)
+			continue
+		}
+		rec := httptest.NewRecorder()
+		p.SignIn(rec, browser("GET", "/oauth2/sign_in"), SignInData{StartURL: "/oauth2/start"})
+		if !strings.Contains(rec.Body.String(), row.want) {
+			t.Errorf("New(%.40v): sign-in page lacks %q", row.c, row.want)
+		}
+	}
+}

@@ -1,0 +1,97 @@
+package page
+
+import (
+	"net/http"
+	"strings"
+	"unicode/utf8"
+)
+
+// SignInData is what the sign-in page needs. More ways to sign in are more
+// fields, whose zero values offer none.
+type SignInData struct {
+	StartURL string // where the sign-in with DingTalk begins; a link, since a form would be bound by form-action
+}
+
+type signInView struct {
+	view
+	StartURL string
+}
+
+// SignIn shows the page with the button.
+func (p *Pages) SignIn(w http.ResponseWriter, r *http.Request, data SignInData) {
+	v := signInView{p.view(w, r), data.StartURL}
+	v.Heading, v.Bare = v.Words.SignIn, true
+	p.render(w, r, "sign_in", p.csp, http.StatusOK, v)
+}
+
+// SignedOut tells that the session is over. It never signs in by itself: its
+// button leads to signInURL (threats K17).
+func (p *Pages) SignedOut(w http.ResponseWriter, r *http.Request, signInURL string) {
+	v := signInView{p.view(w, r), signInURL}
+	v.Heading = v.Words.SignedOut
+	p.render(w, r, "signed_out", p.csp, http.StatusOK, v)
+}
+
+type confirmView struct {
+	view
+	Action, Who string
+}
+
+// ConfirmSignOut asks before a sign-out, which a link alone must not do
+// (threats S15). Its form posts to action, on the same origin; who is signed in
+// may be "".
+func (p *Pages) ConfirmSignOut(w http.ResponseWriter, r *http.Request, action, who string) {
+	v := confirmView{p.view(w, r), "", clean(who, 100)}
+	if ownPath(action) {
+		v.Action = action
+	}
+	v.Heading = v.Words.ConfirmSignOut
+	p.render(w, r, "confirm", p.formCSP, http.StatusOK, v)
+}
+
+// WhoAmIData describes the person who is signed in; empty fields are left out.
+type WhoAmIData struct {
+	Name, Username, Email string
+	Groups                []string // the first 64 are shown
+	SignOutURL            string   // "" shows no such button
+}
+
+type whoView struct {
+	view
+	Letter  string // drawn instead of a photo
+	Name    string
+	Rows    []whoRow
+	Groups  []string
+	SignOut string
+}
+
+type whoRow struct{ Label, Value string }
+
+// maxGroups bounds how many groups are shown.
+const maxGroups = 64
+
+// WhoAmI shows people what applications are told about them.
+func (p *Pages) WhoAmI(w http.ResponseWriter, r *http.Request, data WhoAmIData) {
+	v := whoView{view: p.view(w, r), Name: clean(data.Name, 100), SignOut: data.SignOutURL}
+	v.Heading = v.Words.WhoAmI
+	if v.Name == "" {
+		v.Name = clean(data.Username, 100)
+	}
+	v.Letter = firstLetter(v.Name)
+	for _, row := range []whoRow{{v.Words.Username, clean(data.Username, 100)}, {v.Words.Email, clean(data.Email, 254)}} {
+		if row.Value != "" {
+			v.Rows = append(v.Rows, row)
+		}
+	}
+	for _, group := range data.Groups[:min(len(data.Groups), maxGroups)] {
+		if group = clean(group, 60); group != "" {
+			v.Groups = append(v.Groups, group)
+		}
+	}
+	p.render(w, r, "who", p.csp, http.StatusOK, v)
+}
+
+func firstLetter(s string) string {
+	_, size := utf8.DecodeRuneInString(s)
+	return strings.ToUpper(s[:size])
+}

@@ -1,0 +1,126 @@
+package access
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"dinggate/internal/conf"
+)
+
+// RouteConfig is the part of a route's configuration that says where a rule
+// holds; the proxy's own part stands beside it, inlined.
+type RouteConfig struct {
+	Path    string      `yaml:"path"`    // /healthz: exactly this; /admin/: /admin, /admin/ and all below; written decoded
+	Host    string      `yaml:"host"`    // empty = any; the port counts only if written
+	Methods []string    `yaml:"methods"` // empty = any; GET lets HEAD through
+	Access  *RuleConfig `yaml:"access"`  // nil = signed_in
+}
+
+// RuleConfig is written as one word, `public` or `signed_in`, or as lists of
+// which any one entry lets in. With neither it names nobody, which is a mistake.
+type RuleConfig struct {
+	Named       string   `yaml:"-"`           // the word; with it the lists count for nothing
+	Departments []string `yaml:"departments"` // ids, as number or text; all departments below count too
+	Roles       []string `yaml:"roles"`       // names, or ids; digits alone are an id
+	Users       []string `yaml:"users"`       // usernames as upstreams see them, or DingTalk userids
+	Emails      []string `yaml:"emails"`      // zhangsan@example.com or *@example.com
+	Networks    []string `yaml:"networks"`    // CIDRs of the real client; let in without sign-in
+}
+
+// UnmarshalText takes the one-word form. Any word is taken: Check refuses the
+// wrong ones, together with all other mistakes.
+func (c *RuleConfig) UnmarshalText(text []byte) error {
+	*c = RuleConfig{Named: string(text)}
+	return nil
+}
+
+// Config is the list of routes, in the order in which they are tried.
+type Config []RouteConfig
+
+// Routes gives what New takes. What Check calls a mistake is left out of its
+// rule, so that it names fewer people, never more.
+func (c Config) Routes() []Route {
+	routes := make([]Route, len(c))
+	for i := range c {
+		routes[i], _ = c[i].route()
+	}
+	return routes
+}
+
+// Check finds every mistake, at key[0].path and the like, and warns of routes
+// that are never reached and of a list that protects nothing.
+func (c Config) Check(p *conf.Problems, key string) {
+	earlier := make([]*route, len(c)) // nil where a mistake forbids comparing
+	public := 0
+	for i := range c {
+		r, faults := c[i].route()
+		faults = append(r.faults(), faults...)
+		mistake := false
+		for _, f := range faults {
+			mistake = mistake || !f.warning
+			p.Add(conf.Problem{Key: fmt.Sprintf("%s[%d].%s", key, i, f.part), Text: f.text, Warning: f.warning})
+		}
+		if r.Rule.Public {
+			public++
+		}
+		if mistake {
+			continue
+		}
+		compiled := compile(r)
+		earlier[i] = &compiled
+		for j, before := range earlier[:i] {
+			if before != nil && before.shadows(&compiled) {
+				p.At("%s[%d]", key, i).Warn(true, "is never reached: %s[%d] (%s) covers all of it; the first match decides, so put it above", key, j, c[j].Path)
+				break
+			}
+		}
+	}
+	p.At(key).Warn(len(c) > 0 && public == len(c), "are all public: nobody is ever asked to sign in")
+}
+
+func (c RouteConfig) route() (Route, []fault) {
+	rule, faults := c.Access.rule()
+	name := strings.TrimSpace(strings.Join(c.Methods, ",") + " " + c.Host + c.Path)
+	return Route{Name: name, Host: c.Host, Path: c.Path, Methods: c.Methods, Rule: rule}, faults
+}
+
+// rule reads what is only text so far, and leaves out what can not be read.
+func (c *RuleConfig) rule() (Rule, []fault) {
+	switch {
+	case c == nil || c.Named == "signed_in":
+		return Rule{SignedIn: true}, nil
+	case c.Named == "public":
+		return Rule{Public: true}, nil
+	case c.Named != "":
+		return Rule{}, []fault{{part: "access", text: fmt.Sprintf("is %q; it is public, signed_in, or lists such as {departments: [42]}", c.Named)}}
+	case len(c.Departments)+len(c.Roles)+len(c.Users)+len(c.Emails)+len(c.Networks) == 0:
+		return Rule{}, []fault{{part: "access", text: "names nobody; it is public, signed_in, or lists such as {departments: [42]}"}}
+	}
+	rule := Rule{Roles: c.Roles, Users: c.Users, Emails: c.Emails}
+	var faults []fault
+	for _, text := range c.Departments {
+		id, ok := parseID(text)
+		if !ok {
+			faults = append(faults, fault{part: "access.departments", text: fmt.Sprintf("has %q; write the department's id, a number", text)})
+			continue
+		}
+		rule.Departments = append(rule.Departments, id)
+	}
+	for _, text := range c.Networks {
+		network, err := netip.ParsePrefix(text)
+		if err != nil {
+			faults = append(faults, fault{part: "access.networks", text: unreadNetwork(text)})
+			continue
+		}
+		rule.Networks = append(rule.Networks, network)
+	}
+	return rule, faults
+}
+
+func unreadNetwork(text string) string {
+	if addr, err := netip.ParseAddr(text); err == nil && addr.Zone() == "" {
+		return fmt.Sprintf("has the address %s; write %[1]s/%d for it alone", text, addr.BitLen())
+	}
+	return fmt.Sprintf("has %q; write a network such as 10.0.0.0/8", text)
+}

@@ -1,0 +1,200 @@
+package access
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"dinggate/internal/conf"
+	"dinggate/internal/identity"
+)
+
+// dice makes routes, people and targets of a fuzzer's bytes, from few words so
+// that they meet often; past the end every throw is 0.
+type dice []byte
+
+func (d *dice) roll(sides int) int {
+	if len(*d) == 0 {
+		return 0
+	}
+	n := int((*d)[0]) % sides
+	*d = (*d)[1:]
+	return n
+}
+
+var words = struct {
+	paths, methods, hosts, roles, users, emails []string
+	networks                                    []netip.Prefix
+}{
+	[]string{"/", "/a", "/a/", "/a/b", "/a/b/", "/c"},
+	[]string{"GET", "HEAD", "POST", "PUT"},
+	[]string{"", "a.test", "b.test", "b.test:8443"},
+	[]string{"主管", "7", "r"}, []string{"zhang", "0042"}, []string{"*@a.test", "x@b.test"},
+	[]netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")},
+}
+
+func (d *dice) route() Route {
+	r := Route{Path: words.paths[d.roll(len(words.paths))], Host: words.hosts[d.roll(len(words.hosts))]}
+	for range d.roll(3) {
+		r.Methods = append(r.Methods, words.methods[d.roll(len(words.methods))])
+	}
+	for range d.roll(4) {
+		d.add(&r.Rule)
+	}
+	return r
+}
+
+// add gives rule one more element.
+func (d *dice) add(rule *Rule) {
+	switch d.roll(7) {
+	case 0:
+		rule.SignedIn = true
+	case 1:
+		rule.Public = true
+	case 2:
+		rule.Departments = append(rule.Departments, int64(1+d.roll(4)))
+	case 3:
+		rule.Roles = append(rule.Roles, words.roles[d.roll(3)])
+	case 4:
+		rule.Users = append(rule.Users, words.users[d.roll(2)])
+	case 5:
+		rule.Emails = append(rule.Emails, words.emails[d.roll(2)])
+	case 6:
+		rule.Networks = append(rule.Networks, words.networks[d.roll(2)])
+	}
+}
+
+func (d *dice) user() *identity.User {
+	u := &identity.User{Username: []string{"zhang", "li", ""}[d.roll(3)], UserID: []string{"0042", "1", ""}[d.roll(3)],
+		Email: []string{"", "y@a.test", "x@b.test", "x@a.test@b.test"}[d.roll(4)]}
+	for range d.roll(3) {
+		id := int64(1 + d.roll(4))
+		u.Departments, u.Ancestors = append(u.Departments, id), append(u.Ancestors, id, 1)
+	}
+	for range d.roll(3) {
+		u.Roles = append(u.Roles, identity.Role{ID: int64(d.roll(9)), Name: words.roles[d.roll(3)]})
+	}
+	return u
+}
+
+func (d *dice) target(path, method, host string) Target {
+	t := Target{Method: method, Host: host, Path: path, Odd: d.roll(4) == 1, Unknown: d.roll(8) == 1}
+	for range d.roll(3) {
+		t.Readings = append(t.Readings, words.paths[d.roll(len(words.paths))])
+	}
+	t.Client = []netip.Addr{{}, netip.MustParseAddr("10.1.1.1"), netip.MustParseAddr("::ffff:10.1.1.1"), netip.MustParseAddr("192.0.2.1")}[d.roll(4)]
+	return t
+}
+
+// Whatever leaves more open, or asks for more, never lets in more; whatever a
+// rule gains never keeps out.
+func FuzzDecide(f *testing.F) {
+	for _, path := range []string{"/", "/a", "/a/b", "/A/", "//a", "/a/../c", "/a;x/b", "/a/\x00", "/%2e%2e/a", "/a ", "", "a", "/a\\b", "*"} {
+		f.Add([]byte{3, 2, 0, 1, 1, 2, 1, 2, 1, 0, 3, 4, 5, 6, 1, 0, 2, 2, 1, 1, 2}, path, "GET", "a.test")
+		f.Add([]byte{2, 0, 1, 1, 0, 1, 3, 0, 0, 0, 1, 0, 0, 0, 0, 1, 1, 1}, path, "get", "A.test.:443")
+		f.Add([]byte{1, 0, 0, 0, 1, 6, 0, 0, 1, 1, 1, 1, 1, 0, 0, 0, 1}, path, "", "")
+	}
+	f.Fuzz(func(t *testing.T, b []byte, path, method, host string) {
+		d := dice(b)
+		routes := make([]Route, 1+d.roll(4))
+		for i := range routes {
+			routes[i] = d.route()
+		}
+		u, target := d.user(), d.target(path, method, host)
+		p := policy(t, routes...)
+		got := p.Decide(target, u)
+
+		if again := p.Decide(target, u); again != got {
+			t.Errorf("Decide(%+v) = %+v, then %+v", target, got, again)
+		}
+		if told, _ := p.Explain(target, u); told != got {
+			t.Errorf("Explain(%+v) = %+v, want %+v as Decide says", target, told, got)
+		}
+		if (got.Verdict == Allow) != (got.Rule != "") || (got.Verdict == Allow) == (got.Reason != "") || got.Verdict == SignIn && u.Username != "" {
+			t.Errorf("Decide(%+v) = %+v, which contradicts itself", target, got)
+		}
+
+		// less gives what must not be let in where target is not.
+		less := func(why string, q *Policy, target Target, u *identity.User) {
+			t.Helper()
+			if open := q.Decide(target, u); open.Verdict == Allow && got.Verdict != Allow {
+				t.Errorf("%s: Decide(%+v) of %+v = %+v, want no Allow as before: %+v", why, target, routes, open, got)
+			}
+		}
+		change := func(edit func(*Target)) Target {
+			c := target
+			edit(&c)
+			return c
+		}
+		less("nobody", p, target, nil)
+		less("odd", p, change(func(c *Target) { c.Odd = true }), u)
+		less("unknown method", p, change(func(c *Target) { c.Method = "" }), u)
+		less("lower-case method", p, change(func(c *Target) { c.Method = strings.ToLower(c.Method) }), u)
+		less("unknown host", p, change(func(c *Target) { c.Host = "" }), u)
+		less("unknown client", p, change(func(c *Target) { c.Client = netip.Addr{} }), u)
+		less("one more reading", p, change(func(c *Target) { c.Readings = append(slices.Clone(c.Readings), words.paths[d.roll(6)]) }), u)
+		less("one more route in front, for nobody", policy(t, append([]Route{{Path: words.paths[d.roll(6)]}}, routes...)...), target, u)
+		if got.Reason != NoRoute && got.Reason != AmbiguousPath { // every route would let in, and there is none
+			less("unknown path", p, change(func(c *Target) { c.Unknown = true }), u)
+		}
+
+		i := d.roll(len(routes))
+		d.add(&routes[i].Rule)
+		if more := policy(t, routes...).Decide(target, u); more.Verdict < got.Verdict {
+			t.Errorf("a larger rule: Decide(%+v) of %+v = %+v, want no less than %+v", target, routes, more, got)
+		}
+	})
+}
+
+// One host has one answer, however it is written (threats H13).
+func FuzzHost(f *testing.F) {
+	for _, host := range []string{"a.test", "A.TEST.", "a.test:443", "[::1]:80", "b.test:08443", "a:b:c", "]:", "\u212a", "", "."} {
+		f.Add(host)
+	}
+	p := policy(f, Route{Path: "/", Host: "a.test"}, Route{Path: "/", Host: "b.test:8443"}, Route{Path: "/", Host: "[::1]"}, Route{Path: "/"})
+	f.Fuzz(func(t *testing.T, host string) {
+		want := p.Decide(Target{Path: "/", Host: host}, member)
+		name, port := splitHost(host)
+		if port != "" {
+			port = ":" + port
+		}
+		upper := strings.Map(func(r rune) rune {
+			if 'a' <= r && r <= 'z' {
+				return r - 'a' + 'A'
+			}
+			return r
+		}, name)
+		if strings.ToValidUTF8(name, "") != name || strings.ContainsAny(name, ":") && !strings.HasSuffix(name, "]") || strings.HasSuffix(name, ".") || name == "" {
+			return // no host name, which the doors refuse
+		}
+		for _, other := range []string{name + port, name + "." + port, upper + port} {
+			if got := p.Decide(Target{Path: "/", Host: other}, member); got != want {
+				t.Errorf("Decide(host %q) = %+v, want %+v as for %q", other, got, want, host)
+			}
+		}
+	})
+}
+
+// What Check finds no mistake in, New takes; what New takes meets its own route.
+func FuzzConfig(f *testing.F) {
+	f.Add("/a/", "a.test:8443", "GET", "public", "42", "主管", "*@a.test", "10.0.0.0/8")
+	f.Add("/a{x}", "*.test", "get", "", "042", "007", "a@b@c", "10.0.0.1")
+	f.Add("/文档", "[::1]", "M-SEARCH", "", "1", "7", "A@b.test", "::ffff:10.0.0.0/104")
+	f.Fuzz(func(t *testing.T, path, host, method, named, department, role, email, network string) {
+		c := Config{{Path: path, Host: host, Methods: []string{method}, Access: &RuleConfig{Named: named, Departments: []string{department},
+			Roles: []string{role}, Users: []string{role}, Emails: []string{email}, Networks: []string{network}}}}
+		var problems conf.Problems
+		c.Check(&problems, "routes")
+		p, err := New(c.Routes())
+		if problems.Mistakes() > 0 {
+			return
+		}
+		if err != nil {
+			t.Fatalf("New(%+v) = %v, want nil as Check finds no mistake", c, err)
+		}
+		if got := p.Decide(Target{Method: method, Host: strings.ToUpper(host), Path: path}, member); got.Route != 0 {
+			t.Errorf("Decide(%+v) = %+v, want its own route", c, got)
+		}
+	})
+}

@@ -1,0 +1,170 @@
+// Package access decides who may enter which route.
+//
+//	Target ──► match ──► one route ──► its rule, identity.User ──► Decision
+//	(a door)     │                        │
+//	             └─ none: Deny            └─ nothing lets in: SignIn (nobody yet) or Deny
+//
+// It is pure: no clock, no network, no net/http. The proxy and every gateway's
+// question come here with the same Target, so one path has one answer at all
+// doors (threats P16). Making the path canonical is internal/web's work; pages,
+// redirects and status codes are the doors'.
+package access
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"dinggate/internal/identity"
+)
+
+// Target is what somebody wants to enter. The zero value is let in nowhere.
+type Target struct {
+	Method string // as sent; "" = unknown. Anything but a token in capitals counts as unknown (CVE-2020-14359)
+	Host   string // as sent, a port may follow; "" = unknown
+	Path   string // decoded and canonical, as internal/web makes it; letter case counts
+
+	// Readings are other paths that a lenient upstream might make of the same
+	// request line; usually nil. All of them must meet one route (threats P3, P7).
+	Readings []string
+
+	// Odd marks a path that was not written plainly: never public, and no
+	// network lets it in; a signed-in person is asked for (threats P2, P4).
+	Odd bool
+
+	Client netip.Addr // zero = unknown, in no network; with a zone, in no network either
+
+	// Unknown says that nobody told us the path. A person passes if every route
+	// would let them in, nobody in particular only if every route is public.
+	// Networks count for nothing: an address is no person.
+	Unknown bool
+}
+
+// Route is where a rule holds. Routes are tried in order, the first match decides.
+type Route struct {
+	Name string // for people, in Explain and in logs; may be empty
+
+	// Host is compared without letter case and final dot; "" = any. The port
+	// counts only if it is written here, as in "app.example.com:8443".
+	Host string
+
+	// Path is /healthz for exactly that, /admin/ for /admin, /admin/ and all
+	// below, / for everything.
+	Path string
+
+	Methods []string // nil = any; GET lets HEAD through
+	Rule    Rule
+}
+
+// Verdict is the answer. The zero value keeps everybody out.
+type Verdict int
+
+const (
+	Deny   Verdict = iota // signed in or not, this person may not enter
+	SignIn                // somebody who is signed in might
+	Allow
+)
+
+// String gives the word for the log: deny, sign_in, allow.
+func (v Verdict) String() string {
+	switch v {
+	case SignIn:
+		return "sign_in"
+	case Allow:
+		return "allow"
+	}
+	return "deny"
+}
+
+// Why a verdict is not Allow.
+const (
+	NoRoute       = "no_route"       // Deny: no route matches
+	NotAllowed    = "not_allowed"    // Deny: the rule does not name this person
+	AmbiguousPath = "ambiguous_path" // Deny: readings of the path meet different routes
+	NotSignedIn   = "sign_in"        // SignIn: the rule asks who it is
+	OddPath       = "odd_path"       // SignIn: the route is public, but the path is not written plainly
+)
+
+// Decision is a verdict and what led to it. The zero value is Deny.
+type Decision struct {
+	Verdict Verdict
+
+	// Route is the index of the deciding route; -1 for NoRoute, for
+	// AmbiguousPath, and for an Allow of an unknown path, which all routes gave.
+	Route int
+
+	Rule   string // the part of the rule that lets in: "public", "signed_in", "departments 42" …; "" unless Allow
+	Reason string // one of the constants above; "" with Allow
+}
+
+// Policy answers for a list of routes. Build it with New; the zero Policy denies
+// everything. It never changes and is safe for concurrent use.
+type Policy struct{ routes []route }
+
+// New compiles routes. It refuses whatever Config.Check calls a mistake in a
+// host, path, method or listed name: a route that silently matched nothing would
+// hand its pages to the next, weaker one. No routes make a Policy that denies
+// everything.
+func New(routes []Route) (*Policy, error) {
+	p := &Policy{routes: make([]route, len(routes))}
+	var errs []error
+	for i, r := range routes {
+		for _, f := range r.faults() {
+			if !f.warning {
+				errs = append(errs, fmt.Errorf("access: compiling routes[%d]: %s %s", i, f.part, f.text))
+			}
+		}
+		p.routes[i] = compile(r)
+	}
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
+	return p, nil
+}
+
+// Decide is the only place that says who may enter. A nil u, or one without a
+// Username, is somebody who has not signed in.
+//
+// Whatever t leaves open never opens a door: a route whose host or method can
+// not be compared is passed over, and still has to let the person in.
+func (p *Policy) Decide(t Target, u *identity.User) Decision {
+	return p.decide(&t, u, nil)
+}
+
+func (p *Policy) decide(t *Target, u *identity.User, steps *trace) Decision {
+	q := ask(t, u, steps)
+	d := p.first(&q, t.Path)
+	for _, reading := range t.Readings {
+		steps.reading(reading)
+		if p.first(&q, reading).Route != d.Route {
+			steps.add(-1, "the readings of the path meet different routes")
+			return Decision{Deny, -1, "", AmbiguousPath}
+		}
+	}
+	return d
+}
+
+// first judges by the first route that matches path. Routes that perhaps match
+// cannot let anybody in, but the sternest of them can keep out: otherwise a
+// gateway that reports no method would lead around a rule for POST (threats F6).
+func (p *Policy) first(q *question, path string) Decision {
+	sternest := Decision{Allow, -1, "every route", ""}
+	for i := range p.routes {
+		switch p.routes[i].match(q, i, path) {
+		case perhaps:
+			if d := p.routes[i].judge(q, i); d.Verdict < sternest.Verdict {
+				sternest = d
+			}
+		case yes:
+			if d := p.routes[i].judge(q, i); d.Verdict <= sternest.Verdict {
+				return d
+			}
+			return sternest
+		}
+	}
+	if q.target.Unknown && len(p.routes) > 0 {
+		return sternest
+	}
+	q.steps.add(-1, "no route matches")
+	return Decision{Deny, -1, "", NoRoute}
+}

@@ -1,0 +1,233 @@
+// Package forwardauth puts the front door's question on behalf of an outer proxy.
+//
+//	gateway ─► /auth, /forward-auth, /ext-authz/… ─► Dialect.Original ─► Target ─► Ask (the front door)
+//	        ◄─ 200 + headers | Dialect's refusal  ◄──────────────────── Decision ◄──┘
+//
+// Each endpoint has one dialect and one list of sources for the original
+// request; nothing is guessed from a User-Agent. The answer is local: the body
+// is never read, DingTalk is never called. Who may enter is decided in
+// proxy/access, sessions are read by the func in Gate.Ask.
+package forwardauth
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"dinggate/internal/identity"
+	"dinggate/internal/web"
+	"dinggate/proxy/access"
+)
+
+// Reply is the front door's answer to one question.
+type Reply struct {
+	Decision access.Decision
+	Route    string            // the route's name, for the log
+	User     string            // username, "" for nobody
+	Headers  []identity.Header // every header of headers.response, empty where unknown
+	Cookie   *http.Cookie      // a renewed session, or nil
+}
+
+// Gate answers the questions of outer proxies. All fields are required; safe
+// for concurrent use once Handlers was called.
+type Gate struct {
+	Prefix   string // of our own endpoints, such as /oauth2
+	Origins  *web.Origins
+	Ask      func(ctx context.Context, t access.Target, h http.Header) (Reply, error)
+	LoginURL func(target string) string // absolute address of /start with its rd
+}
+
+// Dialect is how one family of gateways asks, and how it wants to hear no.
+type Dialect struct {
+	Name string
+
+	// Original tells what was asked about. An error means that the sources are
+	// missing a part, disagree, repeat or do not parse: denied.
+	Original func(g *Gate, x *web.Exchange, r *http.Request) (Question, error)
+
+	// Plain marks gateways that understand 200, 401 and 403 only: anything
+	// else would become a 500 there.
+	Plain bool
+}
+
+// Question is the original request as a gateway tells it.
+type Question struct {
+	Method       string // "" when unknown
+	Scheme, Host string // canonical
+	URI          string // raw path and query; "" when unknown
+}
+
+// errOriginal is every reason for which the original request cannot be believed.
+var errOriginal = errors.New("forwardauth: the gateway's account of the original request is missing a part, repeated, contradictory or unreadable")
+
+// maxAnswer bounds all headers of a 200 together: nginx reads them into one
+// page of 4 KB and turns more into a 502. The renewed cookie waits then.
+const maxAnswer = 3500
+
+// Handlers returns a lookup of the handler for a raw path, nil for any other path.
+func (g *Gate) Handlers() func(rawPath string) web.HandlerFunc {
+	auth, forward, ext := g.handler(nginx), g.handler(forwarded), g.handler(envoy)
+	authPath, forwardPath, extPath := g.Prefix+"/auth", g.Prefix+"/forward-auth", g.Prefix+"/ext-authz"
+	return func(rawPath string) web.HandlerFunc {
+		switch {
+		case rawPath == authPath:
+			return auth
+		case rawPath == forwardPath:
+			return forward
+		case strings.HasPrefix(rawPath, extPath) && (len(rawPath) == len(extPath) || rawPath[len(extPath)] == '/'):
+			return ext
+		}
+		return nil
+	}
+}
+
+func (g *Gate) handler(d Dialect) web.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) (err error) {
+		x := web.From(w)
+		x.Endpoint = d.Name
+		if r.ContentLength != 0 {
+			// nginx announces a body and sends none: on a kept connection the server
+			// would wait for it, before it answers and again before it closes.
+			w.Header()["Connection"] = closing
+			http.NewResponseController(w).SetReadDeadline(time.Now())
+		}
+		defer func() { // a panic is never 200, and never 401, which would start a sign-in
+			if v := recover(); v != nil {
+				err = d.trouble(w, web.Panicked(v))
+			}
+		}()
+		q, err := d.Original(g, x, r)
+		if err != nil {
+			return d.trouble(w, &web.Error{Status: http.StatusBadRequest, Code: "bad_forwarded", Err: err})
+		}
+		return g.answer(d, q, x, r)
+	}
+}
+
+func (g *Gate) answer(d Dialect, q Question, x *web.Exchange, r *http.Request) error {
+	target, err := g.target(q, x)
+	if err != nil {
+		return d.trouble(x, err)
+	}
+	reply, err := g.Ask(r.Context(), target, r.Header)
+	x.Route, x.Rule, x.User = reply.Route, reply.Decision.Rule, reply.User
+	if err != nil {
+		return d.trouble(x, err)
+	}
+	switch reply.Decision.Verdict {
+	case access.Allow:
+		x.Verdict = "allow"
+		g.allow(q, x, r, reply)
+		return nil
+	case access.SignIn:
+		x.Verdict = "sign_in"
+		return g.signIn(d, q, x, r)
+	}
+	x.Verdict = "deny"
+	return d.trouble(x, &web.Error{Status: http.StatusForbidden, Code: reply.Decision.Reason})
+}
+
+// target makes the question canonical, by the rules that hold at every door.
+func (g *Gate) target(q Question, x *web.Exchange) (access.Target, error) {
+	t := access.Target{Method: q.Method, Host: q.Host, Client: x.Client, Unknown: q.URI == ""}
+	x.Scheme, x.Host = q.Scheme, q.Host
+	if t.Unknown {
+		return t, nil
+	}
+	raw, _, _ := strings.Cut(q.URI, "?")
+	path, err := web.CleanPath(raw)
+	if err != nil {
+		return t, &web.Error{Status: http.StatusBadRequest, Code: "bad_path", Err: err}
+	}
+	if under(path.Plain, g.Prefix) { // a redirect here would be an endless loop
+		return t, &web.Error{Status: http.StatusForbidden, Code: "own_prefix", Err: errors.New("forwardauth: exempt " + g.Prefix + "/ in the gateway")}
+	}
+	for _, reading := range path.Readings {
+		if under(reading, g.Prefix) {
+			return t, &web.Error{Status: http.StatusForbidden, Code: "own_prefix"}
+		}
+	}
+	x.Path = path
+	t.Path, t.Readings, t.Odd = path.Plain, path.Readings, path.Odd
+	return t, nil
+}
+
+func under(path, prefix string) bool {
+	return strings.HasPrefix(path, prefix) && (len(path) == len(prefix) || path[len(prefix)] == '/')
+}
+
+func (g *Gate) allow(q Question, x *web.Exchange, r *http.Request, reply Reply) {
+	h := x.Header()
+	web.SecurityHeaders(x, "")
+	size := 0
+	for _, header := range reply.Headers {
+		h[header.Name] = header.Value
+		size += len(header.Name) + len(header.Value[0]) + 4
+	}
+	if reply.Cookie != nil && web.IsPageLoad(q.method(r), r.Header) {
+		if text := reply.Cookie.String(); size+len(text) < maxAnswer {
+			h["Set-Cookie"] = []string{text}
+		}
+	}
+	x.WriteHeader(http.StatusOK)
+}
+
+func (g *Gate) signIn(d Dialect, q Question, x *web.Exchange, r *http.Request) error {
+	if d.Plain {
+		web.SecurityHeaders(x, "")
+		x.WriteHeader(http.StatusUnauthorized)
+		return nil
+	}
+	login := g.LoginURL(g.back(q, r))
+	if !web.IsPageLoad(q.method(r), r.Header) {
+		return &web.Error{Status: http.StatusUnauthorized, Code: "unauthenticated", LoginURL: login}
+	}
+	web.SecurityHeaders(x, "")
+	x.Header()["Location"] = []string{login}
+	x.WriteHeader(http.StatusFound)
+	return nil
+}
+
+// back is where the browser returns to. On public_url's host its own scheme
+// and port count: behind a TLS balancer a gateway reports http, and some leave
+// the port out.
+func (g *Gate) back(q Question, r *http.Request) string {
+	uri := q.URI
+	if uri == "" || q.method(r) != http.MethodGet && q.method(r) != http.MethodHead {
+		uri = "/"
+	}
+	origin := q.Scheme + "://" + q.Host
+	if _, public, _ := strings.Cut(g.Origins.Public(), "://"); web.HostName(public) == web.HostName(q.Host) {
+		origin = g.Origins.Public()
+	}
+	if target, ok := g.Origins.Return(origin + uri); ok {
+		return target
+	}
+	return "/"
+}
+
+// method is the original method where it is known, else the question's own.
+func (q Question) method(r *http.Request) string {
+	if q.Method != "" {
+		return q.Method
+	}
+	return r.Method
+}
+
+// trouble says no in the dialect's words. To a Plain gateway every refusal is
+// 403 with its reason in a header.
+func (d Dialect) trouble(w http.ResponseWriter, err error) error {
+	e, ok := errors.AsType[*web.Error](err)
+	if !ok {
+		e = &web.Error{Status: http.StatusInternalServerError, Code: "internal", Err: err}
+	}
+	if !d.Plain {
+		return e
+	}
+	w.Header()["X-Dinggate-Reason"] = []string{e.Code}
+	return &web.Error{Status: http.StatusForbidden, Code: e.Code, Err: e.Err}
+}
+
+var closing = []string{"close"}

@@ -1,0 +1,83 @@
+package forwardauth
+
+import (
+	"net/http"
+	"strings"
+
+	"dinggate/internal/web"
+)
+
+// once reads a header that may be sent once; commas are legal in it, since they
+// are legal in a path. Absent is not an error, empty is: a gateway that names
+// nothing has lost something.
+func once(h http.Header, name string) (value string, sent bool, err error) {
+	switch v := h[name]; {
+	case len(v) == 0:
+		return "", false, nil
+	case len(v) == 1 && v[0] != "":
+		return v[0], true, nil
+	}
+	return "", false, errOriginal
+}
+
+// forwardedMethod reads the first of the named headers; where several are
+// sent they must agree.
+func forwardedMethod(h http.Header, names ...string) (string, error) {
+	method := ""
+	for _, name := range names {
+		v, sent, err := once(h, name)
+		if err != nil || sent && method != "" && v != method {
+			return "", errOriginal
+		}
+		if sent {
+			method = v
+		}
+	}
+	return method, nil
+}
+
+// forwardedHost reads X-Forwarded-Host and X-Forwarded-Proto. Without the first
+// the request's own Host counts, without the second the scheme of public_url.
+// Traefik reports ws and wss for WebSocket handshakes.
+func (g *Gate) forwardedHost(r *http.Request) (scheme, host string, err error) {
+	host, ok := web.Single(r.Header, "X-Forwarded-Host")
+	if !ok {
+		return "", "", errOriginal
+	}
+	if host == "" {
+		host = r.Host
+	}
+	if scheme, err = g.forwardedProto(r.Header); err != nil {
+		return "", "", err
+	}
+	host, err = web.CleanHost(host, scheme)
+	return scheme, host, err
+}
+
+func (g *Gate) forwardedProto(h http.Header) (string, error) {
+	proto, ok := web.Single(h, "X-Forwarded-Proto")
+	if !ok {
+		return "", errOriginal
+	}
+	if proto == "" {
+		return g.Origins.Scheme(), nil
+	}
+	return schemeOf(proto)
+}
+
+func schemeOf(proto string) (string, error) {
+	switch strings.ToLower(proto) {
+	case "https", "wss":
+		return "https", nil
+	case "http", "ws":
+		return "http", nil
+	}
+	return "", errOriginal
+}
+
+// ownHost is the question when the peer is not trusted: what it forwards counts
+// as not sent (CVE-2026-40575), so only the address it called is known.
+func (g *Gate) ownHost(r *http.Request) (Question, error) {
+	host, err := web.CleanHost(r.Host, g.Origins.Scheme())
+	return Question{Scheme: g.Origins.Scheme(), Host: host}, err
+}
