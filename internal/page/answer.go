@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 
@@ -129,7 +130,7 @@ func (p *Pages) buttons(r *http.Request, e *web.Error, words words) (first, seco
 		first = button{words.TryAgain, e.Retry}
 	case ownPath(e.Retry):
 		first = button{words.SignInAgain, e.Retry}
-	case e.LoginURL != "" && len(e.LoginURL) <= maxLink:
+	case link(e.LoginURL) != "":
 		first = button{words.SignIn, e.LoginURL}
 	case trouble && repeatable(r):
 		first = button{words.TryAgain, ""}
@@ -161,10 +162,23 @@ func ownPath(s string) bool {
 	return true
 }
 
+// link is s where it is a path of ours or an absolute web address, and "" where
+// it is anything else: a button that leads nowhere good is left out.
+func link(s string) string {
+	if ownPath(s) {
+		return s
+	}
+	u, err := url.Parse(s) // refuses control characters
+	if err != nil || len(s) > maxLink || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
+		return ""
+	}
+	return s
+}
+
 // otherAccount lists the refusals of a person that another account may not meet.
 var otherAccount = map[string]bool{
 	"not_allowed": true, "forbidden": true, "not_member": true, "external_contact": true, "inactive": true, "disabled": true,
-	"no_username": true, "out_of_scope": true, "wrong_organisation": true,
+	"no_username": true, "out_of_scope": true, "wrong_organisation": true, "other_person": true,
 }
 
 func icon(e *web.Error) string {

@@ -14,6 +14,7 @@ var enMessages = map[string]message{
 	"disabled":              {"Your account is disabled", "Your DingTalk account in this organisation has been disabled.", "If you think this is a mistake, ask your administrator."},
 	"no_username":           {"Something is missing in your profile", "Your profile in the organisation's contacts lacks what we need to sign you in, such as a job number or an email.", "Ask your administrator to complete your profile, then sign in again."},
 	"out_of_scope":          {"This application is not open to you yet", "In DingTalk, you are not among the people who may use this application.", "If you need it for your work, ask your administrator to add you."},
+	"other_person":          {"This account has changed hands", "In the organisation's contacts, this account now belongs to somebody else.", "Please sign in again."},
 	"app_disabled":          {"The sign-in application is disabled", "The DingTalk application used for signing in has been disabled. Your account is fine.", "Ask your administrator to enable it again."},
 	"organisation_disabled": {"The organisation is disabled", "This organisation has been disabled in DingTalk. It is nothing you did.", "Ask your administrator to look into it."},
 	"wrong_organisation":    {"That was a different organisation", "You chose a different organisation while signing in.", "Sign in again and choose this one."},
@@ -44,6 +45,7 @@ var enMessages = map[string]message{
 
 	"upstream_unreachable": {"The application is not answering", "The application you want can't be reached right now. Your sign-in is fine.", "Please try again in a moment. If it goes on, tell your administrator."},
 	"upstream_timeout":     {"The application is too slow", "The application you want did not answer in time. Your sign-in is fine.", "Please try again in a moment. If you were submitting something, check first whether it went through."},
+	"upstream_aborted":     {"The application's answer broke off", "The application you want stopped in the middle of its answer. Your sign-in is fine.", "Please try again in a moment. If it goes on, tell your administrator."},
 	"bad_gateway":          {"The application's answer was not right", "The application you want gave an answer we could not read. Your sign-in is fine.", "Please try again in a moment. If it goes on, tell your administrator."},
 
 	"not_found":           {"We can't find this page", "This address does not exist. It may be mistyped, or the page has moved.", "Check the address, or go to the home page."},

@@ -17,9 +17,10 @@ type signInView struct {
 	StartURL string
 }
 
-// SignIn shows the page with the button.
+// SignIn shows the page with the button. Here and on the other pages a link
+// that is neither a path nor an absolute web address gives no button.
 func (p *Pages) SignIn(w http.ResponseWriter, r *http.Request, data SignInData) {
-	v := signInView{p.view(w, r), data.StartURL}
+	v := signInView{p.view(w, r), link(data.StartURL)}
 	v.Heading, v.Bare = v.Words.SignIn, true
 	p.render(w, r, "sign_in", p.csp, http.StatusOK, v)
 }
@@ -27,7 +28,7 @@ func (p *Pages) SignIn(w http.ResponseWriter, r *http.Request, data SignInData) 
 // SignedOut tells that the session is over. It never signs in by itself: its
 // button leads to signInURL (threats K17).
 func (p *Pages) SignedOut(w http.ResponseWriter, r *http.Request, signInURL string) {
-	v := signInView{p.view(w, r), signInURL}
+	v := signInView{p.view(w, r), link(signInURL)}
 	v.Heading = v.Words.SignedOut
 	p.render(w, r, "signed_out", p.csp, http.StatusOK, v)
 }
@@ -72,7 +73,7 @@ const maxGroups = 64
 
 // WhoAmI shows people what applications are told about them.
 func (p *Pages) WhoAmI(w http.ResponseWriter, r *http.Request, data WhoAmIData) {
-	v := whoView{view: p.view(w, r), Name: clean(data.Name, 100), SignOut: data.SignOutURL}
+	v := whoView{view: p.view(w, r), Name: clean(data.Name, 100), SignOut: link(data.SignOutURL)}
 	v.Heading = v.Words.WhoAmI
 	if v.Name == "" {
 		v.Name = clean(data.Username, 100)

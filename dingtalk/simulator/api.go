@@ -1,0 +1,154 @@
+package simulator
+
+import (
+	"mime"
+	"net/http"
+	"strings"
+)
+
+const (
+	mePath        = "/v1.0/contact/users/{unionId}"
+	corpTokenPath = "/v1.0/oauth2/{corpId}/token"
+)
+
+// caller's proof that a call of the new host wants.
+type proof int
+
+const (
+	noToken proof = iota
+	appProof
+	userProof
+)
+
+// newCall is a call of the new host.
+type newCall struct {
+	method string
+	proof  proof
+	do     func(*Platform, *call) (any, *refusal)
+}
+
+var newCalls = map[string]newCall{
+	"/v1.0/oauth2/userAccessToken":   {http.MethodPost, noToken, (*Platform).userAccessToken},
+	"/v1.0/oauth2/accessToken":       {http.MethodPost, noToken, (*Platform).accessToken},
+	corpTokenPath:                    {http.MethodPost, noToken, (*Platform).corpToken},
+	"/v1.0/oauth2/jsapiTickets":      {http.MethodPost, appProof, (*Platform).jsapiTicket},
+	"/v1.0/contact/users/me":         {http.MethodGet, userProof, (*Platform).me},
+	mePath:                           {http.MethodGet, userProof, (*Platform).me},
+	"/v1.0/gateway/connections/open": {http.MethodPost, noToken, (*Platform).openConnection},
+}
+
+func isNew(path string) bool { return strings.HasPrefix(path, "/v1.0/") }
+
+// newName finds the endpoint of a path, which may hold a variable segment.
+func newName(path string) (string, bool) {
+	if _, ok := newCalls[path]; ok && !strings.Contains(path, "{") {
+		return path, true
+	}
+	switch s := strings.Split(path, "/"); {
+	case len(s) == 5 && path == "/v1.0/oauth2/"+s[3]+"/token" && s[3] != "":
+		return corpTokenPath, true
+	case len(s) == 5 && path == "/v1.0/contact/users/"+s[4] && s[4] != "":
+		return mePath, true
+	}
+	return "", false
+}
+
+func (n newCall) serve(p *Platform, w http.ResponseWriter, r *http.Request, body []byte) {
+	if r.Method != n.method {
+		unknownNew(p, w, r, body)
+		return
+	}
+	result, no := p.askNew(n, r, body)
+	if no != nil {
+		no.writeNew(w)
+		return
+	}
+	writeJSON(w, http.StatusOK, result)
+}
+
+// askNew wants JSON and the token in its own header; `Authorization: Bearer` counts for nothing.
+func (p *Platform) askNew(n newCall, r *http.Request, body []byte) (any, *refusal) {
+	c := &call{r: r}
+	if n.method == http.MethodPost {
+		kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+		if kind != "application/json" || len(body) == 0 {
+			return nil, refused("Missingbody")
+		}
+		var ok bool
+		if c.args, ok = object(body); !ok {
+			return nil, refused("invalidParameter")
+		}
+	}
+	if s := strings.Split(r.URL.Path, "/"); len(s) == 5 {
+		c.segment = s[3]
+		if s[2] == "contact" {
+			c.segment = s[4]
+		}
+	}
+	defer p.lock()()
+	token := r.Header.Get("x-acs-dingtalk-access-token")
+	if n.proof != noToken && token == "" {
+		return nil, refused("AuthenticationFailed.MissingParameter").saying("缺少参数：x-acs-dingtalk-access-token")
+	}
+	var no *refusal
+	switch n.proof {
+	case appProof:
+		c.app, no = p.tokenOwner(token)
+	case userProof:
+		c.app, c.user, no = p.personToken(token)
+	}
+	if no == nil && c.app != nil {
+		no = p.allowed(c.app, r, "")
+	}
+	if no != nil {
+		return nil, no
+	}
+	return n.do(p, c)
+}
+
+// personToken knows a user token. An app token in its place is told from an
+// unknown one: it misses the permission.
+func (p *Platform) personToken(text string) (*App, *userToken, *refusal) {
+	t, ok := p.userTokens.get(text)
+	if !ok {
+		a, no := p.tokenOwner(text)
+		if no == nil {
+			no = deniedPermission(a, "Contact.User.Read")
+		}
+		return nil, nil, no
+	}
+	if !p.now().Before(t.expires) {
+		return nil, nil, refused("accesstoken.expired")
+	}
+	return t.app, t, nil
+}
+
+// me is GET /v1.0/contact/users/me: the account, which no organisation vouches for.
+func (p *Platform) me(c *call) (any, *refusal) {
+	if !c.app.granted("Contact.User.Read") || !c.user.grant {
+		return nil, deniedPermission(c.app, "Contact.User.Read")
+	}
+	who := p.person(c.user.person)
+	if who == nil || c.segment != "me" && c.segment != who.UnionID {
+		return nil, refused("invalidParameter.user.notFound")
+	}
+	answer := map[string]any{"nick": who.Nick, "unionId": who.UnionID, "openId": digest("open", c.app.ClientID, who.UnionID), "visitor": who.Visitor}
+	optional(answer, "avatarUrl", who.Avatar)
+	optional(answer, "email", who.OwnEmail)
+	optional(answer, "loginEmail", who.LoginEmail)
+	if c.app.granted("Contact.User.mobile") && who.Mobile != "" {
+		answer["mobile"], answer["stateCode"] = who.Mobile, "86"
+	}
+	return answer, nil
+}
+
+// optional leaves a field out that has no value, as DingTalk does.
+func optional(m map[string]any, name, value string) {
+	if value != "" {
+		m[name] = value
+	}
+}
+
+func unknownNew(_ *Platform, w http.ResponseWriter, _ *http.Request, _ []byte) {
+	writeJSON(w, http.StatusOK, map[string]any{"errcode": 404, "errmsg": "请求的URI地址不存在"})
+}

@@ -1,0 +1,167 @@
+package simulator
+
+import (
+	"crypto/subtle"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"slices"
+	"time"
+)
+
+// App is an internal app of the organisation, with the console's switches.
+// The zero value of each switch is the friendly one.
+type App struct {
+	ClientID     string `json:"client_id"`
+	ClientSecret string `json:"client_secret"`
+	Name         string `json:"name"`
+
+	Redirects       []string `json:"redirects"`        // 重定向URL; empty = any http URL of the loopback host
+	RedirectDomain  bool     `json:"redirect_domain"`  // true: scheme and host must be registered; false: the whole address
+	Missing         []string `json:"missing"`          // permission points that were not granted: "qyapi_get_member", "Contact.User.Read" …
+	Scope           []int64  `json:"scope"`            // 通讯录权限范围, departments; nil with ScopeUsers nil = everybody
+	ScopeUsers      []string `json:"scope_users"`      // userids besides Scope
+	Range           []int64  `json:"range"`            // 可使用范围, departments; nil with RangeUsers nil = everybody
+	RangeUsers      []string `json:"range_users"`      // userids besides Range
+	RefuseOutsiders bool     `json:"refuse_outsiders"` // the sign-in page refuses people of other organisations
+	Addresses       []string `json:"addresses"`        // 服务器出口IP: addresses or CIDRs; empty = any
+	Unpublished     bool     `json:"unpublished"`      // no version was published
+	Stopped         bool     `json:"stopped"`          // 应用已停用
+	PerSecond       int      `json:"per_second"`       // calls per second and API; 0 = no limit. DingTalk's is 20
+	Push            Push     `json:"push"`             // events by HTTP push as well
+}
+
+func (a App) clone() *App {
+	a.Redirects, a.Missing, a.Addresses = slices.Clone(a.Redirects), slices.Clone(a.Missing), slices.Clone(a.Addresses)
+	a.Scope, a.ScopeUsers = slices.Clone(a.Scope), slices.Clone(a.ScopeUsers)
+	a.Range, a.RangeUsers = slices.Clone(a.Range), slices.Clone(a.RangeUsers)
+	return &a
+}
+
+// AddApp registers an app. Its ClientID must be new.
+func (p *Platform) AddApp(a App) error {
+	defer p.lock()()
+	if a.ClientID == "" || p.app(a.ClientID) != nil || len(p.apps) >= 1000 {
+		return fmt.Errorf("simulator: adding app %q: needs a client id of its own", a.ClientID)
+	}
+	p.apps = append(p.apps, a.clone())
+	return nil
+}
+
+// ChangeApp lets change throw an app's switches. "" = the first app. The ClientID stays.
+func (p *Platform) ChangeApp(clientID string, change func(*App)) error {
+	defer p.lock()()
+	a := p.app(clientID)
+	if a == nil {
+		return fmt.Errorf("simulator: changing app %q: there is none", clientID)
+	}
+	name := a.ClientID
+	change(a)
+	a.ClientID = name
+	return nil
+}
+
+// app is nil when there is none; "" means the first.
+func (p *Platform) app(clientID string) *App {
+	for _, a := range p.apps {
+		if clientID == "" || a.ClientID == clientID {
+			return a
+		}
+	}
+	return nil
+}
+
+// credentials finds the app that both texts belong to, or nil.
+func (p *Platform) credentials(clientID, secret string) *App {
+	a := p.app(clientID)
+	if clientID == "" || a == nil || subtle.ConstantTimeCompare([]byte(a.ClientSecret), []byte(secret)) != 1 {
+		return nil
+	}
+	return a
+}
+
+func (a *App) granted(point string) bool { return !slices.Contains(a.Missing, point) }
+
+// accepts is the check of the redirect URI at the sign-in page.
+func (a *App) accepts(redirect string) bool {
+	u, err := url.Parse(redirect)
+	if err != nil || u.Host == "" || u.User != nil || u.Scheme != "http" && u.Scheme != "https" {
+		return false
+	}
+	if len(a.Redirects) == 0 {
+		return u.Scheme == "http" && loopback(u.Hostname())
+	}
+	return slices.ContainsFunc(a.Redirects, func(registered string) bool {
+		if !a.RedirectDomain {
+			return registered == redirect
+		}
+		r, err := url.Parse(registered)
+		return err == nil && r.Scheme == u.Scheme && r.Host == u.Host
+	})
+}
+
+func loopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
+}
+
+// admits is the check of 服务器出口IP. An entry that is no address admits nobody.
+func (a *App) admits(remote string) bool {
+	if len(a.Addresses) == 0 {
+		return true
+	}
+	ip, err := netip.ParseAddr(caller(remote))
+	return err == nil && slices.ContainsFunc(a.Addresses, func(entry string) bool {
+		if one, err := netip.ParseAddr(entry); err == nil {
+			return one == ip.Unmap()
+		}
+		net, err := netip.ParsePrefix(entry)
+		return err == nil && net.Contains(ip.Unmap())
+	})
+}
+
+func caller(remote string) string {
+	if host, _, err := net.SplitHostPort(remote); err == nil {
+		return host
+	}
+	return remote
+}
+
+// sees tells whether a member lies in the contact scope; uses, whether the
+// app is visible to a member. People outside the organisation are in neither.
+func (p *Platform) sees(a *App, who *Person) bool { return p.within(who, a.Scope, a.ScopeUsers) }
+func (p *Platform) uses(a *App, who *Person) bool { return p.within(who, a.Range, a.RangeUsers) }
+
+func (p *Platform) within(who *Person, departments []int64, users []string) bool {
+	if departments == nil && users == nil {
+		return true
+	}
+	return slices.Contains(users, who.UserID) || slices.ContainsFunc(who.Departments, func(id int64) bool { return p.below(id, departments) })
+}
+
+// seesDepartment is sees for a department.
+func (p *Platform) seesDepartment(a *App, id int64) bool {
+	return a.Scope == nil && a.ScopeUsers == nil || p.below(id, a.Scope)
+}
+
+// rate counts the calls of one app to one endpoint in one second.
+type rate struct {
+	second int64
+	calls  int
+}
+
+// throttled counts a call and tells whether it is one too many.
+func (p *Platform) throttled(a *App, endpoint string) bool {
+	if a.PerSecond <= 0 {
+		return false
+	}
+	key, second := a.ClientID+" "+endpoint, p.now().Truncate(time.Second).Unix()
+	now := p.recent[key]
+	if now.second != second {
+		now = rate{second: second}
+	}
+	now.calls++
+	p.recent[key] = now
+	return now.calls > a.PerSecond
+}

@@ -1,0 +1,91 @@
+package simulator
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// CodeLife is how long a code may wait for its exchange, on the platform's clock.
+const CodeLife = 5 * time.Minute
+
+// Kind tells which of DingTalk's flows made a code. A code of one kind opens nothing of another.
+type Kind string
+
+const (
+	Browser Kind = "browser" // came back at a redirect URI; for userAccessToken
+	Silent  Kind = "silent"  // requestAuthCode in the client (免登); for getuserinfo
+	SNS     Kind = "sns"     // the legacy QR page; nothing here exchanges it
+)
+
+// CallbackForm says how the code comes back at the redirect URI. DingTalk's
+// pages disagree with each other, so a client must read all three.
+type CallbackForm int
+
+const (
+	AuthCode  CallbackForm = iota // authCode
+	CodeOnly                      // code
+	BothCodes                     // code and authCode, the same value
+)
+
+var callbackForms = []string{"authCode", "code", "both"}
+
+// UnmarshalJSON reads "authCode", "code" or "both".
+func (f *CallbackForm) UnmarshalJSON(data []byte) error {
+	var name string
+	if err := json.Unmarshal(data, &name); err != nil {
+		return err
+	}
+	i := slices.Index(callbackForms, name)
+	if i < 0 {
+		return fmt.Errorf("simulator: callback form %q is none of %q", name, callbackForms)
+	}
+	*f = CallbackForm(i)
+	return nil
+}
+
+// code is what a person's consent is worth: once, for one app, for a while.
+type code struct {
+	kind    Kind
+	app     string // client id
+	person  string // Person.ID
+	corp    string // the organisation chosen; "" when the scope had no corpid
+	expires time.Time
+}
+
+// Code makes a code as if the person had just signed in to the app ("" = the
+// first app) in that way, without the page.
+func (p *Platform) Code(kind Kind, clientID, person string) (string, error) {
+	defer p.lock()()
+	a, who := p.app(clientID), p.person(person)
+	if a == nil || who == nil || !slices.Contains([]Kind{Browser, Silent, SNS}, kind) {
+		return "", fmt.Errorf("simulator: making a %q code: no app %q, no person %q, or no such kind", kind, clientID, person)
+	}
+	return p.newCode(code{kind: kind, app: a.ClientID, person: who.ID}), nil
+}
+
+// SilentCode is what the bridge in the DingTalk client hands to a page of the
+// first app. It is "" for somebody unknown, which opens nothing.
+func (p *Platform) SilentCode(person string) string {
+	text, _ := p.Code(Silent, "", person)
+	return text
+}
+
+func (p *Platform) newCode(c code) string {
+	c.expires = p.now().Add(CodeLife)
+	text := random("code-" + string(c.kind) + "-")
+	p.codes.put(text, c)
+	return text
+}
+
+// takeCode uses a code up. A code of another app or kind stays untouched: it
+// is not theirs to burn.
+func (p *Platform) takeCode(text string, a *App, kinds ...Kind) (code, bool) {
+	c, ok := p.codes.get(text)
+	if !ok || c.app != a.ClientID || !slices.Contains(kinds, c.kind) {
+		return code{}, false
+	}
+	p.codes.drop(text)
+	return c, p.now().Before(c.expires)
+}

@@ -1,0 +1,51 @@
+package simulator
+
+// What the organisation of Demo is called, and its one app.
+const (
+	DemoCorpID       = "dingyunfan8f3c"
+	DemoClientID     = "dingdemoapp7k2q"
+	DemoClientSecret = "demo-secret-of-the-simulator-only"
+)
+
+// Demo is a small believable organisation (云帆科技) with one app that accepts
+// any loopback callback. Each person is there for a reason:
+//
+//	zhangsan  张三    member, both e-mails, three levels deep, 主管
+//	lisi      李四    member, only the directory's e-mail
+//	wangwu    王五    member without e-mail, whose nickname is "admin"
+//	zhaoliu   赵六    member here and in another organisation
+//	ouyang    欧阳修  member whose userid has odd but legal characters
+//	sunqi     孙七    of another organisation, with 张三's address as their own mailbox
+//	zhouba    周八    external contact
+//	wujiu     吴九    has never activated the account
+//	zhengshi  郑十    enterprise account, disabled
+func Demo() *Platform {
+	return &Platform{
+		CorpID:   DemoCorpID,
+		CorpName: "云帆科技",
+		Apps:     []App{{ClientID: DemoClientID, ClientSecret: DemoClientSecret, Name: "演示应用"}},
+		Departments: []Department{
+			{ID: 42, Name: "研发部"}, {ID: 4201, Parent: 42, Name: "平台组"}, {ID: 4202, Parent: 42, Name: "前端组"},
+			{ID: 43, Name: "市场部"}, {ID: 4301, Parent: 43, Name: "华东区"}, {ID: 44, Name: "人力资源部"},
+		},
+		Roles: []Role{
+			{ID: 100, Name: "主管", GroupID: 1, Group: "职务"}, {ID: 101, Name: "总监", GroupID: 1, Group: "职务"},
+			{ID: 200, Name: "财务", GroupID: 2, Group: "岗位"}, {ID: 300, Name: "主管", GroupID: 3, Group: "项目"},
+		},
+		People: []Person{
+			{ID: "zhangsan", UserID: "zhangsan", Name: "张三", Nick: "三哥", JobNumber: "0004", Title: "平台负责人",
+				OrgEmail: "zhangsan@yunfan.example", Email: "san.zhang@yunfan.example", OwnEmail: "san@home.example", Mobile: "13800000001",
+				Departments: []int64{4201}, Leads: []int64{4201}, Roles: []int64{100}, Avatar: "https://avatar.example/zhangsan.png"},
+			{ID: "lisi", UserID: "lisi", Name: "李四", Nick: "李四", JobNumber: "0007", Title: "销售", Email: "lisi@yunfan.example",
+				Mobile: "13800000002", Departments: []int64{4301, 4202}, Roles: []int64{300}, Manager: "zhangsan"},
+			{ID: "wangwu", UserID: "wangwu", Name: "王五", Nick: "admin", Mobile: "13800000003", Departments: []int64{42}},
+			{ID: "zhaoliu", UserID: "zhaoliu", Name: "赵六", Nick: "Six", OrgEmail: "zhaoliu@yunfan.example", Departments: []int64{44, 1},
+				Corps: []string{"dingqinghe5d1e"}, Roles: []int64{200}},
+			{ID: "ouyang", UserID: "ouyang-xiu_01.A@yunfan", Name: "欧阳修", Nick: "醉翁 🍶", OrgEmail: "OuYang.Xiu@Yunfan.example", Departments: []int64{1}, Admin: true},
+			{ID: "sunqi", Name: "孙七", Nick: "张三", OwnEmail: "zhangsan@yunfan.example", Mobile: "13800000006", Corps: []string{"dingqinghe5d1e"}},
+			{ID: "zhouba", UserID: "zhouba", External: true, Name: "周八", Nick: "周老师", Mobile: "13800000007"},
+			{ID: "wujiu", UserID: "wujiu", Inactive: true, Name: "吴九", Nick: "吴九", Departments: []int64{43}},
+			{ID: "zhengshi", UserID: "zhengshi", Disabled: true, Name: "郑十", Nick: "郑十", OrgEmail: "zhengshi@yunfan.example", Departments: []int64{43}},
+		},
+	}
+}

@@ -1,0 +1,58 @@
+// Package simulator is a DingTalk small enough for a test or a demo.
+//
+//	browser ── /oauth2/auth ──► sign-in page ── click ──► code at the redirect URI
+//	                                                        │
+//	client ─┬─ /v1.0/oauth2/userAccessToken ◄───────────────┘
+//	        ├─ /v1.0/…      new API ─┐  token, app, address,
+//	        ├─ /topapi/…    old API ─┴─ permission, call ──► people, departments, roles
+//	        └─ /v1.0/gateway/connections/open ──► /connect ◄── events: Leave, Move, Emit
+//	                      ▲
+//	every request ── faults (may strike first) ── counters
+//	shell ── /_simulator/… ── the same switches as the methods of Platform
+//
+// It is a second reading of DingTalk's documentation and shares no type with
+// the client, so that the two cannot be wrong together. Where the
+// documentation is silent it behaves as the client least wants it to:
+// strangers, inactive and disabled people get through the sign-in page. People,
+// apps and the clock change only by methods; nothing is written to disk.
+//
+//	sim := simulator.Demo()
+//	server := httptest.NewServer(sim)
+//	defer server.Close()
+//	defer sim.Close() // first: it lets go of hanging answers and streams
+//
+// # The sign-in page
+//
+// Buttons have stable ids: person-zhangsan (person-zhaoliu-<corpId> for
+// another organisation of the same person), and deny. Without a browser, GET
+// the authorize URL with &person=zhangsan, &person=zhaoliu@<corpId> or
+// &person=- added, and read Location. An error page has an element with id
+// error and a data-code.
+//
+// # The control path
+//
+// Documents are JSON, unknown keys are mistakes, the answer is 400 with
+// {"error"} or 200. Requests from pages of other origins are refused.
+//
+//	POST   /_simulator/faults       {"on":"/topapi/v2/user/get","do":"status 503","times":3,"from":0}, or a list of such
+//	GET    /_simulator/faults       those that may still strike
+//	DELETE /_simulator/faults       ends all
+//	       do: delay 5s | hang | status 503 | code 60121 | body TEXT | gzip TEXT | flood BYTES | redirect URL | stringly | cut BYTES | reset | refuse | tls
+//	POST   /_simulator/people       {"do":"leave","id":"zhangsan"}, also disable, enable, activate
+//	                                {"do":"move","id":"zhangsan","departments":[43]}
+//	                                {"do":"roles","id":"zhangsan","roles":[200]}
+//	                                {"do":"rename","id":"zhangsan","name":"张三丰"}
+//	                                {"do":"join","person":{"id":"new","name":"新人","departments":[42],…}}, also outsider, external
+//	                                {"do":"reassign","user_id":"zhangsan","person":{"id":"other","name":"另一个张三"}}
+//	                                {"do":"change","id":"zhangsan","person":{"nick":"admin"}}: these fields only, no event
+//	GET    /_simulator/people       everybody
+//	POST   /_simulator/departments  {"do":"add","department":{"id":45,"parent":1,"name":"新部门"}}, also change, remove
+//	POST   /_simulator/apps         {"client_id":"","missing":["fieldEmail"]}: these switches only ("" = the first app); an unknown client_id is added
+//	POST   /_simulator/clock        {"advance":"5m"}; GET tells the time
+//	GET    /_simulator/calls        {"/topapi/v2/user/get":3,…}; DELETE sets them to zero
+//	POST   /_simulator/codes        {"kind":"silent","person":"zhangsan","client_id":""} → {"code"}; kinds: browser, silent, sns
+//	POST   /_simulator/tokens       {"do":"kill","client_id":""}
+//	POST   /_simulator/callback     {"form":"authCode"}, also code, both
+//	POST   /_simulator/events       {"type":"user_leave_org","data":{"userId":["x"]},"id":"","corp":""} → {"id"}; GET: deliveries, complaints
+//	POST   /_simulator/streams      {"do":"ping"}, {"do":"disconnect","id":true}, {"do":"drop"}, {"do":"mute"}, {"do":"unmute"}, {"do":"raw","text":"…"}; GET counts them
+package simulator

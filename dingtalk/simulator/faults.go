@@ -1,0 +1,370 @@
+package simulator
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Ready-made bodies for Body: what DingTalk's outer wall says to an address
+// that calls too much.
+const (
+	PunishBody = `{"status":1111,"wait":5,"source":"x5","punish":"deny","uuid":"0b51d5e1c6a14bd6"}`
+	PunishPage = `<!doctype html><html><head><title>punish</title></head><body>系统检测到异常流量</body></html>`
+)
+
+// Fault is something that goes wrong. The zero Verb does nothing.
+type Fault struct {
+	On    string `json:"on"`    // endpoint as Calls names it, or a path; "" = everything
+	Do    Verb   `json:"do"`    // as text: "status 503", "delay 5s", "hang"
+	Times int    `json:"times"` // how often it strikes; 0 = until ClearFaults
+	From  int    `json:"from"`  // how many calls it lets pass first, counted from now
+}
+
+// Verb is what a fault does. Its text form is the verb and its argument:
+// Status(503) is "status 503".
+type Verb struct {
+	name, arg string
+	wait      time.Duration
+	n         int
+}
+
+// Delay answers later, then as if nothing had been; a further fault may strike after it.
+func Delay(d time.Duration) Verb { return Verb{name: "delay", arg: d.String(), wait: d} }
+
+// Hang never answers. It ends when the client goes away, at ClearFaults and at Close.
+func Hang() Verb { return Verb{name: "hang"} }
+
+// Status answers with this HTTP status and an HTML page.
+func Status(n int) Verb { return Verb{name: "status", arg: strconv.Itoa(n), n: n} }
+
+// Code refuses as DingTalk does, in the dialect of the endpoint: an errcode of
+// the old host (60121), or a code of the new one ("Forbidden.AccessDenied.QpsLimitForApi").
+// Where both dialects have the refusal either name does on both; a code that
+// the endpoint's dialect lacks becomes "busy".
+func Code[C int | string](c C) Verb { return Verb{name: "code", arg: fmt.Sprint(c)} }
+
+// Body answers 200 with exactly this.
+func Body(b string) Verb { return Verb{name: "body", arg: b} }
+
+// Gzip answers 200 with this text and claims that it is compressed.
+func Gzip(b string) Verb { return Verb{name: "gzip", arg: b} }
+
+// Flood answers 200 with n bytes of an array that never closes.
+func Flood(n int) Verb { return Verb{name: "flood", arg: strconv.Itoa(n), n: n} }
+
+// Redirect answers 307 to another place.
+func Redirect(to string) Verb { return Verb{name: "redirect", arg: to} }
+
+// Stringly answers truly, but with numbers, booleans and lists as strings and
+// lists of one object as that object, as DingTalk's printed samples have them.
+func Stringly() Verb { return Verb{name: "stringly"} }
+
+// Cut sends the true answer's header and n bytes of its body, then resets the connection.
+func Cut(n int) Verb { return Verb{name: "cut", arg: strconv.Itoa(n), n: n} }
+
+// Reset resets the connection before any answer.
+func Reset() Verb { return Verb{name: "reset"} }
+
+// Refuse closes the connection without a word.
+func Refuse() Verb { return Verb{name: "refuse"} }
+
+// TLS answers with a TLS alert where HTTP is expected, beneath TLS where there is some.
+func TLS() Verb { return Verb{name: "tls"} }
+
+func (v Verb) String() string {
+	if v.arg == "" {
+		return v.name
+	}
+	return v.name + " " + v.arg
+}
+
+// MarshalText writes the text form.
+func (v Verb) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
+
+// UnmarshalText reads the text form.
+func (v *Verb) UnmarshalText(text []byte) error {
+	name, arg, _ := strings.Cut(string(text), " ")
+	n, bad := strconv.Atoi(arg)
+	made := Verb{name: name, arg: arg}
+	switch name {
+	case "hang", "stringly", "reset", "refuse", "tls":
+		bad = nil
+		if arg != "" {
+			bad = fmt.Errorf("takes no argument")
+		}
+	case "delay":
+		made.wait, bad = time.ParseDuration(arg)
+	case "status":
+		if bad == nil && (n < 200 || n > 999) {
+			bad = fmt.Errorf("is no HTTP status")
+		}
+		made.n = n
+	case "flood", "cut":
+		if bad == nil && n < 0 {
+			bad = fmt.Errorf("is negative")
+		}
+		made.n = n
+	case "code", "redirect":
+		bad = nil
+		if arg == "" {
+			bad = fmt.Errorf("wants an argument")
+		}
+	case "body", "gzip":
+		bad = nil
+	default:
+		bad = fmt.Errorf("no such verb")
+	}
+	if bad != nil {
+		return fmt.Errorf("simulator: fault verb %q: %w", text, bad)
+	}
+	*v = made
+	return nil
+}
+
+type activeFault struct {
+	Fault
+	seen, hits int
+	cleared    <-chan struct{}
+}
+
+// Fault arranges a fault. Of several that fit a call the oldest strikes.
+func (p *Platform) Fault(f Fault) {
+	defer p.lock()()
+	if len(p.faults) < faultsMax {
+		p.faults = append(p.faults, &activeFault{Fault: f, cleared: p.cleared})
+	}
+}
+
+// Faults are those that may still strike.
+func (p *Platform) Faults() []Fault {
+	defer p.lock()()
+	list := []Fault{}
+	for _, f := range p.faults {
+		list = append(list, f.Fault)
+	}
+	return list
+}
+
+// ClearFaults ends all faults, and the calls that hang in them.
+func (p *Platform) ClearFaults() {
+	defer p.lock()()
+	close(p.cleared)
+	p.cleared, p.faults = make(chan struct{}), nil
+}
+
+// due counts a call against the faults and tells which strike it: delays, and at most one other.
+func (p *Platform) due(name, path string) []*activeFault {
+	var strike []*activeFault
+	for _, f := range p.faults {
+		if f.Do.name == "" || f.On != "" && f.On != name && f.On != path {
+			continue
+		}
+		if f.seen++; f.seen <= f.From {
+			continue
+		}
+		f.hits++
+		strike = append(strike, f)
+		if f.Do.name != "delay" {
+			break
+		}
+	}
+	p.faults = slices.DeleteFunc(p.faults, func(f *activeFault) bool { return f.Times > 0 && f.hits >= f.Times })
+	return strike
+}
+
+// misbehave lets the faults strike, or lets the answer through.
+func (p *Platform) misbehave(w http.ResponseWriter, r *http.Request, due []*activeFault, e endpoint, answer func(http.ResponseWriter)) {
+	for _, f := range due {
+		switch v := f.Do; v.name {
+		case "delay":
+			if !p.wait(r.Context(), v.wait, f.cleared) {
+				panic(http.ErrAbortHandler)
+			}
+			continue
+		case "hang":
+			p.wait(r.Context(), 1<<62, f.cleared)
+			panic(http.ErrAbortHandler)
+		case "cut", "stringly":
+			var a answered
+			answer(&a)
+			a.send(w, v)
+		case "reset", "refuse", "tls":
+			hangUp(w, v.name)
+		default:
+			v.answer(w, e)
+		}
+		return
+	}
+	answer(w)
+}
+
+// wait reports false when the client or the platform went away first.
+func (p *Platform) wait(ctx context.Context, d time.Duration, cleared <-chan struct{}) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-cleared:
+	case <-ctx.Done():
+		return false
+	case <-p.ctx.Done():
+		return false
+	}
+	return true
+}
+
+// answer writes the verbs that need neither the true answer nor the connection.
+func (v Verb) answer(w http.ResponseWriter, e endpoint) {
+	switch v.name {
+	case "status":
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		w.WriteHeader(v.n)
+		fmt.Fprintf(w, "<html><head><title>%d</title></head><body>%d %s</body></html>", v.n, v.n, http.StatusText(v.n))
+	case "code":
+		if e.old {
+			refused(v.arg).writeOld(w)
+		} else {
+			refused(v.arg).writeNew(w)
+		}
+	case "redirect":
+		w.Header().Set("Location", v.arg)
+		w.WriteHeader(http.StatusTemporaryRedirect)
+	case "gzip":
+		w.Header().Set("Content-Encoding", "gzip")
+		fallthrough
+	case "body":
+		w.Header().Set("Content-Type", "application/json;charset=utf-8")
+		if strings.HasPrefix(v.arg, "<") {
+			w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		}
+		io.WriteString(w, v.arg)
+	case "flood":
+		w.Header().Set("Content-Type", "application/json;charset=utf-8")
+		flood(w, v.n)
+	}
+}
+
+func flood(w io.Writer, n int) {
+	chunk := []byte("[" + strings.Repeat(`"钉",`, 4000))
+	for n > 0 {
+		some := chunk[:min(n, len(chunk))]
+		if _, err := w.Write(some); err != nil {
+			return
+		}
+		n -= len(some)
+		chunk[0] = ' '
+	}
+}
+
+// answered is an answer that is kept until a fault has spoilt it.
+type answered struct {
+	header http.Header
+	status int
+	body   []byte
+}
+
+func (a *answered) Header() http.Header {
+	if a.header == nil {
+		a.header = http.Header{}
+	}
+	return a.header
+}
+
+func (a *answered) WriteHeader(status int) {
+	if a.status == 0 {
+		a.status = status
+	}
+}
+
+func (a *answered) Write(b []byte) (int, error) {
+	a.WriteHeader(http.StatusOK)
+	a.body = append(a.body, b...)
+	return len(b), nil
+}
+
+func (a *answered) send(w http.ResponseWriter, v Verb) {
+	body := a.body
+	if v.name == "stringly" {
+		body = stringly(body)
+	}
+	for name, values := range a.Header() {
+		w.Header()[name] = values
+	}
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(max(a.status, 200))
+	if v.name == "stringly" {
+		w.Write(body)
+		return
+	}
+	w.Write(body[:min(v.n, len(body))])
+	http.NewResponseController(w).Flush()
+	hangUp(w, "reset")
+}
+
+// hangUp takes the connection away from the server.
+func hangUp(w http.ResponseWriter, how string) {
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		panic(http.ErrAbortHandler) // HTTP/2, or no connection at all: end the answer as hard as can be
+	}
+	defer conn.Close()
+	if over, ok := conn.(interface{ NetConn() net.Conn }); ok {
+		conn = over.NetConn()
+		defer conn.Close()
+	}
+	if how == "tls" {
+		conn.Write([]byte{21, 3, 3, 0, 2, 2, 40}) // a fatal alert: handshake_failure
+	}
+	if tcp, ok := conn.(*net.TCPConn); ok && how == "reset" {
+		tcp.SetLinger(0)
+	}
+}
+
+// stringly rewrites a JSON answer; what is no JSON stays.
+func stringly(body []byte) []byte {
+	m, ok := object(body)
+	if !ok {
+		return body
+	}
+	out, err := json.Marshal(asText(m))
+	if err != nil {
+		return body
+	}
+	return out
+}
+
+func asText(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for name, field := range v {
+			v[name] = asText(field)
+		}
+	case []any:
+		if len(v) == 0 {
+			return ""
+		}
+		if _, objects := v[0].(map[string]any); !objects {
+			text, _ := json.Marshal(v) // it came out of JSON
+			return string(text)
+		}
+		for i := range v {
+			v[i] = asText(v[i])
+		}
+		if len(v) == 1 {
+			return v[0]
+		}
+	case bool:
+		return strconv.FormatBool(v)
+	case json.Number:
+		return v.String()
+	}
+	return v
+}

@@ -1,0 +1,246 @@
+package simulator
+
+import (
+	"bytes"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"html/template"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+const loginPath = "/oauth2/auth"
+
+//go:embed login.html
+var loginHTML string
+
+//go:embed login.css
+var loginCSS string
+
+var loginPage = template.Must(template.New("login").Parse(loginHTML))
+
+// stylePolicy lets the one style sheet in the page through, and nothing else.
+func stylePolicy() string {
+	sum := sha256.Sum256([]byte(loginCSS))
+	return "default-src 'none'; img-src data:; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; frame-ancestors 'none'; base-uri 'none'"
+}
+
+// problem is why the page shows an error and redirects nowhere.
+type problem struct{ Code, Zh, En string }
+
+var (
+	noClient    = &problem{"client_id_invalid", "应用不存在或 Client ID 不正确", "There is no app with this client id."}
+	noRedirect  = &problem{"redirect_uri_mismatch", "回调地址未在开发者后台登记（开发配置 > 安全设置 > 重定向URL）", "This redirect URI is not registered for the app."}
+	noType      = &problem{"response_type_invalid", "参数 response_type 必须为 code", "response_type must be \"code\"."}
+	noScope     = &problem{"scope_invalid", "参数 scope 必须为 openid 或 openid corpid（以空格分隔）", "scope must be \"openid\" or \"openid corpid\", separated by a space."}
+	noPrompt    = &problem{"prompt_missing", "缺少参数 prompt=consent", "prompt=consent is missing."}
+	notLive     = &problem{"app_unavailable", "应用未发布或已停用", "The app is not published, or it was stopped."}
+	notInRange  = &problem{"app_not_visible", "该应用对你不可见，请联系管理员调整可使用范围", "This app is not visible to you; its administrator sets who may use it."}
+	noOutsiders = &problem{"other_organisation", "该应用仅限本组织成员使用", "This app is for members of its own organisation."}
+	nobody      = &problem{"person_unknown", "没有这个人", "There is no such person."}
+)
+
+// request is what stands in the URL of the sign-in page.
+type request struct {
+	app      *App
+	redirect string
+	state    string
+	hasState bool
+	corpid   bool   // the scope asks which organisation was chosen
+	corp     string // the organisation asked for; a hint that its reader may have edited
+}
+
+// choice is a button of the page: a person, in one organisation.
+type choice struct {
+	ID, Value, Name, Initial, Detail string
+	Zh, En                           string
+}
+
+// login is GET /oauth2/auth. Nobody types a password: `person` in the query
+// (which the buttons add) names who signs in, "-" is the deny button. A person
+// of several organisations is chosen as "ID@corpId".
+func (p *Platform) login(w http.ResponseWriter, r *http.Request, _ []byte) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
+		return
+	}
+	target, no, page := p.consent(r)
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Referrer-Policy", "no-referrer")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	if target != "" {
+		w.Header().Set("Location", target)
+		w.WriteHeader(http.StatusFound)
+		return
+	}
+	page["Style"], page["Problem"] = template.CSS(loginCSS), no
+	var out bytes.Buffer
+	if err := loginPage.Execute(&out, page); err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Content-Security-Policy", stylePolicy())
+	if no != nil {
+		w.WriteHeader(http.StatusBadRequest)
+	}
+	w.Write(out.Bytes())
+}
+
+// consent answers with one of three: where to go, what is wrong, or the page.
+func (p *Platform) consent(r *http.Request) (target string, no *problem, page map[string]any) {
+	defer p.lock()()
+	q := r.URL.Query()
+	page = map[string]any{"Org": p.department(1).Name}
+	ask, no := p.understand(q)
+	if no != nil {
+		return "", no, page
+	}
+	pick := q.Get("person")
+	if pick == "" || r.Method != http.MethodGet { // HEAD looks, it does not sign in
+		page["App"], page["Choices"], page["Query"] = or(ask.app.Name, ask.app.ClientID), p.choices(ask), q
+		return "", nil, page
+	}
+	if pick == "-" {
+		return ask.back("error", "access_denied"), nil, page
+	}
+	id, corp, _ := strings.Cut(pick, "@")
+	who := p.person(id)
+	if who == nil {
+		return "", nobody, page
+	}
+	if no := p.mayUse(ask.app, who); no != nil {
+		return "", no, page
+	}
+	c := code{kind: Browser, app: ask.app.ClientID, person: who.ID}
+	if ask.corpid {
+		c.corp = p.chosen(who, corp, ask.corp)
+	}
+	text := p.newCode(c)
+	switch p.form {
+	case CodeOnly:
+		return ask.back("code", text), nil, page
+	case BothCodes:
+		return ask.back("code", text, "authCode", text), nil, page
+	}
+	return ask.back("authCode", text), nil, page
+}
+
+func (p *Platform) understand(q url.Values) (request, *problem) {
+	ask := request{redirect: q.Get("redirect_uri"), state: q.Get("state"), hasState: q.Has("state"), corp: q.Get("corpId")}
+	scopes := strings.Split(q.Get("scope"), " ")
+	ask.corpid = slices.Contains(scopes, "corpid")
+	if q.Get("client_id") != "" {
+		ask.app = p.app(q.Get("client_id"))
+	}
+	switch {
+	case ask.app == nil:
+		return ask, noClient
+	case ask.app.Unpublished || ask.app.Stopped:
+		return ask, notLive
+	case !ask.app.accepts(ask.redirect):
+		return ask, noRedirect
+	case q.Get("response_type") != "code":
+		return ask, noType
+	case scopes[0] != "openid" || len(scopes) > 2 || len(scopes) == 2 && !ask.corpid:
+		return ask, noScope
+	case !slices.Contains(strings.Fields(q.Get("prompt")), "consent"):
+		return ask, noPrompt
+	}
+	return ask, nil
+}
+
+// mayUse lets strangers, inactive and disabled people through unless the app
+// says otherwise: that is DingTalk at its worst, and what clients must stand.
+func (p *Platform) mayUse(a *App, who *Person) *problem {
+	switch {
+	case !who.member() && a.RefuseOutsiders:
+		return noOutsiders
+	case who.member() && !p.uses(a, who):
+		return notInRange
+	}
+	return nil
+}
+
+// corps are the organisations a person may choose, ours first.
+func (p *Platform) corps(who *Person) []string {
+	if who.member() {
+		return append([]string{p.corp}, who.Corps...)
+	}
+	return who.Corps
+}
+
+// chosen is the organisation that goes with the code: the one clicked, else
+// the one asked for, else the person's first. "" when there is none.
+func (p *Platform) chosen(who *Person, clicked, asked string) string {
+	mine := p.corps(who)
+	for _, corp := range []string{clicked, asked} {
+		if slices.Contains(mine, corp) {
+			return corp
+		}
+	}
+	if len(mine) == 0 {
+		return ""
+	}
+	return mine[0]
+}
+
+// choices are the buttons. The organisation is chosen with the person when
+// the scope asks for it and the URL does not name one of theirs.
+func (p *Platform) choices(ask request) []choice {
+	var list []choice
+	for _, who := range p.people {
+		zh, en := who.kind()
+		name := or(or(who.Name, who.Nick), who.ID)
+		first, _ := utf8.DecodeRuneInString(name)
+		c := choice{ID: "person-" + who.ID, Value: who.ID, Name: name, Initial: string(first), Detail: p.place(who), Zh: zh, En: en}
+		list = append(list, c)
+		mine := p.corps(who)
+		if !ask.corpid || len(mine) < 2 || slices.Contains(mine, ask.corp) {
+			continue
+		}
+		for _, corp := range mine[1:] {
+			c.ID, c.Value, c.Detail = "person-"+who.ID+"-"+corp, who.ID+"@"+corp, corp
+			list = append(list, c)
+		}
+	}
+	return list
+}
+
+// place is the second line of a button.
+func (p *Platform) place(who *Person) string {
+	var names []string
+	for _, id := range who.Departments {
+		if d := p.department(id); d != nil {
+			names = append(names, d.Name)
+		}
+	}
+	for _, id := range who.Roles {
+		if r := p.role(id); r != nil {
+			names = append(names, r.Name)
+		}
+	}
+	return strings.Join(names, " · ")
+}
+
+// back is the redirect URI with what DingTalk adds, and the state last.
+func (ask request) back(pairs ...string) string {
+	u, _ := url.Parse(ask.redirect) // accepts parsed it
+	var add []string
+	for i := 0; i < len(pairs); i += 2 {
+		add = append(add, pairs[i]+"="+url.QueryEscape(pairs[i+1]))
+	}
+	if ask.hasState {
+		add = append(add, "state="+url.QueryEscape(ask.state))
+	}
+	if u.RawQuery != "" {
+		add = append([]string{u.RawQuery}, add...)
+	}
+	u.RawQuery, u.Fragment = strings.Join(add, "&"), ""
+	return u.String()
+}

@@ -1,0 +1,185 @@
+package simulator
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"maps"
+	"mime"
+	"net/http"
+	"net/url"
+	"strconv"
+)
+
+// call is one request to an API, as far as its kind matters no longer.
+type call struct {
+	r       *http.Request
+	app     *App
+	user    *userToken     // new host, calls for a person
+	args    map[string]any // JSON values, or the texts of a form
+	segment string         // the variable segment of the path
+}
+
+// text is "" when the argument is absent or no text.
+func (c *call) text(name string) string {
+	switch v := c.args[name].(type) {
+	case string:
+		return v
+	case json.Number:
+		return v.String()
+	}
+	return ""
+}
+
+// number is false when the argument is absent or no whole number.
+func (c *call) number(name string) (int64, bool) {
+	n, err := strconv.ParseInt(c.text(name), 10, 64)
+	return n, err == nil
+}
+
+// flat is an answer whose fields stand beside errcode, not below "result".
+type flat map[string]any
+
+// oldCall is a call of the old host.
+type oldCall struct {
+	point string // permission that it wants; "" = none, and anonymous calls come without a token
+	anon  bool
+	do    func(*Platform, *call) (any, *refusal)
+}
+
+var oldCalls = map[string]oldCall{
+	"/gettoken":    {"", true, (*Platform).oldToken},
+	"/auth/scopes": {"qyapi_base", false, (*Platform).authScopes},
+	failedPath:     {"qyapi_base", false, (*Platform).failedPushes},
+
+	"/topapi/user/getbyunionid":   {"qyapi_get_member", false, (*Platform).getByUnionID},
+	"/topapi/v2/user/get":         {"qyapi_get_member", false, (*Platform).userGet},
+	"/topapi/v2/user/getuserinfo": {"qyapi_base", false, (*Platform).getUserInfo},
+	"/topapi/v2/user/list":        {"qyapi_get_department_member", false, (*Platform).userList},
+	"/topapi/user/listid":         {"qyapi_get_member", false, (*Platform).userListID},
+	"/topapi/v2/user/getbymobile": {"qyapi_get_member_by_mobile", false, (*Platform).getByMobile},
+	"/topapi/user/listadmin":      {"qyapi_get_member", false, (*Platform).listAdmin},
+
+	"/topapi/v2/department/get":              {"qyapi_get_department_list", false, (*Platform).departmentGet},
+	"/topapi/v2/department/listsub":          {"qyapi_get_department_list", false, (*Platform).listSub},
+	"/topapi/v2/department/listsubid":        {"qyapi_get_department_list", false, (*Platform).listSubID},
+	"/topapi/v2/department/listparentbydept": {"qyapi_get_department_list", false, (*Platform).listParentByDept},
+	"/topapi/v2/department/listparentbyuser": {"qyapi_get_department_list", false, (*Platform).listParentByUser},
+
+	"/topapi/role/list":         {"qyapi_get_department_list", false, (*Platform).roleList},
+	"/topapi/role/getrolegroup": {"qyapi_get_department_list", false, (*Platform).roleGroup},
+	"/topapi/role/getrole":      {"qyapi_get_department_member", false, (*Platform).roleGet},
+	"/topapi/role/simplelist":   {"qyapi_get_department_member", false, (*Platform).roleMembers},
+}
+
+func (o oldCall) serve(p *Platform, w http.ResponseWriter, r *http.Request, body []byte) {
+	result, no := p.askOld(o, r, body)
+	if no != nil {
+		no.writeOld(w)
+		return
+	}
+	answer := map[string]any{"errcode": 0, "errmsg": "ok", "request_id": requestID()}
+	if f, ok := result.(flat); ok {
+		maps.Copy(answer, f)
+	} else {
+		answer["result"] = result
+	}
+	writeJSON(w, http.StatusOK, answer)
+}
+
+// askOld checks in DingTalk's order: token, app, address, permission, then the call itself.
+func (p *Platform) askOld(o oldCall, r *http.Request, body []byte) (any, *refusal) {
+	args, token, ok := oldArguments(r, body)
+	if !ok {
+		return nil, refused("400002")
+	}
+	defer p.lock()()
+	c := &call{r: r, args: args}
+	if o.anon {
+		return o.do(p, c)
+	}
+	var no *refusal
+	if c.app, no = p.tokenOwner(token); no != nil {
+		return nil, no
+	}
+	if no := p.allowed(c.app, r, o.point); no != nil {
+		return nil, no
+	}
+	return o.do(p, c)
+}
+
+// allowed are the checks that both hosts make for an app.
+func (p *Platform) allowed(a *App, r *http.Request, point string) *refusal {
+	switch {
+	case a.Stopped:
+		return refused("50003")
+	case !a.admits(r.RemoteAddr):
+		return deniedAddress(a, r.RemoteAddr)
+	case p.throttled(a, find(r.URL.Path).name):
+		return refused("90018")
+	case point != "" && !a.granted(point):
+		return deniedPermission(a, point)
+	}
+	return nil
+}
+
+// oldArguments reads the query, a form and a JSON body, the later ones win.
+// The token comes from the query or a form, never from JSON or a header.
+func oldArguments(r *http.Request, body []byte) (args map[string]any, token string, ok bool) {
+	args = map[string]any{}
+	take := func(v url.Values) {
+		for name := range v {
+			args[name] = v.Get(name)
+		}
+		token = or(v.Get("access_token"), token)
+	}
+	take(r.URL.Query())
+	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	switch {
+	case len(bytes.TrimSpace(body)) == 0:
+	case kind == "application/x-www-form-urlencoded":
+		form, err := url.ParseQuery(string(body))
+		if err != nil {
+			return nil, "", false
+		}
+		take(form)
+	default:
+		from, ok := object(body)
+		if !ok {
+			return nil, "", false
+		}
+		maps.Copy(args, from)
+	}
+	return args, token, true
+}
+
+// object reads one JSON object and nothing after it.
+func object(body []byte) (map[string]any, bool) {
+	var m map[string]any
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.UseNumber()
+	if d.Decode(&m) != nil || m == nil {
+		return nil, false
+	}
+	_, err := d.Token()
+	return m, errors.Is(err, io.EOF)
+}
+
+func unknownOld(_ *Platform, w http.ResponseWriter, r *http.Request, _ []byte) {
+	refused("22").saying("Invalid method[%s]", r.URL.Path).writeOld(w)
+}
+
+// slurp reads the whole body, since a hanging answer notices a client that
+// goes away only after that.
+func slurp(w http.ResponseWriter, r *http.Request) ([]byte, bool) {
+	if r.Body == nil {
+		return nil, true
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, bodyLimit))
+	if err != nil {
+		http.Error(w, "request body: too large or cut off", http.StatusRequestEntityTooLarge)
+		return nil, false
+	}
+	return body, true
+}

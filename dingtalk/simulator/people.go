@@ -1,0 +1,300 @@
+package simulator
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// Person is an account of DingTalk and, when UserID is set, what the
+// organisation keeps about its owner. A person who leaves keeps the account.
+type Person struct {
+	ID      string `json:"id"`       // how this simulator calls the person, in its methods and on the sign-in page; "" = UserID; letters, digits, . _ -
+	UnionID string `json:"union_id"` // "" = made from ID
+
+	// the account
+	Nick       string   `json:"nick"`
+	Avatar     string   `json:"avatar"`
+	Mobile     string   `json:"mobile"`
+	OwnEmail   string   `json:"own_email"` // the mailbox of users/me, set by its owner
+	LoginEmail string   `json:"login_email"`
+	Visitor    bool     `json:"visitor"`
+	Corps      []string `json:"corps"` // other organisations, besides ours
+
+	// the organisation's record
+	UserID      string    `json:"user_id"` // "" = a stranger to the organisation
+	External    bool      `json:"external"`
+	Inactive    bool      `json:"inactive"` // has never activated the account
+	Disabled    bool      `json:"disabled"` // enterprise account, switched off: user/get says so
+	Blocked     bool      `json:"blocked"`  // the directory answers 60120
+	Name        string    `json:"name"`
+	JobNumber   string    `json:"job_number"`
+	Title       string    `json:"title"`
+	WorkPlace   string    `json:"work_place"`
+	Remark      string    `json:"remark"`
+	Telephone   string    `json:"telephone"`
+	OrgEmail    string    `json:"org_email"`
+	Email       string    `json:"email"`
+	Departments []int64   `json:"departments"`
+	Leads       []int64   `json:"leads"`
+	Roles       []int64   `json:"roles"`
+	Manager     string    `json:"manager"`
+	Extension   string    `json:"extension"` // a JSON object as text
+	Hired       time.Time `json:"hired"`
+	Admin       bool      `json:"admin"`
+	Boss        bool      `json:"boss"`
+	Senior      bool      `json:"senior"`
+}
+
+var personID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+
+func (who *Person) clone() *Person {
+	c := *who
+	c.Corps, c.Departments, c.Leads, c.Roles = slices.Clone(c.Corps), slices.Clone(c.Departments), slices.Clone(c.Leads), slices.Clone(c.Roles)
+	return &c
+}
+
+func (who *Person) member() bool { return who.UserID != "" && !who.External }
+
+// kind is for the sign-in page.
+func (who *Person) kind() (zh, en string) {
+	switch {
+	case who.UserID == "":
+		return "其他组织", "another organisation"
+	case who.External:
+		return "外部联系人", "external contact"
+	case who.Inactive:
+		return "未激活", "not activated"
+	case who.Disabled, who.Blocked:
+		return "已停用", "disabled"
+	case len(who.Corps) > 0:
+		return "多组织成员", "in two organisations"
+	}
+	return "成员", "member"
+}
+
+// digest makes ids that look like DingTalk's and never change.
+func digest(parts ...string) string {
+	sum := sha256.Sum256(fmt.Append(nil, parts))
+	return base64.RawURLEncoding.EncodeToString(sum[:15])
+}
+
+// add takes a person in as described, without an event.
+func (p *Platform) add(who Person) error {
+	n := who.clone()
+	n.ID = or(n.ID, n.UserID)
+	n.UnionID = or(n.UnionID, "u"+digest("union", n.ID)+"iEiE")
+	switch {
+	case !personID.MatchString(n.ID):
+		return fmt.Errorf("simulator: adding %q: an ID is made of letters, digits, '.', '_' and '-'", n.ID)
+	case len(p.people) >= peopleMax:
+		return fmt.Errorf("simulator: adding %q: %d people are enough", n.ID, peopleMax)
+	}
+	for _, other := range p.people {
+		if other.ID == n.ID || other.UnionID == n.UnionID || n.UserID != "" && other.UserID == n.UserID {
+			return fmt.Errorf("simulator: adding %q: %q has the same ID, userid or unionid", n.ID, other.ID)
+		}
+	}
+	p.people = append(p.people, n)
+	return nil
+}
+
+// Add takes a person in as described: a member, an external contact, a
+// stranger. No event tells about it. ID, userid and unionid must be new.
+func (p *Platform) Add(who Person) error {
+	defer p.lock()()
+	return p.add(who)
+}
+
+// AddOutsider takes in a person of other organisations, whatever the record part says.
+func (p *Platform) AddOutsider(who Person) error {
+	who.ID, who.UserID, who.External = or(who.ID, who.UserID), "", false
+	return p.Add(who)
+}
+
+// AddExternal takes in an external contact (企业外部联系人), who needs a UserID.
+func (p *Platform) AddExternal(who Person) error {
+	who.External = true
+	return p.Add(who)
+}
+
+// Join makes a member of a new person, or of one who is known by ID (back
+// after a leave, hired from outside), and emits user_add_org.
+func (p *Platform) Join(who Person) error {
+	unlock := p.lock()
+	who.External = false
+	who.ID = or(who.ID, who.UserID)
+	who.UserID = or(who.UserID, who.ID)
+	old := p.person(who.ID)
+	if old != nil && old.member() {
+		unlock()
+		return fmt.Errorf("simulator: joining %q: is a member already", who.ID)
+	}
+	if old != nil {
+		who = old.rejoin(who)
+		p.people = slices.DeleteFunc(p.people, func(x *Person) bool { return x == old })
+	}
+	err := p.add(who)
+	if err != nil && old != nil {
+		p.people = append(p.people, old)
+	}
+	unlock()
+	if err == nil {
+		p.Emit("user_add_org", p.about(who.UserID))
+	}
+	return err
+}
+
+// rejoin is the record that a known person comes (back) with: the new one, or
+// what was kept when it has no name. The account is still theirs.
+func (old *Person) rejoin(who Person) Person {
+	if who.Name == "" {
+		back := *old.clone()
+		back.UserID, back.External = who.UserID, false
+		return back
+	}
+	who.UnionID, who.Nick, who.Avatar = old.UnionID, or(who.Nick, old.Nick), or(who.Avatar, old.Avatar)
+	who.Mobile, who.OwnEmail, who.LoginEmail = or(who.Mobile, old.Mobile), or(who.OwnEmail, old.OwnEmail), or(who.LoginEmail, old.LoginEmail)
+	if who.Corps == nil {
+		who.Corps = old.Corps
+	}
+	return who
+}
+
+// Leave takes the organisation's record away and emits user_leave_org. The
+// account stays and can still sign in at DingTalk, as a stranger.
+func (p *Platform) Leave(id string) error {
+	userID := ""
+	err := p.Change(id, func(who *Person) { userID, who.UserID, who.External = who.UserID, "", false })
+	if err == nil && userID != "" {
+		p.Emit("user_leave_org", p.about(userID))
+	}
+	return err
+}
+
+// Disable switches an enterprise account off. It emits nothing: whether
+// DingTalk does is not known, so nobody may count on it.
+func (p *Platform) Disable(id string) error {
+	return p.Change(id, func(who *Person) { who.Disabled = true })
+}
+
+// Enable ends Disable.
+func (p *Platform) Enable(id string) error {
+	return p.Change(id, func(who *Person) { who.Disabled, who.Blocked = false, false })
+}
+
+// Activate ends Inactive and emits user_active_org.
+func (p *Platform) Activate(id string) error {
+	userID := ""
+	err := p.Change(id, func(who *Person) { userID, who.Inactive = who.UserID, false })
+	if err == nil {
+		p.Emit("user_active_org", map[string]any{"userId": []string{userID}})
+	}
+	return err
+}
+
+// Move puts a person into exactly these departments and emits user_modify_org.
+func (p *Platform) Move(id string, departments ...int64) error {
+	return p.modify(id, func(who *Person) { who.Departments = slices.Clone(departments) })
+}
+
+// Rename changes the name that the organisation keeps and emits user_modify_org.
+func (p *Platform) Rename(id, name string) error {
+	return p.modify(id, func(who *Person) { who.Name = name })
+}
+
+// SetRoles gives a person exactly these roles and emits label_user_change.
+func (p *Platform) SetRoles(id string, roles ...int64) error {
+	userID := ""
+	err := p.Change(id, func(who *Person) { userID, who.Roles = who.UserID, slices.Clone(roles) })
+	if err == nil {
+		p.Emit("label_user_change", map[string]any{"userIdList": []string{userID}, "action": "add", "labelIdList": roles})
+	}
+	return err
+}
+
+// Reassign gives the userid of a person who leaves to somebody new, whose
+// unionid is another one. The newcomer needs an ID of their own. Both events come.
+func (p *Platform) Reassign(userID string, newcomer Person) error {
+	unlock := p.lock()
+	holder := p.userID(userID)
+	unlock()
+	if holder == nil {
+		return fmt.Errorf("simulator: reassigning userid %q: nobody has it", userID)
+	}
+	if err := p.Leave(holder.ID); err != nil {
+		return err
+	}
+	newcomer.UserID = userID
+	return p.Join(newcomer)
+}
+
+// Change lets change edit a person in any way, without an event. The ID stays.
+func (p *Platform) Change(id string, change func(*Person)) error {
+	defer p.lock()()
+	who := p.person(id)
+	if who == nil {
+		return fmt.Errorf("simulator: changing %q: nobody is called so", id)
+	}
+	name := who.ID
+	change(who)
+	who.ID = name
+	return nil
+}
+
+func (p *Platform) modify(id string, change func(*Person)) error {
+	var prev, now *Person
+	err := p.Change(id, func(who *Person) { prev = who.clone(); change(who); now = who.clone() })
+	if err != nil || now.UserID == "" {
+		return err
+	}
+	facts := func(who *Person) map[string]any {
+		return map[string]any{"name": who.Name, "email": who.Email, "jobNumber": who.JobNumber, "workPlace": who.WorkPlace, "telephone": who.Telephone, "managerUserid": who.Manager}
+	}
+	data := p.about(now.UserID)
+	data["diffInfo"] = map[string]any{"prev": facts(prev), "curr": facts(now), "userid": now.UserID}
+	p.Emit("user_modify_org", data)
+	return nil
+}
+
+func (p *Platform) about(userID string) map[string]any {
+	return map[string]any{"timeStamp": strconv.FormatInt(p.Time().UnixMilli(), 10), "userId": []string{userID}}
+}
+
+// Who is a copy of a person, by ID or userid.
+func (p *Platform) Who(id string) (Person, bool) {
+	defer p.lock()()
+	who := p.person(id)
+	if who == nil {
+		return Person{}, false
+	}
+	return *who.clone(), true
+}
+
+func (p *Platform) person(id string) *Person {
+	if i := slices.IndexFunc(p.people, func(who *Person) bool { return who.ID == id }); i >= 0 {
+		return p.people[i]
+	}
+	return p.userID(id)
+}
+
+// userID looks among the people whom the organisation knows.
+func (p *Platform) userID(id string) *Person {
+	i := slices.IndexFunc(p.people, func(who *Person) bool { return id != "" && who.UserID == id })
+	if i < 0 {
+		return nil
+	}
+	return p.people[i]
+}
+
+func (p *Platform) unionID(id string) *Person {
+	i := slices.IndexFunc(p.people, func(who *Person) bool { return id != "" && who.UnionID == id })
+	if i < 0 {
+		return nil
+	}
+	return p.people[i]
+}

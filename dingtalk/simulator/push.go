@@ -1,0 +1,195 @@
+package simulator
+
+import (
+	"bytes"
+	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
+	"crypto/sha1"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+const (
+	failedPath   = "/call_back/get_call_back_failed_result"
+	failedLife   = 5 * time.Minute
+	failedMax    = 200
+	pushDeadline = 1500 * time.Millisecond
+)
+
+// Push is where and how an app wants its events by HTTP. The zero Push wants none.
+type Push struct {
+	URL    string `json:"url"`
+	Token  string `json:"token"`   // 3 to 32 letters or digits
+	AESKey string `json:"aes_key"` // 43 letters or digits
+}
+
+// failedPush is an event that could not be pushed, for the call that lists them.
+type failedPush struct {
+	app   string
+	at    time.Time
+	event Event
+}
+
+// push tells one app over HTTP: at once, after 10 s, after 30 s more.
+func (p *Platform) push(s *sent, app string, to Push) bool {
+	for attempt, pause := range []time.Duration{0, 10 * time.Second, 30 * time.Second} {
+		if !p.wait(p.ctx, pause, nil) {
+			return false
+		}
+		err := p.pushOnce(s, app, to)
+		d := Delivery{Event: s.event.ID, Type: s.event.Type, App: app, Attempt: attempt + 1, Answer: "SUCCESS"}
+		if err != nil {
+			d.Answer = err.Error()
+		}
+		p.note(d)
+		if err == nil {
+			return true
+		}
+	}
+	defer p.lock()()
+	p.failedPush = append(p.failedPush, failedPush{app, p.now(), s.event})
+	p.failedPush = p.failedPush[max(0, len(p.failedPush)-failedMax):]
+	return false
+}
+
+func (p *Platform) pushOnce(s *sent, app string, to Push) error {
+	key, err := to.key()
+	if err != nil {
+		return err
+	}
+	message := map[string]any{}
+	if json.Unmarshal([]byte(s.data), &message) != nil || message == nil {
+		message = map[string]any{}
+	}
+	maps.Copy(message, map[string]any{"EventType": s.event.Type, "EventTime": s.born.UnixMilli(), "CorpId": s.event.Corp, "BizId": digest(s.event.ID), "eventId": s.event.ID})
+	text, err := json.Marshal(message)
+	if err != nil {
+		return err
+	}
+	salt := make([]byte, 16)
+	rand.Read(salt)
+	sealed := sealPush(key, salt, text, app)
+	stamp, nonce := millis(p.Time()), rand.Text()[:12]
+	q := url.Values{"msg_signature": {to.sign(stamp, nonce, sealed)}, "timestamp": {stamp}, "nonce": {nonce}}
+
+	ctx, cancel := context.WithTimeout(p.ctx, pushDeadline)
+	defer cancel()
+	body, _ := json.Marshal(map[string]string{"encrypt": sealed})
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, to.URL+"?"+q.Encode(), bytes.NewReader(body))
+	if err != nil {
+		return errors.New("the push address is no URL")
+	}
+	r.Header.Set("Content-Type", "application/json")
+	return p.readPush(r, to, key, app)
+}
+
+// readPush sends the request and wants the encrypted word "success".
+func (p *Platform) readPush(r *http.Request, to Push, key []byte, app string) error {
+	transport := p.Transport
+	if transport == nil {
+		transport = http.DefaultTransport
+	}
+	resp, err := transport.RoundTrip(r)
+	if err != nil {
+		return errors.New("no answer")
+	}
+	defer resp.Body.Close()
+	var answer struct {
+		Signature string `json:"msg_signature"`
+		Stamp     string `json:"timeStamp"`
+		Nonce     string `json:"nonce"`
+		Encrypt   string `json:"encrypt"`
+	}
+	if err := json.NewDecoder(io.LimitReader(resp.Body, bodyLimit)).Decode(&answer); err != nil {
+		return fmt.Errorf("HTTP %d without a JSON answer", resp.StatusCode)
+	}
+	if subtle.ConstantTimeCompare([]byte(answer.Signature), []byte(to.sign(answer.Stamp, answer.Nonce, answer.Encrypt))) != 1 {
+		return errors.New("the answer's signature is wrong")
+	}
+	word, err := openPush(key, answer.Encrypt, app)
+	if err == nil && string(word) != "success" {
+		err = errors.New("the answer is not \"success\"")
+	}
+	return err
+}
+
+// key decodes leniently: the spare bits of the last letter may be set.
+func (to Push) key() ([]byte, error) {
+	key, err := base64.StdEncoding.DecodeString(to.AESKey + "=")
+	if err != nil || len(key) != 32 {
+		return nil, errors.New("aes_key must be 43 letters or digits")
+	}
+	return key, nil
+}
+
+func (to Push) sign(stamp, nonce, encrypt string) string {
+	parts := []string{to.Token, stamp, nonce, encrypt}
+	slices.Sort(parts)
+	sum := sha1.Sum([]byte(strings.Join(parts, "")))
+	return hex.EncodeToString(sum[:])
+}
+
+// sealPush encrypts as the documentation says: 16 random bytes, length,
+// message, owner, PKCS#7 padding to 32, AES-256-CBC with IV = key[:16].
+func sealPush(key, salt, message []byte, owner string) string {
+	plain := binary.BigEndian.AppendUint32(slices.Clone(salt), uint32(len(message)))
+	plain = append(append(plain, message...), owner...)
+	pad := 32 - len(plain)%32
+	plain = append(plain, bytes.Repeat([]byte{byte(pad)}, pad)...)
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		panic(err) // key checked the length
+	}
+	cipher.NewCBCEncrypter(block, key[:16]).CryptBlocks(plain, plain)
+	return base64.StdEncoding.EncodeToString(plain)
+}
+
+// openPush is the way back; it wants the owner it expects.
+func openPush(key []byte, sealed, owner string) ([]byte, error) {
+	bad := errors.New("the answer cannot be decrypted")
+	text, err := base64.StdEncoding.DecodeString(sealed)
+	block, errKey := aes.NewCipher(key)
+	if err != nil || errKey != nil || len(text) == 0 || len(text)%aes.BlockSize != 0 {
+		return nil, bad
+	}
+	cipher.NewCBCDecrypter(block, key[:16]).CryptBlocks(text, text)
+	pad := int(text[len(text)-1])
+	if pad < 1 || pad > 32 || len(text)-pad < 20 {
+		return nil, bad
+	}
+	text = text[:len(text)-pad]
+	n := uint64(binary.BigEndian.Uint32(text[16:20]))
+	if n > uint64(len(text)-20) || string(text[20+n:]) != owner {
+		return nil, bad
+	}
+	return text[20 : 20+n], nil
+}
+
+// failedPushes is GET /call_back/get_call_back_failed_result; what was listed is gone.
+func (p *Platform) failedPushes(c *call) (any, *refusal) {
+	list := []map[string]any{}
+	p.failedPush = slices.DeleteFunc(p.failedPush, func(f failedPush) bool {
+		mine := f.app == c.app.ClientID
+		if mine && p.now().Sub(f.at) < failedLife {
+			users, _ := f.event.Data.(map[string]any)
+			list = append(list, map[string]any{"call_back_tag": f.event.Type, "event_time": f.at.UnixMilli(),
+				f.event.Type: map[string]any{"corpid": f.event.Corp, "userid": users["userId"]}})
+		}
+		return mine
+	})
+	return flat{"has_more": false, "failed_list": list}, nil
+}

@@ -1,0 +1,211 @@
+package simulator
+
+import (
+	"slices"
+	"strings"
+)
+
+// authScopes is GET /auth/scopes: whom and what the app may see.
+func (p *Platform) authScopes(c *call) (any, *refusal) {
+	departments, users := c.app.Scope, c.app.ScopeUsers
+	if departments == nil && users == nil {
+		departments = []int64{1}
+	}
+	return flat{
+		"condition_field": []string{},
+		"auth_user_field": []string{"name", "userid", "department", "position", "jobnumber", "avatar", "isAdmin"},
+		"auth_org_scopes": map[string]any{"authed_user": append([]string{}, users...), "authed_dept": append([]int64{}, departments...)},
+	}, nil
+}
+
+// getByUnionID finds external contacts as well: only contact_type tells them.
+func (p *Platform) getByUnionID(c *call) (any, *refusal) {
+	if c.text("unionid") == "" {
+		return nil, refused("400002")
+	}
+	who := p.unionID(c.text("unionid"))
+	switch {
+	case who == nil || who.UserID == "":
+		return nil, refused("60121")
+	case who.Blocked:
+		return nil, refused("60120")
+	case who.External:
+		return map[string]any{"contact_type": 1, "userid": who.UserID}, nil
+	}
+	return map[string]any{"contact_type": 0, "userid": who.UserID}, nil
+}
+
+// employee is a member whom the app may see.
+func (p *Platform) employee(c *call, notFound string) (*Person, *refusal) {
+	if c.text("userid") == "" {
+		return nil, refused("400002")
+	}
+	who := p.userID(c.text("userid"))
+	switch {
+	case who == nil || !who.member():
+		return nil, refused(notFound)
+	case who.Blocked:
+		return nil, refused("60120")
+	}
+	return who, nil
+}
+
+func (p *Platform) userGet(c *call) (any, *refusal) {
+	who, no := p.employee(c, "60121")
+	switch {
+	case no != nil:
+		return nil, no
+	case !p.sees(c.app, who):
+		return nil, refused("50002")
+	}
+	return p.record(c.app, who), nil
+}
+
+// record is the answer of user/get. What has no value or no permission is absent.
+func (p *Platform) record(a *App, who *Person) map[string]any {
+	m := map[string]any{
+		"userid": who.UserID, "unionid": who.UnionID, "name": who.Name, "dept_id_list": append([]int64{}, who.Departments...),
+		"active": !who.Inactive, "admin": who.Admin, "boss": who.Boss, "senior": who.Senior, "real_authed": true, "hide_mobile": false,
+		"exclusive_account": who.Disabled,
+	}
+	for name, value := range map[string]string{"job_number": who.JobNumber, "title": who.Title, "telephone": who.Telephone,
+		"org_email": who.OrgEmail, "avatar": who.Avatar, "manager_userid": who.Manager} {
+		optional(m, name, value)
+	}
+	if who.OrgEmail != "" {
+		m["org_email_type"] = "base"
+	}
+	if a.granted("fieldEmail") {
+		for name, value := range map[string]string{"email": who.Email, "work_place": who.WorkPlace, "remark": who.Remark, "extension": who.Extension} {
+			optional(m, name, value)
+		}
+	}
+	if a.granted("fieldMobile") && who.Mobile != "" {
+		m["mobile"], m["state_code"] = who.Mobile, "86"
+	}
+	if !who.Hired.IsZero() {
+		m["hired_date"] = who.Hired.UnixMilli()
+	}
+	if who.Disabled {
+		m["exclusive_account_type"], m["login_id"], m["disable_status"] = "dingtalk", who.UserID, true
+		m["exclusive_account_corp_id"], m["exclusive_account_corp_name"] = p.corp, p.department(1).Name
+	}
+	var orders, leads, roles []map[string]any
+	for i, id := range who.Departments {
+		orders = append(orders, map[string]any{"dept_id": id, "order": i + 1})
+		leads = append(leads, map[string]any{"dept_id": id, "leader": slices.Contains(who.Leads, id)})
+	}
+	for _, id := range who.Roles {
+		if r := p.role(id); r != nil {
+			roles = append(roles, map[string]any{"id": r.ID, "name": r.Name, "group_name": r.Group})
+		}
+	}
+	if orders != nil {
+		m["dept_order_list"], m["leader_in_dept"] = orders, leads
+	}
+	if roles != nil {
+		m["role_list"] = roles
+	}
+	return m
+}
+
+// getUserInfo exchanges a silent code, and no other.
+func (p *Platform) getUserInfo(c *call) (any, *refusal) {
+	if c.app.Unpublished {
+		return nil, refused("40079")
+	}
+	got, ok := p.takeCode(c.text("code"), c.app, Silent)
+	if !ok {
+		return nil, refused("40078")
+	}
+	who := p.person(got.person)
+	if who == nil || who.UserID == "" || !p.uses(c.app, who) {
+		return nil, refused("40079")
+	}
+	level := 0
+	switch {
+	case who.Admin:
+		level = 1
+	case who.Boss:
+		level = 100
+	}
+	return map[string]any{"userid": who.UserID, "unionid": who.UnionID, "name": who.Name, "device_id": digest("device", who.ID),
+		"sys": who.Admin, "sys_level": level, "associated_unionid": digest("associated", who.UnionID)}, nil
+}
+
+// members are the direct members of a department, in the order they joined.
+func (p *Platform) members(department int64) []*Person {
+	var list []*Person
+	for _, who := range p.people {
+		if who.member() && slices.Contains(who.Departments, department) {
+			list = append(list, who)
+		}
+	}
+	return list
+}
+
+func (p *Platform) userList(c *call) (any, *refusal) {
+	d, no := p.visibleDepartment(c)
+	if no != nil {
+		return nil, no
+	}
+	cursor, okCursor := c.number("cursor")
+	size, okSize := c.number("size")
+	if !okCursor || !okSize || cursor < 0 || size < 1 || size > 100 {
+		return nil, refused("400002")
+	}
+	all := p.members(d.ID)
+	page, more := cut(all, cursor, size)
+	list := []map[string]any{}
+	for _, who := range page {
+		list = append(list, p.record(c.app, who))
+	}
+	result := map[string]any{"list": list, "has_more": more}
+	if more {
+		result["next_cursor"] = cursor + size
+	}
+	return result, nil
+}
+
+// cut is one page of a list, and whether more follows.
+func cut[T any](all []T, from, size int64) ([]T, bool) {
+	n := int64(len(all))
+	from = min(from, n)
+	to := min(from+size, n)
+	return all[from:to], to < n
+}
+
+func (p *Platform) userListID(c *call) (any, *refusal) {
+	d, no := p.visibleDepartment(c)
+	if no != nil {
+		return nil, no
+	}
+	ids := []string{}
+	for _, who := range p.members(d.ID) {
+		ids = append(ids, who.UserID)
+	}
+	return map[string]any{"userid_list": ids}, nil
+}
+
+func (p *Platform) getByMobile(c *call) (any, *refusal) {
+	mobile := strings.TrimPrefix(c.text("mobile"), "+86")
+	if mobile == "" {
+		return nil, refused("400002")
+	}
+	for _, who := range p.people {
+		if who.member() && who.Mobile == mobile {
+			return map[string]any{"userid": who.UserID}, nil
+		}
+	}
+	return nil, refused("60121")
+}
+
+func (p *Platform) listAdmin(*call) (any, *refusal) {
+	list := []map[string]any{}
+	for _, who := range p.people {
+		if who.member() && who.Admin {
+			list = append(list, map[string]any{"userid": who.UserID, "sys_level": 1})
+		}
+	}
+	return list, nil
+}

@@ -1,0 +1,79 @@
+package session
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"dinggate/internal/identity"
+)
+
+// A known session must cost next to nothing: it is on every request.
+func BenchmarkLoadKnown(b *testing.B) {
+	m := manager(b)
+	m.Recheck = func(_ context.Context, s *Session) (identity.User, error) { return s.User, nil }
+	_, c := signIn(b, m, zhangsan)
+	texts, ctx := []string{c.Value}, context.Background()
+	b.ReportAllocs()
+	for b.Loop() {
+		s, err := m.Load(ctx, texts, time.Second)
+		if err != nil || m.Renew(s) != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkLoadKnownParallel(b *testing.B) {
+	m := manager(b)
+	_, c := signIn(b, m, zhangsan)
+	texts, ctx := []string{c.Value}, context.Background()
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if _, err := m.Load(ctx, texts, time.Second); err != nil {
+				b.Error(err)
+			}
+		}
+	})
+}
+
+// What a cookie costs when it is first seen.
+func BenchmarkLoadFirst(b *testing.B) {
+	m := manager(b)
+	_, c := signIn(b, m, zhangsan)
+	texts, ctx := []string{c.Value}, context.Background()
+	b.ReportAllocs()
+	for b.Loop() {
+		m.cache.forget(c.Value)
+		if _, err := m.Load(ctx, texts, time.Second); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkLoadForged(b *testing.B) {
+	m := manager(b)
+	_, c := signIn(b, m, zhangsan)
+	texts, ctx := []string{flip(c.Value, 9)}, context.Background()
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := m.Load(ctx, texts, time.Second); err == nil {
+			b.Fatal("a forgery is a session")
+		}
+	}
+}
+
+// TestLoadKnownAllocates keeps the budget of a request (20 allocations in all)
+// for others.
+func TestLoadKnownAllocates(t *testing.T) {
+	m := manager(t)
+	m.Recheck = func(_ context.Context, s *Session) (identity.User, error) { return s.User, nil }
+	_, c := signIn(t, m, zhangsan)
+	texts, ctx := []string{c.Value}, context.Background()
+	if n := testing.AllocsPerRun(100, func() {
+		s, _ := m.Load(ctx, texts, time.Second)
+		m.Renew(s)
+	}); n != 0 {
+		t.Errorf("Load of a known session allocates %v times, want 0", n)
+	}
+}

@@ -1,0 +1,95 @@
+package session
+
+import (
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	gocache "github.com/patrickmn/go-cache"
+)
+
+// entry is what one cookie text that verified stands for. Everything without a
+// lock in it is written before the entry is shared.
+type entry struct {
+	text    string    // the cookie
+	origin  *Session  // as it stands in the cookie
+	key     name      // the person
+	old     bool      // an older secret opened it
+	sealed  time.Time // when the cookie was made
+	expires time.Time
+	recheck time.Duration // jittered
+
+	seen    atomic.Int64 // last request, Unix milliseconds; never before sealed
+	renewed atomic.Int64 // last time Renew made a cookie of it, Unix milliseconds
+	asked   atomic.Bool  // a Store of this process alone knew of no sign-out
+	unmoved atomic.Uint64
+	person  atomic.Pointer[person]
+	view    atomic.Pointer[Session] // origin with the newest facts
+}
+
+// over tells whether the session's own times have run out.
+func (e *entry) over(idle time.Duration, now time.Time) bool {
+	return !now.Before(e.expires) || idle > 0 && now.UnixMilli()-e.seen.Load() > idle.Milliseconds()
+}
+
+// touch notes a request. Requests arrive in any order, so time only moves on.
+func (e *entry) touch(now time.Time) {
+	ms := now.UnixMilli()
+	if seen := e.seen.Load(); ms > seen {
+		e.seen.CompareAndSwap(seen, ms) // a loser lost to an equal moment
+	}
+}
+
+// cache spares a known cookie the work of opening it: ask and you get a
+// pointer, without an allocation and without a lock that waits for anything
+// slow. Its keys are cookie texts themselves, but only ones that verified, so
+// that nobody can fill it without sessions (threats D4). Expiry, idle time and
+// revocation are not its business: they are looked at on every request.
+//
+// go-cache has no bound; max is one. A full cache stops remembering: sessions
+// go on, at the price of opening their cookies each time.
+type cache struct {
+	max   int
+	items *gocache.Cache // without a janitor: it could not be stopped
+
+	mu    sync.Mutex // one writer at a time keeps the bound exact
+	swept time.Time
+}
+
+func newCache(max int) *cache {
+	return &cache{max: max, items: gocache.New(gocache.NoExpiration, 0)}
+}
+
+func (c *cache) get(text string) *entry {
+	if e, ok := c.items.Get(text); ok {
+		return e.(*entry)
+	}
+	return nil
+}
+
+// put remembers e for ttl and returns the entry to use: of two requests that
+// opened the same text at once both get the first one's.
+func (c *cache) put(e *entry, ttl time.Duration, now time.Time) *entry {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.items.ItemCount() >= c.max && now.Sub(c.swept) >= sweepEvery {
+		c.swept = now // a sweep walks the whole map: not on every request of a full cache
+		c.items.DeleteExpired()
+	}
+	if known := c.get(e.text); known != nil {
+		return known
+	}
+	if ttl > 0 && c.items.ItemCount() < c.max {
+		e.text = strings.Clone(e.text) // do not hold on to the request's header
+		c.items.Set(e.text, e, ttl)
+	}
+	return e
+}
+
+func (c *cache) forget(text string) { c.items.Delete(text) }
+
+func (c *cache) sweep() { c.items.DeleteExpired() }
+
+// sweepEvery is how often at most a full map is walked for what has expired.
+const sweepEvery = time.Second

@@ -1,0 +1,114 @@
+package session
+
+import (
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"net/netip"
+	"strings"
+	"time"
+
+	"dinggate/internal/conf"
+)
+
+// CookieConfig is the `cookie` part of the configuration.
+type CookieConfig struct {
+	// Secrets are 32 random bytes each, in base64 (`dinggate keygen` makes one).
+	// The first seals, all open: put a new one in front, wait for one session
+	// lifetime, then remove the old one; nobody is signed out.
+	Secrets []conf.Secret `yaml:"secrets"`
+
+	// Domain shares one session across subdomains. It costs the `__Host-` prefix:
+	// every subdomain then receives the cookie and can plant one of its own.
+	// Empty: only the host of public_url.
+	Domain string `yaml:"domain"`
+
+	// SameSite is lax (the default when empty), strict or none. Under strict the
+	// first page after the sign-in arrives without a session.
+	SameSite string `yaml:"same_site"`
+}
+
+// Config is the `session` part of the configuration. The zero Config lets no
+// session live; begin with Defaults.
+type Config struct {
+	Lifetime time.Duration `yaml:"lifetime"` // absolute, from the sign-in on
+	Idle     time.Duration `yaml:"idle"`     // without any request for longer than this a session ends; 0: no such limit
+	Recheck  time.Duration `yaml:"recheck"`  // how often membership and directory data are looked up again
+	Grace    time.Duration `yaml:"grace"`    // how long a session outlives an unreachable DingTalk, from the first failure on; 0: not at all
+	Store    string        `yaml:"store"`    // StoreCookie (also when empty) or StoreRedis
+}
+
+// Where sessions are kept.
+const (
+	StoreCookie = "cookie" // in the cookie alone; replicas share nothing
+	StoreRedis  = "redis"  // a mark per session in a Store that all replicas ask on every request
+)
+
+// Defaults is the `session` part of an empty configuration file.
+func Defaults() Config {
+	return Config{Lifetime: 24 * time.Hour, Recheck: 5 * time.Minute, Grace: 15 * time.Minute, Store: StoreCookie}
+}
+
+// ExampleSecret stands in example configurations; Check refuses it.
+const ExampleSecret = "ZGluZ2dhdGUtZXhhbXBsZS1zZWNyZXQtMzItYnl0ZXM="
+
+// maxSecrets bounds the work that a forged cookie causes: one MAC per secret.
+const maxSecrets = 8
+
+// Check finds the mistakes below key (`cookie`); it opens and changes nothing.
+func (c CookieConfig) Check(p *conf.Problems, key string) {
+	at := p.At("%s.secrets", key)
+	at.If(len(c.Secrets) == 0, `is empty; make one with "dinggate keygen"`)
+	at.If(len(c.Secrets) > maxSecrets, "has %d secrets; each costs work on every forged cookie, keep at most %d", len(c.Secrets), maxSecrets)
+	seen := map[string]bool{}
+	for i, secret := range c.Secrets {
+		at := p.At("%s.secrets[%d]", key, i)
+		raw, err := secretBytes(secret)
+		if err != nil {
+			at.If(true, "%v", err)
+			continue
+		}
+		at.Warn(seen[string(raw)], "is there twice")
+		seen[string(raw)] = true
+	}
+	d := c.Domain
+	_, notAddress := netip.ParseAddr(d)
+	bad := d != "" && (notAddress == nil || !strings.Contains(strings.Trim(d, "."), ".") || strings.HasSuffix(d, ".") ||
+		strings.Contains(d, "..") || strings.Trim(strings.ToLower(d), "abcdefghijklmnopqrstuvwxyz0123456789-.") != "")
+	p.At("%s.domain", key).If(bad, "is not a domain that cookies can be set for, such as example.com")
+	switch strings.ToLower(c.SameSite) {
+	case "", "lax", "strict", "none":
+	default:
+		p.At("%s.same_site", key).If(true, "is not lax, strict or none")
+	}
+}
+
+// Check finds the mistakes below key (`session`); it opens and changes nothing.
+func (c Config) Check(p *conf.Problems, key string) {
+	p.At("%s.lifetime", key).If(c.Lifetime <= 0, "must be longer than 0s")
+	p.At("%s.idle", key).If(c.Idle < 0, "is negative")
+	p.At("%s.idle", key).If(c.Lifetime > 0 && c.Idle > c.Lifetime, "is longer than session.lifetime (%v)", c.Lifetime)
+	p.At("%s.recheck", key).If(c.Recheck <= 0, "must be longer than 0s; somebody who left would stay signed in")
+	p.At("%s.recheck", key).Warn(c.Lifetime > 0 && c.Recheck > c.Lifetime, "is longer than session.lifetime (%v): membership is never looked at again", c.Lifetime)
+	p.At("%s.grace", key).If(c.Grace < 0, "is negative")
+	p.At("%s.store", key).If(c.Store != "" && c.Store != StoreCookie && c.Store != StoreRedis, "is not cookie or redis")
+}
+
+// secretBytes reads 32 bytes of standard or URL base64, with or without
+// padding. Its errors never quote the secret.
+func secretBytes(s conf.Secret) ([]byte, error) {
+	text := strings.NewReplacer("-", "+", "_", "/").Replace(strings.TrimSpace(s.Reveal()))
+	text = strings.TrimSuffix(text, "=")
+	raw, err := base64.RawStdEncoding.Strict().DecodeString(text)
+	switch {
+	case text == "":
+		return nil, errors.New(`is empty; make one with "dinggate keygen"`)
+	case err != nil || len(raw) != 32:
+		return nil, errors.New(`is not 32 bytes in base64; make one with "dinggate keygen"`)
+	case text == strings.TrimSuffix(ExampleSecret, "="):
+		return nil, errors.New(`is the example's, which everybody knows; make one with "dinggate keygen"`)
+	case bytes.Count(raw, raw[:1]) == len(raw):
+		return nil, errors.New(`is one byte repeated; make one with "dinggate keygen"`)
+	}
+	return raw, nil
+}

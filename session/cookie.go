@@ -1,0 +1,56 @@
+package session
+
+import (
+	"net/http"
+	"strings"
+	"time"
+)
+
+// purpose keeps session cookies apart from everything else the keyring seals.
+const purpose = "session"
+
+// CookieName is the name of the session cookie: with the `__Host-` prefix, which
+// no sibling subdomain and no plain-HTTP page can plant, wherever browsers
+// accept it (RFC 6265bis §4.1.3.2: Secure, Path=/, no Domain).
+func CookieName(https bool, domain string) string {
+	if https && domain == "" {
+		return "__Host-dinggate"
+	}
+	return "dinggate"
+}
+
+// Clear is the cookie that removes ours from a browser. Send it after a
+// sign-out, never because of ErrStore or ErrUnconfirmed.
+func (m *Manager) Clear() *http.Cookie {
+	c := m.attributes("")
+	c.MaxAge, c.Expires = -1, time.Unix(1, 0)
+	return c
+}
+
+// cookie carries text until the session's lifetime is over, never longer.
+func (m *Manager) cookie(text string, signedIn time.Time) *http.Cookie {
+	c := m.attributes(text)
+	c.Expires = signedIn.Add(m.Config.Lifetime)
+	c.MaxAge = max(1, int(c.Expires.Sub(m.now())/time.Second))
+	return c
+}
+
+func (m *Manager) attributes(text string) *http.Cookie {
+	c := &http.Cookie{Name: m.name(), Value: text, Path: "/", Domain: m.Cookie.Domain, HttpOnly: true, Secure: m.Secure}
+	switch strings.ToLower(m.Cookie.SameSite) {
+	case "strict":
+		c.SameSite = http.SameSiteStrictMode
+	case "none":
+		c.SameSite, c.Secure = http.SameSiteNoneMode, true // browsers drop it otherwise
+	default:
+		c.SameSite = http.SameSiteLaxMode
+	}
+	return c
+}
+
+func (m *Manager) name() string {
+	if m.CookieName != "" {
+		return m.CookieName
+	}
+	return CookieName(m.Secure, m.Cookie.Domain)
+}

@@ -1,0 +1,163 @@
+package session
+
+import (
+	"bytes"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"dinggate/internal/conf"
+
+	"github.com/gorilla/securecookie"
+)
+
+// Keyring seals small texts for browsers to carry: encrypted (AES-CTR) and
+// authenticated (HMAC-SHA256) by securecookie.
+//
+// The first secret seals, all open. Every purpose has keys of its own and the
+// name is under the MAC, so that no sealed text can stand in for another kind
+// (threats S8). A text carries no age limit: put times inside. Safe for
+// concurrent use; the zero Keyring and a nil one seal and open nothing.
+type Keyring struct {
+	secrets [][]byte
+
+	mu       sync.RWMutex
+	purposes map[string][]*securecookie.SecureCookie
+}
+
+// MaxText is the longest text that Seal makes and Open looks at, in bytes.
+const MaxText = 3500
+
+// maxPurposes bounds the map of derived keys; purposes are constants of our code.
+const maxPurposes = 32
+
+// NewKeyring derives keys from secrets, each exactly 32 bytes in standard or
+// URL base64, and tries a seal, since securecookie notices a wrong key only
+// then. Errors name the secret by its place, never by its text.
+func NewKeyring(secrets []conf.Secret) (*Keyring, error) {
+	if len(secrets) == 0 {
+		return nil, errors.New("session: making a keyring: no secret")
+	}
+	k := &Keyring{purposes: map[string][]*securecookie.SecureCookie{}}
+	for i, secret := range secrets {
+		raw, err := secretBytes(secret)
+		if err != nil {
+			return nil, fmt.Errorf("session: making a keyring: secret %d %w", i, err)
+		}
+		k.secrets = append(k.secrets, raw)
+	}
+	text, err := k.Seal("trial", "trial", []byte{1})
+	if err != nil {
+		return nil, err
+	}
+	if _, _, err := k.Open("trial", "trial", text); err != nil {
+		return nil, fmt.Errorf("session: making a keyring: what was sealed does not open: %w", err)
+	}
+	return k, nil
+}
+
+// String keeps the secrets out of fmt, which would print unexported fields.
+func (k *Keyring) String() string   { return "session.Keyring" }
+func (k *Keyring) GoString() string { return k.String() }
+
+// Seal makes a text that only Open with the same purpose and name reads. plain
+// is not changed and must not be empty; name must not contain `|`.
+func (k *Keyring) Seal(purpose, name string, plain []byte) (string, error) {
+	codecs, err := k.codecs(purpose)
+	if err != nil {
+		return "", fmt.Errorf("session: sealing: %w", err)
+	}
+	if len(plain) == 0 || strings.Contains(name, "|") {
+		return "", errors.New("session: sealing: nothing to seal, or a name with a bar")
+	}
+	text, err := codecs[0].Encode(name, bytes.Clone(plain)) // it encrypts in place
+	if err != nil {
+		return "", fmt.Errorf("session: sealing: %w", err)
+	}
+	return text, nil
+}
+
+// Open returns what Seal was given. old reports that it was not the first
+// secret that opened, so the text should be issued anew. The only error is
+// ErrForged, whatever is wrong with text, so that nobody learns how far a
+// forgery came.
+func (k *Keyring) Open(purpose, name, text string) (plain []byte, old bool, err error) {
+	if len(text) > MaxText || strings.Contains(name, "|") || !canonical(text) {
+		return nil, false, ErrForged
+	}
+	codecs, err := k.codecs(purpose)
+	if err != nil {
+		return nil, false, ErrForged
+	}
+	for i, codec := range codecs {
+		if codec.Decode(name, text, &plain) == nil {
+			return plain, i > 0, nil
+		}
+	}
+	return nil, false, ErrForged
+}
+
+// canonical reports whether text is URL base64 as an encoder writes it. The
+// decoder below securecookie skips line breaks and ignores the spare bits of
+// the last character, so that one sealed value had many spellings (threats S6).
+func canonical(text string) bool {
+	if text == "" || len(text)%4 != 0 {
+		return false
+	}
+	body := strings.TrimRight(text, "=")
+	for i := 0; i < len(body); i++ {
+		c := body[i]
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '_' {
+			return false
+		}
+	}
+	_, err := base64.URLEncoding.Strict().DecodeString(text[len(text)-4:])
+	return err == nil && len(text)-len(body) <= 2
+}
+
+func (k *Keyring) codecs(purpose string) ([]*securecookie.SecureCookie, error) {
+	if k == nil || len(k.secrets) == 0 {
+		return nil, errors.New("the keyring has no secret")
+	}
+	k.mu.RLock()
+	codecs := k.purposes[purpose]
+	k.mu.RUnlock()
+	if codecs != nil {
+		return codecs, nil
+	}
+	for _, secret := range k.secrets {
+		codec, err := derive(secret, purpose)
+		if err != nil {
+			return nil, err
+		}
+		codecs = append(codecs, codec)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.purposes[purpose] == nil && len(k.purposes) >= maxPurposes {
+		return nil, errors.New("too many purposes")
+	}
+	k.purposes[purpose] = codecs
+	return codecs, nil
+}
+
+// derive makes the pair of keys of one secret for one purpose (RFC 5869).
+func derive(secret []byte, purpose string) (*securecookie.SecureCookie, error) {
+	mac, err := hkdf.Key(sha256.New, secret, nil, "dinggate 1 mac "+purpose, 64)
+	if err != nil {
+		return nil, err
+	}
+	cipher, err := hkdf.Key(sha256.New, secret, nil, "dinggate 1 cipher "+purpose, 32)
+	if err != nil {
+		return nil, err
+	}
+	codec := securecookie.New(mac, cipher)
+	codec.SetSerializer(securecookie.NopEncoder{}) // bytes of our own instead of gob
+	codec.MaxAge(0)                                // its clock cannot be set and it accepts the future: our times are in the payload
+	codec.MaxLength(MaxText)
+	return codec, nil
+}

@@ -1,0 +1,226 @@
+package session
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sort"
+	"time"
+	"unicode/utf8"
+
+	"dinggate/internal/identity"
+)
+
+// The payload is what the cookie's seal protects:
+//
+//	version        1 byte, now 1
+//	id             16 bytes
+//	realm          text
+//	times          signed in, checked, sealed: unsigned varint, Unix milliseconds, 0 = none
+//	user           unionid, userid, username, name, email, job number: text each;
+//	               departments, ancestors: count, then signed varints; roles: count, then id and text
+//	token          access, refresh: text; expires: as the times
+//
+// A text is an unsigned varint length and its bytes. Varints are minimal and
+// nothing follows the end, so that there is one spelling of a session. A new
+// field makes a new version: old versions go on being read, a newer one is
+// ErrForged, so that two releases side by side ask for a sign-in instead of
+// answering 500 (threats V33).
+const version = 1
+
+// Sizes that keep the Set-Cookie line below 3,500 bytes (threats C16, D8).
+const (
+	idLength = 16
+	maxRealm = 255
+	maxUser  = 900  // what fitUser cuts a person to, so that every replica and every restart knows the same of them
+	maxPlain = 1679 // base64 twice, IV, MAC and time make 3,072 bytes of it; name and attributes need up to 400
+)
+
+var errTooLarge = errors.New("does not fit into a cookie")
+
+// fitUser cuts a person to maxUser bytes: a name after 128 bytes; a job number
+// longer than 64 bytes goes whole, since half of one is somebody else's; then
+// lists lose their ends, ancestors first, then departments, roles last. Rules
+// only ever let in what they find, so that a cut never grants. What identifies
+// (unionid, userid, username, e-mail) is never cut: then it is an error.
+func fitUser(u identity.User) (identity.User, error) {
+	for len(u.Name) > 128 {
+		_, n := utf8.DecodeLastRuneInString(u.Name)
+		u.Name = u.Name[:len(u.Name)-n]
+	}
+	if len(u.JobNumber) > 64 {
+		u.JobNumber = ""
+	}
+	fits := func(u identity.User) bool { return len(appendUser(nil, &u)) <= maxUser }
+	if fits(u) {
+		return u, nil
+	}
+	full := u
+	u.Ancestors = full.Ancestors[:longest(len(full.Ancestors), func(n int) bool { u.Ancestors = full.Ancestors[:n]; return fits(u) })]
+	u.Departments = full.Departments[:longest(len(full.Departments), func(n int) bool { u.Departments = full.Departments[:n]; return fits(u) })]
+	u.Roles = full.Roles[:longest(len(full.Roles), func(n int) bool { u.Roles = full.Roles[:n]; return fits(u) })]
+	if !fits(u) {
+		return identity.User{}, errTooLarge
+	}
+	return u, nil
+}
+
+// longest is the greatest n up to max that fits; 0 when none does.
+func longest(max int, fits func(n int) bool) int {
+	return sort.Search(max, func(n int) bool { return !fits(n + 1) })
+}
+
+// encode writes s as sealed at the given time. A token that leaves no room is
+// left out whole and s.Token emptied: half a token serves nobody, and it proves
+// nothing about membership. s is not shared yet.
+func encode(s *Session, sealed time.Time) ([]byte, error) {
+	id, err := base64.RawURLEncoding.DecodeString(s.ID)
+	if err != nil || len(id) != idLength || len(s.Realm) > maxRealm {
+		return nil, errors.New("its id or realm is of the wrong length")
+	}
+	b := append(make([]byte, 0, 512), version)
+	b = append(b, id...)
+	b = appendText(b, s.Realm)
+	b = appendTime(b, s.SignedIn)
+	b = appendTime(b, s.Checked)
+	b = appendTime(b, sealed)
+	b = appendUser(b, &s.User)
+	if whole := appendToken(b, s.Token); len(whole) <= maxPlain {
+		return whole, nil
+	}
+	s.Token = identity.Token{}
+	if b = appendToken(b, s.Token); len(b) > maxPlain {
+		return nil, errTooLarge
+	}
+	return b, nil
+}
+
+func appendText(b []byte, s string) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+}
+
+func appendTime(b []byte, t time.Time) []byte {
+	return binary.AppendUvarint(b, uint64(max(0, t.UnixMilli())))
+}
+
+func appendIDs(b []byte, ids []int64) []byte {
+	b = binary.AppendUvarint(b, uint64(len(ids)))
+	for _, id := range ids {
+		b = binary.AppendVarint(b, id)
+	}
+	return b
+}
+
+func appendUser(b []byte, u *identity.User) []byte {
+	for _, s := range [...]string{u.UnionID, u.UserID, u.Username, u.Name, u.Email, u.JobNumber} {
+		b = appendText(b, s)
+	}
+	b = appendIDs(b, u.Departments)
+	b = appendIDs(b, u.Ancestors)
+	b = binary.AppendUvarint(b, uint64(len(u.Roles)))
+	for _, role := range u.Roles {
+		b = binary.AppendVarint(b, role.ID)
+		b = appendText(b, role.Name)
+	}
+	return b
+}
+
+func appendToken(b []byte, t identity.Token) []byte {
+	return appendTime(appendText(appendText(b, t.Access), t.Refresh), t.Expires)
+}
+
+// decode reads what encode wrote, of this version or an older one. Any error
+// is ErrForged.
+func decode(b []byte) (s *Session, sealed time.Time, err error) {
+	if len(b) < 1+idLength || len(b) > maxPlain || b[0] != version {
+		return nil, time.Time{}, fmt.Errorf("%w: payload of another version", ErrForged)
+	}
+	r := reader{rest: b[1+idLength:]}
+	s = &Session{ID: base64.RawURLEncoding.EncodeToString(b[1 : 1+idLength])}
+	s.Realm = r.text()
+	s.SignedIn, s.Checked, sealed = r.time(), r.time(), r.time()
+	u := &s.User
+	for _, to := range [...]*string{&u.UnionID, &u.UserID, &u.Username, &u.Name, &u.Email, &u.JobNumber} {
+		*to = r.text()
+	}
+	u.Departments, u.Ancestors = r.ids(), r.ids()
+	if n := r.count(); n > 0 {
+		u.Roles = make([]identity.Role, n)
+		for i := range u.Roles {
+			u.Roles[i] = identity.Role{ID: r.varint(), Name: r.text()}
+		}
+	}
+	s.Token = identity.Token{Access: r.text(), Refresh: r.text(), Expires: r.time()}
+	if r.bad || len(r.rest) > 0 || len(s.Realm) > maxRealm {
+		return nil, time.Time{}, fmt.Errorf("%w: payload does not read", ErrForged)
+	}
+	return s, sealed, nil
+}
+
+// reader reads a payload; after the first thing that is wrong everything is
+// zero and bad stays true.
+type reader struct {
+	rest []byte
+	bad  bool
+}
+
+func (r *reader) uvarint() uint64 {
+	v, n := binary.Uvarint(r.rest)
+	if n <= 0 || n > 1 && r.rest[n-1] == 0 { // cut off, too large, or longer than need be
+		r.bad, r.rest = true, nil
+		return 0
+	}
+	r.rest = r.rest[n:]
+	return v
+}
+
+func (r *reader) varint() int64 { // as binary.Varint
+	v := r.uvarint()
+	if v&1 != 0 {
+		return ^int64(v >> 1)
+	}
+	return int64(v >> 1)
+}
+
+// count reads a length: no element is shorter than a byte, so that a false
+// length never makes us allocate more than the payload is long.
+func (r *reader) count() int {
+	n := r.uvarint()
+	if n > uint64(len(r.rest)) {
+		r.bad, r.rest = true, nil
+		return 0
+	}
+	return int(n)
+}
+
+func (r *reader) text() string {
+	n := r.count()
+	s := string(r.rest[:n])
+	r.rest = r.rest[n:]
+	return s
+}
+
+// time reads milliseconds up to the year 9999.
+func (r *reader) time() time.Time {
+	ms := r.uvarint()
+	if ms > 253402300799999 {
+		r.bad, r.rest = true, nil
+	}
+	if ms == 0 || r.bad {
+		return time.Time{}
+	}
+	return time.UnixMilli(int64(ms)).UTC()
+}
+
+func (r *reader) ids() []int64 {
+	n := r.count()
+	if n == 0 {
+		return nil
+	}
+	ids := make([]int64, n)
+	for i := range ids {
+		ids[i] = r.varint()
+	}
+	return ids
+}

@@ -1,0 +1,119 @@
+package session
+
+import (
+	"reflect"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"dinggate/internal/identity"
+)
+
+// facts are what was last confirmed about a person. Immutable.
+type facts struct {
+	user    identity.User
+	checked time.Time
+}
+
+// person is what all sessions of one person share: facts, so that a change
+// decides in all of them at once (threats C8), and the state of the recheck, so
+// that there is one per person and not one per request (V7, V10).
+type person struct {
+	key     name
+	facts   atomic.Pointer[facts]
+	used    atomic.Int64 // about when a request last came, Unix milliseconds
+	evicted atomic.Bool  // no longer in the map: look the person up again
+
+	mu       sync.Mutex    // held for moments, never while a lookup runs
+	failing  time.Time     // first failure since the last success; zero: none
+	attempts int           // since then
+	next     time.Time     // no attempt before this
+	flight   chan struct{} // closed when the lookup that runs is over; nil: none runs
+}
+
+// learn takes facts that are newer than the known ones and ends a row of
+// failures. It reports whether what is known of the person changed.
+func (p *person) learn(u identity.User, checked time.Time) (changed bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	known := p.facts.Load()
+	if known != nil && !checked.After(known.checked) {
+		return false
+	}
+	p.facts.Store(&facts{u, checked})
+	p.failing, p.attempts, p.next = time.Time{}, 0, time.Time{}
+	return known != nil && !reflect.DeepEqual(known.user, u)
+}
+
+// failed notes a lookup that brought no answer. The first failure of a row
+// stays the first: grace does not slide (V9).
+func (p *person) failed(at time.Time, recheck time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.failing.IsZero() {
+		p.failing = at
+	}
+	p.next = at.Add(backoff(p.attempts, recheck))
+	p.attempts++
+}
+
+// people is a bounded map of persons. A full one forgets somebody who has not
+// been here for long: their next request finds out again.
+type people struct {
+	max int
+
+	mu  sync.RWMutex
+	all map[name]*person
+}
+
+// of finds or makes the person.
+func (p *people) of(key name, now time.Time) *person {
+	p.mu.RLock()
+	one := p.all[key]
+	p.mu.RUnlock()
+	if one != nil {
+		return one
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if one := p.all[key]; one != nil {
+		return one
+	}
+	if len(p.all) >= p.max {
+		p.evict()
+	}
+	one = &person{key: key}
+	one.used.Store(now.UnixMilli())
+	p.all[key] = one
+	return one
+}
+
+// evict drops the longest unused of a sample; a map is walked from a random place.
+func (p *people) evict() {
+	var oldest *person
+	sample := 0
+	for _, one := range p.all {
+		if oldest == nil || one.used.Load() < oldest.used.Load() {
+			oldest = one
+		}
+		if sample++; sample == 64 {
+			break
+		}
+	}
+	if oldest != nil {
+		oldest.evicted.Store(true)
+		delete(p.all, oldest.key)
+	}
+}
+
+// sweep drops everybody who has not been here since the given moment.
+func (p *people) sweep(since time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for key, one := range p.all {
+		if one.used.Load() < since.UnixMilli() {
+			one.evicted.Store(true)
+			delete(p.all, key)
+		}
+	}
+}

@@ -1,0 +1,210 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"dinggate/internal/identity"
+)
+
+// How a membership stands:
+//
+//	confirmed         recheck            recheck + grace
+//	    ├───── fresh ────┼────── stale ────────┼───── overdue ──►
+//	                     looked up again       a request waits for the lookup,
+//	                     in the background     else ErrUnconfirmed
+//
+// Failures move the right border to grace after the first of them. Wherever it
+// is, an answer "not a member" ends every session of the person at once.
+type standing int
+
+const (
+	overdue standing = iota // nothing confirms this person: the zero value denies
+	stale                   // allowed, look again
+	fresh
+)
+
+// lookupTimeout is the longest that one Recheck may take; the lease that keeps
+// other replicas from the same call lasts longer (V12).
+const lookupTimeout = 10 * time.Second
+
+// standing tells how the membership stands for a session that was confirmed
+// at the given moment.
+func (m *Manager) standing(p *person, checked time.Time, recheck time.Duration, now time.Time) standing {
+	age := now.Sub(checked)
+	if -skew <= age && age < recheck {
+		return fresh
+	}
+	limit := checked.Add(m.Config.Recheck + m.Config.Grace)
+	p.mu.Lock()
+	failing := p.failing
+	p.mu.Unlock()
+	if !failing.IsZero() && failing.Before(limit) {
+		limit = failing.Add(m.Config.Grace)
+	}
+	if now.Before(limit) {
+		return stale
+	}
+	return overdue
+}
+
+// confirm lets a session pass, starts a lookup for it, or waits for one.
+func (m *Manager) confirm(ctx context.Context, e *entry, now time.Time, patience time.Duration) (*Session, error) {
+	s, p := m.view(e, now)
+	if m.Recheck == nil {
+		return s, nil
+	}
+	switch m.standing(p, s.Checked, e.recheck, now) {
+	case fresh:
+		return s, nil
+	case stale:
+		m.lookUp(p, s, now)
+		return s, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	flight, due := m.lookUp(p, s, now)
+	if flight == nil && due { // all places are taken
+		select {
+		case m.slots <- struct{}{}:
+			flight = m.launch(p, s, m.now())
+		case <-ctx.Done():
+		}
+	}
+	if flight != nil {
+		select {
+		case <-flight:
+		case <-ctx.Done():
+		}
+	}
+	now = m.now()
+	if reason, out := m.revoked.find(s); out {
+		m.tell(s, reason)
+		return nil, ErrRevoked
+	}
+	s, p = m.view(e, now)
+	if m.standing(p, s.Checked, e.recheck, now) == overdue {
+		return nil, ErrUnconfirmed
+	}
+	return s, nil
+}
+
+// lookUp makes sure that a lookup for p runs if one is due and there is a place
+// for it. It never blocks. flight is nil when none runs; due tells that one is
+// wanted then.
+func (m *Manager) lookUp(p *person, s *Session, now time.Time) (flight <-chan struct{}, due bool) {
+	p.mu.Lock()
+	running, next := p.flight, p.next
+	p.mu.Unlock()
+	if running != nil {
+		return running, true
+	}
+	if now.Before(next) {
+		return nil, false
+	}
+	select {
+	case m.slots <- struct{}{}:
+		return m.launch(p, s, now), false
+	default:
+		return nil, true
+	}
+}
+
+// launch starts the lookup; the caller has taken a place in m.slots, which
+// launch gives back. Whatever happened since the caller looked counts: a lookup
+// that runs, one that has just failed, one that has just answered.
+func (m *Manager) launch(p *person, s *Session, now time.Time) <-chan struct{} {
+	p.mu.Lock()
+	known := p.facts.Load()
+	if p.flight != nil || now.Before(p.next) || known != nil && known.checked.After(s.Checked) {
+		defer p.mu.Unlock()
+		<-m.slots
+		return p.flight
+	}
+	flight := make(chan struct{})
+	p.flight = flight
+	p.mu.Unlock()
+	land := func() {
+		p.mu.Lock()
+		p.flight = nil
+		p.mu.Unlock()
+		close(flight)
+		<-m.slots
+	}
+	if !m.start(func() { defer land(); m.recheck(p, s) }) {
+		land() // Run has ended
+	}
+	return flight
+}
+
+// recheck asks about one person and draws the consequence.
+func (m *Manager) recheck(p *person, s *Session) {
+	ctx, cancel := context.WithTimeout(m.base, lookupTimeout)
+	defer cancel()
+	at := m.now() // facts are as old as the question
+	user, checked, err := m.ask(ctx, p, s, at)
+	if err == nil {
+		m.learn(p, user, checked)
+		return
+	}
+	if m.base.Err() != nil {
+		return // our own end says nothing about DingTalk
+	}
+	p.failed(m.now(), m.Config.Recheck)
+	if f, ok := errors.AsType[*identity.Failure](err); ok && f.Class == identity.Refused {
+		reason := f.Code
+		if reason == "" {
+			reason = "refused"
+		}
+		_ = m.end(ctx, []name{p.key}, reason) // a store that is ill answers ErrStore to every replica's next request anyway
+		m.tell(s, reason)
+	}
+}
+
+// ask calls Recheck, unless another replica has just done so, and makes sure
+// that the answer is about the same person.
+func (m *Manager) ask(ctx context.Context, p *person, s *Session, at time.Time) (identity.User, time.Time, error) {
+	if m.shared() {
+		known, err := m.awaitLease(ctx, p, at.Add(-m.Config.Recheck/2))
+		if err != nil {
+			return identity.User{}, at, err
+		}
+		if known != nil {
+			return known.user, known.checked, nil
+		}
+	}
+	user, err := m.Recheck(ctx, s)
+	if err != nil {
+		return identity.User{}, at, err
+	}
+	if got := personKey(&user); got != p.key {
+		class := identity.Refused // a userid that went to somebody new keeps no session alive (threats K10)
+		if got.text == "" || got.kind != p.key.kind {
+			class = identity.Internal // half a record says nothing (K11)
+		}
+		return identity.User{}, at, &identity.Failure{Class: class, Code: "other_person"}
+	}
+	if user, err = fitUser(user); err != nil || user.Username == "" {
+		return identity.User{}, at, &identity.Failure{Class: identity.Internal, Code: "bad_answer", Err: err}
+	}
+	m.shareFacts(ctx, p, user, at)
+	return user, at, nil
+}
+
+// learn makes facts count in every session of the person. Open connections
+// pass the door again when something changed.
+func (m *Manager) learn(p *person, u identity.User, checked time.Time) {
+	if p.learn(u, checked) {
+		m.watches.end(func(s *Session) bool { return personKey(&s.User) == p.key })
+	}
+}
+
+// backoff is how long to wait after a failure: one attempt per interval and
+// person, with jitter so that people who failed together do not come back
+// together.
+func backoff(attempt int, recheck time.Duration) time.Duration {
+	d := min(15*time.Second<<min(attempt, 3), recheck)
+	return d + rand.N(d/5+1)
+}

@@ -1,0 +1,221 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"dinggate/internal/identity"
+)
+
+// name is one of the names that a person can be revoked by.
+type name struct {
+	kind byte
+	text string
+}
+
+const (
+	byUnion    = 'u' // the key; never reassigned
+	byUser     = 'i' // what DingTalk's events name; may be given to somebody new, whose later sign-in lives
+	byUsername = 'n' // for persons without a unionId: local accounts, an SSO service that tells none
+)
+
+// names lists what a session of u can be revoked by; the rest is zero.
+func names(u *identity.User) (list [2]name) {
+	list[0] = name{byUsername, u.Username}
+	if u.UnionID != "" {
+		list[0] = name{byUnion, u.UnionID}
+	}
+	if u.UserID != "" {
+		list[1] = name{byUser, u.UserID}
+	}
+	return list
+}
+
+// mark ends sessions.
+type mark struct {
+	before time.Time // of a person: sessions signed in at this moment or earlier
+	until  time.Time // then every session it ends is past its lifetime
+	reason string
+	told   bool // the audit log knows
+}
+
+// revocations is the bounded memory of ended sessions that are not past their
+// lifetime yet.
+//
+// It fails closed: forgetting a sign-out would bring a session back, so that a
+// full set ends every session that was signed in until that moment instead
+// (floor), and begins again empty. Everybody signs in again; nobody who was
+// signed out stays in.
+type revocations struct {
+	max int
+	gen atomic.Uint64 // moves with every change, so that a known session asks only then
+
+	mu     sync.RWMutex
+	ids    map[string]mark
+	people map[name]mark
+	floor  time.Time
+	swept  time.Time
+}
+
+// find tells whether s is revoked, and why.
+func (r *revocations) find(s *Session) (reason string, revoked bool) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if m, ok := r.ids[s.ID]; ok && m.reason != "" {
+		return m.reason, true
+	}
+	for _, n := range names(&s.User) {
+		if m, ok := r.people[n]; ok && !s.SignedIn.After(m.before) {
+			return m.reason, true
+		}
+	}
+	if !s.SignedIn.After(r.floor) {
+		return "too_many_revocations", true
+	}
+	return "", false
+}
+
+func (r *revocations) endSession(id string, m mark, now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	known, there := r.ids[id]
+	if known.reason != "" {
+		return // dead already: a replayed cookie moves nothing
+	}
+	m.told = m.told || known.told
+	if there || r.room(now) {
+		r.ids[id] = m
+	}
+	r.gen.Add(1)
+}
+
+func (r *revocations) endPerson(n name, m mark, now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	known, there := r.people[n]
+	if there && !m.before.After(known.before) {
+		return
+	}
+	if there || r.room(now) {
+		r.people[n] = m
+	}
+	r.gen.Add(1)
+}
+
+// tell reports whether the end of session id is news, and notes it.
+func (r *revocations) tell(id string, until, now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	m, known := r.ids[id]
+	if m.told {
+		return false
+	}
+	if known || len(r.ids)+len(r.people) < r.max { // else rather twice in the audit log than everybody signed out
+		m.told, m.until = true, until
+		r.ids[id] = m
+	}
+	return true
+}
+
+// room makes place for one more mark. When there is none it raises the floor,
+// which says all that the marks said and more; they go.
+func (r *revocations) room(now time.Time) bool {
+	if len(r.ids)+len(r.people) < r.max {
+		return true
+	}
+	if now.Sub(r.swept) >= sweepEvery {
+		r.sweep(now)
+	}
+	if len(r.ids)+len(r.people) < r.max {
+		return true
+	}
+	r.floor = now
+	clear(r.ids)
+	clear(r.people)
+	return false
+}
+
+func (r *revocations) sweep(now time.Time) {
+	r.swept = now
+	for id, m := range r.ids {
+		if now.After(m.until) {
+			delete(r.ids, id)
+		}
+	}
+	for n, m := range r.people {
+		if now.After(m.until) {
+			delete(r.people, n)
+		}
+	}
+}
+
+// Revoke ends one session, here at once and, with a Store, for every replica or
+// the next start. The caller knows why and writes the audit line; Ended is not
+// called. An unknown id is no error. It goes on when ctx ends: who asked to be
+// signed out is signed out although the browser has gone. ErrStore: ended here
+// alone.
+func (m *Manager) Revoke(ctx context.Context, id string) error {
+	m.ready()
+	now := m.now()
+	until := m.outlived(now)
+	m.revoked.endSession(id, mark{until: until, reason: "signed_out", told: true}, now)
+	m.watches.end(func(s *Session) bool { return s.ID == id })
+	return m.storeRevocation(ctx, id)
+}
+
+// Person says whose sessions end; every name that is not empty counts, and one
+// that matches is enough. Username is only for persons without a unionId.
+type Person struct {
+	UnionID  string
+	UserID   string
+	Username string
+}
+
+// RevokeUser ends every session that the person signed in to until now; a later
+// sign-in lives. reason is a word for the audit log, such as `left`. It goes on
+// when ctx ends. ErrStore: ended here alone; other replicas find out at their
+// next recheck.
+func (m *Manager) RevokeUser(ctx context.Context, who Person, reason string) error {
+	m.ready()
+	var by []name
+	for _, n := range []name{{byUnion, who.UnionID}, {byUser, who.UserID}, {byUsername, who.Username}} {
+		if n.text != "" {
+			by = append(by, n)
+		}
+	}
+	if len(by) == 0 {
+		return errors.New("session: revoking a person: no name")
+	}
+	if reason == "" {
+		reason = "revoked"
+	}
+	return m.end(ctx, by, reason)
+}
+
+func (m *Manager) end(ctx context.Context, by []name, reason string) error {
+	now := m.now()
+	end := mark{before: now, until: m.outlived(now), reason: reason}
+	for _, n := range by {
+		m.revoked.endPerson(n, end, now)
+	}
+	for _, s := range m.watches.end(func(s *Session) bool { _, out := m.revoked.find(s); return out }) {
+		m.tell(s, reason)
+	}
+	return m.storeEnd(ctx, by, end)
+}
+
+// outlived is when a session that lives now is certainly past its lifetime.
+func (m *Manager) outlived(now time.Time) time.Time {
+	return now.Add(m.Config.Lifetime + 2*skew)
+}
+
+// tell gives the audit log one line per session that ended.
+func (m *Manager) tell(s *Session, reason string) {
+	now := m.now()
+	if m.Ended != nil && m.revoked.tell(s.ID, m.outlived(now), now) {
+		m.Ended(s, reason)
+	}
+}

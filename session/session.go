@@ -1,0 +1,70 @@
+// Package session remembers a signed-in person between requests.
+//
+//	sign-in ──► Manager.Create ──► sealed cookie ──► browser
+//	                                                   │
+//	request ◄── *Session ◄── Manager.Load ◄────────────┘
+//	                            │
+//	   verified-session cache ──┤ else Keyring.Open ── payload
+//	   lifetime, idle ──────────┤
+//	   revocations, Store ──────┤ ErrRevoked, ErrStore
+//	   membership (Recheck) ────┘ in the background, with grace
+//
+// The cookie carries the whole session. A Store adds what a cookie cannot hold:
+// with `store: redis` one mark per session, so that a sign-out is known to every
+// replica; with `store: cookie` the sign-outs that must outlive a restart, if
+// the command gives it a local Store. Without a Store sign-outs are known to
+// this process alone.
+//
+// Reading the Cookie header, deciding who may enter, and talking to DingTalk
+// live elsewhere.
+package session
+
+import (
+	"errors"
+	"log/slog"
+	"time"
+
+	"dinggate/internal/identity"
+)
+
+// Why there is no session. The first four mean "sign in"; the last two are our
+// trouble: 503, the cookie is kept, nobody is signed out.
+var (
+	ErrNone        = errors.New("session: none")                           // no cookie; from a Store: absent or expired
+	ErrExpired     = errors.New("session: expired")                        // past its lifetime or idle limit
+	ErrRevoked     = errors.New("session: revoked")                        // signed out, or the person may be nobody any more
+	ErrForged      = errors.New("session: does not verify")                // not ours, of another organisation, or of a newer format
+	ErrStore       = errors.New("session: the store is ill")               // nothing is known about this session now
+	ErrUnconfirmed = errors.New("session: membership cannot be confirmed") // DingTalk has been silent for longer than the grace
+	ErrExists      = errors.New("session: the store has this key already") // only from Store.Add
+)
+
+// Session is one sign-in of one person.
+//
+// What Load and Create return is shared between requests: read it, never write
+// to it. Its text in fmt and slog names the person and nothing secret.
+type Session struct {
+	ID       string         // random, one per sign-in; it opens nothing by itself
+	Realm    string         // the organisation this is a member of: corp_id, or the URL of the SSO service
+	User     identity.User  // newest facts known to this process
+	Token    identity.Token // what the sign-in yielded; zero when it did not fit into the cookie
+	SignedIn time.Time      // never changes
+	Checked  time.Time      // when User was last confirmed
+	Headers  identity.HeaderSet
+
+	entry *entry // where it came from; nil for one that Load or Create did not make
+}
+
+// String names the person; Token stays out of every log line.
+func (s *Session) String() string       { return "session of " + s.User.Username }
+func (s *Session) GoString() string     { return s.String() }
+func (s *Session) LogValue() slog.Value { return slog.StringValue(s.String()) }
+
+// personKey names the person behind a session: the unionId, and for providers
+// that know none (an SSO service, local accounts) the username.
+func personKey(u *identity.User) name {
+	if u.UnionID != "" {
+		return name{byUnion, u.UnionID}
+	}
+	return name{byUsername, u.Username}
+}

@@ -1,0 +1,204 @@
+// Package storetest checks that a session.Store keeps its promises.
+//
+//	func TestStore(t *testing.T) {
+//		storetest.Run(t, func(t *testing.T) session.Store { return open(t) })
+//	}
+package storetest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"dinggate/session"
+)
+
+// Passer is a Store whose clock a test can move, such as one over a fake
+// server whose clock stands still. For any other Store Run waits in real time.
+type Passer interface{ Pass(d time.Duration) }
+
+// Run calls open for an empty store in each subtest; open cleans up by t.Cleanup.
+func Run(t *testing.T, open func(t *testing.T) session.Store) {
+	for _, law := range []struct {
+		name string
+		test func(*testing.T, session.Store)
+	}{
+		{"absent is ErrNone", absent},
+		{"what is put comes back", puts},
+		{"values are copied", copies},
+		{"add is once", adds},
+		{"take is once", takes},
+		{"records expire", expires},
+		{"put begins a new life", renews},
+		{"nothing is kept for ever", forever},
+		{"an ended context is trouble", ended},
+		{"one of many adds wins", addRace},
+		{"one of many takes wins", takeRace},
+	} {
+		t.Run(law.name, func(t *testing.T) { law.test(t, open(t)) })
+	}
+}
+
+func absent(t *testing.T, s session.Store) {
+	wantErr(t, "Get(absent)", second(s.Get(t.Context(), "k")), session.ErrNone)
+	wantErr(t, "Take(absent)", second(s.Take(t.Context(), "k")), session.ErrNone)
+}
+
+func puts(t *testing.T, s session.Store) {
+	long := strings.Repeat("k:", 100)
+	for key, value := range map[string]string{"a": "1", "a:b": "2", "a:*": "3", long: "\x00\xff\n", "empty": ""} {
+		wantErr(t, "Put("+key+")", s.Put(t.Context(), key, []byte(value), time.Hour), nil)
+		want(t, s, key, value)
+		wantErr(t, "Put("+key+") again", s.Put(t.Context(), key, []byte("new"+value), time.Hour), nil)
+		want(t, s, key, "new"+value)
+	}
+	want(t, s, "a", "new1")
+}
+
+func copies(t *testing.T, s session.Store) {
+	value := []byte("value")
+	wantErr(t, "Put", s.Put(t.Context(), "k", value, time.Hour), nil)
+	value[0] = 'X'
+	got, _ := s.Get(t.Context(), "k")
+	if len(got) > 0 {
+		got[0] = 'Y'
+	}
+	want(t, s, "k", "value")
+}
+
+func adds(t *testing.T, s session.Store) {
+	wantErr(t, "Add", s.Add(t.Context(), "k", []byte("1"), time.Hour), nil)
+	wantErr(t, "Add again", s.Add(t.Context(), "k", []byte("2"), time.Hour), session.ErrExists)
+	want(t, s, "k", "1")
+	wantErr(t, "Put", s.Put(t.Context(), "p", nil, time.Hour), nil)
+	wantErr(t, "Add after Put", s.Add(t.Context(), "p", nil, time.Hour), session.ErrExists)
+}
+
+func takes(t *testing.T, s session.Store) {
+	wantErr(t, "Put", s.Put(t.Context(), "k", []byte("1"), time.Hour), nil)
+	if got, err := s.Take(t.Context(), "k"); err != nil || string(got) != "1" {
+		t.Errorf("Take() = %q, %v, want \"1\"", got, err)
+	}
+	wantErr(t, "Take again", second(s.Take(t.Context(), "k")), session.ErrNone)
+	wantErr(t, "Get after Take", second(s.Get(t.Context(), "k")), session.ErrNone)
+	wantErr(t, "Add after Take", s.Add(t.Context(), "k", []byte("2"), time.Hour), nil)
+}
+
+func expires(t *testing.T, s session.Store) {
+	for _, key := range []string{"get", "take", "add"} {
+		wantErr(t, "Put", s.Put(t.Context(), key, []byte("1"), brief), nil)
+	}
+	wantErr(t, "Add", s.Add(t.Context(), "added", []byte("1"), brief), nil)
+	pass(t, s, "added")
+	wantErr(t, "Get(expired)", second(s.Get(t.Context(), "get")), session.ErrNone)
+	wantErr(t, "Take(expired)", second(s.Take(t.Context(), "take")), session.ErrNone)
+	wantErr(t, "Add(expired)", s.Add(t.Context(), "add", []byte("2"), time.Hour), nil)
+	want(t, s, "add", "2")
+}
+
+func renews(t *testing.T, s session.Store) {
+	wantErr(t, "Put", s.Put(t.Context(), "k", []byte("1"), brief), nil)
+	wantErr(t, "Put", s.Put(t.Context(), "k", []byte("2"), time.Hour), nil)
+	wantErr(t, "Put", s.Put(t.Context(), "clock", []byte("1"), brief), nil)
+	pass(t, s, "clock")
+	want(t, s, "k", "2")
+}
+
+func forever(t *testing.T, s session.Store) {
+	for _, ttl := range []time.Duration{0, -time.Second} {
+		wantTrouble(t, "Put(no ttl)", s.Put(t.Context(), "k", nil, ttl))
+		wantTrouble(t, "Add(no ttl)", s.Add(t.Context(), "k", nil, ttl))
+	}
+	wantErr(t, "Get", second(s.Get(t.Context(), "k")), session.ErrNone)
+}
+
+func ended(t *testing.T, s session.Store) {
+	wantErr(t, "Put", s.Put(t.Context(), "k", []byte("1"), time.Hour), nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	wantTrouble(t, "Get(ended)", second(s.Get(ctx, "k")))
+	wantTrouble(t, "Get(ended, absent)", second(s.Get(ctx, "absent")))
+	wantTrouble(t, "Take(ended)", second(s.Take(ctx, "k")))
+	wantTrouble(t, "Add(ended)", s.Add(ctx, "k", nil, time.Hour))
+	wantTrouble(t, "Put(ended)", s.Put(ctx, "k", []byte("2"), time.Hour))
+	want(t, s, "k", "1")
+}
+
+func addRace(t *testing.T, s session.Store) {
+	race(t, session.ErrExists, func() error { return s.Add(t.Context(), "k", []byte("1"), time.Hour) })
+}
+
+func takeRace(t *testing.T, s session.Store) {
+	wantErr(t, "Put", s.Put(t.Context(), "k", []byte("1"), time.Hour), nil)
+	race(t, session.ErrNone, func() error { return second(s.Take(t.Context(), "k")) })
+}
+
+// race calls f from many goroutines: one wins, the others get lost.
+func race(t *testing.T, lost error, f func() error) {
+	t.Helper()
+	var won atomic.Int32
+	var all sync.WaitGroup
+	for range 50 {
+		all.Go(func() {
+			switch err := f(); {
+			case err == nil:
+				won.Add(1)
+			case !errors.Is(err, lost):
+				t.Errorf("a loser got %v, want %v", err, lost)
+			}
+		})
+	}
+	all.Wait()
+	if won.Load() != 1 {
+		t.Errorf("%d of 50 won, want 1", won.Load())
+	}
+}
+
+// brief is the life of a record that a test sees expire.
+const brief = 50 * time.Millisecond
+
+// pass lets brief go by until key has expired.
+func pass(t *testing.T, s session.Store, key string) {
+	t.Helper()
+	if p, ok := s.(Passer); ok {
+		p.Pass(2 * brief)
+		return
+	}
+	again := time.NewTicker(brief / 5)
+	defer again.Stop()
+	for limit := time.Now().Add(10 * time.Second); time.Now().Before(limit); <-again.C {
+		if _, err := s.Get(t.Context(), key); errors.Is(err, session.ErrNone) {
+			return
+		}
+	}
+	t.Fatalf("Get(%q) still finds a record of %v after 10 s", key, brief)
+}
+
+func second(_ []byte, err error) error { return err }
+
+func want(t *testing.T, s session.Store, key, value string) {
+	t.Helper()
+	if got, err := s.Get(t.Context(), key); err != nil || !bytes.Equal(got, []byte(value)) {
+		t.Errorf("Get(%q) = %q, %v, want %q", key, got, err, value)
+	}
+}
+
+func wantErr(t *testing.T, what string, got, want error) {
+	t.Helper()
+	if !errors.Is(got, want) {
+		t.Errorf("%s = %v, want %v", what, got, want)
+	}
+}
+
+// wantTrouble accepts any error that is not an answer.
+func wantTrouble(t *testing.T, what string, got error) {
+	t.Helper()
+	if got == nil || errors.Is(got, session.ErrNone) || errors.Is(got, session.ErrExists) {
+		t.Errorf("%s = %v, want an error that is no answer", what, got)
+	}
+}

@@ -1,0 +1,109 @@
+package session
+
+import (
+	"reflect"
+	"sync"
+	"time"
+)
+
+// watches are the open connections that end with their session.
+type watches struct {
+	max int
+
+	mu  sync.Mutex
+	all map[*watch]struct{}
+}
+
+type watch struct {
+	s     *Session
+	gone  chan struct{}
+	timer *time.Timer // the session's lifetime
+}
+
+// Watch returns a channel for a connection that outlives its request, such as a
+// WebSocket. It is closed when the session is revoked or past its lifetime,
+// when membership can no longer be confirmed, and when something that is known
+// of the person changed, since another rule may decide now: close the
+// connection, and a client that comes back passes the door again. The idle
+// limit does not close it. Losing membership while no request comes is noticed
+// by Run alone.
+//
+// Call stop when the connection ends; more than once is fine. When
+// MaxWatches connections are open, or the session is over, the channel is
+// closed from the start.
+func (m *Manager) Watch(s *Session) (gone <-chan struct{}, stop func()) {
+	m.ready()
+	w := &watch{s: s, gone: make(chan struct{})}
+	if !m.watches.add(w, s.SignedIn.Add(m.Config.Lifetime).Sub(m.now())) {
+		close(w.gone)
+		return w.gone, func() {}
+	}
+	// What happened between Load and here found no watch to close.
+	_, out := m.revoked.find(s)
+	if s.entry != nil && !out {
+		newest, _ := m.view(s.entry, m.now())
+		out = !reflect.DeepEqual(newest.User, s.User)
+	}
+	if out {
+		m.watches.close(w)
+	}
+	return w.gone, func() { m.watches.drop(w) }
+}
+
+func (ws *watches) add(w *watch, left time.Duration) bool {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	if len(ws.all) >= ws.max || left <= 0 {
+		return false
+	}
+	ws.all[w] = struct{}{}
+	w.timer = time.AfterFunc(left, func() { ws.close(w) })
+	return true
+}
+
+// drop forgets w without closing its channel.
+func (ws *watches) drop(w *watch) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	w.timer.Stop()
+	delete(ws.all, w)
+}
+
+// close ends w unless that has happened or w was dropped.
+func (ws *watches) close(w *watch) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	if _, open := ws.all[w]; open {
+		ws.shut(w)
+	}
+}
+
+func (ws *watches) shut(w *watch) {
+	w.timer.Stop()
+	delete(ws.all, w)
+	close(w.gone)
+}
+
+// end closes every watch whose session is over and lists their sessions.
+func (ws *watches) end(over func(*Session) bool) (ended []*Session) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	for w := range ws.all {
+		if over(w.s) {
+			ws.shut(w)
+			ended = append(ended, w.s)
+		}
+	}
+	return ended
+}
+
+// list copies what is open, for a walk that takes its time.
+func (ws *watches) list() []*watch {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	open := make([]*watch, 0, len(ws.all))
+	for w := range ws.all {
+		open = append(open, w)
+	}
+	return open
+}
