@@ -17,7 +17,7 @@ var enMessages = map[string]message{
 	"other_person":          {"This account has changed hands", "In the organisation's contacts, this account now belongs to somebody else.", "Please sign in again."},
 	"app_disabled":          {"The sign-in application is disabled", "The DingTalk application used for signing in has been disabled. Your account is fine.", "Ask your administrator to enable it again."},
 	"organisation_disabled": {"The organisation is disabled", "This organisation has been disabled in DingTalk. It is nothing you did.", "Ask your administrator to look into it."},
-	"wrong_organisation":    {"That was a different organisation", "You chose a different organisation while signing in.", "Sign in again and choose this one."},
+	"wrong_organisation":    {"You did not sign in as a member of this organisation", "You chose another organisation while signing in.", "If you are a member here, sign in again and choose this organisation."},
 
 	"code_rejected":      {"The sign-in was not completed", "What DingTalk gave us for this sign-in has expired or was already used.", "Please sign in again."},
 	"state_unknown":      {"The sign-in was not completed", "This sign-in was not started in this browser, or the browser did not keep our cookie.", "Allow cookies for this site, then sign in again."},

@@ -21,7 +21,7 @@ var zhMessages = map[string]message{
 	"other_person":          {"账号已经变更", "通讯录里，这个账号现在属于另一个人。", "请重新登录。"},
 	"app_disabled":          {"登录应用已停用", "登录所用的钉钉应用已经停用，与您的账号无关。", "请联系管理员重新启用。"},
 	"organisation_disabled": {"企业账号已停用", "本企业在钉钉里的账号已经停用，与您个人无关。", "请联系管理员处理。"},
-	"wrong_organisation":    {"选择的企业不对", "您登录时选择的不是本企业。", "请重新登录，并选择本企业。"},
+	"wrong_organisation":    {"您不是以本企业成员的身份登录", "您登录时选择的是其他企业。", "如果您是本企业成员，请重新登录并选择本企业。"},
 
 	// A sign-in that did not come to its end.
 	"code_rejected":      {"登录没有完成", "钉钉的登录凭证已经过期，或者已经用过。", "请重新登录一次。"},

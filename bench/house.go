@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"dinggate/internal/conf"
+	"dinggate/internal/identity"
+	"dinggate/session"
+)
+
+// house is everything that is measured, running.
+type house struct {
+	dir                      string
+	handler, proxy, up, gate *process
+	gateEnv                  []string
+	cookie                   string // a valid session, as a Cookie header
+	binary                   string
+}
+
+const corpID = "dingbench"
+
+// build compiles dinggate and starts all servers.
+func build() (*house, error) {
+	h := &house{}
+	var err error
+	if h.dir, err = os.MkdirTemp("", "dinggate-bench"); err != nil {
+		return nil, err
+	}
+	h.binary = filepath.Join(h.dir, "dinggate")
+	compile := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", h.binary, "./cmd/dinggate")
+	compile.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := compile.CombinedOutput(); err != nil {
+		return h, fmt.Errorf("building: %w: %s", err, out)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return h, err
+	}
+	if h.handler, err = start(nil, self, "yardstick", "handler", "-"); err != nil {
+		return h, err
+	}
+	if h.up, err = start(nil, self, "yardstick", "upstream", "-"); err != nil {
+		return h, err
+	}
+	if h.proxy, err = start(nil, self, "yardstick", "proxy", h.up.base); err != nil {
+		return h, err
+	}
+	var raw [32]byte
+	rand.Read(raw[:])
+	secret := base64.StdEncoding.EncodeToString(raw[:])
+	if err := h.signIn(secret); err != nil {
+		return h, err
+	}
+	h.gateEnv = []string{
+		"DINGGATE_PUBLIC_URL=http://127.0.0.1:4180", "DINGGATE_LISTEN=127.0.0.1:0", "DINGGATE_ADMIN_LISTEN=127.0.0.1:0", "DINGGATE_TRUSTED_PROXIES=127.0.0.1/32",
+		"DINGGATE_DINGTALK_CLIENT_ID=dingbench", "DINGGATE_DINGTALK_CLIENT_SECRET=unused", "DINGGATE_DINGTALK_CORP_ID=" + corpID, "DINGGATE_DINGTALK_EVENTS=false",
+		"DINGGATE_DINGTALK_API_URL=http://127.0.0.1:9", "DINGGATE_DINGTALK_OAPI_URL=http://127.0.0.1:9", // nobody there: the hot path asks nobody
+		"DINGGATE_SESSION_RECHECK=12h", "DINGGATE_COOKIE_SECRETS=" + secret, "DINGGATE_UPSTREAM=" + h.up.base,
+	}
+	h.gate, err = start(h.gateEnv, h.binary, "serve")
+	return h, err
+}
+
+// signIn makes the cookie that a sign-in would have left in the browser.
+func (h *house) signIn(secret string) error {
+	keyring, err := session.NewKeyring([]conf.Secret{conf.NewSecret(secret)})
+	if err != nil {
+		return err
+	}
+	m := &session.Manager{Keyring: keyring, Config: session.Defaults(), Realm: corpID}
+	_, cookie, err := m.Create(context.Background(), identity.User{UnionID: "bench-union-id-0123456789", UserID: "zhangsan", Username: "zhangsan", Name: "张三", Email: "zhangsan@example.com",
+		Departments: []int64{42, 4201}, Roles: []identity.Role{{ID: 1, Name: "主管"}}}, identity.Token{})
+	if err != nil {
+		return err
+	}
+	h.cookie = "Cookie: " + cookie.Name + "=" + cookie.Value
+	return nil
+}
+
+func (h *house) close() {
+	for _, p := range []*process{h.gate, h.proxy, h.up, h.handler} {
+		if p != nil {
+			p.stop()
+		}
+	}
+	os.RemoveAll(h.dir)
+}

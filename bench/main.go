@@ -1,0 +1,42 @@
+// Command bench measures what dinggate costs beside a Go program that does nothing.
+//
+//	load (wrk, second core) ─► yardstick or dinggate (first core) ─► upstream
+//	              CPU per request = the server process's own accounting ÷ requests answered
+//
+// Yardsticks and dinggate run in turn, round by round, so that a ratio holds
+// although the machine's speed drifts. Access log and metrics are on. Needs
+// Linux, wrk and taskset.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"time"
+)
+
+func main() {
+	if len(os.Args) == 4 && os.Args[1] == "yardstick" {
+		fail(yardstick(os.Args[2], os.Args[3]))
+		return
+	}
+	rounds := flag.Int("rounds", 5, "how often each pair is measured")
+	seconds := flag.Duration("time", 3*time.Second, "how long each measurement runs")
+	connections := flag.Int("connections", 32, "connections that ask at once")
+	flag.Parse()
+	house, err := build()
+	fail(err)
+	defer house.close()
+	fmt.Printf("%d rounds of %v, %d connections, server on one core\n\n", *rounds, *seconds, *connections)
+	fail(house.ratios(*rounds, *seconds, *connections))
+	fail(house.transfers(*rounds))
+	fail(house.footprint())
+	fail(house.allocations())
+}
+
+func fail(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"strconv"
+	"sync"
+)
+
+// yardstick serves what we compare with, until it is killed: `handler` answers
+// 200 and nothing else, `proxy` is a bare httputil.ReverseProxy with a
+// BufferPool, `upstream` is the application behind both proxies.
+func yardstick(kind, target string) error {
+	var h http.Handler
+	switch kind {
+	case "handler":
+		h = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusOK) })
+	case "proxy":
+		u, err := url.Parse(target)
+		if err != nil {
+			return err
+		}
+		transport := http.DefaultTransport.(*http.Transport).Clone()
+		transport.MaxIdleConnsPerHost = 1024
+		transport.DisableCompression = true
+		h = &httputil.ReverseProxy{Rewrite: func(pr *httputil.ProxyRequest) { pr.SetURL(u); pr.SetXForwarded() }, BufferPool: &buffers{}, Transport: transport}
+	case "upstream":
+		h = http.HandlerFunc(upstream)
+	default:
+		return fmt.Errorf("no yardstick is called %q", kind)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	fmt.Printf("listening on http://%s\n", l.Addr())
+	return http.Serve(l, h)
+}
+
+// upstream answers 1 KiB, or as many bytes as `?bytes=` says, after reading
+// whatever body came.
+func upstream(w http.ResponseWriter, r *http.Request) {
+	if r.ContentLength != 0 {
+		io.Copy(io.Discard, r.Body)
+	}
+	n := 1 << 10
+	if v, err := strconv.Atoi(r.URL.Query().Get("bytes")); err == nil {
+		n = v
+	}
+	w.Header().Set("Content-Length", strconv.Itoa(n))
+	chunk := bytes.Repeat([]byte("x"), min(n, 64<<10))
+	for n > 0 {
+		k, err := w.Write(chunk[:min(n, len(chunk))])
+		if err != nil {
+			return
+		}
+		n -= k
+	}
+}
+
+type buffers struct{ pool sync.Pool }
+
+func (b *buffers) Get() []byte {
+	if v, ok := b.pool.Get().(*[]byte); ok {
+		return *v
+	}
+	return make([]byte, 32<<10)
+}
+
+func (b *buffers) Put(p []byte) { b.pool.Put(&p) }

@@ -1,0 +1,32 @@
+package main
+
+import (
+	"io"
+	"net/http"
+	"sync/atomic"
+
+	"dinggate/internal/telemetry"
+)
+
+// adminHandler is the listener for orchestrators and Prometheus: /livez touches
+// nothing, /ready is one word, details are in the log and in /metrics.
+func adminHandler(ready *atomic.Bool, metrics *telemetry.Metrics) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, r *http.Request) { oneWord(w, http.StatusOK, "ok") })
+	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, r *http.Request) {
+		if ready.Load() {
+			oneWord(w, http.StatusOK, "ready")
+			return
+		}
+		oneWord(w, http.StatusServiceUnavailable, "draining")
+	})
+	mux.Handle("GET /metrics", metrics.Handler())
+	return mux
+}
+
+func oneWord(w http.ResponseWriter, status int, word string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	io.WriteString(w, word+"\n")
+}

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"dinggate/internal/conf"
+	"dinggate/proxy/access"
+	"dinggate/session"
+)
+
+// runCheck tells all that load found and, without a mistake, what will be
+// served. It opens no network and shows no secret. The exit code is 1 with a
+// mistake, else 0.
+func runCheck(c call) int {
+	cfg, problems := load(c.args, c.environ)
+	tell(c.out, c.language, problems)
+	if mistakes(problems) > 0 {
+		return 1
+	}
+	if len(problems) == 0 {
+		fmt.Fprintln(c.out, c.say(words{"The configuration has no mistakes.", "配置没有错误。"}))
+	}
+	fmt.Fprintln(c.out)
+	summary(c, cfg)
+	return 0
+}
+
+func mistakes(problems []conf.Problem) (n int) {
+	for _, p := range problems {
+		if !p.Warning {
+			n++
+		}
+	}
+	return n
+}
+
+// tell prints every problem, one a line, below a sentence that counts them.
+func tell(out io.Writer, in language, problems []conf.Problem) {
+	n := mistakes(problems)
+	warnings := len(problems) - n
+	switch {
+	case len(problems) == 0:
+		return
+	case in == chinese && n > 0:
+		fmt.Fprintf(out, "配置有 %d 处错误、%d 处警告：\n", n, warnings)
+	case in == chinese:
+		fmt.Fprintf(out, "配置没有错误，有 %d 处警告：\n", warnings)
+	case n > 0:
+		fmt.Fprintf(out, "The configuration has %s and %s:\n", count(n, "mistake"), count(warnings, "warning"))
+	default:
+		fmt.Fprintf(out, "The configuration has no mistakes, but %s:\n", count(warnings, "warning"))
+	}
+	for _, p := range problems {
+		fmt.Fprintln(out, in.problem(p))
+	}
+}
+
+func count(n int, what string) string {
+	switch n {
+	case 0:
+		return "no " + what + "s"
+	case 1:
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// summary is what an operator wants to compare with their intention.
+func summary(c call, cfg *Config) {
+	row := func(name words, format string, args ...any) {
+		fmt.Fprintf(c.out, "%s\n    %s\n", c.say(name), fmt.Sprintf(format, args...))
+	}
+	speaks := "http"
+	if cfg.TLS.On() {
+		speaks = "https"
+	}
+	row(words{"Browsers reach us at", "浏览器访问地址"}, "%s", cfg.PublicURL)
+	row(words{"Listeners", "监听地址"}, "gate   %s (%s)\n    admin  %s (/livez /ready /metrics)", cfg.Listen, speaks, cfg.Admin.Listen)
+	row(words{"Register this callback URL at DingTalk (开发配置 > 安全设置 > 重定向URL)", "请在钉钉开放平台登记回调地址（开发配置 > 安全设置 > 重定向URL）"}, "%s", cfg.CallbackURL())
+	row(words{"Session cookie", "会话 Cookie"}, "%s", c.say(words{
+		fmt.Sprintf("%s, for %s, membership looked up every %s", session.CookieName(cfg.Secure(), cfg.Cookie.Domain), short(cfg.Session.Lifetime), short(cfg.Session.Recheck)),
+		fmt.Sprintf("%s，有效期 %s，每 %s 复查一次成员身份", session.CookieName(cfg.Secure(), cfg.Cookie.Domain), short(cfg.Session.Lifetime), short(cfg.Session.Recheck))}))
+	fmt.Fprintln(c.out, c.say(words{"Routes: the first match decides, nothing matched is 404", "路由：按顺序匹配，首个命中者生效，均不命中为 404"}))
+	routes(c, cfg)
+	row(words{"With nginx in front, give its buffers room for our headers", "前面有 nginx 时，请加大缓冲区以容纳我们的响应头"},
+		"proxy_buffer_size 16k; proxy_buffers 4 16k; proxy_busy_buffers_size 32k;")
+	if len(cfg.TrustedProxies) == 0 {
+		row(words{"Believed proxies", "受信任的代理"}, "%s", c.say(words{
+			"nobody: behind another proxy, or for gateways' questions, set trusted_proxies", "无：前面有代理或供网关询问时，请设置 trusted_proxies"}))
+	} else {
+		row(words{"Believed proxies", "受信任的代理"}, "%s", strings.Join(cfg.TrustedProxies, ", "))
+	}
+}
+
+func routes(c call, cfg *Config) {
+	table := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
+	for i, r := range cfg.AllRoutes() {
+		host, methods, upstream := r.Host, strings.Join(r.Methods, ","), r.Upstream
+		if host == "" {
+			host = "*"
+		}
+		if methods == "" {
+			methods = "*"
+		}
+		if upstream == "" {
+			upstream = c.say(words{"(only answers gateways)", "（仅供网关询问）"})
+		}
+		fmt.Fprintf(table, "    %d\t%s\t%s\t%s\t→ %s\t%s\n", i, methods, host, r.Path, upstream, whom(r.Access))
+	}
+	table.Flush()
+}
+
+// whom puts a rule in the words of the configuration.
+func whom(rule *access.RuleConfig) string {
+	if rule == nil {
+		return "signed_in"
+	}
+	if rule.Named != "" {
+		return rule.Named
+	}
+	var parts []string
+	for _, list := range []struct {
+		name  string
+		items []string
+	}{{"departments", rule.Departments}, {"roles", rule.Roles}, {"users", rule.Users}, {"emails", rule.Emails}, {"networks", rule.Networks}} {
+		if len(list.items) > 0 {
+			parts = append(parts, list.name+" "+strings.Join(list.items, ","))
+		}
+	}
+	return strings.Join(parts, "; ")
+}

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"log/slog"
+	"strings"
+
+	"dinggate/dingtalk"
+	"dinggate/internal/web"
+	"dinggate/proxy"
+	"dinggate/proxy/access"
+	"dinggate/session"
+)
+
+// Config is the whole configuration, composed of the parts that packages own.
+// Start from defaultConfig; load fills it. The yaml tags are the keys of the
+// file, of the environment (DINGGATE_ and the path in capitals) and of the flags.
+type Config struct {
+	PublicURL        string   `yaml:"public_url"`        // how browsers reach us: scheme and host, nothing else
+	Listen           string   `yaml:"listen"`            // host:port (port 0 takes a free one) or unix:/path
+	Prefix           string   `yaml:"prefix"`            // our own endpoints live below it
+	TrustedProxies   []string `yaml:"trusted_proxies"`   // CIDRs, or `unix`, whose X-Forwarded-* and X-Original-* are believed
+	AllowedRedirects []string `yaml:"allowed_redirects"` // further origins a person may be sent back to
+
+	DingTalk dingtalk.Config      `yaml:"dingtalk"`
+	Cookie   session.CookieConfig `yaml:"cookie"`
+	Session  session.Config       `yaml:"session"`
+
+	Upstream string  `yaml:"upstream"` // shorthand for one route `/` open to every member
+	Routes   []Route `yaml:"routes"`   // instead of upstream: in order, the first match decides
+
+	Headers HeadersConfig `yaml:"headers"`
+	SignIn  SignInConfig  `yaml:"sign_in"`
+	Admin   AdminConfig   `yaml:"admin"`
+	TLS     TLSConfig     `yaml:"tls"`
+	Log     LogConfig     `yaml:"log"`
+}
+
+// Route is one entry of `routes`: where a rule holds, and where it leads. Start
+// from defaultRoute: the zero value passes no WebSocket and waits for nothing.
+type Route struct {
+	access.RouteConfig   `yaml:",inline"`
+	proxy.UpstreamConfig `yaml:",inline"`
+}
+
+// SignInConfig is the `sign_in` part: what people see of us.
+type SignInConfig struct {
+	Page     bool   `yaml:"page"`      // show a page with a button before going to DingTalk
+	Title    string `yaml:"title"`     // name on the pages; empty: ours
+	LogoFile string `yaml:"logo_file"` // picture on the pages
+	Contact  string `yaml:"contact"`   // whom to ask: text, an e-mail address or a URL
+}
+
+// AdminConfig is the `admin` part.
+type AdminConfig struct {
+	Listen string `yaml:"listen"` // /livez, /ready and /metrics; host:port or unix:/path
+}
+
+// TLSConfig is the `tls` part: both files, or neither.
+type TLSConfig struct {
+	CertFile string `yaml:"cert_file"` // PEM, the certificate first, then its chain
+	KeyFile  string `yaml:"key_file"`  // PEM
+}
+
+// On reports whether the gate speaks TLS itself.
+func (c TLSConfig) On() bool { return c.CertFile != "" }
+
+// LogConfig is the `log` part.
+type LogConfig struct {
+	Format string `yaml:"format"` // json | console
+	Level  string `yaml:"level"`  // debug | info | warn | error
+}
+
+// logLevels are the words of log.level.
+var logLevels = map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}
+
+// Slog is the level for log/slog; a wrong word, which Check refuses, is info.
+func (c LogConfig) Slog() slog.Level { return logLevels[c.Level] }
+
+// defaultConfig is what holds where file, environment and flags are silent.
+func defaultConfig() *Config {
+	return &Config{
+		Listen:   "127.0.0.1:4180",
+		Prefix:   "/oauth2",
+		DingTalk: dingtalk.Defaults(),
+		Cookie:   session.CookieConfig{SameSite: "lax"},
+		Session:  session.Defaults(),
+		Headers:  defaultHeaders(),
+		Admin:    AdminConfig{Listen: "127.0.0.1:9180"},
+		Log:      LogConfig{Format: "json", Level: "info"},
+	}
+}
+
+// defaultRoute is a route of which only the path is missing.
+func defaultRoute() Route {
+	return Route{UpstreamConfig: proxy.Defaults()}
+}
+
+// Secure reports whether browsers reach us by https.
+func (c *Config) Secure() bool { return strings.HasPrefix(strings.ToLower(c.PublicURL), "https://") }
+
+// CallbackURL is what has to be registered at DingTalk.
+func (c *Config) CallbackURL() string { return c.PublicURL + c.Prefix + "/callback" }
+
+// AllRoutes gives `routes`, or the one route that `upstream` stands for; with
+// neither, one without upstream: every member passes a gateway's question.
+func (c *Config) AllRoutes() []Route {
+	if len(c.Routes) > 0 {
+		return c.Routes
+	}
+	r := defaultRoute()
+	r.Path, r.Upstream = "/", c.Upstream
+	return []Route{r}
+}
+
+// AccessRoutes are AllRoutes for the policy, in the same order.
+func (c *Config) AccessRoutes() access.Config {
+	routes := c.AllRoutes()
+	parts := make(access.Config, len(routes))
+	for i, r := range routes {
+		parts[i] = r.RouteConfig
+	}
+	return parts
+}
+
+// RouteHosts lists the hosts that routes name, each as often as it is named.
+func (c *Config) RouteHosts() []string {
+	var hosts []string
+	for _, r := range c.Routes {
+		if r.Host != "" {
+			hosts = append(hosts, r.Host)
+		}
+	}
+	return hosts
+}
+
+// Origins are those a browser may be sent back to. It fails only where Check
+// has found a mistake.
+func (c *Config) Origins() (*web.Origins, error) {
+	return web.NewOrigins(c.PublicURL, c.AllowedRedirects, c.RouteHosts(), c.Cookie.Domain)
+}
+
+// NamesDepartments reports whether a rule names a department, so that the
+// directory has to tell what is above a person.
+func (c *Config) NamesDepartments() bool {
+	for _, r := range c.Routes {
+		if r.Access != nil && len(r.Access.Departments) > 0 {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,215 @@
+package main
+
+import (
+	"crypto/tls"
+	"io/fs"
+	"net"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"dinggate/internal/conf"
+	"dinggate/internal/page"
+	"dinggate/internal/web"
+	"dinggate/session"
+)
+
+// Check reports every mistake: those of each part, then those between parts. It
+// opens nothing. A public_url without mistakes is left in its one spelling:
+// lower case, no default port, no final slash.
+func (c *Config) Check(p *conf.Problems) {
+	c.checkPublicURL(p.At("public_url"))
+	checkListen(p.At("listen"), c.Listen)
+	p.At("prefix").If(!isPlainPath(c.Prefix), "is not a path such as /oauth2, which has no final slash")
+	c.checkProxies(p)
+	for i, origin := range c.AllowedRedirects {
+		_, err := web.NewOrigins(origin, nil, nil, "")
+		p.At("allowed_redirects[%d]", i).If(err != nil, "is not an origin such as https://other.example.com, without a path")
+	}
+	c.DingTalk.Check(p, "dingtalk")
+	c.Cookie.Check(p, "cookie")
+	c.checkCookie(p)
+	c.Session.Check(p, "session")
+	p.At("session.store").If(c.Session.Store == session.StoreRedis, "is redis, which %s", notSupported)
+	c.checkRoutes(p)
+	c.Headers.Check(p, "headers")
+	c.checkPages(p)
+	c.checkAdmin(p)
+	p.At("tls.key_file").If(c.TLS.CertFile != "" && c.TLS.KeyFile == "", "is missing beside tls.cert_file")
+	p.At("tls.cert_file").If(c.TLS.CertFile == "" && c.TLS.KeyFile != "", "is missing beside tls.key_file")
+	p.At("log.format").If(c.Log.Format != "json" && c.Log.Format != "console", "is not json or console")
+	_, known := logLevels[c.Log.Level]
+	p.At("log.level").If(!known, "is not debug, info, warn or error")
+}
+
+// checkPublicURL quotes nothing: a user and a password may stand in the URL.
+func (c *Config) checkPublicURL(at conf.Place) {
+	if c.PublicURL == "" {
+		at.If(true, "is missing; it is how browsers reach us, such as https://app.example.com")
+		return
+	}
+	u, err := url.Parse(c.PublicURL)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" {
+		at.If(true, "is not a URL such as https://app.example.com")
+		return
+	}
+	at.If(u.User != nil, "has a user in it; write scheme and host only")
+	at.If(u.Path != "" && u.Path != "/", "has a path; write scheme and host only (prefix names the path of our own endpoints)")
+	at.If(u.RawQuery != "" || u.ForceQuery || u.Fragment != "", "has a query or a fragment; write scheme and host only")
+	_, err = web.CleanHost(u.Host, u.Scheme)
+	at.If(err != nil, "has no readable host; 中文.cn is written xn--fiq228c.cn")
+	origins, err := web.NewOrigins(c.PublicURL, nil, nil, "")
+	if err != nil {
+		return
+	}
+	c.PublicURL = origins.Public()
+	at.Warn(u.Scheme == "http" && !isLoopback(u.Hostname()), "is http: everybody on the way can read the session cookie and be the person")
+}
+
+// publicHost is the canonical host of public_url, "" when there is none.
+func (c *Config) publicHost() string {
+	origins, err := web.NewOrigins(c.PublicURL, nil, nil, "")
+	if err != nil {
+		return ""
+	}
+	_, host, _ := strings.Cut(origins.Public(), "://")
+	return host
+}
+
+func isLoopback(host string) bool {
+	addr, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return host == "localhost" || strings.HasSuffix(host, ".localhost") || err == nil && addr.Unmap().IsLoopback()
+}
+
+// checkListen wants host:port, of which the host may be empty, or unix:/path.
+func checkListen(at conf.Place, text string) {
+	if path, unix := strings.CutPrefix(text, "unix:"); unix {
+		at.If(!strings.HasPrefix(path, "/"), "is not a socket such as unix:/run/dinggate.sock")
+		at.If(len(path) > 107, "is longer than the 107 bytes that a socket's path may have")
+		return
+	}
+	_, port, err := net.SplitHostPort(text)
+	if err != nil {
+		at.If(true, "is not host:port such as 127.0.0.1:4180, nor unix:/path")
+		return
+	}
+	_, err = strconv.ParseUint(port, 10, 16)
+	at.If(err != nil, "has a port that is not a number from 0 to 65535")
+}
+
+// checkProxies: who is believed may say who the client is and which page was asked for.
+func (c *Config) checkProxies(p *conf.Problems) {
+	for i, text := range c.TrustedProxies {
+		at := p.At("trusted_proxies[%d]", i)
+		_, err := web.ParsePeers([]string{text})
+		at.If(err != nil, "is %q; write a network such as 10.0.0.0/8 (one address: add /32 or /128), or the word unix", text)
+		network, err := netip.ParsePrefix(text)
+		at.Warn(err == nil && network.Bits() == 0,
+			"BELIEVES EVERYBODY: anyone who reaches the listener can claim any address, host and path; name the proxies in front of us")
+	}
+}
+
+func (c *Config) checkCookie(p *conf.Problems) {
+	domain := strings.ToLower(strings.TrimPrefix(c.Cookie.Domain, "."))
+	host := web.HostName(c.publicHost())
+	p.At("cookie.domain").If(domain != "" && host != "" && !under(host, domain),
+		"does not cover the host of public_url, %s; no browser would take the cookie", host)
+	p.At("cookie.same_site").If(strings.EqualFold(c.Cookie.SameSite, "none") && c.PublicURL != "" && !c.Secure(),
+		"is none, which browsers take only with an https public_url")
+}
+
+func under(host, domain string) bool { return host == domain || strings.HasSuffix(host, "."+domain) }
+
+func (c *Config) checkRoutes(p *conf.Problems) {
+	if len(c.Routes) == 0 {
+		c.AllRoutes()[0].UpstreamConfig.Check(p, "")
+	}
+	p.At("upstream").If(c.Upstream != "" && len(c.Routes) > 0, "is given beside routes; it is short for one route, so move it there")
+	if len(c.Routes) > 0 {
+		c.AccessRoutes().Check(p, "routes")
+	}
+	for i, r := range c.Routes {
+		r.UpstreamConfig.Check(p, "routes["+strconv.Itoa(i)+"]")
+		public := r.Access != nil && r.Access.Named == "public"
+		p.At("routes[%d].host", i).If(r.Host != "" && !public && !c.reached(r.Host),
+			"is neither the host of public_url nor below cookie.domain, so nobody could ever sign in there: the session cookie does not reach it")
+		p.At("routes[%d].path", i).Warn(isPlainPath(c.Prefix) && under(strings.TrimSuffix(r.Path, "/")+"/", c.Prefix+"/"),
+			"is below prefix, where only our own endpoints are")
+	}
+}
+
+// reached reports whether our session cookie comes to a route's host.
+func (c *Config) reached(host string) bool {
+	scheme, _, _ := strings.Cut(c.PublicURL, "://")
+	clean, err := web.CleanHost(host, scheme)
+	public := c.publicHost()
+	if err != nil || public == "" {
+		return true // a mistake of its own, told elsewhere
+	}
+	name, domain := web.HostName(clean), strings.ToLower(strings.TrimPrefix(c.Cookie.Domain, "."))
+	return clean == public || clean == web.HostName(public) || clean == name && domain != "" && under(name, domain)
+}
+
+func (c *Config) checkPages(p *conf.Problems) {
+	for _, text := range []struct{ key, value string }{{"sign_in.title", c.SignIn.Title}, {"sign_in.contact", c.SignIn.Contact}} {
+		p.At("%s", text.key).If(utf8.RuneCountInString(text.value) > 200, "is longer than 200 characters")
+	}
+}
+
+func (c *Config) checkAdmin(p *conf.Problems) {
+	at := p.At("admin.listen")
+	checkListen(at, c.Admin.Listen)
+	host, port, err := net.SplitHostPort(c.Admin.Listen)
+	gateHost, gatePort, gateErr := net.SplitHostPort(c.Listen)
+	tcp := err == nil && gateErr == nil && port == gatePort && port != "0" && (host == gateHost || isAny(host) || isAny(gateHost))
+	at.If(tcp || c.Admin.Listen == c.Listen && strings.HasPrefix(c.Listen, "unix:"), "is taken by listen; the public must not see it")
+	at.Warn(err == nil && !isLoopback(host), "is not a loopback address; whoever reaches it reads the metrics")
+}
+
+// isAny reports whether a listener's host is all addresses of this machine.
+func isAny(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return host == "" || err == nil && addr.IsUnspecified()
+}
+
+// checkFiles reads what `serve` will read at its start, so that `check` tells
+// first; secrets are read before.
+func (c *Config) checkFiles(p *conf.Problems, read func(string) ([]byte, fs.FileMode, error)) {
+	if c.SignIn.LogoFile != "" {
+		logo, _, err := read(c.SignIn.LogoFile)
+		p.At("sign_in.logo_file").If(err != nil, "cannot be read: %s", why(err))
+		_, bad := page.New(page.Config{Logo: logo})
+		p.At("sign_in.logo_file").If(err == nil && bad != nil, "is not a picture that fits: %s", strings.TrimPrefix(why(bad), "page: "))
+	}
+	if c.TLS.CertFile == "" || c.TLS.KeyFile == "" {
+		return
+	}
+	cert, _, err := read(c.TLS.CertFile)
+	p.At("tls.cert_file").If(err != nil, "cannot be read: %s", why(err))
+	key, mode, keyErr := read(c.TLS.KeyFile)
+	p.At("tls.key_file").If(keyErr != nil, "cannot be read: %s", why(keyErr))
+	if err != nil || keyErr != nil {
+		return
+	}
+	p.At("tls.key_file").Warn(mode&0o004 != 0, "names a file that everybody on this machine can read (mode %04o); chmod 600", mode.Perm())
+	_, err = tls.X509KeyPair(cert, key)
+	p.At("tls.cert_file").If(err != nil, "and tls.key_file are no pair of certificate and key in PEM form")
+}
+
+// isPlainPath takes /oauth2 and /a/b: letters, digits and - _ . ~ only, no dot
+// segments, no slash at the end.
+func isPlainPath(s string) bool {
+	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.~"
+	rest, ok := strings.CutPrefix(s, "/")
+	if !ok {
+		return false
+	}
+	for segment := range strings.SplitSeq(rest, "/") {
+		if segment == "" || segment == "." || segment == ".." || strings.Trim(segment, letters) != "" {
+			return false
+		}
+	}
+	return true
+}

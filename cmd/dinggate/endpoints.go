@@ -1,0 +1,79 @@
+package main
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"dinggate/internal/web"
+	"dinggate/proxy/login"
+
+	"github.com/gorilla/mux"
+)
+
+// endpoints are our own, below the prefix. What is not registered there is 404
+// and never proxied.
+type endpoints struct {
+	prefix string
+	router *mux.Router
+}
+
+// newEndpoints registers the sign-in. mux neither cleans nor redirects: paths
+// have been judged before, and a redirect of its own would lose a POST.
+func newEndpoints(prefix string, flow *login.Flow, answer func(http.ResponseWriter, *http.Request, error)) *endpoints {
+	e := &endpoints{prefix: prefix, router: mux.NewRouter().SkipClean(true).UseEncodedPath()}
+	for path, h := range map[string]web.HandlerFunc{
+		"/start": flow.Start, "/callback": flow.Callback, "/sign_in": flow.SignIn, "/sign_out": flow.SignOut, "/userinfo": flow.UserInfo,
+	} {
+		e.router.Path(prefix + path).Handler(handle(path[1:], h, answer))
+	}
+	notFound := handle("", func(http.ResponseWriter, *http.Request) error {
+		return &web.Error{Status: http.StatusNotFound, Code: "not_found"}
+	}, answer)
+	e.router.NotFoundHandler, e.router.MethodNotAllowedHandler = notFound, notFound
+	return e
+}
+
+// bodyWithin is how long a body to one of our own endpoints may take.
+const bodyWithin = 10 * time.Second
+
+// handle names the endpoint for log and metrics and answers its error.
+func handle(name string, h web.HandlerFunc, answer func(http.ResponseWriter, *http.Request, error)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		x := web.From(w)
+		x.Endpoint = name
+		if r.ContentLength != 0 { // slow bodies (threats D2)
+			http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyWithin))
+			r.Body = http.MaxBytesReader(w, r.Body, 64<<10)
+		}
+		if err := h(w, r); err != nil {
+			x.Err = err
+			answer(w, r, err)
+		}
+	})
+}
+
+// match tells whether a path is ours. One that only some programs would read
+// as ours is nobody's (threats P14).
+func (e *endpoints) match(p web.Path) (ours bool, err error) {
+	if e.under(p.Plain) {
+		if p.Raw != p.Plain {
+			return false, &web.Error{Status: http.StatusNotFound, Code: "not_found"}
+		}
+		return true, nil
+	}
+	if slices.ContainsFunc(p.Readings, e.under) {
+		return false, &web.Error{Status: http.StatusNotFound, Code: "not_found"}
+	}
+	return false, nil
+}
+
+func (e *endpoints) under(path string) bool {
+	return strings.HasPrefix(path, e.prefix) && (len(path) == len(e.prefix) || path[len(e.prefix)] == '/')
+}
+
+func (e *endpoints) serve(w http.ResponseWriter, r *http.Request) error {
+	e.router.ServeHTTP(w, r)
+	return nil
+}

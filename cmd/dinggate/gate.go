@@ -1,0 +1,175 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"dinggate/dingtalk"
+	"dinggate/internal/identity"
+	"dinggate/internal/page"
+	"dinggate/internal/telemetry"
+	"dinggate/internal/web"
+	"dinggate/proxy"
+	"dinggate/proxy/access"
+	"dinggate/proxy/forwardauth"
+	"dinggate/proxy/login"
+	"dinggate/session"
+
+	"golang.org/x/time/rate"
+)
+
+var _ login.Provider = (*dingtalk.WebLogin)(nil)
+
+const (
+	// How long a request waits for a membership check that is overdue, say after
+	// a night: a page may, a gateway gives its question about a second.
+	pagePatience = 5 * time.Second
+	gatePatience = 800 * time.Millisecond
+
+	// rechecksPerSecond stays below DingTalk's 20 calls a second, app and API.
+	rechecksPerSecond = 15
+)
+
+// telemetryKit is where a gate reports to.
+type telemetryKit struct {
+	log     *slog.Logger
+	access  *telemetry.AccessLog
+	metrics *telemetry.Metrics
+}
+
+// gate is everything wired together: the only place where all rooms meet.
+type gate struct {
+	http.Handler
+	sessions  *session.Manager
+	client    *dingtalk.Client
+	upstreams []*proxy.Upstream
+}
+
+// newGate wires cfg, which has been checked. It opens no network.
+func newGate(cfg *Config, t telemetryKit) (*gate, error) {
+	peers, err := web.ParsePeers(cfg.TrustedProxies)
+	if err != nil {
+		return nil, err
+	}
+	origins, err := cfg.Origins()
+	if err != nil {
+		return nil, err
+	}
+	pages, err := newPages(cfg, origins)
+	if err != nil {
+		return nil, err
+	}
+	keyring, err := session.NewKeyring(cfg.Cookie.Secrets)
+	if err != nil {
+		return nil, err
+	}
+	g := &gate{client: &dingtalk.Client{Config: cfg.DingTalk, Observe: t.call}}
+	g.sessions = newSessions(cfg, keyring, g.client, t)
+	flow := &login.Flow{
+		Provider: &dingtalk.WebLogin{Client: g.client, Directory: &dingtalk.Directory{Client: g.client, Username: cfg.DingTalk.Username, Ancestors: cfg.NamesDepartments()}},
+		Sessions: g.sessions, Keyring: keyring, Used: &session.Memory{Max: usedAttempts}, Pages: pages, Origins: origins, Prefix: cfg.Prefix,
+		ClientID: cfg.DingTalk.ClientID, CookieName: session.CookieName(cfg.Secure(), cfg.Cookie.Domain),
+		PageFirst: cfg.SignIn.Page, Patience: pagePatience, Audit: t.audit,
+	}
+	if err := flow.Check(); err != nil {
+		return nil, err
+	}
+	front, err := newFront(cfg, g, flow, origins, t)
+	if err != nil {
+		return nil, err
+	}
+	g.Handler = newEntrance(cfg, front, flow, pages, origins, peers, t)
+	return g, nil
+}
+
+// usedAttempts bounds the memory of redeemed sign-ins; a full one refuses.
+const usedAttempts = 100_000
+
+// run does what goes on in the background until ctx ends.
+func (g *gate) run(ctx context.Context) {
+	var all sync.WaitGroup
+	all.Go(func() { g.sessions.Run(ctx) })
+	all.Wait()
+	g.client.CloseIdleConnections()
+	for _, u := range g.upstreams {
+		u.CloseIdleConnections()
+	}
+}
+
+func newPages(cfg *Config, origins *web.Origins) (*page.Pages, error) {
+	c := page.Config{Title: cfg.SignIn.Title, Contact: cfg.SignIn.Contact, PublicURL: origins.Public(), Prefix: cfg.Prefix}
+	if cfg.SignIn.LogoFile != "" {
+		logo, err := os.ReadFile(cfg.SignIn.LogoFile)
+		if err != nil {
+			return nil, fmt.Errorf("reading sign_in.logo_file: %w", err)
+		}
+		c.Logo = logo
+	}
+	return page.New(c)
+}
+
+func newSessions(cfg *Config, keyring *session.Keyring, client *dingtalk.Client, t telemetryKit) *session.Manager {
+	directory := &dingtalk.Directory{Client: client, Username: cfg.DingTalk.Username, Ancestors: cfg.NamesDepartments(), Pace: rate.NewLimiter(rechecksPerSecond, rechecksPerSecond)}
+	return &session.Manager{
+		Keyring: keyring, Config: cfg.Session, Cookie: cfg.Cookie, Realm: cfg.DingTalk.CorpID, Secure: cfg.Secure(),
+		Headers: session.Headers{Request: cfg.Headers.Request.Rules(), Response: cfg.Headers.Response.Rules()},
+		Recheck: func(ctx context.Context, s *session.Session) (identity.User, error) {
+			u, err := directory.Person(ctx, s.User.UnionID)
+			if err == nil && u.UserID != s.User.UserID { // a userid given to somebody new (threats K10)
+				err = &identity.Failure{Class: identity.Refused, Code: "not_member", Err: errors.New("the organisation knows this person under another userid now")}
+			}
+			return u, err
+		},
+		Ended: func(s *session.Session, reason string) {
+			t.metrics.SessionEnded(reason)
+			t.log.Warn("session ended", "audit", "session_ended", "user", s.User.Username, "session", s.ID, "reason", reason)
+		},
+	}
+}
+
+// newFront builds the routes. Without any, gateways may ask and every member passes.
+func newFront(cfg *Config, g *gate, flow *login.Flow, origins *web.Origins, t telemetryKit) (*proxy.Front, error) {
+	policy, err := access.New(cfg.AccessRoutes().Routes())
+	if err != nil {
+		return nil, err
+	}
+	protected := web.NewProtected(cfg.Headers.Names()...)
+	front := &proxy.Front{Policy: policy, Sessions: g.sessions, Challenge: flow.Challenge, Origins: origins, Patience: pagePatience, Failed: t.metrics.UpstreamError}
+	for _, r := range cfg.AllRoutes() {
+		route := proxy.Route{Name: r.Path, WebSocket: r.WebSocket}
+		if r.Upstream != "" {
+			if route.Upstream, err = proxy.NewUpstream(r.UpstreamConfig, protected); err != nil {
+				return nil, err
+			}
+			g.upstreams = append(g.upstreams, route.Upstream)
+		}
+		front.Routes = append(front.Routes, route)
+	}
+	return front, nil
+}
+
+// newEntrance is the stack in front of everything, drawn in web.Entrance.
+func newEntrance(cfg *Config, front *proxy.Front, flow *login.Flow, pages *page.Pages, origins *web.Origins, peers *web.Peers, t telemetryKit) *web.Entrance {
+	questions := &forwardauth.Gate{Prefix: cfg.Prefix, Origins: origins, LoginURL: flow.LoginURL,
+		Ask: func(ctx context.Context, target access.Target, h http.Header) (forwardauth.Reply, error) {
+			answer, err := front.Ask(ctx, target, h, gatePatience)
+			return forwardauth.Reply{Decision: answer.Decision, Route: answer.Route, User: answer.User(), Headers: answer.Headers(), Cookie: answer.Cookie}, err
+		}}
+	own := newEndpoints(cfg.Prefix, flow, pages.Answer)
+	return &web.Entrance{Peers: peers, Scheme: origins.Scheme(), Asked: questions.Handlers(), Known: origins.HasHost, Answer: pages.Answer, Record: t.record,
+		Next: func(w http.ResponseWriter, r *http.Request) error {
+			if mine, err := own.match(web.From(w).Path); mine || err != nil {
+				if err != nil {
+					return err
+				}
+				return own.serve(w, r)
+			}
+			return front.Serve(w, r)
+		}}
+}

@@ -1,0 +1,170 @@
+package main
+
+import (
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"dinggate/internal/conf"
+)
+
+// runGen prints what a gateway needs to ask us, made from the configuration:
+//
+//	dinggate gen nginx --config config.yaml > /etc/nginx/conf.d/app.conf
+//
+// Standard output is the snippet alone, several files with a `# --- name` line
+// before each; mistakes and advice go to the other stream. The exit code is 1
+// when the configuration has a mistake that reaches the snippet, 2 when there
+// is no such gateway.
+func runGen(c call) int {
+	known := gateways()
+	if len(c.args) == 0 || strings.HasPrefix(c.args[0], "-") {
+		fmt.Fprintf(c.trouble, c.say(words{"dinggate gen: name the gateway: %s\n", "dinggate gen：请指定网关：%s\n"}), strings.Join(known, ", "))
+		return 2
+	}
+	gateway := c.args[0]
+	if !slices.Contains(known, gateway) {
+		fmt.Fprintf(c.trouble, c.say(words{"dinggate gen: there is no snippet for %q", "dinggate gen：没有 %q 的配置片段"}), shown(gateway))
+		if m := meant(gateway, known); m != "" {
+			fmt.Fprintf(c.trouble, c.say(words{"; did you mean %q?", "；是否想输入 %q？"}), m)
+		}
+		fmt.Fprintf(c.trouble, c.say(words{"\nThere is one for %s\n", "\n可选：%s\n"}), strings.Join(known, ", "))
+		return 2
+	}
+	cfg, problems := load(c.args[1:], c.environ)
+	problems = slices.DeleteFunc(problems, func(p conf.Problem) bool { return p.Warning || !reachesSnippet(p.Key) })
+	if len(problems) == 0 {
+		var more conf.Problems
+		s := newSnippet(cfg, &more)
+		if problems = more.All(); len(problems) == 0 {
+			for _, advice := range s.advice(gateway, cfg) {
+				fmt.Fprintln(c.trouble, "dinggate gen: "+c.say(advice))
+			}
+			fmt.Fprint(c.out, joined(s.render(gateway)))
+			return 0
+		}
+	}
+	tell(c.trouble, c.language, problems)
+	return 1
+}
+
+// reachesSnippet leaves out mistakes that `check` tells and a snippet does not
+// show: the secrets lie on the server, not where the gateway is set up.
+func reachesSnippet(key string) bool {
+	for _, section := range []string{"dingtalk", "cookie.secrets", "session", "sign_in", "admin", "tls", "log"} {
+		if key == section || strings.HasPrefix(key, section+".") || strings.HasPrefix(key, section+"_") || strings.HasPrefix(key, section+"[") {
+			return false
+		}
+	}
+	return true
+}
+
+// joined prints one file as it is, several with the name of each before it.
+func joined(files []snippetFile) string {
+	var b strings.Builder
+	for _, f := range files {
+		if len(files) > 1 {
+			b.WriteString("# --- " + f.name + "\n")
+		}
+		b.WriteString(f.text)
+	}
+	return b.String()
+}
+
+// inCluster are the gateways whose snippet names us and the application as
+// Kubernetes services, so that their requests come from some other machine.
+var inCluster = []string{"apisix", "envoy", "envoy-gateway", "gateway-api", "higress", "ingress-nginx", "istio"}
+
+// advice is what the snippet alone does not put right.
+func (s *snippet) advice(gateway string, cfg *Config) (all []words) {
+	if gateway != "k8s" {
+		all = s.trustAdvice(slices.Contains(inCluster, gateway), cfg)
+	}
+	if strings.Contains(gateway, "nginx") {
+		all = append(all, words{
+			"keep the buffer lines: a session cookie and group names together do not fit nginx's default of one page (4 KB), and then it answers 502",
+			"请保留 buffer 相关的行：会话 Cookie 加上组名会超过 nginx 默认的一页（4 KB），否则会返回 502"})
+	}
+	if cfg.TLS.On() {
+		all = append(all, words{
+			"tls.cert_file is set, so dinggate speaks https, but the snippet asks it by http: change the scheme in the snippet, or let the gateway do TLS",
+			"已设置 tls.cert_file，dinggate 使用 https，而此片段用 http 询问：请修改片段中的协议，或由网关负责 TLS"})
+	}
+	return append(all, s.appAdvice(cfg)...)
+}
+
+// trustAdvice: from a peer that is not trusted, X-Forwarded-* and X-Original-*
+// count as not sent, and then every route has to let a person in.
+func (s *snippet) trustAdvice(away bool, cfg *Config) []words {
+	host, _, _ := net.SplitHostPort(s.Gate)
+	addr, err := netip.ParseAddr(host)
+	switch {
+	case strings.HasPrefix(s.Gate, "unix:"):
+		if slices.Contains(cfg.TrustedProxies, "unix") {
+			return nil
+		}
+		return []words{{"trusted_proxies lacks `unix`: what the gateway says of the original request is not believed", "trusted_proxies 中缺少 `unix`：网关转述的原始请求不会被采信"}}
+	case !away && err == nil && addr.IsLoopback():
+		if covers(cfg.TrustedProxies, addr) {
+			return nil
+		}
+		one := netip.PrefixFrom(addr, addr.BitLen())
+		return []words{{
+			fmt.Sprintf("trusted_proxies lacks %s, from where this gateway asks: what it says of the original request is not believed", one),
+			fmt.Sprintf("trusted_proxies 中缺少 %s，即此网关的来源地址：它转述的原始请求不会被采信", one)}}
+	case !slices.ContainsFunc(cfg.TrustedProxies, beyondLoopback):
+		return []words{{
+			"trusted_proxies names no address of another machine: add the network that this gateway asks from, such as its pods' 10.244.0.0/16",
+			"trusted_proxies 中没有其他机器的地址：请加入此网关所在的网段，例如其 Pod 网段 10.244.0.0/16"}}
+	}
+	return nil
+}
+
+func covers(networks []string, addr netip.Addr) bool {
+	return slices.ContainsFunc(networks, func(text string) bool {
+		network, err := netip.ParsePrefix(text)
+		return err == nil && network.Contains(addr)
+	})
+}
+
+func beyondLoopback(text string) bool {
+	network, err := netip.ParsePrefix(text)
+	return err == nil && !network.Addr().IsLoopback()
+}
+
+// appAdvice: a snippet leads everything to one application.
+func (s *snippet) appAdvice(cfg *Config) (all []words) {
+	var upstreams []string
+	for _, r := range cfg.AllRoutes() {
+		if r.Upstream != "" && !slices.Contains(upstreams, r.Upstream) {
+			upstreams = append(upstreams, r.Upstream)
+		}
+	}
+	if len(upstreams) > 1 {
+		all = append(all, words{
+			fmt.Sprintf("routes lead to %d applications, the snippet sends everything to the first; who may enter is still decided by all routes", len(upstreams)),
+			fmt.Sprintf("routes 中有 %d 个应用，片段把全部请求发给第一个；能否进入仍由全部路由决定", len(upstreams))})
+	}
+	if s.adapt {
+		all = append(all, words{
+			fmt.Sprintf("the first upstream is not plain http://host:port; the snippet names %s in its place: write down yourself how the gateway reaches the application", s.App),
+			fmt.Sprintf("第一个 upstream 不是 http://主机:端口 的形式；片段中以 %s 代替：请自行填写网关如何访问应用", s.App)})
+	}
+	return all
+}
+
+// gateways lists those that have a folder of templates.
+func gateways() []string {
+	entries, err := fs.ReadDir(templates, "gen")
+	if err != nil {
+		panic(err) // embedded
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}

@@ -1,0 +1,208 @@
+package main
+
+import (
+	"embed"
+	"io/fs"
+	"net"
+	"net/netip"
+	"net/url"
+	"path"
+	"slices"
+	"strings"
+	"text/template"
+
+	"dinggate/internal/conf"
+	"dinggate/internal/web"
+	"dinggate/session"
+)
+
+// templates has a folder for each gateway; deploy/ holds the same files as they
+// come out for deploy/config.yaml.
+//
+//go:embed gen
+var templates embed.FS
+
+// snippet is all that templates know. Each of its texts has been judged by
+// newSnippet: none holds a blank, a quote, a brace, `$`, `;`, `#` or a line
+// break, so none can end the word that it stands in, in any gateway's language.
+type snippet struct {
+	Hosts   []string // without port, that of public_url first
+	Port    string   // where browsers reach the gateway: 443, 80 or what public_url says
+	TLS     bool     // browsers come by https
+	Prefix  string
+	Gate    string   // us on the gateway's own machine: host:port, or unix:/path
+	App     string   // the application on the gateway's own machine
+	Cookie  string   // name of the session cookie
+	Headers []string // of headers.response
+	Others  []string // of headers.request, less Headers: only we send them, so no client may
+
+	GatePort, AppName, AppPort string // in a cluster we are the service `dinggate`
+
+	adapt bool // App stands for something that is not host:port
+}
+
+const anApp = "127.0.0.1:8080" // where no upstream is given
+
+// newSnippet reads what has passed Config.Check, and is stricter: a value that
+// could break out of a gateway's syntax is a mistake.
+func newSnippet(cfg *Config, p *conf.Problems) *snippet {
+	s := &snippet{Prefix: cfg.Prefix, Cookie: session.CookieName(cfg.Secure(), cfg.Cookie.Domain), TLS: cfg.Secure(), Port: "80"}
+	if s.TLS {
+		s.Port = "443"
+	}
+	s.hosts(cfg, p)
+	s.gate(cfg.Listen, p)
+	s.app(cfg)
+	s.headers(cfg.Headers, p)
+	return s
+}
+
+func (s *snippet) hosts(cfg *Config, p *conf.Problems) {
+	public := cfg.publicHost()
+	p.At("public_url").If(public == "", "has no host")
+	name := web.HostName(public)
+	s.Hosts = []string{name}
+	if port := strings.TrimPrefix(public[len(name):], ":"); port != "" {
+		s.Port = port
+	}
+	for i, r := range cfg.Routes {
+		if r.Host == "" {
+			continue
+		}
+		host, err := web.CleanHost(r.Host, "https")
+		p.At("routes[%d].host", i).If(err != nil, "cannot be read")
+		if host = web.HostName(host); err == nil && !slices.Contains(s.Hosts, host) {
+			s.Hosts = append(s.Hosts, host)
+		}
+	}
+}
+
+// gate wants an address that a gateway can be told.
+func (s *snippet) gate(listen string, p *conf.Problems) {
+	if socket, ok := strings.CutPrefix(listen, "unix:"); ok {
+		p.At("listen").If(!made(socket, "-_./@"), "has a socket whose name holds something else than letters, digits and - _ . / @, which not every gateway can read")
+		s.Gate, s.GatePort = listen, "4180"
+		return
+	}
+	host, port, _ := net.SplitHostPort(listen)
+	p.At("listen").If(port == "0", "takes any free port, so nobody can be told which; write a fixed one")
+	p.At("listen").If(!made(port, ""), "has no port in digits")
+	if isAny(host) {
+		host = "127.0.0.1"
+	}
+	if _, err := web.CleanHost(bracketed(host), "http"); err != nil {
+		p.At("listen").If(true, "has a host that cannot be read")
+	}
+	s.Gate, s.GatePort = net.JoinHostPort(host, port), port
+}
+
+func bracketed(host string) string {
+	if strings.Contains(host, ":") {
+		return "[" + host + "]"
+	}
+	return host
+}
+
+// app is the first upstream of the routes, else a usual one.
+func (s *snippet) app(cfg *Config) {
+	s.App = anApp
+	for _, r := range cfg.AllRoutes() {
+		if r.Upstream == "" {
+			continue
+		}
+		u, err := url.Parse(r.Upstream)
+		if err != nil || u.Scheme != "http" || strings.Trim(u.Path, "/") != "" {
+			s.adapt = true
+			break
+		}
+		host, err := web.CleanHost(u.Host, "")
+		if err != nil {
+			s.adapt = true
+			break
+		}
+		if s.App = host; web.HostName(host) == host {
+			s.App += ":80"
+		}
+		break
+	}
+	name, port, _ := net.SplitHostPort(s.App)
+	s.AppName, s.AppPort = "app", port
+	if _, err := netip.ParseAddr(name); err != nil && !isLoopback(name) {
+		s.AppName, _, _ = strings.Cut(name, ".")
+	}
+}
+
+// headers takes letters, digits and dashes: what nginx can name in a variable,
+// Lua in a string, YAML as a plain word. `_` is none of them, for nginx drops
+// such a header from a request.
+func (s *snippet) headers(c HeadersConfig, p *conf.Problems) {
+	for _, rule := range c.Response.Rules() {
+		p.At("headers.response.%s", rule.Name).If(!made(rule.Name, "-"), "cannot be named in every gateway's configuration; use letters, digits and dashes")
+		s.Headers = append(s.Headers, rule.Name)
+	}
+	p.At("headers.response").If(len(s.Headers) == 0, "is empty, so there is nothing that a gateway could pass on")
+	for _, rule := range c.Request.Rules() {
+		p.At("headers.request.%s", rule.Name).If(!made(rule.Name, "-"), "cannot be named in every gateway's configuration; use letters, digits and dashes")
+		if !slices.Contains(s.Headers, rule.Name) {
+			s.Others = append(s.Others, rule.Name)
+		}
+	}
+}
+
+// made reports whether s has letters, digits and more, and something at all.
+func made(s, more string) bool {
+	for _, c := range []byte(s) {
+		if (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && strings.IndexByte(more, c) < 0 {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// Host is that of public_url, without port.
+func (s *snippet) Host() string { return s.Hosts[0] }
+
+// Public is public_url.
+func (s *snippet) Public() string {
+	switch {
+	case s.TLS && s.Port == "443":
+		return "https://" + s.Hosts[0]
+	case s.TLS:
+		return "https://" + s.Hosts[0] + ":" + s.Port
+	case s.Port == "80":
+		return "http://" + s.Hosts[0]
+	}
+	return "http://" + s.Hosts[0] + ":" + s.Port
+}
+
+type snippetFile struct{ name, text string }
+
+// render fills in the templates of one gateway, in the order of their names.
+func (s *snippet) render(gateway string) []snippetFile {
+	folder := "gen/" + gateway
+	entries, err := fs.ReadDir(templates, folder)
+	if err != nil {
+		panic(err) // embedded
+	}
+	var files []snippetFile
+	for _, e := range entries {
+		text, err := fs.ReadFile(templates, folder+"/"+e.Name())
+		if err != nil {
+			panic(err)
+		}
+		var out strings.Builder
+		if err := template.Must(template.New(e.Name()).Funcs(snippetWords).Parse(string(text))).Execute(&out, s); err != nil {
+			panic(err) // the templates are ours, and a test runs each of them
+		}
+		files = append(files, snippetFile{path.Clean(strings.TrimSuffix(e.Name(), ".tmpl")), out.String()})
+	}
+	return files
+}
+
+// snippetWords are the functions that templates may call.
+var snippetWords = template.FuncMap{
+	"join":  func(list []string, between string) string { return strings.Join(list, between) },
+	"lower": strings.ToLower,
+	// variable is a header's name as nginx writes it in a variable.
+	"variable": func(header string) string { return strings.ReplaceAll(strings.ToLower(header), "-", "_") },
+}

@@ -1,0 +1,37 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// runHealthcheck asks /livez on the admin listener of a running dinggate; nil
+// when it is alive. An address that listens everywhere is asked on loopback.
+func runHealthcheck(ctx context.Context, address string) error {
+	dial := &net.Dialer{Timeout: 2 * time.Second}
+	network, where := "tcp", address
+	if path, unix := strings.CutPrefix(address, "unix:"); unix {
+		network, where = "unix", path
+	} else if host, port, err := net.SplitHostPort(address); err == nil && (host == "" || host == "0.0.0.0" || host == "::") {
+		where = net.JoinHostPort("localhost", port)
+	}
+	client := &http.Client{Timeout: 3 * time.Second, Transport: &http.Transport{DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial.DialContext(ctx, network, where) }}}
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://admin/livez", nil)
+	if err != nil {
+		return err
+	}
+	res, err := client.Do(r)
+	if err != nil {
+		return fmt.Errorf("nobody answers on the admin listener %s: is dinggate serving there?", address)
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("/livez on %s answers %d", address, res.StatusCode)
+	}
+	return nil
+}

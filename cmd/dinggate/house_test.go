@@ -1,0 +1,205 @@
+package main
+
+import (
+	"encoding/base64"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/url"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"dinggate/dingtalk/simulator"
+	"dinggate/internal/conf"
+	"dinggate/internal/telemetry"
+	"dinggate/proxy/access"
+)
+
+// house is the whole product on loopback: simulator, an application that
+// remembers what it got, and the gate.
+type house struct {
+	t        *testing.T
+	base     string // of the gate
+	platform *simulator.Platform
+	app      *recorder
+	log      *lockedBuffer
+	gate     *gate
+}
+
+const canary = "canary-4f1c9d"
+
+// newHouse wires a gate; change may alter its configuration.
+func newHouse(t *testing.T, change func(*Config)) *house {
+	h := &house{t: t, platform: simulator.Demo(), app: &recorder{}, log: &lockedBuffer{}}
+	if err := h.platform.ChangeApp(simulator.DemoClientID, func(a *simulator.App) { a.ClientSecret = canary + "-app-secret" }); err != nil {
+		t.Fatal(err)
+	}
+	dingtalk := httptest.NewServer(h.platform)
+	t.Cleanup(dingtalk.Close)
+	app := httptest.NewServer(h.app)
+	t.Cleanup(app.Close)
+	server := httptest.NewUnstartedServer(nil)
+	h.base = "http://" + server.Listener.Addr().String()
+
+	c := demoConfig(h.base, app.URL, dingtalk.URL)
+	c.DingTalk.ClientSecret = conf.NewSecret(canary + "-app-secret")
+	c.Cookie.Secrets = []conf.Secret{conf.NewSecret(base64.StdEncoding.EncodeToString([]byte((canary + strings.Repeat("k", 32))[:32])))}
+	c.TrustedProxies = []string{"127.0.0.1/32"}
+	if change != nil {
+		change(c)
+	}
+	records := telemetry.NewWriter(h.log)
+	kit := telemetryKit{log: telemetry.Logger(records, "json", 0), access: &telemetry.AccessLog{Out: records}, metrics: telemetry.NewMetrics("test", "", records.Dropped)}
+	var err error
+	if h.gate, err = newGate(c, kit); err != nil {
+		t.Fatal(err)
+	}
+	server.Config.Handler = h.gate
+	server.Config.DisableGeneralOptionsHandler = true
+	server.Start()
+	t.Cleanup(func() { server.Close(); records.Close() })
+	return h
+}
+
+// recorder is the application: it keeps what it got and answers UPSTREAM-MARK.
+type recorder struct {
+	mu   sync.Mutex
+	seen []*http.Request
+}
+
+func (a *recorder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(r.Body)
+	a.mu.Lock()
+	a.seen = append(a.seen, r.Clone(r.Context()))
+	a.mu.Unlock()
+	w.Header().Add("Set-Cookie", "dinggate=planted; Path=/")
+	w.Header().Add("Set-Cookie", "app=own; Path=/")
+	w.Header().Set("X-Auth-Request-User", "planted")
+	io.WriteString(w, "UPSTREAM-MARK "+r.Method+" "+r.URL.RequestURI()+" "+string(body))
+}
+
+func (a *recorder) count() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.seen)
+}
+
+func (a *recorder) last(t *testing.T) *http.Request {
+	t.Helper()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.seen) == 0 {
+		t.Fatal("the application got no request")
+	}
+	return a.seen[len(a.seen)-1]
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+// visitor is a browser with a cookie jar that follows no redirect by itself.
+type visitor struct {
+	t      *testing.T
+	client *http.Client
+	header http.Header
+}
+
+func (h *house) visitor() *visitor {
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return &visitor{h.t, &http.Client{Jar: jar, Timeout: 20 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
+		http.Header{"Accept": {"text/html"}, "Accept-Language": {"en"}}}
+}
+
+// answer is a response with its body read.
+type answer struct {
+	*http.Response
+	body string
+}
+
+func (v *visitor) do(method, address, body string, headers ...string) answer {
+	v.t.Helper()
+	r, err := http.NewRequest(method, address, strings.NewReader(body))
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	r.Header = v.header.Clone()
+	for _, h := range headers {
+		name, value, _ := strings.Cut(h, ": ")
+		r.Header[name] = append(r.Header[name], value) // as written: no canonical form
+	}
+	res, err := v.client.Do(r)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	return answer{res, string(text)}
+}
+
+func (v *visitor) get(address string, headers ...string) answer {
+	v.t.Helper()
+	return v.do(http.MethodGet, address, "", headers...)
+}
+
+// leave opens a page of the gate and gives DingTalk's address that it leads to.
+func (v *visitor) leave(address string) string {
+	v.t.Helper()
+	a := v.get(address)
+	at := a.Header.Get("Location")
+	if a.StatusCode != http.StatusFound || !strings.Contains(at, "/oauth2/auth?") {
+		v.t.Fatalf("GET %s = %d to %q, want 302 to DingTalk", address, a.StatusCode, at)
+	}
+	return at
+}
+
+// choose clicks a person on DingTalk's page and gives the callback's address.
+func (v *visitor) choose(authorize, person string) string {
+	v.t.Helper()
+	a := v.get(authorize)
+	button := regexp.MustCompile(`id="(?:person-)?` + person + `" name="person" value="([^"]*)"`).FindStringSubmatch(a.body)
+	if button == nil {
+		v.t.Fatalf("DingTalk's page has no button for %s:\n%s", person, a.body)
+	}
+	next := v.get(authorize + "&person=" + url.QueryEscape(button[1]))
+	if next.StatusCode != http.StatusFound {
+		v.t.Fatalf("choosing %s at DingTalk = %d %s", person, next.StatusCode, next.body)
+	}
+	return next.Header.Get("Location")
+}
+
+// signIn goes the whole way and gives the callback's answer.
+func (v *visitor) signIn(address, person string) answer {
+	v.t.Helper()
+	return v.get(v.choose(v.leave(address), person))
+}
+
+// public opens a route to everybody.
+func public(path, upstream string) Route {
+	r := defaultRoute()
+	r.RouteConfig, r.Upstream = access.RouteConfig{Path: path, Access: &access.RuleConfig{Named: "public"}}, upstream
+	return r
+}

@@ -1,0 +1,187 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+
+	"dinggate/internal/conf"
+)
+
+// load reads the configuration: flag > environment > file > default. args are
+// what follows the command's name, environ is os.Environ(). It opens the file
+// that --config or DINGGATE_CONFIG names, and those that secrets, certificate
+// and logo lie in; no network.
+//
+// The problems are all there are, sorted, each with its place. With a mistake
+// among them nobody may start from the Config, which is never nil.
+func load(args, environ []string) (*Config, []conf.Problem) {
+	l := newLoader()
+	l.read = readFile
+	return l.load(args, environ)
+}
+
+// place is where a value was given: file and line, or the name of a variable or a flag.
+type place struct {
+	file string
+	line int
+}
+
+// loader carries one load. A value's place replaces that of a weaker source.
+type loader struct {
+	cfg      *Config
+	keys     []key
+	read     func(name string) (data []byte, mode fs.FileMode, err error)
+	name     string // of the file; "" without one
+	unread   bool   // the file could not be read, so that nothing can be said about what is missing
+	problems conf.Problems
+	places   map[string]place
+	bad      map[string]bool  // keys whose value is a mistake already
+	given    map[string]place // secrets and their _file keys that the present source gave
+	files    map[string]string
+}
+
+func newLoader() *loader {
+	return &loader{cfg: defaultConfig(), keys: allKeys(), places: map[string]place{}, bad: map[string]bool{}}
+}
+
+func (l *loader) load(args, environ []string) (*Config, []conf.Problem) {
+	flags := l.parseFlags(args)
+	variables := l.parseEnviron(environ)
+	if l.name = flags.config; l.name == "" {
+		l.name = variables.config
+	}
+	if l.name != "" {
+		l.source(l.fromFile)
+	}
+	l.source(func() { l.fromTexts(variables.values) })
+	l.source(func() { l.fromTexts(flags.values) })
+	if !l.unread {
+		l.check()
+	}
+	return l.cfg, l.problems.All()
+}
+
+// source takes what one source gives, and then the secrets whose files it names.
+func (l *loader) source(take func()) {
+	l.given, l.files = map[string]place{}, map[string]string{}
+	take()
+	l.secretFiles()
+}
+
+// check asks every part, then says where each finding belongs. What follows
+// from a value that is a mistake already is left out: a corp_id that is a list
+// is not missing besides.
+func (l *loader) check() {
+	var found conf.Problems
+	l.cfg.Check(&found)
+	l.cfg.checkFiles(&found, l.read)
+	for _, problem := range found.All() {
+		if l.known(problem.Key) {
+			continue
+		}
+		at := l.where(problem.Key)
+		problem.File, problem.Line = at.file, at.line
+		l.problems.Add(problem)
+	}
+}
+
+// known reports whether path, or a section that it is in, is a mistake already.
+func (l *loader) known(path string) bool {
+	for ; path != ""; path = parent(path) {
+		if l.bad[path] {
+			return true
+		}
+	}
+	return false
+}
+
+// where finds the place of path, else that of the section that it is missing
+// in, else the file, else the variable that could give it.
+func (l *loader) where(path string) place {
+	for p := path; p != ""; p = parent(p) {
+		if at, ok := l.places[p]; ok {
+			return at
+		}
+	}
+	if l.name != "" {
+		return place{file: l.name}
+	}
+	name, _, _ := strings.Cut(path, "[")
+	return place{file: envName(name)}
+}
+
+// parent cuts the last step: routes[1].access → routes[1] → routes → "".
+func parent(path string) string { return path[:max(strings.LastIndexAny(path, ".["), 0)] }
+
+// mistake records what is wrong with the value at path; text follows the key.
+func (l *loader) mistake(at place, path, text string) {
+	l.bad[path] = true
+	l.problems.Add(conf.Problem{Key: path, Text: text, File: at.file, Line: at.line})
+}
+
+// put says that the value of path now comes from at, and what was below it is gone.
+func (l *loader) put(path string, at place) {
+	for p := range l.places {
+		if strings.HasPrefix(p, path) && len(p) > len(path) && strings.IndexByte(".[", p[len(path)]) >= 0 {
+			delete(l.places, p)
+		}
+	}
+	l.places[path] = at
+	delete(l.bad, path) // a stronger source may mend what a weaker one got wrong
+}
+
+func (l *loader) paths(skip func(key) bool) []string {
+	var all []string
+	for _, k := range l.keys {
+		if skip == nil || !skip(k) {
+			all = append(all, k.path)
+		}
+	}
+	return all
+}
+
+func (l *loader) key(match func(key) bool) (key, bool) {
+	i := slices.IndexFunc(l.keys, match)
+	if i < 0 {
+		return key{}, false
+	}
+	return l.keys[i], true
+}
+
+// maxFile bounds every file that is read.
+const maxFile = 1 << 20
+
+var errTooLarge = errors.New("is larger than 1 MiB")
+
+// readFile reads a file, also a pipe such as a shell's <(…).
+func readFile(name string) ([]byte, fs.FileMode, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, 0, err
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err == nil && len(data) > maxFile {
+		err = errTooLarge
+	}
+	return data, info.Mode(), err
+}
+
+// why tells a file's trouble without its name, which stands beside it.
+func why(err error) string {
+	if err == nil {
+		return ""
+	}
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		err = e.Err
+	}
+	return err.Error()
+}

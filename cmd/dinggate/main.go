@@ -1,0 +1,158 @@
+// Command dinggate puts DingTalk sign-in in front of web applications.
+//
+//	main ─► run ─► load: file, environment, flags ─► Config, problems
+//	                 │                                  │
+//	                 │              check ◄─ tell ──────┤
+//	                 └─► serve: listeners ─► gate ◄─────┘
+//
+// Only this package knows YAML, flags and the environment, and only it knows
+// every other package: it wires them. demo and simulate need no configuration.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
+}
+
+// call is one call of a command.
+type call struct {
+	args, environ []string // args without the command's name
+	out, trouble  io.Writer
+	language
+}
+
+// command is one row of the table.
+type command struct {
+	name   string
+	brief  words
+	listen string // default of --listen, the only flag; "": no such flag
+	config bool   // takes the configuration's flags
+	run    func(call) int
+}
+
+func commands() []command {
+	return []command{
+		{"serve", words{"serve, as configured", "按配置提供服务"}, "", true, func(c call) int {
+			cfg, problems := load(c.args, c.environ)
+			tell(c.trouble, c.language, problems)
+			if mistakes(problems) > 0 {
+				return 1
+			}
+			return c.until(func(ctx context.Context) error { return runServe(ctx, cfg, c.out) })
+		}},
+		{"demo", words{"try everything on this machine: no account, no network, no file", "在本机体验全部功能：无需账号、网络和文件"}, "127.0.0.1:4180", false, func(c call) int {
+			return c.until(func(ctx context.Context) error { return runDemo(ctx, c.args[0], c.out) })
+		}},
+		{"simulate", words{"serve the simulated DingTalk alone, for tests", "单独运行钉钉模拟器，供测试使用"}, "127.0.0.1:4190", false, func(c call) int {
+			return c.until(func(ctx context.Context) error { return runSimulate(ctx, c.args[0], c.out) })
+		}},
+		{"check", words{"tell all mistakes of the configuration at once; exit code 1 if there are any", "一次列出配置中的全部错误；有错误时退出码为 1"}, "", true, runCheck},
+		{"keygen", words{"print a fresh secret for cookie.secrets", "生成一个新的 cookie.secrets 密钥"}, "", false, func(c call) int {
+			fmt.Fprintln(c.out, newSecret())
+			return 0
+		}},
+		{"healthcheck", words{"ask a running dinggate whether it is alive; exit code 1 if not", "询问运行中的 dinggate 是否存活；否则退出码为 1"}, "", true, func(c call) int {
+			cfg, _ := load(c.args, c.environ) // a mistake made since the start does not make the running one ill
+			return c.until(func(ctx context.Context) error { return runHealthcheck(ctx, cfg.Admin.Listen) })
+		}},
+		{"version", words{"print version, revision and Go's version", "显示版本、修订号和 Go 版本"}, "", false, func(c call) int {
+			runVersion(c.out)
+			return 0
+		}},
+	}
+}
+
+// run runs one command and gives the exit code: 0 done, 1 it went wrong, 2 it
+// was not called right.
+func run(args, environ []string, out, trouble io.Writer) int {
+	c := call{environ: environ, out: out, trouble: trouble, language: languageOf(environ)}
+	if len(args) == 0 {
+		c.usage(trouble)
+		return 2
+	}
+	name := args[0]
+	c.args = args[1:]
+	if isHelp(name) || name == "help" && len(args) == 1 {
+		c.usage(out)
+		return 0
+	}
+	if name == "--version" {
+		name = "version"
+	}
+	if name == "help" {
+		name, c.args = args[1], []string{"--help"}
+	}
+	all := commands()
+	i := slices.IndexFunc(all, func(cmd command) bool { return cmd.name == name })
+	if i < 0 {
+		c.unknownCommand(name, all)
+		return 2
+	}
+	if slices.ContainsFunc(c.args, isHelp) {
+		c.commandUsage(out, all[i])
+		return 0
+	}
+	if !all[i].config && !c.takeListen(all[i]) {
+		return 2
+	}
+	return all[i].run(c)
+}
+
+func isHelp(arg string) bool { return arg == "--help" || arg == "-help" || arg == "-h" }
+
+func (c call) unknownCommand(name string, all []command) {
+	var names []string
+	for _, cmd := range all {
+		names = append(names, cmd.name)
+	}
+	format := words{"dinggate: this version has no command %q", "dinggate：此版本没有命令 %q"}
+	fmt.Fprintf(c.trouble, c.say(format), shown(name))
+	if m := meant(name, names); m != "" {
+		fmt.Fprintf(c.trouble, c.say(words{"; did you mean %q?", "；是否想输入 %q？"}), m)
+	}
+	fmt.Fprint(c.trouble, "\n\n")
+	c.usage(c.trouble)
+}
+
+// takeListen leaves the address as the only argument of a command that
+// listens, and none for the others. A command line it does not know is told.
+func (c *call) takeListen(cmd command) bool {
+	address, rest := cmd.listen, c.args
+	if cmd.listen != "" && len(rest) > 0 {
+		if value, ok := strings.CutPrefix(rest[0], "--listen="); ok {
+			address, rest = value, rest[1:]
+		} else if rest[0] == "--listen" && len(rest) > 1 {
+			address, rest = rest[1], rest[2:]
+		}
+	}
+	if len(rest) > 0 {
+		fmt.Fprintf(c.trouble, c.say(words{"dinggate %s: %s is not understood\n\n", "dinggate %s：无法识别 %s\n\n"}), cmd.name, shown(rest[0]))
+		c.commandUsage(c.trouble, cmd)
+		return false
+	}
+	c.args = []string{address}
+	return true
+}
+
+// until runs work until it ends or the process is asked to; asked twice, it
+// ends at once.
+func (c call) until(work func(context.Context) error) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop)
+	if err := work(ctx); err != nil {
+		fmt.Fprintf(c.trouble, "dinggate: %v\n", err)
+		return 1
+	}
+	return 0
+}

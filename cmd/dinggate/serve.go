@@ -1,0 +1,151 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"dinggate/internal/telemetry"
+)
+
+// Limits of every listener. Bodies have no limit here: an upload to an upstream
+// may take as long as it likes, one to our own endpoints may not (endpoints.go).
+const (
+	readHeaderWithin = 10 * time.Second // slow headers are cut (threats D1)
+	idleWithin       = 2 * time.Minute
+	maxHeaderBytes   = 64 << 10
+	drainWithin      = 25 * time.Second // below Kubernetes' 30 s
+)
+
+// runServe serves cfg until ctx ends, then finishes what is in flight. It
+// prints one line per listener to out, with its real address.
+func runServe(ctx context.Context, cfg *Config, out io.Writer) error {
+	records := telemetry.NewWriter(os.Stderr)
+	defer records.Close()
+	kit := telemetryKit{
+		log:     telemetry.Logger(records, cfg.Log.Format, cfg.Log.Slog()),
+		access:  &telemetry.AccessLog{Out: records, Console: cfg.Log.Format == "console"},
+		metrics: telemetry.NewMetrics(release(), revision(), records.Dropped),
+	}
+	gate, err := newGate(cfg, kit)
+	if err != nil {
+		return err
+	}
+	s := &server{log: kit.log}
+	if err := s.open(cfg.TLS, cfg.Listen, "gate", gate, out); err != nil {
+		return err
+	}
+	if err := s.open(TLSConfig{}, cfg.Admin.Listen, "admin", adminHandler(&s.ready, kit.metrics), out); err != nil {
+		return errors.Join(err, s.close())
+	}
+	kit.log.Warn("sessions live in cookies: a sign-out is known to this process alone, not to other replicas nor after a restart")
+	return s.serve(ctx, gate.run)
+}
+
+// server is the listeners of one process.
+type server struct {
+	log   *slog.Logger
+	ready atomic.Bool
+	all   []*http.Server
+	start []func() error
+}
+
+// open listens now, so that a wrong address stops the start, and serves later.
+func (s *server) open(files TLSConfig, address, name string, h http.Handler, out io.Writer) error {
+	l, err := listen(address)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	where := "http://" + l.Addr().String()
+	if l.Addr().Network() == "unix" {
+		where = "unix:" + l.Addr().String()
+	}
+	if files.On() {
+		pair, err := tls.LoadX509KeyPair(files.CertFile, files.KeyFile)
+		if err != nil {
+			return errors.Join(fmt.Errorf("tls: %w", err), l.Close())
+		}
+		l = tls.NewListener(l, &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}, NextProtos: []string{"h2", "http/1.1"}})
+		where = strings.Replace(where, "http:", "https:", 1)
+	}
+	s.add(l, h)
+	fmt.Fprintf(out, "%s listening on %s\n", name, where)
+	return nil
+}
+
+// add serves h on l once serve runs.
+func (s *server) add(l net.Listener, h http.Handler) {
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: readHeaderWithin, IdleTimeout: idleWithin, MaxHeaderBytes: maxHeaderBytes,
+		DisableGeneralOptionsHandler: true, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)}
+	s.all, s.start = append(s.all, srv), append(s.start, func() error { return srv.Serve(l) })
+}
+
+// listen opens host:port or unix:/path. A socket file that a dead process left
+// behind is replaced, one that still answers is not.
+func listen(address string) (net.Listener, error) {
+	path, unix := strings.CutPrefix(address, "unix:")
+	if !unix {
+		return net.Listen("tcp", address)
+	}
+	if info, err := os.Lstat(path); err == nil && info.Mode()&os.ModeSocket != 0 {
+		if c, err := net.DialTimeout("unix", path, time.Second); err == nil {
+			c.Close()
+			return nil, fmt.Errorf("listen unix %s: another process answers there", path)
+		}
+		if err := os.Remove(path); err != nil {
+			return nil, err
+		}
+	}
+	return net.Listen("unix", path)
+}
+
+// serve runs until ctx ends or a listener fails: not ready, no new connections,
+// what is in flight finishes, background work stops.
+func (s *server) serve(ctx context.Context, background func(context.Context)) error {
+	work, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	var all sync.WaitGroup
+	all.Go(func() { background(work) })
+	failed := make(chan error, len(s.start))
+	for _, start := range s.start {
+		all.Go(func() {
+			if err := start(); !errors.Is(err, http.ErrServerClosed) {
+				failed <- err
+			}
+		})
+	}
+	s.ready.Store(true)
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	s.ready.Store(false)
+	s.log.Info("draining")
+	err = errors.Join(err, s.close())
+	stop()
+	all.Wait()
+	return err
+}
+
+func (s *server) close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), drainWithin)
+	defer cancel()
+	var errs []error
+	for _, srv := range s.all {
+		if err := srv.Shutdown(ctx); err != nil {
+			errs = append(errs, err, srv.Close())
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"reflect"
+	"strings"
+	"time"
+)
+
+// usage is the help on the whole.
+func (c call) usage(out io.Writer) {
+	fmt.Fprintln(out, c.say(words{"dinggate puts DingTalk sign-in in front of any web application.", "dinggate 为任意 Web 应用加上钉钉登录。"}))
+	fmt.Fprintf(out, "\n%s\n", c.say(words{"Commands", "命令"}))
+	for _, cmd := range commands() {
+		fmt.Fprintf(out, "  dinggate %-12s %s\n", cmd.name, c.say(cmd.brief))
+	}
+	fmt.Fprintf(out, "\n%s\n", c.say(words{
+		"dinggate COMMAND --help tells more. To begin: dinggate demo", "dinggate 命令 --help 查看详情。初次体验：dinggate demo"}))
+}
+
+// commandUsage is the help on one command.
+func (c call) commandUsage(out io.Writer, cmd command) {
+	flags := ""
+	switch {
+	case cmd.config:
+		flags = " [--config FILE] [--KEY VALUE …]"
+	case cmd.listen != "":
+		flags = " [--listen " + cmd.listen + "]"
+	}
+	fmt.Fprintf(out, "dinggate %s%s\n  %s\n", cmd.name, flags, c.say(cmd.brief))
+	if !cmd.config {
+		return
+	}
+	fmt.Fprintf(out, "\n%s\n", c.say(words{"Examples", "示例"}))
+	fmt.Fprintf(out, "  dinggate %s --config /etc/dinggate/config.yaml\n", cmd.name)
+	fmt.Fprintf(out, "  dinggate %s --config config.yaml --listen :8080 --log.level debug\n", cmd.name)
+	fmt.Fprintf(out, "  DINGGATE_PUBLIC_URL=https://app.example.com DINGGATE_UPSTREAM=http://127.0.0.1:8080 … dinggate %s\n", cmd.name)
+	fmt.Fprintf(out, "\n%s\n\n", c.say(words{
+		`Keys. A flag beats the environment, that beats the file, that beats the default.
+A list in the environment is separated by commas. A secret is no flag, since every
+process can read a command line: give its file.`,
+		`配置项。优先级：命令行 > 环境变量 > 配置文件 > 默认值。环境变量中的列表以逗号分隔。
+密钥不能写在命令行上（任何进程都能读取命令行），请使用对应的 _file 项。`}))
+	fmt.Fprintf(out, "  --config FILE  %s\n      %s\n", configVariable, c.say(words{"the file to read; see config.example.yaml", "要读取的配置文件；参见 config.example.yaml"}))
+	defaults := reflect.ValueOf(defaultConfig()).Elem()
+	for _, k := range allKeys() {
+		name, env, standard := "--"+k.path, "  "+k.env(), ""
+		if k.secret || k.fileOnly {
+			name = k.path
+		}
+		if k.fileOnly {
+			env = c.say(words{"  (file only)", "  （仅限配置文件）"})
+		}
+		if k.fileOf == "" && !k.secret {
+			standard = written(defaults.FieldByIndex(k.index))
+		}
+		if standard != "" {
+			standard = "  [" + standard + "]"
+		}
+		fmt.Fprintf(out, "  %s%s%s\n      %s\n", name, env, standard, c.say(keyMeanings[k.path]))
+	}
+}
+
+// written is a value as the environment takes it.
+func written(v reflect.Value) string {
+	switch value := v.Interface().(type) {
+	case time.Duration:
+		return short(value)
+	case []string:
+		return strings.Join(value, ",")
+	case HeaderFields:
+		pairs := make([]string, len(value))
+		for i, rule := range value {
+			pairs[i] = rule.Name + "=" + rule.Field
+		}
+		return strings.Join(pairs, ",")
+	case []Route:
+		return ""
+	}
+	return fmt.Sprint(v.Interface())
+}
+
+// short writes 24h, not 24h0m0s.
+func short(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}

@@ -1,0 +1,49 @@
+package main
+
+// keyMeanings says what every key does; config.example.yaml says the same at
+// length. A test compares the names with allKeys.
+var keyMeanings = map[string]words{
+	"public_url":        {"how browsers reach us: scheme and host; required", "浏览器访问我们的地址：协议加主机名；必填"},
+	"listen":            {"where the gate listens: host:port, port 0 takes a free one, or unix:/path", "监听地址：host:port（端口 0 表示任选空闲端口）或 unix:/path"},
+	"prefix":            {"path of our own endpoints", "自有端点的路径前缀"},
+	"trusted_proxies":   {"networks of the proxies whose X-Forwarded-* are believed, or unix; nobody by default", "信任其 X-Forwarded-* 的代理网段，或 unix；默认不信任任何人"},
+	"allowed_redirects": {"further origins a person may be sent back to", "登录后允许跳回的其他来源"},
+
+	"dingtalk.client_id":          {"Client ID (AppKey) of the app; required", "应用的 Client ID（AppKey）；必填"},
+	"dingtalk.client_secret":      {"Client Secret (AppSecret) of the app; this or the file is required", "应用的 Client Secret（AppSecret）；本项与 _file 二选一，必填"},
+	"dingtalk.client_secret_file": {"file with the Client Secret", "存放 Client Secret 的文件"},
+	"dingtalk.corp_id":            {"the organisation whose members may sign in; required", "允许登录的企业 CorpId；必填"},
+	"dingtalk.username":           {"what applications call a person: userid, job_number, email, email_localpart, name, unionid", "应用所见的用户名：userid、job_number、email、email_localpart、name 或 unionid"},
+	"dingtalk.events":             {"follow the organisation's events: a leaver is out within seconds", "订阅企业事件：离职者数秒内失去访问权限"},
+	"dingtalk.login_url":          {"DingTalk's sign-in page", "钉钉登录页地址"},
+	"dingtalk.api_url":            {"DingTalk's new API", "钉钉新版接口地址"},
+	"dingtalk.oapi_url":           {"DingTalk's old API", "钉钉旧版接口地址"},
+
+	"cookie.secrets":      {"secrets of 32 random bytes (dinggate keygen); the first seals, all open; this or the file is required", "32 字节随机密钥（dinggate keygen 生成）；首个用于加密，全部可解密；本项与 _file 二选一，必填"},
+	"cookie.secrets_file": {"file with the secrets, one a line", "存放密钥的文件，每行一个"},
+	"cookie.domain":       {"share one session across the subdomains of this domain", "在该域名的各子域之间共享会话"},
+	"cookie.same_site":    {"lax, strict or none", "lax、strict 或 none"},
+
+	"session.lifetime": {"a sign-in lasts this long, whatever happens", "一次登录的最长有效期"},
+	"session.idle":     {"without a request for this long a session ends; 0s: no such limit", "无请求多久后会话结束；0s 表示不限制"},
+	"session.recheck":  {"how often membership and directory data are looked up again", "多久重新核对一次成员身份和通讯录信息"},
+	"session.grace":    {"how long sessions outlive an unreachable DingTalk", "钉钉不可用时会话还能维持多久"},
+	"session.store":    {"where sessions are kept: cookie", "会话存放位置：cookie"},
+
+	"upstream": {"the application: http://, https:// or unix:/path; short for one route / open to every member", "后端应用：http://、https:// 或 unix:/path；相当于一条对全体成员开放的 / 路由"},
+	"routes":   {"instead of upstream: who may enter which path, and where it leads (config.example.yaml)", "代替 upstream：规定谁可访问哪些路径及其后端（见 config.example.yaml）"},
+
+	"headers.request":  {"headers that applications get: name=field, separated by commas", "传给应用的请求头：名称=字段，以逗号分隔"},
+	"headers.response": {"headers that gateways get", "回给网关的响应头"},
+
+	"sign_in.page":      {"show a page with a button before going to DingTalk", "跳转钉钉前先显示带按钮的登录页"},
+	"sign_in.title":     {"name on our pages", "页面上显示的名称"},
+	"sign_in.logo_file": {"picture on our pages", "页面上显示的图标文件"},
+	"sign_in.contact":   {"whom people may ask: text, an e-mail address or a URL", "求助联系方式：文字、邮箱或网址"},
+
+	"admin.listen":  {"/livez, /ready and /metrics: host:port or unix:/path, never public", "/livez、/ready、/metrics 的监听地址：host:port 或 unix:/path，切勿公开"},
+	"tls.cert_file": {"certificate and chain (PEM), to speak https ourselves", "证书及证书链（PEM），用于自行提供 https"},
+	"tls.key_file":  {"its private key (PEM)", "证书私钥（PEM）"},
+	"log.format":    {"json or console", "json 或 console"},
+	"log.level":     {"debug, info, warn or error", "debug、info、warn 或 error"},
+}

@@ -1,0 +1,350 @@
+package dingtalk
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"dinggate/internal/identity"
+)
+
+// Paths of the calls; they name the calls in errors, metrics and gates too.
+const (
+	pathAppToken     = "/v1.0/oauth2/accessToken"
+	pathUserToken    = "/v1.0/oauth2/userAccessToken"
+	pathMe           = "/v1.0/contact/users/me"
+	pathConnection   = "/v1.0/gateway/connections/open"
+	pathGetUserInfo  = "/topapi/v2/user/getuserinfo"
+	pathGetByUnionID = "/topapi/user/getbyunionid"
+	pathUserGet      = "/topapi/v2/user/get"
+	pathParents      = "/topapi/v2/department/listparentbyuser"
+)
+
+const (
+	defaultTimeout  = 8 * time.Second
+	defaultInFlight = 64
+	busyTries       = 3 // how often -1 is asked again
+)
+
+// Client makes every call to DingTalk for one app. It caches the app token and
+// holds calls back when DingTalk asks for it, so share one Client per app.
+//
+// Fields must not change after the first call; a Client must not be copied
+// then. Safe for concurrent use.
+type Client struct {
+	Config    Config
+	Transport http.RoundTripper // nil: our own, with deadlines and an idle limit
+	Timeout   time.Duration     // of a call with all its tries, and of a whole sign-in; 0 = 8 s
+	InFlight  int               // how many calls may be under way at once, others wait within their deadline; 0 = 64
+	Now       func() time.Time  // nil = time.Now
+
+	// Observe hears of every try of every call, for metrics and the log; nil
+	// hears nothing. It is called on the caller's goroutine and must be quick.
+	Observe func(Call)
+
+	once  sync.Once
+	http  *http.Client  // reads; connections are kept
+	fresh *http.Client  // calls with a one-time code
+	slots chan struct{} // in flight
+	gates gates
+	token appToken
+}
+
+// Call is one try of one call, as Client.Observe hears of it.
+type Call struct {
+	Name      string // the path, without host and query: one of a fixed set
+	Result    string // ok, refused, throttled, punished, unavailable, bad_answer, held, canceled, timeout, dns, connect, tls, transport
+	Code      string // DingTalk's code when it refused
+	RequestID string // DingTalk's trace id when it gave one
+	Duration  time.Duration
+	Err       error // nil when ok; holds no secret
+}
+
+// CloseIdleConnections closes the connections that wait for another call.
+func (c *Client) CloseIdleConnections() {
+	c.setUp()
+	c.http.CloseIdleConnections()
+	c.fresh.CloseIdleConnections()
+}
+
+func (c *Client) setUp() {
+	c.once.Do(func() {
+		n := c.InFlight
+		if n <= 0 {
+			n = defaultInFlight
+		}
+		c.slots = make(chan struct{}, n)
+		if c.Transport != nil {
+			c.http = newHTTPClient(c.Transport)
+			c.fresh = c.http
+			return
+		}
+		c.http = newHTTPClient(newTransport())
+		// A kept connection may be dead already, and a one-time code that went
+		// into it must not be sent again: codes travel on a new one.
+		single := newTransport()
+		single.DisableKeepAlives = true
+		c.fresh = newHTTPClient(single)
+	})
+}
+
+func (c *Client) now() time.Time {
+	if c.Now != nil {
+		return c.Now()
+	}
+	return time.Now()
+}
+
+// deadline bounds ctx by Timeout.
+func (c *Client) deadline(ctx context.Context) (context.Context, context.CancelFunc) {
+	if c.Timeout > 0 {
+		return context.WithTimeout(ctx, c.Timeout)
+	}
+	return context.WithTimeout(ctx, defaultTimeout)
+}
+
+// request is a call to make.
+type request struct {
+	host    string // hostOld, hostNew
+	path    string
+	method  string // "" = POST
+	body    any    // JSON; nil = none
+	user    string // user token for the new host; the old host takes the app token by itself
+	single  bool   // carries a one-time code: never sent twice
+	secrets redactor
+}
+
+// do makes the call and decodes what it yields into out (old host: `result`).
+// Any error is an *identity.Failure.
+func (c *Client) do(ctx context.Context, q request, out any) error {
+	ctx, cancel := c.deadline(ctx)
+	defer cancel()
+	c.setUp()
+	renewed, reconnected := false, false
+	for tries := 1; ; {
+		token := ""
+		if q.host == hostOld {
+			var err error
+			if token, err = c.appToken(ctx); err != nil {
+				return err
+			}
+		}
+		t := c.try(ctx, q, token, out)
+		switch {
+		case t.err == nil:
+			return nil
+		case t.then == renew && token != "" && !renewed:
+			renewed = true
+			c.token.drop(token)
+		case t.then == again && !q.single && tries <= busyTries && pause(ctx, tries):
+			tries++
+		case t.unsent && !reconnected: // nothing went out, so even a code may try once more
+			reconnected = true
+		default:
+			return t.failure()
+		}
+	}
+}
+
+// pause waits before try number n+1 and reports whether there is time for it.
+func pause(ctx context.Context, n int) bool {
+	wait := 250 * time.Millisecond << (n - 1)
+	timer := time.NewTimer(wait/2 + jitter(wait/2))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// trial is how one try ended.
+type trial struct {
+	ruling
+	err       error
+	result    string // Call.Result
+	requestID string
+	unsent    bool // the connection failed before a byte of the request was sent
+}
+
+func (t trial) failure() *identity.Failure {
+	f := &identity.Failure{Class: t.class, Code: t.code, Err: t.err}
+	if e, ok := errors.AsType[*APIError](t.err); ok {
+		f.Hint = hint(e, t.code)
+	}
+	if t.result == "punished" {
+		f.Hint = "钉钉暂时拒绝了本机出口 IP 的所有请求，5 分钟后再试 (DingTalk refuses our public address for now; all calls stop for 5 minutes)"
+	}
+	return f
+}
+
+// try makes the call once, past the gates and within the cap.
+func (c *Client) try(ctx context.Context, q request, token string, out any) trial {
+	began := time.Now()
+	secrets := append(redactor{c.Config.ClientSecret.Reveal(), token, url.QueryEscape(token), q.user}, q.secrets...)
+	t := c.held(ctx, q, secrets)
+	if t.err == nil {
+		t = c.send(ctx, q, token, secrets, out)
+		<-c.slots
+		c.gates.leave(q.path, c.now(), outcomeOf(t))
+	}
+	if c.Observe != nil {
+		call := Call{Name: q.path, Result: t.result, RequestID: t.requestID, Duration: time.Since(began), Err: t.err}
+		if e, ok := errors.AsType[*APIError](t.err); ok {
+			call.Code = e.Code
+		}
+		c.Observe(call)
+	}
+	return t
+}
+
+// held takes a slot and passes the gates, or says why the call is not made.
+func (c *Client) held(ctx context.Context, q request, secrets redactor) trial {
+	select {
+	case c.slots <- struct{}{}:
+	case <-ctx.Done():
+		return faulted(faultOf(ctx, q.path, ctx.Err(), secrets))
+	}
+	if !c.gates.enter(q.path, c.now()) {
+		<-c.slots
+		t := faulted(&faultError{kind: "held", path: q.path, text: "held back, DingTalk asked for fewer calls"})
+		t.code = "throttled"
+		return t
+	}
+	return trial{}
+}
+
+func outcomeOf(t trial) outcome {
+	switch t.result {
+	case "ok", "refused":
+		return answered
+	case "throttled":
+		return throttled
+	case "punished":
+		return punished
+	}
+	return unknown
+}
+
+// faulted is a trial without an answer.
+func faulted(e *faultError) trial {
+	return trial{ruling: ruling{identity.Later, "unavailable", report}, err: e, result: e.kind}
+}
+
+// send writes the request and reads the answer to its end.
+func (c *Client) send(ctx context.Context, q request, token string, secrets redactor, out any) trial {
+	var connected atomic.Bool
+	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }}
+	r, err := c.build(httptrace.WithClientTrace(ctx, trace), q, token)
+	if err != nil {
+		return badAnswer(q.path, formatError("the request could not be built")) // a token with odd characters: err would quote it
+	}
+	client := c.http
+	if q.single {
+		client = c.fresh
+	}
+	response, err := client.Do(r)
+	if err != nil {
+		t := faulted(faultOf(ctx, q.path, err, secrets))
+		t.unsent = !connected.Load() && (t.result == "dns" || t.result == "connect")
+		return t
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxBody+1))
+	a := answer{host: q.host, path: q.path, status: response.StatusCode, body: body}
+	switch {
+	case err != nil && (ctx.Err() != nil || errors.Is(err, context.Canceled)):
+		return faulted(faultOf(ctx, q.path, err, secrets))
+	case err != nil:
+		return badAnswer(q.path, formatError("cut off, or badly compressed"))
+	case len(body) > maxBody:
+		return badAnswer(q.path, formatError("longer than 1 MiB"))
+	case a.punished():
+		return trial{ruling: ruling{identity.Later, "throttled", report}, err: &faultError{path: q.path, text: "our address is refused for 5 minutes"}, result: "punished"}
+	}
+	return judge(a, q, secrets, out)
+}
+
+// judge reads an answer that came back whole.
+func judge(a answer, q request, secrets redactor, out any) trial {
+	id, err := a.read(out)
+	id = secrets.label(id)
+	e, refused := errors.AsType[*APIError](err)
+	switch {
+	case err == nil:
+		return trial{result: "ok", requestID: id}
+	case !refused:
+		t := badAnswer(q.path, err)
+		t.requestID = id
+		return t
+	}
+	t := trial{ruling: rule(e, q.user != ""), err: secrets.clean(e), result: "refused", requestID: id}
+	switch {
+	case t.then == backOff:
+		t.result = "throttled"
+	case t.code == "bad_answer", t.code == "unavailable":
+		t.result = t.code
+	}
+	return t
+}
+
+// badAnswer is an answer that cannot be read: temporary, and never "not a
+// member" or "no departments".
+func badAnswer(path string, err error) trial {
+	return trial{ruling: ruling{identity.Later, "bad_answer", report}, err: &unreadableError{path, err}, result: "bad_answer"}
+}
+
+type unreadableError struct {
+	path  string
+	cause error
+}
+
+func (e *unreadableError) Error() string {
+	return "dingtalk: reading the answer of " + e.path + ": " + e.cause.Error()
+}
+func (e *unreadableError) Unwrap() error { return e.cause }
+
+// build puts the token where each family wants it: the old host reads the query
+// only, the new one its own header only.
+func (c *Client) build(ctx context.Context, q request, token string) (*http.Request, error) {
+	target := address(c.Config.APIURL, defaultAPIURL) + q.path
+	if q.host == hostOld {
+		target = address(c.Config.OAPIURL, defaultOAPIURL) + q.path + "?access_token=" + url.QueryEscape(token)
+	}
+	method, body := q.method, io.Reader(nil)
+	if method == "" {
+		method = http.MethodPost
+	}
+	if q.body != nil {
+		data, err := json.Marshal(q.body)
+		if err != nil {
+			return nil, err
+		}
+		body = bytes.NewReader(data)
+	}
+	r, err := http.NewRequestWithContext(ctx, method, target, body)
+	if err != nil {
+		return nil, err
+	}
+	if q.single {
+		r.GetBody = nil // net/http must not send a code a second time by itself
+	}
+	if q.body != nil {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	r.Header.Set("Accept", "application/json")
+	r.Header.Set("User-Agent", "dinggate")
+	if q.user != "" {
+		r.Header.Set("X-Acs-Dingtalk-Access-Token", q.user)
+	}
+	return r, nil
+}

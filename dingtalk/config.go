@@ -1,0 +1,91 @@
+package dingtalk
+
+import (
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+
+	"dinggate/internal/conf"
+)
+
+// Usernames lists what dingtalk.username may name.
+var Usernames = []string{"userid", "job_number", "email", "email_localpart", "name", "unionid"}
+
+// Hosts of DingTalk in China.
+const (
+	defaultLoginURL = "https://login.dingtalk.com"
+	defaultAPIURL   = "https://api.dingtalk.com"
+	defaultOAPIURL  = "https://oapi.dingtalk.com"
+)
+
+// Config is the `dingtalk` part of the configuration. Start from
+// Defaults: the zero value follows no events. An empty URL or username
+// means its default.
+type Config struct {
+	ClientID     string      `yaml:"client_id"`     // Client ID (AppKey) of the app; begins with `ding`
+	ClientSecret conf.Secret `yaml:"client_secret"` // Client Secret (AppSecret)
+	CorpID       string      `yaml:"corp_id"`       // the organisation: only its members are anybody
+	Username     string      `yaml:"username"`      // userid | job_number | email | email_localpart | name | unionid
+	Events       bool        `yaml:"events"`        // follow the organisation's Stream events
+	LoginURL     string      `yaml:"login_url"`     // where browsers sign in; other deployments of DingTalk have other hosts
+	APIURL       string      `yaml:"api_url"`       // the new API
+	OAPIURL      string      `yaml:"oapi_url"`      // the old API
+}
+
+// Defaults is what holds where the file is silent.
+func Defaults() Config {
+	return Config{Username: "userid", Events: true, LoginURL: defaultLoginURL, APIURL: defaultAPIURL, OAPIURL: defaultOAPIURL}
+}
+
+// Check reports every mistake below key (`dingtalk`). It opens nothing and
+// quotes no secret.
+func (c Config) Check(p *conf.Problems, key string) {
+	at := func(name string) conf.Place { return p.At("%s.%s", key, name) }
+	at("client_id").If(c.ClientID == "", "is missing; it is the Client ID (AppKey) under 基础信息 > 凭证与基础信息")
+	at("client_id").If(!plain(c.ClientID), "holds a blank or a control character")
+	at("client_id").Warn(c.ClientID != "" && !strings.HasPrefix(c.ClientID, "ding"), "does not begin with `ding`, as a Client ID does (DingTalk answers 900103 to another id)")
+	at("client_secret").If(c.ClientSecret.IsZero(), "is missing; give client_secret_file")
+	at("client_secret").If(!plain(c.ClientSecret.Reveal()), "holds a blank or a control character")
+	at("corp_id").If(c.CorpID == "", "is missing; without it anybody with a DingTalk account could sign in (开发者后台首页 shows it)")
+	at("corp_id").If(!plain(c.CorpID), "holds a blank or a control character")
+	at("username").If(c.Username != "" && !slices.Contains(Usernames, c.Username), "is not one of %s", strings.Join(Usernames, ", "))
+	for _, u := range []struct{ name, text string }{{"login_url", c.LoginURL}, {"api_url", c.APIURL}, {"oapi_url", c.OAPIURL}} {
+		if u.text != "" {
+			checkURL(at(u.name), u.text)
+		}
+	}
+}
+
+// checkURL wants https: the app's secret and the person's code travel there.
+// Plain http is for a simulator on this machine.
+func checkURL(at conf.Place, text string) {
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" || u.Hostname() == "" {
+		at.If(true, "is not a URL such as %s", defaultAPIURL)
+		return
+	}
+	at.If(u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "", "must be a bare address, without user, query or fragment")
+	at.If(u.Scheme != "https" && !(u.Scheme == "http" && loopback(u.Hostname())), "must be https (http only on loopback)")
+}
+
+func loopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.Unmap().IsLoopback()
+}
+
+// plain reports whether s has no blank and no control character.
+func plain(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f })
+}
+
+// address gives base, or its default, without a final slash.
+func address(base, standard string) string {
+	if base == "" {
+		base = standard
+	}
+	return strings.TrimRight(base, "/")
+}

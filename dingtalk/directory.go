@@ -1,0 +1,212 @@
+package dingtalk
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"unicode"
+
+	"golang.org/x/time/rate"
+
+	"dinggate/internal/identity"
+)
+
+// Directory looks people up in the organisation's own records.
+// Safe for concurrent use.
+type Directory struct {
+	Client *Client
+
+	// Username says which field becomes User.Username, one of Usernames; ""
+	// means userid. A person without that value is refused.
+	Username string
+
+	// Ancestors asks for the departments above a person's own. It costs a call
+	// and the permission 通讯录部门信息读权限, so it is on only where a rule
+	// names a department.
+	Ancestors bool
+
+	// Pace delays lookups, each of which makes one call per path, below
+	// DingTalk's 20 calls a second and path: 15 a second for rechecks, shared by
+	// all that run in the background. nil, for a sign-in somebody waits for, does
+	// not delay.
+	Pace *rate.Limiter
+}
+
+// Person looks up the member with this unionid: is it an employee, in good
+// standing, and what does the organisation's record say. The proof is made with
+// the app's own token; nothing that the person's browser brought has a part in it.
+//
+// Any error is an *identity.Failure: of class Refused only where DingTalk said
+// no; the user is complete or absent. All calls together take Client.Timeout.
+// A recheck also compares UserID with the one it knew.
+func (d *Directory) Person(ctx context.Context, unionID string) (identity.User, error) {
+	u, err := d.person(ctx, unionID)
+	if err != nil {
+		return identity.User{}, err
+	}
+	return u, nil
+}
+
+func (d *Directory) person(ctx context.Context, unionID string) (identity.User, error) {
+	var nobody identity.User
+	if !validID(unionID) {
+		return nobody, badAnswer(pathGetByUnionID, formatError("no unionid to ask for")).failure()
+	}
+	if d.Pace != nil {
+		if err := d.Pace.Wait(ctx); err != nil {
+			return nobody, &identity.Failure{Class: identity.Later, Code: "throttled", Err: err}
+		}
+	}
+	ctx, cancel := d.Client.deadline(ctx)
+	defer cancel()
+	userID, err := d.member(ctx, unionID)
+	if err != nil {
+		return nobody, err
+	}
+	u, err := d.record(ctx, userID, unionID)
+	if err != nil || !d.Ancestors {
+		return u, err
+	}
+	u.Ancestors, err = d.ancestors(ctx, u)
+	return u, err
+}
+
+// member proves membership. The call succeeds for external contacts too: only
+// an explicit contact_type 0 is an employee (threats K1, K2).
+func (d *Directory) member(ctx context.Context, unionID string) (userID string, err error) {
+	var got struct {
+		ContactType *flexInt `json:"contact_type"`
+		UserID      string   `json:"userid"`
+	}
+	if err := d.Client.do(ctx, request{host: hostOld, path: pathGetByUnionID, body: map[string]string{"unionid": unionID}}, &got); err != nil {
+		return "", err
+	}
+	if got.ContactType != nil && *got.ContactType != 0 {
+		return "", refuse("external_contact", "an external contact, not an employee")
+	}
+	if got.ContactType == nil || !validID(got.UserID) {
+		return "", badAnswer(pathGetByUnionID, formatError("no contact_type or no userid")).failure()
+	}
+	return got.UserID, nil
+}
+
+// userRecord is what we read of user/get. Mobile number, state code and avatar
+// are left out on purpose: what is not decoded is not stored (threats K16).
+type userRecord struct {
+	UserID        string            `json:"userid"`
+	UnionID       string            `json:"unionid"`
+	Name          string            `json:"name"`
+	JobNumber     string            `json:"job_number"`
+	OrgEmail      string            `json:"org_email"`
+	Email         string            `json:"email"`
+	Departments   flexList[flexInt] `json:"dept_id_list"`
+	Roles         flexList[role]    `json:"role_list"`
+	Active        *flexBool         `json:"active"`
+	DisableStatus json.RawMessage   `json:"disable_status"`
+}
+
+type role struct {
+	ID   flexInt `json:"id"`
+	Name string  `json:"name"`
+}
+
+// record reads the organisation's record of a member and holds it against what
+// was asked: after a deletion a userid may belong to somebody new (threats K10).
+func (d *Directory) record(ctx context.Context, userID, unionID string) (identity.User, error) {
+	var nobody identity.User
+	var got userRecord
+	if err := d.Client.do(ctx, request{host: hostOld, path: pathUserGet, body: map[string]string{"userid": userID, "language": "zh_CN"}}, &got); err != nil {
+		return nobody, err
+	}
+	switch {
+	case got.UserID == "" || got.UnionID == "" || got.Active == nil:
+		return nobody, badAnswer(pathUserGet, formatError("no userid, unionid or active")).failure()
+	case got.UserID != userID || got.UnionID != unionID:
+		return nobody, refuse("not_member", "the record is another person's")
+	case !bool(*got.Active):
+		return nobody, refuse("inactive", "the account is not activated")
+	case disabled(got.DisableStatus):
+		return nobody, refuse("disabled", "the enterprise account is disabled")
+	}
+	u := identity.User{UnionID: unionID, UserID: userID, Name: strings.TrimSpace(got.Name), JobNumber: strings.TrimSpace(got.JobNumber)}
+	if u.Email = identity.NormalizeEmail(got.OrgEmail); u.Email == "" {
+		u.Email = identity.NormalizeEmail(got.Email)
+	}
+	for _, id := range got.Departments {
+		u.Departments = append(u.Departments, int64(id))
+	}
+	for _, r := range got.Roles {
+		u.Roles = append(u.Roles, identity.Role{ID: int64(r.ID), Name: r.Name})
+	}
+	if u.Username = d.username(u); u.Username == "" {
+		return nobody, refuse("no_username", "the record has no "+d.Username)
+	}
+	return u, nil
+}
+
+func (d *Directory) username(u identity.User) string {
+	switch d.Username {
+	case "", "userid":
+		return u.UserID
+	case "job_number":
+		return u.JobNumber
+	case "email":
+		return u.Email
+	case "email_localpart":
+		local, _, _ := strings.Cut(u.Email, "@")
+		return local
+	case "name":
+		return u.Name
+	case "unionid":
+		return u.UnionID
+	}
+	return ""
+}
+
+// disabled judges the state of an enterprise account (企业账号). Its values are
+// documented nowhere, so whatever does not plainly say "not disabled" counts
+// as disabled; other accounts do not have the field.
+func disabled(status json.RawMessage) bool {
+	switch strings.ToLower(strings.Trim(string(status), `"`)) {
+	case "", "null", "0", "false", "enable", "enabled", "normal":
+		return false
+	}
+	return true
+}
+
+// ancestors gives a person's departments with everything above them. Where the
+// permission is missing or the department cannot be seen, the person matches no
+// department rule; any other trouble is trouble of the whole lookup: a session
+// must not lose its departments because DingTalk was busy.
+func (d *Directory) ancestors(ctx context.Context, u identity.User) ([]int64, error) {
+	var got struct {
+		Parents flexList[struct {
+			IDs flexList[flexInt] `json:"parent_dept_id_list"`
+		}] `json:"parent_list"`
+	}
+	err := d.Client.do(ctx, request{host: hostOld, path: pathParents, body: map[string]string{"userid": u.UserID}}, &got)
+	if f, ok := errors.AsType[*identity.Failure](err); ok && (f.Code == "permission_missing" || f.Code == "department_unknown") {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	all := slices.Clone(u.Departments)
+	for _, parent := range got.Parents {
+		for _, id := range parent.IDs {
+			all = append(all, int64(id))
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all), nil
+}
+
+// validID reports whether s can be an id: not empty, of sane length, without
+// control or replacement characters.
+func validID(s string) bool {
+	return s != "" && len(s) <= 256 && !strings.ContainsFunc(s, func(r rune) bool {
+		return unicode.IsControl(r) || r == unicode.ReplacementChar
+	})
+}

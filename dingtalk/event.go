@@ -1,0 +1,169 @@
+package dingtalk
+
+import (
+	"encoding/json"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Effect is what an event of the organisation means for its sessions.
+type Effect int
+
+const (
+	NoEffect         Effect = iota // nothing to do; also every type that is not known
+	Recheck                        // look these people up again, where they are known
+	Left                           // these people are members no more
+	OrganisationGone               // nobody is a member any more
+)
+
+// effects is the table of event types. Departments and roles that change touch
+// people we cannot name: the periodic recheck finds them.
+var effects = map[string]Effect{
+	"user_leave_org":    Left,
+	"user_modify_org":   Recheck,
+	"user_add_org":      Recheck,
+	"user_active_org":   Recheck,
+	"org_admin_add":     Recheck,
+	"org_admin_remove":  Recheck,
+	"label_user_change": Recheck,
+	"org_remove":        OrganisationGone,
+}
+
+// Event is something that happened in the organisation. It names people by
+// userid, not by unionid: sessions keep both.
+type Event struct {
+	ID      string // the same when it is delivered again
+	Type    string // `user_leave_org` …
+	Effect  Effect
+	UserIDs []string
+	Born    time.Time // when it happened, by DingTalk's clock; zero when unknown
+}
+
+// frame is one text frame of the stream.
+type frame struct {
+	Type    string          `json:"type"`
+	Headers frameHeaders    `json:"headers"`
+	Header  frameHeaders    `json:"header"` // some samples spell it so
+	Data    json.RawMessage `json:"data"`   // a string that holds JSON
+	ErrCode *flexInt        `json:"errCode"`
+	ErrMsg  string          `json:"errMsg"`
+}
+
+type frameHeaders struct {
+	Topic       string   `json:"topic"`
+	MessageID   flexText `json:"messageId"`
+	EventType   string   `json:"eventType"`
+	EventID     flexText `json:"eventId"`
+	EventCorpID string   `json:"eventCorpId"`
+	BornTime    flexText `json:"eventBornTime"` // milliseconds
+}
+
+// flexText is a JSON string or number, as text.
+type flexText string
+
+func (s *flexText) UnmarshalJSON(data []byte) error {
+	if data[0] != '"' {
+		*s = flexText(strings.TrimSpace(string(data)))
+		if n := json.Number(*s); n == "null" {
+			*s = ""
+		} else if _, err := n.Float64(); err != nil {
+			return formatError("no text where it is due")
+		}
+		return nil
+	}
+	var text string
+	if json.Unmarshal(data, &text) != nil {
+		return formatError("no text where it is due")
+	}
+	*s = flexText(text)
+	return nil
+}
+
+func readFrame(data []byte) (frame, error) {
+	var f frame
+	err := decode(data, &f)
+	if f.Headers == (frameHeaders{}) {
+		f.Headers = f.Header
+	}
+	return f, err
+}
+
+// payload is the text of data.
+func (f frame) payload() string {
+	var text string
+	if json.Unmarshal(f.Data, &text) == nil {
+		return text
+	}
+	return string(f.Data)
+}
+
+// event reads f. The error means that data could not be read: such an event
+// names nobody and is not asked for again, it would be the same.
+func (f frame) event() (Event, error) {
+	h := f.Headers
+	e := Event{ID: string(h.EventID), Type: h.EventType, Effect: effects[h.EventType]}
+	if ms, err := strconv.ParseInt(string(h.BornTime), 10, 64); err == nil && ms > 0 {
+		e.Born = time.UnixMilli(ms)
+	}
+	if e.Effect != Left && e.Effect != Recheck {
+		return e, nil
+	}
+	var data struct {
+		UserID     oneOrMany        `json:"userId"`
+		UserIDList flexList[string] `json:"userIdList"` // label_user_change
+	}
+	if err := decode([]byte(f.payload()), &data); err != nil {
+		return e, err
+	}
+	for _, id := range append(data.UserID, data.UserIDList...) {
+		if validID(id) {
+			e.UserIDs = append(e.UserIDs, id)
+		}
+	}
+	if len(e.UserIDs) == 0 {
+		return e, formatError("an event without userid")
+	}
+	return e, nil
+}
+
+// oneOrMany is a list of ids, or one id.
+type oneOrMany []string
+
+func (l *oneOrMany) UnmarshalJSON(data []byte) error {
+	var many flexList[string]
+	if err := many.UnmarshalJSON(data); err == nil {
+		*l = oneOrMany(many)
+		return nil
+	}
+	var one string
+	if json.Unmarshal(data, &one) != nil {
+		return formatError("no list of ids where one is due")
+	}
+	*l = oneOrMany{one}
+	return nil
+}
+
+// rememberedEvents bounds what is remembered to know a repeated event: DingTalk
+// delivers at least once.
+const rememberedEvents = 4096
+
+// seen remembers the last ids. The zero value is empty. Not safe for concurrent use.
+type seen struct {
+	ids  map[string]bool
+	ring []string
+	next int
+}
+
+// add remembers id in place of the oldest. The empty id is nobody's.
+func (s *seen) add(id string) {
+	if id == "" || s.ids[id] {
+		return
+	}
+	if s.ids == nil {
+		s.ids, s.ring = map[string]bool{}, make([]string, rememberedEvents)
+	}
+	delete(s.ids, s.ring[s.next])
+	s.ring[s.next], s.ids[id] = id, true
+	s.next = (s.next + 1) % len(s.ring)
+}

@@ -1,0 +1,55 @@
+package dingtalk
+
+import (
+	"context"
+
+	"dinggate/internal/identity"
+)
+
+// SilentLogin is the sign-in inside the DingTalk client (免登): the page got a
+// code without asking. Codes of this kind and of WebLogin's are never mixed.
+// Safe for concurrent use.
+type SilentLogin struct {
+	Client    *Client
+	Directory *Directory
+}
+
+// Exchange turns the client's code into a person of the organisation. DingTalk
+// knowing the person is not enough: external contacts are known too, so the
+// same membership check follows. The code is sent once.
+//
+// Any error is an *identity.Failure; the user is complete or absent.
+func (l *SilentLogin) Exchange(ctx context.Context, code string) (identity.User, error) {
+	ctx, cancel := l.Client.deadline(ctx)
+	defer cancel()
+	u, err := l.exchange(ctx, code)
+	if err != nil {
+		return identity.User{}, signIn(err)
+	}
+	return u, nil
+}
+
+func (l *SilentLogin) exchange(ctx context.Context, code string) (identity.User, error) {
+	if !validCode(code) {
+		return identity.User{}, codeRejected()
+	}
+	var got struct {
+		UserID  string `json:"userid"`
+		UnionID string `json:"unionid"`
+	}
+	q := request{host: hostOld, path: pathGetUserInfo, body: map[string]string{"code": code}, single: true, secrets: secretForms(code)}
+	if err := l.Client.do(ctx, q, &got); err != nil {
+		return identity.User{}, err
+	}
+	if !validID(got.UserID) || !validID(got.UnionID) {
+		return identity.User{}, badAnswer(pathGetUserInfo, formatError("no userid or unionid")).failure()
+	}
+	u, err := l.Directory.Person(ctx, got.UnionID)
+	if err != nil {
+		return identity.User{}, err
+	}
+	if u.UserID != got.UserID {
+		return identity.User{}, refuse("not_member", "the code's userid is another person's")
+	}
+	return u, nil
+}

@@ -1,0 +1,309 @@
+package dingtalk
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+const (
+	openTimeout   = 5 * time.Second
+	handleTimeout = 2500 * time.Millisecond // DingTalk waits 3 s for the acknowledgement
+	writeTimeout  = 5 * time.Second
+	pongTimeout   = 5 * time.Second
+	defaultPause  = 3 * time.Second
+	longestPause  = time.Minute
+	defaultQuiet  = 2 * time.Minute
+)
+
+// Stream follows the organisation's events over an outbound WebSocket, so that
+// somebody who leaves is out within seconds.
+//
+//	open (ticket, once) ──► dial ──► frames ── EVENT ──► Handle ──► acknowledge
+//	  ▲                                │  └─── ping ──► the same back
+//	  └── pause ◄── lost               └────── disconnect ──► open another, then close
+//
+// Of several replicas each event reaches one: Handle shares what it learns.
+// Events only make things prompt; a stream that is down hides nothing from the
+// periodic recheck.
+type Stream struct {
+	Client *Client
+
+	// Handle notes an event of our organisation, once per event id and one at a
+	// time. It has 2.5 s; work that takes longer belongs in the background. An
+	// error has the event delivered again.
+	Handle func(context.Context, Event) error
+
+	// Trouble hears what a log should hold: connections lost, frames that cannot
+	// be read, the push quota spent. No text holds a secret. nil hears nothing.
+	Trouble func(error)
+
+	Pause time.Duration // before a new connection after one was lost, doubled up to a minute, +20 % jitter; 0 = 3 s
+	Quiet time.Duration // after so much silence the connection is tested; 0 = 2 min
+
+	mu   sync.Mutex // one event at a time; guards seen
+	seen seen
+}
+
+// link is one connection.
+type link struct {
+	conn    *websocket.Conn
+	since   time.Time
+	heard   atomic.Int64  // when a frame came, Unix nanoseconds
+	leaving chan struct{} // closed when DingTalk asks to go
+	done    chan struct{} // closed when nothing more comes
+	asked   sync.Once
+	secrets redactor
+}
+
+// Run follows the events until ctx ends, and returns its error. It must run
+// once at a time.
+func (s *Stream) Run(ctx context.Context) error {
+	var running sync.WaitGroup
+	defer running.Wait()
+	var old *link
+	for fails := 0; ctx.Err() == nil; fails++ {
+		next, err := s.open(ctx)
+		if err == nil {
+			running.Go(func() { s.follow(ctx, next) })
+			running.Go(func() { s.keepAlive(ctx, next) })
+			old.close() // only now: no event falls between two connections
+			old = next
+			asked := next.wait(ctx)
+			if time.Since(next.since) > s.pause() {
+				fails = 0
+			}
+			if asked && fails == 0 {
+				continue // normal, and no reason for a pause unless it happens at once again
+			}
+		} else if ctx.Err() == nil {
+			s.report(err)
+		}
+		s.rest(ctx, fails)
+	}
+	return ctx.Err()
+}
+
+func (s *Stream) pause() time.Duration {
+	if s.Pause > 0 {
+		return s.Pause
+	}
+	return defaultPause
+}
+
+// rest waits before the next connection, longer after each failure.
+func (s *Stream) rest(ctx context.Context, fails int) {
+	wait := min(s.pause()<<min(fails, 10), longestPause)
+	timer := time.NewTimer(wait + jitter(wait/5))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
+
+// wait reports whether the connection's time ended because DingTalk asks to go.
+func (l *link) wait(ctx context.Context) (asked bool) {
+	select {
+	case <-ctx.Done():
+	case <-l.done:
+	case <-l.leaving:
+		return true
+	}
+	return false
+}
+
+func (s *Stream) report(err error) {
+	if s.Trouble != nil && err != nil {
+		s.Trouble(err)
+	}
+}
+
+// open asks for a ticket and connects with it. The ticket is good for 90 s and
+// one connection, and is a secret.
+func (s *Stream) open(ctx context.Context) (*link, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*openTimeout)
+	defer cancel()
+	c := s.Client
+	body := map[string]any{"clientId": c.Config.ClientID, "clientSecret": c.Config.ClientSecret.Reveal(), "ua": "dinggate-sdk-go/1.0.0",
+		"subscriptions": []map[string]string{{"type": "EVENT", "topic": "*"}}} // types are ticked in the console
+	var got struct {
+		Endpoint string `json:"endpoint"`
+		Ticket   string `json:"ticket"`
+	}
+	asking, stop := context.WithTimeout(ctx, openTimeout)
+	defer stop()
+	if err := c.do(asking, request{host: hostNew, path: pathConnection, body: body}, &got); err != nil {
+		return nil, err
+	}
+	target, err := c.endpoint(got.Endpoint, got.Ticket)
+	if err != nil {
+		return nil, &unreadableError{pathConnection, err}
+	}
+	conn, _, err := websocket.Dial(ctx, target, &websocket.DialOptions{HTTPClient: c.http})
+	if err != nil {
+		return nil, faultOf(ctx, "stream", err, secretForms(got.Ticket))
+	}
+	conn.SetReadLimit(maxBody)
+	l := &link{conn: conn, since: time.Now(), leaving: make(chan struct{}), done: make(chan struct{}), secrets: secretForms(got.Ticket)}
+	l.heard.Store(l.since.UnixNano())
+	return l, nil
+}
+
+// endpoint is the address to connect to: as DingTalk gave it, but never in the
+// clear unless the API itself is (a simulator on this machine).
+func (c *Client) endpoint(text, ticket string) (string, error) {
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" || ticket == "" {
+		return "", formatError("no endpoint or no ticket")
+	}
+	plainAPI := strings.HasPrefix(address(c.Config.APIURL, defaultAPIURL), "http://")
+	if u.Scheme != "wss" && !(u.Scheme == "ws" && plainAPI) {
+		return "", formatError("the endpoint is not wss")
+	}
+	if u.RawQuery != "" {
+		u.RawQuery += "&"
+	}
+	u.RawQuery += "ticket=" + url.QueryEscape(ticket)
+	return u.String(), nil
+}
+
+// close says goodbye on a connection that another one replaced.
+func (l *link) close() {
+	if l != nil {
+		l.conn.Close(websocket.StatusNormalClosure, "")
+	}
+}
+
+// follow reads frames until the connection ends.
+func (s *Stream) follow(ctx context.Context, l *link) {
+	defer close(l.done)
+	defer l.conn.CloseNow()
+	for {
+		_, data, err := l.conn.Read(ctx)
+		if err != nil {
+			if ctx.Err() == nil && !l.isLeaving() {
+				s.report(errors.New("dingtalk: stream lost: " + l.secrets.text(err.Error())))
+			}
+			return
+		}
+		l.heard.Store(time.Now().UnixNano())
+		if err := s.take(ctx, l, data); err != nil {
+			s.report(fmt.Errorf("dingtalk: stream: %w", err))
+		}
+	}
+}
+
+func (l *link) isLeaving() bool {
+	select {
+	case <-l.leaving:
+		return true
+	default:
+		return false
+	}
+}
+
+// keepAlive finds out that a silent connection is dead.
+func (s *Stream) keepAlive(ctx context.Context, l *link) {
+	quiet := s.Quiet
+	if quiet <= 0 {
+		quiet = defaultQuiet
+	}
+	timer := time.NewTimer(quiet)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-l.done:
+			return
+		case <-timer.C:
+		}
+		silence := time.Since(time.Unix(0, l.heard.Load()))
+		if silence < quiet {
+			timer.Reset(quiet - silence)
+			continue
+		}
+		pinging, cancel := context.WithTimeout(ctx, min(pongTimeout, quiet))
+		err := l.conn.Ping(pinging)
+		cancel()
+		if err != nil {
+			l.conn.CloseNow()
+			return
+		}
+		timer.Reset(quiet)
+	}
+}
+
+// take answers one frame. An error is for the log; the connection goes on.
+func (s *Stream) take(ctx context.Context, l *link, data []byte) error {
+	f, err := readFrame(data)
+	if err != nil {
+		return err
+	}
+	id := string(f.Headers.MessageID)
+	switch {
+	case f.ErrCode != nil && *f.ErrCode != 0:
+		return fmt.Errorf("DingTalk says %d %s", *f.ErrCode, redactor(nil).text(f.ErrMsg))
+	case f.Type == "SYSTEM" && f.Headers.Topic == "ping":
+		return l.answer(ctx, id, f.payload())
+	case f.Type == "SYSTEM" && f.Headers.Topic == "disconnect":
+		l.asked.Do(func() { close(l.leaving) }) // no answer: DingTalk closes by itself
+	case f.Type == "EVENT":
+		note, err := s.note(ctx, f)
+		return errors.Join(err, l.answer(ctx, id, note))
+	}
+	return nil
+}
+
+// What an acknowledgement says of an event.
+const (
+	eventTaken = `{"status":"SUCCESS","message":"success"}`
+	eventAgain = `{"status":"LATER","message":"later"}`
+)
+
+// note hands an event on, once, and tells what to acknowledge. Others'
+// events and unreadable ones are acknowledged too, or they would come for ever.
+// One at a time: two connections may bring the same event at once.
+func (s *Stream) note(ctx context.Context, f frame) (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f.Headers.EventCorpID != s.Client.Config.CorpID || s.seen.ids[string(f.Headers.EventID)] {
+		return eventTaken, nil
+	}
+	e, err := f.event()
+	if err != nil {
+		s.seen.add(e.ID)
+		return eventTaken, fmt.Errorf("event %s: %w", redactor(nil).label(e.Type), err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, handleTimeout)
+	defer cancel()
+	if err := s.Handle(ctx, e); err != nil {
+		return eventAgain, fmt.Errorf("event %s: %w", redactor(nil).label(e.Type), err)
+	}
+	s.seen.add(e.ID)
+	return eventTaken, nil
+}
+
+// answer acknowledges the frame with this message id.
+func (l *link) answer(ctx context.Context, id, data string) error {
+	text, err := json.Marshal(map[string]any{"code": 200, "message": "OK", "data": data,
+		"headers": map[string]string{"messageId": id, "contentType": "application/json"}})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	if err := l.conn.Write(ctx, websocket.MessageText, text); err != nil {
+		return errors.New("acknowledging: " + l.secrets.text(err.Error()))
+	}
+	return nil
+}

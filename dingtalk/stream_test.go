@@ -1,0 +1,204 @@
+package dingtalk_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"dinggate/dingtalk"
+	"dinggate/dingtalk/simulator"
+)
+
+// follower runs a Stream and keeps what it heard.
+type follower struct {
+	*gate
+	mu      sync.Mutex
+	events  []dingtalk.Event
+	trouble []string
+	fail    int // how many events Handle refuses first
+}
+
+func follow(t *testing.T, change func(*dingtalk.Stream)) *follower {
+	t.Helper()
+	f := &follower{gate: newGate(t)}
+	s := &dingtalk.Stream{Client: f.client, Pause: 10 * time.Millisecond,
+		Handle: func(_ context.Context, e dingtalk.Event) error {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			if f.fail > 0 {
+				f.fail--
+				return errors.New("store away")
+			}
+			f.events = append(f.events, e)
+			return nil
+		},
+		Trouble: func(err error) {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.trouble = append(f.trouble, err.Error())
+		}}
+	if change != nil {
+		change(s)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("Run = %v, want context.Canceled", err)
+		}
+	})
+	f.streams(t, 1)
+	return f
+}
+
+func soon(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func (f *follower) streams(t *testing.T, n int) {
+	t.Helper()
+	if err := f.WaitStreams(soon(t), n); err != nil {
+		t.Fatalf("waiting for %d streams: %v", n, err)
+	}
+}
+
+func (f *follower) delivered(t *testing.T, id string) {
+	t.Helper()
+	if err := f.Delivered(soon(t), id); err != nil {
+		t.Fatalf("event %s: %v", id, err)
+	}
+}
+
+func (f *follower) heard() (events []dingtalk.Event, trouble []string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.events), slices.Clone(f.trouble)
+}
+
+func TestStreamEvents(t *testing.T) {
+	f := follow(t, nil)
+	for _, c := range []struct {
+		event  simulator.Event
+		effect dingtalk.Effect
+		users  []string // nil: Handle is not called
+	}{
+		{simulator.Event{Type: "user_leave_org", Data: map[string]any{"userId": []string{"a", "b"}, "timeStamp": "1"}}, dingtalk.Left, []string{"a", "b"}},
+		{simulator.Event{Type: "user_leave_org", Data: `{"userId":"a"}`}, dingtalk.Left, []string{"a"}},
+		{simulator.Event{Type: "user_modify_org", Data: `{"userId":["a"],"diffInfo":[{"userid":"z"}]}`}, dingtalk.Recheck, []string{"a"}},
+		{simulator.Event{Type: "label_user_change", Data: `{"userIdList":["a"],"action":"add","labelIdList":[1881]}`}, dingtalk.Recheck, []string{"a"}},
+		{simulator.Event{Type: "user_active_org", Data: `{"userId":["a"]}`}, dingtalk.Recheck, []string{"a"}},
+		{simulator.Event{Type: "org_remove", Data: `{}`}, dingtalk.OrganisationGone, []string{}},
+		{simulator.Event{Type: "org_dept_modify", Data: `{"deptId":[4]}`}, dingtalk.NoEffect, []string{}},
+		{simulator.Event{Type: "some_day", Data: `no JSON`}, dingtalk.NoEffect, []string{}},
+		{simulator.Event{Type: "user_leave_org", Data: `{"userId":["a"]}`, Corp: "dingother"}, 0, nil},
+		{simulator.Event{Type: "user_leave_org", Data: `no JSON`}, 0, nil},
+		{simulator.Event{Type: "user_leave_org", Data: `{}`}, 0, nil},
+		{simulator.Event{Type: "user_leave_org", Data: `{"userId":[""]}`}, 0, nil},
+		{simulator.Event{Type: "user_leave_org", Data: `{"userId":["a"],"userId":["b"]}`}, 0, nil},
+	} {
+		before, _ := f.heard()
+		id := f.EmitEvent(c.event)
+		f.delivered(t, id)
+		f.Repeat(id)
+		events, _ := f.heard()
+		events = events[len(before):]
+		switch {
+		case c.users == nil:
+			if len(events) != 0 {
+				t.Errorf("event %+v reached Handle as %+v, want not at all", c.event, events)
+			}
+		case len(events) != 1 || events[0].Effect != c.effect || !slices.Equal(events[0].UserIDs, c.users) || events[0].ID != id || events[0].Born.IsZero():
+			t.Errorf("event %+v reached Handle as %+v, want once with effect %d for %v", c.event, events, c.effect, c.users)
+		}
+	}
+	if list := f.Complaints(); len(list) != 0 {
+		t.Errorf("the platform complains: %v", list)
+	}
+}
+
+// Delivered twice, handled once; refused by Handle, delivered again (threats K15).
+func TestStreamOnce(t *testing.T) {
+	f := follow(t, nil)
+	id := f.Emit("user_leave_org", `{"userId":["a"]}`)
+	f.delivered(t, id)
+	f.EmitEvent(simulator.Event{Type: "user_leave_org", Data: `{"userId":["a"]}`, ID: id})
+	f.mu.Lock()
+	f.fail = 1
+	f.mu.Unlock()
+	again := f.Emit("user_leave_org", `{"userId":["b"]}`)
+	f.delivered(t, again)
+	events, _ := f.heard()
+	if len(events) != 2 || events[0].ID != id || events[1].ID != again {
+		t.Errorf("Handle heard %+v, want each event once", events)
+	}
+}
+
+func TestStreamSystem(t *testing.T) {
+	f := follow(t, nil)
+	if err := f.Ping(soon(t)); err != nil {
+		t.Errorf("Ping = %v, want nil", err)
+	}
+	f.SendRaw("garbage")
+	f.SendRaw(`{"type":"SYSTEM","headers":{"topic":"later"}}`)
+	f.SendRaw(`{"type":"EVENT","header":{"messageId":7,"eventType":"x","time":1}}`)
+	f.SendRaw(simulator.QuotaFrame)
+	if err := f.Ping(soon(t)); err != nil {
+		t.Errorf("Ping after garbage = %v, want nil", err)
+	}
+	_, trouble := f.heard()
+	if len(trouble) != 2 || !strings.Contains(trouble[1], "20001") {
+		t.Errorf("Trouble heard %q, want the garbage and 20001", trouble)
+	}
+}
+
+// A new connection with a new ticket after each way of losing one (threats V36).
+func TestStreamReconnects(t *testing.T) {
+	const open = "/v1.0/gateway/connections/open"
+	fault := func(do simulator.Verb, times int) func(*follower) {
+		return func(f *follower) {
+			f.Fault(simulator.Fault{On: open, Do: do, Times: times})
+			f.DropStreams()
+		}
+	}
+	for _, c := range []struct {
+		name  string
+		lose  func(*follower)
+		calls int
+	}{
+		{"disconnect", func(f *follower) { f.Disconnect(false) }, 2},
+		{"disconnect with id", func(f *follower) { f.Disconnect(true) }, 2},
+		{"drop", func(f *follower) { f.DropStreams() }, 2},
+		{"silence", func(f *follower) { f.Mute(true) }, 2},
+		{"drop and 503", fault(simulator.Status(503), 2), 4},
+		{"drop and throttled", fault(simulator.Code("Forbidden.AccessDenied.QpsLimitForApi"), 1), 3},
+		{"drop and no ticket", fault(simulator.Body(`{"endpoint":"ws://127.0.0.1:1/"}`), 1), 3},
+		{"drop and another scheme", fault(simulator.Body(`{"endpoint":"http://127.0.0.1:1/","ticket":"canary-ticket"}`), 1), 3},
+		{"drop and nobody there", fault(simulator.Body(`{"endpoint":"ws://127.0.0.1:1/connect","ticket":"canary-ticket"}`), 1), 3},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := follow(t, func(s *dingtalk.Stream) { s.Quiet = 200 * time.Millisecond })
+			c.lose(f)
+			for ctx := soon(t); f.Calls(open) < c.calls; {
+				if ctx.Err() != nil {
+					t.Fatalf("%d calls of open, want %d", f.Calls(open), c.calls)
+				}
+				time.Sleep(time.Millisecond)
+			}
+			f.Mute(false)
+			f.streams(t, 1)
+			f.delivered(t, f.Emit("user_leave_org", `{"userId":["a"]}`))
+			_, trouble := f.heard()
+			if text := strings.Join(trouble, "\n"); strings.Contains(text, "canary") || strings.Contains(text, "ticket=") {
+				t.Errorf("Trouble heard a ticket: %s", text)
+			}
+		})
+	}
+}

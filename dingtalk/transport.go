@@ -1,0 +1,86 @@
+package dingtalk
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+const (
+	connectTimeout = 2 * time.Second
+	idleTimeout    = 90 * time.Second // a connection to an address that DingTalk left does not live on
+	maxBody        = 1 << 20          // after inflation
+)
+
+// newTransport makes the connections of one client: an HTTP proxy from the
+// environment is used, compression is on, idle connections end.
+func newTransport() *http.Transport {
+	dialer := &net.Dialer{Timeout: connectTimeout, KeepAlive: 30 * time.Second}
+	return &http.Transport{
+		Proxy:                  http.ProxyFromEnvironment,
+		DialContext:            dialer.DialContext,
+		TLSHandshakeTimeout:    connectTimeout,
+		IdleConnTimeout:        idleTimeout,
+		MaxIdleConnsPerHost:    16,
+		MaxResponseHeaderBytes: 64 << 10,
+		ForceAttemptHTTP2:      true,
+	}
+}
+
+// newHTTPClient follows no redirect: a secret in a body or a query would go
+// along to wherever it points (CVE-2024-45336, threats L8).
+func newHTTPClient(t http.RoundTripper) *http.Client {
+	return &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+}
+
+// faultError is a call that got no answer. Its text was redacted: the one of
+// the *url.Error below it quotes the URL with access_token in it, so that error
+// is not kept; only the cause `canceled` or `deadline exceeded` is.
+type faultError struct {
+	kind  string // canceled, timeout, dns, connect, tls, transport, held
+	path  string
+	text  string
+	cause error // context.Canceled, context.DeadlineExceeded or nil
+}
+
+func (e *faultError) Error() string { return "dingtalk: calling " + e.path + ": " + e.text }
+func (e *faultError) Unwrap() error { return e.cause }
+
+// faultOf says what kind of trouble err is; each is a metric of its own (threats V5).
+func faultOf(ctx context.Context, path string, err error, r redactor) *faultError {
+	if u, ok := errors.AsType[*url.Error](err); ok {
+		err = u.Err
+	}
+	e := &faultError{kind: "transport", path: path, text: r.text(err.Error())}
+	var slow net.Error
+	_, dns := errors.AsType[*net.DNSError](err)
+	op, dial := errors.AsType[*net.OpError](err)
+	switch {
+	case errors.Is(err, context.Canceled):
+		e.kind, e.cause = "canceled", context.Canceled
+	case ctx.Err() != nil:
+		e.kind, e.text, e.cause = "timeout", "no answer in time", context.DeadlineExceeded
+	case dns:
+		e.kind = "dns"
+	case dial && op.Op == "dial":
+		e.kind = "connect"
+	case isTLS(err):
+		e.kind = "tls"
+	case errors.As(err, &slow) && slow.Timeout():
+		e.kind, e.cause = "timeout", context.DeadlineExceeded
+	}
+	return e
+}
+
+func isTLS(err error) bool {
+	_, verify := errors.AsType[*tls.CertificateVerificationError](err)
+	_, record := errors.AsType[tls.RecordHeaderError](err)
+	_, alert := errors.AsType[tls.AlertError](err)
+	_, host := errors.AsType[x509.HostnameError](err)
+	return verify || record || alert || host
+}

@@ -1,0 +1,234 @@
+// Package proxy is the front door: it matches a request to a route, asks who
+// may enter, forwards or answers.
+//
+//	request ─► Front.Serve ─► session ─► access.Policy ─┬─ SignIn ─► Challenge (login)
+//	                                                    ├─ Deny ───► 403, 404, 400
+//	                                                    └─ Allow ──► Upstream
+//	   client ◄── answer, less our cookies and names ◄── rewrite ─► application
+//	                                                     less forged names and our cookies,
+//	                                                     plus the person's headers
+//
+// Front.Ask puts the same question for gateways, which forward by themselves.
+// Host and path of a request have been judged by internal/web before it comes
+// here; rules live in proxy/access, sessions in session, the sign-in in
+// proxy/login.
+package proxy
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"dinggate/internal/identity"
+	"dinggate/internal/web"
+	"dinggate/proxy/access"
+	"dinggate/session"
+)
+
+// Front is the door. Policy, Routes, Sessions, Challenge and Origins are
+// required. Set the fields, then share the pointer; safe for concurrent use.
+type Front struct {
+	Policy   *access.Policy
+	Routes   []Route // as many and in the same order as Policy's
+	Sessions *session.Manager
+	Origins  *web.Origins
+
+	// Challenge answers a request that only somebody signed in may make; it is
+	// login.Flow.Challenge. target is where the browser comes back to: a path
+	// on public_url, or an absolute URL of ours.
+	Challenge func(w http.ResponseWriter, r *http.Request, target string) error
+
+	// Patience is how long a request waits for a membership check that is
+	// overdue; 0 does not wait.
+	Patience time.Duration
+
+	// Failed hears of each request that an upstream failed to answer. reason is
+	// upstream_unreachable, upstream_timeout, bad_gateway or upstream_aborted.
+	// Nil: nobody hears.
+	Failed func(route, reason string)
+
+	once   sync.Once
+	cookie string            // the session cookie's name
+	nobody []identity.Header // headers.response, all of them empty
+}
+
+// Route is where a route of the policy leads.
+type Route struct {
+	Name      string
+	Upstream  *Upstream // nil: only answers gateways; a direct request is 404
+	WebSocket bool      // false: an Upgrade does not travel on
+}
+
+// Answer is what Ask found out. The zero Answer keeps everybody out.
+type Answer struct {
+	Decision access.Decision
+	Session  *session.Session // nil for nobody
+	Route    string           // name of the deciding route; "" when there is none
+	Cookie   *http.Cookie     // a renewed session for the browser; nil when there is no need, or no page load
+
+	dead   error // why the cookies that were sent are no session
+	nobody []identity.Header
+}
+
+// User is the username, "" for nobody.
+func (a *Answer) User() string {
+	if a.Session == nil {
+		return ""
+	}
+	return a.Session.User.Username
+}
+
+// Headers are those of headers.response for a gateway to hand on, every one of
+// them, empty where unknown: a missing one could let a client's own copy
+// through (GHSA-7r4p-vjf4-gxv4).
+func (a *Answer) Headers() []identity.Header {
+	if a.Session == nil {
+		return a.nobody
+	}
+	return a.Session.Headers.Response
+}
+
+func (f *Front) ready() {
+	f.once.Do(func() {
+		if f.cookie = f.Sessions.CookieName; f.cookie == "" {
+			f.cookie = session.CookieName(f.Sessions.Secure, f.Sessions.Cookie.Domain)
+		}
+		f.nobody = f.Sessions.Headers.Response.Render(nil, identity.Token{})
+	})
+}
+
+// Ask tells whether whoever sent h may enter t; it is the question of every
+// door. An error is always a *web.Error of status 503: nothing is known about
+// the session now, so keep the cookie and let nobody in (threats V14, F14).
+// Patience is as in Front.
+func (f *Front) Ask(ctx context.Context, t access.Target, h http.Header, patience time.Duration) (Answer, error) {
+	a, err := f.ask(ctx, t, h, patience)
+	if err != nil || a.Session == nil || a.Decision.Verdict != access.Allow {
+		return a, err
+	}
+	method := t.Method
+	if method == "" { // a gateway that does not tell asks about page loads like any other
+		method = http.MethodGet
+	}
+	if web.IsPageLoad(method, h) {
+		a.Cookie = f.Sessions.Renew(a.Session)
+	}
+	return a, nil
+}
+
+func (f *Front) ask(ctx context.Context, t access.Target, h http.Header, patience time.Duration) (Answer, error) {
+	f.ready()
+	s, dead := f.Sessions.Load(ctx, web.CookieValues(h, f.cookie), patience)
+	var user *identity.User
+	if dead == nil {
+		user = &s.User
+	}
+	d := f.Policy.Decide(t, user)
+	a := Answer{Decision: d, Session: s, dead: dead, nobody: f.nobody}
+	if d.Route >= 0 && d.Route < len(f.Routes) {
+		a.Route = f.Routes[d.Route].Name
+	}
+	// What lets nobody in particular in, or keeps everybody out, needs no session.
+	if dead == nil || noSession(dead) || d.Verdict != access.SignIn {
+		return a, nil
+	}
+	a.Decision = access.Decision{Verdict: access.Deny, Route: d.Route}
+	code := "store_unavailable"
+	if errors.Is(dead, session.ErrUnconfirmed) {
+		code = "unconfirmed"
+	}
+	return a, &web.Error{Status: http.StatusServiceUnavailable, Code: code, Err: dead, RetryAfter: retryAfter}
+}
+
+// retryAfter is what a browser is told to wait while a store or DingTalk is ill.
+const retryAfter = 5 * time.Second
+
+// noSession tells absence from trouble. An error nobody foresaw is trouble.
+func noSession(err error) bool {
+	return errors.Is(err, session.ErrNone) || errors.Is(err, session.ErrExpired) || errors.Is(err, session.ErrRevoked) || errors.Is(err, session.ErrForged)
+}
+
+// Serve answers a routed request; it is a web.HandlerFunc and wants the
+// web.Exchange of an Entrance.
+//
+// A cookie that is no session is not cleared here: the sign-in that follows
+// replaces it, and of two cookies of the name nobody can tell which to clear.
+func (f *Front) Serve(w http.ResponseWriter, r *http.Request) error {
+	upgrade := len(r.Header["Upgrade"]) > 0
+	err := f.serve(w, r, web.From(w))
+	if err != nil && upgrade {
+		// Whatever follows a refused handshake was meant for the new protocol; it
+		// must not be read as requests (RFC 9931 §4, threats M8).
+		w.Header()["Connection"] = closing
+	}
+	return err
+}
+
+var closing = []string{"close"}
+
+func (f *Front) serve(w http.ResponseWriter, r *http.Request, x *web.Exchange) error {
+	websocket, err := web.Upgrade(r)
+	if err != nil {
+		return &web.Error{Status: http.StatusBadRequest, Code: "websocket_handshake", Err: err}
+	}
+	t := access.Target{Method: r.Method, Host: x.Host, Path: x.Path.Plain, Readings: x.Path.Readings, Odd: x.Path.Odd, Client: x.Client}
+	a, err := f.ask(r.Context(), t, r.Header, f.Patience)
+	d := a.Decision
+	x.Route, x.Rule, x.User, x.Verdict = a.Route, d.Rule, a.User(), d.Verdict.String()
+	if err != nil {
+		return err
+	}
+	if d.Verdict == access.Deny {
+		return refusal(d.Reason)
+	}
+	if d.Route < 0 || d.Route >= len(f.Routes) || f.Routes[d.Route].Upstream == nil {
+		x.Verdict = access.Deny.String() // nothing to enter here: do not send anybody to sign in first
+		return refusal(access.NoRoute)
+	}
+	if d.Verdict != access.Allow {
+		if errors.Is(a.dead, session.ErrForged) { // worth a line: somebody tries, or two cookies stand side by side (threats C3)
+			x.Err = &web.Error{Status: http.StatusUnauthorized, Code: "unauthenticated", Err: a.dead}
+		}
+		return f.Challenge(w, r, f.target(x, r))
+	}
+	route := &f.Routes[d.Route]
+	if websocket = websocket && route.WebSocket; websocket && !f.ownOrigin(r) {
+		x.Verdict = access.Deny.String()
+		return &web.Error{Status: http.StatusForbidden, Code: "cross_site", Err: errors.New("proxy: WebSocket from a page of another origin")}
+	}
+	return f.forward(w, r, &passage{x: x, front: f, route: route, session: a.Session, websocket: websocket})
+}
+
+func refusal(reason string) error {
+	switch reason {
+	case access.NoRoute:
+		return &web.Error{Status: http.StatusNotFound, Code: "no_route"}
+	case access.AmbiguousPath:
+		return &web.Error{Status: http.StatusBadRequest, Code: "ambiguous_path"}
+	}
+	return &web.Error{Status: http.StatusForbidden, Code: "not_allowed"}
+}
+
+// target is where a browser comes back to after the sign-in: what it asked for,
+// on the origin it asked, if that is ours. On public_url's host public_url's
+// scheme and port count, since a balancer in front may lose them.
+func (f *Front) target(x *web.Exchange, r *http.Request) string {
+	uri := x.Path.Raw
+	if r.URL.RawQuery != "" || r.URL.ForceQuery {
+		uri += "?" + r.URL.RawQuery
+	}
+	origin := x.Scheme + "://" + x.Host
+	if _, public, _ := strings.Cut(f.Origins.Public(), "://"); web.HostName(public) == web.HostName(x.Host) {
+		origin = f.Origins.Public()
+	}
+	if target, ok := f.Origins.Return(origin + uri); ok {
+		return target
+	}
+	if target, ok := f.Origins.Return(uri); ok {
+		return target
+	}
+	return "/"
+}

@@ -1,0 +1,255 @@
+// Package login turns a browser without a session into one with a session.
+//
+//	page load ─► Challenge ─┬─► attempt cookie + 302 ─► DingTalk ─► Callback ─► session cookie + 302 back
+//	/start?rd= ─► Start ────┘                                          │
+//	                                state of this browser, used once ──┤ else 403, and nobody is asked
+//	fetch, POST, WebSocket ─► 401 JSON with login_url                  └─► Provider.Exchange
+//	/sign_out ─► confirm ─► POST ─► revoked ─► signed-out page with a button
+//
+// Who may enter is decided in proxy/access, sessions live in session, pages
+// look as internal/page draws them, DingTalk is spoken to behind Provider.
+package login
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"dinggate/internal/identity"
+	"dinggate/internal/page"
+	"dinggate/internal/web"
+	"dinggate/session"
+)
+
+// Provider is where people prove who they are.
+type Provider interface {
+	// AuthURL is the address that begins a sign-in and ends it at redirectURI
+	// with a code and the same state. It calls nobody.
+	AuthURL(redirectURI, state string) string
+
+	// Exchange redeems a code, once. Every error is or wraps *identity.Failure;
+	// a person without an error is complete and a member.
+	Exchange(ctx context.Context, code, state string) (identity.User, identity.Token, error)
+}
+
+// Flow is the sign-in of one installation. All fields down to CookieName are
+// required (Check tells), the others have useful zeros. Its methods are
+// web.HandlerFuncs, safe for concurrent use; a Flow must not be copied after
+// first use.
+type Flow struct {
+	Provider   Provider
+	Sessions   *session.Manager
+	Keyring    *session.Keyring
+	Used       session.Store // remembers which attempts were redeemed; shared by all replicas, or a replay works once at each
+	Pages      *page.Pages
+	Origins    *web.Origins // knows public_url, on whose origin every sign-in ends
+	Prefix     string       // of our own endpoints, such as /oauth2
+	ClientID   string       // the app at DingTalk; an attempt begun for one is worth nothing for another
+	CookieName string       // of the session cookie
+
+	PageFirst bool          // a page with a button comes before DingTalk
+	Starts    Limit         // attempts begun per client address; zero: 20 a second, 600 at once
+	Exchanges Limit         // codes redeemed per client address; zero: 5 a second, 60 at once
+	Patience  time.Duration // how long one request waits for a membership check that is due; zero: 3 s
+	Audit     func(Event)   // one per sign-in, sign-out and refused callback; nil: none
+	Now       func() time.Time
+
+	starts, exchanges limiter
+	turn              atomic.Uint32
+}
+
+// Event is one line of the audit log. It holds no code, state, token or cookie.
+type Event struct {
+	What      string // sign_in, sign_out, refused
+	Code      string // why refused, such as not_member
+	User      string // username, "" when nobody is known
+	UserID    string
+	Session   string // the session's id
+	Client    netip.Addr
+	RequestID string
+	Err       error // detail for the operator, or nil
+}
+
+// Check finds what a Flow cannot work without.
+func (f *Flow) Check() error {
+	switch {
+	case f.Provider == nil || f.Sessions == nil || f.Keyring == nil || f.Used == nil || f.Pages == nil || f.Origins == nil:
+		return errors.New("login: checking the flow: Provider, Sessions, Keyring, Used, Pages and Origins are required")
+	case !strings.HasPrefix(f.Prefix, "/") || strings.HasSuffix(f.Prefix, "/"):
+		return errors.New("login: checking the flow: Prefix must begin with a slash and not end with one")
+	case f.ClientID == "" || len(f.ClientID) > maxApp || f.CookieName == "":
+		return errors.New("login: checking the flow: ClientID or CookieName is empty or too long")
+	}
+	return nil
+}
+
+// Challenge answers a request for target that only somebody signed in may
+// make. target is the request target as sent, or an absolute URL; it is
+// checked here. A page load is sent to sign in. Anything else gets 401 with a
+// login_url that leads back to the page the person is on (the Referer, when it
+// is ours, else /): a fetch's own address is nothing to look at (threats W9,
+// W10). It sets no cookie, so that a page's 200 fetches cannot push the
+// person's own attempts out (S10).
+func (f *Flow) Challenge(w http.ResponseWriter, r *http.Request, target string) error {
+	x := web.From(w)
+	if !web.IsPageLoad(r.Method, r.Header) {
+		return f.unauthenticated(r)
+	}
+	target, _ = f.target(x, target)
+	switch {
+	case f.PageFirst:
+		f.redirect(w, http.StatusFound, f.Origins.Public()+f.path("/sign_in", target))
+	case !f.onPublic(x) || x.Scheme != f.Origins.Scheme():
+		// The attempt cookie would be left on a host, or offered on a scheme, where
+		// the callback never sees it (threats S17).
+		f.redirect(w, http.StatusFound, f.LoginURL(target))
+	default:
+		return f.depart(w, r, x, target)
+	}
+	return nil
+}
+
+func (f *Flow) unauthenticated(r *http.Request) error {
+	back := ""
+	if referer := r.Header["Referer"]; len(referer) == 1 {
+		back = referer[0]
+	}
+	return &web.Error{Status: http.StatusUnauthorized, Code: "unauthenticated", LoginURL: f.LoginURL(back)}
+}
+
+// LoginURL is the absolute address at which a person can sign in and come back
+// to target, or to / when target is not ours.
+func (f *Flow) LoginURL(target string) string {
+	target, _ = f.allowed(target)
+	return f.Origins.Public() + f.path("/start", target)
+}
+
+// Start begins a sign-in: 302 to DingTalk, or what a page needs to draw its own
+// QR code when it asks for JSON. The return target is `rd` (see asked). A
+// browser that only looks ahead starts nothing.
+func (f *Flow) Start(w http.ResponseWriter, r *http.Request) error {
+	x := web.From(w)
+	x.Endpoint = "start"
+	if err := getOnly(r); err != nil {
+		return err
+	}
+	target, err := f.asked(x, r)
+	if err != nil {
+		return err
+	}
+	if !f.onPublic(x) && f.Origins.HasHost(x.Host) { // a host that nobody knows is a proxy that renames hosts: redirecting it would never end
+		f.redirect(w, http.StatusFound, f.LoginURL(target))
+		return nil
+	}
+	if !web.WantsJSON(r.Header) {
+		return f.depart(w, r, x, target)
+	}
+	state, err := f.begin(w, r, x, target)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, r, struct {
+		AuthorizeURL string `json:"authorize_url"`
+		State        string `json:"state"`
+		ClientID     string `json:"client_id"`
+		RedirectURI  string `json:"redirect_uri"`
+	}{f.Provider.AuthURL(f.redirectURI(), state), state, f.ClientID, f.redirectURI()})
+}
+
+// getOnly refuses other methods and requests that only look ahead (threats S13).
+func getOnly(r *http.Request) error {
+	if r.Method != http.MethodGet {
+		return &web.Error{Status: http.StatusMethodNotAllowed, Code: "method_not_allowed", Allow: "GET"}
+	}
+	if web.IsPrefetch(r) {
+		return &web.Error{Status: http.StatusBadRequest, Code: "bad_request", Err: errors.New("login: a prefetch")}
+	}
+	return nil
+}
+
+// depart begins an attempt and leaves for DingTalk.
+func (f *Flow) depart(w http.ResponseWriter, r *http.Request, x *web.Exchange, target string) error {
+	state, err := f.begin(w, r, x, target)
+	if err != nil {
+		return err
+	}
+	f.redirect(w, http.StatusFound, f.Provider.AuthURL(f.redirectURI(), state))
+	return nil
+}
+
+// begin puts a fresh attempt into the browser and gives its state. The attempt
+// lives there alone: strangers cost no memory and push nobody out (threats S16).
+func (f *Flow) begin(w http.ResponseWriter, r *http.Request, x *web.Exchange, target string) (state string, err error) {
+	now := f.now()
+	if wait, ok := f.starts.allow(f.Starts.or(startsLimit), x.Client, now); !ok {
+		return "", &web.Error{Status: http.StatusTooManyRequests, Code: "too_many_attempts", RetryAfter: wait}
+	}
+	a := newAttempt(f.ClientID, web.HostName(x.Host), target, now)
+	cookies, err := f.place(r.Header, a, now)
+	if err != nil {
+		return "", err
+	}
+	f.clearDead(w, r)
+	for _, c := range cookies {
+		addCookie(w, c)
+	}
+	return a.stateText(), nil
+}
+
+func (f *Flow) redirectURI() string { return f.Origins.Public() + f.Prefix + "/callback" }
+
+// path is an endpoint of ours that brings the browser to target in the end.
+func (f *Flow) path(endpoint, target string) string {
+	return f.Prefix + endpoint + "?rd=" + url.QueryEscape(target)
+}
+
+// onPublic reports whether the browser is on public_url's host. Ports are left
+// out: cookies know none, and gateways lose them.
+func (f *Flow) onPublic(x *web.Exchange) bool {
+	_, public, _ := strings.Cut(f.Origins.Public(), "://")
+	return web.HostName(x.Host) == web.HostName(public)
+}
+
+// redirect answers with a Location and nothing else: no page of ours stays in
+// the browser whose address or Referer could show a code (threats S14, W11).
+// Bytes above ASCII leave percent-encoded, so that no decoder on the way makes
+// a line break of them (R7).
+func (f *Flow) redirect(w http.ResponseWriter, status int, location string) {
+	web.SecurityHeaders(w, "")
+	w.Header()["Location"] = []string{escapeNonASCII(location)}
+	w.WriteHeader(status)
+}
+
+func escapeNonASCII(s string) string {
+	const hex = "0123456789ABCDEF"
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; c < 0x80 {
+			b.WriteByte(c)
+		} else {
+			b.Write([]byte{'%', hex[c>>4], hex[c&15]})
+		}
+	}
+	return b.String()
+}
+
+func addCookie(w http.ResponseWriter, c *http.Cookie) { w.Header().Add("Set-Cookie", c.String()) }
+
+func (f *Flow) audit(x *web.Exchange, e Event) {
+	if f.Audit != nil {
+		e.Client, e.RequestID = x.Client, x.ID
+		f.Audit(e)
+	}
+}
+
+func (f *Flow) now() time.Time {
+	if f.Now != nil {
+		return f.Now()
+	}
+	return time.Now()
+}

@@ -1,0 +1,343 @@
+package login
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+func TestSignIn(t *testing.T) {
+	b := build(t, plan{}).browser()
+	first := b.visit("/reports?year=2026&q=a%20b")
+	state := b.stateOf(first)
+	line := first.cookieLine(b.attempts()[0].Name)
+	for _, want := range []string{"__Host-dinggate-attempt-", "Path=/", "HttpOnly", "Secure", "SameSite=Lax", "Max-Age=600"} {
+		if !strings.Contains(line, want) {
+			t.Errorf("attempt cookie = %s, want %s in it", line, want)
+		}
+	}
+	if strings.Contains(line, "Domain") {
+		t.Errorf("attempt cookie = %s, want no Domain", line)
+	}
+	redirect := must(url.Parse(first.Header.Get("Location"))).Query().Get("redirect_uri")
+	if redirect != "https://app.test/oauth2/callback" {
+		t.Errorf("redirect_uri = %s", redirect)
+	}
+	second := b.back("zhangsan", state)
+	if second.StatusCode != 302 || second.Header.Get("Location") != "/reports?year=2026&q=a%20b" || b.session() == "" || second.text != "" {
+		t.Fatalf("callback = %d to %q %q, want 302 to the page asked for", second.StatusCode, second.Header.Get("Location"), second.text)
+	}
+	if n := len(b.attempts()); n != 0 {
+		t.Errorf("%d attempts are left, want 0", n)
+	}
+	for name, want := range map[string]string{"Cache-Control": "no-store", "Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff"} { // O6, W11
+		if got := second.Header.Get(name); got != want {
+			t.Errorf("callback: %s = %q, want %q", name, got, want)
+		}
+	}
+	if third := b.visit("/reports"); !strings.HasPrefix(third.text, "UPSTREAM-MARK zhangsan ") {
+		t.Errorf("GET /reports = %d %s", third.StatusCode, third.text)
+	}
+	if len(b.events) != 1 || b.events[0].What != "sign_in" || b.events[0].User != "zhangsan" || !b.events[0].Client.IsLoopback() || b.events[0].RequestID == "" {
+		t.Errorf("audit = %+v, want one sign-in", b.events)
+	}
+}
+
+// What is no page load gets 401 and no cookie (threats W9, W10, S10).
+func TestChallengeOfScripts(t *testing.T) {
+	b := build(t, plan{}).browser()
+	for _, c := range []struct {
+		method string
+		header []string
+		back   string
+	}{
+		{"GET", nil, "/"},
+		{"GET", []string{"Accept", "application/json"}, "/"},
+		{"GET", []string{"Accept", "text/html", "X-Requested-With", "XMLHttpRequest"}, "/"},
+		{"GET", []string{"Accept", "text/html", "Sec-Fetch-Mode", "cors"}, "/"},
+		{"GET", []string{"Sec-Fetch-Mode", "navigate", "Sec-Purpose", "prefetch"}, "/"},
+		{"GET", []string{"Accept", "text/html", "Sec-WebSocket-Key", "x"}, "/"},
+		{"POST", []string{"Accept", "text/html", "Sec-Fetch-Mode", "navigate"}, "/"},
+		{"POST", []string{"Referer", "https://app.test/form?id=1"}, "/form?id=1"},
+		{"GET", []string{"Referer", "https://route.test/x"}, "https://route.test/x"},
+		{"GET", []string{"Referer", "https://evil.test/x"}, "/"},
+		{"GET", []string{"Referer", "https://app.test@evil.test/x"}, "/"},
+		{"GET", []string{"Referer", "https://app.test/oauth2/sign_out"}, "/"},
+		{"GET", []string{"Referer", "https://app.test/a", "Referer", "https://app.test/b"}, "/"},
+	} {
+		a := b.send(c.method, "/api?x=1", c.header...)
+		var got struct {
+			Error    string `json:"error"`
+			LoginURL string `json:"login_url"`
+		}
+		if a.StatusCode != 401 || len(a.Header["Set-Cookie"]) > 0 || a.Header.Get("Location") != "" {
+			t.Errorf("%s with %q = %d, %q, want 401 without a cookie", c.method, c.header, a.StatusCode, a.Header)
+		}
+		if strings.Contains(a.Header.Get("Content-Type"), "html") {
+			continue // a form's POST: a page that says so
+		}
+		if err := json.Unmarshal([]byte(a.text), &got); err != nil || got.Error != "unauthenticated" || got.LoginURL != "https://app.test/oauth2/start?rd="+url.QueryEscape(c.back) {
+			t.Errorf("%s with %q = %s, want rd %s", c.method, c.header, a.text, c.back)
+		}
+	}
+}
+
+func TestTwoTabs(t *testing.T) { // S9
+	b := build(t, plan{}).browser()
+	one, two := b.stateOf(b.visit("/one")), b.stateOf(b.visit("/two"))
+	if a := b.back("zhangsan", two); a.Header.Get("Location") != "/two" {
+		t.Errorf("second tab: %d to %q", a.StatusCode, a.Header.Get("Location"))
+	}
+	if a := b.back("zhangsan", one); a.Header.Get("Location") != "/one" {
+		t.Errorf("first tab: %d to %q", a.StatusCode, a.Header.Get("Location"))
+	}
+}
+
+func TestManyPageLoads(t *testing.T) { // S10
+	b := build(t, plan{}).browser()
+	var states []string
+	for i := range 200 {
+		states = append(states, b.stateOf(b.visit(fmt.Sprintf("/page/%d", i))))
+		if n := len(b.attempts()); n > slots {
+			t.Fatalf("%d attempts after %d page loads, want at most %d", n, i+1, slots)
+		}
+	}
+	before := fmt.Sprint(b.attempts())
+	for range 200 {
+		if a := b.send("GET", "/api", "Sec-Fetch-Mode", "cors"); a.StatusCode != 401 || len(a.Header["Set-Cookie"]) > 0 {
+			t.Fatalf("fetch = %d with %q, want 401 without a cookie", a.StatusCode, a.Header["Set-Cookie"])
+		}
+	}
+	if after := fmt.Sprint(b.attempts()); after != before {
+		t.Errorf("fetches changed the attempts")
+	}
+	b.refused("the oldest attempt", b.back("zhangsan", states[0]), 403, "state_unknown", 0)
+	b.refused("the last but five", b.back("zhangsan", states[194]), 403, "state_unknown", 0)
+	for i := 195; i < 200; i++ {
+		if a := b.back("zhangsan", states[i]); a.Header.Get("Location") != fmt.Sprintf("/page/%d", i) {
+			t.Errorf("attempt %d: %d to %q", i, a.StatusCode, a.Header.Get("Location"))
+		}
+	}
+}
+
+func TestOldestGoes(t *testing.T) {
+	b := build(t, plan{}).browser()
+	load := func(i int) string {
+		b.ahead.Store(int64(time.Duration(i) * time.Second))
+		return b.stateOf(b.visit(fmt.Sprintf("/page/%d", i)))
+	}
+	states := map[int]string{}
+	for i := range 5 {
+		states[i] = load(i)
+	}
+	for _, done := range []int{3, 1} { // their slots are free, out of turn
+		if a := b.back("zhangsan", states[done]); a.StatusCode != 302 {
+			t.Fatalf("attempt %d = %d", done, a.StatusCode)
+		}
+	}
+	b.plant(b.CookieName, "dead")
+	for i := 5; i < 9; i++ { // two take the free slots, two those of 0 and 2
+		states[i] = load(i)
+	}
+	for i, want := range map[int]int{0: 403, 2: 403, 4: 302, 5: 302, 6: 302, 7: 302, 8: 302} {
+		if a := b.back("zhangsan", states[i]); a.StatusCode != want {
+			t.Errorf("attempt %d = %d, want %d", i, a.StatusCode, want)
+		}
+	}
+}
+
+func TestTabsAtTheSameMoment(t *testing.T) { // S10, before any answer is there
+	h := build(t, plan{})
+	b := h.browser()
+	states := make(chan string, 200)
+	var all sync.WaitGroup
+	for range 200 {
+		all.Go(func() {
+			other := h.browser() // sends no cookie, as 200 tabs at once
+			a := other.visit("/page")
+			b.jar.SetCookies(a.Request.URL, a.Cookies())
+			states <- other.stateOf(a)
+		})
+	}
+	all.Wait()
+	if n := len(b.attempts()); n != slots {
+		t.Errorf("%d attempts, want %d", n, slots)
+	}
+	good := 0
+	for range 200 {
+		if b.back("zhangsan", <-states).StatusCode == 302 {
+			good++
+		}
+	}
+	if good != slots {
+		t.Errorf("%d of the attempts end in a sign-in, want %d", good, slots)
+	}
+}
+
+func TestLongTargets(t *testing.T) { // S10, R12: no self-made 431
+	b := build(t, plan{}).browser()
+	long := "/" + strings.Repeat("a", 1000)
+	var states []string
+	for range 20 {
+		a := b.visit(long)
+		states = append(states, b.stateOf(a))
+		total := 0
+		for _, c := range b.attempts() {
+			total += len(c.Name) + len(c.Value) + 3
+		}
+		if total > maxCarried {
+			t.Fatalf("the attempts take %d bytes, want at most %d", total, maxCarried)
+		}
+		for _, line := range a.Header["Set-Cookie"] {
+			if len(line) > 3500 {
+				t.Fatalf("a cookie of %d bytes", len(line))
+			}
+		}
+	}
+	for _, state := range states[18:] {
+		if a := b.back("zhangsan", state); a.Header.Get("Location") != long {
+			t.Errorf("one of the last two = %d", a.StatusCode)
+		}
+	}
+	if a := b.visit("/oauth2/start?rd=/" + strings.Repeat("a", 64<<10)); a.StatusCode != 302 || len(a.Header["Set-Cookie"][0]) > 1000 {
+		t.Errorf("start with a target of 64 KiB = %d, want a sign-in that leads to /", a.StatusCode)
+	}
+}
+
+func TestStrangersPushNobodyOut(t *testing.T) { // S16
+	h := build(t, plan{change: func(f *Flow) { f.Starts = Limit{time.Nanosecond, 1 << 20} }})
+	b := h.browser()
+	state := b.stateOf(b.visit("/mine"))
+	stranger := h.browser()
+	for range 1000 {
+		stranger.visit("/oauth2/start")
+	}
+	if a := b.back("zhangsan", state); a.Header.Get("Location") != "/mine" {
+		t.Errorf("callback = %d to %q, want /mine", a.StatusCode, a.Header.Get("Location"))
+	}
+}
+
+func TestStartJSON(t *testing.T) {
+	b := build(t, plan{}).browser()
+	a := b.send("GET", "/oauth2/start?rd=%2Fa", "Accept", "application/json")
+	var got map[string]string
+	if err := json.Unmarshal([]byte(a.text), &got); err != nil || a.StatusCode != 200 || len(got) != 4 {
+		t.Fatalf("start = %d %s, %v", a.StatusCode, a.text, err)
+	}
+	if got["client_id"] != "ding-app" || got["redirect_uri"] != "https://app.test/oauth2/callback" || !strings.Contains(got["authorize_url"], "state="+got["state"]) {
+		t.Errorf("start = %v", got)
+	}
+	for name := range a.Header {
+		if strings.HasPrefix(name, "Access-Control-") {
+			t.Errorf("start sends %s", name)
+		}
+	}
+	if a := b.back("zhangsan", got["state"]); a.Header.Get("Location") != "/a" {
+		t.Errorf("callback = %d to %q, want /a", a.StatusCode, a.Header.Get("Location"))
+	}
+}
+
+func TestStartRefuses(t *testing.T) {
+	b := build(t, plan{}).browser()
+	for _, c := range []struct {
+		what, method, address string
+		header                []string
+		status                int
+		code                  string
+	}{
+		{"prefetch", "GET", "/oauth2/start", []string{"Sec-Purpose", "prefetch;prerender"}, 400, "bad_request"},
+		{"old prefetch", "GET", "/oauth2/start", []string{"Purpose", "prefetch"}, 400, "bad_request"},
+		{"POST", "POST", "/oauth2/start", nil, 405, "method_not_allowed"},
+		{"rd twice", "GET", "/oauth2/start?rd=%2Fa&rd=%2Fb", nil, 400, "bad_request"},
+	} {
+		a := b.send(c.method, c.address, c.header...)
+		b.refused(c.what, a, c.status, c.code, 0)
+		if len(b.attempts()) > 0 {
+			t.Errorf("%s left an attempt", c.what)
+		}
+	}
+}
+
+func TestOtherHosts(t *testing.T) { // S17, R11
+	for _, c := range []struct {
+		what, domain, address string
+		location              string
+	}{
+		{"a route's host", "", "https://route.test/a?b=1", "https://app.test/oauth2/start?rd=https%3A%2F%2Froute.test%2Fa%3Fb%3D1"},
+		{"under cookie.domain", "app.test", "https://x.app.test/a", "https://app.test/oauth2/start?rd=https%3A%2F%2Fx.app.test%2Fa"},
+		{"nobody's host", "", "https://evil.test/a", "https://app.test/oauth2/start?rd=%2Fa"},
+		{"nobody's host, no path", "", "https://evil.test//evil.test/", "https://app.test/oauth2/start?rd=%2F"},
+		{"start on a route's host", "", "https://route.test/oauth2/start?rd=/a", "https://app.test/oauth2/start?rd=https%3A%2F%2Froute.test%2Fa"},
+		{"start on a route's host, foreign rd", "", "https://route.test/oauth2/start?rd=https://evil.test/", "https://app.test/oauth2/start?rd=%2F"},
+	} {
+		b := build(t, plan{domain: c.domain}).browser()
+		a := b.visit(c.address)
+		if a.StatusCode != 302 || a.Header.Get("Location") != c.location || len(a.Header["Set-Cookie"]) > 0 {
+			t.Errorf("%s: %d to %q with cookies %q, want 302 to %q without", c.what, a.StatusCode, a.Header.Get("Location"), a.Header["Set-Cookie"], c.location)
+		}
+	}
+	h := build(t, plan{domain: "app.test"})
+	b := h.browser()
+	b.stateOf(b.visit("https://10.0.0.1:4180/oauth2/start?rd=/a")) // a proxy that renames hosts: it must not go round for ever
+
+	state := b.stateOf(b.visit("https://app.test/oauth2/start?rd=https://x.app.test/a"))
+	elsewhere := h.browser()
+	for _, c := range b.attempts() {
+		elsewhere.jar.SetCookies(must(url.Parse("https://x.app.test")), []*http.Cookie{{Name: c.Name, Value: c.Value, Path: "/"}})
+	}
+	elsewhere.refused("finished on another host", elsewhere.visit("https://x.app.test/oauth2/callback?code=zhangsan&state="+state), 403, "state_unknown", 0)
+	if a := b.back("zhangsan", state); a.Header.Get("Location") != "https://x.app.test/a" {
+		t.Errorf("callback = %d to %q, want https://x.app.test/a", a.StatusCode, a.Header.Get("Location"))
+	}
+}
+
+func TestPlainHTTP(t *testing.T) { // a Secure cookie would be lost
+	b := build(t, plan{trusted: []string{"127.0.0.0/8"}}).browser()
+	if a := b.visit("/a", "X-Forwarded-Proto", "http"); a.Header.Get("Location") != "https://app.test/oauth2/start?rd=%2Fa" {
+		t.Errorf("page load over http = %d to %q", a.StatusCode, a.Header.Get("Location"))
+	}
+}
+
+func TestPageFirst(t *testing.T) {
+	b := build(t, plan{change: func(f *Flow) { f.PageFirst = true }}).browser()
+	a := b.visit("/a?b=1&c=2")
+	if a.Header.Get("Location") != "https://app.test/oauth2/sign_in?rd=%2Fa%3Fb%3D1%26c%3D2" || len(b.attempts()) > 0 {
+		t.Fatalf("page load = %d to %q", a.StatusCode, a.Header.Get("Location"))
+	}
+	a = b.visit(a.Header.Get("Location"))
+	if a.StatusCode != 200 || !strings.Contains(a.text, `href="https://app.test/oauth2/start?rd=%2Fa%3Fb%3D1%26c%3D2"`) {
+		t.Errorf("sign_in = %d %s", a.StatusCode, a.text)
+	}
+}
+
+func TestPlainCookieNames(t *testing.T) {
+	for _, c := range []struct{ public, domain, session, attempt string }{
+		{"https://app.test", "", "__Host-dinggate", "__Host-dinggate-attempt-0"},
+		{"https://app.test", "app.test", "dinggate", "__Host-dinggate-attempt-0"},
+		{"http://127.0.0.1:4180", "", "dinggate", "dinggate-attempt-0"},
+	} {
+		h := flow(t, plan{public: c.public, domain: c.domain})
+		if got := h.slotName(0); h.CookieName != c.session || got != c.attempt {
+			t.Errorf("cookies of %s, domain %q = %s, %s, want %s, %s", c.public, c.domain, h.CookieName, got, c.session, c.attempt)
+		}
+	}
+}
+
+func TestCheck(t *testing.T) {
+	for what, spoil := range map[string]func(*Flow){
+		"provider": func(f *Flow) { f.Provider = nil }, "sessions": func(f *Flow) { f.Sessions = nil }, "keyring": func(f *Flow) { f.Keyring = nil },
+		"used": func(f *Flow) { f.Used = nil }, "pages": func(f *Flow) { f.Pages = nil }, "origins": func(f *Flow) { f.Origins = nil },
+		"prefix": func(f *Flow) { f.Prefix = "oauth2" }, "client": func(f *Flow) { f.ClientID = "" }, "cookie": func(f *Flow) { f.CookieName = "" },
+	} {
+		f := flow(t, plan{}).Flow
+		spoil(f)
+		if f.Check() == nil {
+			t.Errorf("Check() without %s = nil", what)
+		}
+	}
+}

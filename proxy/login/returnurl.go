@@ -1,0 +1,156 @@
+package login
+
+import (
+	"cmp"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"dinggate/internal/web"
+)
+
+// asked is where the person wants to be after a sign-in: `rd`, else the
+// headers X-Auth-Request-Redirect and X-Forwarded-Uri of a trusted peer, else
+// /. What does not lead to an origin of ours is / too. The error is a 400.
+func (f *Flow) asked(x *web.Exchange, r *http.Request) (string, error) {
+	raw, err := returnParameter(r.URL.RawQuery)
+	if err != nil {
+		return "", err
+	}
+	if raw == "" && x.Trusted {
+		if v := r.Header["X-Auth-Request-Redirect"]; len(v) == 1 {
+			raw = f.onOurScheme(v[0])
+		} else if v := r.Header["X-Forwarded-Uri"]; len(v) == 1 && strings.HasPrefix(v[0], "/") {
+			raw = v[0]
+		}
+	}
+	target, _ := f.target(x, cmp.Or(raw, "/"))
+	return target, nil
+}
+
+// returnParameter takes `rd` out of a raw query in the three forms that
+// gateways write, since nginx cannot escape a URL and ingress-nginx escapes
+// only the path:
+//
+//	rd=%2Fa%3Fb%26c  rd=https%3A%2F%2F…   an ordinary parameter: decoded once
+//	rd=https://host%2Fa%3Fb               up to the next &, decoded once
+//	rd=/a?b&c        rd=https://host/a    everything to the end of the query, decoded not at all
+//
+// Anything else comes back as it is and is nobody's target. `+` is no blank: a
+// target has none. Twice is an error (threats R9), save in the raw form, where
+// the rest is the target.
+func returnParameter(query string) (string, error) {
+	for rest := query; rest != ""; {
+		pair, after, _ := strings.Cut(rest, "&")
+		value, found := strings.CutPrefix(pair, "rd=")
+		if !found {
+			rest = after
+			continue
+		}
+		if rawForm(value) {
+			return strings.TrimPrefix(rest, "rd="), nil
+		}
+		if strings.HasPrefix(after, "rd=") || strings.Contains(after, "&rd=") {
+			return "", &web.Error{Status: http.StatusBadRequest, Code: "bad_request", Err: errors.New("login: rd is there twice")}
+		}
+		if !escapedForm(value) {
+			return value, nil
+		}
+		decoded, err := url.PathUnescape(value)
+		if err != nil {
+			return value, nil // with its `%` in front of the path it is no target
+		}
+		return decoded, nil
+	}
+	return "", nil
+}
+
+// rawForm reports whether value begins with a plain path, or with an origin and
+// one.
+func rawForm(value string) bool {
+	if strings.HasPrefix(value, "/") {
+		return true
+	}
+	host, ok := cutScheme(value, "://")
+	if !ok {
+		return false
+	}
+	end := strings.IndexAny(host, "%/?#")
+	return end >= 0 && host[end] != '%'
+}
+
+func escapedForm(value string) bool {
+	if len(value) >= 3 && strings.EqualFold(value[:3], "%2F") {
+		return true
+	}
+	_, encoded := cutScheme(value, "%3A")
+	_, half := cutScheme(value, "://")
+	return encoded || half
+}
+
+// cutScheme removes http or https and what follows it, in any letter case.
+func cutScheme(s, then string) (rest string, ok bool) {
+	for _, scheme := range [...]string{"http", "https"} {
+		if n := len(scheme) + len(then); len(s) >= n && strings.EqualFold(s[:n], scheme+then) {
+			return s[n:], true
+		}
+	}
+	return "", false
+}
+
+// target checks a return target. A path that was asked for on another host of
+// ours than public_url's, where the sign-in ends, becomes absolute. "/" and
+// false when it is none.
+func (f *Flow) target(x *web.Exchange, raw string) (string, bool) {
+	if strings.HasPrefix(raw, "/") && !f.onPublic(x) && f.Origins.HasHost(x.Host) {
+		if path, ok := f.allowed(raw); ok { // a path by itself first: //host is none
+			return f.allowed(f.Origins.Scheme() + "://" + x.Host + path)
+		}
+	}
+	return f.allowed(raw)
+}
+
+// allowed is the check that every target passes, on its way in and again on
+// its way out (threats class R). Our own endpoints are no places to return to:
+// a link with /start inside /start would send a person through one sign-in
+// after the other.
+func (f *Flow) allowed(raw string) (string, bool) {
+	target, ok := f.Origins.Return(raw)
+	if !ok || f.ownEndpoint(target) {
+		return "/", false
+	}
+	return target, true
+}
+
+func (f *Flow) ownEndpoint(target string) bool {
+	path := target
+	if _, rest, absolute := strings.Cut(target, "://"); absolute && target[0] != '/' {
+		path = rest[strings.IndexByte(rest, '/'):] // Return puts one there
+	}
+	if i := strings.IndexAny(path, "?#"); i >= 0 {
+		path = path[:i]
+	}
+	clean, err := web.CleanPath(path)
+	return err == nil && strings.HasPrefix(clean.Plain, f.Prefix+"/") && clean.Plain != f.Prefix+"/userinfo"
+}
+
+// onOurScheme gives an address on public_url's host public_url's scheme and
+// port: behind a TLS balancer nginx reports http, and some gateways lose the
+// port.
+func (f *Flow) onOurScheme(raw string) string {
+	rest, ok := cutScheme(raw, "://")
+	if !ok {
+		return raw
+	}
+	end := strings.IndexAny(rest, "/?#")
+	if end < 0 {
+		end = len(rest)
+	}
+	host, err := web.CleanHost(rest[:end], "")
+	_, public, _ := strings.Cut(f.Origins.Public(), "://")
+	if err != nil || web.HostName(host) != web.HostName(public) {
+		return raw
+	}
+	return f.Origins.Public() + rest[end:]
+}

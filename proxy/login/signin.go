@@ -1,0 +1,91 @@
+package login
+
+import (
+	"errors"
+	"net/http"
+	"time"
+
+	"dinggate/internal/page"
+	"dinggate/internal/web"
+	"dinggate/session"
+)
+
+// patience is how long one request waits for a membership check that is due.
+const patience = 3 * time.Second
+
+// SignIn shows a page with one button; its link is absolute, since gateways
+// show the page under other addresses. Whoever is signed in and asks for
+// nothing else sees who that is.
+func (f *Flow) SignIn(w http.ResponseWriter, r *http.Request) error {
+	x := web.From(w)
+	x.Endpoint = "sign_in"
+	if err := pageOnly(r, "GET, HEAD"); err != nil {
+		return err
+	}
+	target, err := f.asked(x, r)
+	if err != nil {
+		return err
+	}
+	f.clearDead(w, r)
+	if target == "/" {
+		if s, err := f.who(r, f.wait()); err == nil {
+			u := &s.User
+			x.User = u.Username
+			f.Pages.WhoAmI(w, r, page.WhoAmIData{Name: u.Name, Username: u.Username, Email: u.Email, Groups: u.RoleNames(), SignOutURL: f.Prefix + "/sign_out"})
+			return nil
+		}
+	}
+	f.Pages.SignIn(w, r, page.SignInData{StartURL: f.LoginURL(target)})
+	return nil
+}
+
+// pageOnly refuses methods that do not ask for a page.
+func pageOnly(r *http.Request, allow string) error {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return &web.Error{Status: http.StatusMethodNotAllowed, Code: "method_not_allowed", Allow: allow}
+	}
+	return nil
+}
+
+// who is the person behind a request; the errors are session.Manager's.
+func (f *Flow) who(r *http.Request, patience time.Duration) (*session.Session, error) {
+	return f.Sessions.Load(r.Context(), web.CookieValues(r.Header, f.CookieName), patience)
+}
+
+func (f *Flow) wait() time.Duration {
+	if f.Patience > 0 {
+		return f.Patience
+	}
+	return patience
+}
+
+// nobody reports whether err means that there is no session, and not that one
+// cannot be judged now.
+func nobody(err error) bool {
+	return errors.Is(err, session.ErrNone) || over(err)
+}
+
+// over reports whether err means that a session cookie opens nothing any more.
+func over(err error) bool {
+	return errors.Is(err, session.ErrForged) || errors.Is(err, session.ErrExpired) || errors.Is(err, session.ErrRevoked)
+}
+
+// clearDead makes the browser forget a session cookie that opens nothing any
+// more. Call it before a page is written: after the status line it would be
+// lost (threats C2, GHSA-f24x-5g9q-753f). One that cannot be judged now, the
+// store or DingTalk being ill, is kept.
+func (f *Flow) clearDead(w http.ResponseWriter, r *http.Request) {
+	if _, err := f.who(r, 0); over(err) {
+		addCookie(w, f.Sessions.Clear())
+	}
+}
+
+// trouble is the answer when nobody can say whether there is a session. The
+// cookie is kept.
+func trouble(err error) error {
+	code := "store_unavailable"
+	if errors.Is(err, session.ErrUnconfirmed) {
+		code = "unconfirmed"
+	}
+	return &web.Error{Status: http.StatusServiceUnavailable, Code: code, RetryAfter: retryAfter, Err: err}
+}

@@ -1,0 +1,167 @@
+package login
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+)
+
+func TestSignOut(t *testing.T) {
+	b := build(t, plan{}).browser()
+	b.signIn("zhangsan")
+	stolen := b.session()
+	a := b.visit("/oauth2/sign_out") // S15: asking changes nothing
+	if a.StatusCode != 200 || !strings.Contains(a.text, `<form class="actions" method="post" action="/oauth2/sign_out">`) || !strings.Contains(a.text, "张三 (zhangsan)") || b.session() == "" {
+		t.Fatalf("GET sign_out = %d %s, want a page that asks", a.StatusCode, a.text)
+	}
+	a = b.send("POST", "/oauth2/sign_out", "Sec-Fetch-Site", "same-origin", "Origin", "null") // W3a
+	if a.StatusCode != 303 || a.Header.Get("Location") != "/oauth2/sign_out" || b.session() != "" {
+		t.Fatalf("POST sign_out = %d to %q", a.StatusCode, a.Header.Get("Location"))
+	}
+	a = b.visit("/oauth2/sign_out") // K17: a page with a button
+	if a.StatusCode != 200 || strings.Contains(a.text, "<form") || !strings.Contains(a.text, `href="https://app.test/oauth2/start?rd=%2F"`) {
+		t.Errorf("signed-out page = %d %s", a.StatusCode, a.text)
+	}
+	b.plant(b.CookieName, stolen) // C10
+	if a := b.send("GET", "/"); a.StatusCode != 401 {
+		t.Errorf("the old cookie = %d, want 401", a.StatusCode)
+	}
+	if n := len(b.events); n != 2 || b.events[1].What != "sign_out" || b.events[1].User != "zhangsan" || b.events[1].Session != b.events[0].Session {
+		t.Errorf("audit = %+v", b.events)
+	}
+}
+
+func TestSignOutFromElsewhere(t *testing.T) { // S15, W3a
+	for _, c := range []struct {
+		header []string
+		out    bool
+	}{
+		{[]string{"Sec-Fetch-Site", "same-origin", "Origin", "null"}, true},
+		{[]string{"Sec-Fetch-Site", "none"}, true},
+		{[]string{"Origin", "https://app.test"}, true},
+		{[]string{"Origin", "https://APP.test:443"}, true},
+		{nil, true}, // no browser
+		{[]string{"Sec-Fetch-Site", "cross-site", "Origin", "null"}, false},
+		{[]string{"Sec-Fetch-Site", "cross-site", "Origin", "https://app.test"}, false},
+		{[]string{"Sec-Fetch-Site", "same-site", "Origin", "https://x.app.test"}, false},
+		{[]string{"Sec-Fetch-Site", ""}, false},
+		{[]string{"Sec-Fetch-Site", "same-origin", "Sec-Fetch-Site", "cross-site"}, false},
+		{[]string{"Origin", "null"}, false},
+		{[]string{"Origin", "https://evil.test"}, false},
+		{[]string{"Origin", "https://app.test.evil.test"}, false},
+		{[]string{"Origin", "http://app.test"}, false},
+		{[]string{"Origin", ""}, false},
+		{[]string{"Origin", "https://app.test", "Origin", "https://evil.test"}, false},
+	} {
+		b := build(t, plan{}).browser()
+		b.signIn("zhangsan")
+		a := b.send("POST", "/oauth2/sign_out", c.header...)
+		want := 403
+		if c.out {
+			want = 303
+		}
+		if a.StatusCode != want || c.out != (b.session() == "") || !c.out && len(a.Header["Set-Cookie"]) > 0 {
+			t.Errorf("POST with %q = %d with %q, want %d", c.header, a.StatusCode, a.Header["Set-Cookie"], want)
+		}
+		if !c.out && !strings.HasPrefix(b.visit("/").text, "UPSTREAM-MARK zhangsan") {
+			t.Errorf("POST with %q ended the session", c.header)
+		}
+	}
+}
+
+func TestSignOutTargets(t *testing.T) {
+	for _, c := range []struct{ rd, action, location string }{
+		{"?rd=/bye?a=1", "/oauth2/sign_out?rd=%2Fbye%3Fa%3D1", "/bye?a=1"},
+		{"?rd=%2Fbye", "/oauth2/sign_out?rd=%2Fbye", "/bye"},
+		{"?rd=https://route.test/bye", "/oauth2/sign_out?rd=https%3A%2F%2Froute.test%2Fbye", "/oauth2/sign_out?rd=https%3A%2F%2Froute.test%2Fbye"},
+		{"?rd=https://evil.test/", "/oauth2/sign_out", "/oauth2/sign_out"},
+		{"?rd=//evil.test/", "/oauth2/sign_out", "/oauth2/sign_out"},
+		{`?rd=/\evil.test/`, "/oauth2/sign_out", "/oauth2/sign_out"},
+		{"?rd=/oauth2/start", "/oauth2/sign_out", "/oauth2/sign_out"},
+	} {
+		b := build(t, plan{}).browser()
+		b.signIn("zhangsan")
+		if a := b.visit("/oauth2/sign_out" + c.rd); !strings.Contains(a.text, `action="`+c.action+`"`) {
+			t.Errorf("GET %s = %s, want action %s", c.rd, a.text, c.action)
+		}
+		if a := b.send("POST", "/oauth2/sign_out"+c.rd); a.StatusCode != 303 || a.Header.Get("Location") != c.location {
+			t.Errorf("POST %s = %d to %q, want %q", c.rd, a.StatusCode, a.Header.Get("Location"), c.location)
+		}
+	}
+}
+
+func TestSignOutWithIllStore(t *testing.T) {
+	b := build(t, plan{}).browser()
+	b.signIn("zhangsan")
+	b.store.ill.Store(true)
+	for _, method := range []string{"GET", "POST"} {
+		if a := b.send(method, "/oauth2/sign_out"); a.StatusCode != 503 || b.session() == "" || a.Header.Get("Retry-After") == "" {
+			t.Errorf("%s with an ill store = %d, want 503 and the session kept", method, a.StatusCode)
+		}
+	}
+	b.store.ill.Store(false)
+	if a := b.visit("/"); !strings.HasPrefix(a.text, "UPSTREAM-MARK zhangsan") {
+		t.Errorf("afterwards = %d", a.StatusCode)
+	}
+}
+
+func TestMethodsOfPages(t *testing.T) {
+	b := build(t, plan{}).browser()
+	for path, allow := range map[string]string{"sign_in": "GET, HEAD", "sign_out": "GET, HEAD, POST", "userinfo": "GET, HEAD"} {
+		if a := b.send("PUT", "/oauth2/"+path); a.StatusCode != 405 || a.Header.Get("Allow") != allow {
+			t.Errorf("PUT %s = %d, Allow %q", path, a.StatusCode, a.Header.Get("Allow"))
+		}
+		if a := b.send("HEAD", "/oauth2/"+path); a.StatusCode == 405 || a.text != "" {
+			t.Errorf("HEAD %s = %d %q", path, a.StatusCode, a.text)
+		}
+	}
+}
+
+func TestSignInPage(t *testing.T) {
+	b := build(t, plan{}).browser()
+	for query, rd := range map[string]string{"": "%2F", "?rd=/a?b=1&c=2": "%2Fa%3Fb%3D1%26c%3D2", "?rd=//evil.test": "%2F", "?rd=javascript:alert(1)": "%2F"} { // R3
+		if a := b.visit("/oauth2/sign_in" + query); a.StatusCode != 200 || !strings.Contains(a.text, `href="https://app.test/oauth2/start?rd=`+rd+`"`) || strings.Contains(a.text, `"javascript`) {
+			t.Errorf("sign_in%s = %d %s, want a link with rd=%s", query, a.StatusCode, a.text, rd)
+		}
+	}
+	if n := len(b.attempts()); n > 0 {
+		t.Errorf("the page began %d attempts", n)
+	}
+	b.signIn("zhangsan")
+	if a := b.visit("/oauth2/sign_in"); !strings.Contains(a.text, "zhangsan@example.com") || !strings.Contains(a.text, `href="/oauth2/sign_out"`) {
+		t.Errorf("signed in = %s, want who it is", a.text)
+	}
+}
+
+func TestUserInfo(t *testing.T) {
+	b := build(t, plan{}).browser()
+	a := b.send("GET", "/oauth2/userinfo", "Referer", "https://app.test/dashboard")
+	if a.StatusCode != 401 || !strings.Contains(a.text, `"error":"unauthenticated"`) || !strings.Contains(a.text, "rd=%2Fdashboard") || a.Header.Get("Www-Authenticate") != "" {
+		t.Errorf("without a session = %d %s", a.StatusCode, a.text)
+	}
+	b.signIn("zhangsan")
+	a = b.send("GET", "/oauth2/userinfo", "Origin", "https://evil.test") // W5
+	var got map[string]any
+	if err := json.Unmarshal([]byte(a.text), &got); err != nil || a.StatusCode != 200 || a.Header.Get("Content-Type") != "application/json" {
+		t.Fatalf("userinfo = %d %s, %v", a.StatusCode, a.text, err)
+	}
+	for name, want := range map[string]string{"user": "zhangsan", "username": "zhangsan", "email": "zhangsan@example.com", "name": "张三", "preferredUsername": "张三",
+		"groups": "[主管]", "userid": "user-zhangsan", "unionid": "union-zhangsan", "departments": "[42]", "job_number": ""} {
+		if fmt.Sprint(got[name]) != want {
+			t.Errorf("userinfo: %s = %v, want %s", name, got[name], want)
+		}
+	}
+	for name := range a.Header {
+		if strings.HasPrefix(name, "Access-Control-") {
+			t.Errorf("userinfo sends %s", name)
+		}
+	}
+	if strings.Contains(a.text, "CANARY") || a.Header.Get("Cache-Control") != "no-store" {
+		t.Errorf("userinfo = %q %s", a.Header, a.text)
+	}
+	b.store.ill.Store(true)
+	if a := b.send("GET", "/oauth2/userinfo"); a.StatusCode != 503 || b.session() == "" || a.Header.Get("Retry-After") == "" {
+		t.Errorf("userinfo with an ill store = %d", a.StatusCode)
+	}
+}

@@ -1,0 +1,211 @@
+package login
+
+import (
+	"cmp"
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/binary"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"dinggate/internal/web"
+)
+
+// attempt is one sign-in on its way. It travels as a sealed cookie in the
+// browser that began it, and its state through DingTalk; only where the two
+// meet again does a sign-in end (threats S1–S3).
+//
+//	version  1 byte, now 1
+//	state    32 random bytes
+//	issued   8 bytes, Unix milliseconds
+//	app      of which client id; with host and purpose under the seal (threats S8)
+//	host     where it began, without a port
+//	target   where the person goes afterwards; checked, and checked again then
+//
+// A text is two bytes of length, then its bytes; nothing follows the last one.
+type attempt struct {
+	state             [32]byte
+	issued            time.Time
+	app, host, target string
+}
+
+const (
+	attemptVersion = 1
+	attemptPurpose = "login attempt" // keys of its own: no other sealed text passes for one
+
+	attemptLife = 10 * time.Minute
+	attemptSkew = time.Minute // how far replicas' clocks may differ
+
+	maxApp = 128 // bytes of a client id
+)
+
+func newAttempt(app, host, target string, now time.Time) attempt {
+	a := attempt{issued: now, app: app, host: host, target: target}
+	rand.Read(a.state[:]) // never fails: crypto/rand ends the process instead
+	return a
+}
+
+// stateText is the state as DingTalk carries it.
+func (a *attempt) stateText() string { return base64.RawURLEncoding.EncodeToString(a.state[:]) }
+
+// parseState reads what stateText wrote, in that one spelling only: the
+// decoder itself would skip line breaks and ignore the last character's spare
+// bits (threats S6).
+func parseState(text string) (state [32]byte, ok bool) {
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(text)
+	if err != nil || len(raw) != len(state) || len(text) != base64.RawURLEncoding.EncodedLen(len(state)) {
+		return state, false
+	}
+	return [32]byte(raw), true
+}
+
+// live reports whether an attempt may still end in a sign-in.
+func (a *attempt) live(now time.Time) bool {
+	age := now.Sub(a.issued)
+	return age >= -attemptSkew && age < attemptLife
+}
+
+func (a *attempt) encode() []byte {
+	b := append([]byte{attemptVersion}, a.state[:]...)
+	b = binary.BigEndian.AppendUint64(b, uint64(a.issued.UnixMilli()))
+	for _, s := range [...]string{a.app, a.host, a.target} {
+		b = append(binary.BigEndian.AppendUint16(b, uint16(len(s))), s...)
+	}
+	return b
+}
+
+func decodeAttempt(b []byte) (a attempt, ok bool) {
+	const fixed = 1 + 32 + 8
+	if len(b) < fixed || b[0] != attemptVersion {
+		return attempt{}, false
+	}
+	a.state = [32]byte(b[1:33])
+	a.issued = time.UnixMilli(int64(binary.BigEndian.Uint64(b[33:])))
+	rest := b[fixed:]
+	for _, to := range [...]*string{&a.app, &a.host, &a.target} {
+		if len(rest) < 2 || len(rest)-2 < int(binary.BigEndian.Uint16(rest)) {
+			return attempt{}, false
+		}
+		n := 2 + int(binary.BigEndian.Uint16(rest))
+		*to, rest = string(rest[2:n]), rest[n:]
+	}
+	return a, len(rest) == 0
+}
+
+// A browser has slots for attempts and no more: the names are fixed, so that
+// not even 200 tabs opened at the same moment, none of which knows of another's
+// cookie, grow a Cookie header that the next request is refused for (S10).
+const (
+	slots      = 5
+	maxCarried = 6 << 10 // bytes of all attempts in one Cookie header
+	maxCopies  = 4       // values looked at under one name; a sibling host can plant more
+)
+
+// slotName is always a `__Host-` name on https, also where cookie.domain costs
+// the session cookie its prefix: an attempt stays on one host, and a sibling
+// that could plant its own would sign the person in as somebody else.
+func (f *Flow) slotName(slot int) string {
+	name := strings.TrimPrefix(f.CookieName, "__Host-")
+	if f.secure() {
+		name = "__Host-" + name
+	}
+	return name + "-attempt-" + strconv.Itoa(slot)
+}
+
+func (f *Flow) secure() bool { return f.Origins.Scheme() == "https" }
+
+// carried is what a browser sent in one slot.
+type carried struct {
+	slot   int
+	size   int // of names and values in the Cookie header
+	rank   int // empty, dead, alive
+	issued time.Time
+}
+
+const (
+	empty = iota
+	dead
+	alive
+)
+
+// open lists the attempts under a slot's name that our seal vouches for.
+func (f *Flow) open(h http.Header, slot int) (found []attempt, size int) {
+	name := f.slotName(slot)
+	for i, text := range web.CookieValues(h, name) {
+		size += len(name) + len("=; ") + len(text)
+		if i >= maxCopies {
+			continue
+		}
+		if plain, _, err := f.Keyring.Open(attemptPurpose, name, text); err == nil {
+			if a, ok := decodeAttempt(plain); ok {
+				found = append(found, a)
+			}
+		}
+	}
+	return found, size
+}
+
+// find gives the attempt of this browser that state belongs to, and its slot.
+func (f *Flow) find(h http.Header, state [32]byte) (a attempt, slot int, ok bool) {
+	for slot := range slots {
+		found, _ := f.open(h, slot)
+		for _, a := range found {
+			if subtle.ConstantTimeCompare(a.state[:], state[:]) == 1 {
+				return a, slot, true
+			}
+		}
+	}
+	return attempt{}, 0, false
+}
+
+// place makes the cookie of a new attempt and those that clear what has to go
+// for it: an empty slot is taken first, then a dead one, then the oldest.
+func (f *Flow) place(h http.Header, a attempt, now time.Time) ([]*http.Cookie, error) {
+	first := int(f.turn.Add(1) % slots) // tabs that open together, all without a cookie yet, take different slots
+	pocket := make([]carried, slots)
+	for i := range pocket {
+		pocket[i] = f.look(h, (first+i)%slots, now)
+	}
+	slices.SortStableFunc(pocket, func(a, b carried) int {
+		return cmp.Or(cmp.Compare(a.rank, b.rank), a.issued.Compare(b.issued))
+	})
+	name := f.slotName(pocket[0].slot)
+	text, err := f.Keyring.Seal(attemptPurpose, name, a.encode())
+	if err != nil {
+		return nil, fmt.Errorf("login: sealing an attempt: %w", err)
+	}
+	cookies := []*http.Cookie{f.attemptCookie(pocket[0].slot, text, int(attemptLife/time.Second))}
+	total := len(name) + len(text)
+	for _, c := range slices.Backward(pocket[1:]) { // from the newest on, as long as there is room
+		if total += c.size; total > maxCarried && c.rank != empty {
+			cookies = append(cookies, f.attemptCookie(c.slot, "", -1))
+		}
+	}
+	return cookies, nil
+}
+
+func (f *Flow) look(h http.Header, slot int, now time.Time) carried {
+	found, size := f.open(h, slot)
+	c := carried{slot: slot, size: size}
+	if size > 0 {
+		c.rank = dead
+	}
+	for _, a := range found {
+		if a.live(now) {
+			c.rank, c.issued = alive, a.issued
+		}
+	}
+	return c
+}
+
+// attemptCookie is Lax whatever cookie.same_site says: the way back from
+// DingTalk is a navigation from another site.
+func (f *Flow) attemptCookie(slot int, text string, maxAge int) *http.Cookie {
+	return &http.Cookie{Name: f.slotName(slot), Value: text, Path: "/", MaxAge: maxAge,
+		HttpOnly: true, Secure: f.secure(), SameSite: http.SameSiteLaxMode}
+}

@@ -1,0 +1,67 @@
+package login
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+
+	"dinggate/internal/web"
+)
+
+// person is the answer of userinfo. The first four names are those that pages
+// written for oauth2-proxy read.
+type person struct {
+	User              string   `json:"user"`
+	Email             string   `json:"email"`
+	Groups            []string `json:"groups"` // names of roles
+	PreferredUsername string   `json:"preferredUsername"`
+	Username          string   `json:"username"`
+	Name              string   `json:"name"`
+	UserID            string   `json:"userid"`
+	UnionID           string   `json:"unionid"`
+	JobNumber         string   `json:"job_number"`
+	Departments       []int64  `json:"departments"`
+}
+
+// UserInfo tells page scripts who is signed in: 200, or 401 with a login_url,
+// or 503 when that cannot be said now. It sends no CORS header, so that only
+// pages of the same origin can read it (threats W5).
+func (f *Flow) UserInfo(w http.ResponseWriter, r *http.Request) error {
+	x := web.From(w)
+	x.Endpoint = "userinfo"
+	if err := pageOnly(r, "GET, HEAD"); err != nil {
+		return err
+	}
+	s, err := f.who(r, f.wait())
+	switch {
+	case nobody(err):
+		f.clearDead(w, r)
+		return f.unauthenticated(r)
+	case err != nil:
+		return trouble(err)
+	}
+	u := &s.User
+	x.User = u.Username
+	return writeJSON(w, r, person{User: u.Username, Email: u.Email, Groups: u.RoleNames(), PreferredUsername: u.Name,
+		Username: u.Username, Name: u.Name, UserID: u.UserID, UnionID: u.UnionID, JobNumber: u.JobNumber, Departments: append([]int64{}, u.Departments...)})
+}
+
+func writeJSON(w http.ResponseWriter, r *http.Request, v any) error {
+	var body bytes.Buffer
+	enc := json.NewEncoder(&body)
+	enc.SetEscapeHTML(false) // it is no HTML, and nosniff says so; an address stays readable
+	if err := enc.Encode(v); err != nil {
+		return fmt.Errorf("login: writing JSON: %w", err)
+	}
+	web.SecurityHeaders(w, "")
+	h := w.Header()
+	h["Content-Type"] = []string{"application/json"}
+	h["Content-Length"] = []string{strconv.Itoa(body.Len())}
+	w.WriteHeader(http.StatusOK)
+	if r.Method != http.MethodHead {
+		w.Write(body.Bytes()) // nobody is left to tell when this fails
+	}
+	return nil
+}

@@ -1,0 +1,78 @@
+package proxy
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// ownOrigin reports whether a WebSocket handshake comes from a page of ours.
+// Browsers send cookies with handshakes of any page and ask nobody, so Origin
+// is all there is against foreign ones (threats W3). No Origin is no browser.
+func (f *Front) ownOrigin(r *http.Request) bool {
+	origin := r.Header["Origin"]
+	return len(origin) == 0 || len(origin) == 1 && f.Origins.Has(origin[0])
+}
+
+var (
+	errSwitched = errors.New("proxy: upstream switched protocols unasked")
+	errEarly    = errors.New("proxy: bytes behind a WebSocket handshake before its answer")
+)
+
+// switched judges a 101. httputil lets one without an Upgrade header pass when
+// none was asked for, and then tunnels (threats M9).
+func (p *passage) switched(res *http.Response) error {
+	if up := res.Header["Upgrade"]; !p.websocket || len(up) != 1 || !strings.EqualFold(up[0], "websocket") {
+		return errSwitched
+	}
+	p.watch(res.Body, 0)
+	return nil
+}
+
+// Hijack takes the connection over for a WebSocket. Bytes that came before the
+// 101 are refused: a client has no reason to send any, and httputil would lose
+// them (threats M8).
+func (p *passage) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, brw, err := http.NewResponseController(p.w).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	p.x.Status, p.hijacked = http.StatusSwitchingProtocols, true
+	if brw.Reader.Buffered() > 0 {
+		conn.Close()
+		return nil, nil, errEarly
+	}
+	return conn, brw, nil
+}
+
+// streamAge is when an answer without an announced end counts as a stream that
+// outlives its request. Most end long before, and cost no watch.
+const streamAge = time.Second
+
+// watch ends what outlives its request together with the session: closing the
+// upstream's side makes httputil end the client's (threats W2). It begins after
+// the given time.
+func (p *passage) watch(upstream io.Closer, after time.Duration) {
+	if p.session == nil {
+		return
+	}
+	finished := make(chan struct{})
+	begin := time.AfterFunc(after, func() {
+		gone, stop := p.front.Sessions.Watch(p.session)
+		defer stop()
+		select {
+		case <-gone:
+			p.ended.Store(true)
+			upstream.Close()
+		case <-finished:
+		}
+	})
+	p.release = func() {
+		begin.Stop()
+		close(finished)
+	}
+}
