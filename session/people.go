@@ -23,6 +23,7 @@ type person struct {
 	facts   atomic.Pointer[facts]
 	used    atomic.Int64 // about when a request last came, Unix milliseconds
 	evicted atomic.Bool  // no longer in the map: look the person up again
+	doubted atomic.Int64 // facts confirmed before this moment are not fresh, Unix milliseconds; 0: none are doubted
 
 	mu       sync.Mutex    // held for moments, never while a lookup runs
 	failing  time.Time     // first failure since the last success; zero: none
@@ -104,6 +105,19 @@ func (p *people) evict() {
 		oldest.evicted.Store(true)
 		delete(p.all, oldest.key)
 	}
+}
+
+// matching lists the persons whose newest facts pass the test.
+func (p *people) matching(test func(identity.User) bool) []*person {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	var found []*person
+	for _, one := range p.all {
+		if known := one.facts.Load(); known != nil && test(known.user) {
+			found = append(found, one)
+		}
+	}
+	return found
 }
 
 // sweep drops everybody who has not been here since the given moment.

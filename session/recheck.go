@@ -34,7 +34,7 @@ const lookupTimeout = 10 * time.Second
 // at the given moment.
 func (m *Manager) standing(p *person, checked time.Time, recheck time.Duration, now time.Time) standing {
 	age := now.Sub(checked)
-	if -skew <= age && age < recheck {
+	if -skew <= age && age < recheck && checked.UnixMilli() >= p.doubted.Load() {
 		return fresh
 	}
 	limit := checked.Add(m.Config.Recheck + m.Config.Grace)
@@ -137,6 +137,22 @@ func (m *Manager) launch(p *person, s *Session, now time.Time) <-chan struct{} {
 		land() // Run has ended
 	}
 	return flight
+}
+
+// RecheckUser has a person looked up again now, because something is said to
+// have changed. Whoever is not known here has nothing to be looked up for; what
+// cannot start now starts with the person's next request. It never waits.
+func (m *Manager) RecheckUser(who Person) {
+	m.ready()
+	if m.Recheck == nil {
+		return
+	}
+	now := m.now()
+	for _, p := range m.people.matching(who.is) {
+		p.doubted.Store(now.UnixMilli())
+		known := p.facts.Load()
+		m.lookUp(p, &Session{Realm: m.Realm, User: known.user, Checked: known.checked}, now)
+	}
 }
 
 // recheck asks about one person and draws the consequence.

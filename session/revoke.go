@@ -138,6 +138,16 @@ func (r *revocations) room(now time.Time) bool {
 	return false
 }
 
+// endAll raises the floor: one moment says more than any number of marks.
+func (r *revocations) endAll(now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.floor = now
+	clear(r.ids)
+	clear(r.people)
+	r.gen.Add(1)
+}
+
 func (r *revocations) sweep(now time.Time) {
 	r.swept = now
 	for id, m := range r.ids {
@@ -172,6 +182,22 @@ type Person struct {
 	UnionID  string
 	UserID   string
 	Username string
+}
+
+// is tells whether a name that is not empty matches.
+func (who Person) is(u identity.User) bool {
+	return who.UnionID != "" && who.UnionID == u.UnionID || who.UserID != "" && who.UserID == u.UserID ||
+		who.Username != "" && u.UnionID == "" && who.Username == u.Username
+}
+
+// RevokeAll ends every session that lives now, in this process: the
+// organisation is gone, or nobody knows who should still be in.
+func (m *Manager) RevokeAll(reason string) {
+	m.ready()
+	m.revoked.endAll(m.now())
+	for _, s := range m.watches.end(func(*Session) bool { return true }) {
+		m.tell(s, reason)
+	}
 }
 
 // RevokeUser ends every session that the person signed in to until now; a later

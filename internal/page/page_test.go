@@ -154,7 +154,7 @@ func TestEveryPage(t *testing.T) {
 				t.Errorf("%s: CSP = %s, want %s in it", x.name, csp, want)
 			}
 		}
-		for name, want := range map[string]string{"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "X-Frame-Options": "DENY",
+		for name, want := range map[string]string{"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer",
 			"X-Request-Id": "7f3a09c2d41be8650a1c93ef", "Content-Type": "text/html; charset=utf-8", "Www-Authenticate": ""} {
 			if got := resp.Header.Get(name); got != want {
 				t.Errorf("%s: %s = %q, want %q", x.name, name, got, want)

@@ -78,15 +78,13 @@ func fold(dst []byte, name string) []byte {
 // SecurityHeaders go on every answer of our own. csp is the page's policy; ""
 // is the strictest one, which allows nothing at all.
 func SecurityHeaders(w http.ResponseWriter, csp string) {
-	if csp == "" {
-		csp = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-	}
 	h := w.Header()
 	h["Cache-Control"] = noStore
 	h["X-Content-Type-Options"] = nosniff
 	h["Referrer-Policy"] = noReferrer
-	h["X-Frame-Options"] = denyFrame
-	h["Content-Security-Policy"] = []string{csp}
+	if h["Content-Security-Policy"] = strictest; csp != "" {
+		h["Content-Security-Policy"] = []string{csp}
+	}
 	if x := From(w); x.ID != "" {
 		h["X-Request-Id"] = []string{x.ID}
 	}
@@ -97,7 +95,7 @@ var (
 	noStore    = []string{"no-store"}
 	nosniff    = []string{"nosniff"}
 	noReferrer = []string{"no-referrer"}
-	denyFrame  = []string{"DENY"}
+	strictest  = []string{"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"}
 )
 
 // HasToken reports whether a comma-separated header holds token, in any letter case.
