@@ -29,6 +29,7 @@ func main() {
 	defer house.close()
 	fmt.Printf("%d rounds of %v, %d connections, server on one core\n\n", *rounds, *seconds, *connections)
 	fail(house.ratios(*rounds, *seconds, *connections))
+	fail(house.behindNginx(*rounds, *seconds, *connections))
 	fail(house.transfers(*rounds))
 	fail(house.footprint())
 	fail(house.allocations())

@@ -16,6 +16,7 @@ type process struct {
 	cmd   *exec.Cmd
 	base  string        // http://127.0.0.1:port
 	ready time.Duration // from start to the line that names the address
+	with  *process      // whose CPU time counts as well; nil: nobody's
 }
 
 var address = regexp.MustCompile(`https?://[0-9.]+:[0-9]+`)
@@ -71,8 +72,17 @@ func (p *process) cpu() (time.Duration, error) {
 		return 0, err
 	}
 	system, err := strconv.ParseInt(fields[12], 10, 64)
+	if err != nil {
+		return 0, err
+	}
+	var other time.Duration
+	if p.with != nil {
+		if other, err = p.with.cpu(); err != nil {
+			return 0, err
+		}
+	}
 	const tick = 10 * time.Millisecond // USER_HZ is 100 on every Linux
-	return time.Duration(user+system) * tick, err
+	return time.Duration(user+system)*tick + other, nil
 }
 
 // memory is the resident set, in bytes.

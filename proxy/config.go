@@ -69,7 +69,7 @@ func (c UpstreamConfig) parse() (*url.URL, error) {
 	if _, err := web.CleanHost(u.Host, u.Scheme); err != nil {
 		return nil, errors.New("has no readable host; " + want)
 	}
-	if base, err := web.CleanPath("/" + strings.Trim(u.EscapedPath(), "/")); err != nil || base.Odd || len(base.Readings) > 0 {
+	if base, err := web.CleanPath(strings.TrimSuffix(u.EscapedPath(), "/") + "/"); err != nil || base.Odd || len(base.Readings) > 0 {
 		return nil, errors.New("has a path that can be read in more than one way")
 	}
 	return u, nil

@@ -34,16 +34,17 @@ var responseRules = identity.HeaderRules{{Name: "X-Auth-Request-User", Field: "u
 // door is a whole front door: an Entrance and a Front on a real socket, with an
 // application behind it.
 type door struct {
-	t      *testing.T
+	t      testing.TB
 	addr   string
 	server *httptest.Server
 	front  *Front
 
 	skip atomic.Int64 // nanoseconds that the sessions' clock is ahead
 
-	mu      sync.Mutex
-	records []web.Exchange
-	failed  []string
+	mu       sync.Mutex
+	recorded *sync.Cond
+	records  []web.Exchange
+	failed   []string
 }
 
 // plan is what a test changes about a door; the zero plan has one route of
@@ -59,7 +60,7 @@ type plan struct {
 	session  session.Config
 }
 
-func open(t *testing.T, p plan) *door {
+func open(t testing.TB, p plan) *door {
 	t.Helper()
 	if p.upstream == "" {
 		app := httptest.NewServer(p.app)
@@ -90,6 +91,7 @@ func open(t *testing.T, p plan) *door {
 		}
 	}
 	d := &door{t: t}
+	d.recorded = sync.NewCond(&d.mu)
 	policy, err := access.New(p.policy)
 	if err != nil {
 		t.Fatal(err)
@@ -123,7 +125,7 @@ func open(t *testing.T, p plan) *door {
 	return d
 }
 
-func manager(t *testing.T, p plan, now func() time.Time) *session.Manager {
+func manager(t testing.TB, p plan, now func() time.Time) *session.Manager {
 	t.Helper()
 	keyring, err := session.NewKeyring([]conf.Secret{conf.NewSecret("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")})
 	if err != nil {
@@ -175,23 +177,17 @@ func (d *door) record(x *web.Exchange, _ *http.Request) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.records = append(d.records, *x)
+	d.recorded.Broadcast()
 }
 
-// last is the newest record; the answer may arrive before it, so it waits.
+// last is the newest record of at least n; an answer may arrive before its record.
 func (d *door) last(n int) web.Exchange {
-	d.t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
-		d.mu.Lock()
-		if len(d.records) >= n {
-			x := d.records[len(d.records)-1]
-			d.mu.Unlock()
-			return x
-		}
-		d.mu.Unlock()
-		if time.Now().After(deadline) {
-			d.t.Fatalf("%d records, want %d", len(d.records), n)
-		}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for len(d.records) < n {
+		d.recorded.Wait()
 	}
+	return d.records[len(d.records)-1]
 }
 
 // signIn makes a session and gives its Cookie line's value.
@@ -227,7 +223,7 @@ func (d *door) speak(raw string) net.Conn {
 	return conn
 }
 
-func answered(t *testing.T, conn net.Conn, method string) (*http.Response, string) {
+func answered(t testing.TB, conn net.Conn, method string) (*http.Response, string) {
 	t.Helper()
 	res, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})
 	if err != nil {

@@ -172,6 +172,18 @@ func TestForwarded(t *testing.T) {
 	}
 }
 
+// One host has one spelling for the upstream too (H13).
+func TestHostSpelling(t *testing.T) {
+	d := open(t, plan{app: echo})
+	for _, spelling := range []string{"app.test", "APP.test", "app.test.", "App.Test.:443"} {
+		conn := d.speak("GET /public/ HTTP/1.1\r\nHost: " + spelling + "\r\nConnection: close\r\n\r\n")
+		_, body := answered(t, conn, "GET")
+		if saw := sawOf(t, body); saw.Host != host || saw.Header.Get("X-Forwarded-Host") != host {
+			t.Errorf("Host: %s: the upstream saw %s, want %s", spelling, body, host)
+		}
+	}
+}
+
 // An upstream gets the application's cookies byte for byte, and none of ours (C13).
 func TestCookies(t *testing.T) {
 	d := open(t, plan{app: echo})

@@ -58,7 +58,7 @@ func NewUpstream(c UpstreamConfig, protected *web.Protected) (*Upstream, error) 
 	if c.Timeout == 0 {
 		c.Timeout = Defaults().Timeout
 	}
-	u := &Upstream{scheme: target.Scheme, host: target.Host, base: strings.TrimRight(target.EscapedPath(), "/"), strip: strip, protected: protected}
+	u := &Upstream{scheme: target.Scheme, host: target.Host, base: strings.TrimSuffix(target.EscapedPath(), "/"), strip: strip, protected: protected}
 	dial := (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext
 	if target.Scheme == "unix" {
 		socket, overTCP := target.Path, dial
@@ -114,14 +114,11 @@ func (u *Upstream) address(p web.Path) (url.URL, error) {
 // slashes, which is a host to browsers and to many frameworks.
 func (u *Upstream) stripped(p web.Path) (raw string, ok bool) {
 	raw, ok = cutDecoded(p.Raw, u.strip)
-	if !ok || raw != "" && raw[0] != '/' {
-		return "", false
-	}
-	if raw == "" {
+	if ok && raw == "" {
 		return "/", p.Plain == u.strip
 	}
-	again, err := web.CleanPath(raw)
-	return raw, err == nil && u.strip+again.Plain == p.Plain && !strings.HasPrefix(again.Plain, "//")
+	again, err := web.CleanPath(raw) // refuses a rest without a slash in front
+	return raw, ok && err == nil && u.strip+again.Plain == p.Plain && !strings.HasPrefix(again.Plain, "//")
 }
 
 // cutDecoded cuts a decoded prefix off a raw path. A slash counts only when it

@@ -105,6 +105,8 @@ func TestConfigCheck(t *testing.T) {
 		{func(c *UpstreamConfig) { c.Upstream = "http://a?" }, "has a query or a fragment; only a path may follow the host"},
 		{func(c *UpstreamConfig) { c.Upstream = "http://a/#" }, "has a query or a fragment; only a path may follow the host"},
 		{func(c *UpstreamConfig) { c.Upstream = "http://a/x/../y" }, "has a path that can be read in more than one way"},
+		{func(c *UpstreamConfig) { c.Upstream = "http://a//x" }, "has a path that can be read in more than one way"},
+		{func(c *UpstreamConfig) { c.Upstream = "http://a/x//" }, "has a path that can be read in more than one way"},
 		{func(c *UpstreamConfig) { c.Upstream = "http://a/x%2fy" }, "has a path that can be read in more than one way"},
 		{func(c *UpstreamConfig) { c.Upstream = "unix:run/app.sock" }, "does not name a socket; write unix: and its absolute path, as in unix:/run/app.sock"},
 		{func(c *UpstreamConfig) { c.Upstream = "unix://run/app.sock" }, "does not name a socket; write unix: and its absolute path, as in unix:/run/app.sock"},

@@ -32,7 +32,7 @@ func (c *Config) Check(p *conf.Problems) {
 	c.Cookie.Check(p, "cookie")
 	c.checkCookie(p)
 	c.Session.Check(p, "session")
-	p.At("session.store").If(c.Session.Store == session.StoreRedis, "is redis, which %s", notSupported)
+	p.At("session.store").If(c.Session.Store == session.StoreRedis, "is redis, which "+notSupported)
 	c.checkRoutes(p)
 	c.Headers.Check(p, "headers")
 	c.checkPages(p)
@@ -135,7 +135,7 @@ func (c *Config) checkRoutes(p *conf.Problems) {
 		public := r.Access != nil && r.Access.Named == "public"
 		p.At("routes[%d].host", i).If(r.Host != "" && !public && !c.reached(r.Host),
 			"is neither the host of public_url nor below cookie.domain, so nobody could ever sign in there: the session cookie does not reach it")
-		p.At("routes[%d].path", i).Warn(isPlainPath(c.Prefix) && under(strings.TrimSuffix(r.Path, "/")+"/", c.Prefix+"/"),
+		p.At("routes[%d].path", i).Warn(isPlainPath(c.Prefix) && strings.HasPrefix(strings.TrimSuffix(r.Path, "/")+"/", c.Prefix+"/"),
 			"is below prefix, where only our own endpoints are")
 	}
 }

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"fmt"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -99,16 +99,17 @@ func isToken(s string) bool {
 	return s != "" && len(s) <= 128
 }
 
-// UnmarshalText reads the environment's form, X-User=username,X-Mail=email.
+// UnmarshalText reads the form of the environment, X-User=username,X-Mail=email;
+// the empty text sets nothing.
 func (h *HeaderFields) UnmarshalText(text []byte) error {
 	*h = HeaderFields{}
+	if len(text) == 0 {
+		return nil
+	}
 	for pair := range strings.SplitSeq(string(text), ",") {
 		name, field, ok := strings.Cut(pair, "=")
-		if strings.TrimSpace(pair) == "" && len(text) == 0 {
-			break
-		}
 		if !ok {
-			return fmt.Errorf("wants pairs such as X-Forwarded-User=username, separated by commas")
+			return errors.New("wants pairs such as X-Forwarded-User=username, separated by commas")
 		}
 		*h = append(*h, identity.HeaderRule{Name: strings.TrimSpace(name), Field: strings.TrimSpace(field)})
 	}

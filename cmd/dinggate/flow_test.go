@@ -1,12 +1,14 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"maps"
 	"net/http"
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestSignIn: a browser that knows nothing opens a deep link and the
@@ -76,7 +78,7 @@ func TestUserinfoAndSignOut(t *testing.T) {
 	}
 }
 
-func mustURL(t *testing.T, raw string) *url.URL {
+func mustURL(t testing.TB, raw string) *url.URL {
 	u, err := url.Parse(raw)
 	if err != nil {
 		t.Fatal(err)
@@ -272,5 +274,34 @@ func TestCanaries(t *testing.T) {
 		if strings.Contains(h.log.String(), secret) {
 			t.Errorf("the log holds the secret %.12s…", secret)
 		}
+	}
+}
+
+// TestLeaver: the organisation says that somebody left, and they are out at
+// once, with their open WebSocket (threats K7, W2).
+func TestLeaver(t *testing.T) {
+	h := newHouse(t, nil)
+	v := h.visitor()
+	v.signIn(h.base+"/", "zhangsan")
+	if a := v.get(h.base + "/"); a.StatusCode != 200 {
+		t.Fatalf("/ = %d, want 200", a.StatusCode)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := h.platform.WaitStreams(ctx, 1); err != nil {
+		t.Fatalf("the gate does not follow the organisation's events: %v", err)
+	}
+	if err := h.platform.Leave("zhangsan"); err != nil {
+		t.Fatal(err)
+	}
+	sent := h.platform.Emit("user_modify_org", map[string]any{"userId": []string{"nobody"}}) // behind the leaver's own event
+	if err := h.platform.Delivered(ctx, sent); err != nil {
+		t.Fatal(err)
+	}
+	if a := v.get(h.base + "/"); a.StatusCode != 302 {
+		t.Errorf("a leaver's next page = %d, want 302", a.StatusCode)
+	}
+	if a := v.get(h.base+"/oauth2/auth", "X-Original-URL: "+h.base+"/"); a.StatusCode != 401 {
+		t.Errorf("a gateway's question about a leaver = %d, want 401", a.StatusCode)
 	}
 }

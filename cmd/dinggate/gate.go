@@ -48,6 +48,7 @@ type gate struct {
 	http.Handler
 	sessions  *session.Manager
 	client    *dingtalk.Client
+	events    *dingtalk.Stream // nil: the organisation's events are not followed
 	upstreams []*proxy.Upstream
 }
 
@@ -71,6 +72,9 @@ func newGate(cfg *Config, t telemetryKit) (*gate, error) {
 	}
 	g := &gate{client: &dingtalk.Client{Config: cfg.DingTalk, Observe: t.call}}
 	g.sessions = newSessions(cfg, keyring, g.client, t)
+	if cfg.DingTalk.Events {
+		g.events = &dingtalk.Stream{Client: g.client, Handle: g.happened, Trouble: func(err error) { t.log.Warn("event stream", "err", err.Error()) }}
+	}
 	flow := &login.Flow{
 		Provider: &dingtalk.WebLogin{Client: g.client, Directory: &dingtalk.Directory{Client: g.client, Username: cfg.DingTalk.Username, Ancestors: cfg.NamesDepartments()}},
 		Sessions: g.sessions, Keyring: keyring, Used: &session.Memory{Max: usedAttempts}, Pages: pages, Origins: origins, Prefix: cfg.Prefix,
@@ -95,11 +99,35 @@ const usedAttempts = 100_000
 func (g *gate) run(ctx context.Context) {
 	var all sync.WaitGroup
 	all.Go(func() { g.sessions.Run(ctx) })
+	if g.events != nil {
+		all.Go(func() { g.events.Run(ctx) })
+	}
 	all.Wait()
 	g.client.CloseIdleConnections()
 	for _, u := range g.upstreams {
 		u.CloseIdleConnections()
 	}
+}
+
+// happened draws the consequence of an event of the organisation: a leaver is
+// out at once, everybody else it names is looked up again. An event may be lost,
+// late or doubled; the periodic recheck does not rely on it.
+func (g *gate) happened(ctx context.Context, e dingtalk.Event) error {
+	switch e.Effect {
+	case dingtalk.OrganisationGone:
+		g.sessions.RevokeAll("organisation_gone")
+	case dingtalk.Left:
+		for _, id := range e.UserIDs {
+			if err := g.sessions.RevokeUser(ctx, session.Person{UserID: id}, "left"); err != nil {
+				return err
+			}
+		}
+	case dingtalk.Recheck:
+		for _, id := range e.UserIDs {
+			g.sessions.RecheckUser(session.Person{UserID: id})
+		}
+	}
+	return nil
 }
 
 func newPages(cfg *Config, origins *web.Origins) (*page.Pages, error) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/base64"
 	"io"
 	"net/http"
@@ -22,7 +23,7 @@ import (
 // house is the whole product on loopback: simulator, an application that
 // remembers what it got, and the gate.
 type house struct {
-	t        *testing.T
+	t        testing.TB
 	base     string // of the gate
 	platform *simulator.Platform
 	app      *recorder
@@ -33,7 +34,7 @@ type house struct {
 const canary = "canary-4f1c9d"
 
 // newHouse wires a gate; change may alter its configuration.
-func newHouse(t *testing.T, change func(*Config)) *house {
+func newHouse(t testing.TB, change func(*Config)) *house {
 	h := &house{t: t, platform: simulator.Demo(), app: &recorder{}, log: &lockedBuffer{}}
 	if err := h.platform.ChangeApp(simulator.DemoClientID, func(a *simulator.App) { a.ClientSecret = canary + "-app-secret" }); err != nil {
 		t.Fatal(err)
@@ -61,7 +62,10 @@ func newHouse(t *testing.T, change func(*Config)) *house {
 	server.Config.Handler = h.gate
 	server.Config.DisableGeneralOptionsHandler = true
 	server.Start()
-	t.Cleanup(func() { server.Close(); records.Close() })
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { h.gate.run(ctx); close(done) }()
+	t.Cleanup(func() { server.Close(); cancel(); <-done; h.platform.Close(); records.Close() })
 	return h
 }
 
@@ -88,7 +92,7 @@ func (a *recorder) count() int {
 	return len(a.seen)
 }
 
-func (a *recorder) last(t *testing.T) *http.Request {
+func (a *recorder) last(t testing.TB) *http.Request {
 	t.Helper()
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -117,7 +121,7 @@ func (b *lockedBuffer) String() string {
 
 // visitor is a browser with a cookie jar that follows no redirect by itself.
 type visitor struct {
-	t      *testing.T
+	t      testing.TB
 	client *http.Client
 	header http.Header
 }

@@ -90,9 +90,8 @@ var problemWords = []words{
 	// headers
 	{"hands DingTalk's token to every gateway that asks, and to its logs; headers.request is the place for it", "会把钉钉令牌交给每个询问的网关及其日志；应放在 headers.request 中"},
 	{"has a name that is no header name: letters, digits and dashes, as in X-Forwarded-User", "含有不合法的请求头名称：应由字母、数字和连字符组成，如 X-Forwarded-User"},
-	{"is a hop-by-hop header; choose another name", "是逐跳头；请换一个名称"},
-	{"is part of every message; choose another name", "是每个报文自有的头；请换一个名称"},
-	{"is set by the proxy; choose another name", "由代理自身设置；请换一个名称"},
+	{"is %s; choose another name", "是%s；请换一个名称"},
+	{"a hop-by-hop header", "逐跳头"}, {"part of every message", "每个报文自有的头"}, {"set by the proxy", "代理自己设置的头"},
 	{"is the same header as %s to many applications; keep one", "在许多应用看来与 %s 是同一个头；只保留一个"},
 	{"does not name a field; the fields are %s", "不是字段名；可用字段：%s"},
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -227,6 +228,8 @@ const (
 	maxSecretFile = 64 << 10
 )
 
+var errSecretTooLarge = errors.New("is larger than 64 KiB")
+
 // secretFiles reads the files that the present source names for its secrets.
 func (l *loader) secretFiles() {
 	for _, k := range l.keys {
@@ -241,7 +244,7 @@ func (l *loader) secretFiles() {
 		l.put(k.fileOf, at) // what is wrong with the content belongs here
 		data, mode, err := l.read(l.files[k.fileOf])
 		if err == nil && len(data) > maxSecretFile {
-			err = fmt.Errorf("is larger than 64 KiB")
+			err = errSecretTooLarge
 		}
 		if err != nil {
 			l.mistake(at, k.path, "cannot be read: "+why(err))

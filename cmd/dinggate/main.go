@@ -57,6 +57,7 @@ func commands() []command {
 			return c.until(func(ctx context.Context) error { return runSimulate(ctx, c.args[0], c.out) })
 		}},
 		{"check", words{"tell all mistakes of the configuration at once; exit code 1 if there are any", "一次列出配置中的全部错误；有错误时退出码为 1"}, "", true, runCheck},
+		{"gen", words{"print the configuration of a gateway in front of us: dinggate gen nginx --config FILE", "打印前置网关的配置：dinggate gen nginx --config FILE"}, "", true, runGen},
 		{"keygen", words{"print a fresh secret for cookie.secrets", "生成一个新的 cookie.secrets 密钥"}, "", false, func(c call) int {
 			fmt.Fprintln(c.out, newSecret())
 			return 0

@@ -67,7 +67,11 @@ func TestParallelCallbacks(t *testing.T) { // S18
 	for range 50 {
 		tab := b.house.browser()
 		tab.plant(attempt.Name, attempt.Value)
-		all.Go(func() { results <- tab.back("zhangsan", state).StatusCode })
+		all.Go(func() {
+			status := 0
+			defer func() { results <- status }()
+			status = tab.back("zhangsan", state).StatusCode
+		})
 	}
 	for range 49 { // all but the one that waits for DingTalk
 		if got := <-results; got != 403 {

@@ -158,10 +158,12 @@ func TestTabsAtTheSameMoment(t *testing.T) { // S10, before any answer is there
 	var all sync.WaitGroup
 	for range 200 {
 		all.Go(func() {
+			state := ""
+			defer func() { states <- state }()
 			other := h.browser() // sends no cookie, as 200 tabs at once
 			a := other.visit("/page")
 			b.jar.SetCookies(a.Request.URL, a.Cookies())
-			states <- other.stateOf(a)
+			state = other.stateOf(a)
 		})
 	}
 	all.Wait()

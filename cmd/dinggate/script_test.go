@@ -1,0 +1,40 @@
+package main
+
+import (
+	"flag"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"dinggate": main})
+}
+
+var update = flag.Bool("update", false, "write what commands print into the scripts")
+
+// TestScripts runs the real command as a shell would.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{Dir: "testdata/script", UpdateScripts: *update, RequireExplicitExec: true,
+		Setup: func(env *testscript.Env) error { // nothing of the developer's own
+			env.Vars = append(env.Vars, "LANG=C", "LC_ALL=", "LC_MESSAGES=")
+			return nil
+		}})
+}
+
+// TestExitCodes: 0 done, 1 it went wrong, 2 it was not called right.
+func TestExitCodes(t *testing.T) {
+	for _, tt := range []struct {
+		args string
+		want int
+	}{
+		{"", 2}, {"doctor", 2}, {"help", 0}, {"help check", 0}, {"help doctor", 2}, {"--help", 0}, {"check --help", 0}, {"doctor --help", 2},
+		{"check", 1}, {"check --nope", 1}, {"serve", 1}, {"keygen", 0}, {"keygen x", 2}, {"version", 0}, {"version --x", 2}, {"demo --nope", 2}, {"simulate --listen", 2},
+	} {
+		var out strings.Builder
+		if got := run(strings.Fields(tt.args), nil, &out, &out); got != tt.want {
+			t.Errorf("run(%q) = %d, want %d: %s", tt.args, got, tt.want, out.String())
+		}
+	}
+}
