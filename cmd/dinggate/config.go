@@ -31,8 +31,10 @@ type Config struct {
 	Headers HeadersConfig `yaml:"headers"`
 	SignIn  SignInConfig  `yaml:"sign_in"`
 	Admin   AdminConfig   `yaml:"admin"`
-	TLS     TLSConfig     `yaml:"tls"`
-	Log     LogConfig     `yaml:"log"`
+
+	EnvoyGRPC EnvoyGRPCConfig `yaml:"envoy_grpc"`
+	TLS       TLSConfig       `yaml:"tls"`
+	Log       LogConfig       `yaml:"log"`
 }
 
 // Route is one entry of `routes`: where a rule holds, and where it leads. Start
@@ -53,6 +55,12 @@ type SignInConfig struct {
 // AdminConfig is the `admin` part.
 type AdminConfig struct {
 	Listen string `yaml:"listen"` // /livez, /ready and /metrics; host:port or unix:/path
+}
+
+// EnvoyGRPCConfig is the `envoy_grpc` part: Envoy's question over gRPC, for a
+// program that was built with `-tags envoy_grpc`.
+type EnvoyGRPCConfig struct {
+	Listen string `yaml:"listen"` // host:port or unix:/path; empty: off
 }
 
 // TLSConfig is the `tls` part: both files, or neither.

@@ -37,6 +37,7 @@ func (c *Config) Check(p *conf.Problems) {
 	c.Headers.Check(p, "headers")
 	c.checkPages(p)
 	c.checkAdmin(p)
+	c.checkEnvoyGRPC(p)
 	p.At("tls.key_file").If(c.TLS.CertFile != "" && c.TLS.KeyFile == "", "is missing beside tls.cert_file")
 	p.At("tls.cert_file").If(c.TLS.CertFile == "" && c.TLS.KeyFile != "", "is missing beside tls.key_file")
 	p.At("log.format").If(c.Log.Format != "json" && c.Log.Format != "console", "is not json or console")
@@ -166,6 +167,15 @@ func (c *Config) checkAdmin(p *conf.Problems) {
 	tcp := err == nil && gateErr == nil && port == gatePort && port != "0" && (host == gateHost || isAny(host) || isAny(gateHost))
 	at.If(tcp || c.Admin.Listen == c.Listen && strings.HasPrefix(c.Listen, "unix:"), "is taken by listen; the public must not see it")
 	at.Warn(err == nil && !isLoopback(host), "is not a loopback address; whoever reaches it reads the metrics")
+}
+
+func (c *Config) checkEnvoyGRPC(p *conf.Problems) {
+	if c.EnvoyGRPC.Listen == "" {
+		return
+	}
+	at := p.At("envoy_grpc.listen")
+	checkListen(at, c.EnvoyGRPC.Listen)
+	at.If(!grpcBuilt, "needs a dinggate that was built with -tags envoy_grpc; Envoy's HTTP question needs nothing")
 }
 
 // isAny reports whether a listener's host is all addresses of this machine.

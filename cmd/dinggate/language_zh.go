@@ -168,4 +168,5 @@ var problemWords = []words{
 	{"has %s; write the IPv4 network itself", "含有 %s；请直接写 IPv4 网段"},
 	{"has %s; write %s", "含有 %s；请写 %s"},
 	{"is %s; write %s", "为 %s；请写 %s"},
+	{"needs a dinggate that was built with -tags envoy_grpc; Envoy's HTTP question needs nothing", "需要用 -tags envoy_grpc 构建的 dinggate；Envoy 的 HTTP 鉴权方式无此要求"},
 }

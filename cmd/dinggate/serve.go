@@ -48,8 +48,26 @@ func runServe(ctx context.Context, cfg *Config, out io.Writer) error {
 	if err := s.open(TLSConfig{}, cfg.Admin.Listen, "admin", adminHandler(&s.ready, kit.metrics), out); err != nil {
 		return errors.Join(err, s.close())
 	}
+	background := gate.run
+	if cfg.EnvoyGRPC.Listen != "" {
+		l, err := listen(cfg.EnvoyGRPC.Listen)
+		if err != nil {
+			return errors.Join(fmt.Errorf("envoy_grpc: %w", err), s.close())
+		}
+		fmt.Fprintf(out, "envoy_grpc listening on %s\n", l.Addr())
+		background = func(ctx context.Context) {
+			var both sync.WaitGroup
+			both.Go(func() { gate.run(ctx) })
+			both.Go(func() {
+				if err := serveEnvoyGRPC(ctx, l, gate, cfg.Prefix); err != nil {
+					kit.log.Error("envoy_grpc ended", "err", err.Error())
+				}
+			})
+			both.Wait()
+		}
+	}
 	kit.log.Warn("sessions live in cookies: a sign-out is known to this process alone, not to other replicas nor after a restart")
-	return s.serve(ctx, gate.run)
+	return s.serve(ctx, background)
 }
 
 // server is the listeners of one process.

@@ -41,9 +41,10 @@ var keyMeanings = map[string]words{
 	"sign_in.logo_file": {"picture on our pages", "页面上显示的图标文件"},
 	"sign_in.contact":   {"whom people may ask: text, an e-mail address or a URL", "求助联系方式：文字、邮箱或网址"},
 
-	"admin.listen":  {"/livez, /ready and /metrics: host:port or unix:/path, never public", "/livez、/ready、/metrics 的监听地址：host:port 或 unix:/path，切勿公开"},
-	"tls.cert_file": {"certificate and chain (PEM), to speak https ourselves", "证书及证书链（PEM），用于自行提供 https"},
-	"tls.key_file":  {"its private key (PEM)", "证书私钥（PEM）"},
-	"log.format":    {"json or console", "json 或 console"},
-	"log.level":     {"debug, info, warn or error", "debug、info、warn 或 error"},
+	"admin.listen":      {"/livez, /ready and /metrics: host:port or unix:/path, never public", "/livez、/ready、/metrics 的监听地址：host:port 或 unix:/path，切勿公开"},
+	"envoy_grpc.listen": {"Envoy's question over gRPC, in a build with -tags envoy_grpc: host:port or unix:/path", "Envoy gRPC 鉴权的监听地址（需用 -tags envoy_grpc 构建）：host:port 或 unix:/path"},
+	"tls.cert_file":     {"certificate and chain (PEM), to speak https ourselves", "证书及证书链（PEM），用于自行提供 https"},
+	"tls.key_file":      {"its private key (PEM)", "证书私钥（PEM）"},
+	"log.format":        {"json or console", "json 或 console"},
+	"log.level":         {"debug, info, warn or error", "debug、info、warn 或 error"},
 }

@@ -33,8 +33,10 @@ var plan = map[string][]string{
 	"dingtalk":      {"internal/identity", "internal/conf"},
 	"internal/page": {"internal/web"},
 
-	"proxy":             {"internal/identity", "internal/conf", "internal/web", "proxy/access", "session"},
-	"proxy/forwardauth": {"internal/identity", "internal/conf", "internal/web", "proxy/access"},
+	"proxy":                       {"internal/identity", "internal/conf", "internal/web", "proxy/access", "session"},
+	"proxy/forwardauth":           {"internal/identity", "internal/conf", "internal/web", "proxy/access"},
+	"proxy/forwardauth/envoygrpc": {}, // built with -tags envoy_grpc; asks the gate as a http.Handler
+
 	"proxy/login":       {"internal/identity", "internal/conf", "internal/web", "internal/page", "session"},
 	"session/storetest": {"session"},
 

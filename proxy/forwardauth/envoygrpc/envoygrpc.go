@@ -1,0 +1,173 @@
+//go:build envoy_grpc
+
+// Package envoygrpc answers Envoy's question over gRPC.
+//
+//	Envoy ── Check(attributes) ──► http.Request to /ext-authz/<path> ──► the gate
+//	      ◄─ OK or Denied ◄─────── its answer ◄───────────────────────────┘
+//
+// It decides nothing: the same handler answers that answers Envoy's HTTP
+// question, so both doors give one verdict. Built only with `-tags envoy_grpc`,
+// since gRPC doubles the binary.
+package envoygrpc
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	"google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/peer"
+)
+
+// Server implements envoy.service.auth.v3.Authorization. Both fields are
+// required; safe for concurrent use.
+type Server struct {
+	authv3.UnimplementedAuthorizationServer
+
+	Gate   http.Handler // the whole stack, as on the public listener
+	Prefix string       // of our own endpoints, such as /oauth2
+}
+
+// maxQuestion bounds one question: all of a request's headers, never its body.
+const maxQuestion = 256 << 10
+
+// Serve answers on l until ctx ends, then finishes what is asked.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	server := grpc.NewServer(grpc.MaxRecvMsgSize(maxQuestion), grpc.ConnectionTimeout(10*time.Second), grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: 10 * time.Minute}))
+	authv3.RegisterAuthorizationServer(server, s)
+	stop := context.AfterFunc(ctx, server.GracefulStop)
+	defer stop()
+	if err := server.Serve(l); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+		return err
+	}
+	return nil
+}
+
+// Check never fails: what cannot be read is denied with 400, a panic with 503.
+func (s *Server) Check(ctx context.Context, in *authv3.CheckRequest) (out *authv3.CheckResponse, err error) {
+	defer func() {
+		if recover() != nil { // one question must not end the process; the gate has logged it
+			out, err = denied(http.StatusServiceUnavailable, nil, nil), nil
+		}
+	}()
+	asked := in.GetAttributes().GetRequest().GetHttp()
+	r, ok := s.request(ctx, asked)
+	if !ok {
+		return denied(http.StatusBadRequest, nil, nil), nil
+	}
+	w := &answer{header: http.Header{}}
+	s.Gate.ServeHTTP(w, r)
+	if w.status == http.StatusOK {
+		return allowed(w.header), nil
+	}
+	return denied(w.status, w.header, w.body.Bytes()), nil
+}
+
+// request makes the question that Envoy would have asked over HTTP. Header
+// names come in lower case; a repeated header comes joined by commas, so that a
+// Cookie with a comma outside its pairs stays unread by the gate.
+func (s *Server) request(ctx context.Context, asked *authv3.AttributeContext_HttpRequest) (*http.Request, bool) {
+	path := asked.GetPath()
+	if !strings.HasPrefix(path, "/") || asked.GetHost() == "" || asked.GetMethod() == "" {
+		return nil, false
+	}
+	target := s.Prefix + "/ext-authz" + path
+	u, err := url.ParseRequestURI(target)
+	if err != nil { // the gate would see a URL that is not the target
+		return nil, false
+	}
+	r := (&http.Request{Method: asked.GetMethod(), URL: u, RequestURI: target, Host: asked.GetHost(), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{}, Body: http.NoBody}).WithContext(ctx)
+	for name, value := range asked.GetHeaders() {
+		if strings.HasPrefix(name, ":") {
+			continue
+		}
+		r.Header[http.CanonicalHeaderKey(name)] = []string{value}
+	}
+	if scheme := asked.GetScheme(); scheme != "" && r.Header["X-Forwarded-Proto"] == nil {
+		r.Header["X-Forwarded-Proto"] = []string{scheme}
+	}
+	if p, ok := peer.FromContext(ctx); ok {
+		r.RemoteAddr = p.Addr.String()
+	}
+	return r, true
+}
+
+// allowed hands on what the HTTP dialect hands on: identity headers override
+// the client's, unknown ones are taken away, a renewed cookie goes to the browser.
+func allowed(h http.Header) *authv3.CheckResponse {
+	ok := &authv3.OkHttpResponse{}
+	for name, values := range h {
+		switch {
+		case name == "Set-Cookie":
+			ok.ResponseHeadersToAdd = append(ok.ResponseHeadersToAdd, options(name, values)...)
+		case !identity(name):
+		case values[0] == "":
+			ok.HeadersToRemove = append(ok.HeadersToRemove, strings.ToLower(name))
+		default:
+			ok.Headers = append(ok.Headers, options(name, values)...)
+		}
+	}
+	return &authv3.CheckResponse{Status: &status.Status{Code: int32(codes.OK)}, HttpResponse: &authv3.CheckResponse_OkResponse{OkResponse: ok}}
+}
+
+// ours are the headers of a 200 that speak of our answer and not of a person.
+var ours = map[string]bool{"Cache-Control": true, "Content-Security-Policy": true, "Referrer-Policy": true, "X-Content-Type-Options": true, "X-Request-Id": true, "Content-Length": true, "Content-Type": true, "Date": true, "Connection": true}
+
+func identity(name string) bool { return !ours[name] }
+
+func denied(code int, h http.Header, body []byte) *authv3.CheckResponse {
+	grpcCode := codes.PermissionDenied
+	if code == http.StatusUnauthorized || code == http.StatusFound {
+		grpcCode = codes.Unauthenticated
+	}
+	no := &authv3.DeniedHttpResponse{Status: &typev3.HttpStatus{Code: typev3.StatusCode(code)}, Body: string(body)}
+	for name, values := range h {
+		if name != "Content-Length" && name != "Connection" { // Envoy frames the answer itself
+			no.Headers = append(no.Headers, options(name, values)...)
+		}
+	}
+	return &authv3.CheckResponse{Status: &status.Status{Code: int32(grpcCode)}, HttpResponse: &authv3.CheckResponse_DeniedResponse{DeniedResponse: no}}
+}
+
+func options(name string, values []string) []*corev3.HeaderValueOption {
+	var list []*corev3.HeaderValueOption
+	for i, v := range values {
+		action := corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD
+		if i > 0 || name == "Set-Cookie" {
+			action = corev3.HeaderValueOption_APPEND_IF_EXISTS_OR_ADD
+		}
+		list = append(list, &corev3.HeaderValueOption{Header: &corev3.HeaderValue{Key: strings.ToLower(name), Value: v}, AppendAction: action})
+	}
+	return list
+}
+
+// answer keeps what the gate said.
+type answer struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+func (a *answer) Header() http.Header { return a.header }
+
+func (a *answer) WriteHeader(status int) {
+	if a.status == 0 {
+		a.status = status
+	}
+}
+
+func (a *answer) Write(p []byte) (int, error) {
+	a.WriteHeader(http.StatusOK)
+	return a.body.Write(p)
+}
