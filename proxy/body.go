@@ -14,6 +14,12 @@ type upload struct {
 	from    *http.Request
 	trailer http.Header // of the outgoing request: announced, less the protected ones (threats H5)
 	failed  atomic.Pointer[error]
+	over    atomic.Bool // the transport gave up; what a Read says from here on is nobody's fault
+}
+
+func (u *upload) Close() error {
+	u.over.Store(true)
+	return u.ReadCloser.Close()
 }
 
 func (u *upload) Read(b []byte) (int, error) {
@@ -22,7 +28,9 @@ func (u *upload) Read(b []byte) (int, error) {
 		return n, nil
 	}
 	if err != io.EOF {
-		u.failed.Store(&err)
+		if !u.over.Load() {
+			u.failed.Store(&err)
+		}
 		return n, err
 	}
 	for name := range u.trailer {

@@ -83,6 +83,33 @@ func TestForged(t *testing.T) {
 	}
 }
 
+// The same over HTTP/2, where names come in lower case.
+func TestForgedHTTP2(t *testing.T) {
+	d := open(t, plan{app: echo})
+	_, cookie := d.signIn("zhangsan")
+	server := httptest.NewUnstartedServer(d.server.Config.Handler)
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	defer server.Close()
+	for _, name := range []string{"x-forwarded-user", "x_forwarded_user", "x.forwarded.user", "remote-user", "x-forwarded-for"} {
+		req, err := http.NewRequest("POST", server.URL+"/a?b", strings.NewReader("abc"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Host = host
+		req.Header = http.Header{name: {"forged"}, "Cookie": {cookie}}
+		res, err := server.Client().Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(res.Body)
+		res.Body.Close()
+		if saw := sawOf(t, string(body)); res.ProtoMajor != 2 || strings.Contains(string(body), "forged") || saw.Header.Get("X-Forwarded-User") != "zhangsan" || saw.Body != "abc" {
+			t.Errorf("%s over %s: the upstream saw %s", name, res.Proto, body)
+		}
+	}
+}
+
 // Names listed in Connection go before ours are set (H4).
 func TestConnectionNames(t *testing.T) {
 	d := open(t, plan{app: echo})
