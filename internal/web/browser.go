@@ -28,6 +28,13 @@ func isPrefetch(h http.Header) bool {
 // use nothing up (threats S13).
 func IsPrefetch(r *http.Request) bool { return isPrefetch(r.Header) }
 
+// AsJSON makes every answer to r JSON, also an error that a browser would get as
+// a page.
+func AsJSON(r *http.Request) {
+	r.Header["Accept"] = []string{"application/json"}
+	delete(r.Header, "Sec-Fetch-Mode")
+}
+
 // WantsJSON reports whether the caller asks for JSON and not for a page.
 func WantsJSON(h http.Header) bool { return accepts(h, "application/json") && !accepts(h, "text/html") }
 

@@ -61,10 +61,11 @@ func newGate(t testing.TB) http.Handler {
 		}}
 	return &web.Entrance{Peers: peers, Scheme: "https", Asked: g.Handlers(), Record: func(*web.Exchange, *http.Request) {},
 		Next: func(http.ResponseWriter, *http.Request) error { return &web.Error{Status: 404, Code: "not_found"} },
-		Answer: func(w http.ResponseWriter, _ *http.Request, err error) {
+		Answer: func(w http.ResponseWriter, r *http.Request, err error) {
 			e, _ := errors.AsType[*web.Error](err)
 			w.Header().Set("X-Code", e.Code)
 			w.Header().Set("X-Login", e.LoginURL)
+			w.Header().Set("X-Accept", r.Header.Get("Accept"))
 			w.WriteHeader(e.Status)
 		}}
 }
@@ -187,6 +188,9 @@ func TestAnswers(t *testing.T) {
 		told := res.Header.Get("Location") + " " + res.Header.Get("X-Login") + " " + res.Header.Get("X-Code") + " " + res.Header.Get("X-Dinggate-Reason")
 		if res.StatusCode != c.status || !strings.Contains(told, c.want) {
 			t.Errorf("%s: %s %s = %d %q, want %d %q", c.name, c.method, c.target, res.StatusCode, told, c.status, c.want)
+		}
+		if res.StatusCode == 401 && res.Header.Get("X-Login") != "" && res.Header.Get("X-Accept") != "application/json" {
+			t.Errorf("%s: 401 is not JSON", c.name)
 		}
 		headers := len(res.Header["X-Auth-Request-User"]) + len(res.Header["X-Auth-Request-Email"])
 		if want := map[bool]int{true: 2}[res.StatusCode == 200]; headers != want {

@@ -31,7 +31,7 @@ type person struct {
 func (f *Flow) UserInfo(w http.ResponseWriter, r *http.Request) error {
 	x := web.From(w)
 	x.Endpoint = "userinfo"
-	asJSON(r)
+	web.AsJSON(r) // scripts alone call this endpoint
 	if err := pageOnly(r, "GET, HEAD"); err != nil {
 		return err
 	}
@@ -47,13 +47,6 @@ func (f *Flow) UserInfo(w http.ResponseWriter, r *http.Request) error {
 	x.User = u.Username
 	return writeJSON(w, r, person{User: u.Username, Email: u.Email, Groups: u.RoleNames(), PreferredUsername: u.Name,
 		Username: u.Username, Name: u.Name, UserID: u.UserID, UnionID: u.UnionID, JobNumber: u.JobNumber, Departments: append([]int64{}, u.Departments...)})
-}
-
-// asJSON makes every answer to r JSON, also an error that a browser's own
-// navigation would get as a page: scripts alone call this endpoint.
-func asJSON(r *http.Request) {
-	r.Header["Accept"] = []string{"application/json"}
-	delete(r.Header, "Sec-Fetch-Mode")
 }
 
 func writeJSON(w http.ResponseWriter, r *http.Request, v any) error {
