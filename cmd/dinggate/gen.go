@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io/fs"
 	"net"
 	"net/netip"
 	"slices"
@@ -38,7 +37,7 @@ func runGen(c call) int {
 	problems = slices.DeleteFunc(problems, func(p conf.Problem) bool { return p.Warning || !reachesSnippet(p.Key) })
 	if len(problems) == 0 {
 		var more conf.Problems
-		s := newSnippet(cfg, &more)
+		s := newSnippet(gateway, cfg, &more)
 		if problems = more.All(); len(problems) == 0 {
 			for _, advice := range s.advice(gateway, cfg) {
 				fmt.Fprintln(c.trouble, "dinggate gen: "+c.say(advice))
@@ -76,17 +75,23 @@ func joined(files []snippetFile) string {
 
 // inCluster are the gateways whose snippet names us and the application as
 // Kubernetes services, so that their requests come from some other machine.
-var inCluster = []string{"apisix", "envoy", "envoy-gateway", "gateway-api", "higress", "ingress-nginx", "istio"}
+var inCluster = []string{"apisix", "envoy", "envoy-gateway", "gateway-api", "higress", "ingress-nginx", "istio", "k8s", "kong", "traefik-kubernetes"}
 
 // advice is what the snippet alone does not put right.
 func (s *snippet) advice(gateway string, cfg *Config) (all []words) {
-	if gateway != "k8s" {
-		all = s.trustAdvice(slices.Contains(inCluster, gateway), cfg)
+	all = s.trustAdvice(slices.Contains(inCluster, gateway), cfg)
+	if gateway == "k8s" {
+		all = append(all, s.podAdvice(cfg)...)
 	}
-	if strings.Contains(gateway, "nginx") {
+	switch gateway { // a cookie of 3.5 KB and a page's headers: more than nginx's default of one page (4 KB)
+	case "nginx":
 		all = append(all, words{
-			"keep the buffer lines: a session cookie and group names together do not fit nginx's default of one page (4 KB), and then it answers 502",
-			"请保留 buffer 相关的行：会话 Cookie 加上组名会超过 nginx 默认的一页（4 KB），否则会返回 502"})
+			"keep the buffer lines: the answer to a sign-in can be larger than nginx's default of 4 KB, and would be a 502",
+			"请保留 buffer 相关的行：登录的应答可能超过 nginx 默认的 4 KB，那样会变成 502"})
+	case "ingress-nginx":
+		all = append(all, words{
+			"the Ingress of " + s.Prefix + "/ needs the annotation nginx.ingress.kubernetes.io/proxy-buffer-size: 16k: the answer to a sign-in can be larger than nginx's default of 4 KB, and would be a 502",
+			s.Prefix + "/ 的 Ingress 需要注解 nginx.ingress.kubernetes.io/proxy-buffer-size: 16k：登录的应答可能超过 nginx 默认的 4 KB，那样会变成 502"})
 	}
 	if cfg.TLS.On() {
 		all = append(all, words{
@@ -123,6 +128,19 @@ func (s *snippet) trustAdvice(away bool, cfg *Config) []words {
 	return nil
 }
 
+// podAdvice: what a loopback listener is asked inside a pod comes from the pod alone.
+func (s *snippet) podAdvice(cfg *Config) (all []words) {
+	for _, listener := range []struct{ key, address string }{{"listen", cfg.Listen}, {"admin.listen", cfg.Admin.Listen}} {
+		host, port, err := net.SplitHostPort(listener.address)
+		if err == nil && isLoopback(host) {
+			all = append(all, words{
+				fmt.Sprintf("%s is %s, which nobody outside the pod reaches: write \":%s\"", listener.key, listener.address, port),
+				fmt.Sprintf("%s 为 %s，Pod 之外无法访问：请写 \":%s\"", listener.key, listener.address, port)})
+		}
+	}
+	return all
+}
+
 func covers(networks []string, addr netip.Addr) bool {
 	return slices.ContainsFunc(networks, func(text string) bool {
 		network, err := netip.ParsePrefix(text)
@@ -154,17 +172,4 @@ func (s *snippet) appAdvice(cfg *Config) (all []words) {
 			fmt.Sprintf("第一个 upstream 不是 http://主机:端口 的形式；片段中以 %s 代替：请自行填写网关如何访问应用", s.App)})
 	}
 	return all
-}
-
-// gateways lists those that have a folder of templates.
-func gateways() []string {
-	entries, err := fs.ReadDir(templates, "gen")
-	if err != nil {
-		panic(err) // embedded
-	}
-	var names []string
-	for _, e := range entries {
-		names = append(names, e.Name())
-	}
-	return names
 }

@@ -1,26 +1,16 @@
 package main
 
 import (
-	"embed"
-	"io/fs"
 	"net"
 	"net/netip"
 	"net/url"
-	"path"
 	"slices"
 	"strings"
-	"text/template"
 
 	"dinggate/internal/conf"
 	"dinggate/internal/web"
 	"dinggate/session"
 )
-
-// templates has a folder for each gateway; deploy/ holds the same files as they
-// come out for deploy/config.yaml.
-//
-//go:embed gen
-var templates embed.FS
 
 // snippet is all that templates know. Each of its texts has been judged by
 // newSnippet: none holds a blank, a quote, a brace, `$`, `;`, `#` or a line
@@ -34,9 +24,12 @@ type snippet struct {
 	App     string   // the application on the gateway's own machine
 	Cookie  string   // name of the session cookie
 	Headers []string // of headers.response
-	Others  []string // of headers.request, less Headers: only we send them, so no client may
+	Others  []string // less Headers: what our own proxy sets, so that no client may
+	Remote  []string // less Headers: what other gateways set, and applications believe
 
-	GatePort, AppName, AppPort string // in a cluster we are the service `dinggate`
+	// In a cluster we are the service `dinggate`, and an application that has no
+	// name yet is `app`: AppHost is how one reaches it, AppName its first word.
+	GatePort, AdminPort, AppHost, AppName, AppPort string
 
 	adapt bool // App stands for something that is not host:port
 }
@@ -45,13 +38,17 @@ const anApp = "127.0.0.1:8080" // where no upstream is given
 
 // newSnippet reads what has passed Config.Check, and is stricter: a value that
 // could break out of a gateway's syntax is a mistake.
-func newSnippet(cfg *Config, p *conf.Problems) *snippet {
+func newSnippet(gateway string, cfg *Config, p *conf.Problems) *snippet {
 	s := &snippet{Prefix: cfg.Prefix, Cookie: session.CookieName(cfg.Secure(), cfg.Cookie.Domain), TLS: cfg.Secure(), Port: "80"}
 	if s.TLS {
 		s.Port = "443"
 	}
 	s.hosts(cfg, p)
-	s.gate(cfg.Listen, p)
+	s.gate(gateway, cfg.Listen, p)
+	s.AdminPort = "9180"
+	if _, port, err := net.SplitHostPort(cfg.Admin.Listen); err == nil && made(port, "") && port != "0" {
+		s.AdminPort = port
+	}
 	s.app(cfg)
 	s.headers(cfg.Headers, p)
 	return s
@@ -61,6 +58,7 @@ func (s *snippet) hosts(cfg *Config, p *conf.Problems) {
 	public := cfg.publicHost()
 	p.At("public_url").If(public == "", "has no host")
 	name := web.HostName(public)
+	p.At("public_url").If(!made(name, "-._"), "is an address in brackets, which not every gateway can read; give it a name")
 	s.Hosts = []string{name}
 	if port := strings.TrimPrefix(public[len(name):], ":"); port != "" {
 		s.Port = port
@@ -70,16 +68,18 @@ func (s *snippet) hosts(cfg *Config, p *conf.Problems) {
 			continue
 		}
 		host, err := web.CleanHost(r.Host, "https")
-		p.At("routes[%d].host", i).If(err != nil, "cannot be read")
-		if host = web.HostName(host); err == nil && !slices.Contains(s.Hosts, host) {
+		host = web.HostName(host)
+		p.At("routes[%d].host", i).If(err != nil || !made(host, "-._"), "is no name that every gateway can read")
+		if err == nil && !slices.Contains(s.Hosts, host) {
 			s.Hosts = append(s.Hosts, host)
 		}
 	}
 }
 
 // gate wants an address that a gateway can be told.
-func (s *snippet) gate(listen string, p *conf.Problems) {
+func (s *snippet) gate(gateway, listen string, p *conf.Problems) {
 	if socket, ok := strings.CutPrefix(listen, "unix:"); ok {
+		p.At("listen").If(gateway != "nginx" && gateway != "caddy", "is a socket, which %s cannot ask; for this snippet add --listen 127.0.0.1:4180", gateway)
 		p.At("listen").If(!made(socket, "-_./@"), "has a socket whose name holds something else than letters, digits and - _ . / @, which not every gateway can read")
 		s.Gate, s.GatePort = listen, "4180"
 		return
@@ -126,8 +126,9 @@ func (s *snippet) app(cfg *Config) {
 		break
 	}
 	name, port, _ := net.SplitHostPort(s.App)
-	s.AppName, s.AppPort = "app", port
+	s.AppHost, s.AppName, s.AppPort = "app", "app", port
 	if _, err := netip.ParseAddr(name); err != nil && !isLoopback(name) {
+		s.AppHost = name
 		s.AppName, _, _ = strings.Cut(name, ".")
 	}
 }
@@ -143,8 +144,16 @@ func (s *snippet) headers(c HeadersConfig, p *conf.Problems) {
 	p.At("headers.response").If(len(s.Headers) == 0, "is empty, so there is nothing that a gateway could pass on")
 	for _, rule := range c.Request.Rules() {
 		p.At("headers.request.%s", rule.Name).If(!made(rule.Name, "-"), "cannot be named in every gateway's configuration; use letters, digits and dashes")
-		if !slices.Contains(s.Headers, rule.Name) {
+	}
+	own := defaultHeaders().Request.Rules()
+	for _, rule := range append(own, c.Request.Rules()...) {
+		if !slices.Contains(s.Headers, rule.Name) && !slices.Contains(s.Others, rule.Name) {
 			s.Others = append(s.Others, rule.Name)
+		}
+	}
+	for _, name := range []string{"Remote-User", "Remote-Email", "Remote-Name", "Remote-Groups"} {
+		if !slices.Contains(s.Headers, name) && !slices.Contains(s.Others, name) {
+			s.Remote = append(s.Remote, name)
 		}
 	}
 }
@@ -157,52 +166,4 @@ func made(s, more string) bool {
 		}
 	}
 	return s != ""
-}
-
-// Host is that of public_url, without port.
-func (s *snippet) Host() string { return s.Hosts[0] }
-
-// Public is public_url.
-func (s *snippet) Public() string {
-	switch {
-	case s.TLS && s.Port == "443":
-		return "https://" + s.Hosts[0]
-	case s.TLS:
-		return "https://" + s.Hosts[0] + ":" + s.Port
-	case s.Port == "80":
-		return "http://" + s.Hosts[0]
-	}
-	return "http://" + s.Hosts[0] + ":" + s.Port
-}
-
-type snippetFile struct{ name, text string }
-
-// render fills in the templates of one gateway, in the order of their names.
-func (s *snippet) render(gateway string) []snippetFile {
-	folder := "gen/" + gateway
-	entries, err := fs.ReadDir(templates, folder)
-	if err != nil {
-		panic(err) // embedded
-	}
-	var files []snippetFile
-	for _, e := range entries {
-		text, err := fs.ReadFile(templates, folder+"/"+e.Name())
-		if err != nil {
-			panic(err)
-		}
-		var out strings.Builder
-		if err := template.Must(template.New(e.Name()).Funcs(snippetWords).Parse(string(text))).Execute(&out, s); err != nil {
-			panic(err) // the templates are ours, and a test runs each of them
-		}
-		files = append(files, snippetFile{path.Clean(strings.TrimSuffix(e.Name(), ".tmpl")), out.String()})
-	}
-	return files
-}
-
-// snippetWords are the functions that templates may call.
-var snippetWords = template.FuncMap{
-	"join":  func(list []string, between string) string { return strings.Join(list, between) },
-	"lower": strings.ToLower,
-	// variable is a header's name as nginx writes it in a variable.
-	"variable": func(header string) string { return strings.ReplaceAll(strings.ToLower(header), "-", "_") },
 }
