@@ -256,7 +256,7 @@ func TestUploadCutByUpstream(t *testing.T) {
 	}()
 	d := open(t, plan{upstream: "http://" + l.Addr().String()})
 	for range 20 {
-		conn := d.speak("POST /public/ HTTP/1.1\r\nHost: " + host + "\r\nContent-Length: 100000\r\n\r\n" + strings.Repeat("a", 100_000))
+		conn := d.speak("POST /public/ HTTP/1.1\r\nHost: " + host + "\r\nContent-Length: 1000000\r\n\r\n" + strings.Repeat("a", 100_000))
 		if res, body := answered(t, conn, "POST"); res.StatusCode != 502 || !strings.Contains(body, "bad_gateway") {
 			t.Errorf("POST = %d %q, want 502 bad_gateway", res.StatusCode, body)
 		}

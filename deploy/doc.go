@@ -1,0 +1,10 @@
+// Package deploy holds working examples for gateways and platforms; its tests run them.
+//
+//	browser ─► gateway, with the file from here ─┬─ /oauth2/… ──────► gate
+//	                                             ├─ may this pass? ─► gate
+//	                                             └─ yes ────────────► application
+//
+// A test takes a file as it is and changes ports, paths and certificates alone.
+// Gateways that can be had as a program are run; for the others stand-ins send
+// what the real one sends and obey the rules it obeys.
+package deploy

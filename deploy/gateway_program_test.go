@@ -1,0 +1,214 @@
+package deploy_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"dinggate/internal/realtool"
+)
+
+// realGateway is a gateway that can be had as a program. Its example is used as
+// it is, save what changes names.
+type realGateway struct {
+	unsets bool // drops our headers when the client's Connection names them
+	folds  bool // makes the path plain before it chooses between the gate and the application
+	name   string
+	files  []string // below deploy/
+
+	// changes is an old and new text in turn: ports, paths, certificates. With
+	// tls they keep what the example says about TLS. Each old text must be there.
+	changes func(s gatewaySite, tls bool) []string
+
+	frame func(s gatewaySite) string // a main file around an example that is a part of one; as main.conf
+	check func(s gatewaySite) []string
+	run   func(s gatewaySite) []string
+
+	renews    bool   // brings a renewed cookie to the browser
+	foreign   int    // status for a host that is not configured
+	needsFile string // beside the program
+}
+
+func (g realGateway) path(t *testing.T) string {
+	t.Helper()
+	path := realtool.Path(t, g.name)
+	if g.needsFile == "" {
+		return path
+	}
+	if _, err := os.Stat(g.needsFile); err != nil {
+		if os.Getenv("TEST_TOOLS") == "required" {
+			t.Fatalf("%s needs %s: run `make tools`", g.name, g.needsFile)
+		}
+		t.Skipf("SKIPPED: %s needs %s; `make test` installs it", g.name, g.needsFile)
+	}
+	return path
+}
+
+// write puts the changed example into s.dir.
+func (g realGateway) write(t *testing.T, s gatewaySite, tls bool) {
+	t.Helper()
+	changes := g.changes(s, tls)
+	replacer := strings.NewReplacer(changes...)
+	all := ""
+	for _, file := range g.files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all += string(text)
+		putGatewayFile(t, filepath.Join(s.dir, filepath.Base(file)), replacer.Replace(string(text)))
+	}
+	for i := 0; i < len(changes); i += 2 {
+		if !strings.Contains(all, changes[i]) {
+			t.Fatalf("%v have no %q: the test changes something that is not there", g.files, changes[i])
+		}
+	}
+	if g.frame != nil {
+		putGatewayFile(t, filepath.Join(s.dir, "main.conf"), g.frame(s))
+	}
+	if tls {
+		certificate := gatewayCertificate(t)
+		putGatewayFile(t, filepath.Join(s.dir, "app.example.com.pem"), certificate)
+		putGatewayFile(t, filepath.Join(s.dir, "app.example.com.key"), certificate)
+	}
+}
+
+func putGatewayFile(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func gatewayPort(address string) string {
+	_, port, _ := net.SplitHostPort(address)
+	return port
+}
+
+var realGateways = []realGateway{
+	{
+		name: "nginx", files: []string{"nginx/dinggate.conf", "nginx/dinggate.inc"}, renews: true, foreign: 421,
+		changes: func(s gatewaySite, tls bool) []string {
+			same := []string{"/etc/nginx/", s.dir + "/", "127.0.0.1:4180", s.gate, "127.0.0.1:8080", s.app}
+			if tls {
+				return append(same, "listen 443 ssl;", "listen "+s.public+" ssl;", "/etc/ssl/", s.dir+"/")
+			}
+			return append(same, "listen 443 ssl;", "listen "+s.public+";", "server_name app.example.com;", "server_name 127.0.0.1;",
+				"    ssl_certificate     /etc/ssl/app.example.com.pem;\n", "", "    ssl_certificate_key /etc/ssl/app.example.com.key;\n", "")
+		},
+		frame: func(s gatewaySite) string {
+			temp := ""
+			for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
+				temp += kind + "_temp_path " + s.dir + "/" + kind + ";\n"
+			}
+			return "daemon off; master_process off; pid " + s.dir + "/pid; error_log stderr warn;\nevents {}\nhttp {\naccess_log off;\n" + temp + "include " + s.dir + "/dinggate.conf;\n}\n"
+		},
+		check: func(s gatewaySite) []string { return []string{"-t", "-e", "stderr", "-c", s.dir + "/main.conf"} },
+		run:   func(s gatewaySite) []string { return []string{"-e", "stderr", "-c", s.dir + "/main.conf"} },
+	},
+	{
+		name: "caddy", unsets: true, files: []string{"caddy/Caddyfile"}, foreign: 200, // an empty page of Caddy's own
+		changes: func(s gatewaySite, tls bool) []string {
+			same := []string{"127.0.0.1:4180", s.gate, "127.0.0.1:8080", s.app}
+			if tls {
+				return same
+			}
+			return append(same, "\napp.example.com {", "\n{\n\tadmin off\n\tauto_https off\n}\nhttp://"+s.public+" {")
+		},
+		check: func(s gatewaySite) []string {
+			return []string{"validate", "--adapter", "caddyfile", "--config", s.dir + "/Caddyfile"}
+		},
+		run: func(s gatewaySite) []string {
+			return []string{"run", "--adapter", "caddyfile", "--config", s.dir + "/Caddyfile"}
+		},
+	},
+	{
+		name: "haproxy", files: []string{"haproxy/haproxy.cfg", "haproxy/dinggate.lua"}, renews: true, foreign: 421,
+		changes: func(s gatewaySite, tls bool) []string {
+			same := []string{"/etc/haproxy/", s.dir + "/", "127.0.0.1:4180", s.gate, "127.0.0.1:8080", s.app}
+			if tls {
+				return append(same, "bind :443 ", "bind "+s.public+" ")
+			}
+			return append(same, "bind :443 ssl crt /etc/haproxy/app.example.com.pem", "bind "+s.public, "-m str app.example.com", "-m str 127.0.0.1",
+				"X-Forwarded-Proto https", "X-Forwarded-Proto http")
+		},
+		check: func(s gatewaySite) []string { return []string{"-c", "-f", s.dir + "/haproxy.cfg"} },
+		run:   func(s gatewaySite) []string { return []string{"-db", "-f", s.dir + "/haproxy.cfg"} },
+	},
+	{
+		name: "apache2", unsets: true, folds: true, files: []string{"apache/dinggate.conf", "apache/dinggate.lua"}, foreign: 421,
+		needsFile: "/usr/share/lua/5.3/socket/http.lua",
+		changes: func(s gatewaySite, tls bool) []string {
+			same := []string{"/etc/apache2/", s.dir + "/", "127.0.0.1:4180", s.gate, "127.0.0.1:8080", s.app, "<VirtualHost *:443>", "<VirtualHost " + s.public + ">"}
+			if tls {
+				return append(same, "/etc/ssl/", s.dir+"/")
+			}
+			return append(same, "ServerName app.example.com", "ServerName 127.0.0.1", `^app\.example\.com`, `^127\.0\.0\.1`, "X-Forwarded-Proto https", "X-Forwarded-Proto http",
+				"    SSLEngine on\n", "", "    SSLCertificateFile    /etc/ssl/app.example.com.pem\n", "", "    SSLCertificateKeyFile /etc/ssl/app.example.com.key\n", "")
+		},
+		frame: func(s gatewaySite) string {
+			modules := ""
+			for _, name := range []string{"mpm_event", "authz_core", "headers", "lua", "proxy", "proxy_http", "rewrite", "socache_shmcb", "ssl"} {
+				modules += "LoadModule " + name + "_module /usr/lib/apache2/modules/mod_" + name + ".so\n"
+			}
+			return "ServerRoot " + s.dir + "\nDefaultRuntimeDir " + s.dir + "\nPidFile " + s.dir + "/pid\nServerName 127.0.0.1\nErrorLog /dev/stderr\nStartServers 1\nListen " + s.public + "\n" +
+				modules + "Include " + s.dir + "/dinggate.conf\n"
+		},
+		check: func(s gatewaySite) []string { return []string{"-t", "-f", s.dir + "/main.conf"} },
+		run:   func(s gatewaySite) []string { return []string{"-DFOREGROUND", "-f", s.dir + "/main.conf"} },
+	},
+}
+
+// TestGatewaySyntax lets each program judge its example, TLS included.
+func TestGatewaySyntax(t *testing.T) {
+	for _, g := range realGateways {
+		t.Run(g.name, func(t *testing.T) {
+			program := g.path(t)
+			s := gatewaySite{dir: t.TempDir(), public: freeGatewayAddress(t), gate: "127.0.0.1:4180", app: "127.0.0.1:8080"}
+			g.write(t, s, true)
+			cmd := exec.Command(program, g.check(s)...)
+			cmd.Env = append(os.Environ(), "HOME="+s.dir, "XDG_DATA_HOME="+s.dir, "XDG_CONFIG_HOME="+s.dir)
+			if out, err := cmd.CombinedOutput(); err != nil || strings.Contains(strings.ToLower(string(out)), "warn") {
+				t.Errorf("%s = %v, want no mistake and no warning:\n%s", cmd, err, out)
+			}
+		})
+	}
+}
+
+// TestGatewayConfig lets `dinggate check` judge deploy/config.yaml.
+func TestGatewayConfig(t *testing.T) {
+	cmd := exec.Command(gatewayBinary(t), "check", "--config", "config.yaml")
+	cmd.Env = append(os.Environ(), "DINGGATE_DINGTALK_CLIENT_SECRET=x", "DINGGATE_COOKIE_SECRETS="+gatewaySecret("old"))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%s = %v, want no mistake:\n%s", cmd, err, out)
+	}
+}
+
+// gatewayCertificate is a fresh certificate of app.example.com with its key, as PEM.
+func gatewayCertificate(t *testing.T) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"app.example.com"}, NotAfter: time.Now().Add(time.Hour)}
+	certificate, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate})) + string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}))
+}

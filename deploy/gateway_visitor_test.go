@@ -1,0 +1,159 @@
+package deploy_test
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+// gatewayVisitor is a browser with a cookie jar that follows no redirect by itself.
+type gatewayVisitor struct {
+	t      *testing.T
+	house  *gatewayHouse
+	client *http.Client
+}
+
+// gatewayAnswer is a response with its body read.
+type gatewayAnswer struct {
+	*http.Response
+	body string
+}
+
+func (h *gatewayHouse) visitor() *gatewayVisitor {
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return &gatewayVisitor{h.t, h, &http.Client{Jar: jar, Timeout: 30 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
+}
+
+// member is a visitor who has signed in.
+func (h *gatewayHouse) member(person string) *gatewayVisitor {
+	h.t.Helper()
+	v := h.visitor()
+	v.signIn("/", person)
+	return v
+}
+
+// do sends a request; headers are lines as they go over the wire, Host is the
+// one to claim.
+func (v *gatewayVisitor) do(method, path, body string, headers ...string) gatewayAnswer {
+	v.t.Helper()
+	r, err := http.NewRequest(method, v.house.base+path, strings.NewReader(body))
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	if got := r.URL.RequestURI(); got != path {
+		v.t.Fatalf("the test's own client would send %s for %s", got, path)
+	}
+	for _, h := range headers {
+		name, value, _ := strings.Cut(h, ": ")
+		if name == "Host" {
+			r.Host = value
+			continue
+		}
+		r.Header[name] = append(r.Header[name], value) // as written: no canonical form
+	}
+	return v.send(r)
+}
+
+func (v *gatewayVisitor) send(r *http.Request) gatewayAnswer {
+	v.t.Helper()
+	res, err := v.client.Do(r)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	return gatewayAnswer{res, string(text)}
+}
+
+// page loads a page as a person does.
+func (v *gatewayVisitor) page(path string, headers ...string) gatewayAnswer {
+	v.t.Helper()
+	return v.do(http.MethodGet, path, "", append([]string{"Accept: text/html", "Accept-Language: en"}, headers...)...)
+}
+
+// open loads a page of any address.
+func (v *gatewayVisitor) open(address string) gatewayAnswer {
+	v.t.Helper()
+	r, err := http.NewRequest(http.MethodGet, address, nil)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	r.Header = http.Header{"Accept": {"text/html"}}
+	return v.send(r)
+}
+
+// signIn asks for path, is sent to DingTalk, clicks a person there and gives
+// the address that the gate brings the browser back to.
+func (v *gatewayVisitor) signIn(path, person string) string {
+	v.t.Helper()
+	start := v.page(path)
+	if got := start.Header.Get("Location"); start.StatusCode != http.StatusFound || !strings.HasPrefix(got, v.house.base+"/oauth2/start?rd=") {
+		v.t.Fatalf("GET %s without a session = %d to %q, want 302 to %s/oauth2/start?rd=…", path, start.StatusCode, got, v.house.base)
+	}
+	leave := v.open(start.Header.Get("Location"))
+	authorize := leave.Header.Get("Location")
+	if leave.StatusCode != http.StatusFound || !strings.HasPrefix(authorize, v.house.dingtalk+"/oauth2/auth?") {
+		v.t.Fatalf("GET /oauth2/start = %d to %q, want 302 to DingTalk", leave.StatusCode, authorize)
+	}
+	choice := v.open(authorize)
+	button := regexp.MustCompile(`id="person-` + person + `" name="person" value="([^"]*)"`).FindStringSubmatch(choice.body)
+	if button == nil {
+		v.t.Fatalf("DingTalk's page has no button for %s:\n%s", person, choice.body)
+	}
+	back := v.open(v.open(authorize + "&person=" + url.QueryEscape(button[1])).Header.Get("Location"))
+	if back.StatusCode != http.StatusFound && back.StatusCode != http.StatusSeeOther {
+		v.t.Fatalf("the callback = %d %s, want a redirect", back.StatusCode, back.body)
+	}
+	at, err := back.Location()
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	return at.String()
+}
+
+// cookies are those the gateway would be sent, as a header line.
+func (v *gatewayVisitor) cookies() string {
+	u, _ := url.Parse(v.house.base)
+	line := ""
+	for _, c := range v.client.Jar.Cookies(u) {
+		line += c.Name + "=" + c.Value + "; "
+	}
+	return "Cookie: " + strings.TrimSuffix(line, "; ")
+}
+
+// echo opens a WebSocket and gives what comes back, or the refusal's status.
+func (v *gatewayVisitor) echo(path, text string) (string, int) {
+	v.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	c, res, err := websocket.Dial(ctx, "ws"+strings.TrimPrefix(v.house.base, "http")+path, &websocket.DialOptions{HTTPClient: v.client})
+	if err != nil {
+		if res == nil {
+			v.t.Fatalf("WebSocket %s: %v", path, err)
+		}
+		return "", res.StatusCode
+	}
+	defer c.CloseNow()
+	if err := c.Write(ctx, websocket.MessageText, []byte(text)); err != nil {
+		v.t.Fatalf("WebSocket %s: %v", path, err)
+	}
+	_, got, err := c.Read(ctx)
+	if err != nil {
+		v.t.Fatalf("WebSocket %s: %v", path, err)
+	}
+	return string(got), res.StatusCode
+}

@@ -1,0 +1,160 @@
+package deploy_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"dinggate/internal/realtool"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// TestManifestConfigs lets `dinggate check` judge every configuration of the
+// gate in this folder; only where the secrets lie is changed.
+func TestManifestConfigs(t *testing.T) {
+	binary := gatewayBinary(t)
+	secrets := t.TempDir()
+	putGatewayFile(t, filepath.Join(secrets, "dingtalk-secret"), "x")
+	putGatewayFile(t, filepath.Join(secrets, "cookie-secret"), standinSecret)
+	for _, file := range []string{"kubernetes/sidecar/config.yaml", "kubernetes/standalone/config.yaml", "compose/config.yaml", "kong/config.yaml"} {
+		changes, environment := []string{"/run/secrets/dinggate", secrets}, os.Environ()
+		switch filepath.Dir(file) {
+		case "compose":
+			changes[0] = "/run/secrets"
+		case "kong":
+			changes = nil
+			environment = append(environment, "DINGGATE_DINGTALK_CLIENT_SECRET=x", "DINGGATE_COOKIE_SECRETS="+standinSecret)
+		}
+		cmd := exec.Command(binary, "check", "--config", townFile(t, file, changes...))
+		cmd.Env = environment
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("dinggate check %s = %v:\n%s", file, err, out)
+		}
+	}
+}
+
+// composeFile is what docker-compose.yaml may say; anything else is a mistake.
+type composeFile struct {
+	Name     string                       `yaml:"name"`
+	Services map[string]composeService    `yaml:"services"`
+	Secrets  map[string]map[string]string `yaml:"secrets"`
+}
+
+type composeService struct {
+	Image       string   `yaml:"image"`
+	Command     []string `yaml:"command"`
+	Ports       []string `yaml:"ports"`
+	Expose      []string `yaml:"expose"`
+	Volumes     []string `yaml:"volumes"`
+	Secrets     []string `yaml:"secrets"`
+	DependsOn   []string `yaml:"depends_on"`
+	CapDrop     []string `yaml:"cap_drop"`
+	SecurityOpt []string `yaml:"security_opt"`
+	ReadOnly    bool     `yaml:"read_only"`
+	Restart     string   `yaml:"restart"`
+	Build       struct {
+		Context string            `yaml:"context"`
+		Args    map[string]string `yaml:"args"`
+	} `yaml:"build"`
+	Healthcheck struct {
+		Test        []string      `yaml:"test"`
+		Interval    time.Duration `yaml:"interval"`
+		Timeout     time.Duration `yaml:"timeout"`
+		StartPeriod time.Duration `yaml:"start_period"`
+		Retries     int           `yaml:"retries"`
+	} `yaml:"healthcheck"`
+	StopGracePeriod time.Duration `yaml:"stop_grace_period"`
+}
+
+func TestManifestCompose(t *testing.T) {
+	var c composeFile
+	strictYAML(t, "compose/docker-compose.yaml", &c)
+	gate, app := c.Services["dinggate"], c.Services["app"]
+	if !strings.HasPrefix(gate.Image, "dinggate:") || strings.HasSuffix(gate.Image, ":latest") || app.Image == "" {
+		t.Errorf("images are %q and %q, want versions", gate.Image, app.Image)
+	}
+	if len(app.Ports) > 0 {
+		t.Errorf("the application publishes %q: a way around the gate", app.Ports)
+	}
+	if !slices.Equal(gate.Ports, []string{"127.0.0.1:4180:4180"}) {
+		t.Errorf("the gate publishes %q, want 4180 alone and not the admin port", gate.Ports)
+	}
+	if h := gate.Healthcheck; len(h.Test) < 3 || h.Test[0] != "CMD" || h.Test[2] != "healthcheck" || h.Timeout >= h.Interval || h.Timeout < 3*time.Second {
+		t.Errorf("the health check is %+v", h)
+	}
+	if gate.StopGracePeriod <= 25*time.Second || !gate.ReadOnly {
+		t.Errorf("the gate has %v to drain, read_only %v", gate.StopGracePeriod, gate.ReadOnly)
+	}
+	for _, name := range gate.Secrets {
+		if c.Secrets[name]["file"] == "" {
+			t.Errorf("secret %s has no file", name)
+		}
+	}
+}
+
+// strictYAML refuses keys that into does not have.
+func strictYAML(t *testing.T, file string, into any) {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dec := yaml.NewDecoder(bytes.NewReader(text))
+	dec.KnownFields(true)
+	if err := dec.Decode(into); err != nil {
+		t.Errorf("%s: %v", file, err)
+	}
+}
+
+func TestManifestSystemd(t *testing.T) {
+	analyze := realtool.Path(t, "systemd-analyze")
+	unit := townFile(t, "systemd/dinggate.service", "/usr/bin/dinggate serve", "/bin/true serve") // verify wants the program to exist
+	if out, err := exec.Command(analyze, "verify", unit).CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("systemd-analyze verify = %v:\n%s", err, out)
+	}
+	if out, err := exec.Command(analyze, "security", "--offline=true", "--threshold=20", unit).CombinedOutput(); err != nil {
+		t.Errorf("systemd-analyze security = %v:\n%s", err, out)
+	}
+}
+
+func TestManifestSchema(t *testing.T) {
+	text, err := os.ReadFile("helm/dinggate/values.schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var schema struct {
+		AdditionalProperties bool           `json:"additionalProperties"`
+		Properties           map[string]any `json:"properties"`
+	}
+	if err := json.Unmarshal(text, &schema); err != nil {
+		t.Fatal(err)
+	}
+	var values map[string]any
+	strictYAML(t, "helm/dinggate/values.yaml", &values)
+	for key := range values {
+		if schema.Properties[key] == nil {
+			t.Errorf("values.schema.json does not know %s of values.yaml", key)
+		}
+	}
+}
+
+// TestManifestHelm lets helm itself judge the chart, where it is installed.
+func TestManifestHelm(t *testing.T) {
+	helm, err := exec.LookPath("helm")
+	if err != nil {
+		t.Skip("SKIPPED: helm is not installed; deploy/manifesttest renders the chart without it")
+	}
+	for _, args := range [][]string{{"lint", "--strict"}, {"template", "gate"}} {
+		args = append(args, "helm/dinggate", "--set", "existingSecret=mine")
+		if out, err := exec.Command(helm, args...).CombinedOutput(); err != nil {
+			t.Errorf("helm %s = %v:\n%s", args, err, out)
+		}
+	}
+}

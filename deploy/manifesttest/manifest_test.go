@@ -1,0 +1,251 @@
+package manifesttest
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	gateway "github.com/envoyproxy/gateway/api/v1alpha1"
+	bootstrap "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
+	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
+	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
+	manager "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	mesh "istio.io/api/mesh/v1alpha1"
+	networking "istio.io/api/networking/v1"
+	filter "istio.io/api/networking/v1alpha3"
+	security "istio.io/api/security/v1"
+	apps "k8s.io/api/apps/v1"
+	core "k8s.io/api/core/v1"
+	ingress "k8s.io/api/networking/v1"
+	policy "k8s.io/api/policy/v1"
+	gatewayapi "sigs.k8s.io/gateway-api/apis/v1"
+	"sigs.k8s.io/yaml"
+)
+
+// kinds are types that are decoded as Kubernetes does.
+func kinds() map[string]any {
+	return map[string]any{
+		"apps/v1 Deployment": &apps.Deployment{}, "v1 Service": &core.Service{}, "v1 ServiceAccount": &core.ServiceAccount{}, "v1 ConfigMap": &core.ConfigMap{},
+		"v1 Secret": &core.Secret{}, "v1 Pod": &core.Pod{}, "networking.k8s.io/v1 Ingress": &ingress.Ingress{}, "networking.k8s.io/v1 NetworkPolicy": &ingress.NetworkPolicy{},
+		"policy/v1 PodDisruptionBudget":                 &policy.PodDisruptionBudget{},
+		"gateway.networking.k8s.io/v1 HTTPRoute":        &gatewayapi.HTTPRoute{},
+		"gateway.envoyproxy.io/v1alpha1 SecurityPolicy": &gateway.SecurityPolicy{}, "gateway.envoyproxy.io/v1alpha1 ClientTrafficPolicy": &gateway.ClientTrafficPolicy{},
+		"traefik.io/v1alpha1 Middleware": &resource[middleware]{}, "traefik.io/v1alpha1 IngressRoute": &resource[ingressRoute]{},
+		"extensions.higress.io/v1alpha1 WasmPlugin": &resource[wasmPlugin]{}, "monitoring.coreos.com/v1 ServiceMonitor": &resource[serviceMonitor]{},
+		"kustomize.config.k8s.io/v1beta1 Kustomization": &kustomization{},
+	}
+}
+
+// specs are types whose spec is a protocol buffer.
+func specs() map[string]proto.Message {
+	return map[string]proto.Message{
+		"security.istio.io/v1 AuthorizationPolicy": &security.AuthorizationPolicy{},
+		"networking.istio.io/v1 VirtualService":    &networking.VirtualService{},
+		"networking.istio.io/v1alpha3 EnvoyFilter": &filter.EnvoyFilter{},
+	}
+}
+
+// Types of ours where the projects publish none that is light enough.
+type (
+	resource[S any] struct {
+		APIVersion string `json:"apiVersion"`
+		Kind       string `json:"kind"`
+		Metadata   struct {
+			Name, Namespace     string
+			Labels, Annotations map[string]string
+		} `json:"metadata"`
+		Spec S `json:"spec"`
+	}
+	middleware struct {
+		ForwardAuth *struct {
+			Address                  string   `json:"address"`
+			TrustForwardHeader       bool     `json:"trustForwardHeader"`
+			AuthResponseHeaders      []string `json:"authResponseHeaders"`
+			AddAuthCookiesToResponse []string `json:"addAuthCookiesToResponse"`
+			MaxResponseBodySize      int      `json:"maxResponseBodySize"`
+		} `json:"forwardAuth"`
+		Headers *struct {
+			CustomRequestHeaders map[string]string `json:"customRequestHeaders"`
+		} `json:"headers"`
+	}
+	ingressRoute struct {
+		EntryPoints []string `json:"entryPoints"`
+		Routes      []struct {
+			Kind, Match string
+			Priority    int
+			Middlewares []struct{ Name string }
+			Services    []struct {
+				Name, Namespace string
+				Port            int
+			}
+		} `json:"routes"`
+		TLS struct {
+			SecretName string `json:"secretName"`
+		} `json:"tls"`
+	}
+	wasmPlugin struct {
+		URL           string         `json:"url"`
+		Phase         string         `json:"phase"`
+		Priority      int            `json:"priority"`
+		DefaultConfig map[string]any `json:"defaultConfig"`
+	}
+	serviceMonitor struct {
+		Selector  struct{ MatchLabels map[string]string } `json:"selector"`
+		Endpoints []struct{ Port, Path, Interval string } `json:"endpoints"`
+	}
+	kustomization struct {
+		APIVersion, Kind, Namespace string
+		Resources                   []string
+		ConfigMapGenerator          []struct {
+			Name  string
+			Files []string
+		}
+		Images []struct{ Name, NewTag string }
+	}
+)
+
+// decode reads one document strictly, whatever kind it is.
+func decode(doc []byte) (object any, err error) {
+	var head struct{ APIVersion, Kind string }
+	if err := yaml.Unmarshal(doc, &head); err != nil {
+		return nil, err
+	}
+	name := head.APIVersion + " " + head.Kind
+	if object, ok := kinds()[name]; ok {
+		return object, yaml.UnmarshalStrict(doc, object)
+	}
+	spec, ok := specs()[name]
+	if !ok {
+		return nil, errors.New("no type for " + name)
+	}
+	var r resource[json.RawMessage]
+	if err := yaml.UnmarshalStrict(doc, &r); err != nil {
+		return nil, err
+	}
+	return spec, protojson.Unmarshal(r.Spec, spec)
+}
+
+func documents(text []byte) (docs [][]byte) {
+	for _, doc := range bytes.Split(text, []byte("\n---\n")) {
+		var any map[string]any
+		if yaml.Unmarshal(doc, &any) != nil || len(any) > 0 {
+			docs = append(docs, doc)
+		}
+	}
+	return docs
+}
+
+func read(t *testing.T, path string) []byte {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+func TestManifests(t *testing.T) {
+	var files []string
+	for _, pattern := range []string{"../kubernetes/*/*.yaml", "../traefik/kubernetes.yaml", "../istio/dinggate.yaml", "../envoy-gateway/*.yaml", "../gateway-api/*.yaml", "../higress/*.yaml", "../ingress-nginx/*.yaml"} {
+		found, err := filepath.Glob(pattern)
+		if err != nil || len(found) == 0 {
+			t.Fatalf("%s: nothing found, %v", pattern, err)
+		}
+		files = append(files, found...)
+	}
+	for _, file := range files {
+		if filepath.Base(file) == "config.yaml" { // the gate's own
+			continue
+		}
+		for i, doc := range documents(read(t, file)) {
+			object, err := decode(doc)
+			if err != nil {
+				t.Errorf("%s, document %d: %v", file, i+1, err)
+				continue
+			}
+			if deployment, ok := object.(*apps.Deployment); ok {
+				checkPod(t, file, deployment.Spec.Template.Spec)
+			}
+		}
+		if strings.Contains(string(read(t, file)), "\t") {
+			t.Errorf("%s has a tab", file)
+		}
+	}
+}
+
+// checkPod wants what every pod with a gate needs, wherever the gate stands in it.
+func checkPod(t *testing.T, file string, pod core.PodSpec) {
+	t.Helper()
+	found := false
+	for _, c := range append(pod.InitContainers, pod.Containers...) {
+		if c.Name != "dinggate" {
+			continue
+		}
+		found = true
+		s := c.SecurityContext
+		if s == nil || s.RunAsUser == nil || *s.RunAsUser != 65532 || !*s.ReadOnlyRootFilesystem || *s.AllowPrivilegeEscalation || len(s.Capabilities.Drop) != 1 {
+			t.Errorf("%s: the gate's securityContext is not the least it needs", file)
+		}
+		if c.LivenessProbe == nil || c.LivenessProbe.HTTPGet.Path != "/livez" || c.ReadinessProbe == nil || c.ReadinessProbe.HTTPGet.Path != "/ready" || c.StartupProbe == nil {
+			t.Errorf("%s: the gate lacks a probe", file)
+		}
+	}
+	if !found {
+		t.Errorf("%s has no container dinggate", file)
+	}
+	if pod.AutomountServiceAccountToken == nil || *pod.AutomountServiceAccountToken || *pod.TerminationGracePeriodSeconds <= 25+5 {
+		t.Errorf("%s: a service account token is mounted, or the gate has no time to drain", file)
+	}
+}
+
+func TestEnvoy(t *testing.T) {
+	doc, err := yaml.YAMLToJSONStrict(read(t, "../envoy/envoy.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bootstrap.Bootstrap
+	if err := protojson.Unmarshal(doc, &b); err != nil {
+		t.Fatalf("envoy.yaml: %v", err)
+	}
+	if err := b.ValidateAll(); err != nil {
+		t.Errorf("envoy.yaml: %v", err)
+	}
+	var m manager.HttpConnectionManager
+	if err := b.StaticResources.Listeners[0].FilterChains[0].Filters[0].GetTypedConfig().UnmarshalTo(&m); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.ValidateAll(); err != nil {
+		t.Errorf("envoy.yaml: %v", err)
+	}
+}
+
+func TestMesh(t *testing.T) {
+	doc, err := yaml.YAMLToJSONStrict(read(t, "../istio/mesh.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := protojson.Unmarshal(doc, &mesh.MeshConfig{}); err != nil {
+		t.Errorf("mesh.yaml: %v", err)
+	}
+}
+
+// TestStrict makes sure that this test can fail.
+func TestStrict(t *testing.T) {
+	for _, doc := range []string{
+		"apiVersion: v1\nkind: Service\nspec: {port: 1}\n",
+		"apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nspec: {action: ASK}\n",
+		"apiVersion: v1\nkind: Nothing\n",
+	} {
+		if _, err := decode([]byte(doc)); err == nil || errors.Is(err, io.EOF) {
+			t.Errorf("decode(%q) = %v, want a mistake", doc, err)
+		}
+	}
+}
