@@ -236,33 +236,6 @@ func TestBrokenUpload(t *testing.T) {
 	}
 }
 
-// An upstream that hangs up in mid-upload is at fault itself.
-func TestUploadCutByUpstream(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			http.ReadRequest(bufio.NewReader(conn))
-			conn.(*net.TCPConn).SetLinger(0)
-			conn.Close()
-		}
-	}()
-	d := open(t, plan{upstream: "http://" + l.Addr().String()})
-	for range 20 {
-		conn := d.speak("POST /public/ HTTP/1.1\r\nHost: " + host + "\r\nContent-Length: 1000000\r\n\r\n" + strings.Repeat("a", 100_000))
-		if res, body := answered(t, conn, "POST"); res.StatusCode != 502 || !strings.Contains(body, "bad_gateway") {
-			t.Errorf("POST = %d %q, want 502 bad_gateway", res.StatusCode, body)
-		}
-	}
-}
-
 // A client that leaves takes the upstream's request with it, without a word of error (V24).
 func TestClientGone(t *testing.T) {
 	began, gone := make(chan bool), make(chan bool)
