@@ -49,7 +49,6 @@ var standinCases = map[string]standinCase{
 	"parameter":         {method: "GET", target: "/public/..;/admin/x", member: true, header: []string{standinHTML}},
 	"other host":        {method: "GET", target: "/x", host: "other.example.com", member: true, header: []string{standinHTML}},
 	"renewed":           {method: "GET", target: "/x", member: true, header: []string{standinHTML}, gate: "fresh"},
-	"ill, public":       {method: "GET", target: "/public/x", member: true, header: []string{standinHTML}, gate: "ill"},
 	"gone":              {method: "GET", target: "/x", member: true, header: []string{standinHTML}, gate: "gone"},
 	"gone, public":      {method: "GET", target: "/public/x", header: []string{standinHTML}, gate: "gone"},
 }
@@ -91,7 +90,6 @@ var standinTable = []struct{ gateway, name, want string }{
 	{"traefik", "parameter", "400 page"},
 	{"traefik", "other host", "404 bare"},
 	{"traefik", "renewed", "200 zhaoliu and a cookie"},
-	{"traefik", "ill, public", "200 nobody"},
 	{"traefik", "gone", "500 bare"},
 	{"traefik", "gone, public", "500 bare"},
 
@@ -134,7 +132,6 @@ var standinTable = []struct{ gateway, name, want string }{
 	{"envoy", "parameter", "400 page"},
 	{"envoy", "other host", "404 bare"},
 	{"envoy", "renewed", "200 zhaoliu and a cookie"},
-	{"envoy", "ill, public", "200 nobody"},
 	{"envoy", "gone", "503 bare"},
 	{"envoy", "gone, public", "503 bare"},
 
@@ -173,7 +170,6 @@ var standinTable = []struct{ gateway, name, want string }{
 	{"istio", "parameter", "400 page"},
 	{"istio", "other host", "404 bare"},
 	{"istio", "renewed", "200 zhaoliu and a cookie"},
-	{"istio", "ill, public", "200 nobody"},
 	{"istio", "gone", "503 bare"},
 	{"istio", "gone, public", "503 bare"},
 
@@ -212,7 +208,6 @@ var standinTable = []struct{ gateway, name, want string }{
 	{"envoy gateway", "parameter", "400 page"},
 	{"envoy gateway", "other host", "404 bare"},
 	{"envoy gateway", "renewed", "200 zhaoliu"},
-	{"envoy gateway", "ill, public", "200 nobody"},
 	{"envoy gateway", "gone", "503 bare"},
 	{"envoy gateway", "gone, public", "503 bare"},
 
@@ -251,7 +246,6 @@ var standinTable = []struct{ gateway, name, want string }{
 	{"gateway api", "parameter", "400 page"},
 	{"gateway api", "other host", "404 bare"},
 	{"gateway api", "renewed", "200 zhaoliu"},
-	{"gateway api", "ill, public", "200 nobody"},
 	{"gateway api", "gone", "403 bare"},
 	{"gateway api", "gone, public", "403 bare"},
 
@@ -290,7 +284,6 @@ var standinTable = []struct{ gateway, name, want string }{
 	{"apisix", "parameter", "400 page"},
 	{"apisix", "other host", "404 bare"},
 	{"apisix", "renewed", "200 zhaoliu"},
-	{"apisix", "ill, public", "200 nobody"},
 	{"apisix", "gone", "503 bare"},
 	{"apisix", "gone, public", "503 bare"},
 
@@ -329,7 +322,6 @@ var standinTable = []struct{ gateway, name, want string }{
 	{"higress", "parameter", "400 page"},
 	{"higress", "other host", "404 bare"},
 	{"higress", "renewed", "200 zhaoliu"},
-	{"higress", "ill, public", "200 nobody"},
 	{"higress", "gone", "503 bare"},
 	{"higress", "gone, public", "503 bare"},
 
@@ -368,7 +360,6 @@ var standinTable = []struct{ gateway, name, want string }{
 	{"ingress-nginx", "parameter", "403 bare"},
 	{"ingress-nginx", "other host", "404 bare"},
 	{"ingress-nginx", "renewed", "200 zhaoliu and a cookie"},
-	{"ingress-nginx", "ill, public", "200 nobody"},
 	{"ingress-nginx", "gone", "500 bare"},
 	{"ingress-nginx", "gone, public", "500 bare"},
 
@@ -407,7 +398,6 @@ var standinTable = []struct{ gateway, name, want string }{
 	{"kong", "parameter", "400 page"},
 	{"kong", "other host", "404 bare"},
 	{"kong", "renewed", "200 zhaoliu and a cookie"},
-	{"kong", "ill, public", "200 nobody"},
 	{"kong", "gone", "502 bare"},
 	{"kong", "gone, public", "502 bare"},
 }
