@@ -33,7 +33,7 @@ type Entrance struct {
 }
 
 func (e *Entrance) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	x := &Exchange{w: w, Start: e.now(), Method: r.Method}
+	x := &Exchange{w: w, Start: e.now(), Method: r.Method, body: r.ContentLength != 0}
 	defer e.leave(x, r)
 	x.Peer, x.Trusted, x.Client = e.Peers.Resolve(r)
 	x.ID = requestID(r, x.Trusted)

@@ -20,16 +20,17 @@ type Exchange struct {
 	Start   time.Time
 
 	// Filled on the way, for the record.
-	Method, Target     string // as sent; Target without its query
-	Route, Rule        string // names from the configuration
-	Verdict            string // allow, deny, sign_in; "" when nothing was decided
-	User               string // username; "" when nobody
-	Err                error  // why it was refused or failed
-	Status             int
-	Bytes              int64
-	Duration           time.Duration
-	Endpoint           string // own endpoint's name, or "" for a routed request
-	headersSent, ended bool
+	Method, Target string // as sent; Target without its query
+	Route, Rule    string // names from the configuration
+	Verdict        string // allow, deny, sign_in; "" when nothing was decided
+	User           string // username; "" when nobody
+	Err            error  // why it was refused or failed
+	Status         int
+	Bytes          int64
+	Duration       time.Duration
+	Endpoint       string // own endpoint's name, or "" for a routed request
+	headersSent    bool
+	body           bool // the request announced one
 
 	w http.ResponseWriter
 }

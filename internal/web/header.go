@@ -3,6 +3,7 @@ package web
 import (
 	"net/http"
 	"strings"
+	"time"
 )
 
 // Protected is a set of header names that only we may set. Names are compared
@@ -75,17 +76,27 @@ func fold(dst []byte, name string) []byte {
 	return dst
 }
 
-// SecurityHeaders go on every answer of our own. csp is the page's policy; ""
-// is the strictest one, which allows nothing at all.
+// unreadBody is how long an answer of our own waits for a body that was
+// announced and that nobody here reads. net/http takes up to 256 KiB of it
+// before it answers: without a limit, a body that never comes would hold the
+// refusal and the connection for ever (threats D2, V23).
+const unreadBody = 300 * time.Millisecond
+
+// SecurityHeaders go on every answer of our own, after whatever it wanted to
+// read of the request. csp is the page's policy; "" is the strictest one, which
+// allows nothing at all.
 func SecurityHeaders(w http.ResponseWriter, csp string) {
-	h := w.Header()
+	x, h := From(w), w.Header()
+	if x.body { // the server sets the deadline anew for the next request
+		http.NewResponseController(x).SetReadDeadline(time.Now().Add(unreadBody))
+	}
 	h["Cache-Control"] = noStore
 	h["X-Content-Type-Options"] = nosniff
 	h["Referrer-Policy"] = noReferrer
 	if h["Content-Security-Policy"] = strictest; csp != "" {
 		h["Content-Security-Policy"] = []string{csp}
 	}
-	if x := From(w); x.ID != "" {
+	if x.ID != "" {
 		h["X-Request-Id"] = []string{x.ID}
 	}
 }

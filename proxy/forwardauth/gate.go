@@ -14,7 +14,6 @@ import (
 	"errors"
 	"net/http"
 	"strings"
-	"time"
 
 	"dinggate/internal/identity"
 	"dinggate/internal/web"
@@ -89,9 +88,8 @@ func (g *Gate) handler(d Dialect) web.HandlerFunc {
 		x.Endpoint = d.Name
 		if r.ContentLength != 0 {
 			// nginx announces a body and sends none: on a kept connection the server
-			// would wait for it, before it answers and again before it closes.
+			// would wait for it before it answers, if only for a moment.
 			w.Header()["Connection"] = closing
-			http.NewResponseController(w).SetReadDeadline(time.Now())
 		}
 		defer func() { // a panic is never 200, and never 401, which would start a sign-in
 			if v := recover(); v != nil {
