@@ -21,10 +21,9 @@ import (
 // realGateway is a gateway that can be had as a program. Its example is used as
 // it is, save what changes names.
 type realGateway struct {
-	unsets bool // drops our headers when the client's Connection names them
-	folds  bool // makes the path plain before it chooses between the gate and the application
-	name   string
-	files  []string // below deploy/
+	folds bool // makes the path plain before it chooses between the gate and the application
+	name  string
+	files []string // below deploy/
 
 	// changes is an old and new text in turn: ports, paths, certificates. With
 	// tls they keep what the example says about TLS. Each old text must be there.
@@ -117,7 +116,7 @@ var realGateways = []realGateway{
 		run:   func(s gatewaySite) []string { return []string{"-e", "stderr", "-c", s.dir + "/main.conf"} },
 	},
 	{
-		name: "caddy", unsets: true, files: []string{"caddy/Caddyfile"}, foreign: 200, // an empty page of Caddy's own
+		name: "caddy", files: []string{"caddy/Caddyfile"}, foreign: 200, // an empty page of Caddy's own
 		changes: func(s gatewaySite, tls bool) []string {
 			same := []string{"127.0.0.1:4180", s.gate, "127.0.0.1:8080", s.app}
 			if tls {
@@ -146,7 +145,7 @@ var realGateways = []realGateway{
 		run:   func(s gatewaySite) []string { return []string{"-db", "-f", s.dir + "/haproxy.cfg"} },
 	},
 	{
-		name: "apache2", unsets: true, folds: true, files: []string{"apache/dinggate.conf", "apache/dinggate.lua"}, foreign: 421,
+		name: "apache2", folds: true, files: []string{"apache/dinggate.conf", "apache/dinggate.lua"}, foreign: 421,
 		needsFile: "/usr/share/lua/5.3/socket/http.lua",
 		changes: func(s gatewaySite, tls bool) []string {
 			same := []string{"/etc/apache2/", s.dir + "/", "127.0.0.1:4180", s.gate, "127.0.0.1:8080", s.app, "<VirtualHost *:443>", "<VirtualHost " + s.public + ">"}

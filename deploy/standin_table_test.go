@@ -36,7 +36,7 @@ var standinCases = map[string]standinCase{
 	"forged address":    {method: "GET", target: "/net/", header: []string{standinJSON, "X-Forwarded-For: 10.9.9.9"}},
 	"forged cookie":     {method: "GET", target: "/x", header: []string{standinHTML, "Cookie: __Host-dinggate=AAAA"}},
 	"socket":            {method: "GET", target: "/ws", member: true, websocket: true},
-	"socket, nobody":    {method: "GET", target: "/ws", websocket: true},
+	"socket, nobody":    {method: "GET", target: "/ws", websocket: true, header: []string{standinHTML}},
 	"deep link":         {method: "GET", target: "/%E6%8A%A5%E8%A1%A8/a%20b?q=1&next=%2Fa%3Fb&x=%E5%BC%A0;y&u=https://e.example/", header: []string{standinHTML}},
 	"deep, member":      {method: "GET", target: "/%E6%8A%A5%E8%A1%A8/a%20b?next=%2Fa&x=%E5%BC%A0", member: true, header: []string{standinHTML}},
 	"slash in a name":   {method: "GET", target: "/x/a%2Fb", member: true, header: []string{standinHTML}},
@@ -49,6 +49,8 @@ var standinCases = map[string]standinCase{
 	"parameter":         {method: "GET", target: "/public/..;/admin/x", member: true, header: []string{standinHTML}},
 	"other host":        {method: "GET", target: "/x", host: "other.example.com", member: true, header: []string{standinHTML}},
 	"renewed":           {method: "GET", target: "/x", member: true, header: []string{standinHTML}, gate: "fresh"},
+	"ill":               {method: "GET", target: "/x", member: true, header: []string{standinHTML}, gate: "ill"},
+	"ill, public":       {method: "GET", target: "/public/x", member: true, header: []string{standinHTML}, gate: "ill"},
 	"gone":              {method: "GET", target: "/x", member: true, header: []string{standinHTML}, gate: "gone"},
 	"gone, public":      {method: "GET", target: "/public/x", header: []string{standinHTML}, gate: "gone"},
 }
@@ -90,6 +92,8 @@ var standinTable = []struct{ gateway, name, want string }{
 	{"traefik", "parameter", "400 page"},
 	{"traefik", "other host", "404 bare"},
 	{"traefik", "renewed", "200 zhaoliu and a cookie"},
+	{"traefik", "ill", "503 page"},
+	{"traefik", "ill, public", "200 nobody"},
 	{"traefik", "gone", "500 bare"},
 	{"traefik", "gone, public", "500 bare"},
 
@@ -132,6 +136,8 @@ var standinTable = []struct{ gateway, name, want string }{
 	{"envoy", "parameter", "400 page"},
 	{"envoy", "other host", "404 bare"},
 	{"envoy", "renewed", "200 zhaoliu and a cookie"},
+	{"envoy", "ill", "503 bare"},
+	{"envoy", "ill, public", "200 nobody"},
 	{"envoy", "gone", "503 bare"},
 	{"envoy", "gone, public", "503 bare"},
 
@@ -170,6 +176,8 @@ var standinTable = []struct{ gateway, name, want string }{
 	{"istio", "parameter", "400 page"},
 	{"istio", "other host", "404 bare"},
 	{"istio", "renewed", "200 zhaoliu and a cookie"},
+	{"istio", "ill", "503 bare"},
+	{"istio", "ill, public", "200 nobody"},
 	{"istio", "gone", "503 bare"},
 	{"istio", "gone, public", "503 bare"},
 
@@ -208,6 +216,8 @@ var standinTable = []struct{ gateway, name, want string }{
 	{"envoy gateway", "parameter", "400 page"},
 	{"envoy gateway", "other host", "404 bare"},
 	{"envoy gateway", "renewed", "200 zhaoliu"},
+	{"envoy gateway", "ill", "503 bare"},
+	{"envoy gateway", "ill, public", "200 nobody"},
 	{"envoy gateway", "gone", "503 bare"},
 	{"envoy gateway", "gone, public", "503 bare"},
 
@@ -246,6 +256,8 @@ var standinTable = []struct{ gateway, name, want string }{
 	{"gateway api", "parameter", "400 page"},
 	{"gateway api", "other host", "404 bare"},
 	{"gateway api", "renewed", "200 zhaoliu"},
+	{"gateway api", "ill", "403 bare"},
+	{"gateway api", "ill, public", "200 nobody"},
 	{"gateway api", "gone", "403 bare"},
 	{"gateway api", "gone, public", "403 bare"},
 
@@ -284,6 +296,8 @@ var standinTable = []struct{ gateway, name, want string }{
 	{"apisix", "parameter", "400 page"},
 	{"apisix", "other host", "404 bare"},
 	{"apisix", "renewed", "200 zhaoliu"},
+	{"apisix", "ill", "503 page"},
+	{"apisix", "ill, public", "200 nobody"},
 	{"apisix", "gone", "503 bare"},
 	{"apisix", "gone, public", "503 bare"},
 
@@ -322,6 +336,8 @@ var standinTable = []struct{ gateway, name, want string }{
 	{"higress", "parameter", "400 page"},
 	{"higress", "other host", "404 bare"},
 	{"higress", "renewed", "200 zhaoliu"},
+	{"higress", "ill", "503 page"},
+	{"higress", "ill, public", "200 nobody"},
 	{"higress", "gone", "503 bare"},
 	{"higress", "gone, public", "503 bare"},
 
@@ -360,6 +376,8 @@ var standinTable = []struct{ gateway, name, want string }{
 	{"ingress-nginx", "parameter", "403 bare"},
 	{"ingress-nginx", "other host", "404 bare"},
 	{"ingress-nginx", "renewed", "200 zhaoliu and a cookie"},
+	{"ingress-nginx", "ill", "403 bare"},
+	{"ingress-nginx", "ill, public", "200 nobody"},
 	{"ingress-nginx", "gone", "500 bare"},
 	{"ingress-nginx", "gone, public", "500 bare"},
 
@@ -398,6 +416,8 @@ var standinTable = []struct{ gateway, name, want string }{
 	{"kong", "parameter", "400 page"},
 	{"kong", "other host", "404 bare"},
 	{"kong", "renewed", "200 zhaoliu and a cookie"},
+	{"kong", "ill", "503 page"},
+	{"kong", "ill, public", "200 nobody"},
 	{"kong", "gone", "502 bare"},
 	{"kong", "gone, public", "502 bare"},
 }

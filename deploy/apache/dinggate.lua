@@ -37,6 +37,9 @@ function check(r)
   for name in pairs(r:headers_in_table()) do
     if forged(name) then r.headers_in[name] = nil end
   end
+  -- A header named in Connection would be dropped on the way: also ours.
+  local connection = (r.headers_in["Connection"] or ""):lower()
+  r.headers_in["Connection"] = connection:find("upgrade") and "Upgrade" or connection:find("close") and "close" or nil
 
   local ok, code, answer = http.request{ url = GATE, headers = send, redirect = false, sink = ltn12.sink.table(body) }
   if not ok then return 503 end

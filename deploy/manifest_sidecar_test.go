@@ -1,0 +1,132 @@
+package deploy_test
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"dinggate/internal/realtool"
+)
+
+// TestManifestSidecar makes two network namespaces by hand, a pod and what is
+// outside of it, so that this machine's own network is not touched: the
+// application on 127.0.0.1 in the pod, the gate on the pod's address. From
+// outside the gate answers, and the application cannot be reached around it.
+func TestManifestSidecar(t *testing.T) {
+	const pod = "198.18.0.2"
+	if os.Getenv(sidecarOutside) != "" {
+		lookFromOutside(t, pod)
+		return
+	}
+	ip := realtool.Path(t, "ip")
+	if os.Getuid() != 0 {
+		t.Skip("SKIPPED: making a network namespace needs root")
+	}
+	in, out := fmt.Sprintf("dgpod%d", os.Getpid()), fmt.Sprintf("dgout%d", os.Getpid())
+	sidecarNamespaces(t, ip, in, out, pod)
+	binary := gatewayBinary(t)
+	inside := func(args ...string) { // the simulator is an application like any other
+		cmd := exec.Command(ip, append([]string{"netns", "exec", in, binary}, args...)...)
+		cmd.Env = append(os.Environ(), "DINGGATE_DINGTALK_CLIENT_SECRET=x", "DINGGATE_COOKIE_SECRETS="+standinSecret)
+		var output bytes.Buffer // read after Wait only
+		cmd.Stdout, cmd.Stderr = &output, &output
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			cmd.Process.Kill()
+			cmd.Wait()
+			if t.Failed() {
+				t.Logf("%s said:\n%s", args, &output)
+			}
+		})
+	}
+	config := townFile(t, "kubernetes/sidecar/config.yaml", "  client_secret_file: /run/secrets/dinggate/dingtalk-secret\n", "",
+		"cookie:\n  secrets_file: /run/secrets/dinggate/cookie-secret\n", "", "path: /healthz", "path: /_simulator/clock")
+	inside("simulate", "--listen", "127.0.0.1:8080")
+	inside("simulate", "--listen", ":8081") // what an application must not do: shows that this test can fail
+	inside("serve", "--config", config)
+	look := exec.Command(ip, "netns", "exec", out, os.Args[0], "-test.run=^TestManifestSidecar$")
+	look.Env = append(os.Environ(), sidecarOutside+"=1")
+	if said, err := look.CombinedOutput(); err != nil {
+		t.Errorf("from outside: %v\n%s", err, said)
+	}
+}
+
+// sidecarOutside in the environment says that this process is outside of the pod.
+const sidecarOutside = "SIDECAR_TEST_OUTSIDE"
+
+func lookFromOutside(t *testing.T, pod string) {
+	waitForListener(t, pod+":4180")
+	waitForListener(t, pod+":8081")
+	if status := sidecarStatus(t, "http://"+pod+":4180/_simulator/clock"); status != http.StatusOK {
+		t.Errorf("the public route through the gate = %d, want the application's 200", status)
+	}
+	if status := sidecarStatus(t, "http://"+pod+":4180/"); status != http.StatusUnauthorized {
+		t.Errorf("/ without a session = %d, want 401", status)
+	}
+	if conn, err := net.DialTimeout("tcp", pod+":8080", 2*time.Second); err == nil {
+		conn.Close()
+		t.Error("the application's port answers from outside: a way around the gate")
+	}
+}
+
+// sidecarNamespaces makes both and a cable between them.
+func sidecarNamespaces(t *testing.T, ip, in, out, pod string) {
+	t.Helper()
+	for _, line := range []string{
+		"netns add " + in, "netns add " + out, "-n " + in + " link add cable type veth peer name cable netns " + out,
+		"-n " + in + " addr add " + pod + "/30 dev cable", "-n " + out + " addr add 198.18.0.1/30 dev cable",
+		"-n " + in + " link set cable up", "-n " + out + " link set cable up", "-n " + in + " link set lo up",
+	} {
+		said, err := exec.Command(ip, strings.Fields(line)...).CombinedOutput()
+		if err != nil {
+			t.Skipf("SKIPPED: no network namespaces here: ip %s: %v: %s", line, err, said)
+		}
+		if name, made := strings.CutPrefix(line, "netns add "); made {
+			t.Cleanup(func() { exec.Command(ip, "netns", "del", name).Run() })
+		}
+	}
+}
+
+// sidecarStatus asks until the application behind the gate has started.
+func sidecarStatus(t *testing.T, address string) int {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		r, err := http.NewRequest(http.MethodGet, address, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Host = standinHost
+		res, err := standinAsker.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.Copy(io.Discard, res.Body)
+		res.Body.Close()
+		if res.StatusCode != http.StatusBadGateway || time.Now().After(deadline) {
+			return res.StatusCode
+		}
+	}
+}
+
+func waitForListener(t *testing.T, address string) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		conn, err := net.DialTimeout("tcp", address, time.Second)
+		if err == nil {
+			conn.Close()
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("nobody listens on %s: %v", address, err)
+		}
+	}
+}
