@@ -2,14 +2,16 @@
 package realtool
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"testing"
 )
 
-// Path finds a program. Without it the test is skipped with one clear line;
-// under `make test` (TEST_TOOLS=required) its absence is a failure, so that a
-// skip cannot hide there.
+// Path finds a program. Without it the test is skipped with one clear line, on
+// the terminal too where there is one: plain `go test` hides what a passing
+// package prints. Under `make test` (TEST_TOOLS=required) its absence is a
+// failure, so that a skip cannot hide there.
 func Path(t testing.TB, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
@@ -19,6 +21,11 @@ func Path(t testing.TB, name string) string {
 	if os.Getenv("TEST_TOOLS") == "required" {
 		t.Fatalf("%s is not installed: run `make tools`", name)
 	}
-	t.Skipf("SKIPPED: %s is not installed; `make test` installs it", name)
+	text := fmt.Sprintf("SKIPPED: %s is not installed; `make test` installs it", name)
+	if tty, err := os.OpenFile("/dev/tty", os.O_WRONLY, 0); err == nil {
+		fmt.Fprintf(tty, "%s: %s\n", t.Name(), text)
+		tty.Close()
+	}
+	t.Skip(text)
 	return ""
 }
