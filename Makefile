@@ -49,7 +49,7 @@ screenshots: tools ## pictures of the pages for the README, taken in Chromium
 
 golden: ## rewrite the expected pages and messages; read the difference before committing
 	$(GO) test ./internal/page -update
-	$(GO) test ./cmd/dinggate -run TestScripts -update
+	$(GO) test ./cmd/dinggate -run 'TestScripts|TestGen|TestGatewayPages' -update
 
 clean: ## what building leaves behind
 	rm -rf bin dist

@@ -7,7 +7,6 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"math/big"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -87,11 +86,6 @@ func putGatewayFile(t *testing.T, path, text string) {
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-}
-
-func gatewayPort(address string) string {
-	_, port, _ := net.SplitHostPort(address)
-	return port
 }
 
 var realGateways = []realGateway{

@@ -167,7 +167,7 @@ func (u *Upstream) rewrite(pr *httputil.ProxyRequest) {
 		}
 	}
 	if out.Body != nil {
-		u.protected.DropTrailers(out.Trailer)
+		u.protected.Drop(out.Trailer) // announced ones too (threats H5)
 		p.upload.ReadCloser, p.upload.from, p.upload.trailer = out.Body, pr.In, out.Trailer
 		out.Body = &p.upload
 	}

@@ -103,6 +103,9 @@ func TestRefused(t *testing.T) {
 			t.Errorf("%s has a session: / = %d", c.person, again.StatusCode)
 		}
 	}
+	if n := h.app.count(); n != 0 {
+		t.Errorf("the application saw %d requests of people who may not enter", n)
+	}
 	v := h.visitor()
 	v.signIn(h.base+"/", "zhaoliu")
 	before := h.app.count()

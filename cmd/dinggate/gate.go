@@ -72,6 +72,7 @@ func newGate(cfg *Config, t telemetryKit) (*gate, error) {
 	}
 	g := &gate{client: &dingtalk.Client{Config: cfg.DingTalk, Observe: t.call}}
 	g.sessions = newSessions(cfg, keyring, g.client, t)
+	t.metrics.Gauge("sockets_open", "WebSockets and long streams that are open.", func() float64 { return float64(g.sessions.Stats().Watched) })
 	if cfg.DingTalk.Events {
 		g.events = &dingtalk.Stream{Client: g.client, Handle: g.happened, Trouble: func(err error) { t.log.Warn("event stream", "err", err.Error()) }}
 	}

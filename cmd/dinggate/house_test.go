@@ -17,7 +17,6 @@ import (
 	"dinggate/dingtalk/simulator"
 	"dinggate/internal/conf"
 	"dinggate/internal/telemetry"
-	"dinggate/proxy/access"
 )
 
 // house is the whole product on loopback: simulator, an application that
@@ -199,11 +198,4 @@ func (v *visitor) choose(authorize, person string) string {
 func (v *visitor) signIn(address, person string) answer {
 	v.t.Helper()
 	return v.get(v.choose(v.leave(address), person))
-}
-
-// public opens a route to everybody.
-func public(path, upstream string) Route {
-	r := defaultRoute()
-	r.RouteConfig, r.Upstream = access.RouteConfig{Path: path, Access: &access.RuleConfig{Named: "public"}}, upstream
-	return r
 }

@@ -27,21 +27,6 @@ func CookieValues(h http.Header, name string) []string {
 	return values
 }
 
-// CookieNames lists the names that begin with prefix, in the order sent, at most limit.
-func CookieNames(h http.Header, prefix string, limit int) []string {
-	var names []string
-	for _, line := range h["Cookie"] {
-		for rest := line; rest != "" && len(names) < limit; {
-			var seg string
-			seg, rest = nextCookie(rest)
-			if n, _, ok := strings.Cut(strings.Trim(seg, " \t"), "="); ok && strings.HasPrefix(n, prefix) {
-				names = append(names, n)
-			}
-		}
-	}
-	return names
-}
-
 // StripCookies removes every cookie of ours, in any form that some parser might
 // read as ours (letter case, a blank before `=`, numbered pieces, inside a
 // quoted value), and leaves the others byte for byte.

@@ -57,9 +57,6 @@ func (p *Protected) Drop(h http.Header) {
 	}
 }
 
-// DropTrailers deletes protected names from an announced trailer (threats H5).
-func (p *Protected) DropTrailers(trailer http.Header) { p.Drop(trailer) }
-
 // Fold reduces a header name to letters and digits in lower case.
 func Fold(name string) string { return string(fold(nil, name)) }
 
