@@ -109,22 +109,8 @@ var realGateways = []realGateway{
 		check: func(s gatewaySite) []string { return []string{"-t", "-e", "stderr", "-c", s.dir + "/main.conf"} },
 		run:   func(s gatewaySite) []string { return []string{"-e", "stderr", "-c", s.dir + "/main.conf"} },
 	},
-	{
-		name: "caddy", files: []string{"caddy/Caddyfile"}, foreign: 200, // an empty page of Caddy's own
-		changes: func(s gatewaySite, tls bool) []string {
-			same := []string{"127.0.0.1:4180", s.gate, "127.0.0.1:8080", s.app}
-			if tls {
-				return same
-			}
-			return append(same, "\napp.example.com {", "\n{\n\tadmin off\n\tauto_https off\n}\nhttp://"+s.public+" {")
-		},
-		check: func(s gatewaySite) []string {
-			return []string{"validate", "--adapter", "caddyfile", "--config", s.dir + "/Caddyfile"}
-		},
-		run: func(s gatewaySite) []string {
-			return []string{"run", "--adapter", "caddyfile", "--config", s.dir + "/Caddyfile"}
-		},
-	},
+	caddyGateway("caddy"), // Debian's
+	caddyGateway("caddy@v2.11.9"),
 	{
 		name: "haproxy", files: []string{"haproxy/haproxy.cfg", "haproxy/dinggate.lua"}, renews: true, foreign: 421,
 		changes: func(s gatewaySite, tls bool) []string {
@@ -160,6 +146,26 @@ var realGateways = []realGateway{
 		check: func(s gatewaySite) []string { return []string{"-t", "-f", s.dir + "/main.conf"} },
 		run:   func(s gatewaySite) []string { return []string{"-DFOREGROUND", "-f", s.dir + "/main.conf"} },
 	},
+}
+
+// caddyGateway is Caddy under the name that its program goes by.
+func caddyGateway(name string) realGateway {
+	return realGateway{
+		name: name, files: []string{"caddy/Caddyfile"}, foreign: 200, // an empty page of Caddy's own
+		changes: func(s gatewaySite, tls bool) []string {
+			same := []string{"127.0.0.1:4180", s.gate, "127.0.0.1:8080", s.app}
+			if tls {
+				return same
+			}
+			return append(same, "\napp.example.com {", "\n{\n\tadmin off\n\tauto_https off\n}\nhttp://"+s.public+" {")
+		},
+		check: func(s gatewaySite) []string {
+			return []string{"validate", "--adapter", "caddyfile", "--config", s.dir + "/Caddyfile"}
+		},
+		run: func(s gatewaySite) []string {
+			return []string{"run", "--adapter", "caddyfile", "--config", s.dir + "/Caddyfile"}
+		},
+	}
 }
 
 // TestGatewaySyntax lets each program judge its example, TLS included.

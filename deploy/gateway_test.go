@@ -50,6 +50,7 @@ func TestGateways(t *testing.T) {
 			}
 			t.Run("requests", func(t *testing.T) { gatewayRequests(t, h, people, g) })
 			t.Run("deep link", func(t *testing.T) { gatewayDeepLink(t, h) })
+			t.Run("cookies", func(t *testing.T) { gatewayCookies(t, h, people["zhangsan"]) })
 			t.Run("body", func(t *testing.T) { gatewayBodies(t, h, people) })
 			t.Run("websocket", func(t *testing.T) { gatewaySockets(t, h, people) })
 			t.Run("foreign host", func(t *testing.T) { gatewayForeignHost(t, h, people["zhangsan"], g.foreign) })
@@ -197,6 +198,9 @@ func gatewayIdentity(t *testing.T, name string, got gatewayRequest, want map[str
 			t.Errorf("%s: the application reads the client's own %s = %q", name, header, values)
 		}
 	}
+	if have := strings.Join(got.header["Cookie"], "; "); strings.Contains(have, "dinggate=") {
+		t.Errorf("%s: the application got our cookie", name)
+	}
 	if have := got.header["X-Forwarded-For"]; len(have) != 1 || have[0] != "127.0.0.1" {
 		t.Errorf("%s: X-Forwarded-For = %q, want the browser's address alone", name, have)
 	}
@@ -223,6 +227,37 @@ func gatewayDeepLink(t *testing.T, h *gatewayHouse) {
 		res := v.open(back)
 		if got := h.app.took(); res.StatusCode != 200 || len(got) != 1 || got[0].uri != path {
 			t.Errorf("GET %s after the sign-in = %d, the application got %v, want it as sent", path, res.StatusCode, got)
+		}
+	}
+}
+
+// gatewayCookies: the application gets its own cookies whole and nothing of
+// ours, wherever ours stands (threats B2, C13).
+func gatewayCookies(t *testing.T, h *gatewayHouse, v *gatewayVisitor) {
+	ours := ""
+	for pair := range strings.SplitSeq(v.cookies(), "; ") {
+		if strings.HasPrefix(strings.TrimPrefix(pair, "Cookie: "), "dinggate=") {
+			ours = strings.TrimPrefix(pair, "Cookie: ")
+		}
+	}
+	if ours == "" {
+		t.Fatalf("no session among the visitor's cookies")
+	}
+	for _, c := range []struct{ sent, want string }{
+		{ours, ""},
+		{"a=1; " + ours, "a=1"},
+		{ours + "; a=1", "a=1"},
+		{"a=1; " + ours + "; b=x=y", "a=1; b=x=y"},
+		{"a-dinggate=1; " + ours + "; dinggatex=2", "a-dinggate=1; dinggatex=2"},
+		{`a="q; r"; ` + ours, `a="q; r"`},
+	} {
+		h.app.took()
+		res := h.visitor().do("GET", "/a", "", "Cookie: "+c.sent)
+		got := h.app.took()
+		if res.StatusCode != 200 || len(got) != 1 {
+			t.Errorf("GET /a with the session among %d bytes of cookies = %d, the application got %d requests, want 200 and one", len(c.sent), res.StatusCode, len(got))
+		} else if have := strings.TrimRight(strings.Join(got[0].header["Cookie"], "; "), "; "); have != c.want {
+			t.Errorf("the application got the cookies %q, want %q", have, c.want)
 		}
 	}
 }

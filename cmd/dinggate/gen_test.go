@@ -82,7 +82,8 @@ func files(out string) map[string]string {
 	return parts
 }
 
-// The examples in deploy/, which the tests there run, are what gen prints.
+// The examples in deploy/, which the tests there run, are what gen prints
+// (-update writes them).
 func TestGenIsDeploy(t *testing.T) {
 	if len(gateways()) < 13 {
 		t.Fatalf("gateways() = %v, want all of them", gateways())
@@ -102,7 +103,13 @@ func TestGenIsDeploy(t *testing.T) {
 			if len(printed) == 1 {
 				printed[f.name] = printed[""]
 			}
-			want, err := os.ReadFile("../../deploy/" + folder + "/" + f.name)
+			path := "../../deploy/" + folder + "/" + f.name
+			if *update {
+				if err := os.WriteFile(path, []byte(printed[f.name]), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(path)
 			if err != nil {
 				t.Errorf("gen %s prints %s, which deploy/ does not have: %v", gateway, f.name, err)
 			} else if printed[f.name] != string(want) {

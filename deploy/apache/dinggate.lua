@@ -25,6 +25,16 @@ local function forged(name)
   return DROP[name] or name:find("[_.]") or name:find("^x%-auth%-request%-") or name:find("^remote%-")
 end
 
+-- others leaves out our own cookies: the application gets every cookie but the session.
+local function others(cookies)
+  local kept = {}
+  for pair in cookies:gmatch("[^;]+") do
+    local name = pair:match("^%s*([^=]*)"):gsub("^__Host%-", "")
+    if name ~= "dinggate" and not name:find("^dinggate%-attempt%-") then kept[#kept + 1] = pair:match("^%s*(.-)%s*$") end
+  end
+  return table.concat(kept, "; ")
+end
+
 function check(r)
   if r.uri:find("^/oauth2/") then return apache2.DECLINED end
   local send, body = {}, {}
@@ -45,6 +55,7 @@ function check(r)
   if not ok then return 503 end
   if code == 200 then
     for _, name in ipairs(IDENT) do r.headers_in[name] = answer[name:lower()] or "" end
+    if r.headers_in["Cookie"] then r.headers_in["Cookie"] = others(r.headers_in["Cookie"]) end
     return apache2.OK
   end
 

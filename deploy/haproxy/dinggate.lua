@@ -22,6 +22,16 @@ local function values(header)
   return list
 end
 
+-- others leaves out our own cookies: the application gets every cookie but the session.
+local function others(cookies)
+  local kept = {}
+  for pair in cookies:gmatch("[^;]+") do
+    local name = pair:match("^%s*([^=]*)"):gsub("^__Host%-", "")
+    if name ~= "dinggate" and not name:find("^dinggate%-attempt%-") then kept[#kept + 1] = pair:match("^%s*(.-)%s*$") end
+  end
+  return table.concat(kept, "; ")
+end
+
 core.register_action("dinggate", { "http-req" }, function(txn)
   local headers, send = txn.http:req_get_headers(), {}
   for _, name in ipairs(ASK) do
@@ -40,6 +50,7 @@ core.register_action("dinggate", { "http-req" }, function(txn)
     for _, name in ipairs(IDENT) do
       txn.http:req_set_header(name, values(answer.headers[name])[1] or "")
     end
+    if send["cookie"] then txn.http:req_set_header("cookie", others(send["cookie"][1])) end
     if answer.headers["set-cookie"] then txn:set_var("txn.dinggate_cookie", answer.headers["set-cookie"][0]) end
     txn:set_var("txn.dinggate", "allow")
     return

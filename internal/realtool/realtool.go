@@ -5,16 +5,25 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strings"
 	"testing"
 )
 
-// Path finds a program. Without it the test is skipped with one clear line, on
-// the terminal too where there is one: plain `go test` hides what a passing
-// package prints. Under `make test` (TEST_TOOLS=required) its absence is a
-// failure, so that a skip cannot hide there.
+// Path finds a program: NAME as the shell would, NAME@VERSION where scripts/tools
+// has built it from its module. Without it the test is skipped with one clear
+// line, on the terminal too where there is one: plain `go test` hides what a
+// passing package prints. Under `make test` (TEST_TOOLS=required) its absence is
+// a failure, so that a skip cannot hide there.
 func Path(t testing.TB, name string) string {
 	t.Helper()
-	path, err := exec.LookPath(name)
+	path := name
+	if program, _, built := strings.Cut(name, "@"); built {
+		if dir, err := os.UserCacheDir(); err == nil {
+			path = filepath.Join(dir, "dinggate-tools", name, program)
+		}
+	}
+	path, err := exec.LookPath(path)
 	if err == nil {
 		return path
 	}
