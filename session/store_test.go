@@ -8,6 +8,7 @@ import (
 
 	"dinggate/session"
 	"dinggate/session/storetest"
+	"dinggate/session/storetest/paper"
 )
 
 func TestMemory(t *testing.T) {
@@ -41,4 +42,26 @@ func TestFullMemoryRefuses(t *testing.T) { // threats S4: forgetting a used mark
 			t.Errorf("Add(after all expired) = %v, want nil", err)
 		}
 	})
+}
+
+func TestPaper(t *testing.T) {
+	storetest.RunJournal(t, func(*testing.T) func() session.Journal {
+		p := new(paper.Journal)
+		return func() session.Journal { return p }
+	})
+}
+
+func TestPaperTellsOfTrouble(t *testing.T) {
+	p := new(paper.Journal)
+	l := storetest.Listen(t, p)
+	l.Live(t)
+	p.Cut()
+	l.Wait(t, "live(false)", func(_ []string, lives []bool) bool { return len(lives) == 2 && !lives[1] })
+	if err := p.Append(t.Context(), []byte("x")); err == nil {
+		t.Error("Append(cut) = nil, want trouble")
+	}
+	p.Mend()
+	l.Live(t)
+	p.Lose()
+	l.Wait(t, "live(false) and live(true)", func(_ []string, lives []bool) bool { return len(lives) == 5 && !lives[3] && lives[4] })
 }

@@ -37,8 +37,11 @@ var plan = map[string][]string{
 	"proxy/forwardauth":           {"internal/identity", "internal/conf", "internal/web", "proxy/access"},
 	"proxy/forwardauth/envoygrpc": {}, // built with -tags envoy_grpc; asks the gate as a http.Handler
 
-	"proxy/login":       {"internal/identity", "internal/conf", "internal/web", "internal/page", "session"},
-	"session/storetest": {"session"},
+	"proxy/login":             {"internal/identity", "internal/conf", "internal/web", "internal/page", "session"},
+	"session/storetest":       {"session"},
+	"session/storetest/paper": {}, // tests inside package session use it
+	"session/redisstore":      {"session", "internal/conf"},
+	"session/boltstore":       {"session"},
 
 	"cmd/dinggate": nil, // wiring: may import everything
 	"bench":        nil, // measures the wired whole
@@ -54,6 +57,8 @@ var homes = []struct {
 }{
 	{"go.yaml.in/yaml", []string{"cmd/dinggate"}, "only the command knows YAML"},
 	{"github.com/gorilla/securecookie", []string{"session"}, "sealing has one home"},
+	{"github.com/redis/go-redis", []string{"session/redisstore"}, "Redis has one home"},
+	{"go.etcd.io/bbolt", []string{"session/boltstore"}, "the embedded file has one home"},
 	{"github.com/patrickmn/go-cache", []string{"session", "dingtalk"}, "it has no bound, so it sits in types that have one"},
 	{"github.com/gorilla/mux", []string{"proxy/login", "cmd/dinggate"}, "routing of our own endpoints"},
 	{"github.com/prometheus", []string{"internal/telemetry"}, "only telemetry knows metrics"},

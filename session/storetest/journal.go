@@ -1,0 +1,207 @@
+package storetest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"dinggate/session"
+)
+
+// RunJournal checks that a session.Journal keeps its promises. open gives a
+// function that makes one replica's journal after the other, all over the same
+// fresh list; open cleans up by t.Cleanup.
+func RunJournal(t *testing.T, open func(t *testing.T) (replica func() session.Journal)) {
+	for _, law := range []struct {
+		name string
+		test func(*testing.T, func() session.Journal)
+	}{
+		{"every replica hears, in order", allHear},
+		{"who comes late hears what was just written", lateHears},
+		{"live comes after everything so far", liveMeans},
+		{"an entry is whole", wholeEntries},
+		{"an entry has a size", entrySizes},
+		{"an ended context is trouble", endedAppend},
+		{"follow ends with its context", followEnds},
+		{"many writers, nothing lost", manyWriters},
+	} {
+		t.Run(law.name, func(t *testing.T) { law.test(t, open(t)) })
+	}
+}
+
+// Listener follows a journal and remembers what it was told.
+type Listener struct {
+	mu      sync.Mutex
+	entries []string
+	lives   []bool
+	changed chan struct{}
+}
+
+// Listen follows j until the test ends.
+func Listen(t *testing.T, j session.Journal) *Listener {
+	t.Helper()
+	l := &Listener{changed: make(chan struct{})}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		j.Follow(ctx, func(e []byte) { l.note(func() { l.entries = append(l.entries, string(e)) }) },
+			func(up bool) { l.note(func() { l.lives = append(l.lives, up) }) })
+	}()
+	t.Cleanup(func() { cancel(); <-done })
+	return l
+}
+
+func (l *Listener) note(f func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f()
+	close(l.changed)
+	l.changed = make(chan struct{})
+}
+
+// Wait waits until ok, which sees the entries heard so far and every word of
+// live; it fails the test after 20 s.
+func (l *Listener) Wait(t *testing.T, what string, ok func(entries []string, lives []bool) bool) {
+	t.Helper()
+	limit := time.NewTimer(20 * time.Second)
+	defer limit.Stop()
+	for {
+		l.mu.Lock()
+		good, changed := ok(l.entries, l.lives), l.changed
+		entries, lives := slices.Clone(l.entries), slices.Clone(l.lives)
+		l.mu.Unlock()
+		if good {
+			return
+		}
+		select {
+		case <-changed:
+		case <-limit.C:
+			t.Fatalf("waited for %s; heard %.200q, live %v", what, entries, lives)
+		}
+	}
+}
+
+// Live waits for the latest word of live to be true.
+func (l *Listener) Live(t *testing.T) {
+	t.Helper()
+	l.Wait(t, "live", func(_ []string, lives []bool) bool { return len(lives) > 0 && lives[len(lives)-1] })
+}
+
+// Hears waits until entry has been heard.
+func (l *Listener) Hears(t *testing.T, entry string) {
+	t.Helper()
+	l.Wait(t, "the entry "+entry, func(entries []string, _ []bool) bool { return slices.Contains(entries, entry) })
+}
+
+func appends(t *testing.T, j session.Journal, entry string) {
+	t.Helper()
+	wantErr(t, "Append", j.Append(t.Context(), []byte(entry)), nil)
+}
+
+func allHear(t *testing.T, replica func() session.Journal) {
+	a, b := replica(), replica()
+	all := []*Listener{Listen(t, a), Listen(t, b)}
+	for _, l := range all {
+		l.Live(t)
+	}
+	var want []string
+	for i := range 20 {
+		want = append(want, fmt.Sprint("entry ", i))
+		appends(t, []session.Journal{a, b}[i%2], want[i])
+	}
+	for _, l := range all {
+		l.Hears(t, want[19])
+		l.mu.Lock()
+		if !slices.Equal(l.entries, want) {
+			t.Errorf("heard %q, want %q", l.entries, want)
+		}
+		l.mu.Unlock()
+	}
+}
+
+func lateHears(t *testing.T, replica func() session.Journal) {
+	appends(t, replica(), "early")
+	Listen(t, replica()).Hears(t, "early")
+}
+
+func liveMeans(t *testing.T, replica func() session.Journal) {
+	j := replica()
+	for i := range 300 {
+		appends(t, j, fmt.Sprint(i))
+	}
+	l := Listen(t, replica())
+	l.Wait(t, "live", func(entries []string, lives []bool) bool {
+		if len(lives) > 0 && !slices.Contains(entries, "299") {
+			t.Error("live(true) came before an entry that was appended earlier")
+		}
+		return len(lives) > 0
+	})
+}
+
+func wholeEntries(t *testing.T, replica func() session.Journal) {
+	j := replica()
+	l := Listen(t, j)
+	l.Live(t)
+	for _, entry := range []string{"\x00\xff\r\n$3", "张三", string(bytes.Repeat([]byte{7}, session.MaxEntry))} {
+		appends(t, j, entry)
+		l.Hears(t, entry)
+	}
+}
+
+func entrySizes(t *testing.T, replica func() session.Journal) {
+	j := replica()
+	wantTrouble(t, "Append(nothing)", j.Append(t.Context(), nil))
+	wantTrouble(t, "Append(too much)", j.Append(t.Context(), make([]byte, session.MaxEntry+1)))
+}
+
+func endedAppend(t *testing.T, replica func() session.Journal) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	wantTrouble(t, "Append(ended)", replica().Append(ctx, []byte("x")))
+}
+
+func followEnds(t *testing.T, replica func() session.Journal) {
+	j := replica()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		j.Follow(ctx, func([]byte) {}, func(bool) { cancel() })
+	}()
+	select {
+	case <-done:
+	case <-time.After(20 * time.Second):
+		t.Fatal("Follow goes on after its context has ended")
+	}
+}
+
+func manyWriters(t *testing.T, replica func() session.Journal) {
+	l := Listen(t, replica())
+	l.Live(t)
+	const writers, each = 4, 100
+	var all sync.WaitGroup
+	for w := range writers {
+		j := replica()
+		all.Go(func() {
+			for i := range each {
+				if err := j.Append(t.Context(), fmt.Appendf(nil, "%d/%d", w, i)); err != nil && !errors.Is(err, context.Canceled) {
+					t.Errorf("Append = %v", err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	l.Wait(t, "all entries", func(entries []string, _ []bool) bool {
+		unique := map[string]bool{}
+		for _, e := range entries {
+			unique[e] = true
+		}
+		return len(unique) == writers*each
+	})
+}

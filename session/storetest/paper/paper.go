@@ -1,0 +1,113 @@
+// Package paper is a session.Journal in memory, for tests with several replicas
+// in one process. It imports nothing of ours, so that tests inside package
+// session can use it.
+package paper
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"sync"
+)
+
+// Journal is what all replicas of a test share. The zero value is ready. It
+// serves in virtual time.
+type Journal struct {
+	mu      sync.Mutex
+	entries [][]byte
+	changed chan struct{} // closed at each change
+	cut     int           // odd: it is out of reach
+}
+
+// maxEntry is session.MaxEntry.
+const maxEntry = 4 << 10
+
+var errCut = errors.New("paper: the journal is out of reach")
+
+// Cut takes the journal out of reach of everybody, Mend brings it back.
+func (j *Journal) Cut() { j.turn(1) }
+
+// Mend ends what Cut began.
+func (j *Journal) Mend() { j.turn(0) }
+
+func (j *Journal) turn(to int) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.cut%2 != to {
+		j.cut++
+		j.wake()
+	}
+}
+
+// Lose forgets every entry and breaks the connections, as a server does that
+// restarts without its data.
+func (j *Journal) Lose() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.entries = nil
+	j.cut += 2
+	j.wake()
+}
+
+// wake needs j.mu.
+func (j *Journal) wake() {
+	if j.changed != nil {
+		close(j.changed)
+		j.changed = nil
+	}
+}
+
+// Append adds a copy of entry.
+func (j *Journal) Append(ctx context.Context, entry []byte) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if len(entry) == 0 || len(entry) > maxEntry {
+		return errors.New("paper: the entry is empty or too long")
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.cut%2 == 1 {
+		return errCut
+	}
+	j.entries = append(j.entries, bytes.Clone(entry))
+	j.wake()
+	return nil
+}
+
+// Follow hands over all entries there are and come, all of them again after each Cut.
+func (j *Journal) Follow(ctx context.Context, heard func(entry []byte), live func(bool)) {
+	next, cut, alive := 0, -1, false
+	for ctx.Err() == nil {
+		j.mu.Lock()
+		if j.changed == nil {
+			j.changed = make(chan struct{})
+		}
+		changed, now := j.changed, j.cut
+		if now != cut {
+			next = 0
+		}
+		var fresh [][]byte
+		if now%2 == 0 {
+			fresh = j.entries[min(next, len(j.entries)):]
+			next = len(j.entries)
+		}
+		j.mu.Unlock()
+		if now != cut && alive {
+			alive = false
+			live(false)
+		}
+		cut = now
+		for _, entry := range fresh {
+			heard(bytes.Clone(entry))
+		}
+		if now%2 == 0 && !alive {
+			alive = true
+			live(true)
+		}
+		select {
+		case <-ctx.Done():
+		case <-changed:
+		}
+	}
+}
