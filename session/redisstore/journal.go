@@ -1,0 +1,189 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"dinggate/session"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// The journal is one capped stream, not pub/sub: a stream can be read again, so
+// that a follower that lost its connection misses nothing, and it can see
+// whether it missed anything.
+//
+// A follower first appends an anchor of its own; once it reads that back it has
+// read everything older, and knows that it is at a server that takes writes.
+// From then on, every time it has waited, it asks for two more things in one
+// trip: a write that changes nothing (a demoted master refuses it), and the
+// entry it read last. As long as that one is still there nothing behind it was
+// cut off, for streams are cut from the old end; when it is gone (FLUSHALL, a
+// failover that lost it, more entries at once than the stream holds) entries may
+// be missing, and the follower says so and begins again.
+const (
+	journalKey   = "journal"
+	journalMax   = 10_000                 // entries, about 1 MB
+	journalLife  = 24 * time.Hour         // a stream that nobody uses any more goes
+	journalBlock = 500 * time.Millisecond // how long one read waits
+	journalBack  = 2 * time.Minute        // what is read again after trouble: a replica that became master may be behind
+	journalBatch = 500
+	entryField   = "e"
+	anchorField  = "a"
+)
+
+var errGap = errors.New("entries may be missing")
+
+func (s *Store) journal() string { return s.prefix + journalKey }
+
+// Append adds an entry.
+func (s *Store) Append(ctx context.Context, entry []byte) error {
+	return s.do(ctx, "append", func(ctx context.Context) error {
+		if len(entry) == 0 || len(entry) > session.MaxEntry {
+			return fmt.Errorf("an entry of %d bytes", len(entry))
+		}
+		_, err := s.add(ctx, entryField, entry)
+		return err
+	})
+}
+
+func (s *Store) add(ctx context.Context, field string, value []byte) (id string, err error) {
+	var added *redis.StringCmd
+	_, err = s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+		added = p.XAdd(ctx, &redis.XAddArgs{Stream: s.journal(), MaxLen: journalMax, Approx: true, Values: []any{field, value}})
+		p.PExpire(ctx, s.journal(), journalLife)
+		return nil
+	})
+	if err != nil {
+		return "", err
+	}
+	return added.Val(), nil
+}
+
+// Follow hands over entries until ctx ends.
+func (s *Store) Follow(ctx context.Context, heard func(entry []byte), live func(bool)) {
+	f := follower{s: s, heard: heard, live: live}
+	pause := time.NewTimer(0)
+	defer pause.Stop()
+	for ctx.Err() == nil {
+		err := f.follow(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if f.alive {
+			f.alive = false
+			live(false)
+		}
+		if errors.Is(err, errGap) {
+			continue
+		}
+		pause.Reset(journalBlock)
+		select {
+		case <-ctx.Done():
+		case <-pause.C:
+		}
+	}
+}
+
+// follower is one call of Follow.
+type follower struct {
+	s     *Store
+	heard func([]byte)
+	live  func(bool)
+	alive bool
+	last  string // the entry read last; "" when none is known
+}
+
+// follow runs until there is trouble.
+func (f *follower) follow(ctx context.Context) error {
+	anchor, err := f.anchor(ctx)
+	if err != nil {
+		return err
+	}
+	from, newest := back(anchor), anchor
+	if f.last != "" && before(back(f.last), from) {
+		from = back(f.last)
+	}
+	for {
+		entries, err := f.read(ctx, from)
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			if value, ok := e.Values[entryField].(string); ok {
+				f.heard([]byte(value))
+			}
+			from, newest, f.last = e.ID, e.ID, e.ID
+		}
+		if err := f.confirm(ctx, newest); err != nil {
+			return err
+		}
+		if !f.alive && !before(from, anchor) {
+			f.alive = true
+			f.live(true)
+		}
+	}
+}
+
+func (f *follower) anchor(ctx context.Context) (id string, err error) {
+	err = f.s.do(ctx, "follow", func(ctx context.Context) error {
+		id, err = f.s.add(ctx, anchorField, []byte("1"))
+		return err
+	})
+	return id, err
+}
+
+// read waits for entries behind from; none is no error.
+func (f *follower) read(ctx context.Context, from string) ([]redis.XMessage, error) {
+	ctx, cancel := context.WithTimeout(ctx, journalBlock+opTimeout) // a connection that is half open hangs no longer
+	defer cancel()
+	streams, err := f.s.client.XRead(ctx, &redis.XReadArgs{Streams: []string{f.s.journal(), from}, Count: journalBatch, Block: journalBlock}).Result()
+	if errors.Is(err, redis.Nil) {
+		return nil, nil
+	}
+	if err != nil || len(streams) == 0 {
+		return nil, err
+	}
+	return streams[0].Messages, nil
+}
+
+// confirm makes sure that nothing behind the entry newest is missing.
+func (f *follower) confirm(ctx context.Context, newest string) error {
+	var found *redis.XMessageSliceCmd
+	err := f.s.do(ctx, "follow", func(ctx context.Context) error {
+		_, err := f.s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+			p.XTrimMaxLenApprox(ctx, f.s.journal(), 2*journalMax, 0) // cuts nothing: a write all the same
+			found = p.XRangeN(ctx, f.s.journal(), newest, newest, 1)
+			return nil
+		})
+		return err
+	})
+	if err == nil && len(found.Val()) == 0 {
+		err = errGap
+	}
+	return err
+}
+
+// back is the id of a moment journalBack before id.
+func back(id string) string {
+	ms, _ := parts(id)
+	return strconv.FormatUint(ms-min(ms, uint64(journalBack.Milliseconds())), 10) + "-0"
+}
+
+// before compares two ids.
+func before(a, b string) bool {
+	aMS, aSeq := parts(a)
+	bMS, bSeq := parts(b)
+	return aMS < bMS || aMS == bMS && aSeq < bSeq
+}
+
+func parts(id string) (ms, seq uint64) {
+	first, second, _ := strings.Cut(id, "-")
+	ms, _ = strconv.ParseUint(first, 10, 64)
+	seq, _ = strconv.ParseUint(second, 10, 64)
+	return ms, seq
+}

@@ -1,0 +1,189 @@
+// Package redisstore keeps session records in Redis, where every replica finds
+// them.
+//
+//	Get, Put, Add, Take ── one command each, one key each: any Redis from 5.0 on,
+//	                       alone, behind sentinels, or a cluster
+//	Append, Follow ─────── a stream of its own (journal.go): what just ended
+//	Ping ───────────────── a small write: is the server there, is it the master
+//
+// Nothing is retried: who is asked to redeem a code once would redeem it twice.
+// An ill Redis is an error soon, never an answer.
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"dinggate/session"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+)
+
+// Store is a session.Store and a session.Journal in Redis; make it with Open.
+// Safe for concurrent use.
+type Store struct {
+	// Observe hears of every operation: get, put, add, take, append, ping; what
+	// went wrong is what Reason says. Set it before first use. Nil: nobody hears.
+	Observe func(op string, d time.Duration, err error)
+
+	client redis.UniversalClient
+	prefix string
+	old    atomic.Bool // before 6.2: GETDEL is a script
+}
+
+var (
+	_ session.Store   = (*Store)(nil)
+	_ session.Journal = (*Store)(nil)
+)
+
+// Open makes a store and opens no connection: Redis may come later. Errors are
+// those of the configuration.
+func Open(c Config) (*Store, error) {
+	t, err := parse(c.URL.Reveal())
+	if err != nil {
+		return nil, fmt.Errorf("redisstore: redis.url %w", err)
+	}
+	secure, err := c.tlsConfig(t)
+	if err != nil {
+		return nil, err
+	}
+	or := func(a, b string) string {
+		if a != "" {
+			return a
+		}
+		return b
+	}
+	redis.SetLogger(silent{}) // its own words go to stderr, around our log
+	return &Store{prefix: c.Prefix, client: redis.NewUniversalClient(&redis.UniversalOptions{
+		Addrs: t.addrs, IsClusterMode: t.kind == cluster, MasterName: t.master, DB: t.db, TLSConfig: secure,
+		Username: or(c.Username, t.username), Password: or(c.Password.Reveal(), t.password),
+		SentinelUsername: c.SentinelUsername, SentinelPassword: c.SentinelPassword.Reveal(),
+
+		// A fault is told in a fraction of a second; with the defaults it takes 2 to 5.
+		ContextTimeoutEnabled: true, // else a server that hangs is waited for past the context
+		DialTimeout:           partTimeout, ReadTimeout: partTimeout, WriteTimeout: partTimeout, PoolTimeout: partTimeout,
+		DialerRetries: 1, MaxRetries: -1,
+		PoolSize: connections, MaxActiveConns: connections, PipelinePoolSize: -1,
+		ReadBufferSize: 4 << 10, WriteBufferSize: 4 << 10,
+
+		// RESP2 and no greeting beyond HELLO and AUTH: proxies and narrow ACLs refuse more.
+		Protocol: 2, DisableIdentity: true,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	})}, nil
+}
+
+type silent struct{}
+
+func (silent) Printf(context.Context, string, ...any) {}
+
+// Close ends all connections; Follow is to have returned.
+func (s *Store) Close() error { return s.client.Close() }
+
+// do runs one operation with its deadline. f returns an answer of the Store, or
+// what went wrong.
+func (s *Store) do(ctx context.Context, op string, f func(ctx context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, opTimeout)
+	defer cancel()
+	begin := time.Now()
+	err := ctx.Err()
+	if err == nil {
+		err = f(ctx)
+	}
+	answer := err == nil || err == session.ErrNone || err == session.ErrExists
+	if !answer {
+		err = fmt.Errorf("redisstore: %s: %w", op, tame(err))
+	}
+	if s.Observe != nil {
+		told := err
+		if answer {
+			told = nil
+		}
+		s.Observe(op, time.Since(begin), told)
+	}
+	return err
+}
+
+// Get returns the value.
+func (s *Store) Get(ctx context.Context, key string) (value []byte, err error) {
+	err = s.do(ctx, "get", func(ctx context.Context) error {
+		value, err = s.client.Get(ctx, s.prefix+key).Bytes()
+		return none(err)
+	})
+	return value, err
+}
+
+// Put writes the value.
+func (s *Store) Put(ctx context.Context, key string, value []byte, ttl time.Duration) error {
+	return s.do(ctx, "put", func(ctx context.Context) error {
+		life, err := life(ttl)
+		if err != nil {
+			return err
+		}
+		return s.client.Set(ctx, s.prefix+key, value, life).Err()
+	})
+}
+
+// Add writes the value where there is none.
+func (s *Store) Add(ctx context.Context, key string, value []byte, ttl time.Duration) error {
+	return s.do(ctx, "add", func(ctx context.Context) error {
+		life, err := life(ttl)
+		if err != nil {
+			return err
+		}
+		err = s.client.SetArgs(ctx, s.prefix+key, value, redis.SetArgs{Mode: "NX", TTL: life}).Err()
+		if errors.Is(err, redis.Nil) {
+			return session.ErrExists
+		}
+		return err
+	})
+}
+
+// Take returns the value and deletes it.
+func (s *Store) Take(ctx context.Context, key string) (value []byte, err error) {
+	err = s.do(ctx, "take", func(ctx context.Context) error {
+		if !s.old.Load() {
+			value, err = s.client.GetDel(ctx, s.prefix+key).Bytes()
+			if e := redis.Error(nil); !errors.As(err, &e) || !strings.HasPrefix(e.Error(), "ERR unknown command") {
+				return none(err)
+			}
+			s.old.Store(true)
+		}
+		text, err := takeScript.Run(ctx, s.client, []string{s.prefix + key}).Text()
+		value = []byte(text)
+		return none(err)
+	})
+	if err != nil {
+		value = nil
+	}
+	return value, err
+}
+
+var takeScript = redis.NewScript(`local v = redis.call('GET', KEYS[1]); if v then redis.call('DEL', KEYS[1]) end; return v`)
+
+// Ping writes a key of its own: a server that cannot be written to (a replica,
+// one without memory, one that forbids it) is as ill as one that is away.
+func (s *Store) Ping(ctx context.Context) error {
+	return s.do(ctx, "ping", func(ctx context.Context) error {
+		return s.client.Set(ctx, s.prefix+"ping", "1", time.Minute).Err()
+	})
+}
+
+func none(err error) error {
+	if errors.Is(err, redis.Nil) {
+		return session.ErrNone
+	}
+	return err
+}
+
+// life rounds up to what Redis counts in.
+func life(ttl time.Duration) (time.Duration, error) {
+	if ttl <= 0 {
+		return 0, errors.New("nothing is kept for ever: no time to live")
+	}
+	return max(ttl.Truncate(time.Millisecond), time.Millisecond), nil
+}
