@@ -38,59 +38,86 @@ func (f *Flow) Callback(w http.ResponseWriter, r *http.Request) error {
 	if err := getOnly(r); err != nil {
 		return err
 	}
-	target, err := f.finish(w, r, x)
+	_, _, target, err := f.arrive(w, r, x, "", nil)
 	if err != nil {
-		f.clearDead(w, r)
-		e := Event{What: "refused", Code: "internal", Err: err}
-		if refusal, ok := errors.AsType[*web.Error](err); ok {
-			e.Code, e.Err = refusal.Code, refusal.Err
-		}
-		f.audit(x, e)
 		return err
 	}
 	f.redirect(w, http.StatusFound, target)
 	return nil
 }
 
-// finish puts the session cookie on w and tells where to go.
-func (f *Flow) finish(w http.ResponseWriter, r *http.Request, x *web.Exchange) (target string, err error) {
-	q, err := parseCallback(r.URL.RawQuery)
+// arrive ends an attempt of one kind of errand and puts the session cookie on
+// w. target is known with an error too, once the attempt was found. judge may
+// refuse the target before anything is used up; nil refuses none.
+func (f *Flow) arrive(w http.ResponseWriter, r *http.Request, x *web.Exchange, errand string, judge func(string) error) (s *session.Session, cookie *http.Cookie, target string, err error) {
+	defer func() {
+		if err == nil {
+			return
+		}
+		f.clearDead(w, r)
+		e := Event{What: "refused", Code: "internal", Err: err}
+		if refusal, ok := errors.AsType[*web.Error](err); ok {
+			e.Code, e.Err = refusal.Code, refusal.Err
+		}
+		f.audit(x, e)
+	}()
+	q, a, err := f.redeem(w, r, x, errand, judge)
+	target = a.target
 	if err != nil {
-		return "", err
+		return nil, nil, target, err
 	}
-	state, ok := parseState(q.state)
-	if !ok {
-		return "", f.refuse(r, "state_unknown", "/")
-	}
-	a, slot, ok := f.find(r.Header, state)
-	if !ok {
-		return "", f.refuse(r, "state_unknown", "/")
-	}
-	target, _ = f.allowed(a.target)
-	forget := func() { addCookie(w, f.attemptCookie(slot, "", -1)) }
-	if err := f.judge(r, x, &a, q, target); err != nil {
-		forget()
-		return "", err
-	}
-	now := f.now()
-	if wait, ok := f.exchanges.allow(f.Exchanges.or(exchangesLimit), x.Client, now); !ok {
-		return "", &web.Error{Status: http.StatusTooManyRequests, Code: "too_many_attempts", RetryAfter: wait}
-	}
-	if err := f.useUp(r.Context(), state); errors.Is(err, session.ErrExists) {
-		forget()
-		return "", f.refuse(r, "state_used", target)
-	} else if err != nil { // nothing is used up: a reload tries again
-		return "", &web.Error{Status: http.StatusServiceUnavailable, Code: "store_unavailable", RetryAfter: retryAfter, Err: err}
-	}
-	forget()
-	s, cookie, err := f.exchange(r.Context(), q.code, q.state, target)
-	if err != nil {
-		return "", err
+	if s, cookie, err = f.exchange(r.Context(), q.code, q.state, target); err != nil {
+		return nil, nil, target, err
 	}
 	addCookie(w, cookie)
 	x.User = s.User.Username
 	f.audit(x, Event{What: "sign_in", User: s.User.Username, UserID: s.User.UserID, Session: s.ID})
-	return target, nil
+	return s, cookie, target, nil
+}
+
+// redeem finds the attempt that a callback belongs to and uses it up; what is
+// left is to ask the provider about the code. The attempt's target is one that
+// its errand may be sent to.
+func (f *Flow) redeem(w http.ResponseWriter, r *http.Request, x *web.Exchange, errand string, judge func(string) error) (callbackQuery, attempt, error) {
+	q, err := parseCallback(r.URL.RawQuery, f.AttemptIn)
+	if err != nil {
+		return q, attempt{}, err
+	}
+	state, ok := parseState(q.attempt)
+	if !ok {
+		return q, attempt{}, f.refuse(r, "state_unknown", "/")
+	}
+	a, slot, ok := f.find(r.Header, state)
+	if !ok || a.errand != errand { // begun for another purpose: the state is worth nothing here (threats S8)
+		return q, attempt{}, f.refuse(r, "state_unknown", "/")
+	}
+	page := "/"
+	if errand == "" {
+		page, _ = f.allowed(a.target)
+		a.target = page
+	}
+	forget := func() { addCookie(w, f.attemptCookie(slot, "", -1)) }
+	if err := f.judge(r, x, &a, q, page); err != nil {
+		forget()
+		return q, a, err
+	}
+	if judge != nil {
+		if err := judge(a.target); err != nil {
+			return q, a, err
+		}
+	}
+	now := f.now()
+	if wait, ok := f.exchanges.allow(f.Exchanges.or(exchangesLimit), x.Client, now); !ok {
+		return q, a, &web.Error{Status: http.StatusTooManyRequests, Code: "too_many_attempts", RetryAfter: wait}
+	}
+	if err := f.useUp(r.Context(), state); errors.Is(err, session.ErrExists) {
+		forget()
+		return q, a, f.refuse(r, "state_used", page)
+	} else if err != nil { // nothing is used up: a reload tries again
+		return q, a, &web.Error{Status: http.StatusServiceUnavailable, Code: "store_unavailable", RetryAfter: retryAfter, Err: err}
+	}
+	forget()
+	return q, a, nil
 }
 
 // judge looks at all that can be said about an attempt of this browser without
@@ -179,25 +206,37 @@ func badRequest(text string) error {
 	return &web.Error{Status: http.StatusBadRequest, Code: "bad_request", Err: errors.New("login: " + text)}
 }
 
-// callbackQuery is what DingTalk sends a browser back with.
+// callbackQuery is what the provider sends a browser back with.
 type callbackQuery struct {
-	state  string
-	code   string // authCode, else code; "" when there is none or they differ
-	failed bool   // an error instead of a code
+	attempt string // the attempt's state
+	state   string // the provider's, for the exchange; the same unless Flow.AttemptIn says otherwise
+	code    string // authCode, else code; "" when there is none or they differ
+	failed  bool   // an error instead of a code
 }
 
 // parseCallback reads the raw query. One of our parameters twice is an error,
 // and so is one that does not decode: two readers would see two values
 // (threats S7, S12).
-func parseCallback(query string) (callbackQuery, error) {
+//
+// attemptIn is Flow.AttemptIn. A service that appends `?code=…` to an address
+// which has a query already is understood: an attempt's state holds no `?`.
+func parseCallback(query, attemptIn string) (callbackQuery, error) {
 	if len(query) > maxCallbackQuery {
 		return callbackQuery{}, badRequest("the query is too long")
+	}
+	if attemptIn == "" {
+		attemptIn = "state"
+	} else if at := strings.Index("&"+query, "&"+attemptIn+"="); at >= 0 {
+		end := at + strings.IndexAny(query[at:]+"&", "?&")
+		if end < len(query) && query[end] == '?' {
+			query = query[:end] + "&" + query[end+1:]
+		}
 	}
 	values := map[string]string{}
 	for pair := range strings.SplitSeq(query, "&") {
 		name, value, _ := strings.Cut(pair, "=")
 		switch name {
-		case "state", "code", "authCode", "error":
+		case attemptIn, "state", "code", "authCode", "error":
 		default:
 			continue
 		}
@@ -207,7 +246,7 @@ func parseCallback(query string) (callbackQuery, error) {
 		}
 		values[name] = text
 	}
-	q := callbackQuery{state: values["state"], code: values["authCode"]}
+	q := callbackQuery{attempt: values[attemptIn], state: values["state"], code: values["authCode"]}
 	_, q.failed = values["error"]
 	switch code := values["code"]; {
 	case q.code == "":
@@ -215,8 +254,12 @@ func parseCallback(query string) (callbackQuery, error) {
 	case code != "" && code != q.code:
 		q.code = ""
 	}
-	if len(q.code) > maxCode || strings.ContainsFunc(q.code, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
+	if unprintable(q.code) || attemptIn != "state" && unprintable(q.state) {
 		return callbackQuery{}, badRequest("the code is no code")
 	}
 	return q, nil
+}
+
+func unprintable(s string) bool {
+	return len(s) > maxCode || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r >= 0x7f })
 }

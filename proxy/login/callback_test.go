@@ -164,7 +164,7 @@ func TestForgedStates(t *testing.T) { // S6, S7
 // The seal holds purpose, app, host and the cookie's name (S8).
 func TestAttemptsOfOthers(t *testing.T) {
 	h := build(t, plan{})
-	a := newAttempt("ding-app", "app.test", "/", time.Now())
+	a := newAttempt("", "ding-app", "app.test", "/", time.Now())
 	name := h.slotName(0)
 	seal := func(purpose, name string, a attempt, change func([]byte) []byte) string {
 		return must(h.Keyring.Seal(purpose, name, change(a.encode())))
@@ -200,7 +200,7 @@ func TestTargetIsCheckedAgain(t *testing.T) {
 	h := build(t, plan{})
 	for _, target := range []string{"//evil.test/", "https://evil.test/", "/oauth2/start", ""} {
 		b := h.browser()
-		a := newAttempt("ding-app", "app.test", target, time.Now())
+		a := newAttempt("", "ding-app", "app.test", target, time.Now())
 		b.plant(h.slotName(0), must(h.Keyring.Seal(attemptPurpose, h.slotName(0), a.encode())))
 		if got := b.back("zhangsan", a.stateText()); got.Header.Get("Location") != "/" {
 			t.Errorf("sealed target %q leads to %q, want /", target, got.Header.Get("Location"))

@@ -52,6 +52,10 @@ type Flow struct {
 	ClientID   string       // the app at DingTalk; an attempt begun for one is worth nothing for another
 	CookieName string       // of the session cookie
 
+	// AttemptIn names the parameter of our callback in which the attempt's state
+	// comes back, for a provider whose own `state` is none of ours; "" is state.
+	AttemptIn string
+
 	PageFirst bool          // a page with a button comes before DingTalk
 	Starts    Limit         // attempts begun per client address; zero: 20 a second, 600 at once
 	Exchanges Limit         // codes redeemed per client address; zero: 5 a second, 60 at once
@@ -149,7 +153,7 @@ func (f *Flow) Start(w http.ResponseWriter, r *http.Request) error {
 	if !web.WantsJSON(r.Header) {
 		return f.depart(w, r, x, target)
 	}
-	state, err := f.begin(w, r, x, target)
+	state, err := f.begin(w, r, x, "", target)
 	if err != nil {
 		return err
 	}
@@ -174,22 +178,26 @@ func getOnly(r *http.Request) error {
 
 // depart begins an attempt and leaves for DingTalk.
 func (f *Flow) depart(w http.ResponseWriter, r *http.Request, x *web.Exchange, target string) error {
-	state, err := f.begin(w, r, x, target)
+	return f.leave(w, r, x, Errand{RedirectURI: f.redirectURI(), Target: target})
+}
+
+func (f *Flow) leave(w http.ResponseWriter, r *http.Request, x *web.Exchange, e Errand) error {
+	state, err := f.begin(w, r, x, e.Kind, e.Target)
 	if err != nil {
 		return err
 	}
-	f.redirect(w, http.StatusFound, f.Provider.AuthURL(f.redirectURI(), state))
+	f.redirect(w, http.StatusFound, f.Provider.AuthURL(e.RedirectURI, state))
 	return nil
 }
 
 // begin puts a fresh attempt into the browser and gives its state. The attempt
 // lives there alone: strangers cost no memory and push nobody out (threats S16).
-func (f *Flow) begin(w http.ResponseWriter, r *http.Request, x *web.Exchange, target string) (state string, err error) {
+func (f *Flow) begin(w http.ResponseWriter, r *http.Request, x *web.Exchange, errand, target string) (state string, err error) {
 	now := f.now()
 	if wait, ok := f.starts.allow(f.Starts.or(startsLimit), x.Client, now); !ok {
 		return "", &web.Error{Status: http.StatusTooManyRequests, Code: "too_many_attempts", RetryAfter: wait}
 	}
-	a := newAttempt(f.ClientID, web.HostName(x.Host), target, now)
+	a := newAttempt(errand, f.ClientID, web.HostName(x.Host), target, now)
 	cookies, err := f.place(r.Header, a, now)
 	if err != nil {
 		return "", err

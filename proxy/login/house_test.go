@@ -204,6 +204,19 @@ func (h *house) next(w http.ResponseWriter, r *http.Request) error {
 		return h.SignOut(w, r)
 	case "/oauth2/userinfo":
 		return h.UserInfo(w, r)
+	case "/elsewhere":
+		return h.Depart(w, r, Errand{Kind: "elsewhere", RedirectURI: h.Origins.Public() + "/elsewhere/back", Target: r.URL.RawQuery})
+	case "/elsewhere/back":
+		s, _, target, err := h.Arrive(w, r, r.Header.Get("X-Kind"), func(target string) error {
+			if r.URL.Query().Has("wrong") {
+				return badRequest("the wrong target")
+			}
+			return nil
+		})
+		if err == nil {
+			io.WriteString(w, "ELSEWHERE "+s.User.Username+" "+target)
+		}
+		return err
 	}
 	s, err := h.Sessions.Load(r.Context(), web.CookieValues(r.Header, h.CookieName), 0)
 	switch {

@@ -20,22 +20,23 @@ import (
 // browser that began it, and its state through DingTalk; only where the two
 // meet again does a sign-in end (threats S1–S3).
 //
-//	version  1 byte, now 1
+//	version  1 byte, now 2
 //	state    32 random bytes
 //	issued   8 bytes, Unix milliseconds
-//	app      of which client id; with host and purpose under the seal (threats S8)
+//	errand   of which kind; "" is the way to a page of ours
+//	app      of which client id; with host and errand under the seal (threats S8)
 //	host     where it began, without a port
 //	target   where the person goes afterwards; checked, and checked again then
 //
 // A text is two bytes of length, then its bytes; nothing follows the last one.
 type attempt struct {
-	state             [32]byte
-	issued            time.Time
-	app, host, target string
+	state                     [32]byte
+	issued                    time.Time
+	errand, app, host, target string
 }
 
 const (
-	attemptVersion = 1
+	attemptVersion = 2
 	attemptPurpose = "login attempt" // keys of its own: no other sealed text passes for one
 
 	attemptLife = 10 * time.Minute
@@ -44,8 +45,8 @@ const (
 	maxApp = 128 // bytes of a client id
 )
 
-func newAttempt(app, host, target string, now time.Time) attempt {
-	a := attempt{issued: now, app: app, host: host, target: target}
+func newAttempt(errand, app, host, target string, now time.Time) attempt {
+	a := attempt{issued: now, errand: errand, app: app, host: host, target: target}
 	rand.Read(a.state[:]) // never fails: crypto/rand ends the process instead
 	return a
 }
@@ -73,7 +74,7 @@ func (a *attempt) live(now time.Time) bool {
 func (a *attempt) encode() []byte {
 	b := append([]byte{attemptVersion}, a.state[:]...)
 	b = binary.BigEndian.AppendUint64(b, uint64(a.issued.UnixMilli()))
-	for _, s := range [...]string{a.app, a.host, a.target} {
+	for _, s := range [...]string{a.errand, a.app, a.host, a.target} {
 		b = append(binary.BigEndian.AppendUint16(b, uint16(len(s))), s...)
 	}
 	return b
@@ -87,7 +88,7 @@ func decodeAttempt(b []byte) (a attempt, ok bool) {
 	a.state = [32]byte(b[1:33])
 	a.issued = time.UnixMilli(int64(binary.BigEndian.Uint64(b[33:])))
 	rest := b[fixed:]
-	for _, to := range [...]*string{&a.app, &a.host, &a.target} {
+	for _, to := range [...]*string{&a.errand, &a.app, &a.host, &a.target} {
 		if len(rest) < 2 || len(rest)-2 < int(binary.BigEndian.Uint16(rest)) {
 			return attempt{}, false
 		}

@@ -21,7 +21,7 @@ func FuzzAttempt(f *testing.F) {
 		if len(host) > 260 || len(target) > web.MaxReturn {
 			return
 		}
-		a := newAttempt("ding-app", host, target, time.UnixMilli(issued))
+		a := newAttempt("", "ding-app", host, target, time.UnixMilli(issued))
 		text, err := h.Keyring.Seal(attemptPurpose, name, a.encode())
 		if err != nil || len(text) > 3500 {
 			t.Fatalf("Seal() = %d bytes, %v", len(text), err)
@@ -47,7 +47,7 @@ func FuzzAttempt(f *testing.F) {
 
 // Law: what decodes is written the same again.
 func FuzzDecodeAttempt(f *testing.F) {
-	a := newAttempt("ding-app", "app.test", "/a", time.UnixMilli(1_700_000_000_000))
+	a := newAttempt("", "ding-app", "app.test", "/a", time.UnixMilli(1_700_000_000_000))
 	f.Add(a.encode())
 	f.Add([]byte{1})
 	f.Add(append(a.encode(), 0))
@@ -60,7 +60,7 @@ func FuzzDecodeAttempt(f *testing.F) {
 
 // Law: a state has one spelling.
 func FuzzState(f *testing.F) {
-	a := newAttempt("", "", "", time.Time{})
+	a := newAttempt("", "", "", "", time.Time{})
 	f.Add(a.stateText())
 	f.Add(strings.Repeat("A", 42) + "B")
 	f.Add(strings.Repeat("A", 20) + "\n" + strings.Repeat("A", 22))
@@ -75,15 +75,16 @@ func FuzzState(f *testing.F) {
 
 // Law: no panic, and what is accepted is plain.
 func FuzzParseCallback(f *testing.F) {
-	for _, s := range []string{"code=a&state=b", "authCode=a&code=a", "error=&code=x", "code=%0a", "&&=&", "state=a&state=b"} {
+	for _, s := range []string{"code=a&state=b", "authCode=a&code=a", "error=&code=x", "code=%0a", "&&=&", "state=a&state=b", "attempt=a?code=b&state=c", "attempt=?"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, query string) {
-		q, err := parseCallback(query)
+		q, err := parseCallback(query, "")
 		if err == nil && (len(q.code) > maxCode || strings.ContainsAny(q.code, "\r\n\x00 ")) {
 			t.Errorf("parseCallback(%q) = %+v", query, q)
 		}
-		if _, again := parseCallback(query + "&state=" + q.state + "&state=x"); err == nil && again == nil {
+		parseCallback(query, "attempt")
+		if _, again := parseCallback(query+"&state="+q.state+"&state=x", ""); err == nil && again == nil {
 			t.Errorf("parseCallback(%q) with another state is accepted", query)
 		}
 	})

@@ -1,0 +1,50 @@
+package login
+
+import (
+	"net/http"
+
+	"dinggate/internal/web"
+	"dinggate/session"
+)
+
+// Errand is a sign-in that ends elsewhere than at a page of ours: somebody else
+// asked for it, and gets to know who the person is.
+type Errand struct {
+	Kind        string // sealed with the attempt, so that one begun for another purpose ends nothing here; not ""
+	RedirectURI string // where the provider sends the browser back to
+	Target      string // what Arrive gives back; sealed, and judged by the caller alone
+}
+
+// maxErrand bounds Errand.Target, so that the attempt's cookie stays below the
+// 3.5 KB that browsers and gateways take (threats R12).
+const maxErrand = 1400
+
+// Depart begins a sign-in for e and sends the browser to the provider. It
+// calls nobody.
+func (f *Flow) Depart(w http.ResponseWriter, r *http.Request, e Errand) error {
+	if err := getOnly(r); err != nil {
+		return err
+	}
+	if len(e.Target) > maxErrand {
+		return badRequest("the errand is too long")
+	}
+	return f.leave(w, r, web.From(w), e)
+}
+
+// Arrive ends a sign-in that Depart began in this browser for an errand of
+// that kind, with the same order of checks as Callback. The session cookie is
+// on w and is returned; the answer is the caller's to write.
+//
+// judge may refuse the target before the attempt is used up and the provider
+// is asked; nil refuses none. With an error the target is known once the
+// attempt was found, else "".
+func (f *Flow) Arrive(w http.ResponseWriter, r *http.Request, kind string, judge func(target string) error) (s *session.Session, cookie *http.Cookie, target string, err error) {
+	if err := getOnly(r); err != nil {
+		return nil, nil, "", err
+	}
+	return f.arrive(w, r, web.From(w), kind, judge)
+}
+
+// Who is the person behind a request, as every endpoint here sees them; the
+// errors are session.Manager's.
+func (f *Flow) Who(r *http.Request) (*session.Session, error) { return f.who(r, f.wait()) }
