@@ -24,6 +24,7 @@ var plan = map[string][]string{
 	"internal/conf":      {},
 	"internal/web":       {},
 	"internal/telemetry": {},
+	"internal/limit":     {},
 	"internal/layout":    {},
 	"internal/realtool":  {}, // for tests alone
 	"dingtalk/simulator": {}, // two readings of one API that cannot be wrong together
@@ -31,17 +32,19 @@ var plan = map[string][]string{
 	"proxy/access":  {"internal/identity", "internal/conf"},
 	"session":       {"internal/identity", "internal/conf"},
 	"dingtalk":      {"internal/identity", "internal/conf"},
+	"account":       {"internal/identity", "internal/conf", "internal/limit"},
 	"internal/page": {"internal/web"},
 
 	"proxy":                       {"internal/identity", "internal/conf", "internal/web", "proxy/access", "session"},
 	"proxy/forwardauth":           {"internal/identity", "internal/conf", "internal/web", "proxy/access"},
 	"proxy/forwardauth/envoygrpc": {}, // built with -tags envoy_grpc; asks the gate as a http.Handler
 
-	"proxy/login":             {"internal/identity", "internal/conf", "internal/web", "internal/page", "session"},
+	"proxy/login":             {"internal/identity", "internal/conf", "internal/limit", "internal/web", "internal/page", "account", "session"},
+	"account/accounttest":     {"account"},
 	"session/storetest":       {"session"},
 	"session/storetest/paper": {}, // tests inside package session use it
-	"session/redisstore":      {"session", "internal/conf"},
-	"session/boltstore":       {"session"},
+	"session/redisstore":      {"session", "account", "internal/conf"},
+	"session/boltstore":       {"session", "account"},
 
 	"cmd/dinggate": nil, // wiring: may import everything
 	"bench":        nil, // measures the wired whole
@@ -56,6 +59,7 @@ var homes = []struct {
 	why    string
 }{
 	{"go.yaml.in/yaml", []string{"cmd/dinggate"}, "only the command knows YAML"},
+	{"golang.org/x/crypto/bcrypt", []string{"account"}, "passwords have one home"},
 	{"github.com/gorilla/securecookie", []string{"session"}, "sealing has one home"},
 	{"github.com/redis/go-redis", []string{"session/redisstore"}, "Redis has one home"},
 	{"go.etcd.io/bbolt", []string{"session/boltstore"}, "the embedded file has one home"},
@@ -64,7 +68,7 @@ var homes = []struct {
 	{"github.com/prometheus", []string{"internal/telemetry"}, "only telemetry knows metrics"},
 	{"github.com/coder/websocket", []string{"dingtalk", "dingtalk/simulator", "cmd/dinggate"}, "the event stream, and the demo's sample application"},
 	{"net/http/httputil", []string{"proxy", "bench"}, "forwarding has one home"},
-	{"testing", []string{"session/storetest", "internal/realtool"}, "product code does not ask whether it is under test"},
+	{"testing", []string{"session/storetest", "account/accounttest", "internal/realtool"}, "product code does not ask whether it is under test"},
 	{"text/template", []string{"cmd/dinggate"}, "pages are html/template, which escapes; gateway snippets are no HTML"},
 	{"math/rand", []string{"session", "dingtalk", "dingtalk/simulator"}, "jitter only; randomness that anybody must not guess is crypto/rand"},
 	{"net/http", []string{"cmd/dinggate", "proxy", "proxy/forwardauth", "proxy/login", "session", "dingtalk", "dingtalk/simulator", "internal/web", "internal/page", "internal/telemetry", "bench"}, "who may enter is decided without HTTP"},

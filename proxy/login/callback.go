@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"dinggate/internal/identity"
+	"dinggate/internal/limit"
 	"dinggate/internal/web"
 	"dinggate/session"
 )
@@ -107,7 +108,7 @@ func (f *Flow) redeem(w http.ResponseWriter, r *http.Request, x *web.Exchange, e
 		}
 	}
 	now := f.now()
-	if wait, ok := f.exchanges.allow(f.Exchanges.or(exchangesLimit), x.Client, now); !ok {
+	if wait, ok := f.exchanges.Allow(f.Exchanges.Or(exchangesLimit), limit.Client(x.Client), now); !ok {
 		return q, a, &web.Error{Status: http.StatusTooManyRequests, Code: "too_many_attempts", RetryAfter: wait}
 	}
 	if err := f.useUp(r.Context(), state); errors.Is(err, session.ErrExists) {

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"dinggate/internal/identity"
+	"dinggate/internal/limit"
 	"dinggate/internal/page"
 	"dinggate/internal/web"
 	"dinggate/session"
@@ -57,15 +58,24 @@ type Flow struct {
 	AttemptIn string
 
 	PageFirst bool          // a page with a button comes before DingTalk
-	Starts    Limit         // attempts begun per client address; zero: 20 a second, 600 at once
-	Exchanges Limit         // codes redeemed per client address; zero: 5 a second, 60 at once
+	Starts    limit.Rate    // attempts begun per client address; zero: 20 a second, 600 at once
+	Exchanges limit.Rate    // codes redeemed per client address; zero: 5 a second, 60 at once
 	Patience  time.Duration // how long one request waits for a membership check that is due; zero: 3 s
 	Audit     func(Event)   // one per sign-in, sign-out and refused callback; nil: none
 	Now       func() time.Time
 
-	starts, exchanges limiter
+	starts, exchanges limit.Keyed[netip.Prefix]
 	turn              atomic.Uint32
 }
+
+// The usual limits. Many people share one address (an office, a proxy nobody
+// was told to trust), and a start costs nothing but a seal. An exchange calls
+// DingTalk, which answers one app about 20 times a second: one address must not
+// be able to use that up (threats D6).
+var (
+	startsLimit    = limit.Rate{Every: time.Second / 20, Burst: 600}
+	exchangesLimit = limit.Rate{Every: time.Second / 5, Burst: 60}
+)
 
 // Event is one line of the audit log. It holds no code, state, token or cookie.
 type Event struct {
@@ -194,7 +204,7 @@ func (f *Flow) leave(w http.ResponseWriter, r *http.Request, x *web.Exchange, e 
 // lives there alone: strangers cost no memory and push nobody out (threats S16).
 func (f *Flow) begin(w http.ResponseWriter, r *http.Request, x *web.Exchange, errand, target string) (state string, err error) {
 	now := f.now()
-	if wait, ok := f.starts.allow(f.Starts.or(startsLimit), x.Client, now); !ok {
+	if wait, ok := f.starts.Allow(f.Starts.Or(startsLimit), limit.Client(x.Client), now); !ok {
 		return "", &web.Error{Status: http.StatusTooManyRequests, Code: "too_many_attempts", RetryAfter: wait}
 	}
 	a := newAttempt(errand, f.ClientID, web.HostName(x.Host), target, now)

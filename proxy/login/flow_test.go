@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"dinggate/internal/limit"
 )
 
 func TestSignIn(t *testing.T) {
@@ -212,7 +214,7 @@ func TestLongTargets(t *testing.T) { // S10, R12: no self-made 431
 }
 
 func TestStrangersPushNobodyOut(t *testing.T) { // S16
-	h := build(t, plan{change: func(f *Flow) { f.Starts = Limit{time.Nanosecond, 1 << 20} }})
+	h := build(t, plan{change: func(f *Flow) { f.Starts = limit.Rate{Every: time.Nanosecond, Burst: 1 << 20} }})
 	b := h.browser()
 	state := b.stateOf(b.visit("/mine"))
 	stranger := h.browser()

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"dinggate/internal/web"
+
+	"dinggate/internal/limit"
 )
 
 // Every row is a raw query of /start and the target that the sign-in leads to.
@@ -209,8 +211,8 @@ func TestTargets(t *testing.T) { // class R
 		t.Fatalf("%d targets, want at least 100", len(targets))
 	}
 	h := build(t, plan{domain: "corp.test", change: func(f *Flow) {
-		f.Starts = Limit{1, 1 << 20}
-		f.Exchanges = Limit{1, 1 << 20}
+		f.Starts = limit.Rate{Every: 1, Burst: 1 << 20}
+		f.Exchanges = limit.Rate{Every: 1, Burst: 1 << 20}
 		f.Origins = must(web.NewOrigins("https://app.test", []string{"https://other.test:8443"}, []string{"route.test"}, "corp.test"))
 	}})
 	h.Sessions.Cookie.Domain = "" // cookiejar would not take a cookie for corp.test from app.test

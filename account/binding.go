@@ -1,0 +1,190 @@
+package account
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+)
+
+// Binding says that a DingTalk person is an account. A person has one account
+// at most, and an account one person.
+type Binding struct {
+	UnionID  string
+	Username string
+}
+
+// Bindings keeps bindings, for ever. Implementations are safe for concurrent
+// use and pass accounttest.Run. ErrNone and *TakenError are answers; any other
+// error is trouble, and nothing has changed. An ended context is trouble too.
+type Bindings interface {
+	// Find returns the binding of by.UnionID, or where that is empty the one of
+	// by.Username; ErrNone when there is none.
+	Find(ctx context.Context, by Binding) (Binding, error)
+
+	// Add makes all of them or, with a *TakenError, none. One that exists already
+	// is no error. Of two calls that exclude each other, on any replica, one
+	// wins. After Add has returned nil a crash loses nothing.
+	Add(ctx context.Context, all ...Binding) error
+
+	// Remove takes away the binding of an account, or else that of a unionId, and
+	// returns it; ErrNone when there is none.
+	Remove(ctx context.Context, name string) (Binding, error)
+
+	// List returns all, by account name.
+	List(ctx context.Context) ([]Binding, error)
+}
+
+// TakenError tells which of the given bindings cannot be made: the person or
+// the account belongs to another one.
+type TakenError struct {
+	Taken []int // places in what Add was given, ascending
+}
+
+func (e *TakenError) Error() string {
+	return fmt.Sprintf("account: %d of the bindings have a person or an account that is bound to another", len(e.Taken))
+}
+
+// Plan works out for an implementation what Add has to write. find looks at
+// what is kept. Also two of the given ones exclude each other.
+func Plan(all []Binding, find func(by Binding) (Binding, error)) (write []Binding, err error) {
+	people, names := map[string]string{}, map[string]string{}
+	var taken []int
+	for i, b := range all {
+		if wrong := b.wrong(); wrong != "" {
+			return nil, fmt.Errorf("account: binding: number %d %s", i, wrong)
+		}
+		name, again := people[b.UnionID]
+		person, used := names[b.Username]
+		if again || used {
+			if name != b.Username || person != b.UnionID {
+				taken = append(taken, i)
+			}
+			continue
+		}
+		known, free := false, true
+		for _, by := range []Binding{{UnionID: b.UnionID}, {Username: b.Username}} {
+			kept, err := find(by)
+			switch {
+			case err == nil:
+				known, free = kept == b, free && kept == b
+			case err != ErrNone:
+				return nil, err
+			}
+		}
+		people[b.UnionID], names[b.Username] = b.Username, b.UnionID
+		if !free {
+			taken = append(taken, i)
+		} else if !known {
+			write = append(write, b)
+		}
+	}
+	if taken != nil {
+		return nil, &TakenError{taken}
+	}
+	return write, nil
+}
+
+func (b Binding) wrong() string {
+	if wrong := wrongUnionID(b.UnionID); wrong != "" {
+		return wrong
+	}
+	return wrongName(b.Username)
+}
+
+// Memory is Bindings in this process alone; a restart forgets them. The zero
+// value is ready.
+type Memory struct {
+	mu     sync.Mutex
+	people map[string]string // unionId → account
+	names  map[string]string // account → unionId
+}
+
+var _ Bindings = (*Memory)(nil)
+
+func (m *Memory) Find(ctx context.Context, by Binding) (Binding, error) {
+	if err := ctx.Err(); err != nil {
+		return Binding{}, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.find(by)
+}
+
+func (m *Memory) find(by Binding) (Binding, error) {
+	if by.UnionID != "" {
+		if name, ok := m.people[by.UnionID]; ok {
+			return Binding{by.UnionID, name}, nil
+		}
+	} else if id, ok := m.names[by.Username]; ok {
+		return Binding{id, by.Username}, nil
+	}
+	return Binding{}, ErrNone
+}
+
+func (m *Memory) Add(ctx context.Context, all ...Binding) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	write, err := Plan(all, m.find)
+	if err != nil {
+		return err
+	}
+	if len(m.people)+len(write) > MaxBindings {
+		return ErrFull
+	}
+	if m.people == nil {
+		m.people, m.names = map[string]string{}, map[string]string{}
+	}
+	for _, b := range write {
+		m.people[b.UnionID], m.names[b.Username] = b.Username, b.UnionID
+	}
+	return nil
+}
+
+func (m *Memory) Remove(ctx context.Context, name string) (Binding, error) {
+	if err := ctx.Err(); err != nil {
+		return Binding{}, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	b, err := m.find(Binding{Username: name})
+	if err != nil && name != "" {
+		b, err = m.find(Binding{UnionID: name})
+	}
+	if err != nil {
+		return Binding{}, err
+	}
+	delete(m.people, b.UnionID)
+	delete(m.names, b.Username)
+	return b, nil
+}
+
+func (m *Memory) List(ctx context.Context) ([]Binding, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	all := make([]Binding, 0, len(m.people))
+	for id, name := range m.people {
+		all = append(all, Binding{id, name})
+	}
+	Sort(all)
+	return all, nil
+}
+
+// Sort orders bindings by account name, as List returns them.
+func Sort(all []Binding) {
+	slices.SortFunc(all, func(a, b Binding) int {
+		switch {
+		case a.Username < b.Username:
+			return -1
+		case a.Username > b.Username:
+			return 1
+		}
+		return 0
+	})
+}

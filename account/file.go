@@ -1,0 +1,226 @@
+package account
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"dinggate/internal/limit"
+)
+
+// Why a name and a password were not accepted.
+var (
+	ErrWrong = errors.New("account: unknown name or wrong password") // one and the same for both
+	ErrBusy  = errors.New("account: too many tries are being verified")
+)
+
+// WaitError says that one client has tried too often.
+type WaitError struct{ Wait time.Duration }
+
+func (e *WaitError) Error() string {
+	return fmt.Sprintf("account: too many tries; the next in %v", e.Wait.Round(time.Second))
+}
+
+// The usual limits. Only tries that fail use an allowance up, so that an office
+// behind one address can sign in at nine. The pair of address and account is
+// what is slowed down: whoever guesses at zhangsan's password from elsewhere
+// does not lock zhangsan out.
+var (
+	pairLimit   = limit.Rate{Every: 30 * time.Second, Burst: 10}
+	clientLimit = limit.Rate{Every: 2 * time.Second, Burst: 60}
+)
+
+const (
+	lookEvery   = 2 * time.Second
+	maxPassword = 1 << 10 // bytes; bcrypt itself reads 72
+	queueWithin = 3 * time.Second
+)
+
+// File is the local accounts, as an htpasswd file has them. Make one with Open;
+// safe for concurrent use.
+type File struct {
+	Path string
+
+	Pair, Client limit.Rate       // failed tries per client and account, and per client; zero: 10 at once, then one in 30 s; 60, then one in 2 s
+	Now          func() time.Time // nil: time.Now
+
+	// Changed hears of the accounts that are gone or have another password since
+	// the file changed: sessions begun with the old one are no longer good. Nil:
+	// nobody hears.
+	Changed func(names []string)
+
+	// Trouble hears why a changed file is not obeyed: the accounts stay as they
+	// were. Nil: nobody hears.
+	Trouble func(error)
+
+	read    atomic.Pointer[accounts]
+	version atomic.Uint64
+	places  chan struct{} // few verify at once: bcrypt is work, and somebody else's request wants the processor too
+	pairs   limit.Keyed[pair]
+	clients limit.Keyed[netip.Prefix]
+
+	mu    sync.Mutex
+	stamp os.FileInfo // of what was read
+	seen  os.FileInfo // of the look before
+	told  string      // what Trouble knows
+}
+
+type pair struct {
+	client netip.Prefix
+	name   string
+}
+
+// Open reads the file. An error tells every bad line.
+func Open(path string) (*File, error) {
+	f := &File{Path: path, places: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))}
+	stamp, all, err := f.load()
+	if err != nil {
+		return nil, err
+	}
+	f.stamp, f.seen = stamp, stamp
+	f.read.Store(all)
+	return f, nil
+}
+
+func (f *File) load() (os.FileInfo, *accounts, error) {
+	stamp, err := os.Stat(f.Path)
+	if err != nil {
+		return nil, nil, fmt.Errorf("account: reading accounts: %w", err)
+	}
+	if stamp.Size() > maxFile {
+		return stamp, nil, fmt.Errorf("account: reading accounts: %s is larger than 1 MiB", f.Path)
+	}
+	text, err := os.ReadFile(f.Path)
+	if err != nil {
+		return stamp, nil, fmt.Errorf("account: reading accounts: %w", err)
+	}
+	all, found := parseHtpasswd(text)
+	if err := mistakes(found); err != nil {
+		return stamp, nil, fmt.Errorf("account: reading accounts: %s: %w", f.Path, err)
+	}
+	return stamp, all, nil
+}
+
+// Verify tells whether name has this password. nil is the only yes; the errors
+// are ErrWrong, *WaitError, ErrBusy (also when ctx ends first). It works as long
+// for an unknown name as for a known one.
+func (f *File) Verify(ctx context.Context, client netip.Addr, name, password string) error {
+	if name == "" || len(name) > maxUsername || password == "" || len(password) > maxPassword || strings.IndexByte(password, 0) >= 0 {
+		return ErrWrong // nobody has such a name or such a password
+	}
+	now, from := f.now(), limit.Client(client)
+	who := pair{from, name}
+	perPair, perClient := f.Pair.Or(pairLimit), f.Client.Or(clientLimit)
+	if wait, ok := f.pairs.Allow(perPair, who, now); !ok {
+		return &WaitError{wait}
+	}
+	if wait, ok := f.clients.Allow(perClient, from, now); !ok {
+		f.pairs.Return(perPair, who)
+		return &WaitError{wait}
+	}
+	forgive := func() {
+		f.pairs.Return(perPair, who)
+		f.clients.Return(perClient, from)
+	}
+	queue := time.NewTimer(queueWithin)
+	defer queue.Stop()
+	select {
+	case f.places <- struct{}{}:
+	case <-ctx.Done():
+		forgive()
+		return fmt.Errorf("%w: %w", ErrBusy, ctx.Err())
+	case <-queue.C:
+		forgive()
+		return ErrBusy
+	}
+	defer func() { <-f.places }()
+	if !f.read.Load().verify(name, password) {
+		return ErrWrong
+	}
+	forgive()
+	return nil
+}
+
+// Has reports whether there is such an account.
+func (f *File) Has(name string) bool {
+	_, ok := f.read.Load().hashes[name]
+	return ok
+}
+
+// Version changes whenever the accounts do.
+func (f *File) Version() uint64 { return f.version.Load() }
+
+// Run looks after the file until ctx ends.
+func (f *File) Run(ctx context.Context) {
+	ticker := time.NewTicker(lookEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			f.Look()
+		}
+	}
+}
+
+// Look reads the file again if it has changed. A change counts when it is the
+// same on two looks: half a file is a file with fewer accounts.
+func (f *File) Look() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	stamp, err := os.Stat(f.Path)
+	if err != nil {
+		f.trouble(fmt.Errorf("account: looking at accounts: %w", err))
+		return
+	}
+	settled := same(stamp, f.seen)
+	f.seen = stamp
+	if same(stamp, f.stamp) || !settled {
+		return
+	}
+	stamp, all, err := f.load()
+	if err != nil {
+		f.trouble(err)
+		return
+	}
+	old := f.read.Swap(all)
+	f.stamp, f.told = stamp, ""
+	f.version.Add(1)
+	var gone []string
+	for name, hash := range old.hashes {
+		if string(all.hashes[name]) != string(hash) {
+			gone = append(gone, name)
+		}
+	}
+	if len(gone) > 0 && f.Changed != nil {
+		f.Changed(gone)
+	}
+}
+
+// trouble tells once, not at every look.
+func (f *File) trouble(err error) {
+	if f.Trouble != nil && f.told != err.Error() {
+		f.Trouble(err)
+	}
+	f.told = err.Error()
+}
+
+// same reports whether nothing was written between two looks.
+func same(a, b os.FileInfo) bool {
+	return a != nil && b != nil && os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
+}
+
+func (f *File) now() time.Time {
+	if f.Now != nil {
+		return f.Now()
+	}
+	return time.Now()
+}

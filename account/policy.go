@@ -1,0 +1,65 @@
+package account
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"dinggate/internal/identity"
+)
+
+// Policy says what people who signed in with DingTalk are called here. The zero
+// Policy changes nobody.
+type Policy struct {
+	Binding  string   // Off, Optional or Required
+	Bindings Bindings // required unless Off
+	Accounts *File    // nil: no local accounts
+}
+
+// NotBound is the Failure code of a person who has to bind an account first.
+const NotBound = "not_bound"
+
+// Resolve gives the person the name of the account they are bound to. The
+// error is a *identity.Failure: NotBound, of class Refused, or an ill store, of
+// class Later.
+//
+// Where binding is optional, whoever is not bound keeps their own name, unless
+// that is an account's: nobody becomes the account `admin` by being called
+// admin in DingTalk.
+func (p *Policy) Resolve(ctx context.Context, u identity.User) (identity.User, error) {
+	if p == nil || p.Binding != Optional && p.Binding != Required {
+		return u, nil
+	}
+	if u.UnionID != "" {
+		b, err := p.Bindings.Find(ctx, Binding{UnionID: u.UnionID})
+		if err == nil {
+			u.Username = b.Username
+			return u, nil
+		}
+		if !errors.Is(err, ErrNone) {
+			return identity.User{}, ill(err)
+		}
+	}
+	if p.Binding == Required {
+		return identity.User{}, refused("nobody is bound to this person")
+	}
+	if p.Accounts != nil && p.Accounts.Has(u.Username) {
+		return identity.User{}, refused("their own name is a local account's")
+	}
+	_, err := p.Bindings.Find(ctx, Binding{Username: u.Username})
+	switch {
+	case err == nil:
+		return identity.User{}, refused("their own name is an account's that another person is bound to")
+	case !errors.Is(err, ErrNone):
+		return identity.User{}, ill(err)
+	}
+	return u, nil
+}
+
+func refused(why string) error {
+	return &identity.Failure{Class: identity.Refused, Code: NotBound, Err: errors.New("account: resolving a person: " + why)}
+}
+
+func ill(err error) error {
+	return &identity.Failure{Class: identity.Later, Code: "store_unavailable", Err: fmt.Errorf("account: resolving a person: %w", err)}
+}
