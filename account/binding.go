@@ -15,8 +15,9 @@ type Binding struct {
 }
 
 // Bindings keeps bindings, for ever. Implementations are safe for concurrent
-// use and pass accounttest.Run. ErrNone and *TakenError are answers; any other
-// error is trouble, and nothing has changed. An ended context is trouble too.
+// use and pass accounttest.Run. ErrNone, ErrFull and *TakenError are answers;
+// any other error is trouble: what was to be written is there in whole or not at
+// all, and asking again does no harm. An ended context is trouble too.
 type Bindings interface {
 	// Find returns the binding of by.UnionID, or where that is empty the one of
 	// by.Username; ErrNone when there is none.

@@ -1,6 +1,7 @@
 // Package boltstore keeps session records in one embedded file, for one machine.
 //
-//	File ── tables by name ── Table, a session.Store with a bound of its own
+//	File ─┬─ tables by name ── Table, a session.Store with a bound of its own
+//	      └─ Bindings, which DingTalk person is which account (account.Bindings)
 //
 // A record is in the file before the call that wrote it returns, also when the
 // process is killed the next moment. One process has the file at a time.
@@ -193,14 +194,14 @@ func (t *Table) value(tx *bolt.Tx, key string) ([]byte, error) {
 // Put writes a copy of value.
 func (t *Table) Put(ctx context.Context, key string, value []byte, ttl time.Duration) error {
 	return t.do(ctx, "put", func() error {
-		return t.write(ctx, func(tx *bolt.Tx) error { return t.set(tx, key, value, ttl) })
+		return t.f.write(ctx, func(tx *bolt.Tx) error { return t.set(tx, key, value, ttl) })
 	})
 }
 
 // Add writes a copy of value unless there is one.
 func (t *Table) Add(ctx context.Context, key string, value []byte, ttl time.Duration) error {
 	return t.do(ctx, "add", func() error {
-		return t.write(ctx, func(tx *bolt.Tx) error {
+		return t.f.write(ctx, func(tx *bolt.Tx) error {
 			if _, err := t.value(tx, key); !errors.Is(err, session.ErrNone) {
 				if err == nil {
 					err = session.ErrExists
@@ -216,7 +217,7 @@ func (t *Table) Add(ctx context.Context, key string, value []byte, ttl time.Dura
 func (t *Table) Take(ctx context.Context, key string) (value []byte, err error) {
 	err = t.do(ctx, "take", func() error {
 		var took []byte // of the run that counts: a batch may run its parts again
-		err := t.write(ctx, func(tx *bolt.Tx) (err error) {
+		err := t.f.write(ctx, func(tx *bolt.Tx) (err error) {
 			if took, err = t.value(tx, key); err != nil {
 				return err
 			}

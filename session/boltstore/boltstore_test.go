@@ -24,6 +24,10 @@ func TestMain(m *testing.M) {
 		child(dir)
 		return
 	}
+	if dir := os.Getenv("BOLTSTORE_BINDINGS_CHILD"); dir != "" {
+		bindingsChild(dir)
+		return
+	}
 	goleak.VerifyTestMain(m)
 }
 

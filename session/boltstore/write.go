@@ -14,18 +14,18 @@ import (
 // context. A disk that hangs holds no request for longer than its context.
 const writers = 64
 
-// write runs f in a transaction that it may share with others. A context that
+// write runs work in a transaction that it may share with others. A context that
 // ends while the disk is at work is trouble, and the write may have happened.
-func (t *Table) write(ctx context.Context, f func(tx *bolt.Tx) error) error {
+func (f *File) write(ctx context.Context, work func(tx *bolt.Tx) error) error {
 	select {
-	case t.f.slots <- struct{}{}:
+	case f.slots <- struct{}{}:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 	done := make(chan error, 1)
 	go func() {
-		defer func() { <-t.f.slots }()
-		done <- guard(func() error { return t.f.db.Batch(f) })
+		defer func() { <-f.slots }()
+		done <- guard(func() error { return f.db.Batch(work) })
 	}()
 	select {
 	case err := <-done:
