@@ -56,7 +56,6 @@ func (c Config) Check(p *conf.Problems, key string) {
 	p.At("%s.ca_file", key).If(files && err == nil && !t.tls, "or cert_file is given, but redis.url speaks no TLS; write rediss://")
 	p.At("%s.key_file", key).If(c.CertFile != "" && c.KeyFile == "", "is missing beside redis.cert_file")
 	p.At("%s.cert_file", key).If(c.CertFile == "" && c.KeyFile != "", "is missing beside redis.key_file")
-	p.At("%s.url", key).Warn(err == nil && !t.tls && t.kind != socket && t.remote(), "is not rediss://: whoever is on the way to Redis can end and forge records of sessions")
 }
 
 // tlsConfig reads the files; nil without TLS.

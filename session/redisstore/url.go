@@ -174,15 +174,3 @@ func (t *target) database(text string) error {
 	t.db = int(n)
 	return nil
 }
-
-// remote reports whether any host is not plainly this machine.
-func (t target) remote() bool {
-	for _, addr := range t.addrs {
-		host, _, _ := net.SplitHostPort(addr)
-		ip, err := netip.ParseAddr(host)
-		if host != "localhost" && (err != nil || !ip.IsLoopback()) {
-			return true
-		}
-	}
-	return false
-}

@@ -1,0 +1,140 @@
+package redisstore
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"dinggate/internal/conf"
+	"dinggate/internal/realtool"
+	"dinggate/session"
+	"dinggate/session/storetest"
+)
+
+// TestSentinelFailover: the master dies; what it held is there a moment later,
+// writes go on, and followers hear of it and hear again (threats V16).
+func TestSentinelFailover(t *testing.T) {
+	master := realtool.StartRedis(t)
+	replica := realtool.StartRedis(t, "--replicaof", strings.Replace(master.Addr, ":", " ", 1))
+	replica.Await("its master", func() bool { return strings.Contains(replica.Do("INFO", "replication"), "master_link_status:up") })
+	watcher := realtool.StartSentinel(t, master, 1)
+	url := "redis-sentinel://" + realtool.FreeAddr(t) + "," + watcher.Addr + "/main" // the first sentinel is away
+	a, b := open(t, url), open(t, url)
+	l := storetest.Listen(t, b)
+	l.Live(t)
+	for i := range 50 {
+		if err := a.Put(t.Context(), fmt.Sprint("k", i), fmt.Append(nil, i), time.Hour); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := a.Append(t.Context(), []byte("before")); err != nil {
+		t.Fatal(err)
+	}
+	l.Hears(t, "before")
+	replica.Await("all of its master", func() bool {
+		return strings.Contains(replica.Do("DBSIZE"), strings.TrimSpace(master.Do("DBSIZE"))) && replica.Do("XLEN", "dinggate:journal") == master.Do("XLEN", "dinggate:journal")
+	})
+
+	master.Kill()
+	l.Wait(t, "live(false)", ends(false))
+	watcher.Await("a new master", func() bool { return a.Ping(t.Context()) == nil })
+	l.Live(t)
+	for i := range 50 {
+		if v, err := a.Get(t.Context(), fmt.Sprint("k", i)); err != nil || string(v) != fmt.Sprint(i) {
+			t.Errorf("Get after the failover = %q, %v, want %d", v, err, i)
+		}
+	}
+	if err := a.Append(t.Context(), []byte("after")); err != nil {
+		t.Errorf("Append after the failover = %v", err)
+	}
+	l.Hears(t, "after")
+}
+
+// TestTLS: the server shows its certificate and asks for ours.
+func TestTLS(t *testing.T) {
+	dir := t.TempDir()
+	certificates(t, dir)
+	file := func(name string) string { return filepath.Join(dir, name) }
+	server := realtool.StartRedis(t)
+	port := portOf(realtool.FreeAddr(t))
+	for _, set := range [][2]string{{"tls-cert-file", file("server.pem")}, {"tls-key-file", file("server.key")}, {"tls-ca-cert-file", file("ca.pem")}, {"tls-port", port}} {
+		if got := server.Do("CONFIG", "SET", set[0], set[1]); got != "OK\n" {
+			t.Skipf("SKIPPED: this redis-server speaks no TLS: %s", got)
+		}
+	}
+	url := "rediss://127.0.0.1:" + port
+	ours := func(c *Config) {
+		c.CAFile, c.CertFile, c.KeyFile = file("ca.pem"), file("client.pem"), file("client.key")
+	}
+	storetest.Run(t, func(t *testing.T) session.Store {
+		server.Do("FLUSHALL")
+		return open(t, url, ours)
+	})
+	for name, set := range map[string]func(*Config){
+		"an unknown authority":       func(c *Config) { ours(c); c.CAFile = "" },
+		"no certificate of ours":     func(c *Config) { ours(c); c.CertFile, c.KeyFile = "", "" },
+		"a server of another name":   func(c *Config) { ours(c); c.URL = conf.NewSecret("rediss://localhost:" + port) },
+		"a server that speaks plain": func(c *Config) { ours(c); c.URL = conf.NewSecret("rediss://" + server.Addr) },
+	} {
+		if err := open(t, url, set).Ping(t.Context()); err == nil {
+			t.Errorf("Ping(%s) = nil, want trouble", name)
+		}
+	}
+	for want, set := range map[string]func(*Config){
+		"ca_file":                func(c *Config) { c.CAFile = file("none") },
+		"certificate in PEM":     func(c *Config) { c.CAFile = file("server.key") },
+		"cert_file and key_file": func(c *Config) { c.CertFile, c.KeyFile = file("server.pem"), file("client.key") },
+	} {
+		c := Config{URL: conf.NewSecret(url)}
+		set(&c)
+		if _, err := Open(c); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Open(bad files) = %v, want it to name %s", err, want)
+		}
+	}
+}
+
+// certificates writes an authority, and a server's and a client's certificate of it.
+func certificates(t *testing.T, dir string) {
+	t.Helper()
+	caKey, caCert := certificate(t, dir, "ca", &x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}, nil, nil)
+	certificate(t, dir, "server", &x509.Certificate{IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}, caCert, caKey)
+	certificate(t, dir, "client", &x509.Certificate{}, caCert, caKey)
+}
+
+func certificate(t *testing.T, dir, name string, c, parent *x509.Certificate, parentKey *ecdsa.PrivateKey) (*ecdsa.PrivateKey, *x509.Certificate) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.SerialNumber, c.Subject = big.NewInt(time.Now().UnixNano()), pkix.Name{CommonName: name}
+	c.NotBefore, c.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+	if parent == nil {
+		parent, parentKey = c, key
+	}
+	der, err := x509.CreateCertificate(rand.Reader, c, parent, &key.PublicKey, parentKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, block := range map[string]*pem.Block{name + ".pem": {Type: "CERTIFICATE", Bytes: der}, name + ".key": {Type: "PRIVATE KEY", Bytes: raw}} {
+		if err := os.WriteFile(filepath.Join(dir, file), pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return key, c
+}
