@@ -6,7 +6,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 FUZZTIME ?= 20s
 
 .DEFAULT_GOAL := help
-.PHONY: help build test check tools fuzz bench demo image screenshots golden clean
+.PHONY: help build test check tools fuzz hostile bench demo image screenshots golden clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ tools: ## the programs that tests use (Debian packages)
 
 fuzz: ## every fuzz target for FUZZTIME (20s) each
 	@scripts/fuzz $(FUZZTIME)
+
+hostile: tools ## every known way to break an auth proxy, tried on the real program; NIGHT=1 adds the slow faults
+	TEST_TOOLS=required HOSTILE_NIGHT=$(NIGHT) $(GO) test -count=1 -timeout 30m ./hostile
 
 bench: ## CPU per request beside a bare Go handler and a bare ReverseProxy
 	$(GO) run ./bench

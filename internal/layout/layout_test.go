@@ -49,6 +49,7 @@ var plan = map[string][]string{
 	"cmd/dinggate": nil, // wiring: may import everything
 	"bench":        nil, // measures the wired whole
 	"deploy":       nil, // tests that run the examples
+	"hostile":      nil, // tests that attack the real program
 }
 
 // homes names the only packages that may import an outside package, with the

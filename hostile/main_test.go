@@ -1,0 +1,49 @@
+package hostile
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// program is the dinggate under test, built with the race detector.
+var program string
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "hostile")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	program = filepath.Join(dir, "dinggate")
+	build := exec.Command("go", "build", "-race", "-o", program, "../cmd/dinggate")
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "%v: %v\n%s", build, err, out)
+		return 1
+	}
+	return m.Run()
+}
+
+// TestHostile runs every class against one site, then asks what can only be
+// asked at the end. HOSTILE_NIGHT=1 adds the faults that take longer than a
+// few seconds each.
+func TestHostile(t *testing.T) {
+	s := open(t)
+	c := &count{}
+	for _, class := range []struct {
+		name  string
+		floor int
+		tries func(*site) []try
+	}{
+		{"R", 1700, redirects},
+	} {
+		t.Run(class.name, func(t *testing.T) { s.run(t, c, class.name, class.floor, class.tries(s)) })
+	}
+	t.Run("end", func(t *testing.T) { s.end(t) })
+	c.print()
+}

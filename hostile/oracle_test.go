@@ -1,0 +1,200 @@
+package hostile
+
+import (
+	"fmt"
+	"html"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	whatwg "github.com/nlnwa/whatwg-url/url"
+)
+
+// oracle asks what must hold of every answer, whatever was sent:
+//
+//	O1   what the application saw, the log says was allowed     (settle)
+//	O2   a browser is sent to DingTalk, to us, or nowhere; links in pages too
+//	O3   no 5xx, no panic
+//	O4   the application's words reach nobody without the right
+//	O5   our cookies have their attributes; the session's appears when it may
+//	O6   our own answers carry the security headers
+//	O7   no secret in logs, pages, metrics                      (also at the end)
+//	O8   goroutines and descriptors return to where they were   (end)
+//	O9   the answer comes within a second
+//	O10  DingTalk was called no more often than asked for
+type oracle struct{ site *site }
+
+// Origins that a browser may be sent to, beside DingTalk.
+var ours = []string{"https://app.test", "https://friend.test"}
+
+// judge gives everything that is wrong with one answer.
+func (o *oracle) judge(s shot, a *answer) (wrong []string) {
+	say := func(rule, format string, args ...any) { wrong = append(wrong, rule+": "+fmt.Sprintf(format, args...)) }
+	if calls, asked := o.site.calls(), o.site.budget.Load(); calls > asked {
+		say("O10", "DingTalk was called %d times, %d were asked for", calls, asked)
+		o.site.budget.Store(calls) // once is enough
+	}
+	if a.status == 0 {
+		return wrong
+	}
+	theirs := a.header.Get("X-Upstream") != "" // the application's own answer
+	if theirs && !s.right || !s.right && strings.Contains(a.body+a.rest, mark) {
+		say("O4", "the application answered")
+	}
+	if a.status >= 500 && a.status != 501 && a.status != 505 && !s.trouble && !theirs {
+		say("O3", "status %d", a.status)
+	}
+	if strings.Contains(a.body+headLine(a.header), canary) {
+		say("O7", "a secret is in the answer")
+	}
+	if !theirs {
+		o.locations(a, say)
+		o.headers(a, say)
+	}
+	o.cookies(s, a, theirs, say)
+	return wrong
+}
+
+func (o *oracle) locations(a *answer, say func(rule, format string, args ...any)) {
+	for _, to := range a.header["Location"] {
+		if why := o.location(to); why != "" {
+			say("O2", "Location %q %s", to, why)
+		}
+	}
+	if len(a.header["Location"]) > 1 {
+		say("O2", "%d Locations", len(a.header["Location"]))
+	}
+	for _, to := range links(a) {
+		if strings.HasPrefix(to, "?lang=") && !strings.ContainsFunc(to, func(r rune) bool { return r <= ' ' || r == '\\' }) { // this page, in the other language
+			to = "/" + to
+		}
+		if why := o.location(to); why != "" && !strings.HasPrefix(to, "mailto:it@app.test") {
+			say("O2", "link %q %s", to, why)
+		}
+	}
+}
+
+var (
+	attribute = regexp.MustCompile(`(?i)\s(?:href|src|action|formaction|srcset|poster|data)\s*=\s*("[^"]*"|'[^']*'|[^\s>]+)`)
+	jsonLink  = regexp.MustCompile(`"(?:login_url|authorize_url|redirect_uri)":("(?:[^"\\]|\\.)*")`)
+)
+
+// links are the addresses that a page or a JSON answer offers.
+func links(a *answer) (list []string) {
+	switch kind := a.header.Get("Content-Type"); {
+	case strings.HasPrefix(kind, "text/html"):
+		for _, m := range attribute.FindAllStringSubmatch(a.body, -1) {
+			to := html.UnescapeString(strings.Trim(m[1], `"'`))
+			if to != "data:," && !strings.HasPrefix(to, "data:image/") { // the icon, the logo
+				list = append(list, to)
+			}
+		}
+	case strings.HasPrefix(kind, "application/json"):
+		for _, m := range jsonLink.FindAllStringSubmatch(a.body, -1) {
+			list = append(list, unquote(m[1]))
+		}
+	}
+	return list
+}
+
+// location tells what is wrong with an address that a browser is sent to.
+func (o *oracle) location(to string) string {
+	if rest, ok := strings.CutPrefix(to, o.site.simURL+"/oauth2/auth?"); ok {
+		q, err := url.ParseQuery(rest)
+		if err != nil || !slices.Equal(q["client_id"], []string{clientID}) || !slices.Equal(q["redirect_uri"], []string{"https://app.test/oauth2/callback"}) || len(q["state"]) != 1 {
+			return "asks DingTalk for something else"
+		}
+		return ""
+	}
+	if !ourText(to) {
+		return "is no address of ours by its text"
+	}
+	return leaves(to)
+}
+
+// ourText is our own rule, on the text alone.
+func ourText(to string) bool {
+	for i := 0; i < len(to); i++ {
+		if to[i] <= ' ' || to[i] >= 0x7f || to[i] == '\\' {
+			return false
+		}
+	}
+	for _, origin := range ours {
+		if rest, ok := strings.CutPrefix(to, origin); ok {
+			return rest == "" || rest[0] == '/'
+		}
+	}
+	return strings.HasPrefix(to, "/") && !strings.HasPrefix(to, "//") || to == ""
+}
+
+// leaves is a browser's reading, by the WHATWG's rules.
+func leaves(to string) string {
+	u, err := whatwg.NewParser().ParseRef("https://app.test/some/page?q", to)
+	if err != nil {
+		return "is unreadable to a browser"
+	}
+	if origin := u.Protocol() + "//" + u.Host(); !slices.Contains(ours, origin) {
+		return "leads a browser to " + origin
+	}
+	if u.Username() != "" || u.Password() != "" {
+		return "carries a user name"
+	}
+	return ""
+}
+
+// headers are those of our own answers.
+func (o *oracle) headers(a *answer, say func(rule, format string, args ...any)) {
+	if a.bare || a.status == 101 {
+		return
+	}
+	for name, want := range map[string]string{"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"} {
+		if got := a.header[name]; len(got) != 1 || got[0] != want {
+			say("O6", "%s: %q on %d", name, got, a.status)
+		}
+	}
+	if csp := a.header.Get("Content-Security-Policy"); !strings.Contains(csp, "frame-ancestors 'none'") || strings.Contains(csp, "unsafe-inline") {
+		say("O6", "Content-Security-Policy: %q", csp)
+	}
+	if len(a.header["X-Request-Id"]) != 1 {
+		say("O6", "X-Request-Id: %q", a.header["X-Request-Id"])
+	}
+}
+
+const (
+	sessionCookie = "__Host-dinggate"
+	attemptCookie = "__Host-dinggate-attempt-"
+)
+
+func (o *oracle) cookies(s shot, a *answer, theirs bool, say func(rule, format string, args ...any)) {
+	for _, line := range a.header["Set-Cookie"] {
+		c, err := http.ParseSetCookie(line)
+		if err != nil {
+			say("O5", "unreadable Set-Cookie %q", line)
+			continue
+		}
+		if theirs && c.Name == "app" {
+			continue
+		}
+		attempt := strings.HasPrefix(c.Name, attemptCookie)
+		if c.Name != sessionCookie && !attempt {
+			say("O5", "a cookie named %q", c.Name)
+			continue
+		}
+		if !c.HttpOnly || !c.Secure || c.Path != "/" || c.Domain != "" || c.SameSite != http.SameSiteLaxMode || len(line) > 3500 {
+			say("O5", "attributes of %.80s… (%d bytes)", strings.Replace(line, c.Value, "…", 1), len(line))
+		}
+		if c.Name == sessionCookie && c.Value != "" && !s.session || c.Name == sessionCookie && c.Value == "" && !s.cleared && !s.session {
+			say("O5", "the session cookie appears: MaxAge %d", c.MaxAge)
+		}
+		if attempt && theirs {
+			say("O5", "an attempt rides on the application's answer")
+		}
+	}
+}
+
+// late is O9. A busy machine gets a second chance, and what a plain request
+// takes at that moment on top.
+func (o *oracle) late(s shot, a *answer) bool { return !s.slow && a.took > time.Second }

@@ -1,0 +1,200 @@
+package hostile
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// redirects is class R: where a browser may be sent. Each target travels the
+// ways in which one can reach us, and is followed to the last Location.
+func redirects(s *site) []try {
+	var list []try
+	way := func(name, target, want string, do func(h *hand, target, want string)) {
+		list = append(list, try{fmt.Sprintf("%s %.120q", name, target), func(h *hand) { do(h, target, want) }})
+	}
+	for _, target := range hostileTargets() {
+		home, out := "/", "/oauth2/sign_out"
+		// Some are ours to every reader once their bytes are encoded, or in one of
+		// the codings: there the oracle alone has the say.
+		after, absolute := strings.CutPrefix(target, "https://app.test")
+		if len(target) > 1 && target[0] == '/' && target[1] >= 0x80 || absolute && strings.ContainsAny(after[:1], "/?#%") {
+			home, out = "", ""
+		}
+		way("start", target, home, startEscaped)
+		way("start raw", target, home, startRaw)
+		way("sign-out", target, out, signOut)
+		way("sign-in page", target, home, signInPage)
+		way("gateway's header", target, home, redirectHeader)
+		way("as the page asked for", target, "", asTarget)
+	}
+	for target, want := range ownTargets {
+		way("start", target, want, startEscaped)
+		way("gateway's header", target, want, redirectHeader)
+		way("sign-in page", target, want, signInPage)
+	}
+	for _, target := range corpus() {
+		way("sign-in page", target, "", signInPage)
+		way("sign-out", target, "", signOut)
+	}
+	return append(list, claims()...)
+}
+
+// startEscaped goes through a whole sign-in with the target as a form would
+// write it.
+func startEscaped(h *hand, target, want string) {
+	follow(h, "/oauth2/start?rd="+strings.ReplaceAll(url.QueryEscape(target), "+", "%20"), want)
+}
+
+// startRaw is the target as nginx writes it, with nothing escaped.
+func startRaw(h *hand, target, want string) {
+	if strings.ContainsAny(target, " \r\n") { // would end the request line
+		target, want = strings.NewReplacer(" ", "%20", "\r", "%0d", "\n", "%0a").Replace(target), ""
+	}
+	follow(h, "/oauth2/start?rd="+target, want)
+}
+
+// redirectHeader is the target in the header that a trusted gateway may set.
+func redirectHeader(h *hand, target, want string) {
+	v := h.visitor()
+	v.from = gateway
+	if strings.ContainsAny(target, "\r\n") {
+		return // would be another header: class M
+	}
+	follow2(v, "/oauth2/start", want, "X-Forwarded-For: 10.9."+fmt.Sprint(h.site.seq.Add(1)%250, ".", h.site.seq.Add(1)%250), "X-Auth-Request-Redirect: "+target)
+}
+
+func follow(h *hand, target, want string) { follow2(h.visitor(), target, want) }
+
+// follow2 starts, signs in and looks where the browser ends up.
+func follow2(v *visitor, target, want string, headers ...string) {
+	state, a := v.begin(target, headers...)
+	if state == "" {
+		if a.status < 400 || a.status >= 500 {
+			v.h.failf("start began nothing and is no refusal: %v", a)
+		} else if want != "/" && want != "" {
+			v.h.failf("start = %v, want the way to %q", a, want)
+		}
+		return
+	}
+	from := v.from
+	if len(headers) > 0 {
+		v.from = v.h.site.someone()
+	}
+	a = v.finish("zhangsan", state)
+	v.from = from
+	if a.status != http.StatusFound || want != "" && a.header.Get("Location") != want {
+		v.h.failf("the sign-in ended with %d at %q, want %q", a.status, a.header.Get("Location"), want)
+	}
+}
+
+func signOut(h *hand, target, want string) {
+	where := "/oauth2/sign_out?rd=" + strings.ReplaceAll(url.QueryEscape(target), "+", "%20")
+	h.send(shot{raw: request("GET", where, h.id, "Accept: text/html"), cleared: true})
+	a := h.send(shot{method: "POST", raw: request("POST", where, h.id, "Sec-Fetch-Site: same-origin", "Origin: null", "Content-Length: 0"), cleared: true})
+	if want != "" && a.status == http.StatusSeeOther && a.header.Get("Location") != want {
+		h.failf("signed out to %q, want %q", a.header.Get("Location"), want)
+	}
+}
+
+// signInPage looks at the link that the page offers.
+func signInPage(h *hand, target, want string) {
+	a := h.get("/oauth2/sign_in?rd=" + strings.ReplaceAll(url.QueryEscape(target), "+", "%20"))
+	if a.status == 400 || a.status == 431 || want == "" {
+		return
+	}
+	for _, link := range links(a) {
+		if _, rd, ok := strings.Cut(link, "/oauth2/start?rd="); ok {
+			if got, _ := url.QueryUnescape(rd); escape(got) != want {
+				h.failf("the page leads to %q, want %q", got, want)
+			}
+			return
+		}
+	}
+	h.failf("a page without a way to sign in: %v", a)
+}
+
+// escape writes bytes above ASCII as a Location carries them.
+func escape(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] < 0x80 {
+			b.WriteByte(s[i])
+		} else {
+			fmt.Fprintf(&b, "%%%02X", s[i])
+		}
+	}
+	return b.String()
+}
+
+// asTarget asks for the target itself, as a page: R13, nobody "repairs" it by a
+// redirect of his own.
+func asTarget(h *hand, target, _ string) {
+	if strings.ContainsAny(target, " \r\n") {
+		return
+	}
+	a := h.get(target)
+	if a.status >= 300 && a.status < 400 && !strings.HasPrefix(a.header.Get("Location"), h.site.simURL) && !strings.HasPrefix(a.header.Get("Location"), "https://app.test/oauth2/") {
+		h.failf("redirected to %q", a.header.Get("Location"))
+	}
+}
+
+// claims are R9, R11 and R17: doubled parameters, headers that nobody may
+// believe, a journey begun elsewhere.
+func claims() (list []try) {
+	add := func(name string, do func(h *hand)) { list = append(list, try{name, do}) }
+	for _, query := range []string{"rd=%2Fa&rd=%2F%2Fevil.test", "rd=%2F%2Fevil.test&rd=%2Fa", "RD=%2F%2Fevil.test", "Rd=https://evil.test/", "rd[]=//evil.test", "rd=%2Fa;rd=//evil.test", "rd%5B%5D=//evil.test", "%72d=//evil.test", "redirect=https://evil.test", "next=//evil.test", "url=//evil.test", "rd", "rd=", "&&rd=//evil.test&", "rd=%2Fa%26rd=//evil.test"} {
+		add("R9 "+query, func(h *hand) {
+			v := h.visitor()
+			state, a := v.begin("/oauth2/start?" + query)
+			if state == "" && a.status != 400 {
+				h.failf("start = %v", a)
+			}
+			if state != "" {
+				v.finish("zhangsan", state)
+			}
+		})
+	}
+	for _, name := range []string{"X-Auth-Request-Redirect", "X-Forwarded-Uri", "X-Forwarded-Host", "X-Forwarded-Prefix", "X-Forwarded-Proto", "X-Forwarded-Server", "X-Original-URL", "X-Rewrite-URL", "X-Host", "Forwarded", "Referer", "X-Forwarded-Port", "X-Original-Host", "Origin"} {
+		for _, value := range []string{"evil.test", "//evil.test/", "https://evil.test/x", "/\\evil.test", "host=evil.test;proto=http"} {
+			for _, where := range []string{"/oauth2/start", "/page", "/oauth2/sign_in", "/oauth2/sign_out"} {
+				add("R11 "+name+" "+value+" at "+where, func(h *hand) {
+					v := h.visitor()
+					a := v.ask(shot{}, "GET", where, name+": "+value)
+					to, _ := url.Parse(a.header.Get("Location"))
+					if a.status == 302 && to != nil && to.Query().Get("state") != "" {
+						want := "/"
+						if where == "/page" {
+							want = where
+						}
+						if a = v.finish("zhangsan", to.Query().Get("state")); a.header.Get("Location") != want {
+							h.failf("ended at %q, want %q", a.header.Get("Location"), want)
+						}
+					}
+					if strings.Contains(a.body, "evil.test") {
+						h.failf("the page speaks of evil.test: %v", a)
+					}
+				})
+			}
+		}
+	}
+	for _, host := range []string{"evil.test", "app.test.evil.test", "other.test", "APP.TEST", "app.test:443", "app.test.", "app.test:8443", "127.0.0.1"} {
+		for _, where := range []string{"/oauth2/start", "/page", "/oauth2/sign_in", "/oauth2/sign_out", "/oauth2/userinfo"} {
+			add("R11 Host "+host+" at "+where, func(h *hand) {
+				if a := h.get(where, "Host: "+host); strings.Contains(a.body+headLine(a.header), "evil.test") {
+					h.failf("our answer speaks of the caller's host: %v", a)
+				}
+			})
+		}
+	}
+	for _, query := range []string{"", "&rd=//evil.test", "&forward_url=https://evil.test/", "&redirect_uri=https://evil.test/", "&state=other"} {
+		add("R17 "+query, func(h *hand) {
+			v := h.visitor()
+			if a := v.ask(shot{}, "GET", "/oauth2/callback?authCode="+v.code("zhangsan")+"&state="+strings.Repeat("A", 43)+query); a.status != 403 && a.status != 400 {
+				h.failf("a journey begun elsewhere = %v, want 403", a)
+			}
+		})
+	}
+	return list
+}

@@ -1,0 +1,248 @@
+package hostile
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"dinggate/dingtalk/simulator"
+)
+
+// Where a request comes from. Loopback has room for everybody: a limit per
+// client address is met by those who try to meet it alone.
+const (
+	stranger = "127.0.0.1"
+	gateway  = "127.0.0.2" // the one trusted proxy
+)
+
+// canary is in every secret of a site; where it shows up, one has leaked.
+const canary = "canary7f3a"
+
+// site is one dinggate with everything around it.
+type site struct {
+	*process
+	up     *recorder
+	sim    *simulator.Platform
+	simURL string
+	oracle *oracle
+	budget atomic.Int64 // calls to DingTalk that have been asked for
+	seq    atomic.Int64
+	people sync.Map // name → *visitor who signed in once for all
+}
+
+// open starts the site that most classes share.
+func open(t *testing.T) *site {
+	s := &site{up: newRecorder(t), sim: simulator.Demo()}
+	dingtalk := &http.Server{Handler: s.sim}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go dingtalk.Serve(l)
+	t.Cleanup(func() { s.sim.Close(); dingtalk.Close() })
+	s.simURL = "http://" + l.Addr().String()
+	err = s.sim.ChangeApp("", func(a *simulator.App) {
+		a.ClientSecret = canary + "-app-secret"
+		a.Redirects = []string{"https://app.test/oauth2/callback"}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.process = start(t, s.config())
+	s.oracle = &oracle{site: s}
+	return s
+}
+
+// cookieSecret is 32 bytes with the canary in front.
+var cookieSecret = base64.StdEncoding.EncodeToString([]byte((canary + strings.Repeat("k", 32))[:32]))
+
+func (s *site) config() string {
+	return fmt.Sprintf(`
+public_url: https://app.test
+listen: 127.0.0.1:0
+trusted_proxies: [%[1]s/32]
+allowed_redirects: [https://friend.test]
+dingtalk:
+  client_id: %[2]s
+  client_secret: %[3]s-app-secret
+  corp_id: %[4]s
+  events: false
+  login_url: %[5]s
+  api_url: %[5]s
+  oapi_url: %[5]s
+cookie: {secrets: ["%[6]s"]}
+session: {recheck: 1h}
+sign_in: {contact: it@app.test}
+admin: {listen: 127.0.0.1:0}
+routes:
+  - {path: /open, access: public, upstream: "%[7]s"}
+  - {path: /public/, access: public, websocket: true, upstream: "%[7]s"}
+  - {path: /read/, methods: [GET], access: public, upstream: "%[7]s"}
+  - {path: /admin/, access: {users: [lisi]}, upstream: "%[7]s"}
+  - {path: /strip/, strip_prefix: /strip, upstream: "%[7]s"}
+  - {path: /office/, access: {networks: [192.0.2.0/24]}, upstream: "%[7]s"}
+  - {path: /asked/, access: signed_in}
+  - {path: /, host: app.test, websocket: true, timeout: 3s, upstream: "%[7]s"}
+`, gateway, simulator.DemoClientID, canary, simulator.DemoCorpID, s.simURL, cookieSecret, s.up.url())
+}
+
+// process is a running dinggate and all that it said.
+type process struct {
+	gate, admin string // host:port
+	cmd         *exec.Cmd
+	exited      chan struct{}
+	stop        sync.Once
+
+	mu    sync.Mutex
+	heard *sync.Cond
+	lines map[string]record // by request id
+	stray []string          // lines that are no record: a panic, a data race
+	all   bytes.Buffer
+}
+
+// record is one line of the access log.
+type record struct {
+	Req, Msg, Path, Verdict, User, Route, Endpoint, Code, Err string
+	Status                                                    int
+}
+
+var listening = regexp.MustCompile(`^(gate|admin) listening on https?://(.*)$`)
+
+// start runs dinggate serve with a configuration and waits for its listeners.
+func start(t *testing.T, config string, environment ...string) *process {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "config.yaml")
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := &process{cmd: exec.Command(program, "serve", "--config", file), exited: make(chan struct{}), lines: map[string]record{}}
+	p.heard = sync.NewCond(&p.mu)
+	p.cmd.Env = append(os.Environ(), environment...)
+	out, err := p.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.cmd.Stderr = &lineWriter{line: p.hear}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(out)
+	for (p.gate == "" || p.admin == "") && lines.Scan() {
+		if m := listening.FindStringSubmatch(lines.Text()); m != nil && m[1] == "gate" {
+			p.gate = m[2]
+		} else if m != nil {
+			p.admin = m[2]
+		}
+	}
+	go func() {
+		rest, _ := io.ReadAll(out)
+		p.mu.Lock()
+		p.all.Write(rest)
+		p.mu.Unlock()
+		p.cmd.Wait()
+		close(p.exited)
+	}()
+	t.Cleanup(func() { p.kill() })
+	if p.gate == "" || p.admin == "" {
+		<-p.exited
+		t.Fatalf("dinggate did not start:\n%s", p.said())
+	}
+	return p
+}
+
+func (p *process) hear(line []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.all.Write(line)
+	p.all.WriteByte('\n')
+	var r record
+	if err := json.Unmarshal(line, &r); err != nil || r.Msg == "" {
+		p.stray = append(p.stray, string(line))
+		return
+	}
+	if r.Msg == "request" {
+		p.lines[r.Req] = r
+		p.heard.Broadcast()
+	}
+}
+
+// logged is the access record of a request, waited for: the log is written a
+// moment after the answer.
+func (p *process) logged(id string) (record, bool) {
+	deadline := time.Now().Add(20 * time.Second)
+	late := time.AfterFunc(20*time.Second, p.heard.Broadcast)
+	defer late.Stop()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for {
+		if r, ok := p.lines[id]; ok {
+			return r, true
+		}
+		if !time.Now().Before(deadline) {
+			return record{}, false
+		}
+		p.heard.Wait()
+	}
+}
+
+func (p *process) said() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.all.String()
+}
+
+// kill ends the process the hard way, if it still runs.
+func (p *process) kill() {
+	p.stop.Do(func() { p.cmd.Process.Kill() })
+	<-p.exited
+}
+
+// finish ends it as an orchestrator does and gives what Wait says.
+func (p *process) finish() error {
+	p.stop.Do(func() { p.cmd.Process.Signal(syscall.SIGTERM) })
+	select {
+	case <-p.exited:
+	case <-time.After(40 * time.Second):
+		p.cmd.Process.Kill()
+		<-p.exited
+		return errors.New("still running 40 s after SIGTERM")
+	}
+	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
+		return fmt.Errorf("exit status %d", code)
+	}
+	return nil
+}
+
+// lineWriter hands over whole lines.
+type lineWriter struct {
+	line func([]byte)
+	part []byte
+}
+
+func (w *lineWriter) Write(b []byte) (int, error) {
+	w.part = append(w.part, b...)
+	for {
+		i := bytes.IndexByte(w.part, '\n')
+		if i < 0 {
+			return len(b), nil
+		}
+		w.line(w.part[:i])
+		w.part = w.part[i+1:]
+	}
+}

@@ -1,0 +1,251 @@
+package hostile
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"dinggate/dingtalk/simulator"
+)
+
+const clientID = simulator.DemoClientID
+
+// try is one input, or a short story, and what must come of it.
+type try struct {
+	name string
+	do   func(h *hand)
+}
+
+// hand is what a try works with: it sends, and keeps what goes wrong.
+type hand struct {
+	site  *site
+	wires *wires
+	id    string // X-Case of its requests
+	wrong []string
+}
+
+// failf notes that something is not as it must be.
+func (h *hand) failf(format string, args ...any) {
+	h.wrong = append(h.wrong, fmt.Sprintf(format, args...))
+}
+
+// send shoots and lets the oracle judge. It never gives nil.
+func (h *hand) send(s shot) *answer {
+	if s.from == "" {
+		s.from = stranger
+	}
+	if s.to == "" {
+		s.to = h.site.gate
+	}
+	a, err := h.wires.send(s)
+	if err == nil && h.site.oracle.late(s, a) { // O9: alone, and beside a plain request
+		plain, _ := h.wires.send(shot{raw: request("GET", "/open", h.id), to: h.site.gate, from: stranger, fresh: true})
+		s.fresh = true
+		if a, err = h.wires.send(s); err == nil && plain != nil && a.took > time.Second+5*plain.took {
+			h.failf("O9: answered after %v; a plain request took %v", a.took, plain.took)
+		}
+	}
+	if err != nil {
+		h.failf("O9: %.200q: %v", s.raw, err)
+		return &answer{header: http.Header{}}
+	}
+	for _, wrong := range h.site.oracle.judge(s, a) {
+		h.failf("%s\n\tafter %.500q\n\tcame %v", wrong, s.raw, a)
+	}
+	if a.header == nil {
+		a.header = http.Header{}
+	}
+	return a
+}
+
+// request writes a request to app.test. A header is a whole line; one that
+// begins with "Host:" replaces the usual one.
+func request(method, target, id string, headers ...string) string {
+	host := "Host: app.test\r\n"
+	rest := ""
+	for _, line := range headers {
+		if strings.HasPrefix(line, "Host:") {
+			host = line + "\r\n"
+		} else {
+			rest += line + "\r\n"
+		}
+	}
+	return method + " " + target + " HTTP/1.1\r\n" + host + "X-Case: " + id + "\r\n" + rest + "\r\n"
+}
+
+// get asks with the headers of a page load.
+func (h *hand) get(target string, headers ...string) *answer {
+	return h.send(shot{raw: request("GET", target, h.id, append([]string{"Accept: text/html"}, headers...)...)})
+}
+
+// count is how many tries ran and failed, by class.
+type count struct {
+	mu    sync.Mutex
+	lines []string
+	ran   int
+	bad   int
+}
+
+func (c *count) add(class string, ran, failed int, took time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.lines = append(c.lines, fmt.Sprintf("%-4s ran %5d, failed %d  (%.1f s)", class, ran, failed, took.Seconds()))
+	c.ran, c.bad = c.ran+ran, c.bad+failed
+}
+
+func (c *count) print() {
+	fmt.Fprintf(os.Stderr, "\nhostile input\n%s\nall  ran %5d, failed %d\n", strings.Join(c.lines, "\n"), c.ran, c.bad)
+}
+
+const workers = 8
+
+// run shoots a class's tries from several hands at once.
+func (s *site) run(t *testing.T, c *count, class string, floor int, tries []try) {
+	began := time.Now()
+	queue := make(chan try)
+	var all sync.WaitGroup
+	var ran, failed atomic.Int64
+	tell := func(name string, wrong []string) {
+		if n := failed.Add(1); n <= 25 {
+			t.Errorf("%s %s:\n%s", class, name, strings.Join(wrong, "\n"))
+		}
+	}
+	for range workers {
+		all.Go(func() {
+			w := &wires{kept: map[string]*wire{}}
+			defer w.close()
+			for one := range queue {
+				h := &hand{site: s, wires: w, id: fmt.Sprintf("%s-%d", class, s.seq.Add(1))}
+				one.do(h)
+				if ran.Add(1); len(h.wrong) > 0 {
+					tell(one.name, h.wrong)
+				}
+			}
+		})
+	}
+	for _, one := range tries {
+		queue <- one
+	}
+	close(queue)
+	all.Wait()
+	if wrong := s.settle(); len(wrong) > 0 {
+		tell("what the application saw", wrong)
+	}
+	c.add(class, int(ran.Load()), int(failed.Load()), time.Since(began))
+	if int(ran.Load()) < floor {
+		t.Errorf("class %s ran %d tries, its floor is %d", class, ran.Load(), floor)
+	}
+}
+
+// settle is O1: each request that the application saw has one record in the
+// log, and that record says allow, for that path.
+func (s *site) settle() (wrong []string) {
+	all, lost := s.up.take()
+	for _, one := range lost {
+		all["nobody's"] = append(all["nobody's"], one)
+	}
+	for id, list := range all {
+		for _, one := range list {
+			r, ok := s.logged(one.value("X-Request-Id"))
+			path, _, _ := strings.Cut(one.target, "?")
+			switch {
+			case !ok:
+				wrong = append(wrong, fmt.Sprintf("O1: case %s: no record for %.300q", id, one.head))
+			case r.Verdict != "allow":
+				wrong = append(wrong, fmt.Sprintf("O1: case %s: the verdict on %.300q was %q", id, one.head, r.Verdict))
+			case !samePath(r, path):
+				wrong = append(wrong, fmt.Sprintf("O1: case %s: decided on %q, sent on %q", id, r.Path, path))
+			}
+		}
+	}
+	return wrong
+}
+
+// samePath compares what was decided on with what was sent on. The log cuts
+// long paths and escapes what is no text.
+func samePath(r record, sent string) bool {
+	decided := r.Path
+	if r.Route == "/strip/" {
+		sent = "/strip" + sent
+		decided = strings.Replace(decided, "%73trip", "strip", 1)
+		if decided == "/strip" {
+			decided = "/strip/"
+		}
+	}
+	if len(sent) >= 1024 || strings.ToValidUTF8(sent, "\ufffd") != sent {
+		return strings.HasPrefix(strings.ToValidUTF8(sent, "\ufffd"), strings.ToValidUTF8(decided[:min(len(decided), 500)], "\ufffd"))
+	}
+	return decided == sent
+}
+
+// calls counts what DingTalk was asked since the start.
+func (s *site) calls() (n int64) {
+	for _, k := range s.sim.AllCalls() {
+		n += int64(k)
+	}
+	return n
+}
+
+// end asks what can only be asked when everything is over.
+func (s *site) end(t *testing.T) {
+	metrics := fetch(t, "http://"+s.admin+"/metrics")
+	if strings.Contains(metrics, canary) {
+		t.Error("O7: a secret is in the metrics")
+	}
+	if !strings.Contains(metrics, "dinggate_log_records_dropped_total 0\n") {
+		t.Error("O1: the log dropped records")
+	}
+	if err := s.finish(); err != nil {
+		t.Errorf("O3: dinggate ended with %v", err)
+	}
+	said := s.said()
+	for name, form := range forms(canary) {
+		if strings.Contains(said, form) {
+			t.Errorf("O7: a secret (%s) is in the log", name)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, line := range s.stray {
+		if i < 40 {
+			t.Errorf("O3: dinggate said %s", line)
+		}
+	}
+}
+
+func fetch(t *testing.T, address string) string {
+	t.Helper()
+	r, err := http.Get(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	b, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func unquote(s string) string {
+	var text string
+	if json.Unmarshal([]byte(s), &text) != nil {
+		return s
+	}
+	return text
+}
+
+// someone is a source address that nobody else uses, where limits per client
+// would be met otherwise.
+func (s *site) someone() string {
+	n := s.seq.Add(1)
+	return net.IPv4(127, byte(16+n>>16&63), byte(n>>8), byte(n)).String()
+}

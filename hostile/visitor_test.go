@@ -1,0 +1,141 @@
+package hostile
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"dinggate/dingtalk/simulator"
+)
+
+// callsPerSignIn is what a sign-in may ask of DingTalk, with room.
+const callsPerSignIn = 12
+
+// visitor is a browser: cookies, and an address of its own.
+type visitor struct {
+	h    *hand
+	from string
+	jar  []*http.Cookie
+}
+
+func (h *hand) visitor() *visitor { return &visitor{h: h, from: h.site.someone()} }
+
+// cookie is the Cookie line, "" without any.
+func (v *visitor) cookie() string {
+	var pairs []string
+	for _, c := range v.jar {
+		pairs = append(pairs, c.Name+"="+c.Value)
+	}
+	if pairs == nil {
+		return ""
+	}
+	return "Cookie: " + strings.Join(pairs, "; ")
+}
+
+// value is that of a cookie, "" when there is none.
+func (v *visitor) value(name string) string {
+	for _, c := range v.jar {
+		if c.Name == name {
+			return c.Value
+		}
+	}
+	return ""
+}
+
+// keep does what a browser does with Set-Cookie.
+func (v *visitor) keep(a *answer) {
+	for _, line := range a.header["Set-Cookie"] {
+		c, err := http.ParseSetCookie(line)
+		if err != nil {
+			continue
+		}
+		v.jar = slices.DeleteFunc(v.jar, func(old *http.Cookie) bool { return old.Name == c.Name })
+		if c.MaxAge >= 0 && c.Value != "" {
+			v.jar = append(v.jar, c)
+		}
+	}
+}
+
+// ask sends a request with the visitor's cookies and keeps those that come.
+func (v *visitor) ask(s shot, method, target string, headers ...string) *answer {
+	s.from = v.from
+	if s.method = method; method == "" {
+		s.method = "GET"
+	}
+	if c := v.cookie(); c != "" {
+		headers = append(headers, c)
+	}
+	s.raw = request(s.method, target, v.h.id, append([]string{"Accept: text/html"}, headers...)...)
+	a := v.h.send(s)
+	v.keep(a)
+	return a
+}
+
+// begin starts a sign-in and gives its state, "" when nothing began.
+func (v *visitor) begin(target string, headers ...string) (state string, a *answer) {
+	a = v.ask(shot{}, "GET", target, headers...)
+	to, err := url.Parse(a.header.Get("Location"))
+	if err != nil {
+		return "", a
+	}
+	return to.Query().Get("state"), a
+}
+
+// code is what DingTalk would send the person back with.
+func (v *visitor) code(person string) string {
+	code, err := v.h.site.sim.Code(simulator.Browser, "", person)
+	if err != nil {
+		panic(err)
+	}
+	return code
+}
+
+// finish comes back from DingTalk.
+func (v *visitor) finish(person, state string) *answer {
+	v.h.site.budget.Add(callsPerSignIn)
+	return v.ask(shot{session: true}, "GET", "/oauth2/callback?authCode="+v.code(person)+"&state="+url.QueryEscape(state))
+}
+
+// signIn is a whole sign-in; it fails the try when there is no session then.
+func (v *visitor) signIn(person string) *visitor {
+	state, a := v.begin("/oauth2/start?rd=%2F")
+	if state == "" {
+		v.h.failf("no sign-in began: %v", a)
+		return v
+	}
+	if a = v.finish(person, state); a.status != 302 || v.value(sessionCookie) == "" {
+		v.h.failf("%s did not get a session: %v", person, a)
+	}
+	return v
+}
+
+// member is the Cookie line of somebody who signed in once for all tries.
+func (h *hand) member(person string) string {
+	v, known := h.site.people.Load(person)
+	if !known {
+		fresh := h.visitor().signIn(person)
+		v, _ = h.site.people.LoadOrStore(person, "Cookie: "+sessionCookie+"="+fresh.value(sessionCookie))
+	}
+	return v.(string)
+}
+
+// forms are the spellings in which a secret might be somewhere.
+func forms(secret string) map[string]string {
+	return map[string]string{
+		"plain": secret, "percent-encoded": url.QueryEscape(secret), "hexadecimal": hex.EncodeToString([]byte(secret)),
+		"base64": strings.TrimRight(base64.StdEncoding.EncodeToString([]byte(secret[:len(secret)/3*3])), "="),
+	}
+}
+
+// every writes a target with each byte percent-encoded.
+func every(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		fmt.Fprintf(&b, "%%%02X", s[i])
+	}
+	return b.String()
+}
