@@ -13,7 +13,8 @@ import (
 // lock in it is written before the entry is shared.
 type entry struct {
 	text    string    // the cookie
-	origin  *Session  // as it stands in the cookie
+	origin  *Session  // as it stands in the cookie, or in the Store's record
+	ticket  *ticket   // the cookie is one; nil: it carries the whole session
 	key     name      // the person
 	old     bool      // an older secret opened it
 	sealed  time.Time // when the cookie was made
@@ -22,10 +23,14 @@ type entry struct {
 
 	seen    atomic.Int64 // last request, Unix milliseconds; never before sealed
 	renewed atomic.Int64 // last time Renew made a cookie of it, Unix milliseconds
-	asked   atomic.Bool  // a Store of this process alone knew of no sign-out
+	asked   atomic.Int64 // when the Store last knew of no end, Unix milliseconds; 0: not yet
+	era     atomic.Uint64
 	unmoved atomic.Uint64
 	person  atomic.Pointer[person]
 	view    atomic.Pointer[Session] // origin with the newest facts
+
+	mu     sync.Mutex // held for moments
+	flight *flight    // a question to the Store under way
 }
 
 // over tells whether the session's own times have run out.

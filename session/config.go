@@ -41,7 +41,7 @@ type Config struct {
 // Where sessions are kept.
 const (
 	StoreCookie = "cookie" // in the cookie alone; replicas share nothing
-	StoreRedis  = "redis"  // a mark per session in a Store that all replicas ask on every request
+	StoreRedis  = "redis"  // in a Store that all replicas share; the cookie is a ticket to it
 )
 
 // Defaults is the `session` part of an empty configuration file.

@@ -46,7 +46,7 @@ func TestRevokeAll(t *testing.T) {
 		gone, stop := m.Watch(s)
 		defer stop()
 		time.Sleep(time.Second)
-		m.RevokeAll("organisation_gone")
+		m.RevokeAll(t.Context(), "organisation_gone")
 		select {
 		case <-gone:
 		default:

@@ -12,7 +12,8 @@ import (
 	"dinggate/internal/identity"
 )
 
-// The payload is what the cookie's seal protects:
+// The payload is what the cookie's seal protects, or the box of a record in the
+// Store:
 //
 //	version        1 byte, now 1
 //	id             16 bytes
@@ -26,25 +27,36 @@ import (
 // nothing follows the end, so that there is one spelling of a session. A new
 // field makes a new version: old versions go on being read, a newer one is
 // ErrForged, so that two releases side by side ask for a sign-in instead of
-// answering 500 (threats V33).
+// answering 500 (threats V33). Version 2 is the ticket.
 const version = 1
 
 // Sizes that keep the Set-Cookie line below 3,500 bytes (threats C16, D8).
 const (
 	idLength = 16
 	maxRealm = 255
-	maxUser  = 900  // what fitUser cuts a person to, so that every replica and every restart knows the same of them
+	maxUser  = 900  // what fitUser cuts a person to where the cookie carries it, so that every replica and every restart knows the same of them
 	maxPlain = 1679 // base64 twice, IV, MAC and time make 3,072 bytes of it; name and attributes need up to 400
 )
 
 var errTooLarge = errors.New("does not fit into a cookie")
 
-// fitUser cuts a person to maxUser bytes: a name after 128 bytes; a job number
+var errIDOrRealm = errors.New("its id or realm is of the wrong length")
+
+// rawID is the bytes of a session's id.
+func rawID(text string) ([]byte, error) {
+	id, err := base64.RawURLEncoding.DecodeString(text)
+	if err == nil && len(id) != idLength {
+		err = errIDOrRealm
+	}
+	return id, err
+}
+
+// fitUser cuts a person to max bytes: a name after 128 bytes; a job number
 // longer than 64 bytes goes whole, since half of one is somebody else's; then
 // lists lose their ends, ancestors first, then departments, roles last. Rules
 // only ever let in what they find, so that a cut never grants. What identifies
 // (unionid, userid, username, e-mail) is never cut: then it is an error.
-func fitUser(u identity.User) (identity.User, error) {
+func fitUser(u identity.User, max int) (identity.User, error) {
 	for len(u.Name) > 128 {
 		_, n := utf8.DecodeLastRuneInString(u.Name)
 		u.Name = u.Name[:len(u.Name)-n]
@@ -52,7 +64,7 @@ func fitUser(u identity.User) (identity.User, error) {
 	if len(u.JobNumber) > 64 {
 		u.JobNumber = ""
 	}
-	fits := func(u identity.User) bool { return len(appendUser(nil, &u)) <= maxUser }
+	fits := func(u identity.User) bool { return len(appendUser(nil, &u)) <= max }
 	if fits(u) {
 		return u, nil
 	}
@@ -71,13 +83,13 @@ func longest(max int, fits func(n int) bool) int {
 	return sort.Search(max, func(n int) bool { return !fits(n + 1) })
 }
 
-// encode writes s as sealed at the given time. A token that leaves no room is
-// left out whole and s.Token emptied: half a token serves nobody, and it proves
+// encode writes s as sealed at the given time, in at most max bytes. A token
+// that leaves no room is left out whole and s.Token emptied: half a token serves nobody, and it proves
 // nothing about membership. s is not shared yet.
-func encode(s *Session, sealed time.Time) ([]byte, error) {
-	id, err := base64.RawURLEncoding.DecodeString(s.ID)
-	if err != nil || len(id) != idLength || len(s.Realm) > maxRealm {
-		return nil, errors.New("its id or realm is of the wrong length")
+func encode(s *Session, sealed time.Time, max int) ([]byte, error) {
+	id, err := rawID(s.ID)
+	if err != nil || len(s.Realm) > maxRealm {
+		return nil, errIDOrRealm
 	}
 	b := append(make([]byte, 0, 512), version)
 	b = append(b, id...)
@@ -86,11 +98,11 @@ func encode(s *Session, sealed time.Time) ([]byte, error) {
 	b = appendTime(b, s.Checked)
 	b = appendTime(b, sealed)
 	b = appendUser(b, &s.User)
-	if whole := appendToken(b, s.Token); len(whole) <= maxPlain {
+	if whole := appendToken(b, s.Token); len(whole) <= max {
 		return whole, nil
 	}
 	s.Token = identity.Token{}
-	if b = appendToken(b, s.Token); len(b) > maxPlain {
+	if b = appendToken(b, s.Token); len(b) > max {
 		return nil, errTooLarge
 	}
 	return b, nil
@@ -130,10 +142,10 @@ func appendToken(b []byte, t identity.Token) []byte {
 	return appendTime(appendText(appendText(b, t.Access), t.Refresh), t.Expires)
 }
 
-// decode reads what encode wrote, of this version or an older one. Any error
-// is ErrForged.
-func decode(b []byte) (s *Session, sealed time.Time, err error) {
-	if len(b) < 1+idLength || len(b) > maxPlain || b[0] != version {
+// decode reads what encode wrote with the same max, of this version or an older
+// one. Any error is ErrForged.
+func decode(b []byte, max int) (s *Session, sealed time.Time, err error) {
+	if len(b) < 1+idLength || len(b) > max || b[0] != version {
 		return nil, time.Time{}, fmt.Errorf("%w: payload of another version", ErrForged)
 	}
 	r := reader{rest: b[1+idLength:]}

@@ -27,12 +27,12 @@ const version1 = "01303132333435363738396162636465660864696e67636f7270fba0f1c2b1
 
 func TestPayloadVersion1(t *testing.T) {
 	want := sample()
-	b, err := encode(sample(), want.SignedIn)
+	b, err := encode(sample(), want.SignedIn, maxPlain)
 	if got := hex.EncodeToString(b); err != nil || got != version1 {
 		t.Errorf("encode() = %s, %v, want %s", got, err, version1)
 	}
 	b, _ = hex.DecodeString(version1)
-	got, sealed, err := decode(b)
+	got, sealed, err := decode(b, maxPlain)
 	if err != nil || !reflect.DeepEqual(got, want) || !sealed.Equal(want.SignedIn) {
 		t.Errorf("decode(version 1) = %#v, %v, %v, want %#v", got, sealed, err, want)
 	}
@@ -52,7 +52,7 @@ func TestPayloadRefuses(t *testing.T) { // threats V33: sign in, not 500
 		refused[fmt.Sprint("cut at ", i)] = good[:i]
 	}
 	for name, b := range refused {
-		if s, _, err := decode(b); s != nil || !is(err, ErrForged) {
+		if s, _, err := decode(b, maxPlain); s != nil || !is(err, ErrForged) {
 			t.Errorf("decode(%s) = %v, %v, want ErrForged", name, s, err)
 		}
 	}
@@ -84,7 +84,7 @@ func TestFitUser(t *testing.T) { // threats C16, D8
 		u := zhangsan
 		c.change(&u)
 		before := len(u.Departments) + len(u.Ancestors) + len(u.Roles)
-		got, err := fitUser(u)
+		got, err := fitUser(u, maxUser)
 		if err != nil {
 			t.Fatalf("fitUser(%s) = %v", c.name, err)
 		}
@@ -96,14 +96,14 @@ func TestFitUser(t *testing.T) { // threats C16, D8
 				t.Errorf("fitUser(%s) keeps %d %s, want %d", c.name, l.got, l.what, l.want)
 			}
 		}
-		if again, _ := fitUser(got); !reflect.DeepEqual(again, got) {
+		if again, _ := fitUser(got, maxUser); !reflect.DeepEqual(again, got) {
 			t.Errorf("fitUser(%s) twice is not once", c.name)
 		}
 		if len(got.Name) > 128 || strings.ToValidUTF8(got.Name, "?") != got.Name || got.Username != "zhangsan" || len(got.JobNumber) > 64 {
 			t.Errorf("fitUser(%s) = %q, %q", c.name, got.Name, got.JobNumber)
 		}
 	}
-	if _, err := fitUser(identity.User{Username: strings.Repeat("x", 1000)}); err == nil {
+	if _, err := fitUser(identity.User{Username: strings.Repeat("x", 1000)}, maxUser); err == nil {
 		t.Error("fitUser(a username of 1,000 bytes) = nil, want an error: it is never cut")
 	}
 }
@@ -143,17 +143,17 @@ func FuzzPayload(f *testing.F) {
 	f.Add(good[:40])
 	f.Add(append([]byte{2}, good[1:]...))
 	f.Add(append(bytes.Clone(good[:len(good)-8]), 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f))
-	empty, _ := encode(&Session{ID: sample().ID}, time.Time{})
+	empty, _ := encode(&Session{ID: sample().ID}, time.Time{}, maxPlain)
 	f.Add(empty)
 	f.Fuzz(func(t *testing.T, b []byte) {
-		s, sealed, err := decode(b)
+		s, sealed, err := decode(b, maxPlain)
 		if err != nil {
 			if s != nil || !is(err, ErrForged) {
 				t.Fatalf("decode() = %v, %v, want nothing and ErrForged", s, err)
 			}
 			return
 		}
-		again, err := encode(s, sealed)
+		again, err := encode(s, sealed, maxPlain)
 		if err != nil || !bytes.Equal(again, b) {
 			t.Fatalf("encode(decode(%x)) = %x, %v", b, again, err)
 		}

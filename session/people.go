@@ -29,6 +29,7 @@ type person struct {
 	failing  time.Time     // first failure since the last success; zero: none
 	attempts int           // since then
 	next     time.Time     // no attempt before this
+	after    time.Time     // another replica's facts must be from after this
 	flight   chan struct{} // closed when the lookup that runs is over; nil: none runs
 }
 
@@ -44,6 +45,23 @@ func (p *person) learn(u identity.User, checked time.Time) (changed bool) {
 	p.facts.Store(&facts{u, checked})
 	p.failing, p.attempts, p.next = time.Time{}, 0, time.Time{}
 	return known != nil && !reflect.DeepEqual(known.user, u)
+}
+
+// doubt makes what is known until now not fresh, whatever its age. since is when
+// the reason came up, by the clock of the replica that heard of it first.
+func (p *person) doubt(since, now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if since.After(p.after) {
+		p.after = since
+	}
+	p.doubted.Store(now.UnixMilli())
+}
+
+func (p *person) since() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.after
 }
 
 // failed notes a lookup that brought no answer. The first failure of a row

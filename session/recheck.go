@@ -26,8 +26,8 @@ const (
 	fresh
 )
 
-// lookupTimeout is the longest that one Recheck may take; the lease that keeps
-// other replicas from the same call lasts longer (V12).
+// lookupTimeout is the longest that one Recheck may take, with the wait for
+// another replica that does it.
 const lookupTimeout = 10 * time.Second
 
 // standing tells how the membership stands for a session that was confirmed
@@ -142,14 +142,50 @@ func (m *Manager) launch(p *person, s *Session, now time.Time) <-chan struct{} {
 // RecheckUser has a person looked up again now, because something is said to
 // have changed. Whoever is not known here has nothing to be looked up for; what
 // cannot start now starts with the person's next request. It never waits.
+//
+// Every replica does the same; with a Store one lookup serves them all.
 func (m *Manager) RecheckUser(who Person) {
 	m.ready()
-	if m.Recheck == nil {
+	if len(who.names()) == 0 {
 		return
 	}
 	now := m.now()
-	for _, p := range m.people.matching(who.is) {
-		p.doubted.Store(now.UnixMilli())
+	m.doubt(who.is, now, now)
+	m.tellLater(notice{kind: lookAgain, at: now, who: who})
+}
+
+// RecheckPlaces is RecheckUser for everybody who is known to be in one of these
+// departments, or below it, or to have one of these roles.
+func (m *Manager) RecheckPlaces(places Places) {
+	m.ready()
+	now := m.now()
+	m.doubt(places.concern, now, now)
+	for d, r := places.Departments, places.Roles; len(d)+len(r) > 0; {
+		part := Places{Departments: d[:min(len(d), maxPlaces)], Roles: r[:min(len(r), maxPlaces)]}
+		d, r = d[len(part.Departments):], r[len(part.Roles):]
+		m.tellLater(notice{kind: placesChanged, at: now, places: part})
+	}
+}
+
+// tellLater tells the other replicas without waiting.
+func (m *Manager) tellLater(n notice) {
+	if m.Journal == nil {
+		return
+	}
+	l := letter{entry: m.entry(n), until: n.at.Add(m.Config.Recheck)} // by then everybody was looked up anyway
+	if !m.start(func() { _ = m.send(m.base, l, "telling the others") }) {
+		m.outbox.add(l)
+	}
+}
+
+// doubt has the people who pass the test looked up again. Facts that another
+// replica finds after the given moment will do.
+func (m *Manager) doubt(test func(identity.User) bool, since, now time.Time) {
+	if m.Recheck == nil {
+		return
+	}
+	for _, p := range m.people.matching(test) {
+		p.doubt(since, now)
 		known := p.facts.Load()
 		m.lookUp(p, &Session{Realm: m.Realm, User: known.user, Checked: known.checked}, now)
 	}
@@ -159,10 +195,14 @@ func (m *Manager) RecheckUser(who Person) {
 func (m *Manager) recheck(p *person, s *Session) {
 	ctx, cancel := context.WithTimeout(m.base, lookupTimeout)
 	defer cancel()
-	at := m.now() // facts are as old as the question
-	user, checked, err := m.ask(ctx, p, s, at)
+	doubted := p.doubted.Load()
+	found, own, err := m.ask(ctx, p, s)
 	if err == nil {
-		m.learn(p, user, checked)
+		changed := m.learn(p, found.user, found.checked)
+		p.doubted.CompareAndSwap(doubted, 0) // answered, whatever the clocks of other replicas say
+		if own && changed {
+			m.tellLater(notice{kind: lookAgain, at: found.checked, who: p.key.person()}) // they find it in the Store
+		}
 		return
 	}
 	if m.base.Err() != nil {
@@ -174,47 +214,64 @@ func (m *Manager) recheck(p *person, s *Session) {
 		if reason == "" {
 			reason = "refused"
 		}
-		_ = m.end(ctx, []name{p.key}, reason) // a store that is ill answers ErrStore to every replica's next request anyway
+		_ = m.end(ctx, p.key.person(), reason) // a store that is ill answers ErrStore to every replica's next request anyway
 		m.tell(s, reason)
 	}
 }
 
-// ask calls Recheck, unless another replica has just done so, and makes sure
-// that the answer is about the same person.
-func (m *Manager) ask(ctx context.Context, p *person, s *Session, at time.Time) (identity.User, time.Time, error) {
-	if m.shared() {
-		known, err := m.awaitLease(ctx, p, at.Add(-m.Config.Recheck/2))
-		if err != nil {
-			return identity.User{}, at, err
-		}
-		if known != nil {
-			return known.user, known.checked, nil
-		}
+// ask calls Recheck, unless another replica has just done so; own tells which.
+func (m *Manager) ask(ctx context.Context, p *person, s *Session) (found *facts, own bool, err error) {
+	if !m.shared() {
+		found, err = m.question(ctx, p, s)
+		return found, true, err
 	}
+	young := m.now().Add(-m.Config.Recheck / 2)
+	if since := p.since(); since.After(young) {
+		young = since
+	}
+	l, err := m.await(ctx, m.nameKey("lease", p.key), func(ctx context.Context) (bool, error) {
+		known, err := m.readFacts(ctx, p.key)
+		if err == nil && known != nil && !known.checked.Before(young) {
+			found = known
+		}
+		return found != nil, err
+	})
+	if l == nil {
+		return found, false, err
+	}
+	found, err = m.question(ctx, p, s)
+	l.end(err != nil)
+	return found, true, err
+}
+
+// question asks Recheck and makes sure that the answer is about the same person.
+func (m *Manager) question(ctx context.Context, p *person, s *Session) (*facts, error) {
+	at := m.now() // facts are as old as the question
 	user, err := m.Recheck(ctx, s)
 	if err != nil {
-		return identity.User{}, at, err
+		return nil, err
 	}
 	if got := personKey(&user); got != p.key {
 		class := identity.Refused // a userid that went to somebody new keeps no session alive (threats K10)
 		if got.text == "" || got.kind != p.key.kind {
 			class = identity.Internal // half a record says nothing (K11)
 		}
-		return identity.User{}, at, &identity.Failure{Class: class, Code: "other_person"}
+		return nil, &identity.Failure{Class: class, Code: "other_person"}
 	}
-	if user, err = fitUser(user); err != nil || user.Username == "" {
-		return identity.User{}, at, &identity.Failure{Class: identity.Internal, Code: "bad_answer", Err: err}
+	if user, err = m.fit(user); err != nil || user.Username == "" {
+		return nil, &identity.Failure{Class: identity.Internal, Code: "bad_answer", Err: err}
 	}
 	m.shareFacts(ctx, p, user, at)
-	return user, at, nil
+	return &facts{user, at}, nil
 }
 
 // learn makes facts count in every session of the person. Open connections
 // pass the door again when something changed.
-func (m *Manager) learn(p *person, u identity.User, checked time.Time) {
-	if p.learn(u, checked) {
+func (m *Manager) learn(p *person, u identity.User, checked time.Time) (changed bool) {
+	if changed = p.learn(u, checked); changed {
 		m.watches.end(func(s *Session) bool { return personKey(&s.User) == p.key })
 	}
+	return changed
 }
 
 // backoff is how long to wait after a failure: one attempt per interval and

@@ -20,18 +20,27 @@ const (
 	byUnion    = 'u' // the key; never reassigned
 	byUser     = 'i' // what DingTalk's events name; may be given to somebody new, whose later sign-in lives
 	byUsername = 'n' // for persons without a unionId: local accounts, an SSO service that tells none
+	everybody  = '*' // in the Store alone, without a text
 )
 
 // names lists what a session of u can be revoked by; the rest is zero.
 func names(u *identity.User) (list [2]name) {
-	list[0] = name{byUsername, u.Username}
-	if u.UnionID != "" {
-		list[0] = name{byUnion, u.UnionID}
-	}
+	list[0] = personKey(u)
 	if u.UserID != "" {
 		list[1] = name{byUser, u.UserID}
 	}
 	return list
+}
+
+// person is who has this name.
+func (n name) person() Person {
+	switch n.kind {
+	case byUnion:
+		return Person{UnionID: n.text}
+	case byUser:
+		return Person{UserID: n.text}
+	}
+	return Person{Username: n.text}
 }
 
 // mark ends sessions.
@@ -48,16 +57,32 @@ type mark struct {
 // It fails closed: forgetting a sign-out would bring a session back, so that a
 // full set ends every session that was signed in until that moment instead
 // (floor), and begins again empty. Everybody signs in again; nobody who was
-// signed out stays in.
+// signed out stays in. Where replicas share a Store, which knows every mark, the
+// full set only has it asked again.
 type revocations struct {
-	max int
-	gen atomic.Uint64 // moves with every change, so that a known session asks only then
+	max  int
+	gen  atomic.Uint64 // moves with every change, so that a known session asks only then
+	lost atomic.Uint64 // moves when something was forgotten or not understood that the Store knows
 
 	mu     sync.RWMutex
 	ids    map[string]mark
 	people map[name]mark
-	floor  time.Time
+	floor  mark // of everybody
+	stored bool // every mark is in a shared Store too
 	swept  time.Time
+}
+
+func (r *revocations) spare(stored bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.stored = stored
+}
+
+// ended tells whether the session with this id was signed out.
+func (r *revocations) ended(id string) bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.ids[id].reason != ""
 }
 
 // find tells whether s is revoked, and why.
@@ -72,8 +97,8 @@ func (r *revocations) find(s *Session) (reason string, revoked bool) {
 			return m.reason, true
 		}
 	}
-	if !s.SignedIn.After(r.floor) {
-		return "too_many_revocations", true
+	if !s.SignedIn.After(r.floor.before) {
+		return r.floor.reason, true
 	}
 	return "", false
 }
@@ -132,20 +157,25 @@ func (r *revocations) room(now time.Time) bool {
 	if len(r.ids)+len(r.people) < r.max {
 		return true
 	}
-	r.floor = now
 	clear(r.ids)
 	clear(r.people)
+	if r.stored {
+		r.lost.Add(1)
+		return true
+	}
+	r.floor = mark{before: now, reason: "too_many_revocations"}
 	return false
 }
 
-// endAll raises the floor: one moment says more than any number of marks.
-func (r *revocations) endAll(now time.Time) {
+// endAll raises the floor: one moment says more than any number of marks of
+// earlier ones. The set stays: it may hold later ones.
+func (r *revocations) endAll(end mark) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.floor = now
-	clear(r.ids)
-	clear(r.people)
-	r.gen.Add(1)
+	if end.before.After(r.floor.before) {
+		r.floor = end
+		r.gen.Add(1)
+	}
 }
 
 func (r *revocations) sweep(now time.Time) {
@@ -166,14 +196,14 @@ func (r *revocations) sweep(now time.Time) {
 // the next start. The caller knows why and writes the audit line; Ended is not
 // called. An unknown id is no error. It goes on when ctx ends: who asked to be
 // signed out is signed out although the browser has gone. ErrStore: ended here
-// alone.
+// alone, and elsewhere when the Store is well again while this process lives.
 func (m *Manager) Revoke(ctx context.Context, id string) error {
 	m.ready()
 	now := m.now()
 	until := m.outlived(now)
 	m.revoked.endSession(id, mark{until: until, reason: "signed_out", told: true}, now)
 	m.watches.end(func(s *Session) bool { return s.ID == id })
-	return m.storeRevocation(ctx, id)
+	return m.send(ctx, letter{write: m.writeRevocation(id), entry: m.entry(notice{kind: sessionEnded, at: now, id: id}), until: until}, "revoking a session")
 }
 
 // Person says whose sessions end; every name that is not empty counts, and one
@@ -184,53 +214,74 @@ type Person struct {
 	Username string
 }
 
+// names lists the names that are not empty.
+func (who Person) names() (by []name) {
+	for _, n := range []name{{byUnion, who.UnionID}, {byUser, who.UserID}, {byUsername, who.Username}} {
+		if n.text != "" {
+			by = append(by, n)
+		}
+	}
+	return by
+}
+
 // is tells whether a name that is not empty matches.
 func (who Person) is(u identity.User) bool {
 	return who.UnionID != "" && who.UnionID == u.UnionID || who.UserID != "" && who.UserID == u.UserID ||
 		who.Username != "" && u.UnionID == "" && who.Username == u.Username
 }
 
-// RevokeAll ends every session that lives now, in this process: the
-// organisation is gone, or nobody knows who should still be in.
-func (m *Manager) RevokeAll(reason string) {
+// RevokeAll ends every session that lives now, on every replica: the
+// organisation is gone, or nobody knows who should still be in. Errors are as
+// RevokeUser's.
+func (m *Manager) RevokeAll(ctx context.Context, reason string) error {
 	m.ready()
-	m.revoked.endAll(m.now())
-	for _, s := range m.watches.end(func(*Session) bool { return true }) {
+	now := m.now()
+	end := mark{before: now, until: m.outlived(now), reason: reason}
+	m.endAllHere(end)
+	return m.send(ctx, letter{write: m.writeEnds([]name{{kind: everybody}}, end),
+		entry: m.entry(notice{kind: everybodyEnded, at: now, reason: reason}), until: end.until}, "revoking everybody")
+}
+
+func (m *Manager) endAllHere(end mark) {
+	m.revoked.endAll(end)
+	m.closeEnded(end.reason)
+}
+
+// closeEnded closes the open connections of sessions that have ended.
+func (m *Manager) closeEnded(reason string) {
+	for _, s := range m.watches.end(func(s *Session) bool { _, out := m.revoked.find(s); return out }) {
 		m.tell(s, reason)
 	}
 }
 
 // RevokeUser ends every session that the person signed in to until now; a later
 // sign-in lives. reason is a word for the audit log, such as `left`. It goes on
-// when ctx ends. ErrStore: ended here alone; other replicas find out at their
-// next recheck.
+// when ctx ends. ErrStore: ended here alone; other replicas hear of it when the
+// Store is well again, or find out at their next recheck.
 func (m *Manager) RevokeUser(ctx context.Context, who Person, reason string) error {
 	m.ready()
-	var by []name
-	for _, n := range []name{{byUnion, who.UnionID}, {byUser, who.UserID}, {byUsername, who.Username}} {
-		if n.text != "" {
-			by = append(by, n)
-		}
-	}
-	if len(by) == 0 {
+	if len(who.names()) == 0 {
 		return errors.New("session: revoking a person: no name")
 	}
 	if reason == "" {
 		reason = "revoked"
 	}
-	return m.end(ctx, by, reason)
+	return m.end(ctx, who, reason)
 }
 
-func (m *Manager) end(ctx context.Context, by []name, reason string) error {
+func (m *Manager) end(ctx context.Context, who Person, reason string) error {
 	now := m.now()
 	end := mark{before: now, until: m.outlived(now), reason: reason}
+	m.endHere(who.names(), end, now)
+	return m.send(ctx, letter{write: m.writeEnds(who.names(), end),
+		entry: m.entry(notice{kind: personEnded, at: now, reason: reason, who: who}), until: end.until}, "revoking a person")
+}
+
+func (m *Manager) endHere(by []name, end mark, now time.Time) {
 	for _, n := range by {
 		m.revoked.endPerson(n, end, now)
 	}
-	for _, s := range m.watches.end(func(s *Session) bool { _, out := m.revoked.find(s); return out }) {
-		m.tell(s, reason)
-	}
-	return m.storeEnd(ctx, by, end)
+	m.closeEnded(end.reason)
 }
 
 // outlived is when a session that lives now is certainly past its lifetime.

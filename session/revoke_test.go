@@ -25,7 +25,7 @@ func TestRevoke(t *testing.T) { // threats C10
 	}
 	allows(t, m, other.Value)
 	again := *s
-	if text, _ := m.seal(&again, s.SignedIn); text != c.Value { // C4: the id counts, not the text
+	if text, _ := m.seal(&again, nil, s.SignedIn); text != c.Value { // C4: the id counts, not the text
 		refuses(t, m, ErrRevoked, text)
 	}
 	if err := m.Revoke(t.Context(), "unknown"); err != nil {

@@ -8,8 +8,9 @@ import (
 )
 
 // Run does the housekeeping until ctx ends, then waits for the lookups that
-// still run: what has expired goes, and sessions that only an open connection
-// uses are looked at again, since no request does. Call it once. A Manager that
+// still run: it follows the Journal, tells the others what could not be told at
+// once, drops what has expired, and looks again at sessions that only an open
+// connection uses, since no request does. Call it once. A Manager that
 // is not running serves all the same, save for that.
 //
 // After Run has returned no lookup starts any more.
@@ -17,6 +18,12 @@ func (m *Manager) Run(ctx context.Context) {
 	m.ready()
 	tick := time.NewTicker(min(max(m.Config.Recheck/4, time.Second), 15*time.Second))
 	defer tick.Stop()
+	send := time.NewTicker(time.Second)
+	defer send.Stop()
+	var listening sync.WaitGroup
+	if m.Journal != nil && m.shared() {
+		listening.Go(func() { m.listen(ctx) })
+	}
 	swept := m.now()
 	for {
 		select {
@@ -26,7 +33,12 @@ func (m *Manager) Run(ctx context.Context) {
 			m.mu.Unlock()
 			m.cancel()
 			m.lookups.Wait()
+			listening.Wait()
 			return
+		case <-send.C:
+			m.sendRest(ctx)
+			continue
+		case <-m.looking:
 		case <-tick.C:
 		}
 		m.inspect(ctx)
@@ -44,6 +56,9 @@ func (m *Manager) Run(ctx context.Context) {
 // Stats counts what is in memory, for metrics.
 type Stats struct {
 	Cached, People, Revoked, Watched, Lookups int
+
+	Live   bool // the Journal is live: ends of other replicas arrive within moments
+	Unsent int  // what other replicas have not been told yet
 }
 
 // Stats is safe to call at any time.
@@ -59,7 +74,17 @@ func (m *Manager) Stats() Stats {
 	m.watches.mu.Lock()
 	s.Watched = len(m.watches.all)
 	m.watches.mu.Unlock()
+	_, s.Live = m.hearing()
+	s.Unsent = int(m.outbox.size.Load())
 	return s
+}
+
+// look has Run look at the open connections now.
+func (m *Manager) look() {
+	select {
+	case m.looking <- struct{}{}:
+	default:
+	}
 }
 
 // start runs f in the background; false when Run has ended.
@@ -85,8 +110,8 @@ func (m *Manager) inspect(ctx context.Context) {
 		places <- struct{}{}
 		all.Go(func() {
 			defer func() { <-places }()
-			if m.shared() {
-				if err := m.askStore(ctx, w.s); err != nil {
+			if m.shared() && m.trust(w.s.entry, m.now(), trustWatched) != certain {
+				if err := m.askNow(ctx, w.s.entry); err != nil {
 					return
 				}
 			}

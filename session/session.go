@@ -4,16 +4,16 @@
 //	                                                   │
 //	request ◄── *Session ◄── Manager.Load ◄────────────┘
 //	                            │
-//	   verified-session cache ──┤ else Keyring.Open ── payload
+//	   verified-session cache ──┤ else Keyring.Open ── payload, or ticket ── Store
 //	   lifetime, idle ──────────┤
 //	   revocations, Store ──────┤ ErrRevoked, ErrStore
 //	   membership (Recheck) ────┘ in the background, with grace
 //
-// The cookie carries the whole session. A Store adds what a cookie cannot hold:
-// with `store: redis` one mark per session, so that a sign-out is known to every
-// replica; with `store: cookie` the sign-outs that must outlive a restart, if
-// the command gives it a local Store. Without a Store sign-outs are known to
-// this process alone.
+// With `store: cookie` the cookie carries the whole session, and a Store, if the
+// command gives it a local one, keeps the sign-outs that must outlive a restart;
+// replicas share nothing. With `store: redis` the cookie is a ticket to a record
+// in a Store that all replicas share, and a Journal tells them what ends, so
+// that a session that is known costs no question.
 //
 // Reading the Cookie header, deciding who may enter, and talking to DingTalk
 // live elsewhere.

@@ -20,17 +20,18 @@ import (
 // names nobody and no key holds a character that a store treats specially
 // (threats C17):
 //
-//	session:<id>    store: redis. "1" while the session lives; a sign-out takes it away.
-//	                A store that lost everything signs everybody out, nobody in.
+//	session:<id>    store: redis. The session, in a box that only the ticket in the cookie opens;
+//	                a sign-out takes it away. "1" when the cookie carries the session, as
+//	                releases before 1.0 made them. A store that lost everything signs
+//	                everybody out, nobody in.
 //	revoked:<id>    store: cookie. The session was signed out.
 //	end:<name>      sessions of this person end that were signed in until the moment it holds
+//	end:<everybody> the same for all
 //	facts:<person>  store: redis. What a recheck found, sealed by the keyring
 //	lease:<person>  store: redis. A replica is asking DingTalk about this person
 const (
-	factsPurpose = "facts"
-	storeTimeout = time.Second // for what one request asks of the store
-	leaseTime    = lookupTimeout + 5*time.Second
-	leasePoll    = 250 * time.Millisecond
+	storeTimeout = time.Second      // for what one request asks of the store
+	factsTime    = 15 * time.Second // beyond what a session may live on them
 )
 
 // shared tells that replicas share their sessions through the Store.
@@ -56,11 +57,17 @@ func (m *Manager) askStore(ctx context.Context, s *Session) error {
 	if m.Store == nil {
 		return ill("asking about a session", errors.New("there is none"))
 	}
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
 	now := m.now()
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return m.askSession(ctx, s, now) })
+	g.Go(func() error { _, err := m.askSession(ctx, s.ID, now); return err })
+	g.Go(func() error { return m.askEnds(ctx, s, now) })
+	return g.Wait()
+}
+
+// askEnds asks about everybody whose end would be the end of s.
+func (m *Manager) askEnds(ctx context.Context, s *Session, now time.Time) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return m.askEnd(ctx, name{kind: everybody}, now) })
 	for _, n := range names(&s.User) {
 		if n.text != "" {
 			g.Go(func() error { return m.askEnd(ctx, n, now) })
@@ -69,20 +76,24 @@ func (m *Manager) askStore(ctx context.Context, s *Session) error {
 	return g.Wait()
 }
 
-func (m *Manager) askSession(ctx context.Context, s *Session, now time.Time) error {
+// askSession returns the record of a session that lives, nil of one that has ended.
+func (m *Manager) askSession(ctx context.Context, id string, now time.Time) (record []byte, err error) {
+	if m.Store == nil {
+		return nil, ill("asking about a session", errors.New("there is none"))
+	}
 	kind := "revoked"
 	if m.shared() {
 		kind = "session"
 	}
-	_, err := m.Store.Get(ctx, m.recordKey(kind, s.ID))
+	record, err = m.Store.Get(ctx, m.recordKey(kind, id))
 	if err != nil && !errors.Is(err, ErrNone) {
-		return ill("asking about a session", err)
+		return nil, ill("asking about a session", err)
 	}
-	if found := err == nil; found == (kind == "session") {
-		return nil
+	if found := err == nil; found != m.shared() {
+		m.revoked.endSession(id, mark{until: m.outlived(now), reason: "signed_out", told: true}, now) // who did it wrote the audit line
+		return nil, nil
 	}
-	m.revoked.endSession(s.ID, mark{until: m.outlived(now), reason: "signed_out", told: true}, now) // who did it wrote the audit line
-	return nil
+	return record, nil
 }
 
 // askEnd brings the end of a person's sessions into memory.
@@ -100,96 +111,71 @@ func (m *Manager) askEnd(ctx context.Context, n name, now time.Time) error {
 		return ill("asking about a person", errors.New("the record does not read"))
 	}
 	end := mark{before: time.UnixMilli(before), until: m.outlived(now), reason: reason}
-	m.revoked.endPerson(n, end, now)
+	if n.kind == everybody {
+		m.revoked.endAll(end)
+	} else {
+		m.revoked.endPerson(n, end, now)
+	}
 	return nil
 }
 
-// storeSession makes a new session known to every replica.
-func (m *Manager) storeSession(ctx context.Context, s *Session) error {
-	if !m.shared() {
-		return nil
-	}
+// storeSession puts a new session where every replica finds it, and returns the
+// ticket to it. It may empty s.Token.
+func (m *Manager) storeSession(ctx context.Context, s *Session) (*ticket, error) {
 	if m.Store == nil {
-		return ill("keeping a session", errors.New("there is none"))
+		return nil, ill("keeping a session", errors.New("there is none"))
+	}
+	t, err := newTicket(s)
+	if err != nil {
+		return nil, fmt.Errorf("session: creating: %w", err)
+	}
+	box, err := m.sealSession(t, s)
+	if err != nil {
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	if err := m.Store.Put(ctx, m.recordKey("session", s.ID), []byte("1"), m.Config.Lifetime+2*skew); err != nil {
-		return ill("keeping a session", err)
+	if err := m.Store.Put(ctx, m.recordKey("session", s.ID), box, m.Config.Lifetime+2*skew); err != nil {
+		return nil, ill("keeping a session", err)
 	}
-	return nil
+	return t, nil
 }
 
-func (m *Manager) storeRevocation(ctx context.Context, id string) error {
+// writeRevocation is how a sign-out gets into the Store; nil without one.
+func (m *Manager) writeRevocation(id string) func(context.Context) error {
 	if m.Store == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
-	defer cancel()
-	var err error
-	if m.shared() {
-		_, err = m.Store.Take(ctx, m.recordKey("session", id))
-	} else {
-		err = m.Store.Put(ctx, m.recordKey("revoked", id), []byte("1"), m.Config.Lifetime+2*skew)
+	return func(ctx context.Context) error {
+		if !m.shared() {
+			return m.Store.Put(ctx, m.recordKey("revoked", id), []byte("1"), m.Config.Lifetime+2*skew)
+		}
+		_, err := m.Store.Take(ctx, m.recordKey("session", id))
+		if errors.Is(err, ErrNone) {
+			return nil
+		}
+		return err
 	}
-	if err != nil && !errors.Is(err, ErrNone) {
-		return ill("revoking a session", err)
-	}
-	return nil
 }
 
-func (m *Manager) storeEnd(ctx context.Context, by []name, end mark) error {
+// writeEnds is how the end of people gets into the Store; nil without one.
+func (m *Manager) writeEnds(by []name, end mark) func(context.Context) error {
 	if m.Store == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
-	defer cancel()
 	text := fmt.Appendf(nil, "%d %s", end.before.UnixMilli(), end.reason)
-	var all []error
-	for _, n := range by {
-		if err := m.Store.Put(ctx, m.nameKey("end", n), text, m.Config.Lifetime+2*skew); err != nil {
-			all = append(all, ill("revoking a person", err))
+	return func(ctx context.Context) error {
+		g, ctx := errgroup.WithContext(ctx)
+		for _, n := range by {
+			g.Go(func() error { return m.Store.Put(ctx, m.nameKey("end", n), text, m.Config.Lifetime+2*skew) })
 		}
-	}
-	return errors.Join(all...)
-}
-
-// awaitLease lets one replica at a time ask about a person (V11). It returns
-// facts confirmed after the given moment if another replica has found them;
-// nil means that this one has the lease and must ask. The lease is never given
-// back: after a failure it is the pause that all replicas keep.
-func (m *Manager) awaitLease(ctx context.Context, p *person, after time.Time) (*facts, error) {
-	if m.Store == nil {
-		return nil, ill("taking a lease", errors.New("there is none"))
-	}
-	again := time.NewTicker(leasePoll)
-	defer again.Stop()
-	for {
-		known, err := m.readFacts(ctx, p)
-		if err != nil {
-			return nil, err
-		}
-		if known != nil && known.checked.After(after) {
-			return known, nil
-		}
-		err = m.Store.Add(ctx, m.nameKey("lease", p.key), []byte("1"), leaseTime)
-		if err == nil {
-			return nil, nil
-		}
-		if !errors.Is(err, ErrExists) {
-			return nil, ill("taking a lease", err)
-		}
-		select {
-		case <-ctx.Done():
-			return nil, fmt.Errorf("session: waiting for another replica: %w", ctx.Err())
-		case <-again.C:
-		}
+		return g.Wait()
 	}
 }
 
 // readFacts is nil when there are none, or none that this release reads.
-func (m *Manager) readFacts(ctx context.Context, p *person) (*facts, error) {
-	key := m.nameKey("facts", p.key)
+func (m *Manager) readFacts(ctx context.Context, person name) (*facts, error) {
+	key := m.nameKey("facts", person)
 	text, err := m.Store.Get(ctx, key)
 	if errors.Is(err, ErrNone) {
 		return nil, nil
@@ -197,12 +183,12 @@ func (m *Manager) readFacts(ctx context.Context, p *person) (*facts, error) {
 	if err != nil {
 		return nil, ill("reading facts", err)
 	}
-	plain, _, err := m.Keyring.Open(factsPurpose, key, string(text))
+	plain, err := m.Keyring.openRecord(key, text)
 	if err != nil {
 		return nil, nil
 	}
-	s, _, err := decode(plain)
-	if err != nil || personKey(&s.User) != p.key || s.Checked.Sub(m.now()) > skew {
+	s, _, err := decode(plain, maxRecord)
+	if err != nil || personKey(&s.User) != person || s.Checked.Sub(m.now()) > skew {
 		return nil, nil
 	}
 	return &facts{s.User, s.Checked}, nil
@@ -214,12 +200,12 @@ func (m *Manager) shareFacts(ctx context.Context, p *person, u identity.User, ch
 		return
 	}
 	id := base64.RawURLEncoding.EncodeToString(bytes.Repeat([]byte{0}, idLength))
-	plain, err := encode(&Session{ID: id, Realm: m.Realm, User: u, Checked: checked}, checked)
+	plain, err := encode(&Session{ID: id, Realm: m.Realm, User: u, Checked: checked}, checked, maxRecord)
 	if err != nil {
 		return
 	}
 	key := m.nameKey("facts", p.key)
-	if text, err := m.Keyring.Seal(factsPurpose, key, plain); err == nil {
-		_ = m.Store.Put(ctx, key, []byte(text), m.Config.Recheck+leaseTime)
+	if box, err := m.Keyring.sealRecord(key, plain); err == nil {
+		_ = m.Store.Put(ctx, key, box, m.Config.Recheck+m.Config.Grace+factsTime)
 	}
 }

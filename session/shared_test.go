@@ -240,18 +240,52 @@ func TestOneLookupForAllReplicas(t *testing.T) { // threats V11
 
 func TestLeaseHolderDies(t *testing.T) { // threats V12
 	synctest.Test(t, func(t *testing.T) {
-		a, _, store, d := replicas(t)
+		a, b, store, d := replicas(t)
 		_, c := signIn(t, a, zhangsan)
 		time.Sleep(6 * time.Minute)
-		store.Add(t.Context(), a.nameKey("lease", name{byUnion, "union-z"}), []byte("1"), leaseTime)
-		allows(t, a, c.Value)
-		time.Sleep(lookupTimeout)
-		wantCalls(t, d, 0)
-		for range 10 {
-			time.Sleep(5 * time.Second)
-			allows(t, a, c.Value)
+		l, err := b.acquire(t.Context(), a.nameKey("lease", name{byUnion, "union-z"}))
+		if err != nil {
+			t.Fatal(err)
 		}
-		wantCalls(t, d, 1)
+		allows(t, a, c.Value)
+		time.Sleep(3 * time.Second)
+		wantCalls(t, d, 0) // the holder lives
+		l.stop()
+		time.Sleep(leaseTime + leasePoll)
+		wantCalls(t, d, 1) // it has died
+		store.Take(t.Context(), l.key)
+	})
+}
+
+func TestLeaseIsRenewed(t *testing.T) { // threats V11
+	synctest.Test(t, func(t *testing.T) {
+		a, b, _, _ := replicas(t)
+		l, err := a.acquire(t.Context(), "lease:x")
+		for range 10 {
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(leaseTime)
+			if _, err := b.acquire(t.Context(), "lease:x"); !errors.Is(err, ErrExists) {
+				t.Fatalf("acquire() beside a holder at work = %v, want ErrExists", err)
+			}
+		}
+		l.end(false)
+		other, err := b.acquire(t.Context(), "lease:x")
+		if err != nil {
+			t.Fatalf("acquire() after the end = %v", err)
+		}
+		l.end(true) // late: it is another's now
+		other.end(true)
+		time.Sleep(leasePause - time.Second)
+		if _, err := a.acquire(t.Context(), "lease:x"); !errors.Is(err, ErrExists) {
+			t.Errorf("acquire() in the pause after a failure = %v, want ErrExists", err)
+		}
+		time.Sleep(2 * time.Second)
+		if l, err = a.acquire(t.Context(), "lease:x"); err != nil {
+			t.Errorf("acquire() after the pause = %v", err)
+		}
+		l.end(false)
 	})
 }
 

@@ -116,7 +116,7 @@ func (g *gate) run(ctx context.Context) {
 func (g *gate) happened(ctx context.Context, e dingtalk.Event) error {
 	switch e.Effect {
 	case dingtalk.OrganisationGone:
-		g.sessions.RevokeAll("organisation_gone")
+		return g.sessions.RevokeAll(ctx, "organisation_gone")
 	case dingtalk.Left:
 		for _, id := range e.UserIDs {
 			if err := g.sessions.RevokeUser(ctx, session.Person{UserID: id}, "left"); err != nil {

@@ -1,0 +1,117 @@
+package session
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"dinggate/internal/identity"
+)
+
+// Create begins a session under a new random id, so that a cookie planted
+// before the sign-in gains nothing (threats C1). user was confirmed just now;
+// its facts count in all its sessions at once. What does not fit into a cookie,
+// or into a record of the shared Store, is cut (see fitUser). ErrStore: nobody
+// is signed in.
+func (m *Manager) Create(ctx context.Context, user identity.User, token identity.Token) (*Session, *http.Cookie, error) {
+	m.ready()
+	now := m.now()
+	user, err := m.fit(user)
+	if err != nil {
+		return nil, nil, fmt.Errorf("session: creating: the person %w", err)
+	}
+	if user.Username == "" || m.Realm == "" {
+		return nil, nil, errors.New("session: creating: no username or no realm")
+	}
+	var id [idLength]byte
+	if _, err := rand.Read(id[:]); err != nil {
+		return nil, nil, fmt.Errorf("session: creating: %w", err)
+	}
+	moment := time.UnixMilli(now.UnixMilli()).UTC() // as the cookie tells it
+	token.Expires = token.Expires.UTC().Truncate(time.Millisecond)
+	s := &Session{ID: base64.RawURLEncoding.EncodeToString(id[:]), Realm: m.Realm, User: user, Token: token, SignedIn: moment, Checked: moment}
+	var t *ticket
+	era, _ := m.hearing()
+	if m.shared() {
+		if t, err = m.storeSession(ctx, s); err != nil {
+			return nil, nil, err
+		}
+	}
+	text, err := m.seal(s, t, moment)
+	if err != nil {
+		return nil, nil, err
+	}
+	e := m.enter(text, s, t, moment, false)
+	if m.shared() {
+		e.answered(now, era)
+	}
+	m.remember(e, now)
+	return s, m.cookie(text, s.SignedIn), nil
+}
+
+// fit cuts a person to what can be kept.
+func (m *Manager) fit(u identity.User) (identity.User, error) {
+	if m.shared() {
+		return fitUser(u, maxSharedUser)
+	}
+	return fitUser(u, maxUser)
+}
+
+// seal makes the text of a cookie: of a ticket, or of a whole session, whose
+// s.Token it may empty.
+func (m *Manager) seal(s *Session, t *ticket, now time.Time) (string, error) {
+	var plain []byte
+	var err error
+	if t != nil {
+		plain, err = t.encode(now)
+	} else {
+		plain, err = encode(s, now, maxPlain)
+	}
+	if err != nil {
+		return "", fmt.Errorf("session: sealing: the session %w", err)
+	}
+	return m.Keyring.Seal(purpose, m.name(), plain)
+}
+
+// Renew returns the cookie that should replace the one s came with: the first
+// secret did not seal it, what it says itself of the person is not the newest, or a
+// quarter of the idle limit has passed. Else nil, and cheap. Its lifetime ends
+// when the old one's did, and the old cookie stays valid, so that requests
+// under way lose nothing (threats C15).
+//
+// A cookie that did not arrive is offered again after a minute at the soonest.
+func (m *Manager) Renew(s *Session) *http.Cookie {
+	e := s.entry
+	if e == nil {
+		return nil
+	}
+	m.ready()
+	now := m.now()
+	pause := time.Minute
+	worn := false
+	if idle := m.Config.Idle; idle > 0 {
+		pause = min(pause, idle/4)
+		worn = now.Sub(e.sealed) > idle/4
+	}
+	newer := e.ticket == nil && s.Checked.After(e.origin.Checked)
+	if !worn && !e.old && !newer {
+		return nil
+	}
+	last := e.renewed.Load()
+	if last != 0 && now.Sub(time.UnixMilli(last)) < pause || !e.renewed.CompareAndSwap(last, now.UnixMilli()) {
+		return nil
+	}
+	again := *s
+	if e.ticket == nil {
+		again.User, _ = fitUser(s.User, maxUser) // one who does not fit is an error of seal
+	}
+	text, err := m.seal(&again, e.ticket, now)
+	if err != nil {
+		return nil // the old cookie still serves
+	}
+	return m.cookie(text, s.SignedIn)
+}

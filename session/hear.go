@@ -1,0 +1,79 @@
+package session
+
+import (
+	"context"
+	"sync"
+)
+
+// listen follows the journal until ctx ends.
+func (m *Manager) listen(ctx context.Context) {
+	m.Journal.Follow(ctx, m.hear, m.setLive)
+	m.setLive(false)
+}
+
+// hear draws the consequence of an entry, of this replica's own too: everything
+// in it may be done twice. An entry that this release does not understand (a
+// newer one's, or one sealed with a secret that is not here yet) may be an end:
+// everybody's is asked for again.
+func (m *Manager) hear(entry []byte) {
+	if !m.mine(entry) || !m.heard.once(entry) {
+		return
+	}
+	n, err := m.openNotice(entry)
+	if err != nil {
+		m.newEra()
+		m.look()
+		return
+	}
+	now := m.now()
+	end := mark{before: n.at, until: m.outlived(now), reason: n.reason}
+	switch n.kind {
+	case sessionEnded:
+		end.reason, end.told = "signed_out", true // who did it wrote the audit line
+		m.revoked.endSession(n.id, end, now)
+		m.watches.end(func(s *Session) bool { return s.ID == n.id })
+	case personEnded:
+		m.endHere(n.who.names(), end, now)
+	case everybodyEnded:
+		m.endAllHere(end)
+	case lookAgain:
+		m.doubt(n.who.is, n.at, now)
+	case placesChanged:
+		m.doubt(n.places.concern, n.at, now)
+	}
+}
+
+// heardEntries bounds what is remembered to know a repeated entry. Forgetting
+// one costs a lookup, nothing more.
+const heardEntries = 1024
+
+// heard remembers the last entries by their salt. The zero value is empty.
+type heard struct {
+	mu   sync.Mutex
+	all  map[[saltLength]byte]bool
+	ring [][saltLength]byte
+	next int
+}
+
+// once reports whether entry is new, and remembers it.
+func (h *heard) once(entry []byte) bool {
+	var salt [saltLength]byte
+	copy(salt[:], entry[realmTag:])
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.all[salt] {
+		return false
+	}
+	if h.all == nil {
+		h.all = map[[saltLength]byte]bool{}
+	}
+	if len(h.ring) < heardEntries {
+		h.ring = append(h.ring, salt)
+	} else {
+		delete(h.all, h.ring[h.next])
+		h.ring[h.next] = salt
+		h.next = (h.next + 1) % heardEntries
+	}
+	h.all[salt] = true
+	return true
+}

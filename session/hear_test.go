@@ -1,0 +1,361 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"dinggate/internal/identity"
+	"dinggate/session/storetest/paper"
+)
+
+// fleet is replicas that run, over one store and one journal.
+type fleet struct {
+	store   *faulty
+	journal *paper.Journal
+	people  *directory
+	all     []*Manager
+}
+
+func newFleet(t *testing.T, n int) *fleet {
+	f := &fleet{store: new(faulty), journal: new(paper.Journal), people: new(directory)}
+	f.people.say(func(_ context.Context, s *Session) (identity.User, error) { return s.User, nil })
+	for range n {
+		f.add(t)
+	}
+	return f
+}
+
+func (f *fleet) add(t *testing.T) *Manager {
+	m := replica(t, f.store, f.people)
+	m.Journal = f.journal
+	f.run(t, m)
+	f.all = append(f.all, m)
+	return m
+}
+
+func (f *fleet) run(t *testing.T, m *Manager) {
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); m.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-done })
+	synctest.Wait()
+}
+
+func (f *fleet) asked() int {
+	f.store.mu.Lock()
+	defer f.store.mu.Unlock()
+	return f.store.gets
+}
+
+// wantAsked runs do and counts the questions to the store.
+func (f *fleet) wantAsked(t *testing.T, what string, want bool, do func()) {
+	t.Helper()
+	before := f.asked()
+	do()
+	synctest.Wait()
+	if n := f.asked() - before; (n > 0) != want {
+		t.Errorf("%s: the store was asked %d times, want any: %v", what, n, want)
+	}
+}
+
+func TestAKnownSessionAsksNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 2)
+		a, b := f.all[0], f.all[1]
+		_, c := signIn(t, a, zhangsan)
+		f.wantAsked(t, "just signed in", false, func() { allows(t, a, c.Value) })
+		f.wantAsked(t, "first seen elsewhere", true, func() { allows(t, b, c.Value) })
+		f.wantAsked(t, "known", false, func() {
+			for range 40 {
+				time.Sleep(100 * time.Millisecond)
+				allows(t, b, c.Value)
+			}
+		})
+		time.Sleep(askAgain / 2)
+		f.store.set(nil, true)
+		f.wantAsked(t, "in use for longer", true, func() { allows(t, b, c.Value) }) // does not wait for the answer
+		time.Sleep(storeTimeout)
+		f.store.set(nil, false)
+		allows(t, b, c.Value)
+		time.Sleep(trustLive)
+		f.wantAsked(t, "back after a pause", true, func() { allows(t, b, c.Value) })
+	})
+}
+
+func TestEndsSpread(t *testing.T) { // threats C10, K15
+	for name, end := range map[string]func(*Manager, *Session) error{
+		"sign-out": func(m *Manager, s *Session) error { return m.Revoke(context.Background(), s.ID) },
+		"leaver": func(m *Manager, s *Session) error {
+			return m.RevokeUser(context.Background(), Person{UserID: s.User.UserID}, "left")
+		},
+		"everybody": func(m *Manager, _ *Session) error { return m.RevokeAll(context.Background(), "organisation_gone") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFleet(t, 2)
+				a, b := f.all[0], f.all[1]
+				s, c := signIn(t, a, zhangsan)
+				_, other := signIn(t, a, lisi)
+				gone, stop := b.Watch(allows(t, b, c.Value))
+				defer stop()
+				allows(t, b, other.Value)
+				time.Sleep(time.Second)
+				if err := end(a, s); err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait()
+				wantClosed(t, "a connection at the other replica", gone, true)
+				f.wantAsked(t, "the end was heard", false, func() { refuses(t, b, ErrRevoked, c.Value) })
+				refuses(t, f.add(t), ErrRevoked, c.Value) // a replica that starts now
+				if name == "everybody" {
+					refuses(t, b, ErrRevoked, other.Value)
+				} else {
+					allows(t, b, other.Value)
+				}
+				time.Sleep(time.Second)
+				_, back := signIn(t, a, zhangsan)
+				allows(t, b, back.Value)
+			})
+		})
+	}
+}
+
+func TestAJournalThatFallsSilent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 2)
+		a, b := f.all[0], f.all[1]
+		s, c := signIn(t, a, zhangsan)
+		_, kept := signIn(t, a, lisi)
+		gone, stop := b.Watch(allows(t, b, c.Value))
+		defer stop()
+		allows(t, b, kept.Value)
+		f.journal.Cut()
+		synctest.Wait()
+		if err := a.Revoke(t.Context(), s.ID); err != nil {
+			t.Errorf("Revoke(store well, journal cut) = %v, want nil: who asks hears of it", err)
+		}
+		time.Sleep(trustDeaf)
+		refuses(t, b, ErrRevoked, c.Value)
+		f.wantAsked(t, "nothing is heard", true, func() { allows(t, b, kept.Value) })
+		f.wantAsked(t, "asked a moment ago", false, func() { allows(t, b, kept.Value) })
+		f.journal.Lose()
+		f.journal.Mend()
+		time.Sleep(time.Second + time.Millisecond) // the outbox goes out
+		wantClosed(t, "a connection whose end was not heard", gone, true)
+		if n := a.Stats().Unsent; n != 0 {
+			t.Errorf("Stats().Unsent = %d after the journal is back, want 0", n)
+		}
+		allows(t, b, kept.Value)
+		time.Sleep(trustDeaf)
+		f.wantAsked(t, "learned after the gap", false, func() { allows(t, b, kept.Value) })
+	})
+}
+
+func TestWhatWasLearnedBeforeAGapIsAskedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 1)
+		_, c := signIn(t, f.all[0], zhangsan)
+		time.Sleep(trustDeaf)
+		f.wantAsked(t, "live", false, func() { allows(t, f.all[0], c.Value) })
+		f.journal.Lose() // live again at once, but entries may be missing
+		synctest.Wait()
+		f.wantAsked(t, "after the gap", true, func() { allows(t, f.all[0], c.Value) })
+	})
+}
+
+func TestOutage(t *testing.T) { // threats V14
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 2)
+		a, b := f.all[0], f.all[1]
+		s, c := signIn(t, a, zhangsan)
+		_, kept := signIn(t, a, lisi)
+		allows(t, b, c.Value)
+		allows(t, b, kept.Value)
+		f.journal.Cut()
+		f.store.set(errors.New("connection refused"), false)
+		time.Sleep(time.Second)
+		allows(t, b, kept.Value)
+		time.Sleep(time.Second)
+		refuses(t, b, ErrStore, kept.Value)
+		if err := a.Revoke(t.Context(), s.ID); !isError(err, ErrStore) {
+			t.Errorf("Revoke(outage) = %v, want ErrStore", err)
+		}
+		time.Sleep(time.Hour)
+		refuses(t, b, ErrStore, kept.Value)
+		refuses(t, a, ErrRevoked, c.Value)
+		f.store.set(nil, false)
+		f.journal.Mend()
+		allows(t, b, kept.Value) // at once
+		time.Sleep(time.Second + time.Millisecond)
+		refuses(t, b, ErrRevoked, c.Value) // the sign-out in the outage was not forgotten
+		if n := a.Stats().Unsent; n != 0 {
+			t.Errorf("Stats().Unsent = %d after the outage, want 0", n)
+		}
+	})
+}
+
+func TestEventReachesEveryReplica(t *testing.T) { // threats K15, V11
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 3)
+		_, c := signIn(t, f.all[0], zhangsan)
+		for _, m := range f.all {
+			allows(t, m, c.Value)
+		}
+		moved := zhangsan
+		moved.Roles = nil
+		f.people.say(func(context.Context, *Session) (identity.User, error) { time.Sleep(2 * time.Second); return moved, nil })
+		for i, event := range []func(){
+			func() { f.all[1].RecheckUser(Person{UserID: "user-z"}) },
+			func() { f.all[0].RecheckPlaces(Places{Departments: []int64{1}, Roles: []int64{99}}) },
+			func() { f.all[2].RecheckPlaces(Places{Departments: []int64{4201}}) },
+			func() { f.all[2].RecheckPlaces(Places{Departments: []int64{43}, Roles: []int64{5}}) }, // nobody, by now
+		} {
+			time.Sleep(20 * time.Second)
+			event()
+			time.Sleep(3 * time.Second)
+			for n, m := range f.all {
+				if s := allows(t, m, c.Value); s.User.Roles != nil {
+					t.Errorf("event %d: replica %d knows %v, want the new facts", i, n, s.User)
+				}
+			}
+			wantCalls(t, f.people, int32(min(i+1, 3)))
+		}
+	})
+}
+
+func TestChangedFactsReachEveryReplica(t *testing.T) { // threats C8
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 2)
+		_, c := signIn(t, f.all[0], zhangsan)
+		moved := zhangsan
+		moved.Departments = []int64{7}
+		time.Sleep(150 * time.Second)
+		allows(t, f.all[1], c.Value)
+		time.Sleep(150 * time.Second) // due
+		f.people.knows(moved)
+		allows(t, f.all[0], c.Value)
+		synctest.Wait()
+		time.Sleep(time.Millisecond)
+		for n, m := range f.all {
+			if s := allows(t, m, c.Value); s.User.Departments[0] != 7 {
+				t.Errorf("replica %d knows %v, want the new facts", n, s.User)
+			}
+		}
+		wantCalls(t, f.people, 1)
+	})
+}
+
+func TestAFullSetAsksTheStoreAgain(t *testing.T) { // threats D5
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 1)
+		m := replica(t, f.store, f.people)
+		m.Journal, m.MaxRevoked = f.journal, 3
+		f.run(t, m)
+		_, kept := signIn(t, m, lisi)
+		var ended []string
+		for range 10 {
+			s, c := signIn(t, m, zhangsan)
+			allows(t, m, c.Value)
+			m.Revoke(t.Context(), s.ID)
+			ended = append(ended, c.Value)
+		}
+		allows(t, m, kept.Value)
+		for _, text := range ended {
+			refuses(t, m, ErrRevoked, text)
+		}
+	})
+}
+
+func TestForeignAndUnreadableEntries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 1)
+		m := f.all[0]
+		_, c := signIn(t, m, zhangsan)
+		newer := replica(t, f.store, f.people) // after a rotation that has not reached us
+		newer.Keyring = keyring(t, 9, 1)
+		foreign := replica(t, f.store, f.people)
+		foreign.Realm = "another"
+		for _, e := range []struct {
+			what  string
+			entry []byte
+			asks  bool
+		}{
+			{"too short", []byte("x"), false},
+			{"another organisation's", withJournal(foreign, f).entry(notice{kind: everybodyEnded, at: time.Now().Add(time.Minute)}), false},
+			{"of a newer key", withJournal(newer, f).entry(notice{kind: sessionEnded, at: time.Now(), id: "x"}), true},
+			{"of a newer kind", withJournal(replica(t, f.store, f.people), f).entry(notice{kind: 'X', at: time.Now()}), true},
+			{"rubbish with our tag", append(m.tag(), make([]byte, 100)...), true},
+		} {
+			allows(t, m, c.Value)
+			f.journal.Append(t.Context(), e.entry)
+			synctest.Wait()
+			time.Sleep(trustDeaf)
+			f.wantAsked(t, e.what, e.asks, func() { allows(t, m, c.Value) })
+		}
+	})
+}
+
+func withJournal(m *Manager, f *fleet) *Manager {
+	m.Journal = f.journal
+	m.ready()
+	return m
+}
+
+func TestJournalTellsNothing(t *testing.T) { // threats C17
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 1)
+		var list []string
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			f.journal.Follow(ctx, func(e []byte) { list = append(list, string(e)) }, func(bool) {})
+		}()
+		s, _ := signIn(t, f.all[0], zhangsan)
+		f.all[0].Revoke(t.Context(), s.ID)
+		f.all[0].RevokeUser(t.Context(), Person{UnionID: "union-z", UserID: "user-z"}, "left")
+		f.all[0].RecheckUser(Person{UserID: "user-z"})
+		f.all[0].RevokeAll(t.Context(), "gone")
+		synctest.Wait()
+		cancel()
+		<-done
+		if len(list) != 4 {
+			t.Errorf("%d entries, want 4", len(list))
+		}
+		for _, e := range list {
+			for _, secret := range []string{s.ID, "union-z", "user-z", "left", "gone", "dingcorp"} {
+				if strings.Contains(e, secret) {
+					t.Errorf("an entry shows %q", secret)
+				}
+			}
+		}
+	})
+}
+
+// The law: what reads is written back the same, and nothing else happens.
+func FuzzNotice(f *testing.F) {
+	for _, n := range []notice{
+		{kind: sessionEnded, at: time.UnixMilli(1), id: "x"},
+		{kind: personEnded, at: time.UnixMilli(2), reason: "left", who: Person{UserID: "u", UnionID: "v"}},
+		{kind: placesChanged, at: time.UnixMilli(3), places: Places{Departments: []int64{-1, 42}, Roles: []int64{1 << 40}}},
+	} {
+		f.Add(n.encode())
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		n, err := decodeNotice(b)
+		if err != nil {
+			if !errors.Is(err, errNotice) {
+				t.Fatalf("decodeNotice() = %v", err)
+			}
+			return
+		}
+		if again := n.encode(); !slices.Equal(again, b) {
+			t.Fatalf("encode(decode(%x)) = %x", b, again)
+		}
+	})
+}

@@ -1,0 +1,131 @@
+package session
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// candidate is a cookie that verifies: a session that is known, or a ticket to
+// ask the Store for one.
+type candidate struct {
+	entry  *entry
+	ticket *ticket
+	text   string
+	old    bool
+}
+
+// find opens the cookies and returns the only one that verifies.
+func (m *Manager) find(texts []string, now time.Time) (found candidate, err error) {
+	if len(texts) == 0 {
+		return found, ErrNone
+	}
+	if len(texts) > maxTexts {
+		return found, fmt.Errorf("%w: %d cookies of our name", ErrForged, len(texts))
+	}
+	worst, verified := ErrForged, 0
+	for _, text := range texts {
+		c, err := m.open(text, now)
+		switch {
+		case err == nil && verified > 0:
+			return candidate{}, fmt.Errorf("%w: several cookies of our name verify", ErrForged)
+		case err == nil:
+			found = c
+			verified++
+		case errors.Is(err, ErrExpired):
+			worst = ErrExpired
+		}
+	}
+	if verified == 0 {
+		return candidate{}, worst
+	}
+	return found, nil
+}
+
+// open finds what a cookie text stands for, from memory or from the text. It
+// asks nobody. A ticket without a shared Store, left over from another
+// configuration, is ErrForged: sign in.
+func (m *Manager) open(text string, now time.Time) (candidate, error) {
+	if e := m.cache.get(text); e != nil {
+		if e.over(m.Config.Idle, now) {
+			return candidate{}, ErrExpired
+		}
+		return candidate{entry: e}, nil
+	}
+	plain, old, err := m.Keyring.Open(purpose, m.name(), text)
+	if err != nil {
+		return candidate{}, err
+	}
+	if plain[0] == ticketVersion && m.shared() {
+		t, err := decodeTicket(plain)
+		if err == nil {
+			err = m.plausible(t.realm, now, t.signedIn, t.sealed, t.sealed)
+		}
+		if err != nil {
+			return candidate{}, err
+		}
+		if m.times(t.signedIn, t.sealed).over(m.Config.Idle, now) {
+			return candidate{}, ErrExpired
+		}
+		return candidate{ticket: t, text: text, old: old}, nil
+	}
+	s, sealed, err := decode(plain, maxPlain)
+	if err == nil && s.User.Username == "" {
+		err = fmt.Errorf("%w: of nobody", ErrForged)
+	}
+	if err == nil {
+		err = m.plausible(s.Realm, now, s.SignedIn, s.Checked, sealed)
+	}
+	if err != nil {
+		return candidate{}, err
+	}
+	e := m.enter(text, s, nil, sealed, old)
+	if e.over(m.Config.Idle, now) {
+		return candidate{}, ErrExpired
+	}
+	return candidate{entry: m.remember(e, now)}, nil
+}
+
+// plausible finds what is wrong with a cookie that verifies.
+func (m *Manager) plausible(realm string, now time.Time, times ...time.Time) error {
+	for _, t := range times {
+		if t.Sub(now) > skew {
+			return fmt.Errorf("%w: its time has not come", ErrForged)
+		}
+	}
+	if m.Realm == "" || realm != m.Realm {
+		return fmt.Errorf("%w: of another realm", ErrForged)
+	}
+	return nil
+}
+
+// times makes an entry that knows its own times alone.
+func (m *Manager) times(signedIn, sealed time.Time) *entry {
+	e := &entry{sealed: sealed, expires: signedIn.Add(m.Config.Lifetime)}
+	e.seen.Store(sealed.UnixMilli())
+	return e
+}
+
+// enter makes the entry of a session that verified.
+func (m *Manager) enter(text string, s *Session, t *ticket, sealed time.Time, old bool) *entry {
+	e := m.times(s.SignedIn, sealed)
+	e.text, e.origin, e.ticket, e.key, e.old = text, s, t, personKey(&s.User), old
+	// Up to a fifth sooner, the same for every request of a session: sessions
+	// that began together do not come due together (V10), and none later than
+	// the configuration promises (C8).
+	e.recheck = m.Config.Recheck - m.Config.Recheck/5*jitter(s.ID)/256
+	s.Headers = m.render(&s.User, s.Token)
+	s.entry = e
+	e.view.Store(s)
+	return e
+}
+
+// jitter is a number below 256, random for each session and the same in every replica.
+func jitter(id string) time.Duration {
+	raw, err := base64.RawURLEncoding.DecodeString(id[:4])
+	if err != nil {
+		return 0
+	}
+	return time.Duration(raw[0])
+}

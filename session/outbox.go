@@ -1,0 +1,113 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// outbox keeps what the others have not heard yet, because the Store or the
+// Journal was ill: Run goes on trying. It is bounded; past that the oldest go,
+// and the others find out by asking the Store or at their next recheck.
+type outbox struct {
+	mu   sync.Mutex
+	all  []letter
+	size atomic.Int32
+}
+
+const maxOutbox = 10_000
+
+// letter is one thing to tell: write is for the Store (nil: nothing), entry for
+// the Journal (nil: nothing). Both may be done twice.
+type letter struct {
+	write func(ctx context.Context) error
+	entry []byte
+	until time.Time // then everything it ends is past its lifetime
+}
+
+func (o *outbox) add(l letter) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.all) >= maxOutbox {
+		o.all = o.all[1:]
+	}
+	o.all = append(o.all, l)
+	o.size.Store(int32(len(o.all)))
+}
+
+// take removes the oldest letter.
+func (o *outbox) take() (l letter, ok bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.all) == 0 {
+		return l, false
+	}
+	l = o.all[0]
+	if o.all = o.all[1:]; len(o.all) == 0 {
+		o.all = nil
+	}
+	o.size.Store(int32(len(o.all)))
+	return l, true
+}
+
+// send tells the Store, then the Journal: who hears of it can ask. What fails
+// waits in the outbox. The error is the Store's, and ErrStore; an entry that
+// was only not said costs the others their next question.
+func (m *Manager) send(ctx context.Context, l letter, doing string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
+	defer cancel()
+	rest := m.deliver(ctx, l)
+	if rest.write == nil && rest.entry == nil {
+		return nil
+	}
+	m.outbox.add(rest.letter)
+	if rest.write != nil {
+		return ill(doing, rest.err)
+	}
+	return nil
+}
+
+// undelivered is what is left of a letter, and why.
+type undelivered struct {
+	letter
+	err error
+}
+
+func (m *Manager) deliver(ctx context.Context, l letter) (rest undelivered) {
+	rest.letter = l
+	if l.write != nil {
+		if rest.err = l.write(ctx); rest.err == nil {
+			rest.write = nil
+		}
+	}
+	if l.entry != nil {
+		if err := m.Journal.Append(ctx, l.entry); err == nil {
+			rest.entry = nil
+		} else if rest.err == nil {
+			rest.err = fmt.Errorf("session: telling the others: %w", err)
+		}
+	}
+	return rest
+}
+
+// sendRest delivers what waits, the oldest first, until one fails.
+func (m *Manager) sendRest(ctx context.Context) {
+	for range m.outbox.size.Load() {
+		l, ok := m.outbox.take()
+		if !ok || ctx.Err() != nil {
+			return
+		}
+		if m.now().After(l.until) {
+			continue
+		}
+		once, cancel := context.WithTimeout(ctx, storeTimeout)
+		rest := m.deliver(once, l)
+		cancel()
+		if rest.write != nil || rest.entry != nil {
+			m.outbox.add(rest.letter)
+			return
+		}
+	}
+}

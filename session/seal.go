@@ -1,0 +1,86 @@
+package session
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+)
+
+// A box is how records and journal entries are sealed: AES-256-GCM under a key
+// that is derived for this one box (HKDF-SHA256 from a secret, a random salt and
+// the box's name), so that no nonce can repeat however many are made.
+//
+//	salt 24 bytes | ciphertext and tag
+//
+// The name is the record's key: a box does not open in another one's place.
+const (
+	saltLength = 24
+	keyLength  = 32
+)
+
+var errBox = errors.New("a record does not open")
+
+func boxCipher(secret, salt []byte, name string) (cipher.AEAD, error) {
+	key, err := hkdf.Key(sha256.New, secret, salt, "dinggate 1 box "+name, keyLength)
+	if err != nil {
+		return nil, err
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	return cipher.NewGCM(block)
+}
+
+// sealBox makes a box; secret is 32 random bytes.
+func sealBox(secret []byte, name string, plain []byte) ([]byte, error) {
+	box := make([]byte, saltLength, saltLength+len(plain)+16)
+	if _, err := rand.Read(box); err != nil {
+		return nil, err
+	}
+	aead, err := boxCipher(secret, box, name)
+	if err != nil {
+		return nil, err
+	}
+	return aead.Seal(box, make([]byte, aead.NonceSize()), plain, nil), nil
+}
+
+// openBox returns what sealBox was given, or errBox.
+func openBox(secret []byte, name string, box []byte) ([]byte, error) {
+	if len(box) < saltLength {
+		return nil, errBox
+	}
+	aead, err := boxCipher(secret, box[:saltLength], name)
+	if err != nil {
+		return nil, err
+	}
+	plain, err := aead.Open(nil, make([]byte, aead.NonceSize()), box[saltLength:], nil)
+	if err != nil {
+		return nil, errBox
+	}
+	return plain, nil
+}
+
+// sealRecord seals for the replicas, under the first secret.
+func (k *Keyring) sealRecord(name string, plain []byte) ([]byte, error) {
+	if k == nil || len(k.secrets) == 0 {
+		return nil, errors.New("the keyring has no secret")
+	}
+	return sealBox(k.secrets[0], name, plain)
+}
+
+// openRecord tries all secrets.
+func (k *Keyring) openRecord(name string, box []byte) ([]byte, error) {
+	if k == nil {
+		return nil, errBox
+	}
+	for _, secret := range k.secrets {
+		if plain, err := openBox(secret, name, box); err == nil {
+			return plain, nil
+		}
+	}
+	return nil, errBox
+}

@@ -1,0 +1,144 @@
+package session
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// A ticket is all that the cookie carries when the Store keeps the session
+// (store: redis): which record, and the key that opens it. The key is in no
+// other place, so that the Store's content is useless to whoever reads it and a
+// cookie is useless without the Store (threats C17).
+//
+//	version   1 byte, 2
+//	id        16 bytes
+//	key       32 bytes
+//	realm     text
+//	times     signed in, sealed
+//
+// The record under the ticket's id is a box (see sealBox) around a session as
+// the payload writes it. It never changes: what a recheck finds is in facts:…,
+// a refreshed token in token:…, and a sign-out takes the record away, so that
+// nothing can bring a session back that has ended.
+type ticket struct {
+	id       string
+	key      []byte
+	realm    string
+	signedIn time.Time
+	sealed   time.Time
+}
+
+const (
+	ticketVersion = 2
+	maxRecord     = 64 << 10
+	maxSharedUser = 24 << 10 // of a person, where the Store keeps it: hundreds of departments
+)
+
+func newTicket(s *Session) (*ticket, error) {
+	t := &ticket{id: s.ID, key: make([]byte, keyLength), realm: s.Realm, signedIn: s.SignedIn, sealed: s.SignedIn}
+	_, err := rand.Read(t.key)
+	return t, err
+}
+
+func (t *ticket) encode(sealed time.Time) ([]byte, error) {
+	id, err := rawID(t.id)
+	if err != nil || len(t.realm) > maxRealm {
+		return nil, errIDOrRealm
+	}
+	b := append(make([]byte, 0, 128), ticketVersion)
+	b = append(b, id...)
+	b = append(b, t.key...)
+	b = appendText(b, t.realm)
+	return appendTime(appendTime(b, t.signedIn), sealed), nil
+}
+
+func decodeTicket(b []byte) (*ticket, error) {
+	const fixed = 1 + idLength + keyLength
+	if len(b) < fixed || b[0] != ticketVersion {
+		return nil, fmt.Errorf("%w: ticket of another version", ErrForged)
+	}
+	t := &ticket{id: base64.RawURLEncoding.EncodeToString(b[1 : 1+idLength]), key: bytes.Clone(b[1+idLength : fixed])}
+	r := reader{rest: b[fixed:]}
+	t.realm = r.text()
+	t.signedIn, t.sealed = r.time(), r.time()
+	if r.bad || len(r.rest) > 0 || len(t.realm) > maxRealm {
+		return nil, fmt.Errorf("%w: ticket does not read", ErrForged)
+	}
+	return t, nil
+}
+
+// String keeps the key out of fmt.
+func (t *ticket) String() string   { return "session.ticket" }
+func (t *ticket) GoString() string { return t.String() }
+
+// redeem brings the session of a ticket into memory, with all that the Store
+// knows of it. One question first, of one well-formed key; the others only for
+// a session that exists.
+func (m *Manager) redeem(ctx context.Context, c candidate, now time.Time) (*entry, error) {
+	t := c.ticket
+	if m.revoked.ended(t.id) {
+		return nil, ErrRevoked // before the network
+	}
+	era, _ := m.hearing()
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	box, err := m.askSession(ctx, t.id, now)
+	if err != nil {
+		return nil, err
+	}
+	if box == nil {
+		return nil, ErrRevoked
+	}
+	s, err := m.openSession(t, box)
+	if err != nil {
+		return nil, err
+	}
+	e := m.enter(c.text, s, t, t.sealed, c.old)
+	var found *facts
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return m.askEnds(ctx, s, now) })
+	if m.Recheck != nil && now.Sub(s.Checked) >= e.recheck {
+		g.Go(func() (err error) { found, err = m.readFacts(ctx, e.key); return err })
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	e.answered(now, era)
+	e = m.remember(e, now)
+	if found != nil {
+		m.learn(e.person.Load(), found.user, found.checked)
+	}
+	return e, nil
+}
+
+// openSession opens the record of a ticket. A record of a newer release, or one
+// that somebody put there, is ErrForged: sign in (threats V33).
+func (m *Manager) openSession(t *ticket, box []byte) (*Session, error) {
+	plain, err := openBox(t.key, m.recordKey("session", t.id), box)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrForged, err)
+	}
+	s, _, err := decode(plain, maxRecord)
+	if err != nil {
+		return nil, err
+	}
+	if s.ID != t.id || s.Realm != t.realm || !s.SignedIn.Equal(t.signedIn) || s.User.Username == "" {
+		return nil, fmt.Errorf("%w: the record is another session's", ErrForged)
+	}
+	return s, nil
+}
+
+// sealSession makes the record of a new session.
+func (m *Manager) sealSession(t *ticket, s *Session) ([]byte, error) {
+	plain, err := encode(s, s.SignedIn, maxRecord)
+	if err != nil {
+		return nil, fmt.Errorf("session: sealing: the session %w", err)
+	}
+	return sealBox(t.key, m.recordKey("session", t.id), plain)
+}

@@ -1,0 +1,221 @@
+package session
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"dinggate/internal/identity"
+)
+
+// crowded is a person for whom no cookie has room.
+func crowded() identity.User {
+	u := zhangsan
+	for i := range int64(200) {
+		u.Departments = append(u.Departments, 100_000_000+i)
+		u.Ancestors = append(u.Ancestors, 100_000_000+i, 200_000_000+i)
+		u.Roles = append(u.Roles, identity.Role{ID: i, Name: fmt.Sprintf("第%d组的主管", i)})
+	}
+	return u
+}
+
+func TestTicketHoldsWhatACookieCannot(t *testing.T) { // threats C16
+	synctest.Test(t, func(t *testing.T) {
+		a, b, store, d := replicas(t)
+		who := crowded()
+		d.knows(who)
+		token := identity.Token{Access: strings.Repeat("a", 8000), Refresh: strings.Repeat("r", 8000), Expires: time.Now().Add(time.Hour).UTC()}
+		_, c, err := a.Create(t.Context(), who, token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := len(c.String()); n > 500 {
+			t.Errorf("Set-Cookie has %d bytes, want a ticket", n)
+		}
+		for _, m := range []*Manager{a, b, replica(t, store, d)} {
+			s := allows(t, m, c.Value)
+			if !reflect.DeepEqual(s.User, who) || s.Token != token {
+				t.Errorf("Load() = %d departments, %d roles, a token of %d bytes; want all there is", len(s.User.Departments), len(s.User.Roles), len(s.Token.Access))
+			}
+		}
+		time.Sleep(6 * time.Minute)
+		allows(t, a, c.Value)
+		synctest.Wait()
+		if s := allows(t, replica(t, store, d), c.Value); !reflect.DeepEqual(s.User, who) || time.Since(s.Checked) > time.Minute {
+			t.Errorf("a replica that starts late knows facts of %v ago, want those of the recheck", time.Since(s.Checked))
+		}
+		wantCalls(t, d, 1)
+	})
+}
+
+func TestTheStoreAloneOpensNothing(t *testing.T) { // threats C17
+	a, b, store, _ := replicas(t)
+	_, c := signIn(t, a, zhangsan)
+	s, other := signIn(t, a, lisi)
+	find := func(id string) string { return a.recordKey("session", id) }
+	mine, _ := store.Memory.Get(t.Context(), find(s.ID))
+	for _, secret := range a.Keyring.secrets {
+		if _, err := openBox(secret, find(s.ID), mine); err == nil {
+			t.Error("the keyring opens a session's record, want the ticket alone to")
+		}
+	}
+	plain, _, _ := a.Keyring.Open(purpose, a.name(), c.Value)
+	stolen, _ := decodeTicket(plain)
+	if _, err := openBox(stolen.key, find(s.ID), mine); err == nil {
+		t.Error("another session's ticket opens the record")
+	}
+	store.Put(t.Context(), find(stolen.id), mine, time.Hour) // somebody else's record under our ticket
+	refuses(t, b, ErrForged, c.Value)
+	store.Put(t.Context(), find(s.ID), mine[:len(mine)-1], time.Hour)
+	refuses(t, b, ErrForged, other.Value)
+}
+
+func TestTwoReleasesSideBySide(t *testing.T) { // threats V33
+	a, b, store, d := replicas(t)
+	old := manager(t) // it carries the session in the cookie, and marks it in the store
+	s, whole := signIn(t, old, zhangsan)
+	mark := a.recordKey("session", s.ID)
+	store.Put(t.Context(), mark, []byte("1"), time.Hour)
+	if got := allows(t, a, whole.Value); got.ID != s.ID {
+		t.Errorf("Load(older cookie) = %s, want %s", got.ID, s.ID)
+	}
+	a.Revoke(t.Context(), s.ID)
+	refuses(t, b, ErrRevoked, whole.Value)
+
+	_, c := signIn(t, a, zhangsan)
+	refuses(t, old, ErrForged, c.Value) // as an older release, or another configuration, reads a ticket
+	plain, _, _ := a.Keyring.Open(purpose, a.name(), c.Value)
+	for _, v := range []byte{0, 3, 255} {
+		plain[0] = v
+		newer, _ := a.Keyring.Seal(purpose, a.name(), plain)
+		refuses(t, a, ErrForged, newer)
+	}
+
+	plain[0] = ticketVersion
+	tk, _ := decodeTicket(plain)
+	box, _ := store.Memory.Get(t.Context(), a.recordKey("session", tk.id))
+	inside, _ := openBox(tk.key, a.recordKey("session", tk.id), box)
+	inside[0]++
+	box, _ = sealBox(tk.key, a.recordKey("session", tk.id), inside)
+	store.Put(t.Context(), a.recordKey("session", tk.id), box, time.Hour)
+	refuses(t, replica(t, store, d), ErrForged, c.Value) // a newer record: sign in, no trouble
+}
+
+func TestTicketTimes(t *testing.T) { // threats C7
+	synctest.Test(t, func(t *testing.T) {
+		a, b, store, d := replicas(t)
+		a.Config.Idle, b.Config.Idle = time.Hour, time.Hour
+		a.Recheck, b.Recheck = nil, nil
+		_, c := signIn(t, a, zhangsan)
+		for range 5 {
+			time.Sleep(30 * time.Minute)
+			again := a.Renew(allows(t, a, c.Value))
+			if again == nil {
+				t.Fatal("Renew(worn) = nil, want a cookie")
+			}
+			allows(t, b, again.Value) // the same ticket, sealed later
+			c = again
+		}
+		gets := store.gets
+		time.Sleep(time.Hour + time.Second)
+		late := replica(t, store, d)
+		late.Config.Idle = time.Hour
+		refuses(t, late, ErrExpired, c.Value)
+		_, c = signIn(t, a, zhangsan)
+		short := replica(t, store, d)
+		short.Config.Lifetime = time.Minute
+		time.Sleep(time.Minute)
+		refuses(t, short, ErrExpired, c.Value)
+		if store.gets != gets {
+			t.Error("the store was asked about tickets whose time is over")
+		}
+		ahead := replica(t, store, d)
+		ahead.Now = func() time.Time { return time.Now().Add(10 * time.Minute) }
+		_, early := signIn(t, ahead, zhangsan)
+		refuses(t, b, ErrForged, early.Value)
+	})
+}
+
+func TestRotateTwiceUnderLoad(t *testing.T) { // threats C6, V33
+	synctest.Test(t, func(t *testing.T) {
+		for _, kind := range []string{StoreCookie, StoreRedis} {
+			f := newFleet(t, 1)
+			next := func(old *Manager, secrets ...byte) *Manager {
+				m := replica(t, f.store, f.people)
+				m.Keyring, m.Journal, m.Config.Store = keyring(t, secrets...), f.journal, kind
+				if kind == StoreCookie {
+					m.Store, m.Journal = nil, nil
+				}
+				if old != nil {
+					m.Inherit(old)
+				}
+				f.run(t, m)
+				return m
+			}
+			var jar []string
+			m := next(nil, 1)
+			for i := range 20 {
+				u := identity.User{UnionID: fmt.Sprint("u", i), UserID: fmt.Sprint("i", i), Username: fmt.Sprint("n", i)}
+				_, c := signIn(t, m, u)
+				jar = append(jar, c.Value)
+			}
+			for _, ring := range [][]byte{{2, 1}, {3, 2}} { // the first secret is gone after the second rotation
+				m = next(m, ring...)
+				for i, text := range jar {
+					s := allows(t, m, text)
+					c := m.Renew(s)
+					if c == nil {
+						t.Fatalf("%s: Renew(sealed with the old secret) = nil, want a cookie", kind)
+					}
+					allows(t, m, text) // requests under way lose nothing
+					jar[i] = c.Value
+				}
+				time.Sleep(time.Minute)
+			}
+			m = next(m, 3)
+			for _, text := range jar {
+				allows(t, m, text)
+			}
+		}
+	})
+}
+
+// A known session costs nothing with a shared store either.
+func TestLoadKnownSharedAllocates(t *testing.T) {
+	m := replica(t, new(Memory), new(directory))
+	m.Now = func() time.Time { return time.UnixMilli(1e12) }
+	m.Journal = withJournal(m, newFleet(t, 0)).Journal
+	m.setLive(true)
+	_, c := signIn(t, m, zhangsan)
+	texts, ctx := []string{c.Value}, context.Background()
+	if n := testing.AllocsPerRun(100, func() {
+		s, _ := m.Load(ctx, texts, time.Second)
+		m.Renew(s)
+	}); n != 0 {
+		t.Errorf("Load of a known session allocates %v times, want 0", n)
+	}
+}
+
+// The law: what reads is written back the same.
+func FuzzTicket(f *testing.F) {
+	t, _ := newTicket(&Session{ID: sample().ID, Realm: "dingcorp", SignedIn: time.UnixMilli(1e12)})
+	b, _ := t.encode(time.UnixMilli(1e12))
+	f.Add(b)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		tk, err := decodeTicket(b)
+		if err != nil {
+			if !is(err, ErrForged) {
+				t.Fatalf("decodeTicket() = %v, want ErrForged", err)
+			}
+			return
+		}
+		if again, err := tk.encode(tk.sealed); err != nil || !bytes.Equal(again, b) {
+			t.Fatalf("encode(decode(%x)) = %x, %v", b, again, err)
+		}
+	})
+}
