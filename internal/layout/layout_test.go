@@ -41,6 +41,7 @@ var plan = map[string][]string{
 
 	"proxy/login":             {"internal/identity", "internal/conf", "internal/limit", "internal/web", "internal/page", "account", "session"},
 	"account/accounttest":     {"account"},
+	"dingtalk/sso":            {"internal/identity", "internal/conf", "internal/limit", "internal/web"},
 	"session/storetest":       {"session"},
 	"session/storetest/paper": {}, // tests inside package session use it
 	"session/redisstore":      {"session", "account", "internal/conf"},
@@ -72,7 +73,7 @@ var homes = []struct {
 	{"testing", []string{"session/storetest", "account/accounttest", "internal/realtool"}, "product code does not ask whether it is under test"},
 	{"text/template", []string{"cmd/dinggate"}, "pages are html/template, which escapes; gateway snippets are no HTML"},
 	{"math/rand", []string{"session", "dingtalk", "dingtalk/simulator"}, "jitter only; randomness that anybody must not guess is crypto/rand"},
-	{"net/http", []string{"cmd/dinggate", "proxy", "proxy/forwardauth", "proxy/login", "session", "dingtalk", "dingtalk/simulator", "internal/web", "internal/page", "internal/telemetry", "bench"}, "who may enter is decided without HTTP"},
+	{"net/http", []string{"cmd/dinggate", "proxy", "proxy/forwardauth", "proxy/login", "session", "dingtalk", "dingtalk/sso", "dingtalk/simulator", "internal/web", "internal/page", "internal/telemetry", "bench"}, "who may enter is decided without HTTP"},
 }
 
 type listed struct {

@@ -37,6 +37,15 @@ var enMessages = map[string]message{
 	"quota_exhausted":    {"Signing in is not possible right now", "The organisation has used up its DingTalk calls. Your account is fine.", "Your administrator has to fix this. Please pass on the request ID below."},
 	"clock_wrong":        {"Signing in is not possible right now", "The clock of the sign-in server is wrong. Your account is fine.", "Your administrator has to fix this. Please pass on the request ID below."},
 
+	"sso_client":        {"This application is not registered", "An application asked you to sign in here, but it is not on the list of registered applications, so we stopped.", "Please give the request ID below to the administrator of that application."},
+	"sso_redirect":      {"This application's address is not registered", "An application asked you to sign in here, but the address it wants you back at is not registered, so to be safe we stopped.", "Please give the request ID below to the administrator of that application."},
+	"sso_request":       {"This application's request is not right", "An application asked you to sign in here, but its request is incomplete or unreadable.", "Go back to that application and try again. If it goes on, tell its administrator."},
+	"sso_unavailable":   {"We can't reach the sign-in service right now", "Your organisation's sign-in service did not answer in time. Your account is fine.", "Please try again in a moment. If it goes on, tell your administrator."},
+	"sso_bad_answer":    {"The sign-in service's answer was not right", "We could not read the answer of your organisation's sign-in service. Your account is fine.", "Please try again in a moment. If it goes on, give your administrator the request ID below."},
+	"sso_code_rejected": {"The sign-in was not completed", "What the sign-in service gave us for this sign-in has expired or was already used.", "Please sign in again."},
+	"sso_misconfigured": {"Signing in is not possible right now", "Your organisation's sign-in service does not recognise this application. Your account is fine.", "Your administrator has to fix this. Please pass on the request ID below."},
+	"sso_over":          {"Your sign-in has ended", "Your organisation's sign-in service has ended this sign-in.", "Please sign in again."},
+
 	"throttled":         {"Many people are signing in", "DingTalk asks us to slow down.", "Please try again in a moment."},
 	"unavailable":       {"We can't reach DingTalk right now", "DingTalk did not answer in time. Your account is fine.", "Please try again in a moment. If it goes on, tell your administrator."},
 	"bad_answer":        {"DingTalk's answer was not right", "We could not read DingTalk's answer. Your account is fine.", "Please try again in a moment. If it goes on, tell your administrator."},

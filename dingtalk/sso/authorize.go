@@ -1,0 +1,145 @@
+package sso
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"unicode/utf8"
+
+	"dinggate/internal/web"
+)
+
+// Authorize is step 1: a third party sends somebody's browser here.
+//
+//	GET ─► client ─► redirect_url to the letter ─┬─ signed in here ─► code, back
+//	          └── 400 page, no redirect ◄────────┴─ nobody ─► SignIn ─► DingTalk
+//
+// A mistake of the third party is told to the person on a page and never by a
+// redirect (threats R14, R15, T1). Nothing is remembered here (T25).
+func (s *Server) Authorize(w http.ResponseWriter, r *http.Request) error {
+	if err := getOnly(r); err != nil {
+		return err
+	}
+	o, err := s.order(r)
+	if err != nil {
+		return err
+	}
+	p, err := s.WhoIs(r)
+	switch {
+	case err == nil:
+		return s.sendBack(w, r, o, p)
+	case errors.Is(err, ErrNobody):
+		return s.SignIn(w, r, s.redirectURI(o), o.target())
+	}
+	return err
+}
+
+// getOnly refuses other methods, and browsers that only look ahead.
+func getOnly(r *http.Request) error {
+	if r.Method != http.MethodGet {
+		return &web.Error{Status: http.StatusMethodNotAllowed, Code: "method_not_allowed", Allow: "GET"}
+	}
+	if web.IsPrefetch(r) {
+		return &web.Error{Status: http.StatusBadRequest, Code: "prefetch", Err: errors.New("sso: a prefetch")}
+	}
+	return nil
+}
+
+// order reads what a third party asks for. The state is optional: without one
+// we make one up (threats T2).
+func (s *Server) order(r *http.Request) (order, error) {
+	q, err := query(r.URL.RawQuery, "client_id", "redirect_url", "state")
+	if err != nil {
+		return order{}, &web.Error{Status: http.StatusBadRequest, Code: "sso_request", Err: err}
+	}
+	app := s.apps[q["client_id"]]
+	if app == nil {
+		return order{}, &web.Error{Status: http.StatusBadRequest, Code: "sso_client", Err: errors.New("sso: client_id is none of sso_server.clients")}
+	}
+	o := order{app.ClientID, q["redirect_url"], q["state"]}
+	if !app.accepts(o.redirect) {
+		return order{}, &web.Error{Status: http.StatusBadRequest, Code: "sso_redirect", Err: errors.New("sso: redirect_url is none of those registered for " + app.ClientID)}
+	}
+	if o.state == "" {
+		o.state = rand.Text()
+	}
+	if len(o.state) > maxState || len(o.target()) > maxOrder || !utf8.ValidString(o.state) || strings.ContainsFunc(o.state, control) {
+		return order{}, &web.Error{Status: http.StatusBadRequest, Code: "sso_request", Err: errors.New("sso: state is too long or unprintable")}
+	}
+	return o, nil
+}
+
+// redirectURI is where DingTalk sends the browser back. forward_url is there
+// because the contract shows it; it decides nothing.
+func (s *Server) redirectURI(o order) string {
+	if s.Config.PlainCallback {
+		return s.PublicURL + PathCallback
+	}
+	return s.PublicURL + PathCallback + "?forward_url=" + url.QueryEscape(o.redirect)
+}
+
+// Callback is step 2: the browser comes back from DingTalk. What was sealed at
+// authorize counts; a forward_url that differs is refused before anything is
+// used up or anybody asked (threats R16, CVE-2021-29651), and so is a browser
+// that began nothing (T23, R17).
+func (s *Server) Callback(w http.ResponseWriter, r *http.Request) error {
+	if err := getOnly(r); err != nil {
+		return err
+	}
+	q, err := query(r.URL.RawQuery, "forward_url")
+	if err != nil {
+		return &web.Error{Status: http.StatusBadRequest, Code: "sso_request", Err: err}
+	}
+	forward, there := q["forward_url"]
+	var o order
+	p, _, err := s.Finish(w, r, func(target string) error {
+		var ok bool
+		if o, ok = parseOrder(target); !ok {
+			return &web.Error{Status: http.StatusBadRequest, Code: "sso_request", Err: errors.New("sso: what was sealed is no order")}
+		}
+		if there && forward != o.redirect || !there && !s.Config.PlainCallback {
+			return &web.Error{Status: http.StatusBadRequest, Code: "sso_redirect", Err: errors.New("sso: forward_url is not the one that this sign-in began with")}
+		}
+		if app := s.apps[o.client]; app == nil || !app.accepts(o.redirect) { // the configuration changed meanwhile
+			return &web.Error{Status: http.StatusBadRequest, Code: "sso_client", Err: errors.New("sso: the client or its address is not registered any more")}
+		}
+		return nil
+	})
+	if err != nil {
+		if e, ok := errors.AsType[*web.Error](err); ok && e.Retry != "" && o.client != "" {
+			again := *e
+			again.Retry = o.again() // not a page of ours: the third party's sign-in starts again
+			return &again
+		}
+		return err
+	}
+	return s.sendBack(w, r, o, p)
+}
+
+// sendBack gives the third party a code for p.
+func (s *Server) sendBack(w http.ResponseWriter, r *http.Request, o order, p Person) error {
+	x := web.From(w)
+	x.User = p.User.Username
+	if wait, ok := s.codes.Allow(codesLimit, p.Ref, s.now()); !ok { // a page in a loop must not fill the store (threats D5)
+		return &web.Error{Status: http.StatusTooManyRequests, Code: "too_many_attempts", RetryAfter: wait}
+	}
+	code := s.mint.code()
+	key := codeKey(code)
+	value, err := s.mint.seal(key, grant{Client: o.client, State: o.state, Ref: p.Ref, Expires: s.now().Add(codeLife)})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
+	defer cancel()
+	if err := s.Codes.Add(ctx, key, value, codeLife+codeSkew); err != nil {
+		return &web.Error{Status: http.StatusServiceUnavailable, Code: "store_unavailable", RetryAfter: retryAfter, Err: err}
+	}
+	s.audit(x, Event{What: "code", App: o.client, User: p.User.Username})
+	web.SecurityHeaders(w, "")
+	w.Header()["Location"] = []string{withAnswer(o.redirect, code, o.state)}
+	w.WriteHeader(http.StatusFound)
+	return nil
+}

@@ -1,0 +1,307 @@
+package sso
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"dinggate/internal/identity"
+)
+
+// AttemptParameter is the parameter of our own callback in which an attempt
+// comes back. The contract's authorize has no state, so the attempt travels
+// inside redirect_url; the `state` that the service answers with is its own.
+const AttemptParameter = "attempt"
+
+// Client signs people in at a service that speaks the contract. Fields must
+// not change after the first call; safe for concurrent use.
+type Client struct {
+	Config    ClientConfig
+	Transport http.RoundTripper // nil: our own, with deadlines and an idle limit
+	Timeout   time.Duration     // of a whole sign-in or lookup; 0 = 8 s
+	Now       func() time.Time  // nil = time.Now
+
+	// Observe hears of every call, for metrics and the log; nil hears nothing.
+	Observe func(Call)
+
+	once  sync.Once
+	http  *http.Client // reads; connections are kept
+	fresh *http.Client // calls with a one-time code: a kept connection may be dead, and a code is sent once
+}
+
+// Call is one call to the service, as Client.Observe hears of it.
+type Call struct {
+	Name     string // PathToken or PathUserinfo
+	Result   string // ok, refused, unavailable, bad_answer
+	Duration time.Duration
+	Err      error // nil when ok; holds no secret
+}
+
+const (
+	defaultTimeout = 8 * time.Second
+	connectTimeout = 2 * time.Second
+	idleTimeout    = 90 * time.Second
+)
+
+func (c *Client) setUp() {
+	c.once.Do(func() {
+		if c.Transport != nil {
+			c.http = newHTTPClient(c.Transport)
+			c.fresh = c.http
+			return
+		}
+		c.http = newHTTPClient(newTransport())
+		single := newTransport()
+		single.DisableKeepAlives = true
+		c.fresh = newHTTPClient(single)
+	})
+}
+
+func newTransport() *http.Transport {
+	dialer := &net.Dialer{Timeout: connectTimeout, KeepAlive: 30 * time.Second}
+	return &http.Transport{Proxy: http.ProxyFromEnvironment, DialContext: dialer.DialContext, TLSHandshakeTimeout: connectTimeout,
+		IdleConnTimeout: idleTimeout, MaxIdleConnsPerHost: 16, MaxResponseHeaderBytes: 64 << 10, ForceAttemptHTTP2: true}
+}
+
+// newHTTPClient follows no redirect: the secret would go along to wherever it
+// points (CVE-2024-45336, threats L8).
+func newHTTPClient(t http.RoundTripper) *http.Client {
+	return &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+}
+
+// CloseIdleConnections closes the connections that wait for another call.
+func (c *Client) CloseIdleConnections() {
+	c.setUp()
+	c.http.CloseIdleConnections()
+}
+
+func (c *Client) url(path string) string { return strings.TrimSuffix(c.Config.URL, "/") + path }
+
+// AuthURL is where the browser signs in. attempt comes back in redirectURI's
+// query, under AttemptParameter.
+func (c *Client) AuthURL(redirectURI, attempt string) string {
+	mark := "?"
+	if strings.Contains(redirectURI, "?") {
+		mark = "&"
+	}
+	back := redirectURI + mark + AttemptParameter + "=" + url.QueryEscape(attempt)
+	return c.url(PathAuthorize) + "?redirect_url=" + url.QueryEscape(back) + "&client_id=" + url.QueryEscape(c.Config.ClientID)
+}
+
+// Exchange redeems the code and state that the service sent, once, and asks
+// who the person is. Every error is an *identity.Failure.
+func (c *Client) Exchange(ctx context.Context, code, state string) (identity.User, identity.Token, error) {
+	ctx, cancel := c.deadline(ctx)
+	defer cancel()
+	if state == "" {
+		return identity.User{}, identity.Token{}, failure(identity.Restart, "sso_code_rejected", "", errors.New("the service sent no state"))
+	}
+	token, err := c.token(ctx, TokenRequest{Code: code, State: state})
+	if err != nil {
+		return identity.User{}, identity.Token{}, err
+	}
+	user, err := c.Person(ctx, token.Access)
+	if f, ok := errors.AsType[*identity.Failure](err); ok && f.Class == identity.Refused { // it gave this token a moment ago
+		return identity.User{}, identity.Token{}, failure(identity.Internal, "sso_bad_answer", "", f.Err)
+	} else if err != nil {
+		return identity.User{}, identity.Token{}, err
+	}
+	return user, token, nil
+}
+
+// Refresh trades a refresh token for new tokens. The document names no call
+// for it; this is the one our own service offers. A service without it, or a
+// token that is used up, is a failure of class Refused with code sso_over: the
+// sign-in has to be made again.
+func (c *Client) Refresh(ctx context.Context, refresh string) (identity.Token, error) {
+	ctx, cancel := c.deadline(ctx)
+	defer cancel()
+	token, err := c.token(ctx, TokenRequest{GrantType: "refresh_token", RefreshToken: refresh})
+	if f, ok := errors.AsType[*identity.Failure](err); ok && f.Class == identity.Restart {
+		over := *f
+		over.Class, over.Code = identity.Refused, "sso_over"
+		return identity.Token{}, &over
+	}
+	if err == nil && token.Refresh == "" {
+		token.Refresh = refresh // a service that does not rotate
+	}
+	return token, err
+}
+
+// Person asks who is behind an access token. A token that the service does not
+// take is a failure of class Refused with code sso_over.
+func (c *Client) Person(ctx context.Context, access string) (identity.User, error) {
+	ctx, cancel := c.deadline(ctx)
+	defer cancel()
+	if !printable(access, maxToken) {
+		return identity.User{}, failure(identity.Refused, "sso_over", "", errors.New("there is no access token"))
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, c.url(PathUserinfo), nil)
+	if err != nil {
+		return identity.User{}, failure(identity.Operator, "sso_misconfigured", "", err)
+	}
+	r.Header["Authorization"] = []string{access} // bare, as the document shows it
+	var user identity.User
+	err = c.call(r, PathUserinfo, func(body []byte) error {
+		answer, err := readUser(body)
+		if err == nil {
+			user = answer.user()
+		}
+		return err
+	}, access)
+	return user, err
+}
+
+func (u *userAnswer) user() identity.User {
+	user := identity.User{Username: u.Username, Email: identity.NormalizeEmail(u.Email), UserID: u.UserID, UnionID: u.UnionID, Name: u.Name,
+		Departments: u.Departments, Ancestors: u.Departments} // a service does not tell what is above a department
+	for _, role := range u.Roles {
+		if role != "" {
+			user.Roles = append(user.Roles, identity.Role{Name: role})
+		}
+	}
+	return user
+}
+
+func (c *Client) token(ctx context.Context, q TokenRequest) (identity.Token, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url(PathToken), strings.NewReader(q.String()))
+	if err != nil {
+		return identity.Token{}, failure(identity.Operator, "sso_misconfigured", "", err)
+	}
+	r.GetBody = nil // a code is sent once, whatever becomes of the connection
+	secret := c.Config.ClientSecret.Reveal()
+	r.Header["Authorization"] = []string{basic(c.Config.ClientID, secret)}
+	r.Header["Content-Type"] = []string{"text/plain"}
+	var token identity.Token
+	err = c.call(r, PathToken, func(body []byte) error {
+		access, refresh, life, err := readToken(body)
+		if err != nil {
+			return err
+		}
+		token = identity.Token{Access: access, Refresh: refresh}
+		if life > 0 {
+			token.Expires = c.now().Add(life)
+		}
+		return nil
+	}, secret, q.Code, q.State, q.RefreshToken)
+	return token, err
+}
+
+// call sends a request and reads the answer to its end. secrets never show in
+// an error.
+func (c *Client) call(r *http.Request, name string, read func(body []byte) error, secrets ...string) error {
+	c.setUp()
+	began := time.Now()
+	result, f := c.send(r, name, read)
+	if f != nil {
+		text := f.Err.Error()
+		for _, secret := range secrets {
+			if secret != "" {
+				text = strings.ReplaceAll(strings.ReplaceAll(text, secret, "…"), url.QueryEscape(secret), "…")
+			}
+		}
+		f.Err = fmt.Errorf("sso: calling %s: %s", name, text)
+	}
+	if c.Observe != nil {
+		call := Call{Name: name, Result: result, Duration: time.Since(began)}
+		if f != nil {
+			call.Err = f
+		}
+		c.Observe(call)
+	}
+	if f != nil {
+		return f
+	}
+	return nil
+}
+
+func (c *Client) send(r *http.Request, name string, read func(body []byte) error) (result string, f *identity.Failure) {
+	r.Header["Accept"] = []string{"application/json"}
+	client := c.http
+	if r.Method == http.MethodPost {
+		client = c.fresh
+	}
+	answer, err := client.Do(r)
+	if err != nil {
+		if u, ok := errors.AsType[*url.Error](err); ok { // its text has the whole address
+			err = u.Err
+		}
+		return "unavailable", failure(identity.Later, "sso_unavailable", "", err)
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer+1))
+	switch {
+	case err != nil:
+		return "unavailable", failure(identity.Later, "sso_unavailable", "", err)
+	case len(body) > maxAnswer:
+		return "bad_answer", failure(identity.Internal, "sso_bad_answer", "", errors.New("the answer is larger than 1 MiB"))
+	case answer.StatusCode == http.StatusOK:
+		if err := read(body); err != nil {
+			return "bad_answer", failure(identity.Internal, "sso_bad_answer", hintAnswer, err)
+		}
+		return "ok", nil
+	}
+	return refused(name, answer.StatusCode, body)
+}
+
+// For the operator: what to look at when a service does not answer as the
+// contract says.
+const (
+	hintAnswer = "检查 sso.url 是否指向 SSO 服务本身 (is sso.url the SSO service itself, and not a page before it?)"
+	hintClient = "检查 sso.client_id 和 sso.client_secret (the SSO service does not know this client_id with this secret)"
+)
+
+// refused says what an answer other than 200 means.
+func refused(name string, status int, body []byte) (string, *identity.Failure) {
+	err := fmt.Errorf("status %d%s", status, oauthError(body))
+	switch {
+	case status == http.StatusTooManyRequests || status >= 500:
+		return "unavailable", failure(identity.Later, "sso_unavailable", "", err)
+	case name == PathToken && (status == http.StatusUnauthorized || status == http.StatusForbidden):
+		return "refused", failure(identity.Operator, "sso_misconfigured", hintClient, err)
+	case name == PathToken && status == http.StatusBadRequest:
+		return "refused", failure(identity.Restart, "sso_code_rejected", "", err)
+	case name == PathUserinfo && (status == http.StatusUnauthorized || status == http.StatusForbidden):
+		return "refused", failure(identity.Refused, "sso_over", "", err)
+	}
+	return "bad_answer", failure(identity.Internal, "sso_bad_answer", hintAnswer, err)
+}
+
+// oauthError is the `error` of a refusal, where it is a plain word; its
+// description is a stranger's text and stays out of the log.
+func oauthError(body []byte) string {
+	fields, err := object(body)
+	if err != nil {
+		return ""
+	}
+	word, err := text(fields["error"])
+	if err != nil || word == "" || len(word) > 40 || strings.Trim(word, "abcdefghijklmnopqrstuvwxyz_") != "" {
+		return ""
+	}
+	return ", " + word
+}
+
+func failure(class identity.Class, code, hint string, err error) *identity.Failure {
+	return &identity.Failure{Class: class, Code: code, Hint: hint, Err: err}
+}
+
+func (c *Client) deadline(ctx context.Context) (context.Context, context.CancelFunc) {
+	if c.Timeout > 0 {
+		return context.WithTimeout(ctx, c.Timeout)
+	}
+	return context.WithTimeout(ctx, defaultTimeout)
+}
+
+func (c *Client) now() time.Time {
+	if c.Now != nil {
+		return c.Now()
+	}
+	return time.Now()
+}

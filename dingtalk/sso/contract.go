@@ -1,0 +1,310 @@
+package sso
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"math"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// The four addresses of the contract, below the service's URL.
+const (
+	PathAuthorize = "/dingtalk/authorize"
+	PathCallback  = "/dingtalk/callback"
+	PathToken     = "/dingtalk/token"
+	PathUserinfo  = "/dingtalk/userinfo"
+)
+
+// Bounds of what travels.
+const (
+	maxBody        = 8 << 10 // of a token request
+	maxAnswer      = 1 << 20 // of what a service answers
+	maxName        = 128     // of a client id
+	maxSecret      = 512
+	maxURL         = 1024
+	maxState       = 512
+	maxToken       = 4 << 10
+	maxCredentials = 2 << 10 // of an Authorization header
+)
+
+// TokenRequest is the body of a token call:
+//
+//	code=…&state=…
+//	grant_type=refresh_token&refresh_token=…
+//
+// Values are read as forms read them: `%XX` is a byte, `+` a blank. A state
+// that a third party sends back letter for letter counts as well, so its text
+// is kept as it was sent.
+type TokenRequest struct {
+	GrantType    string
+	Code         string
+	State        string // decoded
+	RawState     string // as sent
+	RefreshToken string
+	ClientID     string // optional; must then be that of the Basic header
+}
+
+var errBody = errors.New("sso: the body is not code=…&state=…")
+
+// ParseTokenRequest reads a body. One parameter twice, in whatever letter case
+// or as an array, is an error, since two readers would see two values; so is
+// whatever is not printable ASCII, save one line break at the end. Parameters
+// that the contract does not know are ignored (threats T12).
+func ParseTokenRequest(body string) (TokenRequest, error) {
+	body = strings.TrimSuffix(strings.TrimSuffix(body, "\n"), "\r")
+	if body == "" || strings.ContainsFunc(body, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == ';' }) {
+		return TokenRequest{}, errBody
+	}
+	var q TokenRequest
+	seen := map[string]bool{}
+	for pair := range strings.SplitSeq(body, "&") {
+		name, raw, ok := strings.Cut(pair, "=")
+		folded := strings.ToLower(name)
+		if !ok || name == "" || seen[folded] || len(seen) > 32 || strings.Trim(folded, "abcdefghijklmnopqrstuvwxyz0123456789_-.") != "" {
+			return TokenRequest{}, errBody
+		}
+		seen[folded] = true
+		value, err := url.QueryUnescape(raw)
+		if err != nil || !utf8.ValidString(value) || strings.ContainsFunc(value, control) {
+			return TokenRequest{}, errBody
+		}
+		switch name {
+		case "grant_type":
+			q.GrantType = value
+		case "code":
+			q.Code = value
+		case "state":
+			q.State, q.RawState = value, raw
+		case "refresh_token":
+			q.RefreshToken = value
+		case "client_id":
+			q.ClientID = value
+		}
+	}
+	return q, nil
+}
+
+func control(r rune) bool { return r < ' ' || r == 0x7f }
+
+// String is the body as the document shows it. Values are sent as they are,
+// save for the bytes that would end one or change it in every reading: so a
+// service that splits the text and one that decodes a form read the same.
+func (q TokenRequest) String() string {
+	var b strings.Builder
+	add := func(name, value string) {
+		if value == "" {
+			return
+		}
+		if b.Len() > 0 {
+			b.WriteByte('&')
+		}
+		b.WriteString(name + "=")
+		const hex = "0123456789ABCDEF"
+		for i := 0; i < len(value); i++ {
+			switch c := value[i]; {
+			case c <= ' ', c >= 0x7f, c == '&', c == '%', c == ';':
+				b.Write([]byte{'%', hex[c>>4], hex[c&15]})
+			default:
+				b.WriteByte(c)
+			}
+		}
+	}
+	add("grant_type", q.GrantType)
+	add("code", q.Code)
+	add("state", q.State)
+	add("refresh_token", q.RefreshToken)
+	return b.String()
+}
+
+// basic writes `Authorization: Basic` for a client.
+func basic(id, secret string) string {
+	return "Basic " + base64.StdEncoding.EncodeToString([]byte(id+":"+secret))
+}
+
+var errBasic = errors.New("sso: no Basic header that can be read")
+
+// parseBasic reads the one Authorization header of a request, in one spelling
+// of base64 (threats T4).
+func parseBasic(h http.Header) (id, secret string, err error) {
+	lines := h["Authorization"]
+	if len(lines) != 1 || len(lines[0]) > maxCredentials {
+		return "", "", errBasic
+	}
+	scheme, text, ok := strings.Cut(lines[0], " ")
+	if !ok || !strings.EqualFold(scheme, "Basic") {
+		return "", "", errBasic
+	}
+	text = strings.TrimLeft(text, " ")
+	raw, err := base64.StdEncoding.Strict().DecodeString(text)
+	if err != nil || strings.ContainsAny(text, "\r\n") { // the decoder skips line breaks
+		return "", "", errBasic
+	}
+	id, secret, ok = strings.Cut(string(raw), ":")
+	if !ok || id == "" || secret == "" || len(id) > maxName || len(secret) > maxSecret || !utf8.Valid(raw) || bytes.ContainsFunc(raw, control) {
+		return "", "", errBasic
+	}
+	return id, secret, nil
+}
+
+// bearer reads an access token: bare, as the document shows it, or after
+// `Bearer`.
+func bearer(h http.Header) (token string, ok bool) {
+	lines := h["Authorization"]
+	if len(lines) != 1 {
+		return "", false
+	}
+	token = lines[0]
+	if scheme, rest, found := strings.Cut(token, " "); found {
+		if !strings.EqualFold(scheme, "Bearer") {
+			return "", false
+		}
+		token = strings.TrimLeft(rest, " ")
+	}
+	return token, printable(token, maxToken)
+}
+
+// printable reports whether s is visible ASCII of at most limit bytes.
+func printable(s string, limit int) bool {
+	return s != "" && len(s) <= limit && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r >= 0x7f })
+}
+
+// tokenAnswer is what the token call yields.
+type tokenAnswer struct {
+	AccessToken  string `json:"access_token"`
+	ExpiryIn     int64  `json:"expiry_in"`  // seconds; the contract's name
+	ExpiresIn    int64  `json:"expires_in"` // the same, by its standard name
+	RefreshToken string `json:"refresh_token"`
+	TokenType    string `json:"token_type"`
+}
+
+// userAnswer is what userinfo yields; the first two are the document's.
+type userAnswer struct {
+	Username    string   `json:"username"`
+	Email       string   `json:"email"`
+	UserID      string   `json:"userid"`
+	UnionID     string   `json:"unionid"`
+	Name        string   `json:"name"`
+	Departments []int64  `json:"departments"`
+	Roles       []string `json:"roles"`
+	Audience    string   `json:"aud"` // the client that the token was given to
+}
+
+var errAnswer = errors.New("sso: the answer is not the contract's")
+
+// object reads the fields of one JSON object. A byte order mark before it is
+// what some servers send; a field twice, or anything after the object, is not
+// understood.
+func object(body []byte) (map[string]json.RawMessage, error) {
+	body = bytes.TrimPrefix(body, []byte("\xef\xbb\xbf"))
+	dec := json.NewDecoder(bytes.NewReader(body))
+	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
+		return nil, errAnswer
+	}
+	fields := map[string]json.RawMessage{}
+	for dec.More() {
+		name, err := dec.Token()
+		text, ok := name.(string)
+		var value json.RawMessage
+		if err != nil || !ok || dec.Decode(&value) != nil {
+			return nil, errAnswer
+		}
+		if _, twice := fields[text]; twice || len(fields) > 256 {
+			return nil, errAnswer
+		}
+		fields[text] = value
+	}
+	if _, err := dec.Token(); err != nil {
+		return nil, errAnswer
+	}
+	if len(bytes.TrimSpace(body[dec.InputOffset():])) > 0 {
+		return nil, errAnswer
+	}
+	return fields, nil
+}
+
+// text reads a string field; absent and null are "". Others are errors.
+func text(raw json.RawMessage) (s string, err error) {
+	if len(raw) == 0 || string(raw) == "null" {
+		return "", nil
+	}
+	if json.Unmarshal(raw, &s) != nil || !utf8.ValidString(s) || strings.ContainsFunc(s, control) {
+		return "", errAnswer
+	}
+	return s, nil
+}
+
+// seconds reads expiry_in or expires_in: a number, or one in quotes; 0 when
+// neither is there.
+func seconds(fields map[string]json.RawMessage) (time.Duration, error) {
+	for _, name := range [...]string{"expiry_in", "expires_in"} {
+		raw := strings.Trim(string(fields[name]), `"`)
+		if raw == "" || raw == "null" {
+			continue
+		}
+		n, err := strconv.ParseFloat(raw, 64)
+		if err != nil || math.IsNaN(n) || n < 0 || n > 10*365*24*3600 {
+			return 0, errAnswer
+		}
+		return time.Duration(n) * time.Second, nil
+	}
+	return 0, nil
+}
+
+// readToken reads the answer to a token call.
+func readToken(body []byte) (access, refresh string, life time.Duration, err error) {
+	fields, err := object(body)
+	if err != nil {
+		return "", "", 0, err
+	}
+	access, err1 := text(fields["access_token"])
+	refresh, err2 := text(fields["refresh_token"])
+	kind, err3 := text(fields["token_type"])
+	life, err4 := seconds(fields)
+	if errors.Join(err1, err2, err3, err4) != nil || !printable(access, maxToken) || refresh != "" && !printable(refresh, maxToken) ||
+		kind != "" && !strings.EqualFold(kind, "Bearer") {
+		return "", "", 0, errAnswer
+	}
+	return access, refresh, life, nil
+}
+
+// readUser reads the answer to userinfo. Username is what makes a person: an
+// answer without one names nobody. What a service adds beside the document is
+// taken where it has the expected form, else left out.
+func readUser(body []byte) (userAnswer, error) {
+	fields, err := object(body)
+	if err != nil {
+		return userAnswer{}, err
+	}
+	var u userAnswer
+	u.Username, err = text(fields["username"])
+	if err == nil {
+		u.Email, err = text(fields["email"])
+	}
+	if u.Username == "" || err != nil || len(u.Username) > maxUsername || strings.TrimSpace(u.Username) != u.Username {
+		return userAnswer{}, errAnswer
+	}
+	for name, to := range map[string]*string{"userid": &u.UserID, "unionid": &u.UnionID, "name": &u.Name} {
+		if s, err := text(fields[name]); err == nil && len(s) <= maxUsername {
+			*to = s
+		}
+	}
+	if json.Unmarshal(fields["departments"], &u.Departments) != nil || len(u.Departments) > maxList {
+		u.Departments = nil
+	}
+	if json.Unmarshal(fields["roles"], &u.Roles) != nil || len(u.Roles) > maxList {
+		u.Roles = nil
+	}
+	return u, nil
+}
+
+const (
+	maxUsername = 255
+	maxList     = 1000
+)

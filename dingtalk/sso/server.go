@@ -1,0 +1,169 @@
+package sso
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"dinggate/internal/identity"
+	"dinggate/internal/limit"
+	"dinggate/internal/web"
+)
+
+// ErrNobody means that no sign-in stands behind a request or a reference. Any
+// other error says that this cannot be told now.
+var ErrNobody = errors.New("sso: nobody is signed in")
+
+// Person is somebody who is signed in here.
+type Person struct {
+	User  identity.User
+	Ref   string    // what Recall finds the sign-in by again; a secret, kept sealed
+	Until time.Time // the end of the sign-in; nothing that came of it lives longer
+}
+
+// Server is the service's half of the contract: four handlers. All fields down
+// to Recall are required (Check tells). Set them, then share the pointer; safe
+// for concurrent use.
+type Server struct {
+	Config    ServerConfig
+	PublicURL string   // scheme and host of the service
+	Keys      [][]byte // at least 32 random bytes each: the first makes tokens, all are accepted
+
+	Codes        Codes
+	None, Exists error // what Codes answers for absence, and Codes.Add for a name that is taken
+
+	// WhoIs tells who is signed in in this browser; ErrNobody for nobody.
+	WhoIs func(r *http.Request) (Person, error)
+
+	// SignIn begins a sign-in that ends at redirectURI, where Finish gets target
+	// back. It answers the request or returns an error.
+	SignIn func(w http.ResponseWriter, r *http.Request, redirectURI, target string) error
+
+	// Finish ends it, in the same browser only, and signs the person in here too.
+	// judge is called with the target before anybody is asked. The target is
+	// there with an error too, once it is known.
+	Finish func(w http.ResponseWriter, r *http.Request, judge func(target string) error) (Person, string, error)
+
+	// Recall looks a sign-in up again by Person.Ref, with the newest facts.
+	// ErrNobody when it is over: signed out, left, too old.
+	Recall func(ctx context.Context, ref string) (Person, error)
+
+	Audit func(Event)      // nil: nobody hears
+	Now   func() time.Time // nil: time.Now
+
+	once  sync.Once
+	apps  apps
+	mint  *mint
+	wrong slowdown
+	codes limit.Keyed[string] // handed out, by Person.Ref
+	err   error
+}
+
+// codesLimit is how many codes one sign-in may give.
+var codesLimit = limit.Rate{Every: time.Second, Burst: 120}
+
+// Event is one line of the audit log. It holds no code, state, token or secret.
+type Event struct {
+	What      string // code, token, refresh; for refusals code_reused, code_of_another_client, refresh_reused, refresh_of_another_client, wrong_secret
+	App       string // a registered client id, "" when it is none
+	User      string // username, "" when nobody is known
+	Client    netip.Addr
+	RequestID string
+}
+
+// Lifetimes.
+const (
+	codeLife   = time.Minute
+	accessLife = 2 * time.Hour
+	codeSkew   = time.Minute // a record outlives its code by how far replicas' clocks may differ
+
+	storeTimeout  = time.Second
+	recallTimeout = 5 * time.Second
+	retryAfter    = 5 * time.Second
+)
+
+// Check finds what a Server cannot work without.
+func (s *Server) Check() error {
+	switch {
+	case s.Codes == nil || s.None == nil || s.Exists == nil || s.WhoIs == nil || s.SignIn == nil || s.Finish == nil || s.Recall == nil:
+		return errors.New("sso: checking the server: Codes, None, Exists, WhoIs, SignIn, Finish and Recall are required")
+	case !strings.HasPrefix(s.PublicURL, "http") || strings.HasSuffix(s.PublicURL, "/"):
+		return errors.New("sso: checking the server: PublicURL is scheme and host")
+	}
+	s.ready()
+	return s.err
+}
+
+func (s *Server) ready() {
+	s.once.Do(func() {
+		s.apps = newApps(s.Config.Clients)
+		s.mint, s.err = newMint(s.Keys)
+	})
+}
+
+// Handlers are the endpoints of the contract by their paths.
+func (s *Server) Handlers() map[string]web.HandlerFunc {
+	s.ready()
+	return map[string]web.HandlerFunc{PathAuthorize: s.Authorize, PathCallback: s.Callback, PathToken: s.Token, PathUserinfo: s.Userinfo}
+}
+
+// order is what a third party asked for at authorize. It travels sealed with
+// the attempt (see SignIn), so that nothing in a callback's address counts.
+type order struct{ client, redirect, state string }
+
+// maxOrder bounds an order, since it travels in a cookie.
+const maxOrder = 1300
+
+func (o order) target() string { return o.client + "\n" + o.redirect + "\n" + o.state }
+
+func parseOrder(target string) (order, bool) {
+	parts := strings.Split(target, "\n")
+	if len(parts) != 3 {
+		return order{}, false
+	}
+	return order{parts[0], parts[1], parts[2]}, true
+}
+
+// again is the address that repeats an order.
+func (o order) again() string {
+	return PathAuthorize + "?client_id=" + url.QueryEscape(o.client) + "&redirect_url=" + url.QueryEscape(o.redirect) + "&state=" + url.QueryEscape(o.state)
+}
+
+// query reads the named parameters of a raw query. One of them twice is an
+// error, and so is one that does not decode (threats R9, T1).
+func query(raw string, names ...string) (map[string]string, error) {
+	values := map[string]string{}
+	for pair := range strings.SplitSeq(raw, "&") {
+		name, value, _ := strings.Cut(pair, "=")
+		for _, known := range names {
+			if name != known {
+				continue
+			}
+			text, err := url.QueryUnescape(value)
+			if _, twice := values[name]; twice || err != nil {
+				return nil, errors.New("sso: " + known + " is there twice or unreadable")
+			}
+			values[name] = text
+		}
+	}
+	return values, nil
+}
+
+func (s *Server) audit(x *web.Exchange, e Event) {
+	if s.Audit != nil {
+		e.Client, e.RequestID = x.Client, x.ID
+		s.Audit(e)
+	}
+}
+
+func (s *Server) now() time.Time {
+	if s.Now != nil {
+		return s.Now()
+	}
+	return time.Now()
+}

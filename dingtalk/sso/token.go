@@ -1,0 +1,369 @@
+package sso
+
+import (
+	"context"
+	"errors"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"dinggate/internal/limit"
+	"dinggate/internal/web"
+)
+
+// Token is step 3: a third party turns a code, or a refresh token, into
+// tokens. Its backend calls it, so every answer is JSON, with the names of
+// errors that RFC 6749 gives them.
+//
+//	POST ─► type ─► size ─► Basic ─► body ─┬─ code ───► client, state, age ─► used once ─► tokens
+//	                                       └─ refresh ─► client ─► taken once ──────────► tokens
+func (s *Server) Token(w http.ResponseWriter, r *http.Request) error {
+	if r.Method != http.MethodPost {
+		w.Header()["Allow"] = []string{"POST"}
+		return s.refuse(w, r, &refusal{status: http.StatusMethodNotAllowed, code: "invalid_request", text: "POST only"})
+	}
+	given, no := s.token(w, r)
+	if no != nil {
+		return s.refuse(w, r, no)
+	}
+	return writeJSON(w, r, http.StatusOK, given)
+}
+
+// refusal is an error in the words of RFC 6749 §5.2.
+type refusal struct {
+	status     int
+	code, text string
+	retry      bool  // it may pass by itself
+	err        error // for the operator
+}
+
+func (e *refusal) Error() string {
+	if e.err != nil {
+		return "sso: " + e.code + ": " + e.err.Error()
+	}
+	return "sso: " + e.code + ": " + e.text
+}
+
+func (e *refusal) Unwrap() error { return e.err }
+
+func badRequest(text string) *refusal {
+	return &refusal{status: http.StatusBadRequest, code: "invalid_request", text: text}
+}
+
+// invalidGrant is one answer for every code and refresh token that gives
+// nothing; why is for the log.
+func invalidGrant(why string) *refusal {
+	return &refusal{status: http.StatusBadRequest, code: "invalid_grant", text: "the code or refresh token is unknown, used, expired or of another client or state", err: errors.New(why)}
+}
+
+func unavailable(err error) *refusal {
+	return &refusal{status: http.StatusServiceUnavailable, code: "temporarily_unavailable", text: "try again in a moment", retry: true, err: err}
+}
+
+func (s *Server) token(w http.ResponseWriter, r *http.Request) (tokenAnswer, *refusal) {
+	if no := readable(r); no != nil {
+		return tokenAnswer{}, no
+	}
+	app, no := s.client(w, r)
+	if no != nil {
+		return tokenAnswer{}, no
+	}
+	q, no := readBody(w, r)
+	if no != nil {
+		return tokenAnswer{}, no
+	}
+	if q.ClientID != "" && q.ClientID != app.ClientID {
+		return tokenAnswer{}, badRequest("client_id is not that of the Authorization header")
+	}
+	x := web.From(w)
+	switch q.GrantType {
+	case "", "authorization_code":
+		if q.Code == "" || q.State == "" {
+			return tokenAnswer{}, badRequest("code and state are required")
+		}
+		return s.redeem(r.Context(), x, app, q)
+	case "refresh_token":
+		if q.RefreshToken == "" {
+			return tokenAnswer{}, badRequest("refresh_token is required")
+		}
+		return s.renew(r.Context(), x, app, q.RefreshToken)
+	}
+	return tokenAnswer{}, &refusal{status: http.StatusBadRequest, code: "unsupported_grant_type", text: "authorization_code or refresh_token"}
+}
+
+// readable judges a body by its headers (threats T11).
+func readable(r *http.Request) *refusal {
+	types := r.Header["Content-Type"]
+	if len(types) > 1 || len(r.Header["Content-Encoding"]) > 0 {
+		return &refusal{status: http.StatusUnsupportedMediaType, code: "invalid_request", text: "the body must be plain text, not compressed"}
+	}
+	if len(types) == 1 && types[0] != "" {
+		kind, _, err := mime.ParseMediaType(types[0])
+		if err != nil || kind != "text/plain" && kind != "application/x-www-form-urlencoded" {
+			return &refusal{status: http.StatusUnsupportedMediaType, code: "invalid_request", text: "Content-Type must be text/plain or application/x-www-form-urlencoded"}
+		}
+	}
+	if r.ContentLength > maxBody {
+		return tooLarge()
+	}
+	return nil
+}
+
+func tooLarge() *refusal {
+	return &refusal{status: http.StatusRequestEntityTooLarge, code: "invalid_request", text: "the body is larger than 8 KiB"}
+}
+
+// client is the third party that the Basic header proves.
+func (s *Server) client(w http.ResponseWriter, r *http.Request) (*App, *refusal) {
+	x := web.From(w)
+	wrong := &refusal{status: http.StatusUnauthorized, code: "invalid_client", text: "the Authorization header is not that of a registered client"}
+	id, secret, err := parseBasic(r.Header)
+	if err != nil {
+		return nil, wrong
+	}
+	name := ""
+	if s.apps[id] != nil {
+		name = id
+	}
+	who, now := guesser{name, limit.Client(x.Client)}, s.now()
+	if !s.wrong.wait(r.Context(), who, now) {
+		return nil, &refusal{status: http.StatusTooManyRequests, code: "temporarily_unavailable", text: "too many wrong secrets from this address", retry: true}
+	}
+	app := s.apps.known(id, secret)
+	if app == nil {
+		if n := s.wrong.guessed(who, now); n <= freeGuesses || n%100 == 0 { // a flood of them is told now and then (threats D9)
+			s.audit(x, Event{What: "wrong_secret", App: name})
+		}
+		return nil, wrong
+	}
+	return app, nil
+}
+
+// readBody reads at most 8 KiB; the entrance has given it ten seconds.
+func readBody(w http.ResponseWriter, r *http.Request) (TokenRequest, *refusal) {
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
+	if len(body) > maxBody {
+		w.Header()["Connection"] = []string{"close"}
+		return TokenRequest{}, tooLarge()
+	}
+	if err != nil {
+		w.Header()["Connection"] = []string{"close"}
+		if slow, ok := errors.AsType[net.Error](err); ok && slow.Timeout() {
+			return TokenRequest{}, &refusal{status: http.StatusRequestTimeout, code: "invalid_request", text: "the body did not come in time", err: err}
+		}
+		return TokenRequest{}, badRequest("the body cannot be read")
+	}
+	q, err := ParseTokenRequest(string(body))
+	if err != nil {
+		return TokenRequest{}, badRequest("the body must be code=…&state=…, or grant_type=refresh_token&refresh_token=…")
+	}
+	return q, nil
+}
+
+// redeem gives the tokens of a code, once.
+//
+// Of any number of uses at once, on any replica, one gets tokens: whoever adds
+// the family and takes the code. Every other use of a code that was good once
+// ends what the first gave, whenever it comes (threats T8, T9). A wrong state
+// uses nothing up (T10); another client's attempt kills the code (T7).
+func (s *Server) redeem(ctx context.Context, x *web.Exchange, app *App, q TokenRequest) (tokenAnswer, *refusal) {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout+recallTimeout)
+	defer cancel()
+	fam, err := s.mint.familyOf(q.Code)
+	if err != nil {
+		return tokenAnswer{}, invalidGrant("no code of ours")
+	}
+	key := codeKey(q.Code)
+	value, err := s.Codes.Get(ctx, key)
+	if errors.Is(err, s.None) {
+		return s.reused(ctx, x, app, fam, "the code is used, or nobody redeemed it in time")
+	} else if err != nil {
+		return tokenAnswer{}, unavailable(err)
+	}
+	g, ok := s.mint.open(key, value)
+	switch {
+	case !ok:
+		return tokenAnswer{}, invalidGrant("the code was made with a key that is gone")
+	case g.Client != app.ClientID:
+		s.audit(x, Event{What: "code_of_another_client", App: app.ClientID})
+		if _, err := s.Codes.Take(ctx, key); err != nil && !errors.Is(err, s.None) {
+			return tokenAnswer{}, unavailable(err)
+		}
+		return tokenAnswer{}, invalidGrant("the code is another client's")
+	case same(q.State, g.State)|same(q.RawState, g.State) != 1:
+		return tokenAnswer{}, invalidGrant("the state is not the one that went with the code")
+	case !s.now().Before(g.Expires):
+		return tokenAnswer{}, invalidGrant("the code is too old")
+	}
+	p, no := s.recall(ctx, g.Ref)
+	if no != nil {
+		return tokenAnswer{}, no
+	}
+	x.User = p.User.Username
+	if no := s.found(ctx, fam, app, g.Ref, p.Until); errors.Is(no, errTaken) {
+		return s.reused(ctx, x, app, fam, "the code is being redeemed already")
+	} else if no != nil {
+		return tokenAnswer{}, no.(*refusal)
+	}
+	given, no := s.give(ctx, fam, p.Until)
+	if no != nil {
+		return tokenAnswer{}, no
+	}
+	if _, err := s.Codes.Take(ctx, key); errors.Is(err, s.None) {
+		return s.reused(ctx, x, app, fam, "the code was redeemed at the same moment")
+	} else if err != nil {
+		return tokenAnswer{}, unavailable(err)
+	}
+	s.audit(x, Event{What: "token", App: app.ClientID, User: p.User.Username})
+	return given, nil
+}
+
+var errTaken = errors.New("sso: the family is there already")
+
+// found begins a family.
+func (s *Server) found(ctx context.Context, fam family, app *App, ref string, until time.Time) error {
+	value, err := s.mint.seal(fam.key(), grant{Client: app.ClientID, Ref: ref, Expires: until})
+	if err != nil {
+		return unavailable(err)
+	}
+	err = s.Codes.Add(ctx, fam.key(), value, until.Sub(s.now())+codeSkew)
+	switch {
+	case errors.Is(err, s.Exists):
+		return errTaken
+	case err != nil:
+		return unavailable(err)
+	}
+	return nil
+}
+
+// give makes the tokens of a family.
+func (s *Server) give(ctx context.Context, fam family, until time.Time) (tokenAnswer, *refusal) {
+	now := s.now()
+	life := min(accessLife, until.Sub(now)).Truncate(time.Second)
+	if life < time.Second {
+		return tokenAnswer{}, invalidGrant("the sign-in is over")
+	}
+	refresh := s.mint.refresh(fam)
+	if err := s.Codes.Add(ctx, refreshKey(refresh), []byte{1}, until.Sub(now)+codeSkew); err != nil {
+		return tokenAnswer{}, unavailable(err)
+	}
+	n := int64(life / time.Second)
+	return tokenAnswer{AccessToken: s.mint.access(fam, now.Add(life)), ExpiryIn: n, ExpiresIn: n, RefreshToken: refresh, TokenType: "Bearer"}, nil
+}
+
+// reused ends a family: what gave it was used again, so somebody else has it.
+func (s *Server) reused(ctx context.Context, x *web.Exchange, app *App, fam family, why string) (tokenAnswer, *refusal) {
+	ended, err := s.end(ctx, fam)
+	if err != nil {
+		return tokenAnswer{}, unavailable(err)
+	}
+	if ended {
+		s.audit(x, Event{What: "code_reused", App: app.ClientID})
+	}
+	return tokenAnswer{}, invalidGrant(why)
+}
+
+// end takes a family and all its tokens back. False: there was none.
+func (s *Server) end(ctx context.Context, fam family) (bool, error) {
+	_, err := s.Codes.Take(context.WithoutCancel(ctx), fam.key())
+	if errors.Is(err, s.None) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// recall finds the sign-in behind a code or a family.
+func (s *Server) recall(ctx context.Context, ref string) (Person, *refusal) {
+	p, err := s.Recall(ctx, ref)
+	switch {
+	case errors.Is(err, ErrNobody):
+		return Person{}, invalidGrant("the sign-in is over")
+	case err != nil:
+		return Person{}, unavailable(err)
+	}
+	return p, nil
+}
+
+// renew gives new tokens for a refresh token, once. A second use ends the
+// family (threats T20, CVE-2026-9097); another client's attempt gives nothing
+// and takes nothing.
+func (s *Server) renew(ctx context.Context, x *web.Exchange, app *App, refresh string) (tokenAnswer, *refusal) {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout+recallTimeout)
+	defer cancel()
+	fam, err := s.mint.readRefresh(refresh)
+	if err != nil {
+		return tokenAnswer{}, invalidGrant("no refresh token of ours")
+	}
+	p, g, no := s.member(ctx, fam)
+	if no != nil {
+		return tokenAnswer{}, no
+	}
+	if g.Client != app.ClientID {
+		s.audit(x, Event{What: "refresh_of_another_client", App: app.ClientID})
+		return tokenAnswer{}, invalidGrant("the refresh token is another client's")
+	}
+	x.User = p.User.Username
+	given, no := s.give(ctx, fam, g.Expires) // before the old one is taken: trouble loses nothing
+	if no != nil {
+		return tokenAnswer{}, no
+	}
+	if _, err := s.Codes.Take(ctx, refreshKey(refresh)); errors.Is(err, s.None) {
+		if _, err := s.end(ctx, fam); err != nil {
+			return tokenAnswer{}, unavailable(err)
+		}
+		s.audit(x, Event{What: "refresh_reused", App: app.ClientID, User: p.User.Username})
+		return tokenAnswer{}, invalidGrant("the refresh token was used before")
+	} else if err != nil {
+		return tokenAnswer{}, unavailable(err)
+	}
+	s.audit(x, Event{What: "refresh", App: app.ClientID, User: p.User.Username})
+	return given, nil
+}
+
+// member finds the person behind a family that lives. One whose sign-in is
+// over is taken away.
+func (s *Server) member(ctx context.Context, fam family) (Person, grant, *refusal) {
+	value, err := s.Codes.Get(ctx, fam.key())
+	if errors.Is(err, s.None) {
+		return Person{}, grant{}, invalidGrant("taken back, or over")
+	} else if err != nil {
+		return Person{}, grant{}, unavailable(err)
+	}
+	g, ok := s.mint.open(fam.key(), value)
+	if !ok || !s.now().Before(g.Expires) {
+		return Person{}, grant{}, invalidGrant("the sign-in is over, or the key is gone")
+	}
+	p, no := s.recall(ctx, g.Ref)
+	if no != nil && !no.retry {
+		if _, err := s.end(ctx, fam); err != nil {
+			return Person{}, grant{}, unavailable(err)
+		}
+	}
+	return p, g, no
+}
+
+// refuse writes an error and leaves it for the record.
+func (s *Server) refuse(w http.ResponseWriter, r *http.Request, e *refusal) error {
+	web.From(w).Err = e
+	h := w.Header()
+	if e.status == http.StatusUnauthorized {
+		h["Www-Authenticate"] = []string{challenges[e.code]}
+	}
+	if e.retry {
+		h["Retry-After"] = []string{strconv.Itoa(int(retryAfter / time.Second))}
+	}
+	return writeJSON(w, r, e.status, struct {
+		Error       string `json:"error"`
+		Description string `json:"error_description"`
+	}{e.code, strings.ReplaceAll(e.text, "…", "...")})
+}
+
+// challenges are the WWW-Authenticate of a 401 by its error.
+var challenges = map[string]string{
+	"invalid_client": `Basic realm="dinggate", charset="UTF-8"`,
+	"invalid_token":  `Bearer realm="dinggate", error="invalid_token"`,
+}

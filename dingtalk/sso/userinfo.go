@@ -1,0 +1,83 @@
+package sso
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"dinggate/internal/web"
+)
+
+// Userinfo is step 4: who the person behind an access token is. Whatever is
+// wrong with a token has one answer (threats T16, T17). Somebody who signed
+// out or left is nobody here within session.recheck; while DingTalk is away
+// the last known facts stand for the grace, and then it is 503, not 401 (T21).
+func (s *Server) Userinfo(w http.ResponseWriter, r *http.Request) error {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header()["Allow"] = []string{"GET, HEAD"}
+		return s.refuse(w, r, &refusal{status: http.StatusMethodNotAllowed, code: "invalid_request", text: "GET only"})
+	}
+	text, ok := bearer(r.Header)
+	if !ok {
+		return s.refuse(w, r, invalidToken(errToken))
+	}
+	p, client, _, err := s.Identify(r.Context(), text)
+	switch {
+	case errors.Is(err, ErrNobody):
+		return s.refuse(w, r, invalidToken(err))
+	case err != nil:
+		return s.refuse(w, r, unavailable(err))
+	}
+	u := &p.User
+	web.From(w).User = u.Username
+	return writeJSON(w, r, http.StatusOK, userAnswer{Username: u.Username, Email: u.Email, UserID: u.UserID, UnionID: u.UnionID, Name: u.Name,
+		Departments: append([]int64{}, u.Departments...), Roles: u.RoleNames(), Audience: client})
+}
+
+func invalidToken(err error) *refusal {
+	return &refusal{status: http.StatusUnauthorized, code: "invalid_token", text: "the access token is unknown, expired or taken back", err: err}
+}
+
+// Identify finds the person behind an access token, the client it was given
+// to, and when it expires. ErrNobody for one that is worth nothing; any other
+// error says that this cannot be told now.
+func (s *Server) Identify(ctx context.Context, accessToken string) (p Person, client string, expires time.Time, err error) {
+	s.ready()
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout+recallTimeout)
+	defer cancel()
+	fam, expires, err := s.mint.readAccess(accessToken)
+	if err != nil || !s.now().Before(expires) {
+		return Person{}, "", time.Time{}, ErrNobody
+	}
+	p, g, no := s.member(ctx, fam)
+	switch {
+	case no != nil && no.retry:
+		return Person{}, "", time.Time{}, no
+	case no != nil, s.apps[g.Client] == nil: // a client that was removed takes its tokens along
+		return Person{}, "", time.Time{}, ErrNobody
+	}
+	return p, g.Client, expires, nil
+}
+
+func writeJSON(w http.ResponseWriter, r *http.Request, status int, v any) error {
+	var body bytes.Buffer
+	enc := json.NewEncoder(&body)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return fmt.Errorf("sso: writing JSON: %w", err)
+	}
+	web.SecurityHeaders(w, "")
+	h := w.Header()
+	h["Content-Type"] = []string{"application/json"}
+	h["Content-Length"] = []string{strconv.Itoa(body.Len())}
+	w.WriteHeader(status)
+	if r.Method != http.MethodHead {
+		w.Write(body.Bytes()) // nobody is left to tell when this fails
+	}
+	return nil
+}
