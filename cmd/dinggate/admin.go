@@ -9,16 +9,20 @@ import (
 )
 
 // adminHandler is the listener for orchestrators and Prometheus: /livez touches
-// nothing, /ready is one word, details are in the log and in /metrics.
-func adminHandler(ready *atomic.Bool, metrics *telemetry.Metrics) http.Handler {
+// nothing, /ready is one word, details are in the log and in /metrics. It is not
+// ready while the session store is away (stored tells).
+func adminHandler(ready *atomic.Bool, stored func() bool, metrics *telemetry.Metrics) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, r *http.Request) { oneWord(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, r *http.Request) {
-		if ready.Load() {
+		switch {
+		case !ready.Load():
+			oneWord(w, http.StatusServiceUnavailable, "draining")
+		case !stored():
+			oneWord(w, http.StatusServiceUnavailable, "store")
+		default:
 			oneWord(w, http.StatusOK, "ready")
-			return
 		}
-		oneWord(w, http.StatusServiceUnavailable, "draining")
 	})
 	mux.Handle("GET /metrics", metrics.Handler())
 	return mux

@@ -9,6 +9,7 @@ import (
 	"dinggate/proxy"
 	"dinggate/proxy/access"
 	"dinggate/session"
+	"dinggate/session/redisstore"
 )
 
 // Config is the whole configuration, composed of the parts that packages own.
@@ -20,10 +21,12 @@ type Config struct {
 	Prefix           string   `yaml:"prefix"`            // our own endpoints live below it
 	TrustedProxies   []string `yaml:"trusted_proxies"`   // CIDRs, or `unix`, whose X-Forwarded-* and X-Original-* are believed
 	AllowedRedirects []string `yaml:"allowed_redirects"` // further origins a person may be sent back to
+	StateDir         string   `yaml:"state_dir"`         // directory of the embedded store; empty: what it would keep is in memory
 
 	DingTalk dingtalk.Config      `yaml:"dingtalk"`
 	Cookie   session.CookieConfig `yaml:"cookie"`
 	Session  session.Config       `yaml:"session"`
+	Redis    redisstore.Config    `yaml:"redis"`
 
 	Upstream string  `yaml:"upstream"` // shorthand for one route `/` open to every member
 	Routes   []Route `yaml:"routes"`   // instead of upstream: in order, the first match decides
@@ -92,6 +95,7 @@ func defaultConfig() *Config {
 		DingTalk: dingtalk.Defaults(),
 		Cookie:   session.CookieConfig{SameSite: "lax"},
 		Session:  session.Defaults(),
+		Redis:    redisstore.Defaults(),
 		Headers:  defaultHeaders(),
 		Admin:    AdminConfig{Listen: "127.0.0.1:9180"},
 		Log:      LogConfig{Format: "json", Level: "info"},

@@ -32,7 +32,7 @@ func (c *Config) Check(p *conf.Problems) {
 	c.Cookie.Check(p, "cookie")
 	c.checkCookie(p)
 	c.Session.Check(p, "session")
-	p.At("session.store").If(c.Session.Store == session.StoreRedis, "is redis, which "+notSupported)
+	c.checkStores(p)
 	c.checkRoutes(p)
 	c.Headers.Check(p, "headers")
 	c.checkPages(p)
@@ -43,6 +43,15 @@ func (c *Config) Check(p *conf.Problems) {
 	p.At("log.format").If(c.Log.Format != "json" && c.Log.Format != "console", "is not json or console")
 	_, known := logLevels[c.Log.Level]
 	p.At("log.level").If(!known, "is not debug, info, warn or error")
+}
+
+// checkStores: a part that is not used is not read either.
+func (c *Config) checkStores(p *conf.Problems) {
+	if c.Session.Store == session.StoreRedis {
+		c.Redis.Check(p, "redis")
+	}
+	p.At("redis.url").Warn(c.Session.Store != session.StoreRedis && !c.Redis.URL.IsZero(), "is given, but session.store is not redis: nothing is kept there")
+	p.At("state_dir").If(strings.ContainsAny(c.StateDir, "\x00\n"), "is not the path of a directory")
 }
 
 // checkPublicURL quotes nothing: a user and a password may stand in the URL.

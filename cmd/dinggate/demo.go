@@ -42,7 +42,7 @@ func runDemo(ctx context.Context, address string, out io.Writer) error {
 	if err != nil {
 		return errors.Join(err, s.close())
 	}
-	gate, err := newGate(demoConfig(public, app, dingtalk), kit)
+	gate, err := newGate(demoConfig(public, app, dingtalk), memoryStores(), kit)
 	if err != nil {
 		return errors.Join(err, s.close())
 	}

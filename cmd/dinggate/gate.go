@@ -52,8 +52,8 @@ type gate struct {
 	upstreams []*proxy.Upstream
 }
 
-// newGate wires cfg, which has been checked. It opens no network.
-func newGate(cfg *Config, t telemetryKit) (*gate, error) {
+// newGate wires cfg, which has been checked, over stores. It opens no network.
+func newGate(cfg *Config, stores *stores, t telemetryKit) (*gate, error) {
 	peers, err := web.ParsePeers(cfg.TrustedProxies)
 	if err != nil {
 		return nil, err
@@ -71,14 +71,14 @@ func newGate(cfg *Config, t telemetryKit) (*gate, error) {
 		return nil, err
 	}
 	g := &gate{client: &dingtalk.Client{Config: cfg.DingTalk, Observe: t.call}}
-	g.sessions = newSessions(cfg, keyring, g.client, t)
+	g.sessions = newSessions(cfg, stores, keyring, g.client, t)
 	t.metrics.Gauge("sockets_open", "WebSockets and long streams that are open.", func() float64 { return float64(g.sessions.Stats().Watched) })
 	if cfg.DingTalk.Events {
 		g.events = &dingtalk.Stream{Client: g.client, Handle: g.happened, Trouble: func(err error) { t.log.Warn("event stream", "err", err.Error()) }}
 	}
 	flow := &login.Flow{
 		Provider: &dingtalk.WebLogin{Client: g.client, Directory: &dingtalk.Directory{Client: g.client, Username: cfg.DingTalk.Username, Ancestors: cfg.NamesDepartments()}},
-		Sessions: g.sessions, Keyring: keyring, Used: &session.Memory{Max: usedAttempts}, Pages: pages, Origins: origins, Prefix: cfg.Prefix,
+		Sessions: g.sessions, Keyring: keyring, Used: stores.Used, Pages: pages, Origins: origins, Prefix: cfg.Prefix,
 		ClientID: cfg.DingTalk.ClientID, CookieName: session.CookieName(cfg.Secure(), cfg.Cookie.Domain),
 		PageFirst: cfg.SignIn.Page, Patience: pagePatience, Audit: t.audit,
 	}
@@ -92,9 +92,6 @@ func newGate(cfg *Config, t telemetryKit) (*gate, error) {
 	g.Handler = newEntrance(cfg, front, flow, pages, origins, peers, t)
 	return g, nil
 }
-
-// usedAttempts bounds the memory of redeemed sign-ins; a full one refuses.
-const usedAttempts = 100_000
 
 // run does what goes on in the background until ctx ends.
 func (g *gate) run(ctx context.Context) {
@@ -143,10 +140,10 @@ func newPages(cfg *Config, origins *web.Origins) (*page.Pages, error) {
 	return page.New(c)
 }
 
-func newSessions(cfg *Config, keyring *session.Keyring, client *dingtalk.Client, t telemetryKit) *session.Manager {
+func newSessions(cfg *Config, stores *stores, keyring *session.Keyring, client *dingtalk.Client, t telemetryKit) *session.Manager {
 	directory := &dingtalk.Directory{Client: client, Username: cfg.DingTalk.Username, Ancestors: cfg.NamesDepartments(), Pace: rate.NewLimiter(rechecksPerSecond, rechecksPerSecond)}
 	return &session.Manager{
-		Keyring: keyring, Config: cfg.Session, Cookie: cfg.Cookie, Realm: cfg.DingTalk.CorpID, Secure: cfg.Secure(),
+		Keyring: keyring, Store: stores.Sessions, Journal: stores.Journal, Config: cfg.Session, Cookie: cfg.Cookie, Realm: cfg.DingTalk.CorpID, Secure: cfg.Secure(),
 		Headers: session.Headers{Request: cfg.Headers.Request.Rules(), Response: cfg.Headers.Response.Rules()},
 		Recheck: func(ctx context.Context, s *session.Session) (identity.User, error) {
 			u, err := directory.Person(ctx, s.User.UnionID)

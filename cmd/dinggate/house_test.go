@@ -55,7 +55,7 @@ func newHouse(t testing.TB, change func(*Config)) *house {
 	records := telemetry.NewWriter(h.log)
 	kit := telemetryKit{log: telemetry.Logger(records, "json", 0), access: &telemetry.AccessLog{Out: records}, metrics: telemetry.NewMetrics("test", "", records.Dropped)}
 	var err error
-	if h.gate, err = newGate(c, kit); err != nil {
+	if h.gate, err = newGate(c, memoryStores(), kit); err != nil {
 		t.Fatal(err)
 	}
 	server.Config.Handler = h.gate

@@ -11,9 +11,8 @@ import (
 
 // notBuilt lists the keys that the documentation of the whole product knows and
 // this version does not obey; with a name goes everything below it. A key that
-// is silently ignored would be a promise, so each is a mistake. (A value that is
-// not built, `session.store: redis`, is refused by Config.Check.)
-var notBuilt = []string{"state_dir", "sso", "redis", "sso_server", "sign_in.embed_qr", "accounts", "api_tokens", "login_api"}
+// is silently ignored would be a promise, so each is a mistake.
+var notBuilt = []string{"sso", "sso_server", "sign_in.embed_qr", "accounts", "api_tokens", "login_api"}
 
 const notSupported = "is not supported by this version"
 
@@ -30,6 +29,12 @@ type key struct {
 	secret   bool         // the value must not be seen
 	fileOf   string       // the path of the secret that this key names a file for
 	fileOnly bool         // lists of objects: neither environment nor flag
+}
+
+// harmless reports whether a value of a secret key holds no secret: an address
+// of Redis without user and password, which may stand where all can read it.
+func (k key) harmless(value string) bool {
+	return k.path == "redis.url" && !strings.Contains(value, "@")
 }
 
 // env is the name in the environment.

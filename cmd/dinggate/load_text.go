@@ -105,7 +105,7 @@ func (l *loader) parseFlags(args []string) (out given) {
 			l.mistake(at, "", l.unknownFlag(name))
 		case seen[name]:
 			l.mistake(at, "", "is given twice")
-		case k.secret:
+		case k.secret && !(has && k.harmless(value)):
 			l.mistake(at, k.path, fmt.Sprintf("is a secret, and every process can read a command line; use %s, --%s%s or the file", k.env(), name, fileSuffix))
 		case k.fileOnly:
 			l.mistake(at, k.path, "can only be given in a file")
@@ -125,7 +125,7 @@ func (l *loader) unknownFlag(name string) string {
 	if isNotBuilt(name) {
 		return notSupported
 	}
-	known := l.paths(func(k key) bool { return k.secret || k.fileOnly })
+	known := l.paths(func(k key) bool { return k.secret && !k.harmless("") || k.fileOnly })
 	if m := meant(name, append(known, "config")); m != "" {
 		return fmt.Sprintf("is not a flag; did you mean --%s?", m)
 	}

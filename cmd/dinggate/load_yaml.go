@@ -46,6 +46,9 @@ func (l *loader) fromFile() {
 	// Threats L5: a secret within a file that all may read.
 	for _, k := range l.keys {
 		if at, ok := l.given[k.path]; ok && k.secret && mode&0o004 != 0 {
+			if value, ok := l.at(k).Interface().(conf.Secret); ok && k.harmless(value.Reveal()) {
+				continue
+			}
 			l.problems.Add(conf.Problem{Key: k.path, Warning: true, File: at.file, Line: at.line,
 				Text: fmt.Sprintf("stands in a file that everybody on this machine can read (mode %04o); chmod 600, or use %s", mode.Perm(), k.path+fileSuffix)})
 		}

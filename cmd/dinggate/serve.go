@@ -37,7 +37,12 @@ func runServe(ctx context.Context, cfg *Config, out io.Writer) error {
 		access:  &telemetry.AccessLog{Out: records, Console: cfg.Log.Format == "console"},
 		metrics: telemetry.NewMetrics(release(), revision(), records.Dropped),
 	}
-	gate, err := newGate(cfg, kit)
+	stores, err := openStores(ctx, cfg, kit)
+	if err != nil {
+		return err
+	}
+	defer stores.Close()
+	gate, err := newGate(cfg, stores, kit)
 	if err != nil {
 		return err
 	}
@@ -45,19 +50,25 @@ func runServe(ctx context.Context, cfg *Config, out io.Writer) error {
 	if err := s.open(cfg.TLS, cfg.Listen, "gate", gate, out); err != nil {
 		return err
 	}
-	if err := s.open(TLSConfig{}, cfg.Admin.Listen, "admin", adminHandler(&s.ready, kit.metrics), out); err != nil {
+	if err := s.open(TLSConfig{}, cfg.Admin.Listen, "admin", adminHandler(&s.ready, stores.Up, kit.metrics), out); err != nil {
 		return errors.Join(err, s.close())
 	}
-	background := gate.run
+	background := func(ctx context.Context) {
+		var both sync.WaitGroup
+		both.Go(func() { gate.run(ctx) })
+		both.Go(func() { stores.run(ctx) })
+		both.Wait()
+	}
 	if cfg.EnvoyGRPC.Listen != "" {
 		l, err := listen(cfg.EnvoyGRPC.Listen)
 		if err != nil {
 			return errors.Join(fmt.Errorf("envoy_grpc: %w", err), s.close())
 		}
 		fmt.Fprintf(out, "envoy_grpc listening on %s\n", l.Addr())
+		inner := background
 		background = func(ctx context.Context) {
 			var both sync.WaitGroup
-			both.Go(func() { gate.run(ctx) })
+			both.Go(func() { inner(ctx) })
 			both.Go(func() {
 				if err := serveEnvoyGRPC(ctx, l, gate, cfg.Prefix); err != nil {
 					kit.log.Error("envoy_grpc ended", "err", err.Error())
@@ -66,7 +77,6 @@ func runServe(ctx context.Context, cfg *Config, out io.Writer) error {
 			both.Wait()
 		}
 	}
-	kit.log.Warn("sessions live in cookies: a sign-out is known to this process alone, not to other replicas nor after a restart")
 	return s.serve(ctx, background)
 }
 

@@ -26,6 +26,8 @@ type Metrics struct {
 	calls    *prometheus.CounterVec
 	callTime *prometheus.HistogramVec
 	upstream *prometheus.CounterVec
+	store    *prometheus.CounterVec
+	storing  *prometheus.HistogramVec
 
 	cells sync.Map // cellKey → *cell: label look-ups happen once per combination, not per request
 }
@@ -58,12 +60,14 @@ func NewMetrics(version, revision string, dropped func() uint64) *Metrics {
 		calls:    counter("dingtalk_requests_total", "Calls to DingTalk; result is ok or the effective error code.", "call", "result"),
 		callTime: histogram("dingtalk_request_duration_seconds", "Time of a call to DingTalk.", []float64{.025, .05, .1, .25, .5, 1, 2.5, 8}, "call"),
 		upstream: counter("upstream_errors_total", "Requests that an upstream failed to answer.", "route", "reason"),
+		store:    counter("store_requests_total", "Requests to the session store; result is ok or what went wrong.", "op", "result"),
+		storing:  histogram("store_request_duration_seconds", "Time of a request to the session store.", []float64{.0005, .001, .0025, .005, .01, .025, .1, .5}, "op"),
 	}
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "dinggate", Name: "build_info", Help: "Always 1."}, []string{"version", "revision", "goversion"})
 	build.WithLabelValues(version, revision, runtime.Version()).Set(1)
 	drops := prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: "dinggate", Name: "log_records_dropped_total", Help: "Log records that found no room."},
 		func() float64 { return float64(dropped()) })
-	m.registry.MustRegister(m.requests, m.latency, m.decision, m.signIns, m.ended, m.calls, m.callTime, m.upstream, build, drops,
+	m.registry.MustRegister(m.requests, m.latency, m.decision, m.signIns, m.ended, m.calls, m.callTime, m.upstream, m.store, m.storing, build, drops,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -117,6 +121,12 @@ func (m *Metrics) SessionEnded(reason string) { m.ended.WithLabelValues(reason).
 // UpstreamError counts a request that an upstream failed to answer.
 func (m *Metrics) UpstreamError(route, reason string) {
 	m.upstream.WithLabelValues(route, reason).Inc()
+}
+
+// Store counts one request to the session store.
+func (m *Metrics) Store(op, result string, d time.Duration) {
+	m.store.WithLabelValues(op, result).Inc()
+	m.storing.WithLabelValues(op).Observe(d.Seconds())
 }
 
 // DingTalk counts one call.

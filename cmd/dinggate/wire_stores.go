@@ -1,0 +1,156 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"dinggate/session"
+	"dinggate/session/boltstore"
+	"dinggate/session/redisstore"
+)
+
+var (
+	_ session.Store   = (*redisstore.Store)(nil)
+	_ session.Journal = (*redisstore.Store)(nil)
+	_ session.Store   = (*boltstore.Table)(nil)
+)
+
+// usedAttempts bounds the memory of redeemed sign-ins; a full one refuses.
+const usedAttempts = 100_000
+
+// stores is what outlives a request. It is opened once per process: a reload of
+// the configuration keeps it.
+type stores struct {
+	Sessions session.Store   // sessions, or sign-outs; nil: in the memory of the session manager alone
+	Used     session.Store   // redeemed attempts
+	Journal  session.Journal // nil: this process is alone
+
+	Redis *redisstore.Store // with session.store redis, else nil
+	File  *boltstore.File   // with state_dir and without Redis, else nil
+
+	t  telemetryKit
+	up atomic.Bool
+}
+
+// memoryStores forget everything with the process.
+func memoryStores() *stores {
+	s := &stores{Used: &session.Memory{Max: usedAttempts}}
+	s.up.Store(true)
+	return s
+}
+
+// openStores opens what cfg names. A Redis that is away is no error: it may come
+// later; a file that another process has is one.
+func openStores(ctx context.Context, cfg *Config, t telemetryKit) (*stores, error) {
+	var s *stores
+	var err error
+	switch {
+	case cfg.Session.Store == session.StoreRedis:
+		s, err = openRedis(ctx, cfg.Redis, t)
+	case cfg.StateDir != "":
+		s, err = openFile(cfg.StateDir, t)
+	default:
+		t.log.Warn("sessions live in cookies: a sign-out is known to this process alone, not to other replicas nor after a restart")
+		return memoryStores(), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	t.metrics.Gauge("store_up", "1 while the session store answers and takes writes.", func() float64 {
+		if s.Up() {
+			return 1
+		}
+		return 0
+	})
+	return s, nil
+}
+
+func openRedis(ctx context.Context, c redisstore.Config, t telemetryKit) (*stores, error) {
+	r, err := redisstore.Open(c)
+	if err != nil {
+		return nil, err
+	}
+	r.Observe = func(op string, d time.Duration, err error) { t.metrics.Store(op, redisstore.Reason(err), d) }
+	s := &stores{Sessions: r, Used: r, Journal: r, Redis: r, t: t}
+	if err := r.Ping(ctx); err != nil {
+		t.log.Error("the session store is away: not ready until it comes", "err", err.Error())
+	} else {
+		s.up.Store(true)
+		t.log.Info("sessions are shared through Redis")
+	}
+	return s, nil
+}
+
+func openFile(dir string, t telemetryKit) (*stores, error) {
+	f, err := boltstore.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	f.Observe = func(op string, d time.Duration, err error) {
+		result := "ok"
+		if err != nil {
+			result = "other"
+		}
+		t.metrics.Store(op, result, d)
+	}
+	s := &stores{File: f, t: t}
+	var errs [2]error
+	s.Sessions, errs[0] = f.Table("sessions", 0)
+	s.Used, errs[1] = f.Table("used", usedAttempts)
+	if err := errors.Join(errs[:]...); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	s.up.Store(true)
+	t.log.Warn("sessions live in cookies: a sign-out is known to this machine alone, not to other replicas", "state_dir", dir)
+	return s, nil
+}
+
+// Up reports whether the store served a moment ago; /ready says the same.
+func (s *stores) Up() bool { return s.up.Load() }
+
+// watchEvery is the pause between two questions to Redis whether it is there.
+const watchEvery = time.Second
+
+// run keeps an eye on Redis until ctx ends. Two failures in a row are an outage,
+// one success ends it.
+func (s *stores) run(ctx context.Context) {
+	if s.Redis == nil {
+		return
+	}
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for failures := 0; ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		err := s.Redis.Ping(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err == nil:
+			failures = 0
+			if !s.up.Swap(true) {
+				s.t.log.Warn("the session store is back")
+			}
+		default:
+			if failures++; failures >= 2 && s.up.Swap(false) {
+				s.t.log.Error("the session store is away: sessions are kept, requests that need it get 503", "err", err.Error())
+			}
+		}
+	}
+}
+
+// Close is the end of the process: run has returned, no request is under way.
+func (s *stores) Close() error {
+	if s.Redis != nil {
+		return s.Redis.Close()
+	}
+	if s.File != nil {
+		return s.File.Close()
+	}
+	return nil
+}
