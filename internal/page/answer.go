@@ -126,6 +126,8 @@ func (p *Pages) answerPage(w http.ResponseWriter, r *http.Request, e *web.Error)
 func (p *Pages) buttons(r *http.Request, e *web.Error, words words) (first, second button) {
 	trouble := e.Status >= 500 || e.Status == http.StatusTooManyRequests
 	switch {
+	case ownPath(e.Retry) && e.Code == "not_bound":
+		first = button{words.Link, e.Retry}
 	case ownPath(e.Retry) && trouble:
 		first = button{words.TryAgain, e.Retry}
 	case ownPath(e.Retry):
@@ -178,7 +180,7 @@ func link(s string) string {
 // otherAccount lists the refusals of a person that another account may not meet.
 var otherAccount = map[string]bool{
 	"not_allowed": true, "forbidden": true, "not_member": true, "external_contact": true, "inactive": true, "disabled": true,
-	"no_username": true, "out_of_scope": true, "wrong_organisation": true, "other_person": true,
+	"no_username": true, "not_bound": true, "out_of_scope": true, "wrong_organisation": true, "other_person": true,
 }
 
 func icon(e *web.Error) string {

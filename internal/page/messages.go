@@ -35,6 +35,8 @@ type words struct {
 
 	SignInLead, SignInDingTalk, SignInNote string
 
+	Or, Password, SignInAccount, Link, LinkLead, LinkText, LinkAccount string
+
 	SignedOut, SignedOutText, SignedOutNote string
 
 	ConfirmSignOut, ConfirmText, SignedInAs string
@@ -51,6 +53,9 @@ var zhWords = words{
 
 	SignInLead: "登录后即可继续访问", SignInDingTalk: "用钉钉登录", SignInNote: "仅限本企业成员使用",
 
+	Or: "或者", Password: "密码", SignInAccount: "用账号登录",
+	Link: "绑定账号", LinkLead: "钉钉用户", LinkText: "请用您的账号登录一次，完成绑定；以后用钉钉就能登录这个账号。如果这不是您本人的钉钉，请关闭本页。", LinkAccount: "登录并绑定",
+
 	SignedOut: "您已退出登录", SignedOutText: "您的登录已经结束，可以放心关闭这个页面。", SignedOutNote: "如果这是公用电脑，请把钉钉也一并退出。",
 
 	ConfirmSignOut: "要退出登录吗？", ConfirmText: "退出后，需要重新登录才能继续访问。", SignedInAs: "当前账号",
@@ -66,6 +71,9 @@ var enWords = words{
 	SignIn: "Sign in", SignInAgain: "Sign in again", TryAgain: "Try again", OtherAccount: "Use another account", Home: "Home page", SignOut: "Sign out", Cancel: "Cancel",
 
 	SignInLead: "Please sign in to continue", SignInDingTalk: "Sign in with DingTalk", SignInNote: "For members of this organisation only",
+
+	Or: "or", Password: "Password", SignInAccount: "Sign in with an account",
+	Link: "Link your account", LinkLead: "DingTalk user", LinkText: "Sign in once with your account to link it; from then on DingTalk signs you in to it. If this is not you in DingTalk, close this page.", LinkAccount: "Sign in and link",
 
 	SignedOut: "You are signed out", SignedOutText: "Your session has ended. You can safely close this page.", SignedOutNote: "On a shared computer, please sign out of DingTalk as well.",
 

@@ -19,6 +19,13 @@ var enMessages = map[string]message{
 	"organisation_disabled": {"The organisation is disabled", "This organisation has been disabled in DingTalk. It is nothing you did.", "Ask your administrator to look into it."},
 	"wrong_organisation":    {"You did not sign in as a member of this organisation", "You chose another organisation while signing in.", "If you are a member here, sign in again and choose this organisation."},
 
+	"wrong_password":    {"That did not work", "The username or the password is wrong.", "Check both and try again; if you forgot the password, ask your administrator."},
+	"not_bound":         {"Your account is not linked yet", "You signed in with DingTalk, but your DingTalk is not linked to an account here.", "Sign in once with your account to link it; if you have none, ask your administrator."},
+	"link_invalid":      {"Nothing was linked", "This link has expired, was already used, or was not started in this browser.", "Sign in with DingTalk again and link once more."},
+	"already_bound":     {"Nothing was linked", "This account is linked to another DingTalk user, or your DingTalk to another account.", "To change that, ask your administrator to remove the old link."},
+	"not_local_account": {"Nothing was linked", "To link DingTalk, first sign in with your account and password.", "Sign in with your account, then link once more."},
+	"binding_off":       {"Linking is not available", "Linking DingTalk with accounts is not available here.", "If you need it for your work, ask your administrator."},
+
 	"code_rejected":      {"The sign-in was not completed", "What DingTalk gave us for this sign-in has expired or was already used.", "Please sign in again."},
 	"state_unknown":      {"The sign-in was not completed", "This sign-in was not started in this browser, or the browser did not keep our cookie.", "Allow cookies for this site, then sign in again."},
 	"state_expired":      {"The sign-in took too long", "This sign-in was open for too long and has expired.", "Sign in again and finish within a few minutes."},

@@ -1,6 +1,6 @@
 // Package page renders our pages in Chinese and English.
 //
-//	handler ── data ──► SignIn, SignedOut, ConfirmSignOut, WhoAmI ─┐
+//	handler ── data ──► SignIn, Account, SignedOut, ConfirmSignOut, WhoAmI ─┐
 //	Entrance ─ error ─► Answer ─┬─ a person looks ─► error page ───┴─► one complete HTML file
 //	                            └─ anything else ──► JSON
 //
@@ -100,7 +100,7 @@ func New(c Config) (*Pages, error) {
 
 func (p *Pages) compile() error {
 	p.templates = make(map[string]*template.Template)
-	for name, sample := range map[string]any{"error": errorView{}, "sign_in": signInView{}, "signed_out": signInView{}, "confirm": confirmView{}, "who": whoView{}} {
+	for name, sample := range map[string]any{"error": errorView{}, "sign_in": signInView{}, "account": accountView{}, "signed_out": signInView{}, "confirm": confirmView{}, "who": whoView{}} {
 		t, err := template.ParseFS(files, "pages/layout.html", "pages/"+name+".html")
 		if err == nil {
 			err = t.ExecuteTemplate(new(bytes.Buffer), "layout", sample)

@@ -82,6 +82,16 @@ func gallery(p *Pages) []exhibit {
 		{"sign_in", "GET", "/oauth2/sign_in?rd=/wiki?a=1&b=2", shows(func(w http.ResponseWriter, r *http.Request) {
 			p.SignIn(w, r, SignInData{StartURL: "/oauth2/start?rd=%2Fwiki%3Fa%3D1%26b%3D2"})
 		})},
+		{"account", "GET", "/oauth2/sign_in", shows(func(w http.ResponseWriter, r *http.Request) {
+			p.Account(w, r, AccountData{Action: "/oauth2/sign_in?rd=%2F", StartURL: "/oauth2/start?rd=%2F"})
+		})},
+		{"account_wrong", "POST", "/oauth2/sign_in", shows(func(w http.ResponseWriter, r *http.Request) {
+			p.Account(w, r, AccountData{Action: "/oauth2/sign_in?rd=%2F", StartURL: "/oauth2/start?rd=%2F", Username: "zhangsan", Problem: "wrong_password", Status: 401})
+		})},
+		{"account_link", "GET", "/oauth2/sign_in?link=x", shows(func(w http.ResponseWriter, r *http.Request) {
+			p.Account(w, r, AccountData{Action: "/oauth2/sign_in?link=x", Person: "张三", Next: "https://other.example.com/x"})
+		})},
+		{"not_bound", "GET", "/oauth2/callback?authCode=CANARY&state=CANARY", fails(&web.Error{Status: 403, Code: "not_bound", Retry: "/oauth2/sign_in?link=x"})},
 		{"signed_out", "GET", "/oauth2/sign_out", shows(func(w http.ResponseWriter, r *http.Request) { p.SignedOut(w, r, "/oauth2/sign_in") })},
 		{"confirm", "GET", "/oauth2/sign_out", shows(func(w http.ResponseWriter, r *http.Request) {
 			p.ConfirmSignOut(w, r, "/oauth2/sign_out?rd=%2F", "张三 (zhangsan)")

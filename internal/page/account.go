@@ -1,0 +1,57 @@
+package page
+
+import (
+	"net/http"
+	"net/url"
+
+	"dinggate/internal/web"
+)
+
+// AccountData is what the page with a name and a password needs.
+type AccountData struct {
+	Action   string // where the form posts to: a path of ours
+	StartURL string // the sign-in with DingTalk beside it; "" offers none
+	Person   string // the DingTalk person who is bound to the account by this sign-in; "" binds nobody
+	Username string // what was typed
+	Problem  string // the code of a message about the last try; "" for the first
+	Status   int    // 0 is 200
+	Next     string // where the answer to the form leads to: another origin has to be named in the page's policy
+}
+
+type accountView struct {
+	view
+	StartURL, Action, Person, Username, Problem string
+}
+
+// Account shows the form for local accounts. It needs no script.
+func (p *Pages) Account(w http.ResponseWriter, r *http.Request, data AccountData) {
+	v := accountView{view: p.view(w, r), StartURL: link(data.StartURL), Person: clean(data.Person, 100), Username: clean(data.Username, 100)}
+	if ownPath(data.Action) {
+		v.Action = data.Action
+	}
+	if data.Problem != "" {
+		v.Problem = p.Message(r, &web.Error{Status: data.Status, Code: data.Problem})
+	}
+	if v.Heading = v.Words.SignIn; v.Person != "" {
+		v.Heading = v.Words.Link
+	}
+	v.Bare = true
+	status := data.Status
+	if status == 0 {
+		status = http.StatusOK
+	}
+	csp := p.formCSP
+	// form-action binds the redirects of a form too.
+	if u, err := url.Parse(data.Next); err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && link(data.Next) != "" {
+		csp += " " + u.Scheme + "://" + u.Host
+	}
+	p.render(w, r, "account", csp, status, v)
+}
+
+// Message is what people read about an error, in their language.
+func (p *Pages) Message(r *http.Request, e *web.Error) string {
+	if web.Language(r) == "en" {
+		return enMessages[messageKey(e)].Text
+	}
+	return zhMessages[messageKey(e)].Text
+}
