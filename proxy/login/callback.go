@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"dinggate/account"
 	"dinggate/internal/identity"
 	"dinggate/internal/limit"
 	"dinggate/internal/web"
@@ -67,10 +68,13 @@ func (f *Flow) arrive(w http.ResponseWriter, r *http.Request, x *web.Exchange, e
 	if err != nil {
 		return nil, nil, target, err
 	}
-	if s, cookie, err = f.exchange(r.Context(), q.code, q.state, target); err != nil {
+	user, token, err := f.person(r.Context(), q.code, q.state, target)
+	if err != nil {
 		return nil, nil, target, err
 	}
-	addCookie(w, cookie)
+	if s, cookie, err = f.admit(w, r, user, token, target); err != nil {
+		return nil, nil, target, err
+	}
 	x.User = s.User.Username
 	f.audit(x, Event{What: "sign_in", User: s.User.Username, UserID: s.User.UserID, Session: s.ID})
 	return s, cookie, target, nil
@@ -146,16 +150,42 @@ func (f *Flow) useUp(ctx context.Context, state [32]byte) error {
 	return f.Used.Add(ctx, "attempt:"+base64.RawURLEncoding.EncodeToString(sum[:]), []byte("1"), attemptLife+2*attemptSkew)
 }
 
-func (f *Flow) exchange(ctx context.Context, code, state, target string) (*session.Session, *http.Cookie, error) {
+// person asks the provider who a code belongs to.
+func (f *Flow) person(ctx context.Context, code, state, target string) (identity.User, identity.Token, error) {
 	asking, cancel := context.WithTimeout(ctx, exchangeTimeout)
 	defer cancel()
 	user, token, err := f.Provider.Exchange(asking, code, state)
+	if err == nil && user.Username == "" {
+		err = &identity.Failure{Code: "bad_answer", Err: errors.New("login: a person without a username")}
+	}
+	if err != nil {
+		return identity.User{}, identity.Token{}, f.failed(err, target)
+	}
+	return user, token, nil
+}
+
+// admit gives somebody whom the provider vouches for a session, under the name
+// of their account where they are bound to one, and puts the cookie on w. Who
+// has to be bound first gets no session and a way to do so.
+func (f *Flow) admit(w http.ResponseWriter, r *http.Request, user identity.User, token identity.Token, target string) (*session.Session, *http.Cookie, error) {
+	resolving, cancel := context.WithTimeout(r.Context(), storeTimeout)
+	defer cancel()
+	named, err := f.People.Resolve(resolving, user)
+	if failure, ok := errors.AsType[*identity.Failure](err); ok && failure.Code == account.NotBound {
+		return nil, nil, f.offerLink(w, user, target, err)
+	}
 	if err != nil {
 		return nil, nil, f.failed(err, target)
 	}
-	if user.Username == "" {
-		return nil, nil, f.failed(&identity.Failure{Code: "bad_answer", Err: errors.New("login: a person without a username")}, target)
+	s, cookie, err := f.create(r.Context(), named, token, target)
+	if err != nil {
+		return nil, nil, err
 	}
+	addCookie(w, cookie)
+	return s, cookie, nil
+}
+
+func (f *Flow) create(ctx context.Context, user identity.User, token identity.Token, target string) (*session.Session, *http.Cookie, error) {
 	s, cookie, err := f.Sessions.Create(ctx, user, token)
 	switch {
 	case errors.Is(err, session.ErrStore):

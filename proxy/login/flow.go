@@ -20,6 +20,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"dinggate/account"
 	"dinggate/internal/identity"
 	"dinggate/internal/limit"
 	"dinggate/internal/page"
@@ -57,6 +58,10 @@ type Flow struct {
 	// comes back, for a provider whose own `state` is none of ours; "" is state.
 	AttemptIn string
 
+	// Local accounts, and which of them a DingTalk person is. Nil: none; nobody.
+	Accounts *account.File
+	People   *account.Policy
+
 	PageFirst bool          // a page with a button comes before DingTalk
 	Starts    limit.Rate    // attempts begun per client address; zero: 20 a second, 600 at once
 	Exchanges limit.Rate    // codes redeemed per client address; zero: 5 a second, 60 at once
@@ -79,10 +84,12 @@ var (
 
 // Event is one line of the audit log. It holds no code, state, token or cookie.
 type Event struct {
-	What      string // sign_in, sign_out, refused
+	What      string // sign_in, sign_out, refused, bound
+	How       string // browser when "", password, bind
 	Code      string // why refused, such as not_member
 	User      string // username, "" when nobody is known
 	UserID    string
+	UnionID   string // of the person who was bound
 	Session   string // the session's id
 	Client    netip.Addr
 	RequestID string
@@ -116,7 +123,7 @@ func (f *Flow) Challenge(w http.ResponseWriter, r *http.Request, target string) 
 	}
 	target, _ = f.target(x, target)
 	switch {
-	case f.PageFirst:
+	case f.PageFirst || f.Accounts != nil:
 		f.redirect(w, http.StatusFound, f.Origins.Public()+f.path("/sign_in", target))
 	case !f.onPublic(x) || x.Scheme != f.Origins.Scheme():
 		// The attempt cookie would be left on a host, or offered on a scheme, where
@@ -144,8 +151,8 @@ func (f *Flow) LoginURL(target string) string {
 }
 
 // Start begins a sign-in: 302 to DingTalk, or what a page needs to draw its own
-// QR code when it asks for JSON. The return target is `rd` (see asked). A
-// browser that only looks ahead starts nothing.
+// QR code when it asks for JSON (see ownPageErrand). The return target is `rd`
+// (see asked). A browser that only looks ahead starts nothing.
 func (f *Flow) Start(w http.ResponseWriter, r *http.Request) error {
 	x := web.From(w)
 	x.Endpoint = "start"
@@ -163,17 +170,61 @@ func (f *Flow) Start(w http.ResponseWriter, r *http.Request) error {
 	if !web.WantsJSON(r.Header) {
 		return f.depart(w, r, x, target)
 	}
-	state, err := f.begin(w, r, x, "", target)
+	e, err := f.ownPageErrand(r, target)
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, r, struct {
+	state, err := f.begin(w, r, x, e.Kind, e.Target)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, r, http.StatusOK, struct {
 		AuthorizeURL string `json:"authorize_url"`
 		State        string `json:"state"`
 		ClientID     string `json:"client_id"`
 		RedirectURI  string `json:"redirect_uri"`
-	}{f.Provider.AuthURL(f.redirectURI(), state), state, f.ClientID, f.redirectURI()})
+	}{f.Provider.AuthURL(e.RedirectURI, state), state, f.ClientID, e.RedirectURI})
 }
+
+// ownPageErrand is what a page that draws its own QR code begins: a sign-in, or
+// with type=1 the binding of the account that is signed in. DingTalk sends the
+// page back to our callback, or with `page` to that page of ours, whose script
+// then calls LoginAPI.
+func (f *Flow) ownPageErrand(r *http.Request, target string) (Errand, error) {
+	e := Errand{RedirectURI: f.redirectURI(), Target: target}
+	kind, err := parameter(r.URL.RawQuery, "type")
+	if err != nil {
+		return e, err
+	}
+	back, err := parameter(r.URL.RawQuery, "page")
+	if err != nil {
+		return e, err
+	}
+	if back != "" {
+		if !strings.HasPrefix(back, "/") || strings.ContainsAny(back, "?#") || len(back) > maxPage {
+			return e, badRequest("page is not a path of ours")
+		}
+		path, ok := f.allowed(back)
+		if !ok {
+			return e, badRequest("page is not a path of ours")
+		}
+		e.RedirectURI = f.Origins.Public() + escapeNonASCII(path)
+	}
+	switch kind {
+	case "", "0":
+		return e, nil
+	case "1":
+		s, err := f.localSession(r)
+		if err != nil {
+			return e, err
+		}
+		e.Kind, e.Target = bindErrand, s.ID
+		return e, nil
+	}
+	return e, badRequest("type is not 0 or 1")
+}
+
+const maxPage = 200 // bytes of the path that `page` names
 
 // getOnly refuses other methods and requests that only look ahead (threats S13).
 func getOnly(r *http.Request) error {

@@ -204,6 +204,8 @@ func (h *house) next(w http.ResponseWriter, r *http.Request) error {
 		return h.SignOut(w, r)
 	case "/oauth2/userinfo":
 		return h.UserInfo(w, r)
+	case "/dingtalk/login/callback":
+		return h.LoginAPI(w, r)
 	case "/elsewhere":
 		return h.Depart(w, r, Errand{Kind: "elsewhere", RedirectURI: h.Origins.Public() + "/elsewhere/back", Target: r.URL.RawQuery})
 	case "/elsewhere/back":
@@ -262,10 +264,15 @@ type answer struct {
 // send sends any request; header is name, value, name, value …
 func (b *browser) send(method, address string, header ...string) answer {
 	b.t.Helper()
+	return b.sendBody(method, address, nil, header...)
+}
+
+func (b *browser) sendBody(method, address string, body io.Reader, header ...string) answer {
+	b.t.Helper()
 	if strings.HasPrefix(address, "/") {
 		address = b.Origins.Public() + address
 	}
-	r, err := http.NewRequest(method, address, nil)
+	r, err := http.NewRequest(method, address, body)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -277,11 +284,11 @@ func (b *browser) send(method, address string, header ...string) answer {
 		b.t.Fatalf("%s %s: %v", method, address, err)
 	}
 	defer resp.Body.Close()
-	var body bytes.Buffer
-	if _, err := body.ReadFrom(resp.Body); err != nil {
+	var read bytes.Buffer
+	if _, err := read.ReadFrom(resp.Body); err != nil {
 		b.t.Fatal(err)
 	}
-	text := body.String()
+	text := read.String()
 	if before, rest, found := strings.Cut(text, "<style>"); found { // nothing to see in it
 		_, after, _ := strings.Cut(rest, "</style>")
 		text = before + after

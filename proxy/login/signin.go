@@ -13,27 +13,44 @@ import (
 // patience is how long one request waits for a membership check that is due.
 const patience = 3 * time.Second
 
-// SignIn shows a page with one button; its link is absolute, since gateways
+// SignIn shows a page with one button, and a form where there are local
+// accounts; the button's link is absolute, since gateways
 // show the page under other addresses. Whoever is signed in and asks for
 // nothing else sees who that is.
 func (f *Flow) SignIn(w http.ResponseWriter, r *http.Request) error {
 	x := web.From(w)
 	x.Endpoint = "sign_in"
-	if err := pageOnly(r, "GET, HEAD"); err != nil {
+	allow := "GET, HEAD"
+	if f.Accounts != nil {
+		if r.Method == http.MethodPost {
+			return f.password(w, r, x)
+		}
+		allow = "GET, HEAD, POST"
+	}
+	if err := pageOnly(r, allow); err != nil {
 		return err
 	}
-	target, err := f.asked(x, r)
+	e, err := f.enter(r, x)
 	if err != nil {
 		return err
 	}
+	target := e.target
+	if f.Accounts != nil && !f.onPublic(x) && f.Origins.HasHost(x.Host) { // its form posts to the host it is shown on
+		f.redirect(w, http.StatusFound, f.Origins.Public()+f.action(e))
+		return nil
+	}
 	f.clearDead(w, r)
-	if target == "/" {
+	if target == "/" && e.person == nil {
 		if s, err := f.who(r, f.wait()); err == nil {
 			u := &s.User
 			x.User = u.Username
 			f.Pages.WhoAmI(w, r, page.WhoAmIData{Name: u.Name, Username: u.Username, Email: u.Email, Groups: u.RoleNames(), SignOutURL: f.Prefix + "/sign_out"})
 			return nil
 		}
+	}
+	if f.Accounts != nil {
+		f.form(w, r, e, "", "", 0)
+		return nil
 	}
 	f.Pages.SignIn(w, r, page.SignInData{StartURL: f.LoginURL(target)})
 	return nil

@@ -1,0 +1,195 @@
+package login
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"dinggate/account"
+	"dinggate/internal/identity"
+	"dinggate/internal/web"
+	"dinggate/session"
+)
+
+// link is the right to bind one DingTalk person to an account, once: whoever
+// signs in with a password in the browser that DingTalk sent this person to,
+// binds them. It travels sealed in an address; the browser is known by a cookie
+// of which the link holds the hash (threats T29).
+//
+//	version  1 byte, now 1
+//	id       32 random bytes, for its one use
+//	browser  32 bytes, SHA-256 of the cookie
+//	issued   8 bytes, Unix milliseconds
+//	app      of which client id
+//	unionID  of the person
+//	name     of the person, as the page shows it: nobody is to bind a stranger unawares
+//	target   where the person goes afterwards; checked again then
+//
+// A text is two bytes of length, then its bytes; nothing follows the last one.
+type link struct {
+	id, browser                [32]byte
+	issued                     time.Time
+	app, unionID, name, target string
+}
+
+const (
+	linkVersion = 1
+	linkPurpose = "account link" // keys of its own (threats S8)
+	linkLife    = 10 * time.Minute
+	linkFixed   = 1 + 32 + 32 + 8
+
+	maxLinkTarget = 800 // of a target that would make the address too long, / takes the place
+	maxLinkName   = 120
+)
+
+func (l *link) encode() []byte {
+	b := append(append([]byte{linkVersion}, l.id[:]...), l.browser[:]...)
+	b = binary.BigEndian.AppendUint64(b, uint64(l.issued.UnixMilli()))
+	for _, s := range [...]string{l.app, l.unionID, l.name, l.target} {
+		b = append(binary.BigEndian.AppendUint16(b, uint16(len(s))), s...)
+	}
+	return b
+}
+
+func decodeLink(b []byte) (l link, ok bool) {
+	if len(b) < linkFixed || b[0] != linkVersion {
+		return link{}, false
+	}
+	l.id, l.browser = [32]byte(b[1:33]), [32]byte(b[33:65])
+	l.issued = time.UnixMilli(int64(binary.BigEndian.Uint64(b[65:])))
+	rest := b[linkFixed:]
+	for _, to := range [...]*string{&l.app, &l.unionID, &l.name, &l.target} {
+		if len(rest) < 2 || len(rest)-2 < int(binary.BigEndian.Uint16(rest)) {
+			return link{}, false
+		}
+		n := 2 + int(binary.BigEndian.Uint16(rest))
+		*to, rest = string(rest[2:n]), rest[n:]
+	}
+	return l, len(rest) == 0
+}
+
+// linkCookie is the name of the cookie that a link is bound to; like those of
+// attempts it stays on one host.
+func (f *Flow) linkCookie() string {
+	name := strings.TrimPrefix(f.CookieName, "__Host-") + "-link"
+	if f.secure() {
+		return "__Host-" + name
+	}
+	return name
+}
+
+func (f *Flow) setLinkCookie(w http.ResponseWriter, value string, maxAge int) {
+	addCookie(w, &http.Cookie{Name: f.linkCookie(), Value: value, Path: "/", MaxAge: maxAge, HttpOnly: true, Secure: f.secure(), SameSite: http.SameSiteLaxMode})
+}
+
+func (f *Flow) dropLink(w http.ResponseWriter) { f.setLinkCookie(w, "", -1) }
+
+func (f *Flow) linkPath(token string) string {
+	return f.Prefix + "/sign_in?link=" + url.QueryEscape(token)
+}
+
+// notBound is why a person got no session; token opens the way to bind them.
+// It is no part of the error's text.
+type notBound struct {
+	token string
+	cause error
+}
+
+func (e *notBound) Error() string { return e.cause.Error() }
+func (e *notBound) Unwrap() error { return e.cause }
+
+// offerLink gives this browser the one-time right to bind the person. Always
+// under a new cookie: one that was there might be known to whoever planted it.
+func (f *Flow) offerLink(w http.ResponseWriter, u identity.User, target string, cause error) error {
+	refusal := &web.Error{Status: http.StatusForbidden, Code: account.NotBound, Err: cause}
+	if f.Accounts == nil || u.UnionID == "" {
+		return refusal // nobody could use it
+	}
+	if target, _ = f.allowed(target); len(target) > maxLinkTarget {
+		target = "/"
+	}
+	name := u.Name
+	if name == "" || len(name) > maxLinkName {
+		name = u.Username
+	}
+	l := link{issued: f.now(), app: f.ClientID, unionID: u.UnionID, name: name[:min(len(name), maxLinkName)], target: target}
+	rand.Read(l.id[:])
+	var secret [32]byte
+	rand.Read(secret[:])
+	cookie := base64.RawURLEncoding.EncodeToString(secret[:])
+	l.browser = sha256.Sum256([]byte(cookie))
+	token, err := f.Keyring.Seal(linkPurpose, linkPurpose, l.encode())
+	if err != nil {
+		return err
+	}
+	f.setLinkCookie(w, cookie, int(linkLife/time.Second))
+	refusal.Retry = f.linkPath(token)
+	refusal.Err = &notBound{token, cause}
+	return refusal
+}
+
+// openLink recognises a link that this browser may use. It uses nothing up.
+func (f *Flow) openLink(r *http.Request, x *web.Exchange, token string) (*link, error) {
+	invalid := func(why string) error {
+		return &web.Error{Status: http.StatusForbidden, Code: "link_invalid", Retry: f.path("/start", "/"), Err: errors.New("login: a link " + why)}
+	}
+	if f.Accounts == nil || !f.binds() {
+		return nil, &web.Error{Status: http.StatusForbidden, Code: "binding_off"}
+	}
+	plain, _, err := f.Keyring.Open(linkPurpose, linkPurpose, token)
+	if err != nil {
+		return nil, invalid("that we did not make")
+	}
+	l, ok := decodeLink(plain)
+	age := f.now().Sub(l.issued)
+	if !ok || l.app != f.ClientID || age < -attemptSkew || age >= linkLife {
+		return nil, invalid("that is too old, or of another app")
+	}
+	for i, value := range web.CookieValues(r.Header, f.linkCookie()) {
+		if sum := sha256.Sum256([]byte(value)); i < maxCopies && subtle.ConstantTimeCompare(sum[:], l.browser[:]) == 1 {
+			return &l, nil
+		}
+	}
+	return nil, invalid("of another browser")
+}
+
+// binds reports whether people can be bound to accounts here.
+func (f *Flow) binds() bool {
+	return f.People != nil && (f.People.Binding == account.Optional || f.People.Binding == account.Required)
+}
+
+// bind uses the link up and makes its person the account.
+func (f *Flow) bind(r *http.Request, x *web.Exchange, l *link, username string) error {
+	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
+	defer cancel()
+	sum := sha256.Sum256(l.id[:])
+	err := f.Used.Add(ctx, "link:"+base64.RawURLEncoding.EncodeToString(sum[:]), []byte("1"), linkLife+2*attemptSkew)
+	if errors.Is(err, session.ErrExists) {
+		return &web.Error{Status: http.StatusForbidden, Code: "link_invalid", Retry: f.path("/start", "/"), Err: errors.New("login: a link that was used")}
+	}
+	if err != nil {
+		return &web.Error{Status: http.StatusServiceUnavailable, Code: "store_unavailable", RetryAfter: retryAfter, Err: err}
+	}
+	return f.makeBinding(ctx, x, account.Binding{UnionID: l.unionID, Username: username})
+}
+
+// makeBinding binds, and says so in the audit log.
+func (f *Flow) makeBinding(ctx context.Context, x *web.Exchange, b account.Binding) error {
+	err := f.People.Bindings.Add(ctx, b)
+	if _, taken := errors.AsType[*account.TakenError](err); taken {
+		return &web.Error{Status: http.StatusForbidden, Code: "already_bound", Err: err}
+	}
+	if err != nil {
+		return &web.Error{Status: http.StatusServiceUnavailable, Code: "store_unavailable", RetryAfter: retryAfter, Err: err}
+	}
+	f.audit(x, Event{What: "bound", User: b.Username, UnionID: b.UnionID})
+	return nil
+}

@@ -1,0 +1,227 @@
+package login
+
+import (
+	"bytes"
+	"errors"
+	"net/http"
+	"net/url"
+	"reflect"
+	"regexp"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"dinggate/account"
+	"dinggate/internal/web"
+)
+
+var linkHref = regexp.MustCompile(`href="(/oauth2/sign_in\?link=[^"]+)"`)
+
+// unbound goes to DingTalk as somebody without an account and gives the address
+// at which they can be bound.
+func (b *browser) unbound(who, target string) string {
+	b.t.Helper()
+	calls := b.provider.calls.Load()
+	a := b.back(who, b.stateOf(b.visit("/oauth2/start?rd="+url.QueryEscape(target))))
+	b.refused("sign-in of "+who+", who is not bound", a, 403, account.NotBound, calls+1)
+	m := linkHref.FindStringSubmatch(a.text)
+	if m == nil {
+		b.t.Fatalf("the page leads nowhere:\n%s", a.text)
+	}
+	return m[1]
+}
+
+func (h *house) bound(t *testing.T, want ...account.Binding) {
+	t.Helper()
+	got, err := h.People.Bindings.List(t.Context())
+	if err != nil || len(got)+len(want) > 0 && !reflect.DeepEqual(got, want) {
+		t.Errorf("bound are %v, %v, want %v", got, err, want)
+	}
+}
+
+func TestLink(t *testing.T) {
+	h := withAccounts(t, account.Required)
+	b := h.browser()
+	at := b.unbound("zhangsan", "/deep?x=1")
+	a := b.visit(at)
+	if a.StatusCode != 200 || !strings.Contains(a.text, "张三") || !strings.Contains(a.text, `action="`+at+`"`) || strings.Contains(a.text, "/oauth2/start") {
+		t.Errorf("the page of the link = %d:\n%s", a.StatusCode, a.text)
+	}
+	if a := b.submit(at, "zs", "wrong"); a.StatusCode != 401 || !strings.Contains(a.text, "张三") || !strings.Contains(a.text, `action="`+at+`"`) {
+		t.Errorf("a wrong password = %d:\n%s", a.StatusCode, a.text)
+	}
+	h.bound(t)
+	if a := b.submit(at, "zs", "pw-zs"); a.StatusCode != 303 || a.Header.Get("Location") != "/deep?x=1" || b.session() == "" {
+		t.Fatalf("the right password = %d to %q", a.StatusCode, a.Header.Get("Location"))
+	}
+	h.bound(t, account.Binding{UnionID: "union-zhangsan", Username: "zs"})
+	again := h.browser()
+	again.signIn("zhangsan")
+	if a := again.visit("/x"); !strings.HasPrefix(a.text, "UPSTREAM-MARK zs ") {
+		t.Errorf("DingTalk signs zhangsan in as %q, want zs", a.text)
+	}
+	if a := b.submit(at, "ls", "pw-ls"); a.StatusCode != 403 {
+		t.Errorf("the link, used again = %d, want 403", a.StatusCode)
+	}
+	h.bound(t, account.Binding{UnionID: "union-zhangsan", Username: "zs"})
+}
+
+// TestLinkIsRefused: a link twice, late, in another browser, altered, of another
+// kind; a person or an account that is bound already (threats T29, S8).
+func TestLinkIsRefused(t *testing.T) {
+	h := withAccounts(t, account.Required)
+	attacker, victim := h.browser(), h.browser()
+	at := attacker.unbound("mallory", "/")
+	token := mustQuery(t, at).Get("link")
+	for name, address := range map[string]string{
+		"another browser": at, "garbage": "/oauth2/sign_in?link=AAAA", "empty parts": "/oauth2/sign_in?link=%3D", "twice": at + "&link=x",
+		"an attempt's cookie": "/oauth2/sign_in?link=" + url.QueryEscape(sealedOf(h, attemptPurpose)), "cut": at[:len(at)-8],
+	} {
+		status, code := 403, "link_invalid"
+		if name == "twice" {
+			status, code = 400, "bad_request"
+		}
+		victim.refused(name+": page", victim.visit(address), status, code, 1)
+		victim.refused(name+": form", victim.submit(address, "zs", "pw-zs"), status, code, 1)
+	}
+	own := victim.unbound("zhangsan", "/") // the victim's own cookie is there now
+	victim.refused("another's link beside one's own", victim.submit(at, "zs", "pw-zs"), 403, "link_invalid", 2)
+	for i := 0; i < len(token); i += 7 {
+		altered := []byte(token)
+		altered[i] = map[bool]byte{true: 'B', false: 'A'}[altered[i] == 'A']
+		if a := attacker.submit("/oauth2/sign_in?link="+url.QueryEscape(string(altered)), "zs", "pw-zs"); a.StatusCode != 403 {
+			t.Fatalf("altered at %d = %d, want 403", i, a.StatusCode)
+		}
+	}
+	h.bound(t)
+	h.ahead.Store(int64(linkLife))
+	victim.refused("late", victim.submit(own, "zs", "pw-zs"), 403, "link_invalid", 2)
+	h.ahead.Store(0)
+	h.bound(t)
+	if a := victim.submit(own, "zs", "pw-zs"); a.StatusCode != 303 {
+		t.Fatalf("the link itself = %d", a.StatusCode)
+	}
+	third := h.browser()
+	at = third.unbound("wangwu", "/")
+	third.refused("an account that is bound", third.submit(at, "zs", "pw-zs"), 403, "already_bound", 3)
+	if a := third.submit(at, "ls", "pw-ls"); a.StatusCode != 403 {
+		t.Errorf("after that the link = %d, want used up", a.StatusCode)
+	}
+	h.bound(t, account.Binding{UnionID: "union-zhangsan", Username: "zs"})
+}
+
+func mustQuery(t *testing.T, address string) url.Values {
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u.Query()
+}
+
+func sealedOf(h *house, purpose string) string {
+	l := link{issued: time.Now(), app: h.ClientID, unionID: "union-x", name: "x", target: "/"}
+	return must(h.Keyring.Seal(purpose, purpose, l.encode()))
+}
+
+// TestLinkOnce: of many that use one link at once, one binds.
+func TestLinkOnce(t *testing.T) {
+	h := withAccounts(t, account.Required)
+	b := h.browser()
+	at := b.unbound("zhangsan", "/")
+	var won atomic.Int32
+	var all sync.WaitGroup
+	for i := range 10 {
+		all.Go(func() {
+			name := []string{"zs", "ls"}[i%2]
+			if a := b.submit(at, name, "pw-"+name); a.StatusCode == 303 {
+				won.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	kept, err := h.People.Bindings.List(t.Context())
+	if won.Load() != 1 || err != nil || len(kept) != 1 {
+		t.Errorf("%d won and %v are bound, %v; want one", won.Load(), kept, err)
+	}
+}
+
+// TestLinkAndAnIllStore: nothing is bound and nobody is signed in.
+func TestLinkAndAnIllStore(t *testing.T) {
+	h := withAccounts(t, account.Required)
+	b := h.browser()
+	at := b.unbound("zhangsan", "/")
+	h.store.ill.Store(true)
+	b.refused("with an ill store", b.submit(at, "zs", "pw-zs"), 503, "store_unavailable", 1)
+	h.store.ill.Store(false)
+	h.bound(t)
+	if a := b.submit(at, "zs", "pw-zs"); a.StatusCode != 303 {
+		t.Errorf("afterwards = %d, want bound", a.StatusCode)
+	}
+}
+
+// TestOptional: whoever is not bound has their own name, unless it is an
+// account's.
+func TestOptional(t *testing.T) {
+	h := withAccounts(t, account.Optional)
+	b := h.browser()
+	b.signIn("zhangsan")
+	if a := b.visit("/x"); !strings.HasPrefix(a.text, "UPSTREAM-MARK zhangsan ") {
+		t.Errorf("not bound = %q, want zhangsan", a.text)
+	}
+	c := h.browser()
+	at := c.unbound("ls", "/") // is called like an account
+	if a := c.submit(at, "ls", "pw-ls"); a.StatusCode != 303 {
+		t.Errorf("binding = %d", a.StatusCode)
+	}
+	c.signIn("ls")
+	h.bound(t, account.Binding{UnionID: "union-ls", Username: "ls"})
+}
+
+// TestUnboundWithoutAccounts: where bindings are only imported the page leads to
+// no form.
+func TestUnboundWithoutAccounts(t *testing.T) {
+	h := build(t, plan{change: func(f *Flow) {
+		f.People = &account.Policy{Binding: account.Required, Bindings: new(account.Memory)}
+	}})
+	b := h.browser()
+	a := b.back("zhangsan", b.stateOf(b.visit("/oauth2/start")))
+	b.refused("not bound", a, 403, account.NotBound, 1)
+	if strings.Contains(a.text, "link=") {
+		t.Errorf("the page offers a link that nobody can use:\n%s", a.text)
+	}
+	for _, c := range b.cookies() {
+		if strings.HasSuffix(c.Name, "-link") {
+			t.Errorf("it left the cookie %s", c.Name)
+		}
+	}
+	if a := b.visit("/oauth2/sign_in?link=" + url.QueryEscape(sealedOf(h, linkPurpose))); a.StatusCode != 403 {
+		t.Errorf("a link there = %d, want 403", a.StatusCode)
+	}
+}
+
+// FuzzLink: what decodes is what was encoded, and only our seal opens.
+func FuzzLink(f *testing.F) {
+	h := flow(f, plan{change: func(fl *Flow) {
+		fl.Accounts = accounts(f, "zs")
+		fl.People = &account.Policy{Binding: account.Required, Bindings: new(account.Memory)}
+	}})
+	good := link{issued: time.UnixMilli(1_700_000_000_000), app: "ding-app", unionID: "U", name: "张三", target: "/a?b"}
+	f.Add(good.encode(), "token")
+	f.Add([]byte{1}, sealedOf(h, linkPurpose))
+	f.Add(bytes.Repeat([]byte{1}, 200), "")
+	f.Fuzz(func(t *testing.T, raw []byte, token string) {
+		if l, ok := decodeLink(raw); ok && !bytes.Equal(l.encode(), raw) {
+			t.Errorf("decodeLink(%q) = %+v, encoded again %q", raw, l, l.encode())
+		}
+		r, err := http.NewRequest("GET", "https://app.test/oauth2/sign_in", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := h.openLink(r, &web.Exchange{}, token) // without the cookie nothing opens
+		if _, ok := errors.AsType[*web.Error](err); l != nil || !ok {
+			t.Errorf("openLink(%q) = %+v, %v", token, l, err)
+		}
+	})
+}

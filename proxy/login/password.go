@@ -1,0 +1,176 @@
+package login
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"dinggate/account"
+	"dinggate/internal/identity"
+	"dinggate/internal/page"
+	"dinggate/internal/web"
+)
+
+const maxForm = 8 << 10 // bytes of a name and a password
+
+// entry is the way in by the form: where it leads, and which DingTalk person it
+// binds.
+type entry struct {
+	target string
+	person *link // nil binds nobody
+	token  string
+}
+
+// action is where the form posts to.
+func (f *Flow) action(e entry) string {
+	if e.person != nil {
+		return f.linkPath(e.token)
+	}
+	return f.path("/sign_in", e.target)
+}
+
+// enter finds out what a visit to the sign-in page is for.
+func (f *Flow) enter(r *http.Request, x *web.Exchange) (entry, error) {
+	token, err := parameter(r.URL.RawQuery, "link")
+	if err != nil {
+		return entry{}, err
+	}
+	if token != "" {
+		l, err := f.openLink(r, x, token)
+		if err != nil {
+			return entry{}, err
+		}
+		target, _ := f.allowed(l.target)
+		return entry{target, l, token}, nil
+	}
+	target, err := f.asked(x, r)
+	return entry{target: target}, err
+}
+
+// form shows the page with the form; problem is the code of what was wrong.
+func (f *Flow) form(w http.ResponseWriter, r *http.Request, e entry, username, problem string, status int) {
+	d := page.AccountData{Action: f.action(e), Username: username, Problem: problem, Status: status, Next: e.target}
+	if e.person == nil {
+		d.StartURL = f.LoginURL(e.target)
+	} else {
+		d.Person = e.person.name
+	}
+	f.Pages.Account(w, r, d)
+}
+
+// password signs in by the form:
+//
+//	POST ─► our own page ─► form ─► link, if one is used ─► limits ─► File.Verify ─► binding ─► session
+//
+// Wrong names and wrong passwords read the same and cost the same (threats T6).
+func (f *Flow) password(w http.ResponseWriter, r *http.Request, x *web.Exchange) error {
+	if !web.SameOrigin(r, f.Origins.Has) { // signing somebody in as oneself is an attack too
+		return &web.Error{Status: http.StatusForbidden, Code: "cross_site"}
+	}
+	username, password, err := credentials(r)
+	if err != nil {
+		return err
+	}
+	e, err := f.enter(r, x)
+	if err != nil {
+		return f.refused(x, "", err)
+	}
+	err = f.Accounts.Verify(r.Context(), x.Client, username, password)
+	if errors.Is(err, account.ErrWrong) {
+		x.Err = &web.Error{Status: http.StatusUnauthorized, Code: "wrong_password", Err: err}
+		f.refused(x, f.known(username), x.Err)
+		if web.WantsJSON(r.Header) {
+			return x.Err
+		}
+		f.form(w, r, e, username, "wrong_password", http.StatusUnauthorized)
+		return nil
+	}
+	if err != nil {
+		return f.refused(x, f.known(username), f.crowded(err, f.action(e)))
+	}
+	if e.person != nil {
+		if err := f.bind(r, x, e.person, username); err != nil {
+			return f.refused(x, username, err)
+		}
+		f.dropLink(w)
+	}
+	s, cookie, err := f.create(r.Context(), identity.User{Username: username, Name: username}, identity.Token{}, e.target)
+	if err != nil {
+		return f.refused(x, username, err)
+	}
+	addCookie(w, cookie)
+	x.User = username
+	f.audit(x, Event{What: "sign_in", How: "password", User: username, Session: s.ID})
+	f.redirect(w, http.StatusSeeOther, e.target)
+	return nil
+}
+
+// known is a name for the log: people type their password into the wrong field.
+func (f *Flow) known(username string) string {
+	if f.Accounts.Has(username) {
+		return username
+	}
+	return ""
+}
+
+func (f *Flow) refused(x *web.Exchange, username string, err error) error {
+	e := Event{What: "refused", How: "password", Code: "internal", User: username, Err: err}
+	if refusal, ok := errors.AsType[*web.Error](err); ok {
+		e.Code, e.Err = refusal.Code, refusal.Err
+	}
+	f.audit(x, e)
+	return err
+}
+
+// crowded is the answer when a password was not looked at.
+func (f *Flow) crowded(err error, again string) error {
+	if wait, ok := errors.AsType[*account.WaitError](err); ok {
+		return &web.Error{Status: http.StatusTooManyRequests, Code: "too_many_attempts", RetryAfter: wait.Wait, Retry: again}
+	}
+	return &web.Error{Status: http.StatusServiceUnavailable, Code: "unready", RetryAfter: retryAfter, Retry: again, Err: err}
+}
+
+// credentials reads the form: each field once, in the body alone.
+func credentials(r *http.Request) (username, password string, err error) {
+	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || kind != "application/x-www-form-urlencoded" || len(r.Header["Content-Encoding"]) > 0 {
+		return "", "", &web.Error{Status: http.StatusUnsupportedMediaType, Code: "bad_request", Err: errors.New("login: the form is of another type")}
+	}
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxForm+1))
+	if err != nil {
+		return "", "", &web.Error{Status: http.StatusBadRequest, Code: "bad_request", Err: fmt.Errorf("login: reading the form: %w", err)}
+	}
+	if len(body) > maxForm {
+		return "", "", &web.Error{Status: http.StatusRequestEntityTooLarge, Code: "too_large"}
+	}
+	values, err := url.ParseQuery(string(body))
+	if err != nil || len(values["username"]) != 1 || len(values["password"]) != 1 {
+		return "", "", badRequest("the form does not hold one username and one password")
+	}
+	return strings.TrimSpace(values["username"][0]), values["password"][0], nil // keyboards of phones add a blank
+}
+
+// parameter takes one of our own parameters out of a raw query; what follows an
+// rd in its raw form belongs to that (see returnParameter). Twice, or one that
+// does not decode, is an error.
+func parameter(query, name string) (value string, err error) {
+	seen := false
+	for pair := range strings.SplitSeq(query, "&") {
+		key, text, _ := strings.Cut(pair, "=")
+		if key == "rd" && rawForm(text) {
+			break
+		}
+		if key != name {
+			continue
+		}
+		if value, err = url.QueryUnescape(text); err != nil || seen {
+			return "", badRequest("a parameter is there twice or unreadable")
+		}
+		seen = true
+	}
+	return value, nil
+}
