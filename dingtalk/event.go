@@ -12,13 +12,13 @@ type Effect int
 
 const (
 	NoEffect         Effect = iota // nothing to do; also every type that is not known
-	Recheck                        // look these people up again, where they are known
+	Recheck                        // look these people, and those in these places, up again, where they are known
 	Left                           // these people are members no more
 	OrganisationGone               // nobody is a member any more
 )
 
-// effects is the table of event types. Departments and roles that change touch
-// people we cannot name: the periodic recheck finds them.
+// effects is the table of event types. A department or role that is new concerns
+// nobody yet.
 var effects = map[string]Effect{
 	"user_leave_org":    Left,
 	"user_modify_org":   Recheck,
@@ -27,6 +27,10 @@ var effects = map[string]Effect{
 	"org_admin_add":     Recheck,
 	"org_admin_remove":  Recheck,
 	"label_user_change": Recheck,
+	"org_dept_modify":   Recheck,
+	"org_dept_remove":   Recheck,
+	"label_conf_modify": Recheck,
+	"label_conf_del":    Recheck,
 	"org_remove":        OrganisationGone,
 }
 
@@ -37,6 +41,12 @@ type Event struct {
 	Type    string // `user_leave_org` …
 	Effect  Effect
 	UserIDs []string
+
+	// Departments and Roles that changed: who is in one of them, in a department
+	// also by being below it.
+	Departments []int64
+	Roles       []int64
+
 	Born    time.Time // when it happened, by DingTalk's clock; zero when unknown
 }
 
@@ -98,6 +108,9 @@ func (f frame) payload() string {
 	return string(f.Data)
 }
 
+// changes are the types whose data names a department or a role, not people.
+var changes = map[string]bool{"org_dept_modify": true, "org_dept_remove": true, "label_conf_modify": true, "label_conf_del": true}
+
 // event reads f. The error means that data could not be read: such an event
 // names nobody and is not asked for again, it would be the same.
 func (f frame) event() (Event, error) {
@@ -112,9 +125,19 @@ func (f frame) event() (Event, error) {
 	var data struct {
 		UserID     oneOrMany        `json:"userId"`
 		UserIDList flexList[string] `json:"userIdList"` // label_user_change
+
+		DeptID      flexList[flexInt] `json:"deptId"`      // org_dept_…
+		LabelIDList flexList[flexInt] `json:"labelIdList"` // label_conf_…; of label_user_change what these people got or lost
 	}
 	if err := decode([]byte(f.payload()), &data); err != nil {
 		return e, err
+	}
+	if changes[e.Type] {
+		e.Departments, e.Roles = ids(data.DeptID), ids(data.LabelIDList)
+		if len(e.Departments)+len(e.Roles) == 0 {
+			return e, formatError("an event without department or role")
+		}
+		return e, nil
 	}
 	for _, id := range append(data.UserID, data.UserIDList...) {
 		if validID(id) {
@@ -125,6 +148,13 @@ func (f frame) event() (Event, error) {
 		return e, formatError("an event without userid")
 	}
 	return e, nil
+}
+
+func ids(list flexList[flexInt]) (all []int64) {
+	for _, id := range list {
+		all = append(all, int64(id))
+	}
+	return all
 }
 
 // oneOrMany is a list of ids, or one id.

@@ -51,6 +51,27 @@ type Stream struct {
 
 	mu   sync.Mutex // one event at a time; guards seen
 	seen seen
+
+	connected atomic.Int64 // when the connection was made that is open, Unix nanoseconds; 0: none is
+	noted     atomic.Int64 // when the last event of ours came, Unix nanoseconds
+}
+
+// State says how the stream stands.
+type State struct {
+	Connected time.Time // since when events can arrive; zero: they cannot
+	LastEvent time.Time // when the last one of our organisation came; zero: none has
+}
+
+// State may be asked at any time.
+func (s *Stream) State() State {
+	return State{Connected: moment(s.connected.Load()), LastEvent: moment(s.noted.Load())}
+}
+
+func moment(ns int64) time.Time {
+	if ns == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, ns)
 }
 
 // link is one connection.
@@ -77,7 +98,11 @@ func (s *Stream) Run(ctx context.Context) error {
 			running.Go(func() { s.keepAlive(ctx, next) })
 			old.close() // only now: no event falls between two connections
 			old = next
+			s.connected.Store(next.since.UnixNano())
 			asked := next.wait(ctx)
+			if !asked {
+				s.connected.Store(0)
+			}
 			if time.Since(next.since) > s.pause() {
 				fails = 0
 			}
@@ -196,7 +221,10 @@ func (s *Stream) follow(ctx context.Context, l *link) {
 			return
 		}
 		l.heard.Store(time.Now().UnixNano())
-		if err := s.take(ctx, l, data); err != nil {
+		handling, cancel := context.WithTimeout(ctx, handleTimeout) // from the arrival on, with the wait for another connection's event
+		err = s.take(ctx, handling, l, data)
+		cancel()
+		if err != nil {
 			s.report(fmt.Errorf("dingtalk: stream: %w", err))
 		}
 	}
@@ -243,8 +271,9 @@ func (s *Stream) keepAlive(ctx context.Context, l *link) {
 	}
 }
 
-// take answers one frame. An error is for the log; the connection goes on.
-func (s *Stream) take(ctx context.Context, l *link, data []byte) error {
+// take answers one frame; handling bounds what Handle does with it. An error is
+// for the log; the connection goes on.
+func (s *Stream) take(ctx, handling context.Context, l *link, data []byte) error {
 	f, err := readFrame(data)
 	if err != nil {
 		return err
@@ -258,7 +287,7 @@ func (s *Stream) take(ctx context.Context, l *link, data []byte) error {
 	case f.Type == "SYSTEM" && f.Headers.Topic == "disconnect":
 		l.asked.Do(func() { close(l.leaving) }) // no answer: DingTalk closes by itself
 	case f.Type == "EVENT":
-		note, err := s.note(ctx, f)
+		note, err := s.note(handling, f)
 		return errors.Join(err, l.answer(ctx, id, note))
 	}
 	return nil
@@ -279,14 +308,17 @@ func (s *Stream) note(ctx context.Context, f frame) (string, error) {
 	if f.Headers.EventCorpID != s.Client.Config.CorpID || s.seen.ids[string(f.Headers.EventID)] {
 		return eventTaken, nil
 	}
+	s.noted.Store(time.Now().UnixNano())
 	e, err := f.event()
 	if err != nil {
 		s.seen.add(e.ID)
 		return eventTaken, fmt.Errorf("event %s: %w", redactor(nil).label(e.Type), err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, handleTimeout)
-	defer cancel()
-	if err := s.Handle(ctx, e); err != nil {
+	err = ctx.Err() // the wait was too long
+	if err == nil {
+		err = s.Handle(ctx, e)
+	}
+	if err != nil {
 		return eventAgain, fmt.Errorf("event %s: %w", redactor(nil).label(e.Type), err)
 	}
 	s.seen.add(e.ID)

@@ -96,7 +96,10 @@ func TestStreamEvents(t *testing.T) {
 		{simulator.Event{Type: "label_user_change", Data: `{"userIdList":["a"],"action":"add","labelIdList":[1881]}`}, dingtalk.Recheck, []string{"a"}},
 		{simulator.Event{Type: "user_active_org", Data: `{"userId":["a"]}`}, dingtalk.Recheck, []string{"a"}},
 		{simulator.Event{Type: "org_remove", Data: `{}`}, dingtalk.OrganisationGone, []string{}},
-		{simulator.Event{Type: "org_dept_modify", Data: `{"deptId":[4]}`}, dingtalk.NoEffect, []string{}},
+		{simulator.Event{Type: "org_dept_create", Data: `{"deptId":[4]}`}, dingtalk.NoEffect, []string{}},
+		{simulator.Event{Type: "org_dept_modify", Data: `{"deptId":[4]}`}, dingtalk.Recheck, []string{}},
+		{simulator.Event{Type: "label_conf_del", Data: `{"scope":"1","labelIdList":[1881]}`}, dingtalk.Recheck, []string{}},
+		{simulator.Event{Type: "label_conf_modify", Data: `{"labelIdList":[]}`}, 0, nil},
 		{simulator.Event{Type: "some_day", Data: `no JSON`}, dingtalk.NoEffect, []string{}},
 		{simulator.Event{Type: "user_leave_org", Data: `{"userId":["a"]}`, Corp: "dingother"}, 0, nil},
 		{simulator.Event{Type: "user_leave_org", Data: `no JSON`}, 0, nil},
@@ -138,6 +141,63 @@ func TestStreamOnce(t *testing.T) {
 	events, _ := f.heard()
 	if len(events) != 2 || events[0].ID != id || events[1].ID != again {
 		t.Errorf("Handle heard %+v, want each event once", events)
+	}
+}
+
+func TestStreamPlaces(t *testing.T) {
+	f := follow(t, nil)
+	f.delivered(t, f.Emit("org_dept_remove", `{"deptId":[4,"5"]}`))
+	f.delivered(t, f.Emit("label_conf_modify", `{"scope":"1","labelIdList":[1881],"preLabelList":"[]"}`))
+	events, _ := f.heard()
+	if len(events) != 2 || !slices.Equal(events[0].Departments, []int64{4, 5}) || !slices.Equal(events[1].Roles, []int64{1881}) {
+		t.Errorf("Handle heard %+v, want departments 4 and 5, then role 1881", events)
+	}
+}
+
+// Work that takes too long is acknowledged as LATER before DingTalk gives up.
+func TestStreamAcknowledgesInTime(t *testing.T) {
+	var first sync.Once
+	f := follow(t, func(s *dingtalk.Stream) {
+		handle := s.Handle
+		s.Handle = func(ctx context.Context, e dingtalk.Event) error {
+			slow := false
+			first.Do(func() { slow = true })
+			if slow {
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			return handle(ctx, e)
+		}
+	})
+	f.AckWithin = 3 * time.Second // as DingTalk
+	id := f.Emit("user_leave_org", `{"userId":["a"]}`)
+	f.delivered(t, id)
+	var answers []string
+	for _, d := range f.Deliveries() {
+		answers = append(answers, d.Answer)
+	}
+	if !slices.Equal(answers, []string{"LATER", "SUCCESS"}) {
+		t.Errorf("the platform heard %q, want LATER, then SUCCESS", answers)
+	}
+	if events, _ := f.heard(); len(events) != 1 {
+		t.Errorf("Handle heard %+v, want the event once", events)
+	}
+}
+
+func TestStreamState(t *testing.T) {
+	var stream *dingtalk.Stream
+	f := follow(t, func(s *dingtalk.Stream) { stream = s })
+	f.delivered(t, f.Emit("user_leave_org", `{"userId":["a"]}`))
+	up := stream.State()
+	if up.Connected.IsZero() || up.LastEvent.Before(up.Connected) {
+		t.Errorf("State() = %+v after an event, want connected before it", up)
+	}
+	f.Fault(simulator.Fault{On: "/v1.0/gateway/connections/open", Do: simulator.Status(503)})
+	f.DropStreams()
+	for ctx := soon(t); !stream.State().Connected.IsZero(); time.Sleep(time.Millisecond) {
+		if ctx.Err() != nil {
+			t.Fatal("State().Connected is still set without a connection")
+		}
 	}
 }
 
