@@ -47,7 +47,7 @@ type Event struct {
 	Departments []int64
 	Roles       []int64
 
-	Born    time.Time // when it happened, by DingTalk's clock; zero when unknown
+	Born time.Time // when it happened, by DingTalk's clock; zero when unknown
 }
 
 // frame is one text frame of the stream.

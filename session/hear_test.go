@@ -359,3 +359,35 @@ func FuzzNotice(f *testing.F) {
 		}
 	})
 }
+
+func TestOnce(t *testing.T) { // threats K15
+	synctest.Test(t, func(t *testing.T) {
+		a, b, store, _ := replicas(t)
+		calls := 0
+		do := func(err error) func() error { return func() error { calls++; return err } }
+		for _, c := range []struct {
+			m     *Manager
+			event string
+			err   error
+			calls int
+		}{
+			{a, "e1", errors.New("store away"), 1},
+			{b, "e1", nil, 2}, // it failed: again
+			{a, "e1", nil, 2},
+			{b, "e1", nil, 2},
+			{b, "", nil, 3}, // without an id nobody can tell
+			{b, "", nil, 4},
+			{manager(t), "e1", nil, 5}, // nothing is shared
+		} {
+			if err := c.m.Once(t.Context(), c.event, do(c.err)); !errors.Is(err, c.err) || calls != c.calls {
+				t.Errorf("Once(%q) = %v after %d calls, want %v after %d", c.event, err, calls, c.err, c.calls)
+			}
+		}
+		store.set(nil, true)
+		began := time.Now()
+		a.Once(t.Context(), "e1", do(nil))
+		if calls != 6 || time.Since(began) > storeTimeout {
+			t.Errorf("Once(store hangs): %d calls after %v, want one more within %v", calls, time.Since(began), storeTimeout)
+		}
+	})
+}

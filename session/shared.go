@@ -29,6 +29,7 @@ import (
 //	end:<everybody> the same for all
 //	facts:<person>  store: redis. What a recheck found, sealed by the keyring
 //	lease:<person>  store: redis. A replica is asking DingTalk about this person
+//	event:<id>      store: redis. This event of the organisation has been dealt with
 const (
 	storeTimeout = time.Second      // for what one request asks of the store
 	factsTime    = 15 * time.Second // beyond what a session may live on them
@@ -208,4 +209,31 @@ func (m *Manager) shareFacts(ctx context.Context, p *person, u identity.User, ch
 	if box, err := m.Keyring.sealRecord(key, plain); err == nil {
 		_ = m.Store.Put(ctx, key, box, m.Config.Recheck+m.Config.Grace+factsTime)
 	}
+}
+
+// eventTime is longer than an event is delivered again for.
+const eventTime = 24 * time.Hour
+
+// Once calls do for an event that no replica has dealt with; of one that was it
+// returns nil. An event whose do failed was not dealt with. It is no lock: two
+// replicas that get the event at once both call do, and so does one whose Store
+// does not answer.
+func (m *Manager) Once(ctx context.Context, event string, do func() error) error {
+	if !m.shared() || m.Store == nil || event == "" {
+		return do()
+	}
+	key := m.recordKey("event", event)
+	asking, cancel := context.WithTimeout(ctx, storeTimeout/2)
+	_, err := m.Store.Get(asking, key)
+	cancel()
+	if err == nil {
+		return nil
+	}
+	if err := do(); err != nil {
+		return err
+	}
+	noting, cancel := context.WithTimeout(ctx, storeTimeout/2)
+	defer cancel()
+	_ = m.Store.Put(noting, key, []byte("1"), eventTime)
+	return nil
 }

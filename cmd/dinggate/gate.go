@@ -72,10 +72,8 @@ func newGate(cfg *Config, stores *stores, t telemetryKit) (*gate, error) {
 	}
 	g := &gate{client: &dingtalk.Client{Config: cfg.DingTalk, Observe: t.call}}
 	g.sessions = newSessions(cfg, stores, keyring, g.client, t)
-	t.metrics.Gauge("sockets_open", "WebSockets and long streams that are open.", func() float64 { return float64(g.sessions.Stats().Watched) })
-	if cfg.DingTalk.Events {
-		g.events = &dingtalk.Stream{Client: g.client, Handle: g.happened, Trouble: func(err error) { t.log.Warn("event stream", "err", err.Error()) }}
-	}
+	g.events = newEvents(cfg, g, t)
+	g.measure(t.metrics)
 	flow := &login.Flow{
 		Provider: &dingtalk.WebLogin{Client: g.client, Directory: &dingtalk.Directory{Client: g.client, Username: cfg.DingTalk.Username, Ancestors: cfg.NamesDepartments()}},
 		Sessions: g.sessions, Keyring: keyring, Used: stores.Used, Pages: pages, Origins: origins, Prefix: cfg.Prefix,
@@ -105,27 +103,6 @@ func (g *gate) run(ctx context.Context) {
 	for _, u := range g.upstreams {
 		u.CloseIdleConnections()
 	}
-}
-
-// happened draws the consequence of an event of the organisation: a leaver is
-// out at once, everybody else it names is looked up again. An event may be lost,
-// late or doubled; the periodic recheck does not rely on it.
-func (g *gate) happened(ctx context.Context, e dingtalk.Event) error {
-	switch e.Effect {
-	case dingtalk.OrganisationGone:
-		return g.sessions.RevokeAll(ctx, "organisation_gone")
-	case dingtalk.Left:
-		for _, id := range e.UserIDs {
-			if err := g.sessions.RevokeUser(ctx, session.Person{UserID: id}, "left"); err != nil {
-				return err
-			}
-		}
-	case dingtalk.Recheck:
-		for _, id := range e.UserIDs {
-			g.sessions.RecheckUser(session.Person{UserID: id})
-		}
-	}
-	return nil
 }
 
 func newPages(cfg *Config, origins *web.Origins) (*page.Pages, error) {
