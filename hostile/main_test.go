@@ -41,6 +41,8 @@ func TestHostile(t *testing.T) {
 		tries func(*site) []try
 	}{
 		{"R", 1700, redirects},
+		{"H", 1600, headers},
+		{"P", 720, paths},
 	} {
 		t.Run(class.name, func(t *testing.T) { s.run(t, c, class.name, class.floor, class.tries(s)) })
 	}

@@ -50,6 +50,11 @@ func (o *oracle) judge(s shot, a *answer) (wrong []string) {
 	if strings.Contains(a.body+headLine(a.header), canary) {
 		say("O7", "a secret is in the answer")
 	}
+	for _, name := range []string{"X-Auth-Request-User", "X-Forwarded-User"} {
+		if v := a.header[name]; slices.Contains(v, "planted") {
+			say("H12", "the application named somebody: %s: %q", name, v)
+		}
+	}
 	if !theirs {
 		o.locations(a, say)
 		o.headers(a, say)

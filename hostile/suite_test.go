@@ -105,7 +105,10 @@ func (c *count) print() {
 	fmt.Fprintf(os.Stderr, "\nhostile input\n%s\nall  ran %5d, failed %d\n", strings.Join(c.lines, "\n"), c.ran, c.bad)
 }
 
-const workers = 8
+const (
+	workers = 8
+	shown   = 25 // failures of a class that are told in full
+)
 
 // run shoots a class's tries from several hands at once.
 func (s *site) run(t *testing.T, c *count, class string, floor int, tries []try) {
@@ -114,7 +117,7 @@ func (s *site) run(t *testing.T, c *count, class string, floor int, tries []try)
 	var all sync.WaitGroup
 	var ran, failed atomic.Int64
 	tell := func(name string, wrong []string) {
-		if n := failed.Add(1); n <= 25 {
+		if n := failed.Add(1); n <= shown {
 			t.Errorf("%s %s:\n%s", class, name, strings.Join(wrong, "\n"))
 		}
 	}

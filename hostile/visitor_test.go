@@ -123,6 +123,31 @@ func (h *hand) member(person string) string {
 	return v.(string)
 }
 
+// arrival lets somebody with this name and address join, sign in, and ask for a
+// page; it gives what the application saw, nil when they were refused.
+func (h *hand) arrival(id, name, mail string) *sighting {
+	err := h.site.sim.Join(simulator.Person{ID: id, UserID: id, Name: name, Nick: name, OrgEmail: mail, Departments: []int64{42}})
+	if err != nil {
+		h.failf("joining: %v", err)
+		return nil
+	}
+	v := h.visitor()
+	state, _ := v.begin("/oauth2/start")
+	if a := v.finish(id, state); a.status != 302 {
+		if a.status != 403 {
+			h.failf("the sign-in ended with %v", a)
+		}
+		return nil
+	}
+	v.ask(shot{right: true}, "GET", "/page")
+	seen := h.site.up.of(h.id)
+	if len(seen) == 0 {
+		h.failf("the application saw nothing")
+		return nil
+	}
+	return &seen[0]
+}
+
 // forms are the spellings in which a secret might be somewhere.
 func forms(secret string) map[string]string {
 	return map[string]string{

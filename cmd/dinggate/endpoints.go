@@ -3,7 +3,6 @@ package main
 import (
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"dinggate/internal/web"
@@ -69,9 +68,9 @@ func (e *endpoints) match(p web.Path) (ours bool, err error) {
 	return false, nil
 }
 
-func (e *endpoints) under(path string) bool {
-	return strings.HasPrefix(path, e.prefix) && (len(path) == len(e.prefix) || path[len(e.prefix)] == '/')
-}
+// under compares without letter case: /OAuth2/auth is ours to some programs, and
+// nobody's here, since no endpoint is registered so.
+func (e *endpoints) under(path string) bool { return web.UnderFold(path, e.prefix) }
 
 func (e *endpoints) serve(w http.ResponseWriter, r *http.Request) error {
 	e.router.ServeHTTP(w, r)

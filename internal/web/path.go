@@ -14,7 +14,8 @@ type Path struct {
 
 	// Readings are other paths that a lenient upstream might take Raw for:
 	// slashes collapsed, `;` parameters dropped, an encoded slash kept as a
-	// letter, a second decoding. A rule must hold for every one of them.
+	// letter, a second decoding, full-width letters narrowed, dots and blanks at a
+	// segment's end lost. A rule must hold for every one of them.
 	Readings []string
 
 	// Odd marks a path with such a second reading inside a segment; it is never public.
@@ -35,14 +36,19 @@ func CleanPath(raw string) (Path, error) {
 		return Path{Raw: raw, Plain: raw}, nil
 	}
 	decoded, opaque, ok := decode(raw)
-	if !ok || dotSegment(decoded) {
+	if !ok {
 		return Path{}, errPath
 	}
 	p := Path{Raw: raw, Plain: decoded}
+	dots := false
 	read := func(s string) {
-		for _, r := range []string{s, collapse(s)} {
-			if r != decoded && !slices.Contains(p.Readings, r) {
-				p.Readings = append(p.Readings, r)
+		dots = dots || dotSegment(s)
+		for _, r := range []string{s, narrow(s), trimTails(s), trimTails(narrow(s))} {
+			dots = dots || dotSegment(r)
+			for _, r := range []string{r, collapse(r)} {
+				if r != decoded && !slices.Contains(p.Readings, r) {
+					p.Readings = append(p.Readings, r)
+				}
 			}
 		}
 	}
@@ -53,11 +59,7 @@ func CleanPath(raw string) (Path, error) {
 	}
 	if strings.IndexByte(decoded, ';') >= 0 {
 		p.Odd = true
-		bare := dropParameters(decoded)
-		if dotSegment(bare) { // `..;x` is `..` to a servlet container
-			return Path{}, errPath
-		}
-		read(bare)
+		read(dropParameters(decoded)) // `..;x` is `..` to a servlet container
 	}
 	if strings.IndexByte(decoded, '%') >= 0 {
 		p.Odd = true
@@ -69,7 +71,15 @@ func CleanPath(raw string) (Path, error) {
 			return Path{}, errPath
 		}
 	}
+	if dots {
+		return Path{}, errPath
+	}
 	return p, nil
+}
+
+// UnderFold reports whether path is prefix or below it, in any letter case.
+func UnderFold(path, prefix string) bool {
+	return len(path) >= len(prefix) && strings.EqualFold(path[:len(prefix)], prefix) && (len(path) == len(prefix) || path[len(prefix)] == '/')
 }
 
 // plain reports whether a path has one reading only and needs no decoding.
@@ -77,7 +87,11 @@ func plain(s string) bool {
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; {
 		case c == '/':
-			if i+1 < len(s) && (s[i+1] == '/' || s[i+1] == '.') {
+			if i+1 < len(s) && s[i+1] == '/' {
+				return false
+			}
+		case c == '.': // a dot segment, or a dot at a segment's end
+			if i+1 == len(s) || s[i+1] == '/' {
 				return false
 			}
 		case c <= ' ', c >= 0x7f, c == '%', c == ';', c == '\\', c == '#', c == '?':
@@ -169,6 +183,47 @@ func collapse(path string) string {
 		path = strings.ReplaceAll(path, "//", "/")
 	}
 	return path
+}
+
+// narrow reads full-width letters, dots and slashes as a server does that fits
+// names to its own alphabet: ．．／ is ../ there. Punctuation that Chinese file
+// names are full of stays, since no such server gives it a meaning.
+func narrow(path string) string {
+	for i := 0; ; i++ {
+		if i == len(path) {
+			return path
+		}
+		if path[i] >= utf8.RuneSelf {
+			break
+		}
+	}
+	return strings.ReplaceAll(strings.Map(func(r rune) rune {
+		switch {
+		case r == '．' || r == '\u2024':
+			return '.'
+		case r == '／' || r == '＼' || r == '\u2215' || r == '\u2044':
+			return '/'
+		case r >= '０' && r <= '９', r >= 'Ａ' && r <= 'Ｚ', r >= 'ａ' && r <= 'ｚ', r == '－', r == '＿':
+			return r - '０' + '0'
+		}
+		return r
+	}, path), "\u2025", "..")
+}
+
+// trimTails drops dots and blanks at the end of each segment, as Windows does
+// with file names: /admin. is /admin there, and `.. ` is `..` (threats P9).
+func trimTails(path string) string {
+	if !strings.Contains(path, "./") && !strings.Contains(path, " /") && !strings.HasSuffix(path, ".") && !strings.HasSuffix(path, " ") {
+		return path
+	}
+	segments := strings.Split(path, "/")
+	for i, seg := range segments {
+		if seg = strings.TrimRight(seg, " "); seg != "." && seg != ".." {
+			seg = strings.TrimRight(seg, ". ")
+		}
+		segments[i] = seg
+	}
+	return strings.Join(segments, "/")
 }
 
 func dropParameters(path string) string {

@@ -28,6 +28,12 @@ func TestCleanPath(t *testing.T) {
 		{"/admin;x=1/y", "/admin;x=1/y", []string{"/admin/y"}, true},
 		{"/%2561dmin", "/%61dmin", []string{"/admin"}, true},
 		{"/100%25", "/100%", nil, true},
+		{"/admin.", "/admin.", []string{"/admin"}, false},
+		{"/admin./x", "/admin./x", []string{"/admin/x"}, false},
+		{"/admin%20/x", "/admin /x", []string{"/admin/x"}, false},
+		{"/...", "/...", []string{"/"}, false},
+		{"/ａｄｍｉｎ／x", "/ａｄｍｉｎ／x", []string{"/admin/x"}, false},
+		{"/如何？.md", "/如何？.md", nil, false},
 	} {
 		p, err := CleanPath(c.raw)
 		if err != nil || p.Plain != c.plain || !slices.Equal(p.Readings, c.readings) || p.Odd != c.odd || p.Raw != c.raw {
@@ -42,6 +48,7 @@ func TestCleanPathRefuses(t *testing.T) {
 		"/%", "/%4", "/%zz", "/a%2", "/%ff", "/%c0%ae", "/a#b", "/a?b",
 		"/..", "/../a", "/a/..", "/a/../b", "/a/./b", "/.", "/a/.", "/%2e%2e/a", "/%2E./a", "/.%2e/a", "/a/%2e", "//../a",
 		"/public/..%2fadmin", "/public%2f..%2fadmin", "/public/..;/admin", "/public/..;x=1/admin", "/public/%252e%252e/admin", "/public/%252e%252e%252fadmin", "/a%255cb/..%255c",
+		"/public/..%20/admin", "/public/..%20", "/public/..%20%20/a", "/public/．．/admin", "/public/%ef%bc%8e%ef%bc%8e", "/public/․․/admin", "/public/‥/admin", "/public/．．;/admin", "/public/..%20;/admin",
 	} {
 		if p, err := CleanPath(raw); err == nil {
 			t.Errorf("CleanPath(%q) = %+v, want an error", raw, p)
@@ -50,7 +57,7 @@ func TestCleanPathRefuses(t *testing.T) {
 }
 
 func FuzzCleanPath(f *testing.F) {
-	for _, s := range []string{"/", "/a/../b", "/%2e%2e/", "/a%2fb;c//d", "/%2561", "/报表", `/\`, "/a;../b"} {
+	for _, s := range []string{"/", "/a/../b", "/%2e%2e/", "/a%2fb;c//d", "/%2561", "/a./%20", "/．．/ａ／‥", "/报表", `/\`, "/a;../b"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, raw string) {

@@ -139,21 +139,17 @@ func (g *Gate) target(q Question, x *web.Exchange) (access.Target, error) {
 	if err != nil {
 		return t, &web.Error{Status: http.StatusBadRequest, Code: "bad_path", Err: err}
 	}
-	if under(path.Plain, g.Prefix) { // a redirect here would be an endless loop
+	if web.UnderFold(path.Plain, g.Prefix) { // a redirect here would be an endless loop
 		return t, &web.Error{Status: http.StatusForbidden, Code: "own_prefix", Err: errors.New("forwardauth: exempt " + g.Prefix + "/ in the gateway")}
 	}
 	for _, reading := range path.Readings {
-		if under(reading, g.Prefix) {
+		if web.UnderFold(reading, g.Prefix) {
 			return t, &web.Error{Status: http.StatusForbidden, Code: "own_prefix"}
 		}
 	}
 	x.Path = path
 	t.Path, t.Readings, t.Odd = path.Plain, path.Readings, path.Odd
 	return t, nil
-}
-
-func under(path, prefix string) bool {
-	return strings.HasPrefix(path, prefix) && (len(path) == len(prefix) || path[len(prefix)] == '/')
 }
 
 func (g *Gate) allow(q Question, x *web.Exchange, r *http.Request, reply Reply) {

@@ -1,0 +1,291 @@
+package hostile
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// protectedNames are names that some application takes for who or where a
+// client is. An upstream sees each of them from us, or not at all.
+var protectedNames = []string{
+	"X-Forwarded-User", "X-Forwarded-Email", "X-Forwarded-Preferred-Username", "X-Forwarded-Groups",
+	"X-Auth-Request-User", "X-Auth-Request-Email", "X-Auth-Request-Preferred-Username", "X-Auth-Request-Groups",
+	"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port", "X-Forwarded-Prefix", "X-Forwarded-Uri", "X-Forwarded-Method", "X-Forwarded-Access-Token",
+	"X-Original-URL", "X-Original-URI", "X-Original-Method", "X-Original-Host", "X-Rewrite-URL", "X-Real-IP", "X-Client-IP", "True-Client-IP", "CF-Connecting-IP", "Forwarded", "Proxy",
+	"Remote-User", "Remote-Email", "Remote-Groups", "Remote-Name", "X-Forwarded-Client-Cert", "X-SSL-Client-DN", "SSL-Client-Cert", "X-Dinggate-Assertion", "X-Request-Id", "X-HTTP-Method-Override",
+}
+
+// spellings write a name as some framework folds it back: letters and digits
+// stay, everything else is air.
+var spellings = []func(string) string{
+	func(s string) string { return s },
+	strings.ToLower,
+	strings.ToUpper,
+	func(s string) string { return strings.ReplaceAll(s, "-", "_") },
+	func(s string) string { return strings.ReplaceAll(s, "-", ".") },
+	func(s string) string { return strings.Replace(strings.ToLower(s), "-", "_", 1) },
+	func(s string) string { return strings.ReplaceAll(s, "-", "") },
+	func(s string) string { return strings.ReplaceAll(s, "-", "--") },
+	func(s string) string { return "_" + s },
+	func(s string) string { return s + "-" },
+	func(s string) string { return strings.ReplaceAll(s, "-", "~") },
+	alternate,
+}
+
+func alternate(s string) string {
+	b := []byte(strings.ToLower(s))
+	for i := 1; i < len(b); i += 2 {
+		b[i] = strings.ToUpper(string(b[i]))[0]
+	}
+	return string(b)
+}
+
+const forged = "FORGED"
+
+// handshake is a WebSocket's, with the page's own origin.
+var handshake = []string{"Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13", "Origin: https://app.test"}
+
+// headers is class H: what an upstream hears about who is asking.
+func headers(s *site) (list []try) {
+	s.up.on("ws", func(c net.Conn, _ *sighting) {
+		fmt.Fprintf(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nX-Upstream: %s\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n", mark)
+		time.Sleep(10 * time.Millisecond)
+	})
+	forms := [][]string{}
+	for _, name := range protectedNames {
+		for _, spell := range spellings {
+			forms = append(forms, []string{spell(name) + ": " + forged})
+		}
+		many := slices.Repeat([]string{name + ": " + forged}, 40)
+		forms = append(forms, // H3: several copies, one empty, many; a list; white space
+			[]string{name + ": " + forged, strings.ReplaceAll(name, "-", "_") + ": " + forged, strings.ToLower(name) + ": " + forged},
+			[]string{name + ":", name + ": " + forged}, many, []string{name + ":\t " + forged + " \t"})
+	}
+	for _, lines := range forms {
+		for _, where := range []struct {
+			name, target string
+			member, ws   bool
+		}{{"nobody", "/page", false, false}, {"signed in", "/page", true, false}, {"public", "/public/page", false, false}, {"WebSocket", "/act/ws", true, true}, {"signed in on a public route", "/public/page", true, false}} {
+			list = append(list, try{fmt.Sprintf("H1 %s %.100q", where.name, lines), func(h *hand) {
+				forge(h, where.target, where.member, where.ws, lines)
+			}})
+		}
+	}
+	list = append(list, connectionLists()...)
+	list = append(list, trailers()...)
+	list = append(list, people(s)...)
+	return append(list, beliefs()...)
+}
+
+func forge(h *hand, target string, member, ws bool, lines []string) {
+	public := strings.HasPrefix(target, "/public/")
+	if lines = slices.Clone(lines); member {
+		lines = append(lines, h.member("zhangsan"))
+	}
+	if ws {
+		lines = append(lines, handshake...)
+	}
+	a := h.send(shot{raw: request("GET", target, h.id, lines...), right: member || public, fresh: ws})
+	seen := h.site.up.of(h.id)
+	if !member && !public {
+		if len(seen) > 0 || a.status != 401 {
+			h.failf("a stranger got %v", a)
+		}
+		return
+	}
+	if want := 200; ws && a.status != 101 || !ws && a.status != want {
+		h.failf("got %v", a)
+	}
+	if len(seen) == 0 {
+		h.failf("the application saw nothing")
+		return
+	}
+	h.clean(&seen[len(seen)-1], member)
+}
+
+// clean says what is wrong with the headers that the application got.
+func (h *hand) clean(got *sighting, member bool) {
+	if strings.Contains(got.head, forged) {
+		h.failf("a forged value arrived: %q", got.head)
+	}
+	who := map[string]string{"X-Forwarded-User": "", "X-Forwarded-Email": "", "X-Forwarded-Preferred-Username": "", "X-Forwarded-Groups": ""}
+	if member {
+		who = map[string]string{"X-Forwarded-User": "zhangsan", "X-Forwarded-Email": "zhangsan@yunfan.example", "X-Forwarded-Preferred-Username": "%E5%BC%A0%E4%B8%89", "X-Forwarded-Groups": "%E4%B8%BB%E7%AE%A1"}
+	}
+	for name, want := range who {
+		if v := got.values(name); member && (len(v) != 1 || v[0] != want) || !member && strings.Join(v, "") != "" {
+			h.failf("%s arrived as %q, want %q", name, v, want)
+		}
+	}
+	for name, want := range map[string]string{"X-Forwarded-For": stranger, "X-Real-IP": stranger, "X-Forwarded-Proto": "https", "X-Forwarded-Host": "app.test"} {
+		if v := got.values(name); len(v) != 1 || v[0] != want {
+			h.failf("%s arrived as %q, want %q", name, v, want)
+		}
+	}
+	for _, name := range protectedNames {
+		if v := got.values(name); len(v) > 1 {
+			h.failf("%s arrived %d times", name, len(v))
+		}
+	}
+	if strings.Contains(strings.ToLower(got.head), "dinggate=") || strings.Contains(got.head, "dinggate-attempt") {
+		h.failf("our cookie arrived: %q", got.head)
+	}
+}
+
+// connectionLists is H4: names that a Connection header declares hop-by-hop.
+func connectionLists() (list []try) {
+	names := append(slices.Clone(protectedNames[:12]), "Cookie", "X-Real-IP", "X-Request-Id", "Host")
+	for _, name := range names {
+		for _, lines := range [][]string{
+			{"Connection: " + name}, {"Connection: close, " + strings.ToLower(name)}, {"Connection: keep-alive", "Connection: " + strings.ToUpper(name)}, {"Connection: ," + name + ",,"},
+			{"connection:\t" + name + " "}, {"Connection: " + strings.ReplaceAll(name, "-", "_") + "," + name}, {"Proxy-Connection: " + name}, {"Keep-Alive: " + name}, {"Connection: " + name, name + ": " + forged},
+		} {
+			if name == "Cookie" || name == "Host" {
+				lines = lines[:1]
+			}
+			list = append(list, try{fmt.Sprintf("H4 %q", lines), func(h *hand) { forge(h, "/page", true, false, lines) }})
+		}
+	}
+	return list
+}
+
+// trailers is H5: what stands behind a chunked body.
+func trailers() (list []try) {
+	for _, name := range protectedNames {
+		for _, spell := range spellings[:5] {
+			for _, announced := range []bool{true, false} {
+				list = append(list, try{fmt.Sprintf("H5 %s announced %v", spell(name), announced), func(h *hand) {
+					lines := []string{"Transfer-Encoding: chunked", h.member("zhangsan")}
+					if announced {
+						lines = append(lines, "Trailer: "+spell(name)+", X-Fine")
+					}
+					raw := request("POST", "/page", h.id, lines...) + "3\r\nabc\r\n0\r\n" + spell(name) + ": " + forged + "\r\nX-Fine: yes\r\n\r\n"
+					a := h.send(shot{method: "POST", raw: raw, right: true})
+					if a.status == 200 && len(h.site.up.of(h.id)) != 1 {
+						h.failf("answered without the application: %v", a)
+					}
+					for _, got := range h.site.up.of(h.id) {
+						if whole := got.head + string(got.body); strings.Contains(whole, forged) || strings.Count(fold(got.head+string(got.body)), fold(name)) > strings.Count(fold(got.head), fold(name)) || !strings.HasPrefix(string(got.body), "abc") {
+							h.failf("the trailer arrived: %q, answer %v", whole, a)
+						}
+						h.clean(&got, true)
+					}
+				}})
+			}
+		}
+	}
+	return list
+}
+
+// beliefs are H6–H8, H14, H15: claims that change nothing.
+func beliefs() (list []try) {
+	add := func(name string, do func(h *hand)) { list = append(list, try{name, do}) }
+	for _, spell := range spellings[:7] {
+		for _, name := range []string{"X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"} {
+			for _, method := range []string{"POST", "DELETE", "PUT"} {
+				line := spell(name) + ": GET"
+				add("H14 "+method+" "+line, func(h *hand) {
+					if a := h.send(shot{method: method, raw: request(method, "/read/x", h.id, line, "Content-Length: 0")}); a.status != 401 {
+						h.failf("got %v, want 401", a)
+					}
+					h.send(shot{method: method, right: true, raw: request(method, "/public/x", h.id, line, "Content-Length: 0")})
+					for _, got := range h.site.up.of(h.id) {
+						if len(got.values(name)) > 0 || got.method != method {
+							h.failf("the override arrived: %q", got.head)
+						}
+					}
+				})
+			}
+		}
+	}
+	for _, agent := range []string{"kube-probe/1.33", "GoogleHC/1.0", "ELB-HealthChecker/2.0", "Prometheus/2", "DingTalk/8.0", "AliApp(DingTalk/7.0.0)", "dingtalk-win/1.0.0", "DingTalkBot", "dingtalk-linkservice", "curl/8", "HealthChecker", "Consul Health Check", "Mozilla/5.0 (compatible; UptimeRobot)", ""} {
+		for _, target := range []string{"/page", "/admin/", "/ping", "/healthz", "/robots.txt", "/favicon.ico", "/.well-known/acme-challenge/x", "/oauth2/auth", "/oauth2/userinfo", "/oauth2/metrics", "/livez", "/ready", "/metrics", "/debug/pprof/"} {
+			add("H15 "+agent+" at "+target, func(h *hand) {
+				if a := h.send(shot{raw: request("GET", target, h.id, "User-Agent: "+agent)}); a.status != 401 && a.status != 404 {
+					h.failf("got %v", a)
+				}
+			})
+		}
+	}
+	for _, value := range []string{"Basic dXNlcjpwYXNz", "Bearer abc.def", "Digest username=\"x\"", "Negotiate YII=", "anything"} {
+		add("H8 "+value, func(h *hand) {
+			h.send(shot{right: true, raw: request("GET", "/page", h.id, "Authorization: "+value, h.member("zhangsan"))})
+			if seen := h.site.up.of(h.id); len(seen) != 1 || !slices.Equal(seen[0].values("Authorization"), []string{value}) {
+				h.failf("Authorization arrived as %+v", seen)
+			}
+			if a := h.send(shot{raw: request("GET", "/page", h.id, "Authorization: "+value)}); a.status != 401 {
+				h.failf("it stands in for a session: %v", a)
+			}
+		})
+	}
+	for _, host := range []string{"APP.TEST", "App.Test.", "app.test.", "app.test:443", "APP.TEST.:443", "app.test:0443"} {
+		add("H13 "+host, func(h *hand) {
+			if a := h.send(shot{raw: request("GET", "/page", h.id, "Host: "+host, h.member("zhangsan")), right: true}); a.status != 200 && a.status != 400 {
+				h.failf("got %v", a)
+			}
+			for _, got := range h.site.up.of(h.id) {
+				if got.value("Host") != "app.test" || got.value("X-Forwarded-Host") != "app.test" {
+					h.failf("arrived as %q", got.head)
+				}
+			}
+		})
+	}
+	for _, host := range []string{"evil.test", "app.test.evil.test", "xapp.test", "127.0.0.1", "localhost", "[::1]", "app.test:444", "app", "APP.TEST.EVIL"} {
+		add("H13 foreign "+host, func(h *hand) {
+			if a := h.send(shot{raw: request("GET", "/page", h.id, "Host: "+host, h.member("zhangsan")), right: host == "app.test:444"}); host != "app.test:444" && a.status != 404 {
+				h.failf("got %v, want 404", a)
+			}
+		})
+	}
+	return list
+}
+
+// people are H9–H11: what stands in the directory, and how it arrives.
+func people(s *site) (list []try) {
+	for i, value := range []string{
+		"a\r\nX-Forwarded-User: boss", "a\nb", "a\rb", "a\x00b", "张三", "\u202egnahz", "a,b", "a;b", `"a"`, "a%2Cb", "%E5%BC%A0", "a\tb", " a ", "<script>alert(1)</script>", "{{7*7}}", "${jndi:ldap://x}", "😀", "a\u2028b", "é", "e\u0301", "admin", "=cmd|' /C calc'!A0", "嘊嘍X: y", strings.Repeat("长", 80), "a:b", `a\b`, "a'b", "$(id)", "\u0085x",
+	} {
+		id := fmt.Sprintf("h%d", i)
+		list = append(list, try{fmt.Sprintf("H9 name %.60q", value), func(h *hand) {
+			got := h.arrival(id, value, "")
+			if got == nil {
+				return
+			}
+			name := got.values("X-Forwarded-Preferred-Username")
+			if len(name) != 1 {
+				h.failf("the name arrived as %q", name)
+				return
+			}
+			if plain, err := url.PathUnescape(name[0]); err != nil || strings.TrimSpace(plain) != strings.TrimSpace(value) && !strings.ContainsAny(value, "\r\n\x00\t\u0085") && !(len(value) > 200 && strings.HasPrefix(value, plain)) {
+				h.failf("the name arrived as %q, which is %q", name[0], plain)
+			}
+			for i := 0; i < len(got.head); i++ {
+				if got.head[i] >= 0x7f {
+					h.failf("a byte above ASCII arrived: %q", got.head)
+					return
+				}
+			}
+			if v := got.values("X-Forwarded-User"); len(v) != 1 || v[0] != id {
+				h.failf("the user arrived as %q", v)
+			}
+		}})
+	}
+	for i, mail := range []string{"a@b@yunfan.example", "zhangsan@yunfan.example,boss@yunfan.example", "<boss@yunfan.example>", "boss @yunfan.example", "boss@yunfan.example.", "BOSS@YUNFAN.EXAMPLE", "boss@yunfan.example\r\nX: y", "@yunfan.example", "boss@", "boss", `"a@evil.test"@yunfan.example`, "boss@yunfan.example ", "张@例.example", "boss@yunfan.example\x00@evil.test", "a@b;c@d"} {
+		id := fmt.Sprintf("m%d", i)
+		list = append(list, try{fmt.Sprintf("H10 mail %.60q", mail), func(h *hand) {
+			got := h.arrival(id, "人", mail)
+			if got == nil {
+				return
+			}
+			v := got.values("X-Forwarded-Email")
+			if len(v) != 1 || strings.Count(v[0], "@") > 1 || strings.ContainsAny(v[0], ", <>\"\x00;") {
+				h.failf("the mail arrived as %q", v)
+			}
+		}})
+	}
+	return list
+}
