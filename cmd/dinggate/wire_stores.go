@@ -97,7 +97,7 @@ func openFile(dir string, t telemetryKit) (*stores, error) {
 	}
 	s := &stores{File: f, t: t}
 	var errs [2]error
-	s.Sessions, errs[0] = f.Table("sessions", 0)
+	s.Sessions, errs[0] = f.Table("sessions", 1_000_000)
 	s.Used, errs[1] = f.Table("used", usedAttempts)
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, errors.Join(err, f.Close())

@@ -87,7 +87,7 @@ func (c Config) tlsConfig(t target) (*tls.Config, error) {
 // Bounds of what one process asks of Redis. An operation that has not finished
 // by then is trouble: a request is answered 503 in well under a second.
 const (
-	opTimeout   = 500 * time.Millisecond // a whole operation, with the wait for a connection
+	opTimeout   = 400 * time.Millisecond // a whole operation, with the wait for a connection
 	partTimeout = 300 * time.Millisecond // each of dial, read, write and wait
 	connections = 32                     // to each node
 )
