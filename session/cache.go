@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"dinggate/internal/identity"
+
 	gocache "github.com/patrickmn/go-cache"
 )
 
@@ -20,10 +22,12 @@ type entry struct {
 	sealed  time.Time // when the cookie was made
 	expires time.Time
 	recheck time.Duration // jittered
+	keep    *keep         // its token is refreshed; nil: it is not
 
-	seen    atomic.Int64 // last request, Unix milliseconds; never before sealed
-	renewed atomic.Int64 // last time Renew made a cookie of it, Unix milliseconds
-	asked   atomic.Int64 // when the Store last knew of no end, Unix milliseconds; 0: not yet
+	seen    atomic.Int64                   // last request, Unix milliseconds; never before sealed
+	offered atomic.Pointer[identity.Token] // the newest token that a cookie took along
+	renewed atomic.Int64                   // last time Renew made a cookie of it, Unix milliseconds
+	asked   atomic.Int64                   // when the Store last knew of no end, Unix milliseconds; 0: not yet
 	era     atomic.Uint64
 	unmoved atomic.Uint64
 	person  atomic.Pointer[person]

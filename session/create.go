@@ -78,8 +78,8 @@ func (m *Manager) seal(s *Session, t *ticket, now time.Time) (string, error) {
 }
 
 // Renew returns the cookie that should replace the one s came with: the first
-// secret did not seal it, what it says itself of the person is not the newest, or a
-// quarter of the idle limit has passed. Else nil, and cheap. Its lifetime ends
+// secret did not seal it, what it says itself of the person or the token is not
+// the newest, or a quarter of the idle limit has passed. Else nil, and cheap. Its lifetime ends
 // when the old one's did, and the old cookie stays valid, so that requests
 // under way lose nothing (threats C15).
 //
@@ -98,10 +98,15 @@ func (m *Manager) Renew(s *Session) *http.Cookie {
 		worn = now.Sub(e.sealed) > idle/4
 	}
 	newer := e.ticket == nil && s.Checked.After(e.origin.Checked)
-	if !worn && !e.old && !newer {
+	token := e.ticket == nil && s.Token != e.origin.Token
+	if !worn && !e.old && !newer && !token {
 		return nil
 	}
 	last := e.renewed.Load()
+	if token && e.offer(s.Token) {
+		last = 0 // a token that was traded in is of no more use: at once
+		e.renewed.Store(0)
+	}
 	if last != 0 && now.Sub(time.UnixMilli(last)) < pause || !e.renewed.CompareAndSwap(last, now.UnixMilli()) {
 		return nil
 	}
@@ -114,4 +119,10 @@ func (m *Manager) Renew(s *Session) *http.Cookie {
 		return nil // the old cookie still serves
 	}
 	return m.cookie(text, s.SignedIn)
+}
+
+// offer reports whether t is a token that no cookie has taken along yet.
+func (e *entry) offer(t identity.Token) bool {
+	last := e.offered.Load()
+	return (last == nil || *last != t) && e.offered.CompareAndSwap(last, &t)
 }

@@ -37,9 +37,16 @@ type Manager struct {
 
 	// Recheck looks a person up again. A *identity.Failure of class Refused ends
 	// every session of the person; any other error counts as silence, which
-	// sessions outlive by Config.Grace. The context lives 10 s. Nil: membership
+	// sessions outlive by Config.Grace. The context lives 10 s. Without Refresh,
+	// s may be without a token: an event asked, not a request. Nil: membership
 	// is never looked at again.
 	Recheck func(ctx context.Context, s *Session) (identity.User, error)
+
+	// Refresh trades a refresh token for new tokens, for sessions whose sign-in
+	// yielded one and its expiry. Errors are as Recheck's, but a refusal ends
+	// this session alone. Recheck is not called with a token that has expired.
+	// Nil: tokens are left to expire.
+	Refresh func(ctx context.Context, refresh string) (identity.Token, error)
 
 	// Ended hears once of every session that ended by revocation, for the audit
 	// log; reason is a word such as `not_member`. Not of one given to Revoke,
@@ -47,11 +54,11 @@ type Manager struct {
 	Ended func(s *Session, reason string)
 
 	// Bounds of what is in memory; 0 means the number beside it.
-	MaxSessions int // 10,000 cookies known without opening them
+	MaxSessions int // 10,000 cookies known without opening them; as many tokens that are refreshed
 	MaxPeople   int // 50,000
 	MaxRevoked  int // 100,000; past it everybody signs in again
 	MaxWatches  int // 50,000 open connections
-	MaxRechecks int // 16 lookups at a time
+	MaxRechecks int // 16 lookups at a time, and 16 refreshes
 	MaxAsks     int // 32 questions to the Store at a time that nobody waits for
 
 	once    sync.Once
@@ -64,6 +71,8 @@ type Manager struct {
 	ear     atomic.Uint64 // odd: the journal is live
 	heard   *heard
 	outbox  *outbox
+	keeps   *keeps
+	trades  chan struct{}   // a place for each refresh that runs
 	looking chan struct{}   // full: Run is to look at open connections now
 	base    context.Context // ends with Run
 	cancel  context.CancelFunc
@@ -99,6 +108,7 @@ func (m *Manager) ready() {
 		m.cache = newCache(or(m.MaxSessions, 10_000))
 		m.slots = make(chan struct{}, or(m.MaxRechecks, 16))
 		m.asks = make(chan struct{}, or(m.MaxAsks, 32))
+		m.trades = make(chan struct{}, or(m.MaxRechecks, 16))
 		m.looking = make(chan struct{}, 1)
 		m.base, m.cancel = context.WithCancel(context.Background())
 		if m.revoked == nil {
@@ -106,6 +116,7 @@ func (m *Manager) ready() {
 			m.revoked = &revocations{max: or(m.MaxRevoked, 100_000), ids: map[string]mark{}, people: map[name]mark{}}
 			m.watches = &watches{max: or(m.MaxWatches, 50_000), all: map[*watch]struct{}{}}
 			m.heard, m.outbox = new(heard), new(outbox)
+			m.keeps = &keeps{max: or(m.MaxSessions, 10_000), all: map[string]*keep{}}
 		}
 		m.revoked.spare(m.shared() && m.Store != nil)
 	})
@@ -118,7 +129,7 @@ func (m *Manager) ready() {
 func (m *Manager) Inherit(old *Manager) {
 	old.ready()
 	m.people, m.revoked, m.watches = old.people, old.revoked, old.watches
-	m.heard, m.outbox = old.heard, old.outbox
+	m.heard, m.outbox, m.keeps = old.heard, old.outbox, old.keeps
 }
 
 func (m *Manager) now() time.Time {
@@ -160,6 +171,15 @@ func (m *Manager) Load(ctx context.Context, texts []string, patience time.Durati
 	if m.ended(e) {
 		return nil, ErrRevoked
 	}
+	if e.keep != nil {
+		if patience, err = m.keepFresh(ctx, e, now, patience); err != nil {
+			return nil, err
+		}
+		now = m.now()
+		if m.ended(e) {
+			return nil, ErrRevoked // the refresh was refused
+		}
+	}
 	s, err := m.confirm(ctx, e, now, patience)
 	if err != nil {
 		return nil, err
@@ -190,6 +210,7 @@ func (m *Manager) remember(e *entry, now time.Time) *entry {
 	p := m.people.of(e.key, now)
 	m.learn(p, e.origin.User, e.origin.Checked)
 	e.person.Store(p)
+	m.keepToken(e, now)
 	ttl := e.expires.Sub(now)
 	if m.Config.Idle == 0 {
 		ttl = min(ttl, time.Hour)
@@ -212,11 +233,18 @@ func (m *Manager) view(e *entry, now time.Time) (*Session, *person) {
 		p.used.Store(ms)
 	}
 	s, f := e.view.Load(), p.facts.Load()
-	if f == nil || !f.checked.After(s.Checked) {
+	facts := f != nil && f.checked.After(s.Checked)
+	token := e.keep != nil && *e.keep.token.Load() != s.Token
+	if !facts && !token {
 		return s, p
 	}
 	newer := *s
-	newer.User, newer.Checked = f.user, f.checked
+	if facts {
+		newer.User, newer.Checked = f.user, f.checked
+	}
+	if token {
+		newer.Token = *e.keep.token.Load()
+	}
 	newer.Headers = m.render(&newer.User, newer.Token)
 	e.view.Store(&newer)
 	return &newer, p

@@ -186,6 +186,9 @@ func (m *Manager) doubt(test func(identity.User) bool, since, now time.Time) {
 	}
 	for _, p := range m.people.matching(test) {
 		p.doubt(since, now)
+		if m.Refresh != nil {
+			continue // the question needs a token: the next request brings one
+		}
 		known := p.facts.Load()
 		m.lookUp(p, &Session{Realm: m.Realm, User: known.user, Checked: known.checked}, now)
 	}
@@ -247,6 +250,9 @@ func (m *Manager) ask(ctx context.Context, p *person, s *Session) (found *facts,
 // question asks Recheck and makes sure that the answer is about the same person.
 func (m *Manager) question(ctx context.Context, p *person, s *Session) (*facts, error) {
 	at := m.now() // facts are as old as the question
+	if m.Refresh != nil && !s.Token.Expires.IsZero() && !at.Before(s.Token.Expires) {
+		return nil, &identity.Failure{Class: identity.Later, Code: "token_expired"} // a refusal of it would say nothing about the person
+	}
 	user, err := m.Recheck(ctx, s)
 	if err != nil {
 		return nil, err

@@ -199,9 +199,14 @@ func (r *revocations) sweep(now time.Time) {
 // alone, and elsewhere when the Store is well again while this process lives.
 func (m *Manager) Revoke(ctx context.Context, id string) error {
 	m.ready()
+	return m.revoke(ctx, id, mark{reason: "signed_out", told: true})
+}
+
+func (m *Manager) revoke(ctx context.Context, id string, end mark) error {
 	now := m.now()
 	until := m.outlived(now)
-	m.revoked.endSession(id, mark{until: until, reason: "signed_out", told: true}, now)
+	end.until = until
+	m.revoked.endSession(id, end, now)
 	m.watches.end(func(s *Session) bool { return s.ID == id })
 	return m.send(ctx, letter{write: m.writeRevocation(id), entry: m.entry(notice{kind: sessionEnded, at: now, id: id}), until: until}, "revoking a session")
 }

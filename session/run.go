@@ -45,6 +45,7 @@ func (m *Manager) Run(ctx context.Context) {
 		if now := m.now(); now.Sub(swept) >= time.Minute {
 			swept = now
 			m.cache.sweep()
+			m.keeps.sweep(now)
 			m.people.sweep(now.Add(-time.Hour - m.Config.Recheck - m.Config.Grace))
 			m.revoked.mu.Lock()
 			m.revoked.sweep(now)

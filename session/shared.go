@@ -29,6 +29,7 @@ import (
 //	end:<everybody> the same for all
 //	facts:<person>  store: redis. What a recheck found, sealed by the keyring
 //	lease:<person>  store: redis. A replica is asking DingTalk about this person
+//	token:<id>      with Refresh. The newest token of a session, in a box (see openToken)
 //	event:<id>      store: redis. This event of the organisation has been dealt with
 const (
 	storeTimeout = time.Second      // for what one request asks of the store
@@ -153,7 +154,10 @@ func (m *Manager) writeRevocation(id string) func(context.Context) error {
 		}
 		_, err := m.Store.Take(ctx, m.recordKey("session", id))
 		if errors.Is(err, ErrNone) {
-			return nil
+			err = nil
+		}
+		if m.Refresh != nil { // opens for nobody any more, but why keep it
+			_, _ = m.Store.Take(ctx, m.recordKey("token", id))
 		}
 		return err
 	}

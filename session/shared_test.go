@@ -20,6 +20,13 @@ type faulty struct {
 	hang bool
 	keys map[string]string // all that was ever written
 	gets int
+	put  error // of Put alone
+}
+
+func (f *faulty) setPut(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.put = err
 }
 
 func (f *faulty) fault(ctx context.Context) error {
@@ -59,7 +66,13 @@ func (f *faulty) Get(ctx context.Context, key string) ([]byte, error) {
 }
 
 func (f *faulty) Put(ctx context.Context, key string, value []byte, ttl time.Duration) error {
-	if err := f.fault(ctx); err != nil {
+	f.mu.Lock()
+	err := f.put
+	f.mu.Unlock()
+	if err == nil {
+		err = f.fault(ctx)
+	}
+	if err != nil {
 		return err
 	}
 	f.wrote(key, value)
