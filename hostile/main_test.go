@@ -43,8 +43,14 @@ func TestHostile(t *testing.T) {
 		{"R", 1700, redirects},
 		{"H", 1600, headers},
 		{"P", 720, paths},
+		{"F", 120, gateways},
 	} {
-		t.Run(class.name, func(t *testing.T) { s.run(t, c, class.name, class.floor, class.tries(s)) })
+		t.Run(class.name, func(t *testing.T) {
+			if class.name == "F" {
+				s.nginx = nginxOrSkip(t, s)
+			}
+			s.run(t, c, class.name, class.floor, class.tries(s))
+		})
 	}
 	t.Run("end", func(t *testing.T) { s.end(t) })
 	c.print()

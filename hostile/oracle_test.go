@@ -152,7 +152,7 @@ func leaves(to string) string {
 
 // headers are those of our own answers.
 func (o *oracle) headers(a *answer, say func(rule, format string, args ...any)) {
-	if a.bare || a.status == 101 {
+	if a.bare || a.status == 101 || strings.Contains(a.body, "<center>nginx") || a.header.Get("Server") != "" && a.body == "" && a.status == 400 {
 		return
 	}
 	for name, want := range map[string]string{"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"} {
@@ -191,7 +191,8 @@ func (o *oracle) cookies(s shot, a *answer, theirs bool, say func(rule, format s
 		if !c.HttpOnly || !c.Secure || c.Path != "/" || c.Domain != "" || c.SameSite != http.SameSiteLaxMode || len(line) > 3500 {
 			say("O5", "attributes of %.80s… (%d bytes)", strings.Replace(line, c.Value, "…", 1), len(line))
 		}
-		if c.Name == sessionCookie && c.Value != "" && !s.session || c.Name == sessionCookie && c.Value == "" && !s.cleared && !s.session {
+		renewed := a.status == 200 && strings.Contains(s.raw, "Cookie: "+sessionCookie+"=")
+		if c.Name == sessionCookie && c.Value != "" && !s.session && !renewed || c.Name == sessionCookie && c.Value == "" && !s.cleared && !s.session {
 			say("O5", "the session cookie appears: MaxAge %d", c.MaxAge)
 		}
 		if attempt && theirs {

@@ -18,8 +18,9 @@ const mark = "UPSTREAM-MARK"
 // recorder is the application: a TCP server of its own that keeps every byte
 // it is sent, since a HTTP library would tidy up what it reads.
 type recorder struct {
-	l  net.Listener
-	mu sync.Mutex
+	l     net.Listener
+	plain bool // does not try to set our cookies and headers
+	mu    sync.Mutex
 	// behave answers a request in place of the usual 200; by first path segment
 	// behind /act/.
 	behave map[string]func(c net.Conn, r *sighting)
@@ -129,6 +130,9 @@ func (u *recorder) serve(c net.Conn) {
 		text := mark + " " + s.method + " " + s.target + "\n"
 		head := fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nX-Upstream: %s\r\nContent-Length: %d\r\n"+
 			"Set-Cookie: __Host-dinggate=planted; Path=/\r\nSet-Cookie: app=own; Path=/\r\nX-Auth-Request-User: planted\r\nX-Forwarded-User: planted\r\n\r\n", mark, len(text))
+		if u.plain {
+			head = fmt.Sprintf("HTTP/1.1 200 OK\r\nX-Upstream: %s\r\nContent-Length: %d\r\n\r\n", mark, len(text))
+		}
 		if s.method == "HEAD" {
 			text = ""
 		}

@@ -38,17 +38,19 @@ const canary = "canary7f3a"
 type site struct {
 	*process
 	up     *recorder
+	nginx  *nginxSite // nil where there is no nginx
 	sim    *simulator.Platform
 	simURL string
 	oracle *oracle
 	budget atomic.Int64 // calls to DingTalk that have been asked for
 	seq    atomic.Int64
-	people sync.Map // name → *visitor who signed in once for all
+	door   sync.Mutex
+	people map[string]string // name → Cookie line of somebody who signed in once for all
 }
 
 // open starts the site that most classes share.
 func open(t *testing.T) *site {
-	s := &site{up: newRecorder(t), sim: simulator.Demo()}
+	s := &site{up: newRecorder(t), sim: simulator.Demo(), people: map[string]string{}}
 	dingtalk := &http.Server{Handler: s.sim}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -115,12 +115,12 @@ func (v *visitor) signIn(person string) *visitor {
 
 // member is the Cookie line of somebody who signed in once for all tries.
 func (h *hand) member(person string) string {
-	v, known := h.site.people.Load(person)
-	if !known {
-		fresh := h.visitor().signIn(person)
-		v, _ = h.site.people.LoadOrStore(person, "Cookie: "+sessionCookie+"="+fresh.value(sessionCookie))
+	h.site.door.Lock()
+	defer h.site.door.Unlock()
+	if h.site.people[person] == "" {
+		h.site.people[person] = "Cookie: " + sessionCookie + "=" + h.visitor().signIn(person).value(sessionCookie)
 	}
-	return v.(string)
+	return h.site.people[person]
 }
 
 // arrival lets somebody with this name and address join, sign in, and ask for a

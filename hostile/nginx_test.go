@@ -1,0 +1,181 @@
+package hostile
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"dinggate/internal/realtool"
+)
+
+// nginxSite is real nginx with the example of deploy/ between the world and
+// the gate, and an application of its own behind.
+type nginxSite struct {
+	address string
+	up      *recorder
+}
+
+// openNginx runs the example with nothing changed but names and ports.
+func openNginx(t *testing.T, s *site) *nginxSite {
+	t.Helper()
+	program := realtool.Path(t, "nginx")
+	n := &nginxSite{up: newRecorder(t)}
+	n.up.plain = true // an answer passes nginx as it is: the application is trusted there
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.address = l.Addr().String()
+	l.Close()
+	dir := t.TempDir()
+	changes := []string{"/etc/nginx/", dir + "/", "127.0.0.1:4180", s.gate, "127.0.0.1:8080", n.up.l.Addr().String(),
+		"listen 443 ssl;", "listen " + n.address + ";", "app.example.com;", "app.test;",
+		"    ssl_certificate     /etc/ssl/app.example.com.pem;\n", "", "    ssl_certificate_key /etc/ssl/app.example.com.key;\n", ""}
+	for _, name := range []string{"dinggate.conf", "dinggate.inc"} {
+		text, err := os.ReadFile(filepath.Join("..", "deploy", "nginx", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(dir, name), strings.NewReplacer(changes...).Replace(string(text)))
+	}
+	temp := ""
+	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
+		temp += kind + "_temp_path " + dir + "/" + kind + ";\n"
+	}
+	main := filepath.Join(dir, "main.conf")
+	// It is the one peer that the gate trusts.
+	write(t, main, "daemon off; master_process off; pid "+dir+"/pid; error_log stderr crit;\nevents {}\nhttp {\naccess_log off; proxy_bind "+gateway+";\n"+temp+"include "+dir+"/dinggate.conf;\n}\n")
+	cmd := exec.Command(program, "-e", "stderr", "-c", main)
+	out := &strings.Builder{}
+	cmd.Stderr = &lineWriter{line: func(b []byte) { out.Write(append(b, '\n')) }}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	for range 200 {
+		if c, err := net.Dial("tcp", n.address); err == nil {
+			c.Close()
+			return n
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Fatalf("nginx does not listen on %s: %s", n.address, out)
+	return nil
+}
+
+// nginxOrSkip is nil without nginx: that part of the class is skipped, loudly,
+// and nothing else.
+func nginxOrSkip(t *testing.T, s *site) (n *nginxSite) {
+	t.Run("nginx", func(t *testing.T) { realtool.Path(t, "nginx"); n = &nginxSite{} })
+	if n != nil {
+		n = openNginx(t, s)
+	}
+	return n
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// behindNginx is F12: the example keeps what it promises whatever a client sends.
+func behindNginx(s *site) (list []try) {
+	n := s.nginx
+	if n == nil {
+		return nil
+	}
+	names := append(slices.Clone(protectedNames[:11]), "X-Forwarded-Access-Token", "Remote-User", "Remote-Email", "Remote-Groups", "Remote-Name", "X-Real-IP")
+	for _, name := range names {
+		for i, spell := range spellings {
+			if i == 6 || i == 7 || i == 9 { // names that no framework folds; nginx deletes by exact name
+				continue
+			}
+			for _, c := range []struct {
+				target string
+				member bool
+			}{{"/page", true}, {"/public/a", false}, {"/page", false}, {"/admin/", true}} {
+				line := spell(name) + ": " + forged
+				list = append(list, try{fmt.Sprintf("F12 %s at %s member %v", line, c.target, c.member), func(h *hand) {
+					lines := []string{line, "Accept: text/html"}
+					if c.member {
+						lines = append(lines, h.member("zhangsan"))
+					}
+					let := c.target != "/admin/" && (c.member || c.target == "/public/a")
+					a := h.send(shot{to: n.address, raw: request("GET", c.target, h.id, lines...), right: let})
+					seen := n.up.of(h.id)
+					if !let {
+						if want := map[bool]int{true: 403, false: 302}[c.member]; a.status != want || len(seen) > 0 {
+							h.failf("got %v, want %d", a, want)
+						}
+						return
+					}
+					if a.status != 200 || len(seen) != 1 {
+						h.failf("got %v", a)
+						return
+					}
+					if strings.Contains(seen[0].head, forged) {
+						h.failf("a forged value arrived: %q", seen[0].head)
+					}
+					want := ""
+					if c.member {
+						want = "zhangsan"
+					}
+					if v := strings.Join(seen[0].values("X-Auth-Request-User"), ","); v != want {
+						h.failf("X-Auth-Request-User arrived as %q, want %q", v, want)
+					}
+					if strings.Contains(seen[0].head, sessionCookie) {
+						h.failf("our cookie arrived: %q", seen[0].head)
+					}
+				}})
+			}
+		}
+	}
+	for _, line := range []string{"X-Original-URL: https://app.test/public/a", "X-Original-URI: /public/a", "X-Forwarded-Uri: /public/a", "X-Original-Method: OPTIONS", "X-Forwarded-Method: GET", "X-Forwarded-Host: evil.test", "X-Forwarded-For: 192.0.2.1", "X-Real-IP: 192.0.2.1", "X-Auth-Request-Redirect: /public/a", "Connection: X-Original-URL", "Connection: X-Auth-Request-User", "X-HTTP-Method-Override: GET", "X-Forwarded-Proto: http"} {
+		for _, target := range []string{"/page", "/admin/", "/office/x"} {
+			list = append(list, try{"F12 " + line + " at " + target, func(h *hand) {
+				if a := h.send(shot{to: n.address, raw: request("GET", target, h.id, line, "Accept: text/html")}); a.status != 302 || len(n.up.of(h.id)) > 0 {
+					h.failf("got %v", a)
+				}
+			}})
+		}
+	}
+	for _, path := range closedPaths() {
+		list = append(list, try{fmt.Sprintf("F12 path %q", path), func(h *hand) {
+			if a := h.send(shot{to: n.address, raw: request("GET", path, h.id), fresh: true}); a.status == 200 || a.status >= 500 || len(n.up.of(h.id)) > 0 {
+				h.failf("a stranger got %v", a)
+			}
+		}})
+	}
+	for _, path := range guardedPaths {
+		list = append(list, try{fmt.Sprintf("F12 guarded %q", path), func(h *hand) {
+			if a := h.send(shot{to: n.address, raw: request("GET", path, h.id, h.member("zhangsan")), fresh: true}); a.status == 200 || a.status >= 500 || len(n.up.of(h.id)) > 0 {
+				h.failf("a member without the right got %v", a)
+			}
+		}})
+	}
+	for _, target := range []string{"/a?b=1&c=2", "/a?b=//x&c=%26", "/a?next=https://x/&y=1", "/%E6%8A%A5?q=%E8%A1%A8&x=1"} {
+		list = append(list, try{"F13 " + target, func(h *hand) {
+			v := h.visitor()
+			a := v.ask(shot{to: n.address}, "GET", target)
+			// The question's Location leads to our start, which the browser follows.
+			start, ok := strings.CutPrefix(a.header.Get("Location"), "https://app.test")
+			if a.status != 302 || !ok {
+				h.failf("got %v", a)
+				return
+			}
+			state, _ := v.begin(start)
+			if a = v.finish("zhangsan", state); a.header.Get("Location") != target {
+				h.failf("ended at %q, want %q", a.header.Get("Location"), target)
+			}
+		}})
+	}
+	return list
+}
