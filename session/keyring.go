@@ -119,6 +119,20 @@ func canonical(text string) bool {
 	return err == nil && len(text)-len(body) <= 2
 }
 
+// Derive gives a key of 32 bytes per secret for a purpose that seals by itself,
+// in the order of the secrets: make with the first, accept all.
+func (k *Keyring) Derive(purpose string) ([][]byte, error) {
+	var keys [][]byte
+	for _, secret := range k.secrets {
+		key, err := hkdf.Key(sha256.New, secret, nil, "dinggate 1 key "+purpose, 32)
+		if err != nil {
+			return nil, fmt.Errorf("session: deriving a key: %w", err)
+		}
+		keys = append(keys, key)
+	}
+	return keys, nil
+}
+
 func (k *Keyring) codecs(purpose string) ([]*securecookie.SecureCookie, error) {
 	if k == nil || len(k.secrets) == 0 {
 		return nil, errors.New("the keyring has no secret")

@@ -79,7 +79,11 @@ func summary(c call, cfg *Config) {
 	}
 	row(words{"Browsers reach us at", "浏览器访问地址"}, "%s", cfg.PublicURL)
 	row(words{"Listeners", "监听地址"}, "gate   %s (%s)\n    admin  %s (/livez /ready /metrics)", cfg.Listen, speaks, cfg.Admin.Listen)
-	row(words{"Register this callback URL at DingTalk (开发配置 > 安全设置 > 重定向URL)", "请在钉钉开放平台登记回调地址（开发配置 > 安全设置 > 重定向URL）"}, "%s", cfg.CallbackURL())
+	if cfg.SSO.On() {
+		row(words{"Register this callback URL at the SSO service; its query varies (allow_query)", "请在 SSO 服务登记回调地址，其查询参数会变化（allow_query）"}, "%s", cfg.CallbackURL())
+	} else {
+		row(words{"Register this callback URL at DingTalk (开发配置 > 安全设置 > 重定向URL)", "请在钉钉开放平台登记回调地址（开发配置 > 安全设置 > 重定向URL）"}, "%s", strings.Join(cfg.callbackURLs(), "\n    "))
+	}
 	row(words{"Session cookie", "会话 Cookie"}, "%s", c.say(words{
 		fmt.Sprintf("%s, for %s, membership looked up every %s", session.CookieName(cfg.Secure(), cfg.Cookie.Domain), short(cfg.Session.Lifetime), short(cfg.Session.Recheck)),
 		fmt.Sprintf("%s，有效期 %s，每 %s 复查一次成员身份", session.CookieName(cfg.Secure(), cfg.Cookie.Domain), short(cfg.Session.Lifetime), short(cfg.Session.Recheck))}))

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"dinggate/dingtalk"
+	"dinggate/dingtalk/sso"
 	"dinggate/internal/web"
 	"dinggate/proxy"
 	"dinggate/proxy/access"
@@ -23,7 +24,8 @@ type Config struct {
 	AllowedRedirects []string `yaml:"allowed_redirects"` // further origins a person may be sent back to
 	StateDir         string   `yaml:"state_dir"`         // directory of the embedded store; empty: what it would keep is in memory
 
-	DingTalk dingtalk.Config      `yaml:"dingtalk"`
+	DingTalk dingtalk.Config      `yaml:"dingtalk"` // exactly one of dingtalk and sso
+	SSO      sso.ClientConfig     `yaml:"sso"`
 	Cookie   session.CookieConfig `yaml:"cookie"`
 	Session  session.Config       `yaml:"session"`
 	Redis    redisstore.Config    `yaml:"redis"`
@@ -32,8 +34,11 @@ type Config struct {
 	Routes   []Route `yaml:"routes"`   // instead of upstream: in order, the first match decides
 
 	Headers HeadersConfig `yaml:"headers"`
-	SignIn  SignInConfig  `yaml:"sign_in"`
-	Admin   AdminConfig   `yaml:"admin"`
+
+	SSOServer sso.ServerConfig `yaml:"sso_server"` // present: we are the SSO service too
+
+	SignIn SignInConfig `yaml:"sign_in"`
+	Admin  AdminConfig  `yaml:"admin"`
 
 	EnvoyGRPC EnvoyGRPCConfig `yaml:"envoy_grpc"`
 	TLS       TLSConfig       `yaml:"tls"`

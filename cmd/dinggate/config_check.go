@@ -28,7 +28,8 @@ func (c *Config) Check(p *conf.Problems) {
 		_, err := web.NewOrigins(origin, nil, nil, "")
 		p.At("allowed_redirects[%d]", i).If(err != nil, "is not an origin such as https://other.example.com, without a path")
 	}
-	c.DingTalk.Check(p, "dingtalk")
+	c.checkProvider(p)
+	c.checkSSOServer(p)
 	c.Cookie.Check(p, "cookie")
 	c.checkCookie(p)
 	c.Session.Check(p, "session")

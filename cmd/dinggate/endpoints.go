@@ -3,6 +3,7 @@ package main
 import (
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"dinggate/internal/web"
@@ -11,27 +12,34 @@ import (
 	"github.com/gorilla/mux"
 )
 
-// endpoints are our own, below the prefix. What is not registered there is 404
-// and never proxied.
+// endpoints are our own, each below a root such as the prefix. What is not
+// registered there is 404 and never proxied.
 type endpoints struct {
-	prefix string
+	roots  []string
 	router *mux.Router
+	answer func(http.ResponseWriter, *http.Request, error)
 }
 
 // newEndpoints registers the sign-in. mux neither cleans nor redirects: paths
 // have been judged before, and a redirect of its own would lose a POST.
 func newEndpoints(prefix string, flow *login.Flow, answer func(http.ResponseWriter, *http.Request, error)) *endpoints {
-	e := &endpoints{prefix: prefix, router: mux.NewRouter().SkipClean(true).UseEncodedPath()}
-	for path, h := range map[string]web.HandlerFunc{
-		"/start": flow.Start, "/callback": flow.Callback, "/sign_in": flow.SignIn, "/sign_out": flow.SignOut, "/userinfo": flow.UserInfo,
-	} {
-		e.router.Path(prefix + path).Handler(handle(path[1:], h, answer))
-	}
+	e := &endpoints{router: mux.NewRouter().SkipClean(true).UseEncodedPath(), answer: answer}
+	e.addTree(prefix, map[string]web.HandlerFunc{
+		prefix + "/start": flow.Start, prefix + "/callback": flow.Callback, prefix + "/sign_in": flow.SignIn, prefix + "/sign_out": flow.SignOut, prefix + "/userinfo": flow.UserInfo,
+	})
 	notFound := handle("", func(http.ResponseWriter, *http.Request) error {
 		return &web.Error{Status: http.StatusNotFound, Code: "not_found"}
 	}, answer)
 	e.router.NotFoundHandler, e.router.MethodNotAllowedHandler = notFound, notFound
 	return e
+}
+
+// addTree takes everything below root, and serves these paths of it.
+func (e *endpoints) addTree(root string, handlers map[string]web.HandlerFunc) {
+	e.roots = append(e.roots, root)
+	for path, h := range handlers {
+		e.router.Path(path).Handler(handle(strings.TrimPrefix(strings.TrimPrefix(path, e.roots[0]), "/"), h, e.answer))
+	}
 }
 
 // bodyWithin is how long a body to one of our own endpoints may take.
@@ -70,7 +78,14 @@ func (e *endpoints) match(p web.Path) (ours bool, err error) {
 
 // under compares without letter case: /OAuth2/auth is ours to some programs, and
 // nobody's here, since no endpoint is registered so.
-func (e *endpoints) under(path string) bool { return web.UnderFold(path, e.prefix) }
+func (e *endpoints) under(path string) bool {
+	for _, root := range e.roots {
+		if web.UnderFold(path, root) {
+			return true
+		}
+	}
+	return false
+}
 
 func (e *endpoints) serve(w http.ResponseWriter, r *http.Request) error {
 	e.router.ServeHTTP(w, r)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"dinggate/dingtalk"
+	"dinggate/dingtalk/sso"
 	"dinggate/internal/identity"
 	"dinggate/internal/page"
 	"dinggate/internal/telemetry"
@@ -47,8 +48,9 @@ type telemetryKit struct {
 type gate struct {
 	http.Handler
 	sessions  *session.Manager
-	client    *dingtalk.Client
+	provider  provider
 	events    *dingtalk.Stream // nil: the organisation's events are not followed
+	sso       *sso.Server      // nil: we are no SSO service
 	upstreams []*proxy.Upstream
 }
 
@@ -70,14 +72,15 @@ func newGate(cfg *Config, stores *stores, t telemetryKit) (*gate, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &gate{client: &dingtalk.Client{Config: cfg.DingTalk, Observe: t.call}}
-	g.sessions = newSessions(cfg, stores, keyring, g.client, t)
-	g.events = newEvents(cfg, g, t)
+	client := &dingtalk.Client{Config: cfg.DingTalk, Observe: t.call}
+	g := &gate{provider: newProvider(cfg, client, t)}
+	g.sessions = newSessions(cfg, stores, keyring, g.provider, t)
+	g.events = newEvents(cfg, g, client, t)
 	g.measure(t.metrics)
 	flow := &login.Flow{
-		Provider: &dingtalk.WebLogin{Client: g.client, Directory: &dingtalk.Directory{Client: g.client, Username: cfg.DingTalk.Username, Ancestors: cfg.NamesDepartments()}},
+		Provider: g.provider, AttemptIn: g.provider.attemptIn,
 		Sessions: g.sessions, Keyring: keyring, Used: stores.Used, Pages: pages, Origins: origins, Prefix: cfg.Prefix,
-		ClientID: cfg.DingTalk.ClientID, CookieName: session.CookieName(cfg.Secure(), cfg.Cookie.Domain),
+		ClientID: cfg.ProviderClientID(), CookieName: session.CookieName(cfg.Secure(), cfg.Cookie.Domain),
 		PageFirst: cfg.SignIn.Page, Patience: pagePatience, Audit: t.audit,
 	}
 	if err := flow.Check(); err != nil {
@@ -87,7 +90,14 @@ func newGate(cfg *Config, stores *stores, t telemetryKit) (*gate, error) {
 	if err != nil {
 		return nil, err
 	}
-	g.Handler = newEntrance(cfg, front, flow, pages, origins, peers, t)
+	own := newEndpoints(cfg.Prefix, flow, pages.Answer)
+	if cfg.SSOServer.On() {
+		if g.sso, err = newSSOServer(cfg, flow, g.sessions, stores.SSO, t); err != nil {
+			return nil, err
+		}
+		own.addTree(ssoRoot, g.sso.Handlers())
+	}
+	g.Handler = newEntrance(cfg, front, flow, own, pages, origins, peers, t)
 	return g, nil
 }
 
@@ -99,7 +109,7 @@ func (g *gate) run(ctx context.Context) {
 		all.Go(func() { g.events.Run(ctx) })
 	}
 	all.Wait()
-	g.client.CloseIdleConnections()
+	g.provider.close()
 	for _, u := range g.upstreams {
 		u.CloseIdleConnections()
 	}
@@ -117,22 +127,27 @@ func newPages(cfg *Config, origins *web.Origins) (*page.Pages, error) {
 	return page.New(c)
 }
 
-func newSessions(cfg *Config, stores *stores, keyring *session.Keyring, client *dingtalk.Client, t telemetryKit) *session.Manager {
-	directory := &dingtalk.Directory{Client: client, Username: cfg.DingTalk.Username, Ancestors: cfg.NamesDepartments(), Pace: rate.NewLimiter(rechecksPerSecond, rechecksPerSecond)}
+func newSessions(cfg *Config, stores *stores, keyring *session.Keyring, p provider, t telemetryKit) *session.Manager {
 	return &session.Manager{
-		Keyring: keyring, Store: stores.Sessions, Journal: stores.Journal, Config: cfg.Session, Cookie: cfg.Cookie, Realm: cfg.DingTalk.CorpID, Secure: cfg.Secure(),
+		Keyring: keyring, Store: stores.Sessions, Journal: stores.Journal, Config: cfg.Session, Cookie: cfg.Cookie, Realm: cfg.Realm(), Secure: cfg.Secure(),
 		Headers: session.Headers{Request: cfg.Headers.Request.Rules(), Response: cfg.Headers.Response.Rules()},
-		Recheck: func(ctx context.Context, s *session.Session) (identity.User, error) {
-			u, err := directory.Person(ctx, s.User.UnionID)
-			if err == nil && u.UserID != s.User.UserID { // a userid given to somebody new (threats K10)
-				err = &identity.Failure{Class: identity.Refused, Code: "not_member", Err: errors.New("the organisation knows this person under another userid now")}
-			}
-			return u, err
-		},
+		Recheck: p.recheck, Refresh: p.refresh,
 		Ended: func(s *session.Session, reason string) {
 			t.metrics.SessionEnded(reason)
 			t.log.Warn("session ended", "audit", "session_ended", "user", s.User.Username, "session", s.ID, "reason", reason)
 		},
+	}
+}
+
+// recheck looks members up again, paced.
+func recheck(cfg *Config, client *dingtalk.Client) func(context.Context, *session.Session) (identity.User, error) {
+	directory := &dingtalk.Directory{Client: client, Username: cfg.DingTalk.Username, Ancestors: cfg.NamesDepartments(), Pace: rate.NewLimiter(rechecksPerSecond, rechecksPerSecond)}
+	return func(ctx context.Context, s *session.Session) (identity.User, error) {
+		u, err := directory.Person(ctx, s.User.UnionID)
+		if err == nil && u.UserID != s.User.UserID { // a userid given to somebody new (threats K10)
+			err = &identity.Failure{Class: identity.Refused, Code: "not_member", Err: errors.New("the organisation knows this person under another userid now")}
+		}
+		return u, err
 	}
 }
 
@@ -158,13 +173,12 @@ func newFront(cfg *Config, g *gate, flow *login.Flow, origins *web.Origins, t te
 }
 
 // newEntrance is the stack in front of everything, drawn in web.Entrance.
-func newEntrance(cfg *Config, front *proxy.Front, flow *login.Flow, pages *page.Pages, origins *web.Origins, peers *web.Peers, t telemetryKit) *web.Entrance {
+func newEntrance(cfg *Config, front *proxy.Front, flow *login.Flow, own *endpoints, pages *page.Pages, origins *web.Origins, peers *web.Peers, t telemetryKit) *web.Entrance {
 	questions := &forwardauth.Gate{Prefix: cfg.Prefix, Origins: origins, LoginURL: flow.LoginURL,
 		Ask: func(ctx context.Context, target access.Target, h http.Header) (forwardauth.Reply, error) {
 			answer, err := front.Ask(ctx, target, h, gatePatience)
 			return forwardauth.Reply{Decision: answer.Decision, Route: answer.Route, User: answer.User(), Headers: answer.Headers(), Cookie: answer.Cookie}, err
 		}}
-	own := newEndpoints(cfg.Prefix, flow, pages.Answer)
 	return &web.Entrance{Peers: peers, Scheme: origins.Scheme(), Asked: questions.Handlers(), Known: origins.HasHost, Answer: pages.Answer, Record: t.record,
 		Next: func(w http.ResponseWriter, r *http.Request) error {
 			if mine, err := own.match(web.From(w).Path); mine || err != nil {

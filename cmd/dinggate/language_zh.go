@@ -140,6 +140,26 @@ var problemWords = []words{
 	{"must be https (http only on loopback)", "必须为 https（http 仅限回环地址）"},
 	{"is not one of %s", "不是以下之一：%s"},
 
+	// sso, sso_server
+	{"is given beside dingtalk; keep the one that people sign in at", "与 dingtalk 同时给出；只保留大家实际登录的那一个"},
+	{"is missing; it is where the SSO service is, such as https://sso.example.com", "未填写；它是 SSO 服务的地址，如 https://sso.example.com"},
+	{"is not the address of a service such as https://sso.example.com, without user, query and fragment", "不是 https://sso.example.com 这样的网址（不带用户名、查询参数和片段）"},
+	{"is longer than 200 bytes", "超过 200 字节"},
+	{"is http: the client secret and the people's tokens go over the wire as they are", "使用 http：客户端密钥和用户令牌会明文传输"},
+	{"is missing; the SSO service gave it to you", "未填写；由 SSO 服务分配"},
+	{"is longer than 128 bytes or has a colon, a blank or something unprintable in it", "超过 128 字节，或含有冒号、空白或不可打印字符"},
+	{"is missing; write client_secret_file", "未填写；请写 client_secret_file"},
+	{"is longer than %s bytes or has a line break in it", "超过 %s 字节，或含有换行"},
+	{"is longer than %s bytes", "超过 %s 字节"},
+	{"is empty; name the applications that may let people sign in here", "为空；请列出可使用本服务登录的应用"},
+	{"is missing; the application sends it along", "未填写；应用会带上它"},
+	{`is short; anybody may try, so make one with "dinggate keygen"`, `太短；任何人都能来猜，请用 "dinggate keygen" 生成`},
+	{"is empty; name every address that people may be sent back to", "为空；请列出登录后允许跳回的全部地址"},
+	{"is not an address such as https://other.example.com/callback, in ASCII and without user and fragment", "不是 https://other.example.com/callback 这样的地址（仅 ASCII，不带用户名和片段）"},
+	{"is http: whoever listens on the way gets the code", "使用 http：途中监听者会得到 code"},
+	{"is below /dingtalk, where the endpoints of sso_server are", "位于 /dingtalk 之下，那里是 sso_server 的端点"},
+	{"is below /dingtalk, where only the endpoints of sso_server are", "位于 /dingtalk 之下，那里只有 sso_server 的端点"},
+
 	// routes: where they lead
 	{"is not a URL; %s", "不是网址；%s"},
 	{"write http://host:port, https://host or unix:/path", "请写 http://host:port、https://host 或 unix:/path"},

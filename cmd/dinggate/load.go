@@ -5,6 +5,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -39,9 +40,9 @@ type loader struct {
 	unread   bool   // the file could not be read, so that nothing can be said about what is missing
 	problems conf.Problems
 	places   map[string]place
-	bad      map[string]bool  // keys whose value is a mistake already
-	given    map[string]place // secrets and their _file keys that the present source gave
-	files    map[string]string
+	bad      map[string]bool       // keys whose value is a mistake already
+	given    map[string]place      // secrets and their _file keys that the present source gave
+	files    map[string]secretFile // by the path of the secret that the present source names a file for
 }
 
 func newLoader() *loader {
@@ -65,9 +66,15 @@ func (l *loader) load(args, environ []string) (*Config, []conf.Problem) {
 	return l.cfg, l.problems.All()
 }
 
+// secretFile is a file with a secret, and where the secret goes.
+type secretFile struct {
+	name  string
+	value reflect.Value
+}
+
 // source takes what one source gives, and then the secrets whose files it names.
 func (l *loader) source(take func()) {
-	l.given, l.files = map[string]place{}, map[string]string{}
+	l.given, l.files = map[string]place{}, map[string]secretFile{}
 	take()
 	l.secretFiles()
 }

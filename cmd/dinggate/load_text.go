@@ -4,6 +4,7 @@ import (
 	"encoding"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -140,7 +141,8 @@ func (l *loader) fromTexts(texts []textValue) {
 		case t.key.fileOf != "":
 			l.places[t.key.path] = at
 			l.give(t.key.path, at, t.value == "")
-			l.files[t.key.fileOf] = t.value
+			secret, _ := l.key(func(other key) bool { return other.path == t.key.fileOf })
+			l.files[t.key.fileOf] = secretFile{t.value, l.at(secret)}
 		case t.key.secret && t.value == "": // as good as not given
 		default:
 			l.put(t.key.path, at)
@@ -232,31 +234,31 @@ var errSecretTooLarge = errors.New("is larger than 64 KiB")
 
 // secretFiles reads the files that the present source names for its secrets.
 func (l *loader) secretFiles() {
-	for _, k := range l.keys {
-		at, named := l.given[k.path]
-		if k.fileOf == "" || !named {
+	for _, path := range slices.Sorted(maps.Keys(l.files)) {
+		file, name := l.files[path], path+fileSuffix
+		at, named := l.given[name]
+		if !named {
 			continue
 		}
-		if _, both := l.given[k.fileOf]; both {
-			l.mistake(at, k.path, fmt.Sprintf("is given beside %s; keep one", k.fileOf))
+		if _, both := l.given[path]; both {
+			l.mistake(at, name, fmt.Sprintf("is given beside %s; keep one", path))
 			continue
 		}
-		l.put(k.fileOf, at) // what is wrong with the content belongs here
-		data, mode, err := l.read(l.files[k.fileOf])
+		l.put(path, at) // what is wrong with the content belongs here
+		data, mode, err := l.read(file.name)
 		if err == nil && len(data) > maxSecretFile {
 			err = errSecretTooLarge
 		}
 		if err != nil {
-			l.mistake(at, k.path, "cannot be read: "+why(err))
-			l.bad[k.fileOf] = true
+			l.mistake(at, name, "cannot be read: "+why(err))
+			l.bad[path] = true
 			continue
 		}
 		if mode&0o004 != 0 {
-			l.problems.Add(conf.Problem{Key: k.path, Warning: true, File: at.file, Line: at.line,
+			l.problems.Add(conf.Problem{Key: name, Warning: true, File: at.file, Line: at.line,
 				Text: fmt.Sprintf("names a file that everybody on this machine can read (mode %04o); chmod 600", mode.Perm())})
 		}
-		secret, _ := l.key(func(other key) bool { return other.path == k.fileOf })
-		setSecret(string(data), l.at(secret))
+		setSecret(string(data), file.value)
 	}
 }
 

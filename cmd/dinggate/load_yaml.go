@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"reflect"
 	"regexp"
 	"slices"
@@ -44,15 +45,24 @@ func (l *loader) fromFile() {
 	}
 	l.walk(root, reflect.ValueOf(l.cfg).Elem(), "", root.Line)
 	// Threats L5: a secret within a file that all may read.
+	for path, at := range l.given {
+		if mode&0o004 != 0 && strings.Contains(path, "].") && !strings.HasSuffix(path, fileSuffix) { // of an entry of a list
+			l.readableSecret(path, at, mode)
+		}
+	}
 	for _, k := range l.keys {
 		if at, ok := l.given[k.path]; ok && k.secret && mode&0o004 != 0 {
 			if value, ok := l.at(k).Interface().(conf.Secret); ok && k.harmless(value.Reveal()) {
 				continue
 			}
-			l.problems.Add(conf.Problem{Key: k.path, Warning: true, File: at.file, Line: at.line,
-				Text: fmt.Sprintf("stands in a file that everybody on this machine can read (mode %04o); chmod 600, or use %s", mode.Perm(), k.path+fileSuffix)})
+			l.readableSecret(k.path, at, mode)
 		}
 	}
+}
+
+func (l *loader) readableSecret(path string, at place, mode fs.FileMode) {
+	l.problems.Add(conf.Problem{Key: path, Warning: true, File: at.file, Line: at.line,
+		Text: fmt.Sprintf("stands in a file that everybody on this machine can read (mode %04o); chmod 600, or use %s", mode.Perm(), path+fileSuffix)})
 }
 
 // parse makes the tree of the one document in data; nil for an empty one.
@@ -176,7 +186,7 @@ func (l *loader) walkSection(n *yaml.Node, v reflect.Value, path string, at plac
 			var file string
 			l.walk(value, reflect.ValueOf(&file).Elem(), full, name.Line)
 			l.give(full, at, file == "")
-			l.files[path+fields[secret].name] = file
+			l.files[path+fields[secret].name] = secretFile{file, v.FieldByIndex(fields[secret].index)}
 			if l.bad[full] { // then the secret is not missing besides
 				l.bad[path+fields[secret].name] = true
 			}

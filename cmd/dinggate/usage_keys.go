@@ -20,6 +20,11 @@ var keyMeanings = map[string]words{
 	"dingtalk.api_url":            {"DingTalk's new API", "钉钉新版接口地址"},
 	"dingtalk.oapi_url":           {"DingTalk's old API", "钉钉旧版接口地址"},
 
+	"sso.url":                {"an in-house SSO service that people sign in at, instead of dingtalk", "企业内部 SSO 服务的地址，代替 dingtalk"},
+	"sso.client_id":          {"who we are there", "在该服务登记的 client_id"},
+	"sso.client_secret":      {"our secret there; this or the file is required", "在该服务登记的密钥；本项与 _file 二选一，必填"},
+	"sso.client_secret_file": {"file with that secret", "存放该密钥的文件"},
+
 	"cookie.secrets":      {"secrets of 32 random bytes (dinggate keygen); the first seals, all open; this or the file is required", "32 字节随机密钥（dinggate keygen 生成）；首个用于加密，全部可解密；本项与 _file 二选一，必填"},
 	"cookie.secrets_file": {"file with the secrets, one a line", "存放密钥的文件，每行一个"},
 	"cookie.domain":       {"share one session across the subdomains of this domain", "在该域名的各子域之间共享会话"},
@@ -49,6 +54,9 @@ var keyMeanings = map[string]words{
 
 	"headers.request":  {"headers that applications get: name=field, separated by commas", "传给应用的请求头：名称=字段，以逗号分隔"},
 	"headers.response": {"headers that gateways get", "回给网关的响应头"},
+
+	"sso_server.clients":        {"third parties that may let people sign in here (config.example.yaml)", "可使用本服务登录的第三方平台（见 config.example.yaml）"},
+	"sso_server.plain_callback": {"leave forward_url out of the address that DingTalk sends people back to", "回调地址不带 forward_url 参数（钉钉逐字比对登记的地址时使用）"},
 
 	"sign_in.page":      {"show a page with a button before going to DingTalk", "跳转钉钉前先显示带按钮的登录页"},
 	"sign_in.title":     {"name on our pages", "页面上显示的名称"},

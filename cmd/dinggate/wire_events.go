@@ -12,11 +12,11 @@ import (
 )
 
 // newEvents follows the organisation's events; nil when they are off.
-func newEvents(cfg *Config, g *gate, t telemetryKit) *dingtalk.Stream {
-	if !cfg.DingTalk.Events {
+func newEvents(cfg *Config, g *gate, client *dingtalk.Client, t telemetryKit) *dingtalk.Stream {
+	if !cfg.DingTalk.Events || cfg.SSO.On() {
 		return nil
 	}
-	return &dingtalk.Stream{Client: g.client, Trouble: func(err error) { t.log.Warn("event stream", "err", err.Error()) },
+	return &dingtalk.Stream{Client: client, Trouble: func(err error) { t.log.Warn("event stream", "err", err.Error()) },
 		Handle: func(ctx context.Context, e dingtalk.Event) error {
 			return g.sessions.Once(ctx, e.ID, func() error { return g.happened(ctx, e) })
 		}}

@@ -20,11 +20,15 @@ var (
 // usedAttempts bounds the memory of redeemed sign-ins; a full one refuses.
 const usedAttempts = 100_000
 
+// ssoRecords bounds what third parties hold: about two records for each of their sign-ins.
+const ssoRecords = 200_000
+
 // stores is what outlives a request. It is opened once per process: a reload of
 // the configuration keeps it.
 type stores struct {
 	Sessions session.Store   // sessions, or sign-outs; nil: in the memory of the session manager alone
 	Used     session.Store   // redeemed attempts
+	SSO      session.Store   // codes and refresh tokens of third parties
 	Journal  session.Journal // nil: this process is alone
 
 	Redis *redisstore.Store // with session.store redis, else nil
@@ -36,7 +40,7 @@ type stores struct {
 
 // memoryStores forget everything with the process.
 func memoryStores() *stores {
-	s := &stores{Used: &session.Memory{Max: usedAttempts}}
+	s := &stores{Used: &session.Memory{Max: usedAttempts}, SSO: &session.Memory{Max: ssoRecords}}
 	s.up.Store(true)
 	return s
 }
@@ -73,7 +77,7 @@ func openRedis(ctx context.Context, c redisstore.Config, t telemetryKit) (*store
 		return nil, err
 	}
 	r.Observe = func(op string, d time.Duration, err error) { t.metrics.Store(op, redisstore.Reason(err), d) }
-	s := &stores{Sessions: r, Used: r, Journal: r, Redis: r, t: t}
+	s := &stores{Sessions: r, Used: r, SSO: r, Journal: r, Redis: r, t: t}
 	if err := r.Ping(ctx); err != nil {
 		t.log.Error("the session store is away: not ready until it comes", "err", err.Error())
 	} else {
@@ -96,9 +100,10 @@ func openFile(dir string, t telemetryKit) (*stores, error) {
 		t.metrics.Store(op, result, d)
 	}
 	s := &stores{File: f, t: t}
-	var errs [2]error
+	var errs [3]error
 	s.Sessions, errs[0] = f.Table("sessions", 1_000_000)
 	s.Used, errs[1] = f.Table("used", usedAttempts)
+	s.SSO, errs[2] = f.Table("sso", ssoRecords)
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}

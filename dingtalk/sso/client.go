@@ -107,6 +107,9 @@ func (c *Client) Exchange(ctx context.Context, code, state string) (identity.Use
 	if err != nil {
 		return identity.User{}, identity.Token{}, err
 	}
+	if token.Refresh == "" {
+		token.Expires = time.Time{} // nothing to do about it: userinfo tells when it is over
+	}
 	user, err := c.Person(ctx, token.Access)
 	if f, ok := errors.AsType[*identity.Failure](err); ok && f.Class == identity.Refused { // it gave this token a moment ago
 		return identity.User{}, identity.Token{}, failure(identity.Internal, "sso_bad_answer", "", f.Err)
@@ -117,14 +120,15 @@ func (c *Client) Exchange(ctx context.Context, code, state string) (identity.Use
 }
 
 // Refresh trades a refresh token for new tokens. The document names no call
-// for it; this is the one our own service offers. A service without it, or a
-// token that is used up, is a failure of class Refused with code sso_over: the
-// sign-in has to be made again.
+// for it; this is the one our own service offers. A service without it, however
+// it says so, or a token that is used up, is a failure of class Refused with
+// code sso_over: the sign-in has to be made again. Only a service that is away
+// or asks for patience is worth another try.
 func (c *Client) Refresh(ctx context.Context, refresh string) (identity.Token, error) {
 	ctx, cancel := c.deadline(ctx)
 	defer cancel()
 	token, err := c.token(ctx, TokenRequest{GrantType: "refresh_token", RefreshToken: refresh})
-	if f, ok := errors.AsType[*identity.Failure](err); ok && f.Class == identity.Restart {
+	if f, ok := errors.AsType[*identity.Failure](err); ok && f.Class != identity.Later {
 		over := *f
 		over.Class, over.Code = identity.Refused, "sso_over"
 		return identity.Token{}, &over

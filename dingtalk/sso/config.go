@@ -28,7 +28,7 @@ func (c ClientConfig) Check(p *conf.Problems, key string) {
 	case c.URL == "":
 		at.If(true, "is missing; it is where the SSO service is, such as https://sso.example.com")
 	case err != nil || u.Scheme != "https" && u.Scheme != "http" || u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || !readableHost(u):
-		at.If(true, "is not a URL such as https://sso.example.com, without user, query and fragment")
+		at.If(true, "is not the address of a service such as https://sso.example.com, without user, query and fragment")
 	default:
 		at.If(len(c.URL) > 200, "is longer than 200 bytes")
 		at.Warn(u.Scheme == "http" && !loopback(u.Hostname()), "is http: the client secret and the people's tokens go over the wire as they are")

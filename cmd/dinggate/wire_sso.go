@@ -1,0 +1,158 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/url"
+
+	"dinggate/dingtalk"
+	"dinggate/dingtalk/sso"
+	"dinggate/internal/identity"
+	"dinggate/internal/web"
+	"dinggate/proxy/login"
+	"dinggate/session"
+)
+
+var (
+	_ login.Provider = (*sso.Client)(nil)
+	_ sso.Codes      = session.Store(nil)
+)
+
+// ssoErrand seals the purpose of a sign-in that a third party asked for.
+const ssoErrand = "sso"
+
+// ssoDoor is what the SSO service needs of the rest of the house.
+type ssoDoor struct {
+	cfg      *Config
+	flow     *login.Flow
+	sessions *session.Manager
+}
+
+// newSSOServer wires the service's half of the contract.
+func newSSOServer(cfg *Config, flow *login.Flow, sessions *session.Manager, codes session.Store, t telemetryKit) (*sso.Server, error) {
+	keys, err := flow.Keyring.Derive("sso")
+	if err != nil {
+		return nil, err
+	}
+	d := &ssoDoor{cfg, flow, sessions}
+	s := &sso.Server{Config: cfg.SSOServer, PublicURL: flow.Origins.Public(), Keys: keys, Codes: codes, None: session.ErrNone, Exists: session.ErrExists,
+		WhoIs: d.whoIs, SignIn: d.signIn, Finish: d.finish, Recall: d.recall, Audit: t.auditSSO}
+	return s, s.Check()
+}
+
+// whoIs finds the session of a browser, and the cookie it is recalled by.
+func (d *ssoDoor) whoIs(r *http.Request) (sso.Person, error) {
+	s, err := d.flow.Who(r)
+	if err != nil {
+		return sso.Person{}, ssoTrouble(err)
+	}
+	texts := web.CookieValues(r.Header, d.flow.CookieName)
+	for _, text := range texts { // of several exactly one verifies, else there is no session
+		if one, err := d.sessions.Load(r.Context(), []string{text}, 0); err == nil && one.ID == s.ID {
+			return d.person(s, text), nil
+		}
+	}
+	return sso.Person{}, sso.ErrNobody
+}
+
+func (d *ssoDoor) person(s *session.Session, text string) sso.Person {
+	return sso.Person{User: s.User, Ref: text, Until: s.SignedIn.Add(d.cfg.Session.Lifetime)}
+}
+
+// signIn sends somebody without a session to sign in. With a page of ours
+// before it, which may offer more than one way, the browser comes back to
+// authorize; else straight to the SSO callback.
+func (d *ssoDoor) signIn(w http.ResponseWriter, r *http.Request, redirectURI, target string) error {
+	if d.flow.PageFirst {
+		if page, ok := d.flow.Origins.Return(r.RequestURI); ok {
+			web.SecurityHeaders(w, "")
+			w.Header()["Location"] = []string{d.flow.Origins.Public() + d.flow.Prefix + "/sign_in?rd=" + url.QueryEscape(page)}
+			w.WriteHeader(http.StatusFound)
+			return nil
+		}
+	}
+	return d.flow.Depart(w, r, login.Errand{Kind: ssoErrand, RedirectURI: redirectURI, Target: target})
+}
+
+func (d *ssoDoor) finish(w http.ResponseWriter, r *http.Request, judge func(string) error) (sso.Person, string, error) {
+	s, cookie, target, err := d.flow.Arrive(w, r, ssoErrand, judge)
+	if err != nil {
+		return sso.Person{}, target, err
+	}
+	return d.person(s, cookie.Value), target, nil
+}
+
+// recall looks a session up again: signed out, left, too old is nobody; an ill
+// store, or DingTalk away for longer than the grace, is trouble.
+func (d *ssoDoor) recall(ctx context.Context, ref string) (sso.Person, error) {
+	s, err := d.sessions.Load(ctx, []string{ref}, gatePatience)
+	if err != nil {
+		return sso.Person{}, ssoTrouble(err)
+	}
+	return d.person(s, ref), nil
+}
+
+func ssoTrouble(err error) error {
+	switch {
+	case errors.Is(err, session.ErrNone), errors.Is(err, session.ErrExpired), errors.Is(err, session.ErrRevoked), errors.Is(err, session.ErrForged):
+		return sso.ErrNobody
+	case errors.Is(err, session.ErrUnconfirmed):
+		return &web.Error{Status: http.StatusServiceUnavailable, Code: "unconfirmed", RetryAfter: ssoRetryAfter, Err: err}
+	}
+	return &web.Error{Status: http.StatusServiceUnavailable, Code: "store_unavailable", RetryAfter: ssoRetryAfter, Err: err}
+}
+
+const ssoRetryAfter = gatePatience * 5
+
+// ssoRecheck asks the service again who somebody is. Their access token is all
+// that names them there.
+func ssoRecheck(client *sso.Client) func(context.Context, *session.Session) (identity.User, error) {
+	return func(ctx context.Context, s *session.Session) (identity.User, error) {
+		return client.Person(ctx, s.Token.Access)
+	}
+}
+
+// auditSSO writes what third parties were given, and who tried what.
+func (t telemetryKit) auditSSO(e sso.Event) {
+	attrs := []any{"audit", "sso_" + e.What, "req", e.RequestID, "client", e.Client.String()}
+	for _, pair := range [][2]string{{"app", e.App}, {"user", e.User}} {
+		if pair[1] != "" {
+			attrs = append(attrs, pair[0], pair[1])
+		}
+	}
+	level := slog.LevelInfo
+	switch e.What {
+	case "code", "token", "refresh":
+	default:
+		level = slog.LevelWarn
+	}
+	t.log.Log(context.Background(), level, "sso", attrs...)
+}
+
+// callSSO counts one call to the SSO service and logs one that went wrong.
+func (t telemetryKit) callSSO(c sso.Call) {
+	t.metrics.DingTalk(c.Name, c.Result, c.Duration)
+	if c.Err != nil {
+		t.log.Warn("call to the SSO service", "call", c.Name, "result", c.Result, "ms", c.Duration.Milliseconds(), "err", c.Err.Error())
+	}
+}
+
+// provider is where people sign in: DingTalk, or an SSO service.
+type provider struct {
+	login.Provider
+	attemptIn string
+	recheck   func(context.Context, *session.Session) (identity.User, error)
+	refresh   func(context.Context, string) (identity.Token, error) // nil: tokens are left to expire
+	close     func()
+}
+
+func newProvider(cfg *Config, client *dingtalk.Client, t telemetryKit) provider {
+	if cfg.SSO.On() {
+		c := &sso.Client{Config: cfg.SSO, Observe: t.callSSO}
+		return provider{c, sso.AttemptParameter, ssoRecheck(c), c.Refresh, c.CloseIdleConnections}
+	}
+	directory := &dingtalk.Directory{Client: client, Username: cfg.DingTalk.Username, Ancestors: cfg.NamesDepartments()}
+	return provider{&dingtalk.WebLogin{Client: client, Directory: directory}, "", recheck(cfg, client), nil, client.CloseIdleConnections}
+}
