@@ -44,6 +44,7 @@ func TestHostile(t *testing.T) {
 		{"H", 1600, headers},
 		{"P", 720, paths},
 		{"F", 120, gateways},
+		{"M", 120, framing},
 	} {
 		t.Run(class.name, func(t *testing.T) {
 			if class.name == "F" {

@@ -36,6 +36,7 @@ type sighting struct {
 	target string
 	lines  []string // the header lines, raw
 	body   []byte
+	ended  bool // nothing more comes of the body
 	whole  bool // the body ended where it said it would
 }
 
@@ -112,7 +113,7 @@ func (u *recorder) serve(c net.Conn) {
 		u.keep(s)
 		body, whole := s.readBody(br)
 		u.mu.Lock()
-		s.body, s.whole = body, whole
+		s.body, s.whole, s.ended = body, whole, true
 		u.mu.Unlock()
 		if rest, ok := strings.CutPrefix(s.target, "/act/"); ok {
 			name, _, _ := strings.Cut(rest, "?")

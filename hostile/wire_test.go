@@ -25,18 +25,21 @@ type shot struct {
 	slow    bool // takes its time for a reason of its own; O9 is not asked
 	trouble bool // something is made to fail: a 5xx is the right answer
 	fresh   bool // wants a connection of its own, closed afterwards
+	half    bool // nothing more will be sent, and the connection says so
 	more    bool // read on after the answer, into answer.rest
 }
 
 // answer is what came back. Status 0: the connection ended without a word.
 type answer struct {
-	status int
-	header http.Header
-	body   string
-	rest   string // what came after it on the connection, for a shot with more
-	closed bool
-	took   time.Duration
-	bare   bool // net/http refused the request before the gate's own code ran
+	status    int
+	header    http.Header
+	body      string
+	rest      string // what came after it on the connection, for a shot with more
+	closed    bool
+	took      time.Duration
+	cut       bool // the body ended before it said it would
+	continued bool // a 1xx came first
+	bare      bool // net/http refused the request before the gate's own code ran
 }
 
 func (a *answer) String() string {
@@ -138,6 +141,9 @@ func (w *wire) ask(s shot) (*answer, error) {
 	began := time.Now()
 	w.c.SetDeadline(began.Add(patience))
 	_, writing := io.WriteString(w.c, s.raw)
+	if s.half {
+		w.c.(*net.TCPConn).CloseWrite()
+	}
 	a, err := w.read(s)
 	if err != nil {
 		return nil, errors.Join(err, writing)
@@ -166,24 +172,26 @@ func (w *wire) read(s shot) (*answer, error) {
 	if method == "" {
 		method = "GET"
 	}
+	continued := false
 	r, err := http.ReadResponse(w.br, &http.Request{Method: method})
 	for err == nil && r.StatusCode >= 100 && r.StatusCode < 200 && r.StatusCode != 101 {
+		continued = continued || r.StatusCode == 100
 		r, err = http.ReadResponse(w.br, &http.Request{Method: method})
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the answer: %w", err)
 	}
-	a := &answer{status: r.StatusCode, header: r.Header, closed: r.Close}
+	a := &answer{status: r.StatusCode, header: r.Header, closed: r.Close, continued: continued}
 	if r.StatusCode == 101 {
 		a.closed = true
 		return a, nil
 	}
 	var body bytes.Buffer
 	if _, err := io.Copy(&body, io.LimitReader(r.Body, 1<<20)); err != nil {
-		a.closed = true
+		a.closed, a.cut = true, true
 	}
 	a.body = body.String()
 	// net/http's own refusals carry no Date.
-	a.bare = a.closed && len(r.Header["Date"]) == 0 && strings.HasPrefix(r.Header.Get("Content-Type"), "text/plain")
+	a.bare = a.closed && len(r.Header["Date"]) == 0 && strings.HasPrefix(r.Header.Get("Content-Type"), "text/plain") || a.status == 417
 	return a, nil
 }

@@ -107,6 +107,7 @@ func TestUpstreamFails(t *testing.T) {
 		{"not HTTP", "", "\x15\x03\x01\x00\x02canary\"canary", 502, "bad_gateway"},
 		{"bad header", "", "HTTP/1.1 200 OK\r\nSet-Cookie canary\r\n\r\n", 502, "bad_gateway"},
 		{"two lengths", "", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", 502, "bad_gateway"},
+		{"status 000", "", "HTTP/1.1 000 X\r\nContent-Length: 0\r\n\r\n", 502, "bad_gateway"},
 		{"giant header", "", "HTTP/1.1 200 OK\r\nX: " + strings.Repeat("a", 2<<20) + "\r\n\r\n", 502, "bad_gateway"},
 		{"101 unasked", "", "HTTP/1.1 101 Switching Protocols\r\n\r\n", 502, "bad_gateway"},
 		{"101 unasked, named", "", "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", 502, "bad_gateway"},

@@ -187,6 +187,9 @@ var idempotency = [2][2]string{{"Idempotency-Key", "idempotency-key"}, {"X-Idemp
 // modify judges and cleans the upstream's answer. Its body passes untouched.
 func (u *Upstream) modify(res *http.Response) error {
 	p := res.Request.Context().Value(passageKey{}).(*passage)
+	if res.StatusCode < 100 { // 000 is three digits and no status (threats M10)
+		return errStatus
+	}
 	u.clean(res.Header)
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		return p.switched(res)
@@ -203,6 +206,8 @@ func (u *Upstream) modify(res *http.Response) error {
 	}
 	return nil
 }
+
+var errStatus = errors.New("proxy: the upstream's status is none")
 
 // failed keeps the error for forward, which returns it: one place answers.
 func failed(w http.ResponseWriter, _ *http.Request, err error) {

@@ -10,7 +10,7 @@ import (
 // folded: letters and digits in lower case, so that X_Forwarded_User and
 // x-forwarded.user are X-Forwarded-User (CVE-2025-64484, CVE-2026-39858).
 // Immutable after NewProtected; safe for concurrent use.
-type Protected struct{ names map[string]bool }
+type Protected struct{ names map[string]string } // folded name → the one spelling that may pass, or ""
 
 // Families of names that say who or where a client is; a folded name that
 // begins with one is protected.
@@ -22,23 +22,31 @@ var protectedNames = []string{
 	"xhttpmethodoverride", "xhttpmethod", "xmethodoverride", // a rule sees the method of the request line only (threats H14)
 }
 
+// framing are names by which programs find a message's end and its connection's
+// fate. They pass as themselves alone: Content_Length is a header like any other
+// to us, and the length of the body to an upstream that folds names.
+var framing = []string{"Content-Length", "Transfer-Encoding", "Host", "Connection", "Keep-Alive", "Upgrade", "Te", "Trailer", "Expect", "Content-Encoding"}
+
 // NewProtected protects the given names beside those that are always ours.
 func NewProtected(names ...string) *Protected {
-	p := &Protected{names: make(map[string]bool)}
+	p := &Protected{names: make(map[string]string)}
+	for _, name := range framing {
+		p.names[Fold(name)] = name
+	}
 	for _, list := range [][]string{protectedNames, names} {
 		for _, name := range list {
-			p.names[Fold(name)] = true
+			p.names[Fold(name)] = ""
 		}
 	}
 	return p
 }
 
-// Has reports whether name folds to a protected one.
+// Has reports whether name, in canonical form, folds to a protected one.
 func (p *Protected) Has(name string) bool {
 	var buf [64]byte
 	folded := fold(buf[:0], name)
-	if p.names[string(folded)] { // no allocation: the compiler knows this form
-		return true
+	if spelling, ok := p.names[string(folded)]; ok { // no allocation: the compiler knows this form
+		return name != spelling
 	}
 	for _, family := range protectedFamilies {
 		if len(folded) >= len(family) && string(folded[:len(family)]) == family {
