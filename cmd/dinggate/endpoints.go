@@ -25,8 +25,9 @@ type endpoints struct {
 func newEndpoints(prefix string, flow *login.Flow, answer func(http.ResponseWriter, *http.Request, error)) *endpoints {
 	e := &endpoints{router: mux.NewRouter().SkipClean(true).UseEncodedPath(), answer: answer}
 	e.addTree(prefix, map[string]web.HandlerFunc{
-		prefix + "/start": flow.Start, prefix + "/callback": flow.Callback, prefix + "/sign_in": flow.SignIn, prefix + "/sign_out": flow.SignOut, prefix + "/userinfo": flow.UserInfo,
+		prefix + "/start": flow.Start, prefix + "/callback": flow.Callback, prefix + "/sign_in": flow.SignIn, prefix + "/sign_out": flow.SignOut, prefix + "/userinfo": flow.UserInfo, prefix + "/silent": flow.SilentCode,
 	})
+	e.router.PathPrefix(prefix + "/assets/").Handler(handle("assets", flow.Pages.Asset, answer))
 	notFound := handle("", func(http.ResponseWriter, *http.Request) error {
 		return &web.Error{Status: http.StatusNotFound, Code: "not_found"}
 	}, answer)

@@ -81,6 +81,7 @@ func newGate(cfg *Config, stores *stores, t telemetryKit) (*gate, error) {
 		Provider: g.provider, AttemptIn: g.provider.attemptIn,
 		Sessions: g.sessions, Keyring: keyring, Used: stores.Used, Pages: pages, Origins: origins, Prefix: cfg.Prefix,
 		ClientID: cfg.ProviderClientID(), CookieName: session.CookieName(cfg.Secure(), cfg.Cookie.Domain),
+		Silent:    newSilent(cfg, client),
 		PageFirst: cfg.SignIn.Page, Patience: pagePatience, Audit: t.audit,
 	}
 	if err := flow.Check(); err != nil {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"net/url"
 
 	"dinggate/dingtalk"
 	"dinggate/dingtalk/sso"
@@ -65,12 +64,9 @@ func (d *ssoDoor) person(s *session.Session, text string) sso.Person {
 // before it, which may offer more than one way, the browser comes back to
 // authorize; else straight to the SSO callback.
 func (d *ssoDoor) signIn(w http.ResponseWriter, r *http.Request, redirectURI, target string) error {
-	if d.flow.PageFirst {
+	if d.flow.PageBefore(r) && web.IsPageLoad(r.Method, r.Header) {
 		if page, ok := d.flow.Origins.Return(r.RequestURI); ok {
-			web.SecurityHeaders(w, "")
-			w.Header()["Location"] = []string{d.flow.Origins.Public() + d.flow.Prefix + "/sign_in?rd=" + url.QueryEscape(page)}
-			w.WriteHeader(http.StatusFound)
-			return nil
+			return d.flow.Challenge(w, r, page)
 		}
 	}
 	return d.flow.Depart(w, r, login.Errand{Kind: ssoErrand, RedirectURI: redirectURI, Target: target})

@@ -102,6 +102,7 @@ type errorView struct {
 	Status int
 	Code   string
 	Icon   string
+	Script string // adds the copy button
 	Main   button
 	More   button
 }
@@ -119,7 +120,8 @@ func (p *Pages) answerPage(w http.ResponseWriter, r *http.Request, e *web.Error)
 	}
 	v.Heading = v.What.Title
 	v.Main, v.More = p.buttons(r, e, v.Words)
-	p.render(w, r, "error", p.csp, e.Status, v)
+	v.Script = p.assetURL(p.public, "page.js")
+	p.render(w, r, "error", p.errorCSP, e.Status, v)
 }
 
 // buttons are the ways forward that an error leaves.

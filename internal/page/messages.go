@@ -33,7 +33,7 @@ type words struct {
 
 	SignIn, SignInAgain, TryAgain, OtherAccount, Home, SignOut, Cancel string
 
-	SignInLead, SignInDingTalk, SignInNote string
+	SignInLead, SignInDingTalk, SignInNote, Silent string
 
 	Or, Password, SignInAccount, Link, LinkLead, LinkText, LinkAccount string
 
@@ -43,7 +43,7 @@ type words struct {
 
 	WhoAmI, WhoLead, Username, Email, Groups string
 
-	Contact, RequestID string
+	Contact, RequestID, Copy, Copied string
 }
 
 var zhWords = words{
@@ -51,7 +51,7 @@ var zhWords = words{
 
 	SignIn: "登录", SignInAgain: "重新登录", TryAgain: "再试一次", OtherAccount: "换个账号", Home: "回到首页", SignOut: "退出登录", Cancel: "取消",
 
-	SignInLead: "登录后即可继续访问", SignInDingTalk: "用钉钉登录", SignInNote: "仅限本企业成员使用",
+	SignInLead: "登录后即可继续访问", SignInDingTalk: "用钉钉登录", SignInNote: "仅限本企业成员使用", Silent: "正在通过钉钉免登…",
 
 	Or: "或者", Password: "密码", SignInAccount: "用账号登录",
 	Link: "绑定账号", LinkLead: "钉钉用户", LinkText: "请用您的账号登录一次，完成绑定；以后用钉钉就能登录这个账号。如果这不是您本人的钉钉，请关闭本页。", LinkAccount: "登录并绑定",
@@ -62,7 +62,7 @@ var zhWords = words{
 
 	WhoAmI: "我的账号", WhoLead: "您访问的应用会看到这些信息", Username: "用户名", Email: "邮箱", Groups: "角色",
 
-	Contact: "需要帮助？请联系", RequestID: "请求编号",
+	Contact: "需要帮助？请联系", RequestID: "请求编号", Copy: "复制", Copied: "已复制",
 }
 
 var enWords = words{
@@ -70,7 +70,7 @@ var enWords = words{
 
 	SignIn: "Sign in", SignInAgain: "Sign in again", TryAgain: "Try again", OtherAccount: "Use another account", Home: "Home page", SignOut: "Sign out", Cancel: "Cancel",
 
-	SignInLead: "Please sign in to continue", SignInDingTalk: "Sign in with DingTalk", SignInNote: "For members of this organisation only",
+	SignInLead: "Please sign in to continue", SignInDingTalk: "Sign in with DingTalk", SignInNote: "For members of this organisation only", Silent: "Signing you in with DingTalk…",
 
 	Or: "or", Password: "Password", SignInAccount: "Sign in with an account",
 	Link: "Link your account", LinkLead: "DingTalk user", LinkText: "Sign in once with your account to link it; from then on DingTalk signs you in to it. If this is not you in DingTalk, close this page.", LinkAccount: "Sign in and link",
@@ -81,5 +81,5 @@ var enWords = words{
 
 	WhoAmI: "My account", WhoLead: "The applications you visit can see this", Username: "Username", Email: "Email", Groups: "Roles",
 
-	Contact: "Need help? Contact", RequestID: "Request ID",
+	Contact: "Need help? Contact", RequestID: "Request ID", Copy: "Copy", Copied: "Copied",
 }

@@ -6,6 +6,7 @@ var enMessages = map[string]message{
 	"forbidden":       {"You can't open this page", "Your account can't open this page.", "If you need it for your work, ask your administrator, or use another account."},
 	"not_allowed":     {"You don't have access to this page", "You are signed in, but your account has no access to this page.", "If you need it for your work, ask your administrator, or use another account."},
 	"unconfirmed":     {"We can't confirm who you are just now", "We need to check again that you are a member of this organisation, but DingTalk is not answering.", "You don't have to sign in again. Please try again in a moment."},
+	"token_expired":   {"We can't renew your sign-in just now", "Your sign-in is due for renewal, but the sign-in service is not answering.", "You don't have to sign in again. Please try again in a moment."},
 	"cross_site":      {"Nothing was changed", "The request came from another website, so to keep you safe we did not carry it out.", "If it was you, open the original page and do it there."},
 
 	"not_member":            {"You are not a member of this organisation", "DingTalk signed you in, but this account is not in the organisation's contacts.", "Use the DingTalk account that belongs to this organisation. If you have just joined, ask your administrator to add you."},
@@ -31,6 +32,7 @@ var enMessages = map[string]message{
 	"state_expired":      {"The sign-in took too long", "This sign-in was open for too long and has expired.", "Sign in again and finish within a few minutes."},
 	"state_used":         {"This sign-in was already used", "A sign-in link works once. Perhaps it was clicked twice, or you went back.", "If you are signed in already, just open the page you wanted. Otherwise sign in again."},
 	"denied_at_dingtalk": {"The sign-in was cancelled", "The sign-in was not approved in DingTalk, or it was cancelled.", "To continue, sign in again and choose “Agree”."},
+	"silent_failed":      {"You were not signed in by itself", "DingTalk did not answer in time, or did not agree to sign you in by itself.", "Press the button to sign in with DingTalk."},
 	"sign_in_loop":       {"The sign-in keeps repeating", "You were signed in, but the browser did not remember it. Usually cookies are blocked, or the computer's clock is wrong.", "Allow cookies for this site, check the clock, then sign in again."},
 	"too_many_attempts":  {"That was a bit too fast", "There were too many attempts in a short time, so we are taking a break.", "Please wait a minute and try again."},
 	"prefetch":           {"The sign-in has not started", "The browser opened this page ahead of time, so to be safe we did not start the sign-in.", "Use the button to sign in."},

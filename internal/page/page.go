@@ -59,6 +59,10 @@ type Pages struct {
 	logo, style    template.HTML
 	prefix, public string
 	csp, formCSP   string
+	errorCSP       string            // of the pages with a request id to copy
+	scriptCSP      string            // of the pages that need a script of ours
+	assets         map[string][]byte // by the name they are served under
+	assetNames     map[string]string // file → that name
 	templates      map[string]*template.Template
 	replies        map[string][2][]byte // message key → its text in zh and en, as JSON
 }
@@ -78,8 +82,16 @@ func New(c Config) (*Pages, error) {
 	}
 	p.style = template.HTML("<style>" + string(css) + "</style>")
 	sum := sha256.Sum256(css)
+	if err := p.loadAssets(); err != nil {
+		return nil, err
+	}
 	policy := "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; img-src data:; base-uri 'none'; frame-ancestors 'none'; form-action "
 	p.csp, p.formCSP = policy+"'none'", policy+"'self'"
+	p.scriptCSP = policy + "'none'; script-src 'self'; connect-src 'self'"
+	p.errorCSP = p.scriptCSP
+	if p.public != "" { // a gateway may show the page on another host of ours
+		p.errorCSP = policy + "'none'; script-src " + p.assetURL(p.public, "page.js")
+	}
 	if err := p.compile(); err != nil {
 		return nil, err
 	}
@@ -100,7 +112,7 @@ func New(c Config) (*Pages, error) {
 
 func (p *Pages) compile() error {
 	p.templates = make(map[string]*template.Template)
-	for name, sample := range map[string]any{"error": errorView{}, "sign_in": signInView{}, "account": accountView{}, "signed_out": signInView{}, "confirm": confirmView{}, "who": whoView{}} {
+	for name, sample := range map[string]any{"error": errorView{}, "sign_in": signInView{}, "account": accountView{}, "signed_out": signInView{}, "confirm": confirmView{}, "who": whoView{}, "silent": silentView{}} {
 		t, err := template.ParseFS(files, "pages/layout.html", "pages/"+name+".html")
 		if err == nil {
 			err = t.ExecuteTemplate(new(bytes.Buffer), "layout", sample)

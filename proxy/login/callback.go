@@ -40,7 +40,7 @@ func (f *Flow) Callback(w http.ResponseWriter, r *http.Request) error {
 	if err := getOnly(r); err != nil {
 		return err
 	}
-	_, _, target, err := f.arrive(w, r, x, "", nil)
+	_, _, target, err := f.arrive(w, r, x, f.byBrowser(r, ""), nil)
 	if err != nil {
 		return err
 	}
@@ -48,27 +48,41 @@ func (f *Flow) Callback(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// arrive ends an attempt of one kind of errand and puts the session cookie on
+// way is how a browser comes back from the provider: with what, and who says
+// whose that is.
+type way struct {
+	errand   string // of the attempt; one begun for another is worth nothing here (threats S8)
+	how      string // for the audit log, as in Event.How
+	read     func() (callbackQuery, error)
+	exchange func(ctx context.Context, code, state string) (identity.User, identity.Token, error)
+}
+
+// byBrowser is the way by redirect: everything stands in the query.
+func (f *Flow) byBrowser(r *http.Request, errand string) way {
+	return way{errand: errand, read: func() (callbackQuery, error) { return parseCallback(r.URL.RawQuery, f.AttemptIn) }, exchange: f.Provider.Exchange}
+}
+
+// arrive ends an attempt and puts the session cookie on
 // w. target is known with an error too, once the attempt was found. judge may
 // refuse the target before anything is used up; nil refuses none.
-func (f *Flow) arrive(w http.ResponseWriter, r *http.Request, x *web.Exchange, errand string, judge func(string) error) (s *session.Session, cookie *http.Cookie, target string, err error) {
+func (f *Flow) arrive(w http.ResponseWriter, r *http.Request, x *web.Exchange, by way, judge func(string) error) (s *session.Session, cookie *http.Cookie, target string, err error) {
 	defer func() {
 		if err == nil {
 			return
 		}
 		f.clearDead(w, r)
-		e := Event{What: "refused", Code: "internal", Err: err}
+		e := Event{What: "refused", How: by.how, Code: "internal", Err: err}
 		if refusal, ok := errors.AsType[*web.Error](err); ok {
 			e.Code, e.Err = refusal.Code, refusal.Err
 		}
 		f.audit(x, e)
 	}()
-	q, a, err := f.redeem(w, r, x, errand, judge)
+	q, a, err := f.redeem(w, r, x, by, judge)
 	target = a.target
 	if err != nil {
 		return nil, nil, target, err
 	}
-	user, token, err := f.person(r.Context(), q.code, q.state, target)
+	user, token, err := f.person(r.Context(), by, q, target)
 	if err != nil {
 		return nil, nil, target, err
 	}
@@ -76,15 +90,15 @@ func (f *Flow) arrive(w http.ResponseWriter, r *http.Request, x *web.Exchange, e
 		return nil, nil, target, err
 	}
 	x.User = s.User.Username
-	f.audit(x, Event{What: "sign_in", User: s.User.Username, UserID: s.User.UserID, Session: s.ID})
+	f.audit(x, Event{What: "sign_in", How: by.how, User: s.User.Username, UserID: s.User.UserID, Session: s.ID})
 	return s, cookie, target, nil
 }
 
 // redeem finds the attempt that a callback belongs to and uses it up; what is
 // left is to ask the provider about the code. The attempt's target is one that
 // its errand may be sent to.
-func (f *Flow) redeem(w http.ResponseWriter, r *http.Request, x *web.Exchange, errand string, judge func(string) error) (callbackQuery, attempt, error) {
-	q, err := parseCallback(r.URL.RawQuery, f.AttemptIn)
+func (f *Flow) redeem(w http.ResponseWriter, r *http.Request, x *web.Exchange, by way, judge func(string) error) (callbackQuery, attempt, error) {
+	q, err := by.read()
 	if err != nil {
 		return q, attempt{}, err
 	}
@@ -93,11 +107,11 @@ func (f *Flow) redeem(w http.ResponseWriter, r *http.Request, x *web.Exchange, e
 		return q, attempt{}, f.refuse(r, "state_unknown", "/")
 	}
 	a, slot, ok := f.find(r.Header, state)
-	if !ok || a.errand != errand { // begun for another purpose: the state is worth nothing here (threats S8)
+	if !ok || a.errand != by.errand {
 		return q, attempt{}, f.refuse(r, "state_unknown", "/")
 	}
 	page := "/"
-	if errand == "" {
+	if by.errand == "" || by.errand == silentErrand {
 		page, _ = f.allowed(a.target)
 		a.target = page
 	}
@@ -151,10 +165,10 @@ func (f *Flow) useUp(ctx context.Context, state [32]byte) error {
 }
 
 // person asks the provider who a code belongs to.
-func (f *Flow) person(ctx context.Context, code, state, target string) (identity.User, identity.Token, error) {
+func (f *Flow) person(ctx context.Context, by way, q callbackQuery, target string) (identity.User, identity.Token, error) {
 	asking, cancel := context.WithTimeout(ctx, exchangeTimeout)
 	defer cancel()
-	user, token, err := f.Provider.Exchange(asking, code, state)
+	user, token, err := by.exchange(asking, q.code, q.state)
 	if err == nil && user.Username == "" {
 		err = &identity.Failure{Code: "bad_answer", Err: errors.New("login: a person without a username")}
 	}
@@ -182,6 +196,9 @@ func (f *Flow) admit(w http.ResponseWriter, r *http.Request, user identity.User,
 		return nil, nil, err
 	}
 	addCookie(w, cookie)
+	if f.hasLeft(r) {
+		f.markLeft(w, -1)
+	}
 	return s, cookie, nil
 }
 

@@ -42,7 +42,7 @@ func (f *Flow) Arrive(w http.ResponseWriter, r *http.Request, kind string, judge
 	if err := getOnly(r); err != nil {
 		return nil, nil, "", err
 	}
-	return f.arrive(w, r, web.From(w), kind, judge)
+	return f.arrive(w, r, web.From(w), f.byBrowser(r, kind), judge)
 }
 
 // Who is the person behind a request, as every endpoint here sees them; the

@@ -62,6 +62,7 @@ type Flow struct {
 	Accounts *account.File
 	People   *account.Policy
 
+	Silent    *Silent       // sign in inside the DingTalk client without a click; nil: there as anywhere
 	PageFirst bool          // a page with a button comes before DingTalk
 	Starts    limit.Rate    // attempts begun per client address; zero: 20 a second, 600 at once
 	Exchanges limit.Rate    // codes redeemed per client address; zero: 5 a second, 60 at once
@@ -85,7 +86,7 @@ var (
 // Event is one line of the audit log. It holds no code, state, token or cookie.
 type Event struct {
 	What      string // sign_in, sign_out, refused, bound
-	How       string // browser when "", password, bind
+	How       string // browser when "", silent, password, bind
 	Code      string // why refused, such as not_member
 	User      string // username, "" when nobody is known
 	UserID    string
@@ -111,7 +112,8 @@ func (f *Flow) Check() error {
 
 // Challenge answers a request for target that only somebody signed in may
 // make. target is the request target as sent, or an absolute URL; it is
-// checked here. A page load is sent to sign in. Anything else gets 401 with a
+// checked here. A page load is sent to sign in, in the DingTalk client by the
+// silent page. Anything else gets 401 with a
 // login_url that leads back to the page the person is on (the Referer, when it
 // is ours, else /): a fetch's own address is nothing to look at (threats W9,
 // W10). It sets no cookie, so that a page's 200 fetches cannot push the
@@ -122,10 +124,15 @@ func (f *Flow) Challenge(w http.ResponseWriter, r *http.Request, target string) 
 		return f.unauthenticated(r)
 	}
 	target, _ = f.target(x, target)
-	switch {
-	case f.PageFirst || f.Accounts != nil:
+	elsewhere := !f.onPublic(x) || x.Scheme != f.Origins.Scheme()
+	switch silent := f.wantsSilent(r); {
+	case silent && !elsewhere:
+		return f.showSilent(w, r, x, target)
+	case f.Silent != nil && web.IsDingTalk(r) && f.hasLeft(r):
+		f.Pages.SignedOut(w, r, f.LoginURL(target))
+	case !silent && (f.PageFirst || f.Accounts != nil):
 		f.redirect(w, http.StatusFound, f.Origins.Public()+f.path("/sign_in", target))
-	case !f.onPublic(x) || x.Scheme != f.Origins.Scheme():
+	case elsewhere:
 		// The attempt cookie would be left on a host, or offered on a scheme, where
 		// the callback never sees it (threats S17).
 		f.redirect(w, http.StatusFound, f.LoginURL(target))
@@ -150,7 +157,8 @@ func (f *Flow) LoginURL(target string) string {
 	return f.Origins.Public() + f.path("/start", target)
 }
 
-// Start begins a sign-in: 302 to DingTalk, or what a page needs to draw its own
+// Start begins a sign-in: 302 to DingTalk, in the DingTalk client the silent
+// page (unless silent=no stands before rd), or what a page needs to draw its own
 // QR code when it asks for JSON (see ownPageErrand). The return target is `rd`
 // (see asked). A browser that only looks ahead starts nothing.
 func (f *Flow) Start(w http.ResponseWriter, r *http.Request) error {
@@ -168,6 +176,16 @@ func (f *Flow) Start(w http.ResponseWriter, r *http.Request) error {
 		return nil
 	}
 	if !web.WantsJSON(r.Header) {
+		if f.loops(r, target) {
+			return &web.Error{Status: http.StatusForbidden, Code: "sign_in_loop", Err: errors.New("login: signed in a moment ago, and asked again for a host that our cookie does not reach")}
+		}
+		silent, err := parameter(r.URL.RawQuery, "silent")
+		if err != nil {
+			return err
+		}
+		if f.Silent != nil && web.IsDingTalk(r) && silent != "no" && web.IsPageLoad(r.Method, r.Header) {
+			return f.showSilent(w, r, x, target)
+		}
 		return f.depart(w, r, x, target)
 	}
 	e, err := f.ownPageErrand(r, target)
@@ -225,6 +243,18 @@ func (f *Flow) ownPageErrand(r *http.Request, target string) (Errand, error) {
 }
 
 const maxPage = 200 // bytes of the path that `page` names
+
+// loops reports whether the person has just signed in and comes again for a
+// page that our cookie does not reach: the next sign-in would end the same way.
+func (f *Flow) loops(r *http.Request, target string) bool {
+	if strings.HasPrefix(target, "/") || strings.HasPrefix(target, f.Origins.Public()+"/") || f.Sessions.Cookie.Domain != "" {
+		return false
+	}
+	s, err := f.who(r, 0)
+	return err == nil && f.now().Sub(s.SignedIn) < loopWithin
+}
+
+const loopWithin = 15 * time.Second
 
 // getOnly refuses other methods and requests that only look ahead (threats S13).
 func getOnly(r *http.Request) error {

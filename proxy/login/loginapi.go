@@ -68,7 +68,7 @@ func (f *Flow) loginAPI(w http.ResponseWriter, r *http.Request, x *web.Exchange)
 	present := strings.HasPrefix(r.URL.RawQuery, "type=") || strings.Contains(r.URL.RawQuery, "&type=")
 	switch {
 	case kind == "0" || kind == "" && !present:
-		_, _, _, err := f.arrive(w, r, x, "", nil)
+		_, _, _, err := f.arrive(w, r, x, f.byBrowser(r, ""), nil)
 		return err
 	case kind == "1":
 		return f.bindSession(w, r, x)
@@ -107,7 +107,8 @@ func (f *Flow) bindSession(w http.ResponseWriter, r *http.Request, x *web.Exchan
 		return err
 	}
 	x.User = s.User.Username
-	q, _, err := f.redeem(w, r, x, bindErrand, func(target string) error {
+	by := f.byBrowser(r, bindErrand)
+	q, _, err := f.redeem(w, r, x, by, func(target string) error {
 		if subtle.ConstantTimeCompare([]byte(target), []byte(s.ID)) != 1 {
 			return f.refuse(r, "state_unknown", "/")
 		}
@@ -116,7 +117,7 @@ func (f *Flow) bindSession(w http.ResponseWriter, r *http.Request, x *web.Exchan
 	if err != nil {
 		return err
 	}
-	person, _, err := f.person(r.Context(), q.code, q.state, "/")
+	person, _, err := f.person(r.Context(), by, q, "/")
 	if err != nil {
 		return err
 	}

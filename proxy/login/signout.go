@@ -37,8 +37,11 @@ func (f *Flow) SignOut(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	// A form's redirects are bound by form-action: another host of ours is one
-	// click away, on the page.
-	if given && strings.HasPrefix(target, "/") {
+	// click away, on the page. In the DingTalk client any page of the application
+	// would sign in again by itself: it stays on ours (threats K17).
+	if f.Silent != nil && web.IsDingTalk(r) {
+		f.markLeft(w, leftFor)
+	} else if given && strings.HasPrefix(target, "/") {
 		self = target
 	}
 	f.redirect(w, http.StatusSeeOther, self)

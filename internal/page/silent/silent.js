@@ -1,0 +1,98 @@
+// The page that signs in inside the DingTalk client. It asks the client for a
+// code, sends it to our server and goes on to where the person wanted to be:
+//
+//   newest call ─ fails ─► old call ─ fails, or 5 s pass ─► a message and a button
+//        └──── code ───► POST /silent ─► target (with the fragment, which only the browser knows)
+//
+// Every text and address stands in the page; here are none.
+import 'dingtalk-jsapi/entry/union';
+import requestAuthCodeV2 from 'dingtalk-jsapi/api/union/requestAuthCode';
+import requestAuthCode from 'dingtalk-jsapi/api/runtime/permission/requestAuthCode';
+import { getENV } from 'dingtalk-jsapi/lib/env';
+
+const patience = 5000; // the client's promise never settles where the bridge is missing
+const server = 12000; // ours answers sooner, whatever DingTalk does
+const recently = 15000; // signed in this long ago and asked again: the session does not stay
+
+const page = document.getElementById('silent').dataset;
+let over = false;
+
+// fail shows one way out. Who comes late changes nothing any more.
+function fail(message, id) {
+  if (over) return;
+  over = true;
+  if (message) document.getElementById('why').textContent = message;
+  if (id) {
+    document.getElementById('request-id').textContent = id;
+    document.getElementById('facts').hidden = false;
+  }
+  document.getElementById('progress').hidden = true;
+  const failed = document.getElementById('failed');
+  failed.hidden = false;
+  failed.focus();
+}
+
+// since reads and sets when this tab last signed in: a page that comes back at
+// once would otherwise go round for ever.
+function since() {
+  try {
+    const last = Number(sessionStorage.getItem('dinggate-silent')) || 0;
+    return Date.now() - last;
+  } catch {
+    return Infinity; // storage is switched off
+  }
+}
+
+function note() {
+  try {
+    sessionStorage.setItem('dinggate-silent', String(Date.now()));
+  } catch {
+    // without storage the server's own limits hold
+  }
+}
+
+// newer tells whether the client knows the call that names the app itself.
+function newer() {
+  const { platform, version } = getENV();
+  const least = { pc: [7, 0, 50], harmony: [7, 0, 0] }[platform] || [7, 0, 45];
+  const have = String(version || '').split(/[.-]/).map(Number);
+  for (let i = 0; i < least.length; i++) {
+    if ((have[i] || 0) !== least[i]) return (have[i] || 0) > least[i];
+  }
+  return true;
+}
+
+async function code() {
+  if (newer()) {
+    try {
+      return (await requestAuthCodeV2({ corpId: page.corp, clientId: page.client })).code;
+    } catch {
+      // once more, the way every client knows
+    }
+  }
+  return (await requestAuthCode({ corpId: page.corp })).code;
+}
+
+async function signIn() {
+  const body = new URLSearchParams({ code: String(await code()), state: page.state });
+  if (over) return;
+  clearTimeout(waiting);
+  setTimeout(() => fail(), server);
+  const answer = await fetch(page.post, { method: 'POST', body, headers: { Accept: 'application/json' }, credentials: 'same-origin', cache: 'no-store' });
+  const told = await answer.json();
+  if (!answer.ok || !told.location) {
+    fail(told.message, told.request_id);
+    return;
+  }
+  if (over) return;
+  over = true;
+  note();
+  const here = location.href;
+  const target = new URL(told.location + (told.location.includes('#') ? '' : location.hash), here).href;
+  if (target === here) location.reload();
+  else location.replace(target);
+}
+
+const waiting = setTimeout(() => fail(), patience);
+if (since() < recently) fail(page.loop);
+else signIn().catch(() => fail());

@@ -1,0 +1,37 @@
+package page
+
+import (
+	"net/http"
+)
+
+// SilentData is what the page needs that signs in inside the DingTalk client.
+type SilentData struct {
+	CorpID, ClientID string
+	State            string // of the attempt that the page ends
+	PostURL          string // where its script sends the code: a path of ours
+	StartURL         string // the way out: the ordinary sign-in
+}
+
+type silentView struct {
+	view
+	SilentData
+	Script  string
+	Loop    string // what to say when the session does not stay
+	Message message
+}
+
+// Silent shows that a sign-in is under way and lets the script do it. Whoever
+// has no script, an old client or no luck gets the button.
+func (p *Pages) Silent(w http.ResponseWriter, r *http.Request, data SilentData) {
+	v := silentView{view: p.view(w, r), SilentData: data, Script: p.assetURL("", "silent.js"), Loop: enMessages["sign_in_loop"].Text, Message: enMessages["silent_failed"]}
+	if v.Lang != "en" {
+		v.Loop, v.Message = zhMessages["sign_in_loop"].Text, zhMessages["silent_failed"]
+	}
+	v.StartURL, v.PostURL = link(data.StartURL), ""
+	if ownPath(data.PostURL) {
+		v.PostURL = data.PostURL
+	}
+	v.CorpID, v.ClientID, v.State = clean(data.CorpID, 128), clean(data.ClientID, 128), clean(data.State, 128)
+	v.Heading, v.Bare, v.Switch = v.Words.Silent, true, "" // ?lang= here would be the application's
+	p.render(w, r, "silent", p.scriptCSP, http.StatusOK, v)
+}
