@@ -1,6 +1,7 @@
 package session
 
 import (
+	"math/rand/v2"
 	"reflect"
 	"sync"
 	"sync/atomic"
@@ -74,6 +75,13 @@ func (p *person) failed(at time.Time, recheck time.Duration) {
 	}
 	p.next = at.Add(backoff(p.attempts, recheck))
 	p.attempts++
+}
+
+// postponed notes a lookup that did not take place: no failure, and soon again.
+func (p *person) postponed(at time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.next = at.Add(time.Second + rand.N(2*time.Second))
 }
 
 // people is a bounded map of persons. A full one forgets somebody who has not

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"dinggate/internal/identity"
 	"dinggate/session"
 	"dinggate/session/boltstore"
 	"dinggate/session/redisstore"
@@ -111,6 +112,23 @@ func openFile(dir string, t telemetryKit) (*stores, error) {
 	t.log.Warn("sessions live in cookies: a sign-out is known to this machine alone, not to other replicas", "state_dir", dir)
 	return s, nil
 }
+
+// paced keeps the lookups of all replicas together below DingTalk's limit, which
+// counts per app. Without an app, or alone, nothing needs to be shared.
+func (s *stores) paced(app string, recheck recheckFunc) recheckFunc {
+	if s.Redis == nil || app == "" || recheck == nil {
+		return recheck
+	}
+	pace := &session.Pace{Store: s.Redis, Name: app, PerSecond: rechecksPerSecond}
+	return func(ctx context.Context, who *session.Session) (identity.User, error) {
+		if err := pace.Wait(ctx); err != nil {
+			return identity.User{}, err
+		}
+		return recheck(ctx, who)
+	}
+}
+
+type recheckFunc = func(context.Context, *session.Session) (identity.User, error)
 
 // Up reports whether the store served a moment ago; /ready says the same.
 func (s *stores) Up() bool { return s.up.Load() }
