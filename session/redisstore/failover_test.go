@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"net"
@@ -59,6 +60,55 @@ func TestSentinelFailover(t *testing.T) {
 		t.Errorf("Append after the failover = %v", err)
 	}
 	l.Hears(t, "after")
+}
+
+// TestClusterFailover: a master of a cluster dies, its replica takes over; the
+// user has no more rights than docs/scaling.md gives.
+func TestClusterFailover(t *testing.T) {
+	url, masters := startCluster(t, 3)
+	spare := clusterNode(t)
+	meet(spare, masters[0])
+	id := strings.TrimSpace(masters[0].Do("CLUSTER", "MYID"))
+	spare.Await("a cluster", func() bool { return spare.Do("CLUSTER", "REPLICATE", id) == "OK\n" })
+	spare.Await("its master", func() bool { return strings.Contains(spare.Do("INFO", "replication"), "master_link_status:up") })
+	for _, r := range append(masters, spare) {
+		if got := r.Do(append([]string{"ACL", "SETUSER"}, strings.Fields(strings.TrimPrefix(acl, "user ")+" +cluster|slots +cluster|shards")...)...); got != "OK\n" {
+			t.Fatalf("ACL SETUSER = %q", got)
+		}
+	}
+	s := open(t, strings.Replace(url, "://", "://gate:canary-77@", 1))
+	var keys []string
+	for i := range 60 {
+		keys = append(keys, fmt.Sprint("k", i))
+		if err := s.Put(t.Context(), keys[i], []byte(keys[i]), time.Hour); err != nil {
+			t.Fatal(err)
+		}
+	}
+	spare.Await("all of its master, and the cluster to know of it", func() bool {
+		return spare.Do("DBSIZE") == masters[0].Do("DBSIZE") && strings.Contains(masters[1].Do("CLUSTER", "NODES"), "slave "+id)
+	})
+	masters[0].Kill()
+	lost := func() (n int) {
+		for _, key := range keys {
+			v, err := s.Get(t.Context(), key)
+			if errors.Is(err, session.ErrNone) || err == nil && string(v) != key {
+				t.Fatalf("Get(%s) in the failover = %q, %v: an answer that is wrong", key, v, err)
+			}
+			if err != nil {
+				n++
+			}
+		}
+		return n
+	}
+	if lost() == 0 {
+		t.Error("no key was on the node that died: the test tests nothing")
+	}
+	masters[1].Await("a new master", func() bool { return lost() == 0 })
+	for _, key := range keys {
+		if err := s.Put(t.Context(), key, []byte(key), time.Hour); err != nil {
+			t.Errorf("Put after the failover = %v", err)
+		}
+	}
 }
 
 // TestTLS: the server shows its certificate and asks for ours.

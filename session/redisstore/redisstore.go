@@ -31,9 +31,10 @@ type Store struct {
 	// went wrong is what Reason says. Set it before first use. Nil: nobody hears.
 	Observe func(op string, d time.Duration, err error)
 
-	client redis.UniversalClient
-	prefix string
-	old    atomic.Bool // before 6.2: GETDEL is a script
+	client     redis.UniversalClient
+	lookAround func(context.Context) // of a cluster: learn anew which node has what; nil: there is but one
+	prefix     string
+	old        atomic.Bool // before 6.2: GETDEL is a script
 }
 
 var (
@@ -59,7 +60,7 @@ func Open(c Config) (*Store, error) {
 		return b
 	}
 	redis.SetLogger(silent{}) // its own words go to stderr, around our log
-	return &Store{prefix: c.Prefix, client: redis.NewUniversalClient(&redis.UniversalOptions{
+	options := &redis.UniversalOptions{
 		Addrs: t.addrs, IsClusterMode: t.kind == cluster, MasterName: t.master, DB: t.db, TLSConfig: secure,
 		Username: or(c.Username, t.username), Password: or(c.Password.Reveal(), t.password),
 		SentinelUsername: c.SentinelUsername, SentinelPassword: c.SentinelPassword.Reveal(),
@@ -74,7 +75,19 @@ func Open(c Config) (*Store, error) {
 		// RESP2 and no greeting beyond HELLO and AUTH: proxies and narrow ACLs refuse more.
 		Protocol: 2, DisableIdentity: true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
-	})}, nil
+	}
+	s := &Store{prefix: c.Prefix}
+	if t.kind != cluster {
+		s.client = redis.NewUniversalClient(options)
+		return s, nil
+	}
+	// The client learns from a node that lives that the cluster has changed, from
+	// one that died it does not: then it would ask the dead for another minute.
+	nodes := options.Cluster()
+	nodes.ClusterStateReloadInterval = 10 * time.Second
+	all := redis.NewClusterClient(nodes)
+	s.client, s.lookAround = all, all.ReloadState
+	return s, nil
 }
 
 type silent struct{}
@@ -96,6 +109,9 @@ func (s *Store) do(ctx context.Context, op string, f func(ctx context.Context) e
 	}
 	answer := err == nil || err == session.ErrNone || err == session.ErrExists
 	if !answer {
+		if s.lookAround != nil && ctx.Err() != context.Canceled {
+			s.lookAround(ctx) // it does so in the background, and not more often than five times a second
+		}
 		err = fmt.Errorf("redisstore: %s: %w", op, tame(err))
 	}
 	if s.Observe != nil {

@@ -129,7 +129,7 @@ func TestOldRedisTakes(t *testing.T) { // before 6.2 there is no GETDEL
 }
 
 func TestCluster(t *testing.T) {
-	url := startCluster(t, 3)
+	url, _ := startCluster(t, 3)
 	storetest.Run(t, func(t *testing.T) session.Store {
 		return open(t, url, func(c *Config) { c.Prefix = t.Name() + ":" })
 	})
@@ -150,13 +150,16 @@ func TestCluster(t *testing.T) {
 	}
 }
 
+func clusterNode(t *testing.T) *realtool.Redis {
+	return realtool.StartRedis(t, "--cluster-enabled", "yes", "--cluster-config-file", "nodes", "--cluster-node-timeout", "2000",
+		"--cluster-port", portOf(realtool.FreeAddr(t)))
+}
+
 // startCluster starts masters that share the slots.
-func startCluster(t *testing.T, nodes int) (url string) {
-	var all []*realtool.Redis
+func startCluster(t *testing.T, nodes int) (url string, all []*realtool.Redis) {
 	var addrs []string
 	for range nodes {
-		r := realtool.StartRedis(t, "--cluster-enabled", "yes", "--cluster-config-file", "nodes", "--cluster-node-timeout", "2000",
-			"--cluster-port", portOf(realtool.FreeAddr(t)))
+		r := clusterNode(t)
 		all, addrs = append(all, r), append(addrs, r.Addr)
 	}
 	for i, r := range all {
@@ -164,8 +167,7 @@ func startCluster(t *testing.T, nodes int) (url string) {
 		if got := r.Do("CLUSTER", "ADDSLOTSRANGE", itoa(first), itoa(last)); got != "OK\n" {
 			t.Fatalf("ADDSLOTSRANGE = %q", got)
 		}
-		bus := strings.TrimSpace(strings.Split(all[0].Do("CONFIG", "GET", "cluster-port"), "\n")[1])
-		r.Do("CLUSTER", "MEET", "127.0.0.1", portOf(all[0].Addr), bus)
+		meet(r, all[0])
 	}
 	for _, r := range all {
 		r.Await("a cluster that is whole", func() bool {
@@ -173,7 +175,12 @@ func startCluster(t *testing.T, nodes int) (url string) {
 			return strings.Contains(info, "cluster_state:ok") && strings.Contains(info, "cluster_known_nodes:"+itoa(nodes)) && strings.Contains(info, "cluster_slots_ok:16384")
 		})
 	}
-	return "redis-cluster://" + strings.Join(addrs, ",")
+	return "redis-cluster://" + strings.Join(addrs, ","), all
+}
+
+func meet(r, other *realtool.Redis) {
+	bus := strings.TrimSpace(strings.Split(other.Do("CONFIG", "GET", "cluster-port"), "\n")[1])
+	r.Do("CLUSTER", "MEET", "127.0.0.1", portOf(other.Addr), bus)
 }
 
 func portOf(addr string) string { _, port, _ := net.SplitHostPort(addr); return port }
