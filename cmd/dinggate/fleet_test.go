@@ -253,6 +253,71 @@ func TestRedisAwayAtStart(t *testing.T) { // threats V13
 	a.stop(t)
 }
 
+// TestRedisTakesNoWrites: who is signed in stays so, on every replica.
+func TestRedisTakesNoWrites(t *testing.T) {
+	redis := durableRedis(t)
+	f := newFleet(t, "DINGGATE_SESSION_STORE=redis", "DINGGATE_REDIS_URL="+redis.URL())
+	a, b := f.replica(), f.replica()
+	c := f.caller(a)
+	c.enters(a, "zhangsan")
+	for name, act := range map[string][2][]string{
+		"without memory": {{"CONFIG", "SET", "maxmemory", "1"}, {"CONFIG", "SET", "maxmemory", "0"}},
+		"a replica":      {{"REPLICAOF", "127.0.0.1", "1"}, {"REPLICAOF", "NO", "ONE"}},
+	} {
+		if got := redis.Do(act[0]...); got != "OK\n" {
+			t.Fatalf("%v = %q", act[0], got)
+		}
+		eventually(t, name+": noticed", func() bool {
+			_, body := fetch(t, http.DefaultClient, b.admin+"/metrics")
+			return strings.Contains(body, "dinggate_store_up 0\n")
+		})
+		for _, p := range []*program{a, b} {
+			if got := c.page(p).StatusCode; got != 200 {
+				t.Errorf("%s: a page of somebody who is signed in = %d, want 200", name, got)
+			}
+			if got := p.ready(t); got != "ready" {
+				t.Errorf("%s: /ready = %q, want ready: sessions are served", name, got)
+			}
+		}
+		if got := f.caller(a).signIn(fleetURL+"/", "lisi").StatusCode; got != 503 {
+			t.Errorf("%s: a sign-in = %d, want 503", name, got)
+		}
+		redis.Do(act[1]...)
+		eventually(t, name+": over", func() bool {
+			_, body := fetch(t, http.DefaultClient, b.admin+"/metrics")
+			return strings.Contains(body, "dinggate_store_up 1\n")
+		})
+		f.caller(b).enters(b, "lisi")
+	}
+}
+
+// TestRedisPasswordStaysSecret: in no log, metric or page, right or wrong (threats L1).
+func TestRedisPasswordStaysSecret(t *testing.T) {
+	redis := realtool.StartRedis(t, "--requirepass", "canary-redis-55")
+	f := newFleet(t, "DINGGATE_SESSION_STORE=redis", "DINGGATE_LOG_LEVEL=debug")
+	right := f.replica("DINGGATE_REDIS_URL=redis://:canary-redis-55@" + redis.Addr + "/0")
+	c := f.caller(right)
+	c.enters(right, "zhangsan")
+	wrong := f.replica("DINGGATE_REDIS_URL=redis://"+redis.Addr, "DINGGATE_REDIS_PASSWORD=canary-redis-66")
+	if got := wrong.ready(t); got != "store" {
+		t.Errorf("/ready with a wrong password = %q, want store", got)
+	}
+	seen := c.page(wrong)
+	if seen.StatusCode != 503 {
+		t.Errorf("a page with a wrong password = %d, want 503", seen.StatusCode)
+	}
+	eventually(t, "the log tells why", func() bool { return strings.Contains(wrong.log.String(), "redis.password") })
+	for _, p := range []*program{right, wrong} {
+		_, metrics := fetch(t, http.DefaultClient, p.admin+"/metrics")
+		if strings.Contains(p.log.String()+metrics+seen.body, "canary-redis") {
+			t.Errorf("the password of Redis is in a log, a metric or a page:\n%s", p.log)
+		}
+		if (p == wrong) != strings.Contains(metrics, `result="noauth"`) {
+			t.Errorf("/metrics tells of noauth, or not, at the wrong replica")
+		}
+	}
+}
+
 func TestRedisEmptied(t *testing.T) { // threats V16
 	redis := durableRedis(t)
 	f := newFleet(t, "DINGGATE_SESSION_STORE=redis", "DINGGATE_REDIS_URL="+redis.URL())

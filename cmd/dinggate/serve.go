@@ -50,7 +50,7 @@ func runServe(ctx context.Context, cfg *Config, out io.Writer) error {
 	if err := s.open(cfg.TLS, cfg.Listen, "gate", gate, out); err != nil {
 		return err
 	}
-	if err := s.open(TLSConfig{}, cfg.Admin.Listen, "admin", adminHandler(&s.ready, stores.Up, kit.metrics), out); err != nil {
+	if err := s.open(TLSConfig{}, cfg.Admin.Listen, "admin", adminHandler(&s.ready, stores.Reads, kit.metrics), out); err != nil {
 		return errors.Join(err, s.close())
 	}
 	background := func(ctx context.Context) {

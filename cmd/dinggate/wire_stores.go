@@ -35,14 +35,16 @@ type stores struct {
 	Redis *redisstore.Store // with session.store redis, else nil
 	File  *boltstore.File   // with state_dir and without Redis, else nil
 
-	t  telemetryKit
-	up atomic.Bool
+	t     telemetryKit
+	up    atomic.Bool
+	reads atomic.Bool
 }
 
 // memoryStores forget everything with the process.
 func memoryStores() *stores {
 	s := &stores{Used: &session.Memory{Max: usedAttempts}, SSO: &session.Memory{Max: ssoRecords}}
 	s.up.Store(true)
+	s.reads.Store(true)
 	return s
 }
 
@@ -77,12 +79,23 @@ func openRedis(ctx context.Context, c redisstore.Config, t telemetryKit) (*store
 	if err != nil {
 		return nil, err
 	}
-	r.Observe = func(op string, d time.Duration, err error) { t.metrics.Store(op, redisstore.Reason(err), d) }
+	var deaf atomic.Bool
+	r.Observe = func(op string, d time.Duration, err error) {
+		t.metrics.Store(op, redisstore.Reason(err), d)
+		switch {
+		case op != "follow" || errors.Is(err, context.Canceled):
+		case err != nil && !deaf.Swap(true):
+			t.log.Warn("replicas do not hear of each other: requests ask Redis instead", "err", err.Error())
+		case err == nil && deaf.Swap(false):
+			t.log.Info("replicas hear of each other again")
+		}
+	}
 	s := &stores{Sessions: r, Used: r, SSO: r, Journal: r, Redis: r, t: t}
 	if err := r.Ping(ctx); err != nil {
 		t.log.Error("the session store is away: not ready until it comes", "err", err.Error())
 	} else {
 		s.up.Store(true)
+		s.reads.Store(true)
 		t.log.Info("sessions are shared through Redis")
 	}
 	return s, nil
@@ -109,6 +122,7 @@ func openFile(dir string, t telemetryKit) (*stores, error) {
 		return nil, errors.Join(err, f.Close())
 	}
 	s.up.Store(true)
+	s.reads.Store(true)
 	t.log.Warn("sessions live in cookies: a sign-out is known to this machine alone, not to other replicas", "state_dir", dir)
 	return s, nil
 }
@@ -130,8 +144,12 @@ func (s *stores) paced(app string, recheck recheckFunc) recheckFunc {
 
 type recheckFunc = func(context.Context, *session.Session) (identity.User, error)
 
-// Up reports whether the store served a moment ago; /ready says the same.
+// Up reports whether the store answered and took a write a moment ago.
 func (s *stores) Up() bool { return s.up.Load() }
+
+// Reads is what /ready says: a store that only refuses writes still knows who is
+// signed in, and no replica would be better off.
+func (s *stores) Reads() bool { return s.reads.Load() }
 
 // watchEvery is the pause between two questions to Redis whether it is there.
 const watchEvery = time.Second
@@ -156,11 +174,21 @@ func (s *stores) run(ctx context.Context) {
 			return
 		case err == nil:
 			failures = 0
+			s.reads.Store(true)
 			if !s.up.Swap(true) {
 				s.t.log.Warn("the session store is back")
 			}
 		default:
-			if failures++; failures >= 2 && s.up.Swap(false) {
+			if failures++; failures < 2 {
+				continue
+			}
+			reads := redisstore.Reads(err)
+			s.reads.Store(reads)
+			switch {
+			case !s.up.Swap(false):
+			case reads:
+				s.t.log.Error("the session store takes no writes: nobody can sign in or out", "err", err.Error())
+			default:
 				s.t.log.Error("the session store is away: sessions are kept, requests that need it get 503", "err", err.Error())
 			}
 		}

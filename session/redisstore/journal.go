@@ -139,11 +139,15 @@ func (f *follower) anchor(ctx context.Context) (id string, err error) {
 
 // read waits for entries behind from; none is no error.
 func (f *follower) read(ctx context.Context, from string) ([]redis.XMessage, error) {
+	begin := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, journalBlock+opTimeout) // a connection that is half open hangs no longer
 	defer cancel()
 	streams, err := f.s.client.XRead(ctx, &redis.XReadArgs{Streams: []string{f.s.journal(), from}, Count: journalBatch, Block: journalBlock}).Result()
 	if errors.Is(err, redis.Nil) {
 		return nil, nil
+	}
+	if err != nil && f.s.Observe != nil && ctx.Err() != context.Canceled {
+		f.s.Observe("follow", time.Since(begin), err)
 	}
 	if err != nil || len(streams) == 0 {
 		return nil, err

@@ -27,8 +27,8 @@ import (
 // Store is a session.Store and a session.Journal in Redis; make it with Open.
 // Safe for concurrent use.
 type Store struct {
-	// Observe hears of every operation: get, put, add, take, append, ping; what
-	// went wrong is what Reason says. Set it before first use. Nil: nobody hears.
+	// Observe hears of every operation: get, put, add, take, append, ping, and of
+	// what Follow does, save its waiting; what went wrong is what Reason says. Set it before first use. Nil: nobody hears.
 	Observe func(op string, d time.Duration, err error)
 
 	client     redis.UniversalClient

@@ -35,6 +35,13 @@ func Reason(err error) string {
 	return "other"
 }
 
+// Reads reports whether Redis still answers what it is asked, although it
+// refused a write: sessions are recognised, nobody can sign in or out.
+func Reads(err error) bool {
+	reason := Reason(err)
+	return reason == "ok" || reason == "oom" || reason == "readonly"
+}
+
 // refused names a refusal of Redis itself.
 func refused(err error) string {
 	_, moved := redis.IsMovedError(err)
