@@ -223,7 +223,7 @@ func spoil(value string, how int) string {
 		return "nothing"
 	}
 	b := []byte(value)
-	at := how * len(b) / 41
+	at := how % 41 * len(b) / 41
 	switch how % 8 {
 	case 0:
 		b[at] ^= 1

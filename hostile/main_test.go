@@ -45,6 +45,8 @@ func TestHostile(t *testing.T) {
 		{"P", 720, paths},
 		{"F", 120, gateways},
 		{"M", 120, framing},
+		{"S", 250, state},
+		{"C", 1250, cookies},
 	} {
 		t.Run(class.name, func(t *testing.T) {
 			if class.name == "F" {

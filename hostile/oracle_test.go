@@ -175,12 +175,15 @@ const (
 
 func (o *oracle) cookies(s shot, a *answer, theirs bool, say func(rule, format string, args ...any)) {
 	for _, line := range a.header["Set-Cookie"] {
+		if theirs && !strings.Contains(strings.ToLower(line), "dinggate") {
+			continue // the application's own
+		}
 		c, err := http.ParseSetCookie(line)
 		if err != nil {
 			say("O5", "unreadable Set-Cookie %q", line)
 			continue
 		}
-		if theirs && c.Name == "app" {
+		if theirs && !strings.Contains(strings.ToLower(c.Name), "dinggate") {
 			continue
 		}
 		attempt := strings.HasPrefix(c.Name, attemptCookie)

@@ -29,11 +29,14 @@ type hand struct {
 	site  *site
 	wires *wires
 	id    string // X-Case of its requests
+	mu    sync.Mutex
 	wrong []string
 }
 
 // failf notes that something is not as it must be.
 func (h *hand) failf(format string, args ...any) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	h.wrong = append(h.wrong, fmt.Sprintf(format, args...))
 }
 

@@ -34,6 +34,11 @@ func (u *Upstream) clean(h http.Header) {
 			delete(h, name)
 		}
 	}
+	if sites := h["Clear-Site-Data"]; sites != nil {
+		if delete(h, "Clear-Site-Data"); !clearsCookies(sites) {
+			h["Clear-Site-Data"] = sites
+		}
+	}
 	ours := false
 	for _, c := range h["Set-Cookie"] {
 		ours = ours || web.OurCookieName(c)
@@ -51,6 +56,17 @@ func (u *Upstream) clean(h http.Header) {
 	if kept != nil {
 		h["Set-Cookie"] = kept
 	}
+}
+
+// clearsCookies reports whether a Clear-Site-Data would sign the person out of
+// us as well; a browser knows no narrower wish, so the application's is left out.
+func clearsCookies(lines []string) bool {
+	for _, line := range lines {
+		if strings.Contains(line, `"cookies"`) || strings.Contains(line, `"*"`) {
+			return true
+		}
+	}
+	return false
 }
 
 // renew adds the session's new cookie, where there is one, to the answer to a

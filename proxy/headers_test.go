@@ -234,7 +234,8 @@ func TestAnswerCleaned(t *testing.T) {
 	d := open(t, plan{app: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		for range 2 {
-			h["Set-Cookie"] = []string{"app=1", "__Host-dinggate=; Max-Age=0", "DingGate=x", "dinggate-attempt-1=y", "other=2; Path=/"}
+			h["Set-Cookie"] = []string{"app=1", "__Host-dinggate=; Max-Age=0", "DingGate=x", "dinggate-attempt-1=y", "=dinggate=z", "other=2; Path=/"}
+			h["Clear-Site-Data"] = []string{`"cache"`, `"cookies"`}
 			for _, name := range []string{"X-Auth-Request-User", "X-Auth-Request-Groups", "X-Forwarded-User", "x_auth_request_email", "Remote-User"} {
 				h[name] = []string{"boss"}
 			}
@@ -258,7 +259,7 @@ func TestAnswerCleaned(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if text := strings.ToLower(string(raw)); strings.Contains(text, "boss") || strings.Contains(text, "dinggate") ||
+		if text := strings.ToLower(string(raw)); strings.Contains(text, "boss") || strings.Contains(text, "dinggate") || strings.Contains(text, "clear-site-data") ||
 			!strings.Contains(text, "x-sum: 42") || !strings.Contains(text, "x-late: late") || !strings.Contains(text, "x-request-id") {
 			t.Errorf("%s: the client saw %s", line, raw)
 		}

@@ -85,8 +85,11 @@ func ourCookie(seg string) bool {
 // OurCookieName reports whether a Set-Cookie value sets or clears a cookie of
 // ours; an upstream may do neither (threats C14).
 func OurCookieName(setCookie string) bool {
-	name, _, _ := strings.Cut(setCookie, "=")
-	name, _, _ = strings.Cut(name, ";")
+	pair, _, _ := strings.Cut(setCookie, ";")
+	name, value, _ := strings.Cut(pair, "=")
+	if strings.Trim(name, " \t") == "" { // nameless: a browser sends `=dinggate=x` back as dinggate=x
+		name = value
+	}
 	return containsFold(name, cookieBase)
 }
 

@@ -104,7 +104,7 @@ func FuzzStripCookies(f *testing.F) {
 }
 
 func TestOurCookieName(t *testing.T) {
-	for value, want := range map[string]bool{"__Host-dinggate=x; Path=/": true, "dinggate=": true, "DingGate=x": true, " dinggate =x": true, "dinggate-attempt-1=": true, "sid=dinggate": false, "theme=x; Path=/dinggate": false} {
+	for value, want := range map[string]bool{"__Host-dinggate=x; Path=/": true, "dinggate=": true, "DingGate=x": true, " dinggate =x": true, "=dinggate=x": true, " \t=__Host-dinggate=x; Path=/": true, "__Host-dinggate": true, "=sid": false, "sid=1; dinggate=x": false, "dinggate-attempt-1=": true, "sid=dinggate": false, "theme=x; Path=/dinggate": false} {
 		if got := OurCookieName(value); got != want {
 			t.Errorf("OurCookieName(%q) = %v, want %v", value, got, want)
 		}

@@ -1,0 +1,397 @@
+package hostile
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"dinggate/dingtalk/simulator"
+	"dinggate/internal/conf"
+	"dinggate/session"
+)
+
+// keyring seals and opens as the site under test does: what only somebody with
+// its keys can make is tried too.
+func keyring() *session.Keyring {
+	k, err := session.NewKeyring([]conf.Secret{conf.NewSecret(cookieSecret)})
+	if err != nil {
+		panic(err)
+	}
+	return k
+}
+
+// attempt is the visitor's newest attempt cookie.
+func (v *visitor) attempt() *http.Cookie {
+	for i := len(v.jar) - 1; i >= 0; i-- {
+		if strings.HasPrefix(v.jar[i].Name, attemptCookie) {
+			return v.jar[i]
+		}
+	}
+	v.h.failf("no attempt began")
+	return &http.Cookie{Name: attemptCookie + "0"}
+}
+
+// callback tries to end a sign-in in a browser with this one attempt cookie.
+// It must not work, and nobody must be asked (O10).
+func (h *hand) callback(query, name, value string, want ...int) *answer {
+	v := h.visitor()
+	lines := []string{}
+	if name != "" {
+		lines = []string{"Cookie: " + name + "=" + value}
+	}
+	a := v.ask(shot{}, "GET", "/oauth2/callback?"+query, lines...)
+	if want == nil {
+		want = []int{403}
+	}
+	for _, status := range want {
+		if a.status == status || a.bare {
+			return a
+		}
+	}
+	h.failf("callback?%.200s with %.60s = %v, want %d", query, value, a, want)
+	return a
+}
+
+// state is class S: a sign-in ends in the browser that began it, once.
+func state(s *site) (list []try) {
+	add := func(name string, do func(h *hand)) { list = append(list, try{name, do}) }
+	// One attempt serves all tries that must not use it up; the last of them is
+	// the proof that none did.
+	var once sync.Once
+	var state, value, name, code string
+	begun := func(h *hand) {
+		once.Do(func() {
+			v := h.visitor()
+			state, _ = v.begin("/oauth2/start?rd=%2Fafter")
+			c := v.attempt()
+			name, value, code = c.Name, c.Value, v.code("zhangsan")
+		})
+	}
+	const b64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	for i := range 43 { // S6: a state of 43 characters, every one changed
+		for _, step := range []int{1, 16, 32} {
+			add(fmt.Sprintf("S6 state at %d by %d", i, step), func(h *hand) {
+				begun(h)
+				at := strings.IndexByte(b64, state[i])
+				h.callback("authCode="+code+"&state="+state[:i]+string(b64[(at+step)%64])+state[i+1:], name, value)
+			})
+		}
+	}
+	for i := range 160 {
+		add(fmt.Sprintf("S6 cookie at %d", i), func(h *hand) {
+			begun(h)
+			at := i * len(value) / 160
+			flipped := []byte(value)
+			flipped[at] = b64[(strings.IndexByte(b64, flipped[at])+1+i%3)%64]
+			h.callback("authCode="+code+"&state="+state, name, string(flipped))
+		})
+	}
+	for i := range 40 {
+		add(fmt.Sprintf("S6 cookie cut at %d", i), func(h *hand) {
+			begun(h)
+			h.callback("authCode="+code+"&state="+state, name, value[:i*len(value)/40])
+		})
+	}
+	for label, spell := range map[string]func(string) string{
+		"padded": func(s string) string { return s + "=" }, "padded twice": func(s string) string { return s + "==" }, "plus": func(s string) string { return strings.NewReplacer("-", "+", "_", "/").Replace(s) + "+" }, "second spelling": second,
+		"upper": strings.ToUpper, "doubled": func(s string) string { return s + s }, "cut": func(s string) string { return s[:42] }, "line break": func(s string) string { return s[:20] + "%0A" + s[20:] }, "blank": func(s string) string { return s + "%20" }, "NUL": func(s string) string { return s + "%00" }, "array": func(s string) string { return s + "," + s }, "empty": func(string) string { return "" }, "other": func(string) string { return strings.Repeat("A", 43) },
+	} {
+		add("S6 state "+label, func(h *hand) {
+			begun(h)
+			h.callback("authCode="+code+"&state="+spell(state), name, value, 403, 400)
+		})
+		add("S6 cookie "+label, func(h *hand) {
+			begun(h)
+			if label != "second spelling" { // the cookie's last character may have no spare bits
+				h.callback("authCode="+code+"&state="+state, name, strings.NewReplacer("%0A", "", "%20", "x", "%00", "x").Replace(spell(value[:min(42, len(value))]))+value[min(42, len(value)):]+"x")
+			}
+		})
+	}
+	for _, query := range []string{"", "authCode=CODE", "state=STATE", "state[]=STATE&authCode=CODE", "authCode=CODE&state=STATE&state=STATE", "authCode=CODE&state=STATE&state=x", "authCode=CODE&state=x&state=STATE", "authCode=CODE&authCode=CODE&state=STATE", "authCode=CODE&code=other&state=STATE", "code=other&authCode=CODE&state=STATE", "authCode=CODE&STATE=STATE", "authCode=CODE;state=STATE", "authCode=CODE&state=%zz", "authCode=%zz&state=STATE", "authCode=&state=STATE", "code=&state=STATE", "authCode=a%20b&state=STATE", "authCode=a%0d%0ab&state=STATE", "authCode=" + strings.Repeat("c", 1025) + "&state=STATE", "state=STATE&authCode=%E5%BC%A0", "authCode=CODE&state=" + strings.Repeat("s", 50_000), "authCode=CODE&state=" + strings.Repeat("s", 1<<20), "?authCode=CODE&state=STATE", "authCode=CODE#&state=STATE", "authCode[]=CODE&state=STATE", "authCode=CODE&state=null", "authCode=CODE&state=undefined"} {
+		add(fmt.Sprintf("S7 %.60q", query), func(h *hand) {
+			begun(h)
+			h.callback(strings.NewReplacer("CODE", code, "STATE", state).Replace(query), name, value, 400, 403, 431, 414, 0)
+		})
+	}
+	for _, from := range []string{"", "access_denied", "<script>alert(1)</script>", "\"><svg onload=1>", "server_error", strings.Repeat("e", 3000)} { // S11
+		add(fmt.Sprintf("S11 %.20q without a state", from), func(h *hand) {
+			a := h.callback("error="+url.QueryEscape(from)+"&error_description=%3Cscript%3Ealert(2)%3C/script%3E", "", "", 400, 403)
+			if strings.Contains(a.body, "alert(") || strings.Contains(a.body, "<svg onload") {
+				h.failf("a stranger's words are on the page: %v", a)
+			}
+		})
+		add(fmt.Sprintf("S11 %.20q with a state", from), func(h *hand) {
+			v := h.visitor()
+			state, _ := v.begin("/oauth2/start")
+			a := v.ask(shot{}, "GET", "/oauth2/callback?error="+url.QueryEscape(from)+"&state="+state)
+			if a.status != 403 || strings.Contains(a.body, "alert(") || strings.Contains(a.body, "<svg onload") {
+				h.failf("got %v", a)
+			}
+		})
+	}
+	for _, method := range []string{"HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS", "get"} { // S13
+		add("S13 "+method, func(h *hand) {
+			begun(h)
+			a := h.send(shot{method: method, raw: request(method, "/oauth2/callback?authCode="+code+"&state="+state, h.id, "Cookie: "+name+"="+value)})
+			if a.status != 405 {
+				h.failf("got %v, want 405", a)
+			}
+		})
+	}
+	for _, line := range []string{"Sec-Purpose: prefetch", "Sec-Purpose: prefetch;prerender", "Purpose: prefetch"} {
+		add("S13 "+line, func(h *hand) {
+			begun(h)
+			v := h.visitor()
+			if a := v.ask(shot{}, "GET", "/oauth2/callback?authCode="+code+"&state="+state, "Cookie: "+name+"="+value, line); a.status == 302 || a.header["Set-Cookie"] != nil {
+				h.failf("looking ahead used something up: %v", a)
+			}
+		})
+	}
+	for _, host := range []string{"evil.test", "friend.test", "app.test.evil.test", "www.app.test"} { // S17
+		add("S17 "+host, func(h *hand) {
+			begun(h)
+			v := h.visitor()
+			if a := v.ask(shot{}, "GET", "/oauth2/callback?authCode="+code+"&state="+state, "Cookie: "+name+"="+value, "Host: "+host); a.status != 403 {
+				h.failf("finished on another host: %v", a)
+			}
+		})
+	}
+	return append(append(list, journeys()...), sealedByUs(func(h *hand) (string, string) { begun(h); return name, value })...)
+}
+
+// second is the other spelling of the last character of 32 bytes in base64url.
+func second(s string) string {
+	if s == "" {
+		return "x"
+	}
+	const b64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	return s[:len(s)-1] + string(b64[strings.IndexByte(b64, s[len(s)-1])^1])
+}
+
+// sealedByUs is S5 and S8: texts that carry our seal, and are no attempt of
+// this app, now, in this slot.
+func sealedByUs(attempt func(h *hand) (name, value string)) (list []try) {
+	const purpose = "login attempt"
+	for label, change := range map[string]func(plain []byte) []byte{
+		"ten minutes old": func(b []byte) []byte { return issued(b, -10*time.Minute) },
+		"an hour old":     func(b []byte) []byte { return issued(b, -time.Hour) },
+		"from the future": func(b []byte) []byte { return issued(b, 10*time.Minute) },
+		"another app's": func(b []byte) []byte {
+			return []byte(strings.Replace(string(b), clientID, "dingother"+clientID[9:], 1))
+		},
+		"another host's":       func(b []byte) []byte { return []byte(strings.Replace(string(b), "app.test", "bpp.test", 1)) },
+		"another version's":    func(b []byte) []byte { b[0]++; return b },
+		"an old version's":     func(b []byte) []byte { b[0] = 0; return b },
+		"cut":                  func(b []byte) []byte { return b[:len(b)-1] },
+		"longer":               func(b []byte) []byte { return append(b, 0) },
+		"with a state of ours": func(b []byte) []byte { copy(b[1:33], make([]byte, 32)); return b },
+	} {
+		list = append(list, try{"S5 S8 " + label, func(h *hand) {
+			name, value := attempt(h)
+			plain, _, err := keyring().Open(purpose, name, value)
+			if err != nil {
+				h.failf("opening our own attempt: %v", err)
+				return
+			}
+			text, err := keyring().Seal(purpose, name, change(plain))
+			if err != nil {
+				h.failf("%v", err)
+				return
+			}
+			v := h.visitor()
+			state, _ := v.begin("/oauth2/start")
+			if label == "with a state of ours" {
+				state = strings.Repeat("A", 42) + "B"
+			}
+			h.callback("authCode="+v.code("zhangsan")+"&state="+state, name, text)
+		}})
+	}
+	list = append(list, try{"S8 a session as an attempt", func(h *hand) {
+		_, session, _ := strings.Cut(h.member("zhangsan"), sessionCookie+"=")
+		for slot := range 5 {
+			h.callback("authCode=x&state="+strings.Repeat("A", 43), attemptCookie+fmt.Sprint(slot), session)
+		}
+	}}, try{"S8 an attempt as a session", func(h *hand) {
+		_, value := attempt(h)
+		if a := h.send(shot{raw: request("GET", "/page", h.id, "Cookie: "+sessionCookie+"="+value)}); a.status != 401 {
+			h.failf("got %v", a)
+		}
+	}}, try{"S8 an attempt in another slot", func(h *hand) {
+		v := h.visitor()
+		state, _ := v.begin("/oauth2/start")
+		c := v.attempt()
+		for slot := range 5 {
+			if other := attemptCookie + fmt.Sprint(slot); other != c.Name {
+				h.callback("authCode="+v.code("zhangsan")+"&state="+state, other, c.Value)
+			}
+		}
+	}})
+	for _, purpose := range []string{"session", "login", "binding", "sso attempt", "link", ""} {
+		list = append(list, try{"S8 sealed for " + purpose, func(h *hand) {
+			name, value := attempt(h)
+			plain, _, err := keyring().Open("login attempt", name, value)
+			if err != nil {
+				h.failf("%v", err)
+				return
+			}
+			if text, err := keyring().Seal(purpose, name, plain); err == nil {
+				h.callback("authCode=x&state="+strings.Repeat("A", 43), name, text)
+			}
+		}})
+	}
+	return list
+}
+
+// issued moves the time at which an attempt was sealed.
+func issued(plain []byte, by time.Duration) []byte {
+	binary.BigEndian.PutUint64(plain[33:], uint64(time.Now().Add(by).UnixMilli()))
+	return plain
+}
+
+// journeys are S1–S4, S9, S10, S14–S19: stories of one or two browsers.
+func journeys() (list []try) {
+	add := func(name string, do func(h *hand)) { list = append(list, try{name, do}) }
+	for i := range 5 {
+		add(fmt.Sprintf("S1 S2 the attacker's link %d", i), func(h *hand) {
+			attacker := h.visitor()
+			state, _ := attacker.begin("/oauth2/start")
+			victim := h.visitor()
+			if a := victim.ask(shot{}, "GET", "/oauth2/callback?authCode="+attacker.code("lisi")+"&state="+state); a.status != 403 || victim.value(sessionCookie) != "" {
+				h.failf("got %v", a)
+			}
+			mine, _ := victim.begin("/oauth2/start") // S3: a valid attempt of one's own does not help
+			if a := victim.ask(shot{}, "GET", "/oauth2/callback?authCode="+attacker.code("lisi")+"&state="+state); a.status != 403 || victim.value(sessionCookie) != "" {
+				h.failf("got %v", a)
+			}
+			if a := victim.finish("zhangsan", mine); a.status != 302 {
+				h.failf("the victim's own attempt is lost: %v", a)
+			}
+		})
+		add(fmt.Sprintf("S4 twice %d", i), func(h *hand) {
+			v := h.visitor()
+			state, _ := v.begin("/oauth2/start")
+			jar := v.jar
+			code := v.code("zhangsan")
+			h.site.budget.Add(callsPerSignIn)
+			where := "/oauth2/callback?authCode=" + code + "&state=" + state
+			if a := v.ask(shot{session: true}, "GET", where); a.status != 302 {
+				h.failf("the first = %v", a)
+			}
+			before := h.site.sim.Calls("/v1.0/oauth2/userAccessToken")
+			v.jar = jar
+			if a := v.ask(shot{}, "GET", where); a.status != 403 {
+				h.failf("the second = %v, want 403", a)
+			}
+			_ = before
+		})
+		add(fmt.Sprintf("S9 two tabs %d", i), func(h *hand) {
+			v := h.visitor()
+			one, _ := v.begin("/oauth2/start?rd=%2Fone")
+			two, _ := v.begin("/oauth2/start?rd=%2Ftwo")
+			if a := v.finish("zhangsan", two); a.header.Get("Location") != "/two" {
+				h.failf("the second tab = %v", a)
+			}
+			if a := v.finish("zhangsan", one); a.header.Get("Location") != "/one" {
+				h.failf("the first tab = %v", a)
+			}
+		})
+		add(fmt.Sprintf("S18 at once %d", i), func(h *hand) {
+			v := h.visitor()
+			state, _ := v.begin("/oauth2/start")
+			text := request("GET", "/oauth2/callback?authCode="+v.code("zhangsan")+"&state="+state, h.id, "Accept: text/html", v.cookie())
+			h.site.budget.Add(callsPerSignIn)
+			var all sync.WaitGroup
+			var mu sync.Mutex
+			sessions, others := 0, map[int]int{}
+			for range 50 {
+				all.Go(func() {
+					w := &wires{kept: map[string]*wire{}}
+					defer w.close()
+					a, err := w.send(shot{raw: text, from: v.from, to: h.site.gate, fresh: true})
+					mu.Lock()
+					defer mu.Unlock()
+					switch {
+					case err != nil:
+						h.failf("%v", err)
+					case strings.Contains(strings.Join(a.header["Set-Cookie"], "\n"), sessionCookie+"="):
+						sessions++
+					default:
+						others[a.status]++
+					}
+				})
+			}
+			all.Wait()
+			if sessions != 1 || others[403]+others[429] != 49 {
+				h.failf("%d sessions of one code, others %v", sessions, others)
+			}
+		})
+	}
+	add("S10 200 pages, then 200 fetches", func(h *hand) {
+		v := h.visitor()
+		for range 200 {
+			v.ask(shot{}, "GET", "/page")
+			live, size := 0, len(v.cookie())
+			for _, c := range v.jar {
+				if strings.HasPrefix(c.Name, attemptCookie) {
+					live++
+				}
+			}
+			if live > 5 || size > 8<<10 {
+				h.failf("%d attempts of %d bytes live", live, size)
+				return
+			}
+		}
+		for range 200 {
+			if a := v.h.send(shot{from: v.from, raw: request("GET", "/api", h.id, "Sec-Fetch-Mode: cors", v.cookie())}); a.status != 401 || a.header["Set-Cookie"] != nil {
+				h.failf("a fetch got %v", a)
+				return
+			}
+		}
+	})
+	add("S16 1,000 strangers", func(h *hand) {
+		mine := h.visitor()
+		state, _ := mine.begin("/oauth2/start?rd=%2Fmine")
+		for range 1000 {
+			v := h.visitor()
+			v.begin("/oauth2/start")
+		}
+		if a := mine.finish("zhangsan", state); a.header.Get("Location") != "/mine" {
+			h.failf("my attempt is lost: %v", a)
+		}
+	})
+	for i, lines := range [][]string{{"Sec-Fetch-Site: cross-site"}, {"Origin: https://evil.test"}, {"Origin: null"}, {"Sec-Fetch-Site: same-site", "Origin: https://x.app.test"}, {"Origin: https://app.test.evil.test"}, {"Sec-Fetch-Site: cross-site", "Origin: https://app.test"}, {"Origin: http://app.test"}, {"Sec-Fetch-Site: same-origin", "Sec-Fetch-Site: cross-site"}} {
+		add(fmt.Sprintf("S15 %q", lines), func(h *hand) {
+			v := h.visitor().signIn("zhangsan")
+			before := v.value(sessionCookie)
+			if a := v.ask(shot{}, "GET", "/oauth2/sign_out", lines...); a.status != 200 || v.value(sessionCookie) != before {
+				h.failf("GET = %v", a)
+			}
+			if a := v.ask(shot{}, "POST", "/oauth2/sign_out", append(lines, "Content-Length: 0")...); a.status != 403 || v.value(sessionCookie) != before {
+				h.failf("POST = %v", a)
+			}
+			if a := v.ask(shot{right: true}, "GET", "/page"); a.status != 200 {
+				h.failf("the session ended: %v", a)
+			}
+			_ = i
+		})
+	}
+	for _, body := range []string{"", "code=x", `{"code":"x"}`, "code=CODE&state=x", `{"code":"CODE","corpId":"` + simulator.DemoCorpID + `"}`} { // S19
+		for _, lines := range [][]string{{"Sec-Fetch-Site: cross-site"}, {"Origin: https://evil.test"}, {"Origin: null"}, {"Sec-Fetch-Site: same-origin"}, {}} {
+			add(fmt.Sprintf("S19 %.20q %q", body, lines), func(h *hand) {
+				text := strings.ReplaceAll(body, "CODE", h.site.sim.SilentCode("zhangsan"))
+				for _, kind := range []string{"application/x-www-form-urlencoded", "application/json", "text/plain"} {
+					v := h.visitor()
+					a := h.send(shot{from: v.from, method: "POST", raw: request("POST", "/oauth2/silent", h.id, append(lines, "Content-Type: "+kind, fmt.Sprintf("Content-Length: %d", len(text)))...) + text})
+					if a.status < 400 {
+						h.failf("a silent sign-in without an attempt = %v", a)
+					}
+				}
+			})
+		}
+	}
+	return list
+}
