@@ -203,6 +203,14 @@ func (c *Config) checkFiles(p *conf.Problems, read func(string) ([]byte, fs.File
 		_, bad := page.New(page.Config{Logo: logo})
 		p.At("sign_in.logo_file").If(err == nil && bad != nil, "is not a picture that fits: %s", strings.TrimPrefix(why(bad), "page: "))
 	}
+	if c.Session.Store == session.StoreRedis && c.Redis.Secure() {
+		for key, name := range map[string]string{"redis.ca_file": c.Redis.CAFile, "redis.cert_file": c.Redis.CertFile, "redis.key_file": c.Redis.KeyFile} {
+			if name != "" {
+				_, _, err := read(name)
+				p.At("%s", key).If(err != nil, "cannot be read: %s", why(err))
+			}
+		}
+	}
 	if c.TLS.CertFile == "" || c.TLS.KeyFile == "" {
 		return
 	}

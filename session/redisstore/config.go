@@ -58,6 +58,12 @@ func (c Config) Check(p *conf.Problems, key string) {
 	p.At("%s.cert_file", key).If(c.CertFile == "" && c.KeyFile != "", "is missing beside redis.key_file")
 }
 
+// Secure reports whether the connections are TLS: only then the files are read.
+func (c Config) Secure() bool {
+	t, _ := parse(c.URL.Reveal())
+	return t.tls
+}
+
 // tlsConfig reads the files; nil without TLS.
 func (c Config) tlsConfig(t target) (*tls.Config, error) {
 	if !t.tls {
