@@ -62,6 +62,9 @@ func TestSentinelFailover(t *testing.T) {
 	l.Hears(t, "after")
 }
 
+// clusterACL is what a cluster needs beside acl.
+const clusterACL = " +cluster|slots +cluster|shards"
+
 // TestClusterFailover: a master of a cluster dies, its replica takes over; the
 // user has no more rights than docs/scaling.md gives.
 func TestClusterFailover(t *testing.T) {
@@ -72,7 +75,7 @@ func TestClusterFailover(t *testing.T) {
 	spare.Await("a cluster", func() bool { return spare.Do("CLUSTER", "REPLICATE", id) == "OK\n" })
 	spare.Await("its master", func() bool { return strings.Contains(spare.Do("INFO", "replication"), "master_link_status:up") })
 	for _, r := range append(masters, spare) {
-		if got := r.Do(append([]string{"ACL", "SETUSER"}, strings.Fields(strings.TrimPrefix(acl, "user ")+" +cluster|slots +cluster|shards")...)...); got != "OK\n" {
+		if got := r.Do(append([]string{"ACL", "SETUSER"}, strings.Fields(strings.TrimPrefix(acl, "user ")+clusterACL)...)...); got != "OK\n" {
 			t.Fatalf("ACL SETUSER = %q", got)
 		}
 	}

@@ -82,6 +82,22 @@ func TestStoreOnSocket(t *testing.T) {
 // acl is all that a Redis user of ours needs; docs/scaling.md shows it.
 const acl = "user gate on >canary-77 resetkeys ~dinggate:* resetchannels -@all +hello +auth +ping +select +get +set +getdel +xadd +xread +xrange +xtrim +pexpire"
 
+// TestDocumentedUser: what the documentation lets the user do is what the tests do with it.
+func TestDocumentedUser(t *testing.T) {
+	_, rights, _ := strings.Cut(acl, "resetkeys")
+	for _, page := range []string{"../../docs/scaling.md", "../../docs/scaling.zh-CN.md"} {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{"resetkeys" + rights + "\n", clusterACL, bindingsACL} {
+			if !strings.Contains(string(text), strings.TrimPrefix(want, " ")) {
+				t.Errorf("%s does not show %q", page, want)
+			}
+		}
+	}
+}
+
 func TestNarrowUser(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "acl")
 	if err := os.WriteFile(file, []byte("user default off\n"+acl+"\n"), 0o600); err != nil {
