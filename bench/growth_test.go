@@ -109,7 +109,7 @@ func newTown(tb testing.TB, replicas int, now func() time.Time) *town {
 		pace, together := rate.NewLimiter(15, 15), session.Pace{Store: t.store, Name: "app", PerSecond: 15} // as the command sets them
 		t.replicas = append(t.replicas, &session.Manager{Keyring: keyring, Config: cfg, Realm: "dingcorp", Store: t.store, Journal: hearing{&t.journal, t}, Now: now,
 			Recheck: func(ctx context.Context, s *session.Session) (identity.User, error) {
-				if err := cmp.Or(pace.Wait(ctx), together.Wait(ctx)); err != nil {
+				if err := cmp.Or(pace.Wait(ctx), together.Wait(ctx, time.Second/2)); err != nil {
 					return identity.User{}, err
 				}
 				t.mu.Lock()

@@ -19,19 +19,16 @@ type Pace struct {
 	PerSecond int
 }
 
-const (
-	pacePoll     = 200 * time.Millisecond
-	pacePatience = 500 * time.Millisecond // who waits keeps a place in its process, also from those whom another replica has answered for
-)
+const pacePoll = 200 * time.Millisecond
 
 // ErrNotAsked is what a Recheck returns that found no time to ask: it says
 // nothing of the person, nor of DingTalk, and is tried again soon.
 var ErrNotAsked = errors.New("session: not asked: too many others are")
 
-// Wait returns when the caller may go on; after half a second without a place it is
+// Wait returns when the caller may go on; without a place for that long it is
 // ErrNotAsked, else the only error is the context's. A Store that is ill holds
 // nobody: what must be bounded even then has a limit in each process besides.
-func (p *Pace) Wait(ctx context.Context) error {
+func (p *Pace) Wait(ctx context.Context, patience time.Duration) error {
 	if p.Store == nil || p.PerSecond <= 0 {
 		return nil
 	}
@@ -42,7 +39,7 @@ func (p *Pace) Wait(ctx context.Context) error {
 				return ctx.Err()
 			}
 		}
-		if time.Since(begin) > pacePatience {
+		if time.Since(begin) > patience {
 			return ErrNotAsked
 		}
 		wait := time.NewTimer(pacePoll/2 + rand.N(pacePoll))

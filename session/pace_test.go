@@ -23,7 +23,7 @@ func TestPace(t *testing.T) {
 			for range 100 {
 				all.Go(func() {
 					for ctx.Err() == nil {
-						switch err := p.Wait(ctx); {
+						switch err := p.Wait(ctx, time.Second/2); {
 						case err == nil:
 							went.Add(1)
 						case errors.Is(err, ErrNotAsked):
@@ -52,14 +52,14 @@ func TestPaceHoldsNobody(t *testing.T) {
 		"with an ill store": {Store: sick{}, PerSecond: 1},
 	} {
 		for range 5 {
-			if err := p.Wait(t.Context()); err != nil {
+			if err := p.Wait(t.Context(), time.Second); err != nil {
 				t.Errorf("Wait(%s) = %v, want nil", name, err)
 			}
 		}
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := (&Pace{Store: new(Memory), PerSecond: 1}).Wait(ended); !errors.Is(err, context.Canceled) {
+	if err := (&Pace{Store: new(Memory), PerSecond: 1}).Wait(ended, time.Second); !errors.Is(err, context.Canceled) {
 		t.Errorf("Wait(ended) = %v, want Canceled", err)
 	}
 }

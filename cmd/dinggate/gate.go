@@ -132,7 +132,7 @@ func newSessions(cfg *Config, stores *stores, keyring *session.Keyring, p provid
 	return &session.Manager{
 		Keyring: keyring, Store: stores.Sessions, Journal: stores.Journal, Config: cfg.Session, Cookie: cfg.Cookie, Realm: cfg.Realm(), Secure: cfg.Secure(),
 		Headers: session.Headers{Request: cfg.Headers.Request.Rules(), Response: cfg.Headers.Response.Rules()},
-		Recheck: stores.paced(cfg.DingTalk.ClientID, p.recheck), Refresh: p.refresh,
+		Recheck: stores.paced(cfg, p.recheck), Refresh: p.refresh,
 		Ended: func(s *session.Session, reason string) {
 			t.metrics.SessionEnded(reason)
 			t.log.Warn("session ended", "audit", "session_ended", "user", s.User.Username, "session", s.ID, "reason", reason)

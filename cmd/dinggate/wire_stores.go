@@ -129,13 +129,21 @@ func openFile(dir string, t telemetryKit) (*stores, error) {
 
 // paced keeps the lookups of all replicas together below DingTalk's limit, which
 // counts per app. Without an app, or alone, nothing needs to be shared.
-func (s *stores) paced(app string, recheck recheckFunc) recheckFunc {
+func (s *stores) paced(cfg *Config, recheck recheckFunc) recheckFunc {
+	app := cfg.DingTalk.ClientID
 	if s.Redis == nil || app == "" || recheck == nil {
 		return recheck
 	}
 	pace := &session.Pace{Store: s.Redis, Name: app, PerSecond: rechecksPerSecond}
 	return func(ctx context.Context, who *session.Session) (identity.User, error) {
-		if err := pace.Wait(ctx); err != nil {
+		// A lookup in the background gives its place in this process up soon: others
+		// may only want to read what another replica found. For one that is overdue
+		// a request waits, so that it waits too.
+		patience := time.Second / 2
+		if time.Since(who.Checked) > cfg.Session.Recheck+cfg.Session.Grace {
+			patience = pagePatience
+		}
+		if err := pace.Wait(ctx, patience); err != nil {
 			return identity.User{}, err
 		}
 		return recheck(ctx, who)
