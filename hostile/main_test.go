@@ -47,6 +47,7 @@ func TestHostile(t *testing.T) {
 		{"M", 120, framing},
 		{"S", 250, state},
 		{"C", 1250, cookies},
+		{"T", 250, ssoService},
 	} {
 		t.Run(class.name, func(t *testing.T) {
 			if class.name == "F" {

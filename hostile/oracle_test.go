@@ -109,15 +109,31 @@ func links(a *answer) (list []string) {
 func (o *oracle) location(to string) string {
 	if rest, ok := strings.CutPrefix(to, o.site.simURL+"/oauth2/auth?"); ok {
 		q, err := url.ParseQuery(rest)
-		if err != nil || !slices.Equal(q["client_id"], []string{clientID}) || !slices.Equal(q["redirect_uri"], []string{"https://app.test/oauth2/callback"}) || len(q["state"]) != 1 {
+		if err != nil || !slices.Equal(q["client_id"], []string{clientID}) || len(q["redirect_uri"]) != 1 || !ourCallback(q.Get("redirect_uri")) || len(q["state"]) != 1 {
 			return "asks DingTalk for something else"
 		}
 		return ""
+	}
+	for _, registered := range callbacks {
+		base, _, _ := strings.Cut(registered, "?")
+		if rest, ok := strings.CutPrefix(to, base+"?"); ok {
+			if q, err := url.ParseQuery(rest); err != nil || len(q["code"]) != 1 || len(q["state"]) != 1 {
+				return "is a callback without one code and one state"
+			}
+			return ""
+		}
 	}
 	if !ourText(to) {
 		return "is no address of ours by its text"
 	}
 	return leaves(to)
+}
+
+// ourCallback tells whether DingTalk is asked to send people back to us.
+func ourCallback(to string) bool {
+	forward, ok := strings.CutPrefix(to, "https://app.test/dingtalk/callback?forward_url=")
+	target, err := url.QueryUnescape(forward)
+	return to == "https://app.test/oauth2/callback" || ok && err == nil && slices.Contains(callbacks, target)
 }
 
 // ourText is our own rule, on the text alone.

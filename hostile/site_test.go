@@ -37,15 +37,17 @@ const canary = "canary7f3a"
 // site is one dinggate with everything around it.
 type site struct {
 	*process
-	up     *recorder
-	nginx  *nginxSite // nil where there is no nginx
-	sim    *simulator.Platform
-	simURL string
-	oracle *oracle
-	budget atomic.Int64 // calls to DingTalk that have been asked for
-	seq    atomic.Int64
-	door   sync.Mutex
-	people map[string]string // name → Cookie line of somebody who signed in once for all
+	up          *recorder
+	nginx       *nginxSite // nil where there is no nginx
+	sim         *simulator.Platform
+	simURL      string
+	oracle      *oracle
+	budget      atomic.Int64 // calls to DingTalk that have been asked for
+	seq         atomic.Int64
+	door        sync.Mutex
+	partner     string // Cookie line of who signs in for third parties
+	partnerUses int
+	people      map[string]string // name → Cookie line of somebody who signed in once for all
 }
 
 // open starts the site that most classes share.
@@ -91,6 +93,11 @@ dingtalk:
 cookie: {secrets: ["%[6]s"]}
 session: {recheck: 1h}
 sign_in: {contact: it@app.test}
+sso_server:
+  clients:
+    - {client_id: app-one, client_secret: %[3]s-one, redirect_urls: ["%[8]s"]}
+    - {client_id: app-two, client_secret: %[3]s-two, redirect_urls: ["%[9]s"]}
+    - {client_id: app-query, client_secret: %[3]s-query, redirect_urls: ["%[10]s"]}
 admin: {listen: 127.0.0.1:0}
 routes:
   - {path: /open, access: public, upstream: "%[7]s"}
@@ -101,7 +108,7 @@ routes:
   - {path: /office/, access: {networks: [192.0.2.0/24]}, upstream: "%[7]s"}
   - {path: /asked/, access: signed_in}
   - {path: /, host: app.test, websocket: true, timeout: 3s, upstream: "%[7]s"}
-`, gateway, simulator.DemoClientID, canary, simulator.DemoCorpID, s.simURL, cookieSecret, s.up.url())
+`, gateway, simulator.DemoClientID, canary, simulator.DemoCorpID, s.simURL, cookieSecret, s.up.url(), oneCallback, twoCallback, queryCallback)
 }
 
 // process is a running dinggate and all that it said.
