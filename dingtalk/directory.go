@@ -49,6 +49,25 @@ func (d *Directory) Person(ctx context.Context, unionID string) (identity.User, 
 	return u, nil
 }
 
+// Colleague is Person for somebody whose userid an operator names. A userid may
+// be given to somebody new, so nothing that lasts is keyed by it.
+func (d *Directory) Colleague(ctx context.Context, userID string) (identity.User, error) {
+	var got struct {
+		UnionID string `json:"unionid"`
+	}
+	if !validID(userID) {
+		return identity.User{}, refuse("not_member", "no userid to ask for")
+	}
+	if err := d.Client.do(ctx, request{host: hostOld, path: pathUserGet, body: map[string]string{"userid": userID, "language": "zh_CN"}}, &got); err != nil {
+		return identity.User{}, err
+	}
+	u, err := d.Person(ctx, got.UnionID)
+	if err == nil && u.UserID != userID {
+		return identity.User{}, refuse("not_member", "the record is another person's")
+	}
+	return u, err
+}
+
 func (d *Directory) person(ctx context.Context, unionID string) (identity.User, error) {
 	var nobody identity.User
 	if !validID(unionID) {

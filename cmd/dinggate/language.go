@@ -60,12 +60,14 @@ func (in language) problem(p conf.Problem) string {
 
 // translate finds the Chinese for a text of a problem. Findings carry whole
 // texts, so what varies is read out of them. A text without a row stays English.
-func translate(text string) (chinese string, ok bool) {
-	for _, row := range problemWords {
+func translate(text string) (chinese string, ok bool) { return translateBy(problemWords, text) }
+
+func translateBy(rows []words, text string) (chinese string, ok bool) {
+	for _, row := range rows {
 		if holes, ok := fill(row.en, text); ok {
 			args := make([]any, len(holes))
 			for i, hole := range holes {
-				args[i], _ = translate(hole)
+				args[i], _ = translateBy(rows, hole)
 			}
 			return fmt.Sprintf(row.zh, args...), true
 		}

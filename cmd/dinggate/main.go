@@ -26,7 +26,8 @@ func main() {
 
 // call is one call of a command.
 type call struct {
-	args, environ []string // args without the command's name
+	args, environ []string          // args without the command's name
+	own           map[string]string // what the command's own flags gave
 	out, trouble  io.Writer
 	language
 }
@@ -58,6 +59,7 @@ func commands() []command {
 		}},
 		{"check", words{"tell all mistakes of the configuration at once; exit code 1 if there are any", "一次列出配置中的全部错误；有错误时退出码为 1"}, "", true, runCheck},
 		{"gen", words{"print the configuration of a gateway in front of us: dinggate gen nginx --config FILE", "打印前置网关的配置：dinggate gen nginx --config FILE"}, "", true, runGen},
+		{"explain", words{"tell which route and which rule decide about a request, and why", "说明某个请求由哪条路由、哪条规则决定，以及原因"}, "", true, runExplain},
 		{"keygen", words{"print a fresh secret for cookie.secrets", "生成一个新的 cookie.secrets 密钥"}, "", false, func(c call) int {
 			fmt.Fprintln(c.out, newSecret())
 			return 0
@@ -103,7 +105,7 @@ func run(args, environ []string, out, trouble io.Writer) int {
 		c.commandUsage(out, all[i])
 		return 0
 	}
-	if !all[i].config && !c.takeListen(all[i]) {
+	if !c.takeOwn(all[i]) || !all[i].config && !c.takeListen(all[i]) {
 		return 2
 	}
 	return all[i].run(c)

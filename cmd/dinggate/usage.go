@@ -24,7 +24,10 @@ func (c call) commandUsage(out io.Writer, cmd command) {
 	flags := ""
 	switch {
 	case cmd.config:
-		flags = " [--config FILE] [--KEY VALUE …]"
+		for _, f := range ownFlags(cmd.name) {
+			flags += " [" + strings.TrimSpace("--"+f.name+" "+f.value) + "]"
+		}
+		flags += " [--config FILE] [--KEY VALUE …]"
 	case cmd.listen != "":
 		flags = " [--listen " + cmd.listen + "]"
 	}
@@ -32,6 +35,7 @@ func (c call) commandUsage(out io.Writer, cmd command) {
 	if !cmd.config {
 		return
 	}
+	c.ownUsage(out, cmd)
 	fmt.Fprintf(out, "\n%s\n", c.say(words{"Examples", "示例"}))
 	fmt.Fprintf(out, "  dinggate %s --config /etc/dinggate/config.yaml\n", cmd.name)
 	fmt.Fprintf(out, "  dinggate %s --config config.yaml --listen :8080 --log.level debug\n", cmd.name)

@@ -1,0 +1,311 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"dinggate/dingtalk"
+	"dinggate/internal/conf"
+	"dinggate/internal/identity"
+	"dinggate/internal/web"
+	"dinggate/proxy/access"
+)
+
+var explainFlags = []ownFlag{
+	{"url", "URL", words{"what is asked for: an address, or a path on public_url's host (required)", "请求的地址，或 public_url 主机上的路径（必填）"}},
+	{"method", "METHOD", words{"GET where it is not given", "默认为 GET"}},
+	{"user", "USERID", words{"who asks, by the DingTalk userid; not given: nobody is signed in", "谁在请求（钉钉 userid）；不写则视为未登录"}},
+	{"lookup", "", words{"ask the directory about --user: departments, roles, e-mail", "向通讯录查询 --user 的部门、角色和邮箱"}},
+	{"username", "NAME", words{"what upstreams call them; without it, by dingtalk.username from the other flags", "应用看到的用户名；不写则按 dingtalk.username 从其他参数得出"}},
+	{"departments", "IDS", words{"their departments with all above, separated by commas", "所在部门及其全部上级，逗号分隔"}},
+	{"roles", "ROLES", words{"names or ids, separated by commas", "角色名称或 id，逗号分隔"}},
+	{"email", "ADDRESS", words{"their e-mail address", "邮箱"}},
+	{"name", "NAME", words{"their name", "姓名"}},
+	{"job-number", "NUMBER", words{"their job number", "工号"}},
+	{"client", "ADDRESS", words{"the address they come from, for rules on networks", "客户端地址，用于 networks 规则"}},
+	{"json", "", words{"print JSON", "输出 JSON"}},
+}
+
+// explanation is what a request meets, and why. Its JSON form is for programs.
+type explanation struct {
+	Method    string           `json:"method"`
+	URL       string           `json:"url"`
+	Path      string           `json:"path,omitempty"`     // canonical, what rules and routes see
+	Readings  []string         `json:"readings,omitempty"` // further paths that the rule has to hold for
+	Person    *explainedPerson `json:"person,omitempty"`
+	Route     int              `json:"route"` // index in routes; -1: none
+	RouteName string           `json:"route_name,omitempty"`
+	Upstream  string           `json:"upstream,omitempty"`
+	Verdict   string           `json:"verdict"` // allow, deny, sign_in
+	Rule      string           `json:"rule,omitempty"`
+	Reason    string           `json:"reason,omitempty"`
+	Direct    words            `json:"-"`                // what a browser that comes to us gets
+	Asked     words            `json:"-"`                // what a gateway that asks us gets
+	Status    int              `json:"status,omitempty"` // of the answer at our own door
+	Steps     []explainedStep  `json:"steps,omitempty"`
+	Request   [][2]string      `json:"request_headers,omitempty"`
+	Response  [][2]string      `json:"response_headers,omitempty"`
+	Notes     []words          `json:"-"`
+}
+
+type explainedPerson struct {
+	UserID      string   `json:"userid"`
+	Username    string   `json:"username"`
+	Name        string   `json:"name,omitempty"`
+	Email       string   `json:"email,omitempty"`
+	Departments []int64  `json:"departments,omitempty"`
+	Roles       []string `json:"roles,omitempty"`
+}
+
+type explainedStep struct {
+	Route int    `json:"route"` // -1: the request as a whole
+	Name  string `json:"name,omitempty"`
+	Text  string `json:"text"`
+}
+
+// errExplain is a command line that cannot be explained; its words are for people.
+type errExplain struct{ words }
+
+func (e errExplain) Error() string { return e.en }
+
+// runExplain tells what a request meets. Without --lookup it opens no network.
+// The exit code is 1 for a configuration with a mistake and for somebody whom
+// the directory does not know, 2 for a command line that is not understood.
+func runExplain(c call) int {
+	cfg, problems := load(c.args, c.environ)
+	if !c.has("lookup") { // the secrets lie on the server; routes can be explained anywhere
+		problems = slices.DeleteFunc(problems, func(p conf.Problem) bool { return !reachesSnippet(p.Key) })
+	}
+	if mistakes(problems) > 0 {
+		tell(c.trouble, c.language, problems)
+		return 1
+	}
+	target, raw, err := c.target(cfg)
+	var user *identity.User
+	if err == nil {
+		user, err = c.person()
+	}
+	if usage, ok := errors.AsType[errExplain](err); ok {
+		fmt.Fprintf(c.trouble, "dinggate explain: %s\n", c.say(usage.words))
+		return 2
+	}
+	work := func(ctx context.Context) error {
+		if c.has("lookup") {
+			found, err := lookUp(ctx, cfg, user.UserID)
+			if err != nil {
+				return err
+			}
+			user = &found
+		} else if user != nil {
+			user.Username = cfg.usernameOf(user, c.own["username"])
+		}
+		e, err := explain(cfg, target, raw, user)
+		if err != nil {
+			return err
+		}
+		if c.has("json") {
+			return e.writeJSON(c.out)
+		}
+		e.write(c)
+		return nil
+	}
+	return c.until(work)
+}
+
+// target reads --url, --method and --client. raw is the path as it was given.
+func (c call) target(cfg *Config) (t access.Target, raw string, err error) {
+	text := c.own["url"]
+	if text == "" {
+		return t, "", errExplain{words{"say what is asked for: --url https://app.example.com/reports", "请说明请求的地址：--url https://app.example.com/reports"}}
+	}
+	if strings.HasPrefix(text, "/") {
+		text = cfg.PublicURL + text
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return t, "", errExplain{words{"--url is neither an address with http:// or https:// nor a path", "--url 既不是 http:// 或 https:// 开头的地址，也不是路径"}}
+	}
+	host, err := web.CleanHost(u.Host, u.Scheme)
+	if err != nil {
+		return t, "", errExplain{words{"--url has a host that cannot be read", "--url 的主机名无法识别"}}
+	}
+	t = access.Target{Method: strings.ToUpper(c.own["method"]), Host: host}
+	if t.Method == "" {
+		t.Method = http.MethodGet
+	}
+	if text := c.own["client"]; text != "" {
+		if t.Client, err = netip.ParseAddr(text); err != nil {
+			return t, "", errExplain{words{"--client is not an IP address", "--client 不是 IP 地址"}}
+		}
+	}
+	_, rest, _ := strings.Cut(text, "://")
+	raw = "/"
+	if i := strings.IndexAny(rest, "/?#"); i >= 0 && rest[i] == '/' {
+		raw, _, _ = strings.Cut(rest[i:], "?")
+		raw, _, _ = strings.Cut(raw, "#")
+	}
+	return t, raw, nil
+}
+
+// person is whom the flags describe; nil is nobody.
+func (c call) person() (*identity.User, error) {
+	id := c.own["user"]
+	if id == "" {
+		for _, name := range []string{"lookup", "username", "departments", "roles", "email", "name", "job-number"} {
+			if c.has(name) {
+				return nil, errExplain{words{"--" + name + " says something about a person: add --user", "--" + name + " 描述的是某个人：请加上 --user"}}
+			}
+		}
+		return nil, nil
+	}
+	u := &identity.User{UserID: id, Name: c.own["name"], JobNumber: c.own["job-number"], Email: identity.NormalizeEmail(c.own["email"])}
+	if u.Email == "" && c.own["email"] != "" {
+		return nil, errExplain{words{"--email is no plain address; such a one counts as none", "--email 不是普通的邮箱地址，这样的地址等于没有"}}
+	}
+	for _, text := range c.list("departments") {
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			return nil, errExplain{words{"--departments takes ids, which are numbers", "--departments 只接受部门 id（数字）"}}
+		}
+		u.Departments = append(u.Departments, n)
+	}
+	for _, text := range c.list("roles") {
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			n = 0
+		}
+		u.Roles = append(u.Roles, identity.Role{ID: n, Name: text})
+	}
+	return u, nil
+}
+
+// usernameOf is what a sign-in would make the username, as far as the flags tell.
+func (c *Config) usernameOf(u *identity.User, given string) string {
+	local, _, _ := strings.Cut(u.Email, "@")
+	for _, name := range []string{given, map[string]string{"job_number": u.JobNumber, "email": u.Email, "email_localpart": local, "name": u.Name}[c.DingTalk.Username]} {
+		if name != "" {
+			return name
+		}
+	}
+	return u.UserID
+}
+
+var errNoLookup = errors.New("--lookup asks DingTalk's directory, and people sign in at an SSO service here: describe the person by flags")
+
+func lookUp(ctx context.Context, cfg *Config, userID string) (identity.User, error) {
+	if cfg.SSO.On() {
+		return identity.User{}, errNoLookup
+	}
+	client := &dingtalk.Client{Config: cfg.DingTalk}
+	defer client.CloseIdleConnections()
+	return (&dingtalk.Directory{Client: client, Username: cfg.DingTalk.Username, Ancestors: cfg.NamesDepartments()}).Colleague(ctx, userID)
+}
+
+// explain asks the policy that serve would ask.
+func explain(cfg *Config, t access.Target, raw string, user *identity.User) (*explanation, error) {
+	policy, err := access.New(cfg.AccessRoutes().Routes())
+	if err != nil {
+		return nil, err
+	}
+	e := &explanation{Method: t.Method, URL: t.Host + raw, Route: -1, Person: describe(user)}
+	path, err := web.CleanPath(raw)
+	if err != nil {
+		e.Verdict, e.Status = access.Deny.String(), http.StatusBadRequest
+		e.Reason = "bad_path"
+		e.Direct, e.Asked = answerBadPath, answerForbidden
+		return e, nil
+	}
+	t.Path, t.Readings, t.Odd = path.Plain, path.Readings, path.Odd
+	e.Path, e.Readings = path.Plain, path.Readings
+	if cfg.answersItself(path) {
+		e.Verdict, e.Reason = "own", "own_endpoint"
+		e.Direct, e.Asked = answerOwn, answerOwn
+		return e, nil
+	}
+	d, steps := policy.Explain(t, user)
+	e.Verdict, e.Rule, e.Reason, e.Route = d.Verdict.String(), d.Rule, d.Reason, d.Route
+	for _, s := range steps {
+		e.Steps = append(e.Steps, explainedStep{s.Route, s.Name, s.Text})
+	}
+	upstream := ""
+	if routes := cfg.AllRoutes(); d.Route >= 0 && d.Route < len(routes) {
+		e.RouteName, upstream = routes[d.Route].Path, routes[d.Route].Upstream
+		e.Upstream = upstream
+	}
+	e.answers(d, upstream)
+	e.headers(cfg, user)
+	e.Notes = cfg.notes(t, user, d)
+	return e, nil
+}
+
+func describe(u *identity.User) *explainedPerson {
+	if u == nil {
+		return nil
+	}
+	p := &explainedPerson{UserID: u.UserID, Username: u.Username, Name: u.Name, Email: u.Email, Roles: u.RoleNames()}
+	p.Departments = slices.Concat(u.Departments, u.Ancestors)
+	slices.Sort(p.Departments)
+	p.Departments = slices.Compact(p.Departments)
+	return p
+}
+
+// answersItself reports whether a path is below the prefix or another root of
+// our own, in any reading: nothing there is proxied.
+func (c *Config) answersItself(p web.Path) bool {
+	roots := []string{c.Prefix}
+	if c.SSOServer.On() {
+		roots = append(roots, ssoRoot)
+	}
+	return slices.ContainsFunc(append([]string{p.Plain}, p.Readings...), func(path string) bool {
+		return slices.ContainsFunc(roots, func(root string) bool { return web.UnderFold(path, root) })
+	})
+}
+
+// answers says what becomes of the verdict at the two kinds of door.
+func (e *explanation) answers(d access.Decision, upstream string) {
+	switch {
+	case d.Verdict == access.Allow && upstream == "":
+		e.Direct, e.Asked, e.Status = answerNoUpstream, answerPass, http.StatusNotFound
+	case d.Verdict == access.Allow:
+		e.Direct, e.Asked, e.Status = words{"forwarded to " + upstream, "转发到 " + upstream}, answerPass, http.StatusOK
+	case d.Verdict == access.SignIn && upstream == "":
+		e.Direct, e.Asked, e.Status = answerNoUpstream, answerAskSignIn, http.StatusNotFound
+	case d.Verdict == access.SignIn:
+		e.Direct, e.Asked, e.Status = answerSignIn, answerAskSignIn, http.StatusFound
+	case d.Reason == access.NoRoute:
+		e.Direct, e.Asked, e.Status = answerNoRoute, answerForbidden, http.StatusNotFound
+	case d.Reason == access.AmbiguousPath:
+		e.Direct, e.Asked, e.Status = answerAmbiguous, answerForbidden, http.StatusBadRequest
+	default:
+		e.Direct, e.Asked, e.Status = answerNotAllowed, answerForbidden, http.StatusForbidden
+	}
+}
+
+// headers are those that go along when the request passes. A token is the
+// person's own and nobody's to see.
+func (e *explanation) headers(cfg *Config, user *identity.User) {
+	if e.Verdict != access.Allow.String() {
+		return
+	}
+	token := identity.Token{}
+	if user != nil {
+		token.Access = "<access_token>"
+	}
+	pairs := func(rules identity.HeaderRules) (all [][2]string) {
+		for _, h := range rules.Render(user, token) {
+			all = append(all, [2]string{h.Name, h.Value[0]})
+		}
+		return all
+	}
+	e.Response = pairs(cfg.Headers.Response.Rules())
+	if e.Upstream != "" {
+		e.Request = pairs(cfg.Headers.Request.Rules())
+	}
+}

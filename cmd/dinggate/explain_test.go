@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"strconv"
+	"strings"
+	"testing"
+
+	"dinggate/internal/identity"
+)
+
+// TestExplainIsTrue: what explain says, with the person as the directory knows
+// them, is what the running gate then does.
+func TestExplainIsTrue(t *testing.T) {
+	var cfg *Config
+	h := newHouse(t, func(c *Config) { cfg = c })
+	people := map[string]*identity.User{"": nil}
+	visitors := map[string]*visitor{"": h.visitor()}
+	for _, id := range []string{"zhangsan", "lisi", "wangwu"} {
+		u, err := lookUp(context.Background(), cfg, id)
+		if err != nil {
+			t.Fatalf("lookUp(%s): %v", id, err)
+		}
+		people[id], visitors[id] = &u, h.visitor()
+		visitors[id].signIn(h.base+"/", id)
+	}
+	for _, path := range []string{"/", "/x?y=1", "/public/a", "/public", "/admin/", "/admin/deep/er", "/Admin/", "/admin;x/", "/public/%2e%2e/admin", "/public/..;/admin", "/public%2fx", "/oauth2/nothing", "/OAUTH2/auth"} {
+		for id, v := range visitors {
+			c := call{own: map[string]string{"url": path}}
+			target, raw, err := c.target(cfg)
+			if err != nil {
+				t.Fatalf("target(%s): %v", path, err)
+			}
+			e, err := explain(cfg, target, raw, people[id])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if e.Verdict == "own" {
+				continue
+			}
+			before := h.app.count()
+			got := v.get(h.base + path).StatusCode
+			if got != e.Status {
+				t.Errorf("%s for %q: explain says %d, the gate says %d (%s)", path, id, e.Status, got, e.Verdict)
+			}
+			if forwarded := h.app.count() > before; forwarded != (e.Verdict == "allow") {
+				t.Errorf("%s for %q: explain says %s, forwarded = %v", path, id, e.Verdict, forwarded)
+			}
+			if e.Verdict == "allow" {
+				for _, header := range e.Request {
+					if sent := h.app.last(t).Header.Get(header[0]); sent != header[1] {
+						t.Errorf("%s for %q: explain says %s: %q, the application got %q", path, id, header[0], header[1], sent)
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestLookUpRefuses(t *testing.T) {
+	var cfg *Config
+	newHouse(t, func(c *Config) { cfg = c })
+	for id, want := range map[string]string{"nobody": "not_member", "zhouba": "not_member", "wujiu": "inactive", "zhengshi": "disabled", "": "not_member"} {
+		u, err := lookUp(t.Context(), cfg, id)
+		f, ok := err.(*identity.Failure)
+		if !ok || f.Code != want || u.UserID != "" {
+			t.Errorf("lookUp(%q) = %+v, %v, want %s", id, u, err, want)
+		}
+	}
+}
+
+// TestStepWords looks for the Chinese of each step that the policy can say.
+func TestStepWords(t *testing.T) {
+	found := 0
+	for _, file := range []string{"match.go", "policy.go", "rule.go", "explain.go"} {
+		tree, err := parser.ParseFile(token.NewFileSet(), "../../proxy/access/"+file, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(tree, func(n ast.Node) bool {
+			call, ok := n.(*ast.CallExpr)
+			if !ok || len(call.Args) != 2 {
+				return true
+			}
+			if sel, ok := call.Fun.(*ast.SelectorExpr); !ok || sel.Sel.Name != "add" {
+				return true
+			}
+			var text string
+			switch v := call.Args[1].(type) {
+			case *ast.BasicLit:
+				text, _ = strconv.Unquote(v.Value)
+			case *ast.BinaryExpr:
+				text, _ = strconv.Unquote(v.X.(*ast.BasicLit).Value)
+				text += "x"
+			default: // the rule's own text
+				return true
+			}
+			found++
+			if _, ok := translateBy(stepWords, text); !ok {
+				t.Errorf("%s: no row of stepWords is for %q", file, text)
+			}
+			return true
+		})
+	}
+	if found < 15 {
+		t.Errorf("found %d texts: the search looks for the wrong thing", found)
+	}
+}
+
+func TestColumns(t *testing.T) {
+	var out strings.Builder
+	columns{{"路由", "x", ""}, {"a", "y"}}.write(&out, "  ")
+	if want := "  路由  x\n  a     y\n"; out.String() != want {
+		t.Errorf("columns are %q, want %q", out.String(), want)
+	}
+}
