@@ -1,0 +1,181 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"dinggate/dingtalk/simulator"
+	"dinggate/internal/conf"
+	"dinggate/internal/identity"
+	"dinggate/internal/realtool"
+	"dinggate/internal/telemetry"
+	"dinggate/session"
+)
+
+// clocked is three gates in one process on one real Redis, whose clock a test
+// can move.
+type clocked struct {
+	platform *simulator.Platform
+	gates    []*gate
+	ahead    atomic.Int64
+}
+
+func (k *clocked) now() time.Time { return time.Now().Add(time.Duration(k.ahead.Load())) }
+
+func newClocked(t *testing.T, change func(*gate)) *clocked {
+	redis := realtool.StartRedis(t)
+	k := &clocked{platform: simulator.Demo()}
+	dingtalk := httptest.NewServer(k.platform)
+	app := httptest.NewServer(&recorder{})
+	t.Cleanup(func() { k.platform.Close(); dingtalk.Close(); app.Close() })
+	c := demoConfig(fleetURL, app.URL, dingtalk.URL)
+	c.Session.Store, c.Redis.URL = session.StoreRedis, conf.NewSecret(redis.URL())
+	c.DingTalk.Events = false
+	c.TrustedProxies = []string{"127.0.0.1/32"}
+	for range 3 {
+		records := telemetry.NewWriter(&lockedBuffer{})
+		kit := telemetryKit{log: telemetry.Logger(records, "json", 0), access: &telemetry.AccessLog{Out: records}, metrics: telemetry.NewMetrics("test", "", records.Dropped)}
+		stores, err := openStores(t.Context(), c, kit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		g, err := newGate(c, stores, kit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		g.sessions.Now = k.now
+		if change != nil {
+			change(g)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan struct{})
+		go func() { g.run(ctx); close(done) }()
+		t.Cleanup(func() { cancel(); <-done; stores.Close(); records.Close() })
+		k.gates = append(k.gates, g)
+	}
+	for _, g := range k.gates {
+		eventually(t, "the journal is live", func() bool { return g.sessions.Stats().Live })
+	}
+	return k
+}
+
+// ask puts nginx's question to a gate.
+func ask(g *gate, cookie string) int {
+	w := httptest.NewRecorder()
+	g.ServeHTTP(w, &http.Request{Method: "GET", URL: &url.URL{Path: "/oauth2/auth"}, RequestURI: "/oauth2/auth", Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Host: "gate.test", RemoteAddr: "127.0.0.1:1", Body: http.NoBody, Header: http.Header{
+		"Cookie": {"dinggate=" + cookie}, "X-Original-Url": {fleetURL + "/"}, "X-Original-Method": {"GET"}, "X-Forwarded-Host": {"gate.test"},
+	}})
+	return w.Code
+}
+
+// TestOneLookupForAFleet: sessions that come due at the same moment on three
+// replicas cost one lookup each (threats V10, V11).
+func TestOneLookupForAFleet(t *testing.T) {
+	const people = 100
+	k := newClocked(t, nil)
+	var cookies []string
+	for i := range people {
+		id := fmt.Sprint("p", i)
+		if err := k.platform.Add(simulator.Person{ID: id, UserID: id, Name: id, OrgEmail: id + "@yunfan.example", Departments: []int64{42}}); err != nil {
+			t.Fatal(err)
+		}
+		who, _ := k.platform.Who(id)
+		_, c, err := k.gates[0].sessions.Create(t.Context(), identity.User{UnionID: who.UnionID, UserID: id, Username: id, Name: id, Departments: []int64{42}}, identity.Token{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		cookies = append(cookies, c.Value)
+	}
+	burst := func(n int) {
+		t.Helper()
+		var all sync.WaitGroup
+		var bad atomic.Int64
+		for i := range n {
+			all.Go(func() {
+				if code := ask(k.gates[i%3], cookies[i/3%people]); code != 200 {
+					bad.Store(int64(code))
+				}
+			})
+		}
+		all.Wait()
+		if code := bad.Load(); code != 0 {
+			t.Fatalf("a request in the burst = %d, want 200", code)
+		}
+	}
+	burst(3 * people)
+	k.platform.ResetCalls()
+	const record = "/topapi/v2/user/get"
+	k.ahead.Add(int64(6 * time.Minute)) // all are due
+	due := k.now()
+	burst(1000)
+	confirmed := func() bool {
+		for _, g := range k.gates {
+			for _, c := range cookies {
+				s, err := g.sessions.Load(t.Context(), []string{c}, 0)
+				if err != nil {
+					t.Fatalf("Load() = %v", err)
+				}
+				if s.Checked.Before(due.Add(-time.Second)) {
+					return false
+				}
+			}
+		}
+		return true
+	}
+	again := time.NewTicker(100 * time.Millisecond)
+	defer again.Stop()
+	for end := time.Now().Add(time.Minute); !confirmed(); <-again.C { // paced: at 15 a second this takes a while
+		if time.Now().After(end) {
+			t.Fatal("after a minute not everybody is confirmed on every replica")
+		}
+	}
+	burst(1000)
+	n := k.platform.Calls(record)
+	if n > people {
+		t.Errorf("DingTalk was asked %d times for %d people, want at most once each", n, people)
+	}
+	t.Logf("%d lookups for %d people, 3 replicas, 2,000 requests", n, people)
+}
+
+// TestOneRefreshForAFleet: 50 requests in parallel at a token's expiry.
+func TestOneRefreshForAFleet(t *testing.T) {
+	var calls atomic.Int64
+	var k *clocked
+	k = newClocked(t, func(g *gate) {
+		g.sessions.Recheck = nil
+		g.sessions.Refresh = func(_ context.Context, refresh string) (identity.Token, error) {
+			n := calls.Add(1)
+			if want := fmt.Sprint("refresh ", n-1); refresh != want {
+				return identity.Token{}, &identity.Failure{Class: identity.Refused, Code: "sso_over", Err: fmt.Errorf("%q was sent, want %q", refresh, want)}
+			}
+			return identity.Token{Access: fmt.Sprint("access ", n), Refresh: fmt.Sprint("refresh ", n), Expires: k.now().Add(time.Hour)}, nil
+		}
+	})
+	_, c, err := k.gates[0].sessions.Create(t.Context(), identity.User{UnionID: "u", UserID: "u", Username: "u"}, identity.Token{Access: "access 0", Refresh: "refresh 0", Expires: k.now().Add(time.Hour)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for round := int64(0); round <= 3; round++ {
+		var all sync.WaitGroup
+		for i := range 50 {
+			all.Go(func() {
+				s, err := k.gates[i%3].sessions.Load(t.Context(), []string{c.Value}, 20*time.Second)
+				if err != nil || s.Token.Access != fmt.Sprint("access ", round) {
+					t.Errorf("round %d: Load() = %v with %v", round, err, s)
+				}
+			})
+		}
+		all.Wait()
+		if n := calls.Load(); n != round {
+			t.Errorf("round %d: %d refreshes, want %d", round, n, round)
+		}
+		k.ahead.Add(int64(time.Hour))
+	}
+}
