@@ -1,0 +1,92 @@
+package session
+
+import (
+	"fmt"
+	"runtime"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"dinggate/internal/identity"
+	"dinggate/session/storetest/paper"
+)
+
+// TestSessionsLeaveNothingBehind lets sessions come and go, more than every bound
+// holds, in all the ways a session ends.
+func TestSessionsLeaveNothingBehind(t *testing.T) {
+	rounds, each := 10, 10_000
+	if testing.Short() {
+		rounds = 1
+	}
+	for _, kind := range []string{StoreCookie, StoreRedis} {
+		t.Run(kind, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				v := new(service)
+				m := manager(t)
+				m.Config.Store, m.Config.Lifetime, m.Refresh = kind, time.Hour, v.refresh
+				m.MaxSessions, m.MaxRevoked, m.MaxPeople = 2000, 3000, 2500
+				memory, journal := &Memory{Max: 10 * each}, new(paper.Journal)
+				if kind == StoreRedis {
+					m.Store, m.Journal = memory, journal
+				}
+				(&fleet{}).run(t, m)
+				goroutines, heap := runtime.NumGoroutine(), heapInUse()
+				for round := range rounds {
+					for i := range each {
+						comeAndGo(t, m, fmt.Sprint(round, "-", i), i)
+					}
+					journal.Lose()                         // a list with a bound forgets, too
+					time.Sleep(m.Config.Lifetime + 3*skew) // all marks are over
+				}
+				time.Sleep(2*time.Hour + m.Config.Recheck + m.Config.Grace)
+				synctest.Wait()
+				memory.items = nil // Redis is elsewhere
+				if s := m.Stats(); s.Cached+s.People+s.Revoked+s.Watched+s.Lookups+s.Unsent+len(m.keeps.all) != 0 {
+					t.Errorf("after everybody has left: %+v and %d tokens, want nothing", s, len(m.keeps.all))
+				}
+				if n := runtime.NumGoroutine(); n > goroutines {
+					t.Errorf("%d goroutines after everybody has left, %d before", n, goroutines)
+				}
+				after := heapInUse()
+				t.Logf("%d sessions came and went: heap %d KiB before, %d KiB after", rounds*each, heap>>10, after>>10)
+				if after > heap+8<<20 {
+					t.Errorf("the heap grew from %d to %d KiB", heap>>10, after>>10)
+				}
+			})
+		})
+	}
+}
+
+// comeAndGo is one session, seen twice; every third is signed out, every seventh
+// person ended, every tenth holds a connection open meanwhile.
+func comeAndGo(t *testing.T, m *Manager, id string, i int) {
+	u := identity.User{UnionID: "u" + id, UserID: "i" + id, Username: "n" + id}
+	s, c, err := m.Create(t.Context(), u, identity.Token{Access: "a", Refresh: "r" + id, Expires: time.Now().Add(time.Hour)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if i%10 == 0 {
+		_, stop := m.Watch(s)
+		defer stop()
+	}
+	for range 2 {
+		if _, err := m.Load(t.Context(), []string{c.Value}, 0); err != nil && err != ErrRevoked { // the full set ends others' sessions
+			t.Fatalf("Load() = %v", err)
+		}
+	}
+	switch {
+	case i%3 == 0:
+		m.Revoke(t.Context(), s.ID)
+	case i%7 == 0:
+		m.RevokeUser(t.Context(), Person{UserID: u.UserID}, "left")
+	}
+}
+
+func heapInUse() uint64 {
+	for range 3 {
+		runtime.GC()
+	}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
