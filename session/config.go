@@ -15,7 +15,8 @@ import (
 type CookieConfig struct {
 	// Secrets are 32 random bytes each, in base64 (`dinggate keygen` makes one).
 	// The first seals, all open: put a new one in front, wait for one session
-	// lifetime, then remove the old one; nobody is signed out.
+	// lifetime, then remove the old one; nobody is signed out. Of several replicas
+	// give it to all at the end of the list first: each opens what any seals.
 	Secrets []conf.Secret `yaml:"secrets"`
 
 	// Domain shares one session across subdomains. It costs the `__Host-` prefix:
