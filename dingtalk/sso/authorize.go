@@ -109,11 +109,6 @@ func (s *Server) Callback(w http.ResponseWriter, r *http.Request) error {
 		return nil
 	})
 	if err != nil {
-		if e, ok := errors.AsType[*web.Error](err); ok && e.Retry != "" && o.client != "" {
-			again := *e
-			again.Retry = o.again() // not a page of ours: the third party's sign-in starts again
-			return &again
-		}
 		return err
 	}
 	return s.sendBack(w, r, o, p)

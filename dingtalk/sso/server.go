@@ -119,19 +119,16 @@ type order struct{ client, redirect, state string }
 // maxOrder bounds an order, since it travels in a cookie.
 const maxOrder = 1300
 
-func (o order) target() string { return o.client + "\n" + o.redirect + "\n" + o.state }
-
-func parseOrder(target string) (order, bool) {
-	parts := strings.Split(target, "\n")
-	if len(parts) != 3 {
-		return order{}, false
-	}
-	return order{parts[0], parts[1], parts[2]}, true
+// target is the path that repeats the order: where a sign-in that went wrong
+// begins again.
+func (o order) target() string {
+	return PathAuthorize + "?client_id=" + url.QueryEscape(o.client) + "&redirect_url=" + url.QueryEscape(o.redirect) + "&state=" + url.QueryEscape(o.state)
 }
 
-// again is the address that repeats an order.
-func (o order) again() string {
-	return PathAuthorize + "?client_id=" + url.QueryEscape(o.client) + "&redirect_url=" + url.QueryEscape(o.redirect) + "&state=" + url.QueryEscape(o.state)
+func parseOrder(target string) (order, bool) {
+	raw, ok := strings.CutPrefix(target, PathAuthorize+"?")
+	q, err := query(raw, "client_id", "redirect_url", "state")
+	return order{q["client_id"], q["redirect_url"], q["state"]}, ok && err == nil
 }
 
 // query reads the named parameters of a raw query. One of them twice is an

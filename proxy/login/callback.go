@@ -110,9 +110,8 @@ func (f *Flow) redeem(w http.ResponseWriter, r *http.Request, x *web.Exchange, b
 	if !ok || a.errand != by.errand {
 		return q, attempt{}, f.refuse(r, "state_unknown", "/")
 	}
-	page := "/"
+	page, _ := f.allowed(a.target) // what a way forward on an error page leads to; an errand may have a path of ours as its target
 	if by.errand == "" || by.errand == silentErrand {
-		page, _ = f.allowed(a.target)
 		a.target = page
 	}
 	forget := func() { addCookie(w, f.attemptCookie(slot, "", -1)) }
