@@ -28,6 +28,9 @@ type house struct {
 	app      *recorder
 	log      *lockedBuffer
 	gate     *gate
+	cfg      *Config
+	stores   *stores
+	kit      telemetryKit
 }
 
 const canary = "canary-4f1c9d"
@@ -54,8 +57,9 @@ func newHouse(t testing.TB, change func(*Config)) *house {
 	}
 	records := telemetry.NewWriter(h.log)
 	kit := telemetryKit{log: telemetry.Logger(records, "json", 0), access: &telemetry.AccessLog{Out: records}, metrics: telemetry.NewMetrics("test", "", records.Dropped)}
+	h.cfg, h.stores, h.kit = c, memoryStores(), kit
 	var err error
-	if h.gate, err = newGate(c, memoryStores(), kit); err != nil {
+	if h.gate, err = newGate(c, h.stores, kit); err != nil {
 		t.Fatal(err)
 	}
 	server.Config.Handler = h.gate
