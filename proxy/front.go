@@ -41,6 +41,14 @@ type Front struct {
 	// on public_url, or an absolute URL of ours.
 	Challenge func(w http.ResponseWriter, r *http.Request, target string) error
 
+	// Credentials, when set, finds the person behind an Authorization header of
+	// an API client; it is not called for a request without one. A nil session
+	// without an error is a scheme that is none of ours: the header is the
+	// application's. An error as session.Manager's Load gives it: whoever sends a
+	// wrong credential is nobody, whatever cookie comes with it, and is told so
+	// in JSON; a page behind a rule that lets everybody in is served.
+	Credentials func(ctx context.Context, authorization []string) (*session.Session, error)
+
 	// Patience is how long a request waits for a membership check that is
 	// overdue; 0 does not wait.
 	Patience time.Duration
@@ -69,7 +77,10 @@ type Answer struct {
 	Route    string           // name of the deciding route; "" when there is none
 	Cookie   *http.Cookie     // a renewed session for the browser; nil when there is no need, or no page load
 
-	dead   error // why the cookies that were sent are no session
+	WrongCredential bool // an Authorization header came that opens nothing, and somebody has to be known here: 401, never a sign-in
+
+	credential bool  // an Authorization header stands for the session; it does not travel on
+	dead       error // why what was sent is no session
 	nobody []identity.Header
 }
 
@@ -106,7 +117,7 @@ func (f *Front) ready() {
 // Patience is as in Front.
 func (f *Front) Ask(ctx context.Context, t access.Target, h http.Header, patience time.Duration) (Answer, error) {
 	a, err := f.ask(ctx, t, h, patience)
-	if err != nil || a.Session == nil || a.Decision.Verdict != access.Allow {
+	if err != nil || a.Session == nil || a.credential || a.Decision.Verdict != access.Allow {
 		return a, err
 	}
 	method := t.Method
@@ -121,13 +132,14 @@ func (f *Front) Ask(ctx context.Context, t access.Target, h http.Header, patienc
 
 func (f *Front) ask(ctx context.Context, t access.Target, h http.Header, patience time.Duration) (Answer, error) {
 	f.ready()
-	s, dead := f.Sessions.Load(ctx, web.CookieValues(h, f.cookie), patience)
+	s, credential, dead := f.who(ctx, h, patience)
 	var user *identity.User
 	if dead == nil {
 		user = &s.User
 	}
 	d := f.Policy.Decide(t, user)
-	a := Answer{Decision: d, Session: s, dead: dead, nobody: f.nobody}
+	a := Answer{Decision: d, Session: s, credential: credential && dead == nil, dead: dead, nobody: f.nobody}
+	a.WrongCredential = credential && dead != nil && noSession(dead) && d.Verdict == access.SignIn
 	if d.Route >= 0 && d.Route < len(f.Routes) {
 		a.Route = f.Routes[d.Route].Name
 	}
@@ -141,6 +153,19 @@ func (f *Front) ask(ctx context.Context, t access.Target, h http.Header, patienc
 		code = "unconfirmed"
 	}
 	return a, &web.Error{Status: http.StatusServiceUnavailable, Code: code, Err: dead, RetryAfter: retryAfter}
+}
+
+// who is the person behind a request: by its credential, else by its cookie.
+func (f *Front) who(ctx context.Context, h http.Header, patience time.Duration) (s *session.Session, credential bool, err error) {
+	if f.Credentials != nil {
+		if lines := h["Authorization"]; len(lines) > 0 {
+			if s, err = f.Credentials(ctx, lines); s != nil || err != nil {
+				return s, true, err
+			}
+		}
+	}
+	s, err = f.Sessions.Load(ctx, web.CookieValues(h, f.cookie), patience)
+	return s, false, err
 }
 
 // retryAfter is what a browser is told to wait while a store or DingTalk is ill.
@@ -188,11 +213,18 @@ func (f *Front) serve(w http.ResponseWriter, r *http.Request, x *web.Exchange) e
 		x.Verdict = access.Deny.String() // nothing to enter here: do not send anybody to sign in first
 		return refusal(access.NoRoute)
 	}
+	if a.WrongCredential {
+		web.AsJSON(r)
+		return &web.Error{Status: http.StatusUnauthorized, Code: "invalid_credentials", Err: a.dead}
+	}
 	if d.Verdict != access.Allow {
 		if errors.Is(a.dead, session.ErrForged) { // worth a line: somebody tries, or two cookies stand side by side (threats C3)
 			x.Err = &web.Error{Status: http.StatusUnauthorized, Code: "unauthenticated", Err: a.dead}
 		}
 		return f.Challenge(w, r, f.target(x, r))
+	}
+	if a.credential {
+		delete(r.Header, "Authorization") // it was for us
 	}
 	route := &f.Routes[d.Route]
 	if websocket = websocket && route.WebSocket; websocket && !f.ownOrigin(r) {

@@ -36,6 +36,7 @@ type Config struct {
 	Headers HeadersConfig `yaml:"headers"`
 
 	SSOServer sso.ServerConfig `yaml:"sso_server"` // present: we are the SSO service too
+	APITokens bool             `yaml:"api_tokens"` // access tokens and passwords stand in for a cookie
 
 	SignIn SignInConfig `yaml:"sign_in"`
 	Admin  AdminConfig  `yaml:"admin"`

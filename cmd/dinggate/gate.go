@@ -98,6 +98,7 @@ func newGate(cfg *Config, stores *stores, t telemetryKit) (*gate, error) {
 		}
 		own.addTree(ssoRoot, g.sso.Handlers())
 	}
+	front.Credentials = newCredentials(cfg, g, nil)
 	g.Handler = newEntrance(cfg, front, flow, own, pages, origins, peers, t)
 	return g, nil
 }
@@ -178,7 +179,8 @@ func newEntrance(cfg *Config, front *proxy.Front, flow *login.Flow, own *endpoin
 	questions := &forwardauth.Gate{Prefix: cfg.Prefix, Origins: origins, LoginURL: flow.LoginURL,
 		Ask: func(ctx context.Context, target access.Target, h http.Header) (forwardauth.Reply, error) {
 			answer, err := front.Ask(ctx, target, h, gatePatience)
-			return forwardauth.Reply{Decision: answer.Decision, Route: answer.Route, User: answer.User(), Headers: answer.Headers(), Cookie: answer.Cookie}, err
+			return forwardauth.Reply{Decision: answer.Decision, Route: answer.Route, User: answer.User(), Headers: answer.Headers(), Cookie: answer.Cookie,
+				WrongCredential: answer.WrongCredential}, err
 		}}
 	return &web.Entrance{Peers: peers, Scheme: origins.Scheme(), Asked: questions.Handlers(), Known: origins.HasHost, Answer: pages.Answer, Record: t.record,
 		Next: func(w http.ResponseWriter, r *http.Request) error {

@@ -58,6 +58,8 @@ var keyMeanings = map[string]words{
 	"sso_server.clients":        {"third parties that may let people sign in here (config.example.yaml)", "可使用本服务登录的第三方平台（见 config.example.yaml）"},
 	"sso_server.plain_callback": {"leave forward_url out of the address that DingTalk sends people back to", "回调地址不带 forward_url 参数（钉钉逐字比对登记的地址时使用）"},
 
+	"api_tokens": {"access tokens of the SSO service (Authorization: Bearer) and local passwords (Basic) stand in for a cookie", "API 客户端可用 SSO 访问令牌（Authorization: Bearer）或本地账号密码（Basic）代替 Cookie"},
+
 	"sign_in.page":      {"show a page with a button before going to DingTalk", "跳转钉钉前先显示带按钮的登录页"},
 	"sign_in.title":     {"name on our pages", "页面上显示的名称"},
 	"sign_in.logo_file": {"picture on our pages", "页面上显示的图标文件"},

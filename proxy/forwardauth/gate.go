@@ -27,6 +27,8 @@ type Reply struct {
 	User     string            // username, "" for nobody
 	Headers  []identity.Header // every header of headers.response, empty where unknown
 	Cookie   *http.Cookie      // a renewed session, or nil
+
+	WrongCredential bool // an API client's credential opens nothing: 401, never a sign-in
 }
 
 // Gate answers the questions of outer proxies. All fields are required; safe
@@ -113,6 +115,10 @@ func (g *Gate) answer(d Dialect, q Question, x *web.Exchange, r *http.Request) e
 	x.Route, x.Rule, x.User = reply.Route, reply.Decision.Rule, reply.User
 	if err != nil {
 		return d.trouble(x, err)
+	}
+	if reply.WrongCredential {
+		x.Verdict = "deny"
+		return d.wrongCredential(x, r)
 	}
 	switch reply.Decision.Verdict {
 	case access.Allow:
@@ -209,6 +215,14 @@ func (q Question) method(r *http.Request) string {
 		return q.Method
 	}
 	return r.Method
+}
+
+// wrongCredential tells an API client, and not its browser: 401 in JSON where
+// the gateway hands an answer on, 401 alone where it does not.
+func (d Dialect) wrongCredential(x *web.Exchange, r *http.Request) error {
+	web.AsJSON(r)
+	x.Header()["X-Dinggate-Reason"] = []string{"invalid_credentials"}
+	return &web.Error{Status: http.StatusUnauthorized, Code: "invalid_credentials"}
 }
 
 // trouble says no in the dialect's words. To a Plain gateway every refusal is
