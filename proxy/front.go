@@ -81,7 +81,7 @@ type Answer struct {
 
 	credential bool  // an Authorization header stands for the session; it does not travel on
 	dead       error // why what was sent is no session
-	nobody []identity.Header
+	nobody     []identity.Header
 }
 
 // User is the username, "" for nobody.
