@@ -20,6 +20,12 @@ const (
 	leasePoll  = 250 * time.Millisecond
 )
 
+// leaseFailed is what a lease holds in the pause after a failure: whoever wants the
+// work done knows as much as its holder, and need not wait.
+var leaseFailed = []byte("failed")
+
+var errElsewhere = errors.New("session: another replica has just tried in vain")
+
 type lease struct {
 	m     *Manager
 	key   string
@@ -61,15 +67,15 @@ func (l *lease) renew(ctx context.Context) {
 			return
 		case <-again.C:
 		}
-		if !l.set(ctx, leaseTime) {
+		if !l.set(ctx, l.value, leaseTime) {
 			return
 		}
 	}
 }
 
-// set gives the lease a new time; false when it is another's. A store that does
-// not answer is asked again.
-func (l *lease) set(ctx context.Context, ttl time.Duration) (ours bool) {
+// set writes the lease anew; false when it is another's. A store that does not
+// answer is asked again.
+func (l *lease) set(ctx context.Context, value []byte, ttl time.Duration) (ours bool) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	now, err := l.m.Store.Get(ctx, l.key)
@@ -77,7 +83,7 @@ func (l *lease) set(ctx context.Context, ttl time.Duration) (ours bool) {
 		return false
 	}
 	if err == nil {
-		_ = l.m.Store.Put(ctx, l.key, l.value, ttl)
+		_ = l.m.Store.Put(ctx, l.key, value, ttl)
 	}
 	return true
 }
@@ -89,7 +95,7 @@ func (l *lease) end(failed bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
 	if failed {
-		l.set(ctx, leasePause)
+		l.set(ctx, leaseFailed, leasePause)
 		return
 	}
 	if now, err := l.m.Store.Get(ctx, l.key); err == nil && bytes.Equal(now, l.value) {
@@ -98,7 +104,8 @@ func (l *lease) end(failed bool) {
 }
 
 // await asks found until it brings something or the lease is ours; nil means
-// that we have it and must do the work.
+// that we have it and must do the work. In the pause after another's failure it
+// is errElsewhere at once.
 func (m *Manager) await(ctx context.Context, key string, found func(context.Context) (done bool, err error)) (*lease, error) {
 	again := time.NewTicker(leasePoll)
 	defer again.Stop()
@@ -118,6 +125,9 @@ func (m *Manager) await(ctx context.Context, key string, found func(context.Cont
 		}
 		if !errors.Is(err, ErrExists) {
 			return nil, err
+		}
+		if held, err := m.Store.Get(ctx, key); err == nil && bytes.Equal(held, leaseFailed) {
+			return nil, errElsewhere
 		}
 		select {
 		case <-ctx.Done():

@@ -298,7 +298,12 @@ func TestLeaseIsRenewed(t *testing.T) { // threats V11
 		if l, err = a.acquire(t.Context(), "lease:x"); err != nil {
 			t.Errorf("acquire() after the pause = %v", err)
 		}
-		l.end(false)
+		l.end(true)
+		began := time.Now()
+		_, err = b.await(t.Context(), "lease:x", func(context.Context) (bool, error) { return false, nil })
+		if !errors.Is(err, errElsewhere) || time.Since(began) > 0 {
+			t.Errorf("await() in the pause = %v after %v, want errElsewhere at once", err, time.Since(began))
+		}
 	})
 }
 

@@ -24,14 +24,21 @@ import (
 type clocked struct {
 	platform *simulator.Platform
 	gates    []*gate
+	redis    *realtool.Redis
 	ahead    atomic.Int64
+}
+
+// pass lets time go by, for Redis too as far as leases are concerned.
+func (k *clocked) pass(d time.Duration) {
+	k.ahead.Add(int64(d))
+	k.redis.Do("EVAL", "for _, k in ipairs(redis.call('keys', '*lease:*')) do redis.call('del', k) end", "0")
 }
 
 func (k *clocked) now() time.Time { return time.Now().Add(time.Duration(k.ahead.Load())) }
 
 func newClocked(t *testing.T, change func(*gate)) *clocked {
 	redis := realtool.StartRedis(t)
-	k := &clocked{platform: simulator.Demo()}
+	k := &clocked{platform: simulator.Demo(), redis: redis}
 	dingtalk := httptest.NewServer(k.platform)
 	app := httptest.NewServer(&recorder{})
 	t.Cleanup(func() { k.platform.Close(); dingtalk.Close(); app.Close() })
@@ -142,6 +149,55 @@ func TestOneLookupForAFleet(t *testing.T) {
 		t.Errorf("DingTalk was asked %d times for %d people, want at most once each", n, people)
 	}
 	t.Logf("%d lookups for %d people, 3 replicas, 2,000 requests", n, people)
+}
+
+// TestDingTalkIsAway: whatever DingTalk answers for ten minutes, nobody is signed
+// out; its definite no ends the sessions on every replica (threats V8, V9, V35).
+func TestDingTalkIsAway(t *testing.T) {
+	for name, fault := range map[string]simulator.Verb{
+		"500": simulator.Status(500), "garbage": simulator.Body("<html>"), "half a record": simulator.Body(`{"errcode":0,"result":{}}`),
+		"cut": simulator.Cut(10), "reset": simulator.Reset(), "quota": simulator.Code("90020"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			k := newClocked(t, nil)
+			cookies := map[string]string{}
+			for _, id := range []string{"zhangsan", "lisi"} {
+				who, _ := k.platform.Who(id)
+				_, c, err := k.gates[0].sessions.Create(t.Context(), identity.User{UnionID: who.UnionID, UserID: id, Username: id, Name: who.Name}, identity.Token{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				cookies[id] = c.Value
+			}
+			for _, path := range []string{"/topapi/user/getbyunionid", "/topapi/v2/user/get"} {
+				k.platform.Fault(simulator.Fault{On: path, Do: fault})
+			}
+			k.ahead.Add(int64(5 * time.Minute)) // due
+			for minute := range 11 {
+				for n, g := range k.gates {
+					for id, c := range cookies {
+						if code := ask(g, c); code != 200 {
+							t.Fatalf("minute %d of the outage: replica %d answers %s %d, want 200", minute, n, id, code)
+						}
+					}
+				}
+				k.pass(time.Minute)
+			}
+			k.platform.ClearFaults()
+			if err := k.platform.Leave("lisi"); err != nil {
+				t.Fatal(err)
+			}
+			for n, g := range k.gates {
+				eventually(t, "the leaver is out", func() bool {
+					k.pass(10 * time.Second)
+					return ask(g, cookies["lisi"]) == 401
+				})
+				if code := ask(g, cookies["zhangsan"]); code != 200 {
+					t.Errorf("after the outage replica %d answers %d, want 200", n, code)
+				}
+			}
+		})
+	}
 }
 
 // TestOneRefreshForAFleet: 50 requests in parallel at a token's expiry.

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"dinggate/dingtalk/simulator"
+
 	"github.com/coder/websocket"
 )
 
@@ -113,6 +115,28 @@ func TestEndsReachOpenConnections(t *testing.T) {
 	f.platform.Emit("org_remove", map[string]any{})
 	eventually(t, "the organisation is gone: everybody is", func() bool {
 		return isClosed(staysAtA) && stays.page(a).StatusCode == 302 && stays.page(b).StatusCode == 302
+	})
+}
+
+// TestLookupOutlivesItsReplica: a replica that is killed while it asks DingTalk
+// leaves the question to another (threats V12).
+func TestLookupOutlivesItsReplica(t *testing.T) {
+	const membership = "/topapi/user/getbyunionid"
+	redis := durableRedis(t)
+	f := newFleet(t, "DINGGATE_SESSION_STORE=redis", "DINGGATE_REDIS_URL="+redis.URL(), "DINGGATE_UPSTREAM="+echo(t), "DINGGATE_SESSION_RECHECK=2s", "DINGGATE_DINGTALK_EVENTS=false")
+	a, b := f.replica(), f.replica()
+	c := f.caller(a)
+	c.enters(a, "zhangsan")
+	c.page(b)
+	f.platform.Fault(simulator.Fault{On: membership, Do: simulator.Hang(), Times: 1})
+	f.platform.ResetCalls()
+	eventually(t, "the first replica asks", func() bool { return c.page(a).StatusCode == 200 && f.platform.Calls(membership) == 1 })
+	a.kill()
+	eventually(t, "another replica takes over", func() bool {
+		if got := c.page(b).StatusCode; got != 200 {
+			t.Fatalf("meanwhile the other replica answers %d, want 200", got)
+		}
+		return f.platform.Calls(membership) == 2
 	})
 }
 
