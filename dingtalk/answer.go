@@ -13,6 +13,7 @@ import (
 type answer struct {
 	host   string // hostOld, hostNew
 	path   string
+	flat   bool // request.flat
 	status int
 	body   []byte
 }
@@ -59,6 +60,9 @@ func (a answer) readOld(out any) (string, error) {
 	}
 	if out == nil {
 		return e.RequestID, nil
+	}
+	if a.flat {
+		return e.RequestID, decode(a.body, out)
 	}
 	if len(e.Result) == 0 || bytes.Equal(e.Result, []byte("null")) {
 		return e.RequestID, formatError("no result")

@@ -118,6 +118,7 @@ type request struct {
 	method  string // "" = POST
 	body    any    // JSON; nil = none
 	user    string // user token for the new host; the old host takes the app token by itself
+	flat    bool   // old host: what it yields stands beside errcode, not below `result`
 	single  bool   // carries a one-time code: never sent twice
 	secrets redactor
 }
@@ -260,7 +261,7 @@ func (c *Client) send(ctx context.Context, q request, token string, secrets reda
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxBody+1))
-	a := answer{host: q.host, path: q.path, status: response.StatusCode, body: body}
+	a := answer{host: q.host, path: q.path, flat: q.flat, status: response.StatusCode, body: body}
 	switch {
 	case err != nil && (ctx.Err() != nil || errors.Is(err, context.Canceled)):
 		return faulted(faultOf(ctx, q.path, err, secrets))

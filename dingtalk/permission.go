@@ -30,6 +30,9 @@ var neededPermissions = map[string]string{
 	pathGetUserInfo:  "qyapi_base",
 	pathAppToken:     "open_app_api_base",
 	pathUserToken:    "open_app_api_base",
+	pathScopes:       "qyapi_base",
+	pathDepartment:   "qyapi_get_department_list",
+	pathRoles:        "qyapi_get_department_list",
 }
 
 // PermissionName is how the console calls a permission point: its Chinese name
@@ -45,6 +48,7 @@ func PermissionName(point string) string {
 // needs no detail of the refusal.
 var hints = map[string]string{
 	"credentials_wrong":     "Client ID 或 Client Secret 不正确 — 开发者后台 > 基础信息 > 凭证与基础信息 (wrong Client ID or Client Secret)",
+	"corp_mismatch":         "corp_id 与应用不匹配 — 开发者后台首页显示本企业的 corpId (corp_id is not the organisation of this app: the home page of the developer console shows it)",
 	"token_refused":         "应用的 access_token 更新后仍被拒绝；请核对 Client ID 与 corp_id — 开发者后台 > 基础信息 > 凭证与基础信息 (a fresh app token is refused: check Client ID and corp_id)",
 	"out_of_scope":          "此人不在应用的可使用范围或通讯录授权范围内，或应用未发布 — 开发者后台 > 应用发布 > 版本管理与发布 > 可使用范围；权限管理 > 通讯录权限 > 授权范围 (the person is outside the app's visible range or contact scope, or the app is not published)",
 	"app_disabled":          "应用已停用 — 管理后台 https://oa.dingtalk.com > 工作台 (the app is stopped)",

@@ -158,29 +158,36 @@ func (s *Stream) open(ctx context.Context) (*link, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*openTimeout)
 	defer cancel()
 	c := s.Client
+	endpoint, ticket, err := c.openTicket(ctx)
+	if err != nil {
+		return nil, err
+	}
+	target, err := c.endpoint(endpoint, ticket)
+	if err != nil {
+		return nil, &unreadableError{pathConnection, err}
+	}
+	conn, _, err := websocket.Dial(ctx, target, &websocket.DialOptions{HTTPClient: c.http})
+	if err != nil {
+		return nil, faultOf(ctx, "stream", err, secretForms(ticket))
+	}
+	conn.SetReadLimit(maxBody)
+	l := &link{conn: conn, since: time.Now(), leaving: make(chan struct{}), done: make(chan struct{}), secrets: secretForms(ticket)}
+	l.heard.Store(l.since.UnixNano())
+	return l, nil
+}
+
+// openTicket is step 1: where to connect, and the secret to come in with.
+func (c *Client) openTicket(ctx context.Context) (endpoint, ticket string, err error) {
 	body := map[string]any{"clientId": c.Config.ClientID, "clientSecret": c.Config.ClientSecret.Reveal(), "ua": "dinggate-sdk-go/1.0.0",
 		"subscriptions": []map[string]string{{"type": "EVENT", "topic": "*"}}} // types are ticked in the console
 	var got struct {
 		Endpoint string `json:"endpoint"`
 		Ticket   string `json:"ticket"`
 	}
-	asking, stop := context.WithTimeout(ctx, openTimeout)
+	ctx, stop := context.WithTimeout(ctx, openTimeout)
 	defer stop()
-	if err := c.do(asking, request{host: hostNew, path: pathConnection, body: body}, &got); err != nil {
-		return nil, err
-	}
-	target, err := c.endpoint(got.Endpoint, got.Ticket)
-	if err != nil {
-		return nil, &unreadableError{pathConnection, err}
-	}
-	conn, _, err := websocket.Dial(ctx, target, &websocket.DialOptions{HTTPClient: c.http})
-	if err != nil {
-		return nil, faultOf(ctx, "stream", err, secretForms(got.Ticket))
-	}
-	conn.SetReadLimit(maxBody)
-	l := &link{conn: conn, since: time.Now(), leaving: make(chan struct{}), done: make(chan struct{}), secrets: secretForms(got.Ticket)}
-	l.heard.Store(l.since.UnixNano())
-	return l, nil
+	err = c.do(ctx, request{host: hostNew, path: pathConnection, body: body}, &got)
+	return got.Endpoint, got.Ticket, err
 }
 
 // endpoint is the address to connect to: as DingTalk gave it, but never in the

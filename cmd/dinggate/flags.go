@@ -16,6 +16,8 @@ type ownFlag struct {
 // ownFlags are the flags of commands that have any.
 func ownFlags(command string) []ownFlag {
 	switch command {
+	case "doctor":
+		return doctorFlags
 	case "explain":
 		return explainFlags
 	}

@@ -29,7 +29,7 @@ func TestExitCodes(t *testing.T) {
 		args string
 		want int
 	}{
-		{"", 2}, {"doctor", 2}, {"help", 0}, {"help check", 0}, {"help doctor", 2}, {"--help", 0}, {"check --help", 0}, {"doctor --help", 2},
+		{"", 2}, {"doctor", 1}, {"doctor --user", 2}, {"explain", 1}, {"help", 0}, {"help check", 0}, {"help nothing", 2}, {"--help", 0}, {"check --help", 0}, {"doctor --help", 0}, {"nothing --help", 2},
 		{"check", 1}, {"check --nope", 1}, {"serve", 1}, {"keygen", 0}, {"keygen x", 2}, {"version", 0}, {"version --x", 2}, {"demo --nope", 2}, {"simulate --listen", 2},
 	} {
 		var out strings.Builder

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+)
+
+var cureLater = words{
+	"try again in a few minutes; if it stays, look at DingTalk's status and at what stands between (proxy, firewall)",
+	"请几分钟后再试；若持续存在，请检查钉钉服务状态以及中间的代理、防火墙"}
+
+// failureWords say in few words what identity.Failure.Code means to an operator.
+var failureWords = map[string]words{
+	"permission_missing":    {"permission not granted", "权限未开通"},
+	"ip_not_allowed":        {"our public address is not on the app's list", "出口 IP 不在服务器出口IP名单中"},
+	"credentials_wrong":     {"wrong Client ID or Client Secret", "Client ID 或 Client Secret 不正确"},
+	"token_refused":         {"a fresh app token is refused", "新取得的 access_token 被拒绝"},
+	"corp_mismatch":         {"is not the organisation of this app", "与应用不匹配"},
+	"out_of_scope":          {"outside the contact scope or the visible range, or the app is not published", "不在授权范围或可使用范围内，或应用未发布"},
+	"app_disabled":          {"the app is stopped", "应用已停用"},
+	"organisation_disabled": {"the organisation is disabled", "企业已禁用"},
+	"quota_exhausted":       {"the monthly quota is used up", "本月 API 调用量已用完"},
+	"throttled":             {"DingTalk asks for fewer calls", "钉钉要求减少调用"},
+	"unavailable":           {"no usable answer", "没有可用的应答"},
+	"bad_answer":            {"the answer is not DingTalk's", "应答无法识别，不是钉钉的接口"},
+	"bad_request":           {"DingTalk does not understand the call", "钉钉不识别该调用"},
+	"department_unknown":    {"no such department", "部门不存在"},
+	"not_member":            {"not a member of the organisation", "不是本企业成员"},
+	"external_contact":      {"an external contact, not an employee", "是外部联系人，不是员工"},
+	"inactive":              {"the account was never activated", "账号未激活"},
+	"disabled":              {"the account is disabled", "账号已停用"},
+	"no_username":           {"the record lacks the field chosen as username", "通讯录中没有 dingtalk.username 所选的字段"},
+	"unrecognized":          {"DingTalk refuses with a code that is not known here", "钉钉以未知的错误码拒绝"},
+	"sso_unavailable":       {"the SSO service gives no usable answer", "SSO 服务没有可用的应答"},
+	"sso_bad_answer":        {"the answer is not that of an SSO service", "应答不是 SSO 服务的格式"},
+	"sso_misconfigured":     {"the SSO service refuses client_id and client_secret", "SSO 服务拒绝 client_id 与 client_secret"},
+}
+
+var severityNames = map[severity]struct {
+	name string
+	mark words
+}{
+	fine:    {"ok", words{"ok", "正常"}},
+	note:    {"note", words{"note", "提示"}},
+	warning: {"warning", words{"WARN", "警告"}},
+	wrong:   {"error", words{"FAIL", "错误"}},
+	skipped: {"skipped", words{"-", "-"}},
+}
+
+// showFindings prints the table: what was looked at, what is there, and below
+// it what to do.
+func showFindings(c call, checks []check, found []finding) {
+	var table columns
+	tally := map[severity]int{}
+	for i, f := range found {
+		tally[f.severity]++
+		lines := strings.Split(c.say(f.text), "\n")
+		if f.severity == skipped {
+			lines = []string{c.say(words{"see ", "见 "}) + c.say(f.because)}
+		}
+		table = append(table, []string{c.say(severityNames[f.severity].mark), c.say(checks[i].title), lines[0]})
+		more := lines[1:]
+		if cure := c.say(f.cure); cure != "" {
+			more = append(more, "→ "+cure)
+		}
+		if f.detail != "" && f.severity == wrong {
+			more = append(more, "  "+printable(f.detail))
+		}
+		for _, line := range more {
+			table = append(table, []string{"", "", line})
+		}
+	}
+	table.write(c.out, "")
+	fmt.Fprintf(c.out, "\n"+c.say(words{"%d checks; wrong: %d, warnings: %d, notes: %d\n", "共 %d 项：%d 项错误，%d 项警告，%d 项提示\n"}), len(checks), tally[wrong], tally[warning], tally[note])
+}
+
+// writeFindings is the table for programs.
+func writeFindings(c call, checks []check, found []finding) error {
+	type row struct {
+		Check    string `json:"check"`
+		Title    string `json:"title"`
+		Severity string `json:"severity"` // ok, note, warning, error, skipped
+		Text     string `json:"text,omitempty"`
+		Cure     string `json:"cure,omitempty"`
+		Detail   string `json:"detail,omitempty"`
+		Because  string `json:"because,omitempty"` // skipped: the title of the row with the same cause
+	}
+	rows := make([]row, len(found))
+	ok := true
+	for i, f := range found {
+		ok = ok && f.severity != wrong
+		rows[i] = row{checks[i].name, c.say(checks[i].title), severityNames[f.severity].name, c.say(f.text), c.say(f.cure), f.detail, c.say(f.because)}
+	}
+	encoder := json.NewEncoder(c.out)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(map[string]any{"ok": ok, "version": release(), "checks": rows})
+}

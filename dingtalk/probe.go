@@ -1,0 +1,148 @@
+package dingtalk
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"dinggate/internal/identity"
+)
+
+// Calls that only a Probe makes.
+const (
+	pathScopes     = "/auth/scopes"
+	pathDepartment = "/topapi/v2/department/get"
+	pathRoles      = "/topapi/role/list"
+)
+
+// Probe finds out how an app is set up. No call tells it, so harmless ones are
+// made with made-up arguments: where DingTalk looked for them and did not find
+// them, the permission was there. Every error is an *identity.Failure whose Hint
+// says what to change in the console. Safe for concurrent use.
+type Probe struct{ Client *Client }
+
+// nobodyID is an id and a code that nothing has.
+const nobodyID = "dinggate-doctor-asks-for-nobody"
+
+// Credentials asks for the app's token.
+func (p *Probe) Credentials(ctx context.Context) error {
+	_, err := p.Client.appToken(ctx)
+	return err
+}
+
+// Corp asks whether the app is one of the organisation Config.CorpID.
+func (p *Probe) Corp(ctx context.Context) error {
+	c := &p.Client.Config
+	body := map[string]string{"client_id": c.ClientID, "client_secret": c.ClientSecret.Reveal(), "grant_type": "client_credentials"}
+	err := p.Client.do(ctx, request{host: hostNew, path: "/v1.0/oauth2/" + url.PathEscape(c.CorpID) + "/token", body: body}, &struct{}{})
+	e, refused := errors.AsType[*APIError](err)
+	if !refused {
+		return err
+	}
+	// A foreign corp_id earns 400, or 500 unknownError; a throttle or a wrong
+	// secret are what they are anywhere.
+	if code := strings.ToLower(e.Code); code == "unknownerror" || code == "40013" || e.Status == http.StatusBadRequest && code != "invalid.client" && code != "invalidclientidorsecret" {
+		return &identity.Failure{Class: identity.Operator, Code: "corp_mismatch", Hint: hints["corp_mismatch"], Err: e}
+	}
+	return err
+}
+
+// Scope asks whether the app sees the whole organisation (通讯录授权范围).
+func (p *Probe) Scope(ctx context.Context) (whole bool, err error) {
+	var got struct {
+		Scopes struct {
+			Departments flexList[flexInt] `json:"authed_dept"`
+		} `json:"auth_org_scopes"`
+	}
+	err = p.Client.do(ctx, request{host: hostOld, path: pathScopes, method: http.MethodGet, flat: true}, &got)
+	for _, id := range got.Scopes.Departments {
+		whole = whole || id == 1
+	}
+	return whole, err
+}
+
+// Members asks for the permission qyapi_get_member, which proves membership.
+func (p *Probe) Members(ctx context.Context) error {
+	err := p.Client.do(ctx, request{host: hostOld, path: pathGetByUnionID, body: map[string]string{"unionid": nobodyID}}, nil)
+	return unless(err, "60121", "33012", "400002", "40009")
+}
+
+// Silent asks whether codes of the DingTalk client can be redeemed (免登).
+func (p *Probe) Silent(ctx context.Context) error {
+	err := p.Client.do(ctx, request{host: hostOld, path: pathGetUserInfo, body: map[string]string{"code": nobodyID}}, nil)
+	return unless(err, "40078")
+}
+
+// unless takes the refusals with these codes for the answer that was hoped for.
+func unless(err error, codes ...string) error {
+	if e, ok := errors.AsType[*APIError](err); ok {
+		for _, code := range codes {
+			if e.Code == code {
+				return nil
+			}
+		}
+	}
+	return err
+}
+
+// Department gives the name of a department.
+func (p *Probe) Department(ctx context.Context, id int64) (name string, err error) {
+	var got struct {
+		Name string `json:"name"`
+	}
+	err = p.Client.do(ctx, request{host: hostOld, path: pathDepartment, body: map[string]any{"dept_id": id, "language": "zh_CN"}}, &got)
+	return got.Name, err
+}
+
+// maxRolePages bounds the walk through the role groups, 200 a page.
+const maxRolePages = 20
+
+// Roles lists all roles of the organisation.
+func (p *Probe) Roles(ctx context.Context) ([]identity.Role, error) {
+	var all []identity.Role
+	for page := range maxRolePages {
+		var got struct {
+			More flexBool `json:"hasMore"`
+			List flexList[struct {
+				Roles flexList[role] `json:"roles"`
+			}] `json:"list"`
+		}
+		if err := p.Client.do(ctx, request{host: hostOld, path: pathRoles, body: map[string]int{"size": 200, "offset": 200 * page}}, &got); err != nil {
+			return nil, err
+		}
+		for _, group := range got.List {
+			for _, r := range group.Roles {
+				all = append(all, identity.Role{ID: int64(r.ID), Name: r.Name})
+			}
+		}
+		if !bool(got.More) {
+			break
+		}
+	}
+	return all, nil
+}
+
+// Stream asks for a place at the event stream and does not take it: an event
+// that came to a connection of ours would be lost to the gate. It gives the host
+// and port to connect to.
+func (p *Probe) Stream(ctx context.Context) (hostport string, secure bool, err error) {
+	endpoint, ticket, err := p.Client.openTicket(ctx)
+	if err != nil {
+		return "", false, err
+	}
+	target, err := p.Client.endpoint(endpoint, ticket)
+	if err != nil {
+		return "", false, badAnswer(pathConnection, err).failure()
+	}
+	u, err := url.Parse(target)
+	if err != nil {
+		return "", false, badAnswer(pathConnection, formatError("no readable endpoint")).failure()
+	}
+	secure = u.Scheme == "wss"
+	if u.Port() == "" && secure {
+		return u.Hostname() + ":443", secure, nil
+	}
+	return u.Host, secure, nil
+}
