@@ -53,14 +53,6 @@ type Route struct {
 	proxy.UpstreamConfig `yaml:",inline"`
 }
 
-// SignInConfig is the `sign_in` part: what people see of us.
-type SignInConfig struct {
-	Page     bool   `yaml:"page"`      // show a page with a button before going to DingTalk
-	Title    string `yaml:"title"`     // name on the pages; empty: ours
-	LogoFile string `yaml:"logo_file"` // picture on the pages
-	Contact  string `yaml:"contact"`   // whom to ask: text, an e-mail address or a URL
-}
-
 // AdminConfig is the `admin` part.
 type AdminConfig struct {
 	Listen string `yaml:"listen"` // /livez, /ready and /metrics; host:port or unix:/path

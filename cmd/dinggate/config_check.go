@@ -8,10 +8,8 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"dinggate/internal/conf"
-	"dinggate/internal/page"
 	"dinggate/internal/web"
 	"dinggate/session"
 )
@@ -36,7 +34,8 @@ func (c *Config) Check(p *conf.Problems) {
 	c.checkStores(p)
 	c.checkRoutes(p)
 	c.Headers.Check(p, "headers")
-	c.checkPages(p)
+	c.SignIn.Check(p, "sign_in")
+	p.At("sign_in.embed_qr").If(c.SignIn.EmbedQR && c.SSO.On(), "needs dingtalk; an SSO service shows its own page")
 	c.checkAdmin(p)
 	c.checkEnvoyGRPC(p)
 	p.At("tls.key_file").If(c.TLS.CertFile != "" && c.TLS.KeyFile == "", "is missing beside tls.cert_file")
@@ -163,12 +162,6 @@ func (c *Config) reached(host string) bool {
 	return clean == public || clean == web.HostName(public) || clean == name && domain != "" && under(name, domain)
 }
 
-func (c *Config) checkPages(p *conf.Problems) {
-	for _, text := range []struct{ key, value string }{{"sign_in.title", c.SignIn.Title}, {"sign_in.contact", c.SignIn.Contact}} {
-		p.At("%s", text.key).If(utf8.RuneCountInString(text.value) > 200, "is longer than 200 characters")
-	}
-}
-
 func (c *Config) checkAdmin(p *conf.Problems) {
 	at := p.At("admin.listen")
 	checkListen(at, c.Admin.Listen)
@@ -197,12 +190,7 @@ func isAny(host string) bool {
 // checkFiles reads what `serve` will read at its start, so that `check` tells
 // first; secrets are read before.
 func (c *Config) checkFiles(p *conf.Problems, read func(string) ([]byte, fs.FileMode, error)) {
-	if c.SignIn.LogoFile != "" {
-		logo, _, err := read(c.SignIn.LogoFile)
-		p.At("sign_in.logo_file").If(err != nil, "cannot be read: %s", why(err))
-		_, bad := page.New(page.Config{Logo: logo})
-		p.At("sign_in.logo_file").If(err == nil && bad != nil, "is not a picture that fits: %s", strings.TrimPrefix(why(bad), "page: "))
-	}
+	c.SignIn.checkFiles(p, "sign_in", read)
 	if c.Session.Store == session.StoreRedis && c.Redis.Secure() {
 		for key, name := range map[string]string{"redis.ca_file": c.Redis.CAFile, "redis.cert_file": c.Redis.CertFile, "redis.key_file": c.Redis.KeyFile} {
 			if name != "" {

@@ -3,10 +3,8 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
-	"os"
 	"sync"
 	"time"
 
@@ -82,7 +80,10 @@ func newGate(cfg *Config, stores *stores, t telemetryKit) (*gate, error) {
 		Sessions: g.sessions, Keyring: keyring, Used: stores.Used, Pages: pages, Origins: origins, Prefix: cfg.Prefix,
 		ClientID: cfg.ProviderClientID(), CookieName: session.CookieName(cfg.Secure(), cfg.Cookie.Domain),
 		Silent:    newSilent(cfg, client),
-		PageFirst: cfg.SignIn.Page, Patience: pagePatience, Audit: t.audit,
+		PageFirst: cfg.SignIn.First(), Patience: pagePatience, Audit: t.audit,
+	}
+	if cfg.SignIn.EmbedQR {
+		flow.QRLogin = cfg.DingTalk.LoginURL
 	}
 	if err := flow.Check(); err != nil {
 		return nil, err
@@ -118,13 +119,9 @@ func (g *gate) run(ctx context.Context) {
 }
 
 func newPages(cfg *Config, origins *web.Origins) (*page.Pages, error) {
-	c := page.Config{Title: cfg.SignIn.Title, Contact: cfg.SignIn.Contact, PublicURL: origins.Public(), Prefix: cfg.Prefix}
-	if cfg.SignIn.LogoFile != "" {
-		logo, err := os.ReadFile(cfg.SignIn.LogoFile)
-		if err != nil {
-			return nil, fmt.Errorf("reading sign_in.logo_file: %w", err)
-		}
-		c.Logo = logo
+	c, err := cfg.SignIn.pages(origins.Public(), cfg.Prefix)
+	if err != nil {
+		return nil, err
 	}
 	return page.New(c)
 }

@@ -60,10 +60,15 @@ var keyMeanings = map[string]words{
 
 	"api_tokens": {"access tokens of the SSO service (Authorization: Bearer) and local passwords (Basic) stand in for a cookie", "API 客户端可用 SSO 访问令牌（Authorization: Bearer）或本地账号密码（Basic）代替 Cookie"},
 
-	"sign_in.page":      {"show a page with a button before going to DingTalk", "跳转钉钉前先显示带按钮的登录页"},
-	"sign_in.title":     {"name on our pages", "页面上显示的名称"},
-	"sign_in.logo_file": {"picture on our pages", "页面上显示的图标文件"},
-	"sign_in.contact":   {"whom people may ask: text, an e-mail address or a URL", "求助联系方式：文字、邮箱或网址"},
+	"sign_in.page":          {"show a page with a button before going to DingTalk", "跳转钉钉前先显示带按钮的登录页"},
+	"sign_in.title":         {"name on our pages", "页面上显示的名称"},
+	"sign_in.logo_file":     {"picture on our pages", "页面上显示的图标文件"},
+	"sign_in.embed_qr":      {"draw DingTalk's QR code into the sign-in page, by DingTalk's own script", "在登录页内嵌钉钉二维码（使用钉钉官方脚本）"},
+	"sign_in.lead":          {"text under the title of the sign-in page", "登录页标题下方的文字"},
+	"sign_in.note":          {"text at the foot of the sign-in page", "登录页底部的文字"},
+	"sign_in.accent_color":  {"colour of the buttons, such as #0f62de", "按钮颜色，如 #0f62de"},
+	"sign_in.templates_dir": {"folder with own pages in place of ours", "存放自定义页面模板的目录"},
+	"sign_in.contact":       {"whom people may ask: text, an e-mail address or a URL", "求助联系方式：文字、邮箱或网址"},
 
 	"admin.listen":      {"/livez, /ready and /metrics: host:port or unix:/path, never public", "/livez、/ready、/metrics 的监听地址：host:port 或 unix:/path，切勿公开"},
 	"envoy_grpc.listen": {"Envoy's question over gRPC, in a build with -tags envoy_grpc: host:port or unix:/path", "Envoy gRPC 鉴权的监听地址（需用 -tags envoy_grpc 构建）：host:port 或 unix:/path"},

@@ -11,6 +11,7 @@ import (
 type AccountData struct {
 	Action   string // where the form posts to: a path of ours
 	StartURL string // the sign-in with DingTalk beside it; "" offers none
+	QR       *QR    // DingTalk's QR code in the page; nil draws none
 	Person   string // the DingTalk person who is bound to the account by this sign-in; "" binds nobody
 	Username string // what was typed
 	Problem  string // the code of a message about the last try; "" for the first
@@ -20,6 +21,7 @@ type AccountData struct {
 
 type accountView struct {
 	view
+	QR                                          *qrView
 	StartURL, Action, Person, Username, Problem string
 }
 
@@ -45,6 +47,7 @@ func (p *Pages) Account(w http.ResponseWriter, r *http.Request, data AccountData
 	if u, err := url.Parse(data.Next); err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && link(data.Next) != "" {
 		csp += " " + u.Scheme + "://" + u.Host
 	}
+	v.QR, csp = p.qr(data.QR, csp)
 	p.render(w, r, "account", csp, status, v)
 }
 

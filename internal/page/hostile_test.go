@@ -25,9 +25,12 @@ func TestHostile(t *testing.T) {
 			"sign_in": shows(func(w http.ResponseWriter, r *http.Request) {
 				p.SignIn(w, r, SignInData{StartURL: "/oauth2/start?rd=" + bad[:min(len(bad), 1000)]})
 			}),
+			"sign_in, qr": shows(func(w http.ResponseWriter, r *http.Request) {
+				p.SignIn(w, r, SignInData{QR: &QR{bad, bad, bad, "https://login.dingtalk.com"}})
+			}),
 			"sign_in, whole": shows(func(w http.ResponseWriter, r *http.Request) { p.SignIn(w, r, SignInData{StartURL: bad}) }),
 			"account": shows(func(w http.ResponseWriter, r *http.Request) {
-				p.Account(w, r, AccountData{bad, bad, bad, bad, bad, 401, bad})
+				p.Account(w, r, AccountData{bad, bad, &QR{bad, bad, bad, bad}, bad, bad, bad, 401, bad})
 			}),
 			"signed_out": shows(func(w http.ResponseWriter, r *http.Request) { p.SignedOut(w, r, bad) }),
 			"confirm":    shows(func(w http.ResponseWriter, r *http.Request) { p.ConfirmSignOut(w, r, bad, bad) }),
@@ -58,7 +61,7 @@ func TestHostile(t *testing.T) {
 
 // kept is what no browser follows or runs by itself (a text field's value, a
 // data attribute), and our own scripts.
-var kept = regexp.MustCompile(` name="username" value="[^"]*"| data-[a-z]+="[^"]*"|<script src="/oauth2/assets/[a-z]+\.[0-9a-f]{12}\.js" defer></script>`)
+var kept = regexp.MustCompile(` name="username" value="[^"]*"| data-[a-z]+="[^"]*"|<script src="/oauth2/assets/[a-z]+\.[0-9a-f]{12}\.js" defer></script>|<script src="https://g\.alicdn\.com/dingding/h5-dingtalk-login/0\.21\.0/ddlogin\.js" defer></script>`)
 
 // inert fails when a page holds anything but our own elements and our own kinds of links.
 func inert(t *testing.T, name, text string) {

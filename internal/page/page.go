@@ -41,6 +41,14 @@ type Config struct {
 	Logo     []byte // a picture of at most MaxLogo bytes; nil draws the first letter of Title
 	LogoType string // its media type; "" looks at the bytes
 
+	Lead   string // under the title of the sign-in page; "" is ours
+	Note   string // at its foot; "" is ours
+	Accent string // colour of buttons, as #0f62de; "" is ours
+
+	// Templates gives a house's own file in place of one in the folder pages:
+	// layout.html, sign_in.html … style.css. fs.ErrNotExist means ours. nil: all ours.
+	Templates func(name string) ([]byte, error)
+
 	PublicURL string // scheme://host that links to our own endpoints begin with; "" keeps them on the host asked
 	Prefix    string // of our own endpoints, such as /oauth2
 }
@@ -55,6 +63,7 @@ var logoTypes = []string{"image/png", "image/jpeg", "image/gif", "image/webp", "
 // Pages holds the compiled pages; immutable and safe for concurrent use.
 type Pages struct {
 	title, mark    string
+	lead, note     string
 	contact        contact
 	logo, style    template.HTML
 	prefix, public string
@@ -70,16 +79,21 @@ type Pages struct {
 // New compiles the pages and renders each of them once, so that a page that
 // cannot be rendered stops the start and not a request.
 func New(c Config) (*Pages, error) {
-	p := &Pages{title: clean(c.Title, 60), contact: parseContact(c.Contact), public: c.PublicURL, prefix: c.Prefix}
+	p := &Pages{title: clean(c.Title, 60), lead: clean(c.Lead, 200), note: clean(c.Note, 200), contact: parseContact(c.Contact), public: c.PublicURL, prefix: c.Prefix}
 	p.mark = firstLetter(p.title)
 	var err error
 	if p.logo, err = logo(c); err != nil {
 		return nil, err
 	}
-	css, err := files.ReadFile("pages/style.css")
+	css, err := c.read("style.css")
 	if err != nil {
 		return nil, fmt.Errorf("page: reading the style: %w", err)
 	}
+	colours, err := accent(c.Accent)
+	if err != nil {
+		return nil, err
+	}
+	css = append(css[:len(css):len(css)], colours...)
 	p.style = template.HTML("<style>" + string(css) + "</style>")
 	sum := sha256.Sum256(css)
 	if err := p.loadAssets(); err != nil {
@@ -92,7 +106,7 @@ func New(c Config) (*Pages, error) {
 	if p.public != "" { // a gateway may show the page on another host of ours
 		p.errorCSP = policy + "'none'; script-src " + p.assetURL(p.public, "page.js")
 	}
-	if err := p.compile(); err != nil {
+	if err := p.compile(c); err != nil {
 		return nil, err
 	}
 	p.replies = make(map[string][2][]byte, len(zhMessages))
@@ -110,10 +124,10 @@ func New(c Config) (*Pages, error) {
 	return p, nil
 }
 
-func (p *Pages) compile() error {
+func (p *Pages) compile(c Config) error {
 	p.templates = make(map[string]*template.Template)
 	for name, sample := range map[string]any{"error": errorView{}, "sign_in": signInView{}, "account": accountView{}, "signed_out": signInView{}, "confirm": confirmView{}, "who": whoView{}, "silent": silentView{}} {
-		t, err := template.ParseFS(files, "pages/layout.html", "pages/"+name+".html")
+		t, err := c.parse(name)
 		if err == nil {
 			err = t.ExecuteTemplate(new(bytes.Buffer), "layout", sample)
 		}
@@ -166,6 +180,12 @@ func (p *Pages) view(w http.ResponseWriter, r *http.Request) view {
 	v := view{Words: zhWords, Lang: "zh-CN", OtherLang: "en", Title: p.title, Mark: p.mark, Logo: p.logo, Style: p.style, Contact: p.contact, ID: web.From(w).ID}
 	if lang == "en" {
 		v.Words, v.Lang, v.OtherLang = enWords, "en", "zh"
+	}
+	if p.lead != "" {
+		v.Words.SignInLead = p.lead
+	}
+	if p.note != "" {
+		v.Words.SignInNote = p.note
 	}
 	v.Switch = languageLink(w, r, v.OtherLang)
 	return v

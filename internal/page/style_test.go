@@ -10,8 +10,8 @@ import (
 
 var colour = regexp.MustCompile(`--([a-z]+):#([0-9a-f]{6})`)
 
-// luminance is the relative luminance of WCAG 2.2 for an rrggbb colour.
-func luminance(t *testing.T, hex string) float64 {
+// lightness is the relative luminance of WCAG 2.2 for an rrggbb colour.
+func lightness(t *testing.T, hex string) float64 {
 	t.Helper()
 	n, err := strconv.ParseUint(hex, 16, 32)
 	if err != nil {
@@ -56,7 +56,7 @@ func TestContrast(t *testing.T) {
 			{"ink", "button", 4.5}, {"ink", "over", 4.5},
 			{"warm", "warmtint", 4.5}, {"good", "goodtint", 4.5},
 		} {
-			a, b := luminance(t, colours[row.ink]), luminance(t, colours[row.on])
+			a, b := lightness(t, colours[row.ink]), lightness(t, colours[row.on])
 			if got := (max(a, b) + 0.05) / (min(a, b) + 0.05); got < row.want {
 				t.Errorf("%s: %s on %s has a contrast of %.2f, want %v", scheme, row.ink, row.on, got, row.want)
 			}

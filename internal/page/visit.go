@@ -9,26 +9,32 @@ import (
 // SignInData is what the sign-in page needs. More ways to sign in are more
 // fields, whose zero values offer none.
 type SignInData struct {
+	QR       *QR    // DingTalk's QR code in the page; nil draws none
 	StartURL string // where the sign-in with DingTalk begins; a link, since a form would be bound by form-action
 }
 
 type signInView struct {
 	view
+	QR       *qrView
 	StartURL string
 }
 
 // SignIn shows the page with the button. Here and on the other pages a link
 // that is neither a path nor an absolute web address gives no button.
 func (p *Pages) SignIn(w http.ResponseWriter, r *http.Request, data SignInData) {
-	v := signInView{p.view(w, r), link(data.StartURL)}
+	v := signInView{view: p.view(w, r), StartURL: link(data.StartURL)}
 	v.Heading, v.Bare = v.Words.SignIn, true
-	p.render(w, r, "sign_in", p.csp, http.StatusOK, v)
+	qr, csp := p.qr(data.QR, p.csp)
+	if v.QR = qr; qr != nil {
+		v.Switch = "" // loading the page again begins another attempt
+	}
+	p.render(w, r, "sign_in", csp, http.StatusOK, v)
 }
 
 // SignedOut tells that the session is over. It never signs in by itself: its
 // button leads to signInURL (threats K17).
 func (p *Pages) SignedOut(w http.ResponseWriter, r *http.Request, signInURL string) {
-	v := signInView{p.view(w, r), link(signInURL)}
+	v := signInView{view: p.view(w, r), StartURL: link(signInURL)}
 	v.Heading = v.Words.SignedOut
 	p.render(w, r, "signed_out", p.csp, http.StatusOK, v)
 }

@@ -63,6 +63,7 @@ type Flow struct {
 	People   *account.Policy
 
 	Silent    *Silent       // sign in inside the DingTalk client without a click; nil: there as anywhere
+	QRLogin   string        // DingTalk's login_url, to draw its QR code into the sign-in page; "" draws none
 	PageFirst bool          // a page with a button comes before DingTalk
 	Starts    limit.Rate    // attempts begun per client address; zero: 20 a second, 600 at once
 	Exchanges limit.Rate    // codes redeemed per client address; zero: 5 a second, 60 at once

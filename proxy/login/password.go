@@ -52,14 +52,19 @@ func (f *Flow) enter(r *http.Request, x *web.Exchange) (entry, error) {
 }
 
 // form shows the page with the form; problem is the code of what was wrong.
-func (f *Flow) form(w http.ResponseWriter, r *http.Request, e entry, username, problem string, status int) {
+func (f *Flow) form(w http.ResponseWriter, r *http.Request, e entry, username, problem string, status int) error {
 	d := page.AccountData{Action: f.action(e), Username: username, Problem: problem, Status: status, Next: e.target}
 	if e.person == nil {
 		d.StartURL = f.LoginURL(e.target)
+		var err error
+		if d.QR, err = f.qr(w, r, web.From(w), e.target); err != nil {
+			return err
+		}
 	} else {
 		d.Person = e.person.name
 	}
 	f.Pages.Account(w, r, d)
+	return nil
 }
 
 // password signs in by the form:
@@ -86,8 +91,7 @@ func (f *Flow) password(w http.ResponseWriter, r *http.Request, x *web.Exchange)
 		if web.WantsJSON(r.Header) {
 			return x.Err
 		}
-		f.form(w, r, e, username, "wrong_password", http.StatusUnauthorized)
-		return nil
+		return f.form(w, r, e, username, "wrong_password", http.StatusUnauthorized)
 	}
 	if err != nil {
 		return f.refused(x, f.known(username), f.crowded(err, f.action(e)))

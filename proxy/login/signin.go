@@ -49,11 +49,28 @@ func (f *Flow) SignIn(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	if f.Accounts != nil {
-		f.form(w, r, e, "", "", 0)
-		return nil
+		return f.form(w, r, e, "", "", 0)
 	}
-	f.Pages.SignIn(w, r, page.SignInData{StartURL: f.LoginURL(target)})
+	qr, err := f.qr(w, r, x, target)
+	if err != nil {
+		return err
+	}
+	f.Pages.SignIn(w, r, page.SignInData{StartURL: f.LoginURL(target), QR: qr})
 	return nil
+}
+
+// qr begins an attempt for a page that draws DingTalk's QR code, where the
+// configuration asks for one and the callback is on this host: DingTalk's
+// script wants the two to be of one origin.
+func (f *Flow) qr(w http.ResponseWriter, r *http.Request, x *web.Exchange, target string) (*page.QR, error) {
+	if f.QRLogin == "" || !f.onPublic(x) || web.IsDingTalk(r) || r.Method != http.MethodGet || web.IsPrefetch(r) {
+		return nil, nil
+	}
+	state, err := f.begin(w, r, x, "", target)
+	if err != nil {
+		return nil, err
+	}
+	return &page.QR{RedirectURI: f.redirectURI(), ClientID: f.ClientID, State: state, LoginURL: f.QRLogin}, nil
 }
 
 // pageOnly refuses methods that do not ask for a page.

@@ -1,0 +1,34 @@
+package page
+
+import "net/url"
+
+// QR is what DingTalk's own script needs to draw a QR code into the sign-in
+// page; it ends at our callback like the way by redirect.
+type QR struct {
+	RedirectURI string // our callback, as it is registered at DingTalk
+	ClientID    string
+	State       string // of this browser's attempt
+	LoginURL    string // of DingTalk, whose page stands in the frame
+}
+
+// qrScript is DingTalk's, from DingTalk: no licence says that others may serve it.
+const qrScript = "https://g.alicdn.com/dingding/h5-dingtalk-login/0.21.0/ddlogin.js"
+
+type qrView struct {
+	QR
+	Theirs, Ours string // scripts
+}
+
+// qr makes the view, and the policy that lets in what the QR code needs and
+// nothing else; without one both stay as they are.
+func (p *Pages) qr(data *QR, csp string) (*qrView, string) {
+	if data == nil {
+		return nil, csp
+	}
+	login, err := url.Parse(data.LoginURL)
+	if err != nil || login.Host == "" || link(data.LoginURL) == "" {
+		return nil, csp
+	}
+	v := &qrView{QR{clean(data.RedirectURI, 2048), clean(data.ClientID, 128), clean(data.State, 128), ""}, qrScript, p.assetURL("", "qr.js")}
+	return v, csp + "; script-src 'self' " + qrScript + "; frame-src " + login.Scheme + "://" + login.Host
+}
