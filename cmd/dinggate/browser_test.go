@@ -20,11 +20,13 @@ import (
 )
 
 // startDemo runs the demo in this process and gives its address.
-func startDemo(t *testing.T) string {
+func startDemo(t *testing.T) string { return start(t, runDemo) }
+
+func start(t *testing.T, run func(context.Context, string, io.Writer) error) string {
 	ctx, cancel := context.WithCancel(context.Background())
 	r, w := io.Pipe()
 	done := make(chan error, 1)
-	go func() { done <- runDemo(ctx, "127.0.0.1:0", w); w.Close() }()
+	go func() { done <- run(ctx, "127.0.0.1:0", w); w.Close() }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {

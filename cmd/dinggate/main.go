@@ -29,6 +29,7 @@ type call struct {
 	args, environ []string          // args without the command's name
 	own           map[string]string // what the command's own flags gave
 	out, trouble  io.Writer
+	sso           bool // demo --sso: a chain with an SSO service in the middle
 	language
 }
 
@@ -52,6 +53,9 @@ func commands() []command {
 			return c.until(func(ctx context.Context) error { return runServe(ctx, cfg, c.out) })
 		}},
 		{"demo", words{"try everything on this machine: no account, no network, no file", "在本机体验全部功能：无需账号、网络和文件"}, "127.0.0.1:4180", false, func(c call) int {
+			if c.sso {
+				return c.until(func(ctx context.Context) error { return runDemoSSO(ctx, c.args[0], c.out) })
+			}
 			return c.until(func(ctx context.Context) error { return runDemo(ctx, c.args[0], c.out) })
 		}},
 		{"simulate", words{"serve the simulated DingTalk alone, for tests", "单独运行钉钉模拟器，供测试使用"}, "127.0.0.1:4190", false, func(c call) int {
@@ -131,7 +135,10 @@ func (c call) unknownCommand(name string, all []command) {
 // takeListen leaves the address as the only argument of a command that
 // listens, and none for the others. A command line it does not know is told.
 func (c *call) takeListen(cmd command) bool {
-	address, rest := cmd.listen, c.args
+	address, rest := cmd.listen, slices.Clone(c.args)
+	if i := slices.Index(rest, "--sso"); i >= 0 && cmd.name == "demo" {
+		c.sso, rest = true, slices.Delete(rest, i, i+1)
+	}
 	if cmd.listen != "" && len(rest) > 0 {
 		if value, ok := strings.CutPrefix(rest[0], "--listen="); ok {
 			address, rest = value, rest[1:]

@@ -30,6 +30,9 @@ func (c call) commandUsage(out io.Writer, cmd command) {
 		flags += " [--config FILE] [--KEY VALUE …]"
 	case cmd.listen != "":
 		flags = " [--listen " + cmd.listen + "]"
+		if cmd.name == "demo" {
+			flags += " [--sso]"
+		}
 	}
 	fmt.Fprintf(out, "dinggate %s%s\n  %s\n", cmd.name, flags, c.say(cmd.brief))
 	if !cmd.config {

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+
+	"dinggate/dingtalk/simulator"
+	"dinggate/dingtalk/sso"
+	"dinggate/internal/conf"
+	"dinggate/internal/telemetry"
+)
+
+// runDemoSSO serves a whole chain on loopback: the application behind a gate
+// that signs people in at an SSO service, which is another gate, which signs
+// them in at the simulated DingTalk.
+//
+//	application ◄─ gate (sso) ◄─ gate (sso_server) ◄─ DingTalk
+func runDemoSSO(ctx context.Context, address string, out io.Writer) error {
+	records := telemetry.NewWriter(os.Stderr)
+	defer records.Close()
+	kit := func() telemetryKit {
+		return telemetryKit{log: telemetry.Logger(records, "console", logLevels["warn"]), access: &telemetry.AccessLog{Out: records, Console: true}, metrics: telemetry.NewMetrics(release(), revision(), records.Dropped)}
+	}
+	s := &server{log: kit().log}
+	app, err := s.openLoopback("127.0.0.1:0", sampleApp())
+	if err != nil {
+		return err
+	}
+	dingtalk, err := s.openLoopback("127.0.0.1:0", simulator.Demo())
+	if err != nil {
+		return errors.Join(err, s.close())
+	}
+	gateListener, err := loopback(address)
+	if err != nil {
+		return errors.Join(err, s.close())
+	}
+	serviceListener, err := loopback("127.0.0.1:0")
+	if err != nil {
+		return errors.Join(err, s.close())
+	}
+	public := "http://" + strings.Replace(gateListener.Addr().String(), "localhost", "127.0.0.1", 1)
+	// Cookies know no ports: the service needs a host name of its own.
+	service := "http://" + strings.Replace(serviceListener.Addr().String(), "127.0.0.1", "localhost", 1)
+	front, back := demoChain(public, service, app, dingtalk)
+	gate, err := newGate(front, memoryStores(), kit())
+	if err != nil {
+		return errors.Join(err, s.close())
+	}
+	behind, err := newGate(back, memoryStores(), kit())
+	if err != nil {
+		return errors.Join(err, s.close())
+	}
+	s.add(gateListener, gate)
+	s.add(serviceListener, behind)
+	fmt.Fprintf(out, "dinggate demo 演示: open 请打开 %s  (Ctrl-C ends it 结束)\n", public)
+	fmt.Fprintf(out, "  application 应用 <- gate 网关 (sso) %s <- SSO service 单点登录服务 (sso_server) %s <- DingTalk 钉钉模拟器 %s\n", public, service, dingtalk)
+	return s.serve(ctx, func(ctx context.Context) {
+		var both sync.WaitGroup
+		both.Go(func() { gate.run(ctx) })
+		both.Go(func() { behind.run(ctx) })
+		both.Wait()
+	})
+}
+
+// demoChain is what two operators would have written: front for the
+// application, back for the SSO service.
+func demoChain(public, service, app, dingtalk string) (front, back *Config) {
+	const client = "demo-app"
+	secret := conf.NewSecret(rand.Text())
+	front = demoConfig(public, app, dingtalk)
+	front.DingTalk = defaultConfig().DingTalk
+	front.SSO = sso.ClientConfig{URL: service, ClientID: client, ClientSecret: secret}
+	front.APITokens = true
+	front.Routes[1].Access.Departments = []string{"4201"} // a service tells a person's own departments, not those above them
+	back = demoConfig(service, app, dingtalk)
+	back.Routes = nil
+	back.SSOServer.Clients = []sso.App{{ClientID: client, ClientSecret: secret, RedirectURLs: []string{front.CallbackURL()}, AllowQuery: true}}
+	return front, back
+}
