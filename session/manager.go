@@ -61,21 +61,22 @@ type Manager struct {
 	MaxRechecks int // 16 lookups at a time, and 16 refreshes
 	MaxAsks     int // 32 questions to the Store at a time that nobody waits for
 
-	once    sync.Once
-	cache   *cache
-	people  *people
-	revoked *revocations
-	watches *watches
-	slots   chan struct{} // a place for each lookup that runs
-	asks    chan struct{} // a place for each question to the Store in the background
-	ear     atomic.Uint64 // odd: the journal is live
-	heard   *heard
-	outbox  *outbox
-	keeps   *keeps
-	trades  chan struct{}   // a place for each refresh that runs
-	looking chan struct{}   // full: Run is to look at open connections now
-	base    context.Context // ends with Run
-	cancel  context.CancelFunc
+	once      sync.Once
+	cache     *cache
+	people    *people
+	revoked   *revocations
+	watches   *watches
+	slots     chan struct{} // a place for each lookup that runs
+	asks      chan struct{} // a place for each question to the Store in the background
+	ear       atomic.Uint64 // odd: the journal is live
+	heard     *heard
+	outbox    *outbox
+	keeps     *keeps
+	redeeming redemptions
+	trades    chan struct{}   // a place for each refresh that runs
+	looking   chan struct{}   // full: Run is to look at open connections now
+	base      context.Context // ends with Run
+	cancel    context.CancelFunc
 
 	mu      sync.Mutex
 	closed  bool
@@ -152,15 +153,9 @@ func (m *Manager) now() time.Time {
 func (m *Manager) Load(ctx context.Context, texts []string, patience time.Duration) (*Session, error) {
 	m.ready()
 	now := m.now()
-	found, err := m.find(texts, now)
+	e, err := m.identify(ctx, texts, now)
 	if err != nil {
 		return nil, err
-	}
-	e := found.entry
-	if e == nil {
-		if e, err = m.redeem(ctx, found, now); err != nil {
-			return nil, err
-		}
 	}
 	if m.ended(e) { // before the network
 		return nil, ErrRevoked
@@ -186,6 +181,23 @@ func (m *Manager) Load(ctx context.Context, texts []string, patience time.Durati
 	}
 	e.touch(now)
 	return s, nil
+}
+
+// identify finds the session that the cookies stand for.
+func (m *Manager) identify(ctx context.Context, texts []string, now time.Time) (*entry, error) {
+	if len(texts) == 1 { // nearly always, and known
+		if e := m.cache.get(texts[0]); e != nil && !e.over(m.Config.Idle, now) {
+			return e, nil
+		}
+	}
+	found, err := m.find(texts, now)
+	if err != nil {
+		return nil, err
+	}
+	if found.entry == nil {
+		return m.redeem(ctx, found, now)
+	}
+	return found.entry, nil
 }
 
 // ended looks at the revocations if any has come since the last look.

@@ -21,6 +21,14 @@ type faulty struct {
 	keys map[string]string // all that was ever written
 	gets int
 	put  error // of Put alone
+	wait time.Duration
+}
+
+// slow has every answer take its time.
+func (f *faulty) slow(wait time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.wait = wait
 }
 
 func (f *faulty) setPut(err error) {
@@ -31,8 +39,9 @@ func (f *faulty) setPut(err error) {
 
 func (f *faulty) fault(ctx context.Context) error {
 	f.mu.Lock()
-	err, hang := f.err, f.hang
+	err, hang, wait := f.err, f.hang, f.wait
 	f.mu.Unlock()
+	time.Sleep(wait)
 	if hang {
 		<-ctx.Done()
 		return ctx.Err()

@@ -5,7 +5,9 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
+	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -77,10 +79,56 @@ func decodeTicket(b []byte) (*ticket, error) {
 func (t *ticket) String() string   { return "session.ticket" }
 func (t *ticket) GoString() string { return t.String() }
 
-// redeem brings the session of a ticket into memory, with all that the Store
-// knows of it. One question first, of one well-formed key; the others only for
-// a session that exists.
+// redemptions are the tickets being redeemed: a page whose parts all arrive at a
+// replica that does not know the session asks the Store once.
+type redemptions struct {
+	mu  sync.Mutex
+	all map[string]*redemption // as many as requests wait
+}
+
+type redemption struct {
+	done chan struct{}
+	e    *entry // both written before done is closed
+	err  error
+}
+
+// redeem brings the session of a ticket into memory, once for all requests that
+// bring it now. It goes on when the client has gone: others may wait for it.
 func (m *Manager) redeem(ctx context.Context, c candidate, now time.Time) (*entry, error) {
+	rs := &m.redeeming
+	rs.mu.Lock()
+	r, running := rs.all[c.text]
+	if !running {
+		r = &redemption{done: make(chan struct{})}
+		if rs.all == nil {
+			rs.all = map[string]*redemption{}
+		}
+		rs.all[c.text] = r
+	}
+	rs.mu.Unlock()
+	if running {
+		select {
+		case <-r.done:
+			return r.e, r.err
+		case <-ctx.Done():
+			return nil, ill("asking about a session", ctx.Err())
+		}
+	}
+	r.err = ill("asking about a session", errors.New("the question was not finished")) // a panic answers nobody "signed in"
+	defer func() {
+		rs.mu.Lock()
+		delete(rs.all, c.text)
+		rs.mu.Unlock()
+		close(r.done)
+	}()
+	r.e, r.err = m.fetch(context.WithoutCancel(ctx), c, now)
+	return r.e, r.err
+}
+
+// fetch asks the Store for the session of a ticket and all that it knows of it.
+// One question first, of one well-formed key; the others only for a session
+// that exists.
+func (m *Manager) fetch(ctx context.Context, c candidate, now time.Time) (*entry, error) {
 	t := c.ticket
 	if m.revoked.ended(t.id) {
 		return nil, ErrRevoked // before the network

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -104,6 +105,43 @@ func TestTwoReleasesSideBySide(t *testing.T) { // threats V33
 	box, _ = sealBox(tk.key, a.recordKey("session", tk.id), inside)
 	store.Put(t.Context(), a.recordKey("session", tk.id), box, time.Hour)
 	refuses(t, replica(t, store, d), ErrForged, c.Value) // a newer record: sign in, no trouble
+}
+
+func TestManyAskForOneTicketOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 2)
+		s, c := signIn(t, f.all[0], zhangsan)
+		load50 := func(m *Manager, want error) {
+			var all sync.WaitGroup
+			for range 50 {
+				all.Go(func() {
+					if got, err := load(t, m, c.Value); want == nil && (err != nil || got.ID != s.ID) || want != nil && !isError(err, want) {
+						t.Errorf("Load() = %v, %v, want %v", got, err, want)
+					}
+				})
+			}
+			all.Wait()
+		}
+		f.store.set(nil, true)
+		load50(f.all[1], ErrStore)
+		f.store.set(nil, false)
+		f.store.slow(100 * time.Millisecond)
+		before := f.asked()
+		load50(f.all[1], nil)
+		if n := f.asked() - before; n > 5 {
+			t.Errorf("50 requests with one ticket asked the store %d times, want once each for session, person and everybody", n)
+		}
+		late := f.add(t)
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		go load(t, late, c.Value)
+		synctest.Wait()
+		if _, err := late.Load(ctx, []string{c.Value}, 0); !isError(err, ErrStore) {
+			t.Errorf("Load(client gone) = %v, want ErrStore", err)
+		}
+		time.Sleep(time.Second)
+		allows(t, late, c.Value)
+	})
 }
 
 func TestTicketTimes(t *testing.T) { // threats C7

@@ -19,7 +19,7 @@ import (
 // and a Store that is ill is ErrStore. Without a Journal every request asks.
 const (
 	askAgain  = 5 * time.Second
-	trustLive = 10 * time.Second
+	trustLive = 2 * askAgain
 	trustDeaf = 2 * time.Second
 
 	trustWatched = time.Minute // open connections, looked at by Run: as trustLive
