@@ -84,15 +84,21 @@ func (p *thirdParty) token(code, state string) (int, string) {
 	return p.post("code=" + code + "&state=" + state)
 }
 
-func (p *thirdParty) post(body string) (int, string) {
+func (p *thirdParty) post(body string) (int, string) { return p.send(p.request(body)) }
+
+func (p *thirdParty) request(body string) *http.Request {
 	r, err := http.NewRequest("POST", p.service+"/dingtalk/token", strings.NewReader(body))
 	if err != nil {
-		p.t.Error(err)
-		return 0, ""
+		panic(err)
 	}
 	r.Header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(p.id+":"+p.secret)))
 	r.Header.Set("Content-Type", "text/plain")
-	return p.send(r)
+	return r
+}
+
+// tryRefresh is a refresh whose service may be gone.
+func (p *thirdParty) tryRefresh(token string) (int, string, error) {
+	return p.try(p.request("grant_type=refresh_token&refresh_token=" + token))
 }
 
 // userinfo is step 4 to the letter: the bare token.
@@ -107,17 +113,21 @@ func (p *thirdParty) userinfo(token string) (int, string) {
 }
 
 func (p *thirdParty) send(r *http.Request) (int, string) {
-	res, err := http.DefaultClient.Do(r)
+	status, body, err := p.try(r)
 	if err != nil {
 		p.t.Error(err)
-		return 0, ""
+	}
+	return status, body
+}
+
+func (p *thirdParty) try(r *http.Request) (int, string, error) {
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return 0, "", err
 	}
 	defer res.Body.Close()
 	body, err := io.ReadAll(res.Body)
-	if err != nil {
-		p.t.Error(err)
-	}
-	return res.StatusCode, string(body)
+	return res.StatusCode, string(body), err
 }
 
 // last is what the platform got at the newest sign-in.
