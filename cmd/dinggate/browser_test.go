@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"dinggate/dingtalk/simulator"
 	"dinggate/internal/realtool"
 
 	"github.com/chromedp/cdproto/cdp"
@@ -46,9 +47,10 @@ func start(t *testing.T, run func(context.Context, string, io.Writer) error) str
 
 // browser starts Chromium; its first step must carry no deadline. Each call is
 // a person with an empty cookie jar.
-func browser(t *testing.T, language string) context.Context {
+func browser(t *testing.T, language string, more ...chromedp.ExecAllocatorOption) context.Context {
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(realtool.Path(t, "chromium")), chromedp.NoSandbox,
 		chromedp.Flag("disable-dev-shm-usage", true), chromedp.Flag("disable-background-networking", true), chromedp.Flag("lang", language), chromedp.Flag("accept-lang", language))
+	options = append(options, more...)
 	ctx, cancel := chromedp.NewExecAllocator(context.Background(), options...)
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewContext(ctx)
@@ -141,7 +143,8 @@ func TestScreenshots(t *testing.T) {
 	if os.Getenv("SCREENSHOTS") == "" {
 		t.Skip("SKIPPED: `make screenshots` takes the pictures")
 	}
-	base := startDemo(t)
+	h := newHouse(t, nil)
+	base := h.base
 	shot := func(name, language string, dark bool, width, height int64, steps ...chromedp.Action[chromedp.Void]) {
 		ctx := browser(t, language)
 		scheme := "light"
@@ -152,23 +155,49 @@ func TestScreenshots(t *testing.T) {
 		if err := chromedp.Do(ctx, steps...); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		png, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
-		if err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-		if err := os.WriteFile(filepath.Join("..", "..", "docs", "screenshots", name+".png"), png, 0o644); err != nil {
-			t.Fatal(err)
-		}
+		take(t, ctx, name)
 	}
-	if err := os.MkdirAll(filepath.Join("..", "..", "docs", "screenshots"), 0o755); err != nil {
+	if err := os.MkdirAll(screenshots, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	open := func(path, person string) []chromedp.Action[chromedp.Void] {
+	open := func(base, path, person string) []chromedp.Action[chromedp.Void] {
 		return []chromedp.Action[chromedp.Void]{chromedp.Navigate(base + path), chromedp.Click(chromedp.CSS("#person-" + person)), chromedp.WaitVisible(chromedp.CSS("#heading, #who"))}
 	}
 	shot("sign-in-zh", "zh-CN", false, 900, 640, chromedp.Navigate(base+"/oauth2/sign_in?rd=/"), chromedp.WaitVisible(chromedp.CSS("h1")))
 	shot("sign-in-en-dark", "en-US", true, 900, 640, chromedp.Navigate(base+"/oauth2/sign_in?rd=/"), chromedp.WaitVisible(chromedp.CSS("h1")))
-	shot("not-a-member-zh", "zh-CN", false, 900, 720, open("/", "sunqi")...)
-	shot("not-allowed-en-phone", "en-US", false, 390, 780, open("/admin/", "zhaoliu")...)
-	shot("application", "zh-CN", false, 900, 900, open("/reports/"+url.PathEscape("销售")+"?q=1", "zhangsan")...)
+	shot("not-a-member-zh", "zh-CN", false, 900, 720, open(base, "/", "sunqi")...)
+	shot("not-allowed-en-phone", "en-US", false, 390, 780, open(base, "/admin/", "zhaoliu")...)
+	shot("application", "zh-CN", false, 900, 900, open(startDemo(t), "/reports/"+url.PathEscape("销售")+"?q=1", "zhangsan")...)
+	poor := newHouse(t, func(c *Config) { c.DingTalk.Username = "email" })
+	shot("missing-email-zh-phone", "zh-CN", false, 390, 780, open(poor.base, "/", "wangwu")...)
+	silent := func(name, answer string) {
+		ctx := inClient(t, dingtalkClients[0], answer)
+		if err := chromedp.Do(ctx, chromedp.EmulateViewport(390, 780), chromedp.Navigate(base+"/"), until(`document.getElementById("silent")`)); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(answer, "fail") {
+			if err := chromedp.Do(ctx, until(`!document.getElementById("failed").hidden`)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		take(t, ctx, name)
+	}
+	silent("silent-zh-phone", ";")
+	silent("silent-way-out-zh-phone", "fail()")
+	h.platform.Fault(simulator.Fault{On: "/v1.0/oauth2/userAccessToken", Do: simulator.Status(503)})
+	shot("outage-zh-dark", "zh-CN", true, 900, 720, open(base, "/", "zhangsan")...)
+}
+
+const screenshots = "../../docs/screenshots"
+
+// take keeps a picture of what the browser shows.
+func take(t *testing.T, ctx context.Context, name string) {
+	t.Helper()
+	png, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	if err := os.WriteFile(filepath.Join(screenshots, name+".png"), png, 0o644); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -22,15 +22,16 @@ import (
 // house is the whole product on loopback: simulator, an application that
 // remembers what it got, and the gate.
 type house struct {
-	t        testing.TB
-	base     string // of the gate
-	platform *simulator.Platform
-	app      *recorder
-	log      *lockedBuffer
-	gate     *gate
-	cfg      *Config
-	stores   *stores
-	kit      telemetryKit
+	t           testing.TB
+	base        string // of the gate
+	platform    *simulator.Platform
+	platformURL string // where the simulator is
+	app         *recorder
+	log         *lockedBuffer
+	gate        *gate
+	cfg         *Config
+	stores      *stores
+	kit         telemetryKit
 }
 
 const canary = "canary-4f1c9d"
@@ -43,6 +44,7 @@ func newHouse(t testing.TB, change func(*Config)) *house {
 	}
 	dingtalk := httptest.NewServer(h.platform)
 	t.Cleanup(dingtalk.Close)
+	h.platformURL = dingtalk.URL
 	app := httptest.NewServer(h.app)
 	t.Cleanup(app.Close)
 	server := httptest.NewUnstartedServer(nil)
