@@ -198,6 +198,36 @@ func TestServiceRecheck(t *testing.T) {
 	}
 }
 
+// TestServiceRefresh: the session goes on with refreshed tokens where the
+// service has the call, and ends where it has none: then the person signs in
+// again.
+func TestServiceRefresh(t *testing.T) {
+	for _, none := range []bool{false, true} {
+		h, s := behindService(t)
+		s.life, s.noRefresh = 2, none
+		v := h.visitor()
+		v.signInSSO(h.base+"/", "zhangsan")
+		refreshes := func() (n int) {
+			for _, ask := range s.asks("/dingtalk/token") {
+				if strings.HasPrefix(ask.body, "grant_type=refresh_token&refresh_token=") && ask.contentType == "text/plain" {
+					n++
+				}
+			}
+			return n
+		}
+		want := 200
+		if none {
+			want = 302
+		}
+		waitFor(t, "a refresh", func() bool { a := v.get(h.base + "/"); return refreshes() > 0 && a.StatusCode == want })
+		if !none {
+			waitFor(t, "a second refresh, with the token of the first", func() bool { return v.get(h.base+"/").StatusCode == 200 && refreshes() > 1 })
+		} else if a := v.signInSSO(h.base+"/", "zhangsan"); a.StatusCode != 302 || sessionOf(a) == "" {
+			t.Errorf("signing in again = %d %s", a.StatusCode, a.body)
+		}
+	}
+}
+
 // waitFor polls until ok, as somebody who reloads a page does.
 func waitFor(t testing.TB, what string, ok func() bool) {
 	t.Helper()

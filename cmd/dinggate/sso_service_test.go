@@ -31,6 +31,7 @@ type documentService struct {
 	fresh  map[string]documentUser // refresh tokens
 	asked  []documentAsk
 
+	life        int          // of access tokens, in seconds; 0 = 7200
 	naive       bool         // appends `?code=…` whatever redirect_url has already
 	noRefresh   bool         // the document names no call for it
 	answerToken atomic.Value // func(w), in place of the answer
@@ -145,9 +146,12 @@ func (s *documentService) token(w http.ResponseWriter, r *http.Request, body str
 		delete(s.codes, code)
 		user = login.user
 	}
-	access, refresh := rand.Text(), rand.Text()
+	access, refresh, life := rand.Text(), rand.Text(), s.life
+	if life == 0 {
+		life = 7200
+	}
 	s.tokens[access], s.fresh[refresh] = user, user
-	fmt.Fprintf(w, `{"access_token":%q,"expiry_in":7200,"refresh_token":%q,"token_type":"Bearer"}`, access, refresh)
+	fmt.Fprintf(w, `{"access_token":%q,"expiry_in":%d,"refresh_token":%q,"token_type":"Bearer"}`, access, life, refresh)
 }
 
 // person asks DingTalk whose code it is, by its documentation.

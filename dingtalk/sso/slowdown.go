@@ -15,8 +15,9 @@ import (
 // The zero value is ready. It keeps at most maxGuessers; past that, newcomers
 // who guess share one entry.
 type slowdown struct {
-	mu  sync.Mutex
-	all map[guesser]*guesses
+	mu    sync.Mutex
+	all   map[guesser]*guesses
+	swept time.Time
 }
 
 type guesser struct {
@@ -79,9 +80,12 @@ func (s *slowdown) guessed(who guesser, now time.Time) int {
 		s.all = map[guesser]*guesses{}
 	}
 	if s.all[who] == nil && len(s.all) >= maxGuessers {
-		for k, g := range s.all {
-			if now.Sub(g.last) >= forgetAfter && g.waiting == 0 {
-				delete(s.all, k)
+		if now.Sub(s.swept) >= time.Second { // a sweep walks the whole map
+			s.swept = now
+			for k, g := range s.all {
+				if now.Sub(g.last) >= forgetAfter && g.waiting == 0 {
+					delete(s.all, k)
+				}
 			}
 		}
 		if len(s.all) >= maxGuessers {

@@ -348,7 +348,7 @@ func (s *Server) member(ctx context.Context, fam family) (Person, grant, *refusa
 
 // refuse writes an error and leaves it for the record.
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, e *refusal) error {
-	web.From(w).Err = e
+	web.From(w).Err = &web.Error{Status: e.status, Code: e.code, Err: e}
 	h := w.Header()
 	if e.status == http.StatusUnauthorized {
 		h["Www-Authenticate"] = []string{challenges[e.code]}

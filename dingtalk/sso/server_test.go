@@ -1,0 +1,251 @@
+package sso
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"dinggate/internal/conf"
+	"dinggate/internal/identity"
+	"dinggate/internal/limit"
+)
+
+// shelf is a Codes that keeps everything that was ever written.
+type shelf struct {
+	mu  sync.Mutex
+	all map[string][]byte
+	log bytes.Buffer
+	ill bool
+}
+
+var errNone, errExists = errors.New("none"), errors.New("exists")
+
+func (s *shelf) Get(_ context.Context, key string) ([]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v, ok := s.all[key]
+	switch {
+	case s.ill:
+		return nil, errors.New("connection refused")
+	case !ok:
+		return nil, errNone
+	}
+	return v, nil
+}
+
+func (s *shelf) Put(_ context.Context, key string, value []byte, _ time.Duration) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all[key] = value
+	fmt.Fprintf(&s.log, "%s %s\n", key, value)
+	return nil
+}
+
+func (s *shelf) Add(ctx context.Context, key string, value []byte, ttl time.Duration) error {
+	if _, err := s.Get(ctx, key); err == nil {
+		return errExists
+	} else if !errors.Is(err, errNone) {
+		return err
+	}
+	return s.Put(ctx, key, value, ttl)
+}
+
+func (s *shelf) Take(ctx context.Context, key string) ([]byte, error) {
+	v, err := s.Get(ctx, key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.all, key)
+	return v, err
+}
+
+const canaryRef = "canary-session-cookie"
+
+func newServer(t *testing.T, keys ...string) (*Server, *shelf) {
+	codes := &shelf{all: map[string][]byte{}}
+	s := &Server{
+		Config:    ServerConfig{Clients: []App{{ClientID: "app", ClientSecret: conf.NewSecret("app-secret"), RedirectURLs: []string{"https://o.test/cb"}}}},
+		PublicURL: "https://sso.test", Codes: codes, None: errNone, Exists: errExists,
+		WhoIs: func(*http.Request) (Person, error) {
+			return Person{User: identity.User{Username: "zhangsan"}, Ref: canaryRef, Until: time.Now().Add(time.Hour)}, nil
+		},
+		SignIn: func(http.ResponseWriter, *http.Request, string, string) error { return errors.New("not here") },
+		Finish: func(http.ResponseWriter, *http.Request, func(string) error) (Person, string, error) {
+			return Person{}, "", errors.New("not here")
+		},
+		Recall: func(_ context.Context, ref string) (Person, error) {
+			if ref != canaryRef {
+				return Person{}, ErrNobody
+			}
+			return Person{User: identity.User{Username: "zhangsan"}, Ref: ref, Until: time.Now().Add(time.Hour)}, nil
+		},
+	}
+	for _, key := range keys {
+		s.Keys = append(s.Keys, bytes.Repeat([]byte(key), 32)[:32])
+	}
+	if err := s.Check(); err != nil {
+		t.Fatal(err)
+	}
+	return s, codes
+}
+
+func (s *Server) do(t *testing.T, method, target, body, authorization string) *httptest.ResponseRecorder {
+	t.Helper()
+	r := httptest.NewRequest(method, target, strings.NewReader(body))
+	if authorization != "" {
+		r.Header["Authorization"] = []string{authorization}
+	}
+	w := httptest.NewRecorder()
+	if err := s.Handlers()[r.URL.Path](w, r); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+func (s *Server) code(t *testing.T) (code, state string) {
+	t.Helper()
+	at, err := url.Parse(s.do(t, "GET", PathAuthorize+"?client_id=app&redirect_url="+url.QueryEscape("https://o.test/cb"), "", "").Header().Get("Location"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return at.Query().Get("code"), at.Query().Get("state")
+}
+
+func (s *Server) tokens(t *testing.T, body string) (access, refresh string) {
+	t.Helper()
+	w := s.do(t, "POST", PathToken, body, basic("app", "app-secret"))
+	access, refresh, _, err := readToken(w.Body.Bytes())
+	if err != nil {
+		t.Fatalf("token = %d %s", w.Code, w.Body)
+	}
+	return access, refresh
+}
+
+// TestStoreDump: whoever reads the store can redeem nothing and be nobody
+// (threats C17).
+func TestStoreDump(t *testing.T) {
+	s, codes := newServer(t, "k")
+	code, state := s.code(t)
+	access, refresh := s.tokens(t, "code="+code+"&state="+state)
+	next, again := s.tokens(t, "grant_type=refresh_token&refresh_token="+refresh)
+	dump := codes.log.String()
+	if strings.Count(dump, "sso:") < 4 {
+		t.Fatalf("the store holds %q: this test cannot fail", dump)
+	}
+	for name, secret := range map[string]string{"the session": canaryRef, "the code": code, "the state": state, "an access token": access, "a refresh token": refresh, "the next": next, "its refresh token": again, "the person": "zhangsan"} {
+		if strings.Contains(dump, secret) {
+			t.Errorf("the store holds %s", name)
+		}
+	}
+	for key, value := range codes.all { // under another name a record opens nothing
+		if _, ok := s.mint.open(key+"x", value); ok {
+			t.Errorf("%s opens under another name", key)
+		}
+	}
+}
+
+// TestKeyRotation: the first key makes, all are accepted; with a key goes what
+// it made.
+func TestKeyRotation(t *testing.T) {
+	old, codes := newServer(t, "a")
+	code, state := old.code(t)
+	access, refresh := old.tokens(t, "code="+code+"&state="+state)
+	both, _ := newServer(t, "b", "a")
+	both.Codes = codes
+	if w := both.do(t, "GET", PathUserinfo, "", access); w.Code != 200 {
+		t.Errorf("an old key's token while both are there = %d, want 200", w.Code)
+	}
+	newest, _ := both.tokens(t, "grant_type=refresh_token&refresh_token="+refresh)
+	alone, _ := newServer(t, "b")
+	alone.Codes = codes
+	for name, token := range map[string]string{"old": access, "refreshed, of a family that the old key sealed": newest} {
+		if w := alone.do(t, "GET", PathUserinfo, "", token); w.Code != 401 {
+			t.Errorf("%s after its key is gone = %d, want 401", name, w.Code)
+		}
+	}
+}
+
+// TestIllStore: an ill store is 503 and uses nothing up; it is never 400 or 401.
+func TestIllStore(t *testing.T) {
+	s, codes := newServer(t, "k")
+	code, state := s.code(t)
+	access, refresh := s.tokens(t, "code="+code+"&state="+state)
+	waiting, theirs := s.code(t)
+	ill := func(yes bool) { codes.mu.Lock(); codes.ill = yes; codes.mu.Unlock() }
+	ill(true)
+	for name, w := range map[string]*httptest.ResponseRecorder{
+		"code":     s.do(t, "POST", PathToken, "code="+waiting+"&state="+theirs, basic("app", "app-secret")),
+		"refresh":  s.do(t, "POST", PathToken, "grant_type=refresh_token&refresh_token="+refresh, basic("app", "app-secret")),
+		"userinfo": s.do(t, "GET", PathUserinfo, "", access),
+	} {
+		if w.Code != 503 || w.Header().Get("Retry-After") == "" || !strings.Contains(w.Body.String(), "temporarily_unavailable") {
+			t.Errorf("%s with an ill store = %d %s, want 503", name, w.Code, w.Body)
+		}
+	}
+	ill(false)
+	s.tokens(t, "code="+waiting+"&state="+theirs)
+	s.tokens(t, "grant_type=refresh_token&refresh_token="+refresh)
+}
+
+// TestSlowdown: wrong secrets wait, in virtual time; others do not; memory is
+// bounded.
+func TestSlowdown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s slowdown
+		here, there := guesser{"app", limit.Client(addr("192.0.2.1"))}, guesser{"app", limit.Client(addr("192.0.2.2"))}
+		pause := func(who guesser) time.Duration {
+			began := time.Now()
+			if !s.wait(t.Context(), who, time.Now()) {
+				return -1
+			}
+			return time.Since(began)
+		}
+		for i := range 100 {
+			want := min(max(time.Duration(i-freeGuesses+1)*slowStep, 0), slowMost)
+			if got := pause(here); got != want {
+				t.Errorf("before guess %d: %v, want %v", i+1, got, want)
+			}
+			s.guessed(here, time.Now())
+		}
+		if got := pause(there); got != 0 {
+			t.Errorf("at another address: %v, want 0", got)
+		}
+		var all sync.WaitGroup
+		turned := make(chan bool, 10)
+		for range 10 {
+			all.Go(func() { turned <- pause(here) < 0 })
+		}
+		all.Wait()
+		close(turned)
+		n := 0
+		for away := range turned {
+			if away {
+				n++
+			}
+		}
+		if n != 10-maxWaiting {
+			t.Errorf("%d of 10 at once were turned away, want %d", n, 10-maxWaiting)
+		}
+		time.Sleep(forgetAfter)
+		if got := pause(here); got != 0 {
+			t.Errorf("a quarter of an hour later: %v, want 0", got)
+		}
+		for i := range 2 * maxGuessers {
+			s.guessed(guesser{"", limit.Client(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}))}, time.Now())
+		}
+		if len(s.all) > maxGuessers+1 {
+			t.Errorf("%d guessers are remembered, want at most %d", len(s.all), maxGuessers+1)
+		}
+	})
+}
+
+func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
