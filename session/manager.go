@@ -50,7 +50,8 @@ type Manager struct {
 
 	// Ended hears once of every session that ended by revocation, for the audit
 	// log; reason is a word such as `not_member`. Not of one given to Revoke,
-	// nor of one that simply grew old. Nil: nobody hears.
+	// nor of one that simply grew old. Each replica tells of those it has seen.
+	// Nil: nobody hears.
 	Ended func(s *Session, reason string)
 
 	// Bounds of what is in memory; 0 means the number beside it.
