@@ -172,3 +172,15 @@ func TestSSOPathsOff(t *testing.T) {
 		t.Errorf("/dingtalks = %d, want the application's", a.StatusCode)
 	}
 }
+
+// TestAuthorizeOnAnotherHost: the sign-in begins where its cookie will be
+// when the browser comes back.
+func TestAuthorizeOnAnotherHost(t *testing.T) {
+	h, p := ssoHouse(t, func(c *Config) { c.AllowedRedirects = []string{"http://other.test"} })
+	v := h.visitor()
+	path := strings.TrimPrefix(p.authorize(), h.base)
+	a := v.get(h.base+path, "X-Forwarded-Host: other.test", "X-Forwarded-Proto: http")
+	if at := a.Header.Get("Location"); a.StatusCode != 302 || at != h.base+path || len(a.Header["Set-Cookie"]) > 0 {
+		t.Errorf("authorize on another host of ours = %d to %q, want the same on public_url", a.StatusCode, at)
+	}
+}

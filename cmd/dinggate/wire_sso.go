@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"strings"
 
 	"dinggate/dingtalk"
 	"dinggate/dingtalk/sso"
@@ -64,6 +65,15 @@ func (d *ssoDoor) person(s *session.Session, text string) sso.Person {
 // before it, which may offer more than one way, the browser comes back to
 // authorize; else straight to the SSO callback.
 func (d *ssoDoor) signIn(w http.ResponseWriter, r *http.Request, redirectURI, target string) error {
+	_, public, _ := strings.Cut(d.flow.Origins.Public(), "://")
+	if x := web.From(w); web.HostName(x.Host) != web.HostName(public) && d.flow.Origins.HasHost(x.Host) {
+		// Begun on another host of ours, the attempt's cookie would not be there when
+		// the browser comes back (threats S17).
+		web.SecurityHeaders(w, "")
+		w.Header()["Location"] = []string{d.flow.Origins.Public() + r.RequestURI}
+		w.WriteHeader(http.StatusFound)
+		return nil
+	}
 	if d.flow.PageBefore(r) && web.IsPageLoad(r.Method, r.Header) {
 		if page, ok := d.flow.Origins.Return(r.RequestURI); ok {
 			return d.flow.Challenge(w, r, page)

@@ -220,8 +220,8 @@ func TestSlowdown(t *testing.T) {
 			t.Errorf("at another address: %v, want 0", got)
 		}
 		var all sync.WaitGroup
-		turned := make(chan bool, 10)
-		for range 10 {
+		turned := make(chan bool, 100)
+		for range 100 {
 			all.Go(func() { turned <- pause(here) < 0 })
 		}
 		all.Wait()
@@ -232,8 +232,8 @@ func TestSlowdown(t *testing.T) {
 				n++
 			}
 		}
-		if n != 10-maxWaiting {
-			t.Errorf("%d of 10 at once were turned away, want %d", n, 10-maxWaiting)
+		if n != 100-maxWaiting {
+			t.Errorf("%d of 100 at once were turned away, want %d", n, 100-maxWaiting)
 		}
 		time.Sleep(forgetAfter)
 		if got := pause(here); got != 0 {

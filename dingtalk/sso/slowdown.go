@@ -34,9 +34,9 @@ type guesses struct {
 const (
 	freeGuesses = 5
 	slowStep    = 10 * time.Millisecond
-	slowMost    = 250 * time.Millisecond // with maxWaiting: 16 guesses a second
+	slowMost    = 100 * time.Millisecond // with maxWaiting: at most 640 guesses a second, of secrets with 16 letters and more
 
-	maxWaiting  = 4
+	maxWaiting  = 64
 	forgetAfter = 15 * time.Minute
 	maxGuessers = 10_000
 )
