@@ -40,6 +40,9 @@ hostile: tools ## every known way to break an auth proxy, tried on the real prog
 bench: ## CPU per request beside a bare Go handler and a bare ReverseProxy
 	$(GO) run ./bench
 
+pgo: ## the compiler's profile of the hot path, cmd/dinggate/default.pgo; make it anew when the hot path changes
+	$(GO) test -pgo=off -run '^$$' -bench BenchmarkServe -benchtime 5s -cpuprofile cmd/dinggate/default.pgo -o /dev/null ./cmd/dinggate
+
 demo: ## the whole thing in one process, on loopback
 	$(GO) run ./cmd/dinggate demo
 

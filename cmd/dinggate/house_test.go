@@ -91,6 +91,13 @@ func (a *recorder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	io.WriteString(w, "UPSTREAM-MARK "+r.Method+" "+r.URL.RequestURI()+" "+string(body))
 }
 
+// forget drops what came so far.
+func (a *recorder) forget() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.seen = nil
+}
+
 func (a *recorder) count() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -118,7 +118,11 @@ func (e *Entrance) leave(x *Exchange, r *http.Request) {
 			v = nil
 		}
 	}
-	x.Duration = e.now().Sub(x.Start)
+	if e.Now == nil {
+		x.Duration = time.Since(x.Start) // reads one clock where time.Now reads two
+	} else {
+		x.Duration = e.Now().Sub(x.Start)
+	}
 	e.Record(x, r)
 	if v != nil {
 		panic(http.ErrAbortHandler)
