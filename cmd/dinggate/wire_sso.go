@@ -70,7 +70,7 @@ func (d *ssoDoor) signIn(w http.ResponseWriter, r *http.Request, redirectURI, ta
 		// Begun on another host of ours, the attempt's cookie would not be there when
 		// the browser comes back (threats S17).
 		web.SecurityHeaders(w, "")
-		w.Header()["Location"] = []string{d.flow.Origins.Public() + r.RequestURI}
+		w.Header()["Location"] = []string{d.flow.Origins.Public() + sso.PathAuthorize + "?" + r.URL.RawQuery}
 		w.WriteHeader(http.StatusFound)
 		return nil
 	}
