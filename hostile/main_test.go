@@ -48,6 +48,8 @@ func TestHostile(t *testing.T) {
 		{"S", 250, state},
 		{"C", 1250, cookies},
 		{"T", 250, ssoService},
+		{"D", 150, denial},
+		{"L", 200, secrets},
 	} {
 		t.Run(class.name, func(t *testing.T) {
 			if class.name == "F" {

@@ -95,9 +95,9 @@ session: {recheck: 1h}
 sign_in: {contact: it@app.test}
 sso_server:
   clients:
-    - {client_id: app-one, client_secret: %[3]s-one, redirect_urls: ["%[8]s"]}
-    - {client_id: app-two, client_secret: %[3]s-two, redirect_urls: ["%[9]s"]}
-    - {client_id: app-query, client_secret: %[3]s-query, redirect_urls: ["%[10]s"]}
+    - {client_id: app-one, client_secret: %[3]s-one-with-thirty-two-bytes-and-more, redirect_urls: ["%[8]s"]}
+    - {client_id: app-two, client_secret: %[3]s-two-with-thirty-two-bytes-and-more, redirect_urls: ["%[9]s"]}
+    - {client_id: app-query, client_secret: %[3]s-query-with-thirty-two-bytes-and-more, redirect_urls: ["%[10]s"]}
 admin: {listen: 127.0.0.1:0}
 routes:
   - {path: /open, access: public, upstream: "%[7]s"}
