@@ -6,7 +6,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 FUZZTIME ?= 20s
 
 .DEFAULT_GOAL := help
-.PHONY: help build test check tools fuzz hostile bench demo image screenshots golden clean
+.PHONY: help build test check tools fuzz hostile bench demo image screenshots dashboard golden clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ image: build ## a container image (needs buildah, or docker as BUILDER)
 
 screenshots: tools ## pictures of the pages for the README, taken in Chromium
 	SCREENSHOTS=1 TEST_TOOLS=required $(GO) test -run TestScreenshots ./cmd/dinggate
+
+dashboard: tools ## the picture of the Grafana dashboard, drawn from what a real Prometheus says of a busy minute
+	DASHBOARD_PICTURE=1 TEST_TOOLS=required $(GO) test -count=1 -run TestDashboardPicture ./cmd/dinggate
 
 golden: ## rewrite the expected pages and messages; read the difference before committing
 	$(GO) test ./internal/page -update

@@ -63,6 +63,7 @@ type Call struct {
 	Name      string // the path, without host and query: one of a fixed set
 	Result    string // ok, refused, throttled, punished, unavailable, bad_answer, held, canceled, timeout, dns, connect, tls, transport
 	Code      string // DingTalk's code when it refused
+	Label     string // Code out of a fixed set, for metrics: throttled and other stand for the rest
 	RequestID string // DingTalk's trace id when it gave one
 	Duration  time.Duration
 	Err       error // nil when ok; holds no secret
@@ -201,7 +202,7 @@ func (c *Client) try(ctx context.Context, q request, token string, out any) tria
 	if c.Observe != nil {
 		call := Call{Name: q.path, Result: t.result, RequestID: t.requestID, Duration: time.Since(began), Err: t.err}
 		if e, ok := errors.AsType[*APIError](t.err); ok {
-			call.Code = e.Code
+			call.Code, call.Label = e.Code, e.label()
 		}
 		c.Observe(call)
 	}

@@ -138,6 +138,23 @@ var newRulings = map[string]ruling{
 
 const accessDenied = "forbidden.accessdenied."
 
+// label is the code if a table knows it.
+func (e *APIError) label() string {
+	known := false
+	if n, err := strconv.Atoi(e.Code); err == nil {
+		_, known = oldRulings[n]
+	} else {
+		_, known = newRulings[strings.ToLower(e.Code)]
+	}
+	switch {
+	case known:
+		return e.Code
+	case rule(e, false).then == backOff:
+		return "throttled"
+	}
+	return "other"
+}
+
 // unrecognized marks a refusal that no table knows: later at a recheck, no at a
 // sign-in (see signIn).
 const unrecognized = "unrecognized"

@@ -38,6 +38,16 @@ func (t *appToken) current(now time.Time) (text string, due bool) {
 	return t.text, !now.Before(t.renew)
 }
 
+// TokenExpires is when the app token that is cached ends; zero while there is none.
+func (c *Client) TokenExpires() time.Time {
+	c.token.mu.Lock()
+	defer c.token.mu.Unlock()
+	if c.token.text == "" {
+		return time.Time{}
+	}
+	return c.token.expires
+}
+
 // drop forgets a token that DingTalk refused, unless it was replaced meanwhile:
 // of a hundred calls with the same dead token one causes a renewal.
 func (t *appToken) drop(text string) {

@@ -68,6 +68,10 @@ type Route struct {
 	Name      string
 	Upstream  *Upstream // nil: only answers gateways; a direct request is 404
 	WebSocket bool      // false: an Upgrade does not travel on
+
+	// Answered hears how long after the arrival of a request the upstream's
+	// response headers came. Nil: nobody hears.
+	Answered func(time.Duration)
 }
 
 // Answer is what Ask found out. The zero Answer keeps everybody out.

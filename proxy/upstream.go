@@ -190,6 +190,9 @@ func (u *Upstream) modify(res *http.Response) error {
 	if res.StatusCode < 100 { // 000 is three digits and no status (threats M10)
 		return errStatus
 	}
+	if p.route.Answered != nil {
+		p.route.Answered(time.Since(p.x.Start))
+	}
 	u.clean(res.Header)
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		return p.switched(res)

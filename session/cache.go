@@ -62,6 +62,8 @@ type cache struct {
 	max   int
 	items *gocache.Cache // without a janitor: it could not be stopped
 
+	hits, misses atomic.Uint64
+
 	mu    sync.Mutex // one writer at a time keeps the bound exact
 	swept time.Time
 }
@@ -75,6 +77,17 @@ func (c *cache) get(text string) *entry {
 		return e.(*entry)
 	}
 	return nil
+}
+
+// ask is get, counted.
+func (c *cache) ask(text string) *entry {
+	e := c.get(text)
+	if e == nil {
+		c.misses.Add(1)
+	} else {
+		c.hits.Add(1)
+	}
+	return e
 }
 
 // put remembers e for ttl and returns the entry to use: of two requests that

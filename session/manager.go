@@ -188,6 +188,7 @@ func (m *Manager) Load(ctx context.Context, texts []string, patience time.Durati
 func (m *Manager) identify(ctx context.Context, texts []string, now time.Time) (*entry, error) {
 	if len(texts) == 1 { // nearly always, and known
 		if e := m.cache.get(texts[0]); e != nil && !e.over(m.Config.Idle, now) {
+			m.cache.hits.Add(1)
 			return e, nil
 		}
 	}

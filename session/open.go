@@ -47,7 +47,7 @@ func (m *Manager) find(texts []string, now time.Time) (found candidate, err erro
 // asks nobody. A ticket without a shared Store, left over from another
 // configuration, is ErrForged: sign in.
 func (m *Manager) open(text string, now time.Time) (candidate, error) {
-	if e := m.cache.get(text); e != nil {
+	if e := m.cache.ask(text); e != nil {
 		if e.over(m.Config.Idle, now) {
 			return candidate{}, ErrExpired
 		}

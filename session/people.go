@@ -77,6 +77,12 @@ func (p *person) failed(at time.Time, recheck time.Duration) {
 	p.attempts++
 }
 
+func (p *person) isFailing() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.failing.IsZero()
+}
+
 // postponed notes a lookup that did not take place: no failure, and soon again.
 func (p *person) postponed(at time.Time) {
 	p.mu.Lock()

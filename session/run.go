@@ -58,6 +58,9 @@ func (m *Manager) Run(ctx context.Context) {
 type Stats struct {
 	Cached, People, Revoked, Watched, Lookups int
 
+	Failing      int    // people whose lookups fail since the last that succeeded: their sessions live on grace
+	Hits, Misses uint64 // of the cache of verified sessions, since the start
+
 	Live   bool // the Journal is live: ends of other replicas arrive within moments
 	Unsent int  // what other replicas have not been told yet
 }
@@ -68,7 +71,13 @@ func (m *Manager) Stats() Stats {
 	s := Stats{Cached: m.cache.items.ItemCount(), Lookups: len(m.slots)}
 	m.people.mu.RLock()
 	s.People = len(m.people.all)
+	for _, p := range m.people.all {
+		if p.isFailing() {
+			s.Failing++
+		}
+	}
 	m.people.mu.RUnlock()
+	s.Hits, s.Misses = m.cache.hits.Load(), m.cache.misses.Load()
 	m.revoked.mu.RLock()
 	s.Revoked = len(m.revoked.ids) + len(m.revoked.people)
 	m.revoked.mu.RUnlock()

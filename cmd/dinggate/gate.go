@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"dinggate/dingtalk"
@@ -49,6 +50,7 @@ type gate struct {
 	provider  provider
 	events    *dingtalk.Stream // nil: the organisation's events are not followed
 	sso       *sso.Server      // nil: we are no SSO service
+	inFlight  atomic.Int64     // requests that are being answered
 	upstreams []*proxy.Upstream
 }
 
@@ -74,7 +76,7 @@ func newGate(cfg *Config, stores *stores, t telemetryKit) (*gate, error) {
 	g := &gate{provider: newProvider(cfg, client, t)}
 	g.sessions = newSessions(cfg, stores, keyring, g.provider, t)
 	g.events = newEvents(cfg, g, client, t)
-	g.measure(t.metrics)
+	g.measure(client, t.metrics)
 	flow := &login.Flow{
 		Provider: g.provider, AttemptIn: g.provider.attemptIn,
 		Sessions: g.sessions, Keyring: keyring, Used: stores.Used, Pages: pages, Origins: origins, Prefix: cfg.Prefix,
@@ -100,7 +102,7 @@ func newGate(cfg *Config, stores *stores, t telemetryKit) (*gate, error) {
 		own.addTree(ssoRoot, g.sso.Handlers())
 	}
 	front.Credentials = newCredentials(cfg, g, nil)
-	g.Handler = newEntrance(cfg, front, flow, own, pages, origins, peers, t)
+	g.Handler = counting(newEntrance(cfg, front, flow, own, pages, origins, peers, t), &g.inFlight)
 	return g, nil
 }
 
@@ -130,7 +132,7 @@ func newSessions(cfg *Config, stores *stores, keyring *session.Keyring, p provid
 	return &session.Manager{
 		Keyring: keyring, Store: stores.Sessions, Journal: stores.Journal, Config: cfg.Session, Cookie: cfg.Cookie, Realm: cfg.Realm(), Secure: cfg.Secure(),
 		Headers: session.Headers{Request: cfg.Headers.Request.Rules(), Response: cfg.Headers.Response.Rules()},
-		Recheck: stores.paced(cfg, p.recheck), Refresh: p.refresh,
+		Recheck: t.counted(stores.paced(cfg, p.recheck)), Refresh: p.refresh,
 		Ended: func(s *session.Session, reason string) {
 			t.metrics.SessionEnded(reason)
 			t.log.Warn("session ended", "audit", "session_ended", "user", s.User.Username, "session", s.ID, "reason", reason)
@@ -159,7 +161,7 @@ func newFront(cfg *Config, g *gate, flow *login.Flow, origins *web.Origins, t te
 	protected := web.NewProtected(cfg.Headers.Names()...)
 	front := &proxy.Front{Policy: policy, Sessions: g.sessions, Challenge: flow.Challenge, Origins: origins, Patience: pagePatience, Failed: t.metrics.UpstreamError}
 	for _, r := range cfg.AllRoutes() {
-		route := proxy.Route{Name: r.Path, WebSocket: r.WebSocket}
+		route := proxy.Route{Name: r.Path, WebSocket: r.WebSocket, Answered: t.metrics.UpstreamTime(r.Path)}
 		if r.Upstream != "" {
 			if route.Upstream, err = proxy.NewUpstream(r.UpstreamConfig, protected); err != nil {
 				return nil, err

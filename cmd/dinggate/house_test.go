@@ -17,6 +17,7 @@ import (
 	"dinggate/dingtalk/simulator"
 	"dinggate/internal/conf"
 	"dinggate/internal/telemetry"
+	"dinggate/session"
 )
 
 // house is the whole product on loopback: simulator, an application that
@@ -61,6 +62,12 @@ func newHouse(t testing.TB, change func(*Config)) *house {
 	kit := telemetryKit{log: telemetry.Logger(records, "json", 0), access: &telemetry.AccessLog{Out: records}, metrics: telemetry.NewMetrics("test", "", records.Dropped)}
 	h.cfg, h.stores, h.kit = c, memoryStores(), kit
 	var err error
+	if c.Session.Store == session.StoreRedis {
+		if h.stores, err = openStores(t.Context(), c, kit); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { h.stores.Close() })
+	}
 	if h.gate, err = newGate(c, h.stores, kit); err != nil {
 		t.Fatal(err)
 	}

@@ -56,14 +56,18 @@ func (t telemetryKit) audit(e login.Event) {
 		}
 	}
 	if e.What != "sign_out" {
-		t.metrics.SignIn("browser", result)
+		how := e.How
+		if how == "" {
+			how = "browser"
+		}
+		t.metrics.SignIn(how, result)
 	}
 	t.log.Log(context.Background(), level, "sign-in", attrs...)
 }
 
 // call counts one call to DingTalk and logs one that went wrong.
 func (t telemetryKit) call(c dingtalk.Call) {
-	t.metrics.DingTalk(c.Name, c.Result, c.Duration) // Code stays out: labels come from fixed sets
+	t.metrics.DingTalk(c.Name, c.Result, c.Label, c.Duration)
 	if c.Err == nil {
 		return
 	}

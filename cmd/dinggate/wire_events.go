@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"time"
 
 	"dinggate/dingtalk"
-	"dinggate/internal/telemetry"
 	"dinggate/session"
 
 	"golang.org/x/sync/errgroup"
@@ -44,29 +42,4 @@ func (g *gate) happened(ctx context.Context, e dingtalk.Event) error {
 		g.sessions.RecheckPlaces(session.Places{Departments: e.Departments, Roles: e.Roles})
 	}
 	return nil
-}
-
-// measure offers what the sessions and the event stream know of themselves.
-func (g *gate) measure(m *telemetry.Metrics) {
-	number := func(ok bool) float64 {
-		if ok {
-			return 1
-		}
-		return 0
-	}
-	seconds := func(t time.Time) float64 {
-		if t.IsZero() {
-			return 0
-		}
-		return float64(t.Unix())
-	}
-	m.Gauge("sockets_open", "WebSockets and long streams that are open.", func() float64 { return float64(g.sessions.Stats().Watched) })
-	if g.sessions.Journal != nil {
-		m.Gauge("journal_live", "1 while what ends on other replicas arrives within moments.", func() float64 { return number(g.sessions.Stats().Live) })
-		m.Gauge("journal_unsent", "Ends that other replicas have not been told of yet.", func() float64 { return float64(g.sessions.Stats().Unsent) })
-	}
-	if g.events != nil {
-		m.Gauge("events_connected_since_seconds", "When the event stream was connected, Unix time; 0 while it is not.", func() float64 { return seconds(g.events.State().Connected) })
-		m.Gauge("events_last_seconds", "When the last event came, Unix time; 0 before the first.", func() float64 { return seconds(g.events.State().LastEvent) })
-	}
 }

@@ -139,7 +139,7 @@ func (t telemetryKit) auditSSO(e sso.Event) {
 
 // callSSO counts one call to the SSO service and logs one that went wrong.
 func (t telemetryKit) callSSO(c sso.Call) {
-	t.metrics.DingTalk(c.Name, c.Result, c.Duration)
+	t.metrics.DingTalk(c.Name, c.Result, "", c.Duration)
 	if c.Err != nil {
 		t.log.Warn("call to the SSO service", "call", c.Name, "result", c.Result, "ms", c.Duration.Milliseconds(), "err", c.Err.Error())
 	}

@@ -1,11 +1,13 @@
 package telemetry
 
 import (
+	"maps"
 	"net/http"
 	"runtime"
-	"strconv"
+	"slices"
+	"strings"
 	"sync"
-	"time"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -15,7 +17,7 @@ import (
 // Metrics is what Prometheus reads, on a registry of its own. Every label comes
 // from a bounded set: endpoint and route names of the configuration, status
 // codes, verdicts, results; never a user, an address or a URL. Safe for
-// concurrent use.
+// concurrent use; it outlives a reload of the configuration.
 type Metrics struct {
 	registry *prometheus.Registry
 	requests *prometheus.CounterVec
@@ -24,52 +26,74 @@ type Metrics struct {
 	signIns  *prometheus.CounterVec
 	ended    *prometheus.CounterVec
 	calls    *prometheus.CounterVec
+	refusals *prometheus.CounterVec
 	callTime *prometheus.HistogramVec
+	rechecks *prometheus.CounterVec
+	answers  *prometheus.HistogramVec
 	upstream *prometheus.CounterVec
 	store    *prometheus.CounterVec
 	storing  *prometheus.HistogramVec
+	audits   *prometheus.CounterVec
+	reloads  *prometheus.CounterVec
 
 	cells sync.Map // cellKey → *cell: label look-ups happen once per combination, not per request
+
+	mu      sync.Mutex
+	names   map[string][]string // every metric of ours and its labels
+	sources map[string]*source  // what is read at each scrape, by name and label
 }
 
-type cellKey struct {
-	handler, route, verdict string
-	code                    int
+// source is a value that is read at each scrape.
+type source struct {
+	read atomic.Pointer[func() float64]
 }
 
-type cell struct {
-	requests, decision prometheus.Counter
-	latency            prometheus.Observer
-}
+func (s *source) value() float64 { return (*s.read.Load())() }
 
-// NewMetrics registers everything. dropped counts log records that found no room.
+const namespace = "dinggate"
+
+// NewMetrics registers what every process has. dropped counts log records that
+// found no room.
 func NewMetrics(version, revision string, dropped func() uint64) *Metrics {
-	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
-		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "dinggate", Name: name, Help: help}, labels)
-	}
-	histogram := func(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
-		return prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: "dinggate", Name: name, Help: help, Buckets: buckets}, labels)
-	}
-	m := &Metrics{
-		registry: prometheus.NewRegistry(),
-		requests: counter("http_requests_total", "Requests answered, by handler (an own endpoint, or proxy) and status code.", "handler", "code"),
-		latency:  histogram("http_request_duration_seconds", "Time to the end of the answer.", []float64{.0005, .001, .005, .025, .1, .5, 2.5, 10}, "handler"),
-		decision: counter("decisions_total", "Who-may-enter decisions.", "endpoint", "route", "result"),
-		signIns:  counter("signins_total", "Finished sign-ins by method and result; a result other than ok is the code of the refusal.", "method", "result"),
-		ended:    counter("sessions_ended_total", "Sessions that ended before their time.", "reason"),
-		calls:    counter("dingtalk_requests_total", "Calls to DingTalk; result is ok or the effective error code.", "call", "result"),
-		callTime: histogram("dingtalk_request_duration_seconds", "Time of a call to DingTalk.", []float64{.025, .05, .1, .25, .5, 1, 2.5, 8}, "call"),
-		upstream: counter("upstream_errors_total", "Requests that an upstream failed to answer.", "route", "reason"),
-		store:    counter("store_requests_total", "Requests to the session store; result is ok or what went wrong.", "op", "result"),
-		storing:  histogram("store_request_duration_seconds", "Time of a request to the session store.", []float64{.0005, .001, .0025, .005, .01, .025, .1, .5}, "op"),
-	}
-	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "dinggate", Name: "build_info", Help: "Always 1."}, []string{"version", "revision", "goversion"})
+	m := &Metrics{registry: prometheus.NewRegistry(), names: map[string][]string{}, sources: map[string]*source{}}
+	m.requests = m.counter("http_requests_total", "Requests answered, by handler (an own endpoint, or proxy) and status code.", "handler", "code")
+	m.latency = m.histogram("http_request_duration_seconds", "Time to the end of the answer.", []float64{.0005, .001, .005, .025, .1, .5, 2.5, 10}, "handler")
+	m.decision = m.counter("decisions_total", "Who-may-enter decisions.", "endpoint", "route", "result")
+	m.signIns = m.counter("signins_total", "Finished sign-ins by method and result; a result other than ok is the code of the refusal.", "method", "result")
+	m.ended = m.counter("sessions_ended_total", "Sessions that ended before their time.", "reason")
+	m.calls = m.counter("dingtalk_requests_total", "Calls to DingTalk or to the SSO service; result is ok, refused, or what went wrong.", "call", "result")
+	m.refusals = m.counter("dingtalk_refusals_total", "Refusals of DingTalk by its effective error code; one that is not known here is other.", "call", "code")
+	m.callTime = m.histogram("dingtalk_request_duration_seconds", "Time of a call to DingTalk or to the SSO service.", []float64{.025, .05, .1, .25, .5, 1, 2.5, 8}, "call")
+	m.rechecks = m.counter("rechecks_total", "Lookups of people who are signed in: ok, refused (out at once), trouble (grace runs), postponed.", "result")
+	m.answers = m.histogram("upstream_request_duration_seconds", "Time until an upstream's response headers, from the arrival of the request.", []float64{.001, .005, .025, .1, .5, 2.5, 10, 60}, "route")
+	m.upstream = m.counter("upstream_errors_total", "Requests that an upstream failed to answer.", "route", "reason")
+	m.store = m.counter("store_requests_total", "Requests to the session store; result is ok or what went wrong.", "op", "result")
+	m.storing = m.histogram("store_request_duration_seconds", "Time of a request to the session store.", []float64{.0005, .001, .0025, .005, .01, .025, .1, .5}, "op")
+	m.audits = m.counter("audit_records_total", "Audit records; result is ok, or failed when the sink did not take one.", "result")
+	m.reloads = m.counter("config_reloads_total", "Reloads of the configuration; result is ok or refused.", "result")
+	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: "build_info", Help: "Always 1."}, m.named("build_info", "version", "revision", "goversion"))
 	build.WithLabelValues(version, revision, runtime.Version()).Set(1)
-	drops := prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: "dinggate", Name: "log_records_dropped_total", Help: "Log records that found no room."},
-		func() float64 { return float64(dropped()) })
-	m.registry.MustRegister(m.requests, m.latency, m.decision, m.signIns, m.ended, m.calls, m.callTime, m.upstream, m.store, m.storing, build, drops,
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.Count("log_records_dropped_total", "Log records that found no room.", "", "", func() float64 { return float64(dropped()) })
 	return m
+}
+
+// named notes a metric's name and gives its labels back.
+func (m *Metrics) named(name string, labels ...string) []string {
+	m.names[namespace+"_"+name] = labels
+	return labels
+}
+
+func (m *Metrics) counter(name, help string, labels ...string) *prometheus.CounterVec {
+	v := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, m.named(name, labels...))
+	m.registry.MustRegister(v)
+	return v
+}
+
+func (m *Metrics) histogram(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+	v := prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: namespace, Name: name, Help: help, Buckets: buckets}, m.named(name, labels...))
+	m.registry.MustRegister(v)
+	return v
 }
 
 // Handler serves the text that Prometheus scrapes.
@@ -77,60 +101,54 @@ func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
 }
 
-// Gauge registers a value that is read at each scrape.
+// Names lists every metric of ours with its labels, for whoever checks
+// dashboards and alerts.
+func (m *Metrics) Names() map[string][]string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return maps.Clone(m.names)
+}
+
+// Gauge offers a value that is read at each scrape. Offered again, as after a
+// reload, the new one is read.
 func (m *Metrics) Gauge(name, help string, read func() float64) {
-	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "dinggate", Name: name, Help: help}, read))
+	m.GaugeOf(name, help, "", "", read)
 }
 
-// Request counts one answered request. An empty verdict decided nothing.
-func (m *Metrics) Request(handler, route, verdict string, code int, d time.Duration) {
-	if handler == "" {
-		handler = "proxy"
-	}
-	key := cellKey{handler, route, verdict, code}
-	found, ok := m.cells.Load(key)
-	if !ok {
-		found, _ = m.cells.LoadOrStore(key, m.cell(key))
-	}
-	c := found.(*cell)
-	c.requests.Inc()
-	c.latency.Observe(d.Seconds())
-	if c.decision != nil {
-		c.decision.Inc()
-	}
+// GaugeOf is Gauge for one value of a label, out of a fixed set.
+func (m *Metrics) GaugeOf(name, help, label, value string, read func() float64) {
+	m.offer(name, label, value, read, func(s *source, labels prometheus.Labels) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help, ConstLabels: labels}, s.value)
+	})
 }
 
-func (m *Metrics) cell(k cellKey) *cell {
-	code := "other" // an upstream may answer with any number; a label may not
-	if http.StatusText(k.code) != "" {
-		code = strconv.Itoa(k.code)
+// Count is GaugeOf for a value that only grows; label may be "".
+func (m *Metrics) Count(name, help, label, value string, read func() float64) {
+	m.offer(name, label, value, read, func(s *source, labels prometheus.Labels) prometheus.Collector {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help, ConstLabels: labels}, s.value)
+	})
+}
+
+// offer takes labels and values that are lists, joined by commas.
+func (m *Metrics) offer(name, label, value string, read func() float64, make func(*source, prometheus.Labels) prometheus.Collector) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	key := name + " " + label + " " + value
+	if s, known := m.sources[key]; known {
+		s.read.Store(&read)
+		return
 	}
-	c := &cell{requests: m.requests.WithLabelValues(k.handler, code), latency: m.latency.WithLabelValues(k.handler)}
-	if k.verdict != "" {
-		c.decision = m.decision.WithLabelValues(k.handler, k.route, k.verdict)
+	labels := prometheus.Labels{}
+	var names []string
+	if label != "" {
+		names = strings.Split(label, ",")
+		for i, v := range strings.Split(value, ",") {
+			labels[names[i]] = v
+		}
 	}
-	return c
-}
-
-// SignIn counts a finished sign-in.
-func (m *Metrics) SignIn(method, result string) { m.signIns.WithLabelValues(method, result).Inc() }
-
-// SessionEnded counts a session that ended before its time.
-func (m *Metrics) SessionEnded(reason string) { m.ended.WithLabelValues(reason).Inc() }
-
-// UpstreamError counts a request that an upstream failed to answer.
-func (m *Metrics) UpstreamError(route, reason string) {
-	m.upstream.WithLabelValues(route, reason).Inc()
-}
-
-// Store counts one request to the session store.
-func (m *Metrics) Store(op, result string, d time.Duration) {
-	m.store.WithLabelValues(op, result).Inc()
-	m.storing.WithLabelValues(op).Observe(d.Seconds())
-}
-
-// DingTalk counts one call.
-func (m *Metrics) DingTalk(call, result string, d time.Duration) {
-	m.calls.WithLabelValues(call, result).Inc()
-	m.callTime.WithLabelValues(call).Observe(d.Seconds())
+	s := &source{}
+	s.read.Store(&read)
+	m.sources[key] = s
+	m.names[namespace+"_"+name] = slices.Clone(names)
+	m.registry.MustRegister(make(s, labels))
 }

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"dinggate/dingtalk"
+	"dinggate/internal/identity"
+	"dinggate/internal/telemetry"
+	"dinggate/session"
+)
+
+// measure offers what is read at each scrape: what the sessions, the app token
+// and the event stream know of themselves.
+func (g *gate) measure(client *dingtalk.Client, m *telemetry.Metrics) {
+	of := func(read func(session.Stats) int) func() float64 {
+		return func() float64 { return float64(read(g.sessions.Stats())) }
+	}
+	m.Gauge("http_requests_in_flight", "Requests that are being answered, open WebSockets and streams among them.", func() float64 { return float64(g.inFlight.Load()) })
+	m.Gauge("sockets_open", "WebSockets and long streams that are open.", of(func(s session.Stats) int { return s.Watched }))
+	entries := "What is held in memory: verified sessions, people, sign-outs and other ends."
+	m.GaugeOf("cache_entries", entries, "cache", "sessions", of(func(s session.Stats) int { return s.Cached }))
+	m.GaugeOf("cache_entries", entries, "cache", "people", of(func(s session.Stats) int { return s.People }))
+	m.GaugeOf("cache_entries", entries, "cache", "revocations", of(func(s session.Stats) int { return s.Revoked }))
+	requests := "Cookies looked for among the verified sessions; a miss costs a decryption."
+	m.Count("cache_requests_total", requests, "cache,result", "sessions,hit", func() float64 { return float64(g.sessions.Stats().Hits) })
+	m.Count("cache_requests_total", requests, "cache,result", "sessions,miss", func() float64 { return float64(g.sessions.Stats().Misses) })
+	m.Gauge("rechecks_running", "Lookups of people that run now.", of(func(s session.Stats) int { return s.Lookups }))
+	m.Gauge("people_on_grace", "People whose lookups fail: their sessions end when session.grace is over.", of(func(s session.Stats) int { return s.Failing }))
+	if g.sessions.Journal != nil {
+		m.Gauge("journal_live", "1 while what ends on other replicas arrives within moments.", func() float64 { return number(g.sessions.Stats().Live) })
+		m.Gauge("journal_unsent", "Ends that other replicas have not been told of yet.", of(func(s session.Stats) int { return s.Unsent }))
+	}
+	m.Moment("dingtalk_app_token_expiry_timestamp_seconds", "When the app's token ends, Unix time; 0 while there is none. It is renewed ten minutes before.", client.TokenExpires)
+	if g.events != nil {
+		m.Moment("events_connected_since_seconds", "When the event stream was connected, Unix time; 0 while it is not.", func() time.Time { return g.events.State().Connected })
+		m.Moment("events_last_seconds", "When the last event came, Unix time; 0 before the first.", func() time.Time { return g.events.State().LastEvent })
+	}
+}
+
+func number(ok bool) float64 {
+	if ok {
+		return 1
+	}
+	return 0
+}
+
+// counting counts the requests that are in h.
+func counting(h http.Handler, n *atomic.Int64) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n.Add(1)
+		defer n.Add(-1)
+		h.ServeHTTP(w, r)
+	})
+}
+
+// counted counts what lookups of signed-in people find.
+func (t telemetryKit) counted(recheck recheckFunc) recheckFunc {
+	if recheck == nil {
+		return nil
+	}
+	return func(ctx context.Context, s *session.Session) (identity.User, error) {
+		u, err := recheck(ctx, s)
+		f, failed := errors.AsType[*identity.Failure](err)
+		switch {
+		case err == nil:
+			t.metrics.Recheck("ok")
+		case errors.Is(err, session.ErrNotAsked):
+			t.metrics.Recheck("postponed")
+		case failed && f.Class == identity.Refused:
+			t.metrics.Recheck("refused")
+		default:
+			t.metrics.Recheck("trouble")
+		}
+		return u, err
+	}
+}

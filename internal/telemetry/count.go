@@ -1,0 +1,127 @@
+package telemetry
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+type cellKey struct {
+	handler, route, verdict string
+	code                    int
+}
+
+// cell holds the counters of one combination of labels.
+type cell struct {
+	requests, decision prometheus.Counter
+	latency            prometheus.Observer
+}
+
+// Request counts one answered request. An empty verdict decided nothing.
+func (m *Metrics) Request(handler, route, verdict string, code int, d time.Duration) {
+	if handler == "" {
+		handler = "proxy"
+	}
+	key := cellKey{handler, route, verdict, code}
+	found, ok := m.cells.Load(key)
+	if !ok {
+		found, _ = m.cells.LoadOrStore(key, m.cell(key))
+	}
+	c := found.(*cell)
+	c.requests.Inc()
+	c.latency.Observe(d.Seconds())
+	if c.decision != nil {
+		c.decision.Inc()
+	}
+}
+
+func (m *Metrics) cell(k cellKey) *cell {
+	code := "other" // an upstream may answer with any number; a label may not
+	if http.StatusText(k.code) != "" {
+		code = strconv.Itoa(k.code)
+	}
+	c := &cell{requests: m.requests.WithLabelValues(k.handler, code), latency: m.latency.WithLabelValues(k.handler)}
+	if k.verdict != "" {
+		c.decision = m.decision.WithLabelValues(k.handler, k.route, k.verdict)
+	}
+	return c
+}
+
+// SignIn counts a finished sign-in.
+func (m *Metrics) SignIn(method, result string) { m.signIns.WithLabelValues(method, result).Inc() }
+
+// SessionEnded counts a session that ended before its time.
+func (m *Metrics) SessionEnded(reason string) { m.ended.WithLabelValues(reason).Inc() }
+
+// Recheck counts a lookup of somebody who is signed in.
+func (m *Metrics) Recheck(result string) { m.rechecks.WithLabelValues(result).Inc() }
+
+// UpstreamError counts a request that an upstream failed to answer.
+func (m *Metrics) UpstreamError(route, reason string) {
+	m.upstream.WithLabelValues(route, reason).Inc()
+}
+
+// UpstreamTime gives the func that takes the time until a route's upstream
+// answered: looked up once, not per request.
+func (m *Metrics) UpstreamTime(route string) func(time.Duration) {
+	o := m.answers.WithLabelValues(route)
+	return func(d time.Duration) { o.Observe(d.Seconds()) }
+}
+
+// Store counts one request to the session store.
+func (m *Metrics) Store(op, result string, d time.Duration) {
+	m.store.WithLabelValues(op, result).Inc()
+	m.storing.WithLabelValues(op).Observe(d.Seconds())
+}
+
+// DingTalk counts one call. code, from a fixed set, is why it was refused; "" it was not.
+func (m *Metrics) DingTalk(call, result, code string, d time.Duration) {
+	m.calls.WithLabelValues(call, result).Inc()
+	m.callTime.WithLabelValues(call).Observe(d.Seconds())
+	if code != "" {
+		m.refusals.WithLabelValues(call, code).Inc()
+	}
+}
+
+// Audited counts one audit record.
+func (m *Metrics) Audited(ok bool) { m.audits.WithLabelValues(okOr(ok, "failed")).Inc() }
+
+// Reloaded tells how a reload of the configuration went, and when.
+func (m *Metrics) Reloaded(ok bool, at time.Time) {
+	m.reloads.WithLabelValues(okOr(ok, "refused")).Inc()
+	m.Gauge("config_last_reload_successful", "1 when the last reload was taken, 0 when it was refused and the old configuration serves on.", func() float64 {
+		if ok {
+			return 1
+		}
+		return 0
+	})
+	if ok {
+		m.Gauge("config_last_reload_success_timestamp_seconds", "When the configuration that serves was taken, Unix time.", func() float64 { return float64(at.Unix()) })
+	}
+}
+
+// Certificate offers the end of our own certificate.
+func (m *Metrics) Certificate(notAfter func() time.Time) {
+	m.Gauge("tls_certificate_expiry_timestamp_seconds", "When our own certificate ends, Unix time; 0 without one.", func() float64 { return seconds(notAfter()) })
+}
+
+// Moment offers a point in time, as Unix time; the zero time is 0.
+func (m *Metrics) Moment(name, help string, read func() time.Time) {
+	m.Gauge(name, help, func() float64 { return seconds(read()) })
+}
+
+func seconds(t time.Time) float64 {
+	if t.IsZero() {
+		return 0
+	}
+	return float64(t.UnixNano()) / 1e9
+}
+
+func okOr(ok bool, otherwise string) string {
+	if ok {
+		return "ok"
+	}
+	return otherwise
+}
