@@ -38,7 +38,7 @@ hostile: tools ## every known way to break an auth proxy, tried on the real prog
 	TEST_TOOLS=required HOSTILE_NIGHT=$(NIGHT) $(GO) test -count=1 -timeout 30m ./hostile
 
 bench: ## CPU per request beside a bare Go handler and a bare ReverseProxy
-	$(GO) run ./bench
+	$(GO) run ./bench -picture docs/performance.svg
 
 pgo: ## the compiler's profile of the hot path, cmd/dinggate/default.pgo; make it anew when the hot path changes
 	$(GO) test -pgo=off -run '^$$' -bench BenchmarkServe -benchtime 5s -cpuprofile cmd/dinggate/default.pgo -o /dev/null ./cmd/dinggate

@@ -21,6 +21,7 @@ type house struct {
 	gateEnv                  []string
 	cookie                   string // a valid session, as a Cookie header
 	binary                   string
+	drawn                    []bar // what the picture shows
 }
 
 const corpID = "dingbench"

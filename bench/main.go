@@ -22,17 +22,23 @@ func main() {
 	}
 	rounds := flag.Int("rounds", 5, "how often each pair is measured")
 	seconds := flag.Duration("time", 3*time.Second, "how long each measurement runs")
-	connections := flag.Int("connections", 32, "connections that ask at once")
+	picture := flag.String("picture", "", "an SVG file to draw the ratios into")
 	flag.Parse()
 	house, err := build()
 	fail(err)
 	defer house.close()
-	fmt.Printf("%d rounds of %v, %d connections, server on one core\n\n", *rounds, *seconds, *connections)
-	fail(house.ratios(*rounds, *seconds, *connections))
-	fail(house.behindNginx(*rounds, *seconds, *connections))
+	fmt.Printf("%d rounds of %v, server on one core\n\n", *rounds, *seconds)
+	for _, connections := range []int{32, 256} {
+		fail(house.ratios(*rounds, *seconds, connections))
+	}
+	fail(house.behindNginx(*rounds, *seconds, 32))
 	fail(house.transfers(*rounds))
+	fail(house.streams(*rounds))
 	fail(house.footprint())
-	fail(house.allocations())
+	fail(house.handlers())
+	if *picture != "" {
+		fail(os.WriteFile(*picture, []byte(draw(house.drawn)), 0o644))
+	}
 }
 
 func fail(err error) {

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strconv"
 	"sync"
+	"sync/atomic"
 )
 
 // yardstick serves what we compare with, until it is killed: `handler` answers
@@ -26,11 +27,11 @@ func yardstick(kind, target string) error {
 			return err
 		}
 		transport := http.DefaultTransport.(*http.Transport).Clone()
-		transport.MaxIdleConnsPerHost = 1024
+		transport.MaxIdleConns, transport.MaxIdleConnsPerHost = 0, 1024 // by default it would open connections anew under load
 		transport.DisableCompression = true
 		h = &httputil.ReverseProxy{Rewrite: func(pr *httputil.ProxyRequest) { pr.SetURL(u); pr.SetXForwarded() }, BufferPool: &buffers{}, Transport: transport}
 	case "upstream":
-		h = http.HandlerFunc(upstream)
+		h = http.HandlerFunc(application)
 	default:
 		return fmt.Errorf("no yardstick is called %q", kind)
 	}
@@ -39,7 +40,28 @@ func yardstick(kind, target string) error {
 		return err
 	}
 	fmt.Printf("listening on http://%s\n", l.Addr())
-	return http.Serve(l, h)
+	server := &http.Server{Handler: h, ConnState: func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			connections.Add(1)
+		}
+	}}
+	return server.Serve(l)
+}
+
+var connections atomic.Int64 // that the application was asked on
+
+// application is what stands behind both proxies.
+func application(w http.ResponseWriter, r *http.Request) {
+	switch r.URL.Path {
+	case "/opened":
+		fmt.Fprintln(w, connections.Load())
+	case "/events":
+		events(w, r)
+	case "/echo":
+		echo(w, r)
+	default:
+		upstream(w, r)
+	}
 }
 
 // upstream answers 1 KiB, or as many bytes as `?bytes=` says, after reading
