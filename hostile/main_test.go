@@ -35,27 +35,40 @@ func run(m *testing.M) int {
 func TestHostile(t *testing.T) {
 	s := open(t)
 	c := &count{}
+	wild := openWild(t)
+	ill := openIll(t)
+	upgrades(s) // teaches the application to switch protocols
 	for _, class := range []struct {
 		name  string
 		floor int
+		site  *site
 		tries func(*site) []try
 	}{
-		{"R", 1700, redirects},
-		{"H", 1600, headers},
-		{"P", 720, paths},
-		{"F", 120, gateways},
-		{"M", 120, framing},
-		{"S", 250, state},
-		{"C", 1250, cookies},
-		{"T", 250, ssoService},
+		{"R", 1700, s, redirects},
+		{"H", 1600, s, headers},
+		{"P", 720, s, paths},
+		{"F", 120, s, gateways},
+		{"M", 120, s, framing},
+		{"S", 250, s, state},
+		{"C", 1250, s, cookies},
+		{"T", 250, s, ssoService},
+		{"D", 150, s, denial},
+		{"L", 200, s, secrets},
+		{"W", 300, s, pages},
+		{"K", 200, wild, strange},
+		{"V", 30, ill, faults},
 	} {
 		t.Run(class.name, func(t *testing.T) {
 			if class.name == "F" {
 				s.nginx = nginxOrSkip(t, s)
 			}
-			s.run(t, c, class.name, class.floor, class.tries(s))
+			class.site.run(t, c, class.name, class.floor, class.tries(class.site))
 		})
 	}
-	t.Run("end", func(t *testing.T) { s.end(t) })
+	t.Run("end", func(t *testing.T) {
+		s.end(t)
+		wild.end(t)
+		ill.end(t)
+	})
 	c.print()
 }

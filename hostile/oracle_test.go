@@ -37,7 +37,7 @@ func (o *oracle) judge(s shot, a *answer) (wrong []string) {
 		say("O10", "DingTalk was called %d times, %d were asked for", calls, asked)
 		o.site.budget.Store(calls) // once is enough
 	}
-	if a.status == 0 {
+	if a.status == 0 || s.elsewhere {
 		return wrong
 	}
 	theirs := a.header.Get("X-Upstream") != "" // the application's own answer

@@ -44,6 +44,10 @@ type site struct {
 	oracle      *oracle
 	budget      atomic.Int64 // calls to DingTalk that have been asked for
 	seq         atomic.Int64
+	t           *testing.T  // of the class, for processes that tries start
+	gone        chan string // cases that the application was told to forget
+	foreign     sync.Map    // cases that spoke to another process
+	turn        sync.Mutex  // of tries that bend the platform
 	door        sync.Mutex
 	partner     string // Cookie line of who signs in for third parties
 	partnerUses int
@@ -51,8 +55,12 @@ type site struct {
 }
 
 // open starts the site that most classes share.
-func open(t *testing.T) *site {
-	s := &site{up: newRecorder(t), sim: simulator.Demo(), people: map[string]string{}}
+func open(t *testing.T) *site { return openWith(t, func(text string) string { return text }) }
+
+// openWith starts one whose configuration differs. UP stands for the
+// application's address.
+func openWith(t *testing.T, change func(string) string) *site {
+	s := &site{up: newRecorder(t), sim: simulator.Demo(), people: map[string]string{}, gone: make(chan string, 100)}
 	dingtalk := &http.Server{Handler: s.sim}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -68,7 +76,7 @@ func open(t *testing.T) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.process = start(t, s.config())
+	s.process = start(t, strings.ReplaceAll(change(s.config()), "UP\"", s.up.url()+"\""))
 	s.oracle = &oracle{site: s}
 	return s
 }
@@ -95,9 +103,9 @@ session: {recheck: 1h}
 sign_in: {contact: it@app.test}
 sso_server:
   clients:
-    - {client_id: app-one, client_secret: %[3]s-one, redirect_urls: ["%[8]s"]}
-    - {client_id: app-two, client_secret: %[3]s-two, redirect_urls: ["%[9]s"]}
-    - {client_id: app-query, client_secret: %[3]s-query, redirect_urls: ["%[10]s"]}
+    - {client_id: app-one, client_secret: %[3]s-one-with-thirty-two-bytes-and-more, redirect_urls: ["%[8]s"]}
+    - {client_id: app-two, client_secret: %[3]s-two-with-thirty-two-bytes-and-more, redirect_urls: ["%[9]s"]}
+    - {client_id: app-query, client_secret: %[3]s-query-with-thirty-two-bytes-and-more, redirect_urls: ["%[10]s"]}
 admin: {listen: 127.0.0.1:0}
 routes:
   - {path: /open, access: public, upstream: "%[7]s"}
@@ -135,6 +143,10 @@ var listening = regexp.MustCompile(`^(gate|admin) listening on https?://(.*)$`)
 
 // start runs dinggate serve with a configuration and waits for its listeners.
 func start(t *testing.T, config string, environment ...string) *process {
+	return startWith(t, config, func(cmd *exec.Cmd) { cmd.Env = append(os.Environ(), environment...) })
+}
+
+func startWith(t *testing.T, config string, change func(*exec.Cmd)) *process {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "config.yaml")
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
@@ -142,12 +154,12 @@ func start(t *testing.T, config string, environment ...string) *process {
 	}
 	p := &process{cmd: exec.Command(program, "serve", "--config", file), exited: make(chan struct{}), lines: map[string]record{}}
 	p.heard = sync.NewCond(&p.mu)
-	p.cmd.Env = append(os.Environ(), environment...)
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	p.cmd.Stderr = &lineWriter{line: p.hear}
+	change(p.cmd)
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

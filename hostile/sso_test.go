@@ -24,7 +24,9 @@ func basic(id, secret string) string {
 	return "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(id+":"+secret))
 }
 
-var authOne, authTwo = basic(appOne, canary+"-one"), basic(appTwo, canary+"-two")
+const longSecret = "-with-thirty-two-bytes-and-more"
+
+var authOne, authTwo = basic(appOne, canary+"-one"+longSecret), basic(appTwo, canary+"-two"+longSecret)
 
 // authorize asks for a sign-in on behalf of a client.
 func authorizeFor(client, redirect, state string) string {
@@ -152,7 +154,7 @@ func ssoClients() (list []try) {
 			if a.status != 400 && a.status != 431 || strings.Contains(a.body, "<script>alert") {
 				h.failf("got %v", a)
 			}
-			if a := h.token("code=x&state=s", basic(id, canary+"-one")); a.status != 401 && !a.bare {
+			if a := h.token("code=x&state=s", basic(id, canary+"-one"+longSecret)); a.status != 401 && !a.bare {
 				h.failf("token = %v, want 401", a)
 			}
 			if a := h.token("client_id="+url.QueryEscape(id)+"&code=x&state=s", authOne); len(id) < 5000 && a.status != 400 {
@@ -225,8 +227,8 @@ func ssoBasic() (list []try) {
 	add := func(name string, do func(h *hand)) { list = append(list, try{name, do}) }
 	raw := func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
 	good := strings.TrimPrefix(authOne, "Authorization: ")
-	for _, lines := range [][]string{{}, {"Authorization:"}, {"Authorization: Basic"}, {"Authorization: Basic "}, {"Authorization: Basic !!!"}, {"Authorization: Basic " + raw("app-one")}, {"Authorization: Basic " + raw(":"+canary+"-one")}, {"Authorization: Basic " + raw("app-one:")}, {"Authorization: Basic " + raw(":")}, {"Authorization: Basic " + raw("app-one:"+canary+"-one ")}, {"Authorization: Basic " + raw("app-one: "+canary+"-one")}, {"Authorization: Basic " + raw("app-one:"+canary+"-two")}, {"Authorization: Basic " + raw("app-two:"+canary+"-one")}, {"Authorization: Basic " + raw("app-one:"+canary+"-on")}, {"Authorization: Basic " + raw("app-one:"+canary+"-onee")}, {"Authorization: Basic " + raw("app-one:"+strings.ToUpper(canary)+"-ONE")},
-		{"Authorization: Bearer " + good[6:]}, {"Authorization: " + good[6:]}, {"Authorization: Basic " + strings.TrimRight(good[6:], "=") + "\x00"}, {"Authorization: Basic " + good[6:] + ", Basic x"}, {"Authorization: Basic " + strings.Repeat("A", 60_000)}, {"Authorization: Digest username=\"app-one\""}, {"Proxy-Authorization: " + good}, {"X-Authorization: " + good}, {"Authorization: Basic  " + good[6:] + "x"}, {"Authorization: Basic " + raw("app-one\x00:"+canary+"-one")}, {"Authorization: Basic " + raw("app-one:"+canary+"-one\x00")}, {"Authorization: Basic " + raw("app-one:"+canary+"-one\n")}, {"Authorization: Basic x", authOne}, {authOne, "Authorization: Basic x"}, {authOne, authTwo}} {
+	for _, lines := range [][]string{{}, {"Authorization:"}, {"Authorization: Basic"}, {"Authorization: Basic "}, {"Authorization: Basic !!!"}, {"Authorization: Basic " + raw("app-one")}, {"Authorization: Basic " + raw(":"+canary+"-one"+longSecret)}, {"Authorization: Basic " + raw("app-one:")}, {"Authorization: Basic " + raw(":")}, {"Authorization: Basic " + raw("app-one:"+canary+"-one"+longSecret+" ")}, {"Authorization: Basic " + raw("app-one: "+canary+"-one"+longSecret)}, {"Authorization: Basic " + raw("app-one:"+canary+"-two"+longSecret)}, {"Authorization: Basic " + raw("app-two:"+canary+"-one"+longSecret)}, {"Authorization: Basic " + raw("app-one:"+canary+"-one"+longSecret[1:])}, {"Authorization: Basic " + raw("app-one:"+canary+"-one"+longSecret+"e")}, {"Authorization: Basic " + raw("app-one:"+strings.ToUpper(canary+"-one"+longSecret))},
+		{"Authorization: Bearer " + good[6:]}, {"Authorization: " + good[6:]}, {"Authorization: Basic " + strings.TrimRight(good[6:], "=") + "\x00"}, {"Authorization: Basic " + good[6:] + ", Basic x"}, {"Authorization: Basic " + strings.Repeat("A", 60_000)}, {"Authorization: Digest username=\"app-one\""}, {"Proxy-Authorization: " + good}, {"X-Authorization: " + good}, {"Authorization: Basic  " + good[6:] + "x"}, {"Authorization: Basic " + raw("app-one\x00:"+canary+"-one"+longSecret)}, {"Authorization: Basic " + raw("app-one:"+canary+"-one"+longSecret+"\x00")}, {"Authorization: Basic " + raw("app-one:"+canary+"-one"+longSecret+"\n")}, {"Authorization: Basic x", authOne}, {authOne, "Authorization: Basic x"}, {authOne, authTwo}} {
 		add(fmt.Sprintf("T4 %.60q", lines), func(h *hand) {
 			code := h.grant("s")
 			a := h.token("code="+code+"&state=s", append(slices.Clone(lines), "Content-Type: text/plain")...)

@@ -48,6 +48,9 @@ func (h *hand) send(s shot) *answer {
 	if s.to == "" {
 		s.to = h.site.gate
 	}
+	if s.to != h.site.gate {
+		h.site.foreign.Store(h.id, true)
+	}
 	a, err := h.wires.send(s)
 	if err == nil && h.site.oracle.late(s, a) { // O9: alone, and beside a plain request
 		plain, _ := h.wires.send(shot{raw: request("GET", "/open", h.id), to: h.site.gate, from: stranger, fresh: true})
@@ -159,12 +162,15 @@ func (s *site) settle() (wrong []string) {
 		all["nobody's"] = append(all["nobody's"], one)
 	}
 	for id, list := range all {
+		if _, foreign := s.foreign.Load(id); foreign { // another process has the record
+			continue
+		}
 		for _, one := range list {
 			r, ok := s.logged(one.value("X-Request-Id"))
 			path, _, _ := strings.Cut(one.target, "?")
 			switch {
 			case !ok:
-				wrong = append(wrong, fmt.Sprintf("O1: case %s: no record for %.300q", id, one.head))
+				return append(wrong, fmt.Sprintf("O1: case %s: no record for %.300q", id, one.head))
 			case r.Verdict != "allow":
 				wrong = append(wrong, fmt.Sprintf("O1: case %s: the verdict on %.300q was %q", id, one.head, r.Verdict))
 			case !samePath(r, path):

@@ -31,6 +31,10 @@ func upgrades(s *site) (list []try) {
 		return tunnelled[id]
 	}
 	s.up.on("tunnel", switchTo("websocket"))
+	s.up.on("open", func(c net.Conn, _ *sighting) {
+		fmt.Fprintf(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+		io.Copy(io.Discard, c)
+	})
 	s.up.on("h2c", switchTo("h2c"))
 	s.up.on("unasked", func(c net.Conn, _ *sighting) {
 		io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nX-Upstream: "+mark+"\r\n\r\n"+mark)

@@ -53,7 +53,7 @@ func (v *visitor) keep(a *answer) {
 		if err != nil {
 			continue
 		}
-		v.jar = slices.DeleteFunc(v.jar, func(old *http.Cookie) bool { return old.Name == c.Name })
+		v.jar = slices.DeleteFunc(slices.Clone(v.jar), func(old *http.Cookie) bool { return old.Name == c.Name })
 		if c.MaxAge >= 0 && c.Value != "" {
 			v.jar = append(v.jar, c)
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -37,6 +38,8 @@ func runServe(ctx context.Context, cfg *Config, out io.Writer) error {
 		access:  &telemetry.AccessLog{Out: records, Console: cfg.Log.Format == "console"},
 		metrics: telemetry.NewMetrics(release(), revision(), records.Dropped),
 	}
+	log.SetFlags(0)
+	log.SetOutput(telemetry.Strays{Log: kit.log})
 	stores, err := openStores(ctx, cfg, kit)
 	if err != nil {
 		return err

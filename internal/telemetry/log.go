@@ -11,6 +11,7 @@ package telemetry
 import (
 	"io"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -123,6 +124,17 @@ func (w *Writer) Close() {
 	case <-w.done:
 	case <-time.After(closeWithin):
 	}
+}
+
+// Strays takes the lines of the standard library's own logger, where net/http
+// tells of an upstream that answers unasked, and makes records of them. What
+// they quote is a stranger's, may be somebody's cookie, and is left out.
+type Strays struct{ Log *slog.Logger }
+
+func (s Strays) Write(line []byte) (int, error) {
+	text, _, _ := strings.Cut(string(line), `"`)
+	s.Log.Warn("net/http", "err", strings.TrimSpace(text))
+	return len(line), nil
 }
 
 // Logger writes slog records of at least level to out, as JSON or, with

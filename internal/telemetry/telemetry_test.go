@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log"
+	"log/slog"
 	"net/http/httptest"
 	"net/netip"
 	"strings"
@@ -151,5 +153,14 @@ func BenchmarkMetrics(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		m.Request("auth", "/", "allow", 200, time.Millisecond)
+	}
+}
+
+func TestStrays(t *testing.T) {
+	var out bytes.Buffer
+	l := log.New(Strays{Logger(&out, "json", slog.LevelInfo)}, "", 0)
+	l.Printf("Unsolicited response received on idle HTTP channel starting with %q; err=%v", "HTTP/1.1 200 OK\r\nSet-Cookie: canary", nil)
+	if text := out.String(); strings.Contains(text, "canary") || !strings.Contains(text, "Unsolicited response") || strings.Count(text, "\n") != 1 {
+		t.Errorf("Strays wrote %q", text)
 	}
 }

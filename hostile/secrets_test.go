@@ -1,0 +1,174 @@
+package hostile
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// secrets is class L: what must be told to nobody, and configurations that must
+// not start.
+func secrets(s *site) (list []try) {
+	add := func(name string, do func(h *hand)) { list = append(list, try{name, do}) }
+	// L1, L2: one sign-in's secrets, looked for in all that was said.
+	add("L1 L2 a sign-in leaves no secret in the log", func(h *hand) {
+		v := h.visitor()
+		state, _ := v.begin("/oauth2/start")
+		attempt := v.attempt().Value
+		code := v.code("zhangsan")
+		h.site.budget.Add(callsPerSignIn)
+		a := v.ask(shot{session: true}, "GET", "/oauth2/callback?authCode="+code+"&state="+state)
+		grant := h.grant("third-party-state-" + canary[:6])
+		got := h.redeem(grant, "third-party-state-"+canary[:6])
+		h.userinfo("Authorization: " + got.Access)
+		h.send(shot{raw: request("GET", "/page?authCode="+code+"&token="+got.Access, h.id, v.cookie(), "Authorization: Bearer "+got.Access), right: true})
+		h.site.logged(a.header.Get("X-Request-Id"))
+		time.Sleep(300 * time.Millisecond)
+		said := h.site.said()
+		for what, secret := range map[string]string{"state": state, "attempt cookie": attempt, "authCode": code, "session cookie": v.value(sessionCookie), "code": grant, "access token": got.Access, "refresh token": got.Refresh, "Basic": strings.TrimPrefix(authOne, "Authorization: Basic ")} {
+			if secret == "" {
+				h.failf("no %s to look for", what)
+			}
+			for form, text := range forms(secret) {
+				if strings.Contains(said, text) {
+					h.failf("the %s is in the log (%s)", what, form)
+				}
+			}
+		}
+	})
+	for _, path := range []string{"/livez", "/ready", "/metrics", "/debug/pprof/", "/debug/pprof/goroutine?debug=2", "/debug/vars", "/oauth2/livez", "/oauth2/ready", "/oauth2/metrics", "/oauth2/ping", "/oauth2/debug/pprof/", "/ping", "/status", "/config", "/.env", "/.git/config"} {
+		for _, member := range []bool{false, true} {
+			add(fmt.Sprintf("L10 %s member %v", path, member), func(h *hand) {
+				lines := []string{}
+				if member {
+					lines = []string{h.member("zhangsan")}
+				}
+				a := h.send(shot{raw: request("GET", path, h.id, lines...), right: member})
+				if strings.HasPrefix(path, "/oauth2/") && a.status != 404 || !member && a.status == 200 || strings.Contains(a.body, "go_goroutines") || strings.Contains(a.body, "goroutine ") {
+					h.failf("got %v", a)
+				}
+			})
+		}
+	}
+	for _, claim := range []string{"127.0.0.1", "127.0.0.2", "192.0.2.1", "junk, 192.0.2.1", "192.0.2.1, junk", "::ffff:192.0.2.1", "[::ffff:192.0.2.1]:80", "192.0.2.1:80", "0300.0.2.1", "192.0.2.1, 198.51.100.1", "198.51.100.1, 192.0.2.1", "192.0.2.1%eth0", "", "192.0.2.1,", ",192.0.2.1", "192.0.2.1 192.0.2.1", "unknown", "_hidden", "for=192.0.2.1", "3221225985", "192.0.2.1/24", "192.0.2.1\t", "192.0.2.999", "127.0.0.2, 192.0.2.1"} {
+		in := map[string]bool{"192.0.2.1": true, "junk, 192.0.2.1": true, "::ffff:192.0.2.1": true, "[::ffff:192.0.2.1]:80": true, "192.0.2.1:80": true, "198.51.100.1, 192.0.2.1": true, ",192.0.2.1": true, "192.0.2.1\t": true, "127.0.0.2, 192.0.2.1": true}[claim]
+		for _, from := range []string{stranger, gateway} {
+			add(fmt.Sprintf("L9 %q from %s", claim, from), func(h *hand) { // /office/ is open to 192.0.2.0/24
+				a := h.send(shot{from: from, raw: request("GET", "/office/x", h.id, "X-Forwarded-For: "+claim), right: in && from == gateway})
+				if (a.status == 200) != (in && from == gateway) && !a.bare {
+					h.failf("got %v, let in should be %v", a, in && from == gateway)
+				}
+			})
+			for _, name := range []string{"X-Real-IP", "True-Client-IP", "CF-Connecting-IP", "X-Client-IP", "Forwarded"} {
+				add(fmt.Sprintf("L9 %s: %q from %s", name, claim, from), func(h *hand) {
+					if a := h.send(shot{from: from, raw: request("GET", "/office/x", h.id, name+": "+claim)}); a.status == 200 {
+						h.failf("got %v", a)
+					}
+				})
+			}
+		}
+	}
+	return append(list, mistakes(s)...)
+}
+
+// mistakes are L5, L6, L12: configurations and commands that must be refused,
+// all mistakes told at once with their place, and no secret with them.
+func mistakes(s *site) (list []try) {
+	run := func(h *hand, args []string, environment ...string) (string, int) {
+		cmd := exec.Command(program, args...)
+		cmd.Env = append(os.Environ(), environment...)
+		out, err := cmd.CombinedOutput()
+		if strings.Contains(string(out), canary) {
+			h.failf("a secret is told: %s", out)
+		}
+		if err == nil {
+			return string(out), 0
+		}
+		return string(out), cmd.ProcessState.ExitCode()
+	}
+	good := s.config()
+	for name, change := range map[string][2]string{
+		"a short secret":             {cookieSecret, "c2hvcnQ="},
+		"an example's secret":        {cookieSecret, "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="},
+		"a secret that is none":      {cookieSecret, canary + "!!"},
+		"no corp_id":                 {"  corp_id: ", "  #corp_id: "},
+		"no client_secret":           {"  client_secret: ", "  #client_secret: "},
+		"no public_url":              {"public_url: https://app.test", "public_url: ''"},
+		"a public_url with a path":   {"public_url: https://app.test", "public_url: https://app.test/x?y"},
+		"a public_url of no web":     {"public_url: https://app.test", "public_url: javascript:alert(1)"},
+		"a file as upstream":         {s.up.url(), "file:///etc/passwd"},
+		"an upstream with a user":    {s.up.url(), "http://user:" + canary + "@127.0.0.1:1"},
+		"an upstream with a query":   {s.up.url(), "http://127.0.0.1:1/?x"},
+		"an unknown key":             {"listen: ", "listne: "},
+		"a doubled key":              {"listen: 127.0.0.1:0", "listen: 127.0.0.1:0\nlisten: 127.0.0.1:0"},
+		"a list for a text":          {"listen: 127.0.0.1:0", "listen: [a, b]"},
+		"a number as duration":       {"recheck: 1h", "recheck: 60"},
+		"a negative duration":        {"recheck: 1h", "recheck: -1h"},
+		"a name in trusted_proxies":  {gateway + "/32", "gateway.internal"},
+		"a junk trusted_proxies":     {gateway + "/32", "127.0.0.1/99"},
+		"a template in a route":      {"path: /open,", "path: \"/{x}\", methods: [get],"},
+		"a dot segment in a route":   {"path: /open,", "path: /a/../b,"},
+		"an unknown access":          {"path: /open, access: public", "path: /open, access: pubilc"},
+		"a route for a foreign host": {"host: app.test,", "host: evil.test,"},
+		"a prefix that is none":      {"listen: ", "prefix: /\nlisten: "},
+		"a redirect that is none":    {"https://friend.test", "javascript:alert(1)"},
+		"a redirect with a path":     {"https://friend.test", "https://friend.test/path"},
+		"two clients of one id":      {"client_id: app-two", "client_id: app-one"},
+		"a callback of no web":       {twoCallback, "javascript:alert(1)"},
+		"a callback with fragment":   {twoCallback, twoCallback + "#x"},
+		"same_site none on a typo":   {"cookie: {", "cookie: {same_site: nnoe, "},
+		"no YAML":                    {"listen: ", "\tlisten: [}"},
+		"a cookie domain elsewhere":  {"cookie: {", "cookie: {domain: evil.test, "},
+	} {
+		list = append(list, try{"L6 " + name, func(h *hand) {
+			text := strings.Replace(good, change[0], change[1], 1)
+			if text == good {
+				h.failf("nothing changed")
+				return
+			}
+			dir, err := os.MkdirTemp("", "hostile-config")
+			if err != nil {
+				h.failf("%v", err)
+				return
+			}
+			defer os.RemoveAll(dir)
+			file := filepath.Join(dir, "config.yaml")
+			os.WriteFile(file, []byte(text), 0o600)
+			for _, command := range []string{"check", "serve"} {
+				out, code := run(h, []string{command, "--config", file})
+				if code == 0 || !strings.Contains(out, "config.yaml:") && name != "no corp_id" && name != "no client_secret" && name != "no public_url" {
+					h.failf("%s exits %d and says %.300s", command, code, out)
+				}
+				if strings.Contains(out, "panic") || strings.Contains(out, "goroutine") {
+					h.failf("%s says %.300s", command, out)
+				}
+			}
+		}})
+	}
+	for name, args := range map[string][]string{
+		"a secret as a flag":         {"serve", "--dingtalk.client_secret", canary + "-on-the-command-line"},
+		"a cookie secret as a flag":  {"check", "--cookie.secrets", cookieSecret},
+		"the demo for everybody":     {"demo", "--listen", "0.0.0.0:0"},
+		"the demo on another's name": {"demo", "--listen", "example.com:0"},
+		"an unknown command":         {"sevre"},
+		"an unknown flag":            {"serve", "--lsiten", "x"},
+		"no configuration":           {"serve", "--config", "/nonexistent"},
+	} {
+		list = append(list, try{"L5 L12 " + name, func(h *hand) {
+			if out, code := run(h, args, "DINGGATE_PUBLIC_URL=", "HOME=/nonexistent"); code == 0 || strings.Contains(out, "panic") {
+				h.failf("exits %d and says %.300s", code, out)
+			}
+		}})
+	}
+	for _, name := range []string{"DINGGATE_LSITEN", "DINGGATE_DINGTALK_SECRET", "DINGGATE_COOKIE_SECRET", "DINGGATE_TRUSTED_PROXY"} {
+		list = append(list, try{"L6 " + name, func(h *hand) {
+			if out, code := run(h, []string{"check"}, name+"=x"); code == 0 || !strings.Contains(out, name) {
+				h.failf("exits %d and says %.300s", code, out)
+			}
+		}})
+	}
+	return list
+}
