@@ -37,7 +37,8 @@ func TestChartLint(t *testing.T) {
 	for _, c := range []struct{ values, want string }{
 		{"{}", "existingSecret"},                               // no secret at all
 		{"{existingSecret: mine, replicas: many}", "replicas"}, // the schema knows types
-		{"{existingSecret: mine, replicaz: 2}", "replicaz"},    // and names
+		{"{existingSecret: mine, config: {sso: {url: https://sso.example.com}}}", "oneOf"},
+		{"{existingSecret: mine, replicaz: 2}", "replicaz"}, // and names
 	} {
 		if _, err := render(t, c.values); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("helm template with %s = %v, want a mistake that names %s", c.values, err, c.want)
@@ -54,6 +55,8 @@ func TestChart(t *testing.T) {
 		{"own secret", "secret: {dingtalkSecret: a, cookieSecret: b}", "PodDisruptionBudget ServiceAccount Secret ConfigMap Service Deployment Pod"},
 		{"everything", "{existingSecret: mine, networkPolicy: {enabled: true}, serviceMonitor: {enabled: true, labels: {a: b}}, podAnnotations: {a: b}, nodeSelector: {a: b}, tolerations: [{key: a, operator: Exists}], affinity: {nodeAffinity: {}}, imagePullSecrets: [{name: a}], serviceAccount: {annotations: {a: b}}}",
 			"NetworkPolicy PodDisruptionBudget ServiceAccount ConfigMap Service Service Deployment ServiceMonitor Pod"},
+		{"an SSO service and Redis", "{existingSecret: mine, config: {dingtalk: null, sso: {url: https://sso.example.com, client_id: app}, session: {store: redis}}, extraEnv: [{name: DINGGATE_REDIS_URL, valueFrom: {secretKeyRef: {name: redis, key: url}}}]}",
+			"PodDisruptionBudget ServiceAccount ConfigMap Service Deployment Pod"},
 		{"little", "{existingSecret: mine, podDisruptionBudget: {enabled: false}, serviceAccount: {create: false}}", "ConfigMap Service Deployment Pod"},
 	} {
 		text, err := render(t, c.values)
