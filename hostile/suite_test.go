@@ -209,6 +209,20 @@ func (s *site) calls() (n int64) {
 // end asks what can only be asked when everything is over.
 func (s *site) end(t *testing.T) {
 	metrics := fetch(t, "http://"+s.admin+"/metrics")
+	// O8: a leak would show in thousands. Connections to the application are
+	// kept for 90 s, two goroutines each.
+	for patience := 100; ; patience-- {
+		goroutines, descriptors := metric(metrics, "go_goroutines"), s.descriptors()
+		if goroutines < 500 && descriptors < 500 {
+			break
+		}
+		if patience == 0 {
+			t.Errorf("O8: %v goroutines and %d descriptors are left", goroutines, descriptors)
+			break
+		}
+		time.Sleep(100 * time.Millisecond)
+		metrics = fetch(t, "http://"+s.admin+"/metrics")
+	}
 	if strings.Contains(metrics, canary) {
 		t.Error("O7: a secret is in the metrics")
 	}
@@ -231,6 +245,14 @@ func (s *site) end(t *testing.T) {
 			t.Errorf("O3: dinggate said %s", line)
 		}
 	}
+}
+
+// metric is the value of one that has no labels, 0 when there is none.
+func metric(text, name string) (v float64) {
+	if _, rest, ok := strings.Cut(text, "\n"+name+" "); ok {
+		fmt.Sscan(rest, &v)
+	}
+	return v
 }
 
 func fetch(t *testing.T, address string) string {
