@@ -85,7 +85,7 @@ func follow2(v *visitor, target, want string, headers ...string) {
 	a = v.finish("zhangsan", state)
 	v.from = from
 	if a.status != http.StatusFound || want != "" && a.header.Get("Location") != want {
-		v.h.failf("the sign-in ended with %d at %q, want %q", a.status, a.header.Get("Location"), want)
+		v.h.failf("the sign-in ended with %v, want %q", a, want)
 	}
 }
 

@@ -54,8 +54,13 @@ func (h *hand) send(s shot) *answer {
 	a, err := h.wires.send(s)
 	if err == nil && h.site.oracle.late(s, a) { // O9: alone, and beside a plain request
 		plain, _ := h.wires.send(shot{raw: request("GET", "/open", h.id), to: h.site.gate, from: stranger, fresh: true})
-		s.fresh = true
-		if a, err = h.wires.send(s); err == nil && plain != nil && a.took > time.Second+5*plain.took {
+		limit := 3 * time.Second // of what can be sent once only
+		if !s.session && (s.method == "" || s.method == "GET" || s.method == "HEAD") {
+			limit = time.Second
+			s.fresh = true
+			a, err = h.wires.send(s)
+		}
+		if err == nil && plain != nil && a.took > limit+5*plain.took {
 			h.failf("O9: answered after %v; a plain request took %v", a.took, plain.took)
 		}
 	}
