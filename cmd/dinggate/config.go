@@ -44,6 +44,7 @@ type Config struct {
 	EnvoyGRPC EnvoyGRPCConfig `yaml:"envoy_grpc"`
 	TLS       TLSConfig       `yaml:"tls"`
 	Log       LogConfig       `yaml:"log"`
+	Audit     AuditConfig     `yaml:"audit"`
 }
 
 // Route is one entry of `routes`: where a rule holds, and where it leads. Start
@@ -97,6 +98,7 @@ func defaultConfig() *Config {
 		Headers:  defaultHeaders(),
 		Admin:    AdminConfig{Listen: "127.0.0.1:9180"},
 		Log:      LogConfig{Format: "json", Level: "info"},
+		Audit:    AuditConfig{OnError: auditAllow},
 	}
 }
 

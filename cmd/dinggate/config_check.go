@@ -43,6 +43,7 @@ func (c *Config) Check(p *conf.Problems) {
 	p.At("log.format").If(c.Log.Format != "json" && c.Log.Format != "console", "is not json or console")
 	_, known := logLevels[c.Log.Level]
 	p.At("log.level").If(!known, "is not debug, info, warn or error")
+	c.Audit.Check(p, "audit")
 }
 
 // checkStores: a part that is not used is not read either.

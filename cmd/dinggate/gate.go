@@ -41,6 +41,10 @@ type telemetryKit struct {
 	log     *slog.Logger
 	access  *telemetry.AccessLog
 	metrics *telemetry.Metrics
+	audits  *telemetry.Audit  // nil: the log takes the audit records
+	today   *telemetry.Today  // for the status page
+	denials *denials          // who was kept out a moment ago
+	rules   map[string]string // whom the routes let in, by their names, for the audit records
 }
 
 // gate is everything wired together: the only place where all rooms meet.
@@ -56,6 +60,7 @@ type gate struct {
 
 // newGate wires cfg, which has been checked, over stores. It opens no network.
 func newGate(cfg *Config, stores *stores, t telemetryKit) (*gate, error) {
+	t.rules = cfg.ruleTexts()
 	peers, err := web.ParsePeers(cfg.TrustedProxies)
 	if err != nil {
 		return nil, err
@@ -133,10 +138,7 @@ func newSessions(cfg *Config, stores *stores, keyring *session.Keyring, p provid
 		Keyring: keyring, Store: stores.Sessions, Journal: stores.Journal, Config: cfg.Session, Cookie: cfg.Cookie, Realm: cfg.Realm(), Secure: cfg.Secure(),
 		Headers: session.Headers{Request: cfg.Headers.Request.Rules(), Response: cfg.Headers.Response.Rules()},
 		Recheck: t.counted(stores.paced(cfg, p.recheck)), Refresh: p.refresh,
-		Ended: func(s *session.Session, reason string) {
-			t.metrics.SessionEnded(reason)
-			t.log.Warn("session ended", "audit", "session_ended", "user", s.User.Username, "session", s.ID, "reason", reason)
-		},
+		Ended: t.auditEnded,
 	}
 }
 

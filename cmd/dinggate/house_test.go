@@ -60,8 +60,14 @@ func newHouse(t testing.TB, change func(*Config)) *house {
 	}
 	records := telemetry.NewWriter(h.log)
 	kit := telemetryKit{log: telemetry.Logger(records, "json", 0), access: &telemetry.AccessLog{Out: records}, metrics: telemetry.NewMetrics("test", "", records.Dropped)}
-	h.cfg, h.stores, h.kit = c, memoryStores(), kit
 	var err error
+	if kit.audits, err = openAudit(c.Audit, kit); err != nil {
+		t.Fatal(err)
+	} else if kit.audits != nil {
+		t.Cleanup(kit.audits.Close)
+	}
+	kit.today, kit.denials = &telemetry.Today{}, &denials{}
+	h.cfg, h.stores, h.kit = c, memoryStores(), kit
 	if c.Session.Store == session.StoreRedis {
 		if h.stores, err = openStores(t.Context(), c, kit); err != nil {
 			t.Fatal(err)

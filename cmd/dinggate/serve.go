@@ -40,6 +40,14 @@ func runServe(ctx context.Context, cfg *Config, out io.Writer) error {
 	}
 	log.SetFlags(0)
 	log.SetOutput(telemetry.Strays{Log: kit.log})
+	kit.today, kit.denials = &telemetry.Today{}, &denials{}
+	audits, err := openAudit(cfg.Audit, kit)
+	if err != nil {
+		return err
+	}
+	if kit.audits = audits; audits != nil {
+		defer audits.Close()
+	}
 	stores, err := openStores(ctx, cfg, kit)
 	if err != nil {
 		return err

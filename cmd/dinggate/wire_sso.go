@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"net/http"
 	"strings"
 
@@ -118,23 +117,6 @@ func ssoRecheck(client *sso.Client) func(context.Context, *session.Session) (ide
 	return func(ctx context.Context, s *session.Session) (identity.User, error) {
 		return client.Person(ctx, s.Token.Access)
 	}
-}
-
-// auditSSO writes what third parties were given, and who tried what.
-func (t telemetryKit) auditSSO(e sso.Event) {
-	attrs := []any{"audit", "sso_" + e.What, "req", e.RequestID, "client", e.Client.String()}
-	for _, pair := range [][2]string{{"app", e.App}, {"user", e.User}} {
-		if pair[1] != "" {
-			attrs = append(attrs, pair[0], pair[1])
-		}
-	}
-	level := slog.LevelInfo
-	switch e.What {
-	case "code", "token", "refresh":
-	default:
-		level = slog.LevelWarn
-	}
-	t.log.Log(context.Background(), level, "sso", attrs...)
 }
 
 // callSSO counts one call to the SSO service and logs one that went wrong.

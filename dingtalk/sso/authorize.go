@@ -132,7 +132,9 @@ func (s *Server) sendBack(w http.ResponseWriter, r *http.Request, o order, p Per
 	if err := s.Codes.Add(ctx, key, value, codeLife+codeSkew); err != nil {
 		return &web.Error{Status: http.StatusServiceUnavailable, Code: "store_unavailable", RetryAfter: retryAfter, Err: err}
 	}
-	s.audit(x, Event{What: "code", App: o.client, User: p.User.Username})
+	if err := s.audit(x, Event{What: "code", App: o.client, User: p.User.Username}); err != nil {
+		return &web.Error{Status: http.StatusServiceUnavailable, Code: "audit_unavailable", RetryAfter: retryAfter, Err: err}
+	}
 	web.SecurityHeaders(w, "")
 	w.Header()["Location"] = []string{withAnswer(o.redirect, code, o.state)}
 	w.WriteHeader(http.StatusFound)

@@ -53,8 +53,11 @@ type Server struct {
 	// ErrNobody when it is over: signed out, left, too old.
 	Recall func(ctx context.Context, ref string) (Person, error)
 
-	Audit func(Event)      // nil: nobody hears
-	Now   func() time.Time // nil: time.Now
+	// Audit hears of what is given and of who tries what. Its error on a code or a
+	// token keeps that back; on anything else it changes nothing. nil: nobody hears.
+	Audit func(Event) error
+
+	Now func() time.Time // nil: time.Now
 
 	once  sync.Once
 	apps  apps
@@ -151,11 +154,12 @@ func query(raw string, names ...string) (map[string]string, error) {
 	return values, nil
 }
 
-func (s *Server) audit(x *web.Exchange, e Event) {
-	if s.Audit != nil {
-		e.Client, e.RequestID = x.Client, x.ID
-		s.Audit(e)
+func (s *Server) audit(x *web.Exchange, e Event) error {
+	if s.Audit == nil {
+		return nil
 	}
+	e.Client, e.RequestID = x.Client, x.ID
+	return s.Audit(e)
 }
 
 func (s *Server) now() time.Time {

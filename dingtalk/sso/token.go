@@ -218,7 +218,9 @@ func (s *Server) redeem(ctx context.Context, x *web.Exchange, app *App, q TokenR
 	} else if err != nil {
 		return tokenAnswer{}, unavailable(err)
 	}
-	s.audit(x, Event{What: "token", App: app.ClientID, User: p.User.Username})
+	if err := s.audit(x, Event{What: "token", App: app.ClientID, User: p.User.Username}); err != nil {
+		return tokenAnswer{}, unavailable(err)
+	}
 	return given, nil
 }
 
@@ -320,7 +322,9 @@ func (s *Server) renew(ctx context.Context, x *web.Exchange, app *App, refresh s
 	} else if err != nil {
 		return tokenAnswer{}, unavailable(err)
 	}
-	s.audit(x, Event{What: "refresh", App: app.ClientID, User: p.User.Username})
+	if err := s.audit(x, Event{What: "refresh", App: app.ClientID, User: p.User.Username}); err != nil {
+		return tokenAnswer{}, unavailable(err)
+	}
 	return given, nil
 }
 

@@ -59,6 +59,7 @@ var enMessages = map[string]message{
 	"throttled":         {"Many people are signing in", "DingTalk asks us to slow down.", "Please try again in a moment."},
 	"unavailable":       {"We can't reach DingTalk right now", "DingTalk did not answer in time. Your account is fine.", "Please try again in a moment. If it goes on, tell your administrator."},
 	"bad_answer":        {"DingTalk's answer was not right", "We could not read DingTalk's answer. Your account is fine.", "Please try again in a moment. If it goes on, tell your administrator."},
+	"audit_unavailable": {"You cannot sign in right now", "A sign-in has to be recorded here, and the record cannot be written at the moment.", "Please try again in a moment; if it stays, tell your administrator."},
 	"store_unavailable": {"We can't look up your sign-in right now", "The service that remembers sign-ins is not answering. You have not been signed out.", "Please try again in a moment."},
 	"unready":           {"The service is not available right now", "The service is busy or restarting.", "Please try again in a moment."},
 

@@ -22,6 +22,7 @@ type Access struct {
 	Endpoint, Route, Rule string
 	Verdict, User         string
 	Code, Err, UserAgent  string
+	Trace                 string // the id of the W3C trace that the request is part of
 }
 
 // AccessLog writes one line per request; the zero value writes none. Safe for
@@ -79,6 +80,7 @@ func (a *Access) json(b []byte) []byte {
 	b = field(b, "user", a.User)
 	b = field(b, "code", a.Code)
 	b = field(b, "err", a.Err)
+	b = field(b, "trace", a.Trace)
 	b = field(b, "ua", a.UserAgent)
 	return append(b, '}', '\n')
 }

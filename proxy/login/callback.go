@@ -90,7 +90,9 @@ func (f *Flow) arrive(w http.ResponseWriter, r *http.Request, x *web.Exchange, b
 		return nil, nil, target, err
 	}
 	x.User = s.User.Username
-	f.audit(x, Event{What: "sign_in", How: by.how, User: s.User.Username, UserID: s.User.UserID, Session: s.ID})
+	if err = f.recorded(w, r, x, Event{What: "sign_in", How: by.how, User: s.User.Username, UserID: s.User.UserID, Session: s.ID}); err != nil {
+		return nil, nil, target, err
+	}
 	return s, cookie, target, nil
 }
 

@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -68,8 +69,10 @@ type Flow struct {
 	Starts    limit.Rate    // attempts begun per client address; zero: 20 a second, 600 at once
 	Exchanges limit.Rate    // codes redeemed per client address; zero: 5 a second, 60 at once
 	Patience  time.Duration // how long one request waits for a membership check that is due; zero: 3 s
-	Audit     func(Event)   // one per sign-in, sign-out and refused callback; nil: none
-	Now       func() time.Time
+	// Audit takes one event per sign-in, sign-out, refusal and binding. Its error
+	// on a sign_in keeps the person out; on another it changes nothing. nil: none.
+	Audit func(Event) error
+	Now   func() time.Time
 
 	starts, exchanges limit.Keyed[netip.Prefix]
 	turn              atomic.Uint32
@@ -340,11 +343,28 @@ func escapeNonASCII(s string) string {
 
 func addCookie(w http.ResponseWriter, c *http.Cookie) { w.Header().Add("Set-Cookie", c.String()) }
 
-func (f *Flow) audit(x *web.Exchange, e Event) {
-	if f.Audit != nil {
-		e.Client, e.RequestID = x.Client, x.ID
-		f.Audit(e)
+func (f *Flow) audit(x *web.Exchange, e Event) error {
+	if f.Audit == nil {
+		return nil
 	}
+	e.Client, e.RequestID = x.Client, x.ID
+	return f.Audit(e)
+}
+
+// recorded writes that somebody signed in. Where that cannot be written and has
+// to be, the session ends before its cookie has gone out.
+func (f *Flow) recorded(w http.ResponseWriter, r *http.Request, x *web.Exchange, e Event) error {
+	err := f.audit(x, e)
+	if err == nil {
+		return nil
+	}
+	cookies := w.Header()["Set-Cookie"]
+	w.Header()["Set-Cookie"] = slices.DeleteFunc(cookies, func(line string) bool { return strings.HasPrefix(line, f.CookieName+"=") })
+	if gone := f.Sessions.Revoke(r.Context(), e.Session); gone != nil {
+		err = errors.Join(err, gone)
+	}
+	x.User = ""
+	return &web.Error{Status: http.StatusServiceUnavailable, Code: "audit_unavailable", RetryAfter: retryAfter, Err: err}
 }
 
 func (f *Flow) now() time.Time {

@@ -159,10 +159,11 @@ func flow(t testing.TB, p plan) *house {
 		Pages:   must(page.New(page.Config{Prefix: "/oauth2"})),
 		Origins: must(web.NewOrigins(p.public, []string{"https://other.test:8443"}, []string{"route.test"}, p.domain)),
 		Now:     now,
-		Audit: func(e Event) {
+		Audit: func(e Event) error {
 			h.mu.Lock()
 			defer h.mu.Unlock()
 			h.events = append(h.events, e)
+			return nil
 		},
 	}
 	if p.change != nil {

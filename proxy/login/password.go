@@ -108,7 +108,9 @@ func (f *Flow) password(w http.ResponseWriter, r *http.Request, x *web.Exchange)
 	}
 	addCookie(w, cookie)
 	x.User = username
-	f.audit(x, Event{What: "sign_in", How: "password", User: username, Session: s.ID})
+	if err := f.recorded(w, r, x, Event{What: "sign_in", How: "password", User: username, Session: s.ID}); err != nil {
+		return err
+	}
 	f.redirect(w, http.StatusSeeOther, e.target)
 	return nil
 }
