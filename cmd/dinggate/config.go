@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"strings"
 
+	"dinggate/account"
 	"dinggate/dingtalk"
 	"dinggate/dingtalk/sso"
 	"dinggate/internal/web"
@@ -39,7 +40,11 @@ type Config struct {
 	APITokens bool             `yaml:"api_tokens"` // access tokens and passwords stand in for a cookie
 
 	SignIn SignInConfig `yaml:"sign_in"`
-	Admin  AdminConfig  `yaml:"admin"`
+
+	Accounts account.Config `yaml:"accounts"`
+	LoginAPI bool           `yaml:"login_api"` // serve /dingtalk/login/callback also without sso_server
+
+	Admin AdminConfig `yaml:"admin"`
 
 	EnvoyGRPC EnvoyGRPCConfig `yaml:"envoy_grpc"`
 	TLS       TLSConfig       `yaml:"tls"`
@@ -96,6 +101,7 @@ func defaultConfig() *Config {
 		Session:  session.Defaults(),
 		Redis:    redisstore.Defaults(),
 		Headers:  defaultHeaders(),
+		Accounts: account.Config{Binding: account.Off},
 		Admin:    AdminConfig{Listen: "127.0.0.1:9180"},
 		Log:      LogConfig{Format: "json", Level: "info"},
 		Audit:    AuditConfig{OnError: auditAllow},

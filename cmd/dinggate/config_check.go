@@ -36,6 +36,7 @@ func (c *Config) Check(p *conf.Problems) {
 	c.Headers.Check(p, "headers")
 	c.SignIn.Check(p, "sign_in")
 	p.At("sign_in.embed_qr").If(c.SignIn.EmbedQR && c.SSO.On(), "needs dingtalk; an SSO service shows its own page")
+	c.checkAccounts(p)
 	c.checkAdmin(p)
 	c.checkEnvoyGRPC(p)
 	p.At("tls.key_file").If(c.TLS.CertFile != "" && c.TLS.KeyFile == "", "is missing beside tls.cert_file")
@@ -200,6 +201,7 @@ func (c *Config) checkFiles(p *conf.Problems, read func(string) ([]byte, fs.File
 			}
 		}
 	}
+	c.checkHtpasswd(p, read)
 	if c.TLS.CertFile == "" || c.TLS.KeyFile == "" {
 		return
 	}

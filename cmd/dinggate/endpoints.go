@@ -43,6 +43,9 @@ func (e *endpoints) addTree(root string, handlers map[string]web.HandlerFunc) {
 	}
 }
 
+// loginAPIPath is the login callback of pages that draw their own QR code.
+const loginAPIPath = "/dingtalk/login/callback"
+
 // bodyWithin is how long a body to one of our own endpoints may take.
 const bodyWithin = 10 * time.Second
 

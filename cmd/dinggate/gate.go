@@ -56,6 +56,7 @@ type gate struct {
 	sso       *sso.Server      // nil: we are no SSO service
 	inFlight  atomic.Int64     // requests that are being answered
 	upstreams []*proxy.Upstream
+	accounts  accounts
 }
 
 // newGate wires cfg, which has been checked, over stores. It opens no network.
@@ -79,15 +80,21 @@ func newGate(cfg *Config, stores *stores, t telemetryKit) (*gate, error) {
 	}
 	client := &dingtalk.Client{Config: cfg.DingTalk, Observe: t.call}
 	g := &gate{provider: newProvider(cfg, client, t)}
+	if g.accounts, err = newAccounts(cfg, stores.Bindings, t); err != nil {
+		return nil, err
+	}
 	g.sessions = newSessions(cfg, stores, keyring, g.provider, t)
+	g.sessions.Recheck = g.accounts.recheck(g.sessions.Recheck)
+	g.accounts.end(g.sessions, t)
 	g.events = newEvents(cfg, g, client, t)
 	g.measure(client, t.metrics)
 	flow := &login.Flow{
 		Provider: g.provider, AttemptIn: g.provider.attemptIn,
 		Sessions: g.sessions, Keyring: keyring, Used: stores.Used, Pages: pages, Origins: origins, Prefix: cfg.Prefix,
 		ClientID: cfg.ProviderClientID(), CookieName: session.CookieName(cfg.Secure(), cfg.Cookie.Domain),
-		Silent:    newSilent(cfg, client),
-		PageFirst: cfg.SignIn.First(), Patience: pagePatience, Audit: t.audit,
+		Silent:   newSilent(cfg, client),
+		Accounts: g.accounts.file, People: g.accounts.policy,
+		PageFirst: cfg.SignIn.First() || g.accounts.file != nil, Patience: pagePatience, Audit: t.audit,
 	}
 	if cfg.SignIn.EmbedQR {
 		flow.QRLogin = cfg.DingTalk.LoginURL
@@ -106,6 +113,9 @@ func newGate(cfg *Config, stores *stores, t telemetryKit) (*gate, error) {
 		}
 		own.addTree(ssoRoot, g.sso.Handlers())
 	}
+	if cfg.LoginAPI || cfg.SSOServer.On() {
+		own.addTree(loginAPIPath, map[string]web.HandlerFunc{loginAPIPath: flow.LoginAPI})
+	}
 	front.Credentials = newCredentials(cfg, g, nil)
 	g.Handler = counting(newEntrance(cfg, front, flow, own, pages, origins, peers, t), &g.inFlight)
 	return g, nil
@@ -115,6 +125,7 @@ func newGate(cfg *Config, stores *stores, t telemetryKit) (*gate, error) {
 func (g *gate) run(ctx context.Context) {
 	var all sync.WaitGroup
 	all.Go(func() { g.sessions.Run(ctx) })
+	all.Go(func() { g.accounts.run(ctx) })
 	if g.events != nil {
 		all.Go(func() { g.events.Run(ctx) })
 	}

@@ -90,8 +90,10 @@ func (l *loader) check() {
 		if l.known(problem.Key) {
 			continue
 		}
-		at := l.where(problem.Key)
-		problem.File, problem.Line = at.file, at.line
+		if problem.File == "" { // else it names a line of another file
+			at := l.where(problem.Key)
+			problem.File, problem.Line = at.file, at.line
+		}
 		l.problems.Add(problem)
 	}
 }

@@ -65,6 +65,7 @@ func commands() []command {
 		{"doctor", words{"check everything live that a sign-in needs, each with its cure; exit code 1 if something is wrong", "在线检查登录所需的一切，并给出解决办法；有错误时退出码为 1"}, "", true, runDoctor},
 		{"gen", words{"print the configuration of a gateway in front of us: dinggate gen nginx --config FILE", "打印前置网关的配置：dinggate gen nginx --config FILE"}, "", true, runGen},
 		{"explain", words{"tell which route and which rule decide about a request, and why", "说明某个请求由哪条路由、哪条规则决定，以及原因"}, "", true, runExplain},
+		{"bindings", words{"list, import or remove account bindings: dinggate bindings list|import FILE|remove NAME", "管理账号绑定：dinggate bindings list|import 文件|remove 名称"}, "", true, runBindings},
 		{"keygen", words{"print a fresh secret for cookie.secrets", "生成一个新的 cookie.secrets 密钥"}, "", false, func(c call) int {
 			fmt.Fprintln(c.out, newSecret())
 			return 0

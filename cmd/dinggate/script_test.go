@@ -30,7 +30,7 @@ func TestExitCodes(t *testing.T) {
 		want int
 	}{
 		{"", 2}, {"doctor", 1}, {"doctor --user", 2}, {"explain", 1}, {"help", 0}, {"help check", 0}, {"help nothing", 2}, {"--help", 0}, {"check --help", 0}, {"doctor --help", 0}, {"nothing --help", 2},
-		{"check", 1}, {"check --nope", 1}, {"serve", 1}, {"keygen", 0}, {"keygen x", 2}, {"version", 0}, {"version --x", 2}, {"demo --nope", 2}, {"simulate --listen", 2},
+		{"check", 1}, {"check --nope", 1}, {"serve", 1}, {"keygen", 0}, {"keygen x", 2}, {"version", 0}, {"version --x", 2}, {"demo --nope", 2}, {"simulate --listen", 2}, {"bindings", 2}, {"bindings list x", 2}, {"bindings import", 2}, {"bindings remove", 2}, {"bindings empty", 2}, {"bindings list", 1},
 	} {
 		var out strings.Builder
 		if got := run(strings.Fields(tt.args), nil, &out, &out); got != tt.want {

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"dinggate/internal/telemetry"
+	"dinggate/session"
 )
 
 // Limits of every listener. Bodies have no limit here: an upload to an upstream
@@ -68,6 +69,9 @@ func runServe(ctx context.Context, cfg *Config, out io.Writer) error {
 		var both sync.WaitGroup
 		both.Go(func() { gate.run(ctx) })
 		both.Go(func() { stores.run(ctx) })
+		both.Go(func() {
+			serveControl(ctx, cfg, stores, func() *session.Manager { return gate.sessions }, kit)
+		})
 		both.Wait()
 	}
 	if cfg.EnvoyGRPC.Listen != "" {

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"dinggate/account"
 	"dinggate/internal/identity"
 	"dinggate/session"
 	"dinggate/session/boltstore"
@@ -27,10 +28,11 @@ const ssoRecords = 200_000
 // stores is what outlives a request. It is opened once per process: a reload of
 // the configuration keeps it.
 type stores struct {
-	Sessions session.Store   // sessions, or sign-outs; nil: in the memory of the session manager alone
-	Used     session.Store   // redeemed attempts
-	SSO      session.Store   // codes and refresh tokens of third parties
-	Journal  session.Journal // nil: this process is alone
+	Sessions session.Store    // sessions, or sign-outs; nil: in the memory of the session manager alone
+	Used     session.Store    // redeemed attempts
+	SSO      session.Store    // codes and refresh tokens of third parties
+	Journal  session.Journal  // nil: this process is alone
+	Bindings account.Bindings // which DingTalk person is which account
 
 	Redis *redisstore.Store // with session.store redis, else nil
 	File  *boltstore.File   // with state_dir and without Redis, else nil
@@ -42,7 +44,7 @@ type stores struct {
 
 // memoryStores forget everything with the process.
 func memoryStores() *stores {
-	s := &stores{Used: &session.Memory{Max: usedAttempts}, SSO: &session.Memory{Max: ssoRecords}}
+	s := &stores{Used: &session.Memory{Max: usedAttempts}, SSO: &session.Memory{Max: ssoRecords}, Bindings: new(account.Memory)}
 	s.up.Store(true)
 	s.reads.Store(true)
 	return s
@@ -90,7 +92,7 @@ func openRedis(ctx context.Context, c redisstore.Config, t telemetryKit) (*store
 			t.log.Info("replicas hear of each other again")
 		}
 	}
-	s := &stores{Sessions: r, Used: r, SSO: r, Journal: r, Redis: r, t: t}
+	s := &stores{Sessions: r, Used: r, SSO: r, Journal: r, Bindings: r.Bindings(), Redis: r, t: t}
 	if err := r.Ping(ctx); err != nil {
 		t.log.Error("the session store is away: not ready until it comes", "err", err.Error())
 	} else {
@@ -118,7 +120,9 @@ func openFile(dir string, t telemetryKit) (*stores, error) {
 	s.Sessions, errs[0] = f.Table("sessions", 1_000_000)
 	s.Used, errs[1] = f.Table("used", usedAttempts)
 	s.SSO, errs[2] = f.Table("sso", ssoRecords)
-	if err := errors.Join(errs[:]...); err != nil {
+	bindings, err := f.Bindings()
+	s.Bindings = bindings
+	if err := errors.Join(errs[0], errs[1], errs[2], err); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	s.up.Store(true)

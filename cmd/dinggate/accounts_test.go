@@ -1,0 +1,284 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+
+	"dinggate/account"
+
+	"golang.org/x/crypto/bcrypt"
+)
+
+// htpasswd writes accounts, each with the password "pw-" and its name.
+func htpasswd(t testing.TB, path string, names ...string) {
+	t.Helper()
+	var text strings.Builder
+	for _, name := range names {
+		hash, err := bcrypt.GenerateFromPassword([]byte("pw-"+name), bcrypt.MinCost)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text.WriteString(name + ":" + string(hash) + "\n")
+	}
+	if err := os.WriteFile(path+".new", []byte(text.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// accountHouse is a house with the accounts zs and ls and the given binding.
+func accountHouse(t testing.TB, binding string) (h *house, file string) {
+	file = filepath.Join(t.TempDir(), "htpasswd")
+	htpasswd(t, file, "zs", "ls")
+	return newHouse(t, func(c *Config) {
+		c.Accounts.HtpasswdFile, c.Accounts.Binding, c.LoginAPI = file, binding, true
+	}), file
+}
+
+// password signs in by the form, as a browser posts it.
+func (v *visitor) password(address, name, password string) answer {
+	v.t.Helper()
+	return v.do("POST", address, url.Values{"username": {name}, "password": {password}}.Encode(),
+		"Content-Type: application/x-www-form-urlencoded", "Sec-Fetch-Site: same-origin", "Origin: null", "Sec-Fetch-Mode: navigate")
+}
+
+// TestLocalAccount: a page load without a session meets the page with the form;
+// its sign-in is a session like any other, for routes and for gateways.
+func TestLocalAccount(t *testing.T) {
+	h, file := accountHouse(t, account.Off)
+	v := h.visitor()
+	a := v.get(h.base + "/wiki?a=b")
+	if at := a.Header.Get("Location"); a.StatusCode != 302 || at != h.base+"/oauth2/sign_in?rd=%2Fwiki%3Fa%3Db" {
+		t.Fatalf("a page = %d to %q, want the sign-in page", a.StatusCode, at)
+	}
+	if a = v.password(a.Header.Get("Location"), "zs", "pw-zs"); a.StatusCode != 303 || a.Header.Get("Location") != "/wiki?a=b" {
+		t.Fatalf("the form = %d to %q", a.StatusCode, a.Header.Get("Location"))
+	}
+	if a = v.get(h.base + "/wiki?a=b"); a.StatusCode != 200 || h.app.last(t).Header.Get("X-Forwarded-User") != "zs" {
+		t.Fatalf("the page = %d for %q", a.StatusCode, h.app.last(t).Header.Get("X-Forwarded-User"))
+	}
+	if a = v.get(h.base+"/oauth2/auth", "X-Original-URL: "+h.base+"/wiki"); a.StatusCode != 200 || a.Header.Get("X-Auth-Request-User") != "zs" {
+		t.Errorf("a gateway's question = %d for %q", a.StatusCode, a.Header.Get("X-Auth-Request-User"))
+	}
+	if a = v.get(h.base + "/admin/x"); a.StatusCode != 403 { // a rule by department: nobody's account is in one
+		t.Errorf("/admin/ = %d, want 403", a.StatusCode)
+	}
+	if strings.Contains(h.log.String(), "pw-zs") {
+		t.Errorf("the log holds a password")
+	}
+	htpasswd(t, file, "ls") // zs is gone
+	h.gate.accounts.file.Look()
+	h.gate.accounts.file.Look()
+	waitFor(t, "the session of an account that is gone", func() bool { return v.get(h.base+"/wiki").StatusCode == 302 })
+}
+
+var linkAddress = regexp.MustCompile(`href="(/oauth2/sign_in\?link=[^"]+)"`)
+
+// TestBinding: a person of DingTalk binds their account once, and is that
+// account from then on, at every door.
+func TestBinding(t *testing.T) {
+	h, _ := accountHouse(t, account.Required)
+	v := h.visitor()
+	a := v.signIn(h.base+"/oauth2/start?rd=%2Fdeep", "zhangsan")
+	link := linkAddress.FindStringSubmatch(a.body)
+	if a.StatusCode != 403 || sessionOf(a) != "" || link == nil {
+		t.Fatalf("zhangsan, who is not bound = %d:\n%s", a.StatusCode, a.body)
+	}
+	other := h.visitor()
+	if a := other.password(h.base+link[1], "zs", "pw-zs"); a.StatusCode != 403 {
+		t.Errorf("the link in another browser = %d, want 403", a.StatusCode)
+	}
+	if a := v.get(h.base + link[1]); a.StatusCode != 200 || !strings.Contains(a.body, "张三") {
+		t.Errorf("the link's page = %d:\n%s", a.StatusCode, a.body)
+	}
+	if a := v.password(h.base+link[1], "zs", "pw-zs"); a.StatusCode != 303 || a.Header.Get("Location") != "/deep" {
+		t.Fatalf("binding = %d to %q: %s", a.StatusCode, a.Header.Get("Location"), a.body)
+	}
+	v = h.visitor()
+	v.signIn(h.base+"/oauth2/start?rd=%2Fdeep", "zhangsan")
+	v.get(h.base + "/deep")
+	got := h.app.last(t).Header
+	if got.Get("X-Forwarded-User") != "zs" || got.Get("X-Forwarded-Email") != "zhangsan@yunfan.example" {
+		t.Errorf("the application sees %q, %q, want zs with zhangsan's mail", got.Get("X-Forwarded-User"), got.Get("X-Forwarded-Email"))
+	}
+	if a := v.get(h.base + "/admin/x"); a.StatusCode != 200 { // departments are the person's
+		t.Errorf("/admin/ = %d, want 200", a.StatusCode)
+	}
+	bound := regexp.MustCompile(`"audit":"bound"[^\n]*"user":"zs","unionid":"[^"]`)
+	waitFor(t, "the audit line of the binding", func() bool { return bound.MatchString(h.log.String()) })
+}
+
+// TestLoginCallbackAPI: page script with the simulator, as the document has it.
+func TestLoginCallbackAPI(t *testing.T) {
+	h, _ := accountHouse(t, account.Required)
+	script := func(v *visitor, kind, person string) (status int, body map[string]any) {
+		t.Helper()
+		a := v.get(h.base+"/oauth2/start?type="+kind+"&page=/public/scan", "Accept: application/json")
+		var start struct {
+			AuthorizeURL string `json:"authorize_url"`
+			RedirectURI  string `json:"redirect_uri"`
+		}
+		if err := json.Unmarshal([]byte(a.body), &start); err != nil || start.AuthorizeURL == "" || start.RedirectURI != h.base+"/public/scan" {
+			t.Fatalf("start = %d %s", a.StatusCode, a.body)
+		}
+		q := mustURL(t, v.choose(start.AuthorizeURL, person)).Query()
+		code := q.Get("code") + q.Get("authCode")
+		a = v.get(h.base+"/dingtalk/login/callback?type="+kind+"&"+url.Values{"code": {code}, "state": {q.Get("state")}}.Encode(), "Accept: application/json")
+		if err := json.Unmarshal([]byte(a.body), &body); err != nil || len(body) != 4 {
+			t.Fatalf("the API = %d %s", a.StatusCode, a.body)
+		}
+		return a.StatusCode, body
+	}
+	v := h.visitor()
+	v.header = http.Header{}
+	status, body := script(v, "0", "zhangsan")
+	token, _ := body["data"].(string)
+	if status != 500 || token == "" || body["success"] != false || body["code"] != 500.0 {
+		t.Fatalf("not bound = %d %v, want data with a link", status, body)
+	}
+	if a := v.password(h.base+"/oauth2/sign_in", "zs", "pw-zs"); a.StatusCode != 303 {
+		t.Fatalf("the form = %d", a.StatusCode)
+	}
+	if status, body = script(v, "1", "zhangsan"); status != 200 || body["success"] != true || body["message"] != "SUCCESS" || body["data"] != nil {
+		t.Fatalf("type=1 = %d %v", status, body)
+	}
+	v = h.visitor()
+	v.header = http.Header{}
+	if status, body = script(v, "0", "zhangsan"); status != 200 || body["success"] != true {
+		t.Fatalf("type=0, bound = %d %v", status, body)
+	}
+	v.get(h.base + "/x")
+	if got := h.app.last(t).Header.Get("X-Forwarded-User"); got != "zs" {
+		t.Errorf("the application sees %q, want zs", got)
+	}
+	v = h.visitor()
+	v.header = http.Header{}
+	if status, body = script(v, "0", "sunqi"); status != 500 || body["data"] != nil {
+		t.Errorf("a stranger = %d %v", status, body)
+	}
+	off := newHouse(t, nil)
+	if a := off.visitor().get(off.base + "/dingtalk/login/callback?code=x&state=y"); a.StatusCode == 200 || a.StatusCode == 500 {
+		t.Errorf("without login_api = %d, want a page like any other", a.StatusCode)
+	}
+}
+
+// bindingsCommand runs `dinggate bindings` of the real program.
+func bindingsCommand(t *testing.T, dir string, in string, args ...string) (string, error) {
+	t.Helper()
+	cmd := exec.Command(binary(t), append([]string{"bindings"}, args...)...)
+	cmd.Env = append(append(os.Environ(), environment...), "DINGGATE_STATE_DIR="+dir, "DINGGATE_ACCOUNTS_BINDING=required", "LC_ALL=C")
+	cmd.Stdin = strings.NewReader(in)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// TestBindingsWhileServing: the command works through the socket in state_dir,
+// which nobody else may use, and what it did survives kill -9.
+func TestBindingsWhileServing(t *testing.T) {
+	dir := t.TempDir()
+	env := []string{"DINGGATE_STATE_DIR=" + dir, "DINGGATE_ACCOUNTS_BINDING=required"}
+	p := serve(t, env...)
+	socket := filepath.Join(dir, controlName)
+	waitFor(t, "the control socket", func() bool { _, err := os.Stat(socket); return err == nil })
+	if info, err := os.Stat(socket); err != nil || info.Mode().Perm() != 0o600 || info.Mode()&os.ModeSocket == 0 {
+		t.Errorf("the socket has mode %v, %v, want 0600", info.Mode(), err)
+	}
+	if left, err := filepath.Glob(filepath.Join(dir, "control-*")); len(left) > 0 || err != nil {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+	if out, err := bindingsCommand(t, dir, "unionid,username\nU1,zs\nU2,ls\n", "import", "-"); err != nil || !strings.Contains(out, "2 bindings") {
+		t.Fatalf("import = %q, %v", out, err)
+	}
+	if out, err := bindingsCommand(t, dir, "unionid,username\nU3,ok\nU1,other\nU4\n", "import", "-"); err == nil || !strings.Contains(out, "-:4: has 1 fields") {
+		t.Errorf("a bad import = %q, %v", out, err)
+	}
+	if out, err := bindingsCommand(t, dir, "unionid,username\nU3,ok\nU1,other\n", "import", "-"); err == nil || !strings.Contains(out, "-:3: has a person or an account that is bound") {
+		t.Errorf("an import of somebody bound = %q, %v", out, err)
+	}
+	if out, err := bindingsCommand(t, dir, "", "remove", "U2"); err != nil || !strings.Contains(out, "U2 is no longer bound to ls") {
+		t.Errorf("remove = %q, %v", out, err)
+	}
+	if out, err := bindingsCommand(t, dir, "", "remove", "U2"); err == nil || !strings.Contains(out, "no account and no unionId") {
+		t.Errorf("remove again = %q, %v", out, err)
+	}
+	for _, path := range []string{"/bindings", "/"} { // the admin listener, which a sidecar's application shares, knows nothing of it
+		if status, body := fetch(t, http.DefaultClient, p.admin+path); status != 404 || strings.Contains(body, "U1") {
+			t.Errorf("%s on the admin listener = %d %q", path, status, body)
+		}
+	}
+	const want = "unionid,username\nU1,zs\n"
+	if out, err := bindingsCommand(t, dir, "", "list"); err != nil || out != want {
+		t.Errorf("list = %q, %v, want %q", out, err, want)
+	}
+	p.cmd.Process.Kill()
+	p.cmd.Wait()
+	if out, err := bindingsCommand(t, dir, "", "list"); err != nil || out != want { // the socket is dead: the file is opened
+		t.Errorf("after kill -9 list = %q, %v, want %q", out, err, want)
+	}
+	p = serve(t, env...)
+	waitFor(t, "the control socket", func() bool { out, err := bindingsCommand(t, dir, "", "list"); return err == nil && out == want })
+	p.cmd.Process.Signal(syscall.SIGTERM)
+	p.cmd.Wait()
+	if _, err := os.Stat(socket); err == nil {
+		t.Errorf("the socket is still there after a clean end")
+	}
+}
+
+// TestBindingsKilledInMidImport: imports of a hundred each while the process is
+// killed: what was confirmed is there, and no import is there in part.
+func TestBindingsKilledInMidImport(t *testing.T) {
+	dir := t.TempDir()
+	p := serve(t, "DINGGATE_STATE_DIR="+dir, "DINGGATE_ACCOUNTS_BINDING=required")
+	waitFor(t, "the control socket", func() bool { _, err := os.Stat(filepath.Join(dir, controlName)); return err == nil })
+	batch := func(i int) []byte {
+		var all []account.Binding
+		for k := range 100 {
+			id := string(rune('a'+i%26)) + strings.Repeat("x", i/26) + "-" + string(rune('a'+k/26)) + string(rune('a'+k%26))
+			all = append(all, account.Binding{UnionID: "U" + id, Username: "n" + id})
+		}
+		return account.FormatCSV(all)
+	}
+	confirmed := make(chan int, 1000)
+	go func() {
+		defer close(confirmed)
+		for i := range 1000 {
+			if status, _, err := askControl(context.Background(), dir, http.MethodPost, "/bindings", batch(i)); err != nil || status != 200 {
+				return
+			}
+			confirmed <- i
+		}
+	}()
+	last := 0
+	for i := range confirmed {
+		if last = i; i == 12 {
+			p.cmd.Process.Kill()
+		}
+	}
+	p.cmd.Wait()
+	out, err := bindingsCommand(t, dir, "", "list")
+	if err != nil {
+		t.Fatalf("list = %v: %s", err, out)
+	}
+	for i := range last + 2 {
+		n := 0
+		for line := range strings.Lines(strings.TrimPrefix(string(batch(i)), "unionid,username\n")) {
+			if strings.Contains(out, line) {
+				n++
+			}
+		}
+		if i <= last && n != 100 || n != 0 && n != 100 {
+			t.Errorf("import %d of %d confirmed ones has %d bindings", i, last, n)
+		}
+	}
+}

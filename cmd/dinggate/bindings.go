@@ -1,0 +1,205 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+
+	"dinggate/account"
+	"dinggate/session"
+	"dinggate/session/boltstore"
+	"dinggate/session/redisstore"
+)
+
+// bindingsDesk is where `dinggate bindings` does its work: a store it has opened
+// itself, or the process that serves.
+type bindingsDesk interface {
+	list(ctx context.Context) ([]byte, error) // CSV
+	add(ctx context.Context, csv []byte) (imported, error)
+	remove(ctx context.Context, name string) (account.Binding, error)
+}
+
+// runBindings is `dinggate bindings list|import FILE|remove NAME`; FILE may be -.
+func runBindings(c call) int {
+	usage := func() int {
+		fmt.Fprintln(c.trouble, c.say(words{
+			"dinggate bindings list | import FILE | remove NAME, then --config FILE; NAME is an account or a unionId, FILE is CSV with the header unionid,username",
+			"用法：dinggate bindings list | import 文件 | remove 名称，然后 --config 文件；名称为账号或 unionId，文件为 CSV，表头 unionid,username"}))
+		return 2
+	}
+	words, flags := splitWords(c.args)
+	if len(words) == 0 || len(words) != map[string]int{"list": 1, "import": 2, "remove": 2}[words[0]] {
+		return usage()
+	}
+	cfg, problems := load(flags, c.environ)
+	if mistakes(problems) > 0 {
+		tell(c.trouble, c.language, problems)
+		return 1
+	}
+	return c.until(func(ctx context.Context) error {
+		desk, done, err := openDesk(ctx, cfg)
+		if err != nil {
+			return err
+		}
+		defer done()
+		switch words[0] {
+		case "import":
+			return c.importBindings(ctx, desk, words[1])
+		case "remove":
+			return c.removeBinding(ctx, desk, words[1])
+		}
+		text, err := desk.list(ctx)
+		if err == nil {
+			_, err = c.out.Write(text)
+		}
+		return err
+	})
+}
+
+// splitWords takes the words of a command line apart from its flags, which have
+// a value each unless it stands behind a `=`. What follows -- is a word.
+func splitWords(args []string) (words, flags []string) {
+	for i := 0; i < len(args); i++ {
+		switch arg := args[i]; {
+		case arg == "--":
+			return append(words, args[i+1:]...), flags
+		case !strings.HasPrefix(arg, "--"):
+			words = append(words, arg)
+		case !strings.Contains(arg, "=") && i+1 < len(args) && !strings.HasPrefix(args[i+1], "--"):
+			flags = append(flags, arg, args[i+1])
+			i++
+		default:
+			flags = append(flags, arg)
+		}
+	}
+	return words, flags
+}
+
+func (c call) importBindings(ctx context.Context, desk bindingsDesk, file string) error {
+	in := io.Reader(os.Stdin)
+	if file != "-" {
+		f, err := os.Open(file)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		in = f
+	}
+	text, err := io.ReadAll(io.LimitReader(in, account.MaxCSV+1))
+	if err != nil {
+		return err
+	}
+	answer, err := desk.add(ctx, text)
+	if err != nil {
+		return err
+	}
+	if len(answer.Problems) > 0 {
+		for _, p := range answer.Problems {
+			p.File = file
+			fmt.Fprintln(c.trouble, c.problem(p))
+		}
+		return errors.New(c.say(words{"nothing was imported", "没有导入任何绑定"}))
+	}
+	fmt.Fprintf(c.out, c.say(words{"%d bindings are in place.\n", "%d 条绑定已生效。\n"}), answer.Count)
+	return nil
+}
+
+func (c call) removeBinding(ctx context.Context, desk bindingsDesk, name string) error {
+	b, err := desk.remove(ctx, name)
+	if errors.Is(err, account.ErrNone) {
+		return errors.New(c.say(words{"no account and no unionId of this name is bound", "没有绑定这个名称的账号或 unionId"}))
+	}
+	if err == nil {
+		fmt.Fprintf(c.out, c.say(words{"%s is no longer bound to %s.\n", "%s 与 %s 的绑定已解除。\n"}), b.UnionID, b.Username)
+	}
+	return err
+}
+
+// openDesk finds the bindings: Redis, or state_dir, by way of the process that
+// serves from it when there is one.
+func openDesk(ctx context.Context, cfg *Config) (bindingsDesk, func(), error) {
+	nothing := func() {}
+	if cfg.Session.Store == session.StoreRedis {
+		r, err := redisstore.Open(cfg.Redis)
+		if err != nil {
+			return nil, nothing, err
+		}
+		return storeDesk{r.Bindings()}, func() { r.Close() }, nil
+	}
+	if cfg.StateDir == "" {
+		return nil, nothing, errors.New("nothing keeps bindings: set state_dir, or session.store: redis")
+	}
+	if status, _, err := askControl(ctx, cfg.StateDir, http.MethodHead, "/", nil); err == nil && status == http.StatusNotFound {
+		return controlDesk(cfg.StateDir), nothing, nil
+	}
+	f, err := boltstore.Open(cfg.StateDir)
+	if errors.Is(err, boltstore.ErrBusy) {
+		return nil, nothing, fmt.Errorf("another process has state_dir and does not answer at %s: accounts.binding may be off there, or this is another user's socket", controlName)
+	}
+	if err != nil {
+		return nil, nothing, err
+	}
+	b, err := f.Bindings()
+	if err != nil {
+		return nil, nothing, errors.Join(err, f.Close())
+	}
+	return storeDesk{b}, func() { f.Close() }, nil
+}
+
+// storeDesk works on a store that nobody serves from, or that all share.
+type storeDesk struct{ account.Bindings }
+
+func (d storeDesk) list(ctx context.Context) ([]byte, error) {
+	all, err := d.List(ctx)
+	return account.FormatCSV(all), err
+}
+
+func (d storeDesk) add(ctx context.Context, csv []byte) (imported, error) {
+	return importCSV(ctx, d.Bindings, csv)
+}
+
+func (d storeDesk) remove(ctx context.Context, name string) (account.Binding, error) {
+	return d.Remove(ctx, name)
+}
+
+// controlDesk asks the process that serves from this state_dir.
+type controlDesk string
+
+func (d controlDesk) ask(ctx context.Context, method, path string, body []byte) ([]byte, error) {
+	status, text, err := askControl(ctx, string(d), method, path, body)
+	switch {
+	case err != nil:
+		return nil, err
+	case status == http.StatusNotFound:
+		return nil, account.ErrNone
+	case status != http.StatusOK:
+		return nil, fmt.Errorf("the process that serves answers: %s", strings.TrimSpace(string(text)))
+	}
+	return text, nil
+}
+
+func (d controlDesk) list(ctx context.Context) ([]byte, error) {
+	return d.ask(ctx, http.MethodGet, "/bindings", nil)
+}
+
+func (d controlDesk) add(ctx context.Context, csv []byte) (answer imported, err error) {
+	text, err := d.ask(ctx, http.MethodPost, "/bindings", csv)
+	if err == nil {
+		err = json.Unmarshal(text, &answer)
+	}
+	return answer, err
+}
+
+func (d controlDesk) remove(ctx context.Context, name string) (b account.Binding, err error) {
+	text, err := d.ask(ctx, http.MethodDelete, "/bindings?name="+url.QueryEscape(name), nil)
+	if err == nil {
+		err = json.Unmarshal(text, &b)
+	}
+	return b, err
+}

@@ -1,0 +1,35 @@
+package main
+
+import (
+	"io/fs"
+
+	"dinggate/account"
+	"dinggate/internal/conf"
+	"dinggate/session"
+)
+
+// checkAccounts reports the mistakes between local accounts and the rest.
+func (c *Config) checkAccounts(p *conf.Problems) {
+	c.Accounts.Check(p, "accounts")
+	p.At("accounts.binding").Warn(c.Accounts.Binds() && c.StateDir == "" && c.Session.Store != session.StoreRedis,
+		"keeps bindings in memory: all are gone after a restart; set state_dir, or session.store: redis")
+}
+
+// checkHtpasswd reads the accounts, so that `check` tells of every bad line.
+func (c *Config) checkHtpasswd(p *conf.Problems, read func(string) ([]byte, fs.FileMode, error)) {
+	name := c.Accounts.HtpasswdFile
+	if name == "" {
+		return
+	}
+	text, mode, err := read(name)
+	at := p.At("accounts.htpasswd_file")
+	at.If(err != nil, "cannot be read: %s", why(err))
+	if err != nil {
+		return
+	}
+	at.Warn(mode&0o004 != 0, "names a file that everybody on this machine can read (mode %04o); chmod 600", mode.Perm())
+	for _, problem := range account.CheckHtpasswd(text) {
+		problem.File = name
+		p.Add(problem)
+	}
+}

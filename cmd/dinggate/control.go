@@ -1,0 +1,204 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"dinggate/account"
+	"dinggate/internal/conf"
+	"dinggate/session"
+)
+
+// controlName is the socket in state_dir by which `dinggate bindings` asks the
+// process that serves: the embedded file lets one process in. It is not on the
+// admin listener, which a sidecar's application can reach too.
+const controlName = "control.sock"
+
+// control answers there.
+//
+//	GET /bindings            the list, as CSV
+//	POST /bindings           an import: CSV in, every bad line out, or how many
+//	DELETE /bindings?name=   one binding
+type control struct {
+	dir      string // state_dir
+	bindings account.Bindings
+	sessions func() *session.Manager // of the configuration that holds now
+	log      *slog.Logger
+}
+
+// imported is the answer to an import: what is wrong, or how many there are.
+type imported struct {
+	Count    int            `json:"count"`
+	Problems []conf.Problem `json:"problems,omitempty"`
+}
+
+// importCSV makes all bindings of a CSV, or none and tells every line that
+// stands in the way.
+func importCSV(ctx context.Context, b account.Bindings, text []byte) (imported, error) {
+	all, lines, bad := account.ParseCSV(text)
+	if len(bad) > 0 {
+		return imported{Problems: bad}, nil
+	}
+	err := b.Add(ctx, all...)
+	if taken, ok := errors.AsType[*account.TakenError](err); ok {
+		for _, i := range taken.Taken {
+			bad = append(bad, conf.Problem{Line: lines[i], Text: "has a person or an account that is bound to another; remove that binding first"})
+		}
+		return imported{Problems: bad}, nil
+	}
+	return imported{Count: len(all)}, err
+}
+
+func (c *control) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	err := c.serve(w, r)
+	switch {
+	case err == nil:
+	case errors.Is(err, account.ErrNone):
+		http.Error(w, "no such binding", http.StatusNotFound)
+	case errors.Is(err, account.ErrFull):
+		http.Error(w, err.Error(), http.StatusInsufficientStorage)
+	default:
+		c.log.Error("control", "method", r.Method, "err", err.Error())
+		http.Error(w, err.Error(), http.StatusInternalServerError) // whoever reads it may read the file as well
+	}
+}
+
+func (c *control) serve(w http.ResponseWriter, r *http.Request) error {
+	if r.URL.Path != "/bindings" {
+		http.NotFound(w, r)
+		return nil
+	}
+	switch r.Method {
+	case http.MethodGet:
+		all, err := c.bindings.List(r.Context())
+		if err != nil {
+			return err
+		}
+		w.Header().Set("Content-Type", "text/csv; charset=utf-8")
+		w.Write(account.FormatCSV(all))
+		return nil
+	case http.MethodPost:
+		text, err := io.ReadAll(io.LimitReader(r.Body, account.MaxCSV+1))
+		if err != nil {
+			return err
+		}
+		answer, err := importCSV(r.Context(), c.bindings, text)
+		if err != nil {
+			return err
+		}
+		if answer.Problems == nil {
+			c.log.Warn("bindings imported", "audit", "bindings_imported", "count", answer.Count)
+		}
+		return writeControl(w, answer)
+	case http.MethodDelete:
+		b, err := c.bindings.Remove(r.Context(), r.URL.Query().Get("name"))
+		if err != nil {
+			return err
+		}
+		c.log.Warn("binding removed", "audit", "unbound", "user", b.Username, "unionid", b.UnionID)
+		// Who was signed in under the account's name is so no longer.
+		if err := c.sessions().RevokeUser(r.Context(), session.Person{UnionID: b.UnionID}, "unbound"); err != nil {
+			return err
+		}
+		return writeControl(w, b)
+	}
+	w.Header().Set("Allow", "GET, POST, DELETE")
+	http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
+	return nil
+}
+
+func writeControl(w http.ResponseWriter, v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Write(body)
+	return nil
+}
+
+// maxSocketPath is what a socket's address has room for, with the name that it
+// has at first.
+const maxSocketPath = 107 - len("/control-1234567890/s")
+
+// openControl makes the socket in dir, mode 0600. It is made in a directory that
+// nobody else can enter and moved from there: between a listen and a chmod
+// others could connect.
+func openControl(dir string) (net.Listener, error) {
+	if len(dir) > maxSocketPath {
+		return nil, fmt.Errorf("state_dir has a path longer than the %d bytes that its %s leaves", maxSocketPath, controlName)
+	}
+	hidden, err := os.MkdirTemp(dir, "control-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(hidden)
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(hidden, "s"), Net: "unix"})
+	if err != nil {
+		return nil, err
+	}
+	l.SetUnlinkOnClose(false)
+	path := filepath.Join(dir, controlName)
+	if err := errors.Join(os.Chmod(filepath.Join(hidden, "s"), 0o600), os.Rename(filepath.Join(hidden, "s"), path)); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+// serveControl lets `dinggate bindings` in while this process has the embedded
+// file, until ctx ends. Without it the gate serves as well.
+func serveControl(ctx context.Context, cfg *Config, stores *stores, sessions func() *session.Manager, t telemetryKit) {
+	if stores.File == nil || !cfg.Accounts.Binds() {
+		return
+	}
+	l, err := openControl(cfg.StateDir)
+	if err != nil {
+		t.log.Error("\"dinggate bindings\" cannot reach this process", "err", err.Error())
+		return
+	}
+	(&control{cfg.StateDir, stores.Bindings, sessions, t.log}).run(ctx, l)
+}
+
+// run serves on l until ctx ends.
+func (c *control) run(ctx context.Context, l net.Listener) {
+	srv := &http.Server{Handler: c, ReadHeaderTimeout: readHeaderWithin, ReadTimeout: time.Minute, WriteTimeout: time.Minute, MaxHeaderBytes: 8 << 10,
+		ErrorLog: slog.NewLogLogger(c.log.Handler(), slog.LevelDebug)}
+	stop := context.AfterFunc(ctx, func() {
+		_ = os.Remove(filepath.Join(c.dir, controlName)) // one that is left behind does no harm
+		_ = srv.Close()
+	})
+	defer stop()
+	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		c.log.Error("control ended", "err", err.Error())
+	}
+}
+
+// askControl sends one request to the process that serves from dir.
+func askControl(ctx context.Context, dir, method, path string, body []byte) (int, []byte, error) {
+	socket := filepath.Join(dir, controlName)
+	client := &http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{Timeout: 3 * time.Second}).DialContext(ctx, "unix", socket)
+		}}}
+	r, err := http.NewRequestWithContext(ctx, method, "http://control"+path, bytes.NewReader(body))
+	if err != nil {
+		return 0, nil, err
+	}
+	resp, err := client.Do(r)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
+	return resp.StatusCode, text, err
+}
