@@ -26,6 +26,7 @@ var enMessages = map[string]message{
 	"link_invalid":      {"Nothing was linked", "This link has expired, was already used, or was not started in this browser.", "Sign in with DingTalk again and link once more."},
 	"already_bound":     {"Nothing was linked", "This account is linked to another DingTalk user, or your DingTalk to another account.", "To change that, ask your administrator to remove the old link."},
 	"not_local_account": {"Nothing was linked", "To link DingTalk, first sign in with your account and password.", "Sign in with your account, then link once more."},
+	"account_gone":      {"Your account is gone", "Your account no longer exists, so you were signed out.", "If you think this is a mistake, ask your administrator."},
 	"binding_off":       {"Linking is not available", "Linking DingTalk with accounts is not available here.", "If you need it for your work, ask your administrator."},
 
 	"code_rejected":      {"The sign-in was not completed", "What DingTalk gave us for this sign-in has expired or was already used.", "Please sign in again."},
@@ -42,6 +43,7 @@ var enMessages = map[string]message{
 	"permission_missing": {"Signing in is not possible right now", "The sign-in service lacks a permission in DingTalk. Your account is fine.", "Your administrator has to fix this. Please pass on the request ID below."},
 	"ip_not_allowed":     {"Signing in is not possible right now", "DingTalk did not accept the request of the sign-in service. Your account is fine.", "Your administrator has to fix this. Please pass on the request ID below."},
 	"credentials_wrong":  {"Signing in is not possible right now", "DingTalk did not recognise the sign-in service. Your account is fine.", "Your administrator has to fix this. Please pass on the request ID below."},
+	"corp_mismatch":      {"Signing in is not possible right now", "The sign-in service is set up for another organisation. Your account is fine.", "Your administrator has to fix this. Please pass on the request ID below."},
 	"token_refused":      {"Signing in is not possible right now", "DingTalk did not accept the request of the sign-in service. Your account is fine.", "Your administrator has to fix this. Please pass on the request ID below."},
 	"department_unknown": {"Signing in is not possible right now", "The sign-in service could not read your department from the contacts. It is nothing you did.", "Your administrator has to fix this. Please pass on the request ID below."},
 	"quota_exhausted":    {"Signing in is not possible right now", "The organisation has used up its DingTalk calls. Your account is fine.", "Your administrator has to fix this. Please pass on the request ID below."},
