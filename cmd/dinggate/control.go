@@ -33,7 +33,7 @@ type control struct {
 	dir      string // state_dir
 	bindings account.Bindings
 	sessions func() *session.Manager // of the configuration that holds now
-	log      *slog.Logger
+	t        telemetryKit
 }
 
 // imported is the answer to an import: what is wrong, or how many there are.
@@ -68,7 +68,7 @@ func (c *control) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case errors.Is(err, account.ErrFull):
 		http.Error(w, err.Error(), http.StatusInsufficientStorage)
 	default:
-		c.log.Error("control", "method", r.Method, "err", err.Error())
+		c.t.log.Error("control", "method", r.Method, "err", err.Error())
 		http.Error(w, err.Error(), http.StatusInternalServerError) // whoever reads it may read the file as well
 	}
 }
@@ -97,7 +97,7 @@ func (c *control) serve(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 		if answer.Problems == nil {
-			c.log.Warn("bindings imported", "audit", "bindings_imported", "count", answer.Count)
+			c.t.note(slog.LevelWarn, "bindings", "bindings_imported", "count", answer.Count)
 		}
 		return writeControl(w, answer)
 	case http.MethodDelete:
@@ -105,7 +105,7 @@ func (c *control) serve(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
-		c.log.Warn("binding removed", "audit", "unbound", "user", b.Username, "unionid", b.UnionID)
+		c.t.note(slog.LevelWarn, "bindings", "unbound", "user", b.Username, "unionid", b.UnionID)
 		// Who was signed in under the account's name is so no longer.
 		if err := c.sessions().RevokeUser(r.Context(), session.Person{UnionID: b.UnionID}, "unbound"); err != nil {
 			return err
@@ -166,20 +166,20 @@ func serveControl(ctx context.Context, cfg *Config, stores *stores, sessions fun
 		t.log.Error("\"dinggate bindings\" cannot reach this process", "err", err.Error())
 		return
 	}
-	(&control{cfg.StateDir, stores.Bindings, sessions, t.log}).run(ctx, l)
+	(&control{cfg.StateDir, stores.Bindings, sessions, t}).run(ctx, l)
 }
 
 // run serves on l until ctx ends.
 func (c *control) run(ctx context.Context, l net.Listener) {
 	srv := &http.Server{Handler: c, ReadHeaderTimeout: readHeaderWithin, ReadTimeout: time.Minute, WriteTimeout: time.Minute, MaxHeaderBytes: 8 << 10,
-		ErrorLog: slog.NewLogLogger(c.log.Handler(), slog.LevelDebug)}
+		ErrorLog: slog.NewLogLogger(c.t.log.Handler(), slog.LevelDebug)}
 	stop := context.AfterFunc(ctx, func() {
 		_ = os.Remove(filepath.Join(c.dir, controlName)) // one that is left behind does no harm
 		_ = srv.Close()
 	})
 	defer stop()
 	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		c.log.Error("control ended", "err", err.Error())
+		c.t.log.Error("control ended", "err", err.Error())
 	}
 }
 
