@@ -66,7 +66,7 @@ func holds(t *testing.T, s account.Bindings, want ...account.Binding) {
 func add(t *testing.T, s account.Bindings, all ...account.Binding) {
 	t.Helper()
 	if err := s.Add(t.Context(), all...); err != nil {
-		t.Fatalf("Add(%v) = %v", all, err)
+		t.Fatalf("Add() of %d bindings = %v", len(all), err)
 	}
 }
 

@@ -14,6 +14,10 @@ import (
 
 // Config is the `redis` part of the configuration. Begin with Defaults.
 type Config struct {
+	// patience is how long a whole operation may take; 0 is opTimeout. Tests of what
+	// a store promises have more: a busy machine is not their subject.
+	patience time.Duration
+
 	// URL says where Redis is, in one of these forms; a user and a password may
 	// stand in it, percent-encoded:
 	//
@@ -94,6 +98,5 @@ func (c Config) tlsConfig(t target) (*tls.Config, error) {
 // by then is trouble: a request is answered 503 in well under a second.
 const (
 	opTimeout   = 400 * time.Millisecond // a whole operation, with the wait for a connection
-	partTimeout = 300 * time.Millisecond // each of dial, read, write and wait
 	connections = 32                     // to each node
 )

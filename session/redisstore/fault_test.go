@@ -145,7 +145,7 @@ func TestFaults(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			server.be(row.say, row.after, row.part)
 			for form, url := range map[string]string{"single": "redis://u:canary-33@" + addr, "cluster": "redis-cluster://u:canary-33@" + addr} {
-				s := open(t, url)
+				s := open(t, url, impatient)
 				for op, f := range map[string]func() error{
 					"get": func() error { _, err := s.Get(t.Context(), "k"); return err }, "take": func() error { _, err := s.Take(t.Context(), "k"); return err },
 					"put": func() error { return s.Put(t.Context(), "k", []byte("v"), time.Hour) }, "add": func() error { return s.Add(t.Context(), "k", nil, time.Hour) },
@@ -179,7 +179,7 @@ func TestFaults(t *testing.T) {
 func TestPoolIsBounded(t *testing.T) {
 	server := startFaulty(t)
 	server.be("$1\r\n1\r\n", 2*time.Second, 0)
-	s := open(t, "redis://"+server.Addr().String())
+	s := open(t, "redis://"+server.Addr().String(), impatient)
 	var all sync.WaitGroup
 	for range 10 * connections {
 		all.Go(func() {
@@ -200,7 +200,7 @@ func TestPoolIsBounded(t *testing.T) {
 func TestSameClientRecovers(t *testing.T) {
 	server := startFaulty(t)
 	server.be("-LOADING Redis is loading the dataset in memory\r\n", 0, 0)
-	s := open(t, "redis://"+server.Addr().String())
+	s := open(t, "redis://"+server.Addr().String(), impatient)
 	l := storetest.Listen(t, s)
 	for _, say := range []string{"", "-READONLY replica\r\n", "-OOM x\r\n"} {
 		if err := s.Ping(t.Context()); err == nil {

@@ -140,7 +140,7 @@ func (f *follower) anchor(ctx context.Context) (id string, err error) {
 // read waits for entries behind from; none is no error.
 func (f *follower) read(ctx context.Context, from string) ([]redis.XMessage, error) {
 	begin := time.Now()
-	ctx, cancel := context.WithTimeout(ctx, journalBlock+opTimeout) // a connection that is half open hangs no longer
+	ctx, cancel := context.WithTimeout(ctx, journalBlock+f.s.patience) // a connection that is half open hangs no longer
 	defer cancel()
 	streams, err := f.s.client.XRead(ctx, &redis.XReadArgs{Streams: []string{f.s.journal(), from}, Count: journalBatch, Block: journalBlock}).Result()
 	if errors.Is(err, redis.Nil) {

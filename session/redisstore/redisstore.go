@@ -11,6 +11,7 @@
 package redisstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,7 +35,8 @@ type Store struct {
 	client     redis.UniversalClient
 	lookAround func(context.Context) // of a cluster: learn anew which node has what; nil: there is but one
 	prefix     string
-	old        atomic.Bool // before 6.2: GETDEL is a script
+	patience   time.Duration // for one operation
+	old        atomic.Bool   // before 6.2: GETDEL is a script
 }
 
 var (
@@ -59,6 +61,8 @@ func Open(c Config) (*Store, error) {
 		}
 		return b
 	}
+	patience := cmp.Or(c.patience, opTimeout)
+	part := patience * 3 / 4  // of each of dial, read, write and wait
 	redis.SetLogger(silent{}) // its own words go to stderr, around our log
 	options := &redis.UniversalOptions{
 		Addrs: t.addrs, IsClusterMode: t.kind == cluster, MasterName: t.master, DB: t.db, TLSConfig: secure,
@@ -67,7 +71,7 @@ func Open(c Config) (*Store, error) {
 
 		// A fault is told in a fraction of a second; with the defaults it takes 2 to 5.
 		ContextTimeoutEnabled: true, // else a server that hangs is waited for past the context
-		DialTimeout:           partTimeout, ReadTimeout: partTimeout, WriteTimeout: partTimeout, PoolTimeout: partTimeout,
+		DialTimeout:           part, ReadTimeout: part, WriteTimeout: part, PoolTimeout: part,
 		DialerRetries: 1, MaxRetries: -1,
 		PoolSize: connections, MaxActiveConns: connections, PipelinePoolSize: -1,
 		ReadBufferSize: 4 << 10, WriteBufferSize: 4 << 10,
@@ -76,7 +80,7 @@ func Open(c Config) (*Store, error) {
 		Protocol: 2, DisableIdentity: true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}
-	s := &Store{prefix: c.Prefix}
+	s := &Store{prefix: c.Prefix, patience: patience}
 	if t.kind != cluster {
 		s.client = redis.NewUniversalClient(options)
 		return s, nil
@@ -100,7 +104,7 @@ func (s *Store) Close() error { return s.client.Close() }
 // do runs one operation with its deadline. f returns an answer of the Store, or
 // what went wrong.
 func (s *Store) do(ctx context.Context, op string, f func(ctx context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, opTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.patience)
 	defer cancel()
 	begin := time.Now()
 	err := ctx.Err()

@@ -21,9 +21,12 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// open gives a store with all the time that a busy machine needs; impatient
+// leaves it as it serves.
 func open(t *testing.T, url string, set ...func(*Config)) *Store {
 	t.Helper()
 	c := Defaults()
+	c.patience = 10 * time.Second
 	c.URL = conf.NewSecret(url)
 	for _, f := range set {
 		f(&c)
@@ -35,6 +38,8 @@ func open(t *testing.T, url string, set ...func(*Config)) *Store {
 	t.Cleanup(func() { s.Close() })
 	return s
 }
+
+func impatient(c *Config) { c.patience = 0 }
 
 // passing moves the clock of a miniredis, which stands still by itself.
 type passing struct {
