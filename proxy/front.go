@@ -18,6 +18,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
 	"time"
@@ -46,8 +47,9 @@ type Front struct {
 	// without an error is a scheme that is none of ours: the header is the
 	// application's. An error as session.Manager's Load gives it: whoever sends a
 	// wrong credential is nobody, whatever cookie comes with it, and is told so
-	// in JSON; a page behind a rule that lets everybody in is served.
-	Credentials func(ctx context.Context, authorization []string) (*session.Session, error)
+	// in JSON; a page behind a rule that lets everybody in is served. A *web.Error
+	// is answered as it is: nothing was looked at.
+	Credentials func(ctx context.Context, client netip.Addr, authorization []string) (*session.Session, error)
 
 	// Patience is how long a request waits for a membership check that is
 	// overdue; 0 does not wait.
@@ -116,7 +118,8 @@ func (f *Front) ready() {
 }
 
 // Ask tells whether whoever sent h may enter t; it is the question of every
-// door. An error is always a *web.Error of status 503: nothing is known about
+// door. An error is always a *web.Error of status 503 (or 429, for an
+// API client who tries too often): nothing is known about
 // the session now, so keep the cookie and let nobody in (threats V14, F14).
 // Patience is as in Front.
 func (f *Front) Ask(ctx context.Context, t access.Target, h http.Header, patience time.Duration) (Answer, error) {
@@ -136,7 +139,7 @@ func (f *Front) Ask(ctx context.Context, t access.Target, h http.Header, patienc
 
 func (f *Front) ask(ctx context.Context, t access.Target, h http.Header, patience time.Duration) (Answer, error) {
 	f.ready()
-	s, credential, dead := f.who(ctx, h, patience)
+	s, credential, dead := f.who(ctx, t.Client, h, patience)
 	var user *identity.User
 	if dead == nil {
 		user = &s.User
@@ -152,6 +155,9 @@ func (f *Front) ask(ctx context.Context, t access.Target, h http.Header, patienc
 		return a, nil
 	}
 	a.Decision = access.Decision{Verdict: access.Deny, Route: d.Route}
+	if e, ok := errors.AsType[*web.Error](dead); ok {
+		return a, e
+	}
 	code := "store_unavailable"
 	if errors.Is(dead, session.ErrUnconfirmed) {
 		code = "unconfirmed"
@@ -160,10 +166,10 @@ func (f *Front) ask(ctx context.Context, t access.Target, h http.Header, patienc
 }
 
 // who is the person behind a request: by its credential, else by its cookie.
-func (f *Front) who(ctx context.Context, h http.Header, patience time.Duration) (s *session.Session, credential bool, err error) {
+func (f *Front) who(ctx context.Context, client netip.Addr, h http.Header, patience time.Duration) (s *session.Session, credential bool, err error) {
 	if f.Credentials != nil {
 		if lines := h["Authorization"]; len(lines) > 0 {
-			if s, err = f.Credentials(ctx, lines); s != nil || err != nil {
+			if s, err = f.Credentials(ctx, client, lines); s != nil || err != nil {
 				return s, true, err
 			}
 		}

@@ -11,6 +11,8 @@ import (
 // checkAccounts reports the mistakes between local accounts and the rest.
 func (c *Config) checkAccounts(p *conf.Problems) {
 	c.Accounts.Check(p, "accounts")
+	p.At("api_tokens").Warn(c.APITokens && c.Accounts.HtpasswdFile == "" && !c.SSO.On() && !c.SSOServer.On(),
+		"is true, but nobody gives credentials: there is neither accounts.htpasswd_file nor sso_server nor sso")
 	p.At("accounts.binding").Warn(c.Accounts.Binds() && c.StateDir == "" && c.Session.Store != session.StoreRedis,
 		"keeps bindings in memory: all are gone after a restart; set state_dir, or session.store: redis")
 }

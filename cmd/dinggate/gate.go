@@ -116,7 +116,7 @@ func newGate(cfg *Config, stores *stores, t telemetryKit) (*gate, error) {
 	if cfg.LoginAPI || cfg.SSOServer.On() {
 		own.addTree(loginAPIPath, map[string]web.HandlerFunc{loginAPIPath: flow.LoginAPI})
 	}
-	front.Credentials = newCredentials(cfg, g, nil)
+	front.Credentials = newCredentials(cfg, g)
 	g.Handler = counting(newEntrance(cfg, front, flow, own, pages, origins, peers, t), &g.inFlight)
 	return g, nil
 }

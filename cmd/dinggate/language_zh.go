@@ -138,6 +138,7 @@ var problemWords = []words{
 	{"is not the path of a directory", "不是目录路径"},
 
 	// accounts
+	{"is true, but nobody gives credentials: there is neither accounts.htpasswd_file nor sso_server nor sso", "为 true，但没有任何凭据来源：accounts.htpasswd_file、sso_server、sso 均未配置"},
 	{"is not off, optional or required", "不是 off、optional 或 required"},
 	{"works without accounts.htpasswd_file only for people who are bound with \"dinggate bindings import\": nobody can bind their own account", "没有 accounts.htpasswd_file 时，只有通过 \"dinggate bindings import\" 导入的人才算已绑定：任何人都无法自行绑定"},
 	{"keeps bindings in memory: all are gone after a restart; set state_dir, or session.store: redis", "只在内存中保存绑定：重启后全部丢失；请设置 state_dir 或 session.store: redis"},

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"sync"
 	"time"
@@ -21,15 +22,15 @@ import (
 // application's own.
 type credentials struct {
 	bearer func(ctx context.Context, token string) (*session.Session, error)
-	basic  func(ctx context.Context, authorization string) (*session.Session, error)
+	basic  *passwords // nil: there are no local accounts
 }
 
 // newCredentials is what proxy.Front asks; nil when api_tokens is off.
-func newCredentials(cfg *Config, g *gate, basic func(context.Context, string) (*session.Session, error)) func(context.Context, []string) (*session.Session, error) {
+func newCredentials(cfg *Config, g *gate) func(context.Context, netip.Addr, []string) (*session.Session, error) {
 	if !cfg.APITokens {
 		return nil
 	}
-	c := credentials{basic: basic}
+	c := credentials{basic: newPasswords(cfg, g)}
 	switch client, behind := g.provider.Provider.(*sso.Client); {
 	case g.sso != nil: // our own tokens; a service's, where we are both, are for us as its client and not for others
 		c.bearer = (&ownTokens{server: g.sso, sessions: g.sessions}).find
@@ -40,7 +41,7 @@ func newCredentials(cfg *Config, g *gate, basic func(context.Context, string) (*
 }
 
 // find reads the one Authorization header. Two of them are two claims.
-func (c credentials) find(ctx context.Context, lines []string) (*session.Session, error) {
+func (c credentials) find(ctx context.Context, client netip.Addr, lines []string) (*session.Session, error) {
 	scheme, rest, _ := strings.Cut(lines[0], " ")
 	bearer, basic := strings.EqualFold(scheme, "Bearer"), strings.EqualFold(scheme, "Basic")
 	switch {
@@ -49,7 +50,7 @@ func (c credentials) find(ctx context.Context, lines []string) (*session.Session
 	case bearer && c.bearer != nil:
 		return c.bearer(ctx, strings.TrimLeft(rest, " "))
 	case basic && c.basic != nil:
-		return c.basic(ctx, lines[0])
+		return c.basic.find(ctx, client, lines[0])
 	case bearer || basic:
 		return nil, fmt.Errorf("%w: nobody here gives such credentials", session.ErrForged)
 	}
