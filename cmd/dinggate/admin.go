@@ -9,9 +9,10 @@ import (
 )
 
 // adminHandler is the listener for orchestrators and Prometheus: /livez touches
-// nothing, /ready is one word, details are in the log and in /metrics. It is not
-// ready while the session store is away (stored tells).
-func adminHandler(ready *atomic.Bool, stored func() bool, metrics *telemetry.Metrics) http.Handler {
+// nothing, /ready is one word and, where there is one, a note in a second line;
+// details are in the log and in /metrics. It is not ready while the session
+// store is away (stored tells).
+func adminHandler(ready *atomic.Bool, stored func() bool, note func() string, metrics *telemetry.Metrics) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, r *http.Request) { oneWord(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, r *http.Request) {
@@ -21,7 +22,11 @@ func adminHandler(ready *atomic.Bool, stored func() bool, metrics *telemetry.Met
 		case !stored():
 			oneWord(w, http.StatusServiceUnavailable, "store")
 		default:
-			oneWord(w, http.StatusOK, "ready")
+			word := "ready"
+			if more := note(); more != "" {
+				word += "\n" + more
+			}
+			oneWord(w, http.StatusOK, word)
 		}
 	})
 	mux.Handle("GET /metrics", metrics.Handler())

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -48,7 +49,7 @@ func newClocked(t *testing.T, change func(*gate)) *clocked {
 	c.TrustedProxies = []string{"127.0.0.1/32"}
 	for range 3 {
 		records := telemetry.NewWriter(&lockedBuffer{})
-		kit := telemetryKit{log: telemetry.Logger(records, "json", 0), access: &telemetry.AccessLog{Out: records}, metrics: telemetry.NewMetrics("test", "", records.Dropped)}
+		kit := telemetryKit{log: telemetry.Logger(records, "json", slog.LevelInfo), access: &telemetry.AccessLog{Out: records}, metrics: telemetry.NewMetrics("test", "", records.Dropped)}
 		stores, err := openStores(t.Context(), c, kit)
 		if err != nil {
 			t.Fatal(err)

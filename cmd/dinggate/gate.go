@@ -54,13 +54,19 @@ type gate struct {
 	provider  provider
 	events    *dingtalk.Stream // nil: the organisation's events are not followed
 	sso       *sso.Server      // nil: we are no SSO service
-	inFlight  atomic.Int64     // requests that are being answered
+	inFlight  *atomic.Int64    // requests that are being answered
 	upstreams []*proxy.Upstream
 	accounts  accounts
 }
 
 // newGate wires cfg, which has been checked, over stores. It opens no network.
 func newGate(cfg *Config, stores *stores, t telemetryKit) (*gate, error) {
+	return nextGate(cfg, stores, t, nil)
+}
+
+// nextGate is newGate for a gate that takes the place of another: what that one
+// knows of sign-outs and open connections it knows too.
+func nextGate(cfg *Config, stores *stores, t telemetryKit, before *gate) (*gate, error) {
 	t.rules = cfg.ruleTexts()
 	peers, err := web.ParsePeers(cfg.TrustedProxies)
 	if err != nil {
@@ -79,15 +85,18 @@ func newGate(cfg *Config, stores *stores, t telemetryKit) (*gate, error) {
 		return nil, err
 	}
 	client := &dingtalk.Client{Config: cfg.DingTalk, Observe: t.call}
-	g := &gate{provider: newProvider(cfg, client, t)}
+	g := &gate{provider: newProvider(cfg, client, t), inFlight: new(atomic.Int64)}
 	if g.accounts, err = newAccounts(cfg, stores.Bindings, t); err != nil {
 		return nil, err
 	}
 	g.sessions = newSessions(cfg, stores, keyring, g.provider, t)
+	if before != nil {
+		g.inFlight = before.inFlight
+		g.sessions.Inherit(before.sessions)
+	}
 	g.sessions.Recheck = g.accounts.recheck(g.sessions.Recheck)
 	g.accounts.end(g.sessions, t)
 	g.events = newEvents(cfg, g, client, t)
-	g.measure(client, t.metrics)
 	flow := &login.Flow{
 		Provider: g.provider, AttemptIn: g.provider.attemptIn,
 		Sessions: g.sessions, Keyring: keyring, Used: stores.Used, Pages: pages, Origins: origins, Prefix: cfg.Prefix,
@@ -117,19 +126,29 @@ func newGate(cfg *Config, stores *stores, t telemetryKit) (*gate, error) {
 		own.addTree(loginAPIPath, map[string]web.HandlerFunc{loginAPIPath: flow.LoginAPI})
 	}
 	front.Credentials = newCredentials(cfg, g)
-	g.Handler = counting(newEntrance(cfg, front, flow, own, pages, origins, peers, t), &g.inFlight)
+	g.Handler = counting(newEntrance(cfg, front, flow, own, pages, origins, peers, t), g.inFlight)
+	g.measure(client, before, t.metrics)
 	return g, nil
 }
 
 // run does what goes on in the background until ctx ends.
-func (g *gate) run(ctx context.Context) {
+func (g *gate) run(ctx context.Context) { g.runWith(ctx, ctx) }
+
+// runWith is run with events followed only until theirs ends.
+func (g *gate) runWith(ctx, events context.Context) {
 	var all sync.WaitGroup
 	all.Go(func() { g.sessions.Run(ctx) })
 	all.Go(func() { g.accounts.run(ctx) })
 	if g.events != nil {
-		all.Go(func() { g.events.Run(ctx) })
+		all.Go(func() { g.events.Run(events) })
 	}
 	all.Wait()
+	g.closeIdle()
+}
+
+// closeIdle closes the connections that no request uses, and each of the others
+// when its request is done, unless another request comes.
+func (g *gate) closeIdle() {
 	g.provider.close()
 	for _, u := range g.upstreams {
 		u.CloseIdleConnections()

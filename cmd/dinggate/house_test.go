@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
@@ -59,7 +60,7 @@ func newHouse(t testing.TB, change func(*Config)) *house {
 		change(c)
 	}
 	records := telemetry.NewWriter(h.log)
-	kit := telemetryKit{log: telemetry.Logger(records, "json", 0), access: &telemetry.AccessLog{Out: records}, metrics: telemetry.NewMetrics("test", "", records.Dropped)}
+	kit := telemetryKit{log: telemetry.Logger(records, "json", slog.LevelInfo), access: &telemetry.AccessLog{Out: records}, metrics: telemetry.NewMetrics("test", "", records.Dropped)}
 	var err error
 	if kit.audits, err = openAudit(c.Audit, kit); err != nil {
 		t.Fatal(err)

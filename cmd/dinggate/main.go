@@ -45,12 +45,13 @@ type command struct {
 func commands() []command {
 	return []command{
 		{"serve", words{"serve, as configured", "按配置提供服务"}, "", true, func(c call) int {
-			cfg, problems := load(c.args, c.environ)
-			tell(c.trouble, c.language, problems)
-			if mistakes(problems) > 0 {
+			first := loadAll(c.args, c.environ)
+			tell(c.trouble, c.language, first.problems)
+			if mistakes(first.problems) > 0 {
 				return 1
 			}
-			return c.until(func(ctx context.Context) error { return runServe(ctx, cfg, c.out) })
+			again := first.again(func() loaded { return loadAll(c.args, c.environ) })
+			return c.until(func(ctx context.Context) error { return runServe(ctx, first, again, c.out) })
 		}},
 		{"demo", words{"try everything on this machine: no account, no network, no file", "在本机体验全部功能：无需账号、网络和文件"}, "127.0.0.1:4180", false, func(c call) int {
 			if c.sso {

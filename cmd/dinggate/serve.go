@@ -29,13 +29,16 @@ const (
 	drainWithin      = 25 * time.Second // below Kubernetes' 30 s
 )
 
-// runServe serves cfg until ctx ends, then finishes what is in flight. It
-// prints one line per listener to out, with its real address.
-func runServe(ctx context.Context, cfg *Config, out io.Writer) error {
+// runServe serves what was read first until ctx ends, then finishes what is in
+// flight; read reads the configuration again. It prints one line per listener
+// to out, with its real address.
+func runServe(ctx context.Context, first loaded, read func() loaded, out io.Writer) error {
+	cfg := first.cfg
 	records := telemetry.NewWriter(os.Stderr)
 	defer records.Close()
+	level := &slog.LevelVar{}
 	kit := telemetryKit{
-		log:     telemetry.Logger(records, cfg.Log.Format, cfg.Log.Slog()),
+		log:     telemetry.Logger(records, cfg.Log.Format, level),
 		access:  &telemetry.AccessLog{Out: records, Console: cfg.Log.Format == "console"},
 		metrics: telemetry.NewMetrics(release(), revision(), records.Dropped),
 	}
@@ -54,45 +57,33 @@ func runServe(ctx context.Context, cfg *Config, out io.Writer) error {
 		return err
 	}
 	defer stores.Close()
-	gate, err := newGate(cfg, stores, kit)
+	r, err := newReloader(first, read, stores, level, kit)
 	if err != nil {
 		return err
 	}
 	s := &server{log: kit.log}
-	if err := s.open(cfg.TLS, cfg.Listen, "gate", gate, out); err != nil {
+	if err := s.open(r.keys, cfg.Listen, "gate", &r.current, out); err != nil {
 		return err
 	}
-	if err := s.open(TLSConfig{}, cfg.Admin.Listen, "admin", adminHandler(&s.ready, stores.Reads, kit.metrics), out); err != nil {
+	if err := s.open(nil, cfg.Admin.Listen, "admin", adminHandler(&s.ready, stores.Reads, r.note, kit.metrics), out); err != nil {
 		return errors.Join(err, s.close())
 	}
-	background := func(ctx context.Context) {
-		var both sync.WaitGroup
-		both.Go(func() { gate.run(ctx) })
-		both.Go(func() { stores.run(ctx) })
-		both.Go(func() {
-			serveControl(ctx, cfg, stores, func() *session.Manager { return gate.sessions }, kit)
-		})
-		both.Wait()
-	}
+	background := []func(context.Context){r.run, stores.run, func(ctx context.Context) {
+		serveControl(ctx, cfg, stores, func() *session.Manager { return r.current.gate.Load().sessions }, kit)
+	}}
 	if cfg.EnvoyGRPC.Listen != "" {
 		l, err := listen(cfg.EnvoyGRPC.Listen)
 		if err != nil {
 			return errors.Join(fmt.Errorf("envoy_grpc: %w", err), s.close())
 		}
 		fmt.Fprintf(out, "envoy_grpc listening on %s\n", l.Addr())
-		inner := background
-		background = func(ctx context.Context) {
-			var both sync.WaitGroup
-			both.Go(func() { inner(ctx) })
-			both.Go(func() {
-				if err := serveEnvoyGRPC(ctx, l, gate, cfg.Prefix); err != nil {
-					kit.log.Error("envoy_grpc ended", "err", err.Error())
-				}
-			})
-			both.Wait()
-		}
+		background = append(background, func(ctx context.Context) {
+			if err := serveEnvoyGRPC(ctx, l, &r.current, cfg.Prefix); err != nil {
+				kit.log.Error("envoy_grpc ended", "err", err.Error())
+			}
+		})
 	}
-	return s.serve(ctx, background)
+	return s.serve(ctx, func(ctx context.Context) { waitAll(ctx, background...) })
 }
 
 // server is the listeners of one process.
@@ -104,7 +95,7 @@ type server struct {
 }
 
 // open listens now, so that a wrong address stops the start, and serves later.
-func (s *server) open(files TLSConfig, address, name string, h http.Handler, out io.Writer) error {
+func (s *server) open(pair *keyPair, address, name string, h http.Handler, out io.Writer) error {
 	l, err := listen(address)
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
@@ -113,12 +104,8 @@ func (s *server) open(files TLSConfig, address, name string, h http.Handler, out
 	if l.Addr().Network() == "unix" {
 		where = "unix:" + l.Addr().String()
 	}
-	if files.On() {
-		pair, err := tls.LoadX509KeyPair(files.CertFile, files.KeyFile)
-		if err != nil {
-			return errors.Join(fmt.Errorf("tls: %w", err), l.Close())
-		}
-		l = tls.NewListener(l, &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}, NextProtos: []string{"h2", "http/1.1"}})
+	if pair != nil {
+		l = tls.NewListener(l, pair.config())
 		where = strings.Replace(where, "http:", "https:", 1)
 	}
 	s.add(l, h)

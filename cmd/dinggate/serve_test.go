@@ -32,8 +32,18 @@ var environment = []string{
 
 // serve starts the binary from its environment alone and waits for both lines.
 func serve(t *testing.T, env ...string) *program {
-	p := &program{cmd: exec.Command(binary(t), "serve"), log: &lockedBuffer{}}
-	p.cmd.Env = append(append(os.Environ(), environment...), env...)
+	cmd := exec.Command(binary(t), "serve")
+	cmd.Env = append(append(os.Environ(), environment...), env...)
+	return startProgram(t, cmd)
+}
+
+// serveFile starts the binary from a file alone.
+func serveFile(t *testing.T, file string) *program {
+	return startProgram(t, exec.Command(binary(t), "serve", "--config", file))
+}
+
+func startProgram(t *testing.T, cmd *exec.Cmd) *program {
+	p := &program{cmd: cmd, log: &lockedBuffer{}}
 	p.cmd.Stderr = p.log
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {

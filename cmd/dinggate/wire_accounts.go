@@ -85,3 +85,12 @@ func (a accounts) run(ctx context.Context) {
 		a.file.Run(ctx)
 	}
 }
+
+// settle sees to the last changes of the file, before run ends early: whoever is
+// gone from it is signed out by those who knew them.
+func (a accounts) settle() {
+	if a.file != nil {
+		a.file.Look()
+		a.file.Look() // the first only notes that it holds still
+	}
+}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"math"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -14,8 +15,9 @@ import (
 )
 
 // measure offers what is read at each scrape: what the sessions, the app token
-// and the event stream know of themselves.
-func (g *gate) measure(client *dingtalk.Client, m *telemetry.Metrics) {
+// and the event stream know of themselves. before is the gate whose place this
+// one takes, or nil.
+func (g *gate) measure(client *dingtalk.Client, before *gate, m *telemetry.Metrics) {
 	of := func(read func(session.Stats) int) func() float64 {
 		return func() float64 { return float64(read(g.sessions.Stats())) }
 	}
@@ -35,6 +37,11 @@ func (g *gate) measure(client *dingtalk.Client, m *telemetry.Metrics) {
 		m.Gauge("journal_unsent", "Ends that other replicas have not been told of yet.", of(func(s session.Stats) int { return s.Unsent }))
 	}
 	m.Moment("dingtalk_app_token_expiry_timestamp_seconds", "When the app's token ends, Unix time; 0 while there is none. It is renewed ten minutes before.", client.TokenExpires)
+	if g.events == nil && before != nil && before.events != nil { // turned off: not a stream that is down
+		none := math.NaN
+		m.Gauge("events_connected_since_seconds", "", none)
+		m.Gauge("events_last_seconds", "", none)
+	}
 	if g.events != nil {
 		m.Moment("events_connected_since_seconds", "When the event stream was connected, Unix time; 0 while it is not.", func() time.Time { return g.events.State().Connected })
 		m.Moment("events_last_seconds", "When the last event came, Unix time; 0 before the first.", func() time.Time { return g.events.State().LastEvent })

@@ -61,6 +61,7 @@ var homes = []struct {
 	why    string
 }{
 	{"go.yaml.in/yaml", []string{"cmd/dinggate"}, "only the command knows YAML"},
+	{"github.com/fsnotify/fsnotify", []string{"cmd/dinggate"}, "the command reloads its configuration"},
 	{"golang.org/x/crypto/bcrypt", []string{"account"}, "passwords have one home"},
 	{"github.com/gorilla/securecookie", []string{"session"}, "sealing has one home"},
 	{"github.com/redis/go-redis", []string{"session/redisstore"}, "Redis has one home"},

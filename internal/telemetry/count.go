@@ -91,6 +91,11 @@ func (m *Metrics) Audited(ok bool) { m.audits.WithLabelValues(okOr(ok, "failed")
 // Reloaded tells how a reload of the configuration went, and when.
 func (m *Metrics) Reloaded(ok bool, at time.Time) {
 	m.reloads.WithLabelValues(okOr(ok, "refused")).Inc()
+	m.Configured(ok, at)
+}
+
+// Configured is Reloaded for the start, which is no reload.
+func (m *Metrics) Configured(ok bool, at time.Time) {
 	m.Gauge("config_last_reload_successful", "1 when the last reload was taken, 0 when it was refused and the old configuration serves on.", func() float64 {
 		if ok {
 			return 1

@@ -138,8 +138,8 @@ func (s Strays) Write(line []byte) (int, error) {
 }
 
 // Logger writes slog records of at least level to out, as JSON or, with
-// format `console`, as text for a terminal.
-func Logger(out io.Writer, format string, level slog.Level) *slog.Logger {
+// format `console`, as text for a terminal. A *slog.LevelVar may change later.
+func Logger(out io.Writer, format string, level slog.Leveler) *slog.Logger {
 	options := &slog.HandlerOptions{Level: level}
 	if format == "console" {
 		return slog.New(slog.NewTextHandler(out, options))

@@ -1,0 +1,259 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"os"
+	"os/signal"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"dinggate/internal/conf"
+)
+
+// current is the gate that requests go to now: one atomic load each.
+type current struct{ gate atomic.Pointer[gate] }
+
+func (c *current) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c.gate.Load().Handler.ServeHTTP(w, r)
+}
+
+// reloader replaces the gate when the configuration changes:
+//
+//	SIGHUP ───────────────┐
+//	a file that was read ─┴─► read anew ─► mistakes? ─► the old gate serves on
+//	                                   └─► new gate over the same stores ─► swap
+//
+// The new gate is made whole before the old one is let go, so that no request
+// ever finds none; requests under way end in the gate that they came in by, and
+// open connections still end with their session.
+type reloader struct {
+	kit    telemetryKit
+	level  *slog.LevelVar
+	stores *stores
+	keys   *keyPair // nil: no TLS of our own
+	read   func() loaded
+
+	current current
+	hangup  chan os.Signal
+	serving loaded        // the configuration that the gate is made from; its files are those read last
+	running []*generation // the last one serves, the others end soon
+	last    atomic.Pointer[reloadResult]
+}
+
+// reloadResult is how the last reading of the configuration ended.
+type reloadResult struct {
+	at       time.Time // of the last that was taken; the start counts
+	problems []string  // why a later one was refused; nil: none was
+}
+
+// generation is a gate at work.
+type generation struct {
+	gate    *gate
+	ignore  context.CancelFunc // ends the following of events
+	stop    context.CancelFunc // ends all that goes on in the background
+	stopped chan struct{}
+}
+
+const (
+	// retireWithin is how long the old gate's background work goes on: longer than
+	// any of its requests waits for a lookup.
+	retireWithin = lookupPatience + 5*time.Second
+
+	lookupPatience = 10 * time.Second
+
+	// maxRetiring bounds the old gates that still work, if reloads come fast.
+	maxRetiring = 2
+)
+
+// newReloader makes the first gate. From here on SIGHUP does not end the process.
+func newReloader(first loaded, read func() loaded, stores *stores, level *slog.LevelVar, t telemetryKit) (*reloader, error) {
+	r := &reloader{kit: t, level: level, stores: stores, read: read, serving: first, hangup: make(chan os.Signal, 1)}
+	level.Set(first.cfg.Log.Slog())
+	if first.cfg.TLS.On() {
+		r.keys = &keyPair{}
+		if err := r.keys.load(first.cfg.TLS); err != nil {
+			return nil, err
+		}
+		t.metrics.Certificate(func() time.Time { return r.keys.pair.Load().Leaf.NotAfter })
+	}
+	g, err := newGate(first.cfg, stores, t)
+	if err != nil {
+		return nil, err
+	}
+	r.current.gate.Store(g)
+	r.last.Store(&reloadResult{at: time.Now()})
+	t.metrics.Configured(true, r.last.Load().at)
+	signal.Notify(r.hangup, syscall.SIGHUP)
+	return r, nil
+}
+
+// note is what /ready adds while a changed configuration is refused, else "".
+func (r *reloader) note() string {
+	if last := r.last.Load(); last.problems != nil {
+		return "the changed configuration has mistakes and is refused; the one of " + last.at.UTC().Format(time.RFC3339) + " serves on"
+	}
+	return ""
+}
+
+// run runs the gate's background work and reloads, until ctx ends.
+func (r *reloader) run(ctx context.Context) {
+	defer signal.Stop(r.hangup)
+	watch := newFileWatch(r.serving.files, func(err error) {
+		r.kit.log.Warn("watching the configuration: changes are noticed by reading it again", "err", err.Error())
+	})
+	defer watch.close()
+	r.start(ctx, r.current.gate.Load())
+	for {
+		select {
+		case <-ctx.Done():
+			for _, old := range r.running {
+				<-old.stopped
+			}
+			return
+		case <-r.hangup:
+			r.reload(ctx)
+		case <-watch.events:
+			watch.soon()
+			continue
+		case err := <-watch.errors:
+			r.kit.log.Debug("watching the configuration", "err", err.Error())
+			watch.soon()
+			continue
+		case <-watch.poll.C:
+			watch.soon()
+			continue
+		case <-watch.due:
+			if !watch.changed() {
+				continue
+			}
+			r.reload(ctx)
+		}
+		watch.set(r.serving.files)
+	}
+}
+
+// start runs g in the background, beside the gates before it for a while.
+func (r *reloader) start(ctx context.Context, g *gate) {
+	all, stop := context.WithCancel(ctx)
+	events, ignore := context.WithCancel(all)
+	next := &generation{gate: g, ignore: ignore, stop: stop, stopped: make(chan struct{})}
+	go func() {
+		defer close(next.stopped)
+		defer stop()
+		g.runWith(all, events)
+	}()
+	r.running = append(r.running, next)
+}
+
+// retire lets the gates before the one that serves end their work.
+func (r *reloader) retire() {
+	old := r.running[:len(r.running)-1]
+	for i, g := range old {
+		g.ignore() // each event reaches one stream, which must be the new one
+		g.gate.closeIdle()
+		if len(old)-i > maxRetiring {
+			go func() {
+				g.gate.accounts.settle()
+				g.stop()
+			}()
+		}
+	}
+	last := old[len(old)-1]
+	time.AfterFunc(retireWithin, last.stop)
+	kept := r.running[:0]
+	for _, g := range r.running {
+		select {
+		case <-g.stopped:
+		default:
+			kept = append(kept, g)
+		}
+	}
+	r.running = kept
+}
+
+// reload reads the configuration and takes it, or says what is wrong with it.
+func (r *reloader) reload(ctx context.Context) {
+	next := r.read()
+	err := r.take(ctx, next)
+	if err == nil {
+		return
+	}
+	r.serving.files = both(next.files, r.serving.files) // the mistake may be mended in a file that only one of them names
+	var problems []string
+	for line := range strings.Lines(err.Error()) {
+		problems = append(problems, strings.TrimSpace(line))
+	}
+	r.last.Store(&reloadResult{at: r.last.Load().at, problems: problems})
+	r.kit.metrics.Reloaded(false, time.Now())
+	r.kit.log.Error("the changed configuration is refused, the old one serves on", "problems", problems)
+}
+
+func (r *reloader) take(ctx context.Context, next loaded) error {
+	if err := next.err(); err != nil {
+		return err
+	}
+	fixed := keepFixed(r.serving.cfg, next.cfg)
+	if len(fixed) > 0 {
+		var found conf.Problems
+		next.cfg.Check(&found)
+		if err := mistaken(found.All()); err != nil {
+			return errors.Join(err, errors.New("these keys need a restart: "+strings.Join(fixed, ", ")))
+		}
+	}
+	var pair *keyPair
+	if r.keys != nil {
+		pair = &keyPair{}
+		if err := pair.load(next.cfg.TLS); err != nil {
+			return err
+		}
+	}
+	g, err := nextGate(next.cfg, r.stores, r.kit, r.current.gate.Load())
+	if err != nil {
+		return err
+	}
+	if pair != nil {
+		r.keys.pair.Store(pair.pair.Load())
+	}
+	r.level.Set(next.cfg.Log.Slog())
+	r.start(ctx, g)
+	r.current.gate.Store(g)
+	r.retire()
+	r.serving = next
+	now := time.Now()
+	r.last.Store(&reloadResult{at: now})
+	r.kit.metrics.Reloaded(true, now)
+	if len(fixed) > 0 {
+		r.kit.log.Warn("the configuration is taken, but these keys need a restart and keep their old values", "keys", fixed)
+	}
+	for _, p := range next.problems {
+		r.kit.log.Warn("configuration", "problem", p.String())
+	}
+	r.kit.log.Info("the changed configuration serves")
+	return nil
+}
+
+// both is the union of two readings; of a file in both the newer one counts.
+func both(newer, older map[string]digest) map[string]digest {
+	all := make(map[string]digest, len(newer)+len(older))
+	for _, m := range []map[string]digest{older, newer} {
+		for name, d := range m {
+			all[name] = d
+		}
+	}
+	return all
+}
+
+// waitAll runs every part of the background until all have ended.
+func waitAll(ctx context.Context, parts ...func(context.Context)) {
+	var all sync.WaitGroup
+	for _, part := range parts {
+		all.Go(func() { part(ctx) })
+	}
+	all.Wait()
+}

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"crypto/sha256"
+	"errors"
+	"io/fs"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+
+	"dinggate/internal/conf"
+)
+
+// loaded is one reading of the configuration.
+type loaded struct {
+	cfg      *Config
+	problems []conf.Problem
+	files    map[string]digest // all that were read, or were to be read
+}
+
+// digest stands for what a file was: its content, or that it could not be read.
+// The zero value is a pipe, which can be read only once.
+type digest [sha256.Size]byte
+
+func digestOf(data []byte, mode fs.FileMode, err error) digest {
+	switch {
+	case err != nil:
+		return sha256.Sum256([]byte("error: " + why(err)))
+	case !mode.IsRegular():
+		return digest{}
+	}
+	return sha256.Sum256(append([]byte("content: "), data...))
+}
+
+// loadAll is load, and tells which files it was made from.
+func loadAll(args, environ []string) loaded {
+	l := newLoader()
+	files := map[string]digest{}
+	l.read = func(name string) ([]byte, fs.FileMode, error) {
+		data, mode, err := readFile(name)
+		files[name] = digestOf(data, mode, err)
+		return data, mode, err
+	}
+	cfg, problems := l.load(args, environ)
+	return loaded{cfg, problems, files}
+}
+
+// digestNow reads a file again, without waiting for a pipe's other end.
+func digestNow(name string) digest {
+	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() && !info.IsDir() {
+		return digest{}
+	}
+	return digestOf(readFile(name))
+}
+
+// again wraps the reading for a reload: what came through a pipe is gone.
+func (l loaded) again(read func() loaded) func() loaded {
+	for name, d := range l.files {
+		if d == (digest{}) {
+			return func() loaded {
+				return loaded{cfg: l.cfg, files: l.files, problems: []conf.Problem{{File: name, Text: "was read from a pipe, which can be done once; a change needs a restart"}}}
+			}
+		}
+	}
+	return read
+}
+
+// err is all that forbids to serve it, one mistake a line; nil: nothing.
+func (l loaded) err() error { return mistaken(l.problems) }
+
+func mistaken(problems []conf.Problem) error {
+	var errs []error
+	for _, p := range problems {
+		if !p.Warning {
+			errs = append(errs, errors.New(p.String()))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// fixedKeys are settled when the process starts: its listeners, its stores, and
+// the form of a log that others are reading.
+var fixedKeys = []string{"listen", "admin", "envoy_grpc", "session.store", "redis", "state_dir", "accounts.binding", "audit", "log.format"}
+
+// keepFixed gives next the old values of what cannot change while we serve, and
+// names the keys that wanted to.
+func keepFixed(old, next *Config) (changed []string) {
+	fixed := slices.Clone(fixedKeys)
+	if old.TLS.On() != next.TLS.On() {
+		fixed = append(fixed, "tls")
+	}
+	if old.EnvoyGRPC.Listen != "" {
+		fixed = append(fixed, "prefix")
+	}
+	was, will := reflect.ValueOf(old).Elem(), reflect.ValueOf(next).Elem()
+	for _, k := range allKeys() {
+		settled := slices.ContainsFunc(fixed, func(f string) bool { return k.path == f || strings.HasPrefix(k.path, f+".") })
+		if !settled || k.fileOf != "" || reflect.DeepEqual(was.FieldByIndex(k.index).Interface(), will.FieldByIndex(k.index).Interface()) {
+			continue
+		}
+		will.FieldByIndex(k.index).Set(was.FieldByIndex(k.index))
+		changed = append(changed, k.path)
+	}
+	return changed
+}
