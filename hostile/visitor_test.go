@@ -3,7 +3,6 @@ package hostile
 import (
 	"encoding/base64"
 	"encoding/hex"
-	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -154,13 +153,4 @@ func forms(secret string) map[string]string {
 		"plain": secret, "percent-encoded": url.QueryEscape(secret), "hexadecimal": hex.EncodeToString([]byte(secret)),
 		"base64": strings.TrimRight(base64.StdEncoding.EncodeToString([]byte(secret[:len(secret)/3*3])), "="),
 	}
-}
-
-// every writes a target with each byte percent-encoded.
-func every(s string) string {
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		fmt.Fprintf(&b, "%%%02X", s[i])
-	}
-	return b.String()
 }
