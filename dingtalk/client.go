@@ -63,6 +63,7 @@ type Call struct {
 	Name      string // the path, without host and query: one of a fixed set
 	Result    string // ok, refused, throttled, punished, unavailable, bad_answer, held, canceled, timeout, dns, connect, tls, transport
 	Code      string // DingTalk's code when it refused
+	Blameless bool   // DingTalk works: it refused a person or a code, as it should
 	Label     string // Code out of a fixed set, for metrics: throttled and other stand for the rest
 	RequestID string // DingTalk's trace id when it gave one
 	Duration  time.Duration
@@ -203,6 +204,7 @@ func (c *Client) try(ctx context.Context, q request, token string, out any) tria
 		call := Call{Name: q.path, Result: t.result, RequestID: t.requestID, Duration: time.Since(began), Err: t.err}
 		if e, ok := errors.AsType[*APIError](t.err); ok {
 			call.Code, call.Label = e.Code, e.label()
+			call.Blameless = t.result == "refused" && (t.class == identity.Refused || t.class == identity.Restart)
 		}
 		c.Observe(call)
 	}

@@ -11,8 +11,8 @@ import (
 // adminHandler is the listener for orchestrators and Prometheus: /livez touches
 // nothing, /ready is one word and, where there is one, a note in a second line;
 // details are in the log and in /metrics. It is not ready while the session
-// store is away (stored tells).
-func adminHandler(ready *atomic.Bool, stored func() bool, note func() string, metrics *telemetry.Metrics) http.Handler {
+// store is away (stored tells). /status is for people.
+func adminHandler(ready *atomic.Bool, stored func() bool, note func() string, metrics *telemetry.Metrics, status http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, r *http.Request) { oneWord(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, r *http.Request) {
@@ -30,6 +30,7 @@ func adminHandler(ready *atomic.Bool, stored func() bool, note func() string, me
 		}
 	})
 	mux.Handle("GET /metrics", metrics.Handler())
+	mux.Handle("GET /status", status)
 	return mux
 }
 

@@ -61,7 +61,7 @@ type Route struct {
 
 // AdminConfig is the `admin` part.
 type AdminConfig struct {
-	Listen string `yaml:"listen"` // /livez, /ready and /metrics; host:port or unix:/path
+	Listen string `yaml:"listen"` // /livez, /ready, /metrics and /status; host:port or unix:/path
 }
 
 // EnvoyGRPCConfig is the `envoy_grpc` part: Envoy's question over gRPC, for a

@@ -43,8 +43,11 @@ type telemetryKit struct {
 	metrics *telemetry.Metrics
 	audits  *telemetry.Audit  // nil: the log takes the audit records
 	today   *telemetry.Today  // for the status page
+	health  *telemetry.Health // how the calls to DingTalk went last, for the status page
 	denials *denials          // who was kept out a moment ago
-	rules   map[string]string // whom the routes let in, by their names, for the audit records
+
+	strangers *telemetry.Strangers // who spoke for others without being believed
+	rules     map[string]string    // whom the routes let in, by their names, for the audit records
 }
 
 // gate is everything wired together: the only place where all rooms meet.

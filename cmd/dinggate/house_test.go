@@ -67,7 +67,7 @@ func newHouse(t testing.TB, change func(*Config)) *house {
 	} else if kit.audits != nil {
 		t.Cleanup(kit.audits.Close)
 	}
-	kit.today, kit.denials = &telemetry.Today{}, &denials{}
+	kit.remember()
 	h.cfg, h.stores, h.kit = c, memoryStores(), kit
 	if c.Session.Store == session.StoreRedis {
 		if h.stores, err = openStores(t.Context(), c, kit); err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"net/http"
+	"time"
 
 	"dinggate/dingtalk"
 	"dinggate/internal/telemetry"
@@ -12,6 +13,9 @@ import (
 // record writes the one line of a request and counts it.
 func (t telemetryKit) record(x *web.Exchange, r *http.Request) {
 	t.metrics.Request(x.Endpoint, x.Route, x.Verdict, x.Status, x.Duration)
+	if !x.Trusted && forwards(r.Header) {
+		t.strangers.Note(x.Peer, x.Start)
+	}
 	if x.Verdict == "deny" && x.User != "" && x.Route != "" {
 		t.auditDenied(x)
 	}
@@ -41,6 +45,7 @@ func (t telemetryKit) record(x *web.Exchange, r *http.Request) {
 // call counts one call to DingTalk and logs one that went wrong.
 func (t telemetryKit) call(c dingtalk.Call) {
 	t.metrics.DingTalk(c.Name, c.Result, c.Label, c.Duration)
+	t.health.Call(c.Name, c.Result, c.Label, c.Err == nil || c.Blameless, time.Now())
 	if c.Err == nil {
 		return
 	}

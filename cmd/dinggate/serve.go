@@ -44,7 +44,7 @@ func runServe(ctx context.Context, first loaded, read func() loaded, out io.Writ
 	}
 	log.SetFlags(0)
 	log.SetOutput(telemetry.Strays{Log: kit.log})
-	kit.today, kit.denials = &telemetry.Today{}, &denials{}
+	kit.remember()
 	audits, err := openAudit(cfg.Audit, kit)
 	if err != nil {
 		return err
@@ -65,7 +65,8 @@ func runServe(ctx context.Context, first loaded, read func() loaded, out io.Writ
 	if err := s.open(r.keys, cfg.Listen, "gate", &r.current, out); err != nil {
 		return err
 	}
-	if err := s.open(nil, cfg.Admin.Listen, "admin", adminHandler(&s.ready, stores.Reads, r.note, kit.metrics), out); err != nil {
+	status := &status{kit: kit, started: time.Now(), gate: r.current.gate.Load, stores: stores}
+	if err := s.open(nil, cfg.Admin.Listen, "admin", adminHandler(&s.ready, stores.Reads, r.note, kit.metrics, status), out); err != nil {
 		return errors.Join(err, s.close())
 	}
 	background := []func(context.Context){r.run, stores.run, func(ctx context.Context) {

@@ -74,7 +74,7 @@ var keyMeanings = map[string]words{
 	"accounts.binding":       {"are people who sign in with DingTalk bound to accounts: off, optional or required", "钉钉用户与账号的绑定：off 不绑定、optional 可选、required 必须"},
 	"login_api":              {"serve /dingtalk/login/callback for pages that draw their own QR code", "为自绘二维码的页面提供 /dingtalk/login/callback"},
 
-	"admin.listen":      {"/livez, /ready and /metrics: host:port or unix:/path, never public", "/livez、/ready、/metrics 的监听地址：host:port 或 unix:/path，切勿公开"},
+	"admin.listen":      {"/livez, /ready, /metrics and /status: host:port or unix:/path, never public", "/livez、/ready、/metrics、/status 的监听地址：host:port 或 unix:/path，切勿公开"},
 	"envoy_grpc.listen": {"Envoy's question over gRPC, in a build with -tags envoy_grpc: host:port or unix:/path", "Envoy gRPC 鉴权的监听地址（需用 -tags envoy_grpc 构建）：host:port 或 unix:/path"},
 	"tls.cert_file":     {"certificate and chain (PEM), to speak https ourselves", "证书及证书链（PEM），用于自行提供 https"},
 	"tls.key_file":      {"its private key (PEM)", "证书私钥（PEM）"},

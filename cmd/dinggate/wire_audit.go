@@ -32,6 +32,11 @@ func openAudit(c AuditConfig, t telemetryKit) (*telemetry.Audit, error) {
 	})
 }
 
+// remember gives the kit what the status page reads.
+func (t *telemetryKit) remember() {
+	t.today, t.health, t.denials, t.strangers = &telemetry.Today{}, &telemetry.Health{}, &denials{}, &telemetry.Strangers{}
+}
+
 // note writes one audit record; attrs begin with its kind. Without a sink of its
 // own the log takes it, and never fails. What an operator has to act on stands
 // in the log in any case.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"time"
 
 	"dinggate/dingtalk"
 	"dinggate/dingtalk/sso"
@@ -122,6 +123,7 @@ func ssoRecheck(client *sso.Client) func(context.Context, *session.Session) (ide
 // callSSO counts one call to the SSO service and logs one that went wrong.
 func (t telemetryKit) callSSO(c sso.Call) {
 	t.metrics.DingTalk(c.Name, c.Result, "", c.Duration)
+	t.health.Call(c.Name, c.Result, "", c.Err == nil || c.Result == "refused", time.Now())
 	if c.Err != nil {
 		t.log.Warn("call to the SSO service", "call", c.Name, "result", c.Result, "ms", c.Duration.Milliseconds(), "err", c.Err.Error())
 	}

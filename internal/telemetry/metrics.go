@@ -38,6 +38,9 @@ type Metrics struct {
 
 	cells sync.Map // cellKey → *cell: label look-ups happen once per combination, not per request
 
+	dropped func() uint64
+	reload  atomic.Pointer[reload]
+
 	mu      sync.Mutex
 	names   map[string][]string // every metric of ours and its labels
 	sources map[string]*source  // what is read at each scrape, by name and label
@@ -55,7 +58,7 @@ const namespace = "dinggate"
 // NewMetrics registers what every process has. dropped counts log records that
 // found no room.
 func NewMetrics(version, revision string, dropped func() uint64) *Metrics {
-	m := &Metrics{registry: prometheus.NewRegistry(), names: map[string][]string{}, sources: map[string]*source{}}
+	m := &Metrics{registry: prometheus.NewRegistry(), dropped: dropped, names: map[string][]string{}, sources: map[string]*source{}}
 	m.requests = m.counter("http_requests_total", "Requests answered, by handler (an own endpoint, or proxy) and status code.", "handler", "code")
 	m.latency = m.histogram("http_request_duration_seconds", "Time to the end of the answer.", []float64{.0005, .001, .005, .025, .1, .5, 2.5, 10}, "handler")
 	m.decision = m.counter("decisions_total", "Who-may-enter decisions.", "endpoint", "route", "result")
