@@ -78,7 +78,7 @@ func summary(c call, cfg *Config) {
 		speaks = "https"
 	}
 	row(words{"Browsers reach us at", "浏览器访问地址"}, "%s", cfg.PublicURL)
-	row(words{"Listeners", "监听地址"}, "gate   %s (%s)\n    admin  %s (/livez /ready /metrics)", cfg.Listen, speaks, cfg.Admin.Listen)
+	row(words{"Listeners", "监听地址"}, "gate   %s (%s)\n    admin  %s (/livez /ready /metrics /status)", cfg.Listen, speaks, cfg.Admin.Listen)
 	if cfg.SSO.On() {
 		row(words{"Register this callback URL at the SSO service; its query varies (allow_query)", "请在 SSO 服务登记回调地址，其查询参数会变化（allow_query）"}, "%s", cfg.CallbackURL())
 	} else {
