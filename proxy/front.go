@@ -65,11 +65,21 @@ type Front struct {
 	nobody []identity.Header // headers.response, all of them empty
 }
 
+// assertionHeader carries the signed proof of who a person is (see Route.Assert).
+const assertionHeader = "X-Dinggate-Assertion"
+
+var unproven = []string{""}
+
 // Route is where a route of the policy leads.
 type Route struct {
 	Name      string
 	Upstream  *Upstream // nil: only answers gateways; a direct request is 404
 	WebSocket bool      // false: an Upgrade does not travel on
+
+	// Assert gives the signed proof of who a session is, for this route alone, as
+	// the ready value of a header that nobody writes to; nil when there is none to
+	// be had. A nil func sends none; all routes have one, or none has.
+	Assert func(*session.Session) []string
 
 	// Answered hears how long after the arrival of a request the upstream's
 	// response headers came. Nil: nobody hears.
@@ -82,6 +92,10 @@ type Answer struct {
 	Session  *session.Session // nil for nobody
 	Route    string           // name of the deciding route; "" when there is none
 	Cookie   *http.Cookie     // a renewed session for the browser; nil when there is no need, or no page load
+
+	// Assertion is the signed proof of who this is, for a gateway to hand on: empty
+	// for nobody, nil where none is sent at all.
+	Assertion []string
 
 	WrongCredential bool // an Authorization header came that opens nothing, and somebody has to be known here: 401, never a sign-in
 
@@ -124,6 +138,9 @@ func (f *Front) ready() {
 // Patience is as in Front.
 func (f *Front) Ask(ctx context.Context, t access.Target, h http.Header, patience time.Duration) (Answer, error) {
 	a, err := f.ask(ctx, t, h, patience)
+	if err == nil && a.Decision.Verdict == access.Allow {
+		a.Assertion = f.proof(&a)
+	}
 	if err != nil || a.Session == nil || a.credential || a.Decision.Verdict != access.Allow {
 		return a, err
 	}
@@ -135,6 +152,21 @@ func (f *Front) Ask(ctx context.Context, t access.Target, h http.Header, patienc
 		a.Cookie = f.Sessions.Renew(a.Session)
 	}
 	return a, nil
+}
+
+// proof is Answer.Assertion. A page that the gateway did not tell has no route,
+// and so none to prove anything to.
+func (f *Front) proof(a *Answer) (value []string) {
+	if len(f.Routes) == 0 || f.Routes[0].Assert == nil { // all routes have one, or none
+		return nil
+	}
+	if route := a.Decision.Route; a.Session != nil && route >= 0 && route < len(f.Routes) {
+		value = f.Routes[route].Assert(a.Session)
+	}
+	if value == nil { // a missing header could let a client's own copy through
+		value = unproven
+	}
+	return value
 }
 
 func (f *Front) ask(ctx context.Context, t access.Target, h http.Header, patience time.Duration) (Answer, error) {

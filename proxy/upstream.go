@@ -165,6 +165,11 @@ func (u *Upstream) rewrite(pr *httputil.ProxyRequest) {
 		for _, header := range p.session.Headers.Request {
 			h[header.Name] = header.Value
 		}
+		if p.route.Assert != nil {
+			if proof := p.route.Assert(p.session); proof != nil {
+				h[assertionHeader] = proof
+			}
+		}
 	}
 	if out.Body != nil {
 		u.protected.Drop(out.Trailer) // announced ones too (threats H5)

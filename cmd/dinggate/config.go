@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"dinggate/account"
+	"dinggate/assertion"
 	"dinggate/dingtalk"
 	"dinggate/dingtalk/sso"
 	"dinggate/internal/web"
@@ -40,6 +41,8 @@ type Config struct {
 	APITokens bool             `yaml:"api_tokens"` // access tokens and passwords stand in for a cookie
 
 	SignIn SignInConfig `yaml:"sign_in"`
+
+	Assertion assertion.Config `yaml:"assertion"`
 
 	Accounts account.Config `yaml:"accounts"`
 	LoginAPI bool           `yaml:"login_api"` // serve /dingtalk/login/callback also without sso_server
@@ -94,17 +97,18 @@ func (c LogConfig) Slog() slog.Level { return logLevels[c.Level] }
 // defaultConfig is what holds where file, environment and flags are silent.
 func defaultConfig() *Config {
 	return &Config{
-		Listen:   "127.0.0.1:4180",
-		Prefix:   "/oauth2",
-		DingTalk: dingtalk.Defaults(),
-		Cookie:   session.CookieConfig{SameSite: "lax"},
-		Session:  session.Defaults(),
-		Redis:    redisstore.Defaults(),
-		Headers:  defaultHeaders(),
-		Accounts: account.Config{Binding: account.Off},
-		Admin:    AdminConfig{Listen: "127.0.0.1:9180"},
-		Log:      LogConfig{Format: "json", Level: "info"},
-		Audit:    AuditConfig{OnError: auditAllow},
+		Listen:    "127.0.0.1:4180",
+		Prefix:    "/oauth2",
+		DingTalk:  dingtalk.Defaults(),
+		Cookie:    session.CookieConfig{SameSite: "lax"},
+		Session:   session.Defaults(),
+		Redis:     redisstore.Defaults(),
+		Headers:   defaultHeaders(),
+		Assertion: assertion.Defaults(),
+		Accounts:  account.Config{Binding: account.Off},
+		Admin:     AdminConfig{Listen: "127.0.0.1:9180"},
+		Log:       LogConfig{Format: "json", Level: "info"},
+		Audit:     AuditConfig{OnError: auditAllow},
 	}
 }
 

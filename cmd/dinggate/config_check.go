@@ -36,6 +36,7 @@ func (c *Config) Check(p *conf.Problems) {
 	c.Headers.Check(p, "headers")
 	c.SignIn.Check(p, "sign_in")
 	p.At("sign_in.embed_qr").If(c.SignIn.EmbedQR && c.SSO.On(), "needs dingtalk; an SSO service shows its own page")
+	c.Assertion.Check(p, "assertion")
 	c.checkAccounts(p)
 	c.checkAdmin(p)
 	c.checkEnvoyGRPC(p)
@@ -202,6 +203,7 @@ func (c *Config) checkFiles(p *conf.Problems, read func(string) ([]byte, fs.File
 		}
 	}
 	c.checkHtpasswd(p, read)
+	c.checkAssertionKeys(p, read)
 	if c.TLS.CertFile == "" || c.TLS.KeyFile == "" {
 		return
 	}

@@ -58,6 +58,7 @@ var takenHeaders = map[string]string{
 	"contentencoding": "part of every message", "cookie": "part of every message", "setcookie": "part of every message",
 	"location": "part of every message", "xforwardedfor": "set by the proxy", "xforwardedhost": "set by the proxy",
 	"xforwardedproto": "set by the proxy", "xrealip": "set by the proxy", "xrequestid": "set by the proxy",
+	"xdinggateassertion": "set by the proxy",
 }
 
 // Check reports every mistake below key (`headers`). It quotes no field: who

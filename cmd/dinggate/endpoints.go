@@ -39,8 +39,13 @@ func newEndpoints(prefix string, flow *login.Flow, answer func(http.ResponseWrit
 func (e *endpoints) addTree(root string, handlers map[string]web.HandlerFunc) {
 	e.roots = append(e.roots, root)
 	for path, h := range handlers {
-		e.router.Path(path).Handler(handle(strings.TrimPrefix(strings.TrimPrefix(path, e.roots[0]), "/"), h, e.answer))
+		e.add(path, h)
 	}
+}
+
+// add serves one more path below a root.
+func (e *endpoints) add(path string, h web.HandlerFunc) {
+	e.router.Path(path).Handler(handle(strings.TrimPrefix(strings.TrimPrefix(path, e.roots[0]), "/"), h, e.answer))
 }
 
 // loginAPIPath is the login callback of pages that draw their own QR code.

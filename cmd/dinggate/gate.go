@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"dinggate/assertion"
 	"dinggate/dingtalk"
 	"dinggate/dingtalk/sso"
 	"dinggate/internal/identity"
@@ -114,7 +115,11 @@ func nextGate(cfg *Config, stores *stores, t telemetryKit, before *gate) (*gate,
 	if err := flow.Check(); err != nil {
 		return nil, err
 	}
-	front, err := newFront(cfg, g, flow, origins, t)
+	assertions, err := newAssertions(cfg, keyring, origins)
+	if err != nil {
+		return nil, err
+	}
+	front, err := newFront(cfg, g, flow, origins, assertions, t)
 	if err != nil {
 		return nil, err
 	}
@@ -124,6 +129,9 @@ func nextGate(cfg *Config, stores *stores, t telemetryKit, before *gate) (*gate,
 			return nil, err
 		}
 		own.addTree(ssoRoot, g.sso.Handlers())
+	}
+	if assertions != nil {
+		own.add(cfg.Prefix+"/jwks.json", jwks(assertions))
 	}
 	if cfg.LoginAPI || cfg.SSOServer.On() {
 		own.addTree(loginAPIPath, map[string]web.HandlerFunc{loginAPIPath: flow.LoginAPI})
@@ -188,7 +196,7 @@ func recheck(cfg *Config, client *dingtalk.Client) func(context.Context, *sessio
 }
 
 // newFront builds the routes. Without any, gateways may ask and every member passes.
-func newFront(cfg *Config, g *gate, flow *login.Flow, origins *web.Origins, t telemetryKit) (*proxy.Front, error) {
+func newFront(cfg *Config, g *gate, flow *login.Flow, origins *web.Origins, assertions *assertion.Signer, t telemetryKit) (*proxy.Front, error) {
 	policy, err := access.New(cfg.AccessRoutes().Routes())
 	if err != nil {
 		return nil, err
@@ -196,7 +204,7 @@ func newFront(cfg *Config, g *gate, flow *login.Flow, origins *web.Origins, t te
 	protected := web.NewProtected(cfg.Headers.Names()...)
 	front := &proxy.Front{Policy: policy, Sessions: g.sessions, Challenge: flow.Challenge, Origins: origins, Patience: pagePatience, Failed: t.metrics.UpstreamError}
 	for _, r := range cfg.AllRoutes() {
-		route := proxy.Route{Name: r.Path, WebSocket: r.WebSocket, Answered: t.metrics.UpstreamTime(r.Path)}
+		route := proxy.Route{Name: r.Path, WebSocket: r.WebSocket, Answered: t.metrics.UpstreamTime(r.Path), Assert: asserted(assertions, r, origins)}
 		if r.Upstream != "" {
 			if route.Upstream, err = proxy.NewUpstream(r.UpstreamConfig, protected); err != nil {
 				return nil, err
@@ -214,7 +222,7 @@ func newEntrance(cfg *Config, front *proxy.Front, flow *login.Flow, own *endpoin
 		Ask: func(ctx context.Context, target access.Target, h http.Header) (forwardauth.Reply, error) {
 			answer, err := front.Ask(ctx, target, h, gatePatience)
 			return forwardauth.Reply{Decision: answer.Decision, Route: answer.Route, User: answer.User(), Headers: answer.Headers(), Cookie: answer.Cookie,
-				WrongCredential: answer.WrongCredential}, err
+				Assertion: answer.Assertion, WrongCredential: answer.WrongCredential}, err
 		}}
 	return &web.Entrance{Peers: peers, Scheme: origins.Scheme(), Asked: questions.Handlers(), Known: origins.HasHost, Answer: pages.Answer, Record: t.record,
 		Next: func(w http.ResponseWriter, r *http.Request) error {

@@ -137,6 +137,15 @@ var problemWords = []words{
 	{"is given, but session.store is not redis: nothing is kept there", "已填写，但 session.store 不是 redis：不会有任何内容存放在那里"},
 	{"is not the path of a directory", "不是目录路径"},
 
+	// assertion
+	{"is not between 30s and 1h", "不在 30s 到 1h 之间"},
+	{"has %s files, more than %s", "有 %s 个文件，超过 %s 个"},
+	{"is an ECDSA key of another curve than P-256", "是 P-256 以外曲线的 ECDSA 密钥"},
+	{"is no ECDSA P-256 and no Ed25519 key", "不是 ECDSA P-256 或 Ed25519 密钥"},
+	{"holds no private key in PEM form", "没有 PEM 格式的私钥"},
+	{"holds a private key that does not read", "其中的私钥无法读取"},
+	{"holds a private key that is encrypted; decrypt it first", "其中的私钥已加密；请先解密"},
+
 	// accounts
 	{"is true, but nobody gives credentials: there is neither accounts.htpasswd_file nor sso_server nor sso", "为 true，但没有任何凭据来源：accounts.htpasswd_file、sso_server、sso 均未配置"},
 	{"is not off, optional or required", "不是 off、optional 或 required"},

@@ -70,6 +70,11 @@ var keyMeanings = map[string]words{
 	"sign_in.templates_dir": {"folder with own pages in place of ours", "存放自定义页面模板的目录"},
 	"sign_in.contact":       {"whom people may ask: text, an e-mail address or a URL", "求助联系方式：文字、邮箱或网址"},
 
+	"assertion.enabled":   {"send a signed proof of who the person is in X-Dinggate-Assertion", "在 X-Dinggate-Assertion 中发送经签名的身份证明"},
+	"assertion.key_files": {"PEM files with ECDSA P-256 or Ed25519 keys; the first signs, all are published; none: keys made from cookie.secrets", "ECDSA P-256 或 Ed25519 私钥文件（PEM）；首个用于签名，全部公布；留空则由 cookie.secrets 派生"},
+	"assertion.lifetime":  {"how long a proof is valid", "身份证明的有效期"},
+	"assertion.issuer":    {"the issuer in it; empty: public_url", "签发者；留空为 public_url"},
+
 	"accounts.htpasswd_file": {"local accounts: name:hash lines with bcrypt (htpasswd -B); read again when it changes", "本地账号文件：每行 用户名:bcrypt哈希（htpasswd -B 生成）；修改后自动重新读取"},
 	"accounts.binding":       {"are people who sign in with DingTalk bound to accounts: off, optional or required", "钉钉用户与账号的绑定：off 不绑定、optional 可选、required 必须"},
 	"login_api":              {"serve /dingtalk/login/callback for pages that draw their own QR code", "为自绘二维码的页面提供 /dingtalk/login/callback"},

@@ -32,6 +32,7 @@ var plan = map[string][]string{
 	"proxy/access":  {"internal/identity", "internal/conf"},
 	"session":       {"internal/identity", "internal/conf"},
 	"dingtalk":      {"internal/identity", "internal/conf"},
+	"assertion":     {"internal/identity", "internal/conf"},
 	"account":       {"internal/identity", "internal/conf", "internal/limit"},
 	"internal/page": {"internal/web"},
 
@@ -62,6 +63,7 @@ var homes = []struct {
 }{
 	{"go.yaml.in/yaml", []string{"cmd/dinggate"}, "only the command knows YAML"},
 	{"github.com/fsnotify/fsnotify", []string{"cmd/dinggate"}, "the command reloads its configuration"},
+	{"github.com/go-jose/go-jose", []string{"assertion"}, "signing has one home"},
 	{"golang.org/x/crypto/bcrypt", []string{"account"}, "passwords have one home"},
 	{"github.com/gorilla/securecookie", []string{"session"}, "sealing has one home"},
 	{"github.com/redis/go-redis", []string{"session/redisstore"}, "Redis has one home"},

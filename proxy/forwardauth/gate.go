@@ -28,6 +28,8 @@ type Reply struct {
 	Headers  []identity.Header // every header of headers.response, empty where unknown
 	Cookie   *http.Cookie      // a renewed session, or nil
 
+	Assertion []string // X-Dinggate-Assertion, empty for nobody; nil: none is sent
+
 	WrongCredential bool // an API client's credential opens nothing: 401, never a sign-in
 }
 
@@ -165,6 +167,10 @@ func (g *Gate) allow(q Question, x *web.Exchange, r *http.Request, reply Reply) 
 	for _, header := range reply.Headers {
 		h[header.Name] = header.Value
 		size += len(header.Name) + len(header.Value[0]) + 4
+	}
+	if reply.Assertion != nil {
+		h["X-Dinggate-Assertion"] = reply.Assertion
+		size += len("X-Dinggate-Assertion") + len(reply.Assertion[0]) + 4
 	}
 	if reply.Cookie != nil && web.IsPageLoad(q.method(r), r.Header) {
 		if text := reply.Cookie.String(); size+len(text) < maxAnswer {

@@ -1,0 +1,88 @@
+package assertion
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
+	"errors"
+	"fmt"
+
+	"github.com/go-jose/go-jose/v4"
+)
+
+// Key is a private key for one algorithm: ES256 for P-256, EdDSA for Ed25519.
+// It does not print.
+type Key struct {
+	private   crypto.Signer
+	algorithm jose.SignatureAlgorithm
+	id        string // RFC 7638 thumbprint: the same key has the same id on every replica and after every restart
+}
+
+func (k Key) public() crypto.PublicKey { return k.private.Public() }
+
+// String keeps the key out of fmt.
+func (k Key) String() string   { return "assertion key " + k.id }
+func (k Key) GoString() string { return k.String() }
+
+func newKey(private any) (Key, error) {
+	k := Key{}
+	switch private := private.(type) {
+	case *ecdsa.PrivateKey:
+		if private.Curve != elliptic.P256() {
+			return k, errors.New("is an ECDSA key of another curve than P-256")
+		}
+		k.private, k.algorithm = private, jose.ES256
+	case ed25519.PrivateKey:
+		k.private, k.algorithm = private, jose.EdDSA
+	default:
+		return k, errors.New("is no ECDSA P-256 and no Ed25519 key")
+	}
+	sum, err := (&jose.JSONWebKey{Key: k.public()}).Thumbprint(crypto.SHA256)
+	if err != nil {
+		return k, err
+	}
+	k.id = base64.RawURLEncoding.EncodeToString(sum)
+	return k, nil
+}
+
+// ParseKey reads a private key in PEM form: PKCS #8, or SEC 1 for ECDSA. Errors
+// begin with a verb and quote nothing of the key.
+func ParseKey(text []byte) (Key, error) {
+	for {
+		block, rest := pem.Decode(text)
+		if block == nil {
+			return Key{}, errors.New("holds no private key in PEM form")
+		}
+		switch block.Type {
+		case "PRIVATE KEY":
+			private, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+			if err != nil {
+				return Key{}, errors.New("holds a private key that does not read")
+			}
+			return newKey(private)
+		case "EC PRIVATE KEY":
+			private, err := x509.ParseECPrivateKey(block.Bytes)
+			if err != nil {
+				return Key{}, errors.New("holds a private key that does not read")
+			}
+			return newKey(private)
+		case "ENCRYPTED PRIVATE KEY":
+			return Key{}, errors.New("holds a private key that is encrypted; decrypt it first")
+		}
+		text = rest // EC PARAMETERS stand in front of a key that openssl made
+	}
+}
+
+// MakeKey makes the P-256 key that a seed of 32 bytes stands for. About one seed
+// in 2³² stands for none: take another one.
+func MakeKey(seed []byte) (Key, error) {
+	private, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), seed)
+	if err != nil {
+		return Key{}, fmt.Errorf("assertion: making a key: the seed stands for none: %w", err)
+	}
+	return newKey(private)
+}
