@@ -168,7 +168,8 @@ func (d *doctor) doorChecks() []check {
 		all = append(all, check{name: "tls", title: words{"our own certificate", "自有证书"}, run: d.certificate})
 	}
 	return append(all,
-		check{name: "trusted_proxies", title: words{"trusted_proxies", "trusted_proxies"}, run: d.trusted},
+		check{name: "trusted_proxies", title: words{"trusted_proxies", "trusted_proxies"}, run: d.seen},
+		check{name: "running", title: words{"the dinggate that runs here", "本机运行的 dinggate"}, run: d.running},
 		check{name: "cookie", title: words{"session cookie", "会话 Cookie"}, run: d.cookie})
 }
 
@@ -251,7 +252,7 @@ func (d *doctor) certificate(context.Context) finding {
 }
 
 // trusted compares what is believed with how public_url says that we are reached.
-func (d *doctor) trusted(context.Context) finding {
+func (d *doctor) trusted() finding {
 	if len(d.cfg.TrustedProxies) == 0 && d.cfg.Secure() && !d.cfg.TLS.On() {
 		return finding{severity: warning, text: words{
 			"nobody is believed, but public_url is https and we speak http: the proxy that does TLS is taken for every client",

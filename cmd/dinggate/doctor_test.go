@@ -17,6 +17,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -26,6 +27,7 @@ import (
 	"dinggate/dingtalk/simulator"
 	"dinggate/internal/conf"
 	"dinggate/proxy/access"
+	"dinggate/session"
 
 	"github.com/alicebob/miniredis/v2"
 )
@@ -35,6 +37,7 @@ import (
 // a gate that runs at public_url.
 type clinic struct {
 	t                *testing.T
+	h                *house // the gate that runs
 	cfg              *Config
 	platform         *simulator.Platform
 	login, api, oapi *httptest.Server
@@ -66,6 +69,9 @@ func newClinic(t *testing.T) *clinic {
 	c.cfg.Routes = nil
 	c.route("/admin/", &access.RuleConfig{Departments: []string{"42"}, Roles: []string{"财务"}}, c.app.URL)
 	c.route("/", nil, c.secure.URL)
+	admin := httptest.NewServer(h.admin())
+	t.Cleanup(admin.Close)
+	c.h, c.cfg.Admin.Listen = h, admin.Listener.Addr().String()
 	return c
 }
 
@@ -161,14 +167,15 @@ func (a *authority) pair(life time.Duration, host string) tls.Certificate {
 // TestDoctorHealthy: no false alarm, in three kinds of set-up.
 func TestDoctorHealthy(t *testing.T) {
 	for name, change := range map[string]func(*clinic){
-		"everything":         func(*clinic) {},
-		"nobody named":       func(c *clinic) { c.user = "" },
-		"own certificate":    func(c *clinic) { c.own(c.ca.pair(90*24*time.Hour, "127.0.0.1")) },
-		"someone by e-mail":  func(c *clinic) { c.cfg.DingTalk.Username = "email" },
-		"a gate for nginx":   func(c *clinic) { c.cfg.Routes, c.cfg.Upstream = nil, "" },
-		"not yet running":    func(c *clinic) { c.cfg.PublicURL = "http://" + closedAddress(t) },
-		"sessions in cookie": func(c *clinic) { c.cfg.Session.Store, c.cfg.StateDir = "cookie", "" },
-		"without events":     func(c *clinic) { c.cfg.DingTalk.Events = false },
+		"everything":          func(*clinic) {},
+		"nobody named":        func(c *clinic) { c.user = "" },
+		"own certificate":     func(c *clinic) { c.own(c.ca.pair(90*24*time.Hour, "127.0.0.1")) },
+		"someone by e-mail":   func(c *clinic) { c.cfg.DingTalk.Username = "email" },
+		"a gate for nginx":    func(c *clinic) { c.cfg.Routes, c.cfg.Upstream = nil, "" },
+		"not yet running":     func(c *clinic) { c.cfg.PublicURL, c.cfg.Admin.Listen = "http://"+closedAddress(t), closedAddress(t) },
+		"a stranger from far": func(c *clinic) { c.h.kit.strangers.Note(netip.MustParseAddr("198.51.100.7"), time.Now()) },
+		"sessions in cookie":  func(c *clinic) { c.cfg.Session.Store, c.cfg.StateDir = "cookie", "" },
+		"without events":      func(c *clinic) { c.cfg.DingTalk.Events = false },
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newClinic(t)
@@ -280,10 +287,21 @@ var doctorFaults = []struct {
 	{"public_url leads elsewhere", func(c *clinic) { c.cfg.PublicURL = c.serves(404) }, "public_url", "不是 dinggate：回调无法到达", "dinggate gen", ""},
 	{"nobody behind public_url's proxy", func(c *clinic) { c.cfg.PublicURL = c.serves(502) }, "public_url", "应答 502", "请启动 dinggate", ""},
 	{"proxy does TLS and is not trusted", func(c *clinic) { c.cfg.PublicURL = "https://" + closedAddress(c.t); c.cfg.TrustedProxies = nil }, "trusted_proxies", "未信任任何代理", "127.0.0.1/32", ""},
+	{"the gateway is not listed", func(c *clinic) { c.h.kit.strangers.Note(netip.MustParseAddr("10.0.0.5"), time.Now()) }, "trusted_proxies", "未受信任：10.0.0.5", "10.0.0.5/32", ""},
+	{"an old configuration serves", func(c *clinic) { c.h.kit.metrics.Reloaded(false, time.Now()) }, "running", "仍在使用旧配置", "dinggate check", ""},
+	{"lookups of the running one fail", func(c *clinic) { c.grace() }, "running", "1 人处于宽限期", "session.grace", "dingtalk.record"},
 	{"session cookie strict", func(c *clinic) { c.cfg.Cookie.SameSite = "strict" }, "cookie", "反复登录", "lax", ""},
 	{"SSO service away", func(c *clinic) { c.sso("http://" + closedAddress(c.t)) }, "sso.url", "无法连接", "防火墙", ""},
 	{"SSO service is some other site", func(c *clinic) { c.sso(c.serves(404)) }, "sso.userinfo", "不是 SSO 服务的格式", "sso.url", ""},
 	{"SSO service knows no such client", func(c *clinic) { c.sso(c.ssoService(401)) }, "sso.client", "拒绝 client_id", "sso.client_secret", ""},
+}
+
+// grace lets the running gate's lookup of a person fail.
+func (c *clinic) grace() {
+	c.h.visitor().signIn(c.h.base+"/", "lisi")
+	c.fault("/topapi/v2/user/get", simulator.Status(503))
+	c.h.gate.sessions.RecheckUser(session.Person{UserID: "lisi"})
+	eventually(c.t, "the lookup has failed", func() bool { return c.h.gate.sessions.Stats().Failing == 1 })
 }
 
 func (c *clinic) leave(id string) {

@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// runHealthcheck asks /livez on the admin listener of a running dinggate; nil
-// when it is alive. An address that listens everywhere is asked on loopback.
-func runHealthcheck(ctx context.Context, address string) error {
+// adminClient reaches the admin listener, whatever the host of a request. An
+// address that listens everywhere is asked on loopback.
+func adminClient(address string) *http.Client {
 	dial := &net.Dialer{Timeout: 2 * time.Second}
 	network, where := "tcp", address
 	if path, unix := strings.CutPrefix(address, "unix:"); unix {
@@ -19,13 +19,18 @@ func runHealthcheck(ctx context.Context, address string) error {
 	} else if host, port, err := net.SplitHostPort(address); err == nil && (host == "" || host == "0.0.0.0" || host == "::") {
 		where = net.JoinHostPort("localhost", port)
 	}
-	client := &http.Client{Timeout: 3 * time.Second, Transport: &http.Transport{DisableKeepAlives: true,
+	return &http.Client{Timeout: 3 * time.Second, Transport: &http.Transport{DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial.DialContext(ctx, network, where) }}}
+}
+
+// runHealthcheck asks /livez on the admin listener of a running dinggate; nil
+// when it is alive.
+func runHealthcheck(ctx context.Context, address string) error {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://admin/livez", nil)
 	if err != nil {
 		return err
 	}
-	res, err := client.Do(r)
+	res, err := adminClient(address).Do(r)
 	if err != nil {
 		return fmt.Errorf("nobody answers on the admin listener %s: is dinggate serving there?", address)
 	}

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+)
+
+// running asks the dinggate that serves here, if one does, how it is.
+func (d *doctor) running(ctx context.Context) finding {
+	r, err := d.status(ctx)
+	if err != nil {
+		return finding{severity: note, text: words{"no dinggate answers on admin.listen, " + d.cfg.Admin.Listen, "admin.listen（" + d.cfg.Admin.Listen + "）上没有 dinggate 应答"},
+			cure: words{"where it runs, doctor also asks how it is", "在其运行的机器上执行 doctor 还可了解其状态"}}
+	}
+	switch {
+	case !r.Reload.Successful:
+		return finding{severity: wrong, text: words{"serves an old configuration: the changed one was refused", "仍在使用旧配置：新配置被拒绝"}, cure: words{"dinggate check tells the mistakes", "运行 dinggate check 查看错误"}}
+	case !r.Store.Up:
+		return finding{severity: wrong, text: words{"its session store is away: " + r.Store.Kind, "其会话存储不可用：" + r.Store.Kind}, cure: words{"see the line of the store above", "见上面关于存储的一行"}}
+	case r.Sessions.OnGrace > 0:
+		return finding{severity: warning, text: words{fmt.Sprintf("%d people live on grace: their lookups fail", r.Sessions.OnGrace), fmt.Sprintf("%d 人处于宽限期：成员复查失败", r.Sessions.OnGrace)},
+			cure: words{"the lines about DingTalk above say why; after session.grace they get 503", "原因见上面关于钉钉的各行；超过 session.grace 后将返回 503"}}
+	case r.Stream != nil && r.Stream.Connected == nil && time.Since(r.Started) > time.Minute:
+		return finding{severity: warning, text: words{"its event stream is not connected", "其事件流未连接"}, cure: words{"see the line of the event stream above", "见上面关于事件流的一行"}}
+	}
+	since := r.Started.Local().Format(time.DateTime)
+	return good(words{r.Version + ", since " + since, r.Version + "，启动于 " + since})
+}
+
+// status is what /status of the dinggate here says.
+func (d *doctor) status(ctx context.Context) (r statusReport, err error) {
+	ask, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://admin/status", nil)
+	if err != nil {
+		return r, err
+	}
+	ask.Header.Set("Accept", "application/json")
+	res, err := adminClient(d.cfg.Admin.Listen).Do(ask)
+	if err != nil {
+		return r, err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return r, fmt.Errorf("/status answers %d", res.StatusCode)
+	}
+	return r, json.NewDecoder(io.LimitReader(res.Body, 1<<20)).Decode(&r)
+}
+
+// forgotten lists peers that speak for others, are not believed, and are so near
+// that they are probably a gateway of one's own.
+func (r statusReport) forgotten() (peers []string) {
+	for _, one := range r.Untrusted {
+		addr, err := netip.ParseAddr(one.Peer)
+		if err == nil && (addr.IsPrivate() || addr.IsLoopback() || addr.IsLinkLocalUnicast()) {
+			peers = append(peers, one.Peer)
+		}
+	}
+	return peers[:min(len(peers), 5)]
+}
+
+// seen compares trusted_proxies with who really comes, where a dinggate runs.
+func (d *doctor) seen(ctx context.Context) finding {
+	r, err := d.status(ctx)
+	if err != nil {
+		return d.trusted()
+	}
+	peers := r.forgotten()
+	if len(peers) == 0 {
+		return d.trusted()
+	}
+	list := strings.Join(peers, ", ")
+	return finding{severity: warning, text: words{
+		"sends X-Forwarded-* or X-Original-* and is not believed: " + list, "发送了 X-Forwarded-* 或 X-Original-* 但未受信任：" + list},
+		cure: words{"if it is your gateway, add " + peers[0] + "/32, or its network, to trusted_proxies", "若是您的网关，请把 " + peers[0] + "/32 或其网段加入 trusted_proxies"}}
+}
