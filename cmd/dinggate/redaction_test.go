@@ -25,6 +25,7 @@ import (
 	"dinggate/dingtalk/simulator"
 
 	"github.com/alicebob/miniredis/v2"
+	"golang.org/x/crypto/bcrypt"
 )
 
 // leaks gathers every secret where it comes into being, and every byte in which
@@ -148,7 +149,7 @@ func (l *leaks) search(t *testing.T, texts map[string]string) {
 		kinds[what]++
 		for form, text := range spellings(secret) {
 			for where, said := range texts {
-				if strings.Contains(said, text) && !(where == "pages" && what == "state") { // the silent page and /oauth2/start carry it by contract
+				if strings.Contains(said, text) && !(where == "pages" && (what == "state" || what == "misplaced")) { // the silent page carries the one, the form gives the other back to who typed it
 					t.Errorf("%s: a %s is there (%s) near %.60q", where, what, form, said[max(strings.Index(said, text)-60, 0):])
 				}
 			}
@@ -177,6 +178,15 @@ func TestNothingLeaks(t *testing.T) {
 	t.Cleanup(func() { platform.Close(); dingtalk.Close(); app.Close() })
 	third := newThirdParty(t)
 	dir := t.TempDir()
+	const password = canary + "-password"
+	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost+1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	htpasswd := filepath.Join(dir, "htpasswd")
+	if err := os.WriteFile(htpasswd, []byte("alice:"+string(hash)+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	address := strings.TrimPrefix("http://"+closedAddress(t), "http://")
 	config := fmt.Sprintf(`
 public_url: http://%[1]s
@@ -188,6 +198,9 @@ cookie: {secrets: [%[6]s]}
 session: {store: redis, recheck: 1s}
 redis: {url: "redis://:%[7]s@%[8]s"}
 api_tokens: true
+login_api: true
+accounts: {htpasswd_file: %[13]q, binding: optional}
+state_dir: %[14]q
 audit: {file: %[9]q}
 sso_server: {clients: [{client_id: platform, client_secret: %[10]s, redirect_urls: [%[11]q]}]}
 headers: {request: {X-Forwarded-User: username, X-Token: access_token}}
@@ -196,14 +209,15 @@ routes:
   - {path: /admin/, access: {departments: [43]}, upstream: %[12]q}
   - {path: /, upstream: %[12]q}
 log: {level: debug}
-`, address, simulator.DemoClientID, simulator.DemoClientSecret, simulator.DemoCorpID, dingtalk.URL, newSecretFor(l), canary+"-redis", redis.Addr(), filepath.Join(dir, "audit"), third.secret, third.callback(), app.URL)
+`, address, simulator.DemoClientID, simulator.DemoClientSecret, simulator.DemoCorpID, dingtalk.URL, newSecretFor(l), canary+"-redis", redis.Addr(), filepath.Join(dir, "audit"), third.secret, third.callback(), app.URL, htpasswd, dir)
 	file := filepath.Join(dir, "config.yaml")
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, secret := range []string{simulator.DemoClientSecret, canary + "-redis", third.secret} {
+	for _, secret := range []string{simulator.DemoClientSecret, canary + "-redis", third.secret, password, string(hash)} {
 		l.add("configuration", secret)
 	}
+	l.add("Basic", base64.StdEncoding.EncodeToString([]byte("alice:"+password)))
 	l.add("Basic", base64.StdEncoding.EncodeToString([]byte(third.id+":"+third.secret)))
 	var out, log lockedBuffer
 	cmd := exec.Command(binary(t), "serve", "--config", file)
@@ -254,7 +268,7 @@ func (l *leaks) browser(h *house) *visitor {
 // everyWay is all that people, gateways, programs and platforms do, and what goes wrong on the way.
 func everyWay(h *house, l *leaks, third *thirdParty, redis *miniredis.Miniredis) {
 	v := l.browser(h)
-	callback := v.choose(v.leave(h.base+"/reports?q=1"), "zhangsan")
+	callback := v.choose(v.leave(h.base+"/oauth2/start?rd=%2Freports"), "zhangsan")
 	v.get(callback)
 	v.get(callback) // again
 	session := ""
@@ -277,11 +291,11 @@ func everyWay(h *house, l *leaks, third *thirdParty, redis *miniredis.Miniredis)
 	// Other people, and codes that are none.
 	for _, id := range []string{"zhouba", "sunqi", "wujiu", "zhengshi"} {
 		w := l.browser(h)
-		w.get(w.choose(w.leave(h.base+"/"), id))
+		w.get(w.choose(w.leave(h.base+"/oauth2/start"), id))
 	}
 	for _, more := range []string{"&authCode=canary-code-4", "&error=canary-error-5", "&authCode=canary-code-4&code=canary-code-1"} {
 		w := l.browser(h)
-		state := mustURLOf(w.leave(h.base + "/")).Query().Get("state")
+		state := mustURLOf(w.leave(h.base + "/oauth2/start")).Query().Get("state")
 		w.get(h.base + "/oauth2/callback?state=" + state + more)
 	}
 	// Inside the client.
@@ -291,6 +305,20 @@ func everyWay(h *house, l *leaks, third *thirdParty, redis *miniredis.Miniredis)
 	w.post(h.base, form(code, w.silent(h.base+"/")))
 	w = l.browser(h)
 	w.post(h.base, form(code, w.silent(h.base+"/"))) // again
+	// Local accounts: by form and by Basic, right and wrong; a password in the wrong field.
+	for _, body := range []string{"username=alice&password=" + canary + "-password", "username=alice&password=canary-wrong-6", "username=canary-misplaced-7&password=canary-wrong-6"} {
+		w := l.browser(h)
+		w.get(h.base + "/oauth2/sign_in")
+		w.do(http.MethodPost, h.base+"/oauth2/sign_in", body, "Content-Type: application/x-www-form-urlencoded", "Sec-Fetch-Site: same-origin")
+		w.get(h.base + "/")
+		w.get(h.base + "/dingtalk/login/callback?authCode=canary-code-4&state=canary-state-1")
+		w.do(http.MethodPost, h.base+"/oauth2/sign_out", "", "Sec-Fetch-Site: same-origin")
+	}
+	for _, pair := range []string{"alice:" + canary + "-password", "alice:canary-wrong-6", "canary-misplaced-7:x"} {
+		l.browser(h).get(h.base+"/reports", "Authorization: Basic "+base64.StdEncoding.EncodeToString([]byte(pair)))
+	}
+	l.add("given", "canary-wrong-6")
+	l.add("misplaced", "canary-misplaced-7")
 	// A third party: its code twice, its tokens, what is none.
 	a := v.get(third.authorize())
 	to := mustURLOf(a.Header.Get("Location")).Query()
@@ -311,7 +339,7 @@ func everyWay(h *house, l *leaks, third *thirdParty, redis *miniredis.Miniredis)
 	// DingTalk fails in every way, and repeats what it was sent.
 	l.parrot.Store(true)
 	w = l.browser(h)
-	w.get(w.choose(w.leave(h.base+"/"), "lisi"))
+	w.get(w.choose(w.leave(h.base+"/oauth2/start"), "lisi"))
 	time.Sleep(1500 * time.Millisecond) // sessions are due: the background asks
 	v.get(h.base + "/")
 	time.Sleep(500 * time.Millisecond)
@@ -320,7 +348,7 @@ func everyWay(h *house, l *leaks, third *thirdParty, redis *miniredis.Miniredis)
 		for _, on := range []string{"/v1.0/oauth2/userAccessToken", "/v1.0/contact/users/me", "/topapi/v2/user/get"} {
 			h.platform.Fault(simulator.Fault{On: on, Do: verb, Times: 1})
 			w := l.browser(h)
-			w.get(w.choose(w.leave(h.base+"/"), "lisi"))
+			w.get(w.choose(w.leave(h.base+"/oauth2/start"), "lisi"))
 			h.platform.ClearFaults()
 		}
 	}
