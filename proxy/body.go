@@ -46,16 +46,25 @@ type answer struct {
 	up  *Upstream
 	res *http.Response
 	err error
+
+	leaving atomic.Bool // the process is to stop: a stream of events ends as if the upstream had ended it
 }
 
 func (a *answer) Read(b []byte) (int, error) {
 	n, err := a.ReadCloser.Read(b)
 	switch {
 	case err == nil:
+	case err != io.EOF && a.leaving.Load():
+		err = io.EOF
 	case err != io.EOF:
 		a.err = err
 	case len(a.res.Trailer) > 0: // complete now, with those that were not announced
 		a.up.clean(a.res.Trailer)
 	}
 	return n, err
+}
+
+func (a *answer) leave() {
+	a.leaving.Store(true)
+	_ = a.ReadCloser.Close()
 }

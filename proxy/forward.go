@@ -33,6 +33,7 @@ type passage struct {
 	upload   upload
 	answer   answer
 	release  func()      // ends the watch; nil: none began
+	stream   stream      // on the front's list; nil: not
 	ended    atomic.Bool // the session ended, and so did this
 	hijacked bool
 	err      error // why there is no answer of the upstream
@@ -92,6 +93,9 @@ func (f *Front) forward(w http.ResponseWriter, r *http.Request, p *passage) (err
 func (p *passage) leave() {
 	if p.release != nil {
 		p.release()
+	}
+	if p.stream != nil {
+		p.front.Streams.remove(p.stream)
 	}
 	broken := p.answer.err
 	switch {

@@ -60,6 +60,10 @@ type Front struct {
 	// Nil: nobody hears.
 	Failed func(route, reason string)
 
+	// Streams, when set, lists the open WebSockets and event streams, so that a
+	// process that is to stop can end them. Fronts may share it.
+	Streams *Streams
+
 	once   sync.Once
 	cookie string            // the session cookie's name
 	nobody []identity.Header // headers.response, all of them empty

@@ -212,6 +212,9 @@ func (u *Upstream) modify(res *http.Response) error {
 	if res.ContentLength < 0 {
 		p.watch(&p.answer, streamAge)
 	}
+	if kind := res.Header["Content-Type"]; len(kind) == 1 && strings.HasPrefix(kind[0], "text/event-stream") {
+		p.enlist(&p.answer)
+	}
 	return nil
 }
 

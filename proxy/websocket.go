@@ -46,7 +46,20 @@ func (p *passage) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		conn.Close()
 		return nil, nil, errEarly
 	}
+	if p.front.Streams != nil {
+		s := &socket{Conn: conn}
+		p.enlist(s)
+		conn = s
+	}
 	return conn, brw, nil
+}
+
+// enlist lets a process that is to stop end one.
+func (p *passage) enlist(one stream) {
+	if p.front.Streams != nil {
+		p.stream = one
+		p.front.Streams.add(one)
+	}
 }
 
 // streamAge is when an answer without an announced end counts as a stream that

@@ -49,6 +49,7 @@ type Config struct {
 
 	Admin AdminConfig `yaml:"admin"`
 
+	Server    ServerConfig    `yaml:"server"`
 	EnvoyGRPC EnvoyGRPCConfig `yaml:"envoy_grpc"`
 	TLS       TLSConfig       `yaml:"tls"`
 	Log       LogConfig       `yaml:"log"`
@@ -107,6 +108,7 @@ func defaultConfig() *Config {
 		Assertion: assertion.Defaults(),
 		Accounts:  account.Config{Binding: account.Off},
 		Admin:     AdminConfig{Listen: "127.0.0.1:9180"},
+		Server:    ServerConfig{DrainTimeout: drainWithin},
 		Log:       LogConfig{Format: "json", Level: "info"},
 		Audit:     AuditConfig{OnError: auditAllow},
 	}

@@ -40,6 +40,7 @@ func (c *Config) Check(p *conf.Problems) {
 	c.checkAccounts(p)
 	c.checkAdmin(p)
 	c.checkEnvoyGRPC(p)
+	c.Server.Check(p, "server")
 	p.At("tls.key_file").If(c.TLS.CertFile != "" && c.TLS.KeyFile == "", "is missing beside tls.cert_file")
 	p.At("tls.cert_file").If(c.TLS.CertFile == "" && c.TLS.KeyFile != "", "is missing beside tls.key_file")
 	p.At("log.format").If(c.Log.Format != "json" && c.Log.Format != "console", "is not json or console")

@@ -48,6 +48,7 @@ func runDemo(ctx context.Context, address string, out io.Writer) error {
 	}
 	s.add(gateListener, gate)
 	fmt.Fprintf(out, "dinggate demo 演示: open 请打开 %s  (Ctrl-C ends it 结束)\n", public)
+	s.end = gate.streams.End
 	return s.serve(ctx, gate.run)
 }
 

@@ -59,6 +59,7 @@ type gate struct {
 	events    *dingtalk.Stream // nil: the organisation's events are not followed
 	sso       *sso.Server      // nil: we are no SSO service
 	inFlight  *atomic.Int64    // requests that are being answered
+	streams   *proxy.Streams   // those of the gates before this one too
 	upstreams []*proxy.Upstream
 	accounts  accounts
 }
@@ -89,13 +90,13 @@ func nextGate(cfg *Config, stores *stores, t telemetryKit, before *gate) (*gate,
 		return nil, err
 	}
 	client := &dingtalk.Client{Config: cfg.DingTalk, Observe: t.call}
-	g := &gate{provider: newProvider(cfg, client, t), inFlight: new(atomic.Int64)}
+	g := &gate{provider: newProvider(cfg, client, t), inFlight: new(atomic.Int64), streams: new(proxy.Streams)}
 	if g.accounts, err = newAccounts(cfg, stores.Bindings, t); err != nil {
 		return nil, err
 	}
 	g.sessions = newSessions(cfg, stores, keyring, g.provider, t)
 	if before != nil {
-		g.inFlight = before.inFlight
+		g.inFlight, g.streams = before.inFlight, before.streams
 		g.sessions.Inherit(before.sessions)
 	}
 	g.sessions.Recheck = g.accounts.recheck(g.sessions.Recheck)
@@ -202,7 +203,7 @@ func newFront(cfg *Config, g *gate, flow *login.Flow, origins *web.Origins, asse
 		return nil, err
 	}
 	protected := web.NewProtected(cfg.Headers.Names()...)
-	front := &proxy.Front{Policy: policy, Sessions: g.sessions, Challenge: flow.Challenge, Origins: origins, Patience: pagePatience, Failed: t.metrics.UpstreamError}
+	front := &proxy.Front{Policy: policy, Sessions: g.sessions, Challenge: flow.Challenge, Origins: origins, Patience: pagePatience, Failed: t.metrics.UpstreamError, Streams: g.streams}
 	for _, r := range cfg.AllRoutes() {
 		route := proxy.Route{Name: r.Path, WebSocket: r.WebSocket, Answered: t.metrics.UpstreamTime(r.Path), Assert: asserted(assertions, r, origins)}
 		if r.Upstream != "" {

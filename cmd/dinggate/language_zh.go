@@ -53,6 +53,7 @@ var problemWords = []words{
 	{"names a file that everybody on this machine can read (mode %s); chmod 600", "所指文件可被本机所有人读取（权限 %s）；请 chmod 600"},
 
 	// this package's own keys
+	{"is not between %s and %s", "不在 %s 到 %s 之间"},
 	{"is missing; it is how browsers reach us, such as https://app.example.com", "未填写；它是浏览器访问我们的地址，如 https://app.example.com"},
 	{"is not a URL such as %s", "不是 %s 这样的网址"},
 	{"has a user in it; write scheme and host only", "含有用户名；只写协议和主机名"},

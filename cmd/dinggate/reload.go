@@ -17,9 +17,15 @@ import (
 )
 
 // current is the gate that requests go to now: one atomic load each.
-type current struct{ gate atomic.Pointer[gate] }
+type current struct {
+	gate    atomic.Pointer[gate]
+	leaving atomic.Bool // the process is to stop: each connection ends with its answer
+}
 
 func (c *current) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if c.leaving.Load() {
+		w.Header()["Connection"] = []string{"close"}
+	}
 	c.gate.Load().Handler.ServeHTTP(w, r)
 }
 
@@ -179,6 +185,8 @@ func (r *reloader) retire() {
 
 // reload reads the configuration and takes it, or says what is wrong with it.
 func (r *reloader) reload(ctx context.Context) {
+	notify(r.kit.log, "RELOADING=1")
+	defer notify(r.kit.log, "READY=1")
 	next := r.read()
 	err := r.take(ctx, next)
 	if err == nil {

@@ -26,7 +26,6 @@ const (
 	readHeaderWithin = 10 * time.Second // slow headers are cut (threats D1)
 	idleWithin       = 2 * time.Minute
 	maxHeaderBytes   = 64 << 10
-	drainWithin      = 25 * time.Second // below Kubernetes' 30 s
 )
 
 // runServe serves what was read first until ctx ends, then finishes what is in
@@ -61,7 +60,8 @@ func runServe(ctx context.Context, first loaded, read func() loaded, out io.Writ
 	if err != nil {
 		return err
 	}
-	s := &server{log: kit.log}
+	s := &server{log: kit.log, config: cfg.Server, leave: func() { r.current.leaving.Store(true) },
+		end: func(ctx context.Context) bool { return r.current.gate.Load().streams.End(ctx) }}
 	if err := s.open(r.keys, cfg.Listen, "gate", &r.current, out); err != nil {
 		return err
 	}
@@ -89,7 +89,11 @@ func runServe(ctx context.Context, first loaded, read func() loaded, out io.Writ
 
 // server is the listeners of one process.
 type server struct {
-	log   *slog.Logger
+	log    *slog.Logger
+	config ServerConfig
+	leave  func()                     // told once when the drain begins; nil: nobody is
+	end    func(context.Context) bool // ends WebSockets and event streams; nil: there are none
+
 	ready atomic.Bool
 	all   []*http.Server
 	start []func() error
@@ -97,7 +101,10 @@ type server struct {
 
 // open listens now, so that a wrong address stops the start, and serves later.
 func (s *server) open(pair *keyPair, address, name string, h http.Handler, out io.Writer) error {
-	l, err := listen(address)
+	l, err := passed(name)
+	if l == nil && err == nil {
+		l, err = listen(address)
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
@@ -140,8 +147,8 @@ func listen(address string) (net.Listener, error) {
 	return net.Listen("unix", path)
 }
 
-// serve runs until ctx ends or a listener fails: not ready, no new connections,
-// what is in flight finishes, background work stops.
+// serve runs until ctx ends or a listener fails, then drains; background work
+// stops last.
 func (s *server) serve(ctx context.Context, background func(context.Context)) error {
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -156,27 +163,14 @@ func (s *server) serve(ctx context.Context, background func(context.Context)) er
 		})
 	}
 	s.ready.Store(true)
+	notify(s.log, "READY=1")
 	var err error
 	select {
 	case <-ctx.Done():
 	case err = <-failed:
 	}
-	s.ready.Store(false)
-	s.log.Info("draining")
-	err = errors.Join(err, s.close())
+	s.drain()
 	stop()
 	all.Wait()
 	return err
-}
-
-func (s *server) close() error {
-	ctx, cancel := context.WithTimeout(context.Background(), drainWithin)
-	defer cancel()
-	var errs []error
-	for _, srv := range s.all {
-		if err := srv.Shutdown(ctx); err != nil {
-			errs = append(errs, err, srv.Close())
-		}
-	}
-	return errors.Join(errs...)
 }

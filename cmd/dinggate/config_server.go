@@ -1,0 +1,22 @@
+package main
+
+import (
+	"time"
+
+	"dinggate/internal/conf"
+)
+
+// ServerConfig is the `server` part: how the process stops.
+type ServerConfig struct {
+	DrainDelay   time.Duration `yaml:"drain_delay"`   // between "not ready" and the end of new connections; 0: none
+	DrainTimeout time.Duration `yaml:"drain_timeout"` // what is in flight then may take; 0: the default
+}
+
+// drainWithin is below the 30 s after which Kubernetes kills.
+const drainWithin = 25 * time.Second
+
+// Check finds the mistakes below key (`server`).
+func (c ServerConfig) Check(p *conf.Problems, key string) {
+	p.At("%s.drain_delay", key).If(c.DrainDelay < 0 || c.DrainDelay > 5*time.Minute, "is not between 0s and 5m")
+	p.At("%s.drain_timeout", key).If(c.DrainTimeout < time.Second || c.DrainTimeout > time.Hour, "is not between 1s and 1h")
+}
