@@ -154,6 +154,22 @@ func TestMonitoringNames(t *testing.T) {
 			}
 		}
 	}
+	for _, file := range []string{"operating.md", "operating.zh-CN.md"} {
+		page, err := os.ReadFile("../../docs/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name := range names {
+			if !strings.Contains(string(page), "`"+name+"`") {
+				t.Errorf("docs/%s does not tell of %s", file, name)
+			}
+		}
+		for _, m := range regexp.MustCompile("`(dinggate_[a-z_]+)`").FindAllStringSubmatch(string(page), -1) {
+			if _, ok := names[m[1]]; !ok {
+				t.Errorf("docs/%s tells of %s, which there is not", file, m[1])
+			}
+		}
+	}
 	for name := range names {
 		if !used[name] && !slices.Contains([]string{"dinggate_rechecks_running", "dinggate_events_last_seconds", "dinggate_store_requests_total", "dinggate_config_last_reload_success_timestamp_seconds"}, name) {
 			t.Errorf("nobody looks at %s: show it, or name it here", name)
