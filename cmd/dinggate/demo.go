@@ -42,7 +42,9 @@ func runDemo(ctx context.Context, address string, out io.Writer) error {
 	if err != nil {
 		return errors.Join(err, s.close())
 	}
-	gate, err := newGate(demoConfig(public, app, dingtalk), memoryStores(), kit)
+	cfg := demoConfig(public, app, dingtalk)
+	cfg.LoginAPI = true // for the sample application's own login page
+	gate, err := newGate(cfg, memoryStores(), kit)
 	if err != nil {
 		return errors.Join(err, s.close())
 	}

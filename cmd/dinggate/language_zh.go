@@ -23,7 +23,6 @@ var problemWords = []words{
 	{"is not a key", "不是配置项"},
 	{"is given twice, first in line %s", "重复出现，首次在第 %s 行"},
 	{"is given twice", "重复出现"},
-	{"is not supported by this version", "此版本不支持"},
 	{"has a key that is %s", "有一个键是%s"},
 	{"wants %s, got %s; put it in quotes", "应为%s，实为%s；请加引号"},
 	{"wants %s, got %s; give it a unit", "应为%s，实为%s；请写上单位"},

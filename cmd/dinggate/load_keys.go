@@ -9,18 +9,6 @@ import (
 	"dinggate/internal/conf"
 )
 
-// notBuilt lists the keys that the documentation of the whole product knows and
-// this version does not obey; with a name goes everything below it. A key that
-// is silently ignored would be a promise, so each is a mistake.
-var notBuilt = []string{}
-
-const notSupported = "is not supported by this version"
-
-// isNotBuilt reports whether path is in notBuilt, or below an entry of it.
-func isNotBuilt(path string) bool {
-	return slices.ContainsFunc(notBuilt, func(key string) bool { return path == key || strings.HasPrefix(path, key+".") })
-}
-
 // key is one value of the configuration that stands alone: not a section.
 type key struct {
 	path     string       // as in the file: session.lifetime
@@ -89,7 +77,6 @@ func keysOf(t reflect.Type, section string, at []int) []key {
 	for _, f := range fieldsOf(t) {
 		path, index := section+f.name, slices.Concat(at, f.index)
 		switch {
-		case isNotBuilt(path):
 		case isSecret(f.typ):
 			all = append(all, key{path: path, typ: f.typ, index: index, secret: true},
 				key{path: path + fileSuffix, typ: reflect.TypeFor[string](), fileOf: path})

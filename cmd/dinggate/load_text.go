@@ -47,10 +47,6 @@ func (l *loader) parseEnviron(environ []string) (out given) {
 			l.mistake(at, k.path, "can only be given in a file")
 		case ok:
 			out.values = append(out.values, textValue{k, value, name})
-		case slices.ContainsFunc(notBuilt, func(path string) bool {
-			return name == envName(path) || strings.HasPrefix(name, envName(path)+"_")
-		}):
-			l.mistake(at, "", notSupported)
 		default:
 			l.mistake(at, "", l.unknownVariable(name, rest))
 		}
@@ -123,9 +119,6 @@ func (l *loader) parseFlags(args []string) (out given) {
 }
 
 func (l *loader) unknownFlag(name string) string {
-	if isNotBuilt(name) {
-		return notSupported
-	}
 	known := l.paths(func(k key) bool { return k.secret && !k.harmless("") || k.fileOnly })
 	if m := meant(name, append(known, "config")); m != "" {
 		return fmt.Sprintf("is not a flag; did you mean --%s?", m)

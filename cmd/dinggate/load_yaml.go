@@ -178,8 +178,6 @@ func (l *loader) walkSection(n *yaml.Node, v reflect.Value, path string, at plac
 		i := slices.IndexFunc(fields, func(f field) bool { return f.name == name.Value })
 		secret := slices.IndexFunc(fields, func(f field) bool { return isSecret(f.typ) && f.name+fileSuffix == name.Value })
 		switch {
-		case isNotBuilt(full):
-			l.mistake(at, full, notSupported)
 		case i >= 0:
 			l.walk(value, v.FieldByIndex(fields[i].index), full, name.Line)
 		case secret >= 0:
@@ -205,9 +203,7 @@ func (l *loader) unknown(at place, section string, name *yaml.Node, fields []fie
 	text := "is not a key"
 	var names []string
 	for _, f := range fields {
-		if !isNotBuilt(section + f.name) {
-			names = append(names, f.name)
-		}
+		names = append(names, f.name)
 		if isSecret(f.typ) {
 			names = append(names, f.name+fileSuffix)
 		}

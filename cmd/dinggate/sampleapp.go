@@ -11,14 +11,14 @@ import (
 	"strings"
 )
 
-//go:embed sampleapp.html
+//go:embed sampleapp.html samplescan.html
 var sampleFiles embed.FS
 
 var samplePage = template.Must(template.ParseFS(sampleFiles, "sampleapp.html"))
 
 // sampleApp is the web application behind the demo: it knows nothing of
 // DingTalk and shows who it was told is there. `/api/…` answers JSON, `/echo`
-// sends a body back.
+// sends a body back, `/public/scan` is a login page of its own.
 func sampleApp() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) {
@@ -27,6 +27,9 @@ func sampleApp() http.Handler {
 	})
 	mux.HandleFunc("/echo", func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(w, r.Body)
+	})
+	mux.HandleFunc("/public/scan", func(w http.ResponseWriter, r *http.Request) {
+		http.ServeFileFS(w, r, sampleFiles, "samplescan.html")
 	})
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		type row struct{ Name, Value string }

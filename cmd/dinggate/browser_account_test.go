@@ -1,0 +1,64 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"dinggate/account"
+
+	"github.com/chromedp/chromedp"
+)
+
+// TestBrowserOwnLoginPage: the sample's own page signs in through the login
+// callback API, by nothing but script of its own.
+func TestBrowserOwnLoginPage(t *testing.T) {
+	ctx := browser(t, "zh-CN")
+	base := startDemo(t)
+	if err := chromedp.Do(ctx, chromedp.Navigate(base+"/public/scan"), chromedp.WaitVisible(chromedp.CSS("#go")), chromedp.Click(chromedp.CSS("#go")),
+		chromedp.Click(chromedp.CSS("#person-zhangsan")), chromedp.WaitVisible(chromedp.CSS("#go"))); err != nil {
+		t.Fatal(err)
+	}
+	if got := onPage(t, ctx, "#message"); !strings.HasPrefix(got, "登录成功") {
+		t.Fatalf("the page says %q: %s", got, onPage(t, ctx, "#answer"))
+	}
+	if err := chromedp.Do(ctx, chromedp.Click(chromedp.CSS("#go")), chromedp.WaitVisible(chromedp.CSS("#username"))); err != nil {
+		t.Fatal(err)
+	}
+	if got := onPage(t, ctx, "#username"); got != "zhangsan" {
+		t.Errorf("the application shows %q, want zhangsan", got)
+	}
+	if err := chromedp.Do(ctx, chromedp.Navigate(base+"/oauth2/sign_out"), chromedp.Click(chromedp.CSS("form button")), chromedp.WaitVisible(chromedp.CSS(".icon.done")),
+		chromedp.Navigate(base+"/public/scan"), chromedp.WaitVisible(chromedp.CSS("#go")), chromedp.Click(chromedp.CSS("#go")),
+		chromedp.Click(chromedp.CSS("#person-sunqi")), chromedp.WaitVisible(chromedp.CSS("#answer"))); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the refusal", func() bool { return strings.Contains(onPage(t, ctx, "#message"), "其他企业") })
+}
+
+// TestBrowserBinds: a person of DingTalk meets the page that says they are not
+// bound, binds their account by its form without any script of ours, and is
+// that account.
+func TestBrowserBinds(t *testing.T) {
+	ctx := browser(t, "zh-CN")
+	h, _ := accountHouse(t, account.Required)
+	if err := chromedp.Do(ctx, chromedp.Navigate(h.base+"/deep?x=1"), chromedp.Click(chromedp.CSS("a.button")), // with DingTalk
+		chromedp.Click(chromedp.CSS("#person-zhangsan")), chromedp.WaitVisible(chromedp.CSS("h1")), chromedp.Click(chromedp.CSS("a.button")), // bind
+		chromedp.WaitVisible(chromedp.CSS("#password"))); err != nil {
+		t.Fatal(err)
+	}
+	if got := onPage(t, ctx, "main"); !strings.Contains(got, "张三") {
+		t.Errorf("the page does not say who is bound:\n%s", got)
+	}
+	if err := chromedp.Do(ctx, chromedp.SendKeys(chromedp.CSS("#username"), "zs"), chromedp.SendKeys(chromedp.CSS("#password"), "wrong"), chromedp.Click(chromedp.CSS("form button")),
+		chromedp.WaitVisible(chromedp.CSS("#wrong")), chromedp.SendKeys(chromedp.CSS("#password"), "pw-zs"), chromedp.Click(chromedp.CSS("form button"))); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the application's page", func() bool { return strings.Contains(onPage(t, ctx, "body"), "UPSTREAM-MARK GET /deep?x=1") })
+	if got := h.app.last(t).Header.Get("X-Forwarded-User"); got != "zs" {
+		t.Errorf("the application sees %q, want zs", got)
+	}
+	all, err := h.stores.Bindings.List(t.Context())
+	if err != nil || len(all) != 1 || all[0].Username != "zs" {
+		t.Errorf("bound are %v, %v", all, err)
+	}
+}
