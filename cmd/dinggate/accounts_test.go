@@ -282,3 +282,25 @@ func TestBindingsKilledInMidImport(t *testing.T) {
 		}
 	}
 }
+
+// TestSilentNotBound: in the DingTalk client too, somebody who is not bound is
+// led to the form that binds them, and then is their account without a click.
+func TestSilentNotBound(t *testing.T) {
+	h, _ := accountHouse(t, account.Required)
+	v := h.visitor()
+	state := v.silent(h.base + "/deep")
+	a := v.post(h.base, form(h.platform.SilentCode("zhangsan"), state))
+	var told struct{ Location string }
+	if err := json.Unmarshal([]byte(a.body), &told); err != nil || a.StatusCode != 200 || !strings.HasPrefix(told.Location, "/oauth2/sign_in?link=") || sessionOf(a) != "" {
+		t.Fatalf("not bound = %d %s with session %q, want the form", a.StatusCode, a.body, sessionOf(a))
+	}
+	if a := v.password(h.base+told.Location, "zs", "pw-zs"); a.StatusCode != 303 || a.Header.Get("Location") != "/deep" {
+		t.Fatalf("binding = %d to %q: %s", a.StatusCode, a.Header.Get("Location"), a.body)
+	}
+	w := h.visitor()
+	w.post(h.base, form(h.platform.SilentCode("zhangsan"), w.silent(h.base+"/deep")))
+	w.get(h.base + "/deep")
+	if got := h.app.last(t).Header.Get("X-Forwarded-User"); got != "zs" {
+		t.Errorf("the application sees %q, want zs", got)
+	}
+}

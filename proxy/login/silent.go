@@ -64,7 +64,8 @@ func (f *Flow) aloud(target string) string {
 // SilentCode ends a silent sign-in: the page posts the client's code and the
 // attempt's state, as a form or as JSON, and gets
 //
-//	200 {"location":"…"}   where the person wanted to go; the page adds the fragment
+//	200 {"location":"…"}   where the person wanted to go; the page adds the fragment.
+//	                       For somebody who has to bind an account first: the form
 //	4xx, 5xx               like every error in JSON; its message is for the person
 //
 // Such a code needs no signature, so another page of the organisation may hold
@@ -88,7 +89,9 @@ func (f *Flow) SilentCode(w http.ResponseWriter, r *http.Request) error {
 			u, err := f.Silent.Exchange(ctx, code)
 			return u, identity.Token{}, err
 		}}, nil)
-	if err != nil {
+	if unbound, ok := errors.AsType[*notBound](err); ok {
+		target = f.linkPath(unbound.token) // the form that binds them is the way on
+	} else if err != nil {
 		return err
 	}
 	return writeJSON(w, r, http.StatusOK, struct {
