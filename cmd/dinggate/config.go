@@ -54,6 +54,7 @@ type Config struct {
 	TLS       TLSConfig       `yaml:"tls"`
 	Log       LogConfig       `yaml:"log"`
 	Audit     AuditConfig     `yaml:"audit"`
+	Tracing   TracingConfig   `yaml:"tracing"`
 }
 
 // Route is one entry of `routes`: where a rule holds, and where it leads. Start
@@ -111,6 +112,7 @@ func defaultConfig() *Config {
 		Server:    ServerConfig{DrainTimeout: drainWithin},
 		Log:       LogConfig{Format: "json", Level: "info"},
 		Audit:     AuditConfig{OnError: auditAllow},
+		Tracing:   TracingConfig{Sample: "0.1"},
 	}
 }
 

@@ -47,6 +47,7 @@ func (c *Config) Check(p *conf.Problems) {
 	_, known := logLevels[c.Log.Level]
 	p.At("log.level").If(!known, "is not debug, info, warn or error")
 	c.Audit.Check(p, "audit")
+	c.Tracing.Check(p, "tracing")
 }
 
 // checkStores: a part that is not used is not read either.

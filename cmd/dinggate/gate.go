@@ -42,10 +42,11 @@ type telemetryKit struct {
 	log     *slog.Logger
 	access  *telemetry.AccessLog
 	metrics *telemetry.Metrics
-	audits  *telemetry.Audit  // nil: the log takes the audit records
-	today   *telemetry.Today  // for the status page
-	health  *telemetry.Health // how the calls to DingTalk went last, for the status page
-	denials *denials          // who was kept out a moment ago
+	tracing *telemetry.Tracing // nil: no spans
+	audits  *telemetry.Audit   // nil: the log takes the audit records
+	today   *telemetry.Today   // for the status page
+	health  *telemetry.Health  // how the calls to DingTalk went last, for the status page
+	denials *denials           // who was kept out a moment ago
 
 	strangers *telemetry.Strangers // who spoke for others without being believed
 	rules     map[string]string    // whom the routes let in, by their names, for the audit records
@@ -138,7 +139,7 @@ func nextGate(cfg *Config, stores *stores, t telemetryKit, before *gate) (*gate,
 		own.addTree(loginAPIPath, map[string]web.HandlerFunc{loginAPIPath: flow.LoginAPI})
 	}
 	front.Credentials = newCredentials(cfg, g)
-	g.Handler = counting(newEntrance(cfg, front, flow, own, pages, origins, peers, t), g.inFlight)
+	g.Handler = counting(t.traced(newEntrance(cfg, front, flow, own, pages, origins, peers, t), peers), g.inFlight)
 	g.measure(client, before, t.metrics)
 	return g, nil
 }

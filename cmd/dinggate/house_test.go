@@ -39,7 +39,7 @@ type house struct {
 const canary = "canary-4f1c9d"
 
 // newHouse wires a gate; change may alter its configuration.
-func newHouse(t testing.TB, change func(*Config)) *house {
+func newHouse(t testing.TB, change func(*Config), kits ...func(*telemetryKit)) *house {
 	h := &house{t: t, platform: simulator.Demo(), app: &recorder{}, log: &lockedBuffer{}}
 	if err := h.platform.ChangeApp(simulator.DemoClientID, func(a *simulator.App) { a.ClientSecret = canary + "-app-secret" }); err != nil {
 		t.Fatal(err)
@@ -68,6 +68,9 @@ func newHouse(t testing.TB, change func(*Config)) *house {
 		t.Cleanup(kit.audits.Close)
 	}
 	kit.remember()
+	for _, change := range kits {
+		change(&kit)
+	}
 	h.cfg, h.stores, h.kit = c, memoryStores(), kit
 	if c.Session.Store == session.StoreRedis {
 		if h.stores, err = openStores(t.Context(), c, kit); err != nil {

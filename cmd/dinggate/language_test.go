@@ -16,7 +16,7 @@ import (
 func TestEveryFindingInChinese(t *testing.T) {
 	verb := regexp.MustCompile(`%(\[\d\])?[+#0-9]*[a-z]`)
 	found := 0
-	for _, file := range []string{"config_check.go", "config_headers.go", "config_audit.go", "config_accounts.go", "wire_assertion.go", "../../assertion/assertion.go", "../../account/account.go", "../../session/config.go", "../../session/redisstore/config.go", "../../dingtalk/config.go", "../../proxy/config.go", "../../proxy/access/config.go"} {
+	for _, file := range []string{"config_check.go", "config_headers.go", "config_audit.go", "config_tracing.go", "config_accounts.go", "wire_assertion.go", "../../assertion/assertion.go", "../../account/account.go", "../../session/config.go", "../../session/redisstore/config.go", "../../dingtalk/config.go", "../../proxy/config.go", "../../proxy/access/config.go"} {
 		tree, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
 		if err != nil {
 			t.Fatal(err)

@@ -39,6 +39,7 @@ func (t telemetryKit) record(x *web.Exchange, r *http.Request) {
 			line.Code, line.Err = "internal", x.Err.Error()
 		}
 	}
+	t.tracing.Describe(r.Context(), &line)
 	t.access.Write(&line)
 }
 

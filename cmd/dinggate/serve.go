@@ -44,6 +44,14 @@ func runServe(ctx context.Context, first loaded, read func() loaded, out io.Writ
 	log.SetFlags(0)
 	log.SetOutput(telemetry.Strays{Log: kit.log})
 	kit.remember()
+	if cfg.Tracing.Endpoint != "" {
+		tracing, err := telemetry.StartTracing(ctx, cfg.Tracing.Endpoint, release(), cfg.Tracing.share(), func(err error) { kit.log.Debug("tracing", "err", err.Error()) })
+		if err != nil {
+			return err
+		}
+		kit.tracing = tracing
+		defer tracing.Close()
+	}
 	audits, err := openAudit(cfg.Audit, kit)
 	if err != nil {
 		return err

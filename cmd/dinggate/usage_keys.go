@@ -88,6 +88,8 @@ var keyMeanings = map[string]words{
 	"tls.key_file":      {"its private key (PEM)", "证书私钥（PEM）"},
 	"log.format":        {"json or console", "json 或 console"},
 	"log.level":         {"debug, info, warn or error", "debug、info、warn 或 error"},
+	"tracing.endpoint":  {"where OpenTelemetry spans go, OTLP over HTTP, in a build with -tags otel", "OpenTelemetry 追踪数据的 OTLP/HTTP 地址（需用 -tags otel 构建）"},
+	"tracing.sample":    {"share of the requests that is traced, from 0 to 1", "被追踪请求的比例，0 到 1"},
 	"audit.file":        {"file for the audit records, JSON lines; the log without it", "审计记录文件（每行一个 JSON）；留空则写入日志"},
 	"audit.on_error":    {"allow or deny: may somebody sign in whose record cannot be written", "allow 或 deny：记录无法写入时是否允许登录"},
 }

@@ -11,6 +11,7 @@ import (
 	"dinggate/dingtalk"
 	"dinggate/internal/identity"
 	"dinggate/internal/telemetry"
+	"dinggate/internal/web"
 	"dinggate/session"
 )
 
@@ -53,6 +54,15 @@ func number(ok bool) float64 {
 		return 1
 	}
 	return 0
+}
+
+// traced makes a span of each request; without tracing it is next itself. A
+// stranger does not say what a request is part of, nor whether it is traced.
+func (t telemetryKit) traced(next http.Handler, peers *web.Peers) http.Handler {
+	return t.tracing.Handler(next, func(r *http.Request) bool {
+		_, trusted, _ := peers.Resolve(r)
+		return trusted
+	})
 }
 
 // counting counts the requests that are in h.

@@ -71,6 +71,7 @@ var homes = []struct {
 	{"github.com/patrickmn/go-cache", []string{"session", "dingtalk"}, "it has no bound, so it sits in types that have one"},
 	{"github.com/gorilla/mux", []string{"proxy/login", "cmd/dinggate"}, "routing of our own endpoints"},
 	{"github.com/prometheus", []string{"internal/telemetry"}, "only telemetry knows metrics"},
+	{"go.opentelemetry.io", []string{"internal/telemetry"}, "only telemetry knows traces"},
 	{"github.com/coder/websocket", []string{"bench", "dingtalk", "dingtalk/simulator", "cmd/dinggate"}, "the event stream, and the demo's sample application"},
 	{"net/http/httputil", []string{"proxy", "bench"}, "forwarding has one home"},
 	{"testing", []string{"session/storetest", "account/accounttest", "internal/realtool"}, "product code does not ask whether it is under test"},

@@ -1,0 +1,112 @@
+//go:build otel
+
+package telemetry
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"time"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/sdk/resource"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// TracingBuilt tells whether this program can send traces.
+const TracingBuilt = true
+
+// Tracing sends one OpenTelemetry span for each request. The nil one sends none
+// and costs nothing.
+type Tracing struct {
+	provider *sdktrace.TracerProvider
+	tracer   trace.Tracer
+}
+
+var w3c = propagation.TraceContext{}
+
+// StartTracing sends spans to endpoint by OTLP over HTTP, a share of them where
+// no trusted peer has decided already. It opens no connection yet; failed
+// hears of spans that did not get there. OTEL_EXPORTER_OTLP_HEADERS and its kin
+// are obeyed.
+func StartTracing(ctx context.Context, endpoint, version string, share float64, failed func(error)) (*Tracing, error) {
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return nil, fmt.Errorf("telemetry: tracing: %w", err)
+	}
+	if u.Path == "" || u.Path == "/" {
+		u.Path = "/v1/traces"
+	}
+	exporter, err := otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(u.String()), otlptracehttp.WithTimeout(5*time.Second))
+	if err != nil {
+		return nil, fmt.Errorf("telemetry: tracing: %w", err)
+	}
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(failed))
+	provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter), // bounded: what does not fit is dropped
+		sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.TraceIDRatioBased(share))),
+		sdktrace.WithResource(resource.NewSchemaless(attribute.String("service.name", "dinggate"), attribute.String("service.version", version))))
+	return &Tracing{provider, provider.Tracer("dinggate")}, nil
+}
+
+// Handler begins a span before next and ends it after. trusted reports whether
+// the peer may say what the request is part of; whoever else sends a traceparent
+// begins a trace of their own. The upstream is told of our span.
+func (t *Tracing) Handler(next http.Handler, trusted func(*http.Request) bool) http.Handler {
+	if t == nil {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx := r.Context()
+		if trusted(r) {
+			ctx = w3c.Extract(ctx, propagation.HeaderCarrier(r.Header))
+		} else {
+			delete(r.Header, "Tracestate")
+		}
+		ctx, span := t.tracer.Start(ctx, r.Method, trace.WithSpanKind(trace.SpanKindServer))
+		defer span.End()
+		w3c.Inject(ctx, propagation.HeaderCarrier(r.Header))
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
+}
+
+// Describe tells what became of the request whose context this is.
+func (t *Tracing) Describe(ctx context.Context, a *Access) {
+	if t == nil {
+		return
+	}
+	span := trace.SpanFromContext(ctx)
+	if !span.IsRecording() {
+		return
+	}
+	handler := a.Endpoint
+	if handler == "" {
+		handler = "proxy"
+	}
+	span.SetName(a.Method + " " + handler)
+	for _, pair := range [][2]string{{"http.request.method", a.Method}, {"url.path", a.Path}, {"server.address", a.Host}, {"http.route", a.Route},
+		{"dinggate.handler", handler}, {"dinggate.rule", a.Rule}, {"dinggate.verdict", a.Verdict}, {"dinggate.code", a.Code}, {"dinggate.request_id", a.ID}} {
+		if pair[1] != "" {
+			span.SetAttributes(attribute.String(pair[0], pair[1]))
+		}
+	}
+	span.SetAttributes(attribute.Int("http.response.status_code", a.Status))
+	if a.Status >= 500 {
+		span.SetStatus(codes.Error, a.Code)
+	}
+}
+
+// Close sends what waits, for at most two seconds.
+func (t *Tracing) Close() {
+	if t == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), closeWithin)
+	defer cancel()
+	t.provider.Shutdown(ctx)
+}
