@@ -128,8 +128,11 @@ func (s *socket) part() {
 		return
 	}
 	// Closing both directions at once would make the system throw the goodbye
-	// away if something of the client's is unread.
-	_ = s.CloseWrite()
+	// away if something of the client's is unread. Where one cannot be closed
+	// alone, the deadline ends both.
+	if half, ok := s.Conn.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite()
+	}
 }
 
 func (s *socket) leave() {

@@ -3,6 +3,7 @@ package main
 import (
 	"log/slog"
 	"strings"
+	"time"
 
 	"dinggate/account"
 	"dinggate/assertion"
@@ -23,6 +24,7 @@ type Config struct {
 	Listen           string   `yaml:"listen"`            // host:port (port 0 takes a free one) or unix:/path
 	Prefix           string   `yaml:"prefix"`            // our own endpoints live below it
 	TrustedProxies   []string `yaml:"trusted_proxies"`   // CIDRs, or `unix`, whose X-Forwarded-* and X-Original-* are believed
+	ProxyProtocol    []string `yaml:"proxy_protocol"`    // CIDRs, or `unix`, that send the PROXY protocol
 	AllowedRedirects []string `yaml:"allowed_redirects"` // further origins a person may be sent back to
 	StateDir         string   `yaml:"state_dir"`         // directory of the embedded store; empty: what it would keep is in memory
 
@@ -79,6 +81,9 @@ type EnvoyGRPCConfig struct {
 type TLSConfig struct {
 	CertFile string `yaml:"cert_file"` // PEM, the certificate first, then its chain
 	KeyFile  string `yaml:"key_file"`  // PEM
+
+	ClientCAFile string        `yaml:"client_ca_file"` // clients need a certificate of one of these authorities; empty: none
+	HSTS         time.Duration `yaml:"hsts"`           // browsers insist on https for so long; 0: not said
 }
 
 // On reports whether the gate speaks TLS itself.

@@ -2,12 +2,14 @@ package main
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"io/fs"
 	"net"
 	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"dinggate/internal/conf"
 	"dinggate/internal/web"
@@ -43,6 +45,9 @@ func (c *Config) Check(p *conf.Problems) {
 	c.Server.Check(p, "server")
 	p.At("tls.key_file").If(c.TLS.CertFile != "" && c.TLS.KeyFile == "", "is missing beside tls.cert_file")
 	p.At("tls.cert_file").If(c.TLS.CertFile == "" && c.TLS.KeyFile != "", "is missing beside tls.key_file")
+	p.At("tls.client_ca_file").If(c.TLS.ClientCAFile != "" && !c.TLS.On(), "needs tls.cert_file")
+	p.At("tls.hsts").If(c.TLS.HSTS < 0 || c.TLS.HSTS > 20000*time.Hour, "is not between 0s and 20000h")
+	p.At("tls.hsts").If(c.TLS.HSTS > 0 && c.PublicURL != "" && !c.Secure(), "needs an https public_url")
 	p.At("log.format").If(c.Log.Format != "json" && c.Log.Format != "console", "is not json or console")
 	_, known := logLevels[c.Log.Level]
 	p.At("log.level").If(!known, "is not debug, info, warn or error")
@@ -116,6 +121,10 @@ func checkListen(at conf.Place, text string) {
 
 // checkProxies: who is believed may say who the client is and which page was asked for.
 func (c *Config) checkProxies(p *conf.Problems) {
+	for i, text := range c.ProxyProtocol {
+		_, err := web.ParsePeers([]string{text})
+		p.At("proxy_protocol[%d]", i).If(err != nil, "is %q; write a network such as 10.0.0.0/8 (one address: add /32 or /128), or the word unix", text)
+	}
 	for i, text := range c.TrustedProxies {
 		at := p.At("trusted_proxies[%d]", i)
 		_, err := web.ParsePeers([]string{text})
@@ -217,6 +226,11 @@ func (c *Config) checkFiles(p *conf.Problems, read func(string) ([]byte, fs.File
 		return
 	}
 	p.At("tls.key_file").Warn(mode&0o004 != 0, "names a file that everybody on this machine can read (mode %04o); chmod 600", mode.Perm())
+	if c.TLS.ClientCAFile != "" {
+		text, _, err := read(c.TLS.ClientCAFile)
+		p.At("tls.client_ca_file").If(err != nil, "cannot be read: %s", why(err))
+		p.At("tls.client_ca_file").If(err == nil && !x509.NewCertPool().AppendCertsFromPEM(text), "holds no certificate in PEM form")
+	}
 	_, err = tls.X509KeyPair(cert, key)
 	p.At("tls.cert_file").If(err != nil, "and tls.key_file are no pair of certificate and key in PEM form")
 }

@@ -140,6 +140,9 @@ func nextGate(cfg *Config, stores *stores, t telemetryKit, before *gate) (*gate,
 	}
 	front.Credentials = newCredentials(cfg, g)
 	g.Handler = counting(t.traced(newEntrance(cfg, front, flow, own, pages, origins, peers, t), peers), g.inFlight)
+	if cfg.TLS.HSTS > 0 {
+		g.Handler = insisting(g.Handler, cfg.TLS.HSTS)
+	}
 	g.measure(client, before, t.metrics)
 	return g, nil
 }

@@ -34,7 +34,8 @@ var problemWords = []words{
 	{"header names with fields, such as {X-Forwarded-User: username}", "请求头名称与字段（如 {X-Forwarded-User: username}）"},
 	{"a list such as [a, b]", "列表（如 [a, b]）"},
 	{"keys with values", "带值的键"},
-	{"a list", "列表"}, {"an alias", "别名"}, {"a number", "数字"}, {"true or false", " true/false "}, {"nothing", "空"}, {"a date", "日期"}, {"text", "文字"},
+	{"wants a whole number", "应为整数"},
+	{"a whole number", "整数"}, {"a list", "列表"}, {"an alias", "别名"}, {"a number", "数字"}, {"true or false", " true/false "}, {"nothing", "空"}, {"a date", "日期"}, {"text", "文字"},
 	{"a value with a tag (!)", "带标签（!）的值"},
 	{"has nothing between two commas, or at an end", "两个逗号之间或首尾为空"},
 
@@ -52,6 +53,10 @@ var problemWords = []words{
 	{"names a file that everybody on this machine can read (mode %s); chmod 600", "所指文件可被本机所有人读取（权限 %s）；请 chmod 600"},
 
 	// this package's own keys
+	{"is not a number from 0 to 1048576", "不是 0 到 1048576 之间的数字"},
+	{"needs tls.cert_file", "需要 tls.cert_file"},
+	{"needs an https public_url", "需要 https 的 public_url"},
+	{"holds no certificate in PEM form", "其中没有 PEM 格式的证书"},
 	{"is not between %s and %s", "不在 %s 到 %s 之间"},
 	{"is missing; it is how browsers reach us, such as https://app.example.com", "未填写；它是浏览器访问我们的地址，如 https://app.example.com"},
 	{"is not a URL such as %s", "不是 %s 这样的网址"},

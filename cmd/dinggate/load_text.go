@@ -7,6 +7,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -159,6 +160,8 @@ func wantOf(t reflect.Type) string {
 	switch {
 	case t == durationType:
 		return "a duration such as 8h or 15m"
+	case t.Kind() == reflect.Int:
+		return "a whole number"
 	case t.Kind() == reflect.Bool:
 		return "true or false"
 	case t.Kind() == reflect.Slice:
@@ -183,6 +186,12 @@ func setText(s string, v reflect.Value) (fault string) {
 			return "wants " + wantOf(v.Type()) + " (units are h, m, s and ms; a day is 24h)"
 		}
 		v.SetInt(int64(d))
+	case v.Kind() == reflect.Int:
+		n, err := strconv.Atoi(s)
+		if err != nil {
+			return "wants " + wantOf(v.Type())
+		}
+		v.SetInt(int64(n))
 	case v.Kind() == reflect.Bool:
 		if !slices.Contains([]string{"true", "True", "TRUE", "false", "False", "FALSE"}, s) {
 			return "wants true or false"

@@ -274,6 +274,8 @@ func (l *loader) scalar(n *yaml.Node, v reflect.Value) (fault string) {
 	switch {
 	case v.Kind() == reflect.Bool:
 		tags = []string{"!!bool"}
+	case v.Kind() == reflect.Int:
+		tags = []string{"!!int"}
 	case v.Type() == durationType:
 		tags = tags[:1]
 	}

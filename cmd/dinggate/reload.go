@@ -86,7 +86,7 @@ func newReloader(first loaded, read func() loaded, stores *stores, level *slog.L
 		if err := r.keys.load(first.cfg.TLS); err != nil {
 			return nil, err
 		}
-		t.metrics.Certificate(func() time.Time { return r.keys.pair.Load().Leaf.NotAfter })
+		t.metrics.Certificate(r.keys.notAfter)
 	}
 	g, err := newGate(first.cfg, stores, t)
 	if err != nil {
@@ -226,7 +226,7 @@ func (r *reloader) take(ctx context.Context, next loaded) error {
 		return err
 	}
 	if pair != nil {
-		r.keys.pair.Store(pair.pair.Load())
+		r.keys.now.Store(pair.now.Load())
 	}
 	r.level.Set(next.cfg.Log.Slog())
 	r.start(ctx, g)

@@ -81,7 +81,7 @@ func mistaken(problems []conf.Problem) error {
 
 // fixedKeys are settled when the process starts: its listeners, its stores, and
 // the form of a log that others are reading.
-var fixedKeys = []string{"listen", "server", "admin", "envoy_grpc", "session.store", "redis", "state_dir", "accounts.binding", "audit", "tracing", "log.format"}
+var fixedKeys = []string{"listen", "server", "proxy_protocol", "admin", "envoy_grpc", "session.store", "redis", "state_dir", "accounts.binding", "audit", "tracing", "log.format"}
 
 // keepFixed gives next the old values of what cannot change while we serve, and
 // names the keys that wanted to.

@@ -11,9 +11,11 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"dinggate/internal/telemetry"
@@ -33,6 +35,7 @@ const (
 // to out, with its real address.
 func runServe(ctx context.Context, first loaded, read func() loaded, out io.Writer) error {
 	cfg := first.cfg
+	signal.Ignore(syscall.SIGPIPE) // whoever read our log may be gone: that ends nobody's request (threats V29)
 	records := telemetry.NewWriter(os.Stderr)
 	defer records.Close()
 	level := &slog.LevelVar{}
@@ -70,9 +73,11 @@ func runServe(ctx context.Context, first loaded, read func() loaded, out io.Writ
 	}
 	s := &server{log: kit.log, config: cfg.Server, leave: func() { r.current.leaving.Store(true) },
 		end: func(ctx context.Context) bool { return r.current.gate.Load().streams.End(ctx) }}
+	s.guard = func(l net.Listener) (net.Listener, error) { return guarded(l, cfg, kit) }
 	if err := s.open(r.keys, cfg.Listen, "gate", &r.current, out); err != nil {
 		return err
 	}
+	s.guard = nil
 	status := &status{kit: kit, started: time.Now(), gate: r.current.gate.Load, stores: stores}
 	if err := s.open(nil, cfg.Admin.Listen, "admin", adminHandler(&s.ready, stores.Reads, r.note, kit.metrics, status), out); err != nil {
 		return errors.Join(err, s.close())
@@ -102,6 +107,8 @@ type server struct {
 	leave  func()                     // told once when the drain begins; nil: nobody is
 	end    func(context.Context) bool // ends WebSockets and event streams; nil: there are none
 
+	guard func(net.Listener) (net.Listener, error) // put around the next listener; nil: nothing
+
 	ready atomic.Bool
 	all   []*http.Server
 	start []func() error
@@ -119,6 +126,13 @@ func (s *server) open(pair *keyPair, address, name string, h http.Handler, out i
 	where := "http://" + l.Addr().String()
 	if l.Addr().Network() == "unix" {
 		where = "unix:" + l.Addr().String()
+	}
+	if s.guard != nil {
+		guarded, err := s.guard(l)
+		if err != nil {
+			return errors.Join(err, l.Close())
+		}
+		l = guarded
 	}
 	if pair != nil {
 		l = tls.NewListener(l, pair.config())

@@ -43,8 +43,16 @@ func serveFile(t *testing.T, file string) *program {
 }
 
 func startProgram(t *testing.T, cmd *exec.Cmd) *program {
+	log := &lockedBuffer{}
+	cmd.Stderr = log
+	p := startOn(t, cmd)
+	p.log = log
+	return p
+}
+
+// startOn leaves the log where it goes.
+func startOn(t *testing.T, cmd *exec.Cmd) *program {
 	p := &program{cmd: cmd, log: &lockedBuffer{}}
-	p.cmd.Stderr = p.log
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -79,8 +79,12 @@ var keyMeanings = map[string]words{
 	"accounts.binding":       {"are people who sign in with DingTalk bound to accounts: off, optional or required", "钉钉用户与账号的绑定：off 不绑定、optional 可选、required 必须"},
 	"login_api":              {"serve /dingtalk/login/callback for pages that draw their own QR code", "为自绘二维码的页面提供 /dingtalk/login/callback"},
 
-	"server.drain_delay":   {"asked to stop, how long new connections are still taken while /ready says 503; 0s: not at all", "收到停止信号后，/ready 返回 503 期间继续接受新连接的时长；0s 表示立即停止接受"},
-	"server.drain_timeout": {"how long requests under way may take then", "此后正在处理的请求最多还能用多久"},
+	"server.max_connections": {"connections to the gate at a time, more wait; 0: half of the files that the process may open", "网关同时接受的连接数，超出者排队；0 表示进程可打开文件数的一半"},
+	"proxy_protocol":         {"networks whose connections begin with the PROXY protocol, or unix", "以 PROXY 协议开头的连接来自哪些网段，或 unix"},
+	"tls.client_ca_file":     {"clients need a certificate of these authorities (PEM)", "客户端必须出示由这些 CA 签发的证书（PEM）"},
+	"tls.hsts":               {"browsers insist on https for so long (Strict-Transport-Security); 0s: not said", "让浏览器在此时长内只用 https（Strict-Transport-Security）；0s 表示不发送"},
+	"server.drain_delay":     {"asked to stop, how long new connections are still taken while /ready says 503; 0s: not at all", "收到停止信号后，/ready 返回 503 期间继续接受新连接的时长；0s 表示立即停止接受"},
+	"server.drain_timeout":   {"how long requests under way may take then", "此后正在处理的请求最多还能用多久"},
 
 	"admin.listen":      {"/livez, /ready, /metrics and /status: host:port or unix:/path, never public", "/livez、/ready、/metrics、/status 的监听地址：host:port 或 unix:/path，切勿公开"},
 	"envoy_grpc.listen": {"Envoy's question over gRPC, in a build with -tags envoy_grpc: host:port or unix:/path", "Envoy gRPC 鉴权的监听地址（需用 -tags envoy_grpc 构建）：host:port 或 unix:/path"},

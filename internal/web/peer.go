@@ -3,6 +3,7 @@ package web
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -41,6 +42,15 @@ func (p *Peers) contains(addr netip.Addr) bool {
 		}
 	}
 	return false
+}
+
+// Has reports whether a connection's other end is one of them.
+func (p *Peers) Has(addr net.Addr) bool {
+	ap, err := netip.ParseAddrPort(addr.String())
+	if err != nil { // a unix socket's peers have no address
+		return p.unix && addr.Network() == "unix"
+	}
+	return p.contains(ap.Addr().WithZone(""))
 }
 
 // maxHops bounds the walk along X-Forwarded-For.
