@@ -163,10 +163,13 @@ func TestSSOPathsOff(t *testing.T) {
 	on, _ := ssoHouse(t)
 	v = on.visitor()
 	v.signIn(on.base+"/", "zhangsan")
-	for _, path := range []string{"/dingtalk", "/dingtalk/", "/dingtalk/other", "/dingtalk/token/", "/dingtalk/%74oken", "/dingtalk%2ftoken", "//dingtalk/token", "/dingtalk/login/callback"} {
+	for _, path := range []string{"/dingtalk", "/dingtalk/", "/dingtalk/other", "/dingtalk/token/", "/dingtalk/%74oken", "/dingtalk%2ftoken", "//dingtalk/token", "/dingtalk/login", "/dingtalk/login/callback/"} {
 		if a := v.get(on.base + path); a.StatusCode != 404 || strings.Contains(a.body, "UPSTREAM-MARK") {
 			t.Errorf("%s with sso_server = %d %.100s, want 404", path, a.StatusCode, a.body)
 		}
+	}
+	if a := v.get(on.base + "/dingtalk/login/callback"); a.StatusCode != 500 || !strings.HasPrefix(a.body, `{"success":false,`) {
+		t.Errorf("the login callback with sso_server = %d %.100s, want its envelope", a.StatusCode, a.body)
 	}
 	if a := v.get(on.base + "/dingtalks"); a.StatusCode != 200 {
 		t.Errorf("/dingtalks = %d, want the application's", a.StatusCode)
