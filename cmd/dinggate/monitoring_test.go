@@ -336,3 +336,46 @@ func TestMonitoringInPrometheus(t *testing.T) {
 		}
 	}
 }
+
+// TestAlertsFire: each alert fires on what it is for, and none in health.
+func TestAlertsFire(t *testing.T) {
+	promtool := realtool.Path(t, "promtool")
+	dir := t.TempDir()
+	data, err := os.ReadFile(monitoring + "alerts.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rules struct {
+		Groups []struct {
+			Name  string           `yaml:"name"`
+			Rules []map[string]any `yaml:"rules"`
+		} `yaml:"groups"`
+	}
+	if err := yaml.Unmarshal(data, &rules); err != nil {
+		t.Fatal(err)
+	}
+	cases, err := os.ReadFile("testdata/alerts_test.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range rules.Groups[0].Rules {
+		delete(r, "annotations") // promtool would compare every word of them
+		if n := strings.Count(string(cases), fmt.Sprint(r["alert"])); n != 3 {
+			t.Errorf("alertname %s is in testdata/alerts_test.yaml %d times, want 3: a case with its name, and health", r["alert"], n)
+		}
+	}
+	bare, err := yaml.Marshal(rules)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string][]byte{"alerts.yaml": bare, "alerts_test.yaml": cases} {
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.Command(promtool, "test", "rules", "alerts_test.yaml")
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("promtool: %v\n%s", err, out)
+	}
+}
