@@ -9,11 +9,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"dinggate/internal/identity"
@@ -106,7 +109,49 @@ func (d *doctor) storeChecks() (all []check) {
 	if d.cfg.StateDir != "" {
 		all = append(all, check{name: "state_dir", title: words{"state_dir", "state_dir"}, run: func(context.Context) finding { return stateDir(d.cfg.StateDir) }})
 	}
+	if d.cfg.Audit.File != "" {
+		all = append(all, check{name: "audit", title: words{"audit file", "审计文件"}, run: func(context.Context) finding { return d.audit() }})
+	}
+	if d.cfg.Tracing.Endpoint != "" {
+		all = append(all, check{name: "tracing", title: words{"tracing endpoint", "追踪端点"}, run: d.tracing})
+	}
 	return all
+}
+
+// audit appends nothing: it opens the file, or looks whether one could be made.
+func (d *doctor) audit() finding {
+	file, err := os.OpenFile(d.cfg.Audit.File, os.O_WRONLY|os.O_APPEND|syscall.O_NONBLOCK, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		file, err = os.CreateTemp(filepath.Dir(d.cfg.Audit.File), ".doctor-*")
+		if err == nil {
+			defer os.Remove(file.Name())
+		}
+	}
+	if err != nil {
+		f := finding{severity: wrong, text: words{"cannot be appended to, so that serve does not start", "无法追加写入，serve 将无法启动"}, detail: why(err)}
+		f.cure = words{"let the user that dinggate runs as own its directory: " + filepath.Dir(d.cfg.Audit.File), "目录应归运行 dinggate 的用户所有：" + filepath.Dir(d.cfg.Audit.File)}
+		return f
+	}
+	file.Close()
+	return good(words{d.cfg.Audit.File + ", on_error: " + d.cfg.Audit.OnError, d.cfg.Audit.File + "，on_error: " + d.cfg.Audit.OnError})
+}
+
+// tracing connects to the collector. Without it nobody is kept out.
+func (d *doctor) tracing(ctx context.Context) finding {
+	u, err := url.Parse(d.cfg.Tracing.Endpoint)
+	if err != nil {
+		return failed(err)
+	}
+	address := u.Host
+	if u.Port() == "" {
+		address = net.JoinHostPort(u.Hostname(), map[string]string{"http": "80", "https": "443"}[u.Scheme])
+	}
+	if _, err := d.connect(ctx, "tcp", address, u.Hostname(), u.Scheme == "https"); err != nil {
+		f := unreachable(address, err)
+		f.severity = warning
+		return f
+	}
+	return good(words{address + " answers", "可以连接 " + address})
 }
 
 // redisSlow is a round trip that sign-ins and sign-outs feel.

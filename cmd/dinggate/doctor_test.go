@@ -66,6 +66,7 @@ func newClinic(t *testing.T) *clinic {
 	c.cfg.DingTalk.LoginURL, c.cfg.DingTalk.APIURL, c.cfg.DingTalk.OAPIURL = c.login.URL, c.api.URL, c.oapi.URL
 	c.cfg.Session.Store, c.cfg.Redis.URL = "redis", conf.NewSecret("redis://"+c.redis.Addr())
 	c.cfg.StateDir = t.TempDir()
+	c.cfg.Audit.File, c.cfg.Tracing.Endpoint = filepath.Join(c.cfg.StateDir, "audit"), c.serves(200)
 	c.cfg.Routes = nil
 	c.route("/admin/", &access.RuleConfig{Departments: []string{"42"}, Roles: []string{"财务"}}, c.app.URL)
 	c.route("/", nil, c.secure.URL)
@@ -268,6 +269,8 @@ var doctorFaults = []struct {
 	{"Redis wants a password", func(c *clinic) { c.redis.RequireAuth("other") }, "redis", "noauth", "redis.password_file", ""},
 	{"Redis out of memory", func(c *clinic) { c.redis.SetError("OOM command not allowed when used memory > 'maxmemory'.") }, "redis", "oom", "maxmemory", ""},
 	{"Redis is a replica", func(c *clinic) { c.redis.SetError("READONLY You can't write against a read only replica.") }, "redis", "readonly", "redis-sentinel://", ""},
+	{"audit file in a folder that is not there", func(c *clinic) { c.cfg.Audit.File = filepath.Join(c.cfg.StateDir, "none", "audit") }, "audit", "无法追加写入", "归运行 dinggate 的用户所有", ""},
+	{"nobody takes the traces", func(c *clinic) { c.cfg.Tracing.Endpoint = "http://" + closedAddress(c.t) }, "tracing", "无法连接", "防火墙", ""},
 	{"state_dir does not exist", func(c *clinic) { c.cfg.StateDir = filepath.Join(c.cfg.StateDir, "none") }, "state_dir", "无法写入", "install -d -m 700", ""},
 	{"application down", func(c *clinic) { c.app.Close() }, "upstream.APP", "无法连接", "应用是否在该地址运行", ""},
 	{"application speaks no TLS", func(c *clinic) { c.route("/y/", nil, "https://"+c.app.Listener.Addr().String()) }, "upstream.APP", "不使用 TLS", "http://", ""},
