@@ -159,12 +159,16 @@ func (f *Front) Ask(ctx context.Context, t access.Target, h http.Header, patienc
 }
 
 // proof is Answer.Assertion. A page that the gateway did not tell has no route,
-// and so none to prove anything to.
+// unless there is only one, and so none to prove anything to.
 func (f *Front) proof(a *Answer) (value []string) {
 	if len(f.Routes) == 0 || f.Routes[0].Assert == nil { // all routes have one, or none
 		return nil
 	}
-	if route := a.Decision.Route; a.Session != nil && route >= 0 && route < len(f.Routes) {
+	route := a.Decision.Route
+	if route < 0 && len(f.Routes) == 1 {
+		route = 0
+	}
+	if a.Session != nil && route >= 0 && route < len(f.Routes) {
 		value = f.Routes[route].Assert(a.Session)
 	}
 	if value == nil { // a missing header could let a client's own copy through

@@ -85,6 +85,14 @@ func TestAssertion(t *testing.T) {
 		t.Errorf("the log holds a token")
 	}
 
+	// A gateway that does not tell the page, and only one route: it is that one's.
+	one := newHouse(t, func(c *Config) { c.Assertion.Enabled, c.Routes = true, nil })
+	v = one.visitor()
+	v.signIn(one.base+"/oauth2/start", "zhangsan")
+	if a := v.get(one.base + "/oauth2/auth"); a.StatusCode != 200 || proven(t, one, a.Header.Get("X-Dinggate-Assertion"), one.base+"/")["sub"] != "zhangsan" {
+		t.Errorf("one route, no page told = %d with %q", a.StatusCode, a.Header.Get("X-Dinggate-Assertion"))
+	}
+
 	off := newHouse(t, nil)
 	v = off.visitor()
 	v.signIn(off.base+"/", "zhangsan")
