@@ -13,7 +13,7 @@ WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
-RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=${VERSION}" -o /out/dinggate ./cmd/dinggate \
+RUN CGO_ENABLED=0 go build -trimpath -pgo=bench/dinggate.pgo -ldflags "-s -w -X main.version=${VERSION}" -o /out/dinggate ./cmd/dinggate \
  && cp /etc/ssl/certs/ca-certificates.crt /out/
 
 FROM scratch AS prebuilt

@@ -12,7 +12,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## the binary, static and stripped, as bin/dinggate
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/dinggate ./cmd/dinggate
+	CGO_ENABLED=0 $(GO) build -trimpath -pgo=bench/dinggate.pgo -ldflags '$(LDFLAGS)' -o bin/dinggate ./cmd/dinggate
 
 test: tools ## every test with the race detector, real tools included; installs what is missing
 	TEST_TOOLS=required $(GO) test -race -shuffle=on -timeout 20m ./...
@@ -41,8 +41,8 @@ hostile: tools ## every known way to break an auth proxy, tried on the real prog
 bench: ## CPU per request beside a bare Go handler and a bare ReverseProxy
 	$(GO) run ./bench -picture docs/performance.svg
 
-pgo: ## the compiler's profile of the hot path, cmd/dinggate/default.pgo; make it anew when the hot path changes
-	$(GO) test -pgo=off -run '^$$' -bench BenchmarkServe -benchtime 5s -cpuprofile cmd/dinggate/default.pgo -o /dev/null ./cmd/dinggate
+pgo: ## the compiler's profile of the hot path, bench/dinggate.pgo; make it anew when the hot path changes
+	$(GO) test -pgo=off -run '^$$' -bench BenchmarkServe -benchtime 5s -cpuprofile bench/dinggate.pgo -o /dev/null ./cmd/dinggate
 
 demo: ## the whole thing in one process, on loopback
 	$(GO) run ./cmd/dinggate demo
