@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -19,8 +20,9 @@ import (
 // and the event stream know of themselves. before is the gate whose place this
 // one takes, or nil.
 func (g *gate) measure(client *dingtalk.Client, before *gate, m *telemetry.Metrics) {
+	held := g.held()
 	of := func(read func(session.Stats) int) func() float64 {
-		return func() float64 { return float64(read(g.sessions.Stats())) }
+		return func() float64 { return float64(read(held())) }
 	}
 	m.Gauge("http_requests_in_flight", "Requests that are being answered, open WebSockets and streams among them.", func() float64 { return float64(g.inFlight.Load()) })
 	m.Gauge("sockets_open", "WebSockets and long streams that are open.", of(func(s session.Stats) int { return s.Watched }))
@@ -29,12 +31,12 @@ func (g *gate) measure(client *dingtalk.Client, before *gate, m *telemetry.Metri
 	m.GaugeOf("cache_entries", entries, "cache", "people", of(func(s session.Stats) int { return s.People }))
 	m.GaugeOf("cache_entries", entries, "cache", "revocations", of(func(s session.Stats) int { return s.Revoked }))
 	requests := "Cookies looked for among the verified sessions; a miss costs a decryption."
-	m.Count("cache_requests_total", requests, "cache,result", "sessions,hit", func() float64 { return float64(g.sessions.Stats().Hits) })
-	m.Count("cache_requests_total", requests, "cache,result", "sessions,miss", func() float64 { return float64(g.sessions.Stats().Misses) })
+	m.Count("cache_requests_total", requests, "cache,result", "sessions,hit", func() float64 { return float64(held().Hits) })
+	m.Count("cache_requests_total", requests, "cache,result", "sessions,miss", func() float64 { return float64(held().Misses) })
 	m.Gauge("rechecks_running", "Lookups of people that run now.", of(func(s session.Stats) int { return s.Lookups }))
 	m.Gauge("people_on_grace", "People whose lookups fail: their sessions end when session.grace is over.", of(func(s session.Stats) int { return s.Failing }))
 	if g.sessions.Journal != nil {
-		m.Gauge("journal_live", "1 while what ends on other replicas arrives within moments.", func() float64 { return number(g.sessions.Stats().Live) })
+		m.Gauge("journal_live", "1 while what ends on other replicas arrives within moments.", func() float64 { return number(held().Live) })
 		m.Gauge("journal_unsent", "Ends that other replicas have not been told of yet.", of(func(s session.Stats) int { return s.Unsent }))
 	}
 	m.Moment("dingtalk_app_token_expiry_timestamp_seconds", "When the app's token ends, Unix time; 0 while there is none. It is renewed ten minutes before.", client.TokenExpires)
@@ -46,6 +48,22 @@ func (g *gate) measure(client *dingtalk.Client, before *gate, m *telemetry.Metri
 	if g.events != nil {
 		m.Moment("events_connected_since_seconds", "When the event stream was connected, Unix time; 0 while it is not.", func() time.Time { return g.events.State().Connected })
 		m.Moment("events_last_seconds", "When the last event came, Unix time; 0 before the first.", func() time.Time { return g.events.State().LastEvent })
+	}
+}
+
+// held is what the sessions hold, counted once for all the metrics of a scrape:
+// it walks through everybody who is known.
+func (g *gate) held() func() session.Stats {
+	var mu sync.Mutex
+	var known session.Stats
+	var at time.Time
+	return func() session.Stats {
+		mu.Lock()
+		defer mu.Unlock()
+		if now := time.Now(); now.Sub(at) > 100*time.Millisecond {
+			known, at = g.sessions.Stats(), now
+		}
+		return known
 	}
 }
 
