@@ -124,9 +124,10 @@ func newTown(tb testing.TB, replicas int, now func() time.Time) *town {
 
 func (t *town) anyone() *session.Manager { return t.replicas[t.random.IntN(len(t.replicas))] }
 
-// request is one request of a browser through a load balancer that knows no affinity.
-func (t *town) request(texts []string) {
-	_, err := t.anyone().Load(context.Background(), texts, 5*time.Second)
+// request is one request of a browser, to the replica that a load balancer
+// without affinity chose.
+func (t *town) request(m *session.Manager, texts []string) {
+	_, err := m.Load(context.Background(), texts, 5*time.Second)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if err != nil {
@@ -189,7 +190,8 @@ func (t *town) live(tb testing.TB, people int) row {
 				continue
 			}
 			for range perPage {
-				all.Go(func() { t.request(b.texts) })
+				m := t.anyone()
+				all.Go(func() { t.request(m, b.texts) })
 			}
 		}
 		if measuring && int(now.Sub(begin)/time.Minute) > signOuts { // somebody leaves every minute or so
