@@ -2,11 +2,11 @@ package manifesttest
 
 import (
 	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
-
-	"dinggate/internal/realtool"
 
 	apps "k8s.io/api/apps/v1"
 	core "k8s.io/api/core/v1"
@@ -15,11 +15,30 @@ import (
 
 const chart = "../helm/dinggate"
 
+// helm is where scripts/tools has built it. This module stands alone, so that the
+// types of a dozen gateways do not hang on the product's own dependencies.
+func helm(t *testing.T) string {
+	t.Helper()
+	dir, err := os.UserCacheDir()
+	path := filepath.Join(dir, "dinggate-tools", "helm@v3.22.0", "helm")
+	if err == nil {
+		_, err = os.Stat(path)
+	}
+	if err == nil {
+		return path
+	}
+	if os.Getenv("TEST_TOOLS") == "required" {
+		t.Fatal("helm is not built: run `make tools`")
+	}
+	t.Skip("SKIPPED: helm is not built; `make test` builds it")
+	return ""
+}
+
 // render is what `helm template` makes of the chart with these values on top of
 // its own; its order is that of installing.
 func render(t *testing.T, values string) (string, error) {
 	t.Helper()
-	cmd := exec.Command(realtool.Path(t, "helm@v3.22.0"), "template", "gate", chart, "--namespace", "auth", "--kube-version", "1.33.0", "--values", "-")
+	cmd := exec.Command(helm(t), "template", "gate", chart, "--namespace", "auth", "--kube-version", "1.33.0", "--values", "-")
 	cmd.Stdin = strings.NewReader(values)
 	var out, trouble strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &trouble
@@ -31,7 +50,7 @@ func render(t *testing.T, values string) (string, error) {
 
 // TestChartLint lets helm judge the chart, its values.schema.json included.
 func TestChartLint(t *testing.T) {
-	if out, err := exec.Command(realtool.Path(t, "helm@v3.22.0"), "lint", "--strict", chart, "--set", "existingSecret=mine").CombinedOutput(); err != nil {
+	if out, err := exec.Command(helm(t), "lint", "--strict", chart, "--set", "existingSecret=mine").CombinedOutput(); err != nil {
 		t.Errorf("helm lint --strict: %v\n%s", err, out)
 	}
 	for _, c := range []struct{ values, want string }{
