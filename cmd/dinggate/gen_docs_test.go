@@ -86,7 +86,7 @@ func TestGatewayPages(t *testing.T) {
 func TestPageTwins(t *testing.T) {
 	heading, link := regexp.MustCompile(`(?m)^#+ `), regexp.MustCompile(`\]\(([^):#]+)\)`)
 	fence := regexp.MustCompile("(?ms)^```.*?^```\n")
-	for _, name := range []string{"gateways", "from-oauth2-proxy", "pages", "single-page-apps"} {
+	for _, name := range []string{"gateways", "from-oauth2-proxy", "pages", "single-page-apps", "performance"} {
 		var shape []string
 		for _, file := range []string{name + ".md", name + ".zh-CN.md"} {
 			data, err := os.ReadFile("../../docs/" + file)
