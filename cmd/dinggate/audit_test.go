@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"dinggate/session"
 )
@@ -139,5 +140,34 @@ func TestTraceparent(t *testing.T) {
 	eventually(t, "the record is written", func() bool { return strings.Contains(h.log.String(), `"trace":"4bf92f3577b34da6a3ce929d0e0e4736"`) })
 	if n := strings.Count(h.log.String(), `"trace"`); n != 1 {
 		t.Errorf("%d records name a trace, want 1", n)
+	}
+}
+
+// TestAuditTokens: with deny a third party gets neither code nor token that
+// cannot be recorded; a sign-out happens all the same.
+func TestAuditTokens(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.jsonl")
+	h, p := ssoHouse(t, func(c *Config) { c.Audit = AuditConfig{path, auditDeny} })
+	v := h.visitor()
+	v.signIn(h.base+"/", "zhangsan")
+	code, state := v.codeFor(p)
+	if err := os.Rename(path, path+".moved"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(path, 0o700); err != nil { // nothing can be made there again
+		t.Fatal(err)
+	}
+	eventually(t, "the sink is found broken", func() bool { // it looks once a second
+		h.kit.audits.Write(time.Now(), "audit", "test")
+		return strings.Contains(h.scrape(), `dinggate_audit_records_total{result="failed"}`)
+	})
+	if status, body := p.token(code, state); status != http.StatusServiceUnavailable || strings.Contains(body, "access_token") {
+		t.Errorf("the token call = %d %s, want 503 without a token", status, body)
+	}
+	if a := v.get(p.authorize()); a.StatusCode != http.StatusServiceUnavailable || a.Header.Get("Location") != "" {
+		t.Errorf("authorize = %d to %q, want 503 without a code", a.StatusCode, a.Header.Get("Location"))
+	}
+	if a := v.do(http.MethodPost, h.base+"/oauth2/sign_out", "", "Sec-Fetch-Site: same-origin"); a.StatusCode >= 400 || v.get(h.base+"/").StatusCode != http.StatusFound {
+		t.Errorf("signing out = %d, want the sign-out to happen", a.StatusCode)
 	}
 }
