@@ -53,7 +53,9 @@ func TestBrowserBinds(t *testing.T) {
 		chromedp.WaitVisible(chromedp.CSS("#wrong")), chromedp.SendKeys(chromedp.CSS("#password"), "pw-zs"), chromedp.Click(chromedp.CSS("form button"))); err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, "the application's page", func() bool { return strings.Contains(onPage(t, ctx, "body"), "UPSTREAM-MARK GET /deep?x=1") })
+	if err := chromedp.Do(ctx, until(`document.body.textContent.includes("UPSTREAM-MARK GET /deep?x=1")`)); err != nil {
+		t.Fatal(err)
+	}
 	if got := h.app.last(t).Header.Get("X-Forwarded-User"); got != "zs" {
 		t.Errorf("the application sees %q, want zs", got)
 	}

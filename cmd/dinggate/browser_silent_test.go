@@ -17,24 +17,27 @@ import (
 
 // client is one kind of DingTalk client: how it calls itself, and a stand-in for
 // the bridge that DingTalk's script talks to. In the bridges, ANSWER(ok, fail)
-// stands for what the client says.
-type client struct{ name, agent, bridge string }
+// stands for what the client says. old clients know the older call alone.
+type client struct {
+	name, agent, bridge string
+	old                 bool
+}
 
 var dingtalkClients = []client{
 	{"iOS", "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148 AliApp(DingTalk/7.8.1) com.laiwang.DingTalk/46766536 Channel/201200 language/zh-Hans-CN",
-		`window.WebViewJavascriptBridge={init(){},registerHandler(){},callHandler(name,params,cb){window.asked=(window.asked||[]).concat(name);ANSWER(c=>cb({errorCode:"0",result:{code:c}}),()=>cb({errorCode:"3",errorMessage:"no"}),name)}}`},
+		`window.WebViewJavascriptBridge={init(){},registerHandler(){},callHandler(name,params,cb){note(name);ANSWER(c=>cb({errorCode:"0",result:{code:c}}),()=>cb({errorCode:"3",errorMessage:"no"}),name)}}`, false},
 	{"iOS 6.5", "Mozilla/5.0 (iPhone; CPU iPhone OS 15_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148 AliApp(DingTalk/6.5.10) com.laiwang.DingTalk/1",
-		`window.WebViewJavascriptBridge={init(){},registerHandler(){},callHandler(name,params,cb){window.asked=(window.asked||[]).concat(name);ANSWER(c=>cb({errorCode:"0",result:{code:c}}),()=>cb({errorCode:"3",errorMessage:"no"}),name)}}`},
+		`window.WebViewJavascriptBridge={init(){},registerHandler(){},callHandler(name,params,cb){note(name);ANSWER(c=>cb({errorCode:"0",result:{code:c}}),()=>cb({errorCode:"3",errorMessage:"no"}),name)}}`, true},
 	{"Android", "Mozilla/5.0 (Linux; U; Android 14; zh-CN; PHONE) AppleWebKit/537.36 (KHTML, like Gecko) Version/4.0 Chrome/120.0 Mobile Safari/537.36 AliApp(DingTalk/7.6.0) com.alibaba.android.rimet/15213560",
-		`window.nuva={isReady:true,require(){return (ok,fail,service,method,params)=>{window.asked=(window.asked||[]).concat(method);ANSWER(c=>ok({code:c}),()=>fail({errorCode:3,errorMessage:"no"}),method)}}}`},
+		`window.nuva={isReady:true,require(){return (ok,fail,service,method,params)=>{note(method);ANSWER(c=>ok({code:c}),()=>fail({errorCode:3,errorMessage:"no"}),method)}}}`, false},
 	{"Harmony", "Mozilla/5.0 (Phone; OpenHarmony 5.0) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/114.0 Safari/537.36 ArkWeb/4.1 Mobile AliApp(DingTalk/7.6.3)",
-		`window.DingTalkJSBridge={init(){},call(name,params,cb){window.asked=(window.asked||[]).concat(name);ANSWER(c=>cb({success:true,body:{code:c}}),()=>cb({success:false,errorCode:"3",errorMessage:"no"}),name)}}`},
-	{"Windows", "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/103.0 Safari/537.36 dingtalk-win/1.0.0 nw(0.14.7) DingTalk(7.8.10-Release.250724002) Mojo/1.0.0 Native AppType(release)", desktopBridge},
-	{"Mac", "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/103.0 Safari/537.36 DingTalk(7.8.10-macOS-1) nw Channel/201200", desktopBridge},
+		`window.DingTalkJSBridge={init(){},call(name,params,cb){note(name);ANSWER(c=>cb({success:true,body:{code:c}}),()=>cb({success:false,errorCode:"3",errorMessage:"no"}),name)}}`, false},
+	{"Windows", "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/103.0 Safari/537.36 dingtalk-win/1.0.0 nw(0.14.7) DingTalk(7.8.10-Release.250724002) Mojo/1.0.0 Native AppType(release)", desktopBridge, false},
+	{"Mac", "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/103.0 Safari/537.36 DingTalk(7.8.10-macOS-1) nw Channel/201200", desktopBridge, false},
 }
 
 const desktopBridge = `window.dingtalk={platform:{invokeAPI(){}}};window.dd_bridge_config='{"containerId":"c1","hostOrigin":"https://x.dingtalk.com"}';
-window.postMessage=(m)=>{if(!m||m.type!=="request")return;window.asked=(window.asked||[]).concat(m.methodName);
+window.postMessage=(m)=>{if(!m||m.type!=="request")return;note(m.methodName);
 const tell=(success,body)=>setTimeout(()=>window.dispatchEvent(new MessageEvent("message",{origin:"https://x.dingtalk.com",data:{type:"response",msgId:m.msgId,success,body}})),0);
 ANSWER(c=>tell(true,{code:c}),()=>tell(false,{errorCode:"3",errorMessage:"no"}),m.methodName)}`
 
@@ -43,7 +46,7 @@ ANSWER(c=>tell(true,{code:c}),()=>tell(false,{errorCode:"3",errorMessage:"no"}),
 func inClient(t *testing.T, c client, answer string) context.Context {
 	t.Helper()
 	ctx := browser(t, "zh-CN")
-	source := "window.opened=(window.opened||0)+1;"
+	source := `const note=name=>{sessionStorage.asked=(sessionStorage.asked||"")+name.split(".").pop()+" "};`
 	if answer != "" {
 		source += strings.Replace(c.bridge, "ANSWER", "((ok,fail,name)=>{"+answer+"})", 1)
 	}
@@ -59,28 +62,52 @@ func inClient(t *testing.T, c client, answer string) context.Context {
 	return ctx
 }
 
+// asked is which calls the page has made to the client, in their order.
+func asked(t *testing.T, ctx context.Context) string {
+	t.Helper()
+	s, err := chromedp.Run(ctx, chromedp.Evaluate[string](`(sessionStorage.asked||"").trim()`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 // TestBrowserSilent: in each client a deep link ends on the application, signed
-// in, without a click.
+// in, without a click; by the call that names the app where the client knows it
+// and it works, else by the older one.
 func TestBrowserSilent(t *testing.T) {
+	const newer, older = "requestAuthCodeV2", "requestAuthCode"
 	for _, c := range dingtalkClients {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			h := newHouse(t, func(c *Config) { c.Upstream, c.Routes = c.Routes[0].Upstream, nil })
-			ctx := inClient(t, c, fmt.Sprintf(`ok(%q)`, h.platform.SilentCode("zhangsan")))
-			const deep = "/reports/%E9%94%80%E5%94%AE?q=1&next=%2Fa#row-7"
-			if err := chromedp.Do(ctx, chromedp.Navigate(h.base+deep), untilMark(), until(`location.href.endsWith("#row-7")`)); err != nil {
-				t.Fatal(err)
-			}
-			if at, err := chromedp.Run(ctx, chromedp.Evaluate[string](`location.pathname+location.search+location.hash`)); err != nil || at != deep {
-				t.Errorf("the browser is at %q, %v, want %q", at, err, deep)
-			}
-			if user := h.app.last(t).Header.Get("X-Forwarded-User"); user != "zhangsan" {
-				t.Errorf("the application got the user %q, want zhangsan", user)
-			}
-			if n := h.platform.Calls("/topapi/v2/user/getuserinfo"); n != 1 {
-				t.Errorf("DingTalk was asked %d times, want once", n)
-			}
+		if c.old {
+			t.Run(c.name, func(t *testing.T) { silentDeepLink(t, c, `ok(%q)`, older) })
+			continue
+		}
+		t.Run(c.name, func(t *testing.T) { silentDeepLink(t, c, `ok(%q)`, newer) })
+		t.Run(c.name+", the newer call fails", func(t *testing.T) {
+			silentDeepLink(t, c, `name.endsWith("V2")?fail():ok(%q)`, newer+" "+older)
 		})
+	}
+}
+
+func silentDeepLink(t *testing.T, c client, answer, calls string) {
+	t.Parallel()
+	h := newHouse(t, func(c *Config) { c.Upstream, c.Routes = c.Routes[0].Upstream, nil })
+	ctx := inClient(t, c, fmt.Sprintf(answer, h.platform.SilentCode("zhangsan")))
+	const deep = "/reports/%E9%94%80%E5%94%AE?q=1&next=%2Fa#row-7"
+	if err := chromedp.Do(ctx, chromedp.Navigate(h.base+deep), untilMark(), until(`location.href.endsWith("#row-7")`)); err != nil {
+		t.Fatal(err)
+	}
+	if at, err := chromedp.Run(ctx, chromedp.Evaluate[string](`location.pathname+location.search+location.hash`)); err != nil || at != deep {
+		t.Errorf("the browser is at %q, %v, want %q", at, err, deep)
+	}
+	if user := h.app.last(t).Header.Get("X-Forwarded-User"); user != "zhangsan" {
+		t.Errorf("the application got the user %q, want zhangsan", user)
+	}
+	if got := asked(t, ctx); got != calls {
+		t.Errorf("the client was asked by %q, want %q", got, calls)
+	}
+	if n := h.platform.Calls("/topapi/v2/user/getuserinfo"); n != 1 {
+		t.Errorf("DingTalk was asked %d times, want once", n)
 	}
 }
 
@@ -109,22 +136,25 @@ func until(expression string) chromedp.Action[chromedp.Void] {
 // TestBrowserSilentTrouble: whatever the client does, the person is on a page
 // with a way out, without a session, and nothing goes round.
 func TestBrowserSilentTrouble(t *testing.T) {
+	const newer, both = "requestAuthCodeV2", "requestAuthCodeV2 requestAuthCode"
 	for _, c := range []struct {
 		name, answer string // of the client; "" has no bridge at all
 		code         string // %q of it stands in answer
 		change       func(h *house)
-		want         string // on the page
+		want         string // on the page: what happened, why, what to do
+		button       string
+		asked        string // of the client
 		calls        int    // of getuserinfo
 	}{
-		{"no bridge", "", "", nil, "没能自动登录", 0},
-		{"a bridge that is silent", ";", "", nil, "没能自动登录", 0},
-		{"a bridge that is late", `setTimeout(()=>ok(%q),6500)`, "zhangsan", nil, "没能自动登录", 0},
-		{"a bridge that refuses", `fail()`, "", nil, "没能自动登录", 0},
-		{"a code of nobody here", `ok(%q)`, "zhouba", nil, "外部联系人", 1},
-		{"a code of another organisation", `ok("code-of-another-organisation")`, "", nil, "凭证已经过期", 1},
+		{"no bridge", "", "", nil, "没能自动登录|没有及时回应|点一下按钮", "用钉钉登录", "", 0},
+		{"a bridge that is silent", ";", "", nil, "没能自动登录|没有及时回应", "用钉钉登录", newer, 0},
+		{"a bridge that is late", `setTimeout(()=>ok(%q),6500)`, "zhangsan", nil, "没能自动登录|没有及时回应", "用钉钉登录", newer, 0},
+		{"a bridge that refuses", `fail()`, "", nil, "没能自动登录|没有同意", "用钉钉登录", both, 0},
+		{"a code of nobody here", `ok(%q)`, "zhouba", nil, "外部联系人不能登录|只对本企业成员开放|换个账号", "换个账号", newer, 1},
+		{"a code of another organisation", `ok("code-of-another-organisation")`, "", nil, "登录没有完成|凭证已经过期|重新登录一次", "用钉钉登录", newer, 1},
 		{"DingTalk is down", `ok(%q)`, "zhangsan", func(h *house) {
 			h.platform.Fault(simulator.Fault{On: "/topapi/v2/user/getuserinfo", Do: simulator.Status(503)})
-		}, "钉钉没有及时回应", 1},
+		}, "暂时连不上钉钉|没有及时回应|过一会儿再试", "再试一次", newer, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -140,8 +170,17 @@ func TestBrowserSilentTrouble(t *testing.T) {
 			if err := chromedp.Do(ctx, chromedp.Navigate(h.base+"/deep"), until(`document.getElementById("failed") && !document.getElementById("failed").hidden`)); err != nil {
 				t.Fatal(err)
 			}
-			if text := onPage(t, ctx, "#failed"); !strings.Contains(text, c.want) || !strings.Contains(text, "用钉钉登录") {
-				t.Errorf("the page reads %q, want %q in it and a button", text, c.want)
+			text := onPage(t, ctx, "#failed")
+			for _, want := range strings.Split(c.want, "|") {
+				if !strings.Contains(text, want) {
+					t.Errorf("the page reads %q, want %q in it", text, want)
+				}
+			}
+			if got := onPage(t, ctx, "#aloud"); got != c.button {
+				t.Errorf("the button reads %q, want %q", got, c.button)
+			}
+			if got := asked(t, ctx); got != c.asked {
+				t.Errorf("the client was asked by %q, want %q", got, c.asked)
 			}
 			if shown, err := chromedp.Run(ctx, chromedp.Evaluate[bool](`document.getElementById("progress").hidden && document.activeElement.id==="failed"`)); err != nil || !shown {
 				t.Errorf("the progress is gone and the message has the focus: %v %v", shown, err)
@@ -151,6 +190,13 @@ func TestBrowserSilentTrouble(t *testing.T) {
 			}
 			if h.app.count() > 0 {
 				t.Error("the application was reached")
+			}
+			if c.button == "再试一次" { // DingTalk is back: once more by itself
+				h.platform.ClearFaults()
+				if err := chromedp.Do(ctx, chromedp.Evaluate[chromedp.Void](`sessionStorage.asked="";undefined`), chromedp.Click(chromedp.CSS("#aloud")), untilMark()); err != nil {
+					t.Fatalf("the button does not try again: %v", err)
+				}
+				return
 			}
 			// The way out is the ordinary sign-in, not this page again.
 			if err := chromedp.Do(ctx, chromedp.Click(chromedp.CSS("#aloud")), until(`document.querySelector("#person-zhangsan")`)); err != nil {
@@ -174,7 +220,7 @@ func TestBrowserSilentLoop(t *testing.T) {
 	if err := chromedp.Do(ctx, chromedp.Navigate(h.base+"/b"), until(`document.getElementById("failed") && !document.getElementById("failed").hidden`)); err != nil {
 		t.Fatal(err)
 	}
-	if text := onPage(t, ctx, "#why"); !strings.Contains(text, "Cookie") {
+	if text := onPage(t, ctx, "#failed"); !strings.Contains(text, "一直在重复登录") || !strings.Contains(text, "Cookie 被拦截") || !strings.Contains(text, "检查电脑时间") {
 		t.Errorf("the page reads %q, want why it goes round", text)
 	}
 }

@@ -176,6 +176,7 @@ func newPages(cfg *Config, origins *web.Origins) (*page.Pages, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.Username = cfg.DingTalk.Username
 	return page.New(c)
 }
 

@@ -54,7 +54,7 @@ func (p *Pages) Account(w http.ResponseWriter, r *http.Request, data AccountData
 // Message is what people read about an error, in their language.
 func (p *Pages) Message(r *http.Request, e *web.Error) string {
 	if web.Language(r) == "en" {
-		return enMessages[messageKey(e)].Text
+		return enMessages[p.messageKey(e)].Text
 	}
-	return zhMessages[messageKey(e)].Text
+	return zhMessages[p.messageKey(e)].Text
 }

@@ -18,6 +18,9 @@ import (
 //
 //	{"error":code,"message":text,"request_id":id,"login_url":where, if known}
 //
+// At the endpoint of the silent page, whose script shows what a page would say,
+// also "title", "next" and "button".
+//
 // Headers that were set before, a cleared cookie above all, go out with it
 // (threats C2). web.Error.Err is not shown.
 func (p *Pages) Answer(w http.ResponseWriter, r *http.Request, err error) {
@@ -67,7 +70,7 @@ func forPeople(r *http.Request, e *web.Error) bool {
 // one buffer.
 func (p *Pages) answerJSON(w http.ResponseWriter, r *http.Request, e *web.Error) {
 	web.SecurityHeaders(w, "")
-	texts := p.replies[messageKey(e)]
+	texts := p.replies[p.messageKey(e)]
 	text := texts[0]
 	if web.Language(r) == "en" {
 		text = texts[1]
@@ -79,7 +82,28 @@ func (p *Pages) answerJSON(w http.ResponseWriter, r *http.Request, e *web.Error)
 	if e.LoginURL != "" {
 		body = appendString(append(body, `,"login_url":`...), e.LoginURL)
 	}
+	if web.From(w).Endpoint == "silent" {
+		body = p.appendWhole(body, r, e)
+	}
 	send(w, r, e.Status, jsonType, append(body, "}\n"...))
+}
+
+// appendWhole adds what a page says beside the message.
+func (p *Pages) appendWhole(body []byte, r *http.Request, e *web.Error) []byte {
+	what, words := zhMessages[p.messageKey(e)], zhWords
+	if web.Language(r) == "en" {
+		what, words = enMessages[p.messageKey(e)], enWords
+	}
+	label := words.SignInDingTalk
+	switch {
+	case e.Status >= 500 || e.Status == http.StatusTooManyRequests:
+		label = words.TryAgain
+	case otherAccount[e.Code]:
+		label = words.OtherAccount
+	}
+	body = appendString(append(body, `,"title":`...), what.Title)
+	body = appendString(append(body, `,"next":`...), what.Next)
+	return appendString(append(body, `,"button":`...), label)
 }
 
 // appendString writes s as a JSON string, without an allocation when nothing
@@ -113,7 +137,7 @@ type button struct{ Label, Href string }
 
 func (p *Pages) answerPage(w http.ResponseWriter, r *http.Request, e *web.Error) {
 	v := errorView{view: p.view(w, r), Status: e.Status, Code: clean(e.Code, 64), Icon: icon(e)}
-	key := messageKey(e)
+	key := p.messageKey(e)
 	v.What, v.Other = zhMessages[key], enMessages[key]
 	if v.Lang == "en" {
 		v.What, v.Other = v.Other, v.What
@@ -132,6 +156,8 @@ func (p *Pages) buttons(r *http.Request, e *web.Error, words words) (first, seco
 		first = button{words.Link, e.Retry}
 	case ownPath(e.Retry) && trouble:
 		first = button{words.TryAgain, e.Retry}
+	case ownPath(e.Retry) && e.Status == http.StatusForbidden && otherAccount[e.Code]:
+		first = button{words.OtherAccount, e.Retry}
 	case ownPath(e.Retry):
 		first = button{words.SignInAgain, e.Retry}
 	case link(e.LoginURL) != "":
@@ -141,8 +167,12 @@ func (p *Pages) buttons(r *http.Request, e *web.Error, words words) (first, seco
 	case e.Status == http.StatusNotFound:
 		first = button{words.Home, "/"}
 	}
-	if p.prefix != "" && e.Status == http.StatusForbidden && otherAccount[e.Code] {
+	switch {
+	case p.prefix == "" || e.Status != http.StatusForbidden || first.Label == words.OtherAccount:
+	case signedIn[e.Code]:
 		second = button{words.OtherAccount, p.public + p.prefix + "/sign_out"}
+	case otherAccount[e.Code]: // nobody is signed in: there is nothing to sign out of
+		second = button{words.OtherAccount, p.public + p.prefix + "/start?silent=no"}
 	}
 	if first.Label == "" {
 		first, second = second, button{}
@@ -179,11 +209,12 @@ func link(s string) string {
 	return s
 }
 
-// otherAccount lists the refusals of a person that another account may not meet.
-var otherAccount = map[string]bool{
-	"not_allowed": true, "forbidden": true, "not_member": true, "external_contact": true, "inactive": true, "disabled": true,
-	"no_username": true, "not_bound": true, "out_of_scope": true, "wrong_organisation": true, "other_person": true,
-}
+// otherAccount lists the refusals at a sign-in that another account may not
+// meet, signedIn those of somebody who has a session.
+var (
+	otherAccount = map[string]bool{"not_member": true, "external_contact": true, "disabled": true, "not_bound": true, "out_of_scope": true}
+	signedIn     = map[string]bool{"not_allowed": true, "forbidden": true}
+)
 
 func icon(e *web.Error) string {
 	switch {

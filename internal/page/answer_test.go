@@ -61,6 +61,49 @@ func TestAnswerJSON(t *testing.T) {
 	}
 }
 
+// Where one field of the directory names people, who lacks it reads which.
+func TestMissingField(t *testing.T) {
+	for field, want := range map[string]string{"email": "no_email", "email_localpart": "no_email", "job_number": "no_job_number", "userid": "no_username", "": "no_username"} {
+		p := pages(t, Config{Username: field})
+		e := &web.Error{Status: 403, Code: "no_username", Retry: "/oauth2/start?silent=no&rd=%2F"}
+		for accept, text := range map[string]string{"text/html": zhMessages[want].Title, "application/json": zhMessages[want].Text} {
+			if got := body(t, through(t, p, browser("GET", "/oauth2/callback", "Accept", accept, "Accept-Language", "zh"), fails(e))); !strings.Contains(got, text) || !strings.Contains(got, "no_username") {
+				t.Errorf("without %q a person reads %s, want %q and the code no_username", field, got, text)
+			}
+		}
+	}
+}
+
+// The script of the silent page gets all that a page would say, others do not.
+func TestAnswerWhole(t *testing.T) {
+	p := pages(t, Config{})
+	for _, row := range []struct {
+		e      web.Error
+		button string
+	}{
+		{web.Error{Status: 403, Code: "external_contact"}, "换个账号"}, {web.Error{Status: 403, Code: "inactive"}, "用钉钉登录"},
+		{web.Error{Status: 503, Code: "unavailable"}, "再试一次"}, {web.Error{Status: 429, Code: "too_many_attempts"}, "再试一次"},
+	} {
+		for _, endpoint := range []string{"silent", "callback"} {
+			var got map[string]string
+			text := body(t, through(t, p, browser("POST", "/oauth2/silent", "Accept", "application/json", "Accept-Language", "zh"), func(w http.ResponseWriter, r *http.Request) error {
+				web.From(w).Endpoint = endpoint
+				return &row.e
+			}))
+			if err := json.Unmarshal([]byte(text), &got); err != nil {
+				t.Fatal(err)
+			}
+			want := map[string]string{"error": row.e.Code, "message": zhMessages[row.e.Code].Text, "request_id": "7f3a09c2d41be8650a1c93ef"}
+			if endpoint == "silent" {
+				want["title"], want["next"], want["button"] = zhMessages[row.e.Code].Title, zhMessages[row.e.Code].Next, row.button
+			}
+			if fmt.Sprint(got) != fmt.Sprint(want) {
+				t.Errorf("%s at %s = %v, want %v", row.e.Code, endpoint, got, want)
+			}
+		}
+	}
+}
+
 // Who gets a page, and who gets JSON.
 func TestAnswerForWhom(t *testing.T) {
 	p := pages(t, Config{})
@@ -133,7 +176,7 @@ func TestHead(t *testing.T) {
 
 func TestButtons(t *testing.T) {
 	p := pages(t, Config{PublicURL: "https://app.example.com"})
-	const start, out, callback = "/oauth2/start?rd=%2Fa", "https://app.example.com/oauth2/sign_out", "/oauth2/callback?code=x&state=y"
+	const start, out, other, callback = "/oauth2/start?rd=%2Fa", "https://app.example.com/oauth2/sign_out", "https://app.example.com/oauth2/start?silent=no", "/oauth2/callback?code=x&state=y"
 	for _, row := range []struct {
 		method, target string
 		e              web.Error
@@ -142,8 +185,10 @@ func TestButtons(t *testing.T) {
 		{"GET", callback, web.Error{Status: 403, Code: "state_used", Retry: start}, "Sign in again>" + start},
 		{"GET", callback, web.Error{Status: 503, Code: "unavailable", Retry: start}, "Try again>" + start},
 		{"GET", callback, web.Error{Status: 503, Code: "unavailable"}, ""},
-		{"GET", callback, web.Error{Status: 403, Code: "not_member"}, "Use another account>" + out},
-		{"GET", callback, web.Error{Status: 403, Code: "inactive", Retry: start}, "Sign in again>" + start + " Use another account>" + out},
+		{"GET", callback, web.Error{Status: 403, Code: "not_member"}, "Use another account>" + other},
+		{"GET", callback, web.Error{Status: 403, Code: "not_member", Retry: start}, "Use another account>" + start},
+		{"GET", callback, web.Error{Status: 403, Code: "not_bound", Retry: "/oauth2/sign_in?link=x"}, "Link your account>/oauth2/sign_in?link=x Use another account>" + other},
+		{"GET", callback, web.Error{Status: 403, Code: "inactive", Retry: start}, "Sign in again>" + start},
 		{"GET", "/a", web.Error{Status: 403, Code: "not_allowed"}, "Use another account>" + out},
 		{"GET", "/a", web.Error{Status: 403, Code: "cross_site"}, ""},
 		{"GET", "/a", web.Error{Status: 401, Code: "unauthenticated", LoginURL: "https://app.example.com/oauth2/start"}, "Sign in>https://app.example.com/oauth2/start"},

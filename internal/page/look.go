@@ -7,6 +7,7 @@ import (
 	"html/template"
 	"io/fs"
 	"math"
+	"reflect"
 	"strings"
 )
 
@@ -34,6 +35,37 @@ func (c Config) parse(name string) (*template.Template, error) {
 		}
 	}
 	return t, nil
+}
+
+// filled is a copy of a view in which every field has something to show: what a
+// template does with it inside its conditions is tried too.
+func filled(view any) any {
+	v := reflect.New(reflect.TypeOf(view)).Elem()
+	fill(v)
+	return v.Interface()
+}
+
+func fill(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString("x")
+	case reflect.Int:
+		v.SetInt(1)
+	case reflect.Bool:
+		v.SetBool(true)
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		fill(v.Elem())
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+		fill(v.Index(0))
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if v.Type().Field(i).IsExported() || v.Type().Field(i).Anonymous {
+				fill(v.Field(i))
+			}
+		}
+	}
 }
 
 var errAccent = errors.New("page: the accent colour is not written like #0f62de")

@@ -47,7 +47,7 @@ func TestTemplates(t *testing.T) {
 	if !strings.Contains(got, `OURS 欢迎 welcome</h1><a href="/oauth2/start">`) || !strings.Contains(got, "<style>:root") {
 		t.Errorf("the page with an own template is\n%s", got)
 	}
-	for name, text := range map[string]string{"sign_in.html": `{{define "main"}}{{.NoSuchField}}{{end}}`, "error.html": `{{define "main"}}{{if}}{{end}}`, "layout.html": "{{define \"layout\"}}{{template \"nothing\"}}{{end}}"} {
+	for name, text := range map[string]string{"sign_in.html": `{{define "main"}}{{.NoSuchField}}{{end}}`, "who.html": `{{define "main"}}{{range .Rows}}{{.NoSuchField}}{{end}}{{end}}`, "account.html": `{{define "main"}}{{with .QR}}{{.NoSuchField}}{{end}}{{end}}`, "error.html": `{{define "main"}}{{if}}{{end}}`, "layout.html": "{{define \"layout\"}}{{template \"nothing\"}}{{end}}"} {
 		if _, err := New(own(name, text)); err == nil {
 			t.Errorf("New with a broken %s is no error", name)
 		}

@@ -21,6 +21,20 @@ func messageKey(e *web.Error) string {
 	return "bad_request"
 }
 
+// messageKey is the same, and knows which field of the directory is meant where
+// people are named by one that may be empty.
+func (p *Pages) messageKey(e *web.Error) string {
+	key := messageKey(e)
+	if key == "no_username" && p.missing != "" {
+		return p.missing
+	}
+	return key
+}
+
+// missing has the message for a person without the field that names people,
+// by what dingtalk.username calls it.
+var missing = map[string]string{"email": "no_email", "email_localpart": "no_email", "job_number": "no_job_number"}
+
 // byStatus has the message for a code that has none.
 var byStatus = map[int]string{
 	401: "unauthenticated", 403: "forbidden", 404: "not_found", 405: "method_not_allowed", 413: "too_large",

@@ -41,6 +41,8 @@ type Config struct {
 	Logo     []byte // a picture of at most MaxLogo bytes; nil draws the first letter of Title
 	LogoType string // its media type; "" looks at the bytes
 
+	Username string // which field of the directory names people, as dingtalk.username calls it; a person without it reads which one it is
+
 	Lead   string // under the title of the sign-in page; "" is ours
 	Note   string // at its foot; "" is ours
 	Accent string // colour of buttons, as #0f62de; "" is ours
@@ -64,6 +66,7 @@ var logoTypes = []string{"image/png", "image/jpeg", "image/gif", "image/webp", "
 type Pages struct {
 	title, mark    string
 	lead, note     string
+	missing        string // key of the message for somebody without the field that names people; "" is no_username
 	contact        contact
 	logo, style    template.HTML
 	prefix, public string
@@ -76,10 +79,11 @@ type Pages struct {
 	replies        map[string][2][]byte // message key → its text in zh and en, as JSON
 }
 
-// New compiles the pages and renders each of them once, so that a page that
-// cannot be rendered stops the start and not a request.
+// New compiles the pages and renders each of them with nothing and with
+// everything there is to show, so that a page that cannot be rendered stops the
+// start and not a request.
 func New(c Config) (*Pages, error) {
-	p := &Pages{title: clean(c.Title, 60), lead: clean(c.Lead, 200), note: clean(c.Note, 200), contact: parseContact(c.Contact), public: c.PublicURL, prefix: c.Prefix}
+	p := &Pages{title: clean(c.Title, 60), lead: clean(c.Lead, 200), note: clean(c.Note, 200), missing: missing[c.Username], contact: parseContact(c.Contact), public: c.PublicURL, prefix: c.Prefix}
 	p.mark = firstLetter(p.title)
 	var err error
 	if p.logo, err = logo(c); err != nil {
@@ -128,8 +132,10 @@ func (p *Pages) compile(c Config) error {
 	p.templates = make(map[string]*template.Template)
 	for name, sample := range map[string]any{"error": errorView{}, "sign_in": signInView{}, "account": accountView{}, "signed_out": signInView{}, "confirm": confirmView{}, "who": whoView{}, "silent": silentView{}} {
 		t, err := c.parse(name)
-		if err == nil {
-			err = t.ExecuteTemplate(new(bytes.Buffer), "layout", sample)
+		for _, data := range []any{sample, filled(sample)} {
+			if err == nil {
+				err = t.ExecuteTemplate(new(bytes.Buffer), "layout", data)
+			}
 		}
 		if err != nil {
 			return fmt.Errorf("page: compiling %s: %w", name, err)

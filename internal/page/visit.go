@@ -24,10 +24,8 @@ type signInView struct {
 func (p *Pages) SignIn(w http.ResponseWriter, r *http.Request, data SignInData) {
 	v := signInView{view: p.view(w, r), StartURL: link(data.StartURL)}
 	v.Heading, v.Bare = v.Words.SignIn, true
-	qr, csp := p.qr(data.QR, p.csp)
-	if v.QR = qr; qr != nil {
-		v.Switch = "" // loading the page again begins another attempt
-	}
+	var csp string
+	v.QR, csp = p.qr(data.QR, p.csp)
 	p.render(w, r, "sign_in", csp, http.StatusOK, v)
 }
 

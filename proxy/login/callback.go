@@ -229,7 +229,8 @@ func (f *Flow) failed(err error, target string) error {
 	}
 	switch failure.Class {
 	case identity.Refused:
-		e.Status, e.Retry = http.StatusForbidden, "" // the same person would be refused again; the page offers another account
+		// The same person would be refused again: out loud, where another account can be chosen.
+		e.Status, e.Retry = http.StatusForbidden, f.Prefix+aloud+url.QueryEscape(target)
 	case identity.Restart:
 		e.Status = http.StatusForbidden
 	case identity.Operator:

@@ -199,6 +199,8 @@ func (h *house) next(w http.ResponseWriter, r *http.Request) error {
 		return h.Start(w, r)
 	case "/oauth2/callback":
 		return h.Callback(w, r)
+	case "/oauth2/silent":
+		return h.SilentCode(w, r)
 	case "/oauth2/sign_in":
 		return h.SignIn(w, r)
 	case "/oauth2/sign_out":

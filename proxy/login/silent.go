@@ -52,14 +52,12 @@ func (f *Flow) showSilent(w http.ResponseWriter, r *http.Request, x *web.Exchang
 		return err
 	}
 	f.Pages.Silent(w, r, page.SilentData{CorpID: f.Silent.CorpID, ClientID: f.Silent.ClientID, State: state,
-		PostURL: f.Prefix + "/silent", StartURL: f.aloud(target)})
+		PostURL: f.Prefix + "/silent", StartURL: f.Origins.Public() + f.Prefix + aloud + url.QueryEscape(target)})
 	return nil
 }
 
-// aloud is LoginURL without the silent page: the way out of it.
-func (f *Flow) aloud(target string) string {
-	return f.Origins.Public() + f.Prefix + "/start?silent=no&rd=" + url.QueryEscape(target)
-}
+// aloud begins a sign-in without the silent page: the way out of it.
+const aloud = "/start?silent=no&rd="
 
 // SilentCode ends a silent sign-in: the page posts the client's code and the
 // attempt's state, as a form or as JSON, and gets

@@ -17,13 +17,29 @@ const recently = 15000; // signed in this long ago and asked again: the session 
 const page = document.getElementById('silent').dataset;
 let over = false;
 
-// fail shows one way out. Who comes late changes nothing any more.
-function fail(message, id) {
+// put writes a text where the page has a place for it, which a house's own may not.
+function put(selector, text) {
+  const place = document.querySelector(selector);
+  if (place && text) place.textContent = text;
+}
+
+// fail shows one way out; told is what our server answered, and is nothing where
+// the client did not. Who comes late changes nothing any more.
+function fail(told = {}, passing = false) {
   if (over) return;
   over = true;
-  if (message) document.getElementById('why').textContent = message;
-  if (id) {
-    document.getElementById('request-id').textContent = id;
+  put('#failed h1', told.title);
+  put('#why', told.message);
+  put('#next', told.next);
+  put('#aloud', told.button);
+  if (passing) {
+    document.getElementById('aloud').addEventListener('click', (event) => { // once more by itself, when somebody asks
+      event.preventDefault();
+      location.reload();
+    });
+  }
+  if (told.request_id) {
+    put('#request-id', told.request_id);
     document.getElementById('facts').hidden = false;
   }
   document.getElementById('progress').hidden = true;
@@ -81,7 +97,7 @@ async function signIn() {
   const answer = await fetch(page.post, { method: 'POST', body, headers: { Accept: 'application/json' }, credentials: 'same-origin', cache: 'no-store' });
   const told = await answer.json();
   if (!answer.ok || !told.location) {
-    fail(told.message, told.request_id);
+    fail(told, answer.status >= 500 || answer.status === 429);
     return;
   }
   if (over) return;
@@ -94,5 +110,5 @@ async function signIn() {
 }
 
 const waiting = setTimeout(() => fail(), patience);
-if (since() < recently) fail(page.loop);
+if (since() < recently) fail({ title: page.loopTitle, message: page.loop, next: page.loopNext });
 else signIn().catch(() => fail());
