@@ -2,14 +2,18 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 
 	"dinggate/dingtalk/simulator"
 
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 )
 
@@ -54,51 +58,172 @@ window.login=login;setTimeout(()=>{ok({authCode:%q,state:login.state});ok({authC
 	}
 }
 
-// TestBrowserHelper: an application whose session has ended asks for a new
-// sign-in by dinggate.js, goes on by itself when it is done, and so do others.
-func TestBrowserHelper(t *testing.T) {
-	h := newHouse(t, nil)
-	ctx := browser(t, "zh-CN")
-	signIn := func(ctx context.Context) {
+// helperTabs are n tabs of one person on the application, with dinggate.js in
+// them and a session that has ended; signIn opens another tab and signs in again.
+func helperTabs(t *testing.T, n int) (h *house, tabs []context.Context, signIn func() context.Context) {
+	t.Helper()
+	h = newHouse(t, nil)
+	first := browser(t, "zh-CN")
+	signIn = func() context.Context {
 		t.Helper()
+		ctx, cancel := chromedp.NewContext(first)
+		t.Cleanup(cancel)
 		if err := chromedp.Do(ctx, chromedp.Navigate(h.base+"/"), chromedp.Click(chromedp.CSS("#person-zhangsan")), untilMark()); err != nil {
 			t.Fatal(err)
 		}
+		return ctx
 	}
-	signIn(ctx)
-	other, cancel := chromedp.NewContext(ctx)
-	t.Cleanup(cancel)
-	const load = `new Promise((ok,no)=>{const s=document.createElement("script");s.src="/oauth2/assets/dinggate.js";s.onload=()=>ok(true);s.onerror=()=>no("not loaded");document.head.append(s)})`
-	if err := chromedp.Do(other, chromedp.Navigate(h.base+"/other"), untilMark()); err != nil {
-		t.Fatal(err)
-	}
-	for _, tab := range []context.Context{ctx, other} {
-		if _, err := chromedp.Run(tab, chromedp.Evaluate[bool](load, chromedp.EvalAwaitPromise)); err != nil {
+	tabs = append(tabs, signIn())
+	for len(tabs) < n {
+		ctx, cancel := chromedp.NewContext(first)
+		t.Cleanup(cancel)
+		if err := chromedp.Do(ctx, chromedp.Navigate(h.base+"/other"), untilMark()); err != nil {
 			t.Fatal(err)
 		}
+		tabs = append(tabs, ctx)
+	}
+	for _, tab := range tabs {
+		loadHelper(t, tab)
 	}
 	if err := h.gate.sessions.RevokeAll(t.Context(), "test"); err != nil {
 		t.Fatal(err)
 	}
-	if err := chromedp.Do(other, chromedp.Evaluate[chromedp.Void](`dinggate.onSignIn(()=>{window.woken=true});undefined`)); err != nil {
+	return h, tabs, signIn
+}
+
+func loadHelper(t *testing.T, tab context.Context) {
+	t.Helper()
+	const load = `new Promise((ok,no)=>{const s=document.createElement("script");s.src="/oauth2/assets/dinggate.js";s.onload=()=>ok(true);s.onerror=()=>no("not loaded");document.head.append(s)})`
+	if _, err := chromedp.Run(tab, chromedp.Evaluate[bool](load, chromedp.EvalAwaitPromise)); err != nil {
 		t.Fatal(err)
 	}
-	if err := chromedp.Do(ctx, chromedp.Evaluate[chromedp.Void](`dinggate.onExpired=(url)=>{window.asked=url;return dinggate.signIn(url).then(p=>{window.person=p.username})};
-window.open=(url)=>{window.opened=url;return {closed:false,close(){this.closed=true}}};
-dinggate.fetch("/api/data",{headers:{Accept:"application/json"}}).then(async r=>{window.got=r.status+" "+await r.text()},e=>{window.got=String(e)});undefined`), until(`window.opened`)); err != nil {
+}
+
+// runs is a script whose value nobody wants.
+func runs(script string) chromedp.Action[chromedp.Void] {
+	return chromedp.Evaluate[chromedp.Void](script + ";undefined")
+}
+
+// threeCalls are calls of an application, made at once; what came of them is in window.got.
+const threeCalls = `window.got=[];for(const path of ["/api/1","/api/2","/api/3"])dinggate.fetch(path,{headers:{Accept:"application/json"}}).then(async r=>{got.push(r.status+" "+await r.text())},e=>{got.push(String(e))})`
+
+func gotAll(t *testing.T, tab context.Context) {
+	t.Helper()
+	if err := chromedp.Do(tab, until(`window.got.length===3`)); err != nil {
 		t.Fatal(err)
 	}
-	third, cancel := chromedp.NewContext(ctx) // stands for the popup
-	t.Cleanup(cancel)
-	signIn(third)
-	if err := chromedp.Do(ctx, until(`window.got`)); err != nil {
+	if got, err := chromedp.Run(tab, chromedp.Evaluate[string](`got.sort().join("|")`)); err != nil || strings.Count(got, "200 UPSTREAM-MARK GET /api/") != 3 {
+		t.Errorf("the calls came to %q, %v, want the application's answers", got, err)
+	}
+}
+
+// TestBrowserHelper: an application whose session has ended asks once for a new
+// sign-in by dinggate.js, however many of its calls were refused; they are made
+// again when it is done, and so are those of another tab that waited.
+func TestBrowserHelper(t *testing.T) {
+	_, tabs, signIn := helperTabs(t, 2)
+	const popup = `window.open=(url)=>{window.opened=(window.opened||[]).concat(url);return {closed:false,focus(){},close(){window.shut=true}}}`
+	if err := chromedp.Do(tabs[1], runs(`dinggate.onExpired=()=>{window.asked=(window.asked||0)+1;return new Promise(()=>{})};dinggate.onSignIn(p=>{window.woken=p.username});`+threeCalls), until(`window.asked`)); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := chromedp.Run(ctx, chromedp.Evaluate[string](`got+" | "+person+" | "+opened`)); err != nil || !strings.HasPrefix(got, "200 UPSTREAM-MARK GET /api/data") || !strings.Contains(got, "| zhangsan |") || !strings.Contains(got, "/oauth2/start?rd=%2Foauth2%2Fuserinfo") {
-		t.Errorf("the call came to %q, %v, want the application's answer after a sign-in in a popup", got, err)
+	if err := chromedp.Do(tabs[0], runs(popup+`;dinggate.onExpired=(url)=>{window.asked=(window.asked||0)+1;return dinggate.signIn(url).then(p=>{window.person=p.username})};`+threeCalls), until(`window.opened`)); err != nil {
+		t.Fatal(err)
 	}
-	if err := chromedp.Do(other, until(`window.woken`)); err != nil {
-		t.Errorf("the other tab was not woken: %v", err)
+	signIn() // stands for the popup
+	gotAll(t, tabs[0])
+	gotAll(t, tabs[1])
+	if said, err := chromedp.Run(tabs[0], chromedp.Evaluate[string](`[asked,opened.length,decodeURIComponent(new URL(opened[0]).search),person,shut].join(" ")`)); err != nil || !strings.HasPrefix(said, "1 1 ?rd=http://127.0.0.1:") || !strings.HasSuffix(said, "/oauth2/sign_in zhangsan true") {
+		t.Errorf("the tab that asked says %q, %v", said, err)
+	}
+	if said, err := chromedp.Run(tabs[1], chromedp.Evaluate[string](`[asked,woken].join(" ")`)); err != nil || said != "1 zhangsan" {
+		t.Errorf("the tab that waited says %q, %v", said, err)
+	}
+}
+
+// TestBrowserHelperElsewhere: a tab that waits goes on when somebody signs in by
+// simply opening the application again; and where a browser has no channels
+// between tabs, storage does.
+func TestBrowserHelperElsewhere(t *testing.T) {
+	_, tabs, signIn := helperTabs(t, 1)
+	const waits = `dinggate.onExpired=()=>{window.asked=true;return new Promise(()=>{})};`
+	if err := chromedp.Do(tabs[0], runs(waits+threeCalls), until(`window.asked`)); err != nil {
+		t.Fatal(err)
+	}
+	loadHelper(t, signIn())
+	gotAll(t, tabs[0])
+
+	_, tabs, signIn = helperTabs(t, 1)
+	if err := chromedp.Do(tabs[0], runs(`delete window.BroadcastChannel`)); err != nil {
+		t.Fatal(err)
+	}
+	loadHelper(t, tabs[0]) // in place of the one that has a channel
+	if err := chromedp.Do(tabs[0], runs(waits+threeCalls), until(`window.asked`)); err != nil {
+		t.Fatal(err)
+	}
+	again := signIn()
+	if err := chromedp.Do(again, runs(`delete window.BroadcastChannel`)); err != nil {
+		t.Fatal(err)
+	}
+	loadHelper(t, again)
+	gotAll(t, tabs[0])
+}
+
+// TestBrowserHelperStrangers: what another host answers leads nobody anywhere.
+func TestBrowserHelperStrangers(t *testing.T) {
+	evil := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Access-Control-Allow-Origin", "*")
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusUnauthorized)
+		fmt.Fprint(w, `{"error":"unauthenticated","login_url":"javascript:window.ran=1"}`)
+	}))
+	t.Cleanup(evil.Close)
+	_, tabs, _ := helperTabs(t, 1)
+	if err := chromedp.Do(tabs[0], runs(fmt.Sprintf(`dinggate.fetch(%q).then(r=>{window.got=r.status});dinggate.signIn("javascript:window.ran=1").catch(e=>{window.no=String(e)})`, evil.URL)), until(`window.got&&window.no`)); err != nil {
+		t.Fatal(err)
+	}
+	if said, err := chromedp.Run(tabs[0], chromedp.Evaluate[string](`[got,no.includes("no address of a sign-in"),!!window.ran].join(" ")`)); err != nil || said != "401 true false" {
+		t.Errorf("a stranger's 401 came to %q, %v, want it handed on", said, err)
+	}
+}
+
+// TestBrowserHostile: whatever stands in a parameter or in the configuration is
+// text on our pages, runs nothing and breaks no policy (threats W7).
+func TestBrowserHostile(t *testing.T) {
+	const bad = `"><svg onload=ran=1><img src=x onerror=ran=1>'-(ran=1)-'{{7*7}}`
+	h := newHouse(t, func(c *Config) {
+		c.SignIn = SignInConfig{Title: bad[:50], Lead: bad, Note: bad, Contact: bad}
+	})
+	ctx := browser(t, "en-US")
+	if err := chromedp.Do(ctx, chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
+		_, err := cdp.Call(ctx, target, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: `window.wrong=[];
+document.addEventListener("securitypolicyviolation",e=>wrong.push("CSP: "+e.violatedDirective+" "+e.blockedURI));
+addEventListener("error",e=>wrong.push("error: "+(e.message||e.target&&e.target.src)),true);
+for(const m of ["error","warn"])console[m]=(...a)=>wrong.push(m+": "+a.join(" "))`})
+		return err
+	})); err != nil {
+		t.Fatal(err)
+	}
+	q := url.QueryEscape(bad)
+	for _, path := range []string{
+		"/oauth2/sign_in?rd=" + q, "/oauth2/sign_in?lang=" + q + "&rd=/", "/oauth2/sign_in?link=" + q, "/oauth2/sign_in?rd=javascript:ran=1", "/oauth2/sign_out?rd=" + q,
+		"/oauth2/callback?state=" + q + "&code=" + q, "/oauth2/callback?error=" + q + "&error_description=" + q, "/oauth2/start?rd=%2F&rd=" + q,
+		"/oauth2/assets/" + url.PathEscape(bad), "/oauth2/" + url.PathEscape(bad), "/%5C" + url.PathEscape(bad),
+	} {
+		if err := chromedp.Do(ctx, chromedp.Navigate(h.base+path), until(`document.readyState==="complete"`)); err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+		said, err := chromedp.Run(ctx, chromedp.Evaluate[string](`JSON.stringify([window.ran||0,wrong.join("; "),document.body.innerText,document.querySelectorAll("img,main svg:not(.icon),[onload],[onerror]").length])`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var ran, elements int
+		var wrong, text string
+		if err := json.Unmarshal([]byte(said), &[]any{&ran, &wrong, &text, &elements}); err != nil {
+			t.Fatal(err)
+		}
+		if ran != 0 || wrong != "" || elements > 0 || !strings.Contains(text, bad[:50]) || strings.Contains(text, "}49") {
+			t.Errorf("%s: ran %d, %d elements of theirs, %q:\n%s", path, ran, elements, wrong, text)
+		}
 	}
 }
 

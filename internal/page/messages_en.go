@@ -21,7 +21,7 @@ var enMessages = map[string]message{
 	"other_person":          {"This account has changed hands", "In the organisation's contacts, this account now belongs to somebody else.", "Please sign in again."},
 	"app_disabled":          {"The sign-in application is disabled", "The DingTalk application used for signing in has been disabled. Your account is fine.", "Ask your administrator to enable it again."},
 	"organisation_disabled": {"The organisation is disabled", "This organisation has been disabled in DingTalk. It is nothing you did.", "Ask your administrator to look into it."},
-	"wrong_organisation":    {"You did not sign in as a member of this organisation", "You chose another organisation while signing in.", "If you are a member here, sign in again and choose this organisation."},
+	"wrong_organisation":    {"You signed in with another organisation", "Only members of this organisation can sign in here, and you chose another one while signing in.", "If you are a member here, sign in again and choose this organisation."},
 
 	"wrong_password":    {"That did not work", "The username or the password is wrong.", "Check both and try again; if you forgot the password, ask your administrator."},
 	"not_bound":         {"Your account is not linked yet", "You signed in with DingTalk, but your DingTalk is not linked to an account here.", "Sign in once with your account to link it; if you have none, ask your administrator."},

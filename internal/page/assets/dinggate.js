@@ -1,51 +1,102 @@
 // dinggate.js helps single-page applications whose session has ended while the
-// page was open. Load it from the application: <script src="/oauth2/assets/dinggate.js"></script>
+// page was open. Load it from the application's own host:
 //
-//   dinggate.fetch(url, options)   like fetch; after a 401 of ours it asks onExpired, and when
-//                                  the person has signed in again it repeats what may be repeated
+//   <script src="/oauth2/assets/dinggate.js"></script>
+//
+//   dinggate.fetch(url, options)   like fetch; after a 401 of ours it asks onExpired, once for all
+//                                  calls that wait, and makes them again when somebody has signed in
 //   dinggate.signIn(loginURL)      opens the sign-in in a popup, or in a tab where popups are
 //                                  blocked; call it from a click. Resolves with the person
-//   dinggate.onSignIn(callback)    called in every open tab when somebody has signed in in one
-//   dinggate.onExpired = async (loginURL) => …   what to do then; the default asks in a banner
-//                                  of the application's own making, or goes to loginURL
+//   dinggate.onSignIn(callback)    called with the person in every open tab when somebody has
+//                                  signed in in one; returns a function that ends this
+//   dinggate.onExpired = async (loginURL) => …   asks the person; the default goes to loginURL
 (() => {
   const here = new URL(document.currentScript.src);
   const own = here.origin + here.pathname.replace(/\/assets\/[^/]*$/, '');
-  const channel = typeof BroadcastChannel === 'function' ? new BroadcastChannel('dinggate') : null;
+  const key = 'dinggate'; // of the channel, and of the storage where there are no channels
+  const channel = typeof BroadcastChannel === 'function' ? new BroadcastChannel(key) : null;
   const listeners = new Set();
-  if (channel) channel.onmessage = (event) => { if (event.data === 'signed-in') listeners.forEach((call) => call()); };
+  let expired = null; // what the calls wait for that got a 401
 
   async function who() {
     const answer = await fetch(own + '/userinfo', { headers: { Accept: 'application/json' }, credentials: 'same-origin', cache: 'no-store' });
     return answer.ok ? answer.json() : null;
   }
 
+  function tell(word) {
+    if (channel) {
+      channel.postMessage(word);
+      return;
+    }
+    try {
+      localStorage.setItem(key, word + ' ' + Date.now());
+    } catch {
+      // no other tab hears it; each looks for itself when it is seen again
+    }
+  }
+
+  const wake = (person) => { for (const call of [...listeners]) call(person); };
+  const look = () => who().then((person) => { if (person) wake(person); }, () => {});
+  function hear(word) {
+    if (word === 'signed-in' || word === 'here' && expired) look();
+  }
+  if (channel) channel.onmessage = (event) => hear(event.data);
+  else addEventListener('storage', (event) => { if (event.key === key && event.newValue) hear(event.newValue.split(' ')[0]); });
+  document.addEventListener('visibilitychange', () => { if (expired && !document.hidden) look(); });
+  tell('here'); // a tab that has just loaded may be one that has just signed in
+
   const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
+  let popup = null;
   let running = null; // one sign-in at a time, whoever asks
   function signIn(loginURL = own + '/start?rd=%2F') {
-    running = running || open(loginURL).finally(() => { running = null; });
+    const address = new URL(loginURL, here);
+    if (!/^https?:$/.test(address.protocol)) return Promise.reject(new Error('dinggate: this is no address of a sign-in'));
+    address.searchParams.set('rd', own + '/sign_in'); // a page that says who is signed in
+    if (running && popup && !popup.closed) popup.focus();
+    else popup = window.open(address.href, 'dinggate', 'popup,width=480,height=720') || window.open(address.href, '_blank');
+    if (!popup) return Promise.reject(new Error('dinggate: the browser opened no window; call signIn from a click'));
+    running = running || wait().finally(() => { running = null; });
     return running;
   }
 
-  async function open(loginURL) {
-    const address = new URL(loginURL, here);
-    if (address.origin !== here.origin) throw new Error('dinggate: the sign-in is not on this origin');
-    address.searchParams.set('rd', new URL(own + '/userinfo').pathname); // a small page to end on
-    const popup = window.open(address.href, 'dinggate', 'popup,width=480,height=720') || window.open(address.href, '_blank');
-    if (!popup) throw new Error('dinggate: the browser opened no window; call signIn from a click');
-    for (let i = 0; i < 600; i++) {
+  // wait looks once a second. A window that is gone ends it after a minute only:
+  // pages on the way may cut the tie to their opener, and then an open window
+  // looks closed.
+  async function wait() {
+    let gone = 0;
+    for (let i = 0; i < 600 && gone < 60; i++) {
       await pause(1000);
       const person = await who().catch(() => null);
       if (person) {
-        if (!popup.closed) popup.close();
-        if (channel) channel.postMessage('signed-in');
-        listeners.forEach((call) => call());
+        popup.close();
+        tell('signed-in');
+        wake(person);
         return person;
       }
-      if (popup.closed) throw new Error('dinggate: the window was closed before the sign-in was done');
+      gone = popup.closed ? gone + 1 : 0;
     }
-    throw new Error('dinggate: the sign-in took too long');
+    throw new Error('dinggate: nobody has signed in');
+  }
+
+  // renewed asks the person, and is done when they have signed in, in whichever tab.
+  function renewed(loginURL) {
+    if (expired) return expired;
+    let signedIn;
+    const elsewhere = new Promise((done) => { signedIn = done; listeners.add(done); });
+    expired = Promise.race([elsewhere, Promise.resolve(loginURL).then((url) => api.onExpired(url))])
+      .finally(() => { expired = null; listeners.delete(signedIn); });
+    return expired;
+  }
+
+  // ours is the login_url of a 401 that dinggate gave. What another host says
+  // must not lead the person anywhere.
+  async function ours(answer) {
+    if (answer.status !== 401 || new URL(answer.url, here).origin !== here.origin) return null;
+    if (!(answer.headers.get('Content-Type') || '').startsWith('application/json')) return null;
+    const told = await answer.clone().json().catch(() => null);
+    if (!told || told.error !== 'unauthenticated' || typeof told.login_url !== 'string') return null;
+    return /^https?:\/\//.test(told.login_url) ? told.login_url : null;
   }
 
   const api = {
@@ -53,13 +104,12 @@
     onSignIn(call) { listeners.add(call); return () => listeners.delete(call); },
     onExpired(loginURL) { location.assign(loginURL); return new Promise(() => {}); },
     async fetch(input, init) {
-      const again = input instanceof Request ? input.clone() : null;
+      const again = input instanceof Request ? input.clone() : input;
       const answer = await fetch(input, init);
-      if (answer.status !== 401 || !(answer.headers.get('Content-Type') || '').startsWith('application/json')) return answer;
-      const told = await answer.clone().json().catch(() => ({}));
-      if (told.error !== 'unauthenticated' || !told.login_url) return answer;
-      await api.onExpired(told.login_url);
-      return fetch(again || input, init);
+      const loginURL = await ours(answer);
+      if (!loginURL) return answer;
+      await renewed(loginURL);
+      return fetch(again, init);
     },
   };
   window.dinggate = api;
