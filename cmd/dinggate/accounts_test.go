@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"os/exec"
@@ -14,6 +16,8 @@ import (
 	"testing"
 
 	"dinggate/account"
+	"dinggate/internal/identity"
+	"dinggate/session"
 
 	"golang.org/x/crypto/bcrypt"
 )
@@ -81,6 +85,10 @@ func TestLocalAccount(t *testing.T) {
 	h.gate.accounts.file.Look()
 	h.gate.accounts.file.Look()
 	waitFor(t, "the session of an account that is gone", func() bool { return v.get(h.base+"/wiki").StatusCode == 302 })
+	_, err := h.gate.accounts.recheck(nil)(t.Context(), &session.Session{User: identity.User{Username: "zs"}}) // of whoever did not hear of it
+	if f, ok := errors.AsType[*identity.Failure](err); !ok || f.Class != identity.Refused || f.Code != "account_gone" {
+		t.Errorf("the recheck of an account that is gone = %v, want a refusal", err)
+	}
 }
 
 var linkAddress = regexp.MustCompile(`href="(/oauth2/sign_in\?link=[^"]+)"`)
@@ -117,6 +125,16 @@ func TestBinding(t *testing.T) {
 	}
 	bound := regexp.MustCompile(`"audit":"bound"[^\n]*"user":"zs","unionid":"[^"]`)
 	waitFor(t, "the audit line of the binding", func() bool { return bound.MatchString(h.log.String()) })
+
+	desk := &control{bindings: h.stores.Bindings, sessions: func() *session.Manager { return h.gate.sessions }, t: h.kit}
+	w := httptest.NewRecorder()
+	desk.ServeHTTP(w, httptest.NewRequest("DELETE", "/bindings?name=zs", nil))
+	if w.Code != 200 {
+		t.Fatalf("removing the binding = %d %s", w.Code, w.Body)
+	}
+	if a := v.get(h.base + "/deep"); a.StatusCode != 302 { // at once: the account's name is no longer theirs
+		t.Errorf("after the binding was removed = %d, want a sign-in", a.StatusCode)
+	}
 }
 
 // TestLoginCallbackAPI: page script with the simulator, as the document has it.

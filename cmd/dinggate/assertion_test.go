@@ -93,6 +93,19 @@ func TestAssertion(t *testing.T) {
 		t.Errorf("one route, no page told = %d with %q", a.StatusCode, a.Header.Get("X-Dinggate-Assertion"))
 	}
 
+	// A route of another host is that host's.
+	hosts := newHouse(t, func(c *Config) {
+		r := c.Routes[len(c.Routes)-1]
+		r.Host, r.Path = "Wiki.test", "/"
+		c.Assertion.Enabled, c.Routes = true, append([]Route{r}, c.Routes...)
+	})
+	v = hosts.visitor()
+	v.signIn(hosts.base+"/oauth2/start", "zhangsan")
+	a := v.get(hosts.base+"/oauth2/forward-auth", "X-Forwarded-Host: wiki.test", "X-Forwarded-Proto: http", "X-Forwarded-Uri: /x", "X-Forwarded-Method: GET")
+	if a.StatusCode != 200 || proven(t, hosts, a.Header.Get("X-Dinggate-Assertion"), "http://wiki.test/")["sub"] != "zhangsan" {
+		t.Errorf("a route of another host = %d with %q", a.StatusCode, a.Header.Get("X-Dinggate-Assertion"))
+	}
+
 	off := newHouse(t, nil)
 	v = off.visitor()
 	v.signIn(off.base+"/", "zhangsan")

@@ -45,7 +45,7 @@ func TestBasic(t *testing.T) {
 	for what, lines := range map[string][]string{
 		"wrong": {basic("ci", "pw-c")}, "unknown": {basic("nobody", "pw-ci")}, "no password": {basic("ci", "")}, "no name": {basic("", "pw-ci")}, "other case": {basic("CI", "pw-ci")},
 		"twice": {basic("ci", "pw-ci"), basic("ci", "pw-ci")}, "no base64": {"Authorization: Basic !"}, "nothing": {"Authorization: Basic"}, "no colon": {"Authorization: Basic Y2k="}, "bearer": {"Authorization: Bearer pw-ci"},
-		"NUL": {basic("ci", "pw-ci\x00")}, "moved colon": {basic("ci:p", "w-ci")},
+		"NUL": {basic("ci", "pw-ci\x00")}, "moved colon": {basic("ci:p", "w-ci")}, "moved letters": {basic("cip", "w-ci")},
 	} {
 		for who, v := range map[string]*visitor{"nobody": h.visitor(), "somebody signed in": browser} {
 			before := h.app.count()

@@ -65,6 +65,11 @@ func (f *Flow) loginAPI(w http.ResponseWriter, r *http.Request, x *web.Exchange)
 	if err != nil {
 		return err
 	}
+	if q, err := parseCallback(r.URL.RawQuery, f.AttemptIn); err != nil {
+		return err
+	} else if q.attempt == "" || q.code == "" && !q.failed { // said before the state is judged: what is missing is no unknown state
+		return badRequest("no code or no state")
+	}
 	present := strings.HasPrefix(r.URL.RawQuery, "type=") || strings.Contains(r.URL.RawQuery, "&type=")
 	switch {
 	case kind == "0" || kind == "" && !present:

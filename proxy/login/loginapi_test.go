@@ -89,10 +89,10 @@ func TestLoginAPIRefuses(t *testing.T) {
 		calls       int32
 		kind        string // equal kinds read the same, others differ
 	}{
-		{"no code", "?state=S", nil, 0, "request"}, {"no state", "?code=zhangsan", nil, 0, "state"}, {"nothing", "", nil, 0, "state"},
+		{"no code", "?state=S", nil, 0, "request"}, {"no state", "?code=zhangsan", nil, 0, "request"}, {"nothing", "", nil, 0, "request"}, {"no code, unknown state", "?state=x", nil, 0, "request"}, {"type 1, no code", "?state=S&type=1", nil, 0, "request"},
 		{"unknown state", "?code=zhangsan&state=" + strings.Repeat("A", 43), nil, 0, "state"}, {"garbage state", "?code=zhangsan&state=x", nil, 0, "state"},
 		{"code twice", "?code=zhangsan&code=lisi&state=S", nil, 0, "request"}, {"state twice", "?code=zhangsan&state=S&state=S", nil, 0, "request"},
-		{"state[]", "?code=zhangsan&state[]=S", nil, 0, "state"},
+		{"state[]", "?code=zhangsan&state[]=S", nil, 0, "request"},
 		{"type 2", "?code=zhangsan&state=S&type=2", nil, 0, "request"}, {"type -1", "?code=zhangsan&state=S&type=-1", nil, 0, "request"}, {"type '1 '", "?code=zhangsan&state=S&type=1+", nil, 0, "request"},
 		{"type empty", "?code=zhangsan&state=S&type=", nil, 0, "request"}, {"type twice", "?code=zhangsan&state=S&type=0&type=1", nil, 0, "request"}, {"type 00", "?type=00&code=zhangsan&state=S", nil, 0, "request"}, {"type x", "?type=x&code=zhangsan&state=S", nil, 0, "request"},
 		{"type 1, binding off", "?code=zhangsan&state=S&type=1", nil, 0, "off"},
@@ -145,7 +145,7 @@ func TestLoginAPIRefuses(t *testing.T) {
 	if e := b.api("?code=zhangsan&state=" + state); !e.Success {
 		t.Errorf("the attempt was used up by requests that are none: %+v", e)
 	}
-	a := h.browser().send("GET", "/dingtalk/login/callback?code=x", "Accept-Language", "zh-CN")
+	a := h.browser().send("GET", "/dingtalk/login/callback?code=x&state=y", "Accept-Language", "zh-CN")
 	if !strings.Contains(a.text, "登录") {
 		t.Errorf("in Chinese it reads %s", a.text)
 	}
