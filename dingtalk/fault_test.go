@@ -301,7 +301,7 @@ func TestCanaries(t *testing.T) {
 					}
 				}
 			}
-			for _, c := range g.calls {
+			for _, c := range g.heard() {
 				if text := fmt.Sprintf("%+v %v", c, c.Err); canary(text) {
 					t.Errorf("Observe at %s: %s", at, text)
 				}
@@ -317,7 +317,7 @@ func TestObserve(t *testing.T) {
 	g.Fault(simulator.Fault{On: pathUserGet, Do: simulator.Code(60121)})
 	g.signIn(t, "zhangsan")
 	var got []string
-	for _, c := range g.calls {
+	for _, c := range g.heard() {
 		got = append(got, c.Name+" "+c.Result+" "+c.Code)
 		if c.Duration <= 0 || c.Result == "refused" && c.Err == nil {
 			t.Errorf("Observe heard %+v, want a duration and an error when refused", c)

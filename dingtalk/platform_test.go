@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -56,12 +57,18 @@ func gateAt(t *testing.T, sim *simulator.Platform, base string) *gate {
 	return g
 }
 
-// results lists what Observe heard of one path.
-func (g *gate) results(path string) []string {
+// heard is what Observe has heard up to now. The call for the app's token goes
+// on when the one who asked gave up, so more may come at any time.
+func (g *gate) heard() []dingtalk.Call {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	return slices.Clone(g.calls)
+}
+
+// results lists what Observe heard of one path.
+func (g *gate) results(path string) []string {
 	var list []string
-	for _, c := range g.calls {
+	for _, c := range g.heard() {
 		if c.Name == path {
 			list = append(list, c.Result)
 		}
