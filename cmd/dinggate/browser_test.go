@@ -187,9 +187,10 @@ func TestScreenshots(t *testing.T) {
 	silent("silent-zh-phone", ";")
 	silent("silent-way-out-zh-phone", "fail()")
 	h.kit.strangers.Note(netip.MustParseAddr("10.244.3.7"), time.Now())
+	h.reload = reloadResult{taken: time.Now().Add(-26 * time.Hour), refused: time.Now(), problems: problems{{File: "/etc/dinggate/config.yaml", Line: 12, Key: "log.level", Text: "is not debug, info, warn or error"}}}
 	admin := httptest.NewServer(h.admin())
 	t.Cleanup(admin.Close)
-	shot("status-zh", "zh-CN", false, 1100, 760, chromedp.Navigate(admin.URL+"/status"), chromedp.WaitVisible(chromedp.CSS("h1")))
+	shot("status-zh", "zh-CN", false, 1100, 860, chromedp.Navigate(admin.URL+"/status"), chromedp.WaitVisible(chromedp.CSS("h1")))
 	h.platform.Fault(simulator.Fault{On: "/v1.0/oauth2/userAccessToken", Do: simulator.Status(503)})
 	shot("outage-zh-dark", "zh-CN", true, 900, 720, open(base, "/", "zhangsan")...)
 }

@@ -291,7 +291,7 @@ var doctorFaults = []struct {
 	{"nobody behind public_url's proxy", func(c *clinic) { c.cfg.PublicURL = c.serves(502) }, "public_url", "应答 502", "请启动 dinggate", ""},
 	{"proxy does TLS and is not trusted", func(c *clinic) { c.cfg.PublicURL = "https://" + closedAddress(c.t); c.cfg.TrustedProxies = nil }, "trusted_proxies", "未信任任何代理", "127.0.0.1/32", ""},
 	{"the gateway is not listed", func(c *clinic) { c.h.kit.strangers.Note(netip.MustParseAddr("10.0.0.5"), time.Now()) }, "trusted_proxies", "未受信任：10.0.0.5", "10.0.0.5/32", ""},
-	{"an old configuration serves", func(c *clinic) { c.h.kit.metrics.Reloaded(false, time.Now()) }, "running", "仍在使用旧配置", "dinggate check", ""},
+	{"an old configuration serves", func(c *clinic) { c.h.reload.refused = time.Now() }, "running", "仍在使用旧配置", "dinggate check", ""},
 	{"lookups of the running one fail", func(c *clinic) { c.grace() }, "running", "1 人处于宽限期", "session.grace", "dingtalk.record"},
 	{"session cookie strict", func(c *clinic) { c.cfg.Cookie.SameSite = "strict" }, "cookie", "反复登录", "lax", ""},
 	{"SSO service away", func(c *clinic) { c.sso("http://" + closedAddress(c.t)) }, "sso.url", "无法连接", "防火墙", ""},

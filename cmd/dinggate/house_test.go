@@ -34,6 +34,7 @@ type house struct {
 	cfg         *Config
 	stores      *stores
 	kit         telemetryKit
+	reload      reloadResult // what the admin listener tells
 }
 
 const canary = "canary-4f1c9d"

@@ -54,8 +54,11 @@ type reloader struct {
 
 // reloadResult is how the last reading of the configuration ended.
 type reloadResult struct {
-	at       time.Time // of the last that was taken; the start counts
-	problems []string  // why a later one was refused; nil: none was
+	taken    time.Time // the configuration that serves; the start counts
+	refused  time.Time // a later one; zero: none was
+	problems problems  // why
+	restart  []string  // keys of the one that serves which wait for a restart
+	first    bool      // nothing was read since the start
 }
 
 // generation is a gate at work.
@@ -93,16 +96,16 @@ func newReloader(first loaded, read func() loaded, stores *stores, level *slog.L
 		return nil, err
 	}
 	r.current.gate.Store(g)
-	r.last.Store(&reloadResult{at: time.Now()})
-	t.metrics.Configured(true, r.last.Load().at)
+	r.last.Store(&reloadResult{taken: time.Now(), first: true})
+	t.metrics.Configured(true, r.last.Load().taken)
 	signal.Notify(r.hangup, syscall.SIGHUP)
 	return r, nil
 }
 
 // note is what /ready adds while a changed configuration is refused, else "".
 func (r *reloader) note() string {
-	if last := r.last.Load(); last.problems != nil {
-		return "the changed configuration has mistakes and is refused; the one of " + last.at.UTC().Format(time.RFC3339) + " serves on"
+	if last := r.last.Load(); !last.refused.IsZero() {
+		return "the changed configuration has mistakes and is refused; the one of " + last.taken.UTC().Format(time.RFC3339) + " serves on"
 	}
 	return ""
 }
@@ -193,13 +196,15 @@ func (r *reloader) reload(ctx context.Context) {
 		return
 	}
 	r.serving.files = both(next.files, r.serving.files) // the mistake may be mended in a file that only one of them names
-	var problems []string
-	for line := range strings.Lines(err.Error()) {
-		problems = append(problems, strings.TrimSpace(line))
+	found, ok := errors.AsType[problems](err)
+	if !ok {
+		found = problems{{Text: err.Error()}}
 	}
-	r.last.Store(&reloadResult{at: r.last.Load().at, problems: problems})
-	r.kit.metrics.Reloaded(false, time.Now())
-	r.kit.log.Error("the changed configuration is refused, the old one serves on", "problems", problems)
+	last := *r.last.Load()
+	last.refused, last.problems, last.first = time.Now(), found, false
+	r.last.Store(&last)
+	r.kit.metrics.Reloaded(false, last.refused)
+	r.kit.log.Error("the changed configuration is refused, the old one serves on", "problems", found.lines(english))
 }
 
 func (r *reloader) take(ctx context.Context, next loaded) error {
@@ -210,8 +215,8 @@ func (r *reloader) take(ctx context.Context, next loaded) error {
 	if len(fixed) > 0 {
 		var found conf.Problems
 		next.cfg.Check(&found)
-		if err := mistaken(found.All()); err != nil {
-			return errors.Join(err, errors.New("these keys need a restart: "+strings.Join(fixed, ", ")))
+		if wrong := refusing(found.All()); len(wrong) > 0 {
+			return append(wrong, conf.Problem{Text: "these keys need a restart: " + strings.Join(fixed, ", ")})
 		}
 	}
 	var pair *keyPair
@@ -234,7 +239,7 @@ func (r *reloader) take(ctx context.Context, next loaded) error {
 	r.retire()
 	r.serving = next
 	now := time.Now()
-	r.last.Store(&reloadResult{at: now})
+	r.last.Store(&reloadResult{taken: now, restart: fixed})
 	r.kit.metrics.Reloaded(true, now)
 	if len(fixed) > 0 {
 		r.kit.log.Warn("the configuration is taken, but these keys need a restart and keep their old values", "keys", fixed)

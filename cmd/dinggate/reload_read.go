@@ -2,7 +2,6 @@ package main
 
 import (
 	"crypto/sha256"
-	"errors"
 	"io/fs"
 	"os"
 	"reflect"
@@ -66,17 +65,35 @@ func (l loaded) again(read func() loaded) func() loaded {
 	return read
 }
 
-// err is all that forbids to serve it, one mistake a line; nil: nothing.
-func (l loaded) err() error { return mistaken(l.problems) }
+// err is all that forbids to serve it, as problems; nil: nothing.
+func (l loaded) err() error {
+	if wrong := refusing(l.problems); len(wrong) > 0 {
+		return wrong
+	}
+	return nil
+}
 
-func mistaken(problems []conf.Problem) error {
-	var errs []error
-	for _, p := range problems {
+// problems are why a configuration is not taken.
+type problems []conf.Problem
+
+// refusing leaves the warnings out.
+func refusing(all []conf.Problem) (wrong problems) {
+	for _, p := range all {
 		if !p.Warning {
-			errs = append(errs, errors.New(p.String()))
+			wrong = append(wrong, p)
 		}
 	}
-	return errors.Join(errs...)
+	return wrong
+}
+
+// Error is one mistake a line.
+func (p problems) Error() string { return strings.Join(p.lines(english), "\n") }
+
+func (p problems) lines(in language) (lines []string) {
+	for _, one := range p {
+		lines = append(lines, in.problem(one))
+	}
+	return lines
 }
 
 // fixedKeys are settled when the process starts: its listeners, its stores, and

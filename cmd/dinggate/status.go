@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"html/template"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -22,13 +23,16 @@ type status struct {
 	started time.Time
 	gate    func() *gate // the one that serves now
 	stores  *stores
-	now     func() time.Time // nil = time.Now
+	reload  func() *reloadResult // how the last reading of the configuration ended
+	host    string               // which replica this is; "" = what the machine is called
+	now     func() time.Time     // nil = time.Now
 }
 
 // statusReport is the page as JSON; its names do not change.
 type statusReport struct {
 	Version  string    `json:"version"`
 	Revision string    `json:"revision,omitempty"`
+	Host     string    `json:"host"` // which replica answers
 	Started  time.Time `json:"started"`
 	Now      time.Time `json:"now"`
 
@@ -83,6 +87,9 @@ type statusStream struct {
 type statusReload struct {
 	At         *time.Time `json:"at,omitempty"` // absent: none since the start
 	Successful bool       `json:"successful"`
+	Serving    time.Time  `json:"serving_since"`           // when the configuration that serves was taken
+	Problems   []string   `json:"problems,omitempty"`      // why the last one was refused
+	Restart    []string   `json:"needs_restart,omitempty"` // keys that keep their old values until then
 }
 
 type statusPeer struct {
@@ -99,8 +106,12 @@ func moment(t time.Time) *time.Time {
 	return &t
 }
 
-func (s *status) report() statusReport {
+// report speaks in for texts; names and codes are the same in all languages.
+func (s *status) report(in language) statusReport {
 	r := statusReport{Version: release(), Revision: revision(), Started: s.started.Truncate(time.Second), Now: time.Now().Truncate(time.Second)}
+	if r.Host = s.host; r.Host == "" {
+		r.Host, _ = os.Hostname()
+	}
 	if s.now != nil {
 		r.Now = s.now()
 	}
@@ -125,15 +136,22 @@ func (s *status) report() statusReport {
 		r.Stream = &statusStream{moment(state.Connected), moment(state.LastEvent)}
 	}
 	s.store(&r, g, held)
-	if ok, at, known := s.kit.metrics.LastReload(); known {
-		r.Reload = statusReload{moment(at), ok}
-	} else {
-		r.Reload.Successful = true
-	}
+	r.Reload = s.reload().report(in)
 	for _, one := range s.kit.strangers.List() {
 		r.Untrusted = append(r.Untrusted, statusPeer{one.Peer.String(), one.Times, one.Last.Truncate(time.Second)})
 	}
 	r.LogDropped = s.kit.metrics.Dropped()
+	return r
+}
+
+func (last *reloadResult) report(in language) statusReload {
+	r := statusReload{Successful: true, Serving: last.taken.Truncate(time.Second), Restart: last.restart}
+	switch {
+	case !last.refused.IsZero():
+		r.Successful, r.At, r.Problems = false, moment(last.refused), last.problems.lines(in)
+	case !last.first:
+		r.At = moment(last.taken)
+	}
 	return r
 }
 
@@ -164,7 +182,7 @@ var statusTexts = map[string]words{
 	"dingtalk": {"DingTalk", "钉钉"}, "call": {"call", "接口"}, "well": {"last answer", "最近应答"}, "ill": {"last trouble", "最近故障"}, "nothing": {"not called yet", "尚未调用"},
 	"stream": {"Event stream", "事件流"}, "connected": {"connected since", "连接自"}, "unconnected": {"not connected: a leaver stays until the next recheck", "未连接：离职者要到下次复查才退出"}, "event": {"last event", "最近事件"},
 	"store": {"Session store", "会话存储"}, "up": {"up", "正常"}, "down": {"away", "不可用"}, "heard": {"what ends on other replicas arrives", "可收到其他副本的终止消息"}, "deaf": {"what ends on other replicas does NOT arrive", "收不到其他副本的终止消息"}, "unsent": {"not yet told to others", "尚未通知其他副本"},
-	"reload": {"Configuration", "配置"}, "reloaded": {"reloaded at", "重新加载于"}, "sinceStart": {"as at the start", "与启动时相同"}, "refusedReload": {"the last reload was REFUSED, the old configuration serves: dinggate check", "最近一次重新加载被拒绝，仍使用旧配置：请运行 dinggate check"},
+	"reload": {"Configuration", "配置"}, "reloaded": {"reloaded at", "重新加载于"}, "sinceStart": {"as at the start", "与启动时相同"}, "refusedReload": {"the changed configuration is REFUSED, the old one serves on", "新配置被拒绝，仍使用旧配置"}, "servingSince": {"what serves is of", "当前配置加载于"}, "refusedAt": {"refused at", "拒绝于"}, "restart": {"wait for a restart", "需要重启才生效"},
 	"untrusted": {"Not believed", "未受信任的转发者"}, "untrustedWhy": {"These peers sent X-Forwarded-* or X-Original-* and are not in trusted_proxies. If one is your gateway, add it.", "以下对端发送了 X-Forwarded-* 或 X-Original-*，但不在 trusted_proxies 中；若其中有您的网关，请加入。"}, "times": {"times", "次"}, "last": {"last", "最近"},
 	"log": {"Log records dropped", "丢弃的日志记录"},
 }
@@ -180,14 +198,13 @@ var statusPolicy = func() string {
 }()
 
 func (s *status) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	report := s.report()
 	if web.WantsJSON(r.Header) || !strings.Contains(r.Header.Get("Accept"), "text/html") {
 		web.SecurityHeaders(w, "")
 		w.Header().Set("Content-Type", "application/json")
 		encoder := json.NewEncoder(w)
 		encoder.SetEscapeHTML(false)
 		encoder.SetIndent("", "  ")
-		encoder.Encode(report)
+		encoder.Encode(s.report(english))
 		return
 	}
 	in := english
@@ -196,7 +213,7 @@ func (s *status) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	web.SecurityHeaders(w, statusPolicy)
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	statusPage.Execute(w, statusView{report, in})
+	statusPage.Execute(w, statusView{s.report(in), in})
 }
 
 // statusView is what the template reads.

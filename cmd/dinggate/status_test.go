@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -18,7 +19,7 @@ import (
 func (h *house) admin() http.Handler {
 	var ready atomic.Bool
 	ready.Store(true)
-	return adminHandler(&ready, h.stores.Reads, func() string { return "" }, h.kit.metrics, &status{kit: h.kit, started: time.Now(), gate: func() *gate { return h.gate }, stores: h.stores})
+	return adminHandler(&ready, h.stores.Reads, func() string { return "" }, h.kit.metrics, &status{kit: h.kit, started: time.Now(), gate: func() *gate { return h.gate }, stores: h.stores, host: "gate-1", reload: func() *reloadResult { return &h.reload }})
 }
 
 func askAdmin(h http.Handler, path string, headers ...string) *httptest.ResponseRecorder {
@@ -36,6 +37,9 @@ func (h *house) statusReport(t testing.TB) (r statusReport) {
 	w := askAdmin(h.admin(), "/status", "Accept: application/json")
 	if err := json.Unmarshal(w.Body.Bytes(), &r); err != nil || w.Code != 200 || w.Header().Get("Content-Type") != "application/json" {
 		t.Fatalf("/status = %d %v: %s", w.Code, err, w.Body)
+	}
+	if r.Host != "gate-1" || r.Version == "" || r.Started.IsZero() {
+		t.Errorf("/status is of %q, version %q, started %v", r.Host, r.Version, r.Started)
 	}
 	return r
 }
@@ -58,7 +62,7 @@ func TestStatus(t *testing.T) {
 	if r.Today.SignIns != 2 || r.Today.Refused["external_contact"] != 1 || r.Today.Refused["permission_missing"] != 1 || len(r.Today.Refused) != 2 {
 		t.Errorf("today is %+v", r.Today)
 	}
-	if r.Sessions.Revoked != 1 || r.Stream != nil || r.Store.Kind != "memory" || !r.Store.Up || !r.Reload.Successful || r.Reload.At != nil {
+	if r.Sessions.Revoked != 1 || r.Stream != nil || r.Store.Kind != "memory" || !r.Store.Up || !r.Reload.Successful {
 		t.Errorf("sessions %+v, stream %v, store %+v, reload %+v", r.Sessions, r.Stream, r.Store, r.Reload)
 	}
 	ill := ""
@@ -73,11 +77,7 @@ func TestStatus(t *testing.T) {
 	if len(r.Untrusted) != 1 || r.Untrusted[0].Peer != "127.0.0.1" || r.Untrusted[0].Times != 1 {
 		t.Errorf("not believed: %+v", r.Untrusted)
 	}
-	h.kit.metrics.Reloaded(false, time.Now())
-	if r := h.statusReport(t); r.Reload.Successful || r.Reload.At == nil {
-		t.Errorf("after a refused reload it says %+v", r.Reload)
-	}
-	for language, want := range map[string]string{"en": "the last reload was REFUSED", "zh": "最近一次重新加载被拒绝"} {
+	for language, want := range map[string]string{"en": "sign-ins", "zh": "登录成功"} {
 		w := askAdmin(h.admin(), "/status", "Accept: text/html", "Accept-Language: "+language)
 		page := w.Body.String()
 		if !strings.Contains(page, want) || !strings.Contains(page, "external_contact") || !strings.Contains(page, "60011") || w.Header().Get("Cache-Control") != "no-store" {
@@ -98,6 +98,68 @@ func TestStatus(t *testing.T) {
 	if a := h.visitor().get(h.base + "/status"); a.StatusCode != http.StatusFound {
 		t.Errorf("/status at the gate = %d, want what any page is", a.StatusCode)
 	}
+}
+
+// TestStatusOfReloads: the page tells what became of the last change, why it was
+// refused, and what waits for a restart, in the reader's language.
+func TestStatusOfReloads(t *testing.T) {
+	s := newSite(t, "")
+	report := func() (r statusReload) {
+		_, body := fetch(t, http.DefaultClient, s.admin+"/status")
+		var all statusReport
+		if err := json.Unmarshal([]byte(body), &all); err != nil {
+			t.Fatal(err)
+		}
+		return all.Reload
+	}
+	page := func(language string) string {
+		r, err := http.NewRequest("GET", s.admin+"/status", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Accept", "text/html")
+		r.Header.Set("Accept-Language", language)
+		res, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		body, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(body)
+	}
+	start := report()
+	if !start.Successful || start.At != nil || start.Serving.IsZero() || len(start.Problems)+len(start.Restart) > 0 || !strings.Contains(page("en"), "as at the start") {
+		t.Errorf("at the start: %+v", start)
+	}
+	s.configure(t, "session: {store: redis, lifetime: 1h}\nredis: {url: \"redis://127.0.0.1:1\"}\nlog: {level: debug}\n")
+	eventually(t, "a change is taken", func() bool { return report().At != nil })
+	taken := report()
+	if !taken.Successful || strings.Join(taken.Restart, " ") != "session.store redis.url" || taken.Serving.Before(start.Serving) {
+		t.Errorf("after a change that needs a restart in parts: %+v", taken)
+	}
+	s.configure(t, "log: {level: loud}\nno_such_key: 1\n")
+	eventually(t, "a change is refused", func() bool { return !report().Successful })
+	refused := report()
+	if len(refused.Problems) != 2 || !strings.Contains(refused.Problems[0], "config.yaml:6: log.level") || !strings.Contains(refused.Problems[1], "config.yaml:7: no_such_key") ||
+		!refused.Serving.Equal(taken.Serving) || refused.At == nil || len(refused.Restart) != 2 {
+		t.Errorf("after a refused change: %+v", refused)
+	}
+	for language, want := range map[string][]string{
+		"en": {"is REFUSED, the old one serves on", "log.level is", "session.store<br>"},
+		"zh": {"新配置被拒绝，仍使用旧配置", "log.level 不是", "需要重启才生效"},
+	} {
+		body := page(language)
+		for _, text := range want {
+			if !strings.Contains(body, text) {
+				t.Errorf("the page in %s lacks %q:\n%s", language, text, body)
+			}
+		}
+	}
+	s.configure(t, "")
+	eventually(t, "the mended one is taken", func() bool { r := report(); return r.Successful && r.Problems == nil && r.Restart == nil })
 }
 
 // TestStatusTexts: every word that the page asks for is there in both languages.

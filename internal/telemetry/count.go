@@ -88,25 +88,11 @@ func (m *Metrics) DingTalk(call, result, code string, d time.Duration) {
 // Audited counts one audit record.
 func (m *Metrics) Audited(ok bool) { m.audits.WithLabelValues(okOr(ok, "failed")).Inc() }
 
-type reload struct {
-	ok bool
-	at time.Time
-}
-
-// LastReload tells what Reloaded was told last; known is false before the first.
-func (m *Metrics) LastReload() (ok bool, at time.Time, known bool) {
-	if r := m.reload.Load(); r != nil {
-		return r.ok, r.at, true
-	}
-	return false, time.Time{}, false
-}
-
 // Dropped counts the log records that found no room.
 func (m *Metrics) Dropped() uint64 { return m.dropped() }
 
 // Reloaded tells how a reload of the configuration went, and when.
 func (m *Metrics) Reloaded(ok bool, at time.Time) {
-	m.reload.Store(&reload{ok, at})
 	m.reloads.WithLabelValues(okOr(ok, "refused")).Inc()
 	m.Configured(ok, at)
 }

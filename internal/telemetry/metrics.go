@@ -39,7 +39,6 @@ type Metrics struct {
 	cells sync.Map // cellKey → *cell: label look-ups happen once per combination, not per request
 
 	dropped func() uint64
-	reload  atomic.Pointer[reload]
 
 	mu      sync.Mutex
 	names   map[string][]string // every metric of ours and its labels
