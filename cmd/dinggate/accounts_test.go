@@ -126,7 +126,7 @@ func TestBinding(t *testing.T) {
 	bound := regexp.MustCompile(`"audit":"bound"[^\n]*"user":"zs","unionid":"[^"]`)
 	waitFor(t, "the audit line of the binding", func() bool { return bound.MatchString(h.log.String()) })
 
-	desk := &control{bindings: h.stores.Bindings, sessions: func() *session.Manager { return h.gate.sessions }, t: h.kit}
+	desk := &control{bindings: register{h.stores.Bindings, h.kit.note}, sessions: func() *session.Manager { return h.gate.sessions }, t: h.kit}
 	w := httptest.NewRecorder()
 	desk.ServeHTTP(w, httptest.NewRequest("DELETE", "/bindings?name=zs", nil))
 	if w.Code != 200 {

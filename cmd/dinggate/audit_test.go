@@ -2,8 +2,10 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,18 +13,19 @@ import (
 	"testing"
 	"time"
 
+	"dinggate/account"
 	"dinggate/session"
 )
 
-// audited are the records of a file, oldest first.
-func audited(t *testing.T, path string) (all []map[string]string) {
+// auditRecords are the records of a file, oldest first.
+func auditRecords(t *testing.T, path string) (all []map[string]any) {
 	t.Helper()
 	data, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for line := range strings.Lines(string(data)) {
-		var one map[string]string
+		var one map[string]any
 		if err := json.Unmarshal([]byte(line), &one); err != nil {
 			t.Fatalf("%q: %v", line, err)
 		}
@@ -53,8 +56,8 @@ func TestAuditFile(t *testing.T) {
 	}
 	li.get(h.base + "/")
 	var kinds []string
-	for _, r := range audited(t, path) {
-		kinds = append(kinds, r["audit"])
+	for _, r := range auditRecords(t, path) {
+		kinds = append(kinds, fmt.Sprint(r["audit"]))
 		if r["at"] == "" || r["audit"] != "session_ended" && (r["req"] == "" || r["client"] != "127.0.0.1") {
 			t.Errorf("%v lacks when, which request or from where", r)
 		}
@@ -151,16 +154,7 @@ func TestAuditTokens(t *testing.T) {
 	v := h.visitor()
 	v.signIn(h.base+"/", "zhangsan")
 	code, state := v.codeFor(p)
-	if err := os.Rename(path, path+".moved"); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Mkdir(path, 0o700); err != nil { // nothing can be made there again
-		t.Fatal(err)
-	}
-	eventually(t, "the sink is found broken", func() bool { // it looks once a second
-		h.kit.audits.Write(time.Now(), "audit", "test")
-		return strings.Contains(h.scrape(), `dinggate_audit_records_total{result="failed"}`)
-	})
+	h.breakAudit(path)
 	if status, body := p.token(code, state); status != http.StatusServiceUnavailable || strings.Contains(body, "access_token") {
 		t.Errorf("the token call = %d %s, want 503 without a token", status, body)
 	}
@@ -169,5 +163,140 @@ func TestAuditTokens(t *testing.T) {
 	}
 	if a := v.do(http.MethodPost, h.base+"/oauth2/sign_out", "", "Sec-Fetch-Site: same-origin"); a.StatusCode >= 400 || v.get(h.base+"/").StatusCode != http.StatusFound {
 		t.Errorf("signing out = %d, want the sign-out to happen", a.StatusCode)
+	}
+}
+
+// breakAudit has the sink refuse every record, until path is removed.
+func (h *house) breakAudit(path string) {
+	h.t.Helper()
+	if err := os.Rename(path, path+".moved"); err != nil {
+		h.t.Fatal(err)
+	}
+	if err := os.Mkdir(path, 0o700); err != nil { // nothing can be made there again
+		h.t.Fatal(err)
+	}
+	eventually(h.t, "the sink is found broken", func() bool { // it looks once a second
+		return h.kit.audits.Write(time.Now(), "audit", "test") != nil
+	})
+}
+
+// TestAuditBindings: with deny nobody is bound or unbound without a record, by
+// whatever way; when the sink is well again it happens, and stands there.
+func TestAuditBindings(t *testing.T) {
+	dir := t.TempDir()
+	path, accounts := filepath.Join(dir, "audit.jsonl"), filepath.Join(dir, "htpasswd")
+	htpasswd(t, accounts, "zs", "ls")
+	h := newHouse(t, func(c *Config) {
+		c.Accounts.HtpasswdFile, c.Accounts.Binding, c.LoginAPI = accounts, account.Required, true
+		c.Audit = AuditConfig{path, auditDeny}
+	})
+	desk := &control{bindings: register{h.stores.Bindings, h.kit.note}, sessions: func() *session.Manager { return h.gate.sessions }, t: h.kit}
+	ask := func(method, query, body string) int {
+		w := httptest.NewRecorder()
+		desk.ServeHTTP(w, httptest.NewRequest(method, "/bindings"+query, strings.NewReader(body)))
+		return w.Code
+	}
+	bound := func(want string) {
+		t.Helper()
+		all, err := h.stores.Bindings.List(t.Context())
+		if got := strings.TrimPrefix(string(account.FormatCSV(all)), "unionid,username\n"); err != nil || got != want {
+			t.Errorf("bound are %q, %v, want %q", got, err, want)
+		}
+	}
+	link := func(v *visitor) string {
+		t.Helper()
+		m := linkAddress.FindStringSubmatch(v.signIn(h.base+"/oauth2/start?rd=%2Fdeep", "zhangsan").body)
+		if m == nil {
+			t.Fatal("zhangsan, who is not bound, gets no link")
+		}
+		return h.base + m[1]
+	}
+	byLink, byPage := h.visitor(), h.visitor()
+	byPage.header = http.Header{}
+	if a := byPage.password(h.base+"/oauth2/sign_in", "ls", "pw-ls"); a.StatusCode != http.StatusSeeOther {
+		t.Fatalf("the form = %d", a.StatusCode)
+	}
+	page := func() answer {
+		t.Helper()
+		var start struct {
+			AuthorizeURL string `json:"authorize_url"`
+		}
+		a := byPage.get(h.base+"/oauth2/start?type=1&page=/public/scan", "Accept: application/json")
+		if err := json.Unmarshal([]byte(a.body), &start); err != nil {
+			t.Fatal(err, a.body)
+		}
+		q := mustURL(t, byPage.choose(start.AuthorizeURL, "lisi")).Query()
+		return byPage.get(h.base + "/dingtalk/login/callback?type=1&" + url.Values{"code": {q.Get("authCode") + q.Get("code")}, "state": {q.Get("state")}}.Encode())
+	}
+	if got := ask("POST", "", "unionid,username\nU1,one\n"); got != 200 {
+		t.Fatalf("an import = %d", got)
+	}
+	at := link(byLink)
+
+	h.breakAudit(path)
+	if a := byLink.password(at, "zs", "pw-zs"); a.StatusCode != http.StatusServiceUnavailable || sessionOf(a) != "" {
+		t.Errorf("the form that binds = %d with session %q, want 503 without one", a.StatusCode, sessionOf(a))
+	}
+	if a := page(); a.StatusCode != http.StatusInternalServerError || !strings.Contains(a.body, `"success":false`) {
+		t.Errorf("type=1 = %d %s, want the envelope's refusal", a.StatusCode, a.body)
+	}
+	if a, b := ask("POST", "", "unionid,username\nU2,two\n"), ask("DELETE", "?name=one", ""); a != 500 || b != 500 {
+		t.Errorf("an import = %d, a removal = %d, want 500 and 500", a, b)
+	}
+	bound("U1,one\n")
+
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if a := byLink.password(link(byLink), "zs", "pw-zs"); a.StatusCode != http.StatusSeeOther {
+		t.Errorf("with a sink the form that binds = %d: %s", a.StatusCode, a.body)
+	}
+	if a := page(); a.StatusCode != http.StatusOK {
+		t.Errorf("with a sink type=1 = %d %s", a.StatusCode, a.body)
+	}
+	if a, b := ask("POST", "", "unionid,username\nU2,one\n"), ask("DELETE", "?name=one", ""); a != 200 || b != 200 {
+		t.Errorf("an import of somebody bound = %d, a removal = %d, want 200 with what is wrong, and 200", a, b)
+	}
+	if all, err := h.stores.Bindings.List(t.Context()); err != nil || len(all) != 2 || all[0].Username != "ls" || all[1].Username != "zs" {
+		t.Errorf("bound are %v, %v, want ls and zs", all, err)
+	}
+	var kinds []string
+	for _, r := range auditRecords(t, path) {
+		kinds = append(kinds, fmt.Sprint(r["audit"]))
+	}
+	if want := []string{"refused", "bound", "sign_in", "bound", "bindings_imported", "undone", "unbound"}; !slices.Equal(kinds, want) {
+		t.Errorf("the file has %v, want %v", kinds, want)
+	}
+}
+
+// TestAuditOfCommand: what the command changes without a process that serves has
+// its record too.
+func TestAuditOfCommand(t *testing.T) {
+	dir := t.TempDir()
+	run := func(file, in string, args ...string) (string, error) {
+		t.Setenv("DINGGATE_AUDIT_FILE", file)
+		t.Setenv("DINGGATE_AUDIT_ON_ERROR", auditDeny)
+		return bindingsCommand(t, dir, in, args...)
+	}
+	path := filepath.Join(t.TempDir(), "audit.jsonl")
+	const csv = "unionid,username\nU1,zs\n"
+	if out, err := run(filepath.Join(path, "no", "such"), csv, "import", "-"); err == nil || !strings.Contains(out, "nothing was changed") {
+		t.Errorf("an import without a sink = %q, %v", out, err)
+	}
+	if out, err := run(path, "", "list"); err != nil || out != "unionid,username\n" {
+		t.Errorf("list = %q, %v", out, err)
+	}
+	if _, err := os.Stat(path); err == nil {
+		t.Error("a list has made the audit file")
+	}
+	if out, err := run(path, csv, "import", "-"); err != nil {
+		t.Errorf("an import = %q, %v", out, err)
+	}
+	if out, err := run(path, "", "remove", "U1"); err != nil || !strings.Contains(out, "U1 is no longer bound to zs") {
+		t.Errorf("a removal = %q, %v", out, err)
+	}
+	records := auditRecords(t, path)
+	if len(records) != 2 || records[0]["audit"] != "bindings_imported" || records[0]["count"] != 1.0 || records[1]["audit"] != "unbound" || records[1]["unionid"] != "U1" || records[1]["by"] != "dinggate bindings" {
+		t.Errorf("the file has %v", records)
 	}
 }

@@ -43,7 +43,7 @@ func runBindings(c call) int {
 		return 1
 	}
 	return c.until(func(ctx context.Context) error {
-		desk, done, err := openDesk(ctx, cfg)
+		desk, done, err := c.openDesk(ctx, cfg)
 		if err != nil {
 			return err
 		}
@@ -123,14 +123,15 @@ func (c call) removeBinding(ctx context.Context, desk bindingsDesk, name string)
 
 // openDesk finds the bindings: Redis, or state_dir, by way of the process that
 // serves from it when there is one.
-func openDesk(ctx context.Context, cfg *Config) (bindingsDesk, func(), error) {
+func (c call) openDesk(ctx context.Context, cfg *Config) (bindingsDesk, func(), error) {
 	nothing := func() {}
 	if cfg.Session.Store == session.StoreRedis {
 		r, err := redisstore.Open(cfg.Redis)
 		if err != nil {
 			return nil, nothing, err
 		}
-		return storeDesk{r.Bindings()}, func() { r.Close() }, nil
+		desk, done := c.register(cfg, r.Bindings(), r.Close)
+		return desk, done, nil
 	}
 	if cfg.StateDir == "" {
 		return nil, nothing, errors.New("nothing keeps bindings: set state_dir, or session.store: redis")
@@ -149,23 +150,8 @@ func openDesk(ctx context.Context, cfg *Config) (bindingsDesk, func(), error) {
 	if err != nil {
 		return nil, nothing, errors.Join(err, f.Close())
 	}
-	return storeDesk{b}, func() { f.Close() }, nil
-}
-
-// storeDesk works on a store that nobody serves from, or that all share.
-type storeDesk struct{ account.Bindings }
-
-func (d storeDesk) list(ctx context.Context) ([]byte, error) {
-	all, err := d.List(ctx)
-	return account.FormatCSV(all), err
-}
-
-func (d storeDesk) add(ctx context.Context, csv []byte) (imported, error) {
-	return importCSV(ctx, d.Bindings, csv)
-}
-
-func (d storeDesk) remove(ctx context.Context, name string) (account.Binding, error) {
-	return d.Remove(ctx, name)
+	desk, done := c.register(cfg, b, f.Close)
+	return desk, done, nil
 }
 
 // controlDesk asks the process that serves from this state_dir.

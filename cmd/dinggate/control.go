@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"dinggate/account"
-	"dinggate/internal/conf"
 	"dinggate/session"
 )
 
@@ -31,32 +30,9 @@ const controlName = "control.sock"
 //	DELETE /bindings?name=   one binding
 type control struct {
 	dir      string // state_dir
-	bindings account.Bindings
+	bindings register
 	sessions func() *session.Manager // of the configuration that holds now
 	t        telemetryKit
-}
-
-// imported is the answer to an import: what is wrong, or how many there are.
-type imported struct {
-	Count    int            `json:"count"`
-	Problems []conf.Problem `json:"problems,omitempty"`
-}
-
-// importCSV makes all bindings of a CSV, or none and tells every line that
-// stands in the way.
-func importCSV(ctx context.Context, b account.Bindings, text []byte) (imported, error) {
-	all, lines, bad := account.ParseCSV(text)
-	if len(bad) > 0 {
-		return imported{Problems: bad}, nil
-	}
-	err := b.Add(ctx, all...)
-	if taken, ok := errors.AsType[*account.TakenError](err); ok {
-		for _, i := range taken.Taken {
-			bad = append(bad, conf.Problem{Line: lines[i], Text: "has a person or an account that is bound to another; remove that binding first"})
-		}
-		return imported{Problems: bad}, nil
-	}
-	return imported{Count: len(all)}, err
 }
 
 func (c *control) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -80,32 +56,28 @@ func (c *control) serve(w http.ResponseWriter, r *http.Request) error {
 	}
 	switch r.Method {
 	case http.MethodGet:
-		all, err := c.bindings.List(r.Context())
+		text, err := c.bindings.list(r.Context())
 		if err != nil {
 			return err
 		}
 		w.Header().Set("Content-Type", "text/csv; charset=utf-8")
-		w.Write(account.FormatCSV(all))
+		w.Write(text)
 		return nil
 	case http.MethodPost:
 		text, err := io.ReadAll(io.LimitReader(r.Body, account.MaxCSV+1))
 		if err != nil {
 			return err
 		}
-		answer, err := importCSV(r.Context(), c.bindings, text)
+		answer, err := c.bindings.add(r.Context(), text)
 		if err != nil {
 			return err
-		}
-		if answer.Problems == nil {
-			c.t.note(slog.LevelWarn, "bindings", "bindings_imported", "count", answer.Count)
 		}
 		return writeControl(w, answer)
 	case http.MethodDelete:
-		b, err := c.bindings.Remove(r.Context(), r.URL.Query().Get("name"))
+		b, err := c.bindings.remove(r.Context(), r.URL.Query().Get("name"))
 		if err != nil {
 			return err
 		}
-		c.t.note(slog.LevelWarn, "bindings", "unbound", "user", b.Username, "unionid", b.UnionID)
 		// Who was signed in under the account's name is so no longer.
 		if err := c.sessions().RevokeUser(r.Context(), session.Person{UnionID: b.UnionID}, "unbound"); err != nil {
 			return err
@@ -166,7 +138,7 @@ func serveControl(ctx context.Context, cfg *Config, stores *stores, sessions fun
 		t.log.Error("\"dinggate bindings\" cannot reach this process", "err", err.Error())
 		return
 	}
-	(&control{cfg.StateDir, stores.Bindings, sessions, t}).run(ctx, l)
+	(&control{cfg.StateDir, register{stores.Bindings, t.note}, sessions, t}).run(ctx, l)
 }
 
 // run serves on l until ctx ends.

@@ -115,7 +115,7 @@ func (f *fleet) copy(c *caller) *caller {
 
 // eventually polls until ok, and tells how long it took. It fails after 20 s:
 // the machine may be busy, what a user sees is in the log.
-func eventually(t *testing.T, what string, ok func() bool) {
+func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	begin := time.Now()
 	again := time.NewTicker(20 * time.Millisecond)

@@ -181,15 +181,23 @@ func (f *Flow) bind(r *http.Request, x *web.Exchange, l *link, username string) 
 	return f.makeBinding(ctx, x, account.Binding{UnionID: l.unionID, Username: username})
 }
 
-// makeBinding binds, and says so in the audit log.
+// makeBinding binds. Its record comes first: nobody is bound without one, where
+// records have to be. When it then fails, the refusal is the next record of this
+// request.
 func (f *Flow) makeBinding(ctx context.Context, x *web.Exchange, b account.Binding) error {
-	err := f.People.Bindings.Add(ctx, b)
+	find := func(by account.Binding) (account.Binding, error) { return f.People.Bindings.Find(ctx, by) }
+	_, err := account.Plan([]account.Binding{b}, find)
+	if err == nil {
+		if lost := f.audit(x, Event{What: "bound", User: b.Username, UnionID: b.UnionID}); lost != nil {
+			return &web.Error{Status: http.StatusServiceUnavailable, Code: "audit_unavailable", RetryAfter: retryAfter, Err: lost}
+		}
+		err = f.People.Bindings.Add(ctx, b)
+	}
 	if _, taken := errors.AsType[*account.TakenError](err); taken {
 		return &web.Error{Status: http.StatusForbidden, Code: "already_bound", Err: err}
 	}
 	if err != nil {
 		return &web.Error{Status: http.StatusServiceUnavailable, Code: "store_unavailable", RetryAfter: retryAfter, Err: err}
 	}
-	f.audit(x, Event{What: "bound", User: b.Username, UnionID: b.UnionID})
 	return nil
 }
