@@ -210,7 +210,7 @@ func inTurn() (list []try) {
 			fmt.Fprintf(w.c, "POST /public/cut HTTP/1.1\r\nHost: app.test\r\nX-Case: %s\r\n%s", h.id, cut)
 			time.Sleep(100 * time.Millisecond)
 			w.c.Close()
-			for range 100 {
+			for range 600 {
 				if seen := h.site.up.of(h.id); len(seen) > 0 && seen[0].ended {
 					if seen[0].whole {
 						h.failf("half a body arrived as a whole: %q", seen[0].body)

@@ -13,22 +13,29 @@ import (
 func upgrades(s *site) (list []try) {
 	add := func(name string, do func(h *hand)) { list = append(list, try{name, do}) }
 	var mu sync.Mutex
-	tunnelled := map[string]string{} // by case: what came through the tunnel
+	tunnelled, ended := map[string]string{}, map[string]bool{} // by case: what came through the tunnel; that it is over
 	switchTo := func(protocol string) func(net.Conn, *sighting) {
 		return func(c net.Conn, r *sighting) {
 			fmt.Fprintf(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: %s\r\nConnection: Upgrade\r\nX-Upstream: %s\r\n\r\n", protocol, mark)
-			c.SetReadDeadline(time.Now().Add(150 * time.Millisecond))
-			b, _ := io.ReadAll(io.LimitReader(c, 4096))
+			c.SetReadDeadline(time.Now().Add(patience))
+			b, _ := io.ReadAll(io.LimitReader(c, 1<<20)) // the client ends it
 			mu.Lock()
 			tunnelled[r.value("X-Case")] += string(b)
+			ended[r.value("X-Case")] = true
 			mu.Unlock()
 		}
 	}
 	through := func(id string) string {
-		time.Sleep(200 * time.Millisecond)
-		mu.Lock()
-		defer mu.Unlock()
-		return tunnelled[id]
+		for range 600 {
+			mu.Lock()
+			if ended[id] {
+				defer mu.Unlock()
+				return tunnelled[id]
+			}
+			mu.Unlock()
+			time.Sleep(50 * time.Millisecond)
+		}
+		return "the tunnel does not end with its client"
 	}
 	s.up.on("tunnel", switchTo("websocket"))
 	s.up.on("open", func(c net.Conn, _ *sighting) {

@@ -60,6 +60,27 @@ func (a *answer) String() string {
 	return fmt.Sprintf("%d %.300s %.150q", a.status, headLine(short), body)
 }
 
+// whole is all of it that may help who reads of a failure.
+func (a *answer) whole() string {
+	if a.status == 0 {
+		return "no answer"
+	}
+	state := ""
+	for _, flag := range []struct {
+		set  bool
+		name string
+	}{{a.closed, "closed"}, {a.cut, "cut off"}, {a.continued, "after a 100"}, {a.bare, "by net/http"}} {
+		if flag.set {
+			state += ", " + flag.name
+		}
+	}
+	text := fmt.Sprintf("%d after %v%s: %.1000s %.400q", a.status, a.took.Round(time.Millisecond), state, headLine(a.header), a.body)
+	if a.rest != "" {
+		text += fmt.Sprintf(" and then %.300q", a.rest)
+	}
+	return text
+}
+
 func headLine(h http.Header) string {
 	var b strings.Builder
 	h.Write(&b)
@@ -151,7 +172,11 @@ func (w *wire) ask(s shot) (*answer, error) {
 	}
 	a.took = time.Since(began)
 	if s.more {
-		w.c.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
+		wait := 300 * time.Millisecond
+		if a.closed && a.status != 101 { // it said so: however busy the machine is, the end comes
+			wait = patience
+		}
+		w.c.SetReadDeadline(time.Now().Add(wait))
 		rest, err := io.ReadAll(w.br)
 		a.rest, a.closed = string(rest), true
 		if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() {
