@@ -62,6 +62,7 @@ type File struct {
 
 	read    atomic.Pointer[accounts]
 	version atomic.Uint64
+	refused atomic.Pointer[refusal]
 	places  chan struct{} // few verify at once: bcrypt is work, and somebody else's request wants the processor too
 	pairs   limit.Keyed[pair]
 	clients limit.Keyed[netip.Prefix]
@@ -69,7 +70,6 @@ type File struct {
 	mu    sync.Mutex
 	stamp os.FileInfo // of what was read
 	seen  os.FileInfo // of the look before
-	told  string      // what Trouble knows
 }
 
 type pair struct {
@@ -183,7 +183,11 @@ func (f *File) Look() {
 	}
 	settled := same(stamp, f.seen)
 	f.seen = stamp
-	if same(stamp, f.stamp) || !settled {
+	if !settled {
+		return
+	}
+	if same(stamp, f.stamp) {
+		f.refused.Store(nil)
 		return
 	}
 	stamp, all, err := f.load()
@@ -192,25 +196,62 @@ func (f *File) Look() {
 		return
 	}
 	old := f.read.Swap(all)
-	f.stamp, f.told = stamp, ""
+	f.stamp = stamp
+	f.refused.Store(nil)
 	f.version.Add(1)
-	var gone []string
-	for name, hash := range old.hashes {
-		if string(all.hashes[name]) != string(hash) {
-			gone = append(gone, name)
-		}
-	}
-	if len(gone) > 0 && f.Changed != nil {
+	if gone := old.gone(all); len(gone) > 0 && f.Changed != nil {
 		f.Changed(gone)
 	}
 }
 
+// Gone lists the accounts that next has not, or with another password. Nil is a
+// file without any, for both.
+func (f *File) Gone(next *File) []string {
+	if f == nil {
+		return nil
+	}
+	all := &accounts{}
+	if next != nil {
+		all = next.read.Load()
+	}
+	return f.read.Load().gone(all)
+}
+
+func (a *accounts) gone(next *accounts) (names []string) {
+	for name, hash := range a.hashes {
+		if string(next.hashes[name]) != string(hash) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 // trouble tells once, not at every look.
 func (f *File) trouble(err error) {
-	if f.Trouble != nil && f.told != err.Error() {
+	last := f.refused.Load()
+	if last != nil && last.err.Error() == err.Error() {
+		return
+	}
+	if f.refused.Store(&refusal{err, f.now()}); f.Trouble != nil {
 		f.Trouble(err)
 	}
-	f.told = err.Error()
+}
+
+type refusal struct {
+	err error
+	at  time.Time
+}
+
+// Refused tells since when, and why, the accounts are not what the file says;
+// nil: they are. The nil File has none.
+func (f *File) Refused() (at time.Time, err error) {
+	if f == nil {
+		return time.Time{}, nil
+	}
+	if r := f.refused.Load(); r != nil {
+		return r.at, r.err
+	}
+	return time.Time{}, nil
 }
 
 // same reports whether nothing was written between two looks.

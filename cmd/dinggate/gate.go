@@ -92,7 +92,7 @@ func nextGate(cfg *Config, stores *stores, t telemetryKit, before *gate) (*gate,
 	}
 	client := &dingtalk.Client{Config: cfg.DingTalk, Observe: t.call}
 	g := &gate{provider: newProvider(cfg, client, t), inFlight: new(atomic.Int64), streams: new(proxy.Streams)}
-	if g.accounts, err = newAccounts(cfg, stores.Bindings, t); err != nil {
+	if g.accounts, err = newAccounts(cfg, stores.Bindings, before, t); err != nil {
 		return nil, err
 	}
 	g.sessions = newSessions(cfg, stores, keyring, g.provider, t)
@@ -101,7 +101,6 @@ func nextGate(cfg *Config, stores *stores, t telemetryKit, before *gate) (*gate,
 		g.sessions.Inherit(before.sessions)
 	}
 	g.sessions.Recheck = g.accounts.recheck(g.sessions.Recheck)
-	g.accounts.end(g.sessions, t)
 	g.events = newEvents(cfg, g, client, t)
 	flow := &login.Flow{
 		Provider: g.provider, AttemptIn: g.provider.attemptIn,
@@ -144,6 +143,7 @@ func nextGate(cfg *Config, stores *stores, t telemetryKit, before *gate) (*gate,
 		g.Handler = insisting(g.Handler, cfg.TLS.HSTS)
 	}
 	g.measure(client, before, t.metrics)
+	g.accounts.serve(g.sessions)
 	return g, nil
 }
 
@@ -154,7 +154,7 @@ func (g *gate) run(ctx context.Context) { g.runWith(ctx, ctx) }
 func (g *gate) runWith(ctx, events context.Context) {
 	var all sync.WaitGroup
 	all.Go(func() { g.sessions.Run(ctx) })
-	all.Go(func() { g.accounts.run(ctx) })
+	all.Go(func() { g.accounts.run(ctx, g.sessions) })
 	if g.events != nil {
 		all.Go(func() { g.events.Run(events) })
 	}

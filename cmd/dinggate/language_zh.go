@@ -11,6 +11,7 @@ var problemWords = []words{
 	{"permission denied", "没有权限"},
 	{"is a directory", "是一个目录"},
 	{"is larger than 1 MiB", "超过 1 MiB"},
+	{"stays as it was: %s", "保持原样：%s"},
 	{"is larger than 64 KiB", "超过 64 KiB"},
 	{"is not YAML at or just after this line: %s", "此行或紧接其后不是合法的 YAML：%s"},
 	{"an alias (*) names an anchor that is not there; text that begins with * needs quotes", "别名（*）所指的锚点不存在；以 * 开头的文字需要加引号"},

@@ -96,7 +96,8 @@ func metered(t *testing.T) *house {
 	}
 	again.provider.close()
 	h.gate.measure(h.gate.events.Client, nil, h.kit.metrics) // and back: this one runs
-	h.kit.metrics.Reloaded(true, time.Now())
+	h.kit.metrics.Reloaded(true)
+	h.kit.metrics.Configured(func() bool { return true }, time.Now)
 	h.kit.metrics.Certificate(func() time.Time { return time.Now().Add(30 * 24 * time.Hour) })
 	return h
 }

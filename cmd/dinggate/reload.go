@@ -82,7 +82,8 @@ const (
 
 // newReloader makes the first gate. From here on SIGHUP does not end the process.
 func newReloader(first loaded, read func() loaded, stores *stores, level *slog.LevelVar, t telemetryKit) (*reloader, error) {
-	r := &reloader{kit: t, level: level, stores: stores, read: read, serving: first, hangup: make(chan os.Signal, 1)}
+	r := &reloader{kit: t, level: level, stores: stores, read: read, hangup: make(chan os.Signal, 1)}
+	r.serve(first)
 	level.Set(first.cfg.Log.Slog())
 	if first.cfg.TLS.On() {
 		r.keys = &keyPair{}
@@ -97,14 +98,34 @@ func newReloader(first loaded, read func() loaded, stores *stores, level *slog.L
 	}
 	r.current.gate.Store(g)
 	r.last.Store(&reloadResult{taken: time.Now(), first: true})
-	t.metrics.Configured(true, r.last.Load().taken)
+	t.metrics.Configured(func() bool { return r.result().refused.IsZero() }, func() time.Time { return r.last.Load().taken })
 	signal.Notify(r.hangup, syscall.SIGHUP)
 	return r, nil
 }
 
+// serve notes what the gate is made from. The accounts see to their file
+// themselves, whatever becomes of the rest.
+func (r *reloader) serve(now loaded) {
+	r.serving = now
+	delete(now.files, now.cfg.Accounts.HtpasswdFile)
+}
+
+// result is how the last reading ended, that of the accounts' file with it.
+func (r *reloader) result() *reloadResult {
+	last := r.last.Load()
+	at, err := r.current.gate.Load().accounts.file.Refused()
+	if err == nil {
+		return last
+	}
+	all := *last
+	all.refused, all.first = at, false
+	all.problems = append(all.problems[:len(all.problems):len(all.problems)], conf.Problem{Key: "accounts.htpasswd_file", Text: "stays as it was: " + err.Error()})
+	return &all
+}
+
 // note is what /ready adds while a changed configuration is refused, else "".
 func (r *reloader) note() string {
-	if last := r.last.Load(); !last.refused.IsZero() {
+	if last := r.result(); !last.refused.IsZero() {
 		return "the changed configuration has mistakes and is refused; the one of " + last.taken.UTC().Format(time.RFC3339) + " serves on"
 	}
 	return ""
@@ -167,10 +188,7 @@ func (r *reloader) retire() {
 		g.ignore() // each event reaches one stream, which must be the new one
 		g.gate.closeIdle()
 		if len(old)-i > maxRetiring {
-			go func() {
-				g.gate.accounts.settle()
-				g.stop()
-			}()
+			g.stop()
 		}
 	}
 	last := old[len(old)-1]
@@ -203,7 +221,7 @@ func (r *reloader) reload(ctx context.Context) {
 	last := *r.last.Load()
 	last.refused, last.problems, last.first = time.Now(), found, false
 	r.last.Store(&last)
-	r.kit.metrics.Reloaded(false, last.refused)
+	r.kit.metrics.Reloaded(false)
 	r.kit.log.Error("the changed configuration is refused, the old one serves on", "problems", found.lines(english))
 }
 
@@ -237,10 +255,9 @@ func (r *reloader) take(ctx context.Context, next loaded) error {
 	r.start(ctx, g)
 	r.current.gate.Store(g)
 	r.retire()
-	r.serving = next
-	now := time.Now()
-	r.last.Store(&reloadResult{taken: now, restart: fixed})
-	r.kit.metrics.Reloaded(true, now)
+	r.serve(next)
+	r.last.Store(&reloadResult{taken: time.Now(), restart: fixed})
+	r.kit.metrics.Reloaded(true)
 	if len(fixed) > 0 {
 		r.kit.log.Warn("the configuration is taken, but these keys need a restart and keep their old values", "keys", fixed)
 	}

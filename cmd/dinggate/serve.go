@@ -78,7 +78,7 @@ func runServe(ctx context.Context, first loaded, read func() loaded, out io.Writ
 		return err
 	}
 	s.guard = nil
-	status := &status{kit: kit, started: time.Now(), gate: r.current.gate.Load, stores: stores, reload: r.last.Load}
+	status := &status{kit: kit, started: time.Now(), gate: r.current.gate.Load, stores: stores, reload: r.result}
 	if err := s.open(nil, cfg.Admin.Listen, "admin", adminHandler(&s.ready, stores.Reads, r.note, kit.metrics, status), out); err != nil {
 		return errors.Join(err, s.close())
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"dinggate/account"
@@ -23,17 +24,37 @@ var (
 type accounts struct {
 	file   *account.File   // nil: no local accounts
 	policy *account.Policy // nil: DingTalk people keep their names
+	gone   []string        // whom the file before had and this one has not, or with another password
+
+	// sessions are those of the gate that serves: the file outlives gates.
+	sessions *atomic.Pointer[session.Manager]
+	kit      telemetryKit
 }
 
-// newAccounts reads the accounts that cfg names.
-func newAccounts(cfg *Config, bindings account.Bindings, t telemetryKit) (a accounts, err error) {
-	if path := cfg.Accounts.HtpasswdFile; path != "" {
+// newAccounts reads the accounts that cfg names. A file that the gate before has
+// already is shared: what it knows of tries that failed stays known.
+func newAccounts(cfg *Config, bindings account.Bindings, before *gate, t telemetryKit) (a accounts, err error) {
+	a.kit = t
+	path := cfg.Accounts.HtpasswdFile
+	var old *account.File
+	if before != nil {
+		old = before.accounts.file
+	}
+	switch {
+	case old != nil && old.Path == path:
+		a.file, a.sessions = old, before.accounts.sessions
+	case path != "":
 		if a.file, err = account.Open(path); err != nil {
 			return a, fmt.Errorf("accounts.htpasswd_file: %w", err)
 		}
+		a.sessions = new(atomic.Pointer[session.Manager])
+		a.file.Changed = func(names []string) { endAccounts(a.sessions.Load(), names, t) }
 		a.file.Trouble = func(err error) {
 			t.log.Error("the local accounts stay as they were", "err", err.Error())
 		}
+	}
+	if a.file != old {
+		a.gone = old.Gone(a.file)
 	}
 	if cfg.Accounts.Binds() {
 		a.policy = &account.Policy{Binding: cfg.Accounts.Binding, Bindings: bindings, Accounts: a.file}
@@ -41,15 +62,19 @@ func newAccounts(cfg *Config, bindings account.Bindings, t telemetryKit) (a acco
 	return a, nil
 }
 
-// recheck looks local accounts up in their file, and gives DingTalk people the
-// names they are bound to; everything else is next's.
-func (a accounts) recheck(next func(context.Context, *session.Session) (identity.User, error)) func(context.Context, *session.Session) (identity.User, error) {
-	if a.file == nil && a.policy == nil {
-		return next
-	}
+// isLocal reports whether a session was begun with a password: everybody else
+// has a unionId, or a token that their sign-in yielded.
+func isLocal(s *session.Session) bool {
+	return s.User.UnionID == "" && s.Token == (identity.Token{})
+}
+
+// recheck looks local accounts up in their file, also when there is none any
+// more, and gives DingTalk people the names they are bound to; everything else
+// is next's.
+func (a accounts) recheck(next recheckFunc) recheckFunc {
 	return func(ctx context.Context, s *session.Session) (identity.User, error) {
-		if s.User.UnionID == "" && s.Token == (identity.Token{}) && a.file != nil {
-			if !a.file.Has(s.User.Username) {
+		if isLocal(s) {
+			if a.file == nil || !a.file.Has(s.User.Username) {
 				return identity.User{}, &identity.Failure{Class: identity.Refused, Code: "account_gone", Err: errors.New("the local account is gone")}
 			}
 			return s.User, nil
@@ -62,35 +87,35 @@ func (a accounts) recheck(next func(context.Context, *session.Session) (identity
 	}
 }
 
-// end lets the sessions of accounts that are gone or have another password end,
-// as soon as the file says so.
-func (a accounts) end(sessions *session.Manager, t telemetryKit) {
-	if a.file == nil {
-		return
+// serve makes sessions the ones that end with their accounts.
+func (a accounts) serve(sessions *session.Manager) {
+	if a.sessions != nil {
+		a.sessions.Store(sessions)
 	}
-	a.file.Changed = func(names []string) {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		for _, name := range names {
-			if err := sessions.RevokeUser(ctx, session.Person{Username: name}, "account_changed"); err != nil {
-				t.log.Error("other replicas do not know yet that an account changed", "user", name, "err", err.Error())
-			}
+}
+
+// endAccounts ends the sessions of accounts that are gone or have another
+// password.
+func endAccounts(sessions *session.Manager, names []string, t telemetryKit) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	var untold []string
+	var last error
+	for _, name := range names {
+		if err := sessions.RevokeUser(ctx, session.Person{Username: name}, "account_changed"); err != nil {
+			untold, last = append(untold, name), err
 		}
 	}
-}
-
-// run looks after the file until ctx ends.
-func (a accounts) run(ctx context.Context) {
-	if a.file != nil {
-		a.file.Run(ctx)
+	if last != nil {
+		t.log.Error("other replicas do not know yet that accounts changed", "accounts", len(untold), "user", untold[0], "err", last.Error())
 	}
 }
 
-// settle sees to the last changes of the file, before run ends early: whoever is
-// gone from it is signed out by those who knew them.
-func (a accounts) settle() {
+// run ends the sessions of whoever went with the file before, and looks after
+// this one until ctx ends.
+func (a accounts) run(ctx context.Context, sessions *session.Manager) {
+	endAccounts(sessions, a.gone, a.kit)
 	if a.file != nil {
-		a.file.Look()
-		a.file.Look() // the first only notes that it holds still
+		a.file.Run(ctx)
 	}
 }

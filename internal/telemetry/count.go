@@ -91,23 +91,19 @@ func (m *Metrics) Audited(ok bool) { m.audits.WithLabelValues(okOr(ok, "failed")
 // Dropped counts the log records that found no room.
 func (m *Metrics) Dropped() uint64 { return m.dropped() }
 
-// Reloaded tells how a reload of the configuration went, and when.
-func (m *Metrics) Reloaded(ok bool, at time.Time) {
-	m.reloads.WithLabelValues(okOr(ok, "refused")).Inc()
-	m.Configured(ok, at)
-}
+// Reloaded counts a reload of the configuration.
+func (m *Metrics) Reloaded(ok bool) { m.reloads.WithLabelValues(okOr(ok, "refused")).Inc() }
 
-// Configured is Reloaded for the start, which is no reload.
-func (m *Metrics) Configured(ok bool, at time.Time) {
+// Configured offers whether what serves is what the files say, and since when it
+// serves.
+func (m *Metrics) Configured(current func() bool, since func() time.Time) {
 	m.Gauge("config_last_reload_successful", "1 when the last reload was taken, 0 when it was refused and the old configuration serves on.", func() float64 {
-		if ok {
+		if current() {
 			return 1
 		}
 		return 0
 	})
-	if ok {
-		m.Gauge("config_last_reload_success_timestamp_seconds", "When the configuration that serves was taken, Unix time.", func() float64 { return float64(at.Unix()) })
-	}
+	m.Moment("config_last_reload_success_timestamp_seconds", "When the configuration that serves was taken, Unix time.", since)
 }
 
 // Certificate offers the end of our own certificate.

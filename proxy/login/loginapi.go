@@ -92,7 +92,7 @@ func (f *Flow) localSession(r *http.Request) (*session.Session, error) {
 		return nil, &web.Error{Status: http.StatusForbidden, Code: "not_local_account", Retry: f.path("/sign_in", "/"), Err: err}
 	case err != nil:
 		return nil, trouble(err)
-	case s.User.UnionID != "" || !f.Accounts.Has(s.User.Username):
+	case s.User.UnionID != "" || s.Token != (identity.Token{}) || !f.Accounts.Has(s.User.Username):
 		return nil, &web.Error{Status: http.StatusForbidden, Code: "not_local_account", Retry: f.path("/sign_in", "/"), Err: errors.New("login: the session is not a local account's")}
 	}
 	return s, nil
