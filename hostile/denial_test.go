@@ -124,16 +124,7 @@ func denial(s *site) (list []try) {
 		}
 	})
 	add("D2 50 slow readers", func(h *hand) {
-		h.site.up.on("flood", func(c net.Conn, _ *sighting) {
-			io.WriteString(c, "HTTP/1.1 200 OK\r\nX-Upstream: x\r\nContent-Length: 1073741824\r\n\r\n")
-			block := make([]byte, 1<<20)
-			c.SetWriteDeadline(time.Now().Add(3 * time.Second))
-			for range 1024 {
-				if _, err := c.Write(block); err != nil {
-					return
-				}
-			}
-		})
+		h.site.up.on("flood", flood)
 		before := h.site.memory()
 		line := h.member("zhangsan")
 		var all sync.WaitGroup
@@ -156,6 +147,18 @@ func denial(s *site) (list []try) {
 		}
 	})
 	return list
+}
+
+// flood is an application that answers with 1 GiB.
+func flood(c net.Conn, _ *sighting) {
+	io.WriteString(c, "HTTP/1.1 200 OK\r\nX-Upstream: x\r\nContent-Length: 1073741824\r\n\r\n")
+	block := make([]byte, 1<<20)
+	c.SetWriteDeadline(time.Now().Add(3 * time.Second))
+	for range 1024 {
+		if _, err := c.Write(block); err != nil {
+			return
+		}
+	}
 }
 
 // memory is what the process holds, in bytes.

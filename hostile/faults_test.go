@@ -98,7 +98,7 @@ func faults(s *site) []try {
 
 // another runs one more process with the site's configuration, changed.
 func (s *site) another(change func(string) string, environment ...string) *process {
-	return start(s.t, change(s.config()), environment...)
+	return start(s.t, change(s.text), environment...)
 }
 
 // teach makes the application ill on request.

@@ -44,6 +44,12 @@ func (h *hand) probe(p probe) *answer {
 	if strings.Contains(a.body+a.rest, "/admin/smuggled") {
 		h.failf("the smuggled request was answered by the application: %q", a.rest)
 	}
+	h.oneReading()
+	return a
+}
+
+// oneReading looks at what arrived: no two programs can read it differently.
+func (h *hand) oneReading() {
 	for _, got := range h.site.up.of(h.id) {
 		if strings.Contains(got.target, "smuggled") || strings.Contains(got.head, "smuggled") {
 			h.failf("the smuggled request arrived: %q", got.head)
@@ -57,7 +63,6 @@ func (h *hand) probe(p probe) *answer {
 			}
 		}
 	}
-	return a
 }
 
 func lengths() (list []probe) {

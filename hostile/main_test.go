@@ -37,6 +37,7 @@ func TestHostile(t *testing.T) {
 	c := &count{}
 	wild := openWild(t)
 	ill := openIll(t)
+	secure := openSecure(t)
 	upgrades(s) // teaches the application to switch protocols
 	for _, class := range []struct {
 		name  string
@@ -56,6 +57,7 @@ func TestHostile(t *testing.T) {
 		{"L", 200, s, secrets},
 		{"W", 300, s, pages},
 		{"K", 200, wild, strange},
+		{"TLS", 1300, secure, tlsTries},
 		{"V", 30, ill, faults},
 	} {
 		t.Run(class.name, func(t *testing.T) {
@@ -69,6 +71,7 @@ func TestHostile(t *testing.T) {
 		s.end(t)
 		wild.end(t)
 		ill.end(t)
+		secure.end(t)
 	})
 	c.print()
 }

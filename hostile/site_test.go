@@ -3,6 +3,7 @@ package hostile
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -41,6 +42,9 @@ type site struct {
 	nginx       *nginxSite // nil where there is no nginx
 	sim         *simulator.Platform
 	simURL      string
+	secure      *tls.Config // how the gate is spoken to; nil: in clear
+	authority   *authority  // of its certificates; nil: in clear
+	text        string      // the configuration it started with
 	oracle      *oracle
 	budget      atomic.Int64 // calls to DingTalk that have been asked for
 	seq         atomic.Int64
@@ -76,7 +80,8 @@ func openWith(t *testing.T, change func(string) string) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.process = start(t, strings.ReplaceAll(change(s.config()), "UP\"", s.up.url()+"\""))
+	s.text = strings.ReplaceAll(change(s.config()), "UP\"", s.up.url()+"\"")
+	s.process = start(t, s.text)
 	s.oracle = &oracle{site: s}
 	return s
 }

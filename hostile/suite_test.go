@@ -67,13 +67,16 @@ func (h *hand) send(s shot) *answer {
 	if s.to == "" {
 		s.to = h.site.gate
 	}
+	if s.secure == nil && s.to == h.site.gate {
+		s.secure = h.site.secure
+	}
 	if s.to != h.site.gate {
 		h.site.foreign.Store(h.id, true)
 	}
 	a, err := h.wires.send(s)
 	h.note(s, a, err)
 	if err == nil && h.site.oracle.late(s, a) { // O9: alone, and beside a plain request
-		plain, _ := h.wires.send(shot{raw: request("GET", "/open", h.id), to: h.site.gate, from: stranger, fresh: true})
+		plain, _ := h.wires.send(shot{raw: request("GET", "/open", h.id), to: h.site.gate, secure: h.site.secure, from: stranger, fresh: true})
 		limit := 3 * time.Second // of what can be sent once only
 		if !s.session && (s.method == "" || s.method == "GET" || s.method == "HEAD") {
 			limit = time.Second

@@ -3,6 +3,7 @@ package hostile
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -27,7 +28,9 @@ type shot struct {
 	fresh     bool // wants a connection of its own, closed afterwards
 	elsewhere bool // it is not the gate that answers
 	half      bool // nothing more will be sent, and the connection says so
-	more      bool // read on after the answer, into answer.rest
+
+	secure *tls.Config // how TLS is spoken; nil: not at all
+	more   bool        // read on after the answer, into answer.rest
 }
 
 // answer is what came back. Status 0: the connection ended without a word.
@@ -89,7 +92,8 @@ func headLine(h http.Header) string {
 
 // wires are the connections that one worker keeps.
 type wires struct {
-	kept map[string]*wire
+	kept   map[string]*wire
+	second *two // speaks HTTP/2
 }
 
 type wire struct {
@@ -101,6 +105,9 @@ func (w *wires) close() {
 	for key, one := range w.kept {
 		one.c.Close()
 		delete(w.kept, key)
+	}
+	if w.second != nil {
+		w.second.c.Close()
 	}
 }
 
@@ -134,6 +141,10 @@ func (w *wires) send(s shot) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
+	if s.secure != nil {
+		one.c = tls.Client(one.c, s.secure)
+		one.br.Reset(one.c)
+	}
 	a, err := one.ask(s)
 	if err != nil {
 		one.c.Close()
@@ -164,7 +175,7 @@ func (w *wire) ask(s shot) (*answer, error) {
 	w.c.SetDeadline(began.Add(patience))
 	_, writing := io.WriteString(w.c, s.raw)
 	if s.half {
-		w.c.(*net.TCPConn).CloseWrite()
+		w.c.(interface{ CloseWrite() error }).CloseWrite()
 	}
 	a, err := w.read(s)
 	if err != nil {

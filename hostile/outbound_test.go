@@ -1,0 +1,130 @@
+package hostile
+
+import (
+	"crypto/tls"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// outbound is L8: whom we speak to. A DingTalk, a service or an application whose
+// certificate is not right hears nothing, and a redirect takes no secret along.
+func outbound(s *site) (list []try) {
+	authorities := filepath.Join(s.t.TempDir(), "authorities.pem")
+	write(s.t, authorities, string(s.authority.pem()))
+	// serve answers as the simulator over TLS and gives host:port.
+	serve := func(pair tls.Certificate, h http.Handler, change func(*tls.Config)) string {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		c := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS10}
+		if change != nil {
+			change(c)
+		}
+		server := &http.Server{Handler: h, TLSConfig: c, ErrorLog: log.New(io.Discard, "", 0)}
+		go server.ServeTLS(l, "", "")
+		s.t.Cleanup(func() { server.Close() })
+		return l.Addr().String()
+	}
+	// through is a gate whose DingTalk is at address.
+	through := func(address string) *process {
+		return s.another(func(text string) string {
+			for _, key := range []string{"api_url: ", "oapi_url: "} {
+				text = strings.Replace(text, "\n  "+key+s.simURL, "\n  "+key+address, 1)
+			}
+			return text
+		}, "SSL_CERT_FILE="+authorities)
+	}
+	// signIn tries at p and gives the status and whether there is a session.
+	signIn := func(h *hand, p *process) (a *answer, in bool) {
+		v := h.visitor()
+		a = v.ask(shot{to: p.gate, secure: s.secure, fresh: true}, "GET", "/oauth2/start")
+		_, state, _ := strings.Cut(a.header.Get("Location"), "state=")
+		state, _, _ = strings.Cut(state, "&")
+		a = v.ask(shot{to: p.gate, secure: s.secure, fresh: true, trouble: true, slow: true, session: true}, "GET", "/oauth2/callback?authCode="+v.code("zhangsan")+"&state="+state)
+		return a, v.value(sessionCookie) != ""
+	}
+	other := newAuthority()
+	for name, c := range map[string]struct {
+		pair   tls.Certificate
+		change func(*tls.Config)
+		in     bool
+	}{
+		"right":               {s.authority.pair(leaf{}), nil, true},
+		"of another host":     {s.authority.pair(leaf{name: "dingtalk.evil.test"}), nil, false},
+		"of another address":  {s.authority.pair(leaf{address: net.IPv4(127, 0, 0, 9)}), nil, false},
+		"expired":             {s.authority.pair(leaf{ends: -time.Minute}), nil, false},
+		"not yet good":        {s.authority.pair(leaf{begins: 30 * time.Minute}), nil, false},
+		"its own":             {s.authority.pair(leaf{self: true}), nil, false},
+		"another authority's": {other.pair(leaf{}), nil, false},
+		"one for clients":     {s.authority.pair(leaf{client: true}), nil, false},
+		"right, over TLS 1.1": {s.authority.pair(leaf{}), func(c *tls.Config) { c.MaxVersion = tls.VersionTLS11 }, false},
+		"right, RC4 and 3DES": {s.authority.pair(leaf{}), func(c *tls.Config) {
+			c.MaxVersion, c.CipherSuites = tls.VersionTLS12, []uint16{tls.TLS_ECDHE_ECDSA_WITH_RC4_128_SHA, tls.TLS_RSA_WITH_3DES_EDE_CBC_SHA}
+		}, false},
+	} {
+		list = append(list, try{"L8 DingTalk's certificate is " + name, func(h *hand) {
+			if c.in {
+				s.budget.Add(callsPerSignIn)
+			}
+			p := through("https://" + serve(c.pair, s.sim, c.change))
+			defer p.kill()
+			a, in := signIn(h, p)
+			if in != c.in || !in && a.status != 502 && a.status != 503 {
+				h.failf("a session: %v (%v), want %v", in, a, c.in)
+			}
+			if !c.in && strings.Contains(p.said(), canary) {
+				h.failf("a secret is in the log")
+			}
+		}})
+	}
+	for _, status := range []int{301, 302, 303, 307, 308} {
+		for _, elsewhere := range []string{"http", "https"} {
+			list = append(list, try{fmt.Sprintf("L8 DingTalk redirects by %d to %s elsewhere", status, elsewhere), func(h *hand) {
+				up := newRecorder(s.t)
+				to := up.url()
+				if elsewhere == "https" {
+					to = "https://" + serve(s.authority.pair(leaf{}), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+						up.keep(&sighting{head: r.Method + " " + r.URL.String(), target: r.URL.String()})
+					}), nil)
+				}
+				p := through("https://" + serve(s.authority.pair(leaf{}), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					http.Redirect(w, r, to+r.URL.RequestURI(), status)
+				}), nil))
+				defer p.kill()
+				if a, in := signIn(h, p); in || a.status != 502 && a.status != 503 {
+					h.failf("a session: %v (%v)", in, a)
+				}
+				if _, lost := up.take(); len(lost) > 0 {
+					h.failf("the secret was sent on: %q", lost[0].head)
+				}
+			}})
+		}
+	}
+	for name, c := range map[string]struct {
+		pair tls.Certificate
+		want int
+	}{"right": {s.authority.pair(leaf{}), 200}, "of another host": {s.authority.pair(leaf{name: "evil.test"}), 502}, "expired": {s.authority.pair(leaf{ends: -time.Minute}), 502}, "another authority's": {other.pair(leaf{}), 502}, "its own": {s.authority.pair(leaf{self: true}), 502}} {
+		list = append(list, try{"L8 the application's certificate is " + name, func(h *hand) {
+			heard := make(chan bool, 10)
+			to := "https://" + serve(c.pair, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				heard <- true
+				w.Header().Set("X-Upstream", mark)
+				fmt.Fprint(w, mark)
+			}), nil)
+			p := s.another(func(text string) string { return strings.ReplaceAll(text, s.up.url(), to) }, "SSL_CERT_FILE="+authorities)
+			defer p.kill()
+			a := h.send(shot{to: p.gate, secure: s.secure, fresh: true, trouble: true, right: true, raw: request("GET", "/page", h.id, h.member("zhangsan"))})
+			if a.status != c.want || (len(heard) > 0) != (c.want == 200) {
+				h.failf("got %v, want %d", a, c.want)
+			}
+		}})
+	}
+	return list
+}

@@ -1,0 +1,214 @@
+package hostile
+
+import (
+	"bytes"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+)
+
+// two is a connection that speaks HTTP/2 frame by frame, so that what no client
+// would say can be said.
+type two struct {
+	c     *tls.Conn
+	fr    *http2.Framer
+	block bytes.Buffer // what enc wrote
+	enc   *hpack.Encoder
+	next  uint32
+}
+
+func dialTwo(from, to string, config *tls.Config) (*two, error) {
+	config = config.Clone()
+	config.NextProtos = []string{"h2"}
+	d := &net.Dialer{Timeout: 10 * time.Second, LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+	c, err := tls.DialWithDialer(d, "tcp", to, config)
+	if err != nil {
+		return nil, err
+	}
+	w := &two{c: c, fr: http2.NewFramer(c, c), next: 1}
+	w.enc = hpack.NewEncoder(&w.block)
+	w.fr.AllowIllegalWrites = true
+	w.fr.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+	c.SetDeadline(time.Now().Add(patience))
+	io.WriteString(c, http2.ClientPreface)
+	if err := w.fr.WriteSettings(); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return w, nil
+}
+
+// encode is the header block of these fields, in this order and as they are.
+func (w *two) encode(fields []hpack.HeaderField) []byte {
+	w.block.Reset()
+	for _, f := range fields {
+		w.enc.WriteField(f)
+	}
+	return bytes.Clone(w.block.Bytes())
+}
+
+// open begins the next stream with these fields.
+func (w *two) open(fields []hpack.HeaderField, end bool) (id uint32, err error) {
+	id = w.next
+	w.next += 2
+	block := w.encode(fields)
+	first, rest := block[:min(len(block), 16<<10)], block[min(len(block), 16<<10):]
+	err = w.fr.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: first, EndStream: end, EndHeaders: len(rest) == 0})
+	for err == nil && len(rest) > 0 {
+		n := min(len(rest), 16<<10)
+		err = w.fr.WriteContinuation(id, n == len(rest), rest[:n])
+		rest = rest[n:]
+	}
+	return id, err
+}
+
+// read waits for the answer on a stream. Status 0 is a stream or a connection
+// that ended without one; why says how.
+func (w *two) read(id uint32) (a *answer, why string) {
+	a = &answer{header: http.Header{}}
+	var body bytes.Buffer
+	defer func() { a.body = body.String() }()
+	for {
+		f, err := w.fr.ReadFrame()
+		if e, ok := err.(http2.StreamError); ok && e.StreamID != id {
+			continue
+		}
+		if err != nil {
+			a.closed = true
+			if e, ok := err.(net.Error); ok && e.Timeout() {
+				return a, "silence"
+			}
+			return a, "the connection ended"
+		}
+		switch f := f.(type) {
+		case *http2.SettingsFrame:
+			if !f.IsAck() {
+				w.fr.WriteSettingsAck()
+			}
+		case *http2.PingFrame:
+			if !f.IsAck() {
+				w.fr.WritePing(true, f.Data)
+			}
+		case *http2.GoAwayFrame:
+			a.closed = true
+			if f.ErrCode != http2.ErrCodeNo {
+				return a, "GOAWAY " + f.ErrCode.String()
+			}
+		case *http2.RSTStreamFrame:
+			if f.StreamID == id {
+				a.cut = a.status != 0
+				return a, "RST " + f.ErrCode.String()
+			}
+		case *http2.MetaHeadersFrame:
+			if f.StreamID != id {
+				continue
+			}
+			if status, _ := strconv.Atoi(f.PseudoValue("status")); status >= 200 || status == 101 {
+				a.status = status
+			}
+			for _, field := range f.RegularFields() {
+				name := http.CanonicalHeaderKey(field.Name)
+				a.header[name] = append(a.header[name], field.Value)
+			}
+			if f.StreamEnded() {
+				return a, ""
+			}
+		case *http2.DataFrame:
+			n := uint32(len(f.Data()))
+			if n > 0 {
+				w.fr.WriteWindowUpdate(0, n)
+			}
+			if f.StreamID != id {
+				continue
+			}
+			body.Write(f.Data())
+			if f.StreamEnded() {
+				return a, ""
+			}
+			if n > 0 {
+				w.fr.WriteWindowUpdate(id, n)
+			}
+		}
+	}
+}
+
+// line makes fields of "name: value" texts; a pseudo-header begins with a colon.
+func line(texts ...string) (fields []hpack.HeaderField) {
+	for _, text := range texts {
+		at := strings.Index(text[min(1, len(text)):], ": ") + min(1, len(text))
+		fields = append(fields, hpack.HeaderField{Name: text[:at], Value: text[at+2:]})
+	}
+	return fields
+}
+
+// asking is a request of this case over HTTP/2.
+func (h *hand) asking(method, path, authority string, more ...string) []hpack.HeaderField {
+	fields := line(":method: "+method, ":scheme: https", ":authority: "+authority, ":path: "+path)
+	return append(append(fields, line(more...)...), hpack.HeaderField{Name: "x-case", Value: h.id})
+}
+
+// stream shoots over HTTP/2 and lets the oracle judge. It never gives nil; why
+// tells how a stream ended that has no answer.
+func (h *hand) stream(s shot, fields []hpack.HeaderField, body string) (a *answer, why string) {
+	var text strings.Builder
+	for _, f := range fields {
+		name := http.CanonicalHeaderKey(f.Name)
+		fmt.Fprintf(&text, "%s: %.300s\r\n", name, f.Value)
+	}
+	s.raw, s.to = text.String(), h.site.gate
+	if s.from == "" {
+		s.from = stranger
+	}
+	w, err := h.two(s)
+	if err != nil {
+		h.failf("O9: %v", err)
+		return &answer{header: http.Header{}}, err.Error()
+	}
+	began := time.Now()
+	w.c.SetDeadline(began.Add(patience))
+	id, err := w.open(fields, body == "")
+	if err == nil && body != "" {
+		err = w.fr.WriteData(id, true, []byte(body))
+	}
+	a, why = w.read(id)
+	if a.took = time.Since(began); why == "silence" {
+		h.failf("O9: nothing came after %.300q", s.raw)
+	}
+	// What net/http refuses by itself carries no id of ours.
+	a.bare = a.header["X-Request-Id"] == nil && (a.status == 400 || a.status == 431 || a.status == 417)
+	if a.closed || s.fresh || why != "" || err != nil {
+		w.c.Close()
+		h.wires.forget(w)
+	}
+	h.note(s, a, nil)
+	for _, wrong := range h.site.oracle.judge(s, a) {
+		h.failf("%s\n\tafter %.500q\n\tcame %s %s", wrong, s.raw, a.whole(), why)
+	}
+	return a, why
+}
+
+// two is the worker's connection, or a new one.
+func (h *hand) two(s shot) (*two, error) {
+	if w := h.wires.second; w != nil && !s.fresh && w.next < 10_000 {
+		return w, nil
+	}
+	w, err := dialTwo(s.from, s.to, h.site.secure)
+	if err == nil && !s.fresh {
+		h.wires.second = w
+	}
+	return w, err
+}
+
+func (w *wires) forget(one *two) {
+	if w.second == one {
+		w.second = nil
+	}
+}
