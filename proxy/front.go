@@ -152,7 +152,7 @@ func (f *Front) Ask(ctx context.Context, t access.Target, h http.Header, patienc
 	if method == "" { // a gateway that does not tell asks about page loads like any other
 		method = http.MethodGet
 	}
-	if web.IsPageLoad(method, h) {
+	if f.Sessions.Renewable(a.Session) && web.IsPageLoad(method, h) {
 		a.Cookie = f.Sessions.Renew(a.Session)
 	}
 	return a, nil
@@ -214,7 +214,8 @@ func (f *Front) who(ctx context.Context, client netip.Addr, h http.Header, patie
 			}
 		}
 	}
-	s, err = f.Sessions.Load(ctx, web.CookieValues(h, f.cookie), patience)
+	var room [1]string
+	s, err = f.Sessions.Load(ctx, web.AppendCookieValues(room[:0], h, f.cookie), patience)
 	return s, false, err
 }
 

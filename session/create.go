@@ -77,33 +77,30 @@ func (m *Manager) seal(s *Session, t *ticket, now time.Time) (string, error) {
 	return m.Keyring.Seal(purpose, m.name(), plain)
 }
 
-// Renew returns the cookie that should replace the one s came with: the first
-// secret did not seal it, what it says itself of the person or the token is not
-// the newest, or a quarter of the idle limit has passed. Else nil, and cheap. Its lifetime ends
-// when the old one's did, and the old cookie stays valid, so that requests
-// under way lose nothing (threats C15).
-//
-// A cookie that did not arrive is offered again after a minute at the soonest.
+// Renewable reports whether another cookie should replace the one s came with:
+// the first secret did not seal it, what it says itself of the person or the
+// token is not the newest, or a quarter of the idle limit has passed. It is cheap.
+func (m *Manager) Renewable(s *Session) bool {
+	e, idle := s.entry, m.Config.Idle
+	return e != nil && (e.old || idle > 0 && m.now().Sub(e.sealed) > idle/4 ||
+		e.ticket == nil && (s.Checked.After(e.origin.Checked) || s.Token != e.origin.Token))
+}
+
+// Renew returns that cookie, or nil. Its lifetime ends when the old one's did,
+// and the old cookie stays valid, so that requests under way lose nothing
+// (threats C15). A cookie that did not arrive is offered again after a minute at
+// the soonest.
 func (m *Manager) Renew(s *Session) *http.Cookie {
-	e := s.entry
-	if e == nil {
+	if !m.Renewable(s) {
 		return nil
 	}
 	m.ready()
-	now := m.now()
-	pause := time.Minute
-	worn := false
+	e, now, pause := s.entry, m.now(), time.Minute
 	if idle := m.Config.Idle; idle > 0 {
 		pause = min(pause, idle/4)
-		worn = now.Sub(e.sealed) > idle/4
-	}
-	newer := e.ticket == nil && s.Checked.After(e.origin.Checked)
-	token := e.ticket == nil && s.Token != e.origin.Token
-	if !worn && !e.old && !newer && !token {
-		return nil
 	}
 	last := e.renewed.Load()
-	if token && e.offer(s.Token) {
+	if e.ticket == nil && s.Token != e.origin.Token && e.offer(s.Token) {
 		last = 0 // a token that was traded in is of no more use: at once
 		e.renewed.Store(0)
 	}

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 )
@@ -31,6 +32,8 @@ type Access struct {
 type AccessLog struct {
 	Out     io.Writer
 	Console bool // text for a terminal instead of JSON
+
+	now atomic.Pointer[second]
 }
 
 var lines = sync.Pool{New: func() any { b := make([]byte, 0, 1024); return &b }}
@@ -45,16 +48,44 @@ func (l *AccessLog) Write(a *Access) {
 	if l.Console {
 		b = a.console(b)
 	} else {
-		b = a.json(b)
+		b = l.json(b, a)
 	}
 	l.Out.Write(b)
 	*buf = b
 	lines.Put(buf)
 }
 
-func (a *Access) json(b []byte) []byte {
+// second is one second as text: formatting costs more than all the rest of a
+// record, and thousands of records share one.
+type second struct {
+	unix       int64
+	in         *time.Location
+	text, zone string
+}
+
+// stamp appends t like time.RFC3339Nano, with all nine digits.
+func (l *AccessLog) stamp(b []byte, t time.Time) []byte {
+	now := l.now.Load()
+	if now == nil || now.unix != t.Unix() || now.in != t.Location() {
+		now = &second{t.Unix(), t.Location(), t.Format("2006-01-02T15:04:05."), t.Format("Z07:00")}
+		l.now.Store(now)
+	}
+	return append(digits(append(b, now.text...), t.Nanosecond(), 9), now.zone...)
+}
+
+// digits appends the last of n's, at most nine, with zeros in front.
+func digits(b []byte, n, count int) []byte {
+	var text [9]byte
+	for i := range count {
+		text[8-i] = byte('0' + n%10)
+		n /= 10
+	}
+	return append(b, text[9-count:]...)
+}
+
+func (l *AccessLog) json(b []byte, a *Access) []byte {
 	b = append(b, `{"time":"`...)
-	b = a.Time.AppendFormat(b, time.RFC3339Nano)
+	b = l.stamp(b, a.Time)
 	b = append(b, `","level":"`...)
 	b = append(b, a.level()...)
 	b = append(b, `","msg":"request","req":`...)
@@ -72,7 +103,8 @@ func (a *Access) json(b []byte) []byte {
 	b = append(b, `,"bytes":`...)
 	b = strconv.AppendInt(b, a.Bytes, 10)
 	b = append(b, `,"ms":`...)
-	b = strconv.AppendFloat(b, float64(a.Duration.Microseconds())/1000, 'f', 3, 64)
+	us := int(a.Duration.Microseconds())
+	b = digits(append(strconv.AppendInt(b, int64(us/1000), 10), '.'), us%1000, 3)
 	b = field(b, "endpoint", a.Endpoint)
 	b = field(b, "route", a.Route)
 	b = field(b, "rule", a.Rule)

@@ -106,6 +106,23 @@ func TestAccessLog(t *testing.T) {
 	}
 }
 
+func TestAccessLogKeepsTime(t *testing.T) {
+	var out bytes.Buffer
+	l := &AccessLog{Out: &out} // one for all: it remembers the last second
+	west, east := time.FixedZone("", -3*3600-1800), time.FixedZone("", 8*3600)
+	for _, at := range []time.Time{time.Unix(0, 1), time.Unix(0, 999999999), time.Unix(1, 0), time.Unix(0, 20), time.Unix(1e9, 123456789).In(west), time.Unix(1e9, 5).In(east), time.Unix(1e9, 5).UTC()} {
+		out.Reset()
+		l.Write(&Access{Time: at, Duration: 3*time.Second + 7*time.Microsecond})
+		var got struct {
+			Time time.Time
+			MS   json.Number
+		}
+		if err := json.Unmarshal(out.Bytes(), &got); err != nil || !got.Time.Equal(at) || got.Time.Format("Z07:00") != at.Format("Z07:00") || got.MS != "3000.007" {
+			t.Errorf("a record of %v with 3.000007 s reads %s (%v)", at, &out, err)
+		}
+	}
+}
+
 func FuzzAccessLog(f *testing.F) {
 	f.Add("/a\"b\\\n\x7f\xff\u202e")
 	f.Fuzz(func(t *testing.T, s string) {

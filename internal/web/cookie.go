@@ -13,8 +13,10 @@ const cookieBase = "dinggate"
 // raw header: Go's own parser tolerates a blank before `=`, drops quotes and
 // returns nothing at all beyond 3,000 cookies (threats C4, C12). A quoted value
 // is skipped whole, so what stands inside it is nobody's cookie.
-func CookieValues(h http.Header, name string) []string {
-	var values []string
+func CookieValues(h http.Header, name string) []string { return AppendCookieValues(nil, h, name) }
+
+// AppendCookieValues is CookieValues into room that the caller has.
+func AppendCookieValues(values []string, h http.Header, name string) []string {
 	for _, line := range h["Cookie"] {
 		for rest := line; rest != ""; {
 			var seg string

@@ -30,7 +30,8 @@ type Exchange struct {
 	Duration       time.Duration
 	Endpoint       string // own endpoint's name, or "" for a routed request
 	headersSent    bool
-	body           bool // the request announced one
+	body           bool      // the request announced one
+	id             [1]string // ID as the value of a header
 
 	w http.ResponseWriter
 }

@@ -102,7 +102,8 @@ func SecurityHeaders(w http.ResponseWriter, csp string) {
 		h["Content-Security-Policy"] = []string{csp}
 	}
 	if x.ID != "" {
-		h["X-Request-Id"] = []string{x.ID}
+		x.id[0] = x.ID
+		h["X-Request-Id"] = x.id[:]
 	}
 }
 

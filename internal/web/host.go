@@ -22,7 +22,7 @@ func CleanHost(raw, scheme string) (string, error) {
 		if err != nil || n == 0 || strings.HasPrefix(port, "+") {
 			return "", errHost
 		}
-		port = strconv.FormatUint(n, 10)
+		port = strings.TrimLeft(port, "0")
 	}
 	if strings.HasPrefix(name, "[") {
 		addr, err := netip.ParseAddr(strings.TrimSuffix(name[1:], "]"))
@@ -39,6 +39,9 @@ func CleanHost(raw, scheme string) (string, error) {
 	}
 	if port == "" || port == "80" && scheme == "http" || port == "443" && scheme == "https" {
 		return name, nil
+	}
+	if len(name)+1+len(port) == len(raw) && strings.HasPrefix(raw, name) { // canonical already: no copy
+		return raw, nil
 	}
 	return name + ":" + port, nil
 }
