@@ -46,9 +46,10 @@ type Client struct {
 	InFlight  int               // how many calls may be under way at once, others wait within their deadline; 0 = 64
 	Now       func() time.Time  // nil = time.Now
 
-	// Observe hears of every try of every call, for metrics and the log; nil
+	// Observe hears of every try of every call, with the context it was made in,
+	// for metrics, traces and the log; nil
 	// hears nothing. It is called on the caller's goroutine and must be quick.
-	Observe func(Call)
+	Observe func(context.Context, Call)
 
 	once  sync.Once
 	http  *http.Client  // reads; connections are kept
@@ -206,7 +207,7 @@ func (c *Client) try(ctx context.Context, q request, token string, out any) tria
 			call.Code, call.Label = e.Code, e.label()
 			call.Blameless = t.result == "refused" && (t.class == identity.Refused || t.class == identity.Restart)
 		}
-		c.Observe(call)
+		c.Observe(ctx, call)
 	}
 	return t
 }

@@ -45,7 +45,7 @@ func gateAt(t *testing.T, sim *simulator.Platform, base string) *gate {
 	g := &gate{Platform: sim}
 	g.client = &dingtalk.Client{Config: dingtalk.Config{ClientID: simulator.DemoClientID, ClientSecret: conf.NewSecret(simulator.DemoClientSecret),
 		CorpID: simulator.DemoCorpID, LoginURL: base, APIURL: base, OAPIURL: base}, Timeout: 5 * time.Second,
-		Observe: func(c dingtalk.Call) {
+		Observe: func(_ context.Context, c dingtalk.Call) {
 			g.mu.Lock()
 			defer g.mu.Unlock()
 			g.calls = append(g.calls, c)

@@ -96,6 +96,9 @@ func metered(t *testing.T) *house {
 	}
 	again.provider.close()
 	h.gate.measure(h.gate.events.Client, nil, h.kit.metrics) // and back: this one runs
+	if _, err := guarded(nil, h.cfg, h.kit); err != nil {
+		t.Fatal(err)
+	}
 	h.kit.metrics.Reloaded(true)
 	h.kit.metrics.Configured(func() bool { return true }, time.Now)
 	h.kit.metrics.Certificate(func() time.Time { return time.Now().Add(30 * 24 * time.Hour) })
@@ -115,6 +118,11 @@ func TestMonitoringNames(t *testing.T) {
 	names := metered(t).kit.metrics.Names()
 	if len(names) < 30 {
 		t.Errorf("%d metrics are known: something is wrong with this test", len(names))
+	}
+	for name := range offered(t) {
+		if _, ok := names[name]; !ok {
+			t.Errorf("the program offers %s in some circumstances; metered must be in them", name)
+		}
 	}
 	used := map[string]bool{}
 	for _, q := range queries(t) {
@@ -177,6 +185,35 @@ func TestMonitoringNames(t *testing.T) {
 		}
 	}
 }
+
+// offered are the metrics that the source registers anywhere.
+func offered(t *testing.T) map[string]bool {
+	t.Helper()
+	all := map[string]bool{}
+	for _, pattern := range []string{"*.go", "../../internal/telemetry/*.go"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range registers.FindAllSubmatch(text, -1) {
+				if !strings.HasSuffix(file, "_test.go") {
+					all["dinggate_"+string(m[1])] = true
+				}
+			}
+		}
+	}
+	if len(all) < 30 {
+		t.Errorf("%d metrics in the source: something is wrong with this test", len(all))
+	}
+	return all
+}
+
+var registers = regexp.MustCompile(`\.(?:Gauge|GaugeOf|Count|Moment|counter|histogram|named)\("([a-z_]+)"`)
 
 // prometheus is a real one that scrapes a house every second.
 type prometheus struct {

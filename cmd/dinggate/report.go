@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"time"
@@ -43,8 +44,10 @@ func (t telemetryKit) record(x *web.Exchange, r *http.Request) {
 	t.access.Write(&line)
 }
 
-// call counts one call to DingTalk and logs one that went wrong.
-func (t telemetryKit) call(c dingtalk.Call) {
+// call counts one call to DingTalk, makes a span of it, and logs one that went
+// wrong.
+func (t telemetryKit) call(ctx context.Context, c dingtalk.Call) {
+	t.tracing.Called(ctx, "dingtalk", c.Name, c.Result, c.Label, c.Duration)
 	t.metrics.DingTalk(c.Name, c.Result, c.Label, c.Duration)
 	t.health.Call(c.Name, c.Result, c.Label, c.Err == nil || c.Blameless, time.Now())
 	if c.Err == nil {

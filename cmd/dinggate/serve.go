@@ -48,7 +48,7 @@ func runServe(ctx context.Context, first loaded, read func() loaded, out io.Writ
 	log.SetOutput(telemetry.Strays{Log: kit.log})
 	kit.remember()
 	if cfg.Tracing.Endpoint != "" {
-		tracing, err := telemetry.StartTracing(ctx, cfg.Tracing.Endpoint, release(), cfg.Tracing.share(), func(err error) { kit.log.Debug("tracing", "err", err.Error()) })
+		tracing, err := telemetry.StartTracing(ctx, cfg.Tracing.Endpoint, release(), cfg.Tracing.share(), seldom(func(err error) { kit.log.Warn("spans do not arrive", "err", err.Error()) }))
 		if err != nil {
 			return err
 		}

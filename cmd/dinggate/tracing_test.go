@@ -11,41 +11,71 @@ import (
 	"sync"
 	"testing"
 
+	"dinggate/dingtalk/simulator"
+	"dinggate/internal/conf"
 	"dinggate/internal/telemetry"
 
+	"github.com/alicebob/miniredis/v2"
 	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	spans "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/proto"
 )
 
-// TestTracing: one span for each request, part of the trace of a trusted proxy,
-// and the application is told of it. A stranger begins a trace of their own.
-func TestTracing(t *testing.T) {
-	var mu sync.Mutex
-	var got []*spans.Span
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+// spanCollector takes spans as an OpenTelemetry collector does.
+type spanCollector struct {
+	*httptest.Server
+	mu  sync.Mutex
+	got []*spans.Span
+}
+
+func newSpanCollector(t *testing.T) *spanCollector {
+	c := &spanCollector{}
+	c.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		var request collector.ExportTraceServiceRequest
 		if err := proto.Unmarshal(body, &request); err != nil || r.URL.Path != "/v1/traces" {
 			t.Errorf("the collector got %s: %v", r.URL.Path, err)
 		}
-		mu.Lock()
-		defer mu.Unlock()
+		c.mu.Lock()
+		defer c.mu.Unlock()
 		for _, resource := range request.ResourceSpans {
 			for _, scope := range resource.ScopeSpans {
-				got = append(got, scope.Spans...)
+				c.got = append(c.got, scope.Spans...)
 			}
 		}
 	}))
-	t.Cleanup(server.Close)
+	t.Cleanup(c.Close)
+	return c
+}
+
+// tracing sends all spans to c.
+func (c *spanCollector) tracing(t *testing.T) *telemetry.Tracing {
+	t.Helper()
+	tracing, err := telemetry.StartTracing(t.Context(), c.URL, "test", 1, func(err error) { t.Error(err) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tracing
+}
+
+// take returns the spans that came, and forgets them.
+func (c *spanCollector) take() []*spans.Span {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	got := c.got
+	c.got = nil
+	return got
+}
+
+// TestTracing: one span for each request, part of the trace of a trusted proxy,
+// and the application is told of it. A stranger begins a trace of their own.
+func TestTracing(t *testing.T) {
+	collector := newSpanCollector(t)
 	const trace, parent = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 	for _, trusted := range []bool{true, false} {
-		got = nil
-		tracing, err := telemetry.StartTracing(t.Context(), server.URL, "test", 1, func(err error) { t.Error(err) })
-		if err != nil {
-			t.Fatal(err)
-		}
+		tracing := collector.tracing(t)
 		h := newHouse(t, func(c *Config) {
+			c.DingTalk.Events = false
 			if !trusted {
 				c.TrustedProxies = nil
 			}
@@ -53,12 +83,11 @@ func TestTracing(t *testing.T) {
 		h.visitor().get(h.base+"/public/x?code=canary-code", "Traceparent: 00-"+trace+"-"+parent+"-01", "Tracestate: a=b")
 		told := h.app.last(t).Header
 		tracing.Close()
-		mu.Lock()
+		got := collector.take()
 		if len(got) != 1 {
 			t.Fatalf("%d spans, want 1", len(got))
 		}
 		span := got[0]
-		mu.Unlock()
 		if ours := hex.EncodeToString(span.TraceId) == trace && hex.EncodeToString(span.ParentSpanId) == parent; ours != trusted {
 			t.Errorf("trusted %v: the span is %x below %x", trusted, span.TraceId, span.ParentSpanId)
 		}
@@ -77,6 +106,48 @@ func TestTracing(t *testing.T) {
 		eventually(t, "the record names the trace", func() bool {
 			return strings.Contains(h.log.String(), `"trace":"`+hex.EncodeToString(span.TraceId)+`"`)
 		})
+	}
+}
+
+// TestTracingCalls: what a request has asked of DingTalk and of the store stands
+// below its span, refusals and trouble too, and no secret in any.
+func TestTracingCalls(t *testing.T) {
+	collector := newSpanCollector(t)
+	tracing := collector.tracing(t)
+	h := newHouse(t, func(c *Config) {
+		c.Session.Store, c.Redis.URL = "redis", conf.NewSecret("redis://"+miniredis.RunT(t).Addr())
+		c.DingTalk.Events = false
+	}, func(kit *telemetryKit) { kit.tracing = tracing })
+	h.visitor().signIn(h.base+"/reports", "zhangsan")
+	h.platform.Fault(simulator.Fault{On: "/topapi/v2/user/get", Do: simulator.Code(60011), Times: 1})
+	h.visitor().signIn(h.base+"/", "lisi")
+	tracing.Close()
+	got := collector.take()
+	requests := map[string]string{} // by id
+	for _, s := range got {
+		if s.Kind == spans.Span_SPAN_KIND_SERVER {
+			requests[string(s.SpanId)] = s.Name
+		}
+	}
+	seen := map[string]int{}
+	for _, s := range got {
+		if strings.Contains(s.String(), canary) {
+			t.Errorf("a span holds a secret: %s", s)
+		}
+		if s.Kind == spans.Span_SPAN_KIND_CLIENT {
+			seen[requests[string(s.ParentSpanId)]+" > "+s.Name]++
+		}
+		if s.Name == "dingtalk /topapi/v2/user/get" && strings.Contains(s.String(), "60011") {
+			seen["refused with its code"]++
+		}
+	}
+	for _, want := range []string{"GET callback > dingtalk /v1.0/oauth2/userAccessToken", "GET callback > dingtalk /topapi/v2/user/get", "GET callback > redis put", "GET callback > redis add", "refused with its code"} {
+		if seen[want] == 0 {
+			t.Errorf("there is no span %s among %v", want, seen)
+		}
+	}
+	if seen[" > redis ping"]+seen[" > redis follow"] > 0 {
+		t.Errorf("housekeeping has spans: %v", seen)
 	}
 }
 

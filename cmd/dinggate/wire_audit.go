@@ -22,14 +22,23 @@ func openAudit(c AuditConfig, t telemetryKit) (*telemetry.Audit, error) {
 	if c.File == "" {
 		return nil, nil
 	}
-	var told atomic.Int64
+	lost := seldom(func(err error) { t.log.Error("audit record lost", "err", err.Error()) })
 	return telemetry.OpenAudit(c.File, c.strict(), func(err error) {
-		t.metrics.Audited(err == nil)
-		now := time.Now().Unix()
-		if last := told.Load(); err != nil && now-last >= 60 && told.CompareAndSwap(last, now) {
-			t.log.Error("audit record lost", "err", err.Error())
+		if t.metrics.Audited(err == nil); err != nil {
+			lost(err)
 		}
 	})
+}
+
+// seldom passes an error on once a minute.
+func seldom(tell func(error)) func(error) {
+	var told atomic.Int64
+	return func(err error) {
+		now := time.Now().Unix()
+		if last := told.Load(); now-last >= 60 && told.CompareAndSwap(last, now) {
+			tell(err)
+		}
+	}
 }
 
 // remember gives the kit what the status page reads.

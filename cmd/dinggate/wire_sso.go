@@ -121,7 +121,8 @@ func ssoRecheck(client *sso.Client) func(context.Context, *session.Session) (ide
 }
 
 // callSSO counts one call to the SSO service and logs one that went wrong.
-func (t telemetryKit) callSSO(c sso.Call) {
+func (t telemetryKit) callSSO(ctx context.Context, c sso.Call) {
+	t.tracing.Called(ctx, "sso", c.Name, c.Result, "", c.Duration)
 	t.metrics.DingTalk(c.Name, c.Result, "", c.Duration)
 	t.health.Call(c.Name, c.Result, "", c.Err == nil || c.Result == "refused", time.Now())
 	if c.Err != nil {

@@ -82,8 +82,9 @@ func openRedis(ctx context.Context, c redisstore.Config, t telemetryKit) (*store
 		return nil, err
 	}
 	var deaf atomic.Bool
-	r.Observe = func(op string, d time.Duration, err error) {
+	r.Observe = func(ctx context.Context, op string, d time.Duration, err error) {
 		t.metrics.Store(op, redisstore.Reason(err), d)
+		t.tracing.Stored(ctx, "redis", op, redisstore.Reason(err), d)
 		switch {
 		case op != "follow" || errors.Is(err, context.Canceled):
 		case err != nil && !deaf.Swap(true):
@@ -108,12 +109,13 @@ func openFile(dir string, t telemetryKit) (*stores, error) {
 	if err != nil {
 		return nil, err
 	}
-	f.Observe = func(op string, d time.Duration, err error) {
+	f.Observe = func(ctx context.Context, op string, d time.Duration, err error) {
 		result := "ok"
 		if err != nil {
 			result = "other"
 		}
 		t.metrics.Store(op, result, d)
+		t.tracing.Stored(ctx, "file", op, result, d)
 	}
 	s := &stores{File: f, t: t}
 	var errs [3]error

@@ -28,8 +28,9 @@ type Client struct {
 	Timeout   time.Duration     // of a whole sign-in or lookup; 0 = 8 s
 	Now       func() time.Time  // nil = time.Now
 
-	// Observe hears of every call, for metrics and the log; nil hears nothing.
-	Observe func(Call)
+	// Observe hears of every call, with the context it was made in, for metrics,
+	// traces and the log; nil hears nothing.
+	Observe func(context.Context, Call)
 
 	once  sync.Once
 	http  *http.Client // reads; connections are kept
@@ -218,7 +219,7 @@ func (c *Client) call(r *http.Request, name string, read func(body []byte) error
 		if f != nil {
 			call.Err = f
 		}
-		c.Observe(call)
+		c.Observe(r.Context(), call)
 	}
 	if f != nil {
 		return f

@@ -73,6 +73,10 @@ func NewMetrics(version, revision string, dropped func() uint64) *Metrics {
 	m.storing = m.histogram("store_request_duration_seconds", "Time of a request to the session store.", []float64{.0005, .001, .0025, .005, .01, .025, .1, .5}, "op")
 	m.audits = m.counter("audit_records_total", "Audit records; result is ok, or failed when the sink did not take one.", "result")
 	m.reloads = m.counter("config_reloads_total", "Reloads of the configuration; result is ok or refused.", "result")
+	for _, ok := range []bool{true, false} { // Prometheus sees no increase in a series that begins with its first failure
+		m.audits.WithLabelValues(okOr(ok, "failed"))
+		m.reloads.WithLabelValues(okOr(ok, "refused"))
+	}
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: "build_info", Help: "Always 1."}, m.named("build_info", "version", "revision", "goversion"))
 	build.WithLabelValues(version, revision, runtime.Version()).Set(1)
 	m.registry.MustRegister(build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))

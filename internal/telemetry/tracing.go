@@ -22,8 +22,8 @@ import (
 // TracingBuilt tells whether this program can send traces.
 const TracingBuilt = true
 
-// Tracing sends one OpenTelemetry span for each request. The nil one sends none
-// and costs nothing.
+// Tracing sends one OpenTelemetry span for each request, and one for each call
+// that was made for it. The nil one sends none and costs nothing.
 type Tracing struct {
 	provider *sdktrace.TracerProvider
 	tracer   trace.Tracer
@@ -98,6 +98,44 @@ func (t *Tracing) Describe(ctx context.Context, a *Access) {
 	span.SetAttributes(attribute.Int("http.response.status_code", a.Status))
 	if a.Status >= 500 {
 		span.SetStatus(codes.Error, a.Code)
+	}
+}
+
+// Called makes a span of a call to DingTalk or to the SSO service that has just
+// ended, below the request that it was made for. One that no request waits for,
+// such as a lookup in the background, is a trace of its own. code is why it was
+// refused, from a fixed set. The other end is told nothing of our traces.
+func (t *Tracing) Called(ctx context.Context, peer, call, result, code string, d time.Duration) {
+	if t == nil {
+		return
+	}
+	t.past(ctx, d, peer+" "+call, result, result != "ok" && result != "refused", attribute.String("peer.service", peer), attribute.String("url.path", call), attribute.String("dinggate.code", code))
+}
+
+// Stored is Called for a request to the session store. What no request waits for
+// is left out: housekeeping goes on all the time.
+func (t *Tracing) Stored(ctx context.Context, store, op, result string, d time.Duration) {
+	if t == nil || !trace.SpanContextFromContext(ctx).IsValid() {
+		return
+	}
+	t.past(ctx, d, store+" "+op, result, result != "ok", attribute.String("db.system.name", store), attribute.String("db.operation.name", op))
+}
+
+// past makes a span that ended now.
+func (t *Tracing) past(ctx context.Context, d time.Duration, name, result string, failed bool, about ...attribute.KeyValue) {
+	end := time.Now()
+	_, span := t.tracer.Start(ctx, name, trace.WithSpanKind(trace.SpanKindClient), trace.WithTimestamp(end.Add(-d)))
+	defer span.End(trace.WithTimestamp(end))
+	if !span.IsRecording() {
+		return
+	}
+	for _, a := range append(about, attribute.String("dinggate.result", result)) {
+		if a.Value.AsString() != "" {
+			span.SetAttributes(a)
+		}
+	}
+	if failed {
+		span.SetStatus(codes.Error, result)
 	}
 }
 

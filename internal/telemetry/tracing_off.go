@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"time"
 )
 
 // TracingBuilt tells whether this program can send traces.
@@ -25,6 +26,12 @@ func (*Tracing) Handler(next http.Handler, _ func(*http.Request) bool) http.Hand
 
 // Describe does nothing.
 func (*Tracing) Describe(context.Context, *Access) {}
+
+// Called does nothing.
+func (*Tracing) Called(context.Context, string, string, string, string, time.Duration) {}
+
+// Stored does nothing.
+func (*Tracing) Stored(context.Context, string, string, string, time.Duration) {}
 
 // Close does nothing.
 func (*Tracing) Close() {}

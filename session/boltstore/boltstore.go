@@ -36,7 +36,7 @@ type File struct {
 
 	// Observe hears of every operation (get, put, add, take) of every table.
 	// Set it before first use. Nil: nobody hears.
-	Observe func(op string, d time.Duration, err error)
+	Observe func(ctx context.Context, op string, d time.Duration, err error)
 
 	db    *bolt.DB
 	slots chan struct{} // a place for each write that waits for the disk
@@ -144,7 +144,7 @@ func (t *Table) do(ctx context.Context, op string, f func() error) error {
 		if answer {
 			told = nil
 		}
-		t.f.Observe(op, time.Since(begin), told)
+		t.f.Observe(ctx, op, time.Since(begin), told)
 	}
 	return err
 }

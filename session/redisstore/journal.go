@@ -147,7 +147,7 @@ func (f *follower) read(ctx context.Context, from string) ([]redis.XMessage, err
 		return nil, nil
 	}
 	if err != nil && f.s.Observe != nil && ctx.Err() != context.Canceled {
-		f.s.Observe("follow", time.Since(begin), err)
+		f.s.Observe(ctx, "follow", time.Since(begin), err)
 	}
 	if err != nil || len(streams) == 0 {
 		return nil, err

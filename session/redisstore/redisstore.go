@@ -30,7 +30,7 @@ import (
 type Store struct {
 	// Observe hears of every operation: get, put, add, take, append, ping, and of
 	// what Follow does, save its waiting; what went wrong is what Reason says. Set it before first use. Nil: nobody hears.
-	Observe func(op string, d time.Duration, err error)
+	Observe func(ctx context.Context, op string, d time.Duration, err error)
 
 	client     redis.UniversalClient
 	lookAround func(context.Context) // of a cluster: learn anew which node has what; nil: there is but one
@@ -123,7 +123,7 @@ func (s *Store) do(ctx context.Context, op string, f func(ctx context.Context) e
 		if answer {
 			told = nil
 		}
-		s.Observe(op, time.Since(begin), told)
+		s.Observe(ctx, op, time.Since(begin), told)
 	}
 	return err
 }

@@ -294,7 +294,9 @@ func TestJournalIsBounded(t *testing.T) {
 func TestAbsentRedis(t *testing.T) {
 	s := open(t, "redis://"+realtool.FreeAddr(t))
 	var told []string
-	s.Observe = func(op string, _ time.Duration, err error) { told = append(told, op+" "+Reason(err)) }
+	s.Observe = func(_ context.Context, op string, _ time.Duration, err error) {
+		told = append(told, op+" "+Reason(err))
+	}
 	_, err := s.Get(t.Context(), "k")
 	if err == nil || errors.Is(err, session.ErrNone) || Reason(err) != "refused" {
 		t.Errorf("Get(no server) = %v (%s), want refused", err, Reason(err))
