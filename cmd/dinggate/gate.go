@@ -21,8 +21,6 @@ import (
 	"dinggate/proxy/forwardauth"
 	"dinggate/proxy/login"
 	"dinggate/session"
-
-	"golang.org/x/time/rate"
 )
 
 var _ login.Provider = (*dingtalk.WebLogin)(nil)
@@ -63,6 +61,7 @@ type gate struct {
 	streams   *proxy.Streams   // those of the gates before this one too
 	upstreams []*proxy.Upstream
 	accounts  accounts
+	lasting   lasting
 }
 
 // newGate wires cfg, which has been checked, over stores. It opens no network.
@@ -71,7 +70,7 @@ func newGate(cfg *Config, stores *stores, t telemetryKit) (*gate, error) {
 }
 
 // nextGate is newGate for a gate that takes the place of another: what that one
-// knows of sign-outs and open connections it knows too.
+// knows of sign-outs, of open connections and of who tried what it knows too.
 func nextGate(cfg *Config, stores *stores, t telemetryKit, before *gate) (*gate, error) {
 	t.rules = cfg.ruleTexts()
 	peers, err := web.ParsePeers(cfg.TrustedProxies)
@@ -90,8 +89,8 @@ func nextGate(cfg *Config, stores *stores, t telemetryKit, before *gate) (*gate,
 	if err != nil {
 		return nil, err
 	}
-	client := &dingtalk.Client{Config: cfg.DingTalk, Observe: t.call}
-	g := &gate{provider: newProvider(cfg, client, t), inFlight: new(atomic.Int64), streams: new(proxy.Streams)}
+	kept := newLasting(cfg, before, t)
+	g := &gate{lasting: kept, provider: newProvider(cfg, kept, t), inFlight: new(atomic.Int64), streams: new(proxy.Streams)}
 	if g.accounts, err = newAccounts(cfg, stores.Bindings, before, t); err != nil {
 		return nil, err
 	}
@@ -101,14 +100,14 @@ func nextGate(cfg *Config, stores *stores, t telemetryKit, before *gate) (*gate,
 		g.sessions.Inherit(before.sessions)
 	}
 	g.sessions.Recheck = g.accounts.recheck(g.sessions.Recheck)
-	g.events = newEvents(cfg, g, client, t)
+	g.events = newEvents(cfg, g, kept.client, t)
 	flow := &login.Flow{
 		Provider: g.provider, AttemptIn: g.provider.attemptIn,
 		Sessions: g.sessions, Keyring: keyring, Used: stores.Used, Pages: pages, Origins: origins, Prefix: cfg.Prefix,
 		ClientID: cfg.ProviderClientID(), CookieName: session.CookieName(cfg.Secure(), cfg.Cookie.Domain),
-		Silent:   newSilent(cfg, client),
+		Silent:   newSilent(cfg, kept.client),
 		Accounts: g.accounts.file, People: g.accounts.policy,
-		PageFirst: cfg.SignIn.First() || g.accounts.file != nil, Patience: pagePatience, Audit: t.audit,
+		PageFirst: cfg.SignIn.First() || g.accounts.file != nil, Patience: pagePatience, Audit: t.audit, Counts: kept.signIns,
 	}
 	if cfg.SignIn.EmbedQR {
 		flow.QRLogin = cfg.DingTalk.LoginURL
@@ -126,7 +125,7 @@ func nextGate(cfg *Config, stores *stores, t telemetryKit, before *gate) (*gate,
 	}
 	own := newEndpoints(cfg.Prefix, flow, pages.Answer)
 	if cfg.SSOServer.On() {
-		if g.sso, err = newSSOServer(cfg, flow, g.sessions, stores.SSO, t); err != nil {
+		if g.sso, err = newSSOServer(cfg, flow, g.sessions, stores.SSO, kept.sso, t); err != nil {
 			return nil, err
 		}
 		own.addTree(ssoRoot, g.sso.Handlers())
@@ -142,7 +141,7 @@ func nextGate(cfg *Config, stores *stores, t telemetryKit, before *gate) (*gate,
 	if cfg.TLS.HSTS > 0 {
 		g.Handler = insisting(g.Handler, cfg.TLS.HSTS)
 	}
-	g.measure(client, before, t.metrics)
+	g.measure(kept.client, before, t.metrics)
 	g.accounts.serve(g.sessions)
 	return g, nil
 }
@@ -190,8 +189,8 @@ func newSessions(cfg *Config, stores *stores, keyring *session.Keyring, p provid
 }
 
 // recheck looks members up again, paced.
-func recheck(cfg *Config, client *dingtalk.Client) func(context.Context, *session.Session) (identity.User, error) {
-	directory := &dingtalk.Directory{Client: client, Username: cfg.DingTalk.Username, Ancestors: cfg.NamesDepartments(), Pace: rate.NewLimiter(rechecksPerSecond, rechecksPerSecond)}
+func recheck(cfg *Config, l lasting) func(context.Context, *session.Session) (identity.User, error) {
+	directory := &dingtalk.Directory{Client: l.client, Username: cfg.DingTalk.Username, Ancestors: cfg.NamesDepartments(), Pace: l.rechecks}
 	return func(ctx context.Context, s *session.Session) (identity.User, error) {
 		u, err := directory.Person(ctx, s.User.UnionID)
 		if err == nil && u.UserID != s.User.UserID { // a userid given to somebody new (threats K10)

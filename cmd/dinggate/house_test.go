@@ -31,6 +31,7 @@ type house struct {
 	app         *recorder
 	log         *lockedBuffer
 	gate        *gate
+	current     current // the gate that requests go to: gate, or what followed it
 	cfg         *Config
 	stores      *stores
 	kit         telemetryKit
@@ -82,7 +83,8 @@ func newHouse(t testing.TB, change func(*Config), kits ...func(*telemetryKit)) *
 	if h.gate, err = newGate(c, h.stores, kit); err != nil {
 		t.Fatal(err)
 	}
-	server.Config.Handler = h.gate
+	h.current.gate.Store(h.gate)
+	server.Config.Handler = &h.current
 	server.Config.DisableGeneralOptionsHandler = true
 	server.Start()
 	ctx, cancel := context.WithCancel(context.Background())

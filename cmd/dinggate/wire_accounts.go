@@ -26,7 +26,9 @@ type accounts struct {
 	policy *account.Policy // nil: DingTalk people keep their names
 	gone   []string        // whom the file before had and this one has not, or with another password
 
-	// sessions are those of the gate that serves: the file outlives gates.
+	// verified and sessions, those of the gate that serves, go with the file,
+	// which outlives gates.
+	verified *passwordMemory
 	sessions *atomic.Pointer[session.Manager]
 	kit      telemetryKit
 }
@@ -42,12 +44,12 @@ func newAccounts(cfg *Config, bindings account.Bindings, before *gate, t telemet
 	}
 	switch {
 	case old != nil && old.Path == path:
-		a.file, a.sessions = old, before.accounts.sessions
+		a.file, a.sessions, a.verified = old, before.accounts.sessions, before.accounts.verified
 	case path != "":
 		if a.file, err = account.Open(path); err != nil {
 			return a, fmt.Errorf("accounts.htpasswd_file: %w", err)
 		}
-		a.sessions = new(atomic.Pointer[session.Manager])
+		a.sessions, a.verified = new(atomic.Pointer[session.Manager]), newPasswordMemory()
 		a.file.Changed = func(names []string) { endAccounts(a.sessions.Load(), names, t) }
 		a.file.Trouble = func(err error) {
 			t.log.Error("the local accounts stay as they were", "err", err.Error())

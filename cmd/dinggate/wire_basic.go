@@ -26,18 +26,31 @@ import (
 // the accounts changes or basicTrust is over. What was wrong is never
 // remembered: guessing stays as slow as the sign-in form.
 type passwords struct {
+	*passwordMemory
 	cfg      *Config
 	accounts *account.File
 	sessions *session.Manager
+}
 
+// passwordMemory lasts as long as the file: every API client's password at once,
+// after a reload, would be seconds of bcrypt.
+type passwordMemory struct {
 	key    [32]byte
 	known  tokenCache[basicPerson]
 	flight singleflight.Group // a client that begins with many requests at once is verified once
 }
 
+func newPasswordMemory() *passwordMemory {
+	m := &passwordMemory{}
+	rand.Read(m.key[:])
+	return m
+}
+
 type basicPerson struct {
 	session *session.Session
-	version uint64 // of the file
+	by      *passwords // whose headers the session has
+	version uint64     // of the file
+	until   time.Time
 }
 
 const (
@@ -50,9 +63,7 @@ func newPasswords(cfg *Config, g *gate) *passwords {
 	if g.accounts.file == nil {
 		return nil
 	}
-	p := &passwords{cfg: cfg, accounts: g.accounts.file, sessions: g.sessions}
-	rand.Read(p.key[:])
-	return p
+	return &passwords{passwordMemory: g.accounts.verified, cfg: cfg, accounts: g.accounts.file, sessions: g.sessions}
 }
 
 var errPassword = fmt.Errorf("%w: the name and the password open nothing", session.ErrForged)
@@ -69,6 +80,10 @@ func (p *passwords) find(ctx context.Context, client netip.Addr, authorization s
 	key, now := [32]byte(mac.Sum(nil)), time.Now()
 	version := p.accounts.Version() // before the password is looked at: a change meanwhile makes what follows old
 	if found, ok := p.known.get(key, now); ok && found.version == version {
+		if found.by != p {
+			found.session, found.by = p.person(key, name, found.session.Checked), p
+			p.known.put(key, found, found.until, now)
+		}
 		return found.session, nil
 	}
 	// Clients that share a name and an address share the try too; others do not
@@ -87,9 +102,9 @@ func (p *passwords) find(ctx context.Context, client netip.Addr, authorization s
 	case err != nil:
 		return nil, &web.Error{Status: http.StatusServiceUnavailable, Code: "unready", RetryAfter: basicWithin, Err: err}
 	}
-	s := p.person(key, name, now)
-	p.known.put(key, basicPerson{s, version}, now.Add(basicTrust), now)
-	return s, nil
+	found := basicPerson{p.person(key, name, now), p, version, now.Add(basicTrust)}
+	p.known.put(key, found, found.until, now)
+	return found.session, nil
 }
 
 // person is a session that no cookie stands for.

@@ -35,7 +35,7 @@ func newCredentials(cfg *Config, g *gate) func(context.Context, netip.Addr, []st
 	case g.sso != nil: // our own tokens; a service's, where we are both, are for us as its client and not for others
 		c.bearer = (&ownTokens{server: g.sso, sessions: g.sessions}).find
 	case behind:
-		c.bearer = (&serviceTokens{cfg: cfg, client: client, sessions: g.sessions}).find
+		c.bearer = (&serviceTokens{tokenMemory: g.lasting.tokens, cfg: cfg, client: client, sessions: g.sessions}).find
 	}
 	return c.find
 }
@@ -100,10 +100,16 @@ func earlier(a, b time.Time) time.Time {
 // userinfo is asked once per token and again after session.recheck; while it is
 // away the last answer stands for session.grace.
 type serviceTokens struct {
+	*tokenMemory
 	cfg      *Config
 	client   *sso.Client
 	sessions *session.Manager
+}
 
+// tokenMemory outlives gates: a reload while the service is away would else
+// leave every API client outside.
+type tokenMemory struct {
+	of    sso.ClientConfig
 	known tokenCache[*apiPerson]
 	asks  limit.Keyed[struct{}] // whoever invents tokens makes us call: not faster than this (threats D6)
 }
@@ -114,8 +120,9 @@ var asksLimit = limit.Rate{Every: time.Second / 20, Burst: 200}
 type apiPerson struct {
 	mu      sync.Mutex // one question at a time per token
 	session *session.Session
-	fresh   time.Time // until then nobody is asked
-	stands  time.Time // until then the answer holds while the service is away
+	by      *serviceTokens // whose headers the session has
+	fresh   time.Time      // until then nobody is asked
+	stands  time.Time      // until then the answer holds while the service is away
 }
 
 func (s *serviceTokens) find(ctx context.Context, token string) (*session.Session, error) {
@@ -124,6 +131,9 @@ func (s *serviceTokens) find(ctx context.Context, token string) (*session.Sessio
 	p := s.known.entry(key, now, func() *apiPerson { return new(apiPerson) })
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.session != nil && p.by != s {
+		p.session, p.by = s.person(key, p.session.User, p.session.Checked), s
+	}
 	if now.Before(p.fresh) {
 		return p.answer()
 	}
@@ -139,7 +149,7 @@ func (s *serviceTokens) find(ctx context.Context, token string) (*session.Sessio
 	}
 	life := s.cfg.Session.Recheck
 	if p.session = nil; err == nil {
-		p.session = s.person(key, user, now)
+		p.session, p.by = s.person(key, user, now), s
 	} else {
 		life = min(life, tokenTrust)
 	}

@@ -31,14 +31,14 @@ type ssoDoor struct {
 }
 
 // newSSOServer wires the service's half of the contract.
-func newSSOServer(cfg *Config, flow *login.Flow, sessions *session.Manager, codes session.Store, t telemetryKit) (*sso.Server, error) {
+func newSSOServer(cfg *Config, flow *login.Flow, sessions *session.Manager, codes session.Store, counts *sso.Counts, t telemetryKit) (*sso.Server, error) {
 	keys, err := flow.Keyring.Derive("sso")
 	if err != nil {
 		return nil, err
 	}
 	d := &ssoDoor{cfg, flow, sessions}
 	s := &sso.Server{Config: cfg.SSOServer, PublicURL: flow.Origins.Public(), Keys: keys, Codes: codes, None: session.ErrNone, Exists: session.ErrExists,
-		WhoIs: d.whoIs, SignIn: d.signIn, Finish: d.finish, Recall: d.recall, Audit: t.auditSSO}
+		WhoIs: d.whoIs, SignIn: d.signIn, Finish: d.finish, Recall: d.recall, Audit: t.auditSSO, Counts: counts}
 	return s, s.Check()
 }
 
@@ -139,11 +139,11 @@ type provider struct {
 	close     func()
 }
 
-func newProvider(cfg *Config, client *dingtalk.Client, t telemetryKit) provider {
+func newProvider(cfg *Config, l lasting, t telemetryKit) provider {
 	if cfg.SSO.On() {
 		c := &sso.Client{Config: cfg.SSO, Observe: t.callSSO}
 		return provider{c, sso.AttemptParameter, ssoRecheck(c), c.Refresh, c.CloseIdleConnections}
 	}
-	directory := &dingtalk.Directory{Client: client, Username: cfg.DingTalk.Username, Ancestors: cfg.NamesDepartments()}
-	return provider{&dingtalk.WebLogin{Client: client, Directory: directory}, "", recheck(cfg, client), nil, client.CloseIdleConnections}
+	directory := &dingtalk.Directory{Client: l.client, Username: cfg.DingTalk.Username, Ancestors: cfg.NamesDepartments()}
+	return provider{&dingtalk.WebLogin{Client: l.client, Directory: directory}, "", recheck(cfg, l), nil, l.client.CloseIdleConnections}
 }

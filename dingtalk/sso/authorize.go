@@ -118,7 +118,7 @@ func (s *Server) Callback(w http.ResponseWriter, r *http.Request) error {
 func (s *Server) sendBack(w http.ResponseWriter, r *http.Request, o order, p Person) error {
 	x := web.From(w)
 	x.User = p.User.Username
-	if wait, ok := s.codes.Allow(codesLimit, p.Ref, s.now()); !ok { // a page in a loop must not fill the store (threats D5)
+	if wait, ok := s.counts().codes.Allow(codesLimit, p.Ref, s.now()); !ok { // a page in a loop must not fill the store (threats D5)
 		return &web.Error{Status: http.StatusTooManyRequests, Code: "too_many_attempts", RetryAfter: wait}
 	}
 	code := s.mint.code()

@@ -59,12 +59,29 @@ type Server struct {
 
 	Now func() time.Time // nil: time.Now
 
-	once  sync.Once
-	apps  apps
-	mint  *mint
+	// Counts goes on counting where another Server was; nil: from nothing.
+	Counts *Counts
+
+	once sync.Once
+	apps apps
+	mint *mint
+	own  Counts
+	err  error
+}
+
+// Counts is who guessed at secrets and who got how many codes lately. It
+// outlives a Server: were it made anew with the configuration, each reload would
+// let them begin again. The zero value is nobody; safe for concurrent use.
+type Counts struct {
 	wrong slowdown
 	codes limit.Keyed[string] // handed out, by Person.Ref
-	err   error
+}
+
+func (s *Server) counts() *Counts {
+	if s.Counts != nil {
+		return s.Counts
+	}
+	return &s.own
 }
 
 // codesLimit is how many codes one sign-in may give.

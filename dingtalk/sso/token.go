@@ -130,12 +130,12 @@ func (s *Server) client(w http.ResponseWriter, r *http.Request) (*App, *refusal)
 		name = id
 	}
 	who, now := guesser{name, limit.Client(x.Client)}, s.now()
-	if !s.wrong.wait(r.Context(), who, now) {
+	if !s.counts().wrong.wait(r.Context(), who, now) {
 		return nil, &refusal{status: http.StatusTooManyRequests, code: "temporarily_unavailable", text: "too many wrong secrets from this address", retry: true}
 	}
 	app := s.apps.known(id, secret)
 	if app == nil {
-		if n := s.wrong.guessed(who, now); n <= freeGuesses || n%100 == 0 { // a flood of them is told now and then (threats D9)
+		if n := s.counts().wrong.guessed(who, now); n <= freeGuesses || n%100 == 0 { // a flood of them is told now and then (threats D9)
 			s.audit(x, Event{What: "wrong_secret", App: name})
 		}
 		return nil, wrong

@@ -127,7 +127,7 @@ func (f *Flow) redeem(w http.ResponseWriter, r *http.Request, x *web.Exchange, b
 		}
 	}
 	now := f.now()
-	if wait, ok := f.exchanges.Allow(f.Exchanges.Or(exchangesLimit), limit.Client(x.Client), now); !ok {
+	if wait, ok := f.counts().exchanges.Allow(f.Exchanges.Or(exchangesLimit), limit.Client(x.Client), now); !ok {
 		return q, a, &web.Error{Status: http.StatusTooManyRequests, Code: "too_many_attempts", RetryAfter: wait}
 	}
 	if err := f.useUp(r.Context(), state); errors.Is(err, session.ErrExists) {

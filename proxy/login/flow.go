@@ -74,8 +74,24 @@ type Flow struct {
 	Audit func(Event) error
 	Now   func() time.Time
 
-	starts, exchanges limit.Keyed[netip.Prefix]
-	turn              atomic.Uint32
+	// Counts goes on counting where another Flow was; nil: from nothing.
+	Counts *Counts
+
+	own  Counts
+	turn atomic.Uint32
+}
+
+// Counts is who began and who ended how many sign-ins lately. It outlives a
+// Flow: were it made anew with the configuration, each reload would give
+// everybody their allowance back. The zero value is nobody; safe for concurrent
+// use.
+type Counts struct{ starts, exchanges limit.Keyed[netip.Prefix] }
+
+func (f *Flow) counts() *Counts {
+	if f.Counts != nil {
+		return f.Counts
+	}
+	return &f.own
 }
 
 // The usual limits. Many people share one address (an office, a proxy nobody
@@ -289,7 +305,7 @@ func (f *Flow) leave(w http.ResponseWriter, r *http.Request, x *web.Exchange, e 
 // lives there alone: strangers cost no memory and push nobody out (threats S16).
 func (f *Flow) begin(w http.ResponseWriter, r *http.Request, x *web.Exchange, errand, target string) (state string, err error) {
 	now := f.now()
-	if wait, ok := f.starts.Allow(f.Starts.Or(startsLimit), limit.Client(x.Client), now); !ok {
+	if wait, ok := f.counts().starts.Allow(f.Starts.Or(startsLimit), limit.Client(x.Client), now); !ok {
 		return "", &web.Error{Status: http.StatusTooManyRequests, Code: "too_many_attempts", RetryAfter: wait}
 	}
 	a := newAttempt(errand, f.ClientID, web.HostName(x.Host), target, now)

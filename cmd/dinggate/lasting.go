@@ -1,0 +1,40 @@
+package main
+
+import (
+	"reflect"
+
+	"dinggate/dingtalk"
+	"dinggate/dingtalk/sso"
+	"dinggate/proxy/login"
+
+	"golang.org/x/time/rate"
+)
+
+// lasting is what one gate leaves to the next. Who has used up what they may do
+// has it used up after a reload too: somebody who can wait for reloads would
+// else be limited by nothing (threats D6, V27). What DingTalk or a service has
+// said already is not asked again by everybody at once.
+type lasting struct {
+	signIns  *login.Counts
+	sso      *sso.Counts
+	rechecks *rate.Limiter    // DingTalk counts per app, however often that is configured
+	client   *dingtalk.Client // the app's token, and how long DingTalk wants to be left alone
+	tokens   *tokenMemory
+}
+
+// newLasting is what cfg's gate begins with: all that before, if there is one,
+// knew about the same app and the same service.
+func newLasting(cfg *Config, before *gate, t telemetryKit) (l lasting) {
+	if before != nil {
+		l = before.lasting
+	} else {
+		l = lasting{signIns: &login.Counts{}, sso: &sso.Counts{}, rechecks: rate.NewLimiter(rechecksPerSecond, rechecksPerSecond)}
+	}
+	if l.client == nil || !reflect.DeepEqual(l.client.Config, cfg.DingTalk) {
+		l.client = &dingtalk.Client{Config: cfg.DingTalk, Observe: t.call}
+	}
+	if l.tokens == nil || !reflect.DeepEqual(l.tokens.of, cfg.SSO) {
+		l.tokens = &tokenMemory{of: cfg.SSO}
+	}
+	return l
+}
