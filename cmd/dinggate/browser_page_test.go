@@ -60,9 +60,9 @@ window.login=login;setTimeout(()=>{ok({authCode:%q,state:login.state});ok({authC
 
 // helperTabs are n tabs of one person on the application, with dinggate.js in
 // them and a session that has ended; signIn opens another tab and signs in again.
-func helperTabs(t *testing.T, n int) (h *house, tabs []context.Context, signIn func() context.Context) {
+func helperTabs(t *testing.T, n int, change func(*Config)) (h *house, tabs []context.Context, signIn func() context.Context) {
 	t.Helper()
-	h = newHouse(t, nil)
+	h = newHouse(t, change)
 	first := browser(t, "zh-CN")
 	signIn = func() context.Context {
 		t.Helper()
@@ -121,7 +121,7 @@ func gotAll(t *testing.T, tab context.Context) {
 // sign-in by dinggate.js, however many of its calls were refused; they are made
 // again when it is done, and so are those of another tab that waited.
 func TestBrowserHelper(t *testing.T) {
-	_, tabs, signIn := helperTabs(t, 2)
+	_, tabs, signIn := helperTabs(t, 2, nil)
 	const popup = `window.open=(url)=>{window.opened=(window.opened||[]).concat(url);return {closed:false,focus(){},close(){window.shut=true}}}`
 	if err := chromedp.Do(tabs[1], runs(`dinggate.onExpired=()=>{window.asked=(window.asked||0)+1;return new Promise(()=>{})};dinggate.onSignIn(p=>{window.woken=p.username});`+threeCalls), until(`window.asked`)); err != nil {
 		t.Fatal(err)
@@ -132,7 +132,7 @@ func TestBrowserHelper(t *testing.T) {
 	signIn() // stands for the popup
 	gotAll(t, tabs[0])
 	gotAll(t, tabs[1])
-	if said, err := chromedp.Run(tabs[0], chromedp.Evaluate[string](`[asked,opened.length,decodeURIComponent(new URL(opened[0]).search),person,shut].join(" ")`)); err != nil || !strings.HasPrefix(said, "1 1 ?rd=http://127.0.0.1:") || !strings.HasSuffix(said, "/oauth2/sign_in zhangsan true") {
+	if said, err := chromedp.Run(tabs[0], chromedp.Evaluate[string](`[asked,opened.length,decodeURIComponent(new URL(opened[0]).search),person,shut].join(" ")`)); err != nil || !strings.HasPrefix(said, "1 1 ?rd=http://127.0.0.1:") || !strings.HasSuffix(said, "/oauth2/signed_in zhangsan true") {
 		t.Errorf("the tab that asked says %q, %v", said, err)
 	}
 	if said, err := chromedp.Run(tabs[1], chromedp.Evaluate[string](`[asked,woken].join(" ")`)); err != nil || said != "1 zhangsan" {
@@ -144,7 +144,7 @@ func TestBrowserHelper(t *testing.T) {
 // simply opening the application again; and where a browser has no channels
 // between tabs, storage does.
 func TestBrowserHelperElsewhere(t *testing.T) {
-	_, tabs, signIn := helperTabs(t, 1)
+	_, tabs, signIn := helperTabs(t, 1, nil)
 	const waits = `dinggate.onExpired=()=>{window.asked=true;return new Promise(()=>{})};`
 	if err := chromedp.Do(tabs[0], runs(waits+threeCalls), until(`window.asked`)); err != nil {
 		t.Fatal(err)
@@ -152,7 +152,7 @@ func TestBrowserHelperElsewhere(t *testing.T) {
 	loadHelper(t, signIn())
 	gotAll(t, tabs[0])
 
-	_, tabs, signIn = helperTabs(t, 1)
+	_, tabs, signIn = helperTabs(t, 1, nil)
 	if err := chromedp.Do(tabs[0], runs(`delete window.BroadcastChannel`)); err != nil {
 		t.Fatal(err)
 	}
@@ -177,7 +177,7 @@ func TestBrowserHelperStrangers(t *testing.T) {
 		fmt.Fprint(w, `{"error":"unauthenticated","login_url":"javascript:window.ran=1"}`)
 	}))
 	t.Cleanup(evil.Close)
-	_, tabs, _ := helperTabs(t, 1)
+	_, tabs, _ := helperTabs(t, 1, nil)
 	if err := chromedp.Do(tabs[0], runs(fmt.Sprintf(`dinggate.fetch(%q).then(r=>{window.got=r.status});dinggate.signIn("javascript:window.ran=1").catch(e=>{window.no=String(e)})`, evil.URL)), until(`window.got&&window.no`)); err != nil {
 		t.Fatal(err)
 	}

@@ -25,8 +25,8 @@ type SignInConfig struct {
 	Contact  string `yaml:"contact"`      // whom to ask: text, an e-mail address or a URL
 
 	// TemplatesDir holds own pages: any of layout.html, sign_in.html, account.html,
-	// silent.html, signed_out.html, confirm.html, who.html, error.html, style.css
-	// takes the place of ours of that name.
+	// silent.html, signed_in.html, signed_out.html, confirm.html, who.html, error.html,
+	// style.css takes the place of ours of that name.
 	TemplatesDir string `yaml:"templates_dir"`
 }
 

@@ -25,7 +25,7 @@ type endpoints struct {
 func newEndpoints(prefix string, flow *login.Flow, answer func(http.ResponseWriter, *http.Request, error)) *endpoints {
 	e := &endpoints{router: mux.NewRouter().SkipClean(true).UseEncodedPath(), answer: answer}
 	e.addTree(prefix, map[string]web.HandlerFunc{
-		prefix + "/start": flow.Start, prefix + "/callback": flow.Callback, prefix + "/sign_in": flow.SignIn, prefix + "/sign_out": flow.SignOut, prefix + "/userinfo": flow.UserInfo, prefix + "/silent": flow.SilentCode,
+		prefix + "/start": flow.Start, prefix + "/callback": flow.Callback, prefix + "/sign_in": flow.SignIn, prefix + "/signed_in": flow.SignedIn, prefix + "/sign_out": flow.SignOut, prefix + "/userinfo": flow.UserInfo, prefix + "/silent": flow.SilentCode,
 	})
 	e.router.PathPrefix(prefix + "/assets/").Handler(handle("assets", flow.Pages.Asset, answer))
 	notFound := handle("", func(http.ResponseWriter, *http.Request) error {

@@ -33,6 +33,7 @@ func TestHostile(t *testing.T) {
 				p.Account(w, r, AccountData{bad, bad, &QR{bad, bad, bad, bad}, bad, bad, bad, 401, bad})
 			}),
 			"signed_out": shows(func(w http.ResponseWriter, r *http.Request) { p.SignedOut(w, r, bad) }),
+			"signed_in":  shows(func(w http.ResponseWriter, r *http.Request) { p.SignedIn(w, r, bad) }),
 			"confirm":    shows(func(w http.ResponseWriter, r *http.Request) { p.ConfirmSignOut(w, r, bad, bad) }),
 			"silent":     shows(func(w http.ResponseWriter, r *http.Request) { p.Silent(w, r, SilentData{bad, bad, bad, bad, bad}) }),
 			"who": shows(func(w http.ResponseWriter, r *http.Request) {
@@ -61,7 +62,7 @@ func TestHostile(t *testing.T) {
 
 // kept is what no browser follows or runs by itself (a text field's value, a
 // data attribute), and our own scripts.
-var kept = regexp.MustCompile(` name="username" value="[^"]*"| data-[a-z]+="[^"]*"|<script src="/oauth2/assets/[a-z]+\.[0-9a-f]{12}\.js" defer></script>|<script src="https://g\.alicdn\.com/dingding/h5-dingtalk-login/0\.21\.0/ddlogin\.js" defer></script>`)
+var kept = regexp.MustCompile(` name="username" value="[^"]*"| data-[a-z]+="[^"]*"|<script src="/oauth2/assets/[a-z_]+\.[0-9a-f]{12}\.js" defer></script>|<script src="https://g\.alicdn\.com/dingding/h5-dingtalk-login/0\.21\.0/ddlogin\.js" defer></script>`)
 
 // inert fails when a page holds anything but our own elements and our own kinds of links.
 func inert(t *testing.T, name, text string) {

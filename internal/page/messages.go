@@ -51,6 +51,8 @@ type words struct {
 
 	Or, Password, SignInAccount, Link, LinkLead, LinkText, LinkAccount string
 
+	SignedIn, SignedInText string
+
 	SignedOut, SignedOutText, SignedOutNote string
 
 	ConfirmSignOut, ConfirmText, SignedInAs string
@@ -70,6 +72,8 @@ var zhWords = words{
 	Or: "或者", Password: "密码", SignInAccount: "用账号登录",
 	Link: "绑定账号", LinkLead: "钉钉用户", LinkText: "请用您的账号登录一次，完成绑定；以后用钉钉就能登录这个账号。如果这不是您本人的钉钉，请关闭本页。", LinkAccount: "登录并绑定",
 
+	SignedIn: "您已登录", SignedInText: "可以关闭这个窗口，回到原来的页面继续。",
+
 	SignedOut: "您已退出登录", SignedOutText: "您的登录已经结束，可以放心关闭这个页面。", SignedOutNote: "如果这是公用电脑，请把钉钉也一并退出。",
 
 	ConfirmSignOut: "要退出登录吗？", ConfirmText: "退出后，需要重新登录才能继续访问。", SignedInAs: "当前账号",
@@ -88,6 +92,8 @@ var enWords = words{
 
 	Or: "or", Password: "Password", SignInAccount: "Sign in with an account",
 	Link: "Link your account", LinkLead: "DingTalk user", LinkText: "Sign in once with your account to link it; from then on DingTalk signs you in to it. If this is not you in DingTalk, close this page.", LinkAccount: "Sign in and link",
+
+	SignedIn: "You are signed in", SignedInText: "You can close this window and go on where you were.",
 
 	SignedOut: "You are signed out", SignedOutText: "Your session has ended. You can safely close this page.", SignedOutNote: "On a shared computer, please sign out of DingTalk as well.",
 

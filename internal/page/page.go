@@ -1,7 +1,7 @@
 // Package page renders our pages in Chinese and English.
 //
-//	handler ── data ──► SignIn, Account, SignedOut, ConfirmSignOut, WhoAmI ─┐
-//	Entrance ─ error ─► Answer ─┬─ a person looks ─► error page ───┴─► one complete HTML file
+//	handler ── data ──► SignIn, Account, SignedIn, SignedOut, ConfirmSignOut, WhoAmI ─┐
+//	Entrance ─ error ─► Answer ─┬─ a person looks ─► error page ─────────────┴─► one complete HTML file
 //	                            └─ anything else ──► JSON
 //
 // A page is whole by itself: its style stands inside and is named in the CSP by
@@ -130,7 +130,7 @@ func New(c Config) (*Pages, error) {
 
 func (p *Pages) compile(c Config) error {
 	p.templates = make(map[string]*template.Template)
-	for name, sample := range map[string]any{"error": errorView{}, "sign_in": signInView{}, "account": accountView{}, "signed_out": signInView{}, "confirm": confirmView{}, "who": whoView{}, "silent": silentView{}} {
+	for name, sample := range map[string]any{"error": errorView{}, "sign_in": signInView{}, "account": accountView{}, "signed_out": signInView{}, "confirm": confirmView{}, "signed_in": signedInView{}, "who": whoView{}, "silent": silentView{}} {
 		t, err := c.parse(name)
 		for _, data := range []any{sample, filled(sample)} {
 			if err == nil {

@@ -93,6 +93,7 @@ func gallery(p *Pages) []exhibit {
 		})},
 		{"not_bound", "GET", "/oauth2/callback?authCode=CANARY&state=CANARY", fails(&web.Error{Status: 403, Code: "not_bound", Retry: "/oauth2/sign_in?link=x"})},
 		{"signed_out", "GET", "/oauth2/sign_out", shows(func(w http.ResponseWriter, r *http.Request) { p.SignedOut(w, r, "/oauth2/sign_in") })},
+		{"signed_in", "GET", "/oauth2/signed_in", shows(func(w http.ResponseWriter, r *http.Request) { p.SignedIn(w, r, "张三 (zhangsan)") })},
 		{"confirm", "GET", "/oauth2/sign_out", shows(func(w http.ResponseWriter, r *http.Request) {
 			p.ConfirmSignOut(w, r, "/oauth2/sign_out?rd=%2F", "张三 (zhangsan)")
 		})},

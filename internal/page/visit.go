@@ -37,6 +37,19 @@ func (p *Pages) SignedOut(w http.ResponseWriter, r *http.Request, signInURL stri
 	p.render(w, r, "signed_out", p.csp, http.StatusOK, v)
 }
 
+type signedInView struct {
+	view
+	Who, Script string
+}
+
+// SignedIn is where a sign-in in a window of its own ends: its script tells the
+// page that waits and closes the window. Who is signed in may be "".
+func (p *Pages) SignedIn(w http.ResponseWriter, r *http.Request, who string) {
+	v := signedInView{p.view(w, r), clean(who, 100), p.assetURL("", "signed_in.js")}
+	v.Heading = v.Words.SignedIn
+	p.render(w, r, "signed_in", p.csp+"; script-src 'self'", http.StatusOK, v)
+}
+
 type confirmView struct {
 	view
 	Action, Who string

@@ -349,7 +349,7 @@ func TestNewSession(t *testing.T) { // C1
 }
 
 func TestDeadSession(t *testing.T) { // C2
-	for _, path := range []string{"/", "/oauth2/start", "/oauth2/sign_in", "/oauth2/sign_out", "/oauth2/userinfo", "/oauth2/callback?code=a&state=b"} {
+	for _, path := range []string{"/", "/oauth2/start", "/oauth2/sign_in", "/oauth2/signed_in", "/oauth2/sign_out", "/oauth2/userinfo", "/oauth2/callback?code=a&state=b"} {
 		b := build(t, plan{}).browser()
 		b.signIn("zhangsan")
 		b.ahead.Store(int64(25 * time.Hour))

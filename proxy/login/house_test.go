@@ -203,6 +203,8 @@ func (h *house) next(w http.ResponseWriter, r *http.Request) error {
 		return h.SilentCode(w, r)
 	case "/oauth2/sign_in":
 		return h.SignIn(w, r)
+	case "/oauth2/signed_in":
+		return h.SignedIn(w, r)
 	case "/oauth2/sign_out":
 		return h.SignOut(w, r)
 	case "/oauth2/userinfo":

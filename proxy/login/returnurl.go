@@ -112,9 +112,9 @@ func (f *Flow) target(x *web.Exchange, raw string) (string, bool) {
 }
 
 // allowed is the check that every target passes, on its way in and again on
-// its way out (threats class R). Our own endpoints are no places to return to:
-// a link with /start inside /start would send a person through one sign-in
-// after the other.
+// its way out (threats class R). Our own endpoints are no places to return to,
+// save the two that only say who is signed in: a link with /start inside /start
+// would send a person through one sign-in after the other.
 func (f *Flow) allowed(raw string) (string, bool) {
 	target, ok := f.Origins.Return(raw)
 	if !ok || f.ownEndpoint(target) {
@@ -132,7 +132,7 @@ func (f *Flow) ownEndpoint(target string) bool {
 		path = path[:i]
 	}
 	clean, err := web.CleanPath(path)
-	return err == nil && strings.HasPrefix(clean.Plain, f.Prefix+"/") && clean.Plain != f.Prefix+"/userinfo"
+	return err == nil && strings.HasPrefix(clean.Plain, f.Prefix+"/") && clean.Plain != f.Prefix+"/userinfo" && clean.Plain != f.Prefix+"/signed_in"
 }
 
 // onOurScheme gives an address on public_url's host public_url's scheme and

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"dinggate/internal/identity"
 	"dinggate/internal/page"
 	"dinggate/internal/web"
 	"dinggate/session"
@@ -57,6 +58,37 @@ func (f *Flow) SignIn(w http.ResponseWriter, r *http.Request) error {
 	}
 	f.Pages.SignIn(w, r, page.SignInData{StartURL: f.LoginURL(target), QR: qr})
 	return nil
+}
+
+// SignedIn is where a sign-in ends that a page began in a window of its own, by
+// dinggate.js or otherwise: it says who is signed in, and the window closes
+// itself. Whoever is not signed in is asked to.
+func (f *Flow) SignedIn(w http.ResponseWriter, r *http.Request) error {
+	x := web.From(w)
+	x.Endpoint = "signed_in"
+	if err := pageOnly(r, "GET, HEAD"); err != nil {
+		return err
+	}
+	s, err := f.who(r, f.wait())
+	switch {
+	case nobody(err):
+		f.clearDead(w, r)
+		f.redirect(w, http.StatusFound, f.path("/sign_in", f.Prefix+"/signed_in"))
+		return nil
+	case err != nil:
+		return trouble(err)
+	}
+	x.User = s.User.Username
+	f.Pages.SignedIn(w, r, fullName(&s.User))
+	return nil
+}
+
+// fullName is a person as they and their colleagues know them.
+func fullName(u *identity.User) string {
+	if u.Name == "" || u.Name == u.Username {
+		return u.Username
+	}
+	return u.Name + " (" + u.Username + ")"
 }
 
 // qr begins an attempt for a page that draws DingTalk's QR code, where the

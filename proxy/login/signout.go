@@ -61,11 +61,7 @@ func (f *Flow) confirm(w http.ResponseWriter, r *http.Request, self, target stri
 	case err != nil:
 		return trouble(err)
 	}
-	who := s.User.Username
-	if s.User.Name != "" && s.User.Name != who {
-		who = s.User.Name + " (" + who + ")"
-	}
-	f.Pages.ConfirmSignOut(w, r, self, who)
+	f.Pages.ConfirmSignOut(w, r, self, fullName(&s.User))
 	return nil
 }
 

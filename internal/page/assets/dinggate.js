@@ -6,7 +6,8 @@
 //   dinggate.fetch(url, options)   like fetch; after a 401 of ours it asks onExpired, once for all
 //                                  calls that wait, and makes them again when somebody has signed in
 //   dinggate.signIn(loginURL)      opens the sign-in in a popup, or in a tab where popups are
-//                                  blocked; call it from a click. Resolves with the person
+//                                  blocked; call it from a click. It ends on a page of ours that
+//                                  closes itself. Resolves with the person
 //   dinggate.onSignIn(callback)    called with the person in every open tab when somebody has
 //                                  signed in in one; returns a function that ends this
 //   dinggate.onExpired = async (loginURL) => …   asks the person; the default goes to loginURL
@@ -38,7 +39,8 @@
   const wake = (person) => { for (const call of [...listeners]) call(person); };
   const look = () => who().then((person) => { if (person) wake(person); }, () => {});
   function hear(word) {
-    if (word === 'signed-in' || word === 'here' && expired) look();
+    if (word === 'signed-in' && running) heard();
+    else if (word === 'signed-in' || word === 'here' && expired) look();
   }
   if (channel) channel.onmessage = (event) => hear(event.data);
   else addEventListener('storage', (event) => { if (event.key === key && event.newValue) hear(event.newValue.split(' ')[0]); });
@@ -49,10 +51,11 @@
 
   let popup = null;
   let running = null; // one sign-in at a time, whoever asks
+  let heard = () => {}; // ends a pause of wait
   function signIn(loginURL = own + '/start?rd=%2F') {
     const address = new URL(loginURL, here);
     if (!/^https?:$/.test(address.protocol)) return Promise.reject(new Error('dinggate: this is no address of a sign-in'));
-    address.searchParams.set('rd', own + '/sign_in'); // a page that says who is signed in
+    address.searchParams.set('rd', own + '/signed_in'); // a page that says so here, and closes
     if (running && popup && !popup.closed) popup.focus();
     else popup = window.open(address.href, 'dinggate', 'popup,width=480,height=720') || window.open(address.href, '_blank');
     if (!popup) return Promise.reject(new Error('dinggate: the browser opened no window; call signIn from a click'));
@@ -60,17 +63,17 @@
     return running;
   }
 
-  // wait looks once a second. A window that is gone ends it after a minute only:
+  // wait looks once a second, and when the popup says that it is done. A window that is gone ends it after a minute only:
   // pages on the way may cut the tie to their opener, and then an open window
   // looks closed.
   async function wait() {
     let gone = 0;
     for (let i = 0; i < 600 && gone < 60; i++) {
-      await pause(1000);
+      const told = await Promise.race([pause(1000), new Promise((done) => { heard = () => done(true); })]);
       const person = await who().catch(() => null);
       if (person) {
         popup.close();
-        tell('signed-in');
+        if (!told) tell('signed-in');
         wake(person);
         return person;
       }

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/target"
+	"github.com/chromedp/chromedp"
+)
+
+// asksByButton makes a tab ask for a new sign-in as an application does: a
+// button, which a person clicks, and signIn from that click.
+const asksByButton = `document.body.innerHTML="<button id=again>sign in again</button>";window.seen=[];
+new BroadcastChannel("seen").onmessage=e=>seen.push(e.data);
+dinggate.onExpired=url=>new Promise((ok,no)=>{document.getElementById("again").onclick=()=>dinggate.signIn(url).then(p=>{window.person=p.username;ok()},no)});`
+
+// popup clicks the button of tab and gives the window that opens; every page of
+// ours in it says in the tab's `seen` what it shows.
+func popup(t *testing.T, tab context.Context) (context.Context, target.ID) {
+	t.Helper()
+	opened := chromedp.WaitNewTarget(tab, func(*target.Info) bool { return true })
+	if err := chromedp.Do(tab, chromedp.Click(chromedp.CSS("#again"))); err != nil {
+		t.Fatal(err)
+	}
+	var id target.ID
+	select {
+	case id = <-opened:
+	case <-tab.Done():
+		t.Fatal("no window opened")
+	}
+	ctx, cancel := chromedp.NewContext(tab, chromedp.WithTargetID(id))
+	t.Cleanup(cancel)
+	if err := chromedp.Do(ctx, chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
+		_, err := cdp.Call(ctx, target, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{
+			Source: `addEventListener("DOMContentLoaded",()=>new BroadcastChannel("seen").postMessage(location.pathname+" "+document.body.innerText))`})
+		return err
+	})); err != nil {
+		t.Fatal(err)
+	}
+	return ctx, id
+}
+
+// untilGone waits until a window is closed.
+func untilGone(t *testing.T, tab context.Context, id target.ID) {
+	t.Helper()
+	for {
+		all, err := chromedp.Targets(tab)
+		if err != nil {
+			t.Fatalf("the window stays open: %v", err)
+		}
+		if !slices.ContainsFunc(all, func(i *target.Info) bool { return i.TargetID == id }) {
+			return
+		}
+		select {
+		case <-tab.Done():
+			t.Fatal("the window stays open")
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// TestBrowserPopup: a person clicks, signs in in the window that opens, reads
+// there that they are signed in, the window goes and the page's calls go on, here
+// and in another tab; also where DingTalk's page cuts the tie to its opener.
+func TestBrowserPopup(t *testing.T) {
+	for name, change := range map[string]func(*Config){
+		"tied": nil,
+		"cut": func(c *Config) {
+			login, err := url.Parse(c.DingTalk.LoginURL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			proxy := httputil.NewSingleHostReverseProxy(login)
+			proxy.ModifyResponse = func(resp *http.Response) error {
+				resp.Header.Set("Cross-Origin-Opener-Policy", "same-origin")
+				return nil
+			}
+			server := httptest.NewServer(proxy)
+			t.Cleanup(server.Close)
+			c.DingTalk.LoginURL = server.URL
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, tabs, _ := helperTabs(t, 2, change)
+			if err := chromedp.Do(tabs[1], runs(`dinggate.onExpired=()=>{window.asked=true;return new Promise(()=>{})};`+threeCalls), until(`window.asked`)); err != nil {
+				t.Fatal(err)
+			}
+			if err := chromedp.Do(tabs[0], runs(`window.woken=0;dinggate.onSignIn(()=>woken++);`+asksByButton+threeCalls), until(`document.getElementById("again").onclick`)); err != nil {
+				t.Fatal(err)
+			}
+			window, id := popup(t, tabs[0])
+			if err := chromedp.Do(window, chromedp.Click(chromedp.CSS("#person-zhangsan"))); err != nil {
+				t.Fatal(err)
+			}
+			gotAll(t, tabs[0])
+			gotAll(t, tabs[1])
+			untilGone(t, tabs[0], id)
+			said, err := chromedp.Run(tabs[0], chromedp.Evaluate[string](`JSON.stringify([person,woken,seen.filter(s=>s.startsWith("/oauth2/"))])`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var person string
+			var woken int
+			var seen []string
+			if err := json.Unmarshal([]byte(said), &[]any{&person, &woken, &seen}); err != nil {
+				t.Fatal(err)
+			}
+			if person != "zhangsan" || woken != 1 {
+				t.Errorf("the page was told %d times, of %q, want once of zhangsan", woken, person)
+			}
+			if len(seen) != 1 || !strings.HasPrefix(seen[0], "/oauth2/signed_in ") || !strings.Contains(seen[0], "您已登录") || !strings.Contains(seen[0], "张三 (zhangsan)") || !strings.Contains(seen[0], "可以关闭这个窗口") {
+				t.Errorf("the window showed %q, want where it may be closed", seen)
+			}
+		})
+	}
+}
+
+// TestBrowserPopupAlone: the window closes itself also when the page that opened
+// it is gone; opened otherwise it stays and says so, and whoever is not signed in
+// is asked to.
+func TestBrowserPopupAlone(t *testing.T) {
+	h, tabs, _ := helperTabs(t, 1, nil)
+	if err := chromedp.Do(tabs[0], runs(asksByButton+threeCalls), until(`document.getElementById("again").onclick`)); err != nil {
+		t.Fatal(err)
+	}
+	window, id := popup(t, tabs[0])
+	if err := chromedp.Do(tabs[0], chromedp.Navigate("about:blank")); err != nil {
+		t.Fatal(err)
+	}
+	if err := chromedp.Do(window, chromedp.Click(chromedp.CSS("#person-lisi"))); err != nil {
+		t.Fatal(err)
+	}
+	untilGone(t, tabs[0], id)
+
+	if err := chromedp.Do(tabs[0], chromedp.Navigate(h.base+"/oauth2/signed_in"), until(`document.body.innerText.includes("李四 (lisi)")&&document.body.innerText.includes("可以关闭这个窗口")`)); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.gate.sessions.RevokeAll(t.Context(), "test"); err != nil {
+		t.Fatal(err)
+	}
+	if err := chromedp.Do(tabs[0], chromedp.Navigate(h.base+"/oauth2/signed_in"), chromedp.Click(chromedp.CSS("a.button")), chromedp.Click(chromedp.CSS("#person-wangwu")), until(`location.pathname==="/oauth2/signed_in"&&document.body.innerText.includes("wangwu")`)); err != nil {
+		t.Fatal(err)
+	}
+}
