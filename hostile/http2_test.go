@@ -207,7 +207,7 @@ func bodiesOfTwo() (list []try) {
 					}
 					time.Sleep(50 * time.Millisecond)
 				}
-				if got.whole && string(got.body) != c.body {
+				if got.whole && string(got.body) != c.body && c.length != "0" { // that was a whole request before more came
 					h.failf("%q arrived as a whole body", got.body)
 				}
 				if got.whole && c.length != "05" && got.value("Content-Length") != fmt.Sprint(len(got.body)) {

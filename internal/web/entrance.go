@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -65,6 +66,9 @@ func (e *Entrance) judge(x *Exchange, r *http.Request) error {
 	if x.Scheme, x.Host, err = e.Peers.origin(r, x.Trusted, e.Scheme); err != nil {
 		return &Error{Status: http.StatusBadRequest, Code: "bad_host", Err: err}
 	}
+	if r.ProtoMajor != 1 && !kept(r) {
+		return &Error{Status: http.StatusBadRequest, Code: "bad_request", Err: errors.New("web: a Content-Length that the frames do not keep")}
+	}
 	if strings.IndexByte(r.RequestURI, '#') >= 0 { // would travel on as %23
 		return &Error{Status: http.StatusBadRequest, Code: "bad_path", Err: errors.New("web: raw # in the request target")}
 	}
@@ -78,6 +82,19 @@ func (e *Entrance) judge(x *Exchange, r *http.Request) error {
 		return &Error{Status: http.StatusBadRequest, Code: "bad_path", Err: err}
 	}
 	return nil
+}
+
+// kept reports whether the Content-Length of an HTTP/2 request is one number, and
+// the one that net/http counts by. It takes an unreadable one for 0, and does not
+// look at one without a body: an upstream would be sent, as the whole request,
+// what the client never said (threats M11).
+func kept(r *http.Request) bool {
+	v := r.Header["Content-Length"]
+	if len(v) == 0 {
+		return true
+	}
+	n, err := strconv.ParseUint(v[0], 10, 63)
+	return len(v) == 1 && err == nil && int64(n) == r.ContentLength
 }
 
 // plainMethod refuses what tunnels (CONNECT), echoes (TRACE, TRACK) or slips

@@ -73,6 +73,32 @@ func TestEntranceJudges(t *testing.T) {
 	}
 }
 
+// TestLengthOfFrames: threats M11. What net/http makes of these would be an empty
+// body, or none.
+func TestLengthOfFrames(t *testing.T) {
+	e, _ := entrance(t, func(http.ResponseWriter, *http.Request) error { return nil })
+	for _, c := range []struct {
+		major   int
+		lengths []string
+		counted int64
+		status  int
+	}{
+		{2, nil, -1, 200}, {2, nil, 0, 200}, {2, []string{"0"}, 0, 200}, {2, []string{"5"}, 5, 200}, {2, []string{"05"}, 5, 200},
+		{2, []string{"99999999999999999999"}, 0, 400}, {2, []string{"x"}, 0, 400}, {2, []string{"-1"}, 0, 400}, {2, []string{""}, 0, 400}, {2, []string{"+5"}, 0, 400},
+		{2, []string{"5"}, 0, 400}, {2, []string{"5", "5"}, 5, 400}, {2, []string{"0", "5"}, 0, 400}, {1, []string{"5"}, 5, 200},
+	} {
+		r := httptest.NewRequest("POST", "/a", nil)
+		r.Host, r.RemoteAddr, r.ProtoMajor, r.ContentLength = "app.test", "192.0.2.1:1", c.major, c.counted
+		if c.lengths != nil {
+			r.Header["Content-Length"] = c.lengths
+		}
+		w := httptest.NewRecorder()
+		if e.ServeHTTP(w, r); w.Code != c.status {
+			t.Errorf("HTTP/%d with Content-Length %q, counted as %d = %d, want %d", c.major, c.lengths, c.counted, w.Code, c.status)
+		}
+	}
+}
+
 func TestEntrancePanics(t *testing.T) {
 	e, records := entrance(t, func(w http.ResponseWriter, r *http.Request) error { panic("secret detail") })
 	w := httptest.NewRecorder()
