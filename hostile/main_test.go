@@ -38,6 +38,8 @@ func TestHostile(t *testing.T) {
 	wild := openWild(t)
 	ill := openIll(t)
 	secure := openSecure(t)
+	accounts := openLocal(t)
+	shared := openShared(t)
 	upgrades(s) // teaches the application to switch protocols
 	for _, class := range []struct {
 		name  string
@@ -58,6 +60,8 @@ func TestHostile(t *testing.T) {
 		{"W", 300, s, pages},
 		{"K", 200, wild, strange},
 		{"TLS", 1300, secure, tlsTries},
+		{"A", 1400, accounts, local},
+		{"B8", 300, shared, siblings},
 		{"V", 30, ill, faults},
 	} {
 		t.Run(class.name, func(t *testing.T) {
@@ -72,6 +76,8 @@ func TestHostile(t *testing.T) {
 		wild.end(t)
 		ill.end(t)
 		secure.end(t)
+		accounts.end(t)
+		shared.end(t)
 	})
 	c.print()
 }

@@ -123,10 +123,22 @@ func (o *oracle) location(to string) string {
 			return ""
 		}
 	}
+	if o.site.domain != "" && o.sibling(to) {
+		return ""
+	}
 	if !ourText(to) {
 		return "is no address of ours by its text"
 	}
 	return leaves(to)
+}
+
+// sibling tells whether a browser stays on hosts that share our cookie: by the
+// text and by a browser's reading.
+func (o *oracle) sibling(to string) bool {
+	u, err := whatwg.NewParser().Parse(to)
+	rest, ok := strings.CutPrefix(to, "https://")
+	host, _, _ := strings.Cut(rest, "/")
+	return err == nil && ok && u.Host() == host && u.Username() == "" && strings.HasSuffix(host, "."+o.site.domain) && !strings.ContainsFunc(to, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '\\' })
 }
 
 // ourCallback tells whether DingTalk is asked to send people back to us.
@@ -187,6 +199,8 @@ func (o *oracle) headers(a *answer, say func(rule, format string, args ...any)) 
 const (
 	sessionCookie = "__Host-dinggate"
 	attemptCookie = "__Host-dinggate-attempt-"
+	linkCookie    = "__Host-dinggate-link"
+	sharedCookie  = "dinggate" // where a domain costs it the prefix
 )
 
 func (o *oracle) cookies(s shot, a *answer, theirs bool, say func(rule, format string, args ...any)) {
@@ -202,22 +216,30 @@ func (o *oracle) cookies(s shot, a *answer, theirs bool, say func(rule, format s
 		if theirs && !strings.Contains(strings.ToLower(c.Name), "dinggate") {
 			continue
 		}
-		attempt := strings.HasPrefix(c.Name, attemptCookie)
-		if c.Name != sessionCookie && !attempt {
+		attempt := strings.HasPrefix(c.Name, attemptCookie) || c.Name == linkCookie
+		if c.Name != o.site.cookie() && !attempt {
 			say("O5", "a cookie named %q", c.Name)
 			continue
 		}
-		if !c.HttpOnly || !c.Secure || c.Path != "/" || c.Domain != "" || c.SameSite != http.SameSiteLaxMode || len(line) > 3500 {
+		if !c.HttpOnly || !c.Secure || c.Path != "/" || c.Domain != map[bool]string{false: o.site.domain}[attempt] || c.SameSite != http.SameSiteLaxMode || len(line) > 3500 {
 			say("O5", "attributes of %.80s… (%d bytes)", strings.Replace(line, c.Value, "…", 1), len(line))
 		}
-		renewed := a.status == 200 && strings.Contains(s.raw, "Cookie: "+sessionCookie+"=")
-		if c.Name == sessionCookie && c.Value != "" && !s.session && !renewed || c.Name == sessionCookie && c.Value == "" && !s.cleared && !s.session {
+		renewed := a.status == 200 && strings.Contains(s.raw, "Cookie: "+o.site.cookie()+"=")
+		if c.Name == o.site.cookie() && c.Value != "" && !s.session && !renewed || c.Name == o.site.cookie() && c.Value == "" && !s.cleared && !s.session {
 			say("O5", "the session cookie appears: MaxAge %d", c.MaxAge)
 		}
 		if attempt && theirs {
 			say("O5", "an attempt rides on the application's answer")
 		}
 	}
+}
+
+// cookie is the name of the session's.
+func (s *site) cookie() string {
+	if s.domain != "" {
+		return sharedCookie
+	}
+	return sessionCookie
 }
 
 // late is O9. A busy machine gets a second chance, and what a plain request

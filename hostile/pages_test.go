@@ -49,7 +49,7 @@ func pages(s *site) (list []try) {
 			})
 		}
 	}
-	for origin, want := range map[string]int{"https://evil.test": 403, "null": 403, "https://app.test.evil.test": 403, "http://app.test": 403, "https://app.test:8443": 403, "https://xapp.test": 403, "": 403, "https://app.test, https://evil.test": 403, "app.test": 403, "https://user@app.test": 403, "https://app.test/": 403, "file://": 403, "https://HTTPS.APP.TEST": 403, "https://APP.TEST:443": 101, "https://app.test": 101, "https://App.Test": 101} {
+	for origin, want := range map[string]int{"https://evil.test": 403, "https://friend.test": 403, "null": 403, "https://app.test.evil.test": 403, "http://app.test": 403, "https://app.test:8443": 403, "https://xapp.test": 403, "": 403, "https://app.test, https://evil.test": 403, "app.test": 403, "https://user@app.test": 403, "https://app.test/": 403, "file://": 403, "https://HTTPS.APP.TEST": 403, "https://APP.TEST:443": 101, "https://app.test": 101, "https://App.Test": 101} {
 		add("W3 "+origin, func(h *hand) {
 			a := h.send(shot{raw: request("GET", "/act/tunnel", h.id, append([]string{h.member("zhangsan"), "Origin: " + origin}, handshake[:4]...)...), right: want == 101, fresh: true})
 			if a.status != want {

@@ -45,6 +45,9 @@ type site struct {
 	secure      *tls.Config // how the gate is spoken to; nil: in clear
 	authority   *authority  // of its certificates; nil: in clear
 	text        string      // the configuration it started with
+	domain      string      // cookie.domain
+	excused     []string    // what it may say beside its records
+	link        string      // offered to somebody who has to bind an account
 	oracle      *oracle
 	budget      atomic.Int64 // calls to DingTalk that have been asked for
 	seq         atomic.Int64

@@ -247,8 +247,10 @@ func sealedByUs(attempt func(h *hand) (name, value string)) (list []try) {
 }
 
 // issued moves the time at which an attempt was sealed.
-func issued(plain []byte, by time.Duration) []byte {
-	binary.BigEndian.PutUint64(plain[33:], uint64(time.Now().Add(by).UnixMilli()))
+func issued(plain []byte, by time.Duration) []byte { return stamped(plain, 33, by) }
+
+func stamped(plain []byte, at int, by time.Duration) []byte {
+	binary.BigEndian.PutUint64(plain[at:], uint64(time.Now().Add(by).UnixMilli()))
 	return plain
 }
 

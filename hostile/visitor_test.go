@@ -68,7 +68,10 @@ func (v *visitor) ask(s shot, method, target string, headers ...string) *answer 
 	if c := v.cookie(); c != "" {
 		headers = append(headers, c)
 	}
-	s.raw = request(s.method, target, v.h.id, append([]string{"Accept: text/html"}, headers...)...)
+	if !slices.ContainsFunc(headers, func(line string) bool { return strings.HasPrefix(line, "Accept:") }) {
+		headers = append(headers, "Accept: text/html")
+	}
+	s.raw = request(s.method, target, v.h.id, headers...)
 	a := v.h.send(s)
 	v.keep(a)
 	return a
@@ -106,7 +109,7 @@ func (v *visitor) signIn(person string) *visitor {
 		v.h.failf("no sign-in began: %v", a)
 		return v
 	}
-	if a = v.finish(person, state); a.status != 302 || v.value(sessionCookie) == "" {
+	if a = v.finish(person, state); a.status != 302 || v.value(v.h.site.cookie()) == "" {
 		v.h.failf("%s did not get a session: %v", person, a)
 	}
 	return v
@@ -117,7 +120,7 @@ func (h *hand) member(person string) string {
 	h.site.door.Lock()
 	defer h.site.door.Unlock()
 	if h.site.people[person] == "" {
-		h.site.people[person] = "Cookie: " + sessionCookie + "=" + h.visitor().signIn(person).value(sessionCookie)
+		h.site.people[person] = "Cookie: " + h.site.cookie() + "=" + h.visitor().signIn(person).value(h.site.cookie())
 	}
 	return h.site.people[person]
 }

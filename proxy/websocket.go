@@ -15,7 +15,7 @@ import (
 // is all there is against foreign ones (threats W3). No Origin is no browser.
 func (f *Front) ownOrigin(r *http.Request) bool {
 	origin := r.Header["Origin"]
-	return len(origin) == 0 || len(origin) == 1 && f.Origins.Has(origin[0])
+	return len(origin) == 0 || len(origin) == 1 && f.Origins.Ours(origin[0])
 }
 
 var (

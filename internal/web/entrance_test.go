@@ -152,7 +152,7 @@ func TestIsPageLoad(t *testing.T) {
 }
 
 func TestSameOrigin(t *testing.T) {
-	ours := testOrigins(t).Has
+	ours := testOrigins(t).Ours
 	for _, c := range []struct {
 		site, origin string
 		want         bool

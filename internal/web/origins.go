@@ -11,20 +11,21 @@ import (
 type Origins struct {
 	public  string // scheme://host of public_url
 	allowed map[string]bool
-	domain  string // cookie.domain without its leading dot
+	ours    map[string]bool // of allowed, those whose pages are ours
+	domain  string          // cookie.domain without its leading dot
 	scheme  string
 }
 
 // NewOrigins takes public_url, further origins (https://other.example.com), the
 // hosts of routes (served under the scheme of public_url) and cookie.domain.
 func NewOrigins(publicURL string, more, hosts []string, cookieDomain string) (*Origins, error) {
-	o := &Origins{allowed: map[string]bool{}, domain: strings.ToLower(strings.TrimPrefix(cookieDomain, "."))}
+	o := &Origins{allowed: map[string]bool{}, ours: map[string]bool{}, domain: strings.ToLower(strings.TrimPrefix(cookieDomain, "."))}
 	var err error
 	if o.public, err = origin(publicURL); err != nil {
 		return nil, err
 	}
 	o.scheme, _, _ = strings.Cut(o.public, "://")
-	o.allowed[o.public] = true
+	o.allowed[o.public], o.ours[o.public] = true, true
 	for _, raw := range more {
 		s, err := origin(raw)
 		if err != nil {
@@ -37,7 +38,7 @@ func NewOrigins(publicURL string, more, hosts []string, cookieDomain string) (*O
 		if err != nil {
 			return nil, fmt.Errorf("web: %q is not a host", host)
 		}
-		o.allowed[o.scheme+"://"+clean] = true
+		o.allowed[o.scheme+"://"+clean], o.ours[o.scheme+"://"+clean] = true, true
 	}
 	return o, nil
 }
@@ -60,18 +61,29 @@ func (o *Origins) Public() string { return o.public }
 // Scheme is that of public_url.
 func (o *Origins) Scheme() string { return o.scheme }
 
-// Has reports whether an Origin header names us.
-func (o *Origins) Has(raw string) bool {
-	scheme, host, ok := strings.Cut(raw, "://")
+// Ours reports whether an Origin header names a page of ours: one on public_url,
+// on a route's host, or on a host that the session cookie reaches. Somebody whom
+// a person may be sent back to is not let to act for them: its pages, on a
+// sibling's host, would otherwise open WebSockets with our cookie (threats W3).
+func (o *Origins) Ours(raw string) bool {
+	scheme, host, ok := o.read(raw)
+	return ok && (o.ours[scheme+"://"+host] || scheme == o.scheme && o.underDomain(host))
+}
+
+// has reports whether a person may be sent to this origin.
+func (o *Origins) has(raw string) bool {
+	scheme, host, ok := o.read(raw)
+	return ok && (o.allowed[scheme+"://"+host] || scheme == o.scheme && o.underDomain(host))
+}
+
+func (o *Origins) read(raw string) (scheme, host string, ok bool) {
+	scheme, host, ok = strings.Cut(raw, "://")
 	scheme = strings.ToLower(scheme)
 	if !ok || scheme != "http" && scheme != "https" {
-		return false
+		return "", "", false
 	}
-	clean, err := CleanHost(host, scheme)
-	if err != nil {
-		return false
-	}
-	return o.allowed[scheme+"://"+clean] || scheme == o.scheme && o.underDomain(clean)
+	host, err := CleanHost(host, scheme)
+	return scheme, host, err == nil
 }
 
 // HasHost reports whether a canonical host is one of ours.
@@ -112,11 +124,11 @@ func (o *Origins) Return(raw string) (target string, ok bool) {
 		if end < 0 {
 			end = len(after)
 		}
-		if !found || !o.Has(scheme+"://"+after[:end]) {
+		if !found || !o.has(scheme+"://"+after[:end]) {
 			return "", false
 		}
 		scheme = strings.ToLower(scheme)
-		host, _ := CleanHost(after[:end], scheme) // Has has read it
+		host, _ := CleanHost(after[:end], scheme) // has has read it
 		if prefix = scheme + "://" + host; prefix == o.public {
 			prefix = ""
 		}

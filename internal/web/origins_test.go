@@ -102,14 +102,19 @@ func FuzzReturn(f *testing.F) {
 	})
 }
 
-func TestHas(t *testing.T) {
+// TestOurs: threats W3. Where a person may be sent back to is no page of ours.
+func TestOurs(t *testing.T) {
 	o := testOrigins(t)
-	for origin, want := range map[string]bool{
-		"https://app.test": true, "https://APP.TEST:443": true, "https://app.test.": true, "https://x.corp.test": true, "http://plain.test": true, "https://route.test": true,
-		"": false, "null": false, "http://app.test": false, "https://evil.test": false, "https://app.test.evil.test": false, "https://app.test:444": false, "https://app.test/": false, "app.test": false,
+	for origin, want := range map[string]struct{ ours, has bool }{
+		"https://app.test": {true, true}, "https://APP.TEST:443": {true, true}, "https://app.test.": {true, true}, "https://x.corp.test": {true, true}, "https://route.test": {true, true},
+		"http://plain.test": {false, true}, "https://other.test:8443": {false, true},
+		"": {}, "null": {}, "http://app.test": {}, "https://evil.test": {}, "https://app.test.evil.test": {}, "https://app.test:444": {}, "https://app.test/": {}, "app.test": {}, "http://x.corp.test": {},
 	} {
-		if got := o.Has(origin); got != want {
-			t.Errorf("Has(%q) = %v, want %v", origin, got, want)
+		if got := o.Ours(origin); got != want.ours {
+			t.Errorf("Ours(%q) = %v, want %v", origin, got, want.ours)
+		}
+		if got := o.has(origin); got != want.has {
+			t.Errorf("has(%q) = %v, want %v", origin, got, want.has)
 		}
 	}
 }

@@ -58,7 +58,7 @@ func (f *Flow) loginAPI(w http.ResponseWriter, r *http.Request, x *web.Exchange)
 	if err := getOnly(r); err != nil {
 		return err
 	}
-	if !web.SameOrigin(r, f.Origins.Has) { // it changes something, although it is a GET
+	if !web.SameOrigin(r, f.Origins.Ours) { // it changes something, although it is a GET
 		return &web.Error{Status: http.StatusForbidden, Code: "cross_site"}
 	}
 	kind, err := parameter(r.URL.RawQuery, "type")

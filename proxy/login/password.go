@@ -73,7 +73,7 @@ func (f *Flow) form(w http.ResponseWriter, r *http.Request, e entry, username, p
 //
 // Wrong names and wrong passwords read the same and cost the same (threats T6).
 func (f *Flow) password(w http.ResponseWriter, r *http.Request, x *web.Exchange) error {
-	if !web.SameOrigin(r, f.Origins.Has) { // signing somebody in as oneself is an attack too
+	if !web.SameOrigin(r, f.Origins.Ours) { // signing somebody in as oneself is an attack too
 		return &web.Error{Status: http.StatusForbidden, Code: "cross_site"}
 	}
 	username, password, err := credentials(r)

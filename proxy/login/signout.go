@@ -30,7 +30,7 @@ func (f *Flow) SignOut(w http.ResponseWriter, r *http.Request) error {
 	if r.Method != http.MethodPost {
 		return f.confirm(w, r, self, target)
 	}
-	if !web.SameOrigin(r, f.Origins.Has) {
+	if !web.SameOrigin(r, f.Origins.Ours) {
 		return &web.Error{Status: http.StatusForbidden, Code: "cross_site"}
 	}
 	if err := f.end(w, r, x); err != nil {

@@ -78,7 +78,7 @@ func (f *Flow) SilentCode(w http.ResponseWriter, r *http.Request) error {
 		return &web.Error{Status: http.StatusNotFound, Code: "not_found"}
 	case r.Method != http.MethodPost:
 		return &web.Error{Status: http.StatusMethodNotAllowed, Code: "method_not_allowed", Allow: "POST"}
-	case !web.SameOrigin(r, f.Origins.Has):
+	case !web.SameOrigin(r, f.Origins.Ours):
 		return &web.Error{Status: http.StatusForbidden, Code: "cross_site"}
 	}
 	_, _, target, err := f.arrive(w, r, x, way{errand: silentErrand, how: "silent",
