@@ -186,6 +186,9 @@ func (s *server) serve(ctx context.Context, background func(context.Context)) er
 	}
 	s.ready.Store(true)
 	notify(s.log, "READY=1")
+	forgetStart()
+	again := time.AfterFunc(time.Second, forgetStart) // listeners and background work have begun by then
+	defer again.Stop()
 	var err error
 	select {
 	case <-ctx.Done():

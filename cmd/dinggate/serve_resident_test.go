@@ -1,0 +1,29 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+)
+
+func TestForgetStart(t *testing.T) {
+	before := residentFile(t)
+	forgetStart()
+	if after := residentFile(t); after > before*3/4 {
+		t.Errorf("after forgetStart %d KiB of files are resident, of %d before", after, before)
+	}
+}
+
+// residentFile is how much of files the process has in memory, in KiB.
+func residentFile(t *testing.T) (kib int) {
+	text, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		t.Skip("no /proc here:", err)
+	}
+	_, rest, found := strings.Cut(string(text), "RssFile:")
+	if _, err := fmt.Sscan(rest, &kib); !found || err != nil {
+		t.Skip("the kernel does not tell RssFile")
+	}
+	return kib
+}
