@@ -71,6 +71,9 @@ func hint(e *APIError, code string) string {
 		for i, point := range points {
 			names[i] = PermissionName(point)
 		}
+		if len(names) == 0 {
+			names = []string{"调用 " + e.Path + " 所需的权限"}
+		}
 		return strings.Join(names, ", ") + " — 开发者后台 > 权限管理 (permission not granted: Developer console > Permission management)"
 	case "ip_not_allowed":
 		return "出口 IP " + addressIn(e.Message) + " 不在服务器出口IP中 — 开发者后台 > 开发配置 > 安全设置 > 服务器出口IP (our public address is not on the app's allow-list)"

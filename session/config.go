@@ -24,8 +24,8 @@ type CookieConfig struct {
 	// Empty: only the host of public_url.
 	Domain string `yaml:"domain"`
 
-	// SameSite is lax (the default when empty), strict or none. Under strict the
-	// first page after the sign-in arrives without a session.
+	// SameSite is lax (the default when empty), strict or none. Under strict a
+	// link on another site leads through the sign-in, although there is a session.
 	SameSite string `yaml:"same_site"`
 }
 

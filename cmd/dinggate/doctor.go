@@ -64,6 +64,7 @@ type doctor struct {
 	roots *x509.CertPool // nil: the system's
 
 	patience time.Duration // with a server that does not answer
+	slow     time.Duration // a Redis that takes longer is told
 
 	files  func(string) ([]byte, fs.FileMode, error)
 	warned []conf.Problem
@@ -111,7 +112,7 @@ func runDoctor(c call) int {
 }
 
 func newDoctor(cfg *Config, problems []conf.Problem) *doctor {
-	d := &doctor{cfg: cfg, now: time.Now, patience: 5 * time.Second, files: readFile, warned: problems}
+	d := &doctor{cfg: cfg, now: time.Now, patience: 5 * time.Second, slow: redisSlow, files: readFile, warned: problems}
 	if cfg.SSO.On() {
 		d.sso = &sso.Client{Config: cfg.SSO}
 	} else {
@@ -222,7 +223,7 @@ func failed(err error) finding {
 	if !ok {
 		return finding{severity: wrong, text: failureWords["unavailable"], detail: fmt.Sprint(err), cause: "unavailable", cure: cureLater}
 	}
-	out := finding{severity: wrong, text: failureWords[f.Code], cure: words{f.Hint, f.Hint}, cause: f.Code}
+	out := finding{severity: wrong, text: failureWords[f.Code], cure: words{f.Hint, inChinese(f.Hint)}, cause: f.Code}
 	if out.text == (words{}) {
 		out.text = words{f.Code, f.Code}
 	}
@@ -231,6 +232,9 @@ func failed(err error) finding {
 		out.cause = f.Code + " " + f.Hint
 	case f.Hint == "":
 		out.cure = cureLater
+		if cure, ok := cures[f.Code]; ok {
+			out.cure = cure
+		}
 	}
 	if f.Err != nil {
 		out.detail = f.Err.Error()

@@ -169,10 +169,10 @@ func (d *doctor) clock([]finding) finding {
 	}
 	which := words{"behind", "慢"}
 	if off < 0 {
-		which = words{"ahead", "快"}
+		which = words{"ahead of", "快"}
 	}
 	n := int(off.Abs().Seconds())
-	return finding{severity: wrong, text: words{fmt.Sprintf("%d s %s of DingTalk's", n, which.en), fmt.Sprintf("本机时钟比钉钉%s %d 秒", which.zh, n)},
+	return finding{severity: wrong, text: words{fmt.Sprintf("%d s %s DingTalk's", n, which.en), fmt.Sprintf("本机时钟比钉钉%s %d 秒", which.zh, n)},
 		cure: words{"set the clock: timedatectl set-ntp true", "校准时钟：timedatectl set-ntp true"}}
 }
 

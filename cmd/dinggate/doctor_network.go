@@ -177,7 +177,7 @@ func (d *doctor) redis(ctx context.Context) finding {
 	}
 	took := d.now().Sub(began)
 	f := good(words{fmt.Sprintf("writes within %.1f ms", took.Seconds()*1000), fmt.Sprintf("写入耗时 %.1f 毫秒", took.Seconds()*1000)})
-	if took > redisSlow {
+	if took > d.slow {
 		f.severity = warning
 		f.cure = words{"is it in the same network? every sign-in and sign-out waits for it", "是否与本机在同一网络？每次登录和退出都要等待它"}
 	}
@@ -315,8 +315,8 @@ func (d *doctor) cookie(context.Context) finding {
 	c := d.cfg.Cookie
 	name := session.CookieName(d.cfg.Secure(), c.Domain)
 	if strings.EqualFold(c.SameSite, "strict") {
-		return finding{severity: warning, text: words{"same_site is strict: a browser that comes back from DingTalk does not send it, and is sent to sign in again", "same_site 为 strict：浏览器从钉钉跳回时不会携带，将反复登录"},
-			cure: words{"write cookie.same_site: lax", "请改为 cookie.same_site: lax"}}
+		return finding{severity: note, text: words{"same_site is strict: whoever follows a link on another site, or comes from a third party of sso_server, signs in again", "same_site 为 strict：从其他网站的链接或 sso_server 的第三方进入时需重新登录"},
+			cure: words{"cookie.same_site: lax is what most want", "多数情况应使用 cookie.same_site: lax"}}
 	}
 	if c.Domain != "" {
 		return good(words{name + ", shared by all hosts below " + c.Domain, name + "，由 " + c.Domain + " 下的所有主机共享"})

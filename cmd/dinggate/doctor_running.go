@@ -20,7 +20,11 @@ func (d *doctor) running(ctx context.Context) finding {
 	}
 	switch {
 	case !r.Reload.Successful:
-		return finding{severity: wrong, text: words{"serves an old configuration: the changed one was refused", "仍在使用旧配置：新配置被拒绝"}, cure: words{"dinggate check tells the mistakes", "运行 dinggate check 查看错误"}}
+		why := ""
+		if len(r.Reload.Problems) > 0 {
+			why = ": " + r.Reload.Problems[0]
+		}
+		return finding{severity: wrong, text: words{"serves an old configuration, the changed one was refused" + why, "仍在使用旧配置，新配置被拒绝" + why}, cure: words{"dinggate check tells all mistakes", "运行 dinggate check 查看全部错误"}}
 	case !r.Store.Up:
 		return finding{severity: wrong, text: words{"its session store is away: " + r.Store.Kind, "其会话存储不可用：" + r.Store.Kind}, cure: words{"see the line of the store above", "见上面关于存储的一行"}}
 	case r.Sessions.OnGrace > 0:

@@ -111,7 +111,7 @@ func (c *clinic) own(pair tls.Certificate) {
 // examine gives every finding by its check's name.
 func (c *clinic) examine() (map[string]finding, []string) {
 	d := newDoctor(c.cfg, nil)
-	d.user, d.roots, d.patience = c.user, c.ca.pool, c.patience
+	d.user, d.roots, d.patience, d.slow = c.user, c.ca.pool, c.patience, time.Minute
 	d.files = func(name string) ([]byte, fs.FileMode, error) {
 		if data, ok := c.files[name]; ok {
 			return data, 0o600, nil
@@ -176,6 +176,7 @@ func TestDoctorHealthy(t *testing.T) {
 		"not yet running":     func(c *clinic) { c.cfg.PublicURL, c.cfg.Admin.Listen = "http://"+closedAddress(t), closedAddress(t) },
 		"a stranger from far": func(c *clinic) { c.h.kit.strangers.Note(netip.MustParseAddr("198.51.100.7"), time.Now()) },
 		"sessions in cookie":  func(c *clinic) { c.cfg.Session.Store, c.cfg.StateDir = "cookie", "" },
+		"a strict cookie":     func(c *clinic) { c.cfg.Cookie.SameSite = "strict" },
 		"without events":      func(c *clinic) { c.cfg.DingTalk.Events = false },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -220,7 +221,7 @@ var doctorFaults = []struct {
 	{"API host down", func(c *clinic) { c.api.Close() }, "dingtalk.api_url", "无法连接", "HTTPS_PROXY", ""},
 	{"older API host down", func(c *clinic) { c.oapi.Close() }, "dingtalk.oapi_url", "无法连接", "防火墙", ""},
 	{"host does not resolve", func(c *clinic) { c.cfg.DingTalk.LoginURL = "https://login.invalid" }, "dingtalk.login_url", "无法连接", "DNS", ""},
-	{"API hangs", func(c *clinic) { c.patience = 300 * time.Millisecond; c.fault("unknown", simulator.Hang()) }, "dingtalk.api_url", "无法连接", "防火墙", "dingtalk.login_url dingtalk.oapi_url"},
+	{"API hangs", func(c *clinic) { c.patience = 2 * time.Second; c.fault("unknown", simulator.Hang()) }, "dingtalk.api_url", "无法连接", "防火墙", "dingtalk.login_url dingtalk.oapi_url"},
 	{"somebody in between with a certificate of their own", func(c *clinic) {
 		c.cfg.DingTalk.LoginURL = c.behindTLS(newAuthority(c.t).pair(time.Hour*9999, "127.0.0.1")).URL
 	}, "dingtalk.login_url", "由未知机构签发", "SSL_CERT_FILE", ""},
@@ -247,9 +248,9 @@ var doctorFaults = []struct {
 	{"two roles of one name", func(c *clinic) { c.route("/x/", &access.RuleConfig{Roles: []string{"主管"}}, c.app.URL) }, "roles", "同名角色 主管 有 2 个", "100、300", ""},
 	{"not published", func(c *clinic) { c.mend(func(a *simulator.App) { a.Unpublished = true }) }, "dingtalk.silent", "应用未发布", "应用发布 > 版本管理与发布 > 可使用范围", ""},
 	{"app stopped", func(c *clinic) { c.mend(func(a *simulator.App) { a.Stopped = true }) }, "dingtalk.scope", "应用已停用", "https://oa.dingtalk.com > 工作台", "dingtalk.stream"},
-	{"colleague has left", func(c *clinic) { c.leave("zhangsan") }, "dingtalk.record", "不是本企业成员", "", ""},
-	{"colleague never activated", func(c *clinic) { c.user = "wujiu" }, "dingtalk.record", "未激活", "", ""},
-	{"colleague's account disabled", func(c *clinic) { c.user = "zhengshi" }, "dingtalk.record", "已停用", "", ""},
+	{"colleague has left", func(c *clinic) { c.leave("zhangsan") }, "dingtalk.record", "不是本企业成员", "正确拒绝", ""},
+	{"colleague never activated", func(c *clinic) { c.user = "wujiu" }, "dingtalk.record", "未激活", "激活账号", ""},
+	{"colleague's account disabled", func(c *clinic) { c.user = "zhengshi" }, "dingtalk.record", "已停用", "通讯录 中启用", ""},
 	{"colleague outside the scope", func(c *clinic) {
 		c.user = "wangwu"
 		c.mend(func(a *simulator.App) { a.Scope = []int64{4201}; a.ScopeUsers = nil })
@@ -257,7 +258,7 @@ var doctorFaults = []struct {
 	{"username from an empty field", func(c *clinic) { c.user = "wangwu"; c.cfg.DingTalk.Username = "job_number" }, "dingtalk.record", "dingtalk.username 所选的字段", "fieldEmail", ""},
 	{"events refused", func(c *clinic) {
 		c.fault("/v1.0/gateway/connections/open", simulator.Code("Forbidden.AccessDenied.AccessTokenPermissionDenied"))
-	}, "dingtalk.stream", "权限未开通", "权限管理", ""},
+	}, "dingtalk.stream", "权限未开通", "调用 /v1.0/gateway/connections/open 所需的权限", ""},
 	{"stream's host unreachable", func(c *clinic) {
 		c.fault("/v1.0/gateway/connections/open", simulator.Body(`{"endpoint":"wss://`+closedAddress(c.t)+`/connect","ticket":"t"}`))
 	}, "dingtalk.stream", "收不到事件", "防火墙", ""},
@@ -291,9 +292,10 @@ var doctorFaults = []struct {
 	{"nobody behind public_url's proxy", func(c *clinic) { c.cfg.PublicURL = c.serves(502) }, "public_url", "应答 502", "请启动 dinggate", ""},
 	{"proxy does TLS and is not trusted", func(c *clinic) { c.cfg.PublicURL = "https://" + closedAddress(c.t); c.cfg.TrustedProxies = nil }, "trusted_proxies", "未信任任何代理", "127.0.0.1/32", ""},
 	{"the gateway is not listed", func(c *clinic) { c.h.kit.strangers.Note(netip.MustParseAddr("10.0.0.5"), time.Now()) }, "trusted_proxies", "未受信任：10.0.0.5", "10.0.0.5/32", ""},
-	{"an old configuration serves", func(c *clinic) { c.h.reload.refused = time.Now() }, "running", "仍在使用旧配置", "dinggate check", ""},
+	{"an old configuration serves", func(c *clinic) {
+		c.h.reload = reloadResult{refused: time.Now(), problems: problems{{File: "config.yaml", Line: 6, Key: "log.level", Text: "is not debug, info, warn or error"}}}
+	}, "running", "新配置被拒绝: config.yaml:6: log.level", "dinggate check", ""},
 	{"lookups of the running one fail", func(c *clinic) { c.grace() }, "running", "1 人处于宽限期", "session.grace", "dingtalk.record"},
-	{"session cookie strict", func(c *clinic) { c.cfg.Cookie.SameSite = "strict" }, "cookie", "反复登录", "lax", ""},
 	{"SSO service away", func(c *clinic) { c.sso("http://" + closedAddress(c.t)) }, "sso.url", "无法连接", "防火墙", ""},
 	{"SSO service is some other site", func(c *clinic) { c.sso(c.serves(404)) }, "sso.userinfo", "不是 SSO 服务的格式", "sso.url", ""},
 	{"SSO service knows no such client", func(c *clinic) { c.sso(c.ssoService(401)) }, "sso.client", "拒绝 client_id", "sso.client_secret", ""},

@@ -10,6 +10,22 @@ var cureLater = words{
 	"try again in a few minutes; if it stays, look at DingTalk's status and at what stands between (proxy, firewall)",
 	"请几分钟后再试；若持续存在，请检查钉钉服务状态以及中间的代理、防火墙"}
 
+// cures are for what a person's record says: nothing is wrong with DingTalk.
+var cures = map[string]words{
+	"not_member":       {"nobody in the organisation has this userid, so that sign-ins are rightly refused; 管理后台 https://oa.dingtalk.com > 通讯录 shows everybody's", "本企业没有这个 userid，登录会被正确拒绝；管理后台 https://oa.dingtalk.com > 通讯录 可查看每个人的 userid"},
+	"external_contact": {"sign-ins are rightly refused: name an employee to try with", "登录会被正确拒绝：请换一名员工测试"},
+	"inactive":         {"the person signs in to DingTalk itself once; until then sign-ins are rightly refused", "此人需先登录一次钉钉以激活账号，此前登录会被正确拒绝"},
+	"disabled":         {"sign-ins are rightly refused; 管理后台 https://oa.dingtalk.com > 通讯录 enables the account again", "登录会被正确拒绝；如需恢复，请在 管理后台 https://oa.dingtalk.com > 通讯录 中启用"},
+}
+
+// inChinese is a hint without the English in brackets that follows.
+func inChinese(hint string) string {
+	if at := strings.LastIndex(hint, " ("); at > 0 && strings.HasSuffix(hint, ")") {
+		return hint[:at]
+	}
+	return hint
+}
+
 // failureWords say in few words what identity.Failure.Code means to an operator.
 var failureWords = map[string]words{
 	"permission_missing":    {"permission not granted", "权限未开通"},

@@ -100,7 +100,7 @@ func runExplain(c call) int {
 		if c.has("lookup") {
 			found, err := lookUp(ctx, cfg, user.UserID)
 			if err != nil {
-				return err
+				return c.unfound(user.UserID, err)
 			}
 			user = &found
 		} else if user != nil {
@@ -198,6 +198,15 @@ func (c *Config) usernameOf(u *identity.User, given string) string {
 }
 
 var errNoLookup = errors.New("--lookup asks DingTalk's directory, and people sign in at an SSO service here: describe the person by flags")
+
+// unfound says what doctor would say of the directory's answer.
+func (c call) unfound(userID string, err error) error {
+	if _, ok := errors.AsType[*identity.Failure](err); !ok {
+		return err
+	}
+	f := failed(err)
+	return fmt.Errorf("%s %s: %s\n→ %s\n  %s", c.say(words{"looking up", "查询"}), printable(userID), c.say(f.text), c.say(f.cure), printable(f.detail))
+}
 
 func lookUp(ctx context.Context, cfg *Config, userID string) (identity.User, error) {
 	if cfg.SSO.On() {

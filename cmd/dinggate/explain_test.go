@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"dinggate/dingtalk/simulator"
 	"dinggate/internal/identity"
 )
 
@@ -68,6 +69,20 @@ func TestLookUpRefuses(t *testing.T) {
 		f, ok := err.(*identity.Failure)
 		if !ok || f.Code != want || u.UserID != "" {
 			t.Errorf("lookUp(%q) = %+v, %v, want %s", id, u, err, want)
+		}
+	}
+}
+
+// TestLookUpCommand: a shell reads what is wrong, and what to do, in its language.
+func TestLookUpCommand(t *testing.T) {
+	h := newHouse(t, nil)
+	env := []string{"DINGGATE_PUBLIC_URL=" + h.base, "DINGGATE_DINGTALK_CLIENT_ID=" + simulator.DemoClientID, "DINGGATE_DINGTALK_CLIENT_SECRET=" + canary + "-app-secret", "DINGGATE_DINGTALK_CORP_ID=" + simulator.DemoCorpID,
+		"DINGGATE_DINGTALK_API_URL=" + h.platformURL, "DINGGATE_DINGTALK_OAPI_URL=" + h.platformURL, "DINGGATE_COOKIE_SECRETS=" + newSecret()}
+	for language, want := range map[string]string{"C": "looking up nobody: not a member of the organisation\n→ nobody in the organisation has this userid", "zh_CN.UTF-8": "查询 nobody: 不是本企业成员\n→ 本企业没有这个 userid"} {
+		var out, trouble strings.Builder
+		code := run([]string{"explain", "--url", "/x", "--user", "nobody", "--lookup"}, append([]string{"LC_ALL=" + language}, env...), &out, &trouble)
+		if code != 1 || out.Len() > 0 || !strings.Contains(trouble.String(), want) {
+			t.Errorf("explain of nobody = %d %q, want %q", code, trouble.String(), want)
 		}
 	}
 }

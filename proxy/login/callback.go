@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"html"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -44,8 +46,23 @@ func (f *Flow) Callback(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if strings.EqualFold(f.Sessions.Cookie.SameSite, "strict") {
+		f.moveOn(w, target)
+		return nil
+	}
 	f.redirect(w, http.StatusFound, target)
 	return nil
+}
+
+// moveOn is a redirect that begins here. Along one that began at another site a
+// browser sends no cookie that is strict: the page would ask for a sign-in
+// again, for ever.
+func (f *Flow) moveOn(w http.ResponseWriter, target string) {
+	target = escapeNonASCII(target)
+	web.SecurityHeaders(w, "")
+	w.Header()["Refresh"] = []string{"0; url=" + target}
+	w.Header()["Content-Type"] = []string{"text/html; charset=utf-8"}
+	io.WriteString(w, "<!doctype html><title>…</title><a href=\""+html.EscapeString(target)+"\">→</a>\n")
 }
 
 // way is how a browser comes back from the provider: with what, and who says
