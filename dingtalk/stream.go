@@ -78,7 +78,7 @@ func moment(ns int64) time.Time {
 type link struct {
 	conn    *websocket.Conn
 	since   time.Time
-	heard   atomic.Int64  // when a frame came, Unix nanoseconds
+	heard   atomic.Int64  // when a frame came, nanoseconds after since: the wall clock may be set
 	leaving chan struct{} // closed when DingTalk asks to go
 	done    chan struct{} // closed when nothing more comes
 	asked   sync.Once
@@ -172,7 +172,6 @@ func (s *Stream) open(ctx context.Context) (*link, error) {
 	}
 	conn.SetReadLimit(maxBody)
 	l := &link{conn: conn, since: time.Now(), leaving: make(chan struct{}), done: make(chan struct{}), secrets: secretForms(ticket)}
-	l.heard.Store(l.since.UnixNano())
 	return l, nil
 }
 
@@ -227,7 +226,7 @@ func (s *Stream) follow(ctx context.Context, l *link) {
 			}
 			return
 		}
-		l.heard.Store(time.Now().UnixNano())
+		l.heard.Store(int64(time.Since(l.since)))
 		handling, cancel := context.WithTimeout(ctx, handleTimeout) // from the arrival on, with the wait for another connection's event
 		err = s.take(ctx, handling, l, data)
 		cancel()
@@ -262,7 +261,7 @@ func (s *Stream) keepAlive(ctx context.Context, l *link) {
 			return
 		case <-timer.C:
 		}
-		silence := time.Since(time.Unix(0, l.heard.Load()))
+		silence := time.Since(l.since) - time.Duration(l.heard.Load())
 		if silence < quiet {
 			timer.Reset(quiet - silence)
 			continue

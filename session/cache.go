@@ -20,6 +20,7 @@ type entry struct {
 	key     name      // the person
 	old     bool      // an older secret opened it
 	sealed  time.Time // when the cookie was made
+	begins  time.Time // before this the clock was set back since
 	expires time.Time
 	recheck time.Duration // jittered
 	keep    *keep         // its token is refreshed; nil: it is not
@@ -37,9 +38,19 @@ type entry struct {
 	flight *flight    // a question to the Store under way
 }
 
-// over tells whether the session's own times have run out.
+// over tells whether the session's own times have run out, or have not come: of
+// a clock that was set back nobody knows what it said in between, and an end of
+// the person, which is from now, would not end a sign-in of the future (threats
+// V18). A cookie that is not known yet is refused for the same reason.
 func (e *entry) over(idle time.Duration, now time.Time) bool {
-	return !now.Before(e.expires) || idle > 0 && now.UnixMilli()-e.seen.Load() > idle.Milliseconds()
+	if !now.Before(e.expires) || now.Before(e.begins) {
+		return true
+	}
+	if idle == 0 {
+		return false
+	}
+	unused := now.UnixMilli() - e.seen.Load()
+	return unused > idle.Milliseconds() || unused < -skew.Milliseconds()
 }
 
 // touch notes a request. Requests arrive in any order, so time only moves on.

@@ -247,7 +247,7 @@ func (m *Manager) view(e *entry, now time.Time) (*Session, *person) {
 		p.used.Store(ms)
 	}
 	s, f := e.view.Load(), p.facts.Load()
-	facts := f != nil && f.checked.After(s.Checked)
+	facts := f != nil && newer(f.checked, s.Checked, now)
 	token := e.keep != nil && *e.keep.token.Load() != s.Token
 	if !facts && !token {
 		return s, p

@@ -102,7 +102,7 @@ func (m *Manager) plausible(realm string, now time.Time, times ...time.Time) err
 
 // times makes an entry that knows its own times alone.
 func (m *Manager) times(signedIn, sealed time.Time) *entry {
-	e := &entry{sealed: sealed, expires: signedIn.Add(m.Config.Lifetime)}
+	e := &entry{sealed: sealed, begins: sealed.Add(-skew), expires: signedIn.Add(m.Config.Lifetime)}
 	e.seen.Store(sealed.UnixMilli())
 	return e
 }

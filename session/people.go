@@ -34,13 +34,20 @@ type person struct {
 	flight   chan struct{} // closed when the lookup that runs is over; nil: none runs
 }
 
+// newer tells whether facts confirmed at a count more than those confirmed at b:
+// later ones do, and any do more than those of a future that the clock was set
+// back from, which would else stand until it comes again (threats V18).
+func newer(a, b, now time.Time) bool {
+	return a.After(b) || b.Sub(now) > skew && a.Sub(now) <= skew
+}
+
 // learn takes facts that are newer than the known ones and ends a row of
 // failures. It reports whether what is known of the person changed.
-func (p *person) learn(u identity.User, checked time.Time) (changed bool) {
+func (p *person) learn(u identity.User, checked, now time.Time) (changed bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	known := p.facts.Load()
-	if known != nil && !checked.After(known.checked) {
+	if known != nil && !newer(checked, known.checked, now) {
 		return false
 	}
 	p.facts.Store(&facts{u, checked})

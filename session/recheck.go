@@ -285,7 +285,7 @@ func (m *Manager) question(ctx context.Context, p *person, s *Session) (*facts, 
 // learn makes facts count in every session of the person. Open connections
 // pass the door again when something changed.
 func (m *Manager) learn(p *person, u identity.User, checked time.Time) (changed bool) {
-	if changed = p.learn(u, checked); changed {
+	if changed = p.learn(u, checked, m.now()); changed {
 		m.watches.end(func(s *Session) bool { return personKey(&s.User) == p.key })
 	}
 	return changed

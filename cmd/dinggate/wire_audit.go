@@ -33,9 +33,10 @@ func openAudit(c AuditConfig, t telemetryKit) (*telemetry.Audit, error) {
 // seldom passes an error on once a minute.
 func seldom(tell func(error)) func(error) {
 	var told atomic.Int64
+	begin := time.Now().Add(-time.Minute) // the wall clock may be set
 	return func(err error) {
-		now := time.Now().Unix()
-		if last := told.Load(); now-last >= 60 && told.CompareAndSwap(last, now) {
+		now := int64(time.Since(begin))
+		if last := told.Load(); now-last >= int64(time.Minute) && told.CompareAndSwap(last, now) {
 			tell(err)
 		}
 	}

@@ -1,0 +1,121 @@
+package session
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"dinggate/internal/identity"
+)
+
+// settable is a wall clock that somebody sets. Like the times in a cookie it
+// has no monotonic reading.
+type settable struct{ ahead time.Duration }
+
+func (c *settable) now() time.Time { return time.Now().Round(0).Add(c.ahead) }
+
+// TestClockIsSet: threats V18. What a session is worth after the clock was set,
+// known to the process or new to it.
+func TestClockIsSet(t *testing.T) {
+	for _, c := range []struct {
+		name          string
+		idle          time.Duration
+		step          time.Duration
+		down          bool  // DingTalk is away
+		cached, fresh error // of a cookie that is known, and of the same in a process that starts now
+		lookups       int32
+	}{
+		{"30 s ahead", 0, 30 * time.Second, false, nil, nil, 0},
+		{"30 s back", 0, -30 * time.Second, false, nil, nil, 0},
+		{"an hour ahead: confirmed before it passes", 0, time.Hour, false, nil, nil, 2},
+		{"an hour ahead, DingTalk away", 0, time.Hour, true, ErrUnconfirmed, ErrUnconfirmed, 2},
+		{"an hour ahead with an idle limit", 30 * time.Minute, time.Hour, false, ErrExpired, ErrExpired, 0},
+		{"a day ahead: past its lifetime", 0, 24 * time.Hour, false, ErrExpired, ErrExpired, 0},
+		{"an hour back: signed in in the future", 0, -time.Hour, false, ErrExpired, ErrForged, 0},
+		{"a day back", 0, -24 * time.Hour, false, ErrExpired, ErrForged, 0},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			clock := &settable{}
+			m, d := checked(t)
+			again := manager(t)
+			again.Recheck, again.Now, m.Now = d.recheck, clock.now, clock.now
+			m.Config.Idle, again.Config.Idle = c.idle, c.idle
+			_, cookie := signIn(t, m, zhangsan)
+			allows(t, m, cookie.Value)
+			if c.down {
+				d.say(func(context.Context, *Session) (identity.User, error) { return identity.User{}, errDown })
+			}
+			clock.ahead = c.step
+			if _, err := load(t, m, cookie.Value); !is(err, c.cached) {
+				t.Errorf("%s: of a known cookie Load() = %v, want %v", c.name, err, c.cached)
+			}
+			if _, err := load(t, again, cookie.Value); !is(err, c.fresh) {
+				t.Errorf("%s: of a cookie that is new here Load() = %v, want %v", c.name, err, c.fresh)
+			}
+			wantCalls(t, d, c.lookups)
+			clock.ahead = 0 // and it is set right again
+			if got, err := load(t, m, cookie.Value); err != nil {
+				t.Errorf("%s: set right again, Load() = %v, %v, want the session", c.name, got, err)
+			}
+		})
+	}
+}
+
+// TestFactsOfTheFuture: threats V18. What was found out while the clock was
+// ahead counts no longer once it was set back: a person is looked up as often as
+// ever, a change counts, and who left is out.
+func TestFactsOfTheFuture(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		clock := &settable{}
+		m, d := checked(t)
+		m.Now = clock.now
+		_, cookie := signIn(t, m, zhangsan)
+		clock.ahead = 12 * time.Hour
+		allows(t, m, cookie.Value) // confirmed, in the future
+		wantCalls(t, d, 1)
+		_, ahead := signIn(t, m, zhangsan)
+		clock.ahead = 0
+		refuses(t, m, ErrExpired, ahead.Value)
+
+		moved := zhangsan
+		moved.Departments = []int64{7}
+		d.knows(moved)
+		for range 100 {
+			allows(t, m, cookie.Value)
+			synctest.Wait()
+		}
+		wantCalls(t, d, 2)
+		if s := allows(t, m, cookie.Value); !slices.Equal(s.User.Departments, moved.Departments) {
+			t.Errorf("the person is in %v, want %v, which was found after the clock was set", s.User.Departments, moved.Departments)
+		}
+		time.Sleep(time.Second)
+		_, now := signIn(t, m, zhangsan) // whose facts count in all sessions
+		if s := allows(t, m, cookie.Value); !slices.Equal(s.User.Departments, zhangsan.Departments) {
+			t.Errorf("the person is in %v, want %v, as the sign-in after that found", s.User.Departments, zhangsan.Departments)
+		}
+		d.say(func(context.Context, *Session) (identity.User, error) { return identity.User{}, errLeft })
+		time.Sleep(6 * time.Minute)
+		allows(t, m, now.Value) // and looked up
+		synctest.Wait()
+		for _, text := range []string{cookie.Value, now.Value} {
+			refuses(t, m, ErrRevoked, text)
+		}
+	})
+}
+
+// TestIdleAcrossAStep: nobody knows how long somebody was idle who was here in
+// the future.
+func TestIdleAcrossAStep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		clock := &settable{}
+		m := manager(t)
+		m.Now, m.Config.Idle = clock.now, 2*time.Hour
+		_, cookie := signIn(t, m, zhangsan)
+		clock.ahead = time.Hour
+		allows(t, m, cookie.Value)
+		clock.ahead = 0
+		refuses(t, m, ErrExpired, cookie.Value)
+	})
+}
