@@ -61,6 +61,17 @@ func (h *hand) refused(person string, want ...int) *answer {
 	return a
 }
 
+// beside lets a try run beside others that leave the platform as it is.
+func (s *site) beside(one try) try {
+	do := one.do
+	one.do = func(h *hand) {
+		s.turn.RLock()
+		defer s.turn.RUnlock()
+		do(h)
+	}
+	return one
+}
+
 // strange is class K: DingTalk as it really is, and worse.
 func strange(s *site) []try {
 	return s.inTurns(slices.Concat(outsiders(s), wrongAnswers(s), changes(s), events(s)))

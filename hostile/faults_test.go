@@ -76,8 +76,10 @@ func faults(s *site) []try {
 			h.failf("an existing session = %v", a)
 		}
 	})
-	sealing(s, add)
-	processes(s, add)
+	rechecks(s, add)
+	if s.redis {
+		replicas(s, add)
+	}
 	for _, throttle := range []simulator.Verb{simulator.Code(90018), simulator.Code("Forbidden.AccessDenied.QpsLimitForApi"), simulator.Status(429), simulator.Body(simulator.PunishBody), simulator.Body(simulator.PunishPage), simulator.Code(90020)} {
 		add("V3 V35 throttled: "+throttle.String()[:min(30, len(throttle.String()))], func(h *hand) {
 			line := h.member("zhangsan")
@@ -93,7 +95,16 @@ func faults(s *site) []try {
 			}
 		})
 	}
-	return s.inTurns(list) // what waits for 30 s, a clock or several machines is told in docs/hostile.md
+	list = s.inTurns(list)
+	add = func(name string, do func(h *hand)) { list = append(list, s.beside(try{name, do})) }
+	sealing(s, add)
+	processes(s, add)
+	reloads(s, add)
+	uploads(s, add)
+	if s.redis {
+		stores(s, add)
+	}
+	return list // what needs a clock or several machines is told in docs/hostile.md
 }
 
 // another runs one more process with the site's configuration, changed.

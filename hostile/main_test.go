@@ -62,11 +62,14 @@ func TestHostile(t *testing.T) {
 		{"TLS", 1300, secure, tlsTries},
 		{"A", 1400, accounts, local},
 		{"B8", 300, shared, siblings},
-		{"V", 30, ill, faults},
+		{"V", 60, ill, faults},
 	} {
 		t.Run(class.name, func(t *testing.T) {
 			if class.name == "F" {
 				s.nginx = nginxOrSkip(t, s)
+			}
+			if class.name == "V" {
+				ill.redis = redisOrSkip(t)
 			}
 			class.site.run(t, c, class.name, class.floor, class.tries(class.site))
 		})

@@ -51,10 +51,11 @@ type site struct {
 	oracle      *oracle
 	budget      atomic.Int64 // calls to DingTalk that have been asked for
 	seq         atomic.Int64
-	t           *testing.T  // of the class, for processes that tries start
-	gone        chan string // cases that the application was told to forget
-	foreign     sync.Map    // cases that spoke to another process
-	turn        sync.Mutex  // of tries that bend the platform
+	t           *testing.T   // of the class, for processes that tries start
+	gone        chan string  // cases that the application was told to forget
+	foreign     sync.Map     // cases that spoke to another process
+	redis       bool         // there is a redis-server
+	turn        sync.RWMutex // of tries that bend the platform, beside all that need it as it is
 	door        sync.Mutex
 	partner     string // Cookie line of who signs in for third parties
 	partnerUses int
@@ -130,6 +131,7 @@ routes:
 // process is a running dinggate and all that it said.
 type process struct {
 	gate, admin string // host:port
+	file        string // its configuration
 	cmd         *exec.Cmd
 	exited      chan struct{}
 	stop        sync.Once
@@ -147,7 +149,7 @@ type record struct {
 	Status                                                    int
 }
 
-var listening = regexp.MustCompile(`^(gate|admin) listening on https?://(.*)$`)
+var listening = regexp.MustCompile(`^(gate|admin) listening on (?:https?://|unix:)?(.*)$`)
 
 // start runs dinggate serve with a configuration and waits for its listeners.
 func start(t *testing.T, config string, environment ...string) *process {
@@ -160,7 +162,7 @@ func startWith(t *testing.T, config string, change func(*exec.Cmd)) *process {
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p := &process{cmd: exec.Command(program, "serve", "--config", file), exited: make(chan struct{}), lines: map[string]record{}}
+	p := &process{file: file, cmd: exec.Command(program, "serve", "--config", file), exited: make(chan struct{}), lines: map[string]record{}}
 	p.heard = sync.NewCond(&p.mu)
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {

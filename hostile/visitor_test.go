@@ -18,6 +18,7 @@ const callsPerSignIn = 12
 type visitor struct {
 	h    *hand
 	from string
+	to   string // host:port of another process than the site's, where they go
 	jar  []*http.Cookie
 }
 
@@ -62,6 +63,9 @@ func (v *visitor) keep(a *answer) {
 // ask sends a request with the visitor's cookies and keeps those that come.
 func (v *visitor) ask(s shot, method, target string, headers ...string) *answer {
 	s.from = v.from
+	if s.to == "" {
+		s.to = v.to
+	}
 	if s.method = method; method == "" {
 		s.method = "GET"
 	}

@@ -1,0 +1,309 @@
+package hostile
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"dinggate/dingtalk/simulator"
+	"dinggate/internal/realtool"
+)
+
+// redisOrSkip tells whether there is a redis-server. Without one that part of
+// the class is skipped, loudly, and nothing else.
+func redisOrSkip(t *testing.T) (found bool) {
+	t.Run("redis-server", func(t *testing.T) { realtool.Path(t, "redis-server"); found = true })
+	return found
+}
+
+// inRedis runs one more process whose sessions are in a Redis.
+func (s *site) inRedis(url string, more ...string) *process {
+	return s.another(func(text string) string {
+		text = strings.Replace(text, "recheck: 1h", "recheck: 1h, store: redis", 1) + fmt.Sprintf("redis: {url: %q}\n", url)
+		return strings.NewReplacer(more...).Replace(text)
+	})
+}
+
+// stores are V13–V16, C10, C17: two replicas on one Redis that is slow, lies,
+// dies, or is emptied. Nobody is signed out by it, nobody let in.
+func stores(s *site, add func(string, func(*hand))) {
+	// An outage ends what is remembered, then pages are 503 and nginx hears 403.
+	out := func(h *hand, p *process, line, what string) {
+		var a *answer
+		if !until(func() bool { a = h.page(p, line); return a.status != 200 }) {
+			h.failf("%s: pages go on for ever", what)
+		}
+		if a.status != 503 || a.header["Set-Cookie"] != nil || a.header.Get("Retry-After") == "" {
+			h.failf("%s: a page is %v, want 503, Retry-After, no cookie", what, a)
+		}
+		a = h.send(shot{to: p.gate, from: gateway, raw: request("GET", "/oauth2/auth", h.id, line, "X-Original-URI: /page", "X-Original-Method: GET", "X-Forwarded-Host: app.test", "X-Forwarded-Proto: https"), trouble: true, slow: true})
+		if a.status != 403 || a.header.Get("X-Dinggate-Reason") == "" || a.header["Set-Cookie"] != nil {
+			h.failf("%s: /oauth2/auth is %v, want 403 with a reason", what, a)
+		}
+	}
+	back := func(h *hand, p *process, line string) {
+		var a *answer
+		if !until(func() bool { a = h.page(p, line); return a.status == 200 }) {
+			h.failf("the store is back: %v", a)
+		}
+	}
+	add("V14 Redis dies and returns", func(h *hand) {
+		redis := realtool.StartRedis(s.t, "--appendonly", "yes", "--appendfsync", "always")
+		defer redis.Kill()
+		p := s.inRedis(redis.URL())
+		defer p.kill()
+		line := h.at(p, "zhangsan")
+		redis.Kill()
+		out(h, p, line, "dead")
+		redis.Start()
+		back(h, p, line)
+	})
+	add("V15 Redis hangs", func(h *hand) {
+		redis := realtool.StartRedis(s.t)
+		defer redis.Kill()
+		p := s.inRedis(redis.URL())
+		defer p.kill()
+		line := h.at(p, "zhangsan")
+		redis.Hang()
+		out(h, p, line, "hanging")
+		redis.Wake()
+		back(h, p, line)
+	})
+	add("V16 C17 Redis is emptied; what was in it says nothing", func(h *hand) {
+		redis := realtool.StartRedis(s.t)
+		defer redis.Kill()
+		p := s.inRedis(redis.URL())
+		defer p.kill()
+		line := h.at(p, "zhangsan")
+		who, _ := s.sim.Who("zhangsan")
+		_, cookie, _ := strings.Cut(line, sessionCookie+"=")
+		dump := dumped(redis)
+		for _, secret := range []string{canary, cookie, cookie[:len(cookie)/2], who.UnionID, who.Name, who.OrgEmail, "zhangsan"} {
+			for name, form := range forms(secret) {
+				if len(form) > 5 && strings.Contains(dump, form) {
+					h.failf("%.12s… can be read in the store (%s)", secret, name)
+				}
+			}
+		}
+		for _, key := range strings.Fields(redis.Do("KEYS", "*")) { // no name in the store is a ticket
+			for _, ticket := range []string{key, key[strings.LastIndexByte(key, ':')+1:]} {
+				if a := h.send(shot{to: p.gate, raw: request("GET", "/page", h.id, "Accept: text/html", "Cookie: "+sessionCookie+"="+ticket), cleared: true}); a.status == 200 {
+					h.failf("a key of the store opens the door: %q", ticket)
+				}
+			}
+		}
+		redis.Do("FLUSHALL")
+		if !until(func() bool { a := h.page(p, line); return a.status == 302 }) {
+			h.failf("the store knows nobody, and they are still in: %v", h.page(p, line))
+		}
+		again := h.at(p, "zhangsan")
+		if a := h.page(p, again); a.status != 200 {
+			h.failf("a new sign-in: %v", a)
+		}
+	})
+	add("V13 Redis away at the start", func(h *hand) {
+		redis := realtool.StartRedis(s.t)
+		redis.Kill()
+		p := s.inRedis(redis.URL())
+		defer p.kill()
+		if a := h.send(shot{to: p.gate, raw: request("GET", "/public/x", h.id), right: true}); a.status != 200 {
+			h.failf("a public page: %v", a)
+		}
+		if a := h.send(shot{to: p.admin, elsewhere: true, slow: true, raw: request("GET", "/ready", h.id)}); a.status != 503 {
+			h.failf("/ready: %v", a)
+		}
+		redis.Start()
+		defer redis.Kill()
+		if !until(func() bool {
+			return h.send(shot{to: p.admin, elsewhere: true, slow: true, raw: request("GET", "/ready", h.id)}).status == 200
+		}) {
+			h.failf("not ready with Redis back")
+		}
+		h.at(p, "zhangsan")
+	})
+	for _, lie := range []string{"LOADING Redis is loading the dataset in memory", "READONLY You can't write against a read only replica.", "OOM command not allowed when used memory > 'maxmemory'.",
+		"NOAUTH Authentication required.", "MOVED 3999 127.0.0.1:6381", "CLUSTERDOWN The cluster is down", "ERR unknown", "", "\x00"} {
+		add(fmt.Sprintf("V15 Redis says %.9q", lie), func(h *hand) {
+			redis := realtool.StartRedis(s.t)
+			defer redis.Kill()
+			between := newLiar(s.t, redis.Addr)
+			defer between.close()
+			p := s.inRedis("redis://" + between.l.Addr().String() + "/0")
+			defer p.kill()
+			line := h.at(p, "zhangsan")
+			between.says(&lie)
+			out(h, p, line, fmt.Sprintf("%.9q", lie))
+			between.says(nil)
+			back(h, p, line)
+		})
+	}
+	add("C10 V14 a sign-out reaches the other replica", func(h *hand) {
+		redis := realtool.StartRedis(s.t)
+		defer redis.Kill()
+		p, other := s.inRedis(redis.URL()), s.inRedis(redis.URL())
+		defer p.kill()
+		defer other.kill()
+		line := h.at(p, "zhangsan")
+		if a := h.page(other, line); a.status != 200 {
+			h.failf("at the other replica: %v", a)
+		}
+		a := h.send(shot{to: p.gate, method: "POST", cleared: true, raw: request("POST", "/oauth2/sign_out", h.id, line, "Sec-Fetch-Site: same-origin", "Content-Length: 0")})
+		if a.status >= 400 {
+			h.failf("signing out: %v", a)
+		}
+		if a := h.page(p, line); a.status != 302 {
+			h.failf("here: %v", a)
+		}
+		if !until(func() bool { return h.page(other, line).status == 302 }) {
+			h.failf("still signed in there")
+		}
+	})
+}
+
+// replicas are V11 and V12: several of us look a person up once.
+func replicas(s *site, add func(string, func(*hand))) {
+	add("V11 two replicas, one lookup", func(h *hand) {
+		redis := realtool.StartRedis(s.t)
+		defer redis.Kill()
+		var all []*process
+		for range 2 {
+			p := s.inRedis(redis.URL(), "recheck: 1h", "recheck: 1s")
+			defer p.kill()
+			all = append(all, p)
+		}
+		line := h.at(all[0], "zhangsan")
+		s.sim.Fault(simulator.Fault{On: userGet, Do: simulator.Delay(200 * time.Millisecond)})
+		before, began := s.sim.Calls(userGet), time.Now()
+		var crowd sync.WaitGroup
+		for i := range 4 {
+			crowd.Go(func() {
+				for time.Since(began) < 3*time.Second {
+					w := &wires{kept: map[string]*wire{}}
+					if a, err := w.send(shot{raw: request("GET", "/page", h.id, line), from: stranger, to: all[i%2].gate}); err != nil || a.status != 200 {
+						h.failf("got %v %v", a, err)
+						return
+					}
+					w.close()
+				}
+			})
+		}
+		crowd.Wait()
+		if n, most := s.sim.Calls(userGet)-before, int(time.Since(began)/time.Second)+1; n > most {
+			h.failf("%d lookups of one person in %v, want at most %d", n, time.Since(began), most)
+		}
+	})
+	if night() {
+		add("V12 who looks somebody up dies", func(h *hand) {
+			redis := realtool.StartRedis(s.t)
+			defer redis.Kill()
+			first, second := s.inRedis(redis.URL(), "recheck: 1h", "recheck: 1s"), s.inRedis(redis.URL(), "recheck: 1h", "recheck: 1s")
+			defer second.kill()
+			line := h.at(first, "zhangsan")
+			s.sim.Fault(simulator.Fault{On: userGet, Do: simulator.Hang()})
+			before := s.sim.Calls(userGet)
+			until(func() bool { h.page(first, line); return s.sim.Calls(userGet) > before })
+			first.kill()
+			s.sim.ClearFaults()
+			before = s.sim.Calls(userGet)
+			if !until(func() bool { h.page(second, line); return s.sim.Calls(userGet) > before }) {
+				h.failf("nobody takes over")
+			}
+		})
+	}
+}
+
+// dumped is everything that a Redis holds, keys and values.
+func dumped(redis *realtool.Redis) string {
+	var all strings.Builder
+	for _, key := range strings.Split(strings.TrimSuffix(redis.Do("KEYS", "*"), "\n"), "\n") {
+		fmt.Fprintln(&all, key)
+		for _, ask := range [][]string{{"GET", key}, {"HGETALL", key}, {"SMEMBERS", key}, {"ZRANGE", key, "0", "-1", "WITHSCORES"}, {"XRANGE", key, "-", "+"}, {"LRANGE", key, "0", "-1"}} {
+			fmt.Fprintln(&all, redis.Do(ask...))
+		}
+	}
+	return all.String()
+}
+
+// liar stands before a Redis and passes everything, until it is told what to
+// say in its place: an error to every command, "" to hang up.
+type liar struct {
+	l  net.Listener
+	to string
+
+	mu   sync.Mutex
+	lie  *string
+	open []net.Conn
+}
+
+func newLiar(t *testing.T, to string) *liar {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &liar{l: l, to: to}
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go r.serve(c)
+		}
+	}()
+	return r
+}
+
+// says changes what new connections hear; those that are open end.
+func (r *liar) says(lie *string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lie = lie
+	for _, c := range r.open {
+		c.Close()
+	}
+	r.open = nil
+}
+
+func (r *liar) close() {
+	r.l.Close()
+	hangUp := ""
+	r.says(&hangUp)
+}
+
+func (r *liar) serve(c net.Conn) {
+	defer c.Close()
+	r.mu.Lock()
+	lie := r.lie
+	r.open = append(slices.Clip(r.open), c)
+	r.mu.Unlock()
+	switch {
+	case lie == nil:
+		redis, err := net.Dial("tcp", r.to)
+		if err != nil {
+			return
+		}
+		defer redis.Close()
+		go func() { io.Copy(redis, c); redis.Close() }()
+		io.Copy(c, redis)
+	case *lie != "":
+		for in := bufio.NewReader(c); ; {
+			line, err := in.ReadString('\n')
+			if err != nil {
+				return
+			}
+			var words int
+			if n, _ := fmt.Sscanf(line, "*%d\r\n", &words); n != 1 {
+				continue // a word of the command, or its length
+			}
+			if _, err := fmt.Fprintf(c, "-%s\r\n", *lie); err != nil {
+				return
+			}
+		}
+	}
+}
