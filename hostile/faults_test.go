@@ -65,7 +65,6 @@ func faults(s *site) []try {
 		}
 	})
 	add("V6 it recovers without a restart", func(h *hand) { h.visitor().signIn("zhangsan") })
-	upstreamFaults(s, add)
 	add("V6 V13 DingTalk away at the start", func(h *hand) {
 		p := s.another(func(text string) string { return strings.ReplaceAll(text, s.simURL, "http://127.0.0.1:1") })
 		defer p.kill()
@@ -97,6 +96,7 @@ func faults(s *site) []try {
 	}
 	list = s.inTurns(list)
 	add = func(name string, do func(h *hand)) { list = append(list, s.beside(try{name, do})) }
+	upstreamFaults(s, add)
 	sealing(s, add)
 	processes(s, add)
 	reloads(s, add)

@@ -142,6 +142,7 @@ func reloads(s *site, add func(string, func(*hand))) {
 			return
 		}
 		line := h.member("zhangsan")
+		h.site.foreign.Store(h.id, true)
 		var load sync.WaitGroup
 		stop := make(chan struct{})
 		for range 3 {
