@@ -226,6 +226,7 @@ var problemWords = []words{
 	{"has a path that can be read in more than one way", "路径有不止一种读法"},
 	{"does nothing: the route has no upstream", "不起作用：该路由没有 upstream"},
 	{"is a slash alone, which strips nothing; leave it out", "只有一个斜杠，什么也不会去掉；请删去"},
+	{"begins none of the route's paths, so all its requests would be refused", "不是该路由任何路径的开头，所有请求都会被拒绝"},
 	{"is %s; it begins with a slash and is written decoded, as in /app", "为 %s；应以斜杠开头并写成解码后的形式，如 /app"},
 
 	// routes: who may enter
