@@ -159,6 +159,7 @@ var problemWords = []words{
 	{"is true, but nobody gives credentials: there is neither accounts.htpasswd_file nor sso_server nor sso", "为 true，但没有任何凭据来源：accounts.htpasswd_file、sso_server、sso 均未配置"},
 	{"is not off, optional or required", "不是 off、optional 或 required"},
 	{"works without accounts.htpasswd_file only for people who are bound with \"dinggate bindings import\": nobody can bind their own account", "没有 accounts.htpasswd_file 时，只有通过 \"dinggate bindings import\" 导入的人才算已绑定：任何人都无法自行绑定"},
+	{"is true beside sso: a page has to hand over \"attempt\" too, with the code and the state that it came back with", "与 sso 同时启用：页面除返回的 code 和 state 外，还必须带上 attempt"},
 	{"keeps bindings in memory: all are gone after a restart; set state_dir, or session.store: redis", "只在内存中保存绑定：重启后全部丢失；请设置 state_dir 或 session.store: redis"},
 	{"is not name:hash", "不是 用户名:哈希 的格式"},
 	{"has no bcrypt hash; htpasswd -B makes one", "没有 bcrypt 哈希；请用 htpasswd -B 生成"},
