@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -35,6 +36,8 @@ const (
 // to out, with its real address.
 func runServe(ctx context.Context, first loaded, read func() loaded, out io.Writer) error {
 	cfg := first.cfg
+	floor := make([]byte, heapFloor)
+	defer runtime.KeepAlive(floor)
 	signal.Ignore(syscall.SIGPIPE) // whoever read our log may be gone: that ends nobody's request (threats V29)
 	records := telemetry.NewWriter(os.Stderr)
 	defer records.Close()
