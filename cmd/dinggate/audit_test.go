@@ -83,6 +83,11 @@ func TestAuditFile(t *testing.T) {
 	if want := []string{"sign_in", "denied", "refused", "sign_out", "sign_in", "session_ended"}; !slices.Equal(kinds, want) {
 		t.Errorf("the file has %v, want %v", kinds, want)
 	}
+	for _, line := range []string{`dinggate_sessions_ended_total{reason="sign_out"} 1`, `dinggate_sessions_ended_total{reason="left"} 1`, `dinggate_rechecks_total{result="refused"} 0`} {
+		if !strings.Contains(h.scrape(), line+"\n") {
+			t.Errorf("/metrics lacks %s", line)
+		}
+	}
 	if strings.Contains(h.log.String(), `"audit"`) {
 		t.Error("the log has audit records too")
 	}

@@ -98,6 +98,9 @@ func (t telemetryKit) audit(e login.Event) error {
 			t.today.Add(result)
 		}
 	}
+	if e.What == "sign_out" {
+		t.metrics.SessionEnded(e.What)
+	}
 	return err
 }
 

@@ -62,7 +62,7 @@ func NewMetrics(version, revision string, dropped func() uint64) *Metrics {
 	m.latency = m.histogram("http_request_duration_seconds", "Time to the end of the answer.", []float64{.0005, .001, .005, .025, .1, .5, 2.5, 10}, "handler")
 	m.decision = m.counter("decisions_total", "Who-may-enter decisions.", "endpoint", "route", "result")
 	m.signIns = m.counter("signins_total", "Finished sign-ins by method and result; a result other than ok is the code of the refusal.", "method", "result")
-	m.ended = m.counter("sessions_ended_total", "Sessions that ended before their time.", "reason")
+	m.ended = m.counter("sessions_ended_total", "Sessions that ended before their time; sign_out is the person's own doing.", "reason")
 	m.calls = m.counter("dingtalk_requests_total", "Calls to DingTalk or to the SSO service; result is ok, refused, or what went wrong.", "call", "result")
 	m.refusals = m.counter("dingtalk_refusals_total", "Refusals of DingTalk by its effective error code; one that is not known here is other.", "call", "code")
 	m.callTime = m.histogram("dingtalk_request_duration_seconds", "Time of a call to DingTalk or to the SSO service.", []float64{.025, .05, .1, .25, .5, 1, 2.5, 8}, "call")
@@ -73,7 +73,11 @@ func NewMetrics(version, revision string, dropped func() uint64) *Metrics {
 	m.storing = m.histogram("store_request_duration_seconds", "Time of a request to the session store.", []float64{.0005, .001, .0025, .005, .01, .025, .1, .5}, "op")
 	m.audits = m.counter("audit_records_total", "Audit records; result is ok, or failed when the sink did not take one.", "result")
 	m.reloads = m.counter("config_reloads_total", "Reloads of the configuration; result is ok or refused.", "result")
-	for _, ok := range []bool{true, false} { // Prometheus sees no increase in a series that begins with its first failure
+	// Prometheus sees no increase in a series that begins with its first failure.
+	for _, result := range []string{"ok", "refused", "trouble", "postponed"} {
+		m.rechecks.WithLabelValues(result)
+	}
+	for _, ok := range []bool{true, false} {
 		m.audits.WithLabelValues(okOr(ok, "failed"))
 		m.reloads.WithLabelValues(okOr(ok, "refused"))
 	}
