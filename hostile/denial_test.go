@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -104,10 +105,45 @@ func denial(s *site) (list []try) {
 			})
 		}
 	}
-	add("D3 1,000 idle connections", func(h *hand) {
-		var idle []*wire
+	idle := 2000
+	if night() {
+		idle = 8000 // each is a descriptor here and one there
+	}
+	add(fmt.Sprintf("D3 %d idle connections", idle), func(h *hand) {
+		var held []*wire
 		defer func() {
-			for _, w := range idle {
+			for _, w := range held {
+				w.c.Close()
+			}
+		}()
+		before := h.site.memory()
+		for range idle {
+			w, err := dial(h.site.someone(), h.site.gate)
+			if err != nil {
+				h.failf("%v", err)
+				return
+			}
+			held = append(held, w)
+		}
+		for _, w := range held[:idle/2] { // half of them after a request
+			io.WriteString(w.c, request("GET", "/oauth2/auth", h.id))
+		}
+		for _, w := range held[:idle/2] {
+			w.c.SetReadDeadline(time.Now().Add(patience))
+			if line, err := w.br.ReadString('\n'); err != nil || !strings.HasPrefix(line, "HTTP/1.1 401") {
+				h.failf("one of %d got %q, %v", idle, line, err)
+				return
+			}
+		}
+		if a := h.send(shot{raw: request("GET", "/public/x", h.id), right: true, fresh: true}); a.status != 200 {
+			h.failf("others are not served: %v", a)
+		}
+		h.site.say("D3: %d connections cost %d KiB each, with the race detector", idle, (h.site.memory()-before)>>10/int64(idle))
+	})
+	add("D1 1,000 that drip", func(h *hand) {
+		var dripping []*wire
+		defer func() {
+			for _, w := range dripping {
 				w.c.Close()
 			}
 		}()
@@ -117,10 +153,32 @@ func denial(s *site) (list []try) {
 				h.failf("%v", err)
 				return
 			}
-			idle = append(idle, w)
+			dripping = append(dripping, w)
 		}
-		if a := h.send(shot{raw: request("GET", "/public/x", h.id), right: true, fresh: true}); a.status != 200 {
-			h.failf("others are not served: %v", a)
+		var took []time.Duration
+		began := time.Now()
+		for second := 0; time.Since(began) < 12*time.Second; second++ { // a byte each, each second
+			for _, w := range dripping {
+				w.c.Write([]byte{"GET / HTTP/1.1\r\nX-A: "[min(second, 20)]})
+			}
+			a := h.send(shot{raw: request("GET", "/public/x", h.id), right: true, fresh: true})
+			if a.status != 200 {
+				h.failf("others are not served: %v", a)
+			}
+			took = append(took, a.took)
+			time.Sleep(time.Until(began.Add(time.Duration(second+1) * time.Second)))
+		}
+		slices.Sort(took)
+		h.site.say("D1: beside 1,000 that drip others are answered within %v, %v at most", took[len(took)/2].Round(time.Millisecond), took[len(took)-1].Round(time.Millisecond))
+		open := 0
+		for _, w := range dripping {
+			w.c.SetReadDeadline(time.Now().Add(patience))
+			if _, err := w.br.Peek(1); err != nil && !isEnd(err) {
+				open++
+			}
+		}
+		if open > 0 {
+			h.failf("%d of 1,000 are still welcome", open)
 		}
 	})
 	add("D2 50 slow readers", func(h *hand) {

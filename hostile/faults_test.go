@@ -82,10 +82,10 @@ func faults(s *site) []try {
 	for _, throttle := range []simulator.Verb{simulator.Code(90018), simulator.Code("Forbidden.AccessDenied.QpsLimitForApi"), simulator.Status(429), simulator.Body(simulator.PunishBody), simulator.Body(simulator.PunishPage), simulator.Code(90020)} {
 		add("V3 V35 throttled: "+throttle.String()[:min(30, len(throttle.String()))], func(h *hand) {
 			line := h.member("zhangsan")
-			s.sim.Fault(simulator.Fault{On: userToken, Do: throttle, Times: 1})
+			s.sim.Fault(simulator.Fault{On: userToken, Do: throttle})
 			h.refused("zhangsan", 503, 502)
 			before := s.calls()
-			h.refused("zhangsan", 503, 502) // held back: DingTalk asked for it
+			h.refused("zhangsan", 503, 502) // held back, or told again
 			if n := s.calls() - before; n > 6 {
 				h.failf("%d calls while DingTalk asks for quiet", n)
 			}

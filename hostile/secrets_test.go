@@ -2,11 +2,16 @@ package hostile
 
 import (
 	"fmt"
+	"net"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
+
+	"dinggate/dingtalk/simulator"
 )
 
 // secrets is class L: what must be told to nobody, and configurations that must
@@ -39,6 +44,7 @@ func secrets(s *site) (list []try) {
 			}
 		}
 	})
+	list = append(list, trap(s))
 	for _, path := range []string{"/livez", "/ready", "/metrics", "/debug/pprof/", "/debug/pprof/goroutine?debug=2", "/debug/vars", "/oauth2/livez", "/oauth2/ready", "/oauth2/metrics", "/oauth2/ping", "/oauth2/debug/pprof/", "/ping", "/status", "/config", "/.env", "/.git/config"} {
 		for _, member := range []bool{false, true} {
 			add(fmt.Sprintf("L10 %s member %v", path, member), func(h *hand) {
@@ -72,6 +78,45 @@ func secrets(s *site) (list []try) {
 		}
 	}
 	return append(list, mistakes(s)...)
+}
+
+// trap is L11: whatever names a place, in a request or in DingTalk's answers, is
+// not visited by us.
+func trap(s *site) try {
+	return try{"L11 what names a place is not visited", func(h *hand) {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			h.failf("%v", err)
+			return
+		}
+		defer l.Close()
+		var visits atomic.Int32
+		go func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				visits.Add(1)
+				c.Close()
+			}
+		}()
+		place := "http://" + l.Addr().String() + "/x.png"
+		escaped := url.QueryEscape(place)
+		for _, target := range []string{"/oauth2/start?rd=" + escaped, "/oauth2/sign_in?rd=" + escaped, "/oauth2/sign_out?rd=" + escaped, "/dingtalk/authorize?client_id=app-one&redirect_url=" + escaped, "/dingtalk/callback?forward_url=" + escaped + "&authCode=x&state=x", "/oauth2/callback?authCode=" + escaped + "&state=" + escaped, "/oauth2/start?page=" + escaped, "/public/?url=" + escaped, "/page?logo=" + escaped} {
+			h.send(shot{right: true, raw: request("GET", target, h.id, "Accept: text/html", "Referer: "+place, "Origin: "+place)})
+		}
+		for _, line := range []string{"X-Original-URL: " + place, "X-Forwarded-Host: " + l.Addr().String(), "X-Auth-Request-Redirect: " + place, "X-Rewrite-URL: " + place, "Destination: " + place, "Host: " + l.Addr().String()} {
+			for _, where := range []string{"/page", "/oauth2/auth", "/oauth2/forward-auth", "/oauth2/ext-authz/x", "/oauth2/start"} {
+				h.send(shot{from: gateway, raw: request("GET", where, h.id, line)})
+			}
+		}
+		h.site.sim.Join(simulator.Person{ID: "l11", UserID: "l11", Name: "L11", Avatar: place, OrgEmail: "l11@" + l.Addr().String(), Departments: []int64{42}})
+		h.visitor().signIn("l11")
+		if n := visits.Load(); n > 0 {
+			h.failf("%d visits", n)
+		}
+	}}
 }
 
 // mistakes are L5, L6, L12: configurations and commands that must be refused,

@@ -46,6 +46,7 @@ type site struct {
 	authority   *authority  // of its certificates; nil: in clear
 	text        string      // the configuration it started with
 	domain      string      // cookie.domain
+	notes       []string    // figures, for whoever reads
 	excused     []string    // what it may say beside its records
 	link        string      // offered to somebody who has to bind an account
 	oracle      *oracle

@@ -4,10 +4,12 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 )
 
 // The service's clients, as the site's configuration has them.
@@ -256,6 +258,31 @@ func ssoBasic() (list []try) {
 			}
 		}
 		h.redeem(code, "s")
+	})
+	add("T6 how long a refusal takes", func(h *hand) { // told, and nobody is held to it: a busy machine would lie
+		n := 200
+		if night() {
+			n = 2000
+		}
+		right := canary + "-one" + longSecret
+		took := map[string][]time.Duration{}
+		kinds := map[string]string{"wrong first byte": basic(appOne, "X"+right[1:]), "wrong last byte": basic(appOne, right[:len(right)-1]+"X"), "unknown client": basic("app-none", right)}
+		for range n {
+			for kind, line := range kinds {
+				a := h.token("code=x&state=s", line)
+				if a.status != 401 {
+					h.failf("%s = %v", kind, a)
+					return
+				}
+				took[kind] = append(took[kind], a.took)
+			}
+		}
+		text := fmt.Sprintf("T6: medians of %d:", n)
+		for _, kind := range slices.Sorted(maps.Keys(took)) {
+			slices.Sort(took[kind])
+			text += fmt.Sprintf(" %s %v;", kind, took[kind][n/2].Round(time.Microsecond))
+		}
+		h.site.say("%s", strings.TrimSuffix(text, ";"))
 	})
 	add("T5 30 wrong secrets", func(h *hand) {
 		from := h.site.someone()

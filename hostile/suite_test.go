@@ -146,6 +146,7 @@ func (h *hand) get(target string, headers ...string) *answer {
 type count struct {
 	mu    sync.Mutex
 	lines []string
+	names []string // of all tries
 	ran   int
 	bad   int
 }
@@ -157,8 +158,24 @@ func (c *count) add(class string, ran, failed int, took time.Duration) {
 	c.ran, c.bad = c.ran+ran, c.bad+failed
 }
 
-func (c *count) print() {
+func (c *count) name(one string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.names = append(c.names, one)
+}
+
+func (c *count) print(notes []string) {
 	fmt.Fprintf(os.Stderr, "\nhostile input\n%s\nall  ran %5d, failed %d\n", strings.Join(c.lines, "\n"), c.ran, c.bad)
+	for _, note := range notes {
+		fmt.Fprintln(os.Stderr, note)
+	}
+}
+
+// say tells a figure that nobody is held to.
+func (s *site) say(format string, args ...any) {
+	s.door.Lock()
+	defer s.door.Unlock()
+	s.notes = append(s.notes, fmt.Sprintf(format, args...))
 }
 
 const (
@@ -184,6 +201,7 @@ func (s *site) run(t *testing.T, c *count, class string, floor int, tries []try)
 			for one := range queue {
 				h := &hand{site: s, wires: w, id: fmt.Sprintf("%s-%d", class, s.seq.Add(1))}
 				one.on(h)
+				c.name(one.name)
 				if ran.Add(1); len(h.wrong) > 0 {
 					tell(one.name+" (case "+h.id+")", append(h.wrong, "the last exchanges:\n\t"+strings.Join(h.last, "\n\t")))
 				}

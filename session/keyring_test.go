@@ -150,6 +150,12 @@ func FuzzKeyring(f *testing.F) {
 			if got, old, err := k.Open("a", "n", own); err != nil || old || !bytes.Equal(got, plain) {
 				t.Fatalf("Open(Seal(%q)) = %q, %v, %v", plain, got, old, err)
 			}
+			body := strings.TrimRight(own, "=")
+			for _, other := range []string{own + "\n", own[:8] + "\r\n" + own[8:], body, own + "=", flip(body, len(body)-1) + own[len(body):], strings.NewReplacer("-", "+", "_", "/").Replace(own)} {
+				if _, _, err := k.Open("a", "n", other); err == nil && other != own {
+					t.Fatalf("Open(%q) opens what was sealed as %q", other, own)
+				}
+			}
 		}
 		got, _, err := k.Open("a", "n", text)
 		if err != nil && err != ErrForged {

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode"
+	"unicode/utf8"
 )
 
 func TestProtectedDrop(t *testing.T) {
@@ -35,11 +37,22 @@ func FuzzProtected(f *testing.F) {
 	f.Add("x.mail")
 	f.Add("Content_Length")
 	p := NewProtected("X-Mail")
+	letters := func(r rune) rune { // what is left of a name for whoever folds it; not our own fold, which is on trial
+		switch {
+		case r >= utf8.RuneSelf:
+			return -1
+		case unicode.IsUpper(r):
+			return unicode.ToLower(r)
+		case unicode.IsLetter(r), unicode.IsDigit(r):
+			return r
+		}
+		return -1
+	}
 	f.Fuzz(func(t *testing.T, name string) {
 		h := http.Header{name: {"forged"}}
 		p.Drop(h)
 		for left := range h {
-			if f := Fold(left); f == "xmail" || strings.HasPrefix(f, "xforwarded") {
+			if f := strings.Map(letters, left); f == "xmail" || strings.HasPrefix(f, "xforwarded") {
 				t.Errorf("Drop left %q, which folds to %q", left, f)
 			} else if (f == "contentlength" || f == "transferencoding") && http.CanonicalHeaderKey(left) != left {
 				t.Errorf("Drop left %q, a body's end to whoever folds names", left)

@@ -1,6 +1,9 @@
 package web
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 func TestCleanHost(t *testing.T) {
 	for _, c := range []struct{ raw, scheme, want string }{
@@ -29,6 +32,20 @@ func FuzzCleanHost(f *testing.F) {
 		}
 		if again, err := CleanHost(host, scheme); err != nil || again != host {
 			t.Errorf("CleanHost(%q) = %q, and of that %q, %v", raw, host, again, err)
+		}
+		name := HostName(host)
+		if strings.ContainsFunc(host, func(r rune) bool { return r >= 'A' && r <= 'Z' }) || strings.HasSuffix(name, ".") || scheme == "https" && strings.HasSuffix(host, ":443") && name != host {
+			t.Errorf("CleanHost(%q) = %q: letter case, final dot and default port are no part of it", raw, host)
+		}
+		for _, spelled := range []string{strings.ToUpper(raw), strings.ToLower(raw)} {
+			if other, err := CleanHost(spelled, scheme); len(spelled) == len(raw) && (err != nil || other != host) {
+				t.Errorf("CleanHost(%q) = %q, and of %q it is %q, %v", raw, host, spelled, other, err)
+			}
+		}
+		if name == raw && name[0] != '[' {
+			if other, err := CleanHost(name+".", scheme); len(name) < 253 && (err != nil || other != host) {
+				t.Errorf("CleanHost(%q) = %q, %v, want %q", name+".", other, err, host)
+			}
 		}
 	})
 }

@@ -42,12 +42,16 @@ func TestUpgrade(t *testing.T) {
 
 func FuzzUpgrade(f *testing.F) {
 	f.Add("GET / HTTP/1.1\r\nHost: a\r\n" + handshake + "\r\n")
+	f.Add("GET / HTTP/1.1\r\nHost: a\r\n" + handshake + "Content-Length: 5\r\n\r\nhello")
+	f.Add("GET / HTTP/1.1\r\nHost: a\r\n" + handshake + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
+	f.Add("POST / HTTP/1.1\r\nHost: a\r\n" + handshake + "\r\n")
+	f.Add("GET / HTTP/1.0\r\nHost: a\r\n" + handshake + "\r\n")
 	f.Fuzz(func(t *testing.T, raw string) {
 		r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(raw)))
 		if err != nil {
 			return
 		}
-		if ws, err := Upgrade(r); ws && err == nil && (r.Method != "GET" || !r.ProtoAtLeast(1, 1) || r.ContentLength != 0 || len(r.Header["Upgrade"]) != 1 || !strings.EqualFold(strings.TrimSpace(r.Header["Upgrade"][0]), "websocket")) {
+		if ws, err := Upgrade(r); ws && err == nil && (r.Method != "GET" || !r.ProtoAtLeast(1, 1) || r.ContentLength != 0 || len(r.TransferEncoding) > 0 || len(r.Header["Sec-Websocket-Key"]) != 1 || len(r.Header["Upgrade"]) != 1 || !strings.EqualFold(strings.TrimSpace(r.Header["Upgrade"][0]), "websocket")) {
 			t.Errorf("Upgrade(%q) accepted", raw)
 		}
 	})

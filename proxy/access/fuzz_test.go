@@ -115,6 +115,13 @@ func FuzzDecide(f *testing.F) {
 			t.Errorf("Decide(%+v) = %+v, which contradicts itself", target, got)
 		}
 
+		if odd := target; u.Username != "" {
+			odd.Odd = true
+			if open := p.Decide(odd, nil); open.Verdict == Allow {
+				t.Errorf("Decide(%+v) of %+v lets nobody in by a path that was not written plainly: %+v", odd, routes, open)
+			}
+		}
+
 		// less gives what must not be let in where target is not.
 		less := func(why string, q *Policy, target Target, u *identity.User) {
 			t.Helper()

@@ -362,6 +362,10 @@ func FuzzReturnParameter(f *testing.F) {
 	}
 	h := flow(f, plan{domain: "corp.test"})
 	f.Fuzz(func(t *testing.T, query, host string) {
+		twice := "rd=%2Fa&" + query + "&rd=%2Fb" // two readers would see two targets (threats R9)
+		if raw, err := returnParameter(twice); err == nil {
+			t.Errorf("start?%q is taken for %q", twice, raw)
+		}
 		raw, err := returnParameter(query)
 		if err != nil {
 			return

@@ -1,0 +1,168 @@
+package hostile
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write the table of threats into docs/hostile.md")
+
+// catalogue is every threat that is known, by its class and number.
+var catalogue = []struct {
+	class string
+	last  int
+}{{"R", 18}, {"S", 19}, {"C", 17}, {"H", 15}, {"P", 16}, {"F", 14}, {"M", 16}, {"W", 11}, {"T", 29}, {"D", 11}, {"L", 12}, {"K", 17}, {"V", 37}}
+
+// witnesses are where a threat is tried whose number no try's name begins with:
+// what a name holds, or a test of another folder as "folder TestName".
+var witnesses = map[string]string{
+	"R2": `start …\t//evil.test`, "R3": `start …javascript:`, "R4": `start …https://app.test@evil.test/`, "R6": `start …https://app.test:8443/`, "R7": `start …%0d%0a`, "R8": `…%252f%252fevil`, "R10": `…next=https://evil.test/`, "R12": "start …aaaaaaaaaaaaaaaaaaaa", "R13": `as the page asked for "//evil.test/`,
+	"S3": "S1 S2 the attacker's link", "S12": `S7 "authCode=CODE&code=other`, "S14": "S1 S2 the attacker's link",
+	"C2": "C5 ", "C8": "session TestRecheckInTheBackground", "C15": "session TestRecheckInTheBackground", "C17": "session TestStoreDumpIsUseless",
+	"H3": `H1 signed in ["X-Forwarded-User:" "X-Forwarded-User: FORGED"`, "H6": `H1 nobody ["X-Forwarded-For: FORGED"]`, "H7": `H1 nobody ["Proxy: FORGED"]`, "H11": "proxy TestHostileDirectory", "H12": "proxy TestAnswerCleaned",
+	"P2": "P1–P9 …%2f", "P3": "P1–P9 …%252f", "P4": "P1–P9 …;", "P5": "P1–P9 …%00", "P6": "P1–P9 …?x=/public/", "P7": `P1–P9 …"//`, "P8": "P1–P9 …PUBLIC",
+	"F3": "F5 ", "F4": "P16 ", "F14": "proxy TestTrouble",
+	"W4": "cmd/dinggate TestDrain", "T15": "T13 one final newline, T15", "T24": "cmd/dinggate TestClientRemoved",
+	"D7": "K4 K5", "D8": "session TestFitUser", "D11": "internal/web TestEntrancePanics",
+	"L3": "V19 /act/closes", "L4": `D9 "X-Request-Id`,
+	"K13": "H15 ", "K17": "cmd/dinggate TestSilentAfterSignOut",
+	"V1": "dingtalk TestSlow", "V8": "session TestDefiniteNo", "V10": "session TestRecheckInTheBackground", "V11": "session TestOneLookupForAllReplicas", "V12": "session TestLeaseHolderDies", "V14": "cmd/dinggate TestRedisDiesAndReturns", "V15": "session/redisstore TestFaults", "V16": "cmd/dinggate TestRedisEmptied", "V18": "S5 S8 from the future",
+	"V22": "proxy TestLargeBodies", "V25": "proxy TestNoSecondPost", "V27": "cmd/dinggate TestReloadsUnderLoad", "V28": "cmd/dinggate TestCertificateRotation", "V34": "dingtalk TestMoves", "V36": "dingtalk TestStreamReconnects", "V37": "cmd/dinggate TestServeOnSockets",
+}
+
+// threats are all of the catalogue, in its order.
+func threats() (list []string) {
+	for _, c := range catalogue {
+		for n := 1; n <= c.last; n++ {
+			list = append(list, fmt.Sprint(c.class, n))
+		}
+	}
+	return list
+}
+
+var number = regexp.MustCompile(`^[A-Z][0-9]+$`)
+
+// numbers are the threats that a try's name begins with.
+func numbers(name string) (list []string) {
+	for word := range strings.FieldsSeq(name) {
+		if !number.MatchString(word) {
+			break
+		}
+		list = append(list, word)
+	}
+	return list
+}
+
+// uncovered are the threats that no try of these names is about, and no test
+// elsewhere.
+func uncovered(names []string) (list []string) {
+	tried := map[string]bool{}
+	for _, name := range names {
+		for _, id := range numbers(name) {
+			tried[id] = true
+		}
+	}
+	for _, id := range threats() {
+		witness, listed := witnesses[id]
+		if tried[id] || listed && (elsewhere(witness) || slices.ContainsFunc(names, func(name string) bool { return seenIn(name, witness) })) {
+			continue
+		}
+		list = append(list, id)
+	}
+	return list
+}
+
+// seenIn reports whether a name is the witness: it begins with what stands before
+// the dots and holds what stands behind them.
+func seenIn(name, witness string) bool {
+	begin, hold, _ := strings.Cut(witness, "…")
+	return strings.HasPrefix(name, begin) && strings.Contains(name, hold)
+}
+
+func elsewhere(witness string) bool {
+	_, test, ok := strings.Cut(witness, " ")
+	return ok && strings.HasPrefix(test, "Test")
+}
+
+// TestThreats: the table in docs/hostile.md is the one above, and the tests of
+// other folders that it names are there.
+func TestThreats(t *testing.T) {
+	ids := threats()
+	for id, witness := range witnesses {
+		if !slices.Contains(ids, id) {
+			t.Errorf("%s is no threat", id)
+		}
+		if !elsewhere(witness) {
+			continue
+		}
+		folder, test, _ := strings.Cut(witness, " ")
+		if out, err := exec.Command("grep", "-l", "func "+test+"(", "-r", "--include=*_test.go", filepath.Join("..", folder)).Output(); err != nil || len(out) == 0 {
+			t.Errorf("%s is said to be tried by %s, which is not there", id, witness)
+		}
+	}
+	for _, name := range []string{"hostile.md", "hostile.zh-CN.md"} {
+		file := filepath.Join("..", "docs", name)
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before, rest, ok := strings.Cut(string(text), "<!-- threats -->\n")
+		_, after, ok2 := strings.Cut(rest, "<!-- end of threats -->\n")
+		if !ok || !ok2 {
+			t.Fatalf("%s has no place for the table", name)
+		}
+		want := before + "<!-- threats -->\n" + table() + "<!-- end of threats -->\n" + after
+		if want != string(text) {
+			if !*update {
+				t.Errorf("%s has another table; go test ./hostile -run TestThreats -update writes it", name)
+			} else if err := os.WriteFile(file, []byte(want), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// table is a row per class: which of its threats are tried here, which beside
+// their code.
+func table() string {
+	var b strings.Builder
+	b.WriteString("| class | `make hostile` | `go test` |\n|---|---|---|\n")
+	for _, c := range catalogue {
+		var here, there []string
+		for n := 1; n <= c.last; n++ {
+			id := fmt.Sprint(c.class, n)
+			if witness, listed := witnesses[id]; listed && elsewhere(witness) {
+				folder, test, _ := strings.Cut(witness, " ")
+				there = append(there, fmt.Sprintf("%s `%s` in `%s`", id, test, folder))
+			} else {
+				here = append(here, id)
+			}
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", c.class, ranges(here), strings.Join(there, "; "))
+	}
+	return b.String()
+}
+
+// ranges writes R1, R2, R3, R5 as R1–R3, R5.
+func ranges(ids []string) string {
+	var parts []string
+	of := func(id string) (n int) { fmt.Sscan(id[1:], &n); return n }
+	for i := 0; i < len(ids); {
+		j := i
+		for j+1 < len(ids) && of(ids[j+1]) == of(ids[j])+1 {
+			j++
+		}
+		if parts = append(parts, ids[i]); j > i {
+			parts[len(parts)-1] += "–" + ids[j]
+		}
+		i = j + 1
+	}
+	return strings.Join(parts, ", ")
+}
