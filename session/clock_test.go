@@ -119,3 +119,27 @@ func TestIdleAcrossAStep(t *testing.T) {
 		refuses(t, m, ErrExpired, cookie.Value)
 	})
 }
+
+// TestConnectionsAcrossAStep: nor does an open connection outlast what its
+// session is worth by the clock of now: a leaver's would stay.
+func TestConnectionsAcrossAStep(t *testing.T) {
+	for _, step := range []time.Duration{-time.Hour, 25 * time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			clock := &settable{}
+			m := manager(t)
+			m.Now = clock.now
+			ctx, cancel := context.WithCancel(t.Context())
+			go m.Run(ctx)
+			_, cookie := signIn(t, m, zhangsan)
+			open, stop := m.Watch(allows(t, m, cookie.Value))
+			defer stop()
+			time.Sleep(time.Minute)
+			wantClosed(t, "a connection", open, false)
+			clock.ahead = step
+			time.Sleep(time.Minute)
+			wantClosed(t, "a connection after the clock was set", open, true)
+			cancel()
+			synctest.Wait()
+		})
+	}
+}

@@ -125,6 +125,10 @@ func (m *Manager) inspect(ctx context.Context) {
 					return
 				}
 			}
+			if w.s.entry.untimely(m.now()) { // the clock was set: else the watch's own timer is there first
+				m.watches.close(w)
+				return
+			}
 			if reason, out := m.revoked.find(w.s); out {
 				m.watches.close(w)
 				m.tell(w.s, reason)
