@@ -130,7 +130,7 @@ func (c *Config) checkProxies(p *conf.Problems) {
 		_, err := web.ParsePeers([]string{text})
 		at.If(err != nil, "is %q; write a network such as 10.0.0.0/8 (one address: add /32 or /128), or the word unix", text)
 		network, err := netip.ParsePrefix(text)
-		at.Warn(err == nil && network.Bits() == 0,
+		at.Warn(err == nil && (network.Bits() == 0 || network.Addr().Is4In6() && network.Bits() == 96),
 			"BELIEVES EVERYBODY: anyone who reaches the listener can claim any address, host and path; name the proxies in front of us")
 	}
 }

@@ -59,6 +59,17 @@ func TestResolve(t *testing.T) {
 	}
 }
 
+func TestMappedPeers(t *testing.T) {
+	p := peers(t, "::ffff:10.0.0.0/104")
+	for remote, want := range map[string]bool{"10.1.2.3:1": true, "[::ffff:10.1.2.3]:1": true, "11.0.0.1:1": false, "[fd00::1]:1": false} {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.RemoteAddr = remote
+		if _, trusted, _ := p.Resolve(r); trusted != want {
+			t.Errorf("Resolve(%q) is trusted: %v, want %v", remote, trusted, want)
+		}
+	}
+}
+
 func FuzzResolve(f *testing.F) {
 	f.Add("192.0.2.9", "127.0.0.1")
 	f.Add("junk", "10.0.0.2, 192.0.2.1:9")
