@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -116,6 +117,13 @@ func (a *recorder) forget() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.seen = nil
+}
+
+// all are the requests that it got.
+func (a *recorder) all() []*http.Request {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Clone(a.seen)
 }
 
 func (a *recorder) count() int {

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"html"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -149,7 +150,7 @@ func (l *leaks) search(t *testing.T, texts map[string]string, gathered ...string
 		kinds[what]++
 		for form, text := range spellings(secret) {
 			for where, said := range texts {
-				if strings.Contains(said, text) && !(where == "pages" && (what == "state" || what == "misplaced")) { // the silent page carries the one, the form gives the other back to who typed it
+				if strings.Contains(said, text) && !(where == "pages" && (what == "state" || what == "misplaced" || what == "link")) { // pages carry the one and the last, the form gives the other back to who typed it
 					t.Errorf("%s: a %s is there (%s) near %.60q", where, what, form, said[max(strings.Index(said, text)-60, 0):])
 				}
 			}
@@ -169,7 +170,8 @@ func TestNothingLeaks(t *testing.T) {
 	l := &leaks{secrets: map[string]string{}}
 	platform := simulator.Demo()
 	dingtalk := httptest.NewServer(l.between(platform))
-	app := httptest.NewServer(&recorder{})
+	application := &recorder{}
+	app := httptest.NewServer(application)
 	redis := miniredis.RunT(t)
 	redis.RequireAuth(canary + "-redis")
 	t.Cleanup(func() { platform.Close(); dingtalk.Close(); app.Close() })
@@ -181,7 +183,7 @@ func TestNothingLeaks(t *testing.T) {
 		t.Fatal(err)
 	}
 	htpasswd := filepath.Join(dir, "htpasswd")
-	if err := os.WriteFile(htpasswd, []byte("alice:"+string(hash)+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(htpasswd, []byte("alice:"+string(hash)+"\nzhaoliu:"+string(hash)+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	address := strings.TrimPrefix("http://"+closedAddress(t), "http://")
@@ -199,6 +201,7 @@ login_api: true
 accounts: {htpasswd_file: %[13]q, binding: optional}
 state_dir: %[14]q
 audit: {file: %[9]q}
+assertion: {enabled: true}
 sso_server: {clients: [{client_id: platform, client_secret: %[10]s, redirect_urls: [%[11]q]}]}
 headers: {request: {X-Forwarded-User: username, X-Token: access_token}}
 routes:
@@ -230,7 +233,32 @@ log: {level: debug}
 	everyWay(h, l, third, redis)
 	admin := regexp.MustCompile(`admin listening on (\S+)`).FindStringSubmatch(out.String())[1]
 	_, metrics := fetch(t, http.DefaultClient, admin+"/metrics")
-	_, status := fetch(t, http.DefaultClient, admin+"/status")
+	for _, r := range application.all() {
+		l.add("access_token", r.Header.Get("X-Token"))
+		if proof := r.Header.Get("X-Dinggate-Assertion"); proof != "" {
+			l.add("assertion", proof)
+			l.add("assertion", proof[strings.LastIndex(proof, ".")+1:])
+		}
+	}
+	eventually(t, "the event of a leaver is heard", func() bool {
+		audit, err := os.ReadFile(filepath.Join(dir, "audit"))
+		return err == nil && strings.Contains(string(audit), `"reason":"left"`)
+	})
+	// A configuration with secrets where they do not belong is refused, and the
+	// refusal tells nothing of them.
+	for _, secret := range []string{"canary-cookie-8", "canary-client-9", "canary-redis-10"} {
+		l.add("misconfigured", secret)
+	}
+	config = strings.NewReplacer("cookie: {secrets: [", "cookie: {secrets: [canary-cookie-8, ", "client_secret: "+simulator.DemoClientSecret, "client_secret: [canary-client-9]", "redis://", "odd:canary-redis-10@").Replace(config)
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd.Process.Signal(syscall.SIGHUP)
+	status := ""
+	eventually(t, "a refused reload is told", func() bool {
+		_, status = fetch(t, http.DefaultClient, admin+"/status")
+		return strings.Contains(status, `"successful": false`) && strings.Contains(status, "cookie.secrets[0]")
+	})
 	cmd.Process.Signal(syscall.SIGTERM)
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("serve ended with %v\n%s", err, log.String())
@@ -245,7 +273,7 @@ log: {level: debug}
 		}
 	}
 	l.search(t, map[string]string{"standard output": out.String(), "standard error": log.String(), "audit": string(audit), "metrics": metrics, "status": status, "pages": l.pages.String()},
-		"state", "accessToken", "refreshToken", "access_token", "ticket", "user token", "code", "configuration", "Basic")
+		"state", "accessToken", "refreshToken", "access_token", "ticket", "user token", "code", "configuration", "Basic", "link", "cookie dinggate-link", "assertion", "misconfigured")
 }
 
 func newSecretFor(l *leaks) string {
@@ -297,11 +325,11 @@ func everyWay(h *house, l *leaks, third *thirdParty, redis *miniredis.Miniredis)
 		w.get(h.base + "/oauth2/callback?state=" + state + more)
 	}
 	// Inside the client.
-	w := l.browser(h)
+	li := l.browser(h)
 	code := h.platform.SilentCode("lisi")
 	l.add("code", code)
-	w.post(h.base, form(code, w.silent(h.base+"/")))
-	w = l.browser(h)
+	li.post(h.base, form(code, li.silent(h.base+"/")))
+	w := l.browser(h)
 	w.post(h.base, form(code, w.silent(h.base+"/"))) // again
 	// Local accounts: by form and by Basic, right and wrong; a password in the wrong field.
 	for _, body := range []string{"username=alice&password=" + canary + "-password", "username=alice&password=canary-wrong-6", "username=canary-misplaced-7&password=canary-wrong-6"} {
@@ -315,6 +343,7 @@ func everyWay(h *house, l *leaks, third *thirdParty, redis *miniredis.Miniredis)
 	for _, pair := range []string{"alice:" + canary + "-password", "alice:canary-wrong-6", "canary-misplaced-7:x"} {
 		l.browser(h).get(h.base+"/reports", "Authorization: Basic "+base64.StdEncoding.EncodeToString([]byte(pair)))
 	}
+	bindEveryWay(h, l)
 	l.add("given", "canary-wrong-6")
 	l.add("misplaced", "canary-misplaced-7")
 	// A third party: its code twice, its tokens, what is none.
@@ -353,6 +382,7 @@ func everyWay(h *house, l *leaks, third *thirdParty, redis *miniredis.Miniredis)
 	if err := h.platform.Leave("lisi"); err != nil {
 		h.t.Fatal(err)
 	}
+	waitFor(h.t, "the event of somebody who left", func() bool { return li.get(h.base+"/").StatusCode != http.StatusOK })
 	// Redis goes; then the person does.
 	redis.SetError("ERR unknown command 'HELLO', with args beginning with: '2' 'AUTH' 'default' '" + canary + "-redis'")
 	v.get(h.base + "/")
@@ -360,6 +390,42 @@ func everyWay(h *house, l *leaks, third *thirdParty, redis *miniredis.Miniredis)
 	redis.SetError("")
 	v.do(http.MethodPost, h.base+"/oauth2/sign_out", "", "Sec-Fetch-Site: same-origin")
 	v.get(h.base+"/", "Cookie: dinggate="+session)
+}
+
+// bindEveryWay binds by the link and by a page's own script, well and ill, and
+// signs in by such a page.
+func bindEveryWay(h *house, l *leaks) {
+	h.t.Helper()
+	const form = "Content-Type: application/x-www-form-urlencoded"
+	w := l.browser(h)
+	page := w.get(w.choose(w.leave(h.base+"/oauth2/start?rd=%2Freports"), "zhaoliu")) // whose name is an account's
+	m := linkAddress.FindStringSubmatch(page.body)
+	if m == nil {
+		h.t.Fatalf("zhaoliu gets no link: %d %s", page.StatusCode, page.body)
+	}
+	link := html.UnescapeString(m[1])
+	l.add("link", mustURLOf(link).Query().Get("link"))
+	w.get(h.base + link)
+	for _, body := range []string{"username=zhaoliu&password=canary-wrong-6", "username=zhaoliu&password=" + canary + "-password", "username=alice&password=" + canary + "-password"} {
+		w.do(http.MethodPost, h.base+link, body, form, "Sec-Fetch-Site: same-origin")
+	}
+	w = l.browser(h)
+	w.do(http.MethodPost, h.base+"/oauth2/sign_in", "username=alice&password="+canary+"-password", form, "Sec-Fetch-Site: same-origin")
+	w.header = http.Header{} // page script
+	for _, kind := range []string{"1", "0"} {
+		var start struct {
+			AuthorizeURL string `json:"authorize_url"`
+		}
+		a := w.get(h.base+"/oauth2/start?type="+kind+"&page=/reports", "Accept: application/json")
+		if err := json.Unmarshal([]byte(a.body), &start); err != nil {
+			h.t.Fatal(err, a.body)
+		}
+		back := mustURLOf(w.choose(start.AuthorizeURL, "wangwu"))
+		l.gather(nil, back.Query())
+		for range 2 { // and again
+			w.get(h.base + "/dingtalk/login/callback?type=" + kind + "&" + back.RawQuery)
+		}
+	}
 }
 
 // TestNothingLeaksBehindService: the same where people sign in at an SSO service.
