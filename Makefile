@@ -6,7 +6,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 FUZZTIME ?= 20s
 
 .DEFAULT_GOAL := help
-.PHONY: help build test check tools fuzz hostile bench demo image screenshots dashboard golden clean
+.PHONY: help build test check tools fuzz hostile endure bench demo image screenshots dashboard golden clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ fuzz: ## every fuzz target for FUZZTIME (20s) each
 
 hostile: tools ## every known way to break an auth proxy, tried on the real program; NIGHT=1 adds the slow faults
 	cd hostile && TEST_TOOLS=required HOSTILE_NIGHT=$(NIGHT) $(GO) test -count=1 -timeout 30m
+
+endure: ## 1,000 slow clients for a minute, 10,000 connections, a clock that is set; wants a quiet machine
+	ENDURE=1 $(GO) test -count=1 -v -timeout 20m -run 'TestSlowClients|TestManyConnections|TestClock' ./cmd/dinggate
 
 bench: ## CPU per request beside a bare Go handler and a bare ReverseProxy
 	$(GO) run ./bench -picture docs/performance.svg

@@ -182,22 +182,38 @@ func TestBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	now := time.Now()
+	s.Now = func() time.Time { return now }
 	for i := range maxKnown {
-		s.known[place{fmt.Sprint(i), "a"}] = token{}
+		s.known[place{fmt.Sprint(i), "a"}] = token{renew: now.Add(time.Hour)}
 	}
 	var all sync.WaitGroup
 	for i := range 8 {
-		all.Go(func() { s.Header(Person{fmt.Sprint("new", i), &zhangsan, time.Now(), time.Now()}, "a") })
+		all.Go(func() { s.Header(Person{fmt.Sprint("new", i), &zhangsan, now, now}, "a") })
 	}
 	all.Wait()
-	if len(s.known) > 8 {
-		t.Errorf("%d tokens are kept", len(s.known))
+	if n := len(s.known); n != maxKnown {
+		t.Errorf("of a full memory %d are left, want %d: one goes for one that comes", n, maxKnown)
+	}
+	full := func(renew time.Time) {
+		clear(s.known)
+		for i := range maxKnown {
+			s.known[place{fmt.Sprint(i), "a"}] = token{renew: renew}
+		}
+	}
+	full(now.Add(-time.Second))
+	s.Header(Person{"one more", &zhangsan, now, now}, "a")
+	if n := len(s.known); n > maxKnown {
+		t.Errorf("%d tokens are kept", n)
+	}
+	if _, ok := s.known[place{"one more", "a"}]; !ok {
+		t.Error("the newest is not kept")
 	}
 	crowd := zhangsan
 	for i := range 1000 {
 		crowd.Roles, crowd.Departments = append(crowd.Roles, identity.Role{ID: int64(i), Name: fmt.Sprint("role", i)}), append(crowd.Departments, int64(i))
 	}
-	if value := s.Header(Person{"S", &crowd, time.Now(), time.Now()}, "a"); len(value[0]) > 3000 {
+	if value := s.Header(Person{"S", &crowd, now, now}, "a"); len(value[0]) > 3000 {
 		t.Errorf("somebody with 1000 roles has a header of %d bytes", len(value[0]))
 	}
 }

@@ -45,6 +45,9 @@ func (m *Manager) Create(ctx context.Context, user identity.User, token identity
 	if err != nil {
 		return nil, nil, err
 	}
+	if m.Unkept != nil && (s.Token.Access != token.Access || s.Token.Refresh != token.Refresh) {
+		m.Unkept(s)
+	}
 	e := m.enter(text, s, t, moment, false)
 	if m.shared() {
 		e.answered(now, era)

@@ -54,6 +54,10 @@ type Manager struct {
 	// Nil: nobody hears.
 	Ended func(s *Session, reason string)
 
+	// Unkept hears of a new session whose cookie has no room for its whole token:
+	// see Session.Token. Nil: nobody hears.
+	Unkept func(s *Session)
+
 	// Bounds of what is in memory; 0 means the number beside it.
 	MaxSessions int // 10,000 cookies known without opening them; as many tokens that are refreshed
 	MaxPeople   int // 50,000

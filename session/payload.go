@@ -83,9 +83,9 @@ func longest(max int, fits func(n int) bool) int {
 	return sort.Search(max, func(n int) bool { return !fits(n + 1) })
 }
 
-// encode writes s as sealed at the given time, in at most max bytes. A token
-// that leaves no room is left out whole and s.Token emptied: half a token serves nobody, and it proves
-// nothing about membership. s is not shared yet.
+// encode writes s as sealed at the given time, in at most max bytes. What there
+// is no room for leaves s.Token: the refresh token first, then the access token
+// too. That there was one remains to be seen by its time. s is not shared yet.
 func encode(s *Session, sealed time.Time, max int) ([]byte, error) {
 	id, err := rawID(s.ID)
 	if err != nil || len(s.Realm) > maxRealm {
@@ -98,14 +98,14 @@ func encode(s *Session, sealed time.Time, max int) ([]byte, error) {
 	b = appendTime(b, s.Checked)
 	b = appendTime(b, sealed)
 	b = appendUser(b, &s.User)
-	if whole := appendToken(b, s.Token); len(whole) <= max {
-		return whole, nil
+	cut := [...]identity.Token{s.Token, {Access: s.Token.Access}, {Expires: s.SignedIn}}
+	for _, t := range cut {
+		if whole := appendToken(b, t); len(whole) <= max {
+			s.Token = t
+			return whole, nil
+		}
 	}
-	s.Token = identity.Token{}
-	if b = appendToken(b, s.Token); len(b) > max {
-		return nil, errTooLarge
-	}
-	return b, nil
+	return nil, errTooLarge
 }
 
 func appendText(b []byte, s string) []byte {

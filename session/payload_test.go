@@ -137,6 +137,41 @@ func TestCookieAlwaysFits(t *testing.T) { // threats O5, C16
 	}
 }
 
+// TestTokenThatDoesNotFit: the refresh token goes first, then the access token;
+// that there was one can still be told, also by the cookie.
+func TestTokenThatDoesNotFit(t *testing.T) {
+	m := manager(t)
+	var told []string
+	m.Unkept = func(s *Session) { told = append(told, fmt.Sprint(len(s.Token.Access), " ", len(s.Token.Refresh))) }
+	for _, tt := range []struct {
+		access, refresh int
+		keeps           string
+	}{{0, 0, "0 0"}, {100, 100, "100 100"}, {1000, 100, "1000 100"}, {1000, 1000, "1000 0"}, {1600, 10, "0 0"}} {
+		told = nil
+		given := identity.Token{Access: strings.Repeat("a", tt.access), Refresh: strings.Repeat("r", tt.refresh), Expires: m.now().Add(time.Hour)}
+		if tt.access == 0 {
+			given = identity.Token{}
+		}
+		s, c, err := m.Create(t.Context(), zhangsan, given)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := allows(t, m, c.Value).Token
+		if keeps := fmt.Sprint(len(got.Access), " ", len(got.Refresh)); keeps != tt.keeps || got != s.Token {
+			t.Errorf("of a token of %d and %d bytes %s are kept, want %s", tt.access, tt.refresh, keeps, tt.keeps)
+		}
+		if whole := got.Access == given.Access && got.Refresh == given.Refresh; whole == (len(told) == 1) {
+			t.Errorf("of a token of %d and %d bytes is told %q", tt.access, tt.refresh, told)
+		}
+		if (got == identity.Token{}) != (given == identity.Token{}) {
+			t.Errorf("of a token of %d and %d bytes nothing is left", tt.access, tt.refresh)
+		}
+		if got.Access != "" && got.Refresh == "" && !got.Expires.IsZero() {
+			t.Errorf("an access token without a refresh token has a time: userinfo tells when it is over")
+		}
+	}
+}
+
 func FuzzPayload(f *testing.F) {
 	good, _ := hex.DecodeString(version1)
 	f.Add(good)

@@ -261,7 +261,7 @@ func (m *Manager) ask(ctx context.Context, p *person, s *Session) (found *facts,
 // question asks Recheck and makes sure that the answer is about the same person.
 func (m *Manager) question(ctx context.Context, p *person, s *Session) (*facts, error) {
 	at := m.now() // facts are as old as the question
-	if m.Refresh != nil && !s.Token.Expires.IsZero() && !at.Before(s.Token.Expires) {
+	if m.Refresh != nil && s.Token.Access != "" && !s.Token.Expires.IsZero() && !at.Before(s.Token.Expires) {
 		return nil, &identity.Failure{Class: identity.Later, Code: "token_expired"} // a refusal of it would say nothing about the person
 	}
 	user, err := m.Recheck(ctx, s)

@@ -47,7 +47,7 @@ type Session struct {
 	ID       string         // random, one per sign-in; it opens nothing by itself
 	Realm    string         // the organisation this is a member of: corp_id, or the URL of the SSO service
 	User     identity.User  // newest facts known to this process
-	Token    identity.Token // what the sign-in yielded; zero when it did not fit into the cookie
+	Token    identity.Token // what the sign-in yielded; without Refresh, or Access too, when that did not fit into the cookie
 	SignedIn time.Time      // never changes
 	Checked  time.Time      // when User was last confirmed
 	Headers  identity.HeaderSet

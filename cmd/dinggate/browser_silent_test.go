@@ -43,9 +43,9 @@ ANSWER(c=>tell(true,{code:c}),()=>tell(false,{errorCode:"3",errorMessage:"no"}),
 
 // inClient opens Chromium as that client; answer is a script over ok, fail and
 // the call's name.
-func inClient(t *testing.T, c client, answer string) context.Context {
+func inClient(t *testing.T, c client, answer string, more ...chromedp.ExecAllocatorOption) context.Context {
 	t.Helper()
-	ctx := browser(t, "zh-CN")
+	ctx := browser(t, "zh-CN", more...)
 	source := `const note=name=>{sessionStorage.asked=(sessionStorage.asked||"")+name.split(".").pop()+" "};`
 	if answer != "" {
 		source += strings.Replace(c.bridge, "ANSWER", "((ok,fail,name)=>{"+answer+"})", 1)
@@ -167,7 +167,7 @@ func TestBrowserSilentTrouble(t *testing.T) {
 				answer = fmt.Sprintf(c.answer, h.platform.SilentCode(c.code))
 			}
 			ctx := inClient(t, dingtalkClients[0], answer)
-			if err := chromedp.Do(ctx, chromedp.Navigate(h.base+"/deep"), until(`document.getElementById("failed") && !document.getElementById("failed").hidden`)); err != nil {
+			if err := chromedp.Do(ctx, chromedp.Navigate(h.base+"/deep"), untilFailed()); err != nil {
 				t.Fatal(err)
 			}
 			text := onPage(t, ctx, "#failed")
@@ -217,7 +217,7 @@ func TestBrowserSilentLoop(t *testing.T) {
 	if err := h.gate.sessions.RevokeAll(t.Context(), "test"); err != nil { // as if the cookie had not been kept
 		t.Fatal(err)
 	}
-	if err := chromedp.Do(ctx, chromedp.Navigate(h.base+"/b"), until(`document.getElementById("failed") && !document.getElementById("failed").hidden`)); err != nil {
+	if err := chromedp.Do(ctx, chromedp.Navigate(h.base+"/b"), untilFailed()); err != nil {
 		t.Fatal(err)
 	}
 	if text := onPage(t, ctx, "#failed"); !strings.Contains(text, "一直在重复登录") || !strings.Contains(text, "Cookie 被拦截") || !strings.Contains(text, "检查电脑时间") {

@@ -13,6 +13,7 @@ func (c *Config) checkAccounts(p *conf.Problems) {
 	c.Accounts.Check(p, "accounts")
 	p.At("api_tokens").Warn(c.APITokens && c.Accounts.HtpasswdFile == "" && !c.SSO.On() && !c.SSOServer.On(),
 		"is true, but nobody gives credentials: there is neither accounts.htpasswd_file nor sso_server nor sso")
+	p.At("login_api").Warn(c.LoginAPI && c.SSO.On(), "is true beside sso: a page has to hand over \"attempt\" too, with the code and the state that it came back with")
 	p.At("accounts.binding").Warn(c.Accounts.Binds() && c.StateDir == "" && c.Session.Store != session.StoreRedis,
 		"keeps bindings in memory: all are gone after a restart; set state_dir, or session.store: redis")
 }

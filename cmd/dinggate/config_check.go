@@ -161,6 +161,9 @@ func (c *Config) checkRoutes(p *conf.Problems) {
 			"is neither the host of public_url nor below cookie.domain, so nobody could ever sign in there: the session cookie does not reach it")
 		p.At("routes[%d].path", i).Warn(isPlainPath(c.Prefix) && strings.HasPrefix(strings.TrimSuffix(r.Path, "/")+"/", c.Prefix+"/"),
 			"is below prefix, where only our own endpoints are")
+		strip, path := strings.TrimSuffix(r.StripPrefix, "/")+"/", strings.TrimSuffix(r.Path, "/")+"/"
+		p.At("routes[%d].strip_prefix", i).If(strings.HasPrefix(r.StripPrefix, "/") && !strings.HasPrefix(strip, path) && !strings.HasPrefix(path, strip),
+			"begins none of the route's paths, so all its requests would be refused")
 	}
 }
 

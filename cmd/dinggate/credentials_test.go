@@ -60,8 +60,11 @@ func TestOwnTokens(t *testing.T) {
 	if a := v.get(h.base+"/", "Authorization: Digest x"); a.StatusCode != 200 || h.app.last(t).Header.Get("Authorization") != "Digest x" {
 		t.Errorf("a scheme of the application's own = %d, want it passed on with the cookie's session", a.StatusCode)
 	}
-	if a := api.get(h.base+"/public/x", "Authorization: Bearer theirs"); a.StatusCode != 200 || h.app.last(t).Header.Get("X-Forwarded-User") != "" {
-		t.Errorf("a public page with the application's own token = %d as %q, want nobody", a.StatusCode, h.app.last(t).Header.Get("X-Forwarded-User"))
+	for who, client := range map[string]*visitor{"nobody": api, "a browser that is signed in": v} { // no falling through to the cookie here either
+		a := client.get(h.base+"/public/x", "Authorization: Bearer theirs")
+		if got := h.app.last(t).Header; a.StatusCode != 200 || got.Get("X-Forwarded-User") != "" || got.Get("Authorization") != "Bearer theirs" {
+			t.Errorf("a public page with the application's own token, of %s = %d as %q, want nobody", who, a.StatusCode, got.Get("X-Forwarded-User"))
+		}
 	}
 	v.do("POST", h.base+"/oauth2/sign_out", "", "Sec-Fetch-Site: same-origin")
 	refusedAPI(t, "after the sign-out", api.get(h.base+"/api/x", "Authorization: Bearer "+given.AccessToken))

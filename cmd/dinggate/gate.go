@@ -184,7 +184,7 @@ func newSessions(cfg *Config, stores *stores, keyring *session.Keyring, p provid
 		Keyring: keyring, Store: stores.Sessions, Journal: stores.Journal, Config: cfg.Session, Cookie: cfg.Cookie, Realm: cfg.Realm(), Secure: cfg.Secure(),
 		Headers: session.Headers{Request: cfg.Headers.Request.Rules(), Response: cfg.Headers.Response.Rules()},
 		Recheck: t.counted(stores.paced(cfg, p.recheck)), Refresh: p.refresh,
-		Ended: t.auditEnded,
+		Ended: t.auditEnded, Unkept: t.unkept(cfg),
 	}
 }
 

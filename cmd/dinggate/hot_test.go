@@ -28,15 +28,20 @@ func TestAuthAllocations(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates by itself; the plain run counts")
 	}
-	h := newHouse(t, nil)
-	r := question(t, h)
-	w := blank{http.Header{}}
-	const budget = 20
-	if n := testing.AllocsPerRun(1000, func() { clear(w.h); h.gate.ServeHTTP(w, r) }); n > budget {
-		t.Errorf("/oauth2/auth with a known session allocates %.0f times, more than %d", n, budget)
-	}
-	if calls := h.platform.Calls("/topapi/v2/user/get"); calls != 1 {
-		t.Errorf("DingTalk was asked %d times for the record, want once: at the sign-in", calls)
+	for name, change := range map[string]func(*Config){"plain": nil, "with an assertion": func(c *Config) { c.Assertion.Enabled = true }} {
+		h := newHouse(t, change)
+		r := question(t, h)
+		w := blank{http.Header{}}
+		const budget = 20
+		if n := testing.AllocsPerRun(1000, func() { clear(w.h); h.gate.ServeHTTP(w, r) }); n > budget {
+			t.Errorf("%s: /oauth2/auth with a known session allocates %.0f times, more than %d", name, n, budget)
+		}
+		if calls := h.platform.Calls("/topapi/v2/user/get"); calls != 1 {
+			t.Errorf("%s: DingTalk was asked %d times for the record, want once: at the sign-in", name, calls)
+		}
+		if asserted := w.h.Get("X-Dinggate-Assertion") != ""; asserted != (change != nil) {
+			t.Errorf("%s: the answer carries an assertion: %v", name, asserted)
+		}
 	}
 }
 

@@ -159,6 +159,7 @@ var problemWords = []words{
 	{"is true, but nobody gives credentials: there is neither accounts.htpasswd_file nor sso_server nor sso", "为 true，但没有任何凭据来源：accounts.htpasswd_file、sso_server、sso 均未配置"},
 	{"is not off, optional or required", "不是 off、optional 或 required"},
 	{"works without accounts.htpasswd_file only for people who are bound with \"dinggate bindings import\": nobody can bind their own account", "没有 accounts.htpasswd_file 时，只有通过 \"dinggate bindings import\" 导入的人才算已绑定：任何人都无法自行绑定"},
+	{"is true beside sso: a page has to hand over \"attempt\" too, with the code and the state that it came back with", "与 sso 同时启用：页面除返回的 code 和 state 外，还必须带上 attempt"},
 	{"keeps bindings in memory: all are gone after a restart; set state_dir, or session.store: redis", "只在内存中保存绑定：重启后全部丢失；请设置 state_dir 或 session.store: redis"},
 	{"is not name:hash", "不是 用户名:哈希 的格式"},
 	{"has no bcrypt hash; htpasswd -B makes one", "没有 bcrypt 哈希；请用 htpasswd -B 生成"},
@@ -226,6 +227,7 @@ var problemWords = []words{
 	{"has a path that can be read in more than one way", "路径有不止一种读法"},
 	{"does nothing: the route has no upstream", "不起作用：该路由没有 upstream"},
 	{"is a slash alone, which strips nothing; leave it out", "只有一个斜杠，什么也不会去掉；请删去"},
+	{"begins none of the route's paths, so all its requests would be refused", "不是该路由任何路径的开头，所有请求都会被拒绝"},
 	{"is %s; it begins with a slash and is written decoded, as in /app", "为 %s；应以斜杠开头并写成解码后的形式，如 /app"},
 
 	// routes: who may enter

@@ -42,6 +42,20 @@ type command struct {
 	run    func(call) int
 }
 
+// operands are what a command wants besides flags: as the help shows it, and as
+// an example that works.
+func (cmd command) operands() (shape, example string) {
+	switch cmd.name {
+	case "bindings":
+		return " list|import FILE|remove NAME", " list"
+	case "explain":
+		return "", " --url https://app.example.com/reports"
+	case "gen":
+		return " GATEWAY", " nginx"
+	}
+	return "", ""
+}
+
 func commands() []command {
 	return []command{
 		{"serve", words{"serve, as configured", "按配置提供服务"}, "", true, func(c call) int {

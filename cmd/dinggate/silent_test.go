@@ -2,9 +2,11 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -26,7 +28,8 @@ func (v *visitor) silent(address string, headers ...string) string {
 	return state[1]
 }
 
-// post sends what the page's script sends.
+// post sends what the page's script sends. A header without a value takes the
+// usual one away.
 func (v *visitor) post(address, body string, headers ...string) answer {
 	v.t.Helper()
 	sent := []string{"Content-Type: application/x-www-form-urlencoded", "Sec-Fetch-Site: same-origin", "Sec-Fetch-Mode: cors"}
@@ -42,7 +45,20 @@ func (v *visitor) post(address, body string, headers ...string) answer {
 			sent = append(sent, h)
 		}
 	}
+	sent = slices.DeleteFunc(sent, func(h string) bool { return strings.HasSuffix(h, ":") })
 	return v.do("POST", address+"/oauth2/silent", body, append(sent, phone)...)
+}
+
+// askedAbout lists which of the calls that a sign-in makes have reached DingTalk.
+func askedAbout(h *house) (paths []string) {
+	for path, n := range h.platform.AllCalls() {
+		switch path {
+		case "/topapi/v2/user/getuserinfo", "/v1.0/oauth2/userAccessToken", "/v1.0/contact/users/me", "/topapi/user/getbyunionid", "/topapi/v2/user/get":
+			paths = append(paths, fmt.Sprint(path, " ", n))
+		}
+	}
+	slices.Sort(paths)
+	return paths
 }
 
 func form(code, state string) string { return url.Values{"code": {code}, "state": {state}}.Encode() }
@@ -66,6 +82,11 @@ func TestSilent(t *testing.T) {
 	body, _ := json.Marshal(map[string]string{"code": h.platform.SilentCode("lisi"), "state": state})
 	if a := w.post(h.base, string(body), "Content-Type: application/json; charset=utf-8"); a.StatusCode != 200 || !strings.Contains(a.body, `"location":"/deep"`) {
 		t.Errorf("POST /oauth2/silent in JSON = %d %s, want the way back", a.StatusCode, a.body)
+	}
+	// By a client that sends no Sec-Fetch-Site, only Origin.
+	w = h.visitor()
+	if a := w.post(h.base, form(h.platform.SilentCode("lisi"), w.silent(h.base+"/deep")), "Sec-Fetch-Site:", "Sec-Fetch-Mode:", "Origin: "+h.base); a.StatusCode != 200 || sessionOf(a) == "" {
+		t.Errorf("POST /oauth2/silent with Origin alone = %d %s, want a session", a.StatusCode, a.body)
 	}
 	// Not for the robot that makes previews, nor for calls, nor for who asks to go the ordinary way.
 	for _, c := range []struct {
@@ -101,6 +122,12 @@ func TestSilentRefused(t *testing.T) {
 	}{
 		{"another site", nil, func(v *visitor, b string) (string, []string) { return b, []string{"Sec-Fetch-Site: cross-site"} }, 403, "cross_site", 0},
 		{"a sibling site", nil, func(v *visitor, b string) (string, []string) { return b, []string{"Sec-Fetch-Site: same-site"} }, 403, "cross_site", 0},
+		{"another site by Origin alone", nil, func(v *visitor, b string) (string, []string) {
+			return b, []string{"Sec-Fetch-Site:", "Sec-Fetch-Mode:", "Origin: https://evil.test"}
+		}, 403, "cross_site", 0},
+		{"a page without an origin, by Origin alone", nil, func(v *visitor, b string) (string, []string) {
+			return b, []string{"Sec-Fetch-Site:", "Sec-Fetch-Mode:", "Origin: null"}
+		}, 403, "cross_site", 0},
 		{"no attempt cookie", nil, func(v *visitor, b string) (string, []string) { v.client.Jar = nil; return b, nil }, 403, "state_unknown", 0},
 		{"another browser", nil, func(v *visitor, b string) (string, []string) {
 			v.client.Jar = h.visitor().client.Jar
@@ -150,6 +177,9 @@ func TestSilentRefused(t *testing.T) {
 			if got := h.platform.Calls("/topapi/v2/user/getuserinfo"); got != c.calls {
 				t.Errorf("DingTalk was asked %d times, want %d", got, c.calls)
 			}
+			if got := askedAbout(h); c.calls == 0 && len(got) > 0 {
+				t.Errorf("DingTalk was asked %v, want nothing", got)
+			}
 		})
 	}
 	// A code that worked works once, and so does the attempt.
@@ -159,8 +189,22 @@ func TestSilentRefused(t *testing.T) {
 		t.Fatalf("POST /oauth2/silent = %d %s", a.StatusCode, a.body)
 	}
 	h.platform.ResetCalls()
-	if a := v.post(h.base, body); a.StatusCode != 403 || h.platform.Calls("/topapi/v2/user/getuserinfo") != 0 {
-		t.Errorf("the same again = %d %s, want 403 and no call", a.StatusCode, a.body)
+	if a := v.post(h.base, body); a.StatusCode != 403 || len(askedAbout(h)) > 0 {
+		t.Errorf("the same again = %d %s and %v asked, want 403 and nothing", a.StatusCode, a.body, askedAbout(h))
+	}
+	used, _ := url.ParseQuery(body)
+	w := h.visitor()
+	if a := w.post(h.base, form(used.Get("code"), w.silent(h.base+"/"))); a.StatusCode != 403 || !strings.Contains(a.body, "code_rejected") || sessionOf(a) != "" {
+		t.Errorf("the code in another browser's attempt = %d %s, want 403", a.StatusCode, a.body)
+	}
+	// The client's code is none for the redirect's way either: DingTalk's token for it
+	// may not see who that is, which looks like a permission that the app lacks.
+	w = h.visitor()
+	u, _ := url.Parse(w.leave(h.base + "/"))
+	h.platform.ResetCalls()
+	a := w.get(h.base + "/oauth2/callback?authCode=" + h.platform.SilentCode("zhangsan") + "&state=" + u.Query().Get("state"))
+	if got := askedAbout(h); a.StatusCode < 400 || sessionOf(a) != "" || h.platform.Calls("/topapi/v2/user/get") > 0 || h.platform.Calls("/v1.0/oauth2/userAccessToken") != 1 {
+		t.Errorf("the client's code at the callback = %d, and %v asked, want a refusal", a.StatusCode, got)
 	}
 	if a := v.do("GET", h.base+"/oauth2/silent", ""); a.StatusCode != 405 || a.Header.Get("Allow") != "POST" {
 		t.Errorf("GET /oauth2/silent = %d, want 405", a.StatusCode)

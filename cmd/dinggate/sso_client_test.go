@@ -11,6 +11,8 @@ import (
 	"dinggate/dingtalk/simulator"
 	"dinggate/dingtalk/sso"
 	"dinggate/internal/conf"
+
+	"github.com/alicebob/miniredis/v2"
 )
 
 // behindService is a house whose gate signs people in at a service that was
@@ -225,6 +227,52 @@ func TestServiceRefresh(t *testing.T) {
 		} else if a := v.signInSSO(h.base+"/", "zhangsan"); a.StatusCode != 302 || sessionOf(a) == "" {
 			t.Errorf("signing in again = %d %s", a.StatusCode, a.body)
 		}
+	}
+}
+
+// TestServiceLongTokens: tokens that a cookie has no room for are told in the log
+// at the first sign-in. Without the refresh token the session lives on its access
+// token and is looked up with it; without that too it ends at the first recheck.
+// In Redis they all have room.
+func TestServiceLongTokens(t *testing.T) {
+	for _, tt := range []struct {
+		name            string
+		access, refresh int
+		redis           bool
+		says            string
+		lives           bool
+	}{
+		{"short", 0, 0, false, "", true},
+		{"a long refresh token", 800, 1200, false, "there is no room for the refresh token", true},
+		{"a long access token", 1900, 0, false, "there is no room for the access token", false},
+		{"long ones in Redis", 1500, 1500, true, "", true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			h, s := behindService(t, func(c *Config) {
+				c.Session.Recheck, c.Session.Grace = 50*time.Millisecond, time.Hour
+				if tt.redis {
+					c.Session.Store, c.Redis.URL = "redis", conf.NewSecret("redis://"+miniredis.RunT(t).Addr())
+				}
+			})
+			s.longAccess, s.longRefresh = tt.access, tt.refresh
+			v := h.visitor()
+			if a := v.signInSSO(h.base+"/", "zhangsan"); a.StatusCode != 302 || sessionOf(a) == "" {
+				t.Fatalf("signing in = %d %s", a.StatusCode, a.body)
+			}
+			asked := s.userinfos.Load()
+			if tt.lives {
+				waitFor(t, "two rechecks", func() bool { return v.get(h.base+"/").StatusCode == 200 && s.userinfos.Load() > asked+1 })
+			} else {
+				waitFor(t, "the end of a session without a token", func() bool { return v.get(h.base+"/").StatusCode == 302 })
+				if s.userinfos.Load() > asked {
+					t.Error("the service was asked without a token")
+				}
+			}
+			log := h.log.String()
+			if told := strings.Contains(log, "do not fit into the cookie"); told != (tt.says != "") || !strings.Contains(log, tt.says) {
+				t.Errorf("the log tells of it: %v, want %q", told, tt.says)
+			}
+		})
 	}
 }
 

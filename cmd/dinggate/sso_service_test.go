@@ -25,6 +25,8 @@ type documentService struct {
 	appKey, secret string // at DingTalk
 	id, password   string // of its one third party
 
+	longAccess, longRefresh int // by how much its tokens are longer
+
 	mu     sync.Mutex
 	codes  map[string]documentLogin
 	tokens map[string]documentUser // access tokens
@@ -150,6 +152,7 @@ func (s *documentService) token(w http.ResponseWriter, r *http.Request, body str
 	if life == 0 {
 		life = 7200
 	}
+	access, refresh = access+strings.Repeat("a", s.longAccess), refresh+strings.Repeat("r", s.longRefresh)
 	s.tokens[access], s.fresh[refresh] = user, user
 	fmt.Fprintf(w, `{"access_token":%q,"expiry_in":%d,"refresh_token":%q,"token_type":"Bearer"}`, access, life, refresh)
 }

@@ -387,6 +387,7 @@ func TestOneCodeAtOnce(t *testing.T) {
 		if winner.AccessToken == "" {
 			continue
 		}
+		p.dead("the winner's tokens, whose code came again at the same moment", winner)
 		if status, _ := p.token(code, state); status != 400 {
 			t.Errorf("a later use = %d, want 400", status)
 		}

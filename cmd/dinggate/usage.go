@@ -21,7 +21,7 @@ func (c call) usage(out io.Writer) {
 
 // commandUsage is the help on one command.
 func (c call) commandUsage(out io.Writer, cmd command) {
-	flags := ""
+	flags, example := cmd.operands()
 	switch {
 	case cmd.config:
 		for _, f := range ownFlags(cmd.name) {
@@ -39,10 +39,13 @@ func (c call) commandUsage(out io.Writer, cmd command) {
 		return
 	}
 	c.ownUsage(out, cmd)
+	if cmd.name == "gen" {
+		fmt.Fprintf(out, "  GATEWAY  %s\n", strings.Join(gateways(), ", "))
+	}
 	fmt.Fprintf(out, "\n%s\n", c.say(words{"Examples", "示例"}))
-	fmt.Fprintf(out, "  dinggate %s --config /etc/dinggate/config.yaml\n", cmd.name)
-	fmt.Fprintf(out, "  dinggate %s --config config.yaml --listen :8080 --log.level debug\n", cmd.name)
-	fmt.Fprintf(out, "  DINGGATE_PUBLIC_URL=https://app.example.com DINGGATE_UPSTREAM=http://127.0.0.1:8080 … dinggate %s\n", cmd.name)
+	fmt.Fprintf(out, "  dinggate %s%s --config /etc/dinggate/config.yaml\n", cmd.name, example)
+	fmt.Fprintf(out, "  dinggate %s%s --config config.yaml --listen :8080 --log.level debug\n", cmd.name, example)
+	fmt.Fprintf(out, "  DINGGATE_PUBLIC_URL=https://app.example.com DINGGATE_UPSTREAM=http://127.0.0.1:8080 … dinggate %s%s\n", cmd.name, example)
 	fmt.Fprintf(out, "\n%s\n\n", c.say(words{
 		`Keys. A flag beats the environment, that beats the file, that beats the default.
 A list in the environment is separated by commas. A secret is no flag, since every

@@ -120,6 +120,25 @@ func ssoRecheck(client *sso.Client) func(context.Context, *session.Session) (ide
 	}
 }
 
+// unkept says that the service's tokens are too long for a cookie, once a minute:
+// the sign-in then lasts no longer than the access token, or until the first
+// recheck. With DingTalk nothing hangs on the token.
+func (t telemetryKit) unkept(cfg *Config) func(*session.Session) {
+	if !cfg.SSO.On() {
+		return nil
+	}
+	tell := seldom(func(err error) {
+		t.log.Error("the SSO service's tokens do not fit into the cookie", "err", err.Error(), "hint", "session.store: redis keeps tokens of any length")
+	})
+	return func(s *session.Session) {
+		ends := "with the access token: there is no room for the refresh token"
+		if s.Token.Access == "" {
+			ends = "at its first recheck: there is no room for the access token"
+		}
+		tell(errors.New("a sign-in ends " + ends))
+	}
+}
+
 // callSSO counts one call to the SSO service and logs one that went wrong.
 func (t telemetryKit) callSSO(ctx context.Context, c sso.Call) {
 	t.tracing.Called(ctx, "sso", c.Name, c.Result, "", c.Duration)

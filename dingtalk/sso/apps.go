@@ -58,37 +58,55 @@ func withAnswer(redirect, code, state string) string {
 }
 
 // apps finds registered third parties; immutable.
-type apps map[string]*App
+type apps map[string]*registered
+
+// registered is a third party with the hash of its secret.
+type registered struct {
+	*App
+	secret [sha256.Size]byte
+}
 
 func newApps(list []App) apps {
 	all := make(apps, len(list))
 	for i := range list {
-		all[list[i].ClientID] = &list[i]
+		all[list[i].ClientID] = &registered{&list[i], sha256.Sum256([]byte(list[i].ClientSecret.Reveal()))}
 	}
 	return all
 }
 
+// stranger stands for whoever is not registered: its hash is that of no text.
+var stranger = &registered{}
+
 // known is the app that both texts belong to, or nil. Whatever is wrong takes
-// the same steps, an unknown client too (threats T6). RFC 6749 §2.3.1 has
-// clients encode both texts as forms do before base64, which most leave out:
-// both readings count.
+// the same steps, an unknown client too: two look-ups, two hashes of what was
+// given, two comparisons of hashes (threats T6). RFC 6749 §2.3.1 has clients
+// encode both texts as forms do before base64, which most leave out: both
+// readings count.
 func (all apps) known(id, secret string) *App {
-	app := all[id]
-	if decoded, err := url.QueryUnescape(id); app == nil && err == nil {
-		app = all[decoded]
+	plain, other := all[id], all[formDecoded(id)]
+	if plain == nil {
+		plain = other
 	}
-	want := ""
-	if app != nil {
-		want = app.ClientSecret.Reveal()
+	app := plain
+	if app == nil {
+		app = stranger
 	}
-	decoded, err := url.QueryUnescape(secret)
-	if err != nil {
-		decoded = secret
-	}
-	if same(secret, want)|same(decoded, want) != 1 || app == nil || want == "" {
+	given, decoded := sha256.Sum256([]byte(secret)), sha256.Sum256([]byte(formDecoded(secret)))
+	if subtle.ConstantTimeCompare(given[:], app.secret[:])|subtle.ConstantTimeCompare(decoded[:], app.secret[:]) != 1 {
 		return nil
 	}
-	return app
+	if app.App == nil || app.ClientSecret.IsZero() {
+		return nil
+	}
+	return app.App
+}
+
+// formDecoded is a text as forms encode it, or the text where that is none.
+func formDecoded(text string) string {
+	if decoded, err := url.QueryUnescape(text); err == nil {
+		return decoded
+	}
+	return text
 }
 
 // same compares without telling by its time where or how two texts differ.

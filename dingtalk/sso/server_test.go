@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -249,3 +250,47 @@ func TestSlowdown(t *testing.T) {
 }
 
 func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
+
+// TestKnown: both readings of an id and of a secret count, nothing else.
+func TestKnown(t *testing.T) {
+	all := newApps([]App{{ClientID: "a b", ClientSecret: conf.NewSecret("s+cret%41")}, {ClientID: "empty"}, {ClientID: "c", ClientSecret: conf.NewSecret("secret of c")}})
+	for _, tt := range []struct{ id, secret, want string }{
+		{"a b", "s+cret%41", "a b"}, {"a+b", "s+cret%41", "a b"}, {"a%20b", "s%2Bcret%2541", "a b"}, {"a b", "s%2bcret%2541", "a b"},
+		{"a b", "s cretA", ""}, {"a b", "secret of c", ""}, {"c", "secret+of+c", "c"}, {"c", "secret of d", ""}, {"c", "xecret of c", ""}, {"c", "", ""}, {"c", "%", ""},
+		{"empty", "", ""}, {"d", "secret of c", ""}, {"", "", ""}, {"%", "%", ""}, {"c", string(make([]byte, 32)), ""}, {"d", string(make([]byte, 32)), ""},
+	} {
+		got := ""
+		if app := all.known(tt.id, tt.secret); app != nil {
+			got = app.ClientID
+		}
+		if got != tt.want {
+			t.Errorf("known(%q, %q) = %q, want %q", tt.id, tt.secret, got, tt.want)
+		}
+	}
+}
+
+// TestWrongSecretsCost tells the medians of threats T6; `go test -v` shows them.
+// That they are the same follows from apps.known, which does the same steps: no
+// machine that does something else besides could say more.
+func TestWrongSecretsCost(t *testing.T) {
+	const secret = "0123456789abcdef0123456789abcdef"
+	all := newApps([]App{{ClientID: "app", ClientSecret: conf.NewSecret(secret)}})
+	tries := map[string][2]string{
+		"wrong first byte": {"app", "x" + secret[1:]}, "wrong last byte": {"app", secret[:31] + "x"}, "unknown client": {"ppa", secret}, "right": {"app", secret},
+	}
+	took := map[string][]time.Duration{}
+	for range 2000 {
+		for name, try := range tries { // in turns: what slows the machine down slows all of them
+			began := time.Now()
+			app := all.known(try[0], try[1])
+			took[name] = append(took[name], time.Since(began))
+			if (app != nil) != (name == "right") {
+				t.Fatalf("%s is %v", name, app)
+			}
+		}
+	}
+	for name, all := range took {
+		slices.Sort(all)
+		t.Logf("%s: median %v of %d", name, all[len(all)/2], len(all))
+	}
+}

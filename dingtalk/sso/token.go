@@ -168,7 +168,8 @@ func readBody(w http.ResponseWriter, r *http.Request) (TokenRequest, *refusal) {
 //
 // Of any number of uses at once, on any replica, one gets tokens: whoever adds
 // the family and takes the code. Every other use of a code that was good once
-// ends what the first gave, whenever it comes (threats T8, T9). A wrong state
+// ends what the first gave, whenever it comes (threats T8, T9): whoever stole a
+// code uses it at once, so that the same moment is no excuse. A wrong state
 // uses nothing up (T10); another client's attempt kills the code (T7).
 func (s *Server) redeem(ctx context.Context, x *web.Exchange, app *App, q TokenRequest) (tokenAnswer, *refusal) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout+recallTimeout)

@@ -17,7 +17,8 @@ type Origins struct {
 }
 
 // NewOrigins takes public_url, further origins (https://other.example.com), the
-// hosts of routes (served under the scheme of public_url) and cookie.domain.
+// hosts of routes (served under the scheme of public_url, and one without a port
+// on public_url's port too) and cookie.domain.
 func NewOrigins(publicURL string, more, hosts []string, cookieDomain string) (*Origins, error) {
 	o := &Origins{allowed: map[string]bool{}, ours: map[string]bool{}, domain: strings.ToLower(strings.TrimPrefix(cookieDomain, "."))}
 	var err error
@@ -33,12 +34,17 @@ func NewOrigins(publicURL string, more, hosts []string, cookieDomain string) (*O
 		}
 		o.allowed[s] = true
 	}
+	_, publicHost, _ := strings.Cut(o.public, "://")
+	port := strings.TrimPrefix(publicHost, HostName(publicHost))
 	for _, host := range hosts {
 		clean, err := CleanHost(host, o.scheme)
 		if err != nil {
 			return nil, fmt.Errorf("web: %q is not a host", host)
 		}
 		o.allowed[o.scheme+"://"+clean], o.ours[o.scheme+"://"+clean] = true, true
+		if HostName(clean) == clean {
+			o.allowed[o.scheme+"://"+clean+port], o.ours[o.scheme+"://"+clean+port] = true, true
+		}
 	}
 	return o, nil
 }

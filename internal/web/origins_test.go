@@ -13,6 +13,22 @@ func testOrigins(t testing.TB) *Origins {
 	return o
 }
 
+// A route's host without a port is reached where public_url is: on its port.
+func TestRouteHostPort(t *testing.T) {
+	o, err := NewOrigins("https://sso.test:8443", nil, []string{"route.test", "other.test:9443"}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for host, want := range map[string]bool{"sso.test:8443": true, "sso.test": false, "route.test": true, "route.test:8443": true, "route.test:9443": false, "other.test:9443": true, "other.test:8443": false, "other.test": false} {
+		if got := o.HasHost(host); got != want {
+			t.Errorf("HasHost(%q) = %v, want %v", host, got, want)
+		}
+		if _, got := o.Return("https://" + host + "/a"); got != want {
+			t.Errorf("Return(https://%s/a) = %v, want %v", host, got, want)
+		}
+	}
+}
+
 func TestReturn(t *testing.T) {
 	o := testOrigins(t)
 	for _, c := range []struct{ raw, want string }{

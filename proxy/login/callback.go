@@ -110,6 +110,7 @@ func (f *Flow) arrive(w http.ResponseWriter, r *http.Request, x *web.Exchange, b
 	if err = f.recorded(w, r, x, Event{What: "sign_in", How: by.how, User: s.User.Username, UserID: s.User.UserID, Session: s.ID}); err != nil {
 		return nil, nil, target, err
 	}
+	f.counts().exchanges.Return(f.Exchanges.Or(exchangesLimit), limit.Client(x.Client)) // an office that signs in at nine is no flood
 	return s, cookie, target, nil
 }
 

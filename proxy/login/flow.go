@@ -67,7 +67,7 @@ type Flow struct {
 	QRLogin   string        // DingTalk's login_url, to draw its QR code into the sign-in page; "" draws none
 	PageFirst bool          // a page with a button comes before DingTalk
 	Starts    limit.Rate    // attempts begun per client address; zero: 20 a second, 600 at once
-	Exchanges limit.Rate    // codes redeemed per client address; zero: 5 a second, 60 at once
+	Exchanges limit.Rate    // codes redeemed per client address that signed nobody in; zero: 5 a second, 60 at once
 	Patience  time.Duration // how long one request waits for a membership check that is due; zero: 3 s
 	// Audit takes one event per sign-in, sign-out, refusal and binding. Its error
 	// on a sign_in keeps the person out; on another it changes nothing. nil: none.
@@ -97,7 +97,7 @@ func (f *Flow) counts() *Counts {
 // The usual limits. Many people share one address (an office, a proxy nobody
 // was told to trust), and a start costs nothing but a seal. An exchange calls
 // DingTalk, which answers one app about 20 times a second: one address must not
-// be able to use that up (threats D6).
+// be able to use that up (threats D6). One that signs somebody in is given back.
 var (
 	startsLimit    = limit.Rate{Every: time.Second / 20, Burst: 600}
 	exchangesLimit = limit.Rate{Every: time.Second / 5, Burst: 60}

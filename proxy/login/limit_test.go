@@ -27,6 +27,22 @@ func TestExchangesAreLimited(t *testing.T) { // D6
 	}
 }
 
+func TestASignInCostsNoExchange(t *testing.T) { // an office behind one address
+	site := build(t, plan{change: func(f *Flow) { f.Exchanges = limit.Rate{Every: time.Minute, Burst: 3} }})
+	for range 10 {
+		b := site.browser()
+		if a := b.back("zhangsan", b.stateOf(b.visit("/page"))); a.Header.Get("Location") != "/page" {
+			t.Fatalf("a sign-in = %d %s, want /page", a.StatusCode, a.Header.Get("Location"))
+		}
+	}
+	b := site.browser()
+	b.provider.fails(&identity.Failure{Class: identity.Refused, Code: "not_member"})
+	for range 3 {
+		b.back("sunqi", b.stateOf(b.visit("/")))
+	}
+	b.refused("the fourth refused one", b.back("sunqi", b.stateOf(b.visit("/"))), 429, "too_many_attempts", 13)
+}
+
 func TestStartsAreLimited(t *testing.T) {
 	b := build(t, plan{change: func(f *Flow) { f.Starts = limit.Rate{Every: time.Minute, Burst: 3} }}).browser()
 	for range 3 {
