@@ -86,6 +86,16 @@ type TLSConfig struct {
 	HSTS         time.Duration `yaml:"hsts"`           // browsers insist on https for so long; 0: not said
 }
 
+// files are all that it names.
+func (c TLSConfig) files() (names []string) {
+	for _, name := range []string{c.CertFile, c.KeyFile, c.ClientCAFile} {
+		if name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 // On reports whether the gate speaks TLS itself.
 func (c TLSConfig) On() bool { return c.CertFile != "" }
 

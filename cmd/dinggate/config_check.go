@@ -218,24 +218,31 @@ func (c *Config) checkFiles(p *conf.Problems, read func(string) ([]byte, fs.File
 	}
 	c.checkHtpasswd(p, read)
 	c.checkAssertionKeys(p, read)
-	if c.TLS.CertFile == "" || c.TLS.KeyFile == "" {
+	c.TLS.checkFiles(p, "tls", read)
+}
+
+// checkFiles: a certificate and its key are written one after the other, by
+// somebody else and at any time, so that they are no reason to refuse what else
+// has changed.
+func (c TLSConfig) checkFiles(p *conf.Problems, at string, read func(string) ([]byte, fs.FileMode, error)) {
+	if c.CertFile == "" || c.KeyFile == "" {
 		return
 	}
-	cert, _, err := read(c.TLS.CertFile)
-	p.At("tls.cert_file").If(err != nil, "cannot be read: %s", why(err))
-	key, mode, keyErr := read(c.TLS.KeyFile)
-	p.At("tls.key_file").If(keyErr != nil, "cannot be read: %s", why(keyErr))
+	if c.ClientCAFile != "" {
+		text, _, err := read(c.ClientCAFile)
+		p.At("%s.client_ca_file", at).Keep(err != nil, "cannot be read: %s", why(err))
+		p.At("%s.client_ca_file", at).Keep(err == nil && !x509.NewCertPool().AppendCertsFromPEM(text), "holds no certificate in PEM form")
+	}
+	cert, _, err := read(c.CertFile)
+	p.At("%s.cert_file", at).Keep(err != nil, "cannot be read: %s", why(err))
+	key, mode, keyErr := read(c.KeyFile)
+	p.At("%s.key_file", at).Keep(keyErr != nil, "cannot be read: %s", why(keyErr))
 	if err != nil || keyErr != nil {
 		return
 	}
-	p.At("tls.key_file").Warn(mode&0o004 != 0, "names a file that everybody on this machine can read (mode %04o); chmod 600", mode.Perm())
-	if c.TLS.ClientCAFile != "" {
-		text, _, err := read(c.TLS.ClientCAFile)
-		p.At("tls.client_ca_file").If(err != nil, "cannot be read: %s", why(err))
-		p.At("tls.client_ca_file").If(err == nil && !x509.NewCertPool().AppendCertsFromPEM(text), "holds no certificate in PEM form")
-	}
+	p.At("%s.key_file", at).Warn(mode&0o004 != 0, "names a file that everybody on this machine can read (mode %04o); chmod 600", mode.Perm())
 	_, err = tls.X509KeyPair(cert, key)
-	p.At("tls.cert_file").If(err != nil, "and tls.key_file are no pair of certificate and key in PEM form")
+	p.At("%s.cert_file", at).Keep(err != nil, "and tls.key_file are no pair of certificate and key in PEM form")
 }
 
 // isPlainPath takes /oauth2 and /a/b: letters, digits and - _ . ~ only, no dot

@@ -24,6 +24,9 @@ func (d *doctor) running(ctx context.Context) finding {
 		if len(r.Reload.Problems) > 0 {
 			why = ": " + r.Reload.Problems[0]
 		}
+		if r.Reload.Partly {
+			return finding{severity: wrong, text: words{"a part of its configuration was refused and stays as it was" + why, "其配置有一部分被拒绝，该部分保持原样" + why}, cure: words{"dinggate check tells all mistakes", "运行 dinggate check 查看全部错误"}}
+		}
 		return finding{severity: wrong, text: words{"serves an old configuration, the changed one was refused" + why, "仍在使用旧配置，新配置被拒绝" + why}, cure: words{"dinggate check tells all mistakes", "运行 dinggate check 查看全部错误"}}
 	case !r.Store.Up:
 		return finding{severity: wrong, text: words{"its session store is away: " + r.Store.Kind, "其会话存储不可用：" + r.Store.Kind}, cure: words{"see the line of the store above", "见上面关于存储的一行"}}

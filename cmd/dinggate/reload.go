@@ -35,6 +35,10 @@ func (c *current) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 //	a file that was read ─┴─► read anew ─► mistakes? ─► the old gate serves on
 //	                                   └─► new gate over the same stores ─► swap
 //
+// A certificate that is no pair with its key is a mistake of its own: the old
+// pair stays and the rest is taken. The files of the pair that is shown are
+// followed also while the configuration is refused.
+//
 // The new gate is made whole before the old one is let go, so that no request
 // ever finds none; requests under way end in the gate that they came in by, and
 // open connections still end with their session.
@@ -55,8 +59,9 @@ type reloader struct {
 // reloadResult is how the last reading of the configuration ended.
 type reloadResult struct {
 	taken    time.Time // the configuration that serves; the start counts
-	refused  time.Time // a later one; zero: none was
+	refused  time.Time // a later one, or a part of that one; zero: all was taken
 	problems problems  // why
+	partly   bool      // what the problems are about stays as it was, the rest was taken
 	restart  []string  // keys of the one that serves which wait for a restart
 	first    bool      // nothing was read since the start
 }
@@ -118,6 +123,7 @@ func (r *reloader) result() *reloadResult {
 		return last
 	}
 	all := *last
+	all.partly = all.partly || all.refused.IsZero()
 	all.refused, all.first = at, false
 	all.problems = append(all.problems[:len(all.problems):len(all.problems)], conf.Problem{Key: "accounts.htpasswd_file", Text: "stays as it was: " + err.Error()})
 	return &all
@@ -125,10 +131,15 @@ func (r *reloader) result() *reloadResult {
 
 // note is what /ready adds while a changed configuration is refused, else "".
 func (r *reloader) note() string {
-	if last := r.result(); !last.refused.IsZero() {
-		return "the changed configuration has mistakes and is refused; the one of " + last.taken.UTC().Format(time.RFC3339) + " serves on"
+	last := r.result()
+	of := "the one of " + last.taken.UTC().Format(time.RFC3339)
+	switch {
+	case last.refused.IsZero():
+		return ""
+	case last.partly:
+		return "the configuration has mistakes; " + of + " serves, with what these keys had before: " + last.problems.keys()
 	}
-	return ""
+	return "the changed configuration has mistakes and is refused; " + of + " serves on"
 }
 
 // run runs the gate's background work and reloads, until ctx ends.
@@ -214,20 +225,25 @@ func (r *reloader) reload(ctx context.Context) {
 		return
 	}
 	r.serving.files = both(next.files, r.serving.files) // the mistake may be mended in a file that only one of them names
+	if r.keys != nil {
+		_ = r.keys.load(r.serving.cfg.TLS) // a renewed pair of what serves; else the old one stays
+	}
 	found, ok := errors.AsType[problems](err)
 	if !ok {
 		found = problems{{Text: err.Error()}}
 	}
 	last := *r.last.Load()
-	last.refused, last.problems, last.first = time.Now(), found, false
+	last.refused, last.problems, last.partly, last.first = time.Now(), found, false, false
 	r.last.Store(&last)
 	r.kit.metrics.Reloaded(false)
 	r.kit.log.Error("the changed configuration is refused, the old one serves on", "problems", found.lines(english))
 }
 
 func (r *reloader) take(ctx context.Context, next loaded) error {
-	if err := next.err(); err != nil {
-		return err
+	all := refusing(next.problems)
+	stay, wrong := all.staying()
+	if len(wrong) > 0 || r.keys == nil && len(stay) > 0 { // without TLS of our own there is nothing that could stay
+		return all
 	}
 	fixed := keepFixed(r.serving.cfg, next.cfg)
 	if len(fixed) > 0 {
@@ -237,27 +253,23 @@ func (r *reloader) take(ctx context.Context, next loaded) error {
 			return append(wrong, conf.Problem{Text: "these keys need a restart: " + strings.Join(fixed, ", ")})
 		}
 	}
-	var pair *keyPair
-	if r.keys != nil {
-		pair = &keyPair{}
-		if err := pair.load(next.cfg.TLS); err != nil {
-			return err
-		}
-	}
 	g, err := nextGate(next.cfg, r.stores, r.kit, r.current.gate.Load())
 	if err != nil {
 		return err
 	}
-	if pair != nil {
-		r.keys.now.Store(pair.now.Load())
-	}
+	stay = r.renew(&next, stay)
 	r.level.Set(next.cfg.Log.Slog())
 	r.start(ctx, g)
 	r.current.gate.Store(g)
 	r.retire()
 	r.serve(next)
-	r.last.Store(&reloadResult{taken: time.Now(), restart: fixed})
-	r.kit.metrics.Reloaded(true)
+	result := reloadResult{taken: time.Now(), restart: fixed}
+	if len(stay) > 0 {
+		result.refused, result.problems, result.partly = result.taken, stay, true
+		r.kit.log.Error("a part of the changed configuration is refused and stays as it was", "problems", stay.lines(english))
+	}
+	r.last.Store(&result)
+	r.kit.metrics.Reloaded(len(stay) == 0)
 	if len(fixed) > 0 {
 		r.kit.log.Warn("the configuration is taken, but these keys need a restart and keep their old values", "keys", fixed)
 	}
@@ -266,6 +278,26 @@ func (r *reloader) take(ctx context.Context, next loaded) error {
 	}
 	r.kit.log.Info("the changed configuration serves")
 	return nil
+}
+
+// renew takes the pair that next names, unless something is known to be wrong
+// with it; it gives what stays as it was, with the reason.
+func (r *reloader) renew(next *loaded, stay problems) problems {
+	if r.keys == nil {
+		return nil
+	}
+	for _, name := range next.cfg.TLS.files() { // of one that waits for a restart to be turned off, too
+		if _, read := next.files[name]; !read {
+			next.files[name] = r.serving.files[name]
+		}
+	}
+	if len(stay) > 0 {
+		return stay
+	}
+	if err := r.keys.load(next.cfg.TLS); err != nil { // it has changed again since it was read
+		stay = problems{{Key: "tls.cert_file", Text: "stays as it was: " + why(err), Stays: true}}
+	}
+	return stay
 }
 
 // both is the union of two readings; of a file in both the newer one counts.

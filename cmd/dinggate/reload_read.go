@@ -65,14 +65,6 @@ func (l loaded) again(read func() loaded) func() loaded {
 	return read
 }
 
-// err is all that forbids to serve it, as problems; nil: nothing.
-func (l loaded) err() error {
-	if wrong := refusing(l.problems); len(wrong) > 0 {
-		return wrong
-	}
-	return nil
-}
-
 // problems are why a configuration is not taken.
 type problems []conf.Problem
 
@@ -84,6 +76,30 @@ func refusing(all []conf.Problem) (wrong problems) {
 		}
 	}
 	return wrong
+}
+
+// staying parts the mistakes that keep something as it was from those that keep
+// the whole configuration out.
+func (p problems) staying() (stay, wrong problems) {
+	for _, one := range p {
+		if one.Stays {
+			stay = append(stay, one)
+		} else {
+			wrong = append(wrong, one)
+		}
+	}
+	return stay, wrong
+}
+
+// keys are what the mistakes are about.
+func (p problems) keys() string {
+	var keys []string
+	for _, one := range p {
+		if !slices.Contains(keys, one.Key) {
+			keys = append(keys, one.Key)
+		}
+	}
+	return strings.Join(keys, ", ")
 }
 
 // Error is one mistake a line.

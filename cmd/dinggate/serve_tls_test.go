@@ -88,16 +88,69 @@ func TestCertificateRotation(t *testing.T) {
 	}
 	before := s.metric(t, "dinggate_tls_certificate_expiry_timestamp_seconds")
 	second, secondKey := certify(t, "second", time.Now().Add(48*time.Hour))
-	n := s.reloads()
-	s.write(t, "cert.pem", string(second)) // half of a pair
-	eventually(t, "half a pair is refused", func() bool { return s.reloads() > n })
+	s.write(t, "cert.pem", string(second)) // half of a pair; nobody sends a signal
+	eventually(t, "half a pair is refused", func() bool { return s.metric(t, "dinggate_config_last_reload_successful") == "0" })
 	if name, err := s.presented(anyone()); err != nil || name != "first" {
 		t.Errorf("with half a new pair a handshake gets %q %v, want the old certificate", name, err)
 	}
 	s.write(t, "key.pem", string(secondKey))
 	eventually(t, "the new pair is taken", func() bool { name, _ := s.presented(anyone()); return name == "second" })
+	eventually(t, "all is well", func() bool { return s.metric(t, "dinggate_config_last_reload_successful") == "1" })
 	if got := s.metric(t, "dinggate_tls_certificate_expiry_timestamp_seconds"); got == before || got == "" {
 		t.Errorf("tls_certificate_expiry_timestamp_seconds is %q before and %q after", before, got)
+	}
+}
+
+// TestCertificateStays: a pair that is none stays away and keeps nothing else
+// away; a good one is taken even while the configuration has mistakes.
+func TestCertificateStays(t *testing.T) {
+	cert, key := certify(t, "first", time.Now().Add(48*time.Hour))
+	s := secureSite(t, "", cert, key)
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: anyone(), DisableKeepAlives: true}}
+	good, err := os.ReadFile(s.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	titled := func(title string) string { return string(good) + "sign_in: {title: " + title + "}\n" }
+	serves := func(title string) func() bool {
+		return func() bool {
+			_, page := fetch(t, client, s.gate+"/oauth2/sign_in")
+			return strings.Contains(page, title)
+		}
+	}
+	_, other := certify(t, "other", time.Now().Add(48*time.Hour))
+	for name, bad := range map[string]struct{ file, text string }{"the key of another": {"key.pem", string(other)}, "half a certificate": {"cert.pem", string(cert[:len(cert)/2])}, "nothing": {"cert.pem", ""}} {
+		s.write(t, bad.file, bad.text)
+		s.write(t, "config.yaml", titled(fmt.Sprintf("%q", name)))
+		s.cmd.Process.Signal(syscall.SIGHUP)
+		eventually(t, "the rest is taken beside "+name, serves(name))
+		if shown, err := s.presented(anyone()); err != nil || shown != "first" {
+			t.Errorf("%s: a handshake gets %q %v, want the old certificate", name, shown, err)
+		}
+		eventually(t, name+" is told", func() bool { // between two reloads one of them is told
+			status, ready := fetch(t, http.DefaultClient, s.admin+"/ready")
+			_, page := fetch(t, http.DefaultClient, s.admin+"/status")
+			return status == 200 && strings.HasPrefix(ready, "ready\n") && strings.Contains(ready, "tls.cert_file") &&
+				strings.Contains(page, `"partly": true`) && strings.Contains(page, "no pair of certificate and key") && s.metric(t, "dinggate_config_last_reload_successful") == "0"
+		})
+		eventually(t, "the log tells it too", func() bool {
+			return strings.Contains(s.log.String(), "a part of the changed configuration is refused and stays as it was")
+		})
+		s.write(t, "cert.pem", string(cert))
+		s.write(t, "key.pem", string(key))
+		eventually(t, "the pair is mended", func() bool { return s.metric(t, "dinggate_config_last_reload_successful") == "1" })
+	}
+	if log := s.log.String(); strings.Contains(log, "the old one serves on") {
+		t.Errorf("a pair that is none refused the whole configuration:\n%s", log)
+	}
+	s.write(t, "config.yaml", titled("unseen")+"no_such_key: 1\n")
+	eventually(t, "a mistake is refused", func() bool { return strings.Contains(s.log.String(), "no_such_key") })
+	second, secondKey := certify(t, "second", time.Now().Add(48*time.Hour))
+	s.write(t, "cert.pem", string(second))
+	s.write(t, "key.pem", string(secondKey))
+	eventually(t, "the pair is taken beside a mistake", func() bool { name, _ := s.presented(anyone()); return name == "second" })
+	if serves("unseen")() {
+		t.Error("a configuration with a mistake serves")
 	}
 }
 

@@ -13,6 +13,7 @@ type Problem struct {
 	Key     string
 	Text    string
 	Warning bool
+	Stays   bool // a mistake at the start; a running process keeps what it had there, and takes the rest
 	File    string
 	Line    int
 }
@@ -59,6 +60,14 @@ func (p *Problems) At(key string, args ...any) Place {
 func (at Place) If(bad bool, format string, args ...any) {
 	if bad {
 		at.p.Add(Problem{Key: at.key, Text: fmt.Sprintf(format, args...)})
+	}
+}
+
+// Keep records a mistake that a running process can do without (Problem.Stays)
+// when bad is true.
+func (at Place) Keep(bad bool, format string, args ...any) {
+	if bad {
+		at.p.Add(Problem{Key: at.key, Text: fmt.Sprintf(format, args...), Stays: true})
 	}
 }
 

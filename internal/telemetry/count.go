@@ -97,7 +97,7 @@ func (m *Metrics) Reloaded(ok bool) { m.reloads.WithLabelValues(okOr(ok, "refuse
 // Configured offers whether what serves is what the files say, and since when it
 // serves.
 func (m *Metrics) Configured(current func() bool, since func() time.Time) {
-	m.Gauge("config_last_reload_successful", "1 when the last reload was taken, 0 when it was refused and the old configuration serves on.", func() float64 {
+	m.Gauge("config_last_reload_successful", "1 when the last reload was taken whole, 0 when it was refused and the old configuration serves on, or when a part of it (a certificate, the local accounts) stays as it was.", func() float64 {
 		if current() {
 			return 1
 		}

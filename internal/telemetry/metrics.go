@@ -72,7 +72,7 @@ func NewMetrics(version, revision string, dropped func() uint64) *Metrics {
 	m.store = m.counter("store_requests_total", "Requests to the session store; result is ok or what went wrong.", "op", "result")
 	m.storing = m.histogram("store_request_duration_seconds", "Time of a request to the session store.", []float64{.0005, .001, .0025, .005, .01, .025, .1, .5}, "op")
 	m.audits = m.counter("audit_records_total", "Audit records; result is ok, or failed when the sink did not take one.", "result")
-	m.reloads = m.counter("config_reloads_total", "Reloads of the configuration; result is ok or refused.", "result")
+	m.reloads = m.counter("config_reloads_total", "Reloads of the configuration; result is ok or refused, whole or in part.", "result")
 	// Prometheus sees no increase in a series that begins with its first failure.
 	for _, result := range []string{"ok", "refused", "trouble", "postponed"} {
 		m.rechecks.WithLabelValues(result)
