@@ -53,6 +53,7 @@ func TestGateways(t *testing.T) {
 			t.Run("cookies", func(t *testing.T) { gatewayCookies(t, h, people["zhangsan"]) })
 			t.Run("body", func(t *testing.T) { gatewayBodies(t, h, people) })
 			t.Run("websocket", func(t *testing.T) { gatewaySockets(t, h, people) })
+			t.Run("upgrades", func(t *testing.T) { gatewayUpgrades(t, h, people) })
 			t.Run("foreign host", func(t *testing.T) { gatewayForeignHost(t, h, people["zhangsan"], g.foreign) })
 			t.Run("sign-out", func(t *testing.T) { gatewaySignOut(t, h, people["wangwu"]) })
 			t.Run("renewal", func(t *testing.T) { gatewayRenewal(t, h, people["zhangsan"], g.renews) })
@@ -250,6 +251,9 @@ func gatewayCookies(t *testing.T, h *gatewayHouse, v *gatewayVisitor) {
 		{"a=1; " + ours + "; b=x=y", "a=1; b=x=y"},
 		{"a-dinggate=1; " + ours + "; dinggatex=2", "a-dinggate=1; dinggatex=2"},
 		{`a="q; r"; ` + ours, `a="q; r"`},
+		{"a=1; " + ours + "; dinggate=planted", "a=1"},
+		{"dinggate=planted; " + ours + "; a=1", "a=1"},
+		{"__Host-dinggate=planted; a=1; " + ours, "a=1"},
 	} {
 		h.app.took()
 		res := h.visitor().do("GET", "/a", "", "Cookie: "+c.sent)
@@ -335,6 +339,25 @@ func gatewaySockets(t *testing.T, h *gatewayHouse, people map[string]*gatewayVis
 			t.Errorf("WebSocket %s by %q: the application got %v", c.path, c.who, got)
 		} else if c.status == 101 {
 			gatewayIdentity(t, "WebSocket "+c.path, got[0], gatewayPeople[c.who])
+		}
+	}
+}
+
+// gatewayUpgrades: no protocol but WebSocket gets through to an application,
+// behind which nobody would be asked any more (threats M6).
+func gatewayUpgrades(t *testing.T, h *gatewayHouse, people map[string]*gatewayVisitor) {
+	for _, token := range []string{"h2c", "H2C", "websocket, h2c", "TLS/1.0", "websocket2", "foo", "h2c\nUpgrade: websocket", "websocket\nUpgrade: h2c"} {
+		for who, path := range map[string]string{"": "/public/x", "zhangsan": "/a"} {
+			h.app.took()
+			res := people[who].do("GET", path, "", append(strings.Split("Upgrade: "+token, "\n"), "Connection: Upgrade, HTTP2-Settings", "HTTP2-Settings: AAMAAABkAAQAAP__")...)
+			for _, got := range h.app.took() {
+				if v := strings.Join(got.header["Upgrade"], ", "); v != "" && !strings.EqualFold(v, "websocket") {
+					t.Errorf("Upgrade: %s by %q = %d, and the application got %q", token, who, res.StatusCode, v)
+				}
+			}
+			if res.StatusCode == 101 {
+				t.Errorf("Upgrade: %s by %q became a tunnel", token, who)
+			}
 		}
 	}
 }

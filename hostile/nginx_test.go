@@ -2,6 +2,7 @@ package hostile
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -158,6 +159,42 @@ func behindNginx(s *site) (list []try) {
 		list = append(list, try{fmt.Sprintf("F12 guarded %q", path), func(h *hand) {
 			if a := h.send(shot{to: n.address, raw: request("GET", path, h.id, h.member("zhangsan")), fresh: true}); a.status == 200 || a.status >= 500 || len(n.up.of(h.id)) > 0 {
 				h.failf("a member without the right got %v", a)
+			}
+		}})
+	}
+	n.up.on("h2c", func(c net.Conn, r *sighting) { // takes whatever protocol it is asked for
+		if r.value("Upgrade") == "" {
+			io.WriteString(c, "HTTP/1.1 200 OK\r\nX-Upstream: "+mark+"\r\nContent-Length: 0\r\n\r\n")
+			return
+		}
+		io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: "+r.value("Upgrade")+"\r\nConnection: Upgrade\r\nX-Upstream: "+mark+"\r\n\r\n"+mark)
+	})
+	for _, up := range []string{"h2c", "H2C", "websocket, h2c", "h2c\r\nUpgrade: websocket", "TLS/1.0", "websocket2", "foo"} {
+		for _, settings := range []string{"X-A: b", "HTTP2-Settings: AAMAAABkAAQAAP__"} {
+			list = append(list, try{fmt.Sprintf("F12 M6 %q, %.14s", up, settings), func(h *hand) {
+				a := h.send(shot{to: n.address, fresh: true, more: true, right: true, trouble: true, raw: request("GET", "/act/h2c", h.id, "Connection: Upgrade, HTTP2-Settings", "Upgrade: "+up, settings, h.member("zhangsan")) + "PRI * HTTP/2.0\r\n"})
+				if a.status == 101 {
+					h.failf("became a tunnel: %v", a)
+				}
+				for _, got := range n.up.of(h.id) {
+					if v := got.values("Upgrade"); len(v) > 0 && !strings.EqualFold(strings.Join(v, ", "), "websocket") {
+						h.failf("arrived as Upgrade: %q", v)
+					}
+				}
+			}})
+		}
+	}
+	for _, planted := range []string{"SESSION; dinggate=x", "dinggate=x; SESSION", "a=b; SESSION; c=d; dinggate=x; dinggate=y", "dinggate=; SESSION; dinggate=", "SESSION; a=b; dinggate=x;", "SESSION;dinggate=x", "dinggate=x;a=b;SESSION"} {
+		list = append(list, try{fmt.Sprintf("F12 B2 %q", planted), func(h *hand) {
+			session := strings.TrimPrefix(h.member("zhangsan"), "Cookie: ")
+			a := h.send(shot{to: n.address, right: true, raw: request("GET", "/page", h.id, "Cookie: "+strings.Replace(planted, "SESSION", session, 1))})
+			for _, got := range n.up.of(h.id) {
+				if strings.Contains(got.head, session) || strings.Contains(got.head, session[len(sessionCookie)+1:]) {
+					h.failf("%v: the session arrived: %q", a, got.values("Cookie"))
+				}
+			}
+			if a.status != 200 || len(n.up.of(h.id)) != 1 {
+				h.failf("got %v", a)
 			}
 		}})
 	}

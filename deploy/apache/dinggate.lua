@@ -47,6 +47,10 @@ function check(r)
   for name in pairs(r:headers_in_table()) do
     if forged(name) then r.headers_in[name] = nil end
   end
+  -- WebSockets pass, and no other protocol: behind an upgrade to h2c, say, nobody
+  -- would be asked any more. mod_proxy would let through what begins like one.
+  local upgrade = (r.headers_in["Upgrade"] or ""):lower()
+  r.headers_in["Upgrade"] = upgrade == "websocket" and "websocket" or nil
   -- A header named in Connection would be dropped on the way: also ours.
   local connection = (r.headers_in["Connection"] or ""):lower()
   r.headers_in["Connection"] = connection:find("upgrade") and "Upgrade" or connection:find("close") and "close" or nil

@@ -109,6 +109,9 @@ func (g *Gate) handler(d Dialect) web.HandlerFunc {
 }
 
 func (g *Gate) answer(d Dialect, q Question, x *web.Exchange, r *http.Request) error {
+	if q.Scheme == "https" && len(r.Header["Http2-Settings"]) > 0 {
+		return d.trouble(x, &web.Error{Status: http.StatusForbidden, Code: "bad_forwarded", Err: errH2C})
+	}
 	target, err := g.target(q, x)
 	if err != nil {
 		return d.trouble(x, err)
@@ -124,6 +127,10 @@ func (g *Gate) answer(d Dialect, q Question, x *web.Exchange, r *http.Request) e
 	}
 	switch reply.Decision.Verdict {
 	case access.Allow:
+		if reply.User != "" && g.foreign(q, r) {
+			x.Verdict = "deny"
+			return d.trouble(x, &web.Error{Status: http.StatusForbidden, Code: "cross_site", Err: errors.New("forwardauth: WebSocket from a page of another origin")})
+		}
 		x.Verdict = "allow"
 		g.allow(q, x, r, reply)
 		return nil
@@ -133,6 +140,27 @@ func (g *Gate) answer(d Dialect, q Question, x *web.Exchange, r *http.Request) e
 	}
 	x.Verdict = "deny"
 	return d.trouble(x, &web.Error{Status: http.StatusForbidden, Code: reply.Decision.Reason})
+}
+
+// errH2C is an upgrade to HTTP/2 in clear, which no browser asks for below TLS.
+// A gateway that hands Upgrade on would make a tunnel of it, in which nobody is
+// asked any more (threats M6).
+var errH2C = errors.New("forwardauth: an upgrade to h2c")
+
+// foreign reports a WebSocket handshake by a page that is neither ours nor on the
+// host that is asked about: browsers send cookies with handshakes of any page
+// and ask nobody (threats W3). Gateways strip Upgrade and leave the key.
+func (g *Gate) foreign(q Question, r *http.Request) bool {
+	origin := r.Header["Origin"]
+	if len(r.Header["Sec-Websocket-Key"]) == 0 || len(origin) == 0 {
+		return false
+	}
+	if len(origin) > 1 {
+		return true
+	}
+	scheme, host, _ := strings.Cut(origin[0], "://")
+	own, err := web.CleanHost(host, scheme)
+	return !g.Origins.Ours(origin[0]) && (err != nil || own != q.Host)
 }
 
 // target makes the question canonical, by the rules that hold at every door.

@@ -57,7 +57,11 @@ func newGate(t testing.TB) http.Handler {
 				u = &identity.User{UnionID: who, Username: who}
 			}
 			d := policy.Decide(target, u)
-			return Reply{Decision: d, Headers: rules.Render(u, identity.Token{}), Cookie: &http.Cookie{Name: "dinggate", Value: "renewed"}}, nil
+			name := ""
+			if u != nil {
+				name = u.Username
+			}
+			return Reply{Decision: d, User: name, Headers: rules.Render(u, identity.Token{}), Cookie: &http.Cookie{Name: "dinggate", Value: "renewed"}}, nil
 		}}
 	return &web.Entrance{Peers: peers, Scheme: "https", Asked: g.Handlers(), Record: func(*web.Exchange, *http.Request) {},
 		Next: func(http.ResponseWriter, *http.Request) error { return &web.Error{Status: 404, Code: "not_found"} },
@@ -203,6 +207,37 @@ func TestAnswers(t *testing.T) {
 }
 
 // TestOneDecision is threats P16: the same path gets the same verdict at every door.
+// TestHandshakes: threats M6, W3, as far as a gateway tells of them.
+func TestHandshakes(t *testing.T) {
+	h := newGate(t)
+	const key, plain = "\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "X-Forwarded-Host: app.test\nX-Forwarded-Proto: http\nX-Forwarded-Method: GET\nX-Forwarded-Uri: "
+	for _, c := range []struct {
+		headers string
+		status  int
+	}{
+		{ours + "/x" + signed + key, 200},
+		{ours + "/x" + signed + key + "\nOrigin: https://app.test", 200},
+		{ours + "/x" + signed + key + "\nOrigin: https://APP.test:443", 200},
+		{"X-Forwarded-Host: app.test\nX-Forwarded-Proto: http\nX-Forwarded-Uri: /x" + signed + key + "\nOrigin: http://app.test", 200}, // the host that is asked about
+		{ours + "/x" + signed + key + "\nOrigin: https://evil.test", 403},
+		{ours + "/x" + signed + key + "\nOrigin: null", 403},
+		{ours + "/x" + signed + key + "\nOrigin: https://app.test.evil.test", 403},
+		{ours + "/x" + signed + key + "\nOrigin: https://app.test\nOrigin: https://evil.test", 403},
+		{ours + "/x" + signed + "\nOrigin: https://evil.test", 200}, // no handshake: the application's own business
+		{ours + "/public/x" + key + "\nOrigin: https://evil.test", 200},
+		{ours + "/x" + key + "\nOrigin: https://evil.test", 401},
+		{ours + "/x" + signed + "\nHTTP2-Settings: AAMAAABkAAQAAP__", 403},
+		{ours + "/public/x\nHTTP2-Settings: AAMAAABkAAQAAP__", 403},
+		{plain + "/x" + signed + "\nHTTP2-Settings: AAMAAABkAAQAAP__", 200}, // in clear some clients always ask
+	} {
+		for _, endpoint := range []string{"/oauth2/auth", "/oauth2/forward-auth"} {
+			if res := ask(t, h, "GET", endpoint, trusted, c.headers); res.StatusCode != c.status {
+				t.Errorf("%s of %q = %d, want %d", endpoint, c.headers, res.StatusCode, c.status)
+			}
+		}
+	}
+}
+
 func TestOneDecision(t *testing.T) {
 	h := newGate(t)
 	verdict := func(res *http.Response) string {
