@@ -163,7 +163,16 @@ func (d *doctor) redis(ctx context.Context) finding {
 		return finding{severity: wrong, text: words{"cannot be used", "无法使用"}, detail: err.Error(), cure: cureRedis["other"]}
 	}
 	defer store.Close()
-	if err := store.Ping(ctx); err != nil { // the first one connects
+	began := d.now()
+	ping := func() (err error) { // one that is late is not away: again, for a while
+		for {
+			if err = store.Ping(ctx); err == nil || redisstore.Reason(err) != "timeout" || d.now().Sub(began) > d.patience {
+				return err
+			}
+		}
+	}
+	err = ping() // the first one connects
+	if err != nil {
 		reason := redisstore.Reason(err)
 		cure, known := cureRedis[reason]
 		if !known {
@@ -171,20 +180,21 @@ func (d *doctor) redis(ctx context.Context) finding {
 		}
 		return finding{severity: wrong, text: words{"takes no writes: " + reason, "无法写入：" + reason}, detail: err.Error(), cure: cure}
 	}
-	began := d.now()
-	if err := store.Ping(ctx); err != nil {
+	began = d.now()
+	if err := ping(); err != nil {
 		return finding{severity: wrong, text: words{"answers once and then not", "应答一次后不再应答"}, detail: err.Error(), cure: cureRedis["other"]}
 	}
 	took := d.now().Sub(began)
 	f := good(words{fmt.Sprintf("writes within %.1f ms", took.Seconds()*1000), fmt.Sprintf("写入耗时 %.1f 毫秒", took.Seconds()*1000)})
 	if took > d.slow {
 		f.severity = warning
-		f.cure = words{"is it in the same network? every sign-in and sign-out waits for it", "是否与本机在同一网络？每次登录和退出都要等待它"}
+		f.cure = cureRedis["slow"]
 	}
 	return f
 }
 
 var cureRedis = map[string]words{
+	"slow":     {"is it in the same network? every sign-in and sign-out waits for it", "是否与本机在同一网络？每次登录和退出都要等待它"},
 	"refused":  {"is redis.url right, and does Redis listen there?", "核对 redis.url，Redis 是否在该地址监听？"},
 	"timeout":  {"is redis.url right? a firewall swallows the packets, or Redis hangs", "核对 redis.url；可能被防火墙丢弃，或 Redis 无响应"},
 	"noauth":   {"see redis.username, redis.password_file and the rules of the ACL", "核对 redis.username、redis.password_file 以及 ACL 规则"},

@@ -240,9 +240,9 @@ log: {level: debug}
 			l.add("assertion", proof[strings.LastIndex(proof, ".")+1:])
 		}
 	}
-	eventually(t, "the event of a leaver is heard", func() bool {
+	eventually(t, "the end of a leaver's session is told", func() bool {
 		audit, err := os.ReadFile(filepath.Join(dir, "audit"))
-		return err == nil && strings.Contains(string(audit), `"reason":"left"`)
+		return err == nil && strings.Contains(string(audit), `"audit":"session_ended"`)
 	})
 	// A configuration with secrets where they do not belong is refused, and the
 	// refusal tells nothing of them.
