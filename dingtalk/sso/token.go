@@ -30,7 +30,7 @@ func (s *Server) Token(w http.ResponseWriter, r *http.Request) error {
 	if no != nil {
 		return s.refuse(w, r, no)
 	}
-	return writeJSON(w, r, http.StatusOK, given)
+	return web.JSON(w, r, http.StatusOK, given)
 }
 
 // refusal is an error in the words of RFC 6749 §5.2.
@@ -361,7 +361,7 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, e *refusal) erro
 	if e.retry {
 		h["Retry-After"] = []string{strconv.Itoa(int(retryAfter / time.Second))}
 	}
-	return writeJSON(w, r, e.status, struct {
+	return web.JSON(w, r, e.status, struct {
 		Error       string `json:"error"`
 		Description string `json:"error_description"`
 	}{e.code, strings.ReplaceAll(e.text, "…", "...")})

@@ -1,13 +1,9 @@
 package sso
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
-	"strconv"
 	"time"
 
 	"dinggate/internal/web"
@@ -35,7 +31,7 @@ func (s *Server) Userinfo(w http.ResponseWriter, r *http.Request) error {
 	}
 	u := &p.User
 	web.From(w).User = u.Username
-	return writeJSON(w, r, http.StatusOK, userAnswer{Username: u.Username, Email: u.Email, UserID: u.UserID, UnionID: u.UnionID, Name: u.Name,
+	return web.JSON(w, r, http.StatusOK, userAnswer{Username: u.Username, Email: u.Email, UserID: u.UserID, UnionID: u.UnionID, Name: u.Name,
 		Departments: append([]int64{}, u.Departments...), Roles: u.RoleNames(), Audience: client})
 }
 
@@ -62,22 +58,4 @@ func (s *Server) Identify(ctx context.Context, accessToken string) (p Person, cl
 		return Person{}, "", time.Time{}, ErrNobody
 	}
 	return p, g.Client, expires, nil
-}
-
-func writeJSON(w http.ResponseWriter, r *http.Request, status int, v any) error {
-	var body bytes.Buffer
-	enc := json.NewEncoder(&body)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
-		return fmt.Errorf("sso: writing JSON: %w", err)
-	}
-	web.SecurityHeaders(w, "")
-	h := w.Header()
-	h["Content-Type"] = []string{"application/json"}
-	h["Content-Length"] = []string{strconv.Itoa(body.Len())}
-	w.WriteHeader(status)
-	if r.Method != http.MethodHead {
-		w.Write(body.Bytes()) // nobody is left to tell when this fails
-	}
-	return nil
 }

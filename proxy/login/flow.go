@@ -216,7 +216,7 @@ func (f *Flow) Start(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, r, http.StatusOK, struct {
+	return web.JSON(w, r, http.StatusOK, struct {
 		AuthorizeURL string `json:"authorize_url"`
 		State        string `json:"state"`
 		ClientID     string `json:"client_id"`

@@ -40,7 +40,7 @@ func (f *Flow) LoginAPI(w http.ResponseWriter, r *http.Request) error {
 	x.Endpoint = "login_callback"
 	err := f.loginAPI(w, r, x)
 	if err == nil {
-		return writeJSON(w, r, http.StatusOK, envelope{Success: true, Code: http.StatusOK, Message: "SUCCESS"})
+		return web.JSON(w, r, http.StatusOK, envelope{Success: true, Code: http.StatusOK, Message: "SUCCESS"})
 	}
 	x.Err = err
 	e, ok := errors.AsType[*web.Error](err)
@@ -51,7 +51,7 @@ func (f *Flow) LoginAPI(w http.ResponseWriter, r *http.Request) error {
 	if unbound, ok := errors.AsType[*notBound](err); ok {
 		answer.Data = &unbound.token
 	}
-	return writeJSON(w, r, http.StatusInternalServerError, answer)
+	return web.JSON(w, r, http.StatusInternalServerError, answer)
 }
 
 func (f *Flow) loginAPI(w http.ResponseWriter, r *http.Request, x *web.Exchange) error {

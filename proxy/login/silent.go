@@ -92,7 +92,7 @@ func (f *Flow) SilentCode(w http.ResponseWriter, r *http.Request) error {
 	} else if err != nil {
 		return err
 	}
-	return writeJSON(w, r, http.StatusOK, struct {
+	return web.JSON(w, r, http.StatusOK, struct {
 		Location string `json:"location"`
 	}{escapeNonASCII(target)})
 }

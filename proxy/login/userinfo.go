@@ -1,11 +1,7 @@
 package login
 
 import (
-	"bytes"
-	"encoding/json"
-	"fmt"
 	"net/http"
-	"strconv"
 
 	"dinggate/internal/web"
 )
@@ -45,24 +41,6 @@ func (f *Flow) UserInfo(w http.ResponseWriter, r *http.Request) error {
 	}
 	u := &s.User
 	x.User = u.Username
-	return writeJSON(w, r, http.StatusOK, person{User: u.Username, Email: u.Email, Groups: u.RoleNames(), PreferredUsername: u.Name,
+	return web.JSON(w, r, http.StatusOK, person{User: u.Username, Email: u.Email, Groups: u.RoleNames(), PreferredUsername: u.Name,
 		Username: u.Username, Name: u.Name, UserID: u.UserID, UnionID: u.UnionID, JobNumber: u.JobNumber, Departments: append([]int64{}, u.Departments...)})
-}
-
-func writeJSON(w http.ResponseWriter, r *http.Request, status int, v any) error {
-	var body bytes.Buffer
-	enc := json.NewEncoder(&body)
-	enc.SetEscapeHTML(false) // it is no HTML, and nosniff says so; an address stays readable
-	if err := enc.Encode(v); err != nil {
-		return fmt.Errorf("login: writing JSON: %w", err)
-	}
-	web.SecurityHeaders(w, "")
-	h := w.Header()
-	h["Content-Type"] = []string{"application/json"}
-	h["Content-Length"] = []string{strconv.Itoa(body.Len())}
-	w.WriteHeader(status)
-	if r.Method != http.MethodHead {
-		w.Write(body.Bytes()) // nobody is left to tell when this fails
-	}
-	return nil
 }
