@@ -93,7 +93,7 @@ func twins(value func(*hand) string, nobody func(*hand, ...string) *answer) (lis
 			}
 		})
 	}
-	for _, n := range []int{100, 3001, 6000} {
+	for _, n := range []int{100, 2999, 3000, 6000} {
 		for _, at := range []string{"first", "last"} {
 			add(fmt.Sprintf("C12 %d cookies, ours %s", n, at), func(h *hand) {
 				line := strings.Repeat("a=b; ", n) + sessionCookie + "=" + value(h)
@@ -101,6 +101,9 @@ func twins(value func(*hand) string, nobody func(*hand, ...string) *answer) (lis
 					line = sessionCookie + "=" + value(h) + strings.Repeat("; a=b", n)
 				}
 				a := h.send(shot{raw: request("GET", "/page", h.id, "Cookie: "+line), right: true})
+				if want := map[bool]int{true: 200, false: 431}[n < 3000]; a.status != want {
+					h.failf("got %v, want %d", a, want)
+				}
 				for _, got := range h.site.up.of(h.id) {
 					if strings.Contains(got.head, "dinggate") || strings.Count(got.head, "a=b") != n {
 						h.failf("arrived changed; answer %v", a)
@@ -109,6 +112,12 @@ func twins(value func(*hand) string, nobody func(*hand, ...string) *answer) (lis
 			})
 		}
 	}
+	add("C12 60 KiB of cookies", func(h *hand) {
+		a := h.send(shot{raw: request("GET", "/page", h.id, "Cookie: "+sessionCookie+"="+value(h)+"; a="+strings.Repeat("b", 60<<10)), right: true})
+		if a.status != 431 || len(h.site.up.of(h.id)) > 0 {
+			h.failf("got %v, want 431 and nothing forwarded", a)
+		}
+	})
 	add("C11 10,000 pieces", func(h *hand) {
 		var b strings.Builder
 		for i := range 2500 {

@@ -9,14 +9,39 @@ import (
 // `__Host-dinggate`, `__Host-dinggate-attempt-…`.
 const cookieBase = "dinggate"
 
+// More cookies than a browser keeps for a site are somebody's try at a parser:
+// net/http returns none beyond the same 3,000 (CVE-2025-58186, threats C12).
+const (
+	maxCookies     = 3000
+	maxCookieBytes = 48 << 10
+)
+
+// overfull reports whether a request has more cookies than are read.
+func overfull(h http.Header) bool {
+	size, n := 0, 0
+	for _, line := range h["Cookie"] {
+		size += len(line)
+	}
+	if size <= maxCookies { // each takes two bytes at least
+		return false
+	}
+	for _, line := range h["Cookie"] {
+		n += 1 + strings.Count(line, ";")
+	}
+	return n > maxCookies || size > maxCookieBytes
+}
+
 // CookieValues lists the values sent under exactly this name, read from the
-// raw header: Go's own parser tolerates a blank before `=`, drops quotes and
-// returns nothing at all beyond 3,000 cookies (threats C4, C12). A quoted value
-// is skipped whole, so what stands inside it is nobody's cookie.
+// raw header: Go's own parser tolerates a blank before `=` and drops quotes
+// (threats C4). A quoted value is skipped whole, so what stands inside it is
+// nobody's cookie. More than 3,000 cookies, or 48 KiB of them, are none.
 func CookieValues(h http.Header, name string) []string { return AppendCookieValues(nil, h, name) }
 
 // AppendCookieValues is CookieValues into room that the caller has.
 func AppendCookieValues(values []string, h http.Header, name string) []string {
+	if overfull(h) {
+		return values
+	}
 	for _, line := range h["Cookie"] {
 		for rest := line; rest != ""; {
 			var seg string

@@ -69,6 +69,9 @@ func (e *Entrance) judge(x *Exchange, r *http.Request) error {
 	if r.ProtoMajor != 1 && !kept(r) {
 		return &Error{Status: http.StatusBadRequest, Code: "bad_request", Err: errors.New("web: a Content-Length that the frames do not keep")}
 	}
+	if overfull(r.Header) { // its session would not be found, and a sign-in would go in circles
+		return &Error{Status: http.StatusRequestHeaderFieldsTooLarge, Code: "cookie_too_large", Err: errors.New("web: more cookies than are read")}
+	}
 	if strings.IndexByte(r.RequestURI, '#') >= 0 { // would travel on as %23
 		return &Error{Status: http.StatusBadRequest, Code: "bad_path", Err: errors.New("web: raw # in the request target")}
 	}
