@@ -220,7 +220,7 @@ func TestBrowserSilentLoop(t *testing.T) {
 	if err := chromedp.Do(ctx, chromedp.Navigate(h.base+"/b"), untilFailed()); err != nil {
 		t.Fatal(err)
 	}
-	if text := onPage(t, ctx, "#failed"); !strings.Contains(text, "一直在重复登录") || !strings.Contains(text, "Cookie 被拦截") || !strings.Contains(text, "检查电脑时间") {
+	if text := onPage(t, ctx, "#failed"); !strings.Contains(text, "一直在重复登录") || !strings.Contains(text, "Cookie 被拦截") || !strings.Contains(text, "检查设备的时间") {
 		t.Errorf("the page reads %q, want why it goes round", text)
 	}
 }

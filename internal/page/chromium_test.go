@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -38,13 +40,17 @@ for(let n=texts.nextNode();n;n=texts.nextNode()){const e=n.parentElement;
   if(!n.textContent.trim()||!shown(e)||["SCRIPT","STYLE","NOSCRIPT"].includes(e.tagName))continue;
   const a=light(rgb(getComputedStyle(e).color)),b=light(ground(e)),c=(Math.max(a,b)+.05)/(Math.min(a,b)+.05);
   if(c<4.5)wrong.push("contrast "+c.toFixed(2)+": "+n.textContent.trim().slice(0,30));
+  for(const m of n.textContent.matchAll(/[^-\s，。；：、！？…“”]+/gu)){ // a run of words stands on one line
+    const r=document.createRange();r.setStart(n,m.index);r.setEnd(n,m.index+m[0].length);
+    if(e.closest("h1,main p,.id,.button,dt")&&!e.closest("bdi")&&new Set([...r.getClientRects()].map(x=>Math.round(x.top))).size>1)wrong.push("broken inside: "+m[0]);
+  }
   const own=e.closest("bdi,code,[aria-hidden],[dir=auto],[lang]:not(html)");
   if(document.documentElement.lang==="en"&&!own&&/\p{Script=Han}/u.test(n.textContent))wrong.push("not English: "+n.textContent.trim());
-  if(document.documentElement.lang==="zh-CN"&&!own&&/[A-Za-z]{4,}/.test(n.textContent.replace(/Cookie|English/g,"")))wrong.push("not Chinese: "+n.textContent.trim());
+  if(document.documentElement.lang==="zh-CN"&&!own&&/[A-Za-z]{4,}/.test(n.textContent.replace(/Cookie|English|Authorization/g,"")))wrong.push("not Chinese: "+n.textContent.trim());
 }
 for(const e of document.querySelectorAll("a,button,input,summary,[tabindex]")){if(!shown(e))continue;
   const label=e.labels&&e.labels.length?e.labels[0].textContent:e.textContent||e.getAttribute("aria-label")||"";
-  if(!label.trim()&&!e.id)wrong.push("no label: "+e.outerHTML.slice(0,60));
+  if(!label.trim())wrong.push("no label: "+e.outerHTML.slice(0,60));
   if(e.tagName==="INPUT"&&!(e.labels&&e.labels.length))wrong.push("no label: "+e.outerHTML.slice(0,60));
   if((e.classList.contains("button")||e.tagName==="INPUT")&&e.getBoundingClientRect().height<44)wrong.push("too small to touch: "+e.outerHTML.slice(0,60));
 }
@@ -54,11 +60,27 @@ if([...document.querySelectorAll("h1")].filter(shown).length!==1)wrong.push("not
 if(!document.title.trim())wrong.push("no title");
 return JSON.stringify(wrong)})()`
 
+// everyMessage puts each message into an error page and audits that.
+const everyMessage = `((messages)=>{const all=[];
+const [h1,text,next]=document.querySelectorAll("main h1,main h1~p");
+for(const [key,m] of Object.entries(messages)){h1.textContent=m.Title;text.textContent=m.Text;next.textContent=m.Next;
+  for(const wrong of JSON.parse(AUDIT))all.push(key+": "+wrong)}
+return JSON.stringify(all)})(MESSAGES)`
+
+// theirQR stands in for DingTalk's script.
+const theirQR = `window.DTFrameLogin=(frame)=>{const f=document.createElement("iframe");f.title="QR";f.width=300;f.height=300;f.srcdoc="QR";document.getElementById(frame.id).append(f)}`
+
 // TestChromium lays out every page in both languages, light and dark, on a
 // phone and on a desk, and complains about what a person would.
 func TestChromium(t *testing.T) {
+	cdn := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/javascript")
+		io.WriteString(w, theirQR)
+	}))
+	t.Cleanup(cdn.Close)
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(realtool.Path(t, "chromium")), chromedp.NoSandbox,
-		chromedp.Flag("disable-dev-shm-usage", true), chromedp.Flag("disable-background-networking", true))
+		chromedp.Flag("disable-dev-shm-usage", true), chromedp.Flag("disable-background-networking", true),
+		chromedp.Flag("ignore-certificate-errors", true), chromedp.Flag("host-resolver-rules", "MAP g.alicdn.com:443 "+cdn.Listener.Addr().String()))
 	ctx, cancel := chromedp.NewExecAllocator(context.Background(), options...)
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewContext(ctx)
@@ -69,11 +91,11 @@ func TestChromium(t *testing.T) {
 	})); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel = context.WithTimeout(ctx, 3*time.Minute)
+	ctx, cancel = context.WithTimeout(ctx, 8*time.Minute)
 	t.Cleanup(cancel)
 
 	p := pages(t, Config{Title: "示例科技", Contact: "it@example.com", Accent: "#e60012"})
-	show := gallery(p)
+	show := append(gallery(p), furtherStates(p)...)
 	for i, bad := range []string{`"><svg onload=__wrong.push("ran")>`, `';__wrong.push("ran")//`, "{{7*7}}", "\u202egpj.exe"} {
 		show = append(show, exhibit{fmt.Sprintf("hostile %d", i), "GET", "/oauth2/sign_in?rd=" + url.QueryEscape(bad), shows(func(w http.ResponseWriter, r *http.Request) {
 			p.WhoAmI(w, r, WhoAmIData{bad, bad, bad, []string{bad}, bad})
@@ -96,16 +118,60 @@ func TestChromium(t *testing.T) {
 					if err != nil {
 						t.Fatalf("%s: %v", name, err)
 					}
-					var wrong []string
-					if err := json.Unmarshal([]byte(text), &wrong); err != nil {
-						t.Fatal(err)
-					}
-					if len(wrong) > 0 {
-						t.Errorf("%s: %s", name, strings.Join(wrong, "; "))
+					complain(t, name, text)
+					if x.name == "not_member" && scheme == "light" {
+						messages := zhMessages
+						if lang == "en" {
+							messages = enMessages
+						}
+						list, err := json.Marshal(messages)
+						if err != nil {
+							t.Fatal(err)
+						}
+						text, err := chromedp.Run(ctx, chromedp.Evaluate[string](strings.NewReplacer("AUDIT", audit, "MESSAGES", string(list)).Replace(everyMessage)))
+						if err != nil {
+							t.Fatalf("%s, every message: %v", name, err)
+						}
+						complain(t, name+", every message", text)
 					}
 				}
 			}
 		}
+	}
+}
+
+// complain fails the test with what an audit found, a JSON list.
+func complain(t *testing.T, name, text string) {
+	t.Helper()
+	var wrong []string
+	if err := json.Unmarshal([]byte(text), &wrong); err != nil {
+		t.Fatal(err)
+	}
+	if len(wrong) > 0 {
+		t.Errorf("%s: %s", name, strings.Join(wrong, "; "))
+	}
+}
+
+// furtherStates are states of pages that the gallery has without: the QR code,
+// the silent page before it knows, somebody of many roles.
+func furtherStates(p *Pages) []exhibit {
+	return []exhibit{
+		{"qr", "GET", "/oauth2/sign_in", shows(func(w http.ResponseWriter, r *http.Request) {
+			p.SignIn(w, r, SignInData{QR: &QR{"http://" + r.Host + "/oauth2/callback", "dingapp", "STATE", "https://login.dingtalk.com"}, StartURL: "/oauth2/start?rd=%2F"})
+		})},
+		{"account_qr", "GET", "/oauth2/sign_in", shows(func(w http.ResponseWriter, r *http.Request) {
+			p.Account(w, r, AccountData{Action: "/oauth2/sign_in", StartURL: "/oauth2/start", QR: &QR{"http://" + r.Host + "/oauth2/callback", "dingapp", "STATE", "https://login.dingtalk.com"}})
+		})},
+		{"silent, under way", "GET", "/wiki", shows(func(w http.ResponseWriter, r *http.Request) {
+			still := httptest.NewRecorder()
+			p.Silent(still, r, SilentData{CorpID: "dingcorp", ClientID: "dingapp", State: "STATE", PostURL: "/oauth2/silent", StartURL: "/oauth2/start"})
+			w.Header().Set("Content-Type", "text/html; charset=utf-8")
+			w.Header().Set("Content-Security-Policy", still.Header().Get("Content-Security-Policy"))
+			io.WriteString(w, scriptTag.ReplaceAllString(still.Body.String(), ""))
+		})},
+		{"who, much", "GET", "/oauth2/sign_in", shows(func(w http.ResponseWriter, r *http.Request) {
+			p.WhoAmI(w, r, WhoAmIData{Name: "阿卜杜热合曼·买买提依明江", Username: strings.Repeat("x", 64), Email: "a.very.long.address.of.somebody@mail.department.example.com", Groups: slices.Repeat([]string{"主管", "财务, 华东"}, 9), SignOutURL: "/oauth2/sign_out"})
+		})},
 	}
 }
 

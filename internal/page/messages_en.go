@@ -36,8 +36,8 @@ var enMessages = map[string]message{
 	"state_expired":      {"The sign-in took too long", "This sign-in was open for too long and has expired.", "Sign in again and finish within a few minutes."},
 	"state_used":         {"This sign-in was already used", "A sign-in link works once. Perhaps it was clicked twice, or you went back.", "If you are signed in already, just open the page you wanted. Otherwise sign in again."},
 	"denied_at_dingtalk": {"The sign-in was cancelled", "The sign-in was not approved in DingTalk, or it was cancelled.", "To continue, sign in again and choose “Agree”."},
-	"silent_failed":      {"You were not signed in by itself", "DingTalk did not answer in time, or did not agree to sign you in by itself.", "Press the button to sign in with DingTalk."},
-	"sign_in_loop":       {"The sign-in keeps repeating", "You were signed in, but the browser did not remember it. Usually cookies are blocked, or the computer's clock is wrong.", "Allow cookies for this site, check the clock, then sign in again."},
+	"silent_failed":      {"Automatic sign-in did not work", "DingTalk did not answer in time, or did not agree to sign you in.", "Press the button to sign in with DingTalk."},
+	"sign_in_loop":       {"The sign-in keeps repeating", "You were signed in, but the browser did not remember it. Usually cookies are blocked, or the clock of this device is wrong.", "Allow cookies for this site, check the clock, then sign in again."},
 	"too_many_attempts":  {"That was a bit too fast", "There were too many attempts in a short time, so we are taking a break.", "Please wait a minute and try again."},
 	"prefetch":           {"The sign-in has not started", "The browser opened this page ahead of time, so to be safe we did not start the sign-in.", "Use the button to sign in."},
 
@@ -63,7 +63,7 @@ var enMessages = map[string]message{
 	"throttled":         {"Many people are signing in", "DingTalk asks us to slow down.", "Please try again in a moment."},
 	"unavailable":       {"We can't reach DingTalk right now", "DingTalk did not answer in time. Your account is fine.", "Please try again in a moment. If it goes on, tell your administrator."},
 	"bad_answer":        {"DingTalk's answer was not right", "We could not read DingTalk's answer. Your account is fine.", "Please try again in a moment. If it goes on, tell your administrator."},
-	"audit_unavailable": {"You cannot sign in right now", "A sign-in has to be recorded here, and the record cannot be written at the moment.", "Please try again in a moment; if it stays, tell your administrator."},
+	"audit_unavailable": {"You can't sign in right now", "A sign-in has to be recorded here, and the record cannot be written at the moment.", "Please try again in a moment. If it goes on, tell your administrator."},
 	"store_unavailable": {"We can't look up your sign-in right now", "The service that remembers sign-ins is not answering. You have not been signed out.", "Please try again in a moment."},
 	"unready":           {"The service is not available right now", "The service is busy or restarting.", "Please try again in a moment."},
 
