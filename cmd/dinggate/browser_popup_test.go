@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -122,6 +124,53 @@ func TestBrowserPopup(t *testing.T) {
 				t.Errorf("the window showed %q, want where it may be closed", seen)
 			}
 		})
+	}
+}
+
+// TestBrowserPopupDocs runs the example of docs/single-page-apps as it stands there.
+func TestBrowserPopupDocs(t *testing.T) {
+	for _, file := range []string{"../../docs/single-page-apps.md", "../../docs/single-page-apps.zh-CN.md"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, example, _ := strings.Cut(string(text), "```html\n")
+		example, _, found := strings.Cut(example, "```")
+		if !found {
+			t.Fatalf("%s has no example", file)
+		}
+		app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/" {
+				w.Header().Set("Content-Type", "text/html; charset=utf-8")
+				io.WriteString(w, "<!doctype html><p>UPSTREAM-MARK</p>"+example)
+				return
+			}
+			io.WriteString(w, "orders of "+r.Header.Get("X-Forwarded-User"))
+		}))
+		t.Cleanup(app.Close)
+		h := newHouse(t, func(c *Config) {
+			for i := range c.Routes {
+				c.Routes[i].Upstream = app.URL
+			}
+		})
+		tab := browser(t, "zh-CN")
+		if err := chromedp.Do(tab, chromedp.Navigate(h.base+"/"), chromedp.Click(chromedp.CSS("#person-zhangsan")), untilMark(), until(`window.dinggate&&document.readyState==="complete"&&performance.getEntriesByName(location.origin+"/api/orders").length`)); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		if err := h.gate.sessions.RevokeAll(t.Context(), "test"); err != nil {
+			t.Fatal(err)
+		}
+		if err := chromedp.Do(tab, runs(`dinggate.fetch("/api/orders").then(async a=>{window.got=await a.text()});document.querySelector("#session-over button").id="again"`), until(`!document.getElementById("session-over").hidden`)); err != nil {
+			t.Fatalf("%s: the example does not ask: %v", file, err)
+		}
+		window, id := popup(t, tab)
+		if err := chromedp.Do(window, chromedp.Click(chromedp.CSS("#person-zhangsan"))); err != nil {
+			t.Fatal(err)
+		}
+		if err := chromedp.Do(tab, until(`window.got==="orders of zhangsan"&&document.getElementById("session-over").hidden`)); err != nil {
+			t.Fatalf("%s: the example does not go on: %v", file, err)
+		}
+		untilGone(t, tab, id)
 	}
 }
 

@@ -126,3 +126,21 @@ func TestBrowserSilentSignedOut(t *testing.T) {
 		t.Fatalf("the button does not sign in: %v", err)
 	}
 }
+
+// TestBrowserDemoInDingTalk is a newcomer who opens the demo as the DingTalk
+// client, which has no bridge there: the page says so, its button leads in, and
+// after a sign-out nothing happens by itself.
+func TestBrowserDemoInDingTalk(t *testing.T) {
+	base := startDemo(t)
+	ctx := inClient(t, dingtalkClients[2], "")
+	if err := chromedp.Do(ctx, chromedp.Navigate(base+"/reports?q=1"), untilFailed(), chromedp.Click(chromedp.CSS("#aloud")), chromedp.Click(chromedp.CSS("#person-zhangsan")), chromedp.WaitVisible(chromedp.CSS("#username"))); err != nil {
+		t.Fatal(err)
+	}
+	if got := onPage(t, ctx, "#target"); got != "/reports?q=1" {
+		t.Errorf("the application shows %q, want the page that was asked for", got)
+	}
+	if err := chromedp.Do(ctx, chromedp.Click(chromedp.CSS("#sign-out")), chromedp.Click(chromedp.CSS("form button")), chromedp.WaitVisible(chromedp.CSS(".icon.done")),
+		chromedp.Navigate(base+"/"), chromedp.WaitVisible(chromedp.CSS(".icon.done"))); err != nil {
+		t.Fatalf("after the sign-out: %v", err)
+	}
+}

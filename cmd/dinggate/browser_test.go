@@ -2,20 +2,13 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
-	"image/png"
 	"io"
-	"net/http/httptest"
-	"net/netip"
-	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
 
-	"dinggate/dingtalk/simulator"
 	"dinggate/internal/realtool"
 
 	"github.com/chromedp/cdproto/cdp"
@@ -51,6 +44,11 @@ func start(t *testing.T, run func(context.Context, string, io.Writer) error) str
 // browser starts Chromium; its first step must carry no deadline. Each call is
 // a person with an empty cookie jar.
 func browser(t *testing.T, language string, more ...chromedp.ExecAllocatorOption) context.Context {
+	return browserFor(t, 60*time.Second, language, more...)
+}
+
+func browserFor(t *testing.T, patience time.Duration, language string, more ...chromedp.ExecAllocatorOption) context.Context {
+	t.Helper()
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(realtool.Path(t, "chromium")), chromedp.NoSandbox,
 		chromedp.Flag("disable-dev-shm-usage", true), chromedp.Flag("disable-background-networking", true), chromedp.Flag("lang", language), chromedp.Flag("accept-lang", language))
 	options = append(options, more...)
@@ -61,7 +59,7 @@ func browser(t *testing.T, language string, more ...chromedp.ExecAllocatorOption
 	if err := chromedp.Do(ctx); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel = context.WithTimeout(ctx, 60*time.Second)
+	ctx, cancel = context.WithTimeout(ctx, patience)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -138,84 +136,5 @@ func TestBrowserRefusals(t *testing.T) {
 				t.Errorf("%s sees the application: %v", c.person, err)
 			}
 		})
-	}
-}
-
-// TestScreenshots takes the README's pictures; `make screenshots` asks for it.
-func TestScreenshots(t *testing.T) {
-	if os.Getenv("SCREENSHOTS") == "" {
-		t.Skip("SKIPPED: `make screenshots` takes the pictures")
-	}
-	h := newHouse(t, nil)
-	base := h.base
-	shot := func(name, language string, dark bool, width, height int64, steps ...chromedp.Action[chromedp.Void]) {
-		ctx := browser(t, language)
-		scheme := "light"
-		if dark {
-			scheme = "dark"
-		}
-		steps = append([]chromedp.Action[chromedp.Void]{chromedp.EmulateViewport(width, height), prefers(scheme)}, steps...)
-		if err := chromedp.Do(ctx, steps...); err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-		take(t, ctx, name)
-	}
-	if err := os.MkdirAll(screenshots, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	open := func(base, path, person string) []chromedp.Action[chromedp.Void] {
-		return []chromedp.Action[chromedp.Void]{chromedp.Navigate(base + path), chromedp.Click(chromedp.CSS("#person-" + person)), chromedp.WaitVisible(chromedp.CSS("#heading, #who"))}
-	}
-	shot("sign-in-zh", "zh-CN", false, 900, 640, chromedp.Navigate(base+"/oauth2/sign_in?rd=/"), chromedp.WaitVisible(chromedp.CSS("h1")))
-	shot("sign-in-en-dark", "en-US", true, 900, 640, chromedp.Navigate(base+"/oauth2/sign_in?rd=/"), chromedp.WaitVisible(chromedp.CSS("h1")))
-	shot("not-a-member-zh", "zh-CN", false, 900, 720, open(base, "/", "sunqi")...)
-	shot("not-allowed-en-phone", "en-US", false, 390, 780, open(base, "/admin/", "zhaoliu")...)
-	poor := newHouse(t, func(c *Config) { c.DingTalk.Username = "email" })
-	shot("missing-email-zh-phone", "zh-CN", false, 390, 780, open(poor.base, "/", "wangwu")...)
-	silent := func(name, answer string) {
-		ctx := inClient(t, dingtalkClients[0], answer)
-		if err := chromedp.Do(ctx, chromedp.EmulateViewport(390, 780), chromedp.Navigate(base+"/"), until(`document.getElementById("silent")`)); err != nil {
-			t.Fatal(err)
-		}
-		if strings.Contains(answer, "fail") {
-			if err := chromedp.Do(ctx, until(`!document.getElementById("failed").hidden`)); err != nil {
-				t.Fatal(err)
-			}
-		}
-		take(t, ctx, name)
-	}
-	silent("silent-zh-phone", ";")
-	silent("silent-way-out-zh-phone", "fail()")
-	h.kit.strangers.Note(netip.MustParseAddr("10.244.3.7"), time.Now())
-	h.reload = reloadResult{taken: time.Now().Add(-26 * time.Hour), refused: time.Now(), problems: problems{{File: "/etc/dinggate/config.yaml", Line: 12, Key: "log.level", Text: "is not debug, info, warn or error"}}}
-	admin := httptest.NewServer(h.admin())
-	t.Cleanup(admin.Close)
-	shot("status-zh", "zh-CN", false, 1100, 860, chromedp.Navigate(admin.URL+"/status"), chromedp.WaitVisible(chromedp.CSS("h1")))
-	h.platform.Fault(simulator.Fault{On: "/v1.0/oauth2/userAccessToken", Do: simulator.Status(503)})
-	shot("outage-zh-dark", "zh-CN", true, 900, 720, open(base, "/", "zhangsan")...)
-}
-
-const screenshots = "../../docs/screenshots"
-
-// take keeps a picture of what the browser shows.
-func take(t *testing.T, ctx context.Context, name string) {
-	t.Helper()
-	shot, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
-	if err != nil {
-		t.Fatalf("%s: %v", name, err)
-	}
-	picture, err := png.Decode(bytes.NewReader(shot))
-	if err != nil {
-		t.Fatalf("%s: %v", name, err)
-	}
-	var small bytes.Buffer // Chromium is in a hurry, a repository is not
-	if err := (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&small, picture); err != nil {
-		t.Fatal(err)
-	}
-	if small.Len() < len(shot) {
-		shot = small.Bytes()
-	}
-	if err := os.WriteFile(filepath.Join(screenshots, name+".png"), shot, 0o644); err != nil {
-		t.Fatal(err)
 	}
 }

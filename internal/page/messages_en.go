@@ -36,7 +36,7 @@ var enMessages = map[string]message{
 	"state_expired":      {"The sign-in took too long", "This sign-in was open for too long and has expired.", "Sign in again and finish within a few minutes."},
 	"state_used":         {"This sign-in was already used", "A sign-in link works once. Perhaps it was clicked twice, or you went back.", "If you are signed in already, just open the page you wanted. Otherwise sign in again."},
 	"denied_at_dingtalk": {"The sign-in was cancelled", "The sign-in was not approved in DingTalk, or it was cancelled.", "To continue, sign in again and choose “Agree”."},
-	"silent_failed":      {"Automatic sign-in did not work", "DingTalk did not answer in time, or did not agree to sign you in.", "Press the button to sign in with DingTalk."},
+	"silent_failed":      {"You were not signed in automatically", "DingTalk did not answer in time, or did not agree to sign you in.", "Press the button to sign in with DingTalk."},
 	"sign_in_loop":       {"The sign-in keeps repeating", "You were signed in, but the browser did not remember it. Usually cookies are blocked, or the clock of this device is wrong.", "Allow cookies for this site, check the clock, then sign in again."},
 	"too_many_attempts":  {"That was a bit too fast", "There were too many attempts in a short time, so we are taking a break.", "Please wait a minute and try again."},
 	"prefetch":           {"The sign-in has not started", "The browser opened this page ahead of time, so to be safe we did not start the sign-in.", "Use the button to sign in."},

@@ -1,0 +1,222 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"image"
+	"image/draw"
+	"image/png"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"dinggate/account"
+	"dinggate/dingtalk/simulator"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
+)
+
+// picture is one page as somebody meets it: how they get there, and what tells
+// that they are there.
+type picture struct {
+	name          string // of the file, before its language
+	wide, tall    int64
+	dark          bool
+	base          string
+	steps         []chromedp.Action[chromedp.Void]
+	inClient, bar string // the answer of a DingTalk client that it is opened in; what is awaited there
+}
+
+const phoneWide, phoneTall = 390, 780
+
+// drawnQR stands in for DingTalk's script, which draws a code in this place.
+const drawnQR = `window.DTFrameLogin=(frame)=>{const c=document.createElement("canvas");c.width=c.height=300;document.getElementById(frame.id).append(c);
+const g=c.getContext("2d"),n=29,m=8;g.fillStyle="#fff";g.fillRect(0,0,300,300);g.fillStyle="#111";let s=7;const o=(300-n*m)/2,box=(x,y,w)=>g.fillRect(o+x*m,o+y*m,w*m,w*m);
+for(let y=0;y<n;y++)for(let x=0;x<n;x++){s=s*48271%2147483647;if(s%100<48)box(x,y,1)}
+for(const [x,y] of [[0,0],[n-7,0],[0,n-7]]){g.fillStyle="#fff";box(x-1,y-1,9);g.fillStyle="#111";box(x,y,7);g.fillStyle="#fff";box(x+1,y+1,5);g.fillStyle="#111";box(x+2,y+2,3)}}`
+
+// TestScreenshots takes the pictures of README and docs; `make screenshots` asks for it.
+func TestScreenshots(t *testing.T) {
+	if os.Getenv("SCREENSHOTS") == "" {
+		t.Skip("SKIPPED: `make screenshots` takes the pictures")
+	}
+	if err := os.MkdirAll(screenshots, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	cdn := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/javascript")
+		io.WriteString(w, drawnQR)
+	}))
+	t.Cleanup(cdn.Close)
+	for language, locale := range map[string]string{"zh": "zh-CN", "en": "en-US"} {
+		for _, p := range pictures(t) {
+			options := []chromedp.ExecAllocatorOption{chromedp.Flag("ignore-certificate-errors", true), chromedp.Flag("host-resolver-rules", "MAP g.alicdn.com:443 "+cdn.Listener.Addr().String())}
+			var ctx context.Context
+			if p.bar != "" {
+				ctx = inClient(t, dingtalkClients[0], p.inClient)
+			} else {
+				ctx = browser(t, locale, options...)
+			}
+			scheme, name := "light", p.name+"-"+language
+			if p.dark {
+				scheme, name = "dark", name+"-dark"
+			}
+			if p.wide == phoneWide {
+				name += "-phone"
+			}
+			before := []chromedp.Action[chromedp.Void]{chromedp.EmulateViewport(p.wide, p.tall), prefers(scheme)}
+			if p.bar != "" {
+				before = append(before, speaks(dingtalkClients[0].agent, locale))
+				p.steps = append(p.steps, until(p.bar))
+			}
+			p.steps = append(p.steps, until(`document.readyState==="complete"&&document.body.clientWidth>0`))
+			if err := chromedp.Do(ctx, append(before, p.steps...)...); err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			take(t, ctx, name)
+		}
+	}
+	statusPicture(t)
+}
+
+// speaks sets what the browser calls itself and which language it asks for.
+func speaks(agent, language string) chromedp.Action[chromedp.Void] {
+	return chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
+		_, err := cdp.Call(ctx, target, emulation.SetUserAgentOverride, emulation.SetUserAgentOverrideParams{UserAgent: agent, AcceptLanguage: language})
+		return err
+	})
+}
+
+// pictures are the pages of the README and the docs, each in a house of its own
+// where it needs one.
+func pictures(t *testing.T) []picture {
+	h := newHouse(t, nil)
+	poor := newHouse(t, func(c *Config) { c.DingTalk.Username = "email" })
+	out := newHouse(t, nil)
+	out.platform.Fault(simulator.Fault{On: "/v1.0/oauth2/userAccessToken", Do: simulator.Status(503)})
+	down := newHouse(t, func(c *Config) {
+		for i := range c.Routes {
+			c.Routes[i].Upstream = "http://127.0.0.1:9"
+		}
+	})
+	local, _ := accountHouse(t, account.Optional)
+	scan := newHouse(t, func(c *Config) { c.SignIn.EmbedQR = true })
+	own := newHouse(t, func(c *Config) {
+		c.SignIn.Page, c.SignIn.Title, c.SignIn.Accent, c.SignIn.TemplatesDir = true, "云帆科技 Yunfan", "#0b7a53", ownTemplates(t)
+	})
+	busy := newHouse(t, nil)
+	crowd := chromedp.Func(func(context.Context, *chromedp.Target) error { // takes all that comes free, for as long as a picture takes
+		v := busy.visitor()
+		for v.get(busy.base+"/oauth2/start").StatusCode != http.StatusTooManyRequests {
+		}
+		go func() {
+			for end := time.Now().Add(10 * time.Second); time.Now().Before(end) && t.Context().Err() == nil; {
+				if resp, err := v.client.Get(busy.base + "/oauth2/start"); err == nil {
+					resp.Body.Close()
+				}
+			}
+		}()
+		return nil
+	})
+	as := func(base, path, person string) []chromedp.Action[chromedp.Void] {
+		return []chromedp.Action[chromedp.Void]{chromedp.Navigate(base + path), chromedp.Click(chromedp.CSS("#person-" + person)), until(`document.querySelector("#heading,#who")||document.body.textContent.includes("UPSTREAM-MARK")`)}
+	}
+	to := func(base, path string) []chromedp.Action[chromedp.Void] {
+		return []chromedp.Action[chromedp.Void]{chromedp.Navigate(base + path), chromedp.WaitVisible(chromedp.CSS("h1"))}
+	}
+	then := func(first []chromedp.Action[chromedp.Void], more ...chromedp.Action[chromedp.Void]) []chromedp.Action[chromedp.Void] {
+		return append(first, more...)
+	}
+	const failed = `document.getElementById("failed")&&!document.getElementById("failed").hidden`
+	return []picture{
+		{name: "sign-in", wide: 900, tall: 640, steps: to(h.base, "/oauth2/sign_in?rd=/")},
+		{name: "sign-in", wide: 900, tall: 640, dark: true, steps: to(h.base, "/oauth2/sign_in?rd=/")},
+		{name: "sign-in-account", wide: phoneWide, tall: phoneTall, steps: to(local.base, "/oauth2/sign_in?rd=/")},
+		{name: "sign-in-qr", wide: 900, tall: 860, steps: then(to(scan.base, "/oauth2/sign_in?rd=/"), until(`document.querySelector("#qr canvas")`))},
+		{name: "sign-in-own", wide: 900, tall: 640, steps: to(own.base, "/oauth2/sign_in?rd=/")},
+		{name: "not-a-member", wide: 900, tall: 720, steps: as(h.base, "/", "sunqi")},
+		{name: "not-allowed", wide: phoneWide, tall: phoneTall, steps: as(h.base, "/admin/", "zhaoliu")},
+		{name: "missing-email", wide: phoneWide, tall: phoneTall, steps: as(poor.base, "/", "wangwu")},
+		{name: "outage", wide: 900, tall: 720, dark: true, steps: as(out.base, "/", "zhangsan")},
+		{name: "application-down", wide: phoneWide, tall: phoneTall, steps: as(down.base, "/", "zhangsan")},
+		{name: "too-many", wide: phoneWide, tall: phoneTall, steps: append([]chromedp.Action[chromedp.Void]{crowd}, then(to(busy.base, "/oauth2/start"), until(`document.body.innerText.includes("too_many_attempts")`))...)},
+		{name: "who", wide: phoneWide, tall: phoneTall, steps: then(as(h.base, "/", "zhangsan"), to(h.base, "/oauth2/sign_in")...)},
+		{name: "signed-in", wide: phoneWide, tall: phoneTall, steps: then(as(h.base, "/", "zhangsan"), to(h.base, "/oauth2/signed_in")...)},
+		{name: "confirm", wide: phoneWide, tall: phoneTall, steps: then(as(h.base, "/", "zhangsan"), to(h.base, "/oauth2/sign_out")...)},
+		{name: "signed-out", wide: phoneWide, tall: phoneTall, steps: to(h.base, "/oauth2/sign_out")},
+		{name: "silent", wide: phoneWide, tall: phoneTall, inClient: ";", bar: `document.getElementById("silent")`, steps: []chromedp.Action[chromedp.Void]{chromedp.Navigate(h.base + "/")}},
+		{name: "silent-way-out", wide: phoneWide, tall: phoneTall, inClient: "fail()", bar: failed, steps: []chromedp.Action[chromedp.Void]{chromedp.Navigate(h.base + "/")}},
+	}
+}
+
+// ownTemplates is a folder of a house that likes corners.
+func ownTemplates(t *testing.T) string {
+	dir := t.TempDir()
+	style, err := os.ReadFile("../../internal/page/pages/style.css")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"style.css": string(style) + "main{border-radius:0;border-top:8px solid var(--button);text-align:start;max-width:560px}.button{border-radius:0;justify-content:flex-start}h1{font-size:30px}",
+		"sign_in.html": `{{define "main"}}<h1 id="heading" dir="auto">{{.Title}}</h1>
+<p class="lead">{{.Words.SignInLead}}</p>
+<p class="actions"><a class="button" href="{{.StartURL}}">{{.Words.SignInDingTalk}} →</a></p>
+<p class="note">{{.Words.SignInNote}}</p>{{end}}`,
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// statusPicture is the admin listener's page, on a day on which something is wrong.
+func statusPicture(t *testing.T) {
+	h := newHouse(t, nil)
+	ctx := browser(t, "zh-CN")
+	if err := chromedp.Do(ctx, chromedp.Navigate(h.base+"/"), chromedp.Click(chromedp.CSS("#person-zhangsan")), untilMark()); err != nil {
+		t.Fatal(err)
+	}
+	h.kit.strangers.Note(netip.MustParseAddr("10.244.3.7"), time.Now())
+	h.reload = reloadResult{taken: time.Now().Add(-26 * time.Hour), refused: time.Now(), problems: problems{{File: "/etc/dinggate/config.yaml", Line: 12, Key: "log.level", Text: "is not debug, info, warn or error"}}}
+	admin := httptest.NewServer(h.admin())
+	t.Cleanup(admin.Close)
+	if err := chromedp.Do(ctx, chromedp.EmulateViewport(1100, 860), chromedp.Navigate(admin.URL+"/status"), chromedp.WaitVisible(chromedp.CSS("h1"))); err != nil {
+		t.Fatal(err)
+	}
+	take(t, ctx, "status-zh")
+}
+
+const screenshots = "../../docs/screenshots"
+
+// take keeps a picture of what the browser shows.
+func take(t *testing.T, ctx context.Context, name string) {
+	t.Helper()
+	shot, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	picture, err := png.Decode(bytes.NewReader(shot))
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	plain := image.NewRGBA(picture.Bounds())
+	draw.Draw(plain, plain.Bounds(), picture, picture.Bounds().Min, draw.Src)
+	for i, v := range plain.Pix { // half of the shades: nobody sees it, and the repository is lighter
+		plain.Pix[i] = v&^1 | v>>7
+	}
+	var small bytes.Buffer
+	if err := (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&small, plain); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(screenshots, name+".png"), small.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
