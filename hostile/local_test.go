@@ -202,8 +202,14 @@ func loginCallback(s *site) (list []try) {
 		}})
 	}
 	list = append(list, try{"T27 each refusal has its message", func(h *hand) {
-		h.site.turn.Lock()
-		defer h.site.turn.Unlock()
+		// One more gate, whose DingTalk is away: a fault would meet the tries beside this one.
+		away := h.site.another(func(text string) string {
+			for _, key := range []string{"api_url: ", "oapi_url: "} {
+				text = strings.Replace(text, "\n  "+key+h.site.simURL, "\n  "+key+"http://127.0.0.1:1", 1)
+			}
+			return strings.Replace(text, "state_dir: ", "#state_dir: ", 1)
+		})
+		defer away.kill()
 		h.site.budget.Add(10 * callsPerSignIn)
 		said := map[string]string{}
 		for name, do := range map[string]func(v *visitor, state string) envelope{
@@ -228,9 +234,10 @@ func loginCallback(s *site) (list []try) {
 				return e
 			},
 			"DingTalk down": func(v *visitor, state string) envelope {
-				h.site.sim.Fault(simulator.Fault{On: userToken, Do: simulator.Status(503), Times: 1})
-				defer h.site.sim.ClearFaults()
-				e, _ := v.loginAPI("code=" + v.code("zhangsan") + "&state=" + state)
+				v.h.site.foreign.Store(h.id, true)
+				var e envelope
+				a := v.ask(shot{to: away.gate, trouble: true, cleared: true, slow: true}, "GET", "/dingtalk/login/callback?code="+v.code("zhangsan")+"&state="+state)
+				v.h.enveloped(a, &e)
 				return e
 			},
 		} {

@@ -151,6 +151,17 @@ func state(s *site) (list []try) {
 			}
 		})
 	}
+	for _, where := range []string{"/oauth2/start", authorizeFor(appOne, oneCallback, "s"), "/page"} { // S10: nobody else's page pushes out what is under way
+		for _, lines := range [][]string{{"Sec-Fetch-Site: same-site", "Sec-Fetch-Mode: no-cors", "Sec-Fetch-Dest: image"}, {"Sec-Fetch-Site: same-site", "Sec-Fetch-Mode: cors", "Origin: https://sibling.test"}, {"Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: no-cors", "Accept: text/html"}, {"Origin: https://evil.test", "Accept: application/json"}} {
+			add(fmt.Sprintf("S10 %.20s by %q", where, lines), func(h *hand) {
+				v := h.visitor()
+				v.begin("/oauth2/start")
+				if a := v.ask(shot{}, "GET", where, append(lines, "X-Requested-With: x")...); a.status != 403 && a.status != 401 || a.header["Set-Cookie"] != nil {
+					h.failf("got %v", a)
+				}
+			})
+		}
+	}
 	for _, host := range []string{"evil.test", "friend.test", "app.test.evil.test", "www.app.test"} { // S17
 		add("S17 "+host, func(h *hand) {
 			begun(h)

@@ -88,7 +88,7 @@ func (h *hand) send(s shot) *answer {
 	a, err := h.wires.send(s)
 	h.note(s, a, err)
 	if err == nil && h.site.oracle.late(s, a) { // O9: alone, and beside a plain request
-		plain, _ := h.wires.send(shot{raw: request("GET", "/open", h.id), to: h.site.gate, secure: h.site.secure, from: stranger, fresh: true})
+		plain, _ := h.wires.send(shot{raw: request("GET", "/open", h.id+"-plain"), to: h.site.gate, secure: h.site.secure, from: stranger, fresh: true})
 		limit := 3 * time.Second // of what can be sent once only
 		if !s.session && (s.method == "" || s.method == "GET" || s.method == "HEAD") {
 			limit = time.Second

@@ -302,8 +302,13 @@ func (f *Flow) leave(w http.ResponseWriter, r *http.Request, x *web.Exchange, e 
 }
 
 // begin puts a fresh attempt into the browser and gives its state. The attempt
-// lives there alone: strangers cost no memory and push nobody out (threats S16).
+// lives there alone: strangers cost no memory and push nobody out (threats S16),
+// nor do a sibling site's images: a person comes by a page load, a script is one
+// of our pages.
 func (f *Flow) begin(w http.ResponseWriter, r *http.Request, x *web.Exchange, errand, target string) (state string, err error) {
+	if !web.IsPageLoad(r.Method, r.Header) && !web.SameOrigin(r, f.Origins.Ours) {
+		return "", &web.Error{Status: http.StatusForbidden, Code: "cross_site", Err: errors.New("login: begun by another site's image or script")}
+	}
 	now := f.now()
 	if wait, ok := f.counts().starts.Allow(f.Starts.Or(startsLimit), limit.Client(x.Client), now); !ok {
 		return "", &web.Error{Status: http.StatusTooManyRequests, Code: "too_many_attempts", RetryAfter: wait}

@@ -246,6 +246,21 @@ func TestStartJSON(t *testing.T) {
 	}
 }
 
+// TestStartWelcomes: a link on whatever page begins a sign-in, and so does a script
+// of ours.
+func TestStartWelcomes(t *testing.T) {
+	for what, header := range map[string][]string{
+		"a link of another site": {"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document"},
+		"a script of ours":       {"Sec-Fetch-Site", "same-origin", "Sec-Fetch-Mode", "cors", "Accept", "application/json"},
+		"no browser":             {"Accept", "application/json"},
+	} {
+		b := build(t, plan{}).browser()
+		if b.send("GET", "/oauth2/start", header...); len(b.attempts()) != 1 {
+			t.Errorf("%s began %d attempts, want one", what, len(b.attempts()))
+		}
+	}
+}
+
 func TestStartRefuses(t *testing.T) {
 	b := build(t, plan{}).browser()
 	for _, c := range []struct {
@@ -258,6 +273,9 @@ func TestStartRefuses(t *testing.T) {
 		{"old prefetch", "GET", "/oauth2/start", []string{"Purpose", "prefetch"}, 400, "bad_request"},
 		{"POST", "POST", "/oauth2/start", nil, 405, "method_not_allowed"},
 		{"rd twice", "GET", "/oauth2/start?rd=%2Fa&rd=%2Fb", nil, 400, "bad_request"},
+		{"a sibling's image", "GET", "/oauth2/start", []string{"Sec-Fetch-Site", "same-site", "Sec-Fetch-Mode", "no-cors", "Sec-Fetch-Dest", "image"}, 403, "cross_site"},
+		{"a stranger's script", "GET", "/oauth2/start", []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "cors", "Accept", "application/json", "Origin", "https://evil.test"}, 403, "cross_site"},
+		{"an old browser's script", "GET", "/oauth2/start", []string{"Accept", "application/json", "Origin", "https://evil.test"}, 403, "cross_site"},
 	} {
 		a := b.send(c.method, c.address, c.header...)
 		b.refused(c.what, a, c.status, c.code, 0)
