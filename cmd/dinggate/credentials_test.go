@@ -41,6 +41,10 @@ func TestOwnTokens(t *testing.T) {
 		}
 		refusedAPI(t, path+" with a wrong token", v.get(h.base+path, append(question, "Authorization: Bearer wrong")...))
 	}
+	if a := api.get(h.base+"/oauth2/userinfo", "Authorization: Bearer "+given.AccessToken); a.StatusCode != 200 || !strings.Contains(a.body, `"user":"zhangsan"`) {
+		t.Errorf("userinfo with a token = %d %s", a.StatusCode, a.body)
+	}
+	refusedAPI(t, "userinfo with a wrong token", v.get(h.base+"/oauth2/userinfo", "Authorization: Bearer wrong"))
 	for name, headers := range map[string][]string{
 		"wrong": {"Bearer wrong"}, "empty": {"Bearer"}, "refresh": {"Bearer " + given.RefreshToken}, "cut": {"Bearer " + given.AccessToken[1:]}, "two": {"Bearer " + given.AccessToken, "Bearer " + given.AccessToken}, "basic": {"Basic " + given.AccessToken}, "longer": {"Bearer " + given.AccessToken + "A"}, "quotes": {`Bearer "` + given.AccessToken + `"`},
 	} {

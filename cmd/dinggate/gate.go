@@ -137,6 +137,7 @@ func nextGate(cfg *Config, stores *stores, t telemetryKit, before *gate) (*gate,
 		own.addTree(loginAPIPath, map[string]web.HandlerFunc{loginAPIPath: flow.LoginAPI})
 	}
 	front.Credentials = newCredentials(cfg, g)
+	flow.Credentials = front.Credentials
 	g.Handler = counting(t.traced(newEntrance(cfg, front, flow, own, pages, origins, peers, t), peers), g.inFlight)
 	if cfg.TLS.HSTS > 0 {
 		g.Handler = insisting(g.Handler, cfg.TLS.HSTS)

@@ -63,6 +63,9 @@ type Flow struct {
 	Accounts *account.File
 	People   *account.Policy
 
+	// Credentials is that of proxy.Front: userinfo answers API clients too.
+	Credentials func(ctx context.Context, client netip.Addr, authorization []string) (*session.Session, error)
+
 	Silent    *Silent       // sign in inside the DingTalk client without a click; nil: there as anywhere
 	QRLogin   string        // DingTalk's login_url, to draw its QR code into the sign-in page; "" draws none
 	PageFirst bool          // a page with a button comes before DingTalk

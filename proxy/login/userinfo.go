@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"dinggate/internal/web"
+	"dinggate/session"
 )
 
 // person is the answer of userinfo. The first four names are those that pages
@@ -21,8 +22,8 @@ type person struct {
 	Departments       []int64  `json:"departments"`
 }
 
-// UserInfo tells page scripts who is signed in: 200, or 401 with a login_url,
-// or 503 when that cannot be said now. It sends no CORS header, so that only
+// UserInfo tells page scripts and API clients who they are: 200, or 401 with a
+// login_url, or 503 when that cannot be said now. It sends no CORS header, so that only
 // pages of the same origin can read it (threats W5).
 func (f *Flow) UserInfo(w http.ResponseWriter, r *http.Request) error {
 	x := web.From(w)
@@ -31,8 +32,10 @@ func (f *Flow) UserInfo(w http.ResponseWriter, r *http.Request) error {
 	if err := pageOnly(r, "GET, HEAD"); err != nil {
 		return err
 	}
-	s, err := f.who(r, f.wait())
+	s, credential, err := f.whoAsks(r, x)
 	switch {
+	case nobody(err) && credential:
+		return &web.Error{Status: http.StatusUnauthorized, Code: "invalid_credentials", Err: err}
 	case nobody(err):
 		f.clearDead(w, r)
 		return f.unauthenticated(r)
@@ -43,4 +46,16 @@ func (f *Flow) UserInfo(w http.ResponseWriter, r *http.Request) error {
 	x.User = u.Username
 	return web.JSON(w, r, http.StatusOK, person{User: u.Username, Email: u.Email, Groups: u.RoleNames(), PreferredUsername: u.Name,
 		Username: u.Username, Name: u.Name, UserID: u.UserID, UnionID: u.UnionID, JobNumber: u.JobNumber, Departments: append([]int64{}, u.Departments...)})
+}
+
+// whoAsks is the person behind a credential of theirs, else behind the cookie:
+// a wrong credential never falls through to another identity.
+func (f *Flow) whoAsks(r *http.Request, x *web.Exchange) (s *session.Session, credential bool, err error) {
+	if lines := r.Header["Authorization"]; f.Credentials != nil && len(lines) > 0 {
+		if s, err = f.Credentials(r.Context(), x.Client, lines); s != nil || err != nil {
+			return s, true, err
+		}
+	}
+	s, err = f.who(r, f.wait())
+	return s, false, err
 }
