@@ -32,9 +32,9 @@ type passage struct {
 
 	upload   upload
 	answer   answer
-	release  func()      // ends the watch; nil: none began
-	stream   stream      // on the front's list; nil: not
-	ended    atomic.Bool // the session ended, and so did this
+	release  func()                    // ends the watch; nil: none began
+	stream   stream                    // on the front's list; nil: not
+	ended    atomic.Pointer[web.Error] // why we ended this while it was open; nil: we did not
 	hijacked bool
 	err      error // why there is no answer of the upstream
 }
@@ -100,8 +100,8 @@ func (p *passage) leave() {
 	broken := p.answer.err
 	switch {
 	case broken == nil || p.Context.Err() != nil:
-	case p.ended.Load():
-		p.x.Err = &web.Error{Status: http.StatusUnauthorized, Code: "unauthenticated", Err: errors.New("proxy: the session ended under an open stream")}
+	case p.ended.Load() != nil:
+		p.x.Err = p.ended.Load()
 	default:
 		p.x.Err = p.failed(&web.Error{Status: http.StatusBadGateway, Code: "upstream_aborted", Err: describe("reading the answer", broken)})
 	}

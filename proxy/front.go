@@ -60,8 +60,13 @@ type Front struct {
 	// Nil: nobody hears.
 	Failed func(route, reason string)
 
+	// Insist, when set, is the ready value of Strict-Transport-Security on whatever
+	// an upstream answers; what the upstream says itself goes. Nil leaves it.
+	Insist []string
+
 	// Streams, when set, lists the open WebSockets and event streams, so that a
-	// process that is to stop can end them. Fronts may share it.
+	// process that is to stop can end them. A front that takes another's place
+	// shares it, so that what is open hears of its rules.
 	Streams *Streams
 
 	once   sync.Once
@@ -250,7 +255,7 @@ func (f *Front) serve(w http.ResponseWriter, r *http.Request, x *web.Exchange) e
 	if err != nil {
 		return &web.Error{Status: http.StatusBadRequest, Code: "websocket_handshake", Err: err}
 	}
-	t := access.Target{Method: r.Method, Host: x.Host, Path: x.Path.Plain, Readings: x.Path.Readings, Odd: x.Path.Odd, Client: x.Client}
+	t := target(x, r.Method)
 	a, err := f.ask(r.Context(), t, r.Header, f.Patience)
 	d := a.Decision
 	x.Route, x.Rule, x.User, x.Verdict = a.Route, d.Rule, a.User(), d.Verdict.String()
@@ -283,6 +288,10 @@ func (f *Front) serve(w http.ResponseWriter, r *http.Request, x *web.Exchange) e
 		return &web.Error{Status: http.StatusForbidden, Code: "cross_site", Err: errors.New("proxy: WebSocket from a page of another origin")}
 	}
 	return f.forward(w, r, &passage{x: x, front: f, route: route, session: a.Session, websocket: websocket})
+}
+
+func target(x *web.Exchange, method string) access.Target {
+	return access.Target{Method: method, Host: x.Host, Path: x.Path.Plain, Readings: x.Path.Readings, Odd: x.Path.Odd, Client: x.Client}
 }
 
 func refusal(reason string) error {

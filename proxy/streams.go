@@ -19,6 +19,35 @@ type Streams struct {
 	open  map[stream]struct{}
 	ended bool
 	none  chan struct{} // made by End; closed when nothing is open
+
+	now     *Front        // whose rules hold; nil: those of the front that each came in by
+	changed chan struct{} // closed when another takes its place; nil: nobody waits
+}
+
+// Rule has next decide about what is open, as it will about what comes: what it
+// would not let in ends, all else goes on to where it leads. Call it before
+// requests go to next, else those could be judged by the rules before.
+func (s *Streams) Rule(next *Front) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.now = next
+	if s.changed != nil {
+		close(s.changed)
+		s.changed = nil
+	}
+}
+
+// front is whose rules hold, and a channel that tells when no longer.
+func (s *Streams) front() (*Front, <-chan struct{}) {
+	if s == nil {
+		return nil, nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.changed == nil {
+		s.changed = make(chan struct{})
+	}
+	return s.now, s.changed
 }
 
 // stream is one of them; leave begins its end and may take a while.

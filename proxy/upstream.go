@@ -199,6 +199,10 @@ func (u *Upstream) modify(res *http.Response) error {
 		p.route.Answered(time.Since(p.x.Start))
 	}
 	u.clean(res.Header)
+	if p.front.Insist != nil { // once: of two a browser takes the first
+		delete(p.w.Header(), insists)
+		res.Header[insists] = p.front.Insist
+	}
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		return p.switched(res)
 	}
@@ -209,14 +213,18 @@ func (u *Upstream) modify(res *http.Response) error {
 	u.clean(res.Trailer)
 	p.answer.ReadCloser, p.answer.up, p.answer.res = res.Body, u, res
 	res.Body = &p.answer
-	if res.ContentLength < 0 {
+	kind := res.Header["Content-Type"]
+	events := len(kind) == 1 && strings.HasPrefix(kind[0], "text/event-stream")
+	if res.ContentLength < 0 && (events || p.session != nil) {
 		p.watch(&p.answer, streamAge)
 	}
-	if kind := res.Header["Content-Type"]; len(kind) == 1 && strings.HasPrefix(kind[0], "text/event-stream") {
+	if events {
 		p.enlist(&p.answer)
 	}
 	return nil
 }
+
+const insists = "Strict-Transport-Security"
 
 var errStatus = errors.New("proxy: the upstream's status is none")
 

@@ -8,6 +8,10 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"dinggate/internal/identity"
+	"dinggate/internal/web"
+	"dinggate/proxy/access"
 )
 
 // ownOrigin reports whether a WebSocket handshake comes from a page of ours.
@@ -66,26 +70,58 @@ func (p *passage) enlist(one stream) {
 // outlives its request. Most end long before, and cost no watch.
 const streamAge = time.Second
 
-// watch ends what outlives its request together with the session: closing the
-// upstream's side makes httputil end the client's (threats W2). It begins after
-// the given time.
+var (
+	errSessionEnded = errors.New("proxy: the session ended under an open stream")
+	errRuleChanged  = errors.New("proxy: by the new rules an open stream may not be there")
+)
+
+// watch ends what outlives its request together with the session, or when by new
+// rules it could not come any more: closing the upstream's side makes httputil
+// end the client's (threats W2). It begins after the given time.
 func (p *passage) watch(upstream io.Closer, after time.Duration) {
-	if p.session == nil {
-		return
-	}
 	finished := make(chan struct{})
 	begin := time.AfterFunc(after, func() {
-		gone, stop := p.front.Sessions.Watch(p.session)
-		defer stop()
-		select {
-		case <-gone:
-			p.ended.Store(true)
-			upstream.Close()
-		case <-finished:
+		var gone <-chan struct{} // nobody's does not end
+		if p.session != nil {
+			watched, stop := p.front.Sessions.Watch(p.session)
+			defer stop()
+			gone = watched
+		}
+		for seen := p.front; ; {
+			front, changed := p.front.Streams.front()
+			if front != nil && front != seen {
+				if seen = front; !front.admits(p) {
+					p.end(upstream, &web.Error{Status: http.StatusForbidden, Code: "not_allowed", Err: errRuleChanged})
+					return
+				}
+			}
+			select {
+			case <-changed:
+				continue
+			case <-gone:
+				p.end(upstream, &web.Error{Status: http.StatusUnauthorized, Code: "unauthenticated", Err: errSessionEnded})
+			case <-finished:
+			}
+			return
 		}
 	})
 	p.release = func() {
 		begin.Stop()
 		close(finished)
 	}
+}
+
+func (p *passage) end(upstream io.Closer, why *web.Error) {
+	p.ended.Store(why)
+	upstream.Close()
+}
+
+// admits decides anew about what came in by a front before this one.
+func (f *Front) admits(p *passage) bool {
+	var user *identity.User
+	if p.session != nil {
+		user = &p.session.User
+	}
+	d := f.Policy.Decide(target(p.x, p.in.Method), user)
+	return d.Verdict == access.Allow && d.Route >= 0 && d.Route < len(f.Routes) && f.Routes[d.Route].Upstream != nil && (!p.websocket || f.Routes[d.Route].WebSocket)
 }

@@ -59,6 +59,7 @@ type gate struct {
 	sso       *sso.Server      // nil: we are no SSO service
 	inFlight  *atomic.Int64    // requests that are being answered
 	streams   *proxy.Streams   // those of the gates before this one too
+	front     *proxy.Front
 	upstreams []*proxy.Upstream
 	accounts  accounts
 	lasting   lasting
@@ -123,6 +124,7 @@ func nextGate(cfg *Config, stores *stores, t telemetryKit, before *gate) (*gate,
 	if err != nil {
 		return nil, err
 	}
+	g.front = front
 	own := newEndpoints(cfg.Prefix, flow, pages.Answer)
 	if cfg.SSOServer.On() {
 		if g.sso, err = newSSOServer(cfg, flow, g.sessions, stores.SSO, kept.sso, t); err != nil {
@@ -139,8 +141,8 @@ func nextGate(cfg *Config, stores *stores, t telemetryKit, before *gate) (*gate,
 	front.Credentials = newCredentials(cfg, g)
 	flow.Credentials = front.Credentials
 	g.Handler = counting(t.traced(newEntrance(cfg, front, flow, own, pages, origins, peers, t), peers), g.inFlight)
-	if cfg.TLS.HSTS > 0 {
-		g.Handler = insisting(g.Handler, cfg.TLS.HSTS)
+	if value := cfg.TLS.insist(); value != nil {
+		g.Handler = insisting(g.Handler, value)
 	}
 	g.measure(kept.client, before, t.metrics)
 	g.accounts.serve(g.sessions)
@@ -208,7 +210,7 @@ func newFront(cfg *Config, g *gate, flow *login.Flow, origins *web.Origins, asse
 		return nil, err
 	}
 	protected := web.NewProtected(cfg.Headers.Names()...)
-	front := &proxy.Front{Policy: policy, Sessions: g.sessions, Challenge: flow.Challenge, Origins: origins, Patience: pagePatience, Failed: t.metrics.UpstreamError, Streams: g.streams}
+	front := &proxy.Front{Policy: policy, Sessions: g.sessions, Challenge: flow.Challenge, Origins: origins, Patience: pagePatience, Failed: t.metrics.UpstreamError, Streams: g.streams, Insist: cfg.TLS.insist()}
 	for _, r := range cfg.AllRoutes() {
 		route := proxy.Route{Name: r.Path, WebSocket: r.WebSocket, Answered: t.metrics.UpstreamTime(r.Path), Assert: asserted(assertions, r, origins)}
 		if r.Upstream != "" {

@@ -217,7 +217,7 @@ func (r *reloader) retire() {
 
 // reload reads the configuration and takes it, or says what is wrong with it.
 func (r *reloader) reload(ctx context.Context) {
-	notify(r.kit.log, "RELOADING=1")
+	notify(r.kit.log, "RELOADING=1"+monotonic())
 	defer notify(r.kit.log, "READY=1")
 	next := r.read()
 	err := r.take(ctx, next)
@@ -260,6 +260,7 @@ func (r *reloader) take(ctx context.Context, next loaded) error {
 	stay = r.renew(&next, stay)
 	r.level.Set(next.cfg.Log.Slog())
 	r.start(ctx, g)
+	g.streams.Rule(g.front)
 	r.current.gate.Store(g)
 	r.retire()
 	r.serve(next)

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // notify tells systemd how we are (sd_notify(3)); without it, nobody.
@@ -27,6 +29,16 @@ func notify(log *slog.Logger, state string) {
 	if err != nil {
 		log.Warn("telling systemd", "state", state, "err", err.Error())
 	}
+}
+
+// monotonic is what systemd wants beside RELOADING=1: when this was said, on the
+// clock that nobody sets, so that it belongs to the reload that was asked for.
+func monotonic() string {
+	var now unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) != nil {
+		return ""
+	}
+	return fmt.Sprintf("\nMONOTONIC_USEC=%d", now.Nano()/1000)
 }
 
 // passed gives the listener that systemd opened for us under this name

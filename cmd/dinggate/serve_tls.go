@@ -56,10 +56,17 @@ func (k *keyPair) config() *tls.Config {
 // notAfter is when the certificate ends.
 func (k *keyPair) notAfter() time.Time { return k.now.Load().Certificates[0].Leaf.NotAfter }
 
+// insist is the header's value, nil when nothing is to be said.
+func (c TLSConfig) insist() []string {
+	if c.HSTS <= 0 {
+		return nil
+	}
+	return []string{"max-age=" + strconv.Itoa(int(c.HSTS.Seconds()))}
+}
+
 // insisting has browsers come by https alone for a time (RFC 6797), to this host
 // and not to those below it: they may be somebody else's.
-func insisting(h http.Handler, age time.Duration) http.Handler {
-	value := []string{"max-age=" + strconv.Itoa(int(age.Seconds()))}
+func insisting(h http.Handler, value []string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header()["Strict-Transport-Security"] = value
 		h.ServeHTTP(w, r)

@@ -13,6 +13,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -80,6 +81,24 @@ func TestCertificateRotation(t *testing.T) {
 	if res.StatusCode != 401 || res.ProtoMajor != 2 || res.Header.Get("Strict-Transport-Security") != "max-age=31536000" {
 		t.Errorf("/oauth2/auth = %d over %s with %q, want 401 over HTTP/2 with HSTS", res.StatusCode, res.Proto, res.Header.Get("Strict-Transport-Security"))
 	}
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Strict-Transport-Security", "max-age=1; includeSubDomains")
+		w.WriteHeader(http.StatusEarlyHints) // which empties the header once it is sent
+	}))
+	defer app.Close()
+	configured, err := os.ReadFile(s.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.write(t, "config.yaml", string(configured)+fmt.Sprintf("routes: [{path: /, access: public, upstream: %q}]\n", app.URL))
+	eventually(t, "the application answers, with our HSTS alone", func() bool {
+		res, err := client.Get(s.gate + "/")
+		if err != nil {
+			return false
+		}
+		res.Body.Close()
+		return res.StatusCode == 200 && fmt.Sprint(res.Header["Strict-Transport-Security"]) == "[max-age=31536000]"
+	})
 	old := anyone()
 	old.MaxVersion = tls.VersionTLS11
 	old.MinVersion = tls.VersionTLS10

@@ -63,6 +63,7 @@ var homes = []struct {
 }{
 	{"go.yaml.in/yaml", []string{"cmd/dinggate"}, "only the command knows YAML"},
 	{"github.com/fsnotify/fsnotify", []string{"cmd/dinggate"}, "the command reloads its configuration"},
+	{"golang.org/x/sys", []string{"cmd/dinggate"}, "the command speaks to systemd"},
 	{"github.com/go-jose/go-jose", []string{"assertion"}, "signing has one home"},
 	{"github.com/pires/go-proxyproto", []string{"cmd/dinggate"}, "the command opens the listeners"},
 	{"golang.org/x/crypto/bcrypt", []string{"account"}, "passwords have one home"},
