@@ -99,10 +99,16 @@ func (h *hand) send(s shot) *answer {
 				h.site.foreign.Store(again, true)
 			}
 			s.raw = strings.ReplaceAll(s.raw, h.id, again)
-			second, late := h.wires.send(s)
-			h.note(s, second, late)
-			if err = late; err == nil {
-				a.took = second.took
+			for patience := range 3 { // a machine at its limit is no slow gate
+				time.Sleep(time.Duration(patience) * time.Second)
+				second, late := h.wires.send(s)
+				h.note(s, second, late)
+				if err = late; err != nil {
+					break
+				}
+				if a.took = second.took; a.took <= limit {
+					break
+				}
 			}
 		}
 		if err == nil && plain != nil && a.took > limit+5*plain.took {
