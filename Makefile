@@ -43,7 +43,7 @@ endure: ## 1,000 slow clients for a minute, 10,000 connections, a clock that is 
 	ENDURE=1 $(GO) test -count=1 -v -timeout 20m -run 'TestSlowClients|TestManyConnections|TestClock' ./cmd/dinggate
 
 bench: ## CPU per request beside a bare Go handler and a bare ReverseProxy
-	$(GO) run ./bench -picture docs/performance.svg
+	$(GO) run ./bench -docs docs
 
 pgo: ## the compiler's profile of the hot path, bench/dinggate.pgo; make it anew when the hot path changes
 	$(GO) test -pgo=off -run '^$$' -bench BenchmarkServe -benchtime 5s -cpuprofile bench/dinggate.pgo -o /dev/null ./cmd/dinggate

@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,7 +23,9 @@ type house struct {
 	gateEnv                  []string
 	cookie                   string // a valid session, as a Cookie header
 	binary                   string
-	drawn                    []bar // what the picture shows
+	like, likeRefused        *process // bare handlers that answer with the same status and header as dinggate
+	drawn                    []bar    // what the picture shows
+	facts                    []fact
 }
 
 const corpID = "dingbench"
@@ -64,8 +68,39 @@ func build() (*house, error) {
 		"DINGGATE_DINGTALK_API_URL=http://127.0.0.1:9", "DINGGATE_DINGTALK_OAPI_URL=http://127.0.0.1:9", // nobody there: the hot path asks nobody
 		"DINGGATE_SESSION_RECHECK=12h", "DINGGATE_COOKIE_SECRETS=" + secret, "DINGGATE_UPSTREAM=" + h.up.base,
 	}
-	h.gate, err = start(h.gateEnv, h.binary, "serve")
+	if h.gate, err = start(h.gateEnv, h.binary, "serve"); err != nil {
+		return h, err
+	}
+	if h.like, err = h.alike(h.header()); err != nil {
+		return h, err
+	}
+	h.likeRefused, err = h.alike(nil)
 	return h, err
+}
+
+// alike starts a bare handler that answers what dinggate answers on /oauth2/auth.
+func (h *house) alike(header http.Header) (*process, error) {
+	r, err := http.NewRequest(http.MethodGet, h.gate.base+"/oauth2/auth", nil)
+	if err != nil {
+		return nil, err
+	}
+	r.Header = header
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return nil, err
+	}
+	res.Body.Close()
+	delete(res.Header, "Date")
+	delete(res.Header, "Content-Length")
+	text, err := json.Marshal(likeness{res.StatusCode, res.Header})
+	if err != nil {
+		return nil, err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	return start(nil, self, "yardstick", "like", string(text))
 }
 
 // signIn makes the cookie that a sign-in would have left in the browser.
@@ -85,7 +120,7 @@ func (h *house) signIn(secret string) error {
 }
 
 func (h *house) close() {
-	for _, p := range []*process{h.gate, h.proxy, h.up, h.handler} {
+	for _, p := range []*process{h.gate, h.proxy, h.up, h.handler, h.like, h.likeRefused} {
 		if p != nil {
 			p.stop()
 		}

@@ -22,7 +22,7 @@ func main() {
 	}
 	rounds := flag.Int("rounds", 5, "how often each pair is measured")
 	seconds := flag.Duration("time", 3*time.Second, "how long each measurement runs")
-	picture := flag.String("picture", "", "an SVG file to draw the ratios into")
+	docs := flag.String("docs", "", "the folder whose performance.md, its Chinese twin and picture are to show this run")
 	flag.Parse()
 	house, err := build()
 	fail(err)
@@ -36,8 +36,8 @@ func main() {
 	fail(house.streams(*rounds))
 	fail(house.footprint())
 	fail(house.handlers())
-	if *picture != "" {
-		fail(os.WriteFile(*picture, []byte(draw(house.drawn)), 0o644))
+	if *docs != "" {
+		fail(house.publish(*docs))
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -34,24 +35,33 @@ func (h *house) ratios(rounds int, d time.Duration, connections int) error {
 	page := append(slices.Clone(browser), h.cookie)
 	fmt.Printf("%-32s %10s %9s %6s %13s %9s %8s %18s %18s\n", fmt.Sprintf("CPU per request, %d connections", connections), "yardstick", "dinggate", "ratio", "min … max", "target", "rps", "p50 bare/ours", "p99 bare/ours")
 	for _, c := range []struct {
-		name      string
+		name, zh  string
 		yardstick *process
+		like      *process
 		path      string
 		headers   []string
 		refused   bool
 		target    float64
 	}{
-		{"/oauth2/auth, signed in", h.handler, "/oauth2/auth", signedIn, false, 1.30},
-		{"/oauth2/auth, nobody (401)", h.handler, "/oauth2/auth", question, true, 1.30},
-		{"GET 1 KiB through the proxy", h.proxy, "/reports/daily?day=1", page, false, 1.25},
+		{"/oauth2/auth, signed in", "/oauth2/auth，已登录", h.handler, h.like, "/oauth2/auth", signedIn, false, 1.30},
+		{"/oauth2/auth, nobody (401)", "/oauth2/auth，未登录（401）", h.handler, h.likeRefused, "/oauth2/auth", question, true, 1.30},
+		{"GET 1 KiB through the proxy", "经代理 GET 1 KiB", h.proxy, nil, "/reports/daily?day=1", page, false, 1.25},
 	} {
 		var ratio, speed []float64
+		var bares, likes, all []time.Duration
 		fresh, asked := 0, 0
 		var bare, ours load
 		for range rounds {
 			var err error
 			if bare, err = press(c.yardstick, c.path, c.headers, d, connections); err != nil {
 				return err
+			}
+			if c.like != nil {
+				like, err := press(c.like, c.path, c.headers, d, connections)
+				if err != nil {
+					return err
+				}
+				likes = append(likes, like.cpu)
 			}
 			before := h.opened()
 			if ours, err = press(h.gate, c.path, c.headers, d, connections); err != nil {
@@ -61,17 +71,20 @@ func (h *house) ratios(rounds int, d time.Duration, connections int) error {
 				return fmt.Errorf("%s: %d of %d answers are no 2xx, want %d", c.name, ours.errors, ours.requests, want)
 			}
 			ratio = append(ratio, float64(ours.cpu)/float64(bare.cpu))
+			bares, all = append(bares, bare.cpu), append(all, ours.cpu)
 			speed = append(speed, float64(ours.requests)/float64(bare.requests))
 			fresh, asked = fresh+h.opened()-before-1, asked+ours.requests // one of them is the question itself
 		}
 		slices.Sort(ratio)
 		slices.Sort(speed)
-		middle := ratio[len(ratio)/2]
-		h.drawn = append(h.drawn, bar{fmt.Sprintf("%s, %d connections", c.name, connections), middle, ratio[0], ratio[len(ratio)-1], c.target})
-		fmt.Printf("%-32s %10v %9v %6.2f %6.2f … %.2f %9.2f %8.2f %18s %18s\n", c.name, bare.cpu.Round(100*time.Nanosecond), ours.cpu.Round(100*time.Nanosecond), middle, ratio[0], ratio[len(ratio)-1], c.target,
+		b := bar{fmt.Sprintf("%s, %d connections", c.name, connections), fmt.Sprintf("%s，%d 个连接", c.zh, connections), median(bares), median(likes), median(all), ratio[len(ratio)/2], ratio[0], ratio[len(ratio)-1], c.target}
+		h.drawn = append(h.drawn, b)
+		fmt.Printf("%-32s %10v %9v %6.2f %6.2f … %.2f %9.2f %8.2f %18s %18s\n", c.name, tenths(b.bare), tenths(b.ours), b.ratio, ratio[0], ratio[len(ratio)-1], c.target,
 			speed[len(speed)/2], bare.p50+"/"+ours.p50, bare.p99+"/"+ours.p99)
-		if c.yardstick == h.proxy {
-			fmt.Printf("%-32s %.4f per request (target ≤ 0.03)\n", "  new upstream connections", float64(fresh)/float64(asked))
+		if c.like != nil {
+			fmt.Printf("%-32s %10s %9v %6.2f\n", "  bare, with the same header", "", tenths(b.like), float64(b.like)/float64(b.bare))
+		} else {
+			h.note(fmt.Sprintf("new upstream connections per request, %d connections", connections), fmt.Sprintf("每个请求新建的后端连接，%d 个连接", connections), "≤ 0.03", "%.4f", float64(fresh)/float64(asked))
 		}
 	}
 	return nil
@@ -125,7 +138,8 @@ func (h *house) transfers(rounds int) error {
 			return err
 		}
 		slices.Sort(ratio)
-		fmt.Printf("100 MiB %-4s  throughput beside a bare proxy %.2f (%.2f … %.2f), memory %+d KiB   target ≥ 0.95, flat\n", map[bool]string{false: "down", true: "up"}[up], ratio[len(ratio)/2], ratio[0], ratio[len(ratio)-1], (after-before)>>10)
+		name := map[bool][2]string{false: {"down", "下载"}, true: {"up", "上传"}}[up]
+		h.note("100 MiB "+name[0]+", throughput beside a bare proxy; memory", name[1]+" 100 MiB，与裸代理相比的吞吐；内存", "≥ 0.95", "%.2f (%.2f … %.2f); %+d KiB", ratio[len(ratio)/2], ratio[0], ratio[len(ratio)-1], (after-before)>>10)
 	}
 	return nil
 }
@@ -171,8 +185,10 @@ func (h *house) footprint() error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("\nstart to ready %v (target ≤ 200 ms), binary %.1f MB, idle %.1f MiB (target ≤ 12 MiB), of it %.1f MiB of its own and the rest the program file\n", gate.ready.Round(time.Millisecond), float64(file.Size())/1e6, float64(idle)/(1<<20), float64(own)/(1<<20))
-	fmt.Printf("per idle connection %.1f KiB, bare %.1f KiB, ratio %.2f (target ≤ 1.3)\n", oursEach/1024, bareEach/1024, oursEach/bareEach)
+	h.note("start to ready", "启动到就绪", "≤ 200 ms", "%v", gate.ready.Round(time.Millisecond))
+	h.note("resident when idle; of it of its own, the rest is the program file", "空闲时常驻内存；其中自身占用，其余为程序文件", "≤ 12 MiB", "%.1f MiB; %.1f MiB", float64(idle)/(1<<20), float64(own)/(1<<20))
+	h.note("memory per idle connection; bare", "每个空闲连接的内存；裸程序", "≤ 21 KiB", "%.1f KiB; %.1f KiB", oursEach/1024, bareEach/1024)
+	h.note("size of the binary", "程序大小", "–", "%.1f MB", float64(file.Size())/1e6)
 	return nil
 }
 
@@ -215,11 +231,24 @@ func (h *house) handlers() error {
 	if err != nil {
 		return fmt.Errorf("handlers: %w: %s", err, out)
 	}
-	fmt.Println("\n/oauth2/auth inside our handler (target ≤ 20 allocations); a session that is known, and one at first sight (target ≤ 2 µs more)")
-	for line := range strings.Lines(string(out)) {
-		if strings.HasPrefix(line, "Benchmark") {
-			fmt.Print(line)
+	took, allocations := map[string]float64{}, map[string]string{}
+	for line := range strings.Lines(string(out)) { // BenchmarkAuth-2  1000  2000 ns/op  400 B/op  2 allocs/op
+		if f := strings.Fields(line); len(f) == 8 && f[3] == "ns/op" {
+			name, _, _ := strings.Cut(f[0], "-")
+			took[name], _ = strconv.ParseFloat(f[2], 64)
+			allocations[name] = f[6]
 		}
 	}
+	h.note("`/oauth2/auth` inside our handler, allocations", "`/oauth2/auth` 在我们的处理函数中的内存分配次数", "≤ 20", "%s", allocations["BenchmarkAuth"])
+	h.note("first sight of a cookie, more than a known one", "首次见到的 cookie 比已知的多花", "≤ 2 µs", "%.1f µs", (took["BenchmarkLoadFirst"]-took["BenchmarkLoadKnown"])/1000)
 	return nil
+}
+
+// median is the middle of some times, 0 of none.
+func median(all []time.Duration) time.Duration {
+	if len(all) == 0 {
+		return 0
+	}
+	slices.Sort(all)
+	return all[len(all)/2]
 }

@@ -87,7 +87,7 @@ func (h *house) behindNginx(rounds int, d time.Duration, connections int) error 
 	}
 	slices.Sort(bare)
 	slices.Sort(ours)
-	fmt.Printf("\nnginx alone %v, nginx auth_request + dinggate %v of CPU per request, ratio %.2f\n", bare[len(bare)/2].Round(100*time.Nanosecond), ours[len(ours)/2].Round(100*time.Nanosecond), float64(ours[len(ours)/2])/float64(bare[len(bare)/2]))
+	h.note("nginx alone; nginx `auth_request` and dinggate, CPU per request", "仅 nginx；nginx `auth_request` 加 dinggate，每个请求的 CPU", "< 97 µs", "%v; %v", tenths(bare[len(bare)/2]), tenths(ours[len(ours)/2]))
 	return nil
 }
 

@@ -4,11 +4,13 @@ import (
 	"fmt"
 	"html"
 	"strings"
+	"time"
 )
 
 // bar is one ratio of the picture.
 type bar struct {
-	name                       string
+	name, zh                   string
+	bare, like, ours           time.Duration // per request; like, 0 for none, is the bare program with our header
 	ratio, least, most, target float64
 }
 

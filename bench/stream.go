@@ -73,8 +73,8 @@ func (h *house) streams(rounds int) error {
 	}
 	slices.Sort(late)
 	slices.Sort(slow)
-	fmt.Printf("server-sent events  later than through a bare proxy by %.3f ms (%.3f … %.3f)   target ≤ 1 ms\n", late[len(late)/2], late[0], late[len(late)-1])
-	fmt.Printf("WebSocket echo      time beside a bare proxy %.2f (%.2f … %.2f)   target ≤ 1.10\n", slow[len(slow)/2], slow[0], slow[len(slow)-1])
+	h.note("a server-sent event, later than through a bare proxy", "SSE 事件比经裸代理晚", "≤ 1 ms", "%.3f ms (%.3f … %.3f)", late[len(late)/2], late[0], late[len(late)-1])
+	h.note("WebSocket echo, time beside a bare proxy", "WebSocket 回声，与裸代理相比的时间", "≤ 1.10", "%.2f (%.2f … %.2f)", slow[len(slow)/2], slow[0], slow[len(slow)-1])
 	return nil
 }
 

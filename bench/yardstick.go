@@ -2,8 +2,10 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -15,12 +17,19 @@ import (
 
 // yardstick serves what we compare with, until it is killed: `handler` answers
 // 200 and nothing else, `proxy` is a bare httputil.ReverseProxy with a
-// BufferPool, `upstream` is the application behind both proxies.
+// BufferPool, `upstream` is the application behind both proxies. `like` is the
+// handler with a likeness's status and header: what net/http takes for writing them.
 func yardstick(kind, target string) error {
 	var h http.Handler
 	switch kind {
 	case "handler":
 		h = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusOK) })
+	case "like":
+		var as likeness
+		if err := json.Unmarshal([]byte(target), &as); err != nil {
+			return err
+		}
+		h = as
 	case "proxy":
 		u, err := url.Parse(target)
 		if err != nil {
@@ -46,6 +55,17 @@ func yardstick(kind, target string) error {
 		}
 	}}
 	return server.Serve(l)
+}
+
+// likeness is what an answer looks like.
+type likeness struct {
+	Status int
+	Header http.Header
+}
+
+func (l likeness) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	maps.Copy(w.Header(), l.Header)
+	w.WriteHeader(l.Status)
 }
 
 var connections atomic.Int64 // that the application was asked on

@@ -110,14 +110,22 @@ func canonical(text string) bool {
 	}
 	body := strings.TrimRight(text, "=")
 	for i := 0; i < len(body); i++ {
-		c := body[i]
-		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '_' {
+		if !letters[body[i]] {
 			return false
 		}
 	}
-	_, err := base64.URLEncoding.Strict().DecodeString(text[len(text)-4:])
+	var last [3]byte
+	_, err := base64.URLEncoding.Strict().Decode(last[:], []byte(text[len(text)-4:]))
 	return err == nil && len(text)-len(body) <= 2
 }
+
+// letters are those of URL base64.
+var letters = func() (is [256]bool) {
+	for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") {
+		is[c] = true
+	}
+	return is
+}()
 
 // Derive gives a key of 32 bytes per secret for a purpose that seals by itself,
 // in the order of the secrets: make with the first, accept all.
