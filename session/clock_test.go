@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,9 +13,11 @@ import (
 
 // settable is a wall clock that somebody sets. Like the times in a cookie it
 // has no monotonic reading.
-type settable struct{ ahead time.Duration }
+type settable struct{ ahead atomic.Int64 }
 
-func (c *settable) now() time.Time { return time.Now().Round(0).Add(c.ahead) }
+func (c *settable) now() time.Time {
+	return time.Now().Round(0).Add(time.Duration(c.ahead.Load()))
+}
 
 // TestClockIsSet: threats V18. What a session is worth after the clock was set,
 // known to the process or new to it.
@@ -47,7 +50,7 @@ func TestClockIsSet(t *testing.T) {
 			if c.down {
 				d.say(func(context.Context, *Session) (identity.User, error) { return identity.User{}, errDown })
 			}
-			clock.ahead = c.step
+			clock.ahead.Store(int64(c.step))
 			if _, err := load(t, m, cookie.Value); !is(err, c.cached) {
 				t.Errorf("%s: of a known cookie Load() = %v, want %v", c.name, err, c.cached)
 			}
@@ -55,7 +58,7 @@ func TestClockIsSet(t *testing.T) {
 				t.Errorf("%s: of a cookie that is new here Load() = %v, want %v", c.name, err, c.fresh)
 			}
 			wantCalls(t, d, c.lookups)
-			clock.ahead = 0 // and it is set right again
+			clock.ahead.Store(0) // and it is set right again
 			if got, err := load(t, m, cookie.Value); err != nil {
 				t.Errorf("%s: set right again, Load() = %v, %v, want the session", c.name, got, err)
 			}
@@ -72,11 +75,11 @@ func TestFactsOfTheFuture(t *testing.T) {
 		m, d := checked(t)
 		m.Now = clock.now
 		_, cookie := signIn(t, m, zhangsan)
-		clock.ahead = 12 * time.Hour
+		clock.ahead.Store(int64(12 * time.Hour))
 		allows(t, m, cookie.Value) // confirmed, in the future
 		wantCalls(t, d, 1)
 		_, ahead := signIn(t, m, zhangsan)
-		clock.ahead = 0
+		clock.ahead.Store(0)
 		refuses(t, m, ErrExpired, ahead.Value)
 
 		moved := zhangsan
@@ -113,9 +116,9 @@ func TestIdleAcrossAStep(t *testing.T) {
 		m := manager(t)
 		m.Now, m.Config.Idle = clock.now, 2*time.Hour
 		_, cookie := signIn(t, m, zhangsan)
-		clock.ahead = time.Hour
+		clock.ahead.Store(int64(time.Hour))
 		allows(t, m, cookie.Value)
-		clock.ahead = 0
+		clock.ahead.Store(0)
 		refuses(t, m, ErrExpired, cookie.Value)
 	})
 }
@@ -135,7 +138,7 @@ func TestConnectionsAcrossAStep(t *testing.T) {
 			defer stop()
 			time.Sleep(time.Minute)
 			wantClosed(t, "a connection", open, false)
-			clock.ahead = step
+			clock.ahead.Store(int64(step))
 			time.Sleep(time.Minute)
 			wantClosed(t, "a connection after the clock was set", open, true)
 			cancel()
