@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -12,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -84,7 +86,17 @@ func ticking(t *testing.T) *httptest.Server {
 // TestDrain: threats V26.
 func TestDrain(t *testing.T) {
 	goOn := make(chan struct{})
-	app := streamer(t, goOn)
+	streams := streamer(t, goOn).Config.Handler
+	served := &sync.Map{} // what reached the application
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if name, short := strings.CutPrefix(r.URL.Path, "/short/"); short {
+			served.Store(name, true)
+			io.WriteString(w, name)
+			return
+		}
+		streams.ServeHTTP(w, r)
+	}))
+	t.Cleanup(app.Close)
 	s := newSite(t, fmt.Sprintf("server: {drain_delay: 2s}\nroutes: [{path: /, access: public, upstream: %q}]\n", app.URL))
 	open := func(path string) *http.Response {
 		t.Helper()
@@ -107,6 +119,7 @@ func TestDrain(t *testing.T) {
 		t.Fatalf("WebSocket: %q %v", text, err)
 	}
 
+	crowd := drawOn(s, served)
 	s.cmd.Process.Signal(syscall.SIGTERM)
 	eventually(t, "not ready", func() bool {
 		status, body := fetch(t, http.DefaultClient, s.admin+"/ready")
@@ -121,8 +134,16 @@ func TestDrain(t *testing.T) {
 	if body, err := io.ReadAll(events.Body); err != nil || string(body) != "data: one\n\n" {
 		t.Errorf("the event stream ended with %q %v, want its regular end", body, err)
 	}
-	if _, err := net.DialTimeout("tcp", strings.TrimPrefix(s.gate, "http://"), time.Second); err == nil {
-		t.Error("new connections are taken after the drain delay")
+	eventually(t, "no new connection is taken after the drain delay", func() bool {
+		c, err := net.DialTimeout("tcp", strings.TrimPrefix(s.gate, "http://"), time.Second)
+		if err == nil {
+			c.Close()
+		}
+		return err != nil
+	})
+	answered, cut := crowd()
+	if answered == 0 || len(cut) > 0 {
+		t.Errorf("of the requests beside it %d were answered, and the application saw %q, whose clients got no answer", answered, cut)
 	}
 	if status, _ := fetch(t, http.DefaultClient, s.admin+"/ready"); status != 503 {
 		t.Errorf("/ready while requests finish = %d, want 503", status)
@@ -135,6 +156,46 @@ func TestDrain(t *testing.T) {
 	}
 	if err := s.cmd.Wait(); err != nil {
 		t.Errorf("serve ends with %v, want exit code 0:\n%s", err, s.log)
+	}
+}
+
+// drawOn sends requests until no connection is taken any more, over kept
+// connections and new ones. It returns a func that waits for that, and tells how
+// many were answered and which reached the application without an answer.
+func drawOn(s *site, served *sync.Map) func() (answered int, cut []string) {
+	var mu sync.Mutex
+	var load sync.WaitGroup
+	done := 0
+	var lost []string
+	for client := range 4 {
+		load.Go(func() {
+			c := &http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: client%2 == 0}}
+			defer c.CloseIdleConnections()
+			for i := 0; ; i++ {
+				name := fmt.Sprintf("%d-%d", client, i)
+				res, err := c.Get(s.gate + "/short/" + name)
+				var body []byte
+				if err == nil {
+					body, err = io.ReadAll(res.Body)
+					res.Body.Close()
+				}
+				_, reached := served.Load(name)
+				mu.Lock()
+				if err == nil && string(body) == name {
+					done++
+				} else if err == nil || reached {
+					lost = append(lost, name)
+				}
+				mu.Unlock()
+				if err != nil && errors.Is(err, syscall.ECONNREFUSED) {
+					return
+				}
+			}
+		})
+	}
+	return func() (int, []string) {
+		load.Wait()
+		return done, lost
 	}
 }
 

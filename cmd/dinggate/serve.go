@@ -89,16 +89,11 @@ func runServe(ctx context.Context, first loaded, read func() loaded, out io.Writ
 		serveControl(ctx, cfg, stores, func() *session.Manager { return r.current.gate.Load().sessions }, kit)
 	}}
 	if cfg.EnvoyGRPC.Listen != "" {
-		l, err := listen(cfg.EnvoyGRPC.Listen)
+		answer, err := s.openEnvoyGRPC(cfg, &r.current, out)
 		if err != nil {
-			return errors.Join(fmt.Errorf("envoy_grpc: %w", err), s.close())
+			return errors.Join(err, s.close())
 		}
-		fmt.Fprintf(out, "envoy_grpc listening on %s\n", l.Addr())
-		background = append(background, func(ctx context.Context) {
-			if err := serveEnvoyGRPC(ctx, l, &r.current, cfg.Prefix); err != nil {
-				kit.log.Error("envoy_grpc ended", "err", err.Error())
-			}
-		})
+		background = append(background, answer)
 	}
 	return s.serve(ctx, func(ctx context.Context) { waitAll(ctx, background...) })
 }

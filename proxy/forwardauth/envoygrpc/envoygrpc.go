@@ -42,11 +42,18 @@ type Server struct {
 // maxQuestion bounds one question: all of a request's headers, never its body.
 const maxQuestion = 256 << 10
 
+// finishWithin is how long Serve waits for what is asked when its context ends.
+const finishWithin = 10 * time.Second
+
 // Serve answers on l until ctx ends, then finishes what is asked.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	server := grpc.NewServer(grpc.MaxRecvMsgSize(maxQuestion), grpc.ConnectionTimeout(10*time.Second), grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: 10 * time.Minute}))
 	authv3.RegisterAuthorizationServer(server, s)
-	stop := context.AfterFunc(ctx, server.GracefulStop)
+	stop := context.AfterFunc(ctx, func() {
+		late := time.AfterFunc(finishWithin, server.Stop) // a peer that never ends its question
+		defer late.Stop()
+		server.GracefulStop()
+	})
 	defer stop()
 	if err := server.Serve(l); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 		return err

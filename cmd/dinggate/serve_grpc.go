@@ -1,0 +1,38 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+)
+
+// openEnvoyGRPC listens for Envoy's questions. What it returns answers them until
+// the drain takes no new one, with the other listeners, and waits for the answers
+// to those that were taken.
+func (s *server) openEnvoyGRPC(cfg *Config, current http.Handler, out io.Writer) (answer func(context.Context), err error) {
+	l, err := listen(cfg.EnvoyGRPC.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("envoy_grpc: %w", err)
+	}
+	fmt.Fprintf(out, "envoy_grpc listening on %s\n", l.Addr())
+	asked, enough := context.WithCancel(context.Background()) // outlives the signal that begins the drain
+	answered, streams := make(chan struct{}), s.end
+	s.end = func(ctx context.Context) bool {
+		enough()
+		all := streams(ctx)
+		select {
+		case <-answered:
+			return all
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return func(context.Context) {
+		defer close(answered)
+		defer enough()
+		if err := serveEnvoyGRPC(asked, l, current, cfg.Prefix); err != nil {
+			s.log.Error("envoy_grpc ended", "err", err.Error())
+		}
+	}, nil
+}
