@@ -53,28 +53,22 @@ func stores(s *site, add func(string, func(*hand))) {
 			h.failf("the store is back: %v", a)
 		}
 	}
-	add("V14 Redis dies and returns", func(h *hand) {
-		redis := realtool.StartRedis(s.t, "--appendonly", "yes", "--appendfsync", "always")
-		defer redis.Kill()
-		p := s.inRedis(redis.URL())
-		defer p.kill()
-		line := h.at(p, "zhangsan")
-		redis.Kill()
-		out(h, p, line, "dead")
-		redis.Start()
-		back(h, p, line)
-	})
-	add("V15 Redis hangs", func(h *hand) {
-		redis := realtool.StartRedis(s.t)
-		defer redis.Kill()
-		p := s.inRedis(redis.URL())
-		defer p.kill()
-		line := h.at(p, "zhangsan")
-		redis.Hang()
-		out(h, p, line, "hanging")
-		redis.Wake()
-		back(h, p, line)
-	})
+	for name, change := range map[string]struct{ away, back func(*realtool.Redis) }{
+		"V14 Redis dies and returns": {(*realtool.Redis).Kill, (*realtool.Redis).Start},
+		"V15 Redis hangs":            {(*realtool.Redis).Hang, (*realtool.Redis).Wake},
+	} {
+		add(name, func(h *hand) {
+			redis := realtool.StartRedis(s.t, "--appendonly", "yes", "--appendfsync", "always")
+			defer redis.Kill()
+			p := s.inRedis(redis.URL())
+			defer p.kill()
+			line := h.at(p, "zhangsan")
+			change.away(redis)
+			out(h, p, line, name)
+			change.back(redis)
+			back(h, p, line)
+		})
+	}
 	add("V16 C17 Redis is emptied; what was in it says nothing", func(h *hand) {
 		redis := realtool.StartRedis(s.t)
 		defer redis.Kill()
