@@ -70,7 +70,6 @@ type Front struct {
 	Streams *Streams
 
 	once   sync.Once
-	cookie string            // the session cookie's name
 	nobody []identity.Header // headers.response, all of them empty
 }
 
@@ -133,9 +132,6 @@ func (a *Answer) Headers() []identity.Header {
 
 func (f *Front) ready() {
 	f.once.Do(func() {
-		if f.cookie = f.Sessions.CookieName; f.cookie == "" {
-			f.cookie = session.CookieName(f.Sessions.Secure, f.Sessions.Cookie.Domain)
-		}
 		f.nobody = f.Sessions.Headers.Response.Render(nil, identity.Token{})
 	})
 }
@@ -184,7 +180,7 @@ func (f *Front) proof(a *Answer) (value []string) {
 
 func (f *Front) ask(ctx context.Context, t access.Target, h http.Header, patience time.Duration) (Answer, error) {
 	f.ready()
-	s, credential, dead := f.who(ctx, t.Client, h, patience)
+	s, credential, dead := f.Who(ctx, t.Client, h, patience)
 	var user *identity.User
 	if dead == nil {
 		user = &s.User
@@ -210,8 +206,10 @@ func (f *Front) ask(ctx context.Context, t access.Target, h http.Header, patienc
 	return a, &web.Error{Status: http.StatusServiceUnavailable, Code: code, Err: dead, RetryAfter: retryAfter}
 }
 
-// who is the person behind a request: by its credential, else by its cookie.
-func (f *Front) who(ctx context.Context, client netip.Addr, h http.Header, patience time.Duration) (s *session.Session, credential bool, err error) {
+// Who is the person behind a request: by its credential, else by its cookie. A
+// wrong credential never falls through to another identity. Errors are those of
+// Credentials and of session.Manager's Load; patience is as in Front.
+func (f *Front) Who(ctx context.Context, client netip.Addr, h http.Header, patience time.Duration) (s *session.Session, credential bool, err error) {
 	if f.Credentials != nil {
 		if lines := h["Authorization"]; len(lines) > 0 {
 			if s, err = f.Credentials(ctx, client, lines); s != nil || err != nil {
@@ -220,7 +218,7 @@ func (f *Front) who(ctx context.Context, client netip.Addr, h http.Header, patie
 		}
 	}
 	var room [1]string
-	s, err = f.Sessions.Load(ctx, web.AppendCookieValues(room[:0], h, f.cookie), patience)
+	s, err = f.Sessions.Load(ctx, web.AppendCookieValues(room[:0], h, f.Sessions.CookieName()), patience)
 	return s, false, err
 }
 

@@ -36,7 +36,7 @@ func (m *Manager) cookie(text string, signedIn time.Time) *http.Cookie {
 }
 
 func (m *Manager) attributes(text string) *http.Cookie {
-	c := &http.Cookie{Name: m.name(), Value: text, Path: "/", Domain: m.Cookie.Domain, HttpOnly: true, Secure: m.Secure}
+	c := &http.Cookie{Name: m.CookieName(), Value: text, Path: "/", Domain: m.Cookie.Domain, HttpOnly: true, Secure: m.Secure}
 	switch strings.ToLower(m.Cookie.SameSite) {
 	case "strict":
 		c.SameSite = http.SameSiteStrictMode
@@ -48,9 +48,5 @@ func (m *Manager) attributes(text string) *http.Cookie {
 	return c
 }
 
-func (m *Manager) name() string {
-	if m.CookieName != "" {
-		return m.CookieName
-	}
-	return CookieName(m.Secure, m.Cookie.Domain)
-}
+// CookieName is the name of this manager's session cookie.
+func (m *Manager) CookieName() string { return CookieName(m.Secure, m.Cookie.Domain) }

@@ -77,7 +77,7 @@ func (m *Manager) seal(s *Session, t *ticket, now time.Time) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("session: sealing: the session %w", err)
 	}
-	return m.Keyring.Seal(purpose, m.name(), plain)
+	return m.Keyring.Seal(purpose, m.CookieName(), plain)
 }
 
 // Renewable reports whether another cookie should replace the one s came with:

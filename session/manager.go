@@ -15,14 +15,13 @@ import (
 // Config and Realm are needed: without them every session is refused. Run does
 // the housekeeping and owns the lookups in the background.
 type Manager struct {
-	Keyring    *Keyring
-	Config     Config
-	Cookie     CookieConfig
-	Realm      string           // corp_id or the SSO service's URL; a cookie of another realm is ErrForged (threats C9)
-	CookieName string           // empty: CookieName(Secure, Cookie.Domain)
-	Secure     bool             // public_url is https
-	Headers    Headers          // rendered once per session and change
-	Now        func() time.Time // nil: time.Now
+	Keyring *Keyring
+	Config  Config
+	Cookie  CookieConfig
+	Realm   string           // corp_id or the SSO service's URL; a cookie of another realm is ErrForged (threats C9)
+	Secure  bool             // public_url is https
+	Headers Headers          // rendered once per session and change
+	Now     func() time.Time // nil: time.Now
 
 	// Store keeps the sessions with Config.Store redis; how often it is asked
 	// depends on the Journal. With cookie it is a store of this process alone

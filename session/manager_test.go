@@ -57,9 +57,9 @@ func TestLoad(t *testing.T) {
 	plainName := manager(t)
 	plainName.Secure = false
 	_, plain := signIn(t, plainName, zhangsan)
-	attempt, _ := m.Keyring.Seal("login attempt", m.name(), []byte("x"))
-	short, _ := m.Keyring.Seal(purpose, m.name(), []byte("x"))
-	newer, _ := m.Keyring.Seal(purpose, m.name(), append([]byte{version + 1}, make([]byte, 100)...))
+	attempt, _ := m.Keyring.Seal("login attempt", m.CookieName(), []byte("x"))
+	short, _ := m.Keyring.Seal(purpose, m.CookieName(), []byte("x"))
+	newer, _ := m.Keyring.Seal(purpose, m.CookieName(), append([]byte{version + 1}, make([]byte, 100)...))
 	good := c.Value
 	for _, l := range []struct {
 		name  string

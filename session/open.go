@@ -53,7 +53,7 @@ func (m *Manager) open(text string, now time.Time) (candidate, error) {
 		}
 		return candidate{entry: e}, nil
 	}
-	plain, old, err := m.Keyring.Open(purpose, m.name(), text)
+	plain, old, err := m.Keyring.Open(purpose, m.CookieName(), text)
 	if err != nil {
 		return candidate{}, err
 	}

@@ -65,7 +65,7 @@ func TestTheStoreAloneOpensNothing(t *testing.T) { // threats C17
 			t.Error("the keyring opens a session's record, want the ticket alone to")
 		}
 	}
-	plain, _, _ := a.Keyring.Open(purpose, a.name(), c.Value)
+	plain, _, _ := a.Keyring.Open(purpose, a.CookieName(), c.Value)
 	stolen, _ := decodeTicket(plain)
 	if _, err := openBox(stolen.key, find(s.ID), mine); err == nil {
 		t.Error("another session's ticket opens the record")
@@ -90,10 +90,10 @@ func TestTwoReleasesSideBySide(t *testing.T) { // threats V33
 
 	_, c := signIn(t, a, zhangsan)
 	refuses(t, old, ErrForged, c.Value) // as an older release, or another configuration, reads a ticket
-	plain, _, _ := a.Keyring.Open(purpose, a.name(), c.Value)
+	plain, _, _ := a.Keyring.Open(purpose, a.CookieName(), c.Value)
 	for _, v := range []byte{0, 3, 255} {
 		plain[0] = v
-		newer, _ := a.Keyring.Seal(purpose, a.name(), plain)
+		newer, _ := a.Keyring.Seal(purpose, a.CookieName(), plain)
 		refuses(t, a, ErrForged, newer)
 	}
 

@@ -105,7 +105,7 @@ func nextGate(cfg *Config, stores *stores, t telemetryKit, before *gate) (*gate,
 	flow := &login.Flow{
 		Provider: g.provider, AttemptIn: g.provider.attemptIn,
 		Sessions: g.sessions, Keyring: keyring, Used: stores.Used, Pages: pages, Origins: origins, Prefix: cfg.Prefix,
-		ClientID: cfg.ProviderClientID(), CookieName: session.CookieName(cfg.Secure(), cfg.Cookie.Domain),
+		ClientID: cfg.ProviderClientID(), CookieName: g.sessions.CookieName(),
 		Silent:   newSilent(cfg, kept.client),
 		Accounts: g.accounts.file, People: g.accounts.policy,
 		PageFirst: cfg.SignIn.First() || g.accounts.file != nil, Patience: pagePatience, Audit: t.audit, Counts: kept.signIns,
@@ -139,7 +139,7 @@ func nextGate(cfg *Config, stores *stores, t telemetryKit, before *gate) (*gate,
 		own.addTree(loginAPIPath, map[string]web.HandlerFunc{loginAPIPath: flow.LoginAPI})
 	}
 	front.Credentials = newCredentials(cfg, g)
-	flow.Credentials = front.Credentials
+	flow.Behind = front.Who
 	g.Handler = counting(t.traced(newEntrance(cfg, front, flow, own, pages, origins, peers, t), peers), g.inFlight)
 	if value := cfg.TLS.insist(); value != nil {
 		g.Handler = insisting(g.Handler, value)

@@ -63,8 +63,9 @@ type Flow struct {
 	Accounts *account.File
 	People   *account.Policy
 
-	// Credentials is that of proxy.Front: userinfo answers API clients too.
-	Credentials func(ctx context.Context, client netip.Addr, authorization []string) (*session.Session, error)
+	// Behind is proxy.Front.Who, by which userinfo answers API clients too. Nil: a
+	// cookie alone tells who asks.
+	Behind func(ctx context.Context, client netip.Addr, h http.Header, patience time.Duration) (s *session.Session, credential bool, err error)
 
 	Silent    *Silent       // sign in inside the DingTalk client without a click; nil: there as anywhere
 	QRLogin   string        // DingTalk's login_url, to draw its QR code into the sign-in page; "" draws none

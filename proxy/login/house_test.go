@@ -155,7 +155,7 @@ func flow(t testing.TB, p plan) *house {
 	h.Flow = &Flow{
 		Provider: h.provider, Keyring: keyring, Used: h.store, Prefix: "/oauth2", ClientID: "ding-app", CookieName: name,
 		Sessions: &session.Manager{Keyring: keyring, Config: cfg, Cookie: session.CookieConfig{Domain: p.domain}, Realm: "dingcorp",
-			CookieName: name, Secure: https, Store: h.store, Now: now},
+			Secure: https, Store: h.store, Now: now},
 		Pages:   must(page.New(page.Config{Prefix: "/oauth2"})),
 		Origins: must(web.NewOrigins(p.public, []string{"https://other.test:8443"}, []string{"route.test"}, p.domain)),
 		Now:     now,

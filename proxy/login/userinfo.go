@@ -48,13 +48,10 @@ func (f *Flow) UserInfo(w http.ResponseWriter, r *http.Request) error {
 		Username: u.Username, Name: u.Name, UserID: u.UserID, UnionID: u.UnionID, JobNumber: u.JobNumber, Departments: append([]int64{}, u.Departments...)})
 }
 
-// whoAsks is the person behind a credential of theirs, else behind the cookie:
-// a wrong credential never falls through to another identity.
+// whoAsks is the person behind a credential of theirs, else behind the cookie.
 func (f *Flow) whoAsks(r *http.Request, x *web.Exchange) (s *session.Session, credential bool, err error) {
-	if lines := r.Header["Authorization"]; f.Credentials != nil && len(lines) > 0 {
-		if s, err = f.Credentials(r.Context(), x.Client, lines); s != nil || err != nil {
-			return s, true, err
-		}
+	if f.Behind != nil {
+		return f.Behind(r.Context(), x.Client, r.Header, f.wait())
 	}
 	s, err = f.who(r, f.wait())
 	return s, false, err
