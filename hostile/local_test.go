@@ -289,22 +289,16 @@ func bindErrands(s *site) (list []try) {
 			h.failf("it worked")
 		}
 	})
-	add("under another account's session", func(h *hand) {
-		v := h.visitor().account("dora")
-		state := v.begun("type=1")
-		v.account("erin")
-		if e, _ := v.loginAPI("type=1&code=" + v.code("wangwu") + "&state=" + state); *e.Success {
-			h.failf("it worked")
-		}
-	})
-	add("under a later session of the same account", func(h *hand) {
-		v := h.visitor().account("dora")
-		state := v.begun("type=1")
-		v.account("dora")
-		if e, _ := v.loginAPI("type=1&code=" + v.code("wangwu") + "&state=" + state); *e.Success {
-			h.failf("it worked")
-		}
-	})
+	for _, c := range []struct{ name, later string }{{"under another account's session", "erin"}, {"under a later session of the same account", "dora"}} {
+		add(c.name, func(h *hand) {
+			v := h.visitor().account("dora")
+			state := v.begun("type=1")
+			v.account(c.later)
+			if e, _ := v.loginAPI("type=1&code=" + v.code("wangwu") + "&state=" + state); *e.Success {
+				h.failf("it worked")
+			}
+		})
+	}
 	add("the attacker's attempt planted beside the victim's session", func(h *hand) {
 		attacker := h.visitor().account("erin")
 		state := attacker.begun("type=1")
