@@ -123,8 +123,8 @@ func (m *Manager) enter(text string, s *Session, t *ticket, sealed time.Time, ol
 
 // jitter is a number below 256, random for each session and the same in every replica.
 func jitter(id string) time.Duration {
-	raw, err := base64.RawURLEncoding.DecodeString(id[:4])
-	if err != nil {
+	var raw [3]byte
+	if _, err := base64.RawURLEncoding.Decode(raw[:], []byte(id[:4])); err != nil {
 		return 0
 	}
 	return time.Duration(raw[0])

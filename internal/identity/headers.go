@@ -35,9 +35,10 @@ type HeaderSet struct {
 // header that is missing could let a client's own copy through
 // (GHSA-7r4p-vjf4-gxv4). A nil u renders every header empty.
 func (r HeaderRules) Render(u *User, t Token) []Header {
-	out := make([]Header, len(r))
+	out, values := make([]Header, len(r)), make([]string, len(r))
 	for i, rule := range r {
-		out[i] = Header{rule.Name, []string{value(rule.Field, u, t)}}
+		values[i] = value(rule.Field, u, t)
+		out[i] = Header{rule.Name, values[i : i+1 : i+1]}
 	}
 	return out
 }
@@ -123,17 +124,17 @@ func Encode(s string) string {
 
 func percentEncode(s string) string {
 	const hex = "0123456789ABCDEF"
-	var b strings.Builder
+	b := make([]byte, 0, 3*len(s))
 	for i := 0; i < len(s); i++ {
 		c := s[i]
 		switch {
 		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', strings.IndexByte("-._~", c) >= 0:
-			b.WriteByte(c)
+			b = append(b, c)
 		default:
-			b.WriteString(string([]byte{'%', hex[c>>4], hex[c&15]}))
+			b = append(b, '%', hex[c>>4], hex[c&15])
 		}
 	}
-	return b.String()
+	return string(b)
 }
 
 // NormalizeEmail lower-cases an address and returns "" for anything that is not
