@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"dinggate/internal/identity"
+	"dinggate/internal/outbound"
 )
 
 // Paths of the calls; they name the calls in errors, metrics and gates too.
@@ -52,8 +53,7 @@ type Client struct {
 	Observe func(context.Context, Call)
 
 	once  sync.Once
-	http  *http.Client  // reads; connections are kept
-	fresh *http.Client  // calls with a one-time code
+	http  outbound.Clients
 	slots chan struct{} // in flight
 	gates gates
 	token appToken
@@ -75,7 +75,6 @@ type Call struct {
 func (c *Client) CloseIdleConnections() {
 	c.setUp()
 	c.http.CloseIdleConnections()
-	c.fresh.CloseIdleConnections()
 }
 
 func (c *Client) setUp() {
@@ -85,17 +84,7 @@ func (c *Client) setUp() {
 			n = defaultInFlight
 		}
 		c.slots = make(chan struct{}, n)
-		if c.Transport != nil {
-			c.http = newHTTPClient(c.Transport)
-			c.fresh = c.http
-			return
-		}
-		c.http = newHTTPClient(newTransport())
-		// A kept connection may be dead already, and a one-time code that went
-		// into it must not be sent again: codes travel on a new one.
-		single := newTransport()
-		single.DisableKeepAlives = true
-		c.fresh = newHTTPClient(single)
+		c.http = outbound.New(c.Transport)
 	})
 }
 
@@ -253,9 +242,9 @@ func (c *Client) send(ctx context.Context, q request, token string, secrets reda
 	if err != nil {
 		return badAnswer(q.path, formatError("the request could not be built")) // a token with odd characters: err would quote it
 	}
-	client := c.http
+	client := c.http.Kept
 	if q.single {
-		client = c.fresh
+		client = c.http.Fresh
 	}
 	response, err := client.Do(r)
 	if err != nil {

@@ -166,7 +166,7 @@ func (s *Stream) open(ctx context.Context) (*link, error) {
 	if err != nil {
 		return nil, &unreadableError{pathConnection, err}
 	}
-	conn, _, err := websocket.Dial(ctx, target, &websocket.DialOptions{HTTPClient: c.http})
+	conn, _, err := websocket.Dial(ctx, target, &websocket.DialOptions{HTTPClient: c.http.Kept})
 	if err != nil {
 		return nil, faultOf(ctx, "stream", err, secretForms(ticket))
 	}

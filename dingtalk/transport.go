@@ -6,37 +6,10 @@ import (
 	"crypto/x509"
 	"errors"
 	"net"
-	"net/http"
 	"net/url"
-	"time"
 )
 
-const (
-	connectTimeout = 2 * time.Second
-	idleTimeout    = 90 * time.Second // a connection to an address that DingTalk left does not live on
-	maxBody        = 1 << 20          // after inflation
-)
-
-// newTransport makes the connections of one client: an HTTP proxy from the
-// environment is used, compression is on, idle connections end.
-func newTransport() *http.Transport {
-	dialer := &net.Dialer{Timeout: connectTimeout, KeepAlive: 30 * time.Second}
-	return &http.Transport{
-		Proxy:                  http.ProxyFromEnvironment,
-		DialContext:            dialer.DialContext,
-		TLSHandshakeTimeout:    connectTimeout,
-		IdleConnTimeout:        idleTimeout,
-		MaxIdleConnsPerHost:    16,
-		MaxResponseHeaderBytes: 64 << 10,
-		ForceAttemptHTTP2:      true,
-	}
-}
-
-// newHTTPClient follows no redirect: a secret in a body or a query would go
-// along to wherever it points (CVE-2024-45336, threats L8).
-func newHTTPClient(t http.RoundTripper) *http.Client {
-	return &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-}
+const maxBody = 1 << 20 // after inflation
 
 // faultError is a call that got no answer. Its text was redacted: the one of
 // the *url.Error below it quotes the URL with access_token in it, so that error

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"dinggate/internal/identity"
+	"dinggate/internal/outbound"
 )
 
 // AttemptParameter is the parameter of our own callback in which an attempt
@@ -32,9 +32,8 @@ type Client struct {
 	// traces and the log; nil hears nothing.
 	Observe func(context.Context, Call)
 
-	once  sync.Once
-	http  *http.Client // reads; connections are kept
-	fresh *http.Client // calls with a one-time code: a kept connection may be dead, and a code is sent once
+	once sync.Once
+	http outbound.Clients
 }
 
 // Call is one call to the service, as Client.Observe hears of it.
@@ -45,37 +44,9 @@ type Call struct {
 	Err      error // nil when ok; holds no secret
 }
 
-const (
-	defaultTimeout = 8 * time.Second
-	connectTimeout = 2 * time.Second
-	idleTimeout    = 90 * time.Second
-)
+const defaultTimeout = 8 * time.Second
 
-func (c *Client) setUp() {
-	c.once.Do(func() {
-		if c.Transport != nil {
-			c.http = newHTTPClient(c.Transport)
-			c.fresh = c.http
-			return
-		}
-		c.http = newHTTPClient(newTransport())
-		single := newTransport()
-		single.DisableKeepAlives = true
-		c.fresh = newHTTPClient(single)
-	})
-}
-
-func newTransport() *http.Transport {
-	dialer := &net.Dialer{Timeout: connectTimeout, KeepAlive: 30 * time.Second}
-	return &http.Transport{Proxy: http.ProxyFromEnvironment, DialContext: dialer.DialContext, TLSHandshakeTimeout: connectTimeout,
-		IdleConnTimeout: idleTimeout, MaxIdleConnsPerHost: 16, MaxResponseHeaderBytes: 64 << 10, ForceAttemptHTTP2: true}
-}
-
-// newHTTPClient follows no redirect: the secret would go along to wherever it
-// points (CVE-2024-45336, threats L8).
-func newHTTPClient(t http.RoundTripper) *http.Client {
-	return &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-}
+func (c *Client) setUp() { c.once.Do(func() { c.http = outbound.New(c.Transport) }) }
 
 // CloseIdleConnections closes the connections that wait for another call.
 func (c *Client) CloseIdleConnections() {
@@ -229,9 +200,9 @@ func (c *Client) call(r *http.Request, name string, read func(body []byte) error
 
 func (c *Client) send(r *http.Request, name string, read func(body []byte) error) (result string, f *identity.Failure) {
 	r.Header["Accept"] = []string{"application/json"}
-	client := c.http
+	client := c.http.Kept
 	if r.Method == http.MethodPost {
-		client = c.fresh
+		client = c.http.Fresh
 	}
 	answer, err := client.Do(r)
 	if err != nil {

@@ -25,13 +25,14 @@ var plan = map[string][]string{
 	"internal/web":       {},
 	"internal/telemetry": {},
 	"internal/limit":     {},
+	"internal/outbound":  {},
 	"internal/layout":    {},
 	"internal/realtool":  {}, // for tests alone
 	"dingtalk/simulator": {}, // two readings of one API that cannot be wrong together
 
 	"proxy/access":  {"internal/identity", "internal/conf"},
 	"session":       {"internal/identity", "internal/conf"},
-	"dingtalk":      {"internal/identity", "internal/conf"},
+	"dingtalk":      {"internal/identity", "internal/conf", "internal/outbound"},
 	"assertion":     {"internal/identity", "internal/conf"},
 	"account":       {"internal/identity", "internal/conf", "internal/limit"},
 	"internal/page": {"internal/web"},
@@ -42,7 +43,7 @@ var plan = map[string][]string{
 
 	"proxy/login":             {"internal/identity", "internal/conf", "internal/limit", "internal/web", "internal/page", "account", "session"},
 	"account/accounttest":     {"account"},
-	"dingtalk/sso":            {"internal/identity", "internal/conf", "internal/limit", "internal/web"},
+	"dingtalk/sso":            {"internal/identity", "internal/conf", "internal/limit", "internal/outbound", "internal/web"},
 	"session/storetest":       {"session"},
 	"session/storetest/paper": {}, // tests inside package session use it
 	"session/redisstore":      {"session", "account", "internal/conf"},
@@ -79,7 +80,7 @@ var homes = []struct {
 	{"testing", []string{"session/storetest", "account/accounttest", "internal/realtool"}, "product code does not ask whether it is under test"},
 	{"text/template", []string{"cmd/dinggate"}, "pages are html/template, which escapes; gateway snippets are no HTML"},
 	{"math/rand", []string{"session", "dingtalk", "dingtalk/simulator"}, "jitter only; randomness that anybody must not guess is crypto/rand"},
-	{"net/http", []string{"cmd/dinggate", "proxy", "proxy/forwardauth", "proxy/login", "session", "dingtalk", "dingtalk/sso", "dingtalk/simulator", "internal/web", "internal/page", "internal/telemetry", "bench"}, "who may enter is decided without HTTP"},
+	{"net/http", []string{"cmd/dinggate", "proxy", "proxy/forwardauth", "proxy/login", "session", "dingtalk", "dingtalk/sso", "dingtalk/simulator", "internal/web", "internal/page", "internal/telemetry", "internal/outbound", "bench"}, "who may enter is decided without HTTP"},
 }
 
 type listed struct {
