@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -245,41 +244,23 @@ func processes(s *site, add func(string, func(*hand))) {
 	add("V26 SIGTERM under load", func(h *hand) {
 		p := s.another(same)
 		defer p.kill()
-		h.site.foreign.Store(h.id, true)
-		line := h.member("zhangsan")
-		var all sync.WaitGroup
-		stop := make(chan struct{})
-		for range 4 {
-			all.Go(func() {
-				w := &wires{kept: map[string]*wire{}}
-				defer w.close()
-				for {
-					select {
-					case <-stop:
-						return
-					default:
-					}
-					a, err := w.send(shot{raw: request("GET", "/page", h.id, line), from: stranger, to: p.gate})
-					if err == nil && a.status != 200 && a.status != 0 && a.status != 503 {
-						h.failf("while it ends: %v", a)
-						return
-					}
-					if err != nil {
-						return
-					}
-				}
-			})
-		}
+		stop := h.crowd(p, 4, func(a *answer, err error) bool {
+			bad := err == nil && a.status != 200 && a.status != 0 && a.status != 503
+			if bad {
+				h.failf("while it ends: %v", a)
+			}
+			return err == nil && !bad
+		})
 		time.Sleep(300 * time.Millisecond)
 		if err := p.finish(); err != nil {
 			h.failf("it ended with %v", err)
 		}
-		close(stop)
-		all.Wait()
+		stop()
 	})
 	add("V29 nobody reads what it says", func(h *hand) {
 		full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 		if err != nil {
+			h.failf("%v", err)
 			return
 		}
 		defer full.Close()

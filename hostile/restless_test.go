@@ -33,6 +33,35 @@ func (h *hand) page(p *process, cookie string) *answer {
 	return h.send(shot{to: p.gate, raw: request("GET", "/page", h.id, "Accept: text/html", "Sec-Fetch-Mode: navigate", cookie), right: true, trouble: true, slow: true, cleared: true})
 }
 
+// crowd lets n members ask p for a page, one after another each, until the func
+// that it returns is called; an asker whose answer is not to its liking leaves.
+func (h *hand) crowd(p *process, n int, liked func(*answer, error) bool) (leave func()) {
+	h.site.foreign.Store(h.id, true)
+	line := h.member("zhangsan")
+	var all sync.WaitGroup
+	stop := make(chan struct{})
+	for range n {
+		all.Go(func() {
+			w := &wires{kept: map[string]*wire{}}
+			defer w.close()
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if !liked(w.send(shot{raw: request("GET", "/page", h.id, line), from: stranger, to: p.gate})) {
+					return
+				}
+			}
+		})
+	}
+	return func() {
+		close(stop)
+		all.Wait()
+	}
+}
+
 // at is a visitor who signed in at a process.
 func (h *hand) at(p *process, person string) string {
 	v := h.visitor()
@@ -141,27 +170,13 @@ func reloads(s *site, add func(string, func(*hand))) {
 			h.failf("%v", err)
 			return
 		}
-		line := h.member("zhangsan")
-		h.site.foreign.Store(h.id, true)
-		var load sync.WaitGroup
-		stop := make(chan struct{})
-		for range 3 {
-			load.Go(func() {
-				w := &wires{kept: map[string]*wire{}}
-				defer w.close()
-				for {
-					select {
-					case <-stop:
-						return
-					default:
-					}
-					if a, err := w.send(shot{raw: request("GET", "/page", h.id, line), from: stranger, to: p.gate}); err != nil || a.status != 200 {
-						h.failf("while it reloads: %v %v", a, err)
-						return
-					}
-				}
-			})
-		}
+		stop := h.crowd(p, 3, func(a *answer, err error) bool {
+			fine := err == nil && a.status == 200
+			if !fine {
+				h.failf("while it reloads: %v %v", a, err)
+			}
+			return fine
+		})
 		for i := range 12 {
 			text := strings.Replace(string(good), "contact: it@", fmt.Sprintf("title: number %d, contact: it@", i), 1)
 			if i%3 == 2 {
@@ -175,8 +190,7 @@ func reloads(s *site, add func(string, func(*hand))) {
 				break
 			}
 		}
-		close(stop)
-		load.Wait()
+		stop()
 		if said := p.said(); !strings.Contains(said, "is refused") || !strings.Contains(said, "configuration serves") {
 			h.failf("the log does not tell good from bad")
 		}
