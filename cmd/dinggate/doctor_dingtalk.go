@@ -17,6 +17,7 @@ import (
 
 	"dinggate/dingtalk"
 	"dinggate/internal/identity"
+	"dinggate/internal/outbound"
 )
 
 // dingtalkChecks are those of the DingTalk side.
@@ -113,8 +114,7 @@ func (d *doctor) get(r *http.Request) (res *http.Response, via string, err error
 	}
 	t := &http.Transport{Proxy: http.ProxyFromEnvironment, DialContext: (&net.Dialer{Timeout: 2 * time.Second}).DialContext, TLSHandshakeTimeout: 2 * time.Second,
 		TLSClientConfig: &tls.Config{RootCAs: d.roots, MinVersion: tls.VersionTLS12}, DisableKeepAlives: true, ResponseHeaderTimeout: d.patience}
-	client := &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	res, err = client.Do(r)
+	res, err = outbound.New(t).Kept.Do(r)
 	if u, ok := errors.AsType[*url.Error](err); ok { // its text quotes the address
 		err = u.Err
 	}

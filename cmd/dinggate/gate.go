@@ -105,7 +105,7 @@ func nextGate(cfg *Config, stores *stores, t telemetryKit, before *gate) (*gate,
 	flow := &login.Flow{
 		Provider: g.provider, AttemptIn: g.provider.attemptIn,
 		Sessions: g.sessions, Keyring: keyring, Used: stores.Used, Pages: pages, Origins: origins, Prefix: cfg.Prefix,
-		ClientID: cfg.ProviderClientID(), CookieName: g.sessions.CookieName(),
+		ClientID: cfg.ProviderClientID(),
 		Silent:   newSilent(cfg, kept.client),
 		Accounts: g.accounts.file, People: g.accounts.policy,
 		PageFirst: cfg.SignIn.First() || g.accounts.file != nil, Patience: pagePatience, Audit: t.audit, Counts: kept.signIns,

@@ -48,7 +48,7 @@ func (d *ssoDoor) whoIs(r *http.Request) (sso.Person, error) {
 	if err != nil {
 		return sso.Person{}, ssoTrouble(err)
 	}
-	texts := web.CookieValues(r.Header, d.flow.CookieName)
+	texts := web.CookieValues(r.Header, d.flow.Sessions.CookieName())
 	for _, text := range texts { // of several exactly one verifies, else there is no session
 		if one, err := d.sessions.Load(r.Context(), []string{text}, 0); err == nil && one.ID == s.ID {
 			return d.person(s, text), nil

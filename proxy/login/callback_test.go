@@ -176,7 +176,7 @@ func TestAttemptsOfOthers(t *testing.T) {
 		{"another purpose", seal("sso attempt", name, a, same)},
 		{"the session's purpose", seal("session", name, a, same)},
 		{"another slot", seal(attemptPurpose, h.slotName(1), a, same)},
-		{"the session's name", seal(attemptPurpose, h.CookieName, a, same)},
+		{"the session's name", seal(attemptPurpose, h.Sessions.CookieName(), a, same)},
 		{"another app", seal(attemptPurpose, name, otherApp, same)},
 		{"another host", seal(attemptPurpose, name, otherHost, same)},
 		{"a newer version", seal(attemptPurpose, name, a, func(b []byte) []byte { b[0]++; return b })},
@@ -284,7 +284,7 @@ func TestFailures(t *testing.T) {
 		b := build(t, plan{}).browser()
 		b.provider.fails(c.err)
 		state := b.stateOf(b.visit("/page"))
-		b.plant(b.CookieName, "dead")
+		b.plant(b.Sessions.CookieName(), "dead")
 		a := b.back("zhangsan", state)
 		what := fmt.Sprint(c.err)
 		b.refused(what, a, c.status, c.code, 1)
@@ -297,7 +297,7 @@ func TestFailures(t *testing.T) {
 		if strings.Contains(a.text, "CANARY") {
 			t.Errorf("%s: the page shows it", what)
 		}
-		if !strings.Contains(a.cookieLine(b.CookieName), "Max-Age=0") || len(b.attempts()) > 0 { // C2
+		if !strings.Contains(a.cookieLine(b.Sessions.CookieName()), "Max-Age=0") || len(b.attempts()) > 0 { // C2
 			t.Errorf("%s: cookies = %q, want session and attempt cleared", what, a.Header["Set-Cookie"])
 		}
 		if len(b.events) != 1 || b.events[0].What != "refused" || b.events[0].Code != c.code {
@@ -335,7 +335,7 @@ func TestNewSession(t *testing.T) { // C1
 	attacker, victim := h.browser(), h.browser()
 	attacker.signIn("attacker")
 	planted := attacker.session()
-	victim.plant(victim.CookieName, planted)
+	victim.plant(victim.Sessions.CookieName(), planted)
 	victim.signIn("zhangsan")
 	if victim.session() == planted {
 		t.Errorf("the planted session lives on")
@@ -353,13 +353,13 @@ func TestDeadSession(t *testing.T) { // C2
 		b := build(t, plan{}).browser()
 		b.signIn("zhangsan")
 		b.ahead.Store(int64(25 * time.Hour))
-		if a := b.visit(path); !strings.Contains(a.cookieLine(b.CookieName), "Max-Age=0") {
+		if a := b.visit(path); !strings.Contains(a.cookieLine(b.Sessions.CookieName()), "Max-Age=0") {
 			t.Errorf("GET %s with a dead session = %d with %q, want it cleared", path, a.StatusCode, a.Header["Set-Cookie"])
 		}
 		b = build(t, plan{}).browser()
 		b.signIn("zhangsan")
 		b.store.ill.Store(true)
-		if a := b.visit(path); a.cookieLine(b.CookieName) != "" {
+		if a := b.visit(path); a.cookieLine(b.Sessions.CookieName()) != "" {
 			t.Errorf("GET %s with an ill store = %d with %q, want the session kept", path, a.StatusCode, a.Header["Set-Cookie"])
 		}
 	}

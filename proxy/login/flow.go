@@ -40,20 +40,19 @@ type Provider interface {
 	Exchange(ctx context.Context, code, state string) (identity.User, identity.Token, error)
 }
 
-// Flow is the sign-in of one installation. All fields down to CookieName are
+// Flow is the sign-in of one installation. All fields down to ClientID are
 // required (Check tells), the others have useful zeros. Its methods are
 // web.HandlerFuncs, safe for concurrent use; a Flow must not be copied after
 // first use.
 type Flow struct {
-	Provider   Provider
-	Sessions   *session.Manager
-	Keyring    *session.Keyring
-	Used       session.Store // remembers which attempts were redeemed; shared by all replicas, or a replay works once at each
-	Pages      *page.Pages
-	Origins    *web.Origins // knows public_url, on whose origin every sign-in ends
-	Prefix     string       // of our own endpoints, such as /oauth2
-	ClientID   string       // the app at DingTalk; an attempt begun for one is worth nothing for another
-	CookieName string       // of the session cookie
+	Provider Provider
+	Sessions *session.Manager
+	Keyring  *session.Keyring
+	Used     session.Store // remembers which attempts were redeemed; shared by all replicas, or a replay works once at each
+	Pages    *page.Pages
+	Origins  *web.Origins // knows public_url, on whose origin every sign-in ends
+	Prefix   string       // of our own endpoints, such as /oauth2
+	ClientID string       // the app at DingTalk; an attempt begun for one is worth nothing for another
 
 	// AttemptIn names the parameter of our callback in which the attempt's state
 	// comes back, for a provider whose own `state` is none of ours; "" is state.
@@ -128,8 +127,8 @@ func (f *Flow) Check() error {
 		return errors.New("login: checking the flow: Provider, Sessions, Keyring, Used, Pages and Origins are required")
 	case !strings.HasPrefix(f.Prefix, "/") || strings.HasSuffix(f.Prefix, "/"):
 		return errors.New("login: checking the flow: Prefix must begin with a slash and not end with one")
-	case f.ClientID == "" || len(f.ClientID) > maxApp || f.CookieName == "":
-		return errors.New("login: checking the flow: ClientID or CookieName is empty or too long")
+	case f.ClientID == "" || len(f.ClientID) > maxApp:
+		return errors.New("login: checking the flow: ClientID is empty or too long")
 	}
 	return nil
 }
@@ -384,7 +383,7 @@ func (f *Flow) recorded(w http.ResponseWriter, r *http.Request, x *web.Exchange,
 		return nil
 	}
 	cookies := w.Header()["Set-Cookie"]
-	w.Header()["Set-Cookie"] = slices.DeleteFunc(cookies, func(line string) bool { return strings.HasPrefix(line, f.CookieName+"=") })
+	w.Header()["Set-Cookie"] = slices.DeleteFunc(cookies, func(line string) bool { return strings.HasPrefix(line, f.Sessions.CookieName()+"=") })
 	if gone := f.Sessions.Revoke(r.Context(), e.Session); gone != nil {
 		err = errors.Join(err, gone)
 	}

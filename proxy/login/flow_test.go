@@ -142,7 +142,7 @@ func TestOldestGoes(t *testing.T) {
 			t.Fatalf("attempt %d = %d", done, a.StatusCode)
 		}
 	}
-	b.plant(b.CookieName, "dead")
+	b.plant(b.Sessions.CookieName(), "dead")
 	for i := 5; i < 9; i++ { // two take the free slots, two those of 0 and 2
 		states[i] = load(i)
 	}
@@ -344,8 +344,8 @@ func TestPlainCookieNames(t *testing.T) {
 		{"http://127.0.0.1:4180", "", "dinggate", "dinggate-attempt-0"},
 	} {
 		h := flow(t, plan{public: c.public, domain: c.domain})
-		if got := h.slotName(0); h.CookieName != c.session || got != c.attempt {
-			t.Errorf("cookies of %s, domain %q = %s, %s, want %s, %s", c.public, c.domain, h.CookieName, got, c.session, c.attempt)
+		if got := h.slotName(0); h.Sessions.CookieName() != c.session || got != c.attempt {
+			t.Errorf("cookies of %s, domain %q = %s, %s, want %s, %s", c.public, c.domain, h.Sessions.CookieName(), got, c.session, c.attempt)
 		}
 	}
 }
@@ -354,7 +354,7 @@ func TestCheck(t *testing.T) {
 	for what, spoil := range map[string]func(*Flow){
 		"provider": func(f *Flow) { f.Provider = nil }, "sessions": func(f *Flow) { f.Sessions = nil }, "keyring": func(f *Flow) { f.Keyring = nil },
 		"used": func(f *Flow) { f.Used = nil }, "pages": func(f *Flow) { f.Pages = nil }, "origins": func(f *Flow) { f.Origins = nil },
-		"prefix": func(f *Flow) { f.Prefix = "oauth2" }, "client": func(f *Flow) { f.ClientID = "" }, "cookie": func(f *Flow) { f.CookieName = "" },
+		"prefix": func(f *Flow) { f.Prefix = "oauth2" }, "client": func(f *Flow) { f.ClientID = "" },
 	} {
 		f := flow(t, plan{}).Flow
 		spoil(f)

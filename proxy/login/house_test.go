@@ -147,13 +147,12 @@ func flow(t testing.TB, p plan) *house {
 	}
 	h := &house{t: t, provider: &provider{}, store: &store{}}
 	https := strings.HasPrefix(p.public, "https:")
-	name := session.CookieName(https, p.domain)
 	keyring := must(session.NewKeyring([]conf.Secret{secret(1)}))
 	cfg := session.Defaults()
 	cfg.Store = session.StoreRedis // the store is asked each time, so that it can be ill
 	now := func() time.Time { return time.Now().Add(time.Duration(h.ahead.Load())) }
 	h.Flow = &Flow{
-		Provider: h.provider, Keyring: keyring, Used: h.store, Prefix: "/oauth2", ClientID: "ding-app", CookieName: name,
+		Provider: h.provider, Keyring: keyring, Used: h.store, Prefix: "/oauth2", ClientID: "ding-app",
 		Sessions: &session.Manager{Keyring: keyring, Config: cfg, Cookie: session.CookieConfig{Domain: p.domain}, Realm: "dingcorp",
 			Secure: https, Store: h.store, Now: now},
 		Pages:   must(page.New(page.Config{Prefix: "/oauth2"})),
@@ -225,7 +224,7 @@ func (h *house) next(w http.ResponseWriter, r *http.Request) error {
 		}
 		return err
 	}
-	s, err := h.Sessions.Load(r.Context(), web.CookieValues(r.Header, h.CookieName), 0)
+	s, err := h.Sessions.Load(r.Context(), web.CookieValues(r.Header, h.Sessions.CookieName()), 0)
 	switch {
 	case nobody(err):
 		return h.Challenge(w, r, r.RequestURI)
@@ -340,7 +339,7 @@ func (b *browser) cookies() []*http.Cookie {
 // session is the session cookie, "" when there is none.
 func (b *browser) session() string {
 	for _, c := range b.cookies() {
-		if c.Name == b.CookieName {
+		if c.Name == b.Sessions.CookieName() {
 			return c.Value
 		}
 	}

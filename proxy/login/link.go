@@ -79,7 +79,7 @@ func decodeLink(b []byte) (l link, ok bool) {
 // linkCookie is the name of the cookie that a link is bound to; like those of
 // attempts it stays on one host.
 func (f *Flow) linkCookie() string {
-	name := strings.TrimPrefix(f.CookieName, "__Host-") + "-link"
+	name := strings.TrimPrefix(f.Sessions.CookieName(), "__Host-") + "-link"
 	if f.secure() {
 		return "__Host-" + name
 	}

@@ -190,7 +190,7 @@ func TestPasswordGainsNothingFromAPlantedSession(t *testing.T) {
 	h := withAccounts(t, account.Off)
 	attacker, victim := h.browser(), h.browser()
 	attacker.submit("/oauth2/sign_in", "ls", "pw-ls")
-	victim.plant(h.CookieName, attacker.session())
+	victim.plant(h.Sessions.CookieName(), attacker.session())
 	victim.submit("/oauth2/sign_in", "zs", "pw-zs")
 	if victim.session() == attacker.session() || !strings.HasPrefix(victim.visit("/x").text, "UPSTREAM-MARK zs ") || !strings.HasPrefix(attacker.visit("/x").text, "UPSTREAM-MARK ls ") {
 		t.Errorf("the planted session lives on")

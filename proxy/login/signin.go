@@ -115,7 +115,7 @@ func pageOnly(r *http.Request, allow string) error {
 
 // who is the person behind a request; the errors are session.Manager's.
 func (f *Flow) who(r *http.Request, patience time.Duration) (*session.Session, error) {
-	return f.Sessions.Load(r.Context(), web.CookieValues(r.Header, f.CookieName), patience)
+	return f.Sessions.Load(r.Context(), web.CookieValues(r.Header, f.Sessions.CookieName()), patience)
 }
 
 func (f *Flow) wait() time.Duration {

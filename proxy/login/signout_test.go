@@ -23,7 +23,7 @@ func TestSignOut(t *testing.T) {
 	if a.StatusCode != 200 || strings.Contains(a.text, "<form") || !strings.Contains(a.text, `href="https://app.test/oauth2/start?rd=%2F"`) {
 		t.Errorf("signed-out page = %d %s", a.StatusCode, a.text)
 	}
-	b.plant(b.CookieName, stolen) // C10
+	b.plant(b.Sessions.CookieName(), stolen) // C10
 	if a := b.send("GET", "/"); a.StatusCode != 401 {
 		t.Errorf("the old cookie = %d, want 401", a.StatusCode)
 	}

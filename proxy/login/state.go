@@ -111,7 +111,7 @@ const (
 // the session cookie its prefix: an attempt stays on one host, and a sibling
 // that could plant its own would sign the person in as somebody else.
 func (f *Flow) slotName(slot int) string {
-	name := strings.TrimPrefix(f.CookieName, "__Host-")
+	name := strings.TrimPrefix(f.Sessions.CookieName(), "__Host-")
 	if f.secure() {
 		name = "__Host-" + name
 	}
