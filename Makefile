@@ -30,8 +30,8 @@ check: ## format, vet, linters where installed, and the tests
 	@if command -v govulncheck >/dev/null; then govulncheck ./...; fi
 	$(GO) test -race ./...
 
-tools: ## the programs that tests use (Debian packages)
-	@scripts/tools
+tools: ## the programs that tests use: Debian packages, Go modules, npm packages
+	@GO=$(GO) scripts/tools
 
 fuzz: ## every fuzz target for FUZZTIME (20s) each
 	@scripts/fuzz $(FUZZTIME)

@@ -42,6 +42,9 @@ http {
 // together.
 func (h *house) behindNginx(rounds int, d time.Duration, connections int) error {
 	path, err := exec.LookPath("nginx")
+	if err != nil { // a normal user on Debian has no /usr/sbin on PATH
+		path, err = exec.LookPath("/usr/sbin/nginx")
+	}
 	if err != nil {
 		fmt.Println("\nnginx is not installed: its figure is left out (`make tools`)")
 		return nil

@@ -380,11 +380,11 @@ func TestGenReal(t *testing.T) {
 		{"nginx", "nginx", nginxCheck},
 		{"caddy", "caddy", func(t *testing.T, parts map[string]string, _ string) *exec.Cmd {
 			dir := onDisk(t, map[string]string{"Caddyfile": parts[""]})
-			return exec.Command("caddy", "validate", "--adapter", "caddyfile", "--config", dir+"/Caddyfile")
+			return exec.Command(realtool.Path(t, "caddy"), "validate", "--adapter", "caddyfile", "--config", dir+"/Caddyfile")
 		}},
 		{"haproxy", "haproxy", func(t *testing.T, parts map[string]string, host string) *exec.Cmd {
 			dir := onDisk(t, parts, "/etc/haproxy/dinggate.lua", "DIR/dinggate.lua", "/etc/haproxy/"+host+".pem", "DIR/both.pem")
-			return exec.Command("haproxy", "-c", "-f", dir+"/haproxy.cfg")
+			return exec.Command(realtool.Path(t, "haproxy"), "-c", "-f", dir+"/haproxy.cfg")
 		}},
 		{"apache", "apache2", func(t *testing.T, parts map[string]string, host string) *exec.Cmd {
 			modules := ""
@@ -394,7 +394,7 @@ func TestGenReal(t *testing.T) {
 			parts["dinggate.conf"] = modules + "ServerName test\nErrorLog DIR/error.log\nPidFile DIR/pid\n" + parts["dinggate.conf"]
 			dir := onDisk(t, parts, "DIR/error.log", "DIR/error.log", "DIR/pid", "DIR/pid", "/etc/apache2/dinggate.lua", "DIR/dinggate.lua",
 				"/etc/ssl/"+host+".pem", "DIR/cert.pem", "/etc/ssl/"+host+".key", "DIR/key.pem")
-			return exec.Command("apache2", "-t", "-f", dir+"/dinggate.conf")
+			return exec.Command(realtool.Path(t, "apache2"), "-t", "-f", dir+"/dinggate.conf")
 		}},
 	} {
 		t.Run(tt.gateway, func(t *testing.T) {
@@ -422,5 +422,5 @@ func nginxCheck(t *testing.T, parts map[string]string, host string) *exec.Cmd {
 	parts["nginx.conf"] = "pid DIR/pid;\nerror_log DIR/error.log;\nevents {}\nhttp {\naccess_log off;\ninclude DIR/dinggate.conf;\n}\n"
 	dir := onDisk(t, parts, "DIR/pid", "DIR/pid", "DIR/error.log", "DIR/error.log", "DIR/dinggate.conf", "DIR/dinggate.conf",
 		"/etc/nginx/dinggate.inc", "DIR/dinggate.inc", "/etc/ssl/"+host+".pem", "DIR/cert.pem", "/etc/ssl/"+host+".key", "DIR/key.pem")
-	return exec.Command("nginx", "-t", "-e", dir+"/error.log", "-c", dir+"/nginx.conf")
+	return exec.Command(realtool.Path(t, "nginx"), "-t", "-e", dir+"/error.log", "-c", dir+"/nginx.conf")
 }

@@ -1,6 +1,7 @@
 package manifesttest
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"os/exec"
@@ -19,12 +20,8 @@ const chart = "../helm/dinggate"
 // types of a dozen gateways do not hang on the product's own dependencies.
 func helm(t *testing.T) string {
 	t.Helper()
-	dir, err := os.UserCacheDir()
-	path := filepath.Join(dir, "dinggate-tools", "helm@v3.22.0", "helm")
-	if err == nil {
-		_, err = os.Stat(path)
-	}
-	if err == nil {
+	path := filepath.Join(cmp.Or(os.Getenv("XDG_CACHE_HOME"), os.Getenv("HOME")+"/.cache"), "dinggate-tools", "helm@v3.22.0", "helm")
+	if _, err := os.Stat(path); err == nil {
 		return path
 	}
 	if os.Getenv("TEST_TOOLS") == "required" {

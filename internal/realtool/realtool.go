@@ -1,4 +1,5 @@
-// Package realtool finds the programs that tests run for real.
+// Package realtool finds the programs, files and npm packages that tests run for
+// real, where scripts/tools has installed them.
 package realtool
 
 import (
@@ -10,23 +11,50 @@ import (
 	"testing"
 )
 
-// Path finds a program: NAME as the shell would, NAME@VERSION where scripts/tools
-// has built it from its module. Without it the test is skipped with one clear
-// line, on the terminal too where there is one: plain `go test` hides what a
-// passing package prints. Under `make test` (TEST_TOOLS=required) its absence is
-// a failure, so that a skip cannot hide there.
+// Path finds a program: NAME as the shell would, and in the folders of system
+// administration, which a normal user on Debian does not have on PATH;
+// NAME@VERSION where scripts/tools has built it from its Go module. Without it
+// the test is skipped with one clear line, on the terminal too where there is
+// one: plain `go test` hides what a passing package prints. Under `make test`
+// (TEST_TOOLS=required) its absence is a failure, so that a skip cannot hide there.
 func Path(t testing.TB, name string) string {
 	t.Helper()
-	path := name
-	if program, _, built := strings.Cut(name, "@"); built {
-		if dir, err := os.UserCacheDir(); err == nil {
-			path = filepath.Join(dir, "dinggate-tools", name, program)
-		}
+	path := find(name)
+	if path == "" {
+		absent(t, name)
 	}
-	path, err := exec.LookPath(path)
-	if err == nil {
-		return path
+	return path
+}
+
+// File finds the first file, by name, that an absolute pattern of filepath.Match
+// matches: what a Debian package brings beside its programs. Its absence is
+// Path's.
+func File(t testing.TB, pattern string) string {
+	t.Helper()
+	found, err := filepath.Glob(pattern)
+	if err != nil {
+		t.Fatal(err)
 	}
+	if len(found) == 0 {
+		absent(t, pattern)
+	}
+	return found[0]
+}
+
+// NPM finds the folder of the npm package NAME@VERSION, whose own packages lie
+// beside it: filepath.Dir of it (of a name without a scope) is a NODE_PATH. Its
+// absence is Path's.
+func NPM(t testing.TB, name string) string {
+	t.Helper()
+	path := npmFolder(name)
+	if _, err := os.Stat(filepath.Join(path, "package.json")); err != nil {
+		absent(t, "npm's "+name)
+	}
+	return path
+}
+
+func absent(t testing.TB, name string) {
+	t.Helper()
 	if os.Getenv("TEST_TOOLS") == "required" {
 		t.Fatalf("%s is not installed: run `make tools`", name)
 	}
@@ -36,5 +64,39 @@ func Path(t testing.TB, name string) string {
 		tty.Close()
 	}
 	t.Skip(text)
+}
+
+// find is the path of a program, "" when there is none.
+func find(name string) string {
+	candidates := []string{name, "/usr/local/sbin/" + name, "/usr/sbin/" + name, "/sbin/" + name}
+	if program, _, built := strings.Cut(name, "@"); built {
+		candidates = []string{filepath.Join(cache(), name, program)}
+	}
+	for _, candidate := range candidates {
+		if path, err := exec.LookPath(candidate); err == nil {
+			return path
+		}
+	}
 	return ""
+}
+
+func npmFolder(name string) string {
+	pkg := name
+	if at := strings.LastIndex(name, "@"); at > 0 { // @scope/name@version
+		pkg = name[:at]
+	}
+	return filepath.Join(cache(), "npm", filepath.FromSlash(name), "node_modules", filepath.FromSlash(pkg))
+}
+
+// cache is the folder of scripts/tools, which os.UserCacheDir is not on macOS.
+func cache() string {
+	dir := os.Getenv("XDG_CACHE_HOME")
+	if dir == "" {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return ""
+		}
+		dir = filepath.Join(home, ".cache")
+	}
+	return filepath.Join(dir, "dinggate-tools")
 }
