@@ -40,6 +40,20 @@ func (h *hand) grant(state string) (code string) {
 	return h.grantFor(appOne, oneCallback, state)
 }
 
+// grantMade is grant for an authorize call without a state, and the state that
+// was made up for it.
+func (h *hand) grantMade() (code, state string) {
+	v := h.visitor()
+	v.jar = nil
+	a := h.send(shot{from: v.from, raw: request("GET", authorizeFor(appOne, oneCallback, ""), h.id, "Accept: text/html", h.partner())})
+	to, err := url.Parse(a.header.Get("Location"))
+	if err != nil || to.Query().Get("code") == "" || len(to.Query().Get("state")) < 22 {
+		h.failf("no code came: %v", a)
+		return "", ""
+	}
+	return to.Query().Get("code"), to.Query().Get("state")
+}
+
 func (h *hand) grantFor(client, redirect, state string) string {
 	v := h.visitor()
 	v.jar = nil
@@ -332,6 +346,23 @@ func ssoBodies() (list []try) {
 				h.failf("got %v, want 400", a)
 			}
 			h.redeem(code, "s") // nothing was used up
+		})
+	}
+	for sent, want := range map[string]int{"": 200, "made": 200, "%20": 400, "s": 400, "x": 400} { // the authorize call had no state
+		add(fmt.Sprintf("T2 T10 state %q after an authorize without one", sent), func(h *hand) {
+			code, made := h.grantMade()
+			if sent == "made" {
+				sent = url.QueryEscape(made)
+			}
+			if a := h.token("code="+code+"&state="+sent, authOne, "Content-Type: text/plain"); a.status != want {
+				h.failf("got %v, want %d", a, want)
+			}
+			if a := h.token("code="+code, authOne, "Content-Type: text/plain"); a.status != 400 {
+				h.failf("without any state %v, want 400", a)
+			}
+			if want != 200 {
+				h.redeem(code, "")
+			}
 		})
 	}
 	for _, size := range []int{8<<10 + 1, 1 << 20, 100 << 20} {

@@ -193,7 +193,7 @@ func TestTokenTable(t *testing.T) {
 	s := &table{t: t, h: h}
 	v := h.visitor()
 	v.signIn(h.base+"/", "zhangsan")
-	code, state := v.codeFor(p)
+	code, state := v.codeFor(p, "&state=of-the-client")
 	right := basicHeader(p.id + ":" + p.secret)
 	body := "code=" + code + "&state=" + state
 	const plain = "Content-Type: text/plain"
@@ -323,6 +323,18 @@ func TestTokenTable(t *testing.T) {
 		})
 		if a.StatusCode != 200 {
 			t.Errorf("Content-Type %q = %d %s, want 200", kind, a.StatusCode, a.body)
+		}
+	}
+	for given, want := range map[string]int{"": 200, "&state=": 200, "&state=s": 400} { // an empty state, as public scripts send it
+		code, _ := v.codeFor(p, given)
+		if status, text := p.token(code, ""); status != want {
+			t.Errorf("an empty state after authorize%s = %d %s, want %d", given, status, text, want)
+		}
+		if status, text := p.token(code, ""); status != 400 || want == 200 && !strings.Contains(text, "invalid_grant") {
+			t.Errorf("the same again = %d %s, want 400", status, text)
+		}
+		if status, _ := p.token(code, "s"); (status == 200) != (want == 400) {
+			t.Errorf("the code of authorize%s with its state afterwards = %d", given, status)
 		}
 	}
 	for _, odd := range []string{"a+b/c=", "a%26b", "x y"} { // back letter for letter, or as a form encodes it

@@ -48,8 +48,7 @@ func getOnly(r *http.Request) error {
 	return nil
 }
 
-// order reads what a third party asks for. The state is optional: without one
-// we make one up (threats T2).
+// order reads what a third party asks for. The state is optional (threats T2).
 func (s *Server) order(r *http.Request) (order, error) {
 	q, err := query(r.URL.RawQuery, "client_id", "redirect_url", "state")
 	if err != nil {
@@ -62,9 +61,6 @@ func (s *Server) order(r *http.Request) (order, error) {
 	o := order{app.ClientID, q["redirect_url"], q["state"]}
 	if !app.accepts(o.redirect) {
 		return order{}, &web.Error{Status: http.StatusBadRequest, Code: "sso_redirect", Err: errors.New("sso: redirect_url is none of those registered for " + app.ClientID)}
-	}
-	if o.state == "" {
-		o.state = rand.Text()
 	}
 	if len(o.state) > maxState || len(o.target()) > maxOrder || !utf8.ValidString(o.state) || strings.ContainsFunc(o.state, control) {
 		return order{}, &web.Error{Status: http.StatusBadRequest, Code: "sso_request", Err: errors.New("sso: state is too long or unprintable")}
@@ -123,7 +119,11 @@ func (s *Server) sendBack(w http.ResponseWriter, r *http.Request, o order, p Per
 	}
 	code := s.mint.code()
 	key := codeKey(code)
-	value, err := s.mint.seal(key, grant{Client: o.client, State: o.state, Ref: p.Ref, Expires: s.now().Add(codeLife)})
+	g := grant{Client: o.client, State: o.state, Ref: p.Ref, Expires: s.now().Add(codeLife)}
+	if g.State == "" { // the contract's redirect has one: made up where the client sent none
+		g.State, g.Made = rand.Text(), true
+	}
+	value, err := s.mint.seal(key, g)
 	if err != nil {
 		return err
 	}
@@ -136,7 +136,7 @@ func (s *Server) sendBack(w http.ResponseWriter, r *http.Request, o order, p Per
 		return &web.Error{Status: http.StatusServiceUnavailable, Code: "audit_unavailable", RetryAfter: retryAfter, Err: err}
 	}
 	web.SecurityHeaders(w, "")
-	w.Header()["Location"] = []string{withAnswer(o.redirect, code, o.state)}
+	w.Header()["Location"] = []string{withAnswer(o.redirect, code, g.State)}
 	w.WriteHeader(http.StatusFound)
 	return nil
 }

@@ -169,6 +169,7 @@ func (f family) key() string           { return keyOf("family", string(f[:])) }
 type grant struct {
 	Client  string
 	State   string // of the code's redirect; "" in a family
+	Made    bool   `json:",omitempty"` // State was made up here: the client's authorize call had none
 	Ref     string // Person.Ref
 	Expires time.Time
 }

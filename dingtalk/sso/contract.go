@@ -47,6 +47,7 @@ type TokenRequest struct {
 	Code         string
 	State        string // decoded
 	RawState     string // as sent
+	StateGiven   bool   // state was there, perhaps empty
 	RefreshToken string
 	ClientID     string // optional; must then be that of the Basic header
 }
@@ -81,7 +82,7 @@ func ParseTokenRequest(body string) (TokenRequest, error) {
 		case "code":
 			q.Code = value
 		case "state":
-			q.State, q.RawState = value, raw
+			q.State, q.RawState, q.StateGiven = value, raw, true
 		case "refresh_token":
 			q.RefreshToken = value
 		case "client_id":

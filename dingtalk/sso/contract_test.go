@@ -14,13 +14,15 @@ func TestParseTokenRequest(t *testing.T) {
 		body string
 		want TokenRequest
 	}{
-		{"code=a&state=b", TokenRequest{Code: "a", State: "b", RawState: "b"}},
-		{"state=b&code=a\n", TokenRequest{Code: "a", State: "b", RawState: "b"}},
-		{"code=a&state=b\r\n", TokenRequest{Code: "a", State: "b", RawState: "b"}},
-		{"code=a&state=x+y/z=", TokenRequest{Code: "a", State: "x y/z=", RawState: "x+y/z="}},
-		{"code=%61&state=x%2By", TokenRequest{Code: "a", State: "x+y", RawState: "x%2By"}},
+		{"code=a&state=b", TokenRequest{Code: "a", State: "b", RawState: "b", StateGiven: true}},
+		{"state=b&code=a\n", TokenRequest{Code: "a", State: "b", RawState: "b", StateGiven: true}},
+		{"code=a&state=b\r\n", TokenRequest{Code: "a", State: "b", RawState: "b", StateGiven: true}},
+		{"code=a&state=x+y/z=", TokenRequest{Code: "a", State: "x y/z=", RawState: "x+y/z=", StateGiven: true}},
+		{"code=%61&state=x%2By", TokenRequest{Code: "a", State: "x+y", RawState: "x%2By", StateGiven: true}},
+		{"code=a&state=", TokenRequest{Code: "a", StateGiven: true}},
+		{"code=a", TokenRequest{Code: "a"}},
 		{"grant_type=refresh_token&refresh_token=r&unknown=1", TokenRequest{GrantType: "refresh_token", RefreshToken: "r"}},
-		{"code=a&state=b&client_id=c&Other=", TokenRequest{Code: "a", State: "b", RawState: "b", ClientID: "c"}},
+		{"code=a&state=b&client_id=c&Other=", TokenRequest{Code: "a", State: "b", RawState: "b", StateGiven: true, ClientID: "c"}},
 	} {
 		if got, err := ParseTokenRequest(row.body); err != nil || got != row.want {
 			t.Errorf("ParseTokenRequest(%q) = %+v, %v, want %+v", row.body, got, err, row.want)

@@ -82,7 +82,7 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) (tokenAnswer, *re
 	x := web.From(w)
 	switch q.GrantType {
 	case "", "authorization_code":
-		if q.Code == "" || q.State == "" {
+		if q.Code == "" || !q.StateGiven {
 			return tokenAnswer{}, badRequest("code and state are required")
 		}
 		return s.redeem(r.Context(), x, app, q)
@@ -170,7 +170,9 @@ func readBody(w http.ResponseWriter, r *http.Request) (TokenRequest, *refusal) {
 // the family and takes the code. Every other use of a code that was good once
 // ends what the first gave, whenever it comes (threats T8, T9): whoever stole a
 // code uses it at once, so that the same moment is no excuse. A wrong state
-// uses nothing up (T10); another client's attempt kills the code (T7).
+// uses nothing up (T10); another client's attempt kills the code (T7). An empty
+// state is right where the authorize call had none: public scripts ask so, and
+// a state that the client never chose proves nothing to it.
 func (s *Server) redeem(ctx context.Context, x *web.Exchange, app *App, q TokenRequest) (tokenAnswer, *refusal) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout+recallTimeout)
 	defer cancel()
@@ -195,7 +197,9 @@ func (s *Server) redeem(ctx context.Context, x *web.Exchange, app *App, q TokenR
 			return tokenAnswer{}, unavailable(err)
 		}
 		return tokenAnswer{}, invalidGrant("the code is another client's")
-	case same(q.State, g.State)|same(q.RawState, g.State) != 1:
+	case q.State == "" && !g.Made:
+		return tokenAnswer{}, badRequest("state is empty, and the authorize call had one")
+	case q.State != "" && same(q.State, g.State)|same(q.RawState, g.State) != 1:
 		return tokenAnswer{}, invalidGrant("the state is not the one that went with the code")
 	case !s.now().Before(g.Expires):
 		return tokenAnswer{}, invalidGrant("the code is too old")
