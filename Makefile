@@ -16,9 +16,6 @@ build: ## the binary, static and stripped, as bin/dinggate
 
 test: tools ## every test with the race detector, real tools included; installs what is missing
 	TEST_TOOLS=required $(GO) test -race -shuffle=on -timeout 20m ./...
-	$(GO) test -race -tags envoy_grpc ./proxy/forwardauth/...
-	$(GO) vet -tags otel ./... && $(GO) test -race -tags otel ./internal/telemetry
-	$(GO) test -race -tags otel -run 'TestTracing|TestMistakes|TestNothingLeaks|TestAudit|TestStatus|TestHot|TestTraceparent' ./cmd/dinggate
 	cd deploy/manifesttest && TEST_TOOLS=required $(GO) test ./...
 
 check: ## format, vet, linters where installed, and the tests

@@ -71,8 +71,7 @@ type AdminConfig struct {
 	Listen string `yaml:"listen"` // /livez, /ready, /metrics and /status; host:port or unix:/path
 }
 
-// EnvoyGRPCConfig is the `envoy_grpc` part: Envoy's question over gRPC, for a
-// program that was built with `-tags envoy_grpc`.
+// EnvoyGRPCConfig is the `envoy_grpc` part: Envoy's ext_authz over gRPC.
 type EnvoyGRPCConfig struct {
 	Listen string `yaml:"listen"` // host:port or unix:/path; empty: off
 }

@@ -193,9 +193,7 @@ func (c *Config) checkEnvoyGRPC(p *conf.Problems) {
 	if c.EnvoyGRPC.Listen == "" {
 		return
 	}
-	at := p.At("envoy_grpc.listen")
-	checkListen(at, c.EnvoyGRPC.Listen)
-	at.If(!grpcBuilt, "needs a dinggate that was built with -tags envoy_grpc; Envoy's HTTP question needs nothing")
+	checkListen(p.At("envoy_grpc.listen"), c.EnvoyGRPC.Listen)
 }
 
 // isAny reports whether a listener's host is all addresses of this machine.

@@ -5,11 +5,9 @@ import (
 	"strconv"
 
 	"dinggate/internal/conf"
-	"dinggate/internal/telemetry"
 )
 
-// TracingConfig is the `tracing` part, for a program that was built with
-// `-tags otel`: one OpenTelemetry span for each request.
+// TracingConfig is the `tracing` part: one OpenTelemetry span for each request.
 type TracingConfig struct {
 	Endpoint string `yaml:"endpoint"` // where OTLP over HTTP is taken, such as http://127.0.0.1:4318; empty: off
 	Sample   string `yaml:"sample"`   // share of the requests, from 0 to 1, where no trusted proxy has decided already
@@ -25,7 +23,6 @@ func (c TracingConfig) Check(p *conf.Problems, key string) {
 	at := p.At("%s.endpoint", key)
 	u, err := url.Parse(c.Endpoint)
 	at.If(err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "", "is not an address such as http://127.0.0.1:4318, without user and query")
-	at.If(!telemetry.TracingBuilt, "needs a dinggate that was built with -tags otel; traceparent passes without it")
 }
 
 // share is Sample as a number.

@@ -89,7 +89,6 @@ var problemWords = []words{
 	{"is not allow or deny", "不是 allow 或 deny"},
 	{"is not a number from 0 to 1", "不是 0 到 1 之间的数"},
 	{"is not an address such as http://127.0.0.1:4318, without user and query", "不是形如 http://127.0.0.1:4318 的地址（不含用户和查询参数）"},
-	{"needs a dinggate that was built with -tags otel; traceparent passes without it", "需要用 -tags otel 构建的 dinggate；traceparent 不需要它也会透传"},
 	{"is deny, but the log never refuses a record; name audit.file", "为 deny，但日志从不拒收记录；请设置 audit.file"},
 	{"is not the path of a file", "不是文件路径"},
 	{"is not debug, info, warn or error", "不是 debug、info、warn 或 error"},
@@ -264,5 +263,4 @@ var problemWords = []words{
 	{"has %s; write the IPv4 network itself", "含有 %s；请直接写 IPv4 网段"},
 	{"has %s; write %s", "含有 %s；请写 %s"},
 	{"is %s; write %s", "为 %s；请写 %s"},
-	{"needs a dinggate that was built with -tags envoy_grpc; Envoy's HTTP question needs nothing", "需要用 -tags envoy_grpc 构建的 dinggate；Envoy 的 HTTP 鉴权方式无此要求"},
 }

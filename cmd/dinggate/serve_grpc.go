@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+
+	"dinggate/proxy/forwardauth/envoygrpc"
 )
 
 // openEnvoyGRPC listens for Envoy's questions. What it returns answers them until
@@ -31,7 +33,7 @@ func (s *server) openEnvoyGRPC(cfg *Config, current http.Handler, out io.Writer)
 	return func(context.Context) {
 		defer close(answered)
 		defer enough()
-		if err := serveEnvoyGRPC(asked, l, current, cfg.Prefix); err != nil {
+		if err := (&envoygrpc.Server{Gate: current, Prefix: cfg.Prefix}).Serve(asked, l); err != nil {
 			s.log.Error("envoy_grpc ended", "err", err.Error())
 		}
 	}, nil

@@ -1,5 +1,3 @@
-//go:build otel
-
 package main
 
 import (
@@ -163,6 +161,6 @@ func TestTracingCalls(t *testing.T) {
 func TestTracingConfig(t *testing.T) {
 	_, problems := load([]string{"--tracing.endpoint", "http://127.0.0.1:4318/x"}, environment)
 	if mistakes(problems) > 0 {
-		t.Errorf("with -tags otel the endpoint is a mistake: %v", problems)
+		t.Errorf("the endpoint is a mistake: %v", problems)
 	}
 }

@@ -39,7 +39,7 @@ var plan = map[string][]string{
 
 	"proxy":                       {"internal/identity", "internal/conf", "internal/web", "proxy/access", "session"},
 	"proxy/forwardauth":           {"internal/identity", "internal/conf", "internal/web", "proxy/access"},
-	"proxy/forwardauth/envoygrpc": {}, // built with -tags envoy_grpc; asks the gate as a http.Handler
+	"proxy/forwardauth/envoygrpc": {}, // asks the gate as a http.Handler
 
 	"proxy/login":             {"internal/identity", "internal/conf", "internal/limit", "internal/web", "internal/page", "account", "session"},
 	"account/accounttest":     {"account"},
@@ -80,7 +80,7 @@ var homes = []struct {
 	{"testing", []string{"session/storetest", "account/accounttest", "internal/realtool"}, "product code does not ask whether it is under test"},
 	{"text/template", []string{"cmd/dinggate"}, "pages are html/template, which escapes; gateway snippets are no HTML"},
 	{"math/rand", []string{"session", "dingtalk", "dingtalk/simulator"}, "jitter only; randomness that anybody must not guess is crypto/rand"},
-	{"net/http", []string{"cmd/dinggate", "proxy", "proxy/forwardauth", "proxy/login", "session", "dingtalk", "dingtalk/sso", "dingtalk/simulator", "internal/web", "internal/page", "internal/telemetry", "internal/outbound", "bench"}, "who may enter is decided without HTTP"},
+	{"net/http", []string{"cmd/dinggate", "proxy", "proxy/forwardauth", "proxy/login", "session", "dingtalk", "dingtalk/sso", "dingtalk/simulator", "internal/web", "internal/page", "internal/telemetry", "internal/outbound", "proxy/forwardauth/envoygrpc", "bench"}, "who may enter is decided without HTTP"},
 }
 
 type listed struct {

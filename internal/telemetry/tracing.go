@@ -1,5 +1,3 @@
-//go:build otel
-
 package telemetry
 
 import (
@@ -18,9 +16,6 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 )
-
-// TracingBuilt tells whether this program can send traces.
-const TracingBuilt = true
 
 // Tracing sends one OpenTelemetry span for each request, and one for each call
 // that was made for it. The nil one sends none and costs nothing.

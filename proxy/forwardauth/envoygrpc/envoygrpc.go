@@ -1,13 +1,10 @@
-//go:build envoy_grpc
-
 // Package envoygrpc answers Envoy's question over gRPC.
 //
 //	Envoy ── Check(attributes) ──► http.Request to /ext-authz/<path> ──► the gate
 //	      ◄─ OK or Denied ◄─────── its answer ◄───────────────────────────┘
 //
-// It decides nothing: the same handler answers that answers Envoy's HTTP
-// question, so both doors give one verdict. Built only with `-tags envoy_grpc`,
-// since gRPC doubles the binary.
+// It decides nothing: the handler of Envoy's HTTP check answers, so that both
+// protocols give one verdict.
 package envoygrpc
 
 import (

@@ -1,5 +1,3 @@
-//go:build envoy_grpc
-
 package envoygrpc
 
 import (
