@@ -118,11 +118,13 @@ func (f *File) Verify(ctx context.Context, client netip.Addr, name, password str
 	now, from := f.now(), limit.Client(client)
 	who := pair{from, name}
 	perPair, perClient := f.Pair.Or(pairLimit), f.Client.Or(clientLimit)
-	if wait, ok := f.pairs.Allow(perPair, who, now); !ok {
+	// The client first: names are anybody's to invent, and one address with 20,000
+	// of them would fill the table of pairs.
+	if wait, ok := f.clients.Allow(perClient, from, now); !ok {
 		return &WaitError{wait}
 	}
-	if wait, ok := f.clients.Allow(perClient, from, now); !ok {
-		f.pairs.Return(perPair, who)
+	if wait, ok := f.pairs.Allow(perPair, who, now); !ok {
+		f.clients.Return(perClient, from)
 		return &WaitError{wait}
 	}
 	forgive := func() {

@@ -296,3 +296,34 @@ func TestFileChanges(t *testing.T) {
 		t.Errorf("Open of a bad file = %v, want every line", err)
 	}
 }
+
+// TestTriesPastTheTable: a crowd that guesses at everything locks nobody out, and
+// whoever has guessed too often does not begin again because others came
+// (threats D5). One address that invents names fills no table.
+func TestTriesPastTheTable(t *testing.T) {
+	f := open(t, "zhangsan:"+hashOf(t, "p", 4))
+	now := time.Unix(1_700_000_000, 0)
+	f.Now = func() time.Time { return now }
+	crowd := func(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}) }
+	for range pairLimit.Burst {
+		f.Verify(t.Context(), here, "zhangsan", "guess")
+	}
+	for i := range 2 * limit.MaxKeys {
+		f.pairs.Allow(pairLimit, pair{limit.Client(crowd(i)), "zhangsan"}, now)
+		f.clients.Allow(clientLimit, limit.Client(crowd(i)), now)
+	}
+	for i := range 3 {
+		if err := f.Verify(t.Context(), crowd(3*limit.MaxKeys+i), "zhangsan", "p"); err != nil {
+			t.Errorf("a right password beside a crowd: %v", err)
+		}
+	}
+	if err := f.Verify(t.Context(), here, "zhangsan", "guess"); err == nil || errors.Is(err, ErrWrong) {
+		t.Errorf("the eleventh guess beside a crowd: %v, want to wait", err)
+	}
+	for i := range 2 * limit.MaxKeys {
+		f.Verify(t.Context(), netip.MustParseAddr("192.0.2.9"), fmt.Sprint("name", i), "guess")
+	}
+	if err := f.Verify(t.Context(), here, "zhangsan", "guess"); err == nil || errors.Is(err, ErrWrong) {
+		t.Errorf("the eleventh guess beside one that invents names: %v, want to wait", err)
+	}
+}

@@ -240,11 +240,26 @@ func TestSlowdown(t *testing.T) {
 		if got := pause(here); got != 0 {
 			t.Errorf("a quarter of an hour later: %v, want 0", got)
 		}
-		for i := range 2 * maxGuessers {
-			s.guessed(guesser{"", limit.Client(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}))}, time.Now())
+		crowd := func(i int) guesser {
+			return guesser{"app", limit.Client(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}))}
 		}
-		if len(s.all) > maxGuessers+1 {
-			t.Errorf("%d guessers are remembered, want at most %d", len(s.all), maxGuessers+1)
+		for range freeGuesses {
+			s.guessed(here, time.Now())
+		}
+		for i := range 2 * limit.MaxKeys {
+			s.guessed(crowd(i), time.Now())
+		}
+		if got := pause(here); got != slowStep {
+			t.Errorf("past the table's size: %v, want %v: nobody is forgotten by a crowd of others", got, slowStep)
+		}
+		for range freeGuesses {
+			s.guessed(crowd(3*limit.MaxKeys), time.Now())
+		}
+		if got := pause(crowd(3 * limit.MaxKeys)); got != slowStep {
+			t.Errorf("a newcomer who guesses, past the table's size: %v, want %v", got, slowStep)
+		}
+		if got := pause(crowd(4 * limit.MaxKeys)); got != 0 {
+			t.Errorf("a newcomer who does not guess, past the table's size: %v, want 0", got)
 		}
 	})
 }

@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"dinggate/internal/limit"
 )
 
 // slowdown makes guessing a client's secret slow, for one client at one
@@ -12,23 +14,17 @@ import (
 // before the next one is looked at, right or wrong, and only a few may wait at
 // once. The same client at other addresses waits for nothing (threats T5).
 //
-// The zero value is ready. It keeps at most maxGuessers; past that, newcomers
-// who guess share one entry.
+// The zero value is ready. Its memory is bounded as limit.Recent's.
 type slowdown struct {
-	mu    sync.Mutex
-	all   map[guesser]*guesses
-	swept time.Time
+	wrong limit.Recent[guesser]
+
+	mu      sync.Mutex
+	waiting map[guesser]int
 }
 
 type guesser struct {
 	app     string       // a registered client id; "" for all others together
 	network netip.Prefix // limit.Client of the address
-}
-
-type guesses struct {
-	wrong   int
-	last    time.Time
-	waiting int
 }
 
 const (
@@ -37,32 +33,21 @@ const (
 	slowMost    = 100 * time.Millisecond // with maxWaiting: at most 640 guesses a second, of secrets with 16 letters and more
 
 	maxWaiting  = 64
-	forgetAfter = 15 * time.Minute
-	maxGuessers = 10_000
+	forgetAfter = 15 * time.Minute // limit.Recent's
 )
 
 // wait holds a caller back as long as its wrong guesses ask for. False: too
 // many wait already, or the caller has gone.
 func (s *slowdown) wait(ctx context.Context, who guesser, now time.Time) bool {
-	s.mu.Lock()
-	g := s.all[who]
-	if g == nil || g.wrong < freeGuesses || now.Sub(g.last) >= forgetAfter {
-		s.mu.Unlock()
+	wrong := s.wrong.Count(who, now)
+	if wrong < freeGuesses {
 		return true
 	}
-	if g.waiting >= maxWaiting {
-		s.mu.Unlock()
+	if !s.join(who) {
 		return false
 	}
-	g.waiting++
-	pause := min(time.Duration(g.wrong-freeGuesses+1)*slowStep, slowMost)
-	s.mu.Unlock()
-	defer func() {
-		s.mu.Lock()
-		g.waiting--
-		s.mu.Unlock()
-	}()
-	timer := time.NewTimer(pause)
+	defer s.leave(who)
+	timer := time.NewTimer(min(time.Duration(wrong-freeGuesses+1)*slowStep, slowMost))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
@@ -72,31 +57,26 @@ func (s *slowdown) wait(ctx context.Context, who guesser, now time.Time) bool {
 	}
 }
 
-// guessed notes a wrong secret and tells how many there were lately.
-func (s *slowdown) guessed(who guesser, now time.Time) int {
+func (s *slowdown) join(who guesser) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.all == nil {
-		s.all = map[guesser]*guesses{}
+	if s.waiting[who] >= maxWaiting {
+		return false
 	}
-	if s.all[who] == nil && len(s.all) >= maxGuessers {
-		if now.Sub(s.swept) >= time.Second { // a sweep walks the whole map
-			s.swept = now
-			for k, g := range s.all {
-				if now.Sub(g.last) >= forgetAfter && g.waiting == 0 {
-					delete(s.all, k)
-				}
-			}
-		}
-		if len(s.all) >= maxGuessers {
-			who = guesser{}
-		}
+	if s.waiting == nil {
+		s.waiting = map[guesser]int{}
 	}
-	g := s.all[who]
-	if g == nil || now.Sub(g.last) >= forgetAfter {
-		g = &guesses{}
-		s.all[who] = g
-	}
-	g.wrong, g.last = g.wrong+1, now
-	return g.wrong
+	s.waiting[who]++
+	return true
 }
+
+func (s *slowdown) leave(who guesser) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.waiting[who]--; s.waiting[who] == 0 {
+		delete(s.waiting, who)
+	}
+}
+
+// guessed notes a wrong secret and tells how many there were lately.
+func (s *slowdown) guessed(who guesser, now time.Time) int { return s.wrong.Add(who, now) }

@@ -26,10 +26,19 @@ func TestLimit(t *testing.T) {
 		{"192.0.2.1", time.Minute, 0},
 		{"192.0.2.1", time.Minute, 0},
 		{"192.0.2.1", time.Minute, time.Second},
-		{"2001:db8::1", 0, 0}, // one /64 is one client
+		{"2001:db8::1", 0, 0}, // one /48 is one client
 		{"2001:db8::2", 0, 0},
 		{"2001:db8::ffff:1", 0, time.Second},
-		{"2001:db8:0:1::1", 0, 0},
+		{"2001:db8:0:1::1", 0, time.Second},
+		{"2001:db8:0:ffff::1", 0, time.Second},
+		{"2001:db8:1::1", 0, 0},
+		{"64:ff9b::c633:6401", 0, 0}, // NAT64 of 198.51.100.1 and of 198.51.100.2
+		{"198.51.100.1", 0, 0},
+		{"64:ff9b::c633:6401", 0, time.Second},
+		{"64:ff9b::c633:6402", 0, 0},
+		{"2002:c633:6403::1", 0, 0}, // 6to4 of 198.51.100.3
+		{"2002:c633:6403:1::1", 0, 0},
+		{"198.51.100.3", 0, time.Second},
 		{"", 0, 0}, // unknown ones share
 		{"", 0, 0},
 		{"", 0, time.Second},
@@ -44,26 +53,67 @@ func TestLimit(t *testing.T) {
 	}
 }
 
-func TestLimiterIsBounded(t *testing.T) { // D5
+// TestLimiterIsBounded: past the table's size a newcomer has an allowance of its
+// own, and whoever has used theirs up does not get it back (threats D5).
+func TestLimiterIsBounded(t *testing.T) {
 	rate := Rate{Every: time.Second, Burst: 2}
 	now := time.Unix(1_700_000_000, 0)
 	var l Keyed[netip.Prefix]
-	address := func(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}) }
-	for i := range 2 * MaxKeys {
-		l.Allow(rate, Client(address(i)), now)
+	address := func(i int) netip.Prefix {
+		return Client(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}))
 	}
-	if n := len(l.full); n > MaxKeys+1 {
-		t.Errorf("%d clients are remembered, want at most %d", n, MaxKeys+1)
+	for range 2 {
+		l.Allow(rate, address(0), now)
 	}
-	if _, ok := l.Allow(rate, Client(address(3*MaxKeys)), now); ok {
-		t.Errorf("newcomers in a full limiter are not limited")
+	for i := range 3 * MaxKeys {
+		if _, ok := l.Allow(rate, address(i+1), now); !ok {
+			t.Fatalf("newcomer %d is locked out by the others", i)
+		}
 	}
-	if _, ok := l.Allow(rate, Client(address(0)), now); !ok {
-		t.Errorf("a known client lost its allowance to newcomers")
+	if n := len(l.full); n > MaxKeys {
+		t.Errorf("%d clients are remembered, want at most %d", n, MaxKeys)
+	}
+	if _, ok := l.Allow(rate, address(0), now); ok {
+		t.Errorf("a client that had used its allowance up has it back")
+	}
+	last := address(4 * MaxKeys)
+	for i, want := range []bool{true, true, false} {
+		if _, ok := l.Allow(rate, last, now); ok != want {
+			t.Errorf("try %d of a newcomer = %v, want %v", i, ok, want)
+		}
 	}
 	now = now.Add(time.Minute)
-	if _, ok := l.Allow(rate, Client(address(3*MaxKeys)), now); !ok || len(l.full) > 2 {
-		t.Errorf("a minute later: %v with %d clients, want all forgotten", ok, len(l.full))
+	for i := range MaxKeys {
+		l.Allow(rate, address(5*MaxKeys+i), now)
+	}
+	if _, ok := l.Allow(rate, address(6*MaxKeys), now); !ok || len(l.full) > MaxKeys {
+		t.Errorf("a minute later: %v with %d clients", ok, len(l.full))
+	}
+}
+
+func TestRecent(t *testing.T) {
+	now := time.Unix(1_700_000_000, 0)
+	r := Recent[int]{Life: time.Minute}
+	for i, c := range []struct {
+		at         time.Duration
+		key, count int
+	}{{0, 1, 1}, {0, 1, 2}, {0, 2, 1}, {59 * time.Second, 1, 3}, {118 * time.Second, 1, 4}, {178 * time.Second, 1, 1}, {178 * time.Second, 2, 1}} {
+		if got := r.Add(c.key, now.Add(c.at)); got != c.count || r.Count(c.key, now.Add(c.at)) != got {
+			t.Errorf("%d: Add(%d at %v) = %d, want %d", i, c.key, c.at, got, c.count)
+		}
+	}
+	now = now.Add(time.Hour)
+	for range 3 {
+		r.Add(-1, now)
+	}
+	for i := range 3 * MaxKeys {
+		r.Add(i, now)
+	}
+	if got := r.Count(-1, now); got != 3 || len(r.all) > MaxKeys {
+		t.Errorf("past the size: Count = %d with %d keys, want 3 with at most %d", got, len(r.all), MaxKeys)
+	}
+	if r.Forget(-1); r.Count(-1, now) != 0 {
+		t.Errorf("what was forgotten counts")
 	}
 }
 

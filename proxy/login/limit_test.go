@@ -1,6 +1,7 @@
 package login
 
 import (
+	"net/netip"
 	"testing"
 	"time"
 
@@ -52,5 +53,22 @@ func TestStartsAreLimited(t *testing.T) {
 	b.refused("the fourth", b.visit("/oauth2/start"), 429, "too_many_attempts", 0)
 	if len(b.attempts()) != n {
 		t.Errorf("a refused start left an attempt")
+	}
+}
+
+// TestLimitsPastTheTable: a crowd of addresses that have used their allowances up
+// keeps nobody from signing in (threats D5).
+func TestLimitsPastTheTable(t *testing.T) {
+	rate := limit.Rate{Every: time.Minute, Burst: 3}
+	site := build(t, plan{change: func(f *Flow) { f.Starts, f.Exchanges = rate, rate }})
+	counts, now := site.counts(), site.now()
+	for i := range 2 * limit.MaxKeys {
+		one := limit.Client(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}))
+		counts.starts.Allow(rate, one, now)
+		counts.exchanges.Allow(rate, one, now)
+	}
+	b := site.browser()
+	if a := b.back("zhangsan", b.stateOf(b.visit("/page"))); a.Header.Get("Location") != "/page" {
+		t.Errorf("a sign-in beside a crowd = %d, want /page", a.StatusCode)
 	}
 }

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"encoding/base64"
+	"fmt"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"strings"
+	"testing"
+
+	"dinggate/account"
+	"dinggate/internal/limit"
+)
+
+// from sends one request to the gate's handler as the client of a trusted proxy.
+func (h *house) from(client, method, path, body string, headers ...string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, h.base+path, strings.NewReader(body))
+	r.RemoteAddr, r.RequestURI = "127.0.0.1:1", path
+	r.Header.Set("X-Forwarded-For", client)
+	for _, line := range headers {
+		name, value, _ := strings.Cut(line, ": ")
+		r.Header.Add(name, value)
+	}
+	w := httptest.NewRecorder()
+	h.gate.ServeHTTP(w, r)
+	return w
+}
+
+// formFrom posts the sign-in form as the client of a trusted proxy.
+func (h *house) formFrom(client, name, password string) *httptest.ResponseRecorder {
+	return h.from(client, "POST", "/oauth2/sign_in?rd=%2F", url.Values{"username": {name}, "password": {password}}.Encode(),
+		"Content-Type: application/x-www-form-urlencoded", "Sec-Fetch-Site: same-origin", "Accept: text/html")
+}
+
+// addressOf is an address of its own for each number.
+func addressOf(i int) string {
+	return netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}).String()
+}
+
+// TestOneNetworkIsOneClient: a /48 is one party's: its 65,536 networks guess as
+// often as one address may.
+func TestOneNetworkIsOneClient(t *testing.T) {
+	h, _ := accountHouse(t, account.Off)
+	verified := 0
+	for i := range 200 {
+		if w := h.formFrom(fmt.Sprintf("2001:db8:7:%x::1", i), "zs", "guess"); w.Code == 401 {
+			verified++
+		}
+	}
+	if verified > 12 {
+		t.Errorf("one /48 guessed %d passwords of one account, want 10", verified)
+	}
+	if w := h.formFrom("2001:db8:8::1", "zs", "pw-zs"); w.Code != 303 {
+		t.Errorf("another /48 = %d, want 303", w.Code)
+	}
+}
+
+// TestWrongSecretsPastTheTable: more addresses than the table of guesses holds
+// slow down whoever guesses, known or new, and nobody else (threats T5).
+func TestWrongSecretsPastTheTable(t *testing.T) {
+	h, p := ssoHouse(t)
+	try := func(client, secret string) *httptest.ResponseRecorder {
+		return h.from(client, "POST", "/dingtalk/token", "code=x&state=y", "Content-Type: text/plain",
+			"Authorization: Basic "+base64.StdEncoding.EncodeToString([]byte(p.id+":"+secret)))
+	}
+	// As many as want to guess at once: past 64 that wait at one address the others are 429.
+	flood := func(client string) (limited int) {
+		codes := make(chan int, 100)
+		for range cap(codes) {
+			go func() { codes <- try(client, "wrong").Code }()
+		}
+		for range cap(codes) {
+			if <-codes == 429 {
+				limited++
+			}
+		}
+		return limited
+	}
+	for i := range limit.MaxKeys + 100 {
+		if w := try(addressOf(i), "wrong"); w.Code != 401 {
+			t.Fatalf("wrong secret number %d = %d", i, w.Code)
+		}
+	}
+	const newcomer = "203.0.113.9"
+	for range 20 {
+		try(newcomer, "wrong")
+	}
+	if n := flood(newcomer); n == 0 {
+		t.Errorf("a newcomer past the table's size guesses as fast as it likes")
+	}
+	if w := try("203.0.113.10", p.secret); w.Code != 400 {
+		t.Errorf("the right secret from elsewhere = %d, want 400 for the code alone", w.Code)
+	}
+}
