@@ -29,6 +29,15 @@ func TestThreatIDs(t *testing.T) {
 		}
 		rows[m[1]] = true
 	}
+	zh, err := os.ReadFile(filepath.Join(root, "docs", "threats.zh-CN.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id := range rows {
+		if !strings.Contains(string(zh), "\n| "+id+" |") {
+			t.Errorf("docs/threats.zh-CN.md has no row %s", id)
+		}
+	}
 	cited := 0
 	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") {
