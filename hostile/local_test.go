@@ -1,6 +1,8 @@
 package hostile
 
 import (
+	"cmp"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -78,7 +80,7 @@ func (s *site) bindings(args ...string) (string, error) {
 
 // local is T27–T29, the form, and what stands in for a cookie.
 func local(s *site) []try {
-	return slices.Concat(loginCallback(s), bindErrands(s), links29(s), forms29(), basics(), bearers(), proofs())
+	return slices.Concat(loginCallback(s), bindErrands(s), bindings33(s), links29(s), forms29(), basics(), bearers(), proofs())
 }
 
 type envelope struct {
@@ -105,7 +107,8 @@ func (h *hand) enveloped(a *answer, e *envelope) {
 		*e = envelope{Success: new(bool), Code: new(int), Message: new(string)}
 		return
 	}
-	if a.status != 200 && a.status != 500 || *e.Code != a.status || *e.Success != (a.status == 200) || *e.Message == "" || a.header.Get("Content-Type") != "application/json" {
+	fits := a.status == 200 && slices.Contains([]int{200, 201, 221, 500}, *e.Code) || a.status == 500 && *e.Code == 500
+	if !fits || *e.Success != (*e.Code == 200) || *e.Message == "" || a.header.Get("Content-Type") != "application/json" {
 		h.failf("the envelope does not agree with itself: %v", a)
 	}
 	for _, inside := range []string{"login:", "goroutine", "127.0.0.1", "dial", "json:", "http", "sql", "bolt"} {
@@ -165,13 +168,19 @@ func loginCallback(s *site) (list []try) {
 			}})
 		}
 	}
-	for _, kind := range []string{"2", "-1", "1 ", "+1", "01", "00", "0x1", "1.0", "-0", "１", "true", "null", "", "1,0", "0&type=0", "0&type=1", "1&type=0", "%31%00", "99999999999999999999", "0'", "a", "%zz", "0%20", "\t0"} {
+	for kind, code := range map[string]int{ // what type asks for; 200 signs in
+		"": 200, "2": 200, "-1": 200, "00": 200, "-0": 200, "99999999999999999999": 200, "+1": 201, "01": 201,
+		"1 ": 221, "0x1": 221, "1.0": 221, "１": 221, "true": 221, "null": 221, "1,0": 221, "0&type=0": 221, "0&type=1": 221, "1&type=0": 221, "1\x00": 221, "0'": 221, "a": 221, "%zz": 221, "0 ": 221, "\t0": 221, "+": 221, "-": 221, "--1": 221, "−1": 221, "1\n": 221, "1e0": 221, "1;0": 221, "[1]": 221,
+	} {
 		list = append(list, try{fmt.Sprintf("T27 type %q", kind), func(h *hand) {
 			v := h.visitor()
 			state := v.begun("rd=%2F")
-			target := "code=" + v.code("zhangsan") + "&state=" + state + "&type=" + strings.ReplaceAll(strings.ReplaceAll(kind, " ", "%20"), "\t", "%09")
-			if e, _ := v.loginAPI(target); *e.Success || v.value(sessionCookie) != "" {
-				h.failf("it worked")
+			if code == 200 {
+				h.site.budget.Add(callsPerSignIn)
+			}
+			target := "code=" + v.code("zhangsan") + "&state=" + state + "&type=" + strings.NewReplacer(" ", "%20", "\t", "%09", "\n", "%0a", "\x00", "%00", "+", "%2B").Replace(kind)
+			if e, a := v.loginAPI(target); *e.Code != code || (v.value(sessionCookie) != "") != (code == 200) {
+				h.failf("got %v, want the code %d", a, code)
 			}
 		}})
 	}
@@ -213,6 +222,11 @@ func loginCallback(s *site) (list []try) {
 		h.site.budget.Add(10 * callsPerSignIn)
 		said := map[string]string{}
 		for name, do := range map[string]func(v *visitor, state string) envelope{
+			"begun to sign in": func(v *visitor, state string) envelope {
+				e, _ := v.account("frank").loginAPI("type=1&code=x&state=" + state)
+				v.jar = nil
+				return e
+			},
 			"missing": func(v *visitor, state string) envelope { e, _ := v.loginAPI("state=" + state); return e },
 			"unknown": func(v *visitor, state string) envelope {
 				e, _ := v.loginAPI("code=x&state=" + strings.Repeat("A", 43))
@@ -243,8 +257,11 @@ func loginCallback(s *site) (list []try) {
 		} {
 			v := h.visitor()
 			e := do(v, v.begun("rd=%2F"))
-			if *e.Success {
+			if *e.Success != (name == "unbound") || v.value(sessionCookie) != "" && name != "used" {
 				h.failf("%s: it worked", name)
+			}
+			if want := map[string]int{"missing": 221, "unbound": 200}[name]; *e.Code != cmp.Or(want, 500) {
+				h.failf("%s: the code is %d", name, *e.Code)
 			}
 			if (e.Data != nil) != (name == "unbound") {
 				h.failf("%s: data is %v", name, e.Data)
@@ -277,7 +294,7 @@ func bindErrands(s *site) (list []try) {
 			before := v.value(sessionCookie)
 			state := v.begun("type=1")
 			a := v.ask(shot{trouble: true, cleared: true}, "GET", way+"code="+v.code("wangwu")+"&state="+state)
-			if a.status < 400 || v.value(sessionCookie) != before {
+			if a.status < 400 && !strings.Contains(a.body, `"success":false`) || v.value(sessionCookie) != before {
 				h.failf("got %v", a)
 			}
 		})
@@ -368,6 +385,72 @@ func bindErrands(s *site) (list []try) {
 		}
 	})
 	return list
+}
+
+// bindings33 is T33: a binding wants a password of the last ten minutes and a page
+// of ours.
+func bindings33(s *site) (list []try) {
+	add := func(name string, do func(h *hand)) { list = append(list, try{"T33 " + name, do}) }
+	for minutes, begins := range map[int]bool{0: true, 8: true, 11: false, 60: false, 600: false} {
+		add(fmt.Sprintf("a sign-in of %d minutes ago", minutes), func(h *hand) {
+			v := h.visitor().account("heidi")
+			state := v.begun("type=1")
+			v.older(time.Duration(minutes) * time.Minute)
+			a := v.ask(shot{}, "GET", "/oauth2/start?type=1", "Accept: application/json", "Sec-Fetch-Mode: cors")
+			if (a.status == 200) != begins {
+				h.failf("start = %v", a)
+			}
+			if begins { // the rest of the way would bind
+				return
+			}
+			e, _ := v.loginAPI("type=1&code=" + v.code("wangwu") + "&state=" + state)
+			if *e.Success || *e.Code != 201 {
+				h.failf("code %d: %s", *e.Code, *e.Message)
+			}
+			h.unbound("heidi")
+		})
+	}
+	for _, line := range []string{"Sec-Fetch-Site: cross-site", "Sec-Fetch-Site: same-site", "Sec-Fetch-Site: SAME-ORIGIN", "Origin: https://evil.test", "Origin: null", "Origin: https://app.test.evil.test", "Sec-Purpose: prefetch"} {
+		add("another page's request, "+line, func(h *hand) {
+			v := h.visitor().account("heidi")
+			if a := v.ask(shot{}, "GET", "/oauth2/start?type=1", "Accept: application/json", line); a.status == 200 {
+				h.failf("an attempt began: %v", a)
+			}
+			if e, _ := v.loginAPI("type=1&code="+v.code("wangwu")+"&state="+v.begun("type=1"), line); *e.Success {
+				h.failf("it worked")
+			}
+			h.unbound("heidi")
+		})
+	}
+	return list
+}
+
+// older makes the visitor's sign-in one of so long ago, under our own seal.
+func (v *visitor) older(by time.Duration) {
+	for _, c := range v.jar {
+		if c.Name != sessionCookie {
+			continue
+		}
+		plain, _, err := keyring().Open("session", sessionCookie, c.Value)
+		if err != nil {
+			v.h.failf("opening our own session: %v", err)
+			return
+		}
+		const realm = 1 + 16 // behind version and id: a length, and the text
+		at := realm + 1 + int(plain[realm])
+		moment, n := binary.Uvarint(plain[at:])
+		changed := append(binary.AppendUvarint(slices.Clone(plain[:at]), moment-uint64(by.Milliseconds())), plain[at+n:]...)
+		if c.Value, err = keyring().Seal("session", sessionCookie, changed); err != nil {
+			v.h.failf("%v", err)
+		}
+	}
+}
+
+// unbound looks into the store: the account is nobody's.
+func (h *hand) unbound(account string) {
+	if out, err := h.site.bindings("list"); err != nil || strings.Contains(out, ","+account+"\n") {
+		h.failf("bindings are %q (%v), want none of %s", out, err, account)
+	}
 }
 
 // bound looks into the store: this person is this account, and nobody else's.

@@ -11,12 +11,16 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 
 	"dinggate/account"
+	"dinggate/dingtalk/sso"
+	"dinggate/internal/conf"
 	"dinggate/internal/identity"
+	"dinggate/internal/web"
 	"dinggate/session"
 
 	"golang.org/x/crypto/bcrypt"
@@ -162,7 +166,7 @@ func TestLoginCallbackAPI(t *testing.T) {
 	v.header = http.Header{}
 	status, body := script(v, "0", "zhangsan")
 	token, _ := body["data"].(string)
-	if status != 500 || token == "" || body["success"] != false || body["code"] != 500.0 {
+	if status != 200 || token == "" || body["success"] != true || body["code"] != 200.0 {
 		t.Fatalf("not bound = %d %v, want data with a link", status, body)
 	}
 	if a := v.password(h.base+"/oauth2/sign_in", "zs", "pw-zs"); a.StatusCode != 303 {
@@ -182,12 +186,53 @@ func TestLoginCallbackAPI(t *testing.T) {
 	}
 	v = h.visitor()
 	v.header = http.Header{}
-	if status, body = script(v, "0", "sunqi"); status != 500 || body["data"] != nil {
+	if status, body = script(v, "0", "sunqi"); status != 200 || body["success"] != false || body["code"] != 500.0 || body["data"] != nil {
 		t.Errorf("a stranger = %d %v", status, body)
 	}
-	off := newHouse(t, nil)
-	if a := off.visitor().get(off.base + "/dingtalk/login/callback?code=x&state=y"); a.StatusCode == 200 || a.StatusCode == 500 {
-		t.Errorf("without login_api = %d, want a page like any other", a.StatusCode)
+}
+
+// TestLoginAPIPlaces: with login_api the endpoint answers at the root and below
+// login_api_base, to the letter; what an application has there is otherwise its own.
+func TestLoginAPIPlaces(t *testing.T) {
+	const root = "/dingtalk/login/callback"
+	client := []sso.App{{ClientID: "a", ClientSecret: conf.NewSecret("0123456789abcdef"), RedirectURLs: []string{"https://a.test/cb"}}}
+	for _, tt := range []struct {
+		name          string
+		change        func(*Config)
+		ours, nobodys []string
+	}{
+		{"off", func(*Config) {}, nil, nil},
+		{"login_api", func(c *Config) { c.LoginAPI = true }, []string{root, "/api/v1" + root}, []string{root + "/x", "/api/v1" + root + "/", "/API/v1" + root, "/api/v1/dingtalk/%6cogin/callback", "//api/v1" + root}},
+		{"another base", func(c *Config) { c.LoginAPI, c.LoginAPIBase = true, "/backend/api" }, []string{root, "/backend/api" + root}, nil},
+		{"no base", func(c *Config) { c.LoginAPI, c.LoginAPIBase = true, "" }, []string{root}, nil},
+		{"sso_server alone", func(c *Config) { c.SSOServer.Clients = client }, []string{root}, nil},
+		{"both", func(c *Config) { c.LoginAPI, c.SSOServer.Clients = true, client }, []string{root, "/api/v1" + root}, nil},
+	} {
+		h := newHouse(t, tt.change)
+		v := h.visitor()
+		v.signIn(h.base+"/", "zhangsan")
+		for _, path := range []string{root, "/api/v1" + root, "/backend/api" + root} {
+			h.app.forget()
+			a := v.get(h.base+path+"?code=x&state=y", "Accept: application/json")
+			if ours := strings.HasPrefix(a.body, `{"success":false,"code":500,`); ours != slices.Contains(tt.ours, path) || ours == (h.app.count() > 0) {
+				t.Errorf("%s: %s = %d %.80s, the application got %d", tt.name, path, a.StatusCode, a.body, h.app.count())
+			}
+			if target := (web.Path{Plain: path}); h.cfg.answersItself(target) != slices.Contains(tt.ours, path) {
+				t.Errorf("%s: explain says of %s that we answer it: %v", tt.name, path, h.cfg.answersItself(target))
+			}
+		}
+		for _, path := range tt.nobodys {
+			h.app.forget()
+			if a := v.get(h.base + path + "?code=x&state=y"); a.StatusCode != 404 || h.app.count() > 0 {
+				t.Errorf("%s: %s = %d, the application got %d", tt.name, path, a.StatusCode, h.app.count())
+			}
+		}
+		h.app.forget()
+		for _, path := range []string{"/api/v1/dingtalk/login", "/api/v1/orders", "/api/v1/dingtalk/login/callbacks", "/api/dingtalk/login/callback"} {
+			if a := v.get(h.base + path); a.StatusCode != 200 {
+				t.Errorf("%s: %s = %d, want the application's", tt.name, path, a.StatusCode)
+			}
+		}
 	}
 }
 

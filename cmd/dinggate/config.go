@@ -49,6 +49,9 @@ type Config struct {
 	Accounts account.Config `yaml:"accounts"`
 	LoginAPI bool           `yaml:"login_api"` // serve /dingtalk/login/callback also without sso_server
 
+	LoginAPIBase   string `yaml:"login_api_base"`   // with login_api it answers below this path too, as its clients expect; empty: at the root alone
+	LoginAPIStatus string `yaml:"login_api_status"` // real | strict: what a refusal's HTTP status is
+
 	Admin AdminConfig `yaml:"admin"`
 
 	Server    ServerConfig    `yaml:"server"`
@@ -127,6 +130,9 @@ func defaultConfig() *Config {
 		Log:       LogConfig{Format: "json", Level: "info"},
 		Audit:     AuditConfig{OnError: auditAllow},
 		Tracing:   TracingConfig{Sample: "0.1"},
+
+		LoginAPIBase:   "/api/v1",
+		LoginAPIStatus: loginAPIReal,
 	}
 }
 

@@ -8,12 +8,32 @@ import (
 	"dinggate/session"
 )
 
+// The words of login_api_status.
+const (
+	loginAPIReal   = "real"   // 200 for whatever a person can get refused, as clients of the document need it
+	loginAPIStrict = "strict" // 500, as it was at first
+)
+
+// loginAPIPaths are where the login callback answers. An application may have a
+// path like the second one itself: sso_server alone does not take it.
+func (c *Config) loginAPIPaths() (paths []string) {
+	if c.LoginAPI || c.SSOServer.On() {
+		paths = append(paths, loginAPIPath)
+	}
+	if c.LoginAPI && c.LoginAPIBase != "" {
+		paths = append(paths, c.LoginAPIBase+loginAPIPath)
+	}
+	return paths
+}
+
 // checkAccounts reports the mistakes between local accounts and the rest.
 func (c *Config) checkAccounts(p *conf.Problems) {
 	c.Accounts.Check(p, "accounts")
 	p.At("api_tokens").Warn(c.APITokens && c.Accounts.HtpasswdFile == "" && !c.SSO.On() && !c.SSOServer.On(),
 		"is true, but nobody gives credentials: there is neither accounts.htpasswd_file nor sso_server nor sso")
 	p.At("login_api").Warn(c.LoginAPI && c.SSO.On(), "is true beside sso: a page has to hand over \"attempt\" too, with the code and the state that it came back with")
+	p.At("login_api_base").If(c.LoginAPIBase != "" && !isPlainPath(c.LoginAPIBase), "is not a path such as /api/v1, which has no final slash")
+	p.At("login_api_status").If(c.LoginAPIStatus != loginAPIReal && c.LoginAPIStatus != loginAPIStrict, "is not real or strict")
 	p.At("accounts.binding").Warn(c.Accounts.Binds() && c.StateDir == "" && c.Session.Store != session.StoreRedis,
 		"keeps bindings in memory: all are gone after a restart; set state_dir, or session.store: redis")
 }

@@ -272,9 +272,7 @@ func (c *Config) answersItself(p web.Path) bool {
 	if c.SSOServer.On() {
 		roots = append(roots, ssoRoot)
 	}
-	if c.LoginAPI {
-		roots = append(roots, loginAPIPath)
-	}
+	roots = append(roots, c.loginAPIPaths()...)
 	return slices.ContainsFunc(append([]string{p.Plain}, p.Readings...), func(path string) bool {
 		return slices.ContainsFunc(roots, func(root string) bool { return web.UnderFold(path, root) })
 	})

@@ -107,7 +107,7 @@ func nextGate(cfg *Config, stores *stores, t telemetryKit, before *gate) (*gate,
 		Sessions: g.sessions, Keyring: keyring, Used: stores.Used, Pages: pages, Origins: origins, Prefix: cfg.Prefix,
 		ClientID: cfg.ProviderClientID(),
 		Silent:   newSilent(cfg, kept.client),
-		Accounts: g.accounts.file, People: g.accounts.policy,
+		Accounts: g.accounts.file, People: g.accounts.policy, StrictAPI: cfg.LoginAPIStatus == loginAPIStrict,
 		PageFirst: cfg.SignIn.First() || g.accounts.file != nil, Patience: pagePatience, Audit: t.audit, Counts: kept.signIns,
 	}
 	if cfg.SignIn.EmbedQR {
@@ -135,8 +135,8 @@ func nextGate(cfg *Config, stores *stores, t telemetryKit, before *gate) (*gate,
 	if assertions != nil {
 		own.add(cfg.Prefix+"/jwks.json", jwks(assertions))
 	}
-	if cfg.LoginAPI || cfg.SSOServer.On() {
-		own.addTree(loginAPIPath, map[string]web.HandlerFunc{loginAPIPath: flow.LoginAPI})
+	for _, path := range cfg.loginAPIPaths() {
+		own.addTree(path, map[string]web.HandlerFunc{path: flow.LoginAPI})
 	}
 	front.Credentials = newCredentials(cfg, g)
 	flow.Behind = front.Who

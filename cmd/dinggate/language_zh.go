@@ -86,6 +86,8 @@ var problemWords = []words{
 	{"is not a loopback address; whoever reaches it reads the metrics", "不是回环地址；能连到的人都能读取监控指标"},
 	{"is missing beside %s", "未填写，而 %s 已填写"},
 	{"is not json or console", "不是 json 或 console"},
+	{"is not a path such as /api/v1, which has no final slash", "不是 /api/v1 这样的路径（末尾不带斜杠）"},
+	{"is not real or strict", "不是 real 或 strict"},
 	{"is not allow or deny", "不是 allow 或 deny"},
 	{"is not a number from 0 to 1", "不是 0 到 1 之间的数"},
 	{"is not an address such as http://127.0.0.1:4318, without user and query", "不是形如 http://127.0.0.1:4318 的地址（不含用户和查询参数）"},

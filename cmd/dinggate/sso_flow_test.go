@@ -168,7 +168,7 @@ func TestSSOPathsOff(t *testing.T) {
 			t.Errorf("%s with sso_server = %d %.100s, want 404", path, a.StatusCode, a.body)
 		}
 	}
-	if a := v.get(on.base + "/dingtalk/login/callback"); a.StatusCode != 500 || !strings.HasPrefix(a.body, `{"success":false,`) {
+	if a := v.get(on.base + "/dingtalk/login/callback"); a.StatusCode != 200 || !strings.HasPrefix(a.body, `{"success":false,"code":221,`) {
 		t.Errorf("the login callback with sso_server = %d %.100s, want its envelope", a.StatusCode, a.body)
 	}
 	if a := v.get(on.base + "/dingtalks"); a.StatusCode != 200 {

@@ -78,6 +78,8 @@ var keyMeanings = map[string]words{
 	"accounts.htpasswd_file": {"local accounts: name:hash lines with bcrypt (htpasswd -B); read again when it changes", "本地账号文件：每行 用户名:bcrypt哈希（htpasswd -B 生成）；修改后自动重新读取"},
 	"accounts.binding":       {"are people who sign in with DingTalk bound to accounts: off, optional or required", "钉钉用户与账号的绑定：off 不绑定、optional 可选、required 必须"},
 	"login_api":              {"serve /dingtalk/login/callback for pages that draw their own QR code", "为自绘二维码的页面提供 /dingtalk/login/callback"},
+	"login_api_base":         {"with login_api, the path below which it answers too; empty: at the root alone", "开启 login_api 后，该接口同时在此路径下提供；留空则仅在根路径提供"},
+	"login_api_status":       {"its HTTP status for refusals: real (200, as clients of the document need) or strict (500)", "该接口拒绝时的 HTTP 状态码：real 为 200（按文档生成的客户端需要），strict 为 500"},
 
 	"server.max_connections": {"connections to the gate at a time, more wait; 0: half of the files that the process may open", "网关同时接受的连接数，超出者排队；0 表示进程可打开文件数的一半"},
 	"proxy_protocol":         {"networks whose connections begin with the PROXY protocol, or unix", "以 PROXY 协议开头的连接来自哪些网段，或 unix"},

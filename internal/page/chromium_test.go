@@ -46,7 +46,7 @@ for(let n=texts.nextNode();n;n=texts.nextNode()){const e=n.parentElement;
   }
   const own=e.closest("bdi,code,[aria-hidden],[dir=auto],[lang]:not(html)");
   if(document.documentElement.lang==="en"&&!own&&/\p{Script=Han}/u.test(n.textContent))wrong.push("not English: "+n.textContent.trim());
-  if(document.documentElement.lang==="zh-CN"&&!own&&/[A-Za-z]{4,}/.test(n.textContent.replace(/Cookie|English|Authorization/g,"")))wrong.push("not Chinese: "+n.textContent.trim());
+  if(document.documentElement.lang==="zh-CN"&&!own&&/[A-Za-z]{4,}/.test(n.textContent.replace(/Cookie|English|Authorization|type=1/g,"")))wrong.push("not Chinese: "+n.textContent.trim());
 }
 for(const e of document.querySelectorAll("a,button,input,summary,[tabindex]")){if(!shown(e))continue;
   const label=e.labels&&e.labels.length?e.labels[0].textContent:e.textContent||e.getAttribute("aria-label")||"";

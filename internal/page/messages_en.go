@@ -28,6 +28,9 @@ var enMessages = map[string]message{
 	"link_invalid":      {"Nothing was linked", "This link has expired, was already used, or was not started in this browser.", "Sign in with DingTalk again and link once more."},
 	"already_bound":     {"Nothing was linked", "This account is linked to another DingTalk user, or your DingTalk to another account.", "To change that, ask your administrator to remove the old link."},
 	"not_local_account": {"Nothing was linked", "To link DingTalk, first sign in with your account and password.", "Sign in with your account, then link once more."},
+	"sign_in_too_old":   {"Nothing was linked", "To keep your account safe, linking needs a sign-in with your account and password within the last 10 minutes, and yours is older.", "Sign in with your account again, then link once more."},
+	"not_begun_to_bind": {"Nothing was linked", "This scan was begun to sign in, not to link: the page asked for it without type=1.", "Go back to the page for linking and scan again. If that does not help, tell the developers of the application."},
+	"begun_to_bind":     {"The sign-in was not completed", "This scan was begun to link an account, not to sign in: the page ended it without type=1.", "Sign in again. If that does not help, tell the developers of the application."},
 	"account_gone":      {"Your account is gone", "Your account no longer exists, so you were signed out.", "If you think this is a mistake, ask your administrator."},
 	"binding_off":       {"Linking is not available", "Linking DingTalk with accounts is not available here.", "If you need it for your work, ask your administrator."},
 

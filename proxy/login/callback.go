@@ -127,7 +127,12 @@ func (f *Flow) redeem(w http.ResponseWriter, r *http.Request, x *web.Exchange, b
 		return q, attempt{}, f.refuse(r, "state_unknown", "/")
 	}
 	a, slot, ok := f.find(r.Header, state)
-	if !ok || a.errand != by.errand {
+	switch { // the first two are a page's mistake, of which it would otherwise learn nothing
+	case ok && a.errand == "" && by.errand == bindErrand:
+		return q, attempt{}, f.refuse(r, "not_begun_to_bind", "/")
+	case ok && a.errand == bindErrand && by.errand == "":
+		return q, attempt{}, f.refuse(r, "begun_to_bind", "/")
+	case !ok || a.errand != by.errand:
 		return q, attempt{}, f.refuse(r, "state_unknown", "/")
 	}
 	page, _ := f.allowed(a.target) // what a way forward on an error page leads to; an errand may have a path of ours as its target

@@ -54,6 +54,10 @@ type Flow struct {
 	Prefix   string       // of our own endpoints, such as /oauth2
 	ClientID string       // the app at DingTalk; an attempt begun for one is worth nothing for another
 
+	// StrictAPI has LoginAPI answer as it did at first: every refusal is a 500 with
+	// code 500, a person who has to bind an account among them, and `type` is 0 or 1.
+	StrictAPI bool
+
 	// AttemptIn names the parameter of our callback in which the attempt's state
 	// comes back, for a provider whose own `state` is none of ours; "" is state.
 	AttemptIn string
@@ -233,7 +237,7 @@ func (f *Flow) Start(w http.ResponseWriter, r *http.Request) error {
 // then calls LoginAPI.
 func (f *Flow) ownPageErrand(r *http.Request, target string) (Errand, error) {
 	e := Errand{RedirectURI: f.redirectURI(), Target: target}
-	kind, err := parameter(r.URL.RawQuery, "type")
+	binding, err := f.wantsBinding(r.URL.RawQuery)
 	if err != nil {
 		return e, err
 	}
@@ -251,18 +255,15 @@ func (f *Flow) ownPageErrand(r *http.Request, target string) (Errand, error) {
 		}
 		e.RedirectURI = f.Origins.Public() + escapeNonASCII(path)
 	}
-	switch kind {
-	case "", "0":
-		return e, nil
-	case "1":
-		s, err := f.localSession(r)
-		if err != nil {
-			return e, err
-		}
-		e.Kind, e.Target = bindErrand, s.ID
+	if !binding {
 		return e, nil
 	}
-	return e, badRequest("type is not 0 or 1")
+	s, err := f.localSession(r)
+	if err != nil {
+		return e, err
+	}
+	e.Kind, e.Target = bindErrand, s.ID
+	return e, nil
 }
 
 const maxPage = 200 // bytes of the path that `page` names

@@ -4,8 +4,13 @@ import (
 	"context"
 	"crypto/subtle"
 	"errors"
+	"fmt"
+	"math"
 	"net/http"
+	"regexp"
+	"strconv"
 	"strings"
+	"time"
 
 	"dinggate/account"
 	"dinggate/internal/identity"
@@ -26,6 +31,20 @@ type envelope struct {
 	Data    *string `json:"data"`
 }
 
+// What the document's `code` says. Its generated clients, and page scripts
+// written for it, throw on every HTTP status but 200: what a person can get
+// refused is a 200 with one of these.
+const (
+	apiSuccess   = 200
+	apiSignIn    = 201 // type=1, and no local account has signed in here lately
+	apiParameter = 221
+	apiFailure   = 500
+)
+
+// errSignInFirst is in the error of a binding for which somebody has to sign in
+// with an account first.
+var errSignInFirst = errors.New("login: no local account has signed in here lately")
+
 // LoginAPI is GET /dingtalk/login/callback, for pages that draw their own QR
 // code: page script hands over the `code` and `state` that DingTalk sent the
 // page back with.
@@ -34,34 +53,64 @@ type envelope struct {
 //	        account first gets the one-time link in `data`
 //	type=1  binds the person to the account of this browser's session
 //
-// The answer is 200 or 500, nothing else, and always the envelope (threats T27).
+// The answer is always the envelope. Its status is 200, or 500 when DingTalk or
+// our store is out of reach or the fault is ours (threats T27). A request that no
+// client of the document makes, such as a POST or a prefetch, is 500 too.
 func (f *Flow) LoginAPI(w http.ResponseWriter, r *http.Request) error {
 	x := web.From(w)
 	x.Endpoint = "login_callback"
-	err := f.loginAPI(w, r, x)
+	err := getOnly(r)
+	status := http.StatusInternalServerError
+	answer := envelope{Code: apiFailure}
 	if err == nil {
-		return web.JSON(w, r, http.StatusOK, envelope{Success: true, Code: http.StatusOK, Message: "SUCCESS"})
+		err = f.loginAPI(w, r, x)
+		status, answer = f.outcome(err)
+	}
+	if err == nil {
+		answer.Message = "SUCCESS"
+		return web.JSON(w, r, status, answer)
 	}
 	x.Err = err
 	e, ok := errors.AsType[*web.Error](err)
 	if !ok {
 		e = &web.Error{Status: http.StatusInternalServerError, Code: "internal", Err: err}
 	}
-	answer := envelope{Code: http.StatusInternalServerError, Message: f.Pages.Message(r, e)}
-	if unbound, ok := errors.AsType[*notBound](err); ok {
+	answer.Message = f.Pages.Message(r, e)
+	if e.RetryAfter > 0 {
+		w.Header()["Retry-After"] = []string{strconv.FormatInt(int64(math.Ceil(e.RetryAfter.Seconds())), 10)}
+	}
+	return web.JSON(w, r, status, answer)
+}
+
+// outcome is the status and the envelope that an error of loginAPI stands for.
+func (f *Flow) outcome(err error) (status int, answer envelope) {
+	if err == nil {
+		return http.StatusOK, envelope{Success: true, Code: apiSuccess}
+	}
+	answer.Code = apiFailure
+	unbound, ok := errors.AsType[*notBound](err)
+	if ok {
 		answer.Data = &unbound.token
 	}
-	return web.JSON(w, r, http.StatusInternalServerError, answer)
+	e, known := errors.AsType[*web.Error](err)
+	switch {
+	case f.StrictAPI, !known, e.Status >= http.StatusInternalServerError:
+		return http.StatusInternalServerError, answer
+	case ok: // the page goes on to its binding step
+		answer.Success, answer.Code = true, apiSuccess
+	case errors.Is(err, errSignInFirst):
+		answer.Code = apiSignIn
+	case e.Code == "bad_request":
+		answer.Code = apiParameter
+	}
+	return http.StatusOK, answer
 }
 
 func (f *Flow) loginAPI(w http.ResponseWriter, r *http.Request, x *web.Exchange) error {
-	if err := getOnly(r); err != nil {
-		return err
-	}
 	if !web.SameOrigin(r, f.Origins.Ours) { // it changes something, although it is a GET
 		return &web.Error{Status: http.StatusForbidden, Code: "cross_site"}
 	}
-	kind, err := parameter(r.URL.RawQuery, "type")
+	binding, err := f.wantsBinding(r.URL.RawQuery)
 	if err != nil {
 		return err
 	}
@@ -70,30 +119,67 @@ func (f *Flow) loginAPI(w http.ResponseWriter, r *http.Request, x *web.Exchange)
 	} else if q.attempt == "" || q.code == "" && !q.failed { // said before the state is judged: what is missing is no unknown state
 		return badRequest("no code or no state")
 	}
-	present := strings.HasPrefix(r.URL.RawQuery, "type=") || strings.Contains(r.URL.RawQuery, "&type=")
-	switch {
-	case kind == "0" || kind == "" && !present:
-		_, _, _, err := f.arrive(w, r, x, f.byBrowser(r, ""), nil)
-		return err
-	case kind == "1":
+	if binding {
 		return f.bindSession(w, r, x)
 	}
-	return badRequest("type is not 0 or 1")
+	_, _, _, err = f.arrive(w, r, x, f.byBrowser(r, ""), nil)
+	return err
 }
 
-// localSession is the account that is signed in here, by its password.
-func (f *Flow) localSession(r *http.Request) (*session.Session, error) {
-	if f.Accounts == nil || !f.binds() {
-		return nil, &web.Error{Status: http.StatusForbidden, Code: "binding_off"}
+// wantsBinding reads `type`, an integer of the document: 1 binds; none, an empty
+// one and any other number sign in. What is no integer is an error, and under
+// StrictAPI so is everything but 0 and 1.
+func (f *Flow) wantsBinding(query string) (bool, error) {
+	kind, err := parameter(query, "type")
+	if err != nil {
+		return false, err
 	}
+	if f.StrictAPI {
+		present := strings.HasPrefix(query, "type=") || strings.Contains(query, "&type=")
+		if kind != "0" && kind != "1" && (kind != "" || present) {
+			return false, badRequest("type is not 0 or 1")
+		}
+		return kind == "1", nil
+	}
+	if kind == "" {
+		return false, nil
+	}
+	number := integer.FindStringSubmatch(kind)
+	if number == nil {
+		return false, badRequest("type is not an integer")
+	}
+	return number[1] != "-" && number[2] == "1", nil
+}
+
+// integer is a number with its sign and its digits, however many.
+var integer = regexp.MustCompile(`^([+-]?)0*([0-9]+)$`)
+
+// bindWithin is how young a password sign-in has to be for a binding. A binding
+// lasts for good: a script of another application on this origin must not make
+// one with a session that it happened to find (threats T33).
+const bindWithin = 10 * time.Minute
+
+// localSession is the account that is signed in here, by its password and a
+// moment ago.
+func (f *Flow) localSession(r *http.Request) (*session.Session, error) {
+	refuse := func(code string, err error) error {
+		return &web.Error{Status: http.StatusForbidden, Code: code, Retry: f.path("/sign_in", "/"), Err: err}
+	}
+	off := f.Accounts == nil || !f.binds()
 	s, err := f.who(r, f.wait())
 	switch {
+	case nobody(err) && off:
+		return nil, &web.Error{Status: http.StatusForbidden, Code: "binding_off", Err: errSignInFirst}
+	case off:
+		return nil, &web.Error{Status: http.StatusForbidden, Code: "binding_off"}
 	case nobody(err):
-		return nil, &web.Error{Status: http.StatusForbidden, Code: "not_local_account", Retry: f.path("/sign_in", "/"), Err: err}
+		return nil, refuse("not_local_account", fmt.Errorf("%w: %w", errSignInFirst, err))
 	case err != nil:
 		return nil, trouble(err)
 	case s.User.UnionID != "" || s.Token != (identity.Token{}) || !f.Accounts.Has(s.User.Username):
-		return nil, &web.Error{Status: http.StatusForbidden, Code: "not_local_account", Retry: f.path("/sign_in", "/"), Err: errors.New("login: the session is not a local account's")}
+		return nil, refuse("not_local_account", errors.New("login: the session is not a local account's"))
+	case f.now().Sub(s.SignedIn) >= bindWithin:
+		return nil, refuse("sign_in_too_old", errSignInFirst)
 	}
 	return s, nil
 }

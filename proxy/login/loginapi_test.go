@@ -1,7 +1,9 @@
 package login
 
 import (
+	"cmp"
 	"encoding/json"
+	"fmt"
 	"net/url"
 	"strings"
 	"sync"
@@ -33,8 +35,17 @@ func (b *browser) attemptOf(query string) (state, redirect string, status int) {
 }
 
 // api calls the login callback API and gives the envelope, which must be one to
-// the letter.
+// the letter, with an HTTP status that fits it.
 func (b *browser) api(query string, header ...string) (e envelope) {
+	b.t.Helper()
+	e, status := b.apiStatus(query, header...)
+	if status != 200 {
+		b.t.Errorf("api%s = %d with %+v", query, status, e)
+	}
+	return e
+}
+
+func (b *browser) apiStatus(query string, header ...string) (e envelope, status int) {
 	b.t.Helper()
 	a := b.send("GET", "/dingtalk/login/callback"+query, append([]string{"Accept", "application/json", "Accept-Language", "en", "Sec-Fetch-Site", "same-origin", "Sec-Fetch-Mode", "cors"}, header...)...)
 	dec := json.NewDecoder(strings.NewReader(a.text))
@@ -42,13 +53,13 @@ func (b *browser) api(query string, header ...string) (e envelope) {
 	if err := dec.Decode(&e); err != nil || strings.Count(a.text, `":`) != 4 || !strings.HasPrefix(a.text, `{"success":`) {
 		b.t.Errorf("api%s = %s, %v: no envelope", query, a.text, err)
 	}
-	if a.StatusCode != 200 && a.StatusCode != 500 || e.Code != a.StatusCode || e.Success != (a.StatusCode == 200) || e.Message == "" || e.Success && (e.Message != "SUCCESS" || e.Data != nil) {
+	if e.Success != (e.Code == 200) || e.Message == "" || e.Success && (e.Message == "SUCCESS") != (e.Data == nil) {
 		b.t.Errorf("api%s = %d %s", query, a.StatusCode, a.text)
 	}
 	if a.Header.Get("Cache-Control") != "no-store" || a.Header.Get("Content-Type") != "application/json" || a.Header.Get("Location") != "" {
 		b.t.Errorf("api%s: headers %v", query, a.Header)
 	}
-	return e
+	return e, a.StatusCode
 }
 
 func TestLoginAPI(t *testing.T) {
@@ -78,37 +89,71 @@ func TestLoginAPI(t *testing.T) {
 	}
 }
 
-// TestLoginAPIRefuses: 500 with the envelope, each its message, no session, no
-// detail, DingTalk asked only where it must be (threats T27).
-func TestLoginAPIRefuses(t *testing.T) {
+// TestLoginAPIType: 1 is the only number that does not sign in.
+func TestLoginAPIType(t *testing.T) {
 	h := build(t, plan{})
+	for kind, binds := range map[string]bool{"": false, "0": false, "2": false, "-1": false, "00": false, "-0": false, "%2B0": false, "99999999999999999999": false, "1": true, "01": true, "%2B1": true, "%31": true} {
+		b := h.browser()
+		state, _, status := b.attemptOf("?type=" + kind)
+		if e := b.api("?code=zhangsan&state=" + cmp.Or(state, "S") + "&type=" + kind); e.Success == binds || status == 200 == binds || binds && e.Code != 201 {
+			t.Errorf("type=%s = %+v after a start of %d, want a binding: %v", kind, e, status, binds)
+		}
+	}
+	for _, kind := range []string{"x", "1+", "+1", "1.0", "0x1", "１", "true", "null", "1,0", "1%00", "0'", "%zz", "-", "%2B", "--1", "%2B-1", "1e0", "0%20", "%0A1"} {
+		b := h.browser()
+		state, _, _ := b.attemptOf("")
+		if e := b.api("?code=zhangsan&state=" + state + "&type=" + kind); e.Code != 221 || b.session() != "" {
+			t.Errorf("type=%s = %+v, want 221", kind, e)
+		}
+		if _, _, status := b.attemptOf("?type=" + kind); status != 400 {
+			t.Errorf("start?type=%s = %d, want 400", kind, status)
+		}
+	}
+}
+
+// TestLoginAPIRefuses: the envelope with its code, each kind its message, no
+// session, no detail, DingTalk asked only where it must be (threats T27). Under
+// StrictAPI all is 500, as it was at first.
+func TestLoginAPIRefuses(t *testing.T) {
+	for _, strict := range []bool{false, true} {
+		t.Run(fmt.Sprintf("strict %v", strict), func(t *testing.T) { refusesByAPI(t, strict) })
+	}
+}
+
+func refusesByAPI(t *testing.T, strict bool) {
+	h := build(t, plan{change: func(f *Flow) { f.StrictAPI = strict }})
 	seen := map[string]string{}
 	for _, tt := range []struct {
 		name, query string
 		fail        error
 		calls       int32
 		kind        string // equal kinds read the same, others differ
+		status      int
+		code        int
 	}{
-		{"no code", "?state=S", nil, 0, "request"}, {"no state", "?code=zhangsan", nil, 0, "request"}, {"nothing", "", nil, 0, "request"}, {"no code, unknown state", "?state=x", nil, 0, "request"}, {"type 1, no code", "?state=S&type=1", nil, 0, "request"},
-		{"unknown state", "?code=zhangsan&state=" + strings.Repeat("A", 43), nil, 0, "state"}, {"garbage state", "?code=zhangsan&state=x", nil, 0, "state"},
-		{"code twice", "?code=zhangsan&code=lisi&state=S", nil, 0, "request"}, {"state twice", "?code=zhangsan&state=S&state=S", nil, 0, "request"},
-		{"state[]", "?code=zhangsan&state[]=S", nil, 0, "request"},
-		{"type 2", "?code=zhangsan&state=S&type=2", nil, 0, "request"}, {"type -1", "?code=zhangsan&state=S&type=-1", nil, 0, "request"}, {"type '1 '", "?code=zhangsan&state=S&type=1+", nil, 0, "request"},
-		{"type empty", "?code=zhangsan&state=S&type=", nil, 0, "request"}, {"type twice", "?code=zhangsan&state=S&type=0&type=1", nil, 0, "request"}, {"type 00", "?type=00&code=zhangsan&state=S", nil, 0, "request"}, {"type x", "?type=x&code=zhangsan&state=S", nil, 0, "request"},
-		{"type 1, binding off", "?code=zhangsan&state=S&type=1", nil, 0, "off"},
-		{"error instead of a code", "?error=access_denied&state=S", nil, 0, "denied"},
-		{"refused person", "?code=zhangsan&state=S", &identity.Failure{Class: identity.Refused, Code: "not_member", Err: errIll}, 1, "member"},
-		{"DingTalk down", "?code=zhangsan&state=S", &identity.Failure{Class: identity.Later, Code: "unavailable", Err: errIll}, 1, "down"},
-		{"code rejected", "?code=zhangsan&state=S", &identity.Failure{Class: identity.Restart, Code: "code_rejected", Err: errIll}, 1, "rejected"},
-		{"permission missing", "?code=zhangsan&state=S", &identity.Failure{Class: identity.Operator, Code: "permission_missing", Hint: "SECRET-HINT", Err: errIll}, 1, "operator"},
+		{"no code", "?state=S", nil, 0, "request", 200, 221}, {"no state", "?code=zhangsan", nil, 0, "request", 200, 221}, {"nothing", "", nil, 0, "request", 200, 221}, {"no code, unknown state", "?state=x", nil, 0, "request", 200, 221}, {"type 1, no code", "?state=S&type=1", nil, 0, "request", 200, 221},
+		{"unknown state", "?code=zhangsan&state=" + strings.Repeat("A", 43), nil, 0, "state", 200, 500}, {"garbage state", "?code=zhangsan&state=x", nil, 0, "state", 200, 500},
+		{"code twice", "?code=zhangsan&code=lisi&state=S", nil, 0, "request", 200, 221}, {"state twice", "?code=zhangsan&state=S&state=S", nil, 0, "request", 200, 221},
+		{"state[]", "?code=zhangsan&state[]=S", nil, 0, "request", 200, 221},
+		{"type '1 '", "?code=zhangsan&state=S&type=1+", nil, 0, "request", 200, 221}, {"type twice", "?code=zhangsan&state=S&type=0&type=1", nil, 0, "request", 200, 221}, {"type x", "?type=x&code=zhangsan&state=S", nil, 0, "request", 200, 221},
+		{"type 1, nobody, binding off", "?code=zhangsan&state=S&type=1", nil, 0, "off", 200, 201},
+		{"error instead of a code", "?error=access_denied&state=S", nil, 0, "denied", 200, 500},
+		{"refused person", "?code=zhangsan&state=S", &identity.Failure{Class: identity.Refused, Code: "not_member", Err: errIll}, 1, "member", 200, 500},
+		{"DingTalk down", "?code=zhangsan&state=S", &identity.Failure{Class: identity.Later, Code: "unavailable", Err: errIll}, 1, "down", 500, 500},
+		{"code rejected", "?code=zhangsan&state=S", &identity.Failure{Class: identity.Restart, Code: "code_rejected", Err: errIll}, 1, "rejected", 200, 500},
+		{"permission missing", "?code=zhangsan&state=S", &identity.Failure{Class: identity.Operator, Code: "permission_missing", Hint: "SECRET-HINT", Err: errIll}, 1, "operator", 500, 500},
+		{"a nonsense answer", "?code=nobody&state=S", nil, 1, "nonsense", 500, 500},
 	} {
 		b := h.browser()
 		state, _, _ := b.attemptOf("")
 		h.provider.fails(tt.fail)
 		before := h.provider.calls.Load()
-		e := b.api(strings.Replace(tt.query, "=S", "="+state, -1))
-		if e.Success || e.Data != nil || b.session() != "" {
-			t.Errorf("%s: %+v, session %q", tt.name, e, b.session())
+		e, status := b.apiStatus(strings.Replace(tt.query, "=S", "="+state, -1))
+		if strict {
+			tt.status, tt.code = 500, 500
+		}
+		if status != tt.status || e.Code != tt.code || e.Success || e.Data != nil || b.session() != "" {
+			t.Errorf("%s = %d %+v, session %q, want %d with %d", tt.name, status, e, b.session(), tt.status, tt.code)
 		}
 		if n := h.provider.calls.Load() - before; n != tt.calls {
 			t.Errorf("%s: DingTalk was asked %d times, want %d", tt.name, n, tt.calls)
@@ -121,6 +166,14 @@ func TestLoginAPIRefuses(t *testing.T) {
 		}
 		seen[tt.kind] = e.Message
 	}
+	h.provider.fails(nil)
+	for _, kind := range []string{"", "2", "-1", "00"} {
+		b := h.browser()
+		state, _, _ := b.attemptOf("")
+		if e, status := b.apiStatus("?code=zhangsan&type=" + kind + "&state=" + state); status == 500 != strict || e.Success == strict {
+			t.Errorf("type=%s = %d %+v, want 500 under strict alone", kind, status, e)
+		}
+	}
 	unique := map[string]string{}
 	for kind, message := range seen {
 		if other, twice := unique[message]; twice {
@@ -128,12 +181,11 @@ func TestLoginAPIRefuses(t *testing.T) {
 		}
 		unique[message] = kind
 	}
-	h.provider.fails(nil)
 	b := h.browser()
 	state, _, _ := b.attemptOf("")
 	for name, header := range map[string][]string{"cross-site": {"Sec-Fetch-Site", "cross-site"}, "prefetch": {"Sec-Purpose", "prefetch"}} {
 		a := b.send("GET", "/dingtalk/login/callback?code=zhangsan&state="+state, header...)
-		if a.StatusCode != 500 || b.session() != "" {
+		if a.StatusCode == 200 == (strict || name == "prefetch") || strings.Contains(a.text, `"success":true`) || b.session() != "" {
 			t.Errorf("%s = %d %s", name, a.StatusCode, a.text)
 		}
 	}
@@ -170,23 +222,35 @@ func TestLoginAPIOnce(t *testing.T) {
 	}
 }
 
-// TestLoginAPINotBound: data is the one-time link, which works at the sign-in page.
+// TestLoginAPINotBound: a success without a session; data is the one-time link,
+// which works at the sign-in page.
 func TestLoginAPINotBound(t *testing.T) {
-	h := withAccounts(t, account.Required)
-	b := h.browser()
-	state, _, _ := b.attemptOf("?rd=%2Fdeep")
-	e := b.api("?code=zhangsan&state=" + state)
-	if e.Success || e.Data == nil || b.session() != "" {
-		t.Fatalf("the envelope is %+v", e)
-	}
-	if a := b.submit("/oauth2/sign_in?link="+url.QueryEscape(*e.Data), "zs", "pw-zs"); a.StatusCode != 303 || a.Header.Get("Location") != "/deep" {
-		t.Errorf("the link = %d to %q", a.StatusCode, a.Header.Get("Location"))
-	}
-	h.bound(t, account.Binding{UnionID: "union-zhangsan", Username: "zs"})
-	for _, event := range h.events {
-		if event.Err != nil && strings.Contains(event.Err.Error(), *e.Data) {
-			t.Errorf("the audit log holds the link: %v", event.Err)
+	for _, strict := range []bool{false, true} {
+		h := withAccounts(t, account.Required)
+		h.StrictAPI = strict
+		b := h.browser()
+		state, _, _ := b.attemptOf("?rd=%2Fdeep")
+		e, status := b.apiStatus("?code=zhangsan&state=" + state)
+		if status == 500 != strict || e.Success == strict || e.Data == nil || b.session() != "" {
+			t.Fatalf("strict %v: %d with %+v", strict, status, e)
 		}
+		if a := b.submit("/oauth2/sign_in?link="+url.QueryEscape(*e.Data), "zs", "pw-zs"); a.StatusCode != 303 || a.Header.Get("Location") != "/deep" {
+			t.Errorf("the link = %d to %q", a.StatusCode, a.Header.Get("Location"))
+		}
+		h.bound(t, account.Binding{UnionID: "union-zhangsan", Username: "zs"})
+		for _, event := range h.events {
+			if event.Err != nil && strings.Contains(event.Err.Error(), *e.Data) {
+				t.Errorf("the audit log holds the link: %v", event.Err)
+			}
+		}
+	}
+	h := build(t, plan{change: func(f *Flow) { // bindings are imported: there is no account to sign in to
+		f.People = &account.Policy{Binding: account.Required, Bindings: new(account.Memory)}
+	}})
+	b := h.browser()
+	state, _, _ := b.attemptOf("")
+	if e := b.api("?code=zhangsan&state=" + state); e.Success || e.Code != 500 || e.Data != nil || b.session() != "" {
+		t.Errorf("not bound where nobody can bind: %+v", e)
 	}
 }
 
@@ -201,35 +265,47 @@ func TestBindSession(t *testing.T) {
 		}
 		return b
 	}
-	refuses := func(what string, e envelope, calls int32) {
+	refuses := func(what string, e envelope, code int, calls int32) {
 		t.Helper()
-		if e.Success || e.Data != nil || h.provider.calls.Load() != calls {
-			t.Errorf("%s: %+v with %d calls, want a refusal with %d", what, e, h.provider.calls.Load(), calls)
+		if e.Success || e.Code != code || e.Data != nil || h.provider.calls.Load() != calls {
+			t.Errorf("%s: %+v with %d calls, want the refusal %d with %d", what, e, h.provider.calls.Load(), code, calls)
 		}
 	}
 	nobody := h.browser()
 	if _, _, status := nobody.attemptOf("?type=1"); status != 403 {
 		t.Errorf("start?type=1 of nobody = %d, want 403", status)
 	}
+	state, _, _ := nobody.attemptOf("")
+	refuses("nobody", nobody.api("?type=1&code=zhangsan&state="+state), 201, 0)
 	dingtalk := h.browser()
 	dingtalk.signIn("wangwu")
 	if _, _, status := dingtalk.attemptOf("?type=1"); status != 403 {
 		t.Errorf("start?type=1 of somebody without a local account = %d, want 403", status)
 	}
+	state, _, _ = dingtalk.attemptOf("")
+	refuses("somebody without a local account", dingtalk.api("?type=1&code=zhangsan&state="+state), 500, 1)
 	zs := local("zs")
 	asZero, _, _ := zs.attemptOf("")
-	refuses("a sign-in's state with type=1", zs.api("?type=1&code=zhangsan&state="+asZero), 1)
+	e := zs.api("?type=1&code=zhangsan&state=" + asZero)
+	refuses("a sign-in's state with type=1", e, 500, 1)
+	if !strings.Contains(e.Message, "without type=1") {
+		t.Errorf("it says %q, want what the page has to do", e.Message)
+	}
 	asOne, _, _ := zs.attemptOf("?type=1")
-	refuses("a binding's state with type=0", zs.api("?type=0&code=zhangsan&state="+asOne), 1)
+	e = zs.api("?type=0&code=zhangsan&state=" + asOne)
+	refuses("a binding's state with type=0", e, 500, 1)
+	if !strings.Contains(e.Message, "without type=1") {
+		t.Errorf("it says %q, want what the page has to do", e.Message)
+	}
 	if a := zs.back("zhangsan", asOne); a.StatusCode != 403 {
 		t.Errorf("a binding's state at the callback = %d, want 403", a.StatusCode)
 	}
-	refuses("another browser", local("ls").api("?type=1&code=zhangsan&state="+asOne), 1)
+	refuses("another browser", local("ls").api("?type=1&code=zhangsan&state="+asOne), 500, 1)
 	// The attempt of one session, when another account has signed in meanwhile.
 	if a := zs.submit("/oauth2/sign_in", "ls", "pw-ls"); a.StatusCode != 303 {
 		t.Fatal(a.StatusCode)
 	}
-	refuses("another session of this browser", zs.api("?type=1&code=zhangsan&state="+asOne), 1)
+	refuses("another session of this browser", zs.api("?type=1&code=zhangsan&state="+asOne), 500, 1)
 	h.bound(t)
 	zs = local("zs")
 	asOne, _, _ = zs.attemptOf("?type=1")
@@ -237,15 +313,49 @@ func TestBindSession(t *testing.T) {
 		t.Fatalf("type=1: %+v", e)
 	}
 	h.bound(t, account.Binding{UnionID: "union-zhangsan", Username: "zs"})
-	refuses("used again", zs.api("?type=1&code=lisi&state="+asOne), 2)
+	again, _, _ := zs.attemptOf("?type=1")
+	if e := zs.api("?type=1&code=zhangsan&state=" + again); !e.Success || e.Data != nil {
+		t.Errorf("bound to this account already: %+v", e)
+	}
+	refuses("used again", zs.api("?type=1&code=lisi&state="+asOne), 500, 3)
 	asOne, _, _ = zs.attemptOf("?type=1")
-	refuses("an account that is bound", zs.api("?type=1&code=lisi&state="+asOne), 3)
+	refuses("an account that is bound", zs.api("?type=1&code=lisi&state="+asOne), 500, 4)
 	ls := local("ls")
 	asOne, _, _ = ls.attemptOf("?type=1")
-	refuses("a person who is bound", ls.api("?type=1&code=zhangsan&state="+asOne), 4)
-	h.ahead.Store(int64(attemptLife + time.Minute))
-	asOld, _, _ := ls.attemptOf("?type=1")
-	h.ahead.Store(int64(2 * (attemptLife + time.Minute)))
-	refuses("late", ls.api("?type=1&code=lisi&state="+asOld), 4)
+	refuses("a person who is bound", ls.api("?type=1&code=zhangsan&state="+asOne), 500, 5)
 	h.bound(t, account.Binding{UnionID: "union-zhangsan", Username: "zs"})
+}
+
+// TestBindNeedsARecentSignIn: a session that is older than ten minutes binds
+// nobody, neither when the attempt begins nor when it ends (threats T33).
+func TestBindNeedsARecentSignIn(t *testing.T) {
+	h := withAccounts(t, account.Optional)
+	signIn := func() *browser {
+		b := h.browser()
+		if a := b.submit("/oauth2/sign_in", "ls", "pw-ls"); a.StatusCode != 303 {
+			t.Fatalf("sign-in = %d", a.StatusCode)
+		}
+		return b
+	}
+	ls := signIn()
+	h.ahead.Store(int64(bindWithin - 2*time.Second))
+	young, _, status := ls.attemptOf("?type=1")
+	if status != 200 {
+		t.Fatalf("start?type=1 just within ten minutes = %d", status)
+	}
+	h.ahead.Store(int64(bindWithin))
+	e := ls.api("?type=1&code=lisi&state=" + young)
+	if e.Success || e.Code != 201 || !strings.Contains(e.Message, "10 minutes") || h.provider.calls.Load() != 0 {
+		t.Errorf("a sign-in of ten minutes ago: %+v, want 201", e)
+	}
+	if _, _, status := ls.attemptOf("?type=1"); status != 403 {
+		t.Errorf("start?type=1 then = %d, want 403", status)
+	}
+	h.bound(t)
+	ls = signIn()
+	state, _, _ := ls.attemptOf("?type=1")
+	if e := ls.api("?type=1&code=lisi&state=" + state); !e.Success {
+		t.Errorf("after a new sign-in: %+v", e)
+	}
+	h.bound(t, account.Binding{UnionID: "union-lisi", Username: "ls"})
 }
