@@ -80,7 +80,7 @@ func (s *site) bindings(args ...string) (string, error) {
 
 // local is T27–T29, the form, and what stands in for a cookie.
 func local(s *site) []try {
-	return slices.Concat(loginCallback(s), bindErrands(s), bindings33(s), links29(s), forms29(), basics(), bearers(), proofs())
+	return slices.Concat(loginCallback(s), bindErrands(s), bindings33(s), links29(s), forms29(), forms13(), basics(), bearers(), proofs())
 }
 
 type envelope struct {

@@ -57,7 +57,7 @@ func TestHostile(t *testing.T) {
 		{"W", 300, s, pages},
 		{"K", 200, wild, strange},
 		{"TLS", 1300, secure, tlsTries},
-		{"A", 1480, accounts, local},
+		{"A", 1545, accounts, local},
 		{"B8", 300, shared, siblings},
 		{"V", 45, ill, faults},
 	}

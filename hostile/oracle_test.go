@@ -183,7 +183,11 @@ func (o *oracle) headers(a *answer, say func(rule, format string, args ...any)) 
 	if a.bare || a.status == 101 || strings.Contains(a.body, "<center>nginx") || a.header.Get("Server") != "" && a.body == "" && a.status == 400 {
 		return
 	}
-	for name, want := range map[string]string{"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"} {
+	referrer := "no-referrer"
+	if strings.Contains(a.body, "<form") { // W13
+		referrer = "strict-origin"
+	}
+	for name, want := range map[string]string{"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": referrer} {
 		if got := a.header[name]; len(got) != 1 || got[0] != want {
 			say("O6", "%s: %q on %d", name, got, a.status)
 		}

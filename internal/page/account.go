@@ -37,7 +37,7 @@ func (p *Pages) Account(w http.ResponseWriter, r *http.Request, data AccountData
 	if v.Heading = v.Words.SignIn; v.Person != "" {
 		v.Heading = v.Words.Link
 	}
-	v.Bare = true
+	v.Bare, v.Posts = true, true
 	status := data.Status
 	if status == 0 {
 		status = http.StatusOK

@@ -178,6 +178,7 @@ type view struct {
 	OtherLang   string
 	Contact     contact
 	ID          string
+	Posts       bool // the page has a form
 }
 
 // view prepares the layout for one request. Heading is the page's own affair.
@@ -207,11 +208,22 @@ func (p *Pages) render(w http.ResponseWriter, r *http.Request, name, csp string,
 	}
 	p.keepLanguage(w, r)
 	web.SecurityHeaders(w, csp)
+	if postsForm(csp) {
+		w.Header()["Referrer-Policy"] = strictOrigin
+	}
 	send(w, r, status, htmlType, body.Bytes())
 }
 
+// postsForm reports whether a page's policy lets it post a form. Under no-referrer
+// a browser posts it with `Origin: null`, and one without fetch metadata (any
+// browser on plain http, WebKit before 16.4) could not prove that the page is
+// ours. The origin alone gives no code away (threats W13).
+func postsForm(csp string) bool { return !strings.Contains(csp, "form-action 'none'") }
+
 // Shared values of answer headers, written by nobody.
 var (
+	strictOrigin = []string{"strict-origin"}
+
 	htmlType = []string{"text/html; charset=utf-8"}
 	jsonType = []string{"application/json"}
 )

@@ -164,20 +164,23 @@ func TestEveryPage(t *testing.T) {
 			t.Fatalf("%s has no style", x.name)
 		}
 		sum := sha256.Sum256([]byte(style[1]))
-		form := "form-action 'none'"
+		form, referrer := "form-action 'none'", "no-referrer"
 		if strings.Contains(text, "<form") {
-			form = "form-action 'self'"
+			form, referrer = "form-action 'self'", "strict-origin" // W13
 		}
 		for _, want := range []string{"default-src 'none'", "style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'", "img-src data:", "base-uri 'none'", "frame-ancestors 'none'", form} {
 			if !strings.Contains(csp, want) {
 				t.Errorf("%s: CSP = %s, want %s in it", x.name, csp, want)
 			}
 		}
-		for name, want := range map[string]string{"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer",
+		for name, want := range map[string]string{"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": referrer,
 			"X-Request-Id": "7f3a09c2d41be8650a1c93ef", "Content-Type": "text/html; charset=utf-8", "Www-Authenticate": ""} {
 			if got := resp.Header.Get(name); got != want {
 				t.Errorf("%s: %s = %q, want %q", x.name, name, got, want)
 			}
+		}
+		if meta := `<meta name="referrer" content="strict-origin">`; strings.Contains(text, meta) != (referrer == "strict-origin") {
+			t.Errorf("%s: %s is there: %v", x.name, meta, strings.Contains(text, meta)) // a gateway may set a policy of its own
 		}
 		if resp.ContentLength != int64(len(text)) {
 			t.Errorf("%s: Content-Length = %d, want %d", x.name, resp.ContentLength, len(text))

@@ -63,7 +63,7 @@ func (p *Pages) ConfirmSignOut(w http.ResponseWriter, r *http.Request, action, w
 	if ownPath(action) {
 		v.Action = action
 	}
-	v.Heading = v.Words.ConfirmSignOut
+	v.Heading, v.Posts = v.Words.ConfirmSignOut, true
 	p.render(w, r, "confirm", p.formCSP, http.StatusOK, v)
 }
 

@@ -51,10 +51,11 @@ func accepts(h http.Header, kind string) bool {
 }
 
 // SameOrigin reports whether a request that changes something comes from a
-// page of ours, as http.CrossOriginProtection reads it: a page under
-// no-referrer posts its own form with `Origin: null`, so where the browser
-// sends Sec-Fetch-Site that alone decides. Without it, Origin must be one that
-// ours accepts, or absent (not a browser).
+// page of ours, as http.CrossOriginProtection reads it: where the browser sends
+// Sec-Fetch-Site, that alone decides. Without it (plain http, WebKit before
+// 16.4), Origin must be one that ours accepts, or absent (not a browser). A page
+// under no-referrer posts its own form with `Origin: null`, so our pages with a
+// form say strict-origin (threats W3a, W13).
 func SameOrigin(r *http.Request, ours func(origin string) bool) bool {
 	if site := r.Header["Sec-Fetch-Site"]; len(site) > 0 {
 		return len(site) == 1 && (site[0] == "same-origin" || site[0] == "none")
