@@ -97,7 +97,7 @@ func TestBrowserSignsIn(t *testing.T) {
 	if headers := onPage(t, ctx, "#headers"); strings.Contains(strings.ToLower(headers), "dinggate=") || strings.Contains(headers, "Cookie") {
 		t.Errorf("the application got our cookie:\n%s", headers)
 	}
-	// Sign out by the page, as a no-referrer form posts it, and be asked again.
+	// Sign out by the page, as its form posts it, and be asked again.
 	if err := chromedp.Do(ctx, chromedp.Click(chromedp.CSS("#sign-out")), chromedp.Click(chromedp.CSS("form button")), chromedp.WaitVisible(chromedp.CSS(".icon.done"))); err != nil {
 		t.Fatal(err)
 	}

@@ -20,15 +20,16 @@ import (
 // plan names every package and what of ours it may import. A new package gets
 // a line here and its one sentence in its package comment.
 var plan = map[string][]string{
-	"internal/identity":  {},
-	"internal/conf":      {},
-	"internal/web":       {},
-	"internal/telemetry": {},
-	"internal/limit":     {},
-	"internal/outbound":  {},
-	"internal/layout":    {},
-	"internal/realtool":  {}, // for tests alone
-	"dingtalk/simulator": {}, // two readings of one API that cannot be wrong together
+	"internal/identity":         {},
+	"internal/conf":             {},
+	"internal/web":              {},
+	"internal/telemetry":        {},
+	"internal/limit":            {},
+	"internal/outbound":         {},
+	"internal/layout":           {},
+	"internal/realtool":         {}, // for tests alone
+	"internal/realtool/browser": {"internal/realtool"},
+	"dingtalk/simulator":        {}, // two readings of one API that cannot be wrong together
 
 	"proxy/access":  {"internal/identity", "internal/conf"},
 	"session":       {"internal/identity", "internal/conf"},
@@ -75,12 +76,12 @@ var homes = []struct {
 	{"github.com/gorilla/mux", []string{"proxy/login", "cmd/dinggate"}, "routing of our own endpoints"},
 	{"github.com/prometheus", []string{"internal/telemetry"}, "only telemetry knows metrics"},
 	{"go.opentelemetry.io", []string{"internal/telemetry"}, "only telemetry knows traces"},
-	{"github.com/coder/websocket", []string{"bench", "dingtalk", "dingtalk/simulator", "cmd/dinggate"}, "the event stream, and the demo's sample application"},
-	{"net/http/httputil", []string{"proxy", "bench"}, "forwarding has one home"},
-	{"testing", []string{"session/storetest", "account/accounttest", "internal/realtool"}, "product code does not ask whether it is under test"},
+	{"github.com/coder/websocket", []string{"bench", "dingtalk", "dingtalk/simulator", "cmd/dinggate", "internal/realtool/browser"}, "the event stream, the demo's sample application, and WebDriver BiDi in tests"},
+	{"net/http/httputil", []string{"proxy", "bench", "internal/realtool/browser"}, "forwarding has one home"},
+	{"testing", []string{"session/storetest", "account/accounttest", "internal/realtool", "internal/realtool/browser"}, "product code does not ask whether it is under test"},
 	{"text/template", []string{"cmd/dinggate"}, "pages are html/template, which escapes; gateway snippets are no HTML"},
 	{"math/rand", []string{"session", "dingtalk", "dingtalk/simulator"}, "jitter only; randomness that anybody must not guess is crypto/rand"},
-	{"net/http", []string{"cmd/dinggate", "proxy", "proxy/forwardauth", "proxy/login", "session", "dingtalk", "dingtalk/sso", "dingtalk/simulator", "internal/web", "internal/page", "internal/telemetry", "internal/outbound", "proxy/forwardauth/envoygrpc", "bench"}, "who may enter is decided without HTTP"},
+	{"net/http", []string{"cmd/dinggate", "proxy", "proxy/forwardauth", "proxy/login", "session", "dingtalk", "dingtalk/sso", "dingtalk/simulator", "internal/web", "internal/page", "internal/telemetry", "internal/outbound", "proxy/forwardauth/envoygrpc", "bench", "internal/realtool/browser"}, "who may enter is decided without HTTP"},
 }
 
 type listed struct {
