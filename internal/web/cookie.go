@@ -1,13 +1,28 @@
 package web
 
 import (
+	"bytes"
 	"net/http"
+	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
-// cookieBase is in the name of every cookie of ours: `dinggate`,
-// `__Host-dinggate`, `__Host-dinggate-attempt-…`.
+// cookieBase is in the name of every cookie of ours.
 const cookieBase = "dinggate"
+
+// cookieNames are our cookies, each without the prefix that https gives it and
+// without the number of an attempt: the session, attempts with the mark of a
+// sign-out, the account link and the language. An application's cookie may
+// resemble one of them (dinggateway, mydinggate, dinggate_theme); it is the
+// application's, and it travels (TestCookieNames in proxy/login holds the list
+// against what the sign-in sets).
+var cookieNames = []string{cookieBase, cookieBase + "-attempt", cookieBase + "-link", cookieBase + "-lang"}
+
+// cookiePrefixes are those that browsers and servers know, in lower case
+// (RFC 6265bis §4.1.3 and its drafts).
+var cookiePrefixes = []string{"__host-http-", "__host-", "__secure-", "__http-"}
 
 // More cookies than a browser keeps for a site are somebody's try at a parser:
 // net/http returns none beyond the same 3,000 (CVE-2025-58186, threats C12).
@@ -55,8 +70,7 @@ func AppendCookieValues(values []string, h http.Header, name string) []string {
 }
 
 // StripCookies removes every cookie of ours, in any form that some parser might
-// read as ours (letter case, a blank before `=`, numbered pieces, inside a
-// quoted value), and leaves the others byte for byte.
+// read as ours (see ourCookie), and leaves the others byte for byte.
 func StripCookies(h http.Header) {
 	lines, changed := h["Cookie"], false
 	for _, line := range lines {
@@ -99,14 +113,33 @@ func stripLine(line string) string {
 	return b.String()
 }
 
-// ourCookie judges one `name=value` segment: ours by name, or with a cookie of
-// ours hidden in its value.
+// ourCookie judges one segment of a Cookie line: ours by its name, or with a
+// pair of ours where some parser would begin a new one: after the `;` inside a
+// quoted value, after a comma (`$Version=1, dinggate=…`), after a blank, or
+// behind a name that is empty (threats C4).
 func ourCookie(seg string) bool {
-	name, value, found := strings.Cut(seg, "=")
-	if !found {
-		return containsFold(seg, cookieBase)
+	if !containsFold(seg, cookieBase) {
+		return false
 	}
-	return containsFold(name, cookieBase) || containsFold(value, cookieBase+"=") || containsFold(value, cookieBase+"-attempt")
+	if ourName(strings.Trim(seg, " \t")) { // without a value
+		return true
+	}
+	for rest := seg; rest != ""; {
+		var part string
+		if i := strings.IndexAny(rest, ";, \t"); i >= 0 {
+			part, rest = rest[:i], strings.TrimLeft(rest[i+1:], " \t")
+		} else {
+			part, rest = rest, ""
+		}
+		name, value, pair := strings.Cut(part, "=")
+		if pair && strings.Trim(name, `" `) == "" {
+			name, _, pair = strings.Cut(value, "=")
+		}
+		if (pair || strings.HasPrefix(rest, "=")) && ourName(name) {
+			return true
+		}
+	}
+	return false
 }
 
 // OurCookieName reports whether a Set-Cookie value sets or clears a cookie of
@@ -115,9 +148,73 @@ func OurCookieName(setCookie string) bool {
 	pair, _, _ := strings.Cut(setCookie, ";")
 	name, value, _ := strings.Cut(pair, "=")
 	if strings.Trim(name, " \t") == "" { // nameless: a browser sends `=dinggate=x` back as dinggate=x
-		name = value
+		name, _, _ = strings.Cut(value, "=")
 	}
-	return containsFold(name, cookieBase)
+	return ourName(name)
+}
+
+// ourName reports whether some server reads a cookie's name as one of ours: in
+// any letter case, with what it trims around it, percent-encoded (CVE-2020-7070),
+// with `.`, blanks and `[` for `_` as PHP has it, and as a numbered piece of ours
+// (threats C11). Everything else with our name in it is an application's own.
+func ourName(name string) bool {
+	if len(name) < len(cookieBase) {
+		return false
+	}
+	var room [64]byte
+	folded := foldCookieName(room[:0], name)
+	for _, prefix := range cookiePrefixes {
+		if rest, ok := strings.CutPrefix(string(folded), prefix); ok { // no allocation: it does not leave this function
+			return ourBase(rest)
+		}
+	}
+	return ourBase(string(folded))
+}
+
+func ourBase(name string) bool {
+	for _, ours := range cookieNames {
+		if rest, ok := strings.CutPrefix(name, ours); ok && numbered(rest) {
+			return true
+		}
+	}
+	return false
+}
+
+// numbered takes "" and the ends of pieces: _0, -1, -0_2.
+func numbered(end string) bool {
+	if end == "" {
+		return true
+	}
+	return (end[0] == '_' || end[0] == '-') && strings.ContainsAny(end, "0123456789") && strings.Trim(end, "0123456789_-") == ""
+}
+
+// foldCookieName decodes, trims and lowers a name, and cuts it at PHP's bracket.
+func foldCookieName(dst []byte, name string) []byte {
+	for i := 0; i < len(name) && len(dst) < cap(dst); i++ { // no name of ours is as long
+		c := name[i]
+		if c == '%' && i+2 < len(name) {
+			if v, err := strconv.ParseUint(name[i+1:i+3], 16, 8); err == nil {
+				c, i = byte(v), i+2
+			}
+		}
+		if len(dst) > 0 || c > ' ' {
+			dst = append(dst, c)
+		}
+	}
+	dst = bytes.TrimFunc(dst, func(r rune) bool {
+		return unicode.IsSpace(r) || unicode.In(r, unicode.Cc, unicode.Cf) || r == utf8.RuneError || r == '"' || r == '\''
+	})
+	for i, c := range dst {
+		switch {
+		case 'A' <= c && c <= 'Z':
+			dst[i] = c + 'a' - 'A'
+		case c == '[' && i > 0:
+			return dst[:i]
+		case c == '.' || c == ' ' || c == '[':
+			dst[i] = '_'
+		}
+	}
+	return dst
 }
 
 // nextCookie cuts the first segment off a Cookie line. A `;` inside a value

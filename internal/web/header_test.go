@@ -83,6 +83,20 @@ func TestCookies(t *testing.T) {
 		{"dinggate; b=2", "", "b=2"},
 		{"site=https://dinggate.example.com/; b=2", "", "site=https://dinggate.example.com/; b=2"},
 		{"=__Host-dinggate; ; b=2", "", "=__Host-dinggate; ; b=2"},
+		// An application's own, however much of our name is in them.
+		{"__Host-dinggate=V; mydinggate=1; dinggate_theme=dark; dinggateway=gw", "V", "mydinggate=1; dinggate_theme=dark; dinggateway=gw"},
+		{"dinggate-admin=1; Dinggate2=x; dinggate-attempts=3; dinggate-linked=y; dinggate-language=zh", "", "dinggate-admin=1; Dinggate2=x; dinggate-attempts=3; dinggate-linked=y; dinggate-language=zh"},
+		{"__Host-mydinggate=1; __Host-dinggateway=2; __Secure-dinggate.theme=3; dinggate.theme=4", "", "__Host-mydinggate=1; __Host-dinggateway=2; __Secure-dinggate.theme=3; dinggate.theme=4"},
+		{`prefs="a; mydinggate=1; b"; c="x dinggateway=2"`, "", `prefs="a; mydinggate=1; b"; c="x dinggateway=2"`},
+		{"next=/?dinggate=1&a=2; hint=dinggate; q=a=dinggate=b; mydinggate", "", "next=/?dinggate=1&a=2; hint=dinggate; q=a=dinggate=b; mydinggate"},
+		{"words=to dinggate and back; __Host-dinggate=V", "V", "words=to dinggate and back"},
+		// Ours in every spelling that some server reads as ours.
+		{"dinggate-attempt-0=x; __Host-dinggate-attempt-5=y; dinggate-link=z; dinggate-lang=zh; a=1", "", "a=1"},
+		{"DINGGATE=1; __Secure-Dinggate=2; __Http-dinggate=3; __Host-Http-dinggate=4; __hOST-dinggate-Lang=en; a=1", "", "a=1"},
+		{"dinggate_0=1; dinggate-1=2; dinggate.2=3; __Host-dinggate-attempt-0_1=4; a=1", "", "a=1"},
+		{"dinggate[]=1; dinggate[x]=2; ..Host-dinggate=3; __Host%2ddinggate=4; dinggate%20=7; a=1", "", "a=1"},
+		{"\x01dinggate=1; \"dinggate\"=2; \u2000dinggate\u200b=3; \xa0dinggate=4; dinggate\t =5; a=1", "", "a=1"},
+		{`a=x, dinggate=1; b=x dinggate=2; c="x;dinggate =3"; =dinggate=4; d="x,	dinggate=5`, "", ""},
 	} {
 		h := http.Header{"Cookie": {c.line}}
 		if got := strings.Join(CookieValues(h, S), "|"); got != c.values {
@@ -110,6 +124,11 @@ func FuzzStripCookies(f *testing.F) {
 				t.Errorf("StripCookies(%q) left %q, which net/http reads as ours", line, h["Cookie"])
 			}
 		}
+		for _, c := range (&http.Request{Header: http.Header{"Cookie": {line}}}).Cookies() {
+			if plain := c.Name + "=" + c.Value; plain == line && !ourName(c.Name) && !strings.ContainsAny(line, "\", ") && h.Get("Cookie") != line {
+				t.Errorf("StripCookies(%q) = %q: the application's only cookie is changed", line, h["Cookie"])
+			}
+		}
 		if !containsFold(line, cookieBase) && h.Get("Cookie") != line {
 			t.Errorf("StripCookies(%q) = %q, want it untouched", line, h.Get("Cookie"))
 		}
@@ -117,7 +136,9 @@ func FuzzStripCookies(f *testing.F) {
 }
 
 func TestOurCookieName(t *testing.T) {
-	for value, want := range map[string]bool{"__Host-dinggate=x; Path=/": true, "dinggate=": true, "DingGate=x": true, " dinggate =x": true, "=dinggate=x": true, " \t=__Host-dinggate=x; Path=/": true, "__Host-dinggate": true, "=sid": false, "sid=1; dinggate=x": false, "dinggate-attempt-1=": true, "sid=dinggate": false, "theme=x; Path=/dinggate": false} {
+	for value, want := range map[string]bool{"__Host-dinggate=x; Path=/": true, "dinggate=": true, "DingGate=x": true, " dinggate =x": true, "=dinggate=x": true, " \t=__Host-dinggate=x; Path=/": true, "__Host-dinggate": true, "=sid": false, "sid=1; dinggate=x": false, "dinggate-attempt-1=": true, "sid=dinggate": false, "theme=x; Path=/dinggate": false,
+		"mydinggate=1": false, "dinggate_theme=dark; Path=/": false, "dinggateway=1": false, "__Host-dinggateway=1; Secure; Path=/": false, "=mydinggate=1": false, "dinggate-attempts=1": false,
+		"__Secure-dinggate=1": true, "dinggate_0=1": true, "dinggate[0]=1": true, "..Host-dinggate=1": true, "dinggate-link=1": true, "dinggate-lang=zh": true, "\u00a0dinggate=1": true} {
 		if got := OurCookieName(value); got != want {
 			t.Errorf("OurCookieName(%q) = %v, want %v", value, got, want)
 		}

@@ -2,11 +2,13 @@ package login
 
 import (
 	"bytes"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
 
 	"dinggate/internal/web"
+	"dinggate/session"
 )
 
 // Law: an attempt comes out of a browser as it went in, and no other text
@@ -88,4 +90,22 @@ func FuzzParseCallback(f *testing.F) {
 			t.Errorf("parseCallback(%q) with another state is accepted", query)
 		}
 	})
+}
+
+// Every cookie that a sign-in sets is known as ours, so that applications neither
+// get nor set one; no other is.
+func TestCookieNames(t *testing.T) {
+	for _, f := range []*Flow{flow(t, plan{}).Flow, {Sessions: &session.Manager{}, Origins: must(web.NewOrigins("http://app.test", nil, nil, ""))}} {
+		list := []string{f.Sessions.CookieName(), f.linkCookie(), f.leftName(), "dinggate-lang"}
+		for slot := range slots {
+			list = append(list, f.slotName(slot))
+		}
+		for _, name := range list {
+			h := http.Header{"Cookie": {"a=1; " + name + "=x; my" + strings.TrimPrefix(name, "__Host-") + "=y; " + name + "er=z"}}
+			want := "a=1; my" + strings.TrimPrefix(name, "__Host-") + "=y; " + name + "er=z"
+			if web.StripCookies(h); h.Get("Cookie") != want || !web.OurCookieName(name+"=x; Path=/") || web.OurCookieName(name+"er=x") {
+				t.Errorf("%s: an application gets %q, want %q, and may set it: %v", name, h.Get("Cookie"), want, !web.OurCookieName(name+"=x"))
+			}
+		}
+	}
 }
