@@ -30,7 +30,7 @@ func framing(s *site) (list []try) {
 	for _, p := range slices.Concat(lengths(), encodings(), chunks(), hosts(), lineEnds(), sizes()) {
 		list = append(list, try{p.name, func(h *hand) { h.probe(p) }})
 	}
-	return slices.Concat(list, upgrades(s), misframed(s), inTurn())
+	return slices.Concat(list, upgrades(s), misframed(s), inTurn(), bindings(s))
 }
 
 // probe shoots and looks for what was smuggled.

@@ -27,6 +27,8 @@ type recorder struct {
 	seen   map[string][]*sighting // by X-Case
 	lost   []*sighting            // without an X-Case
 	open   map[net.Conn]bool
+	served map[net.Conn]int    // requests on a connection so far
+	people map[net.Conn]string // whom it is taken for (connections_test.go)
 }
 
 // sighting is one request as the application saw it.
@@ -38,6 +40,7 @@ type sighting struct {
 	body   []byte
 	ended  bool // nothing more comes of the body
 	whole  bool // the body ended where it said it would
+	nth    int  // of its connection's requests, from 0
 }
 
 // values are those of all header lines whose folded name is that of name.
@@ -72,7 +75,7 @@ func newRecorder(t testing.TB) *recorder {
 	if err != nil {
 		t.Fatal(err)
 	}
-	u := &recorder{l: l, seen: map[string][]*sighting{}, open: map[net.Conn]bool{}, behave: map[string]func(net.Conn, *sighting){}}
+	u := &recorder{l: l, seen: map[string][]*sighting{}, open: map[net.Conn]bool{}, served: map[net.Conn]int{}, people: map[net.Conn]string{}, behave: map[string]func(net.Conn, *sighting){}}
 	go func() {
 		for {
 			c, err := l.Accept()
@@ -103,6 +106,8 @@ func (u *recorder) serve(c net.Conn) {
 		c.Close()
 		u.mu.Lock()
 		delete(u.open, c)
+		delete(u.served, c)
+		delete(u.people, c)
 		u.mu.Unlock()
 	}()
 	for br := bufio.NewReader(c); ; {
@@ -110,6 +115,7 @@ func (u *recorder) serve(c net.Conn) {
 		if err != nil {
 			return
 		}
+		who := u.bound(c, s)
 		u.keep(s)
 		body, whole := s.readBody(br)
 		u.mu.Lock()
@@ -133,6 +139,9 @@ func (u *recorder) serve(c net.Conn) {
 			"Set-Cookie: __Host-dinggate=planted; Path=/\r\nSet-Cookie: app=own; Path=/\r\nX-Auth-Request-User: planted\r\nX-Forwarded-User: planted\r\n\r\n", mark, len(text))
 		if u.plain {
 			head = fmt.Sprintf("HTTP/1.1 200 OK\r\nX-Upstream: %s\r\nContent-Length: %d\r\n\r\n", mark, len(text))
+		}
+		if who != "" {
+			head = strings.Replace(head, "\r\n", "\r\nX-Bound: "+who+"\r\n", 1)
 		}
 		if s.method == "HEAD" {
 			text = ""

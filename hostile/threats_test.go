@@ -30,7 +30,7 @@ var catalogue = []threatClass{
 	{"H", 15, []int{}},
 	{"P", 16, []int{}},
 	{"F", 14, nil},
-	{"M", 16, []int{}},
+	{"M", 16, []int{17}},
 	{"W", 11, []int{}},
 	{"T", 29, []int{}},
 	{"D", 11, []int{}},

@@ -43,7 +43,7 @@ func BenchmarkProxied(b *testing.B) {
 		r.Header.Set(name, value)
 	}
 	target, _ := url.Parse(app.URL)
-	bare := &httputil.ReverseProxy{Transport: d.front.Routes[0].Upstream.transport, BufferPool: buffers{},
+	bare := &httputil.ReverseProxy{Transport: d.front.Routes[0].Upstream.pool.shared, BufferPool: buffers{},
 		Rewrite: func(pr *httputil.ProxyRequest) { pr.SetURL(target); pr.SetXForwarded() }}
 	stack := *d.server.Config.Handler.(*web.Entrance)
 	stack.Record = func(*web.Exchange, *http.Request) {}

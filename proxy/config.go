@@ -19,11 +19,13 @@ type UpstreamConfig struct {
 	WebSocket   bool          `yaml:"websocket"`    // WebSocket handshakes pass
 	StripPrefix string        `yaml:"strip_prefix"` // cut off the path, at a slash; a path without it is refused
 	Timeout     time.Duration `yaml:"timeout"`      // until the response headers are there; the body may take any time
+
+	ConnectionAuth string `yaml:"connection_auth"` // what becomes of NTLM and Negotiate; refuse: see ConnectionRefuse
 }
 
 // Defaults is the upstream part of a route that says nothing about it.
 func Defaults() UpstreamConfig {
-	return UpstreamConfig{WebSocket: true, Timeout: time.Minute}
+	return UpstreamConfig{WebSocket: true, Timeout: time.Minute, ConnectionAuth: ConnectionRefuse}
 }
 
 // Check finds the mistakes below key (`routes[2]`; "" is the top of the file);
@@ -41,6 +43,7 @@ func (c UpstreamConfig) Check(p *conf.Problems, key string) {
 		p.At("%sstrip_prefix", key).If(err != nil, "%v", err)
 		p.At("%sstrip_prefix", key).Warn(c.Upstream == "", "does nothing: the route has no upstream")
 	}
+	p.At("%sconnection_auth", key).If(c.ConnectionAuth != "" && c.ConnectionAuth != ConnectionRefuse, "is %q; the only value is refuse", c.ConnectionAuth)
 	p.At("%stimeout", key).If(c.Timeout <= 0, "must be longer than 0s")
 }
 

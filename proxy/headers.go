@@ -26,14 +26,15 @@ func forwarded(h http.Header, x *web.Exchange) {
 }
 
 // clean takes from an upstream's headers or trailers what is ours to say: our
-// cookies (threats C14) and the names that speak of persons and addresses
-// (H12). X-Request-Id may come back; it is the one we sent.
+// cookies (threats C14), the names that speak of persons and addresses (H12) and
+// challenges that would bind a person to a connection (M17). X-Request-Id may come back; it is the one we sent.
 func (u *Upstream) clean(h http.Header) {
 	for name := range h {
 		if u.protected.Has(name) && name != "X-Request-Id" {
 			delete(h, name)
 		}
 	}
+	dropConnectionChallenges(h)
 	if sites := h["Clear-Site-Data"]; sites != nil {
 		if delete(h, "Clear-Site-Data"); !clearsCookies(sites) {
 			h["Clear-Site-Data"] = sites

@@ -193,13 +193,16 @@ func TestTLSUpstream(t *testing.T) {
 	}
 	pool := app.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
 	up := newUpstream(t, UpstreamConfig{Upstream: app.URL})
-	up.transport.TLSClientConfig = &tls.Config{RootCAs: pool}
+	up.pool.shared.TLSClientConfig, up.pool.alone.TLSClientConfig = &tls.Config{RootCAs: pool}, &tls.Config{RootCAs: pool}
 	d.front.Routes[0].Upstream = up
 	for _, target := range []string{"/public/a%20b?c;d", "/public//é"} {
 		res, body := d.do("POST "+target, "Content-Length: 3", "", "abc")
 		if saw := sawOf(t, body); res.Header.Get("X-Proto") != "HTTP/2.0" || saw.URI != target || saw.Host != host || saw.Body != "abc" {
 			t.Errorf("POST %s over %s: the upstream saw %s", target, res.Header.Get("X-Proto"), body)
 		}
+	}
+	if res, body := d.do("GET /public/", "Authorization: NTLM x"); res.StatusCode != 200 || res.Header.Get("X-Proto") != "HTTP/1.1" { // NTLM has no meaning over HTTP/2 (M17)
+		t.Errorf("with NTLM over %s = %d %s, want HTTP/1.1", res.Header.Get("X-Proto"), res.StatusCode, body)
 	}
 }
 

@@ -24,7 +24,7 @@ type Upstream struct {
 	base         string // raw, in front of every path; "" or /base
 	strip        string // decoded, cut off every path; "" or /prefix
 	protected    *web.Protected
-	transport    *http.Transport
+	pool         pool
 	proxy        httputil.ReverseProxy
 }
 
@@ -65,26 +65,33 @@ func NewUpstream(c UpstreamConfig, protected *web.Protected) (*Upstream, error) 
 		dial = func(ctx context.Context, _, _ string) (net.Conn, error) { return overTCP(ctx, "unix", socket) }
 		u.scheme, u.host, u.base = "http", "unix", ""
 	}
-	u.transport = &http.Transport{ // no Proxy: the environment must not reroute what carries identities
+	u.pool = pool{shared: newTransport(dial, c.Timeout), alone: newTransport(dial, c.Timeout)}
+	u.pool.alone.DisableKeepAlives = true
+	u.pool.alone.Protocols = new(http.Protocols)
+	u.pool.alone.Protocols.SetHTTP1(true) // over HTTP/2 such a credential means nothing
+	u.proxy = httputil.ReverseProxy{
+		Rewrite: u.rewrite, Transport: &u.pool, BufferPool: buffers{}, ModifyResponse: u.modify, ErrorHandler: failed,
+		ErrorLog: log.New(io.Discard, "", 0), // all it could say is in the request's own record
+	}
+	return u, nil
+}
+
+func newTransport(dial func(ctx context.Context, network, address string) (net.Conn, error), timeout time.Duration) *http.Transport {
+	return &http.Transport{ // no Proxy: the environment must not reroute what carries identities
 		DialContext:            dial,
 		ForceAttemptHTTP2:      true,
 		MaxIdleConnsPerHost:    maxIdle,
 		IdleConnTimeout:        90 * time.Second,
 		TLSHandshakeTimeout:    tlsTimeout,
 		ExpectContinueTimeout:  time.Second,
-		ResponseHeaderTimeout:  c.Timeout,
+		ResponseHeaderTimeout:  timeout,
 		MaxResponseHeaderBytes: maxAnswerHeader,
 		DisableCompression:     true, // what the client and the upstream agreed on passes untouched (threats M16)
 	}
-	u.proxy = httputil.ReverseProxy{
-		Rewrite: u.rewrite, Transport: u.transport, BufferPool: buffers{}, ModifyResponse: u.modify, ErrorHandler: failed,
-		ErrorLog: log.New(io.Discard, "", 0), // all it could say is in the request's own record
-	}
-	return u, nil
 }
 
 // CloseIdleConnections closes what no request uses now.
-func (u *Upstream) CloseIdleConnections() { u.transport.CloseIdleConnections() }
+func (u *Upstream) CloseIdleConnections() { u.pool.shared.CloseIdleConnections() }
 
 var errAddress = errors.New("proxy: the path cannot be sent on as it is")
 

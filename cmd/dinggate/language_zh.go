@@ -230,6 +230,7 @@ var problemWords = []words{
 	{"is a slash alone, which strips nothing; leave it out", "只有一个斜杠，什么也不会去掉；请删去"},
 	{"begins none of the route's paths, so all its requests would be refused", "不是该路由任何路径的开头，所有请求都会被拒绝"},
 	{"is %s; it begins with a slash and is written decoded, as in /app", "为 %s；应以斜杠开头并写成解码后的形式，如 /app"},
+	{"is %s; the only value is refuse", "为 %s；唯一取值是 refuse"},
 
 	// routes: who may enter
 	{"are all public: nobody is ever asked to sign in", "全部公开：不会要求任何人登录"},

@@ -1,0 +1,143 @@
+package proxy
+
+import (
+	"net/http"
+	"strings"
+)
+
+// ConnectionRefuse is the only value of connection_auth yet.
+//
+// Upstreams with Windows authentication (IIS, SharePoint and what imitates them)
+// take a TCP connection for a person: after an NTLM or Negotiate handshake all
+// that comes on it is that person's. Our connections carry everybody's requests,
+// so the next visitor would be served as the one before (threats M17). Hence the
+// challenge does not reach a client, and a request that brings such a credential
+// all the same travels on a connection of its own, closed after the answer.
+const ConnectionRefuse = "refuse"
+
+// connectionSchemes bind a person to a connection (RFC 4559, MS-NTHT).
+var connectionSchemes = []string{"ntlm", "negotiate", "kerberos", "nego2"}
+
+// ntlmMessage is how every NTLM message begins in base64, under whatever scheme.
+const ntlmMessage = "TlRMTVNTUA"
+
+// pool is an upstream's connections: those that all requests share, and one each
+// for requests whose credential belongs to a connection.
+type pool struct{ shared, alone *http.Transport }
+
+func (p *pool) RoundTrip(r *http.Request) (*http.Response, error) {
+	if lines := r.Header["Authorization"]; len(lines) > 0 && bindsConnection(lines) {
+		return p.alone.RoundTrip(r)
+	}
+	return p.shared.RoundTrip(r)
+}
+
+// bindsConnection reports whether an Authorization header has such a credential,
+// in any letter case and wherever a lenient server might find it.
+func bindsConnection(lines []string) bool {
+	for _, line := range lines {
+		if strings.Contains(line, ntlmMessage) {
+			return true
+		}
+		for rest := line; rest != ""; {
+			var word string
+			if i := strings.IndexAny(rest, ", \t;"); i >= 0 {
+				word, rest = rest[:i], rest[i+1:]
+			} else {
+				word, rest = rest, ""
+			}
+			if connectionScheme(word) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func connectionScheme(word string) bool {
+	for _, scheme := range connectionSchemes {
+		if len(word) == len(scheme) && strings.EqualFold(word, scheme) {
+			return true
+		}
+	}
+	return false
+}
+
+// challenges are the headers in which an upstream asks for a credential.
+var challenges = [2]string{"Www-Authenticate", "Proxy-Authenticate"}
+
+// dropConnectionChallenges leaves an upstream's other challenges, and lines that
+// have none to drop byte for byte.
+func dropConnectionChallenges(h http.Header) {
+	for _, name := range challenges {
+		lines := h[name]
+		if len(lines) == 0 {
+			continue
+		}
+		kept := make([]string, 0, len(lines))
+		for _, line := range lines {
+			if line = otherChallenges(line); line != "" {
+				kept = append(kept, line)
+			}
+		}
+		if delete(h, name); len(kept) > 0 {
+			h[name] = kept
+		}
+	}
+}
+
+// otherChallenges cuts the connection's challenges out of one line:
+// `Negotiate, Basic realm="a, b", NTLM` becomes `Basic realm="a, b"` (RFC 9110
+// §11.6.1). A line that ends inside a quotation has no one reading; with such a
+// challenge anywhere in it, it is dropped whole.
+func otherChallenges(line string) string {
+	if !bindsConnection([]string{line}) {
+		return line
+	}
+	var kept []string
+	dropping := false
+	for rest := line; rest != ""; {
+		var element string
+		var ok bool
+		if element, rest, ok = nextElement(rest); !ok {
+			return ""
+		}
+		if element == "" {
+			continue
+		}
+		if scheme, begins := challengeScheme(element); begins {
+			dropping = connectionScheme(scheme) || strings.Contains(element, ntlmMessage)
+		}
+		if !dropping {
+			kept = append(kept, element)
+		}
+	}
+	return strings.Join(kept, ", ")
+}
+
+// nextElement cuts a list at the next comma outside quotation marks; not ok when
+// a quotation does not end.
+func nextElement(list string) (element, rest string, ok bool) {
+	quoted := false
+	for i := 0; i < len(list); i++ {
+		switch c := list[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case c == ',' && !quoted:
+			return strings.Trim(list[:i], " \t"), list[i+1:], true
+		}
+	}
+	return strings.Trim(list, " \t"), "", !quoted
+}
+
+// challengeScheme tells a new challenge (`Basic realm=…`, `NTLM`, `Negotiate
+// oYG…=`) from a further parameter of the one before (`charset="UTF-8"`).
+func challengeScheme(element string) (scheme string, begins bool) {
+	end := strings.IndexAny(element, " \t=")
+	if end < 0 {
+		return element, true
+	}
+	return element[:end], !strings.HasPrefix(strings.TrimLeft(element[end:], " \t"), "=")
+}
