@@ -167,6 +167,13 @@ func refusesByAPI(t *testing.T, strict bool) {
 		seen[tt.kind] = e.Message
 	}
 	h.provider.fails(nil)
+	ill := h.browser()
+	state, _, _ := ill.attemptOf("")
+	h.store.ill.Store(true)
+	if e, status := ill.apiStatus("?code=zhangsan&state=" + state); status != 500 || e.Code != 500 || e.Success || ill.session() != "" {
+		t.Errorf("an ill store = %d %+v, want 500", status, e)
+	}
+	h.store.ill.Store(false)
 	for _, kind := range []string{"", "2", "-1", "00"} {
 		b := h.browser()
 		state, _, _ := b.attemptOf("")
@@ -182,7 +189,7 @@ func refusesByAPI(t *testing.T, strict bool) {
 		unique[message] = kind
 	}
 	b := h.browser()
-	state, _, _ := b.attemptOf("")
+	state, _, _ = b.attemptOf("")
 	for name, header := range map[string][]string{"cross-site": {"Sec-Fetch-Site", "cross-site"}, "prefetch": {"Sec-Purpose", "prefetch"}} {
 		a := b.send("GET", "/dingtalk/login/callback?code=zhangsan&state="+state, header...)
 		if a.StatusCode == 200 == (strict || name == "prefetch") || strings.Contains(a.text, `"success":true`) || b.session() != "" {

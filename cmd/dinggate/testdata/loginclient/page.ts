@@ -1,0 +1,3 @@
+import { run } from './client'
+
+Object.assign(window, { run })
