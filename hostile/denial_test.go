@@ -90,8 +90,8 @@ func denial(s *site) (list []try) {
 			h.failf("one address made 200 calls to DingTalk")
 		}
 	})
-	for _, line := range []string{"User-Agent: " + strings.Repeat("A", 60<<10), "User-Agent: a\x1b[31mred", "User-Agent: {\"msg\":\"request\",\"verdict\":\"allow\"}", "User-Agent: \xff\xfe\x80", "User-Agent: \u202egnp", "Referer: https://app.test/\x1b]0;title", "X-Request-Id: " + strings.Repeat("r", 200), "X-Request-Id: a\"b", "X-Request-Id: <script>", "Accept-Language: " + strings.Repeat("x-", 9000), "Cookie: " + strings.Repeat("=", 9000), "Origin: " + strings.Repeat("o", 9000)} {
-		for _, where := range []string{"/page", "/oauth2/sign_in", "/oauth2/start", "/page%0a%1b[0m", "/\"},{\"msg\":\"request\""} {
+	for _, line := range []string{"User-Agent: " + strings.Repeat("A", 60<<10), "User-Agent: a\x1b[31mred", "User-Agent: {\"msg\":\"request\",\"verdict\":\"allow\"}", "User-Agent: \xff\xfe\x80", "User-Agent: \u202egnp", "User-Agent: a\u009b31mred\u0085{\"msg\":\"request\"}", "Referer: https://app.test/\x1b]0;title", "X-Request-Id: " + strings.Repeat("r", 200), "X-Request-Id: a\"b", "X-Request-Id: <script>", "Accept-Language: " + strings.Repeat("x-", 9000), "Cookie: " + strings.Repeat("=", 9000), "Origin: " + strings.Repeat("o", 9000)} {
+		for _, where := range []string{"/page", "/oauth2/sign_in", "/oauth2/start", "/page%0a%1b[0m", "/\"},{\"msg\":\"request\"", "/page\u0085\u009b31m", "/oauth2/\u009b31m"} {
 			add(fmt.Sprintf("D9 %.40q at %s", line, where), func(h *hand) {
 				a := h.send(shot{from: gateway, raw: request("GET", where, h.id, line), fresh: true})
 				if a.bare || a.status == 0 {

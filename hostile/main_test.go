@@ -52,7 +52,7 @@ func TestHostile(t *testing.T) {
 		{"S", 250, s, state},
 		{"C", 1265, s, cookies},
 		{"T", 250, s, ssoService},
-		{"D", 150, s, denial},
+		{"D", 175, s, denial},
 		{"L", 200, s, secrets},
 		{"W", 300, s, pages},
 		{"K", 200, wild, strange},

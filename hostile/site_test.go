@@ -21,6 +21,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unicode"
 
 	"dinggate/dingtalk/simulator"
 )
@@ -204,7 +205,7 @@ func (p *process) hear(line []byte) {
 	p.all.Write(line)
 	p.all.WriteByte('\n')
 	var r record
-	if err := json.Unmarshal(line, &r); err != nil || r.Msg == "" {
+	if err := json.Unmarshal(line, &r); err != nil || r.Msg == "" || bytes.ContainsFunc(line, unsafe) { // also a record that a terminal would act upon (D9)
 		p.stray = append(p.stray, string(line))
 		return
 	}
@@ -212,6 +213,11 @@ func (p *process) hear(line []byte) {
 		p.lines[r.Req] = r
 		p.heard.Broadcast()
 	}
+}
+
+// unsafe are characters that move a cursor, end a line or turn the reading direction.
+func unsafe(r rune) bool {
+	return unicode.In(r, unicode.Cc, unicode.Bidi_Control) || r == '\u2028' || r == '\u2029'
 }
 
 // logged is the access record of a request, waited for: the log is written a

@@ -171,9 +171,8 @@ func quote(b []byte, s string) []byte {
 			switch {
 			case c == '"' || c == '\\':
 				b = append(b, '\\', c)
-			case c < ' ' || c == 0x7f:
-				b = append(b, `\u00`...)
-				b = append(b, hexDigits[c>>4], hexDigits[c&15])
+			case control(rune(c)):
+				b = escape(b, rune(c))
 			default:
 				b = append(b, c)
 			}
@@ -181,9 +180,12 @@ func quote(b []byte, s string) []byte {
 			continue
 		}
 		r, n := utf8.DecodeRuneInString(s[i:])
-		if r == utf8.RuneError && n == 1 || bidi(r) {
+		switch {
+		case r == utf8.RuneError && n == 1 || bidi(r):
 			b = append(b, `\ufffd`...)
-		} else {
+		case control(r):
+			b = escape(b, r)
+		default:
 			b = append(b, s[i:i+n]...)
 		}
 		i += n
@@ -203,9 +205,22 @@ func plain(s string) bool {
 
 const hexDigits = "0123456789abcdef"
 
+func escape(b []byte, r rune) []byte {
+	b = append(b, '\\', 'u')
+	for shift := 12; shift >= 0; shift -= 4 {
+		b = append(b, hexDigits[r>>shift&15])
+	}
+	return b
+}
+
+// control characters move a terminal's cursor, change its colours or end a line:
+// those below the blank, DEL, and U+0080 to U+009F, of which U+009B begins an
+// escape sequence and U+0085 is a line end to some readers.
+func control(r rune) bool { return r < ' ' || r >= 0x7f && r < 0xa0 }
+
 // bidi marks turn the reading direction of a log viewer around.
 func bidi(r rune) bool {
-	return r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 || r == 0x200e || r == 0x200f || r == 0x2028 || r == 0x2029
+	return r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 || r == 0x200e || r == 0x200f || r == 0x061c || r == 0x2028 || r == 0x2029
 }
 
 func plainText(b []byte, s string) []byte {

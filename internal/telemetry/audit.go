@@ -68,7 +68,7 @@ func (a *Audit) Write(at time.Time, attrs ...any) error {
 		return attr
 	}}
 	slog.New(slog.NewJSONHandler(&b, plain)).Info("", append([]any{"at", at.UTC().Format(time.RFC3339Nano)}, attrs...)...)
-	r := auditRecord{line: b.Bytes()}
+	r := auditRecord{line: harmless(b.Bytes())}
 	var written chan error
 	if a.strict {
 		written = make(chan error, 1)

@@ -9,12 +9,14 @@
 package telemetry
 
 import (
+	"bytes"
 	"io"
 	"log/slog"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 )
 
 // Writer gathers records and writes many of them with one call, so that a
@@ -137,9 +139,41 @@ func (s Strays) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
+// harmless escapes what slog leaves as it is in a JSON text and what a terminal or
+// a log viewer would act upon (control, bidi; threats D9). Such characters stand
+// inside JSON strings only, where \u0085 means the same.
+func harmless(record []byte) []byte {
+	if !bytes.ContainsFunc(record, mischief) {
+		return record
+	}
+	safe := make([]byte, 0, len(record)+64)
+	for i := 0; i < len(record); {
+		r, n := utf8.DecodeRune(record[i:])
+		if mischief(r) {
+			safe = escape(safe, r)
+		} else {
+			safe = append(safe, record[i:i+n]...)
+		}
+		i += n
+	}
+	return safe
+}
+
+func mischief(r rune) bool { return control(r) && r != '\n' || bidi(r) }
+
+type harmlessWriter struct{ out io.Writer }
+
+func (w harmlessWriter) Write(record []byte) (int, error) {
+	if _, err := w.out.Write(harmless(record)); err != nil {
+		return 0, err
+	}
+	return len(record), nil
+}
+
 // Logger writes slog records of at least level to out, as JSON or, with
 // format `console`, as text for a terminal. A *slog.LevelVar may change later.
 func Logger(out io.Writer, format string, level slog.Leveler) *slog.Logger {
+	out = harmlessWriter{out}
 	options := &slog.HandlerOptions{Level: level}
 	if format == "console" {
 		return slog.New(slog.NewTextHandler(out, options))

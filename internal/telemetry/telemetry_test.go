@@ -9,11 +9,13 @@ import (
 	"log/slog"
 	"net/http/httptest"
 	"net/netip"
+	"os"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode"
 )
 
 type sink struct {
@@ -179,5 +181,72 @@ func TestStrays(t *testing.T) {
 	l.Printf("Unsolicited response received on idle HTTP channel starting with %q; err=%v", "HTTP/1.1 200 OK\r\nSet-Cookie: canary", nil)
 	if text := out.String(); strings.Contains(text, "canary") || !strings.Contains(text, "Unsolicited response") || strings.Count(text, "\n") != 1 {
 		t.Errorf("Strays wrote %q", text)
+	}
+}
+
+// TestControlCharacters: whatever a stranger writes into a log, in either format
+// and in the audit file, no control character (C0, DEL, C1) and no bidi mark comes
+// out, a record stays one line, and JSON reads what was sent (threats D9).
+func TestControlCharacters(t *testing.T) {
+	var all strings.Builder
+	for r := rune(0); r < 0xa1; r++ {
+		all.WriteRune(r)
+	}
+	all.WriteString("\u202e\u2066\u200f\u061c\u2028张三\x9b\xc2")
+	text := all.String()
+	outputs := map[string]func(out io.Writer){
+		"access": func(out io.Writer) {
+			(&AccessLog{Out: out}).Write(&Access{Method: text, Host: text, Path: text, User: text, Rule: text, Err: text, UserAgent: text, Trace: text})
+		},
+		"access, console": func(out io.Writer) {
+			(&AccessLog{Out: out, Console: true}).Write(&Access{ID: text, Method: text, Host: text, Path: text, User: text, Rule: text, Err: text})
+		},
+		"log": func(out io.Writer) {
+			Logger(out, "json", slog.LevelInfo).Warn(text, "err", text, text, errors.New(text))
+		},
+		"log, console": func(out io.Writer) {
+			Logger(out, "console", slog.LevelInfo).Warn(text, "err", text, text, errors.New(text))
+		},
+		"stray": func(out io.Writer) {
+			Strays{Log: Logger(out, "console", slog.LevelInfo)}.Write([]byte("\u009b\u0085\u202e" + text))
+		},
+		"audit": func(out io.Writer) {
+			file := t.TempDir() + "/audit"
+			a, err := OpenAudit(file, true, func(error) {})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer a.Close()
+			if err := a.Write(time.Unix(1, 0), "name", text, "reason", text); err != nil {
+				t.Fatal(err)
+			}
+			lines, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			out.Write(lines)
+		},
+	}
+	for name, write := range outputs {
+		var out bytes.Buffer
+		write(&out)
+		line, ended := strings.CutSuffix(out.String(), "\n")
+		if !ended || !strings.Contains(line, `\u009b`) && !strings.Contains(line, `\x9b`) {
+			t.Errorf("%s: %q ends in no line, or tells nothing of U+009B", name, line)
+		}
+		for i, r := range line {
+			if unicode.Is(unicode.Cc, r) || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' {
+				t.Errorf("%s: %U stands raw in the record, after %q", name, r, line[max(0, i-20):i])
+			}
+		}
+		if !strings.Contains(name, "console") && name != "stray" && !json.Valid([]byte(line)) {
+			t.Errorf("%s: %s is no JSON", name, line)
+		}
+	}
+	var out bytes.Buffer
+	Logger(&out, "json", slog.LevelInfo).Info("m", "v", "a\u0085b\u009b\x7f")
+	var got struct{ V string }
+	if err := json.Unmarshal(out.Bytes(), &got); err != nil || got.V != "a\u0085b\u009b\x7f" {
+		t.Errorf("the record reads %q, %v", got.V, err)
 	}
 }
