@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Entrance is the one stack in front of everything, in this order:
@@ -69,6 +70,9 @@ func (e *Entrance) judge(x *Exchange, r *http.Request) error {
 	if r.ProtoMajor != 1 && !kept(r) {
 		return &Error{Status: http.StatusBadRequest, Code: "bad_request", Err: errors.New("web: a Content-Length that the frames do not keep")}
 	}
+	if r.ProtoMajor != 1 && !carried(r.URL.RawQuery) {
+		return &Error{Status: http.StatusBadRequest, Code: "bad_request", Err: errors.New("web: a query that HTTP/1.1 cannot carry")}
+	}
 	if overfull(r.Header) { // its session would not be found, and a sign-in would go in circles
 		return &Error{Status: http.StatusRequestHeaderFieldsTooLarge, Code: "cookie_too_large", Err: errors.New("web: more cookies than are read")}
 	}
@@ -98,6 +102,26 @@ func kept(r *http.Request) bool {
 	}
 	n, err := strconv.ParseUint(v[0], 10, 63)
 	return len(v) == 1 && err == nil && int64(n) == r.ContentLength
+}
+
+// carried reports whether a query fits into the request line of an upstream that
+// speaks HTTP/1.1. HTTP/2 frames a path by its length, so that a blank in the
+// query, which ends the target there, arrives here; so do DEL and the C1 control
+// characters, alone or as UTF-8 (threats M18).
+func carried(query string) bool {
+	for i := 0; i < len(query); i++ {
+		switch c := query[i]; {
+		case c <= ' ' || c == 0x7f:
+			return false
+		case c >= utf8.RuneSelf:
+			r, n := utf8.DecodeRuneInString(query[i:])
+			if r >= 0x80 && r < 0xa0 || n == 1 && c < 0xa0 {
+				return false
+			}
+			i += n - 1
+		}
+	}
+	return true
 }
 
 // plainMethod refuses what tunnels (CONNECT), echoes (TRACE, TRACK) or slips

@@ -99,6 +99,28 @@ func TestLengthOfFrames(t *testing.T) {
 	}
 }
 
+// A query of HTTP/2 that no HTTP/1.1 request line can hold is 400 (threats M18).
+func TestQueryOfFrames(t *testing.T) {
+	e, _ := entrance(t, func(http.ResponseWriter, *http.Request) error { return nil })
+	for _, c := range []struct {
+		query  string
+		major  int
+		status int
+	}{
+		{"a=b", 2, 200}, {"a=%20b+c", 2, 200}, {"x=报表", 2, 200}, {"x=\xff", 2, 200}, {"a;b&&%zz", 2, 200}, {"x=\u00a0", 2, 200},
+		{"a b", 2, 400}, {" ", 2, 400}, {"a=b HTTP/1.1\r\nX: y", 2, 400}, {"a\t", 2, 400}, {"a\x7f", 2, 400}, {"x=\u0085", 2, 400}, {"\u009f", 2, 400}, {"x=\x85", 2, 400}, {"x=报\x9f", 2, 400},
+		{"a b", 3, 400}, {"x=\xb1\xa8\x85\xe6", 1, 200}, // GBK as it is sent by old applications
+	} {
+		r := httptest.NewRequest("GET", "/x", nil)
+		r.URL.RawQuery, r.RequestURI = c.query, "/x?"+c.query
+		r.Host, r.RemoteAddr, r.ProtoMajor = "app.test", "192.0.2.1:1", c.major
+		w := httptest.NewRecorder()
+		if e.ServeHTTP(w, r); w.Code != c.status {
+			t.Errorf("HTTP/%d, query %q: status %d, want %d", c.major, c.query, w.Code, c.status)
+		}
+	}
+}
+
 func TestEntrancePanics(t *testing.T) {
 	e, records := entrance(t, func(w http.ResponseWriter, r *http.Request) error { panic("secret detail") })
 	w := httptest.NewRecorder()
