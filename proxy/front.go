@@ -289,7 +289,7 @@ func (f *Front) serve(w http.ResponseWriter, r *http.Request, x *web.Exchange) e
 }
 
 func target(x *web.Exchange, method string) access.Target {
-	return access.Target{Method: method, Host: x.Host, Path: x.Path.Plain, Readings: x.Path.Readings, Odd: x.Path.Odd, Client: x.Client}
+	return access.Target{Method: method, Host: x.Host, Path: x.Path.Plain, Readings: x.Path.Readings, Variants: x.Path.Variants, Odd: x.Path.Odd, Client: x.Client}
 }
 
 func refusal(reason string) error {

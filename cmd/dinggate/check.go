@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -115,6 +116,30 @@ func routes(c call, cfg *Config) {
 		fmt.Fprintf(table, "    %d\t%s\t%s\t%s\t→ %s\t%s\n", i, methods, host, r.Path, upstream, whom(r.Access))
 	}
 	table.Flush()
+	letterCase(c, cfg)
+}
+
+// letterCase names the routes that letter case concerns. It is no warning: most
+// configurations have such routes, and the default is safe.
+func letterCase(c call, cfg *Config) {
+	concerned := cfg.AccessRoutes().CaseRoutes()
+	if len(concerned) == 0 {
+		return
+	}
+	var names []string
+	for _, r := range concerned {
+		names = append(names, strconv.Itoa(r.Route))
+	}
+	list, first := strings.Join(names, ", "), concerned[0]
+	if cfg.PathCase == pathCaseSensitive {
+		fmt.Fprintln(c.out, c.say(words{
+			fmt.Sprintf("    path_case is sensitive: in another letter case the paths of %s are other routes'; %s is route %d's", list, first.Example, first.Other),
+			fmt.Sprintf("    path_case 为 sensitive：路由 %s 的路径换一种大小写即属于其他路由，例如 %s 属于路由 %d", list, first.Example, first.Other)}))
+		return
+	}
+	fmt.Fprintln(c.out, c.say(words{
+		fmt.Sprintf("    path_case is insensitive: in another letter case the paths of %s are 400 (ambiguous_path), such as %s", list, first.Example),
+		fmt.Sprintf("    path_case 为 insensitive：路由 %s 的路径换一种大小写即返回 400（ambiguous_path），例如 %s", list, first.Example)}))
 }
 
 // whom puts a rule in the words of the configuration.

@@ -37,6 +37,8 @@ type Config struct {
 	Upstream string  `yaml:"upstream"` // shorthand for one route `/` open to every member
 	Routes   []Route `yaml:"routes"`   // instead of upstream: in order, the first match decides
 
+	PathCase string `yaml:"path_case"` // insensitive | sensitive: whether all applications count the letter case of paths
+
 	Headers HeadersConfig `yaml:"headers"`
 
 	SSOServer sso.ServerConfig `yaml:"sso_server"` // present: we are the SSO service too
@@ -122,6 +124,7 @@ func defaultConfig() *Config {
 		Cookie:    session.CookieConfig{SameSite: "lax"},
 		Session:   session.Defaults(),
 		Redis:     redisstore.Defaults(),
+		PathCase:  pathCaseInsensitive,
 		Headers:   defaultHeaders(),
 		Assertion: assertion.Defaults(),
 		Accounts:  account.Config{Binding: account.Off},
@@ -166,6 +169,21 @@ func (c *Config) AccessRoutes() access.Config {
 		parts[i] = r.RouteConfig
 	}
 	return parts
+}
+
+// The words of path_case.
+const (
+	pathCaseInsensitive = "insensitive"
+	pathCaseSensitive   = "sensitive"
+)
+
+// Policy is what decides who may enter AllRoutes.
+func (c *Config) Policy() (*access.Policy, error) {
+	policy, err := access.New(c.AccessRoutes().Routes())
+	if err == nil && c.PathCase == pathCaseSensitive {
+		policy = policy.CaseSensitive()
+	}
+	return policy, err
 }
 
 // RouteHosts lists the hosts that routes name, each as often as it is named.

@@ -154,6 +154,10 @@ func (c *Config) checkRoutes(p *conf.Problems) {
 	if len(c.Routes) > 0 {
 		c.AccessRoutes().Check(p, "routes")
 	}
+	p.At("path_case").If(c.PathCase != pathCaseInsensitive && c.PathCase != pathCaseSensitive, "is not insensitive or sensitive")
+	if c.PathCase != pathCaseSensitive {
+		c.AccessRoutes().CheckCase(p, "routes")
+	}
 	for i, r := range c.Routes {
 		r.UpstreamConfig.Check(p, "routes["+strconv.Itoa(i)+"]")
 		public := r.Access != nil && r.Access.Named == "public"

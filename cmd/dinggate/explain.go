@@ -39,6 +39,7 @@ type explanation struct {
 	URL       string           `json:"url"`
 	Path      string           `json:"path,omitempty"`     // canonical, what rules and routes see
 	Readings  []string         `json:"readings,omitempty"` // further paths that the rule has to hold for
+	Variants  []string         `json:"variants,omitempty"` // further paths of which the sternest rule decides
 	Person    *explainedPerson `json:"person,omitempty"`
 	Route     int              `json:"route"` // index in routes; -1: none
 	RouteName string           `json:"route_name,omitempty"`
@@ -219,7 +220,7 @@ func lookUp(ctx context.Context, cfg *Config, userID string) (identity.User, err
 
 // explain asks the policy that serve would ask.
 func explain(cfg *Config, t access.Target, raw string, user *identity.User) (*explanation, error) {
-	policy, err := access.New(cfg.AccessRoutes().Routes())
+	policy, err := cfg.Policy()
 	if err != nil {
 		return nil, err
 	}
@@ -231,8 +232,8 @@ func explain(cfg *Config, t access.Target, raw string, user *identity.User) (*ex
 		e.Direct, e.Asked = answerBadPath, answerForbidden
 		return e, nil
 	}
-	t.Path, t.Readings, t.Odd = path.Plain, path.Readings, path.Odd
-	e.Path, e.Readings = path.Plain, path.Readings
+	t.Path, t.Readings, t.Variants, t.Odd = path.Plain, path.Readings, path.Variants, path.Odd
+	e.Path, e.Readings, e.Variants = path.Plain, path.Readings, path.Variants
 	if cfg.answersItself(path) {
 		e.Verdict, e.Reason = "own", "own_endpoint"
 		e.Direct, e.Asked = answerOwn, answerOwn

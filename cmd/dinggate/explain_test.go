@@ -90,7 +90,7 @@ func TestLookUpCommand(t *testing.T) {
 // TestStepWords looks for the Chinese of each step that the policy can say.
 func TestStepWords(t *testing.T) {
 	found := 0
-	for _, file := range []string{"match.go", "policy.go", "rule.go", "explain.go"} {
+	for _, file := range []string{"match.go", "policy.go", "lettercase.go", "rule.go", "explain.go"} {
 		tree, err := parser.ParseFile(token.NewFileSet(), "../../proxy/access/"+file, nil, 0)
 		if err != nil {
 			t.Fatal(err)

@@ -21,7 +21,7 @@ var (
 	answerNoUpstream = words{"404: the route has no upstream and only answers gateways", "404：该路由没有 upstream，仅供网关询问"}
 	answerNoRoute    = words{"404: no route matches", "404：没有匹配的路由"}
 	answerNotAllowed = words{"403: the rule does not name this person", "403：规则不包含此人"}
-	answerAmbiguous  = words{"400: the path could be read in ways that meet different routes", "400：该路径有多种读法，会命中不同的路由"}
+	answerAmbiguous  = words{"400: the path could be read in ways that meet different routes or rules", "400：该路径有多种读法，会命中不同的路由或规则"}
 	answerBadPath    = words{"400: the path cannot be read in one way only", "400：路径无法唯一解读"}
 	answerOwn        = words{"answered by dinggate itself: it is below prefix (or /dingtalk), and never forwarded", "由 dinggate 自己应答：位于 prefix（或 /dingtalk）之下，绝不转发"}
 )
@@ -36,6 +36,10 @@ var stepWords = []words{
 	{"may be meant: the host is unknown", "可能是它：主机未知"},
 	{"may be meant: the method is unknown", "可能是它：方法未知"},
 	{"may be read as %s", "也可能被读作 %s"},
+	{"may be meant: the final slash counts for nothing to many applications", "可能是它：许多应用不区分末尾斜杠"},
+	{"the sterner rule decides, since it may be meant as %s", "以更严格的规则为准，因为也可能指 %s"},
+	{"is served without regard to letter case by many applications, as %s", "许多应用不区分大小写，会当作 %s 处理"},
+	{"letter case alone leads to another rule", "仅大小写不同即命中另一条规则"},
 	{"no route matches", "没有匹配的路由"},
 	{"the readings of the path meet different routes", "路径的不同读法命中不同的路由"},
 	{"is public, but not for a path that is not written plainly", "公开，但不适用于写法不规范的路径"},

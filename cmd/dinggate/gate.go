@@ -205,7 +205,7 @@ func recheck(cfg *Config, l lasting) func(context.Context, *session.Session) (id
 
 // newFront builds the routes. Without any, gateways may ask and every member passes.
 func newFront(cfg *Config, g *gate, flow *login.Flow, origins *web.Origins, assertions *assertion.Signer, t telemetryKit) (*proxy.Front, error) {
-	policy, err := access.New(cfg.AccessRoutes().Routes())
+	policy, err := cfg.Policy()
 	if err != nil {
 		return nil, err
 	}

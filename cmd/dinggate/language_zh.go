@@ -80,6 +80,8 @@ var problemWords = []words{
 	{"is given beside routes; it is short for one route, so move it there", "与 routes 同时给出；它只是一条路由的简写，请移入 routes"},
 	{"is neither the host of public_url nor below cookie.domain, so nobody could ever sign in there: the session cookie does not reach it",
 		"既不是 public_url 的主机名，也不在 cookie.domain 之下，会话 Cookie 到不了那里，谁也无法登录"},
+	{"is not insensitive or sensitive", "不是 insensitive 或 sensitive"},
+	{"is never reached: in lower case %s (%s) covers all of it, with another rule; path_case: sensitive tells them apart", "永远不会命中：不计大小写时 %s（%s）已覆盖其全部且规则不同；设置 path_case: sensitive 可加以区分"},
 	{"is below prefix, where only our own endpoints are", "位于 prefix 之下，那里只有自有端点"},
 	{"is longer than 200 characters", "超过 200 个字符"},
 	{"is taken by listen; the public must not see it", "已被 listen 占用；不能让公众访问"},

@@ -52,6 +52,8 @@ var keyMeanings = map[string]words{
 	"upstream": {"the application: http://, https:// or unix:/path; short for one route / open to every member", "后端应用：http://、https:// 或 unix:/path；相当于一条对全体成员开放的 / 路由"},
 	"routes":   {"instead of upstream: who may enter which path, and where it leads (config.example.yaml)", "代替 upstream：规定谁可访问哪些路径及其后端（见 config.example.yaml）"},
 
+	"path_case": {"insensitive: a path in another letter case leads to no other rule (400); sensitive: all applications count letter case", "insensitive：换一种大小写的路径不会命中其他规则（返回 400）；sensitive：所有应用都区分路径大小写"},
+
 	"headers.request":  {"headers that applications get: name=field, separated by commas", "传给应用的请求头：名称=字段，以逗号分隔"},
 	"headers.response": {"headers that gateways get", "回给网关的响应头"},
 

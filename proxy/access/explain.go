@@ -37,3 +37,15 @@ func (s *trace) reading(path string) {
 		s.add(-1, "may be read as "+path)
 	}
 }
+
+func (s *trace) variant(path string) {
+	if s != nil {
+		s.add(-1, "the sterner rule decides, since it may be meant as "+path)
+	}
+}
+
+func (s *trace) folded(path string) {
+	if s != nil {
+		s.add(-1, "is served without regard to letter case by many applications, as "+lower(path))
+	}
+}

@@ -140,15 +140,25 @@ func FuzzDecide(f *testing.F) {
 		less("lower-case method", p, change(func(c *Target) { c.Method = strings.ToLower(c.Method) }), u)
 		less("unknown host", p, change(func(c *Target) { c.Host = "" }), u)
 		less("unknown client", p, change(func(c *Target) { c.Client = netip.Addr{} }), u)
+		less("one more variant", p, change(func(c *Target) { c.Variants = append(slices.Clone(c.Variants), words.paths[d.roll(len(words.paths))]) }), u)
 		less("one more reading", p, change(func(c *Target) { c.Readings = append(slices.Clone(c.Readings), words.paths[d.roll(6)]) }), u)
 		less("one more route in front, for nobody", policy(t, append([]Route{{Path: words.paths[d.roll(6)]}}, routes...)...), target, u)
 		if got.Reason != NoRoute && got.Reason != AmbiguousPath { // every route would let in, and there is none
 			less("unknown path", p, change(func(c *Target) { c.Unknown = true }), u)
 		}
 
+		if got.Verdict == Allow {
+			if open := p.CaseSensitive().Decide(target, u); open.Verdict != Allow {
+				t.Errorf("Decide(%+v) of %+v = %+v, and %+v where letter case counts", target, routes, got, open)
+			}
+			if lowered := p.Decide(change(func(c *Target) { c.Path, c.Readings = lower(c.Path), nil }), u); lowered.Verdict != Allow {
+				t.Errorf("Decide(%+v) of %+v = %+v, in lower case %+v", target, routes, got, lowered)
+			}
+		}
+
 		i := d.roll(len(routes))
 		d.add(&routes[i].Rule)
-		if more := policy(t, routes...).Decide(target, u); more.Verdict < got.Verdict {
+		if more := policy(t, routes...).Decide(target, u); more.Verdict < got.Verdict && more.Reason != AmbiguousPath {
 			t.Errorf("a larger rule: Decide(%+v) of %+v = %+v, want no less than %+v", target, routes, more, got)
 		}
 	})

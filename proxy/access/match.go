@@ -12,12 +12,14 @@ type route struct {
 	name       string
 	host, port string // lower case, no final dot; "" = any
 	path       string
+	folded     string   // path in lower case
 	methods    []string // HEAD added to GET; nil = any
 	rule       ruleset
+	same       int // the first route with an equal rule
 }
 
 func compile(r Route) route {
-	c := route{name: r.Name, path: r.Path, methods: slices.Clone(r.Methods), rule: r.Rule.compile()}
+	c := route{name: r.Name, path: r.Path, folded: lower(r.Path), methods: slices.Clone(r.Methods), rule: r.Rule.compile()}
 	c.host, c.port = splitHost(strings.ToLower(r.Host))
 	if slices.Contains(c.methods, "GET") {
 		c.methods = append(c.methods, "HEAD")
@@ -31,6 +33,7 @@ type question struct {
 	user       *identity.User // nil = not signed in
 	method     string         // "" = unknown
 	host, port string
+	fold       bool   // compare paths without letter case
 	steps      *trace // nil unless Explain asks
 }
 
@@ -60,17 +63,22 @@ func (r *route) match(q *question, i int, path string) fit {
 		q.steps.add(i, "may be meant: the path is unknown")
 		return perhaps
 	}
-	if !r.covers(path) {
+	found := yes
+	switch prefix := r.prefix(q.fold); {
+	case covers(prefix, path, q.fold):
+	case slashed(prefix, path, q.fold):
+		q.steps.add(i, "may be meant: the final slash counts for nothing to many applications")
+		found = perhaps
+	default:
 		q.steps.add(i, "does not match: another path")
 		return no
 	}
-	found := yes
 	switch {
 	case r.host == "":
 	case q.host == "":
 		q.steps.add(i, "may be meant: the host is unknown")
 		found = perhaps
-	case !sameHost(r.host, q.host) || r.port != "" && r.port != q.port:
+	case !sameFold(r.host, q.host) || r.port != "" && r.port != q.port:
 		q.steps.add(i, "does not match: another host")
 		return no
 	}
@@ -89,26 +97,45 @@ func (r *route) match(q *question, i int, path string) fit {
 	return found
 }
 
-// covers compares byte by byte: another letter case is another path (threats P8).
-func (r *route) covers(path string) bool {
-	below, tree := strings.CutSuffix(r.path, "/")
-	if !tree {
-		return path == r.path
+func (r *route) prefix(fold bool) string {
+	if fold {
+		return r.folded
 	}
-	return strings.HasPrefix(path, r.path) || path == below && path != ""
+	return r.path
+}
+
+// covers compares byte by byte: another letter case is another path (threats P8),
+// unless fold says that path is to be read in lower case, as route then is.
+func covers(route, path string, fold bool) bool {
+	n := len(route)
+	switch {
+	case route == "":
+		return false
+	case route[n-1] != '/':
+		return len(path) == n && equal(route, path, fold)
+	case len(path) >= n:
+		return equal(route, path[:n], fold)
+	}
+	return n > 1 && len(path) == n-1 && equal(route[:n-1], path, fold)
+}
+
+// slashed reports a path that is an exact route's but for a slash at its end,
+// which Express, Spring and others take for the same page (threats P9).
+func slashed(route, path string, fold bool) bool {
+	n := len(route)
+	return len(path) == n+1 && path[n] == '/' && n > 0 && route[n-1] != '/' && equal(route, path[:n], fold)
+}
+
+func equal(s, path string, fold bool) bool {
+	if fold {
+		return sameFold(s, path)
+	}
+	return s == path
 }
 
 // shadows reports that every request for s already meets r.
 func (r *route) shadows(s *route) bool {
-	sameDoor := r.host == "" || r.host == s.host && (r.port == "" || r.port == s.port)
-	if !sameDoor || !r.covers(s.path) {
-		return false
-	}
-	if len(r.methods) == 0 {
-		return true
-	}
-	missing := func(m string) bool { return !slices.Contains(r.methods, m) }
-	return len(s.methods) > 0 && !slices.ContainsFunc(s.methods, missing)
+	return r.opensAs(s) && covers(r.path, s.path, false)
 }
 
 // splitHost parts a host from its port, and drops what makes one host look like
@@ -119,23 +146,6 @@ func splitHost(s string) (host, port string) {
 		host, port = s[:i], strings.TrimLeft(s[i+1:], "0")
 	}
 	return strings.TrimSuffix(host, "."), port
-}
-
-// sameHost folds ASCII alone: strings.EqualFold would take a Kelvin sign for a k.
-func sameHost(lower, host string) bool {
-	if len(lower) != len(host) {
-		return false
-	}
-	for i := range len(host) {
-		c := host[i]
-		if 'A' <= c && c <= 'Z' {
-			c += 'a' - 'A'
-		}
-		if c != lower[i] {
-			return false
-		}
-	}
-	return true
 }
 
 // isMethod reports a method as RFC 9110 §9 and its registry write them: capitals,

@@ -14,6 +14,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"reflect"
+	"slices"
 
 	"dinggate/internal/identity"
 )
@@ -22,11 +24,15 @@ import (
 type Target struct {
 	Method string // as sent; "" = unknown. Anything but a token in capitals counts as unknown (CVE-2020-14359)
 	Host   string // as sent, a port may follow; "" = unknown
-	Path   string // decoded and canonical, as internal/web makes it; letter case counts
+	Path   string // decoded and canonical, as internal/web makes it
 
-	// Readings are other paths that a lenient upstream might make of the same
-	// request line; usually nil. All of them must meet one route (threats P3, P7).
+	// Readings are other paths that some server behind us makes of the same
+	// request line; usually nil. All of them must meet one route (threats P3, P7, P17).
 	Readings []string
+
+	// Variants are readings that clients mean too; usually nil. The sternest of
+	// the routes that they and Path meet decides.
+	Variants []string
 
 	// Odd marks a path that was not written plainly: never public, and no
 	// network lets it in; a signed-in person is asked for (threats P2, P4).
@@ -49,7 +55,7 @@ type Route struct {
 	Host string
 
 	// Path is /healthz for exactly that, /admin/ for /admin, /admin/ and all
-	// below, / for everything.
+	// below, / for everything. Letter case is Policy's.
 	Path string
 
 	Methods []string // nil = any; GET lets HEAD through
@@ -80,7 +86,7 @@ func (v Verdict) String() string {
 const (
 	NoRoute       = "no_route"       // Deny: no route matches
 	NotAllowed    = "not_allowed"    // Deny: the rule does not name this person
-	AmbiguousPath = "ambiguous_path" // Deny: readings of the path meet different routes
+	AmbiguousPath = "ambiguous_path" // Deny: readings of the path meet different routes, or its letter case decides
 	NotSignedIn   = "sign_in"        // SignIn: the rule asks who it is
 	OddPath       = "odd_path"       // SignIn: the route is public, but the path is not written plainly
 )
@@ -99,7 +105,16 @@ type Decision struct {
 
 // Policy answers for a list of routes. Build it with New; the zero Policy denies
 // everything. It never changes and is safe for concurrent use.
-type Policy struct{ routes []route }
+//
+// Letter case is not to lead around a rule: Express, IIS and file systems that
+// fold case serve /ADMIN/x as /admin/x. So a path is AmbiguousPath when its own
+// spelling and its ASCII-lowered spelling, matched against routes in lower case,
+// select routes with different rules (threats P19). See CaseSensitive.
+type Policy struct {
+	routes []route
+	folds  bool // letter case can change the rule
+	upper  bool // … of a path in lower case too, since a route is not
+}
 
 // New compiles routes. It refuses whatever Config.Check calls a mistake in a
 // host, path, method or listed name: a route that silently matched nothing would
@@ -115,6 +130,9 @@ func New(routes []Route) (*Policy, error) {
 			}
 		}
 		p.routes[i] = compile(r)
+		p.routes[i].same = slices.IndexFunc(p.routes[:i+1], func(o route) bool { return reflect.DeepEqual(o.rule, p.routes[i].rule) })
+		p.folds = p.folds || p.routes[i].same > 0
+		p.upper = p.upper || hasUpper(r.Path)
 	}
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
@@ -139,6 +157,28 @@ func (p *Policy) decide(t *Target, u *identity.User, steps *trace) Decision {
 		if p.first(&q, reading).Route != d.Route {
 			steps.add(-1, "the readings of the path meet different routes")
 			return Decision{Deny, -1, "", AmbiguousPath}
+		}
+	}
+	if p.folds && !t.Unknown && d.Route >= 0 && p.caseDecides(&q, d, t) {
+		return Decision{Deny, -1, "", AmbiguousPath}
+	}
+	for _, variant := range t.Variants {
+		steps.variant(variant)
+		d = p.sterner(&q, d, variant)
+	}
+	return d
+}
+
+// sterner is d, or what the rule says that a variant selects when that lets fewer
+// people in. A variant without a route is a page that nobody guards.
+func (p *Policy) sterner(q *question, d Decision, variant string) Decision {
+	e := p.first(q, variant)
+	if e.Route >= 0 && e.Verdict < d.Verdict {
+		d = e
+	}
+	if p.folds && (p.upper || hasUpper(variant)) {
+		if e = p.folded(q, variant); e.Route >= 0 && e.Verdict < d.Verdict {
+			d = e
 		}
 	}
 	return d

@@ -51,8 +51,8 @@ func TestMatch(t *testing.T) {
 		{"GET", "app.test", "/healthz", 0},
 		{"GET", "app.test", "/healthz/", 7},
 		{"GET", "app.test", "/healthzz", 7},
-		{"GET", "app.test", "/Healthz", 7}, // P8
-		{"GET", "app.test", "/admin", 1},   // P9
+		{"GET", "app.test", "/Healthz", -1}, // P8, P19
+		{"GET", "app.test", "/admin", 1},    // P9
 		{"GET", "app.test", "/admin/", 1},
 		{"GET", "app.test", "/admin/x/y", 1},
 		{"GET", "app.test", "/administrator", 7},
@@ -129,6 +129,115 @@ func TestVerdicts(t *testing.T) {
 		if got := p.Decide(c.target, c.user); got != c.want {
 			t.Errorf("%s: Decide(%+v) = %+v, want %+v", c.name, c.target, got, c.want)
 		}
+	}
+}
+
+// A letter's case leads to no other rule (threats P19), unless the applications count it.
+func TestLetterCase(t *testing.T) {
+	routes := []Route{
+		{Path: "/healthz", Rule: public},
+		{Path: "/admin/", Rule: lead},
+		{Path: "/Wiki/", Rule: lead},
+		{Path: "/boss", Host: "b.test", Methods: []string{"POST"}, Rule: lead},
+		{Path: "/same/", Rule: signedIn},
+		{Path: "/", Rule: signedIn},
+	}
+	ambiguous := Decision{Deny, -1, "", AmbiguousPath}
+	both := policy(t, routes...)
+	for _, c := range []struct {
+		target    Target
+		user      *identity.User
+		want      Decision
+		sensitive int // the route where case counts
+	}{
+		{Target{Path: "/admin/x"}, member, Decision{Allow, 1, "roles 主管", ""}, 1},
+		{Target{Path: "/ADMIN/x"}, member, ambiguous, 5},
+		{Target{Path: "/ADMIN/x"}, nil, ambiguous, 5},
+		{Target{Path: "/aDmin"}, stranger, ambiguous, 5},
+		{Target{Path: "/admin/X"}, member, Decision{Allow, 1, "roles 主管", ""}, 1},
+		{Target{Path: "/HEALTHZ"}, nil, ambiguous, 5},
+		{Target{Path: "/Wiki/x"}, member, Decision{Allow, 2, "roles 主管", ""}, 2},
+		{Target{Path: "/wiki/x"}, member, ambiguous, 5}, // a route's own case leads around it no more
+		{Target{Path: "/WIKI/x"}, stranger, ambiguous, 5},
+		{Target{Path: "/SAME/x"}, stranger, Decision{Allow, 5, "signed_in", ""}, 5}, // the same rule on another route
+		{Target{Path: "/Reports/x"}, stranger, Decision{Allow, 5, "signed_in", ""}, 5},
+		{Target{Path: "/BOSS", Method: "POST", Host: "b.test"}, member, ambiguous, 5},
+		{Target{Path: "/BOSS", Method: "GET", Host: "b.test"}, member, Decision{Allow, 5, "signed_in", ""}, 5},
+		{Target{Path: "/BOSS", Method: "POST", Host: "a.test"}, member, Decision{Allow, 5, "signed_in", ""}, 5},
+		{Target{Path: "/BOSS", Host: "b.test"}, stranger, ambiguous, 5}, // an unknown method, which may be POST
+		{Target{Path: "/x;y/ADMIN", Readings: []string{"/x/ADMIN"}}, stranger, Decision{Allow, 5, "signed_in", ""}, 5},
+		{Target{Path: "/;x/ADMIN", Readings: []string{"/ADMIN"}}, stranger, ambiguous, 5},
+		{Target{Path: "/\u212aadmin", Readings: nil}, stranger, Decision{Allow, 5, "signed_in", ""}, 5}, // ASCII alone
+		{Target{Unknown: true, Path: "/ADMIN"}, member, Decision{Allow, -1, "every route", ""}, -1},
+	} {
+		if got := both.Decide(c.target, c.user); got != c.want {
+			t.Errorf("Decide(%+v) = %+v, want %+v", c.target, got, c.want)
+		}
+		if got := both.CaseSensitive().Decide(c.target, member).Route; got != c.sensitive {
+			t.Errorf("case-sensitive: Decide(%+v).Route = %d, want %d", c.target, got, c.sensitive)
+		}
+	}
+	if got := policy(t, Route{Path: "/a/", Rule: public}).Decide(Target{Path: "/A/"}, nil); got != (Decision{Deny, -1, "", NoRoute}) {
+		t.Errorf("one route, another case: Decide() = %+v, want no route", got)
+	}
+}
+
+// Of two readings that clients mean, the sterner rule decides for each caller.
+func TestVariants(t *testing.T) {
+	p := policy(t, Route{Path: "/admin/", Rule: lead}, Route{Path: "/public/", Rule: public}, Route{Path: "/index.php/own/", Rule: lead}, Route{Path: "/", Rule: signedIn})
+	for _, c := range []struct {
+		path, variant string
+		user          *identity.User
+		want          Decision
+	}{
+		{"/index.php/admin/x", "/admin/x", member, Decision{Allow, 3, "signed_in", ""}},
+		{"/index.php/admin/x", "/admin/x", stranger, Decision{Deny, 0, "", NotAllowed}},
+		{"/index.php/ADMIN/x", "/ADMIN/x", stranger, Decision{Deny, 0, "", NotAllowed}},
+		{"/index.php/public/x", "/public/x", nil, Decision{SignIn, 3, "", NotSignedIn}},
+		{"/index.php/own/x", "/own/x", member, Decision{Allow, 2, "roles 主管", ""}},
+		{"/index.php/own/x", "/own/x", stranger, Decision{Deny, 2, "", NotAllowed}},
+		{"/public/x", "/%70ublic/x", nil, Decision{SignIn, 3, "", NotSignedIn}},
+		{"/public/x", "/%70ublic/x", stranger, Decision{Allow, 1, "public", ""}},
+	} {
+		target := Target{Path: c.path, Variants: []string{c.variant}}
+		if got := p.Decide(target, c.user); got != c.want {
+			t.Errorf("Decide(%+v) of %+v = %+v, want %+v", target, c.user, got, c.want)
+		}
+	}
+	alone := policy(t, Route{Path: "/index.php/", Rule: public})
+	if got := alone.Decide(Target{Path: "/index.php/x", Variants: []string{"/x"}}, nil); got != (Decision{Allow, 0, "public", ""}) {
+		t.Errorf("a variant without a route: Decide() = %+v, want Allow", got)
+	}
+}
+
+// A slash behind an exact route's path is the same page to many applications: it
+// leads around no rule, and opens nothing (threats P9).
+func TestFinalSlash(t *testing.T) {
+	p := policy(t, Route{Path: "/healthz", Rule: public}, Route{Path: "/settings", Rule: lead}, Route{Path: "/private", Rule: signedIn}, Route{Path: "/private/", Rule: public}, Route{Path: "/", Rule: signedIn})
+	for _, c := range []struct {
+		path string
+		user *identity.User
+		want Decision
+	}{
+		{"/healthz/", nil, Decision{SignIn, 4, "", NotSignedIn}},
+		{"/settings/", member, Decision{Allow, 4, "signed_in", ""}},
+		{"/settings/", stranger, Decision{Deny, 1, "", NotAllowed}},
+		{"/settings/x", stranger, Decision{Allow, 4, "signed_in", ""}},
+		{"/private/", nil, Decision{SignIn, 2, "", NotSignedIn}},
+		{"/private/x", nil, Decision{Allow, 3, "public", ""}},
+	} {
+		if got := p.Decide(Target{Path: c.path}, c.user); got != c.want {
+			t.Errorf("Decide(%q) of %+v = %+v, want %+v", c.path, c.user, got, c.want)
+		}
+	}
+}
+
+// Letter case costs no allocation.
+func TestDecideCostsNothing(t *testing.T) {
+	p := policy(t, site...)
+	target := Target{Method: "GET", Host: "app.test", Path: "/Reports/2026/Q1"}
+	if n := testing.AllocsPerRun(100, func() { p.Decide(target, member) }); n != 0 {
+		t.Errorf("Decide(%+v) allocates %v times, want 0", target, n)
 	}
 }
 

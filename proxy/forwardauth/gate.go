@@ -184,7 +184,7 @@ func (g *Gate) target(q Question, x *web.Exchange) (access.Target, error) {
 		}
 	}
 	x.Path = path
-	t.Path, t.Readings, t.Odd = path.Plain, path.Readings, path.Odd
+	t.Path, t.Readings, t.Variants, t.Odd = path.Plain, path.Readings, path.Variants, path.Odd
 	return t, nil
 }
 
