@@ -14,7 +14,7 @@ import (
 // http2Tries are M11, and what of the classes C, H, P and M another framing could
 // bring back.
 func http2Tries(s *site) []try {
-	return slices.Concat(pseudo(), fieldsOf(), forgedFields(), crumbs(), bodiesOfTwo(), pathsOfTwo(), s.inTurns(floods()))
+	return slices.Concat(pseudo(), fieldsOf(), forgedFields(), crumbs(), bodiesOfTwo(), pathsOfTwo(), closedQueries(), s.inTurns(floods()))
 }
 
 // refusedTwo: not a byte of it reaches the application.

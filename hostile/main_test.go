@@ -46,7 +46,7 @@ func TestHostile(t *testing.T) {
 	classes := []class{
 		{"R", 1700, s, redirects},
 		{"H", 1600, s, headers},
-		{"P", 720, s, paths},
+		{"P", 12000, s, paths},
 		{"F", 120, s, gateways},
 		{"M", 210, s, framing},
 		{"S", 250, s, state},
@@ -56,7 +56,7 @@ func TestHostile(t *testing.T) {
 		{"L", 200, s, secrets},
 		{"W", 300, s, pages},
 		{"K", 200, wild, strange},
-		{"TLS", 1300, secure, tlsTries},
+		{"TLS", 1500, secure, tlsTries},
 		{"A", 1545, accounts, local},
 		{"B8", 300, shared, siblings},
 		{"V", 45, ill, faults},

@@ -113,6 +113,7 @@ func paths(s *site) (list []try) {
 			}})
 		}
 	}
+	list = append(list, manyReadings()...)
 	list = append(list, sameDecision()...)
 	list = append(list, targets()...)
 	return append(list, methods()...)
@@ -121,7 +122,8 @@ func paths(s *site) (list []try) {
 // sameDecision is the law P16: every door lets the same people in by the same path.
 func sameDecision() (list []try) {
 	open := []string{"/open", "/public/", "/public", "/public/a", "/public/a//b", "/public/a.b/c", "/public/a%20b", "/public/%E5%BC%A0", "/public/张", "/public/a+b", "/public/a@b", "/public/~x", "/page", "/", "/page/a%2fb", "/a;b", "/a%25b", "/asked/x", "/strip/x", "/office/x", "/admin/x", "/public/a.", "/public/..."}
-	for _, path := range slices.Concat(open, guardedPaths, closedPaths()) {
+	guarded, closed := questionPaths()
+	for _, path := range slices.Concat(open, guardedPaths, closedPaths(), parameterPaths(), guarded, closed, casePaths, deepPaths()) {
 		if strings.ContainsAny(path, "#?") { // an outer proxy reports those apart
 			continue
 		}

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"net/http"
+	"testing"
+)
+
+// A member who may not enter /admin/ enters it under no other spelling (threats
+// P17–P20); whoever may enter it is not kept out by a letter's case where the
+// applications count it.
+func TestPathSpellings(t *testing.T) {
+	h := newHouse(t, nil)
+	member := h.visitor()
+	member.signIn(h.base+"/page", "zhaoliu")
+	for _, c := range []struct {
+		path   string
+		status int
+	}{
+		{"/admin/x", 403}, {"/page/X", 200}, {"/page%3Fx", 200},
+		{"/;%2Fx/admin/x", 400}, {"/admin;%2Fz/x/y", 400}, {"/;%252Fx/admin/x", 400}, {"/x;y/..;/admin", 400},
+		{"/admin%3Fx", 400}, {"/admin%2523x", 400}, {"/page/..%3F/admin/", 400},
+		{"/ADMIN/x", 400}, {"/aDmin", 400}, {"/;x/Admin/", 400}, {"/adm%49n/", 400},
+		{"/page/%25252e%25252e/admin/x", 400}, {"/%25252561dmin/x", 400},
+		{"//x/admin/y", 400}, {"/index.php/admin/x", 403}, {"/(S(x))/admin/x", 403}, {"/admin::$DATA", 400},
+	} {
+		h.app.forget()
+		if a := member.get(h.base + c.path); a.StatusCode != c.status || c.status != 200 && h.app.count() > 0 {
+			t.Errorf("GET %s = %d, the application got %d requests, want %d", c.path, a.StatusCode, h.app.count(), c.status)
+		}
+		want := map[int]int{200: 200}[c.status]
+		if want == 0 {
+			want = 403
+		}
+		a := member.get(h.base+"/oauth2/auth", "X-Original-URL: "+h.base+c.path)
+		if a.StatusCode != want || want == 403 && a.Header.Get("X-Dinggate-Reason") == "" {
+			t.Errorf("/oauth2/auth about %s = %d, reason %q, want %d", c.path, a.StatusCode, a.Header.Get("X-Dinggate-Reason"), want)
+		}
+	}
+	if a := member.get(h.base+"/oauth2/auth", "X-Original-URL: "+h.base+"/ADMIN/x"); a.Header.Get("X-Dinggate-Reason") != "ambiguous_path" {
+		t.Errorf("/oauth2/auth about /ADMIN/x gives the reason %q, want ambiguous_path", a.Header.Get("X-Dinggate-Reason"))
+	}
+}
+
+func TestPathCase(t *testing.T) {
+	for _, c := range []struct {
+		word   string
+		status map[string]int
+	}{
+		{pathCaseInsensitive, map[string]int{"/public/x": 200, "/PUBLIC/x": 400, "/admin/X": 200, "/ADMIN/x": 400, "/Page": 200}},
+		{pathCaseSensitive, map[string]int{"/public/x": 200, "/PUBLIC/x": 200, "/admin/X": 200, "/ADMIN/x": 200, "/Page": 200, "/;%2Fx/ADMIN/": 200, "/;%2Fx/admin/": 400}},
+	} {
+		h := newHouse(t, func(cfg *Config) { cfg.PathCase = c.word })
+		boss := h.visitor()
+		boss.signIn(h.base+"/admin/", "zhangsan")
+		for path, want := range c.status {
+			if a := boss.get(h.base + path); a.StatusCode != want {
+				t.Errorf("path_case %s: GET %s = %d, want %d", c.word, path, a.StatusCode, want)
+			}
+		}
+		if a := h.visitor().get(h.base + "/PUBLIC/x"); a.StatusCode == http.StatusOK {
+			t.Errorf("path_case %s: /PUBLIC/x is public", c.word)
+		}
+	}
+}
