@@ -353,19 +353,6 @@ func (f *Flow) redirect(w http.ResponseWriter, status int, location string) {
 	w.WriteHeader(status)
 }
 
-func escapeNonASCII(s string) string {
-	const hex = "0123456789ABCDEF"
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if c := s[i]; c < 0x80 {
-			b.WriteByte(c)
-		} else {
-			b.Write([]byte{'%', hex[c>>4], hex[c&15]})
-		}
-	}
-	return b.String()
-}
-
 func addCookie(w http.ResponseWriter, c *http.Cookie) { w.Header().Add("Set-Cookie", c.String()) }
 
 func (f *Flow) audit(x *web.Exchange, e Event) error {

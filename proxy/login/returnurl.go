@@ -154,3 +154,16 @@ func (f *Flow) onOurScheme(raw string) string {
 	}
 	return f.Origins.Public() + rest[end:]
 }
+
+func escapeNonASCII(s string) string {
+	const hex = "0123456789ABCDEF"
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; c < 0x80 {
+			b.WriteByte(c)
+		} else {
+			b.Write([]byte{'%', hex[c>>4], hex[c&15]})
+		}
+	}
+	return b.String()
+}
