@@ -85,6 +85,7 @@ func Open(path string) (*File, error) {
 		return nil, err
 	}
 	f.stamp, f.seen = stamp, stamp
+	all.prove(nil)
 	f.read.Store(all)
 	return f, nil
 }
@@ -108,12 +109,13 @@ func (f *File) load() (os.FileInfo, *accounts, error) {
 	return stamp, all, nil
 }
 
-// Verify tells whether name has this password. nil is the only yes; the errors
-// are ErrWrong, *WaitError, ErrBusy (also when ctx ends first). It works as long
-// for an unknown name as for a known one.
-func (f *File) Verify(ctx context.Context, client netip.Addr, name, password string) error {
+// Verify tells whether name has this password. nil is the only yes, with the
+// fingerprint of what the password was compared with, which the file may be about
+// to lose; the errors are ErrWrong, *WaitError, ErrBusy (also when ctx ends
+// first). It works as long for an unknown name as for a known one.
+func (f *File) Verify(ctx context.Context, client netip.Addr, name, password string) (fingerprint uint64, err error) {
 	if name == "" || len(name) > maxUsername || password == "" || len(password) > maxPassword || strings.IndexByte(password, 0) >= 0 {
-		return ErrWrong // nobody has such a name or such a password
+		return 0, ErrWrong // nobody has such a name or such a password
 	}
 	now, from := f.now(), limit.Client(client)
 	who := pair{from, name}
@@ -121,11 +123,11 @@ func (f *File) Verify(ctx context.Context, client netip.Addr, name, password str
 	// The client first: names are anybody's to invent, and one address with 20,000
 	// of them would fill the table of pairs.
 	if wait, ok := f.clients.Allow(perClient, from, now); !ok {
-		return &WaitError{wait}
+		return 0, &WaitError{wait}
 	}
 	if wait, ok := f.pairs.Allow(perPair, who, now); !ok {
 		f.clients.Return(perClient, from)
-		return &WaitError{wait}
+		return 0, &WaitError{wait}
 	}
 	forgive := func() {
 		f.pairs.Return(perPair, who)
@@ -137,17 +139,18 @@ func (f *File) Verify(ctx context.Context, client netip.Addr, name, password str
 	case f.places <- struct{}{}:
 	case <-ctx.Done():
 		forgive()
-		return fmt.Errorf("%w: %w", ErrBusy, ctx.Err())
+		return 0, fmt.Errorf("%w: %w", ErrBusy, ctx.Err())
 	case <-queue.C:
 		forgive()
-		return ErrBusy
+		return 0, ErrBusy
 	}
 	defer func() { <-f.places }()
-	if !f.read.Load().verify(name, password) {
-		return ErrWrong
+	all := f.read.Load()
+	if !all.verify(name, password) {
+		return 0, ErrWrong
 	}
 	forgive()
-	return nil
+	return all.proofs[name].fingerprint, nil
 }
 
 // Has reports whether there is such an account.
@@ -197,6 +200,7 @@ func (f *File) Look() {
 		f.trouble(err)
 		return
 	}
+	all.prove(f.read.Load())
 	old := f.read.Swap(all)
 	f.stamp = stamp
 	f.refused.Store(nil)

@@ -24,6 +24,7 @@ const (
 // accounts are the hashes of one reading of the file. Immutable.
 type accounts struct {
 	hashes map[string][]byte
+	proofs map[string]proof
 	cost   int // the greatest of them: what every try costs
 }
 

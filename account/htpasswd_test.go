@@ -130,7 +130,7 @@ func TestVerify(t *testing.T) {
 		{"zhangsan", "correct horse\x00", ErrWrong}, {"zhangsan", "correct horse ", ErrWrong}, {"Zhangsan", "correct horse", ErrWrong}, {"", "", ErrWrong},
 		{"nobody", "correct horse", ErrWrong}, {"zhangsan", strings.Repeat("x", maxPassword+1), ErrWrong}, {"zhangsan\n", "correct horse", ErrWrong},
 	} {
-		if err := f.Verify(t.Context(), here, tt.name, tt.password); !errors.Is(err, tt.want) || (err == nil) != (tt.want == nil) {
+		if _, err := f.Verify(t.Context(), here, tt.name, tt.password); !errors.Is(err, tt.want) || (err == nil) != (tt.want == nil) {
 			t.Errorf("Verify(%q, %q) = %v, want %v", tt.name, tt.password, err, tt.want)
 		}
 	}
@@ -178,7 +178,7 @@ func TestTriesAreLimited(t *testing.T) {
 	other := netip.MustParseAddr("192.0.2.2")
 	try := func(client netip.Addr, name, password, want string) {
 		t.Helper()
-		err := f.Verify(t.Context(), client, name, password)
+		_, err := f.Verify(t.Context(), client, name, password)
 		got := "yes"
 		if _, wait := errors.AsType[*WaitError](err); wait {
 			got = "wait"
@@ -219,7 +219,7 @@ func TestFewVerifyAtOnce(t *testing.T) {
 	var all sync.WaitGroup
 	for range 50 {
 		all.Go(func() {
-			if err := f.Verify(ctx, here, "zhangsan", "p"); !errors.Is(err, ErrBusy) {
+			if _, err := f.Verify(ctx, here, "zhangsan", "p"); !errors.Is(err, ErrBusy) {
 				if _, wait := errors.AsType[*WaitError](err); !wait {
 					t.Errorf("Verify without a place = %v, want ErrBusy or a wait", err)
 				}
@@ -231,7 +231,7 @@ func TestFewVerifyAtOnce(t *testing.T) {
 	for range cap(f.places) {
 		<-f.places
 	}
-	if err := f.Verify(t.Context(), here, "zhangsan", "p"); err != nil {
+	if _, err := f.Verify(t.Context(), here, "zhangsan", "p"); err != nil {
 		t.Errorf("Verify afterwards = %v, want yes", err)
 	}
 }
@@ -261,13 +261,17 @@ func TestFileChanges(t *testing.T) {
 		t.Errorf("a change counts at the first look")
 	}
 	look("b", 1, 0)
-	if f.Has("b") || !f.Has("c") || f.Verify(t.Context(), here, "c", "p") != nil {
+	verify := func(name, password string) error {
+		_, err := f.Verify(t.Context(), here, name, password)
+		return err
+	}
+	if f.Has("b") || !f.Has("c") || verify("c", "p") != nil {
 		t.Errorf("the changed file is not obeyed")
 	}
 	write(t, f.Path, "a:"+hashOf(t, "new", 4), c)
 	look("", 1, 0)
 	look("a", 2, 0)
-	if f.Verify(t.Context(), here, "a", "p") == nil || f.Verify(t.Context(), here, "a", "new") != nil {
+	if verify("a", "p") == nil || verify("a", "new") != nil {
 		t.Errorf("the old password is still good")
 	}
 	write(t, f.Path, "a:plain", c)
@@ -313,17 +317,17 @@ func TestTriesPastTheTable(t *testing.T) {
 		f.clients.Allow(clientLimit, limit.Client(crowd(i)), now)
 	}
 	for i := range 3 {
-		if err := f.Verify(t.Context(), crowd(3*limit.MaxKeys+i), "zhangsan", "p"); err != nil {
+		if _, err := f.Verify(t.Context(), crowd(3*limit.MaxKeys+i), "zhangsan", "p"); err != nil {
 			t.Errorf("a right password beside a crowd: %v", err)
 		}
 	}
-	if err := f.Verify(t.Context(), here, "zhangsan", "guess"); err == nil || errors.Is(err, ErrWrong) {
+	if _, err := f.Verify(t.Context(), here, "zhangsan", "guess"); err == nil || errors.Is(err, ErrWrong) {
 		t.Errorf("the eleventh guess beside a crowd: %v, want to wait", err)
 	}
 	for i := range 2 * limit.MaxKeys {
 		f.Verify(t.Context(), netip.MustParseAddr("192.0.2.9"), fmt.Sprint("name", i), "guess")
 	}
-	if err := f.Verify(t.Context(), here, "zhangsan", "guess"); err == nil || errors.Is(err, ErrWrong) {
+	if _, err := f.Verify(t.Context(), here, "zhangsan", "guess"); err == nil || errors.Is(err, ErrWrong) {
 		t.Errorf("the eleventh guess beside one that invents names: %v, want to wait", err)
 	}
 }

@@ -25,14 +25,15 @@ type entry struct {
 	recheck time.Duration // jittered
 	keep    *keep         // its token is refreshed; nil: it is not
 
-	seen    atomic.Int64                   // last request, Unix milliseconds; never before sealed
-	offered atomic.Pointer[identity.Token] // the newest token that a cookie took along
-	renewed atomic.Int64                   // last time Renew made a cookie of it, Unix milliseconds
-	asked   atomic.Int64                   // when the Store last knew of no end, Unix milliseconds; 0: not yet
-	era     atomic.Uint64
-	unmoved atomic.Uint64
-	person  atomic.Pointer[person]
-	view    atomic.Pointer[Session] // origin with the newest facts
+	seen     atomic.Int64                   // last request, Unix milliseconds; never before sealed
+	offered  atomic.Pointer[identity.Token] // the newest token that a cookie took along
+	renewed  atomic.Int64                   // last time Renew made a cookie of it, Unix milliseconds
+	asked    atomic.Int64                   // when the Store last knew of no end, Unix milliseconds; 0: not yet
+	era      atomic.Uint64
+	unmoved  atomic.Uint64
+	accounts atomic.Uint64 // version of Manager.Accounts at the last look, and one
+	person   atomic.Pointer[person]
+	view     atomic.Pointer[Session] // origin with the newest facts
 
 	mu     sync.Mutex // held for moments
 	flight *flight    // a question to the Store under way

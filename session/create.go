@@ -12,15 +12,32 @@ import (
 	"dinggate/internal/identity"
 )
 
-// Create begins a session under a new random id, so that a cookie planted
-// before the sign-in gains nothing (threats C1). user was confirmed just now;
-// its facts count in all its sessions at once. What does not fit into a cookie,
-// or into a record of the shared Store, is cut (see fitUser). ErrStore: nobody
-// is signed in.
+// SignIn is what a session begins with.
+type SignIn struct {
+	User  identity.User
+	Token identity.Token
+
+	// Since is a moment, by Manager.Time, before anybody was asked who this is: what
+	// ends the person's sessions while the answer is under way ends this one too
+	// (threats K18). Zero, or later than now: now.
+	Since time.Time
+
+	Fingerprint uint64 // of a local account's password, see Accounts
+}
+
+// Create is Begin for somebody who was confirmed this moment.
 func (m *Manager) Create(ctx context.Context, user identity.User, token identity.Token) (*Session, *http.Cookie, error) {
+	return m.Begin(ctx, SignIn{User: user, Token: token})
+}
+
+// Begin begins a session under a new random id, so that a cookie planted
+// before the sign-in gains nothing (threats C1). Its facts count in all sessions
+// of the person at once. What does not fit into a cookie, or into a record of
+// the shared Store, is cut (see fitUser). ErrStore: nobody is signed in.
+func (m *Manager) Begin(ctx context.Context, in SignIn) (*Session, *http.Cookie, error) {
 	m.ready()
-	now := m.now()
-	user, err := m.fit(user)
+	now, token := m.now(), in.Token
+	user, err := m.fit(in.User)
 	if err != nil {
 		return nil, nil, fmt.Errorf("session: creating: the person %w", err)
 	}
@@ -31,9 +48,12 @@ func (m *Manager) Create(ctx context.Context, user identity.User, token identity
 	if _, err := rand.Read(id[:]); err != nil {
 		return nil, nil, fmt.Errorf("session: creating: %w", err)
 	}
-	moment := time.UnixMilli(now.UnixMilli()).UTC() // as the cookie tells it
+	if in.Since.IsZero() || in.Since.After(now) {
+		in.Since = now
+	}
+	moment := time.UnixMilli(in.Since.UnixMilli()).UTC() // as the cookie tells it
 	token.Expires = token.Expires.UTC().Truncate(time.Millisecond)
-	s := &Session{ID: base64.RawURLEncoding.EncodeToString(id[:]), Realm: m.Realm, User: user, Token: token, SignedIn: moment, Checked: moment}
+	s := &Session{ID: base64.RawURLEncoding.EncodeToString(id[:]), Realm: m.Realm, User: user, Token: token, SignedIn: moment, Checked: moment, Fingerprint: in.Fingerprint}
 	var t *ticket
 	era, _ := m.hearing()
 	if m.shared() {
@@ -49,8 +69,8 @@ func (m *Manager) Create(ctx context.Context, user identity.User, token identity
 		m.Unkept(s)
 	}
 	e := m.enter(text, s, t, moment, false)
-	if m.shared() {
-		e.answered(now, era)
+	if _, live := m.hearing(); live && m.shared() {
+		e.answered(now, era) // otherwise the first request asks: an end of meanwhile may have gone unheard
 	}
 	m.remember(e, now)
 	return s, m.cookie(text, s.SignedIn), nil

@@ -33,11 +33,12 @@ func (m *Manager) hear(entry []byte) {
 		m.revoked.endSession(n.id, end, now)
 		m.watches.end(func(s *Session) bool { return s.ID == n.id })
 	case personEnded:
+		end.spare = n.who.Spare
 		m.endHere(n.who.names(), end, now)
 	case everybodyEnded:
 		m.endAllHere(end)
 	case lookAgain:
-		m.doubt(n.who.is, n.at, now)
+		m.doubt(m.is(n.who), n.at, now)
 	case placesChanged:
 		m.doubt(n.places.concern, n.at, now)
 	}

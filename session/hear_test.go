@@ -342,6 +342,8 @@ func FuzzNotice(f *testing.F) {
 	for _, n := range []notice{
 		{kind: sessionEnded, at: time.UnixMilli(1), id: "x"},
 		{kind: personEnded, at: time.UnixMilli(2), reason: "left", who: Person{UserID: "u", UnionID: "v"}},
+		{kind: personEnded, at: time.UnixMilli(2), reason: "account_changed", who: Person{Account: "zs", Spare: 1 << 63}},
+		{kind: lookAgain, at: time.UnixMilli(2), who: Person{key: name{byBoth, "0\x00zs"}}},
 		{kind: placesChanged, at: time.UnixMilli(3), places: Places{Departments: []int64{-1, 42}, Roles: []int64{1 << 40}}},
 	} {
 		f.Add(n.encode())

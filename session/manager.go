@@ -34,6 +34,16 @@ type Manager struct {
 	// and only while Run runs. Nil: every request asks.
 	Journal Journal
 
+	// Service says that an SSO service names the people: it may give several of
+	// them one unionid (threats T36), so that no two are one person here unless
+	// their usernames are the same too.
+	Service bool
+
+	// Accounts are the local accounts of now. A session that was begun with a
+	// password ends with it, wherever and whenever that was (threats T34). Nil:
+	// nobody is a local account.
+	Accounts Accounts
+
 	// Recheck looks a person up again. A *identity.Failure of class Refused ends
 	// every session of the person; any other error counts as silence, which
 	// sessions outlive by Config.Grace. The context lives 10 s. Without Refresh,
@@ -93,6 +103,18 @@ type Headers struct {
 	Response identity.HeaderRules // for gateways
 }
 
+// Accounts knows the passwords of local accounts by fingerprints: numbers that
+// differ between any two passwords, and between equal ones that were set anew.
+type Accounts interface {
+	// Version changes whenever Holds may answer otherwise. It is asked on every
+	// request of a local account.
+	Version() uint64
+
+	// Holds reports whether a session of the account with this fingerprint is
+	// still good; 0 is that of a session which an older release made.
+	Holds(name string, fingerprint uint64) bool
+}
+
 const (
 	// skew is how far another replica's clock may be ahead (V18, C7).
 	skew = time.Minute
@@ -143,6 +165,9 @@ func (m *Manager) now() time.Time {
 	}
 	return time.Now()
 }
+
+// Time is what the manager's clock says.
+func (m *Manager) Time() time.Time { return m.now() }
 
 // Load recognises a session. texts are all the values that one request carried
 // under our cookie name; exactly one of them must verify, since of two nobody
@@ -205,19 +230,35 @@ func (m *Manager) identify(ctx context.Context, texts []string, now time.Time) (
 	return found.entry, nil
 }
 
-// ended looks at the revocations if any has come since the last look.
+// ended looks at the revocations, and at a local account's password, if
+// anything has changed since the last look.
 func (m *Manager) ended(e *entry) bool {
 	gen := m.revoked.gen.Load()
-	if gen == e.unmoved.Load() {
+	if gen == e.unmoved.Load() && (!e.origin.User.Local || m.Accounts != nil && m.Accounts.Version()+1 == e.accounts.Load()) {
 		return false
 	}
-	if reason, out := m.revoked.find(e.origin); out {
+	version := uint64(0)
+	if m.Accounts != nil {
+		version = m.Accounts.Version() + 1 // before the look: a change meanwhile has it made again
+	}
+	if reason, out := m.endOf(e.origin); out {
 		m.cache.forget(e.text)
 		m.tell(e.origin, reason)
 		return true
 	}
 	e.unmoved.Store(gen)
+	e.accounts.Store(version)
 	return false
+}
+
+// endOf tells whether s has been revoked, or was begun with a password that is
+// not its account's any more, and why.
+func (m *Manager) endOf(s *Session) (reason string, out bool) {
+	if s.User.Local && (m.Accounts == nil || !m.Accounts.Holds(s.User.Username, s.Fingerprint)) {
+		return "account_changed", true
+	}
+	names := m.names(s)
+	return m.revoked.find(s, names[:])
 }
 
 // remember puts e into the cache; its sealed facts count if they are the newest

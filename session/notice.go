@@ -2,6 +2,7 @@ package session
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"slices"
 	"time"
@@ -13,13 +14,15 @@ import (
 //
 //	realm tag  8 bytes of a hash: of another organisation's entries we read no more
 //	box        sealed by the keyring, so that a list in Redis tells nobody who left
-//	  version  1 byte, now 1
+//	  version  1 byte: 1, or 2 of people whom 1 has no name for
 //	  kind     1 byte
 //	  at       as the payload's times
 //	  reason   text
 //	  id       text: of a session
 //	  who      unionid, userid, username: text each
 //	  places   departments, roles: ids each
+//	  key      version 2: the kind of a name, 1 byte, and its text
+//	  spare    version 2: unsigned varint, see Person
 //
 // What a kind has no use for is empty. An entry of a newer version, of an
 // unknown kind or under a secret that is not here is an error, on which
@@ -35,6 +38,7 @@ type notice struct {
 
 const (
 	noticeVersion = 1
+	noticeKeyed   = 2
 
 	sessionEnded   = 's'
 	personEnded    = 'p' // sessions signed in until at
@@ -56,11 +60,20 @@ func (n notice) encode() []byte {
 	for _, text := range [...]string{n.reason, n.id, n.who.UnionID, n.who.UserID, n.who.Username} {
 		b = appendText(b, text)
 	}
-	return appendIDs(appendIDs(b, n.places.Departments), n.places.Roles)
+	b = appendIDs(appendIDs(b, n.places.Departments), n.places.Roles)
+	key := n.who.key
+	if n.who.Account != "" {
+		key = name{byAccount, n.who.Account}
+	}
+	if key.text == "" {
+		return b
+	}
+	b[0] = noticeKeyed
+	return binary.AppendUvarint(appendText(append(b, key.kind), key.text), n.who.Spare)
 }
 
 func decodeNotice(b []byte) (n notice, err error) {
-	if len(b) < 2 || len(b) > MaxEntry || b[0] != noticeVersion {
+	if len(b) < 2 || len(b) > MaxEntry || b[0] != noticeVersion && b[0] != noticeKeyed {
 		return notice{}, errNotice
 	}
 	n.kind = b[1]
@@ -70,6 +83,19 @@ func decodeNotice(b []byte) (n notice, err error) {
 		*to = r.text()
 	}
 	n.places = Places{Departments: r.ids(), Roles: r.ids()}
+	if b[0] == noticeKeyed {
+		switch key := (name{r.byte(), r.text()}); {
+		case key.text == "":
+			return notice{}, errNotice
+		case key.kind == byAccount:
+			n.who.Account = key.text
+		case key.kind == byBoth:
+			n.who.key = key
+		default:
+			return notice{}, errNotice
+		}
+		n.who.Spare = r.uvarint()
+	}
 	if r.bad || len(r.rest) > 0 || n.at.IsZero() || len(n.reason) > maxReason {
 		return notice{}, errNotice
 	}

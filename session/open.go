@@ -110,7 +110,7 @@ func (m *Manager) times(signedIn, sealed time.Time) *entry {
 // enter makes the entry of a session that verified.
 func (m *Manager) enter(text string, s *Session, t *ticket, sealed time.Time, old bool) *entry {
 	e := m.times(s.SignedIn, sealed)
-	e.text, e.origin, e.ticket, e.key, e.old = text, s, t, personKey(&s.User), old
+	e.text, e.origin, e.ticket, e.key, e.old = text, s, t, m.personKey(&s.User), old
 	// Up to a fifth sooner, the same for every request of a session: sessions
 	// that began together do not come due together (V10), and none later than
 	// the configuration promises (C8).

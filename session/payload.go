@@ -15,20 +15,34 @@ import (
 // The payload is what the cookie's seal protects, or the box of a record in the
 // Store:
 //
-//	version        1 byte, now 1
+//	version        1 byte: 1, or 3 where 1 leaves open who the person is
 //	id             16 bytes
 //	realm          text
 //	times          signed in, checked, sealed: unsigned varint, Unix milliseconds, 0 = none
 //	user           unionid, userid, username, name, email, job number: text each;
 //	               departments, ancestors: count, then signed varints; roles: count, then id and text
 //	token          access, refresh: text; expires: as the times
+//	kind           version 3: 1 byte, `l` of a local account, `p` of a person without a unionid
+//	fingerprint    version 3, of a local account: unsigned varint, 0 = unknown
+//
+// Version 1 has no kind: without a unionid and a token it is a local account's,
+// since whoever an SSO service names brings a token. Where that would be read
+// wrongly (a local account, which needs its fingerprint; what was found out about
+// somebody without a unionid) version 3 is written. Everybody else keeps version
+// 1, which releases before read too.
 //
 // A text is an unsigned varint length and its bytes. Varints are minimal and
 // nothing follows the end, so that there is one spelling of a session. A new
 // field makes a new version: old versions go on being read, a newer one is
 // ErrForged, so that two releases side by side ask for a sign-in instead of
 // answering 500 (threats V33). Version 2 is the ticket.
-const version = 1
+const (
+	version      = 1
+	versionKinds = 3
+
+	kindLocal  = 'l'
+	kindPerson = 'p'
+)
 
 // Sizes that keep the Set-Cookie line below 3,500 bytes (threats C16, D8).
 const (
@@ -91,7 +105,11 @@ func encode(s *Session, sealed time.Time, max int) ([]byte, error) {
 	if err != nil || len(s.Realm) > maxRealm {
 		return nil, errIDOrRealm
 	}
+	kinds := s.User.Local || s.User.UnionID == "" && s.Token == (identity.Token{})
 	b := append(make([]byte, 0, 512), version)
+	if kinds {
+		b[0] = versionKinds
+	}
 	b = append(b, id...)
 	b = appendText(b, s.Realm)
 	b = appendTime(b, s.SignedIn)
@@ -100,7 +118,11 @@ func encode(s *Session, sealed time.Time, max int) ([]byte, error) {
 	b = appendUser(b, &s.User)
 	cut := [...]identity.Token{s.Token, {Access: s.Token.Access}, {Expires: s.SignedIn}}
 	for _, t := range cut {
-		if whole := appendToken(b, t); len(whole) <= max {
+		whole := appendToken(b, t)
+		if kinds {
+			whole = appendKind(whole, s)
+		}
+		if len(whole) <= max {
 			s.Token = t
 			return whole, nil
 		}
@@ -142,10 +164,17 @@ func appendToken(b []byte, t identity.Token) []byte {
 	return appendTime(appendText(appendText(b, t.Access), t.Refresh), t.Expires)
 }
 
+func appendKind(b []byte, s *Session) []byte {
+	if s.User.Local {
+		return binary.AppendUvarint(append(b, kindLocal), s.Fingerprint)
+	}
+	return append(b, kindPerson)
+}
+
 // decode reads what encode wrote with the same max, of this version or an older
 // one. Any error is ErrForged.
 func decode(b []byte, max int) (s *Session, sealed time.Time, err error) {
-	if len(b) < 1+idLength || len(b) > max || b[0] != version {
+	if len(b) < 1+idLength || len(b) > max || b[0] != version && b[0] != versionKinds {
 		return nil, time.Time{}, fmt.Errorf("%w: payload of another version", ErrForged)
 	}
 	r := reader{rest: b[1+idLength:]}
@@ -164,10 +193,29 @@ func decode(b []byte, max int) (s *Session, sealed time.Time, err error) {
 		}
 	}
 	s.Token = identity.Token{Access: r.text(), Refresh: r.text(), Expires: r.time()}
+	nameless := u.UnionID == "" && s.Token == (identity.Token{})
+	if u.Local = nameless; b[0] == versionKinds {
+		r.kind(s, nameless)
+	}
 	if r.bad || len(r.rest) > 0 || len(s.Realm) > maxRealm {
 		return nil, time.Time{}, fmt.Errorf("%w: payload does not read", ErrForged)
 	}
 	return s, sealed, nil
+}
+
+// kind reads what version 3 adds, and refuses what appendKind does not write.
+func (r *reader) kind(s *Session, nameless bool) {
+	switch r.byte() {
+	case kindLocal:
+		s.User.Local = true
+		s.Fingerprint = r.uvarint()
+		r.bad = r.bad || s.User.UnionID != ""
+	case kindPerson:
+		s.User.Local = false
+		r.bad = r.bad || !nameless
+	default:
+		r.bad = true
+	}
 }
 
 // reader reads a payload; after the first thing that is wrong everything is
@@ -193,6 +241,16 @@ func (r *reader) varint() int64 { // as binary.Varint
 		return ^int64(v >> 1)
 	}
 	return int64(v >> 1)
+}
+
+func (r *reader) byte() byte {
+	if len(r.rest) == 0 {
+		r.bad = true
+		return 0
+	}
+	b := r.rest[0]
+	r.rest = r.rest[1:]
+	return b
 }
 
 // count reads a length: no element is shorter than a byte, so that a false

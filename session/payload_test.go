@@ -41,7 +41,9 @@ func TestPayloadVersion1(t *testing.T) {
 func TestPayloadRefuses(t *testing.T) { // threats V33: sign in, not 500
 	good, _ := hex.DecodeString(version1)
 	refused := map[string][]byte{
-		"nothing": nil, "a newer version": append([]byte{2}, good[1:]...), "version 0": append([]byte{0}, good[1:]...),
+		"nothing": nil, "a newer version": append([]byte{4}, good[1:]...), "a ticket's": append([]byte{2}, good[1:]...), "without a kind": append([]byte{3}, good[1:]...),
+		"a local account with a unionid": append(append([]byte{3}, good[1:]...), 'l', 1), "a nameless person with one": append(append([]byte{3}, good[1:]...), 'p'), "an unknown kind": append(append([]byte{3}, good[1:]...), 'x', 1),
+		"version 0":             append([]byte{0}, good[1:]...),
 		"one byte more":         append(bytes.Clone(good), 0),
 		"a long varint":         bytes.Replace(good, []byte("\x08dingcorp"), []byte("\x88\x00dingcorp"), 1),
 		"a length past the end": bytes.Replace(good, []byte("\x08dingcorp"), []byte("\xff\xff\xff\xff\xff\xff\xff\xff\x7fdingcorp"), 1),
@@ -180,6 +182,8 @@ func FuzzPayload(f *testing.F) {
 	f.Add(append(bytes.Clone(good[:len(good)-8]), 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f))
 	empty, _ := encode(&Session{ID: sample().ID}, time.Time{}, maxPlain)
 	f.Add(empty)
+	local, _ := hex.DecodeString(version3Local)
+	f.Add(local)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s, sealed, err := decode(b, maxPlain)
 		if err != nil {
@@ -188,9 +192,54 @@ func FuzzPayload(f *testing.F) {
 			}
 			return
 		}
+		if b[0] == version && s.User.Local {
+			return // it is written as version 3 again
+		}
 		again, err := encode(s, sealed, maxPlain)
 		if err != nil || !bytes.Equal(again, b) {
 			t.Fatalf("encode(decode(%x)) = %x, %v", b, again, err)
 		}
 	})
+}
+
+// version1Local was written by the first release for a local account, whose kind
+// only the missing unionid and token tell; the others by this one.
+const (
+	version1Local  = "01303132333435363738396162636465660864696e67636f7270fba0f1c2b134fba0f1c2b134fba0f1c2b1340000027a73027a730000000000000000"
+	version3Local  = "03303132333435363738396162636465660864696e67636f7270fba0f1c2b134fba0f1c2b134fba0f1c2b1340000027a73027a7300000000000000006cd96e"
+	version3Person = "03303132333435363738396162636465660864696e67636f7270fba0f1c2b134fba0f1c2b134fba0f1c2b1340000027a73027a73000000000000000070"
+)
+
+// TestPayloadKinds: a local account is nobody else (threats T32), in a cookie of
+// an older release too, and a release that reads only version 1 goes on reading
+// everybody who has a unionid or a token (V33).
+func TestPayloadKinds(t *testing.T) {
+	at := time.UnixMilli(1_800_000_000_123).UTC()
+	of := func(u identity.User, token identity.Token, fingerprint uint64) *Session {
+		return &Session{ID: sample().ID, Realm: "dingcorp", User: u, Token: token, SignedIn: at, Checked: at, Fingerprint: fingerprint}
+	}
+	zs, nameless, token := identity.User{Username: "zs", Name: "zs", Local: true}, identity.User{Username: "zs", Name: "zs"}, identity.Token{Access: "a"}
+	for _, tt := range []struct {
+		name    string
+		s       *Session
+		version byte
+		text    string // "": not kept
+	}{
+		{"a local account", of(zs, identity.Token{}, 14169), 3, version3Local},
+		{"facts of somebody without a unionid", of(nameless, identity.Token{}, 0), 3, version3Person},
+		{"somebody without a unionid", of(nameless, token, 0), 1, ""},
+		{"a member", of(zhangsan, identity.Token{}, 0), 1, ""},
+	} {
+		b, err := encode(tt.s, at, maxPlain)
+		if err != nil || b[0] != tt.version || tt.text != "" && hex.EncodeToString(b) != tt.text {
+			t.Errorf("encode(%s) = %x, %v, want version %d, %s", tt.name, b, err, tt.version, tt.text)
+		}
+		if got, _, err := decode(b, maxPlain); err != nil || !reflect.DeepEqual(got, tt.s) {
+			t.Errorf("decode(%s) = %#v, %v, want %#v", tt.name, got, err, tt.s)
+		}
+	}
+	b, _ := hex.DecodeString(version1Local)
+	if got, _, err := decode(b, maxPlain); err != nil || !reflect.DeepEqual(got, of(zs, identity.Token{}, 0)) {
+		t.Errorf("decode(an older release's local account) = %#v, %v, want it to be one, of unknown fingerprint", got, err)
+	}
 }

@@ -80,7 +80,7 @@ func (m *Manager) confirm(ctx context.Context, e *entry, now time.Time, patience
 		}
 	}
 	now = m.now()
-	if reason, out := m.revoked.find(s); out {
+	if reason, out := m.endOf(s); out {
 		m.tell(s, reason)
 		return nil, ErrRevoked
 	}
@@ -157,7 +157,7 @@ func (m *Manager) RecheckUser(who Person) {
 		return
 	}
 	now := m.now()
-	m.doubt(who.is, now, now)
+	m.doubt(m.is(who), now, now)
 	m.tellLater(notice{kind: lookAgain, at: now, who: who})
 }
 
@@ -268,7 +268,7 @@ func (m *Manager) question(ctx context.Context, p *person, s *Session) (*facts, 
 	if err != nil {
 		return nil, err
 	}
-	if got := personKey(&user); got != p.key {
+	if got := m.personKey(&user); got != p.key {
 		class := identity.Refused // a userid that went to somebody new keeps no session alive (threats K10)
 		if got.text == "" || got.kind != p.key.kind {
 			class = identity.Internal // half a record says nothing (K11)
@@ -286,7 +286,7 @@ func (m *Manager) question(ctx context.Context, p *person, s *Session) (*facts, 
 // pass the door again when something changed.
 func (m *Manager) learn(p *person, u identity.User, checked time.Time) (changed bool) {
 	if changed = p.learn(u, checked, m.now()); changed {
-		m.watches.end(func(s *Session) bool { return personKey(&s.User) == p.key })
+		m.watches.end(func(s *Session) bool { return m.personKey(&s.User) == p.key })
 	}
 	return changed
 }

@@ -6,49 +6,15 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"dinggate/internal/identity"
 )
-
-// name is one of the names that a person can be revoked by.
-type name struct {
-	kind byte
-	text string
-}
-
-const (
-	byUnion    = 'u' // the key; never reassigned
-	byUser     = 'i' // what DingTalk's events name; may be given to somebody new, whose later sign-in lives
-	byUsername = 'n' // for persons without a unionId: local accounts, an SSO service that tells none
-	everybody  = '*' // in the Store alone, without a text
-)
-
-// names lists what a session of u can be revoked by; the rest is zero.
-func names(u *identity.User) (list [2]name) {
-	list[0] = personKey(u)
-	if u.UserID != "" {
-		list[1] = name{byUser, u.UserID}
-	}
-	return list
-}
-
-// person is who has this name.
-func (n name) person() Person {
-	switch n.kind {
-	case byUnion:
-		return Person{UnionID: n.text}
-	case byUser:
-		return Person{UserID: n.text}
-	}
-	return Person{Username: n.text}
-}
 
 // mark ends sessions.
 type mark struct {
 	before time.Time // of a person: sessions signed in at this moment or earlier
 	until  time.Time // then every session it ends is past its lifetime
 	reason string
-	told   bool // the audit log knows
+	told   bool   // the audit log knows
+	spare  uint64 // of a local account: sessions with this fingerprint go on; 0: none
 }
 
 // revocations is the bounded memory of ended sessions that are not past their
@@ -85,15 +51,15 @@ func (r *revocations) ended(id string) bool {
 	return r.ids[id].reason != ""
 }
 
-// find tells whether s is revoked, and why.
-func (r *revocations) find(s *Session) (reason string, revoked bool) {
+// find tells whether s, of a person with these names, is revoked, and why.
+func (r *revocations) find(s *Session, names []name) (reason string, revoked bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	if m, ok := r.ids[s.ID]; ok && m.reason != "" {
 		return m.reason, true
 	}
-	for _, n := range names(&s.User) {
-		if m, ok := r.people[n]; ok && !s.SignedIn.After(m.before) {
+	for _, n := range names {
+		if m, ok := r.people[n]; ok && m.ends(s) {
 			return m.reason, true
 		}
 	}
@@ -101,6 +67,11 @@ func (r *revocations) find(s *Session) (reason string, revoked bool) {
 		return r.floor.reason, true
 	}
 	return "", false
+}
+
+// ends tells whether the end of a person is the end of their session s.
+func (m mark) ends(s *Session) bool {
+	return !s.SignedIn.After(m.before) && (m.spare == 0 || m.spare != s.Fingerprint)
 }
 
 func (r *revocations) endSession(id string, m mark, now time.Time) {
@@ -211,30 +182,6 @@ func (m *Manager) revoke(ctx context.Context, id string, end mark) error {
 	return m.send(ctx, letter{write: m.writeRevocation(id), entry: m.entry(notice{kind: sessionEnded, at: now, id: id}), until: until}, "revoking a session")
 }
 
-// Person says whose sessions end; every name that is not empty counts, and one
-// that matches is enough. Username is only for persons without a unionId.
-type Person struct {
-	UnionID  string
-	UserID   string
-	Username string
-}
-
-// names lists the names that are not empty.
-func (who Person) names() (by []name) {
-	for _, n := range []name{{byUnion, who.UnionID}, {byUser, who.UserID}, {byUsername, who.Username}} {
-		if n.text != "" {
-			by = append(by, n)
-		}
-	}
-	return by
-}
-
-// is tells whether a name that is not empty matches.
-func (who Person) is(u identity.User) bool {
-	return who.UnionID != "" && who.UnionID == u.UnionID || who.UserID != "" && who.UserID == u.UserID ||
-		who.Username != "" && u.UnionID == "" && who.Username == u.Username
-}
-
 // RevokeAll ends every session that lives now, on every replica: the
 // organisation is gone, or nobody knows who should still be in. Errors are as
 // RevokeUser's.
@@ -254,7 +201,7 @@ func (m *Manager) endAllHere(end mark) {
 
 // closeEnded closes the open connections of sessions that have ended.
 func (m *Manager) closeEnded(reason string) {
-	for _, s := range m.watches.end(func(s *Session) bool { _, out := m.revoked.find(s); return out }) {
+	for _, s := range m.watches.end(func(s *Session) bool { _, out := m.endOf(s); return out }) {
 		m.tell(s, reason)
 	}
 }
@@ -276,7 +223,7 @@ func (m *Manager) RevokeUser(ctx context.Context, who Person, reason string) err
 
 func (m *Manager) end(ctx context.Context, who Person, reason string) error {
 	now := m.now()
-	end := mark{before: now, until: m.outlived(now), reason: reason}
+	end := mark{before: now, until: m.outlived(now), reason: reason, spare: who.Spare}
 	m.endHere(who.names(), end, now)
 	return m.send(ctx, letter{write: m.writeEnds(who.names(), end),
 		entry: m.entry(notice{kind: personEnded, at: now, reason: reason, who: who}), until: end.until}, "revoking a person")

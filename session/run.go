@@ -129,7 +129,7 @@ func (m *Manager) inspect(ctx context.Context) {
 				m.watches.close(w)
 				return
 			}
-			if reason, out := m.revoked.find(w.s); out {
+			if reason, out := m.endOf(w.s); out {
 				m.watches.close(w)
 				m.tell(w.s, reason)
 				return

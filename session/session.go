@@ -52,6 +52,10 @@ type Session struct {
 	Checked  time.Time      // when User was last confirmed
 	Headers  identity.HeaderSet
 
+	// Fingerprint is that of the password which began a local account's session
+	// (see Accounts). 0: unknown, of a session that an older release made.
+	Fingerprint uint64
+
 	entry *entry // where it came from; nil for one that Load or Create did not make
 }
 
@@ -59,12 +63,3 @@ type Session struct {
 func (s *Session) String() string       { return "session of " + s.User.Username }
 func (s *Session) GoString() string     { return s.String() }
 func (s *Session) LogValue() slog.Value { return slog.StringValue(s.String()) }
-
-// personKey names the person behind a session: the unionId, and for providers
-// that know none (an SSO service, local accounts) the username.
-func personKey(u *identity.User) name {
-	if u.UnionID != "" {
-		return name{byUnion, u.UnionID}
-	}
-	return name{byUsername, u.Username}
-}

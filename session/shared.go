@@ -70,7 +70,7 @@ func (m *Manager) askStore(ctx context.Context, s *Session) error {
 func (m *Manager) askEnds(ctx context.Context, s *Session, now time.Time) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return m.askEnd(ctx, name{kind: everybody}, now) })
-	for _, n := range names(&s.User) {
+	for _, n := range m.names(s) {
 		if n.text != "" {
 			g.Go(func() error { return m.askEnd(ctx, n, now) })
 		}
@@ -107,18 +107,38 @@ func (m *Manager) askEnd(ctx context.Context, n name, now time.Time) error {
 	if err != nil {
 		return ill("asking about a person", err)
 	}
-	ms, reason, ok := strings.Cut(string(text), " ")
-	before, err := strconv.ParseInt(ms, 10, 64)
-	if err != nil || !ok {
+	end, ok := readEnd(string(text))
+	if !ok {
 		return ill("asking about a person", errors.New("the record does not read"))
 	}
-	end := mark{before: time.UnixMilli(before), until: m.outlived(now), reason: reason}
+	end.until = m.outlived(now)
 	if n.kind == everybody {
 		m.revoked.endAll(end)
 	} else {
 		m.revoked.endPerson(n, end, now)
 	}
 	return nil
+}
+
+// readEnd reads what end:… holds: the moment in Unix milliseconds, of a local
+// account with a slash and the fingerprint that goes on, a blank, the reason.
+func readEnd(text string) (end mark, ok bool) {
+	moment, reason, ok := strings.Cut(text, " ")
+	ms, spare, _ := strings.Cut(moment, "/")
+	before, err := strconv.ParseInt(ms, 10, 64)
+	if err != nil || !ok {
+		return mark{}, false
+	}
+	end = mark{before: time.UnixMilli(before), reason: reason}
+	end.spare, _ = strconv.ParseUint(spare, 16, 64) // one that does not read spares nobody
+	return end, true
+}
+
+func writeEnd(end mark) []byte {
+	if end.spare != 0 {
+		return fmt.Appendf(nil, "%d/%x %s", end.before.UnixMilli(), end.spare, end.reason)
+	}
+	return fmt.Appendf(nil, "%d %s", end.before.UnixMilli(), end.reason)
 }
 
 // storeSession puts a new session where every replica finds it, and returns the
@@ -168,7 +188,7 @@ func (m *Manager) writeEnds(by []name, end mark) func(context.Context) error {
 	if m.Store == nil {
 		return nil
 	}
-	text := fmt.Appendf(nil, "%d %s", end.before.UnixMilli(), end.reason)
+	text := writeEnd(end)
 	return func(ctx context.Context) error {
 		g, ctx := errgroup.WithContext(ctx)
 		for _, n := range by {
@@ -193,7 +213,7 @@ func (m *Manager) readFacts(ctx context.Context, person name) (*facts, error) {
 		return nil, nil
 	}
 	s, _, err := decode(plain, maxRecord)
-	if err != nil || personKey(&s.User) != person || s.Checked.Sub(m.now()) > skew {
+	if err != nil || m.personKey(&s.User) != person || s.Checked.Sub(m.now()) > skew {
 		return nil, nil
 	}
 	return &facts{s.User, s.Checked}, nil

@@ -39,7 +39,7 @@ func (m *Manager) Watch(s *Session) (gone <-chan struct{}, stop func()) {
 		return w.gone, func() {}
 	}
 	// What happened between Load and here found no watch to close.
-	_, out := m.revoked.find(s)
+	_, out := m.endOf(s)
 	if s.entry != nil && !out {
 		newest, _ := m.view(s.entry, m.now())
 		out = !reflect.DeepEqual(newest.User, s.User)

@@ -133,19 +133,22 @@ func TestAccountsWhileServing(t *testing.T) {
 
 // TestRecheckOfLocalSessions: a session that was begun with a password is
 // judged by the file alone, also when there is none any more; an SSO service's
-// sessions, which have no unionId either, are the service's.
+// sessions, which have no unionId either, are the service's, with and without a
+// token that still fits.
 func TestRecheckOfLocalSessions(t *testing.T) {
 	asked := false
 	ask := (accounts{}).recheck(func(ctx context.Context, s *session.Session) (identity.User, error) {
 		asked = true
 		return s.User, nil
 	})
-	_, err := ask(t.Context(), &session.Session{User: identity.User{Username: "zs"}})
+	_, err := ask(t.Context(), &session.Session{User: identity.User{Username: "zs", Local: true}})
 	if f, ok := errors.AsType[*identity.Failure](err); !ok || f.Code != "account_gone" || asked {
 		t.Errorf("without a file the recheck of an account = %v, asked %v; want a refusal of our own", err, asked)
 	}
-	_, err = ask(t.Context(), &session.Session{User: identity.User{Username: "zs"}, Token: identity.Token{Access: "x"}})
-	if err != nil || !asked {
-		t.Errorf("the recheck of an SSO session = %v, asked %v", err, asked)
+	for _, token := range []identity.Token{{Access: "x"}, {}} {
+		asked = false
+		if _, err = ask(t.Context(), &session.Session{User: identity.User{Username: "zs"}, Token: token}); err != nil || !asked {
+			t.Errorf("the recheck of an SSO session with the token %v = %v, asked %v", token, err, asked)
+		}
 	}
 }

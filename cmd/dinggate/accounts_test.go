@@ -89,7 +89,7 @@ func TestLocalAccount(t *testing.T) {
 	h.gate.accounts.file.Look()
 	h.gate.accounts.file.Look()
 	waitFor(t, "the session of an account that is gone", func() bool { return v.get(h.base+"/wiki").StatusCode == 302 })
-	_, err := h.gate.accounts.recheck(nil)(t.Context(), &session.Session{User: identity.User{Username: "zs"}}) // of whoever did not hear of it
+	_, err := h.gate.accounts.recheck(nil)(t.Context(), &session.Session{User: identity.User{Username: "zs", Local: true}}) // of whoever did not hear of it
 	if f, ok := errors.AsType[*identity.Failure](err); !ok || f.Class != identity.Refused || f.Code != "account_gone" {
 		t.Errorf("the recheck of an account that is gone = %v, want a refusal", err)
 	}

@@ -100,7 +100,7 @@ func nextGate(cfg *Config, stores *stores, t telemetryKit, before *gate) (*gate,
 		g.inFlight, g.streams = before.inFlight, before.streams
 		g.sessions.Inherit(before.sessions)
 	}
-	g.sessions.Recheck = g.accounts.recheck(g.sessions.Recheck)
+	g.sessions.Recheck, g.sessions.Accounts = g.accounts.recheck(g.sessions.Recheck), g.accounts.known()
 	g.events = newEvents(cfg, g, kept.client, t)
 	flow := &login.Flow{
 		Provider: g.provider, AttemptIn: g.provider.attemptIn,
@@ -184,7 +184,7 @@ func newPages(cfg *Config, origins *web.Origins) (*page.Pages, error) {
 
 func newSessions(cfg *Config, stores *stores, keyring *session.Keyring, p provider, t telemetryKit) *session.Manager {
 	return &session.Manager{
-		Keyring: keyring, Store: stores.Sessions, Journal: stores.Journal, Config: cfg.Session, Cookie: cfg.Cookie, Realm: cfg.Realm(), Secure: cfg.Secure(),
+		Keyring: keyring, Store: stores.Sessions, Journal: stores.Journal, Config: cfg.Session, Cookie: cfg.Cookie, Realm: cfg.Realm(), Secure: cfg.Secure(), Service: cfg.SSO.On(),
 		Headers: session.Headers{Request: cfg.Headers.Request.Rules(), Response: cfg.Headers.Response.Rules()},
 		Recheck: t.counted(stores.paced(cfg, p.recheck)), Refresh: p.refresh,
 		Ended: t.auditEnded, Unkept: t.unkept(cfg),

@@ -25,6 +25,8 @@ type documentService struct {
 	appKey, secret string // at DingTalk
 	id, password   string // of its one third party
 
+	unionID func(username string) string // what it tells besides; nil: nothing, as in the document
+
 	longAccess, longRefresh int // by how much its tokens are longer
 
 	mu     sync.Mutex
@@ -90,7 +92,11 @@ func (s *documentService) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			http.Error(w, `{"error":"token"}`, http.StatusUnauthorized)
 			return
 		}
-		fmt.Fprintf(w, `{"username":%q,"email":%q}`, user.Username, user.Email)
+		more := ""
+		if s.unionID != nil {
+			more = fmt.Sprintf(`,"unionid":%q`, s.unionID(user.Username))
+		}
+		fmt.Fprintf(w, `{"username":%q,"email":%q%s}`, user.Username, user.Email, more)
 	default:
 		http.NotFound(w, r)
 	}

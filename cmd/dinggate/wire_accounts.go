@@ -50,7 +50,8 @@ func newAccounts(cfg *Config, bindings account.Bindings, before *gate, t telemet
 			return a, fmt.Errorf("accounts.htpasswd_file: %w", err)
 		}
 		a.sessions, a.verified = new(atomic.Pointer[session.Manager]), newPasswordMemory()
-		a.file.Changed = func(names []string) { endAccounts(a.sessions.Load(), names, t) }
+		file := a.file
+		file.Changed = func(names []string) { endAccounts(a.sessions.Load(), names, file, t) }
 		a.file.Trouble = func(err error) {
 			t.log.Error("the local accounts stay as they were", "err", err.Error())
 		}
@@ -64,18 +65,12 @@ func newAccounts(cfg *Config, bindings account.Bindings, before *gate, t telemet
 	return a, nil
 }
 
-// isLocal reports whether a session was begun with a password: everybody else
-// has a unionId, or a token that their sign-in yielded.
-func isLocal(s *session.Session) bool {
-	return s.User.UnionID == "" && s.Token == (identity.Token{})
-}
-
 // recheck looks local accounts up in their file, also when there is none any
 // more, and gives DingTalk people the names they are bound to; everything else
 // is next's.
 func (a accounts) recheck(next recheckFunc) recheckFunc {
 	return func(ctx context.Context, s *session.Session) (identity.User, error) {
-		if isLocal(s) {
+		if s.User.Local {
 			if a.file == nil || !a.file.Has(s.User.Username) {
 				return identity.User{}, &identity.Failure{Class: identity.Refused, Code: "account_gone", Err: errors.New("the local account is gone")}
 			}
@@ -89,6 +84,14 @@ func (a accounts) recheck(next recheckFunc) recheckFunc {
 	}
 }
 
+// known is whose sessions may live; nil without local accounts.
+func (a accounts) known() session.Accounts {
+	if a.file == nil {
+		return nil
+	}
+	return a.file
+}
+
 // serve makes sessions the ones that end with their accounts.
 func (a accounts) serve(sessions *session.Manager) {
 	if a.sessions != nil {
@@ -97,14 +100,15 @@ func (a accounts) serve(sessions *session.Manager) {
 }
 
 // endAccounts ends the sessions of accounts that are gone or have another
-// password.
-func endAccounts(sessions *session.Manager, names []string, t telemetryKit) {
+// password, on every replica: those of the password that the file has now go on,
+// since another replica may have read it before.
+func endAccounts(sessions *session.Manager, names []string, now *account.File, t telemetryKit) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	var untold []string
 	var last error
 	for _, name := range names {
-		if err := sessions.RevokeUser(ctx, session.Person{Username: name}, "account_changed"); err != nil {
+		if err := sessions.RevokeUser(ctx, session.Person{Account: name, Spare: now.Fingerprint(name)}, "account_changed"); err != nil {
 			untold, last = append(untold, name), err
 		}
 	}
@@ -116,7 +120,7 @@ func endAccounts(sessions *session.Manager, names []string, t telemetryKit) {
 // run ends the sessions of whoever went with the file before, and looks after
 // this one until ctx ends.
 func (a accounts) run(ctx context.Context, sessions *session.Manager) {
-	endAccounts(sessions, a.gone, a.kit)
+	endAccounts(sessions, a.gone, a.file, a.kit)
 	if a.file != nil {
 		a.file.Run(ctx)
 	}

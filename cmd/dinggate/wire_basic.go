@@ -81,17 +81,18 @@ func (p *passwords) find(ctx context.Context, client netip.Addr, authorization s
 	version := p.accounts.Version() // before the password is looked at: a change meanwhile makes what follows old
 	if found, ok := p.known.get(key, now); ok && found.version == version {
 		if found.by != p {
-			found.session, found.by = p.person(key, name, found.session.Checked), p
+			found.session, found.by = p.person(key, name, found.session.Fingerprint, found.session.Checked), p
 			p.known.put(key, found, found.until, now)
 		}
 		return found.session, nil
 	}
 	// Clients that share a name and an address share the try too; others do not
 	// wait for them.
-	_, err, _ := p.flight.Do(client.String()+" "+string(key[:]), func() (any, error) {
+	verified, err, _ := p.flight.Do(client.String()+" "+string(key[:]), func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), basicWithin)
 		defer cancel()
-		return nil, p.accounts.Verify(ctx, client, name, password)
+		fingerprint, err := p.accounts.Verify(ctx, client, name, password)
+		return fingerprint, err
 	})
 	if wait, ok := errors.AsType[*account.WaitError](err); ok {
 		return nil, &web.Error{Status: http.StatusTooManyRequests, Code: "too_many_attempts", RetryAfter: wait.Wait, Err: err}
@@ -102,14 +103,15 @@ func (p *passwords) find(ctx context.Context, client netip.Addr, authorization s
 	case err != nil:
 		return nil, &web.Error{Status: http.StatusServiceUnavailable, Code: "unready", RetryAfter: basicWithin, Err: err}
 	}
-	found := basicPerson{p.person(key, name, now), p, version, now.Add(basicTrust)}
+	fingerprint, _ := verified.(uint64)
+	found := basicPerson{p.person(key, name, fingerprint, now), p, version, now.Add(basicTrust)}
 	p.known.put(key, found, found.until, now)
 	return found.session, nil
 }
 
 // person is a session that no cookie stands for.
-func (p *passwords) person(key [32]byte, name string, now time.Time) *session.Session {
-	user, h := identity.User{Username: name, Name: name}, p.sessions.Headers
-	return &session.Session{ID: "api-" + base64.RawURLEncoding.EncodeToString(key[:12]), Realm: p.cfg.Realm(), User: user, SignedIn: now, Checked: now,
+func (p *passwords) person(key [32]byte, name string, fingerprint uint64, now time.Time) *session.Session {
+	user, h := identity.User{Username: name, Name: name, Local: true}, p.sessions.Headers
+	return &session.Session{ID: "api-" + base64.RawURLEncoding.EncodeToString(key[:12]), Realm: p.cfg.Realm(), User: user, Fingerprint: fingerprint, SignedIn: now, Checked: now,
 		Headers: identity.HeaderSet{Request: h.Request.Render(&user, identity.Token{}), Response: h.Response.Render(&user, identity.Token{})}}
 }

@@ -23,6 +23,11 @@ type User struct {
 	Departments []int64 // direct departments
 	Ancestors   []int64 // direct departments and everything above them; empty when no rule names a department
 	Roles       []Role
+
+	// Local means that the person signed in with a password of our own: Username
+	// names an account of this installation, and is nobody whom DingTalk or an SSO
+	// service calls by the same name (threats T32).
+	Local bool
 }
 
 // Role is a role (角色) of the organisation. Names repeat across role groups, ids do not.

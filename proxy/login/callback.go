@@ -99,11 +99,11 @@ func (f *Flow) arrive(w http.ResponseWriter, r *http.Request, x *web.Exchange, b
 	if err != nil {
 		return nil, nil, target, err
 	}
-	user, token, err := f.person(r.Context(), by, q, target)
-	if err != nil {
+	in := session.SignIn{Since: f.Sessions.Time()} // somebody who leaves while the provider answers has left (threats K18)
+	if in.User, in.Token, err = f.person(r.Context(), by, q, target); err != nil {
 		return nil, nil, target, err
 	}
-	if s, cookie, err = f.admit(w, r, user, token, target); err != nil {
+	if s, cookie, err = f.admit(w, r, in, target); err != nil {
 		return nil, nil, target, err
 	}
 	x.User = s.User.Username
@@ -205,17 +205,18 @@ func (f *Flow) person(ctx context.Context, by way, q callbackQuery, target strin
 // admit gives somebody whom the provider vouches for a session, under the name
 // of their account where they are bound to one, and puts the cookie on w. Who
 // has to be bound first gets no session and a way to do so.
-func (f *Flow) admit(w http.ResponseWriter, r *http.Request, user identity.User, token identity.Token, target string) (*session.Session, *http.Cookie, error) {
+func (f *Flow) admit(w http.ResponseWriter, r *http.Request, in session.SignIn, target string) (*session.Session, *http.Cookie, error) {
 	resolving, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()
-	named, err := f.People.Resolve(resolving, user)
+	named, err := f.People.Resolve(resolving, in.User)
 	if failure, ok := errors.AsType[*identity.Failure](err); ok && failure.Code == account.NotBound {
-		return nil, nil, f.offerLink(w, user, target, err)
+		return nil, nil, f.offerLink(w, in.User, target, err)
 	}
 	if err != nil {
 		return nil, nil, f.failed(err, target)
 	}
-	s, cookie, err := f.create(r.Context(), named, token, target)
+	in.User = named
+	s, cookie, err := f.create(r.Context(), in, target)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -226,8 +227,8 @@ func (f *Flow) admit(w http.ResponseWriter, r *http.Request, user identity.User,
 	return s, cookie, nil
 }
 
-func (f *Flow) create(ctx context.Context, user identity.User, token identity.Token, target string) (*session.Session, *http.Cookie, error) {
-	s, cookie, err := f.Sessions.Create(ctx, user, token)
+func (f *Flow) create(ctx context.Context, in session.SignIn, target string) (*session.Session, *http.Cookie, error) {
+	s, cookie, err := f.Sessions.Begin(ctx, in)
 	switch {
 	case errors.Is(err, session.ErrStore):
 		return nil, nil, &web.Error{Status: http.StatusServiceUnavailable, Code: "store_unavailable", RetryAfter: retryAfter, Retry: f.path("/start", target), Err: err}

@@ -83,9 +83,8 @@ type Flow struct {
 
 	// Counts goes on counting where another Flow was; nil: from nothing.
 	Counts *Counts
-
-	own  Counts
-	turn atomic.Uint32
+	own    Counts
+	turn   atomic.Uint32
 }
 
 // Counts is who began and who ended how many sign-ins lately. It outlives a
@@ -129,6 +128,8 @@ func (f *Flow) Check() error {
 	switch {
 	case f.Provider == nil || f.Sessions == nil || f.Keyring == nil || f.Used == nil || f.Pages == nil || f.Origins == nil:
 		return errors.New("login: checking the flow: Provider, Sessions, Keyring, Used, Pages and Origins are required")
+	case f.Accounts != nil && f.Sessions.Accounts == nil:
+		return errors.New("login: checking the flow: with Accounts, Sessions.Accounts is required: nobody's session would live")
 	case !strings.HasPrefix(f.Prefix, "/") || strings.HasSuffix(f.Prefix, "/"):
 		return errors.New("login: checking the flow: Prefix must begin with a slash and not end with one")
 	case f.ClientID == "" || len(f.ClientID) > maxApp:

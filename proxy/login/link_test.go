@@ -205,6 +205,7 @@ func TestUnboundWithoutAccounts(t *testing.T) {
 func FuzzLink(f *testing.F) {
 	h := flow(f, plan{change: func(fl *Flow) {
 		fl.Accounts = accounts(f, "zs")
+		fl.Sessions.Accounts = fl.Accounts
 		fl.People = &account.Policy{Binding: account.Required, Bindings: new(account.Memory)}
 	}})
 	good := link{issued: time.UnixMilli(1_700_000_000_000), app: "ding-app", unionID: "U", name: "张三", target: "/a?b"}

@@ -13,6 +13,7 @@ import (
 	"dinggate/internal/identity"
 	"dinggate/internal/page"
 	"dinggate/internal/web"
+	"dinggate/session"
 )
 
 const maxForm = 8 << 10 // bytes of a name and a password
@@ -84,7 +85,8 @@ func (f *Flow) password(w http.ResponseWriter, r *http.Request, x *web.Exchange)
 	if err != nil {
 		return f.refused(x, "", err)
 	}
-	err = f.Accounts.Verify(r.Context(), x.Client, username, password)
+	since := f.Sessions.Time()
+	fingerprint, err := f.Accounts.Verify(r.Context(), x.Client, username, password)
 	if errors.Is(err, account.ErrWrong) {
 		x.Err = &web.Error{Status: http.StatusUnauthorized, Code: "wrong_password", Err: err}
 		f.refused(x, f.known(username), x.Err)
@@ -102,7 +104,7 @@ func (f *Flow) password(w http.ResponseWriter, r *http.Request, x *web.Exchange)
 		}
 		f.dropLink(w)
 	}
-	s, cookie, err := f.create(r.Context(), identity.User{Username: username, Name: username}, identity.Token{}, e.target)
+	s, cookie, err := f.create(r.Context(), session.SignIn{User: identity.User{Username: username, Name: username, Local: true}, Since: since, Fingerprint: fingerprint}, e.target)
 	if err != nil {
 		return f.refused(x, username, err)
 	}

@@ -41,6 +41,7 @@ func accounts(t testing.TB, names ...string) *account.File {
 func withAccounts(t testing.TB, binding string, more ...func(*Flow)) *house {
 	return build(t, plan{change: func(f *Flow) {
 		f.Accounts = accounts(t, "zs", "ls")
+		f.Sessions.Accounts = f.Accounts
 		f.People = &account.Policy{Binding: binding, Bindings: new(account.Memory), Accounts: f.Accounts}
 		for _, change := range more {
 			change(f)
