@@ -486,6 +486,21 @@ func ssoReuse() (list []try) {
 				h.failf("the code lives on: %v", a)
 			}
 		})
+		add(fmt.Sprintf("T7 another client's, used %d", i), func(h *hand) {
+			code := h.grant("s")
+			got := h.redeem(code, "s")
+			for range 2 {
+				if a := h.token("code="+code+"&state=s", authTwo); a.status != 400 || !strings.Contains(a.body, "invalid_grant") {
+					h.failf("got %v", a)
+				}
+			}
+			if a := h.userinfo("Authorization: " + got.Access); a.status != 200 {
+				h.failf("another client ended what the first was given: %v", a)
+			}
+			if a := refresh(h, got.Refresh, authOne); a.status != 200 {
+				h.failf("another client ended the refresh token: %v", a)
+			}
+		})
 		add(fmt.Sprintf("T8 twice %d", i), func(h *hand) {
 			code := h.grant("s")
 			got := h.redeem(code, "s")

@@ -94,10 +94,20 @@ func TestCodeOfAnotherClient(t *testing.T) { // T7
 	waitFor(t, "an audit line", func() bool { return strings.Contains(h.log.String(), "sso_code_of_another_client") })
 	code, state = v.codeFor(p)
 	given := p.redeem(code, state)
-	if status, _ := thief.token(code, state); status != 400 {
-		t.Errorf("another client with a used code = %d, want 400", status)
+	before := strings.Count(h.log.String(), "sso_code_of_another_client")
+	if status, body := thief.token(code, state); status != 400 || !strings.Contains(body, "invalid_grant") {
+		t.Errorf("another client with a used code = %d %s, want 400 invalid_grant", status, body)
 	}
-	p.dead("tokens of a code that leaked", given)
+	waitFor(t, "an audit line about the used code", func() bool { return strings.Count(h.log.String(), "sso_code_of_another_client") == before+1 })
+	if !strings.Contains(h.log.String(), `"app":"other","owner":"platform"`) {
+		t.Errorf("the audit line does not tell both clients")
+	}
+	p.alive("tokens whose code another client sent", given)
+	given = p.read(p.refresh(given.RefreshToken))
+	if status, _ := p.token(code, state); status != 400 { // its own client
+		t.Errorf("the client itself with the used code = %d, want 400", status)
+	}
+	p.dead("tokens whose code their own client sent again", given)
 	code, state = v.codeFor(p)
 	given = p.redeem(code, state)
 	if status, _ := thief.refresh(given.RefreshToken); status != 400 { // T20

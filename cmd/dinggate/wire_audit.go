@@ -118,7 +118,7 @@ func (t telemetryKit) auditSSO(e sso.Event) error {
 	case "code", "token", "refresh":
 		level = slog.LevelInfo
 	}
-	return t.note(level, "sso", "sso_"+e.What, pairs([2]string{"req", e.RequestID}, [2]string{"client", e.Client.String()}, [2]string{"app", e.App}, [2]string{"user", e.User})...)
+	return t.note(level, "sso", "sso_"+e.What, pairs([2]string{"req", e.RequestID}, [2]string{"client", e.Client.String()}, [2]string{"app", e.App}, [2]string{"owner", e.Owner}, [2]string{"user", e.User})...)
 }
 
 // auditDenied writes that somebody who is signed in was kept out by a rule: the

@@ -91,6 +91,7 @@ var codesLimit = limit.Rate{Every: time.Second, Burst: 120}
 type Event struct {
 	What      string // code, token, refresh; for refusals code_reused, code_of_another_client, refresh_reused, refresh_of_another_client, wrong_secret
 	App       string // a registered client id, "" when it is none
+	Owner     string // the client that a code or a token was given to, where App is another
 	User      string // username, "" when nobody is known
 	Client    netip.Addr
 	RequestID string

@@ -167,12 +167,13 @@ func readBody(w http.ResponseWriter, r *http.Request) (TokenRequest, *refusal) {
 // redeem gives the tokens of a code, once.
 //
 // Of any number of uses at once, on any replica, one gets tokens: whoever adds
-// the family and takes the code. Every other use of a code that was good once
+// the family and takes the code. Every other use of a code by its own client
 // ends what the first gave, whenever it comes (threats T8, T9): whoever stole a
 // code uses it at once, so that the same moment is no excuse. A wrong state
-// uses nothing up (T10); another client's attempt kills the code (T7). An empty
-// state is right where the authorize call had none: public scripts ask so, and
-// a state that the client never chose proves nothing to it.
+// uses nothing up (T10); another client's attempt kills a code that waits, and
+// ends nothing that was given (T7). An empty state is right where the authorize
+// call had none: public scripts ask so, and a state that the client never chose
+// proves nothing to it.
 func (s *Server) redeem(ctx context.Context, x *web.Exchange, app *App, q TokenRequest) (tokenAnswer, *refusal) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout+recallTimeout)
 	defer cancel()
@@ -192,7 +193,7 @@ func (s *Server) redeem(ctx context.Context, x *web.Exchange, app *App, q TokenR
 	case !ok:
 		return tokenAnswer{}, invalidGrant("the code was made with a key that is gone")
 	case g.Client != app.ClientID:
-		s.audit(x, Event{What: "code_of_another_client", App: app.ClientID})
+		s.audit(x, Event{What: "code_of_another_client", App: app.ClientID, Owner: g.Client})
 		if _, err := s.Codes.Take(ctx, key); err != nil && !errors.Is(err, s.None) {
 			return tokenAnswer{}, unavailable(err)
 		}
@@ -262,8 +263,25 @@ func (s *Server) give(ctx context.Context, fam family, until time.Time) (tokenAn
 	return tokenAnswer{AccessToken: s.mint.access(fam, now.Add(life)), ExpiryIn: n, ExpiresIn: n, RefreshToken: refresh, TokenType: "Bearer"}, nil
 }
 
-// reused ends a family: what gave it was used again, so somebody else has it.
+// reused ends a family: its own client used again what gave it, so somebody else
+// has that. Another client's attempt is refused and written down and ends
+// nothing: codes travel in addresses that people paste and logs keep, and
+// whoever is a client here could otherwise sign everybody out of all others (T7).
 func (s *Server) reused(ctx context.Context, x *web.Exchange, app *App, fam family, why string) (tokenAnswer, *refusal) {
+	value, err := s.Codes.Get(ctx, fam.key())
+	if errors.Is(err, s.None) {
+		return tokenAnswer{}, invalidGrant(why)
+	} else if err != nil {
+		return tokenAnswer{}, unavailable(err)
+	}
+	g, ok := s.mint.open(fam.key(), value)
+	switch {
+	case !ok: // worth nothing to anybody
+		return tokenAnswer{}, invalidGrant("what the code gave was sealed with a key that is gone")
+	case g.Client != app.ClientID:
+		s.audit(x, Event{What: "code_of_another_client", App: app.ClientID, Owner: g.Client})
+		return tokenAnswer{}, invalidGrant("the code is another client's, and used")
+	}
 	ended, err := s.end(ctx, fam)
 	if err != nil {
 		return tokenAnswer{}, unavailable(err)
@@ -310,7 +328,7 @@ func (s *Server) renew(ctx context.Context, x *web.Exchange, app *App, refresh s
 		return tokenAnswer{}, no
 	}
 	if g.Client != app.ClientID {
-		s.audit(x, Event{What: "refresh_of_another_client", App: app.ClientID})
+		s.audit(x, Event{What: "refresh_of_another_client", App: app.ClientID, Owner: g.Client})
 		return tokenAnswer{}, invalidGrant("the refresh token is another client's")
 	}
 	x.User = p.User.Username
