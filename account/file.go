@@ -40,7 +40,6 @@ var (
 const (
 	lookEvery   = 2 * time.Second
 	maxPassword = 1 << 10 // bytes; bcrypt itself reads 72
-	queueWithin = 3 * time.Second
 )
 
 // File is the local accounts, as an htpasswd file has them. Make one with Open;
@@ -63,9 +62,10 @@ type File struct {
 	read    atomic.Pointer[accounts]
 	version atomic.Uint64
 	refused atomic.Pointer[refusal]
-	places  chan struct{} // few verify at once: bcrypt is work, and somebody else's request wants the processor too
+	hashing limit.Queue // few verify at once: bcrypt is work, and somebody else's request wants the processor too
 	pairs   limit.Keyed[pair]
 	clients limit.Keyed[netip.Prefix]
+	history history
 
 	mu    sync.Mutex
 	stamp os.FileInfo // of what was read
@@ -79,7 +79,7 @@ type pair struct {
 
 // Open reads the file. An error tells every bad line.
 func Open(path string) (*File, error) {
-	f := &File{Path: path, places: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))}
+	f := &File{Path: path, hashing: limit.Queue{Places: max(1, runtime.GOMAXPROCS(0)/2)}, history: history{good: limit.Recent[pair]{Life: provenFor}}}
 	stamp, all, err := f.load()
 	if err != nil {
 		return nil, err
@@ -112,7 +112,8 @@ func (f *File) load() (os.FileInfo, *accounts, error) {
 // Verify tells whether name has this password. nil is the only yes, with the
 // fingerprint of what the password was compared with, which the file may be about
 // to lose; the errors are ErrWrong, *WaitError, ErrBusy (also when ctx ends
-// first). It works as long for an unknown name as for a known one.
+// first). It works as long for an unknown name as for a known one. Who waits for
+// whom is said at history.
 func (f *File) Verify(ctx context.Context, client netip.Addr, name, password string) (fingerprint uint64, err error) {
 	if name == "" || len(name) > maxUsername || password == "" || len(password) > maxPassword || strings.IndexByte(password, 0) >= 0 {
 		return 0, ErrWrong // nobody has such a name or such a password
@@ -120,36 +121,42 @@ func (f *File) Verify(ctx context.Context, client netip.Addr, name, password str
 	now, from := f.now(), limit.Client(client)
 	who := pair{from, name}
 	perPair, perClient := f.Pair.Or(pairLimit), f.Client.Or(clientLimit)
+	class := f.history.class(who, now)
 	// The client first: names are anybody's to invent, and one address with 20,000
-	// of them would fill the table of pairs.
-	if wait, ok := f.clients.Allow(perClient, from, now); !ok {
-		return 0, &WaitError{wait}
-	}
-	if wait, ok := f.pairs.Allow(perPair, who, now); !ok {
-		f.clients.Return(perClient, from)
+	// of them would fill the table of pairs. Whoever signed in from here before is
+	// not held to what others of the address do: it may be a whole office.
+	wait, ok := f.clients.Allow(perClient, from, now)
+	if !ok && class != proven {
 		return 0, &WaitError{wait}
 	}
 	forgive := func() {
 		f.pairs.Return(perPair, who)
-		f.clients.Return(perClient, from)
+		if ok {
+			f.clients.Return(perClient, from)
+		}
 	}
-	queue := time.NewTimer(queueWithin)
-	defer queue.Stop()
-	select {
-	case f.places <- struct{}{}:
-	case <-ctx.Done():
-		forgive()
-		return 0, fmt.Errorf("%w: %w", ErrBusy, ctx.Err())
-	case <-queue.C:
-		forgive()
-		return 0, ErrBusy
+	if wait, allowed := f.pairs.Allow(perPair, who, now); !allowed {
+		if ok {
+			f.clients.Return(perClient, from)
+		}
+		return 0, &WaitError{wait}
 	}
-	defer func() { <-f.places }()
+	queueing, cancel := context.WithTimeout(ctx, within(class))
+	defer cancel()
+	leave, err := f.hashing.Enter(queueing, from, class)
+	if err != nil {
+		forgive()
+		return 0, fmt.Errorf("%w: %w", ErrBusy, err)
+	}
+	defer leave()
 	all := f.read.Load()
 	if !all.verify(name, password) {
+		f.history.failed(who, now)
+		f.hashing.Demote(from, f.history.class(who, now))
 		return 0, ErrWrong
 	}
 	forgive()
+	f.history.succeeded(who, now)
 	return all.proofs[name].fingerprint, nil
 }
 

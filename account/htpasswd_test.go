@@ -171,7 +171,7 @@ func TestEqualWork(t *testing.T) {
 // TestTriesAreLimited: failing slows a client down for that account, others of
 // the account are not locked out, and success costs nothing (threats T5).
 func TestTriesAreLimited(t *testing.T) {
-	f := open(t, "zhangsan:"+hashOf(t, "p", 4), "lisi:"+hashOf(t, "p", 4))
+	f := open(t, "zhangsan:"+hashOf(t, "p", 4), "lisi:"+hashOf(t, "p", 4), "wangwu:"+hashOf(t, "p", 4))
 	now := time.Unix(1_700_000_000, 0)
 	f.Now = func() time.Time { return now }
 	f.Pair, f.Client = limit.Rate{Every: time.Minute, Burst: 3}, limit.Rate{Every: time.Minute, Burst: 5}
@@ -202,8 +202,9 @@ func TestTriesAreLimited(t *testing.T) {
 	try(here, "a", "x", "wrong")
 	try(here, "b", "x", "wrong")
 	try(here, "c", "x", "wait") // five in all from here
-	try(here, "lisi", "p", "wait")
-	try(other, "lisi", "p", "yes")
+	try(here, "wangwu", "p", "wait")
+	try(here, "lisi", "p", "yes") // who signed in from here before is not held to what the others of an office do
+	try(other, "wangwu", "p", "yes")
 	now = now.Add(time.Minute)
 	try(here, "zhangsan", "p", "yes")
 }
@@ -212,8 +213,10 @@ func TestTriesAreLimited(t *testing.T) {
 // not use up an allowance.
 func TestFewVerifyAtOnce(t *testing.T) {
 	f := open(t, "zhangsan:"+hashOf(t, "p", 4))
-	for range cap(f.places) {
-		f.places <- struct{}{}
+	f.hashing.Places = 1
+	leave, err := f.hashing.Enter(t.Context(), limit.Client(here), clean)
+	if err != nil {
+		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	var all sync.WaitGroup
@@ -228,11 +231,40 @@ func TestFewVerifyAtOnce(t *testing.T) {
 	}
 	cancel()
 	all.Wait()
-	for range cap(f.places) {
-		<-f.places
-	}
+	leave()
 	if _, err := f.Verify(t.Context(), here, "zhangsan", "p"); err != nil {
 		t.Errorf("Verify afterwards = %v, want yes", err)
+	}
+}
+
+// TestWhoWaitsForWhom: a history, then who asks, and whose turn comes when.
+func TestWhoWaitsForWhom(t *testing.T) {
+	now := time.Unix(1_700_000_000, 0)
+	h := history{good: limit.Recent[pair]{Life: provenFor}}
+	at := func(address, name string) pair { return pair{limit.Client(netip.MustParseAddr(address)), name} }
+	h.succeeded(at("192.0.2.1", "zs"), now)
+	h.succeeded(at("192.0.2.2", "zs"), now)
+	for range fewFailures {
+		h.failed(at("192.0.2.2", "zs"), now)
+	}
+	h.failed(at("192.0.2.3", "ls"), now)
+	for i := range 20 {
+		h.failed(at("192.0.2.4", fmt.Sprint("name", i)), now)
+		h.failed(at("192.0.2.1", fmt.Sprint("name", i)), now)
+	}
+	for _, tt := range []struct {
+		who  pair
+		want int
+	}{
+		{at("192.0.2.9", "ww"), clean}, {at("192.0.2.9", "zs"), named}, {at("192.0.2.9", "name7"), named}, {at("192.0.2.1", "zs"), proven}, {at("192.0.2.1", "ww"), suspicious},
+		{at("192.0.2.2", "zs"), suspicious}, {at("192.0.2.3", "ls"), mistyped}, {at("192.0.2.3", "ww"), mistyped}, {at("192.0.2.4", "ww"), suspicious},
+	} {
+		if got := h.class(tt.who, now); got != tt.want {
+			t.Errorf("class(%v) = %d, want %d", tt.who, got, tt.want)
+		}
+	}
+	if got := h.class(at("192.0.2.4", "name7"), now.Add(time.Hour)); got != clean {
+		t.Errorf("an hour later = %d, want %d", got, clean)
 	}
 }
 

@@ -1,21 +1,31 @@
 package main
 
 import (
+	"context"
 	"encoding/base64"
 	"fmt"
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"dinggate/account"
 	"dinggate/internal/limit"
+
+	"golang.org/x/crypto/bcrypt"
 )
 
 // from sends one request to the gate's handler as the client of a trusted proxy.
 func (h *house) from(client, method, path, body string, headers ...string) *httptest.ResponseRecorder {
-	r := httptest.NewRequest(method, h.base+path, strings.NewReader(body))
+	return h.fromWith(h.t.Context(), client, method, path, body, headers...)
+}
+
+func (h *house) fromWith(ctx context.Context, client, method, path, body string, headers ...string) *httptest.ResponseRecorder {
+	r := httptest.NewRequestWithContext(ctx, method, h.base+path, strings.NewReader(body))
 	r.RemoteAddr, r.RequestURI = "127.0.0.1:1", path
 	r.Header.Set("X-Forwarded-For", client)
 	for _, line := range headers {
@@ -29,7 +39,11 @@ func (h *house) from(client, method, path, body string, headers ...string) *http
 
 // formFrom posts the sign-in form as the client of a trusted proxy.
 func (h *house) formFrom(client, name, password string) *httptest.ResponseRecorder {
-	return h.from(client, "POST", "/oauth2/sign_in?rd=%2F", url.Values{"username": {name}, "password": {password}}.Encode(),
+	return h.formWith(h.t.Context(), client, name, password)
+}
+
+func (h *house) formWith(ctx context.Context, client, name, password string) *httptest.ResponseRecorder {
+	return h.fromWith(ctx, client, "POST", "/oauth2/sign_in?rd=%2F", url.Values{"username": {name}, "password": {password}}.Encode(),
 		"Content-Type: application/x-www-form-urlencoded", "Sec-Fetch-Site: same-origin", "Accept: text/html")
 }
 
@@ -91,5 +105,61 @@ func TestWrongSecretsPastTheTable(t *testing.T) {
 	}
 	if w := try("203.0.113.10", p.secret); w.Code != 400 {
 		t.Errorf("the right secret from elsewhere = %d, want 400 for the code alone", w.Code)
+	}
+}
+
+// TestCrowdOfWrongPasswords: ninety addresses that guess without a pause have more
+// work for bcrypt than there is time; people who sign in meanwhile do not wait
+// for them.
+func TestCrowdOfWrongPasswords(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "htpasswd")
+	var lines strings.Builder
+	for _, name := range []string{"zs", "ls", "ci"} {
+		hash, err := bcrypt.GenerateFromPassword([]byte("pw-"+name), 9)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&lines, "%s:%s\n", name, hash)
+	}
+	if err := os.WriteFile(file, []byte(lines.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h := newHouse(t, func(c *Config) { c.APITokens, c.Accounts.HtpasswdFile = true, file })
+	const crowd, office = 90, "198.51.100.20"
+	if w := h.formFrom(office, "zs", "pw-zs"); w.Code != 303 {
+		t.Fatalf("before the crowd = %d", w.Code)
+	}
+	var all sync.WaitGroup
+	ctx, stop := context.WithCancel(t.Context())
+	defer all.Wait()
+	defer stop()
+	for i := range crowd {
+		h.formFrom(addressOf(i), "zs", "guess")
+		for k := range 6 {
+			all.Go(func() {
+				for n := 0; ctx.Err() == nil; n++ {
+					name := fmt.Sprint("name", k, "-", n)
+					if n%3 == 0 {
+						name = "zs"
+					}
+					if h.formWith(ctx, addressOf(i), name, "guess").Code == 429 {
+						return
+					}
+				}
+			})
+		}
+	}
+	waitFor(t, "a crowd that waits", func() bool { return h.gate.inFlight.Load() > crowd })
+	if w := h.formFrom("192.0.2.30", "ls", "pw-ls"); w.Code != 303 {
+		t.Errorf("somebody new beside the crowd = %d, want 303", w.Code)
+	}
+	if w := h.formFrom(office, "zs", "pw-zs"); w.Code != 303 {
+		t.Errorf("the account that is guessed at, where it signed in before = %d, want 303", w.Code)
+	}
+	if w := h.formFrom("192.0.2.31", "zs", "pw-zs"); w.Code != 303 {
+		t.Errorf("the account that is guessed at, from elsewhere = %d, want 303", w.Code)
+	}
+	if w := h.from("192.0.2.32", "GET", "/api/x", "", basic("ci", "pw-ci")); w.Code != 200 {
+		t.Errorf("an API client beside the crowd = %d, want 200", w.Code)
 	}
 }

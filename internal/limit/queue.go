@@ -1,0 +1,165 @@
+package limit
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"sync"
+)
+
+// ErrFull says that too many wait for a place already, and none of them behind
+// the caller.
+var ErrFull = errors.New("limit: too many are waiting")
+
+// Queue shares a few places among clients. A place that is left goes to the
+// lowest class that waits, within it to the client that had one longest ago,
+// within that to who came first: a client with a thousand requests delays
+// another's one request by no more than one of its own.
+//
+// Set the fields first. It must not be copied; safe for concurrent use.
+type Queue struct {
+	Places  int // 0: one
+	Share   int // the most that one client may have at once; 0: all
+	Waiting int // the most that wait; 0: 512
+
+	mu    sync.Mutex
+	busy  int
+	held  map[netip.Prefix]int
+	given map[netip.Prefix]uint64 // when a client last got a place, while somebody waits
+	clock uint64
+	line  []*ticket // in order of arrival
+}
+
+type ticket struct {
+	client netip.Prefix
+	class  int
+	turn   chan bool // false: somebody of a lower class needed the room
+}
+
+const usualWaiting = 512
+
+// Enter waits for a place until ctx ends. The caller calls leave once, when err
+// is nil; otherwise err is ErrFull or the context's.
+func (q *Queue) Enter(ctx context.Context, client netip.Prefix, class int) (leave func(), err error) {
+	t, err := q.join(client, class)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case ok := <-t.turn:
+		if !ok {
+			return nil, ErrFull
+		}
+		return func() { q.leave(t) }, nil
+	case <-ctx.Done():
+		q.giveUp(t)
+		return nil, ctx.Err()
+	}
+}
+
+func (q *Queue) join(client netip.Prefix, class int) (*ticket, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.held == nil {
+		q.held, q.given = map[netip.Prefix]int{}, map[netip.Prefix]uint64{}
+	}
+	t := &ticket{client, class, make(chan bool, 1)}
+	most := q.Waiting
+	if most <= 0 {
+		most = usualWaiting
+	}
+	if len(q.line) >= most {
+		last := q.last()
+		if q.line[last].class <= class {
+			return nil, ErrFull
+		}
+		q.line[last].turn <- false
+		q.line = append(q.line[:last], q.line[last+1:]...)
+	}
+	q.line = append(q.line, t)
+	q.serve()
+	return t, nil
+}
+
+func (q *Queue) leave(t *ticket) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.busy--
+	if q.held[t.client]--; q.held[t.client] == 0 {
+		delete(q.held, t.client)
+	}
+	q.serve()
+}
+
+// Demote puts what waits of a client into this class at least, unless it is of
+// class 0: something was learned of the client meanwhile.
+func (q *Queue) Demote(client netip.Prefix, class int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, t := range q.line {
+		if t.client == client && t.class > 0 {
+			t.class = max(t.class, class)
+		}
+	}
+}
+
+// giveUp takes t out of the line, or leaves the place that it got meanwhile.
+func (q *Queue) giveUp(t *ticket) {
+	q.mu.Lock()
+	for i, one := range q.line {
+		if one == t {
+			q.line = append(q.line[:i], q.line[i+1:]...)
+			q.mu.Unlock()
+			return
+		}
+	}
+	q.mu.Unlock()
+	if <-t.turn {
+		q.leave(t)
+	}
+}
+
+// serve gives the free places away.
+func (q *Queue) serve() {
+	for q.busy < max(q.Places, 1) {
+		next := q.next()
+		if next < 0 {
+			break
+		}
+		t := q.line[next]
+		q.line = append(q.line[:next], q.line[next+1:]...)
+		q.busy++
+		q.held[t.client]++
+		q.clock++
+		q.given[t.client] = q.clock
+		t.turn <- true
+	}
+	if len(q.line) == 0 || len(q.given) >= MaxKeys { // nobody to compare with, or more than anybody waits
+		clear(q.given)
+	}
+}
+
+// next is whose turn it is; -1: of those who wait nobody may have another place.
+func (q *Queue) next() int {
+	best := -1
+	for i, t := range q.line {
+		if q.Share > 0 && q.held[t.client] >= q.Share {
+			continue
+		}
+		if best < 0 || t.class < q.line[best].class || t.class == q.line[best].class && q.given[t.client] < q.given[q.line[best].client] {
+			best = i
+		}
+	}
+	return best
+}
+
+// last is who waits with the least right to: of the highest class the newest.
+func (q *Queue) last() int {
+	worst := 0
+	for i, t := range q.line {
+		if t.class >= q.line[worst].class {
+			worst = i
+		}
+	}
+	return worst
+}
