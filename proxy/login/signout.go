@@ -1,13 +1,17 @@
 package login
 
 import (
+	"errors"
 	"net/http"
+	"slices"
 	"strings"
 
 	"dinggate/internal/web"
+	"dinggate/session"
 )
 
-// SignOut ends the session: a GET asks first, a POST from a page of ours does
+// SignOut ends the session, and where a browser carries several, each of them:
+// nobody can tell which one was planted. A GET asks first, a POST from a page of ours does
 // it, so that no image and no foreign form signs anybody out (threats S15,
 // W3a). Afterwards the browser is at `rd`, when that is a path of ours, or on a
 // page with a button that never signs in by itself (K17).
@@ -52,34 +56,56 @@ func (f *Flow) confirm(w http.ResponseWriter, r *http.Request, self, target stri
 	if err := pageOnly(r, "GET, HEAD, POST"); err != nil {
 		return err
 	}
-	s, err := f.who(r, f.wait())
-	switch {
-	case nobody(err):
+	all, err := f.carried(r)
+	if err != nil {
+		return err
+	}
+	if len(all) == 0 {
 		f.clearDead(w, r)
 		f.Pages.SignedOut(w, r, f.LoginURL(target))
 		return nil
-	case err != nil:
-		return trouble(err)
 	}
-	f.Pages.ConfirmSignOut(w, r, self, fullName(&s.User))
+	var names []string
+	for _, s := range all {
+		if name := fullName(&s.User); !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	f.Pages.ConfirmSignOut(w, r, self, strings.Join(names, ", "))
 	return nil
 }
 
-// end revokes the session of this browser, if there is one.
+// carried lists the sessions that this browser carries. That it is signed out is
+// said of no cookie that was not looked at.
+func (f *Flow) carried(r *http.Request) ([]*session.Session, error) {
+	all, err := f.Sessions.Carried(r.Context(), web.CookieValues(r.Header, f.Sessions.CookieName()))
+	switch {
+	case errors.Is(err, session.ErrForged):
+		return nil, &web.Error{Status: http.StatusBadRequest, Code: "bad_request", Err: err}
+	case err != nil:
+		return nil, trouble(err)
+	}
+	return all, nil
+}
+
+// end revokes the sessions of this browser.
 func (f *Flow) end(w http.ResponseWriter, r *http.Request, x *web.Exchange) error {
-	s, err := f.who(r, f.wait())
-	if err != nil && !nobody(err) {
-		return trouble(err)
+	all, err := f.carried(r)
+	if err != nil {
+		return err
 	}
 	addCookie(w, f.Sessions.Clear())
-	if err != nil {
-		return nil
+	var untold error
+	for _, s := range all {
+		err := f.Sessions.Revoke(r.Context(), s.ID)
+		if x.User == "" {
+			x.User = s.User.Username
+		}
+		f.audit(x, Event{What: "sign_out", User: s.User.Username, UserID: s.User.UserID, Session: s.ID, Err: err})
+		untold = errors.Join(untold, err)
 	}
-	x.User = s.User.Username
-	err = f.Sessions.Revoke(r.Context(), s.ID)
-	f.audit(x, Event{What: "sign_out", User: s.User.Username, UserID: s.User.UserID, Session: s.ID, Err: err})
-	if err != nil {
-		return trouble(err)
+	if untold != nil {
+		return trouble(untold)
 	}
 	return nil
 }

@@ -106,6 +106,59 @@ func TestSignOutWithIllStore(t *testing.T) {
 	}
 }
 
+// TestSignOutOfAllThatIsCarried: of two cookies that verify nobody can tell which
+// one was planted, so that neither opens anything; a sign-out ends both, and says
+// "signed out" of nothing that it has not looked at.
+func TestSignOutOfAllThatIsCarried(t *testing.T) {
+	h := build(t, plan{})
+	name := h.Sessions.CookieName()
+	garbage := strings.Repeat(name+"=x; ", 9)
+	for _, tt := range []struct {
+		what    string
+		people  []string
+		cookies string // $1, $2: the sessions of the people
+		status  int
+		ended   int
+	}{
+		{"two people's", []string{"zhangsan", "lisi"}, "$1; $2", 303, 2},
+		{"two of one person", []string{"zhangsan", "zhangsan"}, "$1; $2", 303, 2},
+		{"one twice", []string{"zhangsan", "lisi"}, "$1; $1", 303, 1},
+		{"behind nine that are none", []string{"zhangsan", "lisi"}, garbage + "$1; $2", 303, 2},
+		{"around one that is none", []string{"zhangsan", "lisi"}, "$1; " + name + "=x; $2", 303, 2},
+		{"behind more than are looked at", []string{"zhangsan", "lisi"}, strings.Repeat(garbage, 8) + "$1; $2", 400, 0},
+		{"behind more than are read", []string{"zhangsan", "lisi"}, strings.Repeat("a;", 3400) + "$1; $2", 431, 0},
+	} {
+		var sessions []string
+		cookies := tt.cookies
+		for i, who := range tt.people {
+			b := h.browser()
+			b.signIn(who)
+			sessions = append(sessions, b.session())
+			cookies = strings.ReplaceAll(cookies, fmt.Sprint("$", i+1), name+"="+b.session())
+		}
+		lives := func() (n int) {
+			for _, text := range sessions {
+				if h.browser().send("GET", "/", "Cookie", name+"="+text).StatusCode == 200 {
+					n++
+				}
+			}
+			return n
+		}
+		before := len(h.events)
+		a := h.browser().visit("/oauth2/sign_out", "Cookie", cookies)
+		if asks := strings.Contains(a.text, `<form class="actions" method="post"`); asks != (tt.status == 303) || lives() != 2 {
+			t.Errorf("%s: GET = %d %.200s, %d live; want a page that asks", tt.what, a.StatusCode, a.text, lives())
+		}
+		a = h.browser().send("POST", "/oauth2/sign_out", "Cookie", cookies)
+		if a.StatusCode != tt.status || lives() != 2-tt.ended {
+			t.Errorf("%s: POST = %d and %d of 2 live, want %d and %d", tt.what, a.StatusCode, lives(), tt.status, 2-tt.ended)
+		}
+		if n := len(h.events) - before; n != tt.ended {
+			t.Errorf("%s: %d audit records, want %d", tt.what, n, tt.ended)
+		}
+	}
+}
+
 func TestMethodsOfPages(t *testing.T) {
 	b := build(t, plan{}).browser()
 	for path, allow := range map[string]string{"sign_in": "GET, HEAD", "sign_out": "GET, HEAD, POST", "userinfo": "GET, HEAD"} {
