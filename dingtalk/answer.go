@@ -56,7 +56,7 @@ func (a answer) readOld(out any) (string, error) {
 		return e.RequestID, a.unreadable(formatError("no errcode"))
 	}
 	if *e.ErrCode != 0 || a.status != 200 {
-		return e.RequestID, a.refusalOld(e)
+		return e.RequestID, a.apiErrorOAPI(e)
 	}
 	if out == nil {
 		return e.RequestID, nil
@@ -70,8 +70,8 @@ func (a answer) readOld(out any) (string, error) {
 	return e.RequestID, decode(e.Result, out)
 }
 
-// refusalOld unwraps 88: the gateway's wrapper round the real code in sub_code.
-func (a answer) refusalOld(e oldEnvelope) *APIError {
+// apiErrorOAPI unwraps 88, by which DingTalk's gateway wraps the real code in sub_code.
+func (a answer) apiErrorOAPI(e oldEnvelope) *APIError {
 	code, message := int64(*e.ErrCode), e.ErrMsg
 	var sub flexInt
 	if code == 88 && sub.UnmarshalJSON(e.SubCode) == nil {
@@ -91,12 +91,12 @@ func (a answer) readNew(out any) (string, error) {
 	}
 	failed := a.status < 200 || a.status > 299
 	if failed || e.Code != "" || e.ErrCode != nil && *e.ErrCode != 0 {
-		return e.RequestID, a.refusalNew(e)
+		return e.RequestID, a.apiErrorAPI(e)
 	}
 	return e.RequestID, decode(a.body, out)
 }
 
-func (a answer) refusalNew(e newEnvelope) *APIError {
+func (a answer) apiErrorAPI(e newEnvelope) *APIError {
 	refusal := &APIError{Host: a.host, Path: a.path, Status: a.status, Code: e.Code, Message: e.Message, RequestID: e.RequestID}
 	if e.Code == "" && e.ErrCode != nil {
 		refusal.Code, refusal.Message = strconv.FormatInt(int64(*e.ErrCode), 10), e.ErrMsg
@@ -113,7 +113,7 @@ func (a answer) refusalNew(e newEnvelope) *APIError {
 	return refusal
 }
 
-// unreadable prefers the HTTP status where it tells more than the body does.
+// unreadable prefers the HTTP status where the body cannot be used.
 func (a answer) unreadable(err error) error {
 	if a.status < 200 || a.status > 299 {
 		return &APIError{Host: a.host, Path: a.path, Status: a.status}
@@ -121,10 +121,10 @@ func (a answer) unreadable(err error) error {
 	return err
 }
 
-// punished recognises the refusal of our whole address: JSON with status 1111,
+// ipBlocked recognises the refusal of our whole address: JSON with status 1111,
 // or the HTML page of the same guard. Other HTML is only an unreadable answer:
 // an error page of some box in between must not stop all calls.
-func (a answer) punished() bool {
+func (a answer) ipBlocked() bool {
 	body := bytes.TrimSpace(a.body)
 	if bytes.HasPrefix(body, []byte("<")) {
 		page := bytes.ToLower(body)

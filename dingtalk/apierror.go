@@ -48,21 +48,21 @@ func (e *APIError) Error() string {
 type reaction int
 
 const (
-	report  reaction = iota // hand it on
+	report  reaction = iota // return it
 	renew                   // the app token is dead: fetch one and try once more
 	again                   // busy: try again, three times at most
-	backOff                 // throttled: shut the gate of this path
+	backOff                 // throttled: open the circuit of this path
 )
 
-// ruling is one row of the table of refusals.
-type ruling struct {
+// classification is one row of the table of refusals.
+type classification struct {
 	class identity.Class
 	code  string // Failure.Code
 	then  reaction
 }
 
-// oldRulings is the old host's table, by effective code.
-var oldRulings = map[int]ruling{
+// oapiClassifications is the old host's table, by effective code.
+var oapiClassifications = map[int]classification{
 	-1:    {identity.Later, "unavailable", again},
 	22:    {identity.Internal, "bad_request", report},
 	33012: {identity.Refused, "not_member", report},
@@ -108,9 +108,9 @@ var oldRulings = map[int]ruling{
 	853004: {identity.Internal, "bad_request", report},
 }
 
-// newRulings is the new host's table, by code in lower case: the SDKs and the
+// apiClassifications is the new host's table, by code in lower case: the SDKs and the
 // wire do not agree on capitals.
-var newRulings = map[string]ruling{
+var apiClassifications = map[string]classification{
 	"invalidparameter.authcode.notfound": {identity.Restart, "code_rejected", report},
 	"invalidcode":                        {identity.Restart, "code_rejected", report},
 	"accesstoken.expired":                {identity.Restart, "code_rejected", report},
@@ -142,14 +142,14 @@ const accessDenied = "forbidden.accessdenied."
 func (e *APIError) label() string {
 	known := false
 	if n, err := strconv.Atoi(e.Code); err == nil {
-		_, known = oldRulings[n]
+		_, known = oapiClassifications[n]
 	} else {
-		_, known = newRulings[strings.ToLower(e.Code)]
+		_, known = apiClassifications[strings.ToLower(e.Code)]
 	}
 	switch {
 	case known:
 		return e.Code
-	case rule(e, false).then == backOff:
+	case classifyError(e, false).then == backOff:
 		return "throttled"
 	}
 	return "other"
@@ -159,64 +159,64 @@ func (e *APIError) label() string {
 // sign-in (see signIn).
 const unrecognized = "unrecognized"
 
-// rule finds the row for e. user says that the call went with a person's token:
+// classifyError finds the row for e. user says that the call went with a person's token:
 // that one cannot be renewed, the person starts again.
-func rule(e *APIError, user bool) ruling {
-	r := ruling{identity.Later, unrecognized, report}
+func classifyError(e *APIError, user bool) classification {
+	r := classification{identity.Later, unrecognized, report}
 	if e.Host == hostOld {
-		r = ruleOld(e, r)
+		r = classifyOAPI(e, r)
 	} else {
-		r = ruleNew(e, r)
+		r = classifyAPI(e, r)
 	}
 	if user && r.then == renew {
-		return ruling{identity.Restart, "code_rejected", report}
+		return classification{identity.Restart, "code_rejected", report}
 	}
 	return r
 }
 
-func ruleOld(e *APIError, r ruling) ruling {
+func classifyOAPI(e *APIError, r classification) classification {
 	code, err := strconv.Atoi(e.Code)
 	switch {
-	case e.Status != 200: // the old host says no with 200: anything else is an ill server or a box in between
-		return ruleStatus(e.Status)
+	case e.Status != 200: // the old host refuses with 200: anything else is a failing server or a middlebox
+		return classifyStatus(e.Status)
 	case err != nil:
 		return r
 	case code == 40000 && strings.Contains(strings.ToLower(e.Message), "access_token is blank"):
-		return oldRulings[40014]
+		return oapiClassifications[40014]
 	case 90001 <= code && code <= 90014, code == 90017, code == 90018:
-		return ruling{identity.Later, "throttled", backOff}
+		return classification{identity.Later, "throttled", backOff}
 	}
-	if row, ok := oldRulings[code]; ok {
+	if row, ok := oapiClassifications[code]; ok {
 		return row
 	}
 	return r
 }
 
-func ruleNew(e *APIError, r ruling) ruling {
+func classifyAPI(e *APIError, r classification) classification {
 	code := strings.ToLower(e.Code)
-	row, known := newRulings[code]
+	row, known := apiClassifications[code]
 	switch {
 	case e.Status == 429, strings.HasPrefix(code, accessDenied+"qps"), strings.HasPrefix(code, accessDenied+"qpm"):
-		return ruling{identity.Later, "throttled", backOff}
-	case e.Status >= 500: // a server that is ill says nothing definite
-		return ruleStatus(e.Status)
+		return classification{identity.Later, "throttled", backOff}
+	case e.Status >= 500: // a failing server says nothing definite
+		return classifyStatus(e.Status)
 	case known:
 		return row
 	case e.Status == 200 && e.Code != "": // errcode on the new host: an unknown path
-		return ruling{identity.Internal, "bad_request", report}
+		return classification{identity.Internal, "bad_request", report}
 	case e.Code == "":
-		return ruleStatus(e.Status)
+		return classifyStatus(e.Status)
 	}
 	return r
 }
 
-// ruleStatus judges an answer of which only the HTTP status can be used.
-func ruleStatus(status int) ruling {
+// classifyStatus judges an answer of which only the HTTP status can be used.
+func classifyStatus(status int) classification {
 	if status == 429 {
-		return ruling{identity.Later, "throttled", backOff}
+		return classification{identity.Later, "throttled", backOff}
 	}
 	if status >= 500 {
-		return ruling{identity.Later, "unavailable", report}
+		return classification{identity.Later, "unavailable", report}
 	}
-	return ruling{identity.Later, "bad_answer", report}
+	return classification{identity.Later, "bad_answer", report}
 }

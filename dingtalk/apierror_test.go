@@ -20,7 +20,7 @@ func ruled(a answer, user bool) string {
 	if !ok {
 		return fmt.Sprint(err)
 	}
-	r := rule(e, user)
+	r := classifyError(e, user)
 	return strings.TrimSpace(className(r.class) + " " + r.code + [...]string{"", " renew", " again", " back off"}[r.then])
 }
 
@@ -50,7 +50,7 @@ func TestOldRefusals(t *testing.T) {
 	known := 0
 	for want, codes := range rows {
 		for _, code := range codes {
-			if _, ok := oldRulings[code]; ok {
+			if _, ok := oapiClassifications[code]; ok {
 				known++
 			}
 			for _, body := range []string{
@@ -65,8 +65,8 @@ func TestOldRefusals(t *testing.T) {
 			}
 		}
 	}
-	if known != len(oldRulings) {
-		t.Errorf("%d of %d rows of oldRulings were tried", known, len(oldRulings))
+	if known != len(oapiClassifications) {
+		t.Errorf("%d of %d rows of oldRulings were tried", known, len(oapiClassifications))
 	}
 	for _, c := range []struct {
 		status     int
@@ -130,7 +130,7 @@ func TestNewRefusals(t *testing.T) {
 			t.Errorf("rule(%d %s) = %s, want %s", c.status, c.code, got, c.want)
 		}
 	}
-	for code := range newRulings {
+	for code := range apiClassifications {
 		if !known[code] {
 			t.Errorf("row %s of newRulings was not tried", code)
 		}
@@ -166,7 +166,7 @@ func TestHintDetails(t *testing.T) {
 		}
 		_, err := answer{host: c.host, path: pathParents, status: status, body: []byte(c.body)}.read(nil)
 		e, _ := errors.AsType[*APIError](err)
-		if got := hint(e, rule(e, false).code); !strings.HasPrefix(got, c.want) {
+		if got := hint(e, classifyError(e, false).code); !strings.HasPrefix(got, c.want) {
 			t.Errorf("hint(%s) = %s, want %s…", c.body, got, c.want)
 		}
 	}

@@ -7,113 +7,115 @@ import (
 )
 
 const (
-	punishment  = 5 * time.Minute // DingTalk refuses an address for this long; calling on prolongs it
-	firstHold   = time.Second
-	longestHold = 30 * time.Second
+	ipBlockFor  = 5 * time.Minute // DingTalk refuses an address for this long; calling on prolongs it
+	firstOpen   = time.Second
+	longestOpen = 30 * time.Second
 )
 
-// everything is the name of the gate before all calls.
-const everything = ""
+// allPaths is the key of the state that holds for all calls.
+const allPaths = ""
 
-// outcome is what a call that passed the gates tells them.
+// outcome is how a call that was allowed ended.
 type outcome int
 
 const (
 	unknown   outcome = iota // no answer: says nothing about throttling
 	answered                 // any answer but a throttle
-	throttled                // this API has had enough of us
-	punished                 // this address has had enough: all calls stop
+	throttled                // DingTalk throttles this API
+	ipBlocked                // DingTalk refuses our address: all calls stop
 )
 
-// gates hold calls back after DingTalk asked for it: one gate per API path,
-// one before everything. A gate that was shut lets a single call try when its
-// time is over (half-open) and opens when that is answered. Keys are the path
+// circuitBreaker stops calls after DingTalk asked for fewer: one state per API
+// path, and one for all paths. When an open state's time is over, a single call
+// may try (half-open); its answer closes the circuit again. Keys are the path
 // constants of this package, so the map is bounded.
 //
-// The zero value is open. Safe for concurrent use.
-type gates struct {
-	mu   sync.Mutex
-	shut map[string]*hold
+// The zero value is closed: every call is allowed. Safe for concurrent use.
+type circuitBreaker struct {
+	mu     sync.Mutex
+	states map[string]*openState // open or half-open; a closed circuit has none
 }
 
-type hold struct {
+type openState struct {
 	until  time.Time
 	length time.Duration
-	trying bool
+	trying bool // half-open: one call is under way
 }
 
-// enter asks to make a call. When ok, leave must be called with its outcome.
-func (g *gates) enter(path string, now time.Time) (ok bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for _, name := range []string{everything, path} {
-		if h := g.shut[name]; h != nil && (h.trying || now.Before(h.until)) {
+// allow reports whether a call may be made. If so, record must be called with
+// its outcome.
+func (b *circuitBreaker) allow(path string, now time.Time) (ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, name := range []string{allPaths, path} {
+		if s := b.states[name]; s != nil && (s.trying || now.Before(s.until)) {
 			return false
 		}
 	}
-	for _, name := range []string{everything, path} {
-		if h := g.shut[name]; h != nil {
-			h.trying = true
+	for _, name := range []string{allPaths, path} {
+		if s := b.states[name]; s != nil {
+			s.trying = true
 		}
 	}
 	return true
 }
 
-func (g *gates) leave(path string, now time.Time, o outcome) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
+// record takes the outcome of a call that was allowed.
+func (b *circuitBreaker) record(path string, now time.Time, o outcome) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	switch o {
 	case unknown:
-		g.release(everything)
-		g.release(path)
+		b.endTrial(allPaths)
+		b.endTrial(path)
 	case answered:
-		g.open(everything, now)
-		g.open(path, now)
+		b.reset(allPaths, now)
+		b.reset(path, now)
 	case throttled:
-		g.open(everything, now)
-		g.close(path, now, firstHold, longestHold)
-	case punished:
-		g.release(path)
-		g.close(everything, now, punishment, punishment)
+		b.reset(allPaths, now)
+		b.trip(path, now, firstOpen, longestOpen)
+	case ipBlocked:
+		b.endTrial(path)
+		b.trip(allPaths, now, ipBlockFor, ipBlockFor)
 	}
 }
 
-func (g *gates) release(name string) {
-	if h := g.shut[name]; h != nil {
-		h.trying = false
+func (b *circuitBreaker) endTrial(name string) {
+	if s := b.states[name]; s != nil {
+		s.trying = false
 	}
 }
 
-// open forgets a hold, but not one that began while the call was under way.
-func (g *gates) open(name string, now time.Time) {
-	if h := g.shut[name]; h != nil && !now.Before(h.until) {
-		delete(g.shut, name)
+// reset closes a circuit, unless it was opened while the call was under way.
+func (b *circuitBreaker) reset(name string, now time.Time) {
+	if s := b.states[name]; s != nil && !now.Before(s.until) {
+		delete(b.states, name)
 	}
 }
 
-// close shuts a gate for first, doubled at each failed try up to longest, with
-// up to 20 % of jitter so that replicas do not come back as one. Refusals of
-// calls that were under way when the gate closed do not count again.
-func (g *gates) close(name string, now time.Time, first, longest time.Duration) {
-	h := g.shut[name]
+// trip opens a circuit for first, doubled at each failed trial up to longest,
+// with up to 20 % of jitter so that replicas do not return at the same moment.
+// Refusals of calls that were under way when it opened do not count again.
+func (b *circuitBreaker) trip(name string, now time.Time, first, longest time.Duration) {
+	s := b.states[name]
 	switch {
-	case h == nil:
-		h = &hold{length: first}
-		if g.shut == nil {
-			g.shut = map[string]*hold{}
+	case s == nil:
+		s = &openState{length: first}
+		if b.states == nil {
+			b.states = map[string]*openState{}
 		}
-		g.shut[name] = h
-	case now.Before(h.until):
+		b.states[name] = s
+	case now.Before(s.until):
 		return
 	default:
-		h.length = min(2*h.length, longest)
+		s.length = min(2*s.length, longest)
 	}
-	h.trying = false
-	h.until = now.Add(h.length + jitter(h.length/5))
+	s.trying = false
+	s.until = now.Add(s.length + jitter(s.length/5))
 }
 
-// jitter is a random time below limit; it hides nothing, so it need not be
-// cryptographic.
+// jitter is a random time below limit. It hides nothing, so that it need not
+// be cryptographic.
 func jitter(limit time.Duration) time.Duration {
 	if limit <= 0 {
 		return 0

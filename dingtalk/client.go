@@ -17,7 +17,7 @@ import (
 	"dinggate/internal/outbound"
 )
 
-// Paths of the calls; they name the calls in errors, metrics and gates too.
+// Paths of the calls; they name the calls in errors, metrics and the circuit breaker too.
 const (
 	pathAppToken     = "/v1.0/oauth2/accessToken"
 	pathUserToken    = "/v1.0/oauth2/userAccessToken"
@@ -47,19 +47,19 @@ type Client struct {
 	InFlight  int               // how many calls may be under way at once, others wait within their deadline; 0 = 64
 	Now       func() time.Time  // nil = time.Now
 
-	// Observe hears of every try of every call, with the context it was made in,
-	// for metrics, traces and the log; nil
-	// hears nothing. It is called on the caller's goroutine and must be quick.
+	// Observe is called after every try of every call, with the context it was
+	// made in, for metrics, traces and the log, on the caller's goroutine; it must
+	// return quickly. If nil, nothing is observed.
 	Observe func(context.Context, Call)
 
-	once  sync.Once
-	http  outbound.Clients
-	slots chan struct{} // in flight
-	gates gates
-	token appToken
+	once    sync.Once
+	http    outbound.Clients
+	slots   chan struct{} // in flight
+	breaker circuitBreaker
+	token   appToken
 }
 
-// Call is one try of one call, as Client.Observe hears of it.
+// Call is one try of one call, as Client.Observe receives it.
 type Call struct {
 	Name      string // the path, without host and query: one of a fixed set
 	Result    string // ok, refused, throttled, punished, unavailable, bad_answer, held, canceled, timeout, dns, connect, tls, transport
@@ -160,16 +160,16 @@ func pause(ctx context.Context, n int) bool {
 	}
 }
 
-// trial is how one try ended.
-type trial struct {
-	ruling
+// attempt is how one try ended.
+type attempt struct {
+	classification
 	err       error
 	result    string // Call.Result
 	requestID string
 	unsent    bool // the connection failed before a byte of the request was sent
 }
 
-func (t trial) failure() *identity.Failure {
+func (t attempt) failure() *identity.Failure {
 	f := &identity.Failure{Class: t.class, Code: t.code, Err: t.err}
 	if e, ok := errors.AsType[*APIError](t.err); ok {
 		f.Hint = hint(e, t.code)
@@ -180,15 +180,15 @@ func (t trial) failure() *identity.Failure {
 	return f
 }
 
-// try makes the call once, past the gates and within the cap.
-func (c *Client) try(ctx context.Context, q request, token string, out any) trial {
+// try makes the call once, if the circuit is closed and within the cap on calls in flight.
+func (c *Client) try(ctx context.Context, q request, token string, out any) attempt {
 	began := time.Now()
 	secrets := append(redactor{c.Config.ClientSecret.Reveal(), token, url.QueryEscape(token), q.user}, q.secrets...)
-	t := c.held(ctx, q, secrets)
+	t := c.acquire(ctx, q, secrets)
 	if t.err == nil {
 		t = c.send(ctx, q, token, secrets, out)
 		<-c.slots
-		c.gates.leave(q.path, c.now(), outcomeOf(t))
+		c.breaker.record(q.path, c.now(), outcomeOf(t))
 	}
 	if c.Observe != nil {
 		call := Call{Name: q.path, Result: t.result, RequestID: t.requestID, Duration: time.Since(began), Err: t.err}
@@ -201,41 +201,41 @@ func (c *Client) try(ctx context.Context, q request, token string, out any) tria
 	return t
 }
 
-// held takes a slot and passes the gates, or says why the call is not made.
-func (c *Client) held(ctx context.Context, q request, secrets redactor) trial {
+// acquire takes a slot and asks the circuit breaker, or returns why the call is not made.
+func (c *Client) acquire(ctx context.Context, q request, secrets redactor) attempt {
 	select {
 	case c.slots <- struct{}{}:
 	case <-ctx.Done():
-		return faulted(faultOf(ctx, q.path, ctx.Err(), secrets))
+		return noAnswer(transportError(ctx, q.path, ctx.Err(), secrets))
 	}
-	if !c.gates.enter(q.path, c.now()) {
+	if !c.breaker.allow(q.path, c.now()) {
 		<-c.slots
-		t := faulted(&faultError{kind: "held", path: q.path, text: "held back, DingTalk asked for fewer calls"})
+		t := noAnswer(&callError{kind: "held", path: q.path, text: "held back, DingTalk asked for fewer calls"})
 		t.code = "throttled"
 		return t
 	}
-	return trial{}
+	return attempt{}
 }
 
-func outcomeOf(t trial) outcome {
+func outcomeOf(t attempt) outcome {
 	switch t.result {
 	case "ok", "refused":
 		return answered
 	case "throttled":
 		return throttled
 	case "punished":
-		return punished
+		return ipBlocked
 	}
 	return unknown
 }
 
-// faulted is a trial without an answer.
-func faulted(e *faultError) trial {
-	return trial{ruling: ruling{identity.Later, "unavailable", report}, err: e, result: e.kind}
+// noAnswer is an attempt without an answer.
+func noAnswer(e *callError) attempt {
+	return attempt{classification: classification{identity.Later, "unavailable", report}, err: e, result: e.kind}
 }
 
 // send writes the request and reads the answer to its end.
-func (c *Client) send(ctx context.Context, q request, token string, secrets redactor, out any) trial {
+func (c *Client) send(ctx context.Context, q request, token string, secrets redactor, out any) attempt {
 	var connected atomic.Bool
 	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }}
 	r, err := c.build(httptrace.WithClientTrace(ctx, trace), q, token)
@@ -248,7 +248,7 @@ func (c *Client) send(ctx context.Context, q request, token string, secrets reda
 	}
 	response, err := client.Do(r)
 	if err != nil {
-		t := faulted(faultOf(ctx, q.path, err, secrets))
+		t := noAnswer(transportError(ctx, q.path, err, secrets))
 		t.unsent = !connected.Load() && (t.result == "dns" || t.result == "connect")
 		return t
 	}
@@ -257,31 +257,31 @@ func (c *Client) send(ctx context.Context, q request, token string, secrets reda
 	a := answer{host: q.host, path: q.path, flat: q.flat, status: response.StatusCode, body: body}
 	switch {
 	case err != nil && (ctx.Err() != nil || errors.Is(err, context.Canceled)):
-		return faulted(faultOf(ctx, q.path, err, secrets))
+		return noAnswer(transportError(ctx, q.path, err, secrets))
 	case err != nil:
 		return badAnswer(q.path, formatError("cut off, or badly compressed"))
 	case len(body) > maxBody:
 		return badAnswer(q.path, formatError("longer than 1 MiB"))
-	case a.punished():
-		return trial{ruling: ruling{identity.Later, "throttled", report}, err: &faultError{path: q.path, text: "our address is refused for 5 minutes"}, result: "punished"}
+	case a.ipBlocked():
+		return attempt{classification: classification{identity.Later, "throttled", report}, err: &callError{path: q.path, text: "our address is refused for 5 minutes"}, result: "punished"}
 	}
-	return judge(a, q, secrets, out)
+	return classify(a, q, secrets, out)
 }
 
-// judge reads an answer that came back whole.
-func judge(a answer, q request, secrets redactor, out any) trial {
+// classify reads an answer that came back whole.
+func classify(a answer, q request, secrets redactor, out any) attempt {
 	id, err := a.read(out)
 	id = secrets.label(id)
 	e, refused := errors.AsType[*APIError](err)
 	switch {
 	case err == nil:
-		return trial{result: "ok", requestID: id}
+		return attempt{result: "ok", requestID: id}
 	case !refused:
 		t := badAnswer(q.path, err)
 		t.requestID = id
 		return t
 	}
-	t := trial{ruling: rule(e, q.user != ""), err: secrets.clean(e), result: "refused", requestID: id}
+	t := attempt{classification: classifyError(e, q.user != ""), err: secrets.clean(e), result: "refused", requestID: id}
 	switch {
 	case t.then == backOff:
 		t.result = "throttled"
@@ -293,8 +293,8 @@ func judge(a answer, q request, secrets redactor, out any) trial {
 
 // badAnswer is an answer that cannot be read: temporary, and never "not a
 // member" or "no departments".
-func badAnswer(path string, err error) trial {
-	return trial{ruling: ruling{identity.Later, "bad_answer", report}, err: &unreadableError{path, err}, result: "bad_answer"}
+func badAnswer(path string, err error) attempt {
+	return attempt{classification: classification{identity.Later, "bad_answer", report}, err: &unreadableError{path, err}, result: "bad_answer"}
 }
 
 type unreadableError struct {

@@ -91,13 +91,13 @@ func FuzzAnswer(f *testing.F) {
 			a.host = hostOld
 		}
 		var v any
-		tr := judge(a, request{host: a.host, path: a.path}, redactor{"secret"}, &v)
+		tr := classify(a, request{host: a.host, path: a.path}, redactor{"secret"}, &v)
 		if (tr.err == nil) != (tr.result == "ok") || tr.err != nil && tr.failure().Code == "" {
 			t.Errorf("judge(%d %q) = %+v, want ok or a failure with a code", status, data, tr)
 		}
 		if tr.err == nil && (status < 200 || status > 299 || reflect.ValueOf(v).Kind() == reflect.Invalid && old) {
 			t.Errorf("judge(%d %q) = ok, want a failure", status, data)
 		}
-		a.punished()
+		a.ipBlocked()
 	})
 }

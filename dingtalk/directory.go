@@ -29,8 +29,8 @@ type Directory struct {
 
 	// Pace delays lookups, each of which makes one call per path, below
 	// DingTalk's 20 calls a second and path: 15 a second for rechecks, shared by
-	// all that run in the background. nil, for a sign-in somebody waits for, does
-	// not delay.
+	// all that run in the background. If nil, lookups are not
+	// delayed; a sign-in is not.
 	Pace *rate.Limiter
 }
 
@@ -50,7 +50,7 @@ func (d *Directory) Person(ctx context.Context, unionID string) (identity.User, 
 }
 
 // Colleague is Person for somebody whose userid an operator names. A userid may
-// be given to somebody new, so nothing that lasts is keyed by it.
+// be given to another person later, so that nothing persistent is keyed by it.
 func (d *Directory) Colleague(ctx context.Context, userID string) (identity.User, error) {
 	var got struct {
 		UnionID string `json:"unionid"`
@@ -197,8 +197,8 @@ func disabled(status json.RawMessage) bool {
 
 // ancestors gives a person's departments with everything above them. Where the
 // permission is missing or the department cannot be seen, the person matches no
-// department rule; any other trouble is trouble of the whole lookup: a session
-// must not lose its departments because DingTalk was busy.
+// department rule; any other error fails the whole lookup: a session must not
+// lose its departments because DingTalk was busy.
 func (d *Directory) ancestors(ctx context.Context, u identity.User) ([]int64, error) {
 	var got struct {
 		Parents flexList[struct {

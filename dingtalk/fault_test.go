@@ -90,7 +90,7 @@ func TestFaults(t *testing.T) {
 		{pathParents, simulator.Body("[]"), bad, 1},
 	} {
 		t.Run(c.on+" "+fmt.Sprintf("%.40s", c.do), func(t *testing.T) {
-			g := newGate(t)
+			g := newEnv(t)
 			g.Fault(simulator.Fault{On: c.on, Do: c.do})
 			u, token, err := g.signIn(t, "zhangsan")
 			if verdict(err) != c.want || half(u) {
@@ -118,7 +118,7 @@ func TestSlow(t *testing.T) {
 	}{
 		{pathUserToken, simulator.Hang()}, {pathUserGet, simulator.Hang()}, {pathAppToken, simulator.Hang()}, {"", simulator.Delay(150 * time.Millisecond)},
 	} {
-		g := newGate(t)
+		g := newEnv(t)
 		g.client.Timeout = 400 * time.Millisecond
 		g.Fault(simulator.Fault{On: c.on, Do: c.do})
 		began := time.Now()
@@ -132,7 +132,7 @@ func TestSlow(t *testing.T) {
 	}
 }
 
-// Kinds of trouble below HTTP; only a failed connect is tried again (threats V5).
+// Failures below HTTP; only a failed connect is tried again (threats V5).
 func TestUnreachable(t *testing.T) {
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -151,7 +151,7 @@ func TestUnreachable(t *testing.T) {
 		{refused, []string{"connect", "connect"}},
 		{secure.URL, []string{"tls"}}, // self-signed
 	} {
-		g := gateAt(t, simulator.Demo(), c.base)
+		g := envAt(t, simulator.Demo(), c.base)
 		_, _, err := g.web.Exchange(t.Context(), "the-code", "")
 		if got := g.results(pathUserToken); verdict(err) != "later unavailable" || !slices.Equal(got, c.want) {
 			t.Errorf("Exchange at %s = %v, %v, want %v", c.base, err, got, c.want)
@@ -165,7 +165,7 @@ func TestRedirect(t *testing.T) {
 	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached.Add(1) }))
 	t.Cleanup(other.Close)
 	for _, path := range []string{pathAppToken, pathUserToken, pathMe, pathGetByUnionID} {
-		g := newGate(t)
+		g := newEnv(t)
 		g.Fault(simulator.Fault{On: path, Do: simulator.Redirect(other.URL)})
 		if _, _, err := g.signIn(t, "zhangsan"); verdict(err) != "later bad_answer" {
 			t.Errorf("Exchange redirected at %s = %v, want later bad_answer", path, err)
@@ -178,7 +178,7 @@ func TestRedirect(t *testing.T) {
 
 // A busy answer, then a good one.
 func TestBusyThenGood(t *testing.T) {
-	g := newGate(t)
+	g := newEnv(t)
 	g.Fault(simulator.Fault{On: pathUserGet, Do: simulator.Code(-1), Times: 2})
 	if _, _, err := g.signIn(t, "zhangsan"); err != nil {
 		t.Errorf("Exchange after two -1 = %v, want nil", err)
@@ -193,7 +193,7 @@ func TestBusyThenGood(t *testing.T) {
 // 1111 in either form stops everything (§15); other HTML does not.
 func TestPunished(t *testing.T) {
 	for _, body := range []string{simulator.PunishBody, simulator.PunishPage} {
-		g := newGate(t)
+		g := newEnv(t)
 		var late atomic.Int64
 		g.client.Now = func() time.Time { return time.Now().Add(time.Duration(late.Load())) }
 		g.Fault(simulator.Fault{On: pathUserToken, Do: simulator.Body(body), Times: 1})
@@ -217,7 +217,7 @@ func TestPunished(t *testing.T) {
 
 // The app token dies early: one renewal for everybody, one retry (threats K14).
 func TestTokenDies(t *testing.T) {
-	g := newGate(t)
+	g := newEnv(t)
 	id := g.unionID(t, "zhangsan")
 	if _, err := g.dir.Person(t.Context(), id); err != nil {
 		t.Fatal(err)
@@ -289,7 +289,7 @@ func TestCanaries(t *testing.T) {
 				}
 				fmt.Fprint(w, answers[r.URL.Path])
 			}))
-			g := gateAt(t, simulator.Demo(), server.URL)
+			g := envAt(t, simulator.Demo(), server.URL)
 			g.client.Timeout = 200 * time.Millisecond
 			g.client.Config.ClientSecret = conf.NewSecret(secret)
 			_, _, err := g.web.Exchange(t.Context(), code, "canary-state")
@@ -301,7 +301,7 @@ func TestCanaries(t *testing.T) {
 					}
 				}
 			}
-			for _, c := range g.heard() {
+			for _, c := range g.observed() {
 				if text := fmt.Sprintf("%+v %v", c, c.Err); canary(text) {
 					t.Errorf("Observe at %s: %s", at, text)
 				}
@@ -311,13 +311,13 @@ func TestCanaries(t *testing.T) {
 	}
 }
 
-// What Observe hears of a sign-in.
+// What Observe receives during a sign-in.
 func TestObserve(t *testing.T) {
-	g := newGate(t)
+	g := newEnv(t)
 	g.Fault(simulator.Fault{On: pathUserGet, Do: simulator.Code(60121)})
 	g.signIn(t, "zhangsan")
 	var got []string
-	for _, c := range g.heard() {
+	for _, c := range g.observed() {
 		got = append(got, c.Name+" "+c.Result+" "+c.Code)
 		if c.Duration <= 0 || c.Result == "refused" && c.Err == nil {
 			t.Errorf("Observe heard %+v, want a duration and an error when refused", c)

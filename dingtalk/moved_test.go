@@ -14,7 +14,7 @@ func TestMoves(t *testing.T) {
 	sim := simulator.Demo()
 	t.Cleanup(sim.Close)
 	old := httptest.NewServer(sim)
-	g := gateAt(t, sim, old.URL)
+	g := envAt(t, sim, old.URL)
 	if _, _, err := g.signIn(t, "zhangsan"); err != nil {
 		t.Fatal(err)
 	}

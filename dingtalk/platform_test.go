@@ -18,8 +18,8 @@ import (
 	"dinggate/internal/identity"
 )
 
-// gate is our client before a simulated DingTalk.
-type gate struct {
+// env is our client before a simulated DingTalk.
+type env struct {
 	*simulator.Platform
 	client *dingtalk.Client
 	dir    *dingtalk.Directory
@@ -30,19 +30,19 @@ type gate struct {
 	calls []dingtalk.Call
 }
 
-func newGate(t *testing.T) *gate {
+func newEnv(t *testing.T) *env {
 	t.Helper()
 	sim := simulator.Demo()
 	sim.AckWithin = 500 * time.Millisecond
 	server := httptest.NewServer(sim)
 	t.Cleanup(server.Close)
 	t.Cleanup(sim.Close)
-	return gateAt(t, sim, server.URL)
+	return envAt(t, sim, server.URL)
 }
 
-func gateAt(t *testing.T, sim *simulator.Platform, base string) *gate {
+func envAt(t *testing.T, sim *simulator.Platform, base string) *env {
 	t.Helper()
-	g := &gate{Platform: sim}
+	g := &env{Platform: sim}
 	g.client = &dingtalk.Client{Config: dingtalk.Config{ClientID: simulator.DemoClientID, ClientSecret: conf.NewSecret(simulator.DemoClientSecret),
 		CorpID: simulator.DemoCorpID, LoginURL: base, APIURL: base, OAPIURL: base}, Timeout: 5 * time.Second,
 		Observe: func(_ context.Context, c dingtalk.Call) {
@@ -57,18 +57,18 @@ func gateAt(t *testing.T, sim *simulator.Platform, base string) *gate {
 	return g
 }
 
-// heard is what Observe has heard up to now. The call for the app's token goes
+// observed is every call so far. The call for the app's token goes
 // on when the one who asked gave up, so more may come at any time.
-func (g *gate) heard() []dingtalk.Call {
+func (g *env) observed() []dingtalk.Call {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return slices.Clone(g.calls)
 }
 
-// results lists what Observe heard of one path.
-func (g *gate) results(path string) []string {
+// results lists the results of one path.
+func (g *env) results(path string) []string {
 	var list []string
-	for _, c := range g.heard() {
+	for _, c := range g.observed() {
 		if c.Name == path {
 			list = append(list, c.Result)
 		}
@@ -77,7 +77,7 @@ func (g *gate) results(path string) []string {
 }
 
 // signIn goes through the browser's exchange.
-func (g *gate) signIn(t *testing.T, person string) (identity.User, identity.Token, error) {
+func (g *env) signIn(t *testing.T, person string) (identity.User, identity.Token, error) {
 	t.Helper()
 	code, err := g.Code(simulator.Browser, "", person)
 	if err != nil {
@@ -86,7 +86,7 @@ func (g *gate) signIn(t *testing.T, person string) (identity.User, identity.Toke
 	return g.web.Exchange(context.Background(), code, "state")
 }
 
-func (g *gate) unionID(t *testing.T, person string) string {
+func (g *env) unionID(t *testing.T, person string) string {
 	t.Helper()
 	who, ok := g.Who(person)
 	if !ok {
@@ -125,7 +125,7 @@ const (
 )
 
 func TestWebLogin(t *testing.T) {
-	g := newGate(t)
+	g := newEnv(t)
 	u, token, err := g.signIn(t, "zhangsan")
 	if err != nil {
 		t.Fatal(err)
@@ -147,7 +147,7 @@ func TestWebLogin(t *testing.T) {
 
 // Threats K1, K2, K8, K9.
 func TestWhoMayEnter(t *testing.T) {
-	g := newGate(t)
+	g := newEnv(t)
 	for _, c := range []struct{ person, want string }{
 		{"zhangsan", ""},
 		{"lisi", ""},
@@ -184,7 +184,7 @@ func TestWhoMayEnter(t *testing.T) {
 }
 
 func TestSilentLogin(t *testing.T) {
-	g := newGate(t)
+	g := newEnv(t)
 	for _, c := range []struct{ person, want string }{
 		{"zhangsan", ""},
 		{"zhouba", "refused external_contact"},
@@ -200,7 +200,7 @@ func TestSilentLogin(t *testing.T) {
 
 // One exchange per kind of code; a code is asked about once (threats K6, D6).
 func TestCodes(t *testing.T) {
-	g := newGate(t)
+	g := newEnv(t)
 	browser := func() string { code, _ := g.Code(simulator.Browser, "", "zhangsan"); return code }
 	used := browser()
 	if _, _, err := g.web.Exchange(t.Context(), used, ""); err != nil {
@@ -239,7 +239,7 @@ func TestCodes(t *testing.T) {
 }
 
 func TestUsername(t *testing.T) {
-	g := newGate(t)
+	g := newEnv(t)
 	for _, c := range []struct{ person, field, want string }{
 		{"zhangsan", "", "zhangsan"}, {"zhangsan", "userid", "zhangsan"}, {"zhangsan", "job_number", "0004"}, {"zhangsan", "email", "zhangsan@yunfan.example"},
 		{"zhangsan", "email_localpart", "zhangsan"}, {"zhangsan", "name", "张三"}, {"zhangsan", "unionid", g.unionID(t, "zhangsan")},
@@ -262,20 +262,20 @@ func TestUsername(t *testing.T) {
 func TestRecheck(t *testing.T) {
 	for _, c := range []struct {
 		name   string
-		change func(*gate) error
+		change func(*env) error
 		want   string
 	}{
-		{"leaves", func(g *gate) error { return g.Leave("zhangsan") }, "refused not_member"},
-		{"disabled", func(g *gate) error { return g.Disable("zhangsan") }, "refused disabled"},
-		{"blocked", func(g *gate) error { return g.Change("zhangsan", func(p *simulator.Person) { p.Blocked = true }) }, "refused disabled"},
-		{"becomes external", func(g *gate) error { return g.Change("zhangsan", func(p *simulator.Person) { p.External = true }) }, "refused external_contact"},
-		{"userid reassigned", func(g *gate) error {
+		{"leaves", func(g *env) error { return g.Leave("zhangsan") }, "refused not_member"},
+		{"disabled", func(g *env) error { return g.Disable("zhangsan") }, "refused disabled"},
+		{"blocked", func(g *env) error { return g.Change("zhangsan", func(p *simulator.Person) { p.Blocked = true }) }, "refused disabled"},
+		{"becomes external", func(g *env) error { return g.Change("zhangsan", func(p *simulator.Person) { p.External = true }) }, "refused external_contact"},
+		{"userid reassigned", func(g *env) error {
 			return g.Reassign("zhangsan", simulator.Person{ID: "other", Name: "另一个张三", Departments: []int64{1}})
 		}, "refused not_member"},
-		{"out of scope", func(g *gate) error { return g.ChangeApp("", func(a *simulator.App) { a.Scope = []int64{43} }) }, "refused out_of_scope"},
-		{"moves", func(g *gate) error { return g.Move("zhangsan", 43) }, ""},
+		{"out of scope", func(g *env) error { return g.ChangeApp("", func(a *simulator.App) { a.Scope = []int64{43} }) }, "refused out_of_scope"},
+		{"moves", func(g *env) error { return g.Move("zhangsan", 43) }, ""},
 	} {
-		g := newGate(t)
+		g := newEnv(t)
 		id := g.unionID(t, "zhangsan")
 		if err := c.change(g); err != nil {
 			t.Fatal(err)
@@ -302,7 +302,7 @@ func TestHints(t *testing.T) {
 		{func(a *simulator.App) { a.ClientSecret = "changed" }, "operator credentials_wrong", "凭证与基础信息"},
 		{func(a *simulator.App) { a.Missing = []string{"qyapi_get_department_list"} }, "", ""},
 	} {
-		g := newGate(t)
+		g := newEnv(t)
 		code, _ := g.Code(simulator.Browser, "", "zhangsan")
 		if err := g.ChangeApp("", c.change); err != nil {
 			t.Fatal(err)

@@ -125,7 +125,7 @@ func (p *Probe) Roles(ctx context.Context) ([]identity.Role, error) {
 }
 
 // Stream asks for a place at the event stream and does not take it: an event
-// that came to a connection of ours would be lost to the gate. It gives the host
+// that came to a connection of ours would be lost to the process that serves. It gives the host
 // and port to connect to.
 func (p *Probe) Stream(ctx context.Context) (hostport string, secure bool, err error) {
 	endpoint, ticket, err := p.Client.openTicket(ctx)

@@ -42,9 +42,9 @@ type Stream struct {
 	// error has the event delivered again.
 	Handle func(context.Context, Event) error
 
-	// Trouble hears what a log should hold: connections lost, frames that cannot
-	// be read, the push quota spent. No text holds a secret. nil hears nothing.
-	Trouble func(error)
+	// OnError receives what a log should hold: connections lost, unreadable frames,
+	// an exhausted push quota. No text holds a secret. If nil, errors are dropped.
+	OnError func(error)
 
 	Pause time.Duration // before a new connection after one was lost, doubled up to a minute, +20 % jitter; 0 = 3 s
 	Quiet time.Duration // after so much silence the connection is tested; 0 = 2 min
@@ -53,10 +53,10 @@ type Stream struct {
 	seen seen
 
 	connected atomic.Int64 // when the connection was made that is open, Unix nanoseconds; 0: none is
-	noted     atomic.Int64 // when the last event of ours came, Unix nanoseconds
+	lastEvent atomic.Int64 // when the last event of ours came, Unix nanoseconds
 }
 
-// State says how the stream stands.
+// State is the state of the connection.
 type State struct {
 	Connected time.Time // since when events can arrive; zero: they cannot
 	LastEvent time.Time // when the last one of our organisation came; zero: none has
@@ -64,7 +64,7 @@ type State struct {
 
 // State may be asked at any time.
 func (s *Stream) State() State {
-	return State{Connected: moment(s.connected.Load()), LastEvent: moment(s.noted.Load())}
+	return State{Connected: moment(s.connected.Load()), LastEvent: moment(s.lastEvent.Load())}
 }
 
 func moment(ns int64) time.Time {
@@ -76,13 +76,13 @@ func moment(ns int64) time.Time {
 
 // link is one connection.
 type link struct {
-	conn    *websocket.Conn
-	since   time.Time
-	heard   atomic.Int64  // when a frame came, nanoseconds after since: the wall clock may be set
-	leaving chan struct{} // closed when DingTalk asks to go
-	done    chan struct{} // closed when nothing more comes
-	asked   sync.Once
-	secrets redactor
+	conn      *websocket.Conn
+	since     time.Time
+	lastFrame atomic.Int64  // when a frame came, nanoseconds after since: the wall clock may be set
+	leaving   chan struct{} // closed when DingTalk asks to go
+	done      chan struct{} // closed when nothing more comes
+	asked     sync.Once
+	secrets   redactor
 }
 
 // Run follows the events until ctx ends, and returns its error. It must run
@@ -112,7 +112,7 @@ func (s *Stream) Run(ctx context.Context) error {
 		} else if ctx.Err() == nil {
 			s.report(err)
 		}
-		s.rest(ctx, fails)
+		s.backOff(ctx, fails)
 	}
 	return ctx.Err()
 }
@@ -124,8 +124,8 @@ func (s *Stream) pause() time.Duration {
 	return defaultPause
 }
 
-// rest waits before the next connection, longer after each failure.
-func (s *Stream) rest(ctx context.Context, fails int) {
+// backOff waits before the next connection, longer after each failure.
+func (s *Stream) backOff(ctx context.Context, fails int) {
 	wait := min(s.pause()<<min(fails, 10), longestPause)
 	timer := time.NewTimer(wait + jitter(wait/5))
 	defer timer.Stop()
@@ -147,12 +147,12 @@ func (l *link) wait(ctx context.Context) (asked bool) {
 }
 
 func (s *Stream) report(err error) {
-	if s.Trouble != nil && err != nil {
-		s.Trouble(err)
+	if s.OnError != nil && err != nil {
+		s.OnError(err)
 	}
 }
 
-// open asks for a ticket and connects with it. The ticket is good for 90 s and
+// reset asks for a ticket and connects with it. The ticket is good for 90 s and
 // one connection, and is a secret.
 func (s *Stream) open(ctx context.Context) (*link, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*openTimeout)
@@ -168,7 +168,7 @@ func (s *Stream) open(ctx context.Context) (*link, error) {
 	}
 	conn, _, err := websocket.Dial(ctx, target, &websocket.DialOptions{HTTPClient: c.http.Kept})
 	if err != nil {
-		return nil, faultOf(ctx, "stream", err, secretForms(ticket))
+		return nil, transportError(ctx, "stream", err, secretForms(ticket))
 	}
 	conn.SetReadLimit(maxBody)
 	l := &link{conn: conn, since: time.Now(), leaving: make(chan struct{}), done: make(chan struct{}), secrets: secretForms(ticket)}
@@ -207,7 +207,7 @@ func (c *Client) endpoint(text, ticket string) (string, error) {
 	return u.String(), nil
 }
 
-// close says goodbye on a connection that another one replaced.
+// close closes a connection that another one replaced.
 func (l *link) close() {
 	if l != nil {
 		l.conn.Close(websocket.StatusNormalClosure, "")
@@ -226,9 +226,9 @@ func (s *Stream) follow(ctx context.Context, l *link) {
 			}
 			return
 		}
-		l.heard.Store(int64(time.Since(l.since)))
+		l.lastFrame.Store(int64(time.Since(l.since)))
 		handling, cancel := context.WithTimeout(ctx, handleTimeout) // from the arrival on, with the wait for another connection's event
-		err = s.take(ctx, handling, l, data)
+		err = s.handleFrame(ctx, handling, l, data)
 		cancel()
 		if err != nil {
 			s.report(fmt.Errorf("dingtalk: stream: %w", err))
@@ -261,7 +261,7 @@ func (s *Stream) keepAlive(ctx context.Context, l *link) {
 			return
 		case <-timer.C:
 		}
-		silence := time.Since(l.since) - time.Duration(l.heard.Load())
+		silence := time.Since(l.since) - time.Duration(l.lastFrame.Load())
 		if silence < quiet {
 			timer.Reset(quiet - silence)
 			continue
@@ -277,9 +277,9 @@ func (s *Stream) keepAlive(ctx context.Context, l *link) {
 	}
 }
 
-// take answers one frame; handling bounds what Handle does with it. An error is
+// handleFrame answers one frame; handling bounds what Handle does with it. An error is
 // for the log; the connection goes on.
-func (s *Stream) take(ctx, handling context.Context, l *link, data []byte) error {
+func (s *Stream) handleFrame(ctx, handling context.Context, l *link, data []byte) error {
 	f, err := readFrame(data)
 	if err != nil {
 		return err
@@ -293,7 +293,7 @@ func (s *Stream) take(ctx, handling context.Context, l *link, data []byte) error
 	case f.Type == "SYSTEM" && f.Headers.Topic == "disconnect":
 		l.asked.Do(func() { close(l.leaving) }) // no answer: DingTalk closes by itself
 	case f.Type == "EVENT":
-		note, err := s.note(handling, f)
+		note, err := s.handle(handling, f)
 		return errors.Join(err, l.answer(ctx, id, note))
 	}
 	return nil
@@ -305,16 +305,16 @@ const (
 	eventAgain = `{"status":"LATER","message":"later"}`
 )
 
-// note hands an event on, once, and tells what to acknowledge. Others'
-// events and unreadable ones are acknowledged too, or they would come for ever.
+// handle passes an event to Handle, once, and returns the acknowledgement. Other
+// organisations' events and unreadable ones are acknowledged too, or they would come for ever.
 // One at a time: two connections may bring the same event at once.
-func (s *Stream) note(ctx context.Context, f frame) (string, error) {
+func (s *Stream) handle(ctx context.Context, f frame) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if f.Headers.EventCorpID != s.Client.Config.CorpID || s.seen.ids[string(f.Headers.EventID)] {
 		return eventTaken, nil
 	}
-	s.noted.Store(time.Now().UnixNano())
+	s.lastEvent.Store(time.Now().UnixNano())
 	e, err := f.event()
 	if err != nil {
 		s.seen.add(e.ID)

@@ -15,7 +15,7 @@ import (
 
 // follower runs a Stream and keeps what it heard.
 type follower struct {
-	*gate
+	*env
 	mu      sync.Mutex
 	events  []dingtalk.Event
 	trouble []string
@@ -24,7 +24,7 @@ type follower struct {
 
 func follow(t *testing.T, change func(*dingtalk.Stream)) *follower {
 	t.Helper()
-	f := &follower{gate: newGate(t)}
+	f := &follower{env: newEnv(t)}
 	s := &dingtalk.Stream{Client: f.client, Pause: 10 * time.Millisecond,
 		Handle: func(_ context.Context, e dingtalk.Event) error {
 			f.mu.Lock()
@@ -36,7 +36,7 @@ func follow(t *testing.T, change func(*dingtalk.Stream)) *follower {
 			f.events = append(f.events, e)
 			return nil
 		},
-		Trouble: func(err error) {
+		OnError: func(err error) {
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			f.trouble = append(f.trouble, err.Error())
@@ -77,7 +77,7 @@ func (f *follower) delivered(t *testing.T, id string) {
 	}
 }
 
-func (f *follower) heard() (events []dingtalk.Event, trouble []string) {
+func (f *follower) observed() (events []dingtalk.Event, trouble []string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return slices.Clone(f.events), slices.Clone(f.trouble)
@@ -107,11 +107,11 @@ func TestStreamEvents(t *testing.T) {
 		{simulator.Event{Type: "user_leave_org", Data: `{"userId":[""]}`}, 0, nil},
 		{simulator.Event{Type: "user_leave_org", Data: `{"userId":["a"],"userId":["b"]}`}, 0, nil},
 	} {
-		before, _ := f.heard()
+		before, _ := f.observed()
 		id := f.EmitEvent(c.event)
 		f.delivered(t, id)
 		f.Repeat(id)
-		events, _ := f.heard()
+		events, _ := f.observed()
 		events = events[len(before):]
 		switch {
 		case c.users == nil:
@@ -138,7 +138,7 @@ func TestStreamOnce(t *testing.T) {
 	f.mu.Unlock()
 	again := f.Emit("user_leave_org", `{"userId":["b"]}`)
 	f.delivered(t, again)
-	events, _ := f.heard()
+	events, _ := f.observed()
 	if len(events) != 2 || events[0].ID != id || events[1].ID != again {
 		t.Errorf("Handle heard %+v, want each event once", events)
 	}
@@ -148,7 +148,7 @@ func TestStreamPlaces(t *testing.T) {
 	f := follow(t, nil)
 	f.delivered(t, f.Emit("org_dept_remove", `{"deptId":[4,"5"]}`))
 	f.delivered(t, f.Emit("label_conf_modify", `{"scope":"1","labelIdList":[1881],"preLabelList":"[]"}`))
-	events, _ := f.heard()
+	events, _ := f.observed()
 	if len(events) != 2 || !slices.Equal(events[0].Departments, []int64{4, 5}) || !slices.Equal(events[1].Roles, []int64{1881}) {
 		t.Errorf("Handle heard %+v, want departments 4 and 5, then role 1881", events)
 	}
@@ -179,7 +179,7 @@ func TestStreamAcknowledgesInTime(t *testing.T) {
 	if !slices.Equal(answers, []string{"LATER", "SUCCESS"}) {
 		t.Errorf("the platform heard %q, want LATER, then SUCCESS", answers)
 	}
-	if events, _ := f.heard(); len(events) != 1 {
+	if events, _ := f.observed(); len(events) != 1 {
 		t.Errorf("Handle heard %+v, want the event once", events)
 	}
 }
@@ -213,7 +213,7 @@ func TestStreamSystem(t *testing.T) {
 	if err := f.Ping(soon(t)); err != nil {
 		t.Errorf("Ping after garbage = %v, want nil", err)
 	}
-	_, trouble := f.heard()
+	_, trouble := f.observed()
 	if len(trouble) != 2 || !strings.Contains(trouble[1], "20001") {
 		t.Errorf("Trouble heard %q, want the garbage and 20001", trouble)
 	}
@@ -255,7 +255,7 @@ func TestStreamReconnects(t *testing.T) {
 			f.Mute(false)
 			f.streams(t, 1)
 			f.delivered(t, f.Emit("user_leave_org", `{"userId":["a"]}`))
-			_, trouble := f.heard()
+			_, trouble := f.observed()
 			if text := strings.Join(trouble, "\n"); strings.Contains(text, "canary") || strings.Contains(text, "ticket=") {
 				t.Errorf("Trouble heard a ticket: %s", text)
 			}

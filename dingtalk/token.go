@@ -17,7 +17,7 @@ const (
 )
 
 // appToken is the app's own token: one per app, the same for all people.
-// DingTalk throttles whoever asks for it often, so it is cached and fetched by
+// DingTalk throttles an app that asks for it often, so it is cached and fetched by
 // one call at a time.
 type appToken struct {
 	mu      sync.Mutex
@@ -93,12 +93,12 @@ func (c *Client) appToken(ctx context.Context) (string, error) {
 		}
 		return "", r.Err
 	case <-ctx.Done():
-		return "", faulted(faultOf(ctx, pathAppToken, ctx.Err(), nil)).failure()
+		return "", noAnswer(transportError(ctx, pathAppToken, ctx.Err(), nil)).failure()
 	}
 }
 
 func (c *Client) fetchToken(ctx context.Context) (string, error) {
-	if text, due := c.token.current(c.now()); !due { // somebody was quicker
+	if text, due := c.token.current(c.now()); !due { // another call was quicker
 		return text, nil
 	}
 	var got tokenAnswer

@@ -144,7 +144,7 @@ func TestBusy(t *testing.T) {
 	})
 }
 
-// The gate of a throttled path opens by a single try, and holds twice as long
+// The circuit of a throttled path closes by a single trial, and stays open twice as long
 // when that fails; other paths go on (threats V3).
 func TestBackOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -193,9 +193,9 @@ func TestBackOff(t *testing.T) {
 
 // A try whose outcome is unknown lets the next one try; only one at a time.
 func TestGateTries(t *testing.T) {
-	var g gates
+	var g circuitBreaker
 	now := time.Now()
-	g.leave("a", now, throttled)
+	g.record("a", now, throttled)
 	later := now.Add(2 * time.Second)
 	for i, c := range []struct {
 		enter bool
@@ -203,15 +203,15 @@ func TestGateTries(t *testing.T) {
 		want  bool
 	}{{true, -1, true}, {true, -1, false}, {false, unknown, true}, {true, -1, true}, {false, answered, true}, {true, -1, true}, {true, -1, true}} {
 		if c.enter {
-			if got := g.enter("a", later); got != c.want {
+			if got := g.allow("a", later); got != c.want {
 				t.Errorf("step %d: enter = %v, want %v", i, got, c.want)
 			}
 			continue
 		}
-		g.leave("a", later, c.after)
+		g.record("a", later, c.after)
 	}
-	if len(g.shut) != 0 {
-		t.Errorf("%d gates are shut, want 0", len(g.shut))
+	if len(g.states) != 0 {
+		t.Errorf("%d gates are shut, want 0", len(g.states))
 	}
 }
 

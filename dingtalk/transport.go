@@ -11,25 +11,25 @@ import (
 
 const maxBody = 1 << 20 // after inflation
 
-// faultError is a call that got no answer. Its text was redacted: the one of
+// callError is a call that got no answer. Its text was redacted: the one of
 // the *url.Error below it quotes the URL with access_token in it, so that error
 // is not kept; only the cause `canceled` or `deadline exceeded` is.
-type faultError struct {
+type callError struct {
 	kind  string // canceled, timeout, dns, connect, tls, transport, held
 	path  string
 	text  string
 	cause error // context.Canceled, context.DeadlineExceeded or nil
 }
 
-func (e *faultError) Error() string { return "dingtalk: calling " + e.path + ": " + e.text }
-func (e *faultError) Unwrap() error { return e.cause }
+func (e *callError) Error() string { return "dingtalk: calling " + e.path + ": " + e.text }
+func (e *callError) Unwrap() error { return e.cause }
 
-// faultOf says what kind of trouble err is; each is a metric of its own (threats V5).
-func faultOf(ctx context.Context, path string, err error, r redactor) *faultError {
+// transportError classifies a failure below HTTP; each kind is a metric of its own (threats V5).
+func transportError(ctx context.Context, path string, err error, r redactor) *callError {
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err
 	}
-	e := &faultError{kind: "transport", path: path, text: r.text(err.Error())}
+	e := &callError{kind: "transport", path: path, text: r.text(err.Error())}
 	var slow net.Error
 	_, dns := errors.AsType[*net.DNSError](err)
 	op, dial := errors.AsType[*net.OpError](err)

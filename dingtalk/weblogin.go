@@ -88,8 +88,8 @@ func (c *Client) userToken(ctx context.Context, code string) (tokenAnswer, error
 }
 
 // me asks whose token it is. Only unionId is read: mail and number of this
-// answer belong to the account, not to the organisation, and the nickname to
-// whoever types it (threats K8, K9).
+// answer belong to the account, not to the organisation, and the person chooses
+// the nickname (threats K8, K9).
 func (c *Client) me(ctx context.Context, token string) (unionID string, err error) {
 	var got struct {
 		UnionID string `json:"unionId"`
@@ -112,7 +112,7 @@ func signIn(err error) error {
 	return err
 }
 
-// refuse is a definite no that we say, not DingTalk.
+// refuse is a definite refusal of ours, not of DingTalk.
 func refuse(code, why string) *identity.Failure {
 	return &identity.Failure{Class: identity.Refused, Code: code, Hint: hints[code], Err: fmt.Errorf("dingtalk: %s", why)}
 }

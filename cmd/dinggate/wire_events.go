@@ -14,7 +14,7 @@ func newEvents(cfg *Config, g *gate, client *dingtalk.Client, t telemetryKit) *d
 	if !cfg.DingTalk.Events || cfg.SSO.On() {
 		return nil
 	}
-	return &dingtalk.Stream{Client: client, Trouble: func(err error) { t.log.Warn("event stream", "err", err.Error()) },
+	return &dingtalk.Stream{Client: client, OnError: func(err error) { t.log.Warn("event stream", "err", err.Error()) },
 		Handle: func(ctx context.Context, e dingtalk.Event) error {
 			return g.sessions.Once(ctx, e.ID, func() error { return g.happened(ctx, e) })
 		}}
