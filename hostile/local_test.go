@@ -21,7 +21,7 @@ import (
 
 // Local accounts of that site. alice and bob are bound to zhangsan and lisi,
 // dora is nobody's, every one has a password of their own.
-var localNames = []string{"alice", "bob", "carol", "dora", "erin", "frank", "grace", "heidi", "管理员"}
+var localNames = []string{"alice", "bob", "carol", "dora", "erin", "frank", "grace", "heidi", "ivan", "管理员"}
 
 func password(name string) string { return canary + "-" + name + "-Passw0rd" }
 
@@ -143,11 +143,15 @@ func (v *visitor) form(query, name, secret string, lines ...string) *answer {
 }
 
 func (v *visitor) post(query, body string, lines ...string) *answer {
+	return v.postTo("/oauth2/sign_in"+query, body, lines...)
+}
+
+func (v *visitor) postTo(target, body string, lines ...string) *answer {
 	if c := v.cookie(); c != "" {
 		lines = append(lines, c)
 	}
 	a := v.h.send(shot{from: v.from, method: "POST", session: true, cleared: true, slow: true,
-		raw: request("POST", "/oauth2/sign_in"+query, v.h.id, append(lines, fmt.Sprintf("Content-Length: %d", len(body)), "Accept: text/html")...) + body})
+		raw: request("POST", target, v.h.id, append(lines, fmt.Sprintf("Content-Length: %d", len(body)), "Accept: text/html")...) + body})
 	v.keep(a)
 	return a
 }
@@ -422,6 +426,63 @@ func bindings33(s *site) (list []try) {
 			h.unbound("heidi")
 		})
 	}
+	add("both people are told once, and either removes it", func(h *hand) {
+		h.site.sim.Join(simulator.Person{ID: "t33", UserID: "t33", Name: "T33", Departments: []int64{42}})
+		h.site.budget.Add(5 * callsPerSignIn)
+		holder := h.visitor().account("ivan")
+		if e, a := holder.loginAPI("type=1&code=" + holder.code("t33") + "&state=" + holder.begun("type=1")); !*e.Success {
+			h.failf("a good binding = %v", a)
+		}
+		h.bound("t33", "ivan")
+		const page = "/oauth2/userinfo?rd=%2Fpage"
+		see := []string{"Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document", "Sec-Fetch-Site: none", "Accept-Language: en"}
+		byPassword := func() (*visitor, string) {
+			v := h.visitor()
+			return v, v.form("?rd=%2Fpage", "ivan", password("ivan")).header.Get("Location")
+		}
+		byDingTalk := func() (*visitor, string) {
+			v := h.visitor()
+			state, _ := v.begin("/oauth2/start?rd=%2Fpage")
+			return v, v.finish("t33", state).header.Get("Location")
+		}
+		var form string
+		for name, side := range map[string]func() (*visitor, string){"ivan": byPassword, "T33": byDingTalk} {
+			v, to := side()
+			if to != page {
+				h.failf("%s is sent to %q", name, to)
+			}
+			v.ask(shot{}, "GET", page, "Accept: application/json", "Sec-Fetch-Mode: cors")
+			v.ask(shot{}, "GET", page, "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: iframe")
+			if v, to = side(); to != page {
+				h.failf("%s was told by what nobody saw: sent to %q", name, to)
+			}
+			a := v.ask(shot{}, "GET", page, see...)
+			_, rest, _ := strings.Cut(a.body, `name="binding" value="`)
+			form, _, _ = strings.Cut(rest, `"`)
+			if a.status != 200 || !strings.Contains(a.body, map[string]string{"ivan": "T33 (t33)", "T33": ">ivan<"}[name]) || form == "" {
+				h.failf("%s sees %v", name, a)
+			}
+			if _, to = side(); to != "/page" {
+				h.failf("%s is told again: sent to %q", name, to)
+			}
+		}
+		for _, line := range []string{"Sec-Fetch-Site: cross-site", "Sec-Fetch-Site: same-site", "Origin: https://evil.test", "Origin: null", "Origin: https://app.test.evil.test"} {
+			if a := holder.postTo("/oauth2/userinfo", "binding="+form, formed, line); a.status != 403 {
+				h.failf("%s = %v", line, a)
+			}
+		}
+		for _, other := range []*visitor{h.visitor(), h.visitor().account("dora")} {
+			other.postTo("/oauth2/userinfo", "binding="+form, formed, "Sec-Fetch-Site: same-origin")
+		}
+		for _, body := range []string{"", "binding=", "binding=x", "binding=" + form + "&binding=" + form, "Binding=" + form, "%00=x", "binding=%zz", "{}"} {
+			holder.postTo("/oauth2/userinfo", body, formed, "Sec-Fetch-Site: same-origin")
+		}
+		h.bound("t33", "ivan")
+		if a := holder.postTo("/oauth2/userinfo", "binding="+form, formed, "Sec-Fetch-Site: same-origin"); a.status != 303 {
+			h.failf("removing it = %v", a)
+		}
+		h.unbound("ivan")
+	})
 	return list
 }
 

@@ -32,7 +32,7 @@ var catalogue = []threatClass{
 	{"F", 14, nil},
 	{"M", 16, []int{17, 18}},
 	{"W", 11, []int{}},
-	{"T", 29, []int{}},
+	{"T", 29, []int{33}},
 	{"D", 11, []int{}},
 	{"L", 12, nil},
 	{"K", 17, []int{}},

@@ -70,7 +70,7 @@ func foreign(gate string) http.HandlerFunc {
 	}
 }
 
-// TestBrowserForms: a person signs in, binds and signs out by our forms in every
+// TestBrowserForms: a person signs in, binds, unbinds and signs out by our forms in every
 // engine, on plain http under a host that is not loopback, over https, and over
 // https without fetch metadata; the same forms on a page of a sibling host
 // change nothing (threats W13, S15).
@@ -144,6 +144,20 @@ func signInAndOut(t *testing.T, b *engine.Browser, h *house, gate string) {
 	application("/bound?x=1")
 	if all, err := h.stores.Bindings.List(t.Context()); err != nil || len(all) != 1 || all[0].Username != "zs" {
 		t.Errorf("%s, %s: bound are %v, %v, want zs", b.Name, gate, all, err)
+	}
+	signOut()
+
+	b.Open(gate + "/after?x=1") // the next sign-in shows what was bound, and the page removes it (threats T33)
+	submit("zs", "pw-zs")
+	b.Until(`document.querySelector("#news")&&document.querySelector("#binding").textContent.includes("张三 (zhangsan)")`)
+	b.Click("#continue")
+	application("/after?x=1")
+	b.Open(gate + "/oauth2/userinfo")
+	b.Until(`document.querySelector("#unbind")&&!document.querySelector("#news")`)
+	b.Click("#unbind")
+	b.Until(`document.querySelector("#heading")&&!document.querySelector("#unbind")`)
+	if all, err := h.stores.Bindings.List(t.Context()); err != nil || len(all) != 0 {
+		t.Errorf("%s, %s: after the form bound are %v, %v", b.Name, gate, all, err)
 	}
 	signOut()
 	b.Open(gate + "/")

@@ -39,6 +39,9 @@ func TestHostile(t *testing.T) {
 			"who": shows(func(w http.ResponseWriter, r *http.Request) {
 				p.WhoAmI(w, r, WhoAmIData{bad, bad, bad, []string{bad, bad}, bad})
 			}),
+			"bindings": shows(func(w http.ResponseWriter, r *http.Request) {
+				p.Bindings(w, r, WhoAmIData{Name: bad}, BindingData{Person: bad, Account: bad, ID: bad, Action: "/" + bad, News: true, Next: bad})
+			}),
 			"error":   fails(&web.Error{Status: 403, Code: bad, Retry: "/" + bad, Allow: "GET"}),
 			"refused": fails(&web.Error{Status: 401, Code: "unauthenticated", LoginURL: bad}),
 		}

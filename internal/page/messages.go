@@ -59,6 +59,8 @@ type words struct {
 
 	WhoAmI, WhoLead, Username, Email, Groups string
 
+	BindingPerson, BindingAccount, BindingSince, Unbind, NewsAccount, NewsPerson, Continue string
+
 	Contact, RequestID, Copy, Copied string
 }
 
@@ -80,6 +82,10 @@ var zhWords = words{
 
 	WhoAmI: "我的账号", WhoLead: "您访问的应用会看到这些信息", Username: "用户名", Email: "邮箱", Groups: "角色",
 
+	BindingPerson: "绑定的钉钉用户", BindingAccount: "绑定的账号", BindingSince: "绑定时间", Unbind: "解除绑定", Continue: "继续",
+	NewsAccount: "自你上次登录以来，有一个钉钉用户绑定了这个账号，用钉钉就可以登录它。如果不是你本人，请立即解除绑定并修改密码。",
+	NewsPerson:  "自你上次登录以来，你的钉钉绑定到了下面的账号，今后用钉钉登录的就是这个账号。如果不是你本人操作的，请立即解除绑定。",
+
 	Contact: "需要帮助？请联系", RequestID: "请求编号", Copy: "复制", Copied: "已复制",
 }
 
@@ -100,6 +106,10 @@ var enWords = words{
 	ConfirmSignOut: "Sign out?", ConfirmText: "You will have to sign in again before you can go on.", SignedInAs: "Signed in as",
 
 	WhoAmI: "My account", WhoLead: "The applications you visit can see this", Username: "Username", Email: "Email", Groups: "Roles",
+
+	BindingPerson: "Linked DingTalk user", BindingAccount: "Linked account", BindingSince: "Linked since", Unbind: "Remove the link", Continue: "Continue",
+	NewsAccount: "Since your last sign-in a DingTalk user was linked to this account and can sign in to it with DingTalk. If that is not you, remove the link now and change your password.",
+	NewsPerson:  "Since your last sign-in your DingTalk was linked to the account below, and signs you in to it from now on. If you did not do this, remove the link now.",
 
 	Contact: "Need help? Contact", RequestID: "Request ID", Copy: "Copy", Copied: "Copied",
 }

@@ -100,6 +100,10 @@ func gallery(p *Pages) []exhibit {
 		{"who", "GET", "/oauth2/userinfo", shows(func(w http.ResponseWriter, r *http.Request) {
 			p.WhoAmI(w, r, WhoAmIData{Name: "张三", Username: "zhangsan", Email: "zhangsan@example.com", Groups: []string{"主管", "财务, 华东"}, SignOutURL: "/oauth2/sign_out"})
 		})},
+		{"who_bound", "GET", "/oauth2/userinfo", shows(func(w http.ResponseWriter, r *http.Request) {
+			p.Bindings(w, r, WhoAmIData{Name: "zs", Username: "zs", SignOutURL: "/oauth2/sign_out"},
+				BindingData{Person: "张三 (zhangsan)", Since: time.Date(2026, 11, 29, 9, 30, 0, 0, time.UTC), ID: "ID", Action: "/oauth2/userinfo?rd=%2Fwiki", News: true, Next: "/wiki"})
+		})},
 		{"silent", "GET", "/wiki?a=1", shows(func(w http.ResponseWriter, r *http.Request) {
 			p.Silent(w, r, SilentData{CorpID: "dingcorp", ClientID: "dingapp", State: "STATE", PostURL: "/oauth2/silent", StartURL: "/oauth2/start?silent=no&rd=%2Fwiki"})
 		})},

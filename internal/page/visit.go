@@ -81,6 +81,11 @@ type whoView struct {
 	Rows    []whoRow
 	Groups  []string
 	SignOut string
+
+	Binding           []whoRow
+	News              string
+	Action, BindingID string
+	Next              string
 }
 
 type whoRow struct{ Label, Value string }
@@ -90,6 +95,10 @@ const maxGroups = 64
 
 // WhoAmI shows people what applications are told about them.
 func (p *Pages) WhoAmI(w http.ResponseWriter, r *http.Request, data WhoAmIData) {
+	p.render(w, r, "who", p.csp, http.StatusOK, p.who(w, r, data))
+}
+
+func (p *Pages) who(w http.ResponseWriter, r *http.Request, data WhoAmIData) whoView {
 	v := whoView{view: p.view(w, r), Name: clean(data.Name, 100), SignOut: link(data.SignOutURL)}
 	v.Heading = v.Words.WhoAmI
 	if v.Name == "" {
@@ -106,7 +115,7 @@ func (p *Pages) WhoAmI(w http.ResponseWriter, r *http.Request, data WhoAmIData) 
 			v.Groups = append(v.Groups, group)
 		}
 	}
-	p.render(w, r, "who", p.csp, http.StatusOK, v)
+	return v
 }
 
 func firstLetter(s string) string {

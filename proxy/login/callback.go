@@ -42,10 +42,11 @@ func (f *Flow) Callback(w http.ResponseWriter, r *http.Request) error {
 	if err := getOnly(r); err != nil {
 		return err
 	}
-	_, _, target, err := f.arrive(w, r, x, f.byBrowser(r, ""), nil)
+	s, _, target, err := f.arrive(w, r, x, f.byBrowser(r, ""), nil)
 	if err != nil {
 		return err
 	}
+	target = f.afterSignIn(r.Context(), s, target)
 	if strings.EqualFold(f.Sessions.Cookie.SameSite, "strict") {
 		f.moveOn(w, target)
 		return nil

@@ -111,7 +111,7 @@ var (
 
 // Event is one line of the audit log. It holds no code, state, token or cookie.
 type Event struct {
-	What      string // sign_in, sign_out, refused, bound
+	What      string // sign_in, sign_out, refused, bound, unbound
 	How       string // browser when "", silent, password, bind
 	Code      string // why refused, such as not_member
 	User      string // username, "" when nobody is known

@@ -69,7 +69,7 @@ func (p *provider) fails(err error) {
 // store is a memory store that can be ill.
 type store struct {
 	session.Memory
-	ill atomic.Bool
+	ill, noPut atomic.Bool
 }
 
 var errIll = errors.New("store: connection refused")
@@ -89,7 +89,7 @@ func (s *store) Add(ctx context.Context, key string, value []byte, ttl time.Dura
 }
 
 func (s *store) Put(ctx context.Context, key string, value []byte, ttl time.Duration) error {
-	if s.ill.Load() {
+	if s.ill.Load() || s.noPut.Load() {
 		return errIll
 	}
 	return s.Memory.Put(ctx, key, value, ttl)

@@ -116,8 +116,8 @@ func (f *Flow) offerLink(w http.ResponseWriter, u identity.User, target string, 
 	if target, _ = f.allowed(target); len(target) > maxLinkTarget {
 		target = "/"
 	}
-	name := u.Name
-	if name == "" || len(name) > maxLinkName {
+	name := fullName(&u) // two people may have one name
+	if len(name) > maxLinkName {
 		name = u.Username
 	}
 	l := link{issued: f.now(), app: f.ClientID, unionID: u.UnionID, name: name[:min(len(name), maxLinkName)], target: target}
@@ -178,20 +178,26 @@ func (f *Flow) bind(r *http.Request, x *web.Exchange, l *link, username string) 
 	if err != nil {
 		return &web.Error{Status: http.StatusServiceUnavailable, Code: "store_unavailable", RetryAfter: retryAfter, Err: err}
 	}
-	return f.makeBinding(ctx, x, account.Binding{UnionID: l.unionID, Username: username})
+	return f.makeBinding(ctx, x, account.Binding{UnionID: l.unionID, Username: username}, l.name)
 }
 
 // makeBinding binds. Its record comes first: nobody is bound without one, where
 // records have to be. When it then fails, the refusal is the next record of this
-// request.
-func (f *Flow) makeBinding(ctx context.Context, x *web.Exchange, b account.Binding) error {
+// request. Nor is anybody bound who cannot be told of it later. person is what
+// the DingTalk person is called.
+func (f *Flow) makeBinding(ctx context.Context, x *web.Exchange, b account.Binding, person string) error {
 	find := func(by account.Binding) (account.Binding, error) { return f.People.Bindings.Find(ctx, by) }
-	_, err := account.Plan([]account.Binding{b}, find)
+	write, err := account.Plan([]account.Binding{b}, find)
 	if err == nil {
 		if lost := f.audit(x, Event{What: "bound", User: b.Username, UnionID: b.UnionID}); lost != nil {
 			return &web.Error{Status: http.StatusServiceUnavailable, Code: "audit_unavailable", RetryAfter: retryAfter, Err: lost}
 		}
-		err = f.People.Bindings.Add(ctx, b)
+		if len(write) > 0 {
+			err = f.putNote(ctx, b.UnionID, bindingNote{Username: b.Username, Person: person, Made: f.now()})
+		}
+		if err == nil {
+			err = f.People.Bindings.Add(ctx, b)
+		}
 	}
 	if _, taken := errors.AsType[*account.TakenError](err); taken {
 		return &web.Error{Status: http.StatusForbidden, Code: "already_bound", Err: err}

@@ -176,7 +176,7 @@ func (f *Flow) localSession(r *http.Request) (*session.Session, error) {
 		return nil, refuse("not_local_account", fmt.Errorf("%w: %w", errSignInFirst, err))
 	case err != nil:
 		return nil, trouble(err)
-	case s.User.UnionID != "" || s.Token != (identity.Token{}) || !f.Accounts.Has(s.User.Username):
+	case !s.User.Local || !f.Accounts.Has(s.User.Username):
 		return nil, refuse("not_local_account", errors.New("login: the session is not a local account's"))
 	case f.now().Sub(s.SignedIn) >= bindWithin:
 		return nil, refuse("sign_in_too_old", errSignInFirst)
@@ -217,5 +217,5 @@ func (f *Flow) bindSession(w http.ResponseWriter, r *http.Request, x *web.Exchan
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()
-	return f.makeBinding(ctx, x, account.Binding{UnionID: person.UnionID, Username: s.User.Username})
+	return f.makeBinding(ctx, x, account.Binding{UnionID: person.UnionID, Username: s.User.Username}, fullName(&person))
 }

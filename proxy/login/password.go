@@ -113,7 +113,11 @@ func (f *Flow) password(w http.ResponseWriter, r *http.Request, x *web.Exchange)
 	if err := f.recorded(w, r, x, Event{What: "sign_in", How: "password", User: username, Session: s.ID}); err != nil {
 		return err
 	}
-	f.redirect(w, http.StatusSeeOther, e.target)
+	target := e.target
+	if e.person == nil {
+		target = f.afterSignIn(r.Context(), s, target)
+	}
+	f.redirect(w, http.StatusSeeOther, target)
 	return nil
 }
 
@@ -144,22 +148,34 @@ func (f *Flow) crowded(err error, again string) error {
 
 // credentials reads the form: each field once, in the body alone.
 func credentials(r *http.Request) (username, password string, err error) {
-	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil || kind != "application/x-www-form-urlencoded" || len(r.Header["Content-Encoding"]) > 0 {
-		return "", "", &web.Error{Status: http.StatusUnsupportedMediaType, Code: "bad_request", Err: errors.New("login: the form is of another type")}
-	}
-	body, err := io.ReadAll(io.LimitReader(r.Body, maxForm+1))
+	values, err := postedForm(r)
 	if err != nil {
-		return "", "", &web.Error{Status: http.StatusBadRequest, Code: "bad_request", Err: fmt.Errorf("login: reading the form: %w", err)}
+		return "", "", err
 	}
-	if len(body) > maxForm {
-		return "", "", &web.Error{Status: http.StatusRequestEntityTooLarge, Code: "too_large"}
-	}
-	values, err := url.ParseQuery(string(body))
-	if err != nil || len(values["username"]) != 1 || len(values["password"]) != 1 {
+	if len(values["username"]) != 1 || len(values["password"]) != 1 {
 		return "", "", badRequest("the form does not hold one username and one password")
 	}
 	return strings.TrimSpace(values["username"][0]), values["password"][0], nil // keyboards of phones add a blank
+}
+
+// postedForm reads the fields of a small form.
+func postedForm(r *http.Request) (url.Values, error) {
+	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || kind != "application/x-www-form-urlencoded" || len(r.Header["Content-Encoding"]) > 0 {
+		return nil, &web.Error{Status: http.StatusUnsupportedMediaType, Code: "bad_request", Err: errors.New("login: the form is of another type")}
+	}
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxForm+1))
+	if err != nil {
+		return nil, &web.Error{Status: http.StatusBadRequest, Code: "bad_request", Err: fmt.Errorf("login: reading the form: %w", err)}
+	}
+	if len(body) > maxForm {
+		return nil, &web.Error{Status: http.StatusRequestEntityTooLarge, Code: "too_large"}
+	}
+	values, err := url.ParseQuery(string(body))
+	if err != nil {
+		return nil, badRequest("the form is unreadable")
+	}
+	return values, nil
 }
 
 // parameter takes one of our own parameters out of a raw query; what follows an

@@ -43,10 +43,8 @@ func (f *Flow) SignIn(w http.ResponseWriter, r *http.Request) error {
 	f.clearDead(w, r)
 	if target == "/" && e.person == nil {
 		if s, err := f.who(r, f.wait()); err == nil {
-			u := &s.User
-			x.User = u.Username
-			f.Pages.WhoAmI(w, r, page.WhoAmIData{Name: u.Name, Username: u.Username, Email: u.Email, Groups: u.RoleNames(), SignOutURL: f.Prefix + "/sign_out"})
-			return nil
+			x.User = s.User.Username
+			return f.showPerson(w, r, x, s, "")
 		}
 	}
 	if f.Accounts != nil {

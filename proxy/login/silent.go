@@ -81,7 +81,7 @@ func (f *Flow) SilentCode(w http.ResponseWriter, r *http.Request) error {
 	case !web.SameOrigin(r, f.Origins.Ours):
 		return &web.Error{Status: http.StatusForbidden, Code: "cross_site"}
 	}
-	_, _, target, err := f.arrive(w, r, x, way{errand: silentErrand, how: "silent",
+	s, _, target, err := f.arrive(w, r, x, way{errand: silentErrand, how: "silent",
 		read: func() (callbackQuery, error) { return readSilent(r) },
 		exchange: func(ctx context.Context, code, _ string) (identity.User, identity.Token, error) {
 			u, err := f.Silent.Exchange(ctx, code)
@@ -91,6 +91,8 @@ func (f *Flow) SilentCode(w http.ResponseWriter, r *http.Request) error {
 		target = f.linkPath(unbound.token) // the form that binds them is the way on
 	} else if err != nil {
 		return err
+	} else {
+		target = f.afterSignIn(r.Context(), s, target)
 	}
 	return web.JSON(w, r, http.StatusOK, struct {
 		Location string `json:"location"`

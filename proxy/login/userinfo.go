@@ -2,6 +2,7 @@ package login
 
 import (
 	"net/http"
+	"strings"
 
 	"dinggate/internal/web"
 	"dinggate/session"
@@ -24,11 +25,18 @@ type person struct {
 
 // UserInfo tells page scripts and API clients who they are: 200, or 401 with a
 // login_url, or 503 when that cannot be said now. It sends no CORS header, so that only
-// pages of the same origin can read it (threats W5).
+// pages of the same origin can read it (threats W5). A person who opens it gets a
+// page, with the binding of their account and a form that removes it.
 func (f *Flow) UserInfo(w http.ResponseWriter, r *http.Request) error {
 	x := web.From(w)
 	x.Endpoint = "userinfo"
-	web.AsJSON(r) // scripts alone call this endpoint
+	if r.Method == http.MethodPost && f.binds() && f.Accounts != nil {
+		return f.unbind(w, r, x)
+	}
+	visit := isVisit(r)
+	if !visit {
+		web.AsJSON(r)
+	}
 	if err := pageOnly(r, "GET, HEAD"); err != nil {
 		return err
 	}
@@ -36,6 +44,9 @@ func (f *Flow) UserInfo(w http.ResponseWriter, r *http.Request) error {
 	switch {
 	case nobody(err) && credential:
 		return &web.Error{Status: http.StatusUnauthorized, Code: "invalid_credentials", Err: err}
+	case nobody(err) && visit:
+		f.clearDead(w, r)
+		return f.visitor(err)
 	case nobody(err):
 		f.clearDead(w, r)
 		return f.unauthenticated(r)
@@ -44,8 +55,35 @@ func (f *Flow) UserInfo(w http.ResponseWriter, r *http.Request) error {
 	}
 	u := &s.User
 	x.User = u.Username
+	if visit && !credential {
+		raw, err := returnParameter(r.URL.RawQuery)
+		if err != nil {
+			return err
+		}
+		next := ""
+		if target, given := f.target(x, raw); given {
+			next = target
+		}
+		return f.showPerson(w, r, x, s, next)
+	}
 	return web.JSON(w, r, http.StatusOK, person{User: u.Username, Email: u.Email, Groups: u.RoleNames(), PreferredUsername: u.Name,
 		Username: u.Username, Name: u.Name, UserID: u.UserID, UnionID: u.UnionID, JobNumber: u.JobNumber, Departments: append([]int64{}, u.Departments...)})
+}
+
+// isVisit reports whether a browser loads userinfo for a person to look at. A bare
+// `Accept: text/html` is no sign of one: command-line clients send it, and every
+// browser's navigation names application/xhtml+xml beside it.
+func isVisit(r *http.Request) bool {
+	if !web.IsPageLoad(r.Method, r.Header) || web.WantsJSON(r.Header) {
+		return false
+	}
+	return len(r.Header["Sec-Fetch-Mode"]) > 0 || strings.Contains(strings.Join(r.Header["Accept"], ","), "application/xhtml+xml")
+}
+
+// visitor is the answer to somebody who is not signed in and looks at userinfo:
+// a page with a button that leads back here.
+func (f *Flow) visitor(err error) error {
+	return &web.Error{Status: http.StatusUnauthorized, Code: "unauthenticated", LoginURL: f.LoginURL(f.Prefix + "/userinfo"), Err: err}
 }
 
 // whoAsks is the person behind a credential of theirs, else behind the cookie.

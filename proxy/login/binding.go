@@ -1,0 +1,207 @@
+package login
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"time"
+
+	"dinggate/account"
+	"dinggate/internal/page"
+	"dinggate/internal/web"
+	"dinggate/session"
+)
+
+// bindingNote is what is known of a binding that was made here beside who is
+// whom: so that both people it is about learn of it, although a script of
+// another application on this origin may have made it, in either direction
+// (threats T33). It is kept sealed, under a hash of the unionId.
+type bindingNote struct {
+	Username    string    // the account; a note of another one is of a binding that is gone
+	Person      string    // the DingTalk person, as colleagues know them
+	Made        time.Time // when
+	AccountTold bool      // to whoever signs in with the account's password
+	PersonTold  bool      // to the DingTalk person
+}
+
+const (
+	notePurpose = "account binding"
+	noteLife    = 400 * 24 * time.Hour // from then on the binding is shown by its unionId alone
+)
+
+func noteKey(unionID string) string {
+	sum := sha256.Sum256([]byte(unionID))
+	return "bound:" + base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+func (f *Flow) putNote(ctx context.Context, unionID string, n bindingNote) error {
+	plain, err := json.Marshal(n)
+	if err != nil {
+		return err
+	}
+	key := noteKey(unionID)
+	text, err := f.Keyring.Seal(notePurpose, key, plain)
+	if err != nil {
+		return err
+	}
+	return f.Used.Put(ctx, key, []byte(text), noteLife)
+}
+
+// note is that of a binding; the zero note for one that was imported, or sealed
+// with a key that is gone.
+func (f *Flow) note(ctx context.Context, b account.Binding) (n bindingNote, err error) {
+	key := noteKey(b.UnionID)
+	text, err := f.Used.Get(ctx, key)
+	if errors.Is(err, session.ErrNone) {
+		return bindingNote{}, nil
+	} else if err != nil {
+		return bindingNote{}, err
+	}
+	plain, _, err := f.Keyring.Open(notePurpose, key, string(text))
+	if err != nil || json.Unmarshal(plain, &n) != nil || n.Username != b.Username {
+		return bindingNote{}, nil
+	}
+	return n, nil
+}
+
+// told reports whether the one who is signed in has seen the note.
+func (n bindingNote) told(local bool) bool {
+	return n == bindingNote{} || local && n.AccountTold || !local && n.PersonTold
+}
+
+// bindingOf is the binding of somebody who is signed in: of the account, or of
+// the DingTalk person. account.ErrNone when there is none.
+func (f *Flow) bindingOf(ctx context.Context, s *session.Session) (account.Binding, error) {
+	switch {
+	case !f.binds():
+		return account.Binding{}, account.ErrNone
+	case s.User.Local:
+		return f.People.Bindings.Find(ctx, account.Binding{Username: s.User.Username})
+	case s.User.UnionID != "":
+		return f.People.Bindings.Find(ctx, account.Binding{UnionID: s.User.UnionID})
+	}
+	return account.Binding{}, account.ErrNone
+}
+
+// afterSignIn is where a sign-in leads that would lead to target: to the page
+// that shows a binding first, where one was made since the last time. It takes
+// nobody's sign-in away: what cannot be read now is told by the next one.
+func (f *Flow) afterSignIn(ctx context.Context, s *session.Session, target string) string {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	b, err := f.bindingOf(ctx, s)
+	if err != nil {
+		return target
+	}
+	if n, err := f.note(ctx, b); err != nil || n.told(s.User.Local) {
+		return target
+	}
+	return f.path("/userinfo", target)
+}
+
+// showPerson is userinfo for a person who looks at it: what applications are
+// told, and the binding with a form that removes it.
+func (f *Flow) showPerson(w http.ResponseWriter, r *http.Request, x *web.Exchange, s *session.Session, next string) error {
+	u := &s.User
+	data := page.WhoAmIData{Name: u.Name, Username: u.Username, Email: u.Email, Groups: u.RoleNames(), SignOutURL: f.Prefix + "/sign_out"}
+	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
+	defer cancel()
+	b, err := f.bindingOf(ctx, s)
+	if errors.Is(err, account.ErrNone) {
+		f.Pages.Bindings(w, r, data, page.BindingData{Next: next})
+		return nil
+	}
+	var n bindingNote
+	if err == nil {
+		n, err = f.note(ctx, b)
+	}
+	if err != nil {
+		return trouble(err)
+	}
+	shown := page.BindingData{Since: n.Made, News: !n.told(s.User.Local), Next: next}
+	if shown.Account = b.Username; s.User.Local {
+		if shown.Account, shown.Person = "", n.Person; n.Person == "" {
+			shown.Person = b.UnionID
+		}
+	}
+	if f.Accounts != nil { // otherwise nobody could bind it again
+		shown.ID, shown.Action = bindingID(b), f.Prefix+"/userinfo"
+		if next != "" {
+			shown.Action = f.path("/userinfo", next)
+		}
+	}
+	if shown.News && r.Method == http.MethodGet && !inFrame(r) {
+		if s.User.Local {
+			n.AccountTold = true
+		} else {
+			n.PersonTold = true
+		}
+		if err := f.putNote(ctx, b.UnionID, n); err != nil { // shown again by the next sign-in
+			x.Err = err
+		}
+	}
+	f.Pages.Bindings(w, r, data, shown)
+	return nil
+}
+
+// inFrame reports whether a page is loaded where nobody sees it: ours are never
+// shown in a frame.
+func inFrame(r *http.Request) bool {
+	dest := r.Header["Sec-Fetch-Dest"]
+	return len(dest) > 0 && (len(dest) > 1 || dest[0] != "document") || web.IsPrefetch(r)
+}
+
+// bindingID names a binding in the form that removes it: what was shown is what
+// is removed.
+func bindingID(b account.Binding) string {
+	sum := sha256.Sum256([]byte(b.UnionID + "\n" + b.Username))
+	return base64.RawURLEncoding.EncodeToString(sum[:16])
+}
+
+// unbind removes the binding of somebody who is signed in, by the form of
+// showPerson. The DingTalk person's sessions end: their name is another one now.
+func (f *Flow) unbind(w http.ResponseWriter, r *http.Request, x *web.Exchange) error {
+	if !web.SameOrigin(r, f.Origins.Ours) {
+		return &web.Error{Status: http.StatusForbidden, Code: "cross_site"}
+	}
+	values, err := postedForm(r)
+	if err != nil {
+		return err
+	}
+	raw, err := returnParameter(r.URL.RawQuery)
+	if err != nil {
+		return err
+	}
+	self := f.Prefix + "/userinfo"
+	if target, given := f.target(x, raw); given {
+		self = f.path("/userinfo", target)
+	}
+	s, err := f.who(r, f.wait())
+	switch {
+	case nobody(err):
+		f.clearDead(w, r)
+		return f.visitor(err)
+	case err != nil:
+		return trouble(err)
+	}
+	x.User = s.User.Username
+	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
+	defer cancel()
+	b, err := f.bindingOf(ctx, s)
+	if err == nil && len(values["binding"]) == 1 && values["binding"][0] == bindingID(b) {
+		if lost := f.audit(x, Event{What: "unbound", User: b.Username, UnionID: b.UnionID}); lost != nil {
+			return &web.Error{Status: http.StatusServiceUnavailable, Code: "audit_unavailable", RetryAfter: retryAfter, Err: lost}
+		}
+		if _, err = f.People.Bindings.Remove(ctx, b.Username); err == nil {
+			err = f.Sessions.RevokeUser(r.Context(), session.Person{UnionID: b.UnionID}, "unbound")
+		}
+	}
+	if err != nil && !errors.Is(err, account.ErrNone) {
+		return trouble(err)
+	}
+	f.redirect(w, http.StatusSeeOther, self)
+	return nil
+}
