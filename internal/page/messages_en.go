@@ -8,6 +8,7 @@ var enMessages = map[string]message{
 	"not_allowed":         {"You don't have access to this page", "You are signed in, but your account has no access to this page.", "If you need it for your work, ask your administrator, or use another account."},
 	"unconfirmed":         {"We can't confirm who you are just now", "We need to check again that you are a member of this organisation, but DingTalk is not answering.", "You don't have to sign in again. Please try again in a moment."},
 	"token_expired":       {"We can't renew your sign-in just now", "Your sign-in is due for renewal, but the sign-in service is not answering.", "You don't have to sign in again. Please try again in a moment."},
+	"embedded":            {"The sign-in has not started", "A sign-in starts in a window or tab of its own, not inside a frame, an image or a script of another page.", "Open this page in a new tab."},
 	"cross_site":          {"Nothing was changed", "The request came from another website, so to keep you safe we did not carry it out.", "If it was you, open the original page and do it there."},
 
 	"not_member":            {"You are not a member of this organisation", "DingTalk signed you in, but this account is not in the organisation's contacts.", "Use the DingTalk account that belongs to this organisation. If you have just joined, ask your administrator to add you."},

@@ -20,6 +20,26 @@ func IsPageLoad(method string, h http.Header) bool {
 	return len(h["X-Requested-With"]) == 0 && accepts(h, "text/html") && !isPrefetch(h)
 }
 
+// IsTopLevel reports whether a page load fills a window or tab of its own, and
+// not a frame or an object of another page (threats W8). A browser without fetch
+// metadata does not tell.
+func IsTopLevel(method string, h http.Header) bool {
+	dest := h["Sec-Fetch-Dest"]
+	return IsPageLoad(method, h) && (len(dest) == 0 || len(dest) == 1 && dest[0] == "document")
+}
+
+// Embeds reports whether a request that is no page load is for a part of a page,
+// such as an image, a style or a script, and not for a program or a page's
+// script that reads the answer.
+func Embeds(h http.Header) bool {
+	if dest := h["Sec-Fetch-Dest"]; len(dest) > 0 {
+		return len(dest) > 1 || dest[0] != "empty"
+	}
+	accept, _, _ := strings.Cut(h.Get("Accept"), ",") // of images: image/avif,…,*/*
+	kind, _, _ := strings.Cut(strings.ToLower(strings.TrimSpace(accept)), "/")
+	return kind == "image" || kind == "audio" || kind == "video" || kind == "font" || strings.HasPrefix(strings.ToLower(accept), "text/css")
+}
+
 func isPrefetch(h http.Header) bool {
 	return strings.Contains(h.Get("Sec-Purpose"), "prefetch") || h.Get("Purpose") == "prefetch"
 }

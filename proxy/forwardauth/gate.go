@@ -215,7 +215,7 @@ func (g *Gate) signIn(d Dialect, q Question, x *web.Exchange, r *http.Request) e
 		return nil
 	}
 	login := g.LoginURL(g.back(q, r))
-	if !web.IsPageLoad(q.method(r), r.Header) {
+	if !web.IsTopLevel(q.method(r), r.Header) {
 		web.AsJSON(r) // the question is a GET, whatever was asked about: a form's POST must not get a page
 		return &web.Error{Status: http.StatusUnauthorized, Code: "unauthenticated", LoginURL: login}
 	}

@@ -148,7 +148,7 @@ func (f *Flow) Check() error {
 // person's own attempts out (S10).
 func (f *Flow) Challenge(w http.ResponseWriter, r *http.Request, target string) error {
 	x := web.From(w)
-	if !web.IsPageLoad(r.Method, r.Header) {
+	if !web.IsTopLevel(r.Method, r.Header) { // in a frame DingTalk could not bring the attempt's cookie back
 		return f.unauthenticated(r)
 	}
 	target, _ = f.target(x, target)
@@ -308,11 +308,10 @@ func (f *Flow) leave(w http.ResponseWriter, r *http.Request, x *web.Exchange, e 
 
 // begin puts a fresh attempt into the browser and gives its state. The attempt
 // lives there alone: strangers cost no memory and push nobody out (threats S16),
-// nor do a sibling site's images: a person comes by a page load, a script is one
-// of our pages.
+// nor do frames and images of other pages (see mayBegin).
 func (f *Flow) begin(w http.ResponseWriter, r *http.Request, x *web.Exchange, errand, target string) (state string, err error) {
-	if !web.IsPageLoad(r.Method, r.Header) && !web.SameOrigin(r, f.Origins.Ours) {
-		return "", &web.Error{Status: http.StatusForbidden, Code: "cross_site", Err: errors.New("login: begun by another site's image or script")}
+	if err := f.mayBegin(r); err != nil {
+		return "", err
 	}
 	now := f.now()
 	if wait, ok := f.counts().starts.Allow(f.Starts.Or(startsLimit), limit.Client(x.Client), now); !ok {

@@ -93,7 +93,7 @@ func fullName(u *identity.User) string {
 // configuration asks for one and the callback is on this host: DingTalk's
 // script wants the two to be of one origin.
 func (f *Flow) qr(w http.ResponseWriter, r *http.Request, x *web.Exchange, target string) (*page.QR, error) {
-	if f.QRLogin == "" || !f.onPublic(x) || web.IsDingTalk(r) || r.Method != http.MethodGet || web.IsPrefetch(r) {
+	if f.QRLogin == "" || !f.onPublic(x) || web.IsDingTalk(r) || r.Method != http.MethodGet || web.IsPrefetch(r) || f.mayBegin(r) != nil {
 		return nil, nil
 	}
 	state, err := f.begin(w, r, x, "", target)
