@@ -49,7 +49,7 @@ func TestHostile(t *testing.T) {
 		{"P", 12000, s, paths},
 		{"F", 120, s, gateways},
 		{"M", 210, s, framing},
-		{"S", 250, s, state},
+		{"S", 285, s, state},
 		{"C", 1265, s, cookies},
 		{"T", 250, s, ssoService},
 		{"D", 175, s, denial},

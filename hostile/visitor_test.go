@@ -60,8 +60,22 @@ func (v *visitor) keep(a *answer) {
 	}
 }
 
-// ask sends a request with the visitor's cookies and keeps those that come.
+// ask sends a request with the visitor's cookies and keeps those that come. A
+// refused callback sends the browser to an address without its code, which shows
+// the refusal (threats S14).
 func (v *visitor) ask(s shot, method, target string, headers ...string) *answer {
+	a := v.once(s, method, target, headers...)
+	to := a.header.Get("Location")
+	if a.status != http.StatusSeeOther || !strings.Contains(to, "refused=") {
+		return a
+	}
+	if to, _, _ := strings.Cut(to, "refused="); strings.Contains(to, "ode=") || strings.Contains(to, "state=") {
+		v.h.failf("%s leaves its code in %s", target, to)
+	}
+	return v.once(s, "GET", to, headers...)
+}
+
+func (v *visitor) once(s shot, method, target string, headers ...string) *answer {
 	s.from = v.from
 	if s.to == "" {
 		s.to = v.to

@@ -28,12 +28,12 @@ var hostileValues = []string{hostileText, `';ran=1//`, "javascript:ran=1", "data
 // sent to. What stands before | is there each time, so that those after it are
 // looked at.
 var ourParameters = map[string]string{
-	"/oauth2/start": "| rd silent page type lang", "/oauth2/callback": "| state code authCode error error_description lang",
+	"/oauth2/start": "| rd silent page type lang", "/oauth2/callback": "| state code authCode error error_description refused lang",
 	"/oauth2/sign_in": "| rd link lang", "/oauth2/signed_in": "| rd lang", "/oauth2/sign_out": "| rd lang", "/oauth2/userinfo": "| rd lang",
 	"/oauth2/silent": "| code state", "/oauth2/assets/": "| lang",
 	"/oauth2/auth": "| rd", "/oauth2/forward-auth": "| rd", "/oauth2/ext-authz/x": "| rd",
 	"/dingtalk/authorize":      "response_type=code&client_id=other&redirect_uri=https%3A%2F%2Fother.test%2Fcallback | client_id redirect_uri response_type scope state lang",
-	"/dingtalk/callback":       "| state code authCode forward_url error lang",
+	"/dingtalk/callback":       "| state code authCode forward_url error refused lang",
 	"/dingtalk/login/callback": "| code authCode state type lang", "/dingtalk/token": "| code grant_type", "/dingtalk/userinfo": "| access_token",
 }
 

@@ -204,9 +204,19 @@ func (v *visitor) do(method, address, body string, headers ...string) answer {
 	return answer{res, string(text)}
 }
 
+// get loads a page. From a refused callback it goes on to the address without a
+// code, which shows the refusal (threats S14).
 func (v *visitor) get(address string, headers ...string) answer {
 	v.t.Helper()
-	return v.do(http.MethodGet, address, "", headers...)
+	a := v.do(http.MethodGet, address, "", headers...)
+	to, err := a.Location()
+	if a.StatusCode != http.StatusSeeOther || err != nil || !to.Query().Has("refused") {
+		return a
+	}
+	if to.Query().Has("code") || to.Query().Has("authCode") || to.Query().Has("state") {
+		v.t.Errorf("GET %s leads to %s, which still has a code", address, to)
+	}
+	return v.do(http.MethodGet, to.String(), "", headers...)
 }
 
 // leave opens a page of the gate and gives DingTalk's address that it leads to.

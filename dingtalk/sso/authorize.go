@@ -85,13 +85,13 @@ func (s *Server) Callback(w http.ResponseWriter, r *http.Request) error {
 	if err := getOnly(r); err != nil {
 		return err
 	}
-	q, err := query(r.URL.RawQuery, "forward_url")
-	if err != nil {
-		return &web.Error{Status: http.StatusBadRequest, Code: "sso_request", Err: err}
-	}
+	q, unreadable := query(r.URL.RawQuery, "forward_url")
 	forward, there := q["forward_url"]
 	var o order
 	p, _, err := s.Finish(w, r, func(target string) error {
+		if unreadable != nil {
+			return &web.Error{Status: http.StatusBadRequest, Code: "sso_request", Err: unreadable}
+		}
 		var ok bool
 		if o, ok = parseOrder(target); !ok {
 			return &web.Error{Status: http.StatusBadRequest, Code: "sso_request", Err: errors.New("sso: what was sealed is no order")}

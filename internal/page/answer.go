@@ -18,7 +18,9 @@ import (
 //
 //	{"error":code,"message":text,"request_id":id,"login_url":where, if known}
 //
-// At the endpoint of the silent page, whose script shows what a page would say,
+// With web.Error.Leave people are sent on: by
+// a redirect, or by the page where the error may pass. At the
+// endpoint of the silent page, whose script shows what a page would say,
 // also "title", "next" and "button".
 //
 // Headers that were set before, a cleared cookie above all, go out with it
@@ -44,11 +46,20 @@ func (p *Pages) Answer(w http.ResponseWriter, r *http.Request, err error) {
 	if e.Allow != "" {
 		h["Allow"] = []string{e.Allow}
 	}
-	if forPeople(r, &e) {
-		p.answerPage(w, r, &e)
-	} else {
+	if !forPeople(r, &e) {
 		p.answerJSON(w, r, &e)
+		return
 	}
+	if e.Leave && ownPath(e.Again) {
+		if !passing(&e) {
+			web.SecurityHeaders(w, "")
+			h["Location"] = []string{e.Again}
+			w.WriteHeader(http.StatusSeeOther)
+			return
+		}
+		h["Refresh"] = []string{"0; url=" + e.Again} // a failure keeps its status, by which it is counted and retried
+	}
+	p.answerPage(w, r, &e)
 }
 
 // forPeople reports whether a page is the answer. A POST without a session is
@@ -96,7 +107,7 @@ func (p *Pages) appendWhole(body []byte, r *http.Request, e *web.Error) []byte {
 	}
 	label := words.SignInDingTalk
 	switch {
-	case e.Status >= 500 || e.Status == http.StatusTooManyRequests:
+	case passing(e):
 		label = words.TryAgain
 	case otherAccount[e.Code]:
 		label = words.OtherAccount
@@ -143,14 +154,20 @@ func (p *Pages) answerPage(w http.ResponseWriter, r *http.Request, e *web.Error)
 		v.What, v.Other = v.Other, v.What
 	}
 	v.Heading = v.What.Title
+	if v.Switch == "" && ownPath(e.Again) {
+		v.Switch = otherLanguage(e.Again, v.OtherLang)
+	}
 	v.Main, v.More = p.buttons(r, e, v.Words)
 	v.Script = p.assetURL(p.public, "page.js")
 	p.render(w, r, "error", p.errorCSP, e.Status, v)
 }
 
+// passing reports whether the same request may succeed later.
+func passing(e *web.Error) bool { return e.Status >= 500 || e.Status == http.StatusTooManyRequests }
+
 // buttons are the ways forward that an error leaves.
 func (p *Pages) buttons(r *http.Request, e *web.Error, words words) (first, second button) {
-	trouble := e.Status >= 500 || e.Status == http.StatusTooManyRequests
+	trouble := passing(e)
 	switch {
 	case ownPath(e.Retry) && e.Code == "not_bound":
 		first = button{words.Link, e.Retry}

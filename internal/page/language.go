@@ -9,17 +9,22 @@ import (
 )
 
 // maxQuery is the longest query that a language link repeats.
-const maxQuery = 2048
+const maxQuery = 3072
 
 // languageLink is the address of the same page in another language, relative
 // to it: `?lang=en&…`. It stands before the rest, since a raw `rd` reaches to
 // the end of the query. "" where the page cannot be asked for again: then the
 // page carries the other language itself.
 func languageLink(w http.ResponseWriter, r *http.Request, lang string) template.URL {
-	query := r.URL.RawQuery
-	if !repeatable(r) || relayed(w) || len(query) > maxQuery {
+	if !repeatable(r) || relayed(w) || len(r.URL.RawQuery) > maxQuery {
 		return ""
 	}
+	return otherLanguage("?"+r.URL.RawQuery, lang)
+}
+
+// otherLanguage is address with the language in front of its query.
+func otherLanguage(address, lang string) template.URL {
+	path, query, _ := strings.Cut(address, "?")
 	for _, used := range []string{"lang=zh", "lang=en"} {
 		if rest, ok := strings.CutPrefix(query, used); ok && (rest == "" || rest[0] == '&') {
 			query = strings.TrimPrefix(rest, "&")
@@ -28,7 +33,7 @@ func languageLink(w http.ResponseWriter, r *http.Request, lang string) template.
 	if query != "" {
 		query = "&" + query
 	}
-	return template.URL("?lang=" + lang + query) // begins with ?, so it can change nothing but the query
+	return template.URL(path + "?lang=" + lang + query) // begins with ? or is a path of ours: it leads nowhere else
 }
 
 // repeatable reports whether loading the page again does no harm: not a form,

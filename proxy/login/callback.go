@@ -35,16 +35,23 @@ const (
 // Everything left of Exchange is local, and whoever fails there calls nobody
 // (threats S1–S8, D6). A HEAD or a prefetch uses nothing up. A refusal is a
 // page with a way forward, leaves no session behind, and takes the attempt
-// with it, save where a reload can still succeed: 429, and 503 for an ill store.
+// with it, unless a reload can still succeed: 429, and 503 for an ill store. A
+// page load does not stay at an address with a code that is worth something
+// (see refusal).
 func (f *Flow) Callback(w http.ResponseWriter, r *http.Request) error {
 	x := web.From(w)
 	x.Endpoint = "callback"
 	if err := getOnly(r); err != nil {
 		return err
 	}
-	s, _, target, err := f.arrive(w, r, x, f.byBrowser(r, ""), nil)
+	query, err := f.callback(r, x)
 	if err != nil {
 		return err
+	}
+	by := f.byBrowser(query, "")
+	s, _, target, err := f.arrive(w, r, x, by, nil)
+	if err != nil {
+		return f.shownAgain(r, x, err, *by.spent)
 	}
 	target = f.afterSignIn(r.Context(), s, target)
 	if strings.EqualFold(f.Sessions.Cookie.SameSite, "strict") {
@@ -69,6 +76,7 @@ func (f *Flow) moveOn(w http.ResponseWriter, target string) {
 // way is how a browser comes back from the provider: with what, and who says
 // whose that is.
 type way struct {
+	spent    *bool  // set when the provider has redeemed the code, or refused it for good; nil is not told
 	errand   string // of the attempt; one begun for another is worth nothing here (threats S8)
 	how      string // for the audit log, as in Event.How
 	read     func() (callbackQuery, error)
@@ -76,8 +84,8 @@ type way struct {
 }
 
 // byBrowser is the way by redirect: everything stands in the query.
-func (f *Flow) byBrowser(r *http.Request, errand string) way {
-	return way{errand: errand, read: func() (callbackQuery, error) { return parseCallback(r.URL.RawQuery, f.AttemptIn) }, exchange: f.Provider.Exchange}
+func (f *Flow) byBrowser(query, errand string) way {
+	return way{errand: errand, spent: new(bool), read: func() (callbackQuery, error) { return parseCallback(query, f.AttemptIn) }, exchange: f.Provider.Exchange}
 }
 
 // arrive ends an attempt and puts the session cookie on
@@ -194,6 +202,9 @@ func (f *Flow) person(ctx context.Context, by way, q callbackQuery, target strin
 	asking, cancel := context.WithTimeout(ctx, exchangeTimeout)
 	defer cancel()
 	user, token, err := by.exchange(asking, q.code, q.state)
+	if failure, failed := errors.AsType[*identity.Failure](err); by.spent != nil {
+		*by.spent = err == nil || failed && (failure.Class == identity.Refused || failure.Class == identity.Restart)
+	}
 	if err == nil && user.Username == "" {
 		err = &identity.Failure{Code: "bad_answer", Err: errors.New("login: a person without a username")}
 	}

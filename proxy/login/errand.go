@@ -36,13 +36,23 @@ func (f *Flow) Depart(w http.ResponseWriter, r *http.Request, e Errand) error {
 // on w and is returned; the answer is the caller's to write.
 //
 // judge may refuse the target before the attempt is used up and the provider
-// is asked; nil refuses none. With an error the target is known once the
+// is asked; nil refuses none. An error takes people to an address without
+// the code where that is worth something (web.Error.Leave). With an error the target is known once the
 // attempt was found, else "".
 func (f *Flow) Arrive(w http.ResponseWriter, r *http.Request, kind string, judge func(target string) error) (s *session.Session, cookie *http.Cookie, target string, err error) {
 	if err := getOnly(r); err != nil {
 		return nil, nil, "", err
 	}
-	return f.arrive(w, r, web.From(w), f.byBrowser(r, kind), judge)
+	x := web.From(w)
+	query, err := f.callback(r, x)
+	if err != nil {
+		return nil, nil, "", err
+	}
+	by := f.byBrowser(query, kind)
+	if s, cookie, target, err = f.arrive(w, r, x, by, judge); err != nil {
+		err = f.shownAgain(r, x, err, *by.spent)
+	}
+	return s, cookie, target, err
 }
 
 // Who is the person behind a request, as every endpoint here sees them; the

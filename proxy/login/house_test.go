@@ -300,10 +300,12 @@ func (b *browser) sendBody(method, address string, body io.Reader, header ...str
 	return answer{resp, text}
 }
 
-// visit loads a page.
+// visit loads a page. From a refused callback it goes on to the address without
+// a code, as browsers do (threats S14).
 func (b *browser) visit(address string, header ...string) answer {
 	b.t.Helper()
-	return b.send("GET", address, append([]string{"Accept", "text/html", "Sec-Fetch-Mode", "navigate"}, header...)...)
+	header = append([]string{"Accept", "text/html", "Sec-Fetch-Mode", "navigate"}, header...)
+	return b.followRefused(address, b.send("GET", address, header...), header)
 }
 
 // stateOf takes the state out of a redirect to DingTalk.

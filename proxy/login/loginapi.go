@@ -122,7 +122,7 @@ func (f *Flow) loginAPI(w http.ResponseWriter, r *http.Request, x *web.Exchange)
 	if binding {
 		return f.bindSession(w, r, x)
 	}
-	_, _, _, err = f.arrive(w, r, x, f.byBrowser(r, ""), nil)
+	_, _, _, err = f.arrive(w, r, x, f.byBrowser(r.URL.RawQuery, ""), nil)
 	return err
 }
 
@@ -198,7 +198,7 @@ func (f *Flow) bindSession(w http.ResponseWriter, r *http.Request, x *web.Exchan
 		return err
 	}
 	x.User = s.User.Username
-	by := f.byBrowser(r, bindErrand)
+	by := f.byBrowser(r.URL.RawQuery, bindErrand)
 	q, _, err := f.redeem(w, r, x, by, func(target string) error {
 		if subtle.ConstantTimeCompare([]byte(target), []byte(s.ID)) != 1 {
 			return f.refuse(r, "state_unknown", "/")
