@@ -31,19 +31,25 @@ var engines = []struct {
 	start func(testing.TB, string) *engine.Browser
 }{{"Chromium", chromium}, {"Firefox", engine.Firefox}, {"WebKit", engine.WebKit}}
 
-// formsGate is a gate with local accounts that browsers reach as origin. With
-// bare, the fetch metadata that the browser sends is lost on the way: a WebKit
-// before 16.4 has none on https either.
-func formsGate(t testing.TB, origin string, bare bool) (h *house, base string) {
+// namedGate is a gate with local accounts that browsers reach as origin.
+func namedGate(t testing.TB, origin string) *house {
 	file := t.TempDir() + "/htpasswd"
 	htpasswd(t, file, "zs", "mallory")
-	h = newHouse(t, func(c *Config) {
+	h := newHouse(t, func(c *Config) {
 		c.PublicURL, c.TrustedProxies = origin, nil
 		c.Accounts.HtpasswdFile, c.Accounts.Binding = file, account.Required
 	})
 	if err := h.platform.ChangeApp(simulator.DemoClientID, func(a *simulator.App) { a.Redirects = append(a.Redirects, origin+"/oauth2/callback") }); err != nil {
 		t.Fatal(err)
 	}
+	return h
+}
+
+// formsGate is one and the address it listens at. With bare, the fetch metadata
+// that the browser sends is lost on the way: a WebKit before 16.4 has none on
+// https either.
+func formsGate(t testing.TB, origin string, bare bool) (h *house, base string) {
+	h = namedGate(t, origin)
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if bare {
 			for name := range r.Header {

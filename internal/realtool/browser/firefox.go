@@ -75,7 +75,8 @@ func Firefox(t testing.TB, proxy string) *Browser {
 	}
 	tab := tree.Contexts[0].Context
 	return New(t, "Firefox", func(ctx context.Context, address string) error {
-		return d.call(ctx, "browsingContext.navigate", map[string]any{"context": tab, "url": address, "wait": "complete"}, nil)
+		// Not "complete": a frame whose server forbids it would fail the page around it.
+		return d.call(ctx, "browsingContext.navigate", map[string]any{"context": tab, "url": address, "wait": "interactive"}, nil)
 	}, func(ctx context.Context, script string) (string, error) {
 		var got struct {
 			Result           struct{ Value string }
