@@ -63,7 +63,7 @@ func TestSentinelFailover(t *testing.T) {
 }
 
 // clusterACL is what a cluster needs beside acl.
-const clusterACL = " +cluster|slots +cluster|shards"
+const clusterACL = " +cluster|slots +cluster|shards +asking"
 
 // TestClusterFailover: a master of a cluster dies, its replica takes over; the
 // user has no more rights than docs/scaling.md gives.
