@@ -7,8 +7,8 @@ import (
 	"strings"
 
 	"dinggate/internal/conf"
+	"dinggate/internal/headername"
 	"dinggate/internal/identity"
-	"dinggate/internal/web"
 )
 
 // HeadersConfig is the `headers` part: what upstreams and gateways are told of
@@ -75,7 +75,7 @@ func (c HeadersConfig) Check(p *conf.Problems, key string) {
 func (h HeaderFields) check(p *conf.Problems, key string) {
 	seen := map[string]string{}
 	for _, rule := range h {
-		at, folded := p.At("%s.%s", key, rule.Name), web.Fold(rule.Name)
+		at, folded := p.At("%s.%s", key, rule.Name), headername.Fold(rule.Name)
 		if !isToken(rule.Name) {
 			p.At("%s", key).If(true, "has a name that is no header name: letters, digits and dashes, as in X-Forwarded-User")
 			continue

@@ -22,7 +22,8 @@ import (
 var plan = map[string][]string{
 	"internal/identity":         {},
 	"internal/conf":             {},
-	"internal/web":              {},
+	"internal/headername":       {},
+	"internal/web":              {"internal/headername"},
 	"internal/telemetry":        {},
 	"internal/limit":            {},
 	"internal/outbound":         {},

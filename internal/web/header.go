@@ -4,23 +4,23 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"dinggate/internal/headername"
 )
 
-// Protected is a set of header names that only we may set. Names are compared
-// folded: letters and digits in lower case, so that X_Forwarded_User and
-// x-forwarded.user are X-Forwarded-User (CVE-2025-64484, CVE-2026-39858).
+// Protected is a set of header names that only we may set: those of headername,
+// X-Request-Id and what the configuration adds. Names are compared folded, as
+// headername.Fold does.
 // Immutable after NewProtected; safe for concurrent use.
 type Protected struct{ names map[string]string } // folded name → the one spelling that may pass, or ""
 
-// Families of names that say who or where a client is; a folded name that
-// begins with one is protected.
-var protectedFamilies = []string{"xforwarded", "xoriginal", "xauthrequest", "remote", "sslclient", "xsslclient", "xclientcert", "clientcert"}
-
-var protectedNames = []string{
-	"xrewriteurl", "xrealip", "xclientip", "trueclientip", "cfconnectingip", "fastlyclientip", "xclusterclientip",
-	"xenvoyexternaladdress", "forwarded", "proxy", "xdinggateassertion", "xrequestid",
-	"xhttpmethodoverride", "xhttpmethod", "xmethodoverride", // a rule sees the method of the request line only (threats H14)
-}
+// protectedFamilies are headername.Prefixes, folded.
+var protectedFamilies = func() (folded []string) {
+	for _, prefix := range headername.Prefixes {
+		folded = append(folded, headername.Fold(prefix))
+	}
+	return folded
+}()
 
 // framing are names by which programs find a message's end and its connection's
 // fate. They pass as themselves alone: Content_Length is a header like any other
@@ -31,11 +31,11 @@ var framing = []string{"Content-Length", "Transfer-Encoding", "Host", "Connectio
 func NewProtected(names ...string) *Protected {
 	p := &Protected{names: make(map[string]string)}
 	for _, name := range framing {
-		p.names[Fold(name)] = name
+		p.names[headername.Fold(name)] = name
 	}
-	for _, list := range [][]string{protectedNames, names} {
+	for _, list := range [][]string{headername.Names, {"X-Request-Id"}, names} {
 		for _, name := range list {
-			p.names[Fold(name)] = ""
+			p.names[headername.Fold(name)] = ""
 		}
 	}
 	return p
@@ -44,7 +44,7 @@ func NewProtected(names ...string) *Protected {
 // Has reports whether name, in canonical form, folds to a protected one.
 func (p *Protected) Has(name string) bool {
 	var buf [64]byte
-	folded := fold(buf[:0], name)
+	folded := headername.AppendFold(buf[:0], name)
 	if spelling, ok := p.names[string(folded)]; ok { // no allocation: the compiler knows this form
 		return name != spelling
 	}
@@ -63,22 +63,6 @@ func (p *Protected) Drop(h http.Header) {
 			delete(h, name)
 		}
 	}
-}
-
-// Fold reduces a header name to letters and digits in lower case.
-func Fold(name string) string { return string(fold(nil, name)) }
-
-func fold(dst []byte, name string) []byte {
-	for i := 0; i < len(name); i++ {
-		c := name[i]
-		switch {
-		case 'A' <= c && c <= 'Z':
-			dst = append(dst, c+'a'-'A')
-		case 'a' <= c && c <= 'z', '0' <= c && c <= '9':
-			dst = append(dst, c)
-		}
-	}
-	return dst
 }
 
 // unreadBody is how long an answer of our own waits for a body that was
