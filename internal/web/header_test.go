@@ -7,6 +7,8 @@ import (
 	"testing"
 	"unicode"
 	"unicode/utf8"
+
+	"dinggate/internal/headername"
 )
 
 func TestProtectedDrop(t *testing.T) {
@@ -28,6 +30,25 @@ func TestProtectedDrop(t *testing.T) {
 	for _, n := range stay {
 		if _, found := h[n]; !found {
 			t.Errorf("Drop took %q", n)
+		}
+	}
+}
+
+// Every name that no client may set, in every spelling that some application
+// takes for it (threats H16, H17).
+func TestProtectedNames(t *testing.T) {
+	p := NewProtected()
+	names := slices.Clone(headername.Names)
+	for _, prefix := range headername.Prefixes {
+		names = append(names, prefix+"-Anything")
+	}
+	for _, name := range names {
+		for _, between := range []string{"-", "_", ".", "~", "--", ""} {
+			for _, spelled := range []string{strings.ReplaceAll(name, "-", between), strings.Replace(name, "-", between, 1), between + name} {
+				if spelled = http.CanonicalHeaderKey(spelled); !p.Has(spelled) {
+					t.Errorf("Has(%q) = false, want true: it is %s", spelled, name)
+				}
+			}
 		}
 	}
 }
