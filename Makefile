@@ -29,6 +29,7 @@ check: ## format, vet, linters where installed, and the tests
 
 tools: ## the programs that tests use: Debian packages, Go modules, npm packages
 	@GO=$(GO) scripts/tools
+	@GO=$(GO) scripts/traefik/build
 
 fuzz: ## every fuzz target for FUZZTIME (20s) each
 	@scripts/fuzz $(FUZZTIME)

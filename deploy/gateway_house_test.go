@@ -35,6 +35,7 @@ type gatewayHouse struct {
 	dingtalk string
 	app      *gatewayApp
 	gate     *gatewayProcess
+	kind     realGateway
 }
 
 // gatewaySite is what a test changes in an example.
@@ -46,7 +47,7 @@ type gatewaySite struct {
 // newGatewayHouse starts everything, the gateway last.
 func newGatewayHouse(t *testing.T, g realGateway) *gatewayHouse {
 	program := g.path(t)
-	h := &gatewayHouse{t: t, binary: gatewayBinary(t), platform: simulator.Demo(), app: &gatewayApp{}}
+	h := &gatewayHouse{t: t, kind: g, binary: gatewayBinary(t), platform: simulator.Demo(), app: &gatewayApp{}}
 	dingtalk := httptest.NewServer(h.platform)
 	t.Cleanup(dingtalk.Close)
 	t.Cleanup(h.platform.Close)
@@ -58,7 +59,21 @@ func newGatewayHouse(t *testing.T, g realGateway) *gatewayHouse {
 	h.startGate("DINGGATE_COOKIE_SECRETS=" + gatewaySecret("old"))
 	g.write(t, h.site, false)
 	startGatewayProcess(t, h.site.public, exec.Command(program, g.run(h.site)...), "XDG_DATA_HOME="+h.site.dir, "XDG_CONFIG_HOME="+h.site.dir, "HOME="+h.site.dir)
+	h.awaitRoutes()
 	return h
+}
+
+// awaitRoutes waits for a gateway that listens before it has read its routes.
+func (h *gatewayHouse) awaitRoutes() {
+	h.t.Helper()
+	again := time.NewTicker(50 * time.Millisecond)
+	defer again.Stop()
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); <-again.C {
+		if h.visitor().page("/oauth2/sign_in").StatusCode == http.StatusOK {
+			return
+		}
+	}
+	h.t.Fatalf("%s has no route for /oauth2/", h.base)
 }
 
 // startGate runs the real gate with deploy/config.yaml; the environment says
@@ -106,9 +121,10 @@ func freeGatewayAddress(t *testing.T) string {
 
 // gatewayProcess is a program that listens. What it said last is shown when the test fails.
 type gatewayProcess struct {
-	cmd  *exec.Cmd
-	once sync.Once
-	done chan struct{}
+	cmd    *exec.Cmd
+	output *bytes.Buffer // read after end only
+	once   sync.Once
+	done   chan struct{}
 }
 
 func startGatewayProcess(t *testing.T, address string, cmd *exec.Cmd, environment ...string) *gatewayProcess {
@@ -120,7 +136,7 @@ func startGatewayProcess(t *testing.T, address string, cmd *exec.Cmd, environmen
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	p := &gatewayProcess{cmd: cmd, done: make(chan struct{})}
+	p := &gatewayProcess{cmd: cmd, output: &output, done: make(chan struct{})}
 	go func() { cmd.Wait(); close(p.done) }()
 	t.Cleanup(func() {
 		p.end()

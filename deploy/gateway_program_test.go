@@ -4,9 +4,11 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"math/big"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,9 +22,11 @@ import (
 // realGateway is a gateway that can be had as a program. Its example is used as
 // it is, save what changes names.
 type realGateway struct {
-	folds bool // makes the path plain before it chooses between the gate and the application
-	name  string
-	files []string // below deploy/
+	folds  bool // makes the path plain before it chooses between the gate and the application
+	cleans bool // hands on the path as cleanMerged makes it
+	byName bool // removes headers by their whole names
+	name   string
+	files  []string // below deploy/
 
 	// changes is an old and new text in turn: ports, paths, certificates. With
 	// tls they keep what the example says about TLS. Each old text must be there.
@@ -32,9 +36,10 @@ type realGateway struct {
 	check func(s gatewaySite) []string
 	run   func(s gatewaySite) []string
 
-	renews    bool   // brings a renewed cookie to the browser
-	foreign   int    // status for a host that is not configured
-	needsFile string // beside the program
+	renews      bool   // brings a renewed cookie to the browser
+	keepsCookie bool   // cannot take the session out of the application's cookies
+	foreign     int    // status for a host that is not configured
+	needsFile   string // beside the program
 }
 
 func (g realGateway) path(t *testing.T) string {
@@ -90,7 +95,7 @@ func putGatewayFile(t *testing.T, path, text string) {
 
 var realGateways = []realGateway{
 	{
-		name: "nginx", files: []string{"nginx/dinggate.conf", "nginx/dinggate.inc"}, renews: true, foreign: 421,
+		name: "nginx", files: []string{"nginx/dinggate.conf", "nginx/dinggate.inc"}, renews: true, foreign: 421, byName: true,
 		changes: func(s gatewaySite, tls bool) []string {
 			same := []string{"/etc/nginx/", s.dir + "/", "127.0.0.1:4180", s.gate, "127.0.0.1:8080", s.app}
 			if tls {
@@ -111,6 +116,7 @@ var realGateways = []realGateway{
 	},
 	caddyGateway("caddy"), // Debian's
 	caddyGateway("caddy@v2.11.9"),
+	traefikGateway(),
 	{
 		name: "haproxy", files: []string{"haproxy/haproxy.cfg", "haproxy/dinggate.lua"}, renews: true, foreign: 421,
 		changes: func(s gatewaySite, tls bool) []string {
@@ -168,6 +174,24 @@ func caddyGateway(name string) realGateway {
 	}
 }
 
+// traefikGateway is Traefik, which reads its static configuration and from there
+// the dynamic one. It has no command that checks them: a mistake is a line of its
+// log, and answers 404.
+func traefikGateway() realGateway {
+	return realGateway{
+		name: "traefik@v3.7.13", files: []string{"traefik/dinggate.yaml", "traefik/traefik.yaml"}, renews: true, keepsCookie: true, foreign: 404, folds: true, cleans: true, byName: true,
+		changes: func(s gatewaySite, tls bool) []string {
+			same := []string{"/etc/traefik/", s.dir + "/", "http://127.0.0.1:4180", "http://" + s.gate, "http://127.0.0.1:8080", "http://" + s.app,
+				`address: ":443"`, `address: "` + s.public + `"`, "providers:\n", "global: {checkNewVersion: false}\nproviders:\n"}
+			if tls {
+				return same
+			}
+			return append(same, "Host(`app.example.com`)", "Host(`127.0.0.1`)", "      tls: {}\n", "", "[__Host-dinggate]", "[dinggate]")
+		},
+		run: func(s gatewaySite) []string { return []string{"--configFile=" + s.dir + "/traefik.yaml"} },
+	}
+}
+
 // TestGatewaySyntax lets each program judge its example, TLS included.
 func TestGatewaySyntax(t *testing.T) {
 	for _, g := range realGateways {
@@ -175,6 +199,15 @@ func TestGatewaySyntax(t *testing.T) {
 			program := g.path(t)
 			s := gatewaySite{dir: t.TempDir(), public: freeGatewayAddress(t), gate: "127.0.0.1:4180", app: "127.0.0.1:8080"}
 			g.write(t, s, true)
+			if g.check == nil {
+				p := startGatewayProcess(t, s.public, exec.Command(program, g.run(s)...), "HOME="+s.dir)
+				handshake(t, s.public)
+				p.end()
+				if text := strings.ToLower(p.output.String()); strings.Contains(text, "wrn") || strings.Contains(text, "err") {
+					t.Errorf("%s says, want no mistake and no warning:\n%s", g.name, text)
+				}
+				return
+			}
 			cmd := exec.Command(program, g.check(s)...)
 			cmd.Env = append(os.Environ(), "HOME="+s.dir, "XDG_DATA_HOME="+s.dir, "XDG_CONFIG_HOME="+s.dir)
 			if out, err := cmd.CombinedOutput(); err != nil || strings.Contains(strings.ToLower(string(out)), "warn") {
@@ -182,6 +215,29 @@ func TestGatewaySyntax(t *testing.T) {
 			}
 		})
 	}
+}
+
+// handshake waits until TLS is spoken for app.example.com and /oauth2/ has a
+// route: 502, since nobody serves there.
+func handshake(t *testing.T, address string) {
+	t.Helper()
+	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true, ServerName: "app.example.com"}}}
+	again := time.NewTicker(50 * time.Millisecond)
+	defer again.Stop()
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); <-again.C {
+		r, err := http.NewRequest(http.MethodGet, "https://"+address+"/oauth2/sign_in", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Host = "app.example.com"
+		if res, err := client.Do(r); err == nil {
+			res.Body.Close()
+			if res.StatusCode != http.StatusNotFound {
+				return
+			}
+		}
+	}
+	t.Errorf("https://%s has no route for /oauth2/", address)
 }
 
 // TestGatewayConfig lets `dinggate check` judge deploy/config.yaml.

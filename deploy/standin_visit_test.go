@@ -217,7 +217,7 @@ func (town *standinTown) reached(s *standin, c standinCase, res *http.Response, 
 	}
 	var forged []string
 	for name, values := range got.header {
-		if strings.Contains(strings.Join(values, " "), "forged") {
+		if strings.Contains(strings.Join(values, " "), "forged") || strings.Contains(strings.Join(values, " "), claimed) {
 			forged = append(forged, name)
 		}
 	}

@@ -39,10 +39,10 @@ func shownPart(t *testing.T, name, from, to string) string {
 		}
 		lines = lines[:end]
 	}
-	margin := len(lines[0]) - len(strings.TrimLeft(lines[0], " "))
+	margin := len(lines[0]) - len(strings.TrimLeft(lines[0], " \t"))
 	var b strings.Builder
 	for _, line := range lines {
-		b.WriteString(line[min(margin, len(line)-len(strings.TrimLeft(line, " "))):])
+		b.WriteString(line[min(margin, len(line)-len(strings.TrimLeft(line, " \t"))):])
 	}
 	return b.String()
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"dinggate/internal/conf"
+	"dinggate/internal/headername"
 	"dinggate/internal/web"
 	"dinggate/session"
 )
@@ -24,8 +25,7 @@ type snippet struct {
 	App     string   // the application on the gateway's own machine
 	Cookie  string   // name of the session cookie
 	Headers []string // of headers.response
-	Others  []string // less Headers: what our own proxy sets, so that no client may
-	Remote  []string // less Headers: what other gateways set, and applications believe
+	Remove  []string // less Headers: what no client may set, for gateways that remove headers by name
 
 	// In a cluster we are the service `dinggate`, and an application that has no
 	// name yet is `app`: AppHost is how one reaches it, AppName its first word.
@@ -135,7 +135,8 @@ func (s *snippet) app(cfg *Config) {
 
 // headers takes letters, digits and dashes: what nginx can name in a variable,
 // Lua in a string, YAML as a plain word. `_` is none of them, for nginx drops
-// such a header from a request.
+// such a header from a request. What a client may not set is what our own proxy
+// removes (threats H16), and the names that the configuration gives to upstreams.
 func (s *snippet) headers(c HeadersConfig, p *conf.Problems) {
 	for _, rule := range c.Response.Rules() {
 		p.At("headers.response.%s", rule.Name).If(!made(rule.Name, "-"), "cannot be named in every gateway's configuration; use letters, digits and dashes")
@@ -145,15 +146,14 @@ func (s *snippet) headers(c HeadersConfig, p *conf.Problems) {
 	for _, rule := range c.Request.Rules() {
 		p.At("headers.request.%s", rule.Name).If(!made(rule.Name, "-"), "cannot be named in every gateway's configuration; use letters, digits and dashes")
 	}
-	own := defaultHeaders().Request.Rules()
-	for _, rule := range append(own, c.Request.Rules()...) {
-		if !slices.Contains(s.Headers, rule.Name) && !slices.Contains(s.Others, rule.Name) {
-			s.Others = append(s.Others, rule.Name)
-		}
+	names := slices.Clone(headername.Names)
+	for _, rule := range c.Request.Rules() {
+		names = append(names, rule.Name)
 	}
-	for _, name := range []string{"Remote-User", "Remote-Email", "Remote-Name", "Remote-Groups"} {
-		if !slices.Contains(s.Headers, name) && !slices.Contains(s.Others, name) {
-			s.Remote = append(s.Remote, name)
+	for _, name := range names {
+		same := func(other string) bool { return strings.EqualFold(other, name) }
+		if !slices.ContainsFunc(s.Headers, same) && !slices.ContainsFunc(s.Remove, same) {
+			s.Remove = append(s.Remove, name)
 		}
 	}
 }

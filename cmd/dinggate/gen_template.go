@@ -2,11 +2,14 @@ package main
 
 import (
 	"embed"
+	"fmt"
 	"io/fs"
 	"regexp"
 	"slices"
 	"strings"
 	"text/template"
+
+	"dinggate/internal/headername"
 )
 
 // templates has a folder for each gateway; deploy/ holds the same files as they
@@ -70,9 +73,17 @@ var snippetWords = template.FuncMap{
 		return all
 	},
 
-	"lua":         strings.NewReplacer(".", "%.", "-", "%-").Replace, // what isPlainPath takes and a Lua pattern does not take as it is
-	"pattern":     alternatives,
-	"outside":     outside,
+	"lua":     strings.NewReplacer(".", "%.", "-", "%-").Replace, // what isPlainPath takes and a Lua pattern does not take as it is
+	"pattern": alternatives,
+	"except":  except,
+	"wrap":    wrap,
+	"lowers": func(list []string) (all []string) {
+		for _, s := range list {
+			all = append(all, strings.ToLower(s))
+		}
+		return all
+	},
+	"starts":      func(list []string, n int) []string { return list[:min(n, len(list))] },
 	"quoted":      func(list []string) string { return `"` + strings.Join(list, `", "`) + `"` },
 	"underscored": func(header string) string { return strings.ReplaceAll(header, "-", "_") },
 
@@ -110,11 +121,35 @@ func alternatives(names []string) string {
 	return "(" + strings.Join(all, "|") + ")"
 }
 
-// outside leaves out headers that begin in one of these ways.
-func outside(headers []string, beginnings ...string) []string {
+// except leaves out some headers, in any letter case.
+func except(headers []string, names ...string) []string {
 	return slices.DeleteFunc(slices.Clone(headers), func(h string) bool {
-		return slices.ContainsFunc(beginnings, func(b string) bool { return strings.HasPrefix(h, b) })
+		return slices.ContainsFunc(names, func(name string) bool { return strings.EqualFold(h, name) })
 	})
+}
+
+// uncovered are the headers that begin with none of the prefixes.
+func uncovered(headers, prefixes []string) []string {
+	return slices.DeleteFunc(slices.Clone(headers), func(h string) bool {
+		return slices.ContainsFunc(prefixes, func(p string) bool { return len(h) >= len(p) && strings.EqualFold(h[:len(p)], p) })
+	})
+}
+
+// wrap writes a list in lines of at most about 110 characters, each element by
+// format and with between behind all but the last.
+func wrap(format, between string, list []string) (lines []string) {
+	line := ""
+	for i, element := range list {
+		text := fmt.Sprintf(format, element)
+		if i < len(list)-1 {
+			text += between
+		}
+		if line != "" && len(line)+len(text) > 110 {
+			lines, line = append(lines, strings.TrimRight(line, " ")), ""
+		}
+		line += text
+	}
+	return append(lines, strings.TrimRight(line, " "))
 }
 
 // yamlPlain writes hosts as YAML strings, several with commas between. Without
@@ -136,7 +171,9 @@ func yamlPlain(value any) string {
 
 const usualBeginning = "x-auth-request-"
 
-func allUsual(headers []string) bool { return len(outside(headers, "X-Auth-Request-")) == 0 }
+func allUsual(headers []string) bool {
+	return len(uncovered(headers, []string{"X-Auth-Request-"})) == 0
+}
 
 // envoyPatterns are string matchers of Envoy and Higress, with commas between.
 func envoyPatterns(headers []string) string {
@@ -153,6 +190,34 @@ func istioGlobs(headers []string) string {
 	}
 	return `"` + strings.ToLower(strings.Join(headers, `", "`)) + `"`
 }
+
+// Prefixes begin the families of Remove, for gateways that remove by prefix.
+func (s *snippet) Prefixes() []string { return headername.Prefixes }
+
+// Single are those of Remove that no prefix covers.
+func (s *snippet) Single() []string { return uncovered(s.Remove, headername.Prefixes) }
+
+// EnvoyRemovals are header mutations of Envoy: names, families, and every name
+// that applications read as another one. A pseudo-header begins with a colon.
+func (s *snippet) EnvoyRemovals() (all []string) {
+	for _, name := range s.Single() {
+		all = append(all, "{remove: "+strings.ToLower(name)+"}")
+	}
+	for _, prefix := range headername.Prefixes {
+		all = append(all, "{remove_on_match: {key_matcher: {prefix: "+strings.ToLower(prefix)+"}}}")
+	}
+	return append(all, `{remove_on_match: {key_matcher: {safe_regex: {regex: "`+oddNames+`"}}}}`)
+}
+
+// oddNames is a regular expression for a whole name in lower case.
+const oddNames = "[^:]*[^a-z0-9:-][^:]*"
+
+// OddNames is oddNames.
+func (s *snippet) OddNames() string { return oddNames }
+
+// Odd are the characters that a header's name may have beside letters, digits
+// and dashes. Applications read such names as others: X_Forwarded_For.
+func (s *snippet) Odd() []string { return strings.Split(headername.Odd, "") }
 
 // Host is that of public_url, without port.
 func (s *snippet) Host() string { return s.Hosts[0] }

@@ -15,14 +15,30 @@ local ASK   = { "Cookie", "Authorization", "User-Agent", "Accept", "Accept-Langu
 local IDENT = { "X-Auth-Request-User", "X-Auth-Request-Email", "X-Auth-Request-Preferred-Username", "X-Auth-Request-Groups" }
 local TELL  = { "Location", "Set-Cookie", "Content-Security-Policy", "Cache-Control", "X-Content-Type-Options", "Referrer-Policy", "WWW-Authenticate", "Retry-After", "X-Request-Id" }
 
--- What a client says about itself in the words of other gateways.
-local DROP  = { ["x-forwarded-user"] = true, ["x-forwarded-email"] = true, ["x-forwarded-preferred-username"] = true, ["x-forwarded-groups"] = true, ["x-forwarded-access-token"] = true }
+-- forged reports a header that speaks of another path, method, address, certificate
+-- or person. Names are compared without their dashes, as some application or
+-- other reads them; one with `_` or `.` is always another name (nginx drops it too).
+local NAMES, PREFIXES = {}, {}
+for name in ([[
+  X-Rewrite-URL X-HTTP-Method-Override X-Method-Override X-HTTP-Method Forwarded True-Client-IP X-Client-IP
+  Client-IP CF-Connecting-IP Proxy X-Dinggate-Assertion X-Middleware-Subrequest X-Override-URL X-Script-Name
+  X-Host X-Envoy-Original-Path X-Real-IP CF-Connecting-IPv6 Fastly-Client-IP Fly-Client-IP X-Cluster-Client-IP
+  Proxy-Client-IP X-Azure-ClientIP Ali-CDN-Real-IP CDN-Src-IP X-Originating-IP X-ProxyUser-IP
+  X-Envoy-External-Address X-Scheme X-Url-Scheme Front-End-Https X-SSL X-Client-DN X-Client-Verify
+  X-ARR-ClientCert X-ARR-SSL X-WebAuth-User
+]]):gmatch("%S+") do NAMES[(name:lower():gsub("%-", ""))] = true end
+for name in ([[
+  X-Forwarded X-Original- X-Auth-Request- Remote- X-Remote- X-SSL- SSL-Client- X-Client-Cert Client-Cert
+  WL-Proxy-
+]]):gmatch("%S+") do PREFIXES[#PREFIXES + 1] = (name:lower():gsub("%-", "")) end
 
--- forged tells whether a header claims an identity. Names with `_` or `.` do
--- too: many applications read them as `-`, and nginx drops them as well.
 local function forged(name)
-  name = name:lower()
-  return DROP[name] or name:find("[_.]") or name:find("^x%-auth%-request%-") or name:find("^remote%-")
+  if name:find("[^%w%-]") then return true end
+  local folded = name:lower():gsub("%-", "")
+  for _, prefix in ipairs(PREFIXES) do
+    if folded:sub(1, #prefix) == prefix then return true end
+  end
+  return NAMES[folded]
 end
 
 -- others leaves out our own cookies: the application gets every cookie but the session.

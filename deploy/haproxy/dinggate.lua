@@ -12,6 +12,32 @@ local ASK   = { "authorization", "user-agent", "accept", "accept-language", "sec
 local IDENT = { "x-auth-request-user", "x-auth-request-email", "x-auth-request-preferred-username", "x-auth-request-groups" }
 local TELL  = { "location", "set-cookie", "content-type", "content-security-policy", "cache-control", "x-content-type-options", "referrer-policy", "www-authenticate", "retry-after", "x-request-id" }
 
+-- forged reports a header that speaks of another path, method, address, certificate
+-- or person. Names are compared without their dashes, as some application or
+-- other reads them; one with `_` or `.` is always another name (nginx drops it too).
+local NAMES, PREFIXES = {}, {}
+for name in ([[
+  X-Rewrite-URL X-HTTP-Method-Override X-Method-Override X-HTTP-Method Forwarded True-Client-IP X-Client-IP
+  Client-IP CF-Connecting-IP Proxy X-Dinggate-Assertion X-Middleware-Subrequest X-Override-URL X-Script-Name
+  X-Host X-Envoy-Original-Path X-Real-IP CF-Connecting-IPv6 Fastly-Client-IP Fly-Client-IP X-Cluster-Client-IP
+  Proxy-Client-IP X-Azure-ClientIP Ali-CDN-Real-IP CDN-Src-IP X-Originating-IP X-ProxyUser-IP
+  X-Envoy-External-Address X-Scheme X-Url-Scheme Front-End-Https X-SSL X-Client-DN X-Client-Verify
+  X-ARR-ClientCert X-ARR-SSL X-WebAuth-User
+]]):gmatch("%S+") do NAMES[(name:lower():gsub("%-", ""))] = true end
+for name in ([[
+  X-Forwarded X-Original- X-Auth-Request- Remote- X-Remote- X-SSL- SSL-Client- X-Client-Cert Client-Cert
+  WL-Proxy-
+]]):gmatch("%S+") do PREFIXES[#PREFIXES + 1] = (name:lower():gsub("%-", "")) end
+
+local function forged(name)
+  if name:find("[^%w%-]") then return true end
+  local folded = name:lower():gsub("%-", "")
+  for _, prefix in ipairs(PREFIXES) do
+    if folded:sub(1, #prefix) == prefix then return true end
+  end
+  return NAMES[folded]
+end
+
 -- values makes a list of a header table, which counts from 0.
 local function values(header)
   local list, i = {}, 0
@@ -43,6 +69,9 @@ core.register_action("dinggate", { "http-req" }, function(txn)
   send["x-forwarded-method"] = { txn.sf:method() }
   send["x-forwarded-uri"] = { txn.sf:pathq() }
   send["x-forwarded-for"] = { txn.sf:src() }
+  for name in pairs(headers) do
+    if forged(name) then txn.http:req_del_header(name) end
+  end
 
   local answer = core.httpclient():get({ url = GATE, headers = send, timeout = TIMEOUT })
   if answer and answer.status == 200 then

@@ -15,9 +15,11 @@ import (
 	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
 	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	manager "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/http/early_header_mutation/header_mutation/v3"
 	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
 	mesh "istio.io/api/mesh/v1alpha1"
 	networking "istio.io/api/networking/v1"
 	filter "istio.io/api/networking/v1alpha3"
@@ -171,12 +173,54 @@ func TestManifests(t *testing.T) {
 				t.Errorf("%s, document %d: %v", file, i+1, err)
 				continue
 			}
-			if deployment, ok := object.(*apps.Deployment); ok {
-				checkPod(t, file, deployment.Spec.Template.Spec)
+			switch o := object.(type) {
+			case *apps.Deployment:
+				checkPod(t, file, o.Spec.Template.Spec)
+			case *filter.EnvoyFilter:
+				checkPatches(t, file, o)
+			case *gatewayapi.HTTPRoute:
+				checkRoute(t, file, o)
 			}
 		}
 		if strings.Contains(string(read(t, file)), "\t") {
 			t.Errorf("%s has a tab", file)
+		}
+	}
+}
+
+// checkPatches decodes what an EnvoyFilter merges into Envoy's connection manager,
+// which Istio takes as it is.
+func checkPatches(t *testing.T, file string, f *filter.EnvoyFilter) {
+	t.Helper()
+	for _, patch := range f.ConfigPatches {
+		text, err := patch.Patch.Value.Fields["typed_config"].MarshalJSON()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var config anypb.Any
+		if err := protojson.Unmarshal(text, &config); err != nil {
+			t.Errorf("%s: %v", file, err)
+			continue
+		}
+		var m manager.HttpConnectionManager
+		if err := config.UnmarshalTo(&m); err != nil {
+			t.Errorf("%s: %v", file, err)
+		}
+		if len(m.EarlyHeaderMutationExtensions) != 1 || m.EarlyHeaderMutationExtensions[0].GetTypedConfig() == nil {
+			t.Errorf("%s removes no headers", file)
+		}
+	}
+}
+
+// checkRoute counts what the types leave to the API server: a
+// RequestHeaderModifier removes 16 names at most.
+func checkRoute(t *testing.T, file string, route *gatewayapi.HTTPRoute) {
+	t.Helper()
+	for _, rule := range route.Spec.Rules {
+		for _, f := range rule.Filters {
+			if m := f.RequestHeaderModifier; m != nil && (len(m.Remove) == 0 || len(m.Remove) > 16) {
+				t.Errorf("%s removes %d headers, want 1 to 16", file, len(m.Remove))
+			}
 		}
 	}
 }
