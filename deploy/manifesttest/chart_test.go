@@ -6,11 +6,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	apps "k8s.io/api/apps/v1"
 	core "k8s.io/api/core/v1"
+	ingress "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/yaml"
 )
 
@@ -60,6 +63,79 @@ func TestChartLint(t *testing.T) {
 			t.Errorf("helm template with %s = %v, want a mistake that names %s", c.values, err, c.want)
 		}
 	}
+}
+
+// TestChartNetworkPolicy: the pod of `helm test` is let in at the port that the
+// Service leads to, and another pod of the namespace is not.
+func TestChartNetworkPolicy(t *testing.T) {
+	text, err := render(t, "{existingSecret: mine, networkPolicy: {enabled: true}}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rules *ingress.NetworkPolicy
+	var test *core.Pod
+	var service *core.Service
+	for _, doc := range documents([]byte(text)) {
+		object, err := decode(doc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch o := object.(type) {
+		case *ingress.NetworkPolicy:
+			rules = o
+		case *core.Pod:
+			test = o
+		case *core.Service:
+			service = o
+		}
+	}
+	if rules == nil || test == nil || service == nil {
+		t.Fatalf("the chart makes no NetworkPolicy, no test or no Service:\n%s", text)
+	}
+	port := service.Spec.Ports[0].TargetPort
+	if !admits(rules, test.Labels, port) {
+		t.Errorf("the NetworkPolicy shuts out the chart's test with the labels %v:\n%s", test.Labels, text)
+	}
+	for _, labels := range []map[string]string{nil, {"app.kubernetes.io/name": "dinggate-test"}, {"app.kubernetes.io/name": "dinggate-test", "app.kubernetes.io/instance": "other"}, {"app.kubernetes.io/name": "app", "app.kubernetes.io/instance": "gate"}} {
+		if admits(rules, labels, port) {
+			t.Errorf("the NetworkPolicy lets in a pod of the namespace with the labels %v", labels)
+		}
+	}
+	if admits(rules, test.Labels, intstr.FromString("admin")) {
+		t.Error("the NetworkPolicy lets the test at the admin port")
+	}
+	if !slices.Contains(test.Spec.Containers[0].Command, "Host: app.example.com") {
+		t.Errorf("the test asks with %q, want the host of public_url", test.Spec.Containers[0].Command)
+	}
+	selected := true
+	for name, value := range service.Spec.Selector {
+		selected = selected && test.Labels[name] == value
+	}
+	if selected {
+		t.Errorf("the Service leads to the test's own pod: %v", service.Spec.Selector)
+	}
+}
+
+// admits reports whether a pod of the policy's namespace reaches the port.
+func admits(policy *ingress.NetworkPolicy, pod map[string]string, port intstr.IntOrString) bool {
+	for _, rule := range policy.Spec.Ingress {
+		if !slices.ContainsFunc(rule.Ports, func(p ingress.NetworkPolicyPort) bool { return *p.Port == port }) {
+			continue
+		}
+		for _, peer := range rule.From {
+			if peer.NamespaceSelector != nil || peer.PodSelector == nil {
+				continue
+			}
+			matches := true
+			for name, value := range peer.PodSelector.MatchLabels {
+				matches = matches && pod[name] == value
+			}
+			if matches && len(peer.PodSelector.MatchLabels) > 0 {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func TestChart(t *testing.T) {

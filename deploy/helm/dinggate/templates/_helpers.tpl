@@ -10,6 +10,12 @@ app.kubernetes.io/name: dinggate
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
+{{/* The pod of helm test: labels that the Service does not select and the NetworkPolicy admits. */}}
+{{- define "dinggate.test" -}}
+app.kubernetes.io/name: dinggate-test
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
+{{- end -}}
+
 {{- define "dinggate.secret" -}}
 {{ default .Release.Name .Values.existingSecret }}
 {{- end -}}
