@@ -87,28 +87,6 @@ type Flow struct {
 	turn   atomic.Uint32
 }
 
-// Counts is who began and who ended how many sign-ins lately. It outlives a
-// Flow: were it made anew with the configuration, each reload would give
-// everybody their allowance back. The zero value is nobody; safe for concurrent
-// use.
-type Counts struct{ starts, exchanges limit.Keyed[netip.Prefix] }
-
-func (f *Flow) counts() *Counts {
-	if f.Counts != nil {
-		return f.Counts
-	}
-	return &f.own
-}
-
-// The usual limits. Many people share one address (an office, a proxy nobody
-// was told to trust), and a start costs nothing but a seal. An exchange calls
-// DingTalk, which answers one app about 20 times a second: one address must not
-// be able to use that up (threats D6). One that signs somebody in is given back.
-var (
-	startsLimit    = limit.Rate{Every: time.Second / 20, Burst: 600}
-	exchangesLimit = limit.Rate{Every: time.Second / 5, Burst: 60}
-)
-
 // Event is one line of the audit log. It holds no code, state, token or cookie.
 type Event struct {
 	What      string // sign_in, sign_out, refused, bound, unbound
