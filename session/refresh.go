@@ -197,7 +197,7 @@ func (m *Manager) refresh(e *entry) {
 		if reason == "" {
 			reason = "refresh_refused"
 		}
-		_ = m.revoke(ctx, k.id, mark{reason: reason}) // an ill store hears of it later
+		_ = m.revoke(ctx, k.id, m.of(e.origin, mark{reason: reason})) // an ill store hears of it later
 		m.tell(e.origin, reason)
 	}
 }

@@ -15,16 +15,21 @@ type mark struct {
 	reason string
 	told   bool   // the audit log knows
 	spare  uint64 // of a local account: sessions with this fingerprint go on; 0: none
+
+	who   name      // of a session: whose it is; zero: not known
+	since time.Time // of a session: when it was signed in
 }
 
 // revocations is the bounded memory of ended sessions that are not past their
 // lifetime yet.
 //
-// It fails closed: forgetting a sign-out would bring a session back, so that a
-// full set ends every session that was signed in until that moment instead
-// (floor), and begins again empty. Everybody signs in again; nobody who was
-// signed out stays in. Where replicas share a Store, which knows every mark, the
-// full set only has it asked again.
+// It fails closed: forgetting a sign-out would bring a session back. In a full set
+// one mark for a person takes the place of all their sign-outs, beginning with
+// those who have most: whoever signs in and out without end loses their own
+// sessions, nobody else theirs (threats D14). Where that makes no room, every
+// session ends that was signed in until that moment (floor), and the set begins
+// again empty. Where replicas share a Store, which knows every mark, the full set
+// only has it asked again.
 type revocations struct {
 	max  int
 	gen  atomic.Uint64 // moves with every change, so that a known session asks only then
@@ -78,11 +83,11 @@ func (r *revocations) endSession(id string, m mark, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	known, there := r.ids[id]
-	if known.reason != "" {
+	if known.reason != "" || r.covered(m) {
 		return // dead already: a replayed cookie moves nothing
 	}
 	m.told = m.told || known.told
-	if there || r.room(now) {
+	if there || !r.extend(m) && r.room(now) {
 		r.ids[id] = m
 	}
 	r.gen.Add(1)
@@ -125,7 +130,7 @@ func (r *revocations) room(now time.Time) bool {
 	if now.Sub(r.swept) >= sweepEvery {
 		r.sweep(now)
 	}
-	if len(r.ids)+len(r.people) < r.max {
+	if len(r.ids)+len(r.people) < r.max || !r.stored && r.fold() {
 		return true
 	}
 	clear(r.ids)
@@ -171,6 +176,18 @@ func (r *revocations) sweep(now time.Time) {
 func (m *Manager) Revoke(ctx context.Context, id string) error {
 	m.ready()
 	return m.revoke(ctx, id, mark{reason: "signed_out", told: true})
+}
+
+// RevokeSession is Revoke of a session that is at hand.
+func (m *Manager) RevokeSession(ctx context.Context, s *Session) error {
+	m.ready()
+	return m.revoke(ctx, s.ID, m.of(s, mark{reason: "signed_out", told: true}))
+}
+
+// of notes in the end of a session whose it is.
+func (m *Manager) of(s *Session, end mark) mark {
+	end.who, end.since = m.names(s)[0], s.SignedIn
+	return end
 }
 
 func (m *Manager) revoke(ctx context.Context, id string, end mark) error {

@@ -126,6 +126,58 @@ func TestFullRevocationsFailClosed(t *testing.T) { // threats D5
 	})
 }
 
+// TestSignOutsFold: in a full set one mark for a person takes the place of their
+// sign-outs, of those first who have most (threats D14).
+func TestSignOutsFold(t *testing.T) {
+	for _, max := range []int{5, 10, 100} {
+		synctest.Test(t, func(t *testing.T) {
+			m, p := manager(t), new(passwords)
+			p.set("zs", 1)
+			m.MaxRevoked, m.Accounts = max, p
+			m.Store = new(Memory) // of this process: a restart asks it
+			var out []string
+			over := func(in SignIn) {
+				t.Helper()
+				s, text := begin(t, m, in)
+				if err := m.RevokeSession(t.Context(), s); err != nil {
+					t.Fatal(err)
+				}
+				out = append(out, text)
+			}
+			_, colleague := begin(t, m, SignIn{User: lisi})
+			over(SignIn{User: lisi})
+			_, own := begin(t, m, SignIn{User: zhangsan})
+			for i := range 5 * max {
+				time.Sleep(time.Millisecond)
+				over([]SignIn{{User: zhangsan}, {User: local, Fingerprint: 1}}[i%2])
+				if got := m.Stats().Revoked; got > max {
+					t.Fatalf("%d revocations are kept, want at most %d", got, max)
+				}
+			}
+			allows(t, m, colleague)
+			refuses(t, m, ErrRevoked, own) // what it costs the one who does it
+			for _, text := range out {
+				refuses(t, m, ErrRevoked, text)
+			}
+			time.Sleep(time.Millisecond)
+			_, again := begin(t, m, SignIn{User: zhangsan})
+			allows(t, m, again)
+			if err := m.RevokeUser(t.Context(), Person{Account: "zs", Spare: 1}, "account_changed"); err != nil { // it spares none that was signed out
+				t.Fatal(err)
+			}
+			restarted := manager(t)
+			restarted.MaxRevoked, restarted.Accounts, restarted.Store = max, p, m.Store
+			for _, text := range out {
+				refuses(t, restarted, ErrRevoked, text)
+			}
+			allows(t, restarted, colleague)
+			for _, text := range out {
+				refuses(t, m, ErrRevoked, text)
+			}
+		})
+	}
+}
+
 func TestRevocationsMakeRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := manager(t)

@@ -61,7 +61,7 @@ func (m *Manager) askStore(ctx context.Context, s *Session) error {
 	}
 	now := m.now()
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { _, err := m.askSession(ctx, s.ID, now); return err })
+	g.Go(func() error { _, err := m.askSession(ctx, s.ID, s, now); return err })
 	g.Go(func() error { return m.askEnds(ctx, s, now) })
 	return g.Wait()
 }
@@ -78,8 +78,9 @@ func (m *Manager) askEnds(ctx context.Context, s *Session, now time.Time) error 
 	return g.Wait()
 }
 
-// askSession returns the record of a session that lives, nil of one that has ended.
-func (m *Manager) askSession(ctx context.Context, id string, now time.Time) (record []byte, err error) {
+// askSession returns the record of a session that lives, nil of one that has
+// ended; s is the session where it is known already.
+func (m *Manager) askSession(ctx context.Context, id string, s *Session, now time.Time) (record []byte, err error) {
 	if m.Store == nil {
 		return nil, ill("asking about a session", errors.New("there is none"))
 	}
@@ -92,7 +93,11 @@ func (m *Manager) askSession(ctx context.Context, id string, now time.Time) (rec
 		return nil, ill("asking about a session", err)
 	}
 	if found := err == nil; found != m.shared() {
-		m.revoked.endSession(id, mark{until: m.outlived(now), reason: "signed_out", told: true}, now) // who did it wrote the audit line
+		end := mark{until: m.outlived(now), reason: "signed_out", told: true} // who did it wrote the audit line
+		if s != nil {
+			end = m.of(s, end)
+		}
+		m.revoked.endSession(id, end, now)
 		return nil, nil
 	}
 	return record, nil

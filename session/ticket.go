@@ -136,7 +136,7 @@ func (m *Manager) fetch(ctx context.Context, c candidate, now time.Time) (*entry
 	era, _ := m.hearing()
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	box, err := m.askSession(ctx, t.id, now)
+	box, err := m.askSession(ctx, t.id, nil, now)
 	if err != nil {
 		return nil, err
 	}

@@ -240,6 +240,9 @@ func (f *Flow) admit(w http.ResponseWriter, r *http.Request, in session.SignIn, 
 }
 
 func (f *Flow) create(ctx context.Context, in session.SignIn, target string) (*session.Session, *http.Cookie, error) {
+	if wait, ok := f.counts().signIns.Allow(f.SignIns.Or(signInsLimit), somebody{in.User.Local, in.User.UnionID, in.User.Username}, f.now()); !ok {
+		return nil, nil, &web.Error{Status: http.StatusTooManyRequests, Code: "too_many_attempts", RetryAfter: wait, Retry: f.path("/start", target)}
+	}
 	s, cookie, err := f.Sessions.Begin(ctx, in)
 	switch {
 	case errors.Is(err, session.ErrStore):

@@ -11,7 +11,16 @@ import (
 // Flow: were it made anew with the configuration, each reload would give
 // everybody their allowance back. The zero value is nobody; safe for concurrent
 // use.
-type Counts struct{ starts, exchanges limit.Keyed[netip.Prefix] }
+type Counts struct {
+	starts, exchanges limit.Keyed[netip.Prefix]
+	signIns           limit.Keyed[somebody]
+}
+
+// somebody is who signs in, as sign-ins are counted.
+type somebody struct {
+	local             bool
+	unionID, username string
+}
 
 func (f *Flow) counts() *Counts {
 	if f.Counts != nil {
@@ -27,4 +36,8 @@ func (f *Flow) counts() *Counts {
 var (
 	startsLimit    = limit.Rate{Every: time.Second / 20, Burst: 600}
 	exchangesLimit = limit.Rate{Every: time.Second / 5, Burst: 60}
+
+	// Of one person or account: each session that is signed out is remembered for
+	// as long as it could have lived (threats D14).
+	signInsLimit = limit.Rate{Every: 10 * time.Second, Burst: 3000}
 )

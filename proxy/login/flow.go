@@ -75,6 +75,7 @@ type Flow struct {
 	PageFirst bool          // a page with a button comes before DingTalk
 	Starts    limit.Rate    // attempts begun per client address; zero: 20 a second, 600 at once
 	Exchanges limit.Rate    // codes redeemed per client address that signed nobody in; zero: 5 a second, 60 at once
+	SignIns   limit.Rate    // sessions begun per person or account; zero: one in 10 s, 3,000 at once
 	Patience  time.Duration // how long one request waits for a membership check that is due; zero: 3 s
 	// Audit takes one event per sign-in, sign-out, refusal and binding. Its error
 	// on a sign_in keeps the person out; on another it changes nothing. nil: none.

@@ -2,11 +2,14 @@ package login
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
+	"dinggate/account"
 	"dinggate/internal/identity"
 	"dinggate/internal/limit"
+	"dinggate/session"
 )
 
 func TestExchangesAreLimited(t *testing.T) { // D6
@@ -70,5 +73,62 @@ func TestLimitsPastTheTable(t *testing.T) {
 	b := site.browser()
 	if a := b.back("zhangsan", b.stateOf(b.visit("/page"))); a.Header.Get("Location") != "/page" {
 		t.Errorf("a sign-in beside a crowd = %d, want /page", a.StatusCode)
+	}
+}
+
+// TestSignInsAreLimited: of one person or account, by whichever way; others go on
+// (threats D14).
+func TestSignInsAreLimited(t *testing.T) {
+	site := withAccounts(t, account.Off, func(f *Flow) { f.SignIns = limit.Rate{Every: time.Minute, Burst: 3} })
+	enters := func(who string) answer {
+		b := site.browser()
+		if name, local := strings.CutPrefix(who, "account "); local {
+			return b.submit("/oauth2/sign_in", name, "pw-"+name)
+		}
+		return b.back(who, b.stateOf(b.visit("/oauth2/start")))
+	}
+	for _, who := range []string{"zhangsan", "account zs"} {
+		for i := range 3 {
+			if a := enters(who); a.StatusCode/100 != 3 {
+				t.Fatalf("sign-in %d of %s = %d %s", i, who, a.StatusCode, a.text)
+			}
+		}
+		if a := enters(who); a.StatusCode != 429 || a.Header.Get("Retry-After") == "" || len(a.Header["Set-Cookie"]) > 1 {
+			t.Errorf("the fourth of %s = %d, Retry-After %q, want 429", who, a.StatusCode, a.Header.Get("Retry-After"))
+		}
+	}
+	for _, who := range []string{"lisi", "account ls"} {
+		if a := enters(who); a.StatusCode/100 != 3 {
+			t.Errorf("%s beside them = %d %s", who, a.StatusCode, a.text)
+		}
+	}
+}
+
+// TestSignInsAndSignOutsWithoutEnd cost the one who makes them their own sessions
+// and nobody else theirs (threats D14).
+func TestSignInsAndSignOutsWithoutEnd(t *testing.T) {
+	site := build(t, plan{change: func(f *Flow) { f.Sessions.MaxRevoked, f.Sessions.Config.Store = 20, session.StoreCookie }})
+	colleague, out := site.browser(), site.browser()
+	colleague.signIn("lisi")
+	out.signIn("lisi")
+	stolen := []string{out.session()}
+	out.send("POST", "/oauth2/sign_out")
+	for range 100 {
+		b := site.browser()
+		b.signIn("zhangsan")
+		stolen = append(stolen, b.session())
+		if a := b.send("POST", "/oauth2/sign_out"); a.StatusCode != 303 {
+			t.Fatalf("a sign-out = %d %s", a.StatusCode, a.text)
+		}
+	}
+	if a := colleague.visit("/x"); !strings.HasPrefix(a.text, "UPSTREAM-MARK lisi") {
+		t.Errorf("a colleague, meanwhile = %d, want 200", a.StatusCode)
+	}
+	for i, text := range stolen {
+		b := site.browser()
+		b.plant(site.Sessions.CookieName(), text)
+		if a := b.send("GET", "/x"); a.StatusCode != 401 {
+			t.Errorf("session %d, which was signed out = %d, want 401", i, a.StatusCode)
+		}
 	}
 }

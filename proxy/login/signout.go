@@ -97,7 +97,7 @@ func (f *Flow) end(w http.ResponseWriter, r *http.Request, x *web.Exchange) erro
 	addCookie(w, f.Sessions.Clear())
 	var untold error
 	for _, s := range all {
-		err := f.Sessions.Revoke(r.Context(), s.ID)
+		err := f.Sessions.RevokeSession(r.Context(), s)
 		if x.User == "" {
 			x.User = s.User.Username
 		}
