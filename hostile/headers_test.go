@@ -78,6 +78,7 @@ func headers(s *site) (list []try) {
 	list = append(list, connectionLists()...)
 	list = append(list, trailers()...)
 	list = append(list, people(s)...)
+	list = append(list, ownClaims()...)
 	return append(list, beliefs()...)
 }
 

@@ -148,6 +148,7 @@ func behindNginx(s *site) (list []try) {
 			}})
 		}
 	}
+	list = append(list, n.claims()...)
 	for _, path := range closedPaths() {
 		list = append(list, try{fmt.Sprintf("F12 path %q", path), func(h *hand) {
 			if a := h.send(shot{to: n.address, raw: request("GET", path, h.id), fresh: true}); a.status == 200 || a.status >= 500 || len(n.up.of(h.id)) > 0 {

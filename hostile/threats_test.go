@@ -27,7 +27,7 @@ var catalogue = []threatClass{
 	{"R", 18, nil},
 	{"S", 19, nil},
 	{"C", 17, nil},
-	{"H", 15, []int{}},
+	{"H", 17, []int{}},
 	{"P", 20, []int{}},
 	{"F", 14, nil},
 	{"M", 16, []int{17, 18}},
@@ -91,6 +91,8 @@ func numbers(name string) (list []string) {
 // floors are how many tries a threat has at least, where one would look like a
 // good day.
 var floors = map[string]int{
+	"H16": 450,
+	"H17": 200,
 	"M18": 40,
 	"P17": 2000,
 	"P18": 1000,

@@ -1,0 +1,89 @@
+package hostile
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"dinggate/internal/headername"
+)
+
+// claim is a request that says something of itself in some names of headername.
+type claim struct {
+	name  string // of the try
+	lines []string
+}
+
+// requestClaims are H16, each name in its usual spelling, in lower case and in capitals
+// at once, and H17, all names in one spelling that some application reads as the
+// usual one: some at a time, since servers take about a hundred headers.
+func requestClaims(spellings []func(string) string) (list []claim) {
+	for _, name := range headername.Names {
+		c := claim{name: "H16 " + name}
+		for _, spelled := range []string{name, strings.ToLower(name), strings.ToUpper(name)} {
+			c.lines = append(c.lines, spelled+": "+forged)
+		}
+		list = append(list, c)
+	}
+	mixed := func(s string) string { return strings.Replace(s, "-", "_", 1) }
+	last := func(s string) string {
+		at := max(strings.LastIndexByte(s, '-'), 0)
+		return strings.ReplaceAll(s[:at], "-", "_") + s[at:]
+	}
+	dots := func(s string) string { return strings.Replace(mixed(s), "-", ".", 1) }
+	for i, spell := range append(slices.Clone(spellings), mixed, last, dots) {
+		for part := range slices.Chunk(headername.Names, 40) {
+			c := claim{name: fmt.Sprintf("H17 spelling %d from %s on", i+1, spell(part[0]))}
+			for _, name := range part {
+				c.lines = append(c.lines, spell(name)+": "+forged)
+			}
+			list = append(list, c)
+		}
+	}
+	return list
+}
+
+// ownClaims sends them to dinggate's own proxy.
+func ownClaims() (list []try) {
+	for _, c := range requestClaims(spellings) {
+		for _, where := range []struct {
+			target     string
+			member, ws bool
+		}{{"/page", false, false}, {"/page", true, false}, {"/public/page", false, false}, {"/public/page", true, false}, {"/act/ws", true, true}} {
+			list = append(list, try{fmt.Sprintf("%s, %s member %v", c.name, where.target, where.member), func(h *hand) {
+				forge(h, where.target, where.member, where.ws, c.lines)
+			}})
+		}
+	}
+	return list
+}
+
+// nginxClaims sends them through nginx, which drops names that have more than
+// letters, digits and dashes, and deletes the others by name.
+func (n *nginxSite) claims() (list []try) {
+	for _, c := range requestClaims([]func(string) string{spellings[3], spellings[4], spellings[8], spellings[10]}) {
+		for _, where := range []struct {
+			target string
+			member bool
+			status int
+		}{{"/page", true, 200}, {"/public/a", false, 200}, {"/public/a", true, 200}, {"/page", false, 302}, {"/admin/", true, 403}} {
+			list = append(list, try{fmt.Sprintf("%s through nginx, %s member %v", c.name, where.target, where.member), func(h *hand) {
+				lines := append(slices.Clone(c.lines), "Accept: text/html")
+				if where.member {
+					lines = append(lines, h.member("zhangsan"))
+				}
+				a := h.send(shot{to: n.address, raw: request("GET", where.target, h.id, lines...), right: where.status == 200})
+				seen := n.up.of(h.id)
+				if a.status != where.status || (where.status == 200) != (len(seen) == 1) {
+					h.failf("got %v, want %d", a, where.status)
+				}
+				for _, got := range seen {
+					if strings.Contains(got.head, forged) {
+						h.failf("a forged value arrived: %q", got.head)
+					}
+				}
+			}})
+		}
+	}
+	return list
+}
