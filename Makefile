@@ -2,6 +2,9 @@
 SHELL := /bin/bash
 GO ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+REVISION ?= $(shell git rev-parse HEAD 2>/dev/null)
+# The address of the repository, without a password in it.
+SOURCE ?= $(shell git config --get remote.origin.url 2>/dev/null | sed 's,//[^/]*@,//,')
 LDFLAGS := -s -w -X main.version=$(VERSION)
 FUZZTIME ?= 20s
 
@@ -51,7 +54,8 @@ demo: ## the whole thing in one process, on loopback
 
 image: build ## a container image (needs buildah, or docker as BUILDER)
 	mkdir -p dist && cp bin/dinggate dist/dinggate && cp /etc/ssl/certs/ca-certificates.crt dist/
-	$(or $(BUILDER),buildah) build --format docker --build-arg BINARY=prebuilt --build-arg VERSION=$(VERSION) -t dinggate:$(VERSION) .
+	$(if $(BUILDER),$(BUILDER) build,buildah build --format docker) --build-arg BINARY=prebuilt --build-arg VERSION=$(VERSION) \
+	  --build-arg REVISION=$(REVISION) --build-arg CREATED=$$(date -u +%Y-%m-%dT%H:%M:%SZ) --build-arg SOURCE=$(SOURCE) -t dinggate:$(VERSION) .
 
 screenshots: tools ## pictures of the pages for the README, taken in Chromium
 	SCREENSHOTS=1 TEST_TOOLS=required $(GO) test -run TestScreenshots ./cmd/dinggate

@@ -17,7 +17,12 @@ func adminClient(address string) *http.Client {
 	if path, unix := strings.CutPrefix(address, "unix:"); unix {
 		network, where = "unix", path
 	} else if host, port, err := net.SplitHostPort(address); err == nil && (host == "" || host == "0.0.0.0" || host == "::") {
-		where = net.JoinHostPort("localhost", port)
+		// An address: an image without /etc/hosts cannot resolve localhost.
+		host = "127.0.0.1"
+		if address[0] == '[' {
+			host = "::1"
+		}
+		where = net.JoinHostPort(host, port)
 	}
 	return &http.Client{Timeout: 3 * time.Second, Transport: &http.Transport{DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial.DialContext(ctx, network, where) }}}

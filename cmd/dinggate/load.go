@@ -12,16 +12,20 @@ import (
 	"dinggate/internal/conf"
 )
 
+// standardFile is read where neither --config nor DINGGATE_CONFIG names a file and
+// it is there.
+const standardFile = "/etc/dinggate/config.yaml"
+
 // load reads the configuration: flag > environment > file > default. args are
 // what follows the command's name, environ is os.Environ(). It opens the file
-// that --config or DINGGATE_CONFIG names, and those that secrets, certificate
-// and logo lie in; no network.
+// that --config or DINGGATE_CONFIG names, or standardFile, and those that secrets,
+// certificate and logo lie in; no network.
 //
 // The problems are all there are, sorted, each with its place. With a mistake
 // among them nobody may start from the Config, which is never nil.
 func load(args, environ []string) (*Config, []conf.Problem) {
 	l := newLoader()
-	l.read = readFile
+	l.read, l.standard = readFile, standardFile
 	return l.load(args, environ)
 }
 
@@ -37,6 +41,8 @@ type loader struct {
 	keys     []key
 	read     func(name string) (data []byte, mode fs.FileMode, err error)
 	name     string // of the file; "" without one
+	standard string // read when no file is named and it is there; "": none
+	folder   string // of the file, where its relative paths begin
 	unread   bool   // the file could not be read, so that nothing can be said about what is missing
 	problems conf.Problems
 	places   map[string]place
@@ -54,6 +60,11 @@ func (l *loader) load(args, environ []string) (*Config, []conf.Problem) {
 	variables := l.parseEnviron(environ)
 	if l.name = flags.config; l.name == "" {
 		l.name = variables.config
+	}
+	if l.name == "" && l.standard != "" {
+		if _, err := os.Lstat(l.standard); !errors.Is(err, fs.ErrNotExist) { // one that cannot be read is a mistake, not absent
+			l.name = l.standard
+		}
 	}
 	if l.name != "" {
 		l.source(l.fromFile)

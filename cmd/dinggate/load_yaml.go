@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
@@ -42,6 +43,9 @@ func (l *loader) fromFile() {
 	if l.unread = root.Kind != yaml.MappingNode; l.unread {
 		l.mistake(place{l.name, root.Line}, "", "wants keys with values, got "+kindOf(root))
 		return
+	}
+	if mode.IsRegular() { // a pipe such as a shell's <(…) is in no folder
+		l.folder = filepath.Dir(l.name)
 	}
 	l.walk(root, reflect.ValueOf(l.cfg).Elem(), "", root.Line)
 	// Threats L5: a secret within a file that all may read.
@@ -152,8 +156,27 @@ func (l *loader) walk(n *yaml.Node, v reflect.Value, path string, line int) {
 	default:
 		if fault := l.scalar(n, v); fault != "" {
 			l.mistake(at, path, fault)
+		} else if v.Kind() == reflect.String && namesFile(path) {
+			v.SetString(l.beside(v.String()))
 		}
 	}
+}
+
+// beside is the path of a file that the configuration names. One that is relative
+// begins in the configuration's folder: a service is started in another.
+func (l *loader) beside(name string) string {
+	if name == "" || filepath.IsAbs(name) || name[0] == '/' {
+		return name
+	}
+	return filepath.Join(l.folder, name)
+}
+
+// namesFile reports whether the value of a key is the path of a file or folder:
+// client_secret_file, assertion.key_files[0], state_dir, audit.file.
+func namesFile(path string) bool {
+	name := path[strings.LastIndexByte(path, '.')+1:]
+	name, _, _ = strings.Cut(name, "[")
+	return name == "file" || strings.HasSuffix(name, fileSuffix) || strings.HasSuffix(name, "_files") || strings.HasSuffix(name, "_dir")
 }
 
 // give notes that the present source has a secret, or the file of one.

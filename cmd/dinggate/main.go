@@ -18,6 +18,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	_ "time/tzdata" // TZ works in an image without zoneinfo
 )
 
 func main() {

@@ -35,6 +35,7 @@ func digestOf(data []byte, mode fs.FileMode, err error) digest {
 // loadAll is load, and tells which files it was made from.
 func loadAll(args, environ []string) loaded {
 	l := newLoader()
+	l.standard = standardFile
 	files := map[string]digest{}
 	l.read = func(name string) ([]byte, fs.FileMode, error) {
 		data, mode, err := readFile(name)

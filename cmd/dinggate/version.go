@@ -11,6 +11,10 @@ import (
 // is no repository to read it from; runVersion falls back to what the build knows.
 var version string
 
+// commit is set by the linker (-X main.commit=…) where the build sees no repository,
+// as in an image.
+var commit string
+
 // runVersion prints what somebody who reports a problem is asked for.
 func runVersion(out io.Writer) {
 	fmt.Fprintf(out, "dinggate %s\nrevision %s\n%s %s/%s\n", release(), revision(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
@@ -29,18 +33,21 @@ func release() string {
 
 // revision is the commit that was built, "unknown" when nobody told.
 func revision() string {
+	if commit != "" {
+		return commit
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"
 	}
-	commit, dirty := "unknown", ""
+	found, dirty := "unknown", ""
 	for _, s := range info.Settings {
 		switch {
 		case s.Key == "vcs.revision":
-			commit = s.Value
+			found = s.Value
 		case s.Key == "vcs.modified" && s.Value == "true":
 			dirty = " with changes"
 		}
 	}
-	return commit + dirty
+	return found + dirty
 }
