@@ -7,15 +7,22 @@ REVISION ?= $(shell git rev-parse HEAD 2>/dev/null)
 SOURCE ?= $(shell git config --get remote.origin.url 2>/dev/null | sed 's,//[^/]*@,//,')
 LDFLAGS := -s -w -X main.version=$(VERSION)
 FUZZTIME ?= 20s
+# What a release is built for; vet reads the tests of each system too.
+TARGETS ?= linux/amd64 linux/arm64 linux/loong64 linux/riscv64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64 freebsd/amd64
 
 .DEFAULT_GOAL := help
-.PHONY: help build test check tools fuzz hostile endure bench demo image screenshots dashboard golden clean
+.PHONY: help build cross test check tools fuzz hostile endure bench demo image screenshots dashboard golden clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## the binary, static and stripped, as bin/dinggate
 	CGO_ENABLED=0 $(GO) build -trimpath -pgo=bench/dinggate.pgo -ldflags '$(LDFLAGS)' -o bin/dinggate ./cmd/dinggate
+
+cross: ## the binary for every system and processor that is supported, thrown away, and vet for every system
+	@set -e; export CGO_ENABLED=0; for target in $(TARGETS); do \
+	  export GOOS=$${target%/*} GOARCH=$${target#*/}; echo "build $$target"; $(GO) build -o /dev/null ./cmd/dinggate; \
+	  case $$target in */amd64) echo "vet $$GOOS"; $(GO) vet ./... ;; esac; done
 
 test: tools ## every test with the race detector, real tools included; installs what is missing
 	TEST_TOOLS=required $(GO) test -race -shuffle=on -timeout 20m ./...

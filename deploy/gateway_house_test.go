@@ -15,7 +15,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -131,7 +130,7 @@ func startGatewayProcess(t *testing.T, address string, cmd *exec.Cmd, environmen
 	t.Helper()
 	var output bytes.Buffer // read after Wait only
 	cmd.Stdout, cmd.Stderr, cmd.Env = &output, &output, append(os.Environ(), environment...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // its children end with it
+	inGroup(cmd)
 	cmd.WaitDelay = 5 * time.Second
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -162,7 +161,7 @@ func startGatewayProcess(t *testing.T, address string, cmd *exec.Cmd, environmen
 
 // end kills: the next process wants the address now.
 func (p *gatewayProcess) end() {
-	p.once.Do(func() { syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) })
+	p.once.Do(func() { killGroup(p.cmd) })
 	<-p.done
 }
 

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -192,7 +193,11 @@ func readFile(name string) ([]byte, fs.FileMode, error) {
 	if err == nil && len(data) > maxFile {
 		err = errTooLarge
 	}
-	return data, info.Mode(), err
+	mode := info.Mode()
+	if runtime.GOOS == "windows" { // where an access list decides, and every file claims to be 0666
+		mode &^= 0o077
+	}
+	return data, mode, err
 }
 
 // why tells a file's trouble without its name, which stands beside it.

@@ -4,7 +4,6 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
-	"syscall"
 
 	"dinggate/internal/web"
 
@@ -21,11 +20,11 @@ func mostConnections(c ServerConfig) int {
 	if c.MaxConnections > 0 {
 		return c.MaxConnections
 	}
-	var files syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil || files.Cur > 1<<21 {
+	files := openFiles()
+	if files == 0 {
 		return 1 << 20
 	}
-	return max(16, (int(files.Cur)-reservedFiles)/2)
+	return max(16, (files-reservedFiles)/2)
 }
 
 // crowd takes at most so many connections at a time. Further ones wait in the

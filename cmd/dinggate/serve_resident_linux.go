@@ -7,15 +7,10 @@ import (
 	"syscall"
 )
 
-// heapFloor is memory that is held and never touched, so that it takes none. The
-// collector waits for a heap to double: of the megabyte that we live in it would
-// make a cycle every few hundred requests, and a cycle costs as much as ten.
-const heapFloor = 4 << 20
-
 // forgetStart gives back what the start alone needed of the program file, two
 // thirds of what is resident by then: parsers of the configuration, of pages
 // and of patterns, and the tables that they read. A page that is wanted again
-// comes back from the page cache. On systems without /proc it does nothing.
+// comes back from the page cache. Without /proc it does nothing.
 func forgetStart() {
 	program, err := os.Executable()
 	if err != nil {

@@ -8,7 +8,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -111,19 +110,6 @@ func (r *Redis) Kill() {
 	if r.cmd != nil && r.cmd.Process != nil {
 		r.cmd.Process.Kill()
 		<-r.done
-	}
-}
-
-// Hang stops the process without closing anything: connections are half open.
-func (r *Redis) Hang() { r.signal(syscall.SIGSTOP) }
-
-// Wake ends what Hang began.
-func (r *Redis) Wake() { r.signal(syscall.SIGCONT) }
-
-func (r *Redis) signal(s syscall.Signal) {
-	r.t.Helper()
-	if err := r.cmd.Process.Signal(s); err != nil {
-		r.t.Fatal(err)
 	}
 }
 

@@ -1,0 +1,15 @@
+//go:build unix
+
+package main
+
+import "syscall"
+
+// openFiles is how many files the process may open, 0 where that is unlimited
+// or unknown.
+func openFiles() int {
+	var files syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil || files.Cur > 1<<21 {
+		return 0
+	}
+	return int(files.Cur)
+}
