@@ -174,9 +174,8 @@ func (w harmlessWriter) Write(record []byte) (int, error) {
 // format `console`, as text for a terminal. A *slog.LevelVar may change later.
 func Logger(out io.Writer, format string, level slog.Leveler) *slog.Logger {
 	out = harmlessWriter{out}
-	options := &slog.HandlerOptions{Level: level}
 	if format == "console" {
-		return slog.New(slog.NewTextHandler(out, options))
+		return slog.New(newConsoleHandler(out, level))
 	}
-	return slog.New(slog.NewJSONHandler(out, options))
+	return slog.New(slog.NewJSONHandler(out, &slog.HandlerOptions{Level: level}))
 }

@@ -250,3 +250,33 @@ func TestControlCharacters(t *testing.T) {
 		t.Errorf("the record reads %q, %v", got.V, err)
 	}
 }
+
+// TestConsole: on a terminal all records begin alike, those of requests and others.
+func TestConsole(t *testing.T) {
+	var out bytes.Buffer
+	at := time.Date(2026, 11, 29, 20, 19, 54, 534e6, time.UTC)
+	(&AccessLog{Out: &out, Console: true}).Write(&Access{Time: at, Status: 403, Method: "GET", Host: "app.test", Path: "/admin/", User: "zhaoliu", ID: "7f3a"})
+	h := Logger(&out, "console", slog.LevelWarn).With("a", 1).Handler()
+	for _, r := range []struct {
+		level slog.Level
+		msg   string
+		attrs []any
+	}{{slog.LevelWarn, "kept out", []any{"rule", "departments 42", "user", "zhaoliu"}}, {slog.LevelError, "two\nlines", nil}} {
+		record := slog.NewRecord(at, r.level, r.msg, 0)
+		record.Add(r.attrs...)
+		if err := h.Handle(t.Context(), record); err != nil {
+			t.Fatal(err)
+		}
+	}
+	Logger(&out, "console", slog.LevelWarn).Info("not shown")
+	bare := slog.NewRecord(at, slog.LevelWarn, "bare", 0)
+	Logger(&out, "console", slog.LevelWarn).WithGroup("g").Handler().Handle(t.Context(), bare)
+	const want = `20:19:54.534 403 GET app.test/admin/ zhaoliu req=7f3a
+20:19:54.534 WARN kept out a=1 rule="departments 42" user=zhaoliu
+20:19:54.534 ERROR two\u000alines a=1
+20:19:54.534 WARN bare
+`
+	if out.String() != want {
+		t.Errorf("the log reads\n%swant\n%s", out.String(), want)
+	}
+}
