@@ -57,7 +57,8 @@ pgo: ## the compiler's profile of the hot path, bench/dinggate.pgo; make it anew
 	$(GO) test -pgo=off -run '^$$' -bench BenchmarkServe -benchtime 5s -cpuprofile bench/dinggate.pgo -o /dev/null ./cmd/dinggate
 
 demo: ## the whole thing in one process, on loopback
-	$(GO) run ./cmd/dinggate demo
+	@echo "Compiling dinggate, about a minute the first time. 正在编译，首次约需一分钟 …"
+	@$(GO) run ./cmd/dinggate demo
 
 image: build ## a container image (needs buildah, or docker as BUILDER)
 	mkdir -p dist && cp bin/dinggate dist/dinggate && cp /etc/ssl/certs/ca-certificates.crt dist/

@@ -2,9 +2,12 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"io"
+	"net"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -39,6 +42,66 @@ func start(t *testing.T, run func(context.Context, string, io.Writer) error) str
 	}
 	t.Fatalf("the demo printed no address: %v", <-done)
 	return ""
+}
+
+// withDingTalk presses the button of the sign-in page, which the demo shows first.
+var withDingTalk = chromedp.Click(chromedp.CSS(`a.button[href*="/oauth2/start"]`))
+
+// TestDemoOnAPhone: nothing is wider than a phone, and a header's value stands
+// where it can be read.
+func TestDemoOnAPhone(t *testing.T) {
+	ctx := browser(t, "zh-CN")
+	base := startDemo(t)
+	if err := chromedp.Do(ctx, chromedp.EmulateViewport(360, 740), chromedp.Navigate(base+"/"), withDingTalk, chromedp.Click(chromedp.CSS("#person-zhangsan")),
+		chromedp.WaitVisible(chromedp.CSS("#username")), chromedp.Click(chromedp.CSS("summary"))); err != nil {
+		t.Fatal(err)
+	}
+	narrow := `[...document.querySelectorAll("td:last-child")].filter(td=>td.getBoundingClientRect().width<240).map(td=>td.textContent)`
+	for _, path := range []string{"/", "/public/scan"} {
+		if path != "/" {
+			if err := chromedp.Do(ctx, chromedp.Navigate(base+path), chromedp.WaitVisible(chromedp.CSS("#go"))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		wrong, err := chromedp.Run(ctx, chromedp.Evaluate[string](`JSON.stringify([`+narrow+`,document.documentElement.scrollWidth>innerWidth,[...document.querySelectorAll("section")].some(s=>s.getBoundingClientRect().left<8)])`))
+		if err != nil || wrong != "[[],false,false]" {
+			t.Errorf("%s: narrow, too wide, without a margin: %s, %v", path, wrong, err)
+		}
+	}
+}
+
+// TestDemoSaysWhatItDoes: the first line comes at once, and a port that is taken is
+// told: the usual one is replaced out loud, another one is an error with its cure.
+func TestDemoSaysWhatItDoes(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	var said bytes.Buffer
+	err = runDemo(t.Context(), taken.Addr().String(), &said)
+	if err == nil || !strings.Contains(err.Error(), taken.Addr().String()) || !strings.Contains(err.Error(), "--listen") || !strings.Contains(said.String(), "starting") || strings.Contains(said.String(), "http://") {
+		t.Errorf("on a port that is taken the demo ends with %v and says %q", err, said.String())
+	}
+	usual, err := net.Listen("tcp", demoAddress) // where it is taken already that will do
+	if err == nil {
+		defer usual.Close()
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	r, w := io.Pipe()
+	done := make(chan error, 1)
+	go func() { done <- runDemo(ctx, demoAddress, w); w.Close() }()
+	var lines []string
+	for scan := bufio.NewScanner(r); scan.Scan(); {
+		if lines = append(lines, scan.Text()); strings.Contains(scan.Text(), "孙七") {
+			cancel()
+		}
+	}
+	text := strings.Join(lines, "\n")
+	if err := <-done; err != nil || !strings.Contains(lines[0], "starting") || !strings.Contains(text, "PORT 4180 IS TAKEN") || !strings.Contains(text, "--listen") || strings.Contains(text, "http://"+demoAddress) {
+		t.Errorf("with its port taken the demo says, and ends with %v:\n%s", err, text)
+	}
 }
 
 // browser starts Chromium; its first step must carry no deadline. Each call is
@@ -86,7 +149,7 @@ func TestBrowserSignsIn(t *testing.T) {
 	ctx := browser(t, "zh-CN")
 	base := startDemo(t)
 	const deep = "/reports/%E9%94%80%E5%94%AE?q=1&next=%2Fa%3Fb&x=%E5%BC%A0"
-	if err := chromedp.Do(ctx, chromedp.Navigate(base+deep), chromedp.Click(chromedp.CSS("#person-zhangsan")), chromedp.WaitVisible(chromedp.CSS("#username"))); err != nil {
+	if err := chromedp.Do(ctx, chromedp.Navigate(base+deep), withDingTalk, chromedp.Click(chromedp.CSS("#person-zhangsan")), chromedp.WaitVisible(chromedp.CSS("#username"))); err != nil {
 		t.Fatal(err)
 	}
 	for selector, want := range map[string]string{"#username": "zhangsan", "#email": "zhangsan@yunfan.example", "#name": "张三", "#target": deep} {
@@ -94,14 +157,22 @@ func TestBrowserSignsIn(t *testing.T) {
 			t.Errorf("the application shows %s = %q, want %q", selector, got, want)
 		}
 	}
-	if headers := onPage(t, ctx, "#headers"); strings.Contains(strings.ToLower(headers), "dinggate=") || strings.Contains(headers, "Cookie") {
+	headers := onPage(t, ctx, "#headers")
+	if names := regexp.MustCompile(`X-[A-Za-z-]+`).FindAllString(headers, -1); !slices.Equal(names, identityHeaders) || !strings.Contains(headers, "主管") {
+		t.Errorf("first among the headers are %q, want %q with their text:\n%s", names, identityHeaders, headers)
+	}
+	others, err := chromedp.Run(ctx, chromedp.Evaluate[string](`document.querySelector("#others").textContent`))
+	if err != nil || !strings.Contains(others, "User-Agent") {
+		t.Fatalf("the other headers are %q, %v", others, err)
+	}
+	if headers += others; strings.Contains(strings.ToLower(headers), "dinggate=") || strings.Contains(headers, "Cookie") {
 		t.Errorf("the application got our cookie:\n%s", headers)
 	}
 	// Sign out by the page, as its form posts it, and be asked again.
 	if err := chromedp.Do(ctx, chromedp.Click(chromedp.CSS("#sign-out")), chromedp.Click(chromedp.CSS("form button")), chromedp.WaitVisible(chromedp.CSS(".icon.done"))); err != nil {
 		t.Fatal(err)
 	}
-	if err := chromedp.Do(ctx, chromedp.Navigate(base+"/"), chromedp.WaitVisible(chromedp.CSS("#person-zhangsan"))); err != nil {
+	if err := chromedp.Do(ctx, chromedp.Navigate(base+"/"), withDingTalk, chromedp.WaitVisible(chromedp.CSS("#person-zhangsan"))); err != nil {
 		t.Fatalf("after signing out, / does not lead to DingTalk: %v", err)
 	}
 }
@@ -126,7 +197,7 @@ func TestBrowserRefusals(t *testing.T) {
 			if c.person == "deny" {
 				button = "#deny"
 			}
-			if err := chromedp.Do(ctx, chromedp.Navigate(base+c.path), chromedp.Click(chromedp.CSS(button)), chromedp.WaitVisible(chromedp.CSS("#heading"))); err != nil {
+			if err := chromedp.Do(ctx, chromedp.Navigate(base+c.path), withDingTalk, chromedp.Click(chromedp.CSS(button)), chromedp.WaitVisible(chromedp.CSS("#heading"))); err != nil {
 				t.Fatal(err)
 			}
 			if body := onPage(t, ctx, "body"); !strings.Contains(body, c.want) {

@@ -21,6 +21,7 @@ import (
 // a sample application and the gate between them. Fresh secrets each time, no
 // file, no network; it cannot be taken for production.
 func runDemo(ctx context.Context, address string, out io.Writer) error {
+	fmt.Fprintln(out, "dinggate demo 演示: starting a simulated DingTalk, a sample application and the gate 正在启动钉钉模拟器、示例应用和网关 …")
 	records := telemetry.NewWriter(os.Stderr)
 	defer records.Close()
 	kit := telemetryKit{
@@ -33,7 +34,7 @@ func runDemo(ctx context.Context, address string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	gateListener, err := loopback(address)
+	gateListener, err := demoListener(address, out)
 	if err != nil {
 		return errors.Join(err, s.close())
 	}
@@ -43,13 +44,18 @@ func runDemo(ctx context.Context, address string, out io.Writer) error {
 		return errors.Join(err, s.close())
 	}
 	cfg := demoConfig(public, app, dingtalk)
-	cfg.LoginAPI = true // for the sample application's own login page
+	cfg.LoginAPI = true    // for the sample application's own login page
+	cfg.SignIn.Page = true // what people see first, with the company's name on it
 	gate, err := newGate(cfg, memoryStores(), kit)
 	if err != nil {
 		return errors.Join(err, s.close())
 	}
 	s.add(gateListener, gate)
-	fmt.Fprintf(out, "dinggate demo 演示: open 请打开 %s  (Ctrl-C ends it 结束)\n", public)
+	opened(out, public)
+	fmt.Fprint(out, `  张三 Zhang San   may open everything 可以打开所有页面
+  赵六 Zhao Liu    gets in, but not to "R&D only": he is in HR 可以登录，但打不开“仅研发部”：他在人力资源部
+  孙七 Sun Qi      is of another organisation, and is refused 属于其他企业，无法登录
+`)
 	s.end = gate.streams.End
 	return s.serve(ctx, gate.run)
 }
@@ -76,7 +82,30 @@ func demoConfig(public, app, dingtalk string) *Config {
 	return c
 }
 
-// loopback listens on address, or, where its port is taken, on a free one.
+// opened tells where the demo is.
+func opened(out io.Writer, public string) {
+	fmt.Fprintf(out, "dinggate demo 演示: open 请打开 %s  (Ctrl-C ends it 结束)\n", public)
+}
+
+// demoAddress is where the demo is unless --listen names another address.
+const demoAddress = "127.0.0.1:4180"
+
+// demoListener listens on address. Where the usual one is taken, the demo moves to
+// a free port, and says so; a port that somebody named is the one or none.
+func demoListener(address string, out io.Writer) (net.Listener, error) {
+	l, err := loopback(address)
+	if _, isOp := errors.AsType[*net.OpError](err); !isOp {
+		return l, err
+	}
+	if address != demoAddress {
+		return nil, fmt.Errorf("%w; --listen 127.0.0.1:PORT chooses another one (PORT 0: a free one)", err)
+	}
+	fmt.Fprintf(out, "dinggate demo 演示: PORT 4180 IS TAKEN, another one is used 端口 4180 已被占用，改用其他端口 (%v)\n", err)
+	fmt.Fprintln(out, "  is another demo running? 是否已有演示在运行？  --listen 127.0.0.1:PORT chooses a port 可指定端口")
+	return loopback("127.0.0.1:0")
+}
+
+// loopback listens on address, which has to be one of this machine alone.
 func loopback(address string) (net.Listener, error) {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
@@ -85,11 +114,7 @@ func loopback(address string) (net.Listener, error) {
 	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
 		return nil, fmt.Errorf("the demo listens on loopback alone, not on %s: its people sign in without a password", address)
 	}
-	l, err := net.Listen("tcp", address)
-	if err != nil {
-		return net.Listen("tcp", net.JoinHostPort(host, "0"))
-	}
-	return l, nil
+	return net.Listen("tcp", address)
 }
 
 // openLoopback serves h and gives its base URL.

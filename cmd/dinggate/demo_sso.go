@@ -22,6 +22,7 @@ import (
 //
 //	application ◄─ gate (sso) ◄─ gate (sso_server) ◄─ DingTalk
 func runDemoSSO(ctx context.Context, address string, out io.Writer) error {
+	fmt.Fprintln(out, "dinggate demo 演示: starting a simulated DingTalk, an SSO service, a sample application and the gate 正在启动钉钉模拟器、SSO 服务、示例应用和网关 …")
 	records := telemetry.NewWriter(os.Stderr)
 	defer records.Close()
 	kit := func() telemetryKit {
@@ -36,7 +37,7 @@ func runDemoSSO(ctx context.Context, address string, out io.Writer) error {
 	if err != nil {
 		return errors.Join(err, s.close())
 	}
-	gateListener, err := loopback(address)
+	gateListener, err := demoListener(address, out)
 	if err != nil {
 		return errors.Join(err, s.close())
 	}
@@ -58,7 +59,7 @@ func runDemoSSO(ctx context.Context, address string, out io.Writer) error {
 	}
 	s.add(gateListener, gate)
 	s.add(serviceListener, behind)
-	fmt.Fprintf(out, "dinggate demo 演示: open 请打开 %s  (Ctrl-C ends it 结束)\n", public)
+	opened(out, public)
 	fmt.Fprintf(out, "  application 应用 <- gate 网关 (sso) %s <- SSO service 单点登录服务 (sso_server) %s <- DingTalk 钉钉模拟器 %s\n", public, service, dingtalk)
 	return s.serve(ctx, func(ctx context.Context) {
 		var both sync.WaitGroup

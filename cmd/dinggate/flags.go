@@ -20,6 +20,8 @@ func ownFlags(command string) []ownFlag {
 		return doctorFlags
 	case "explain":
 		return explainFlags
+	case "simulate":
+		return simulateFlags
 	}
 	return nil
 }

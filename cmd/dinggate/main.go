@@ -68,14 +68,14 @@ func commands() []command {
 			again := first.again(func() loaded { return loadAll(c.args, c.environ) })
 			return c.until(func(ctx context.Context) error { return runServe(ctx, first, again, c.out) })
 		}},
-		{"demo", words{"try everything on this machine: no account, no network, no file", "在本机体验全部功能：无需账号、网络和文件"}, "127.0.0.1:4180", false, func(c call) int {
+		{"demo", words{"try everything on this machine: no account, no network, no file", "在本机体验全部功能：无需账号、网络和文件"}, demoAddress, false, func(c call) int {
 			if c.sso {
 				return c.until(func(ctx context.Context) error { return runDemoSSO(ctx, c.args[0], c.out) })
 			}
 			return c.until(func(ctx context.Context) error { return runDemo(ctx, c.args[0], c.out) })
 		}},
 		{"simulate", words{"serve the simulated DingTalk alone, for tests", "单独运行钉钉模拟器，供测试使用"}, "127.0.0.1:4190", false, func(c call) int {
-			return c.until(func(ctx context.Context) error { return runSimulate(ctx, c.args[0], c.out) })
+			return c.until(func(ctx context.Context) error { return runSimulate(ctx, c.args[0], c.list("callback"), c.out) })
 		}},
 		{"check", words{"tell all mistakes of the configuration at once; exit code 1 if there are any", "一次列出配置中的全部错误；有错误时退出码为 1"}, "", true, runCheck},
 		{"doctor", words{"check everything live that a sign-in needs, each with its cure; exit code 1 if something is wrong", "在线检查登录所需的一切，并给出解决办法；有错误时退出码为 1"}, "", true, runDoctor},

@@ -31,22 +31,46 @@ func sampleApp() http.Handler {
 	mux.HandleFunc("/public/scan", func(w http.ResponseWriter, r *http.Request) {
 		http.ServeFileFS(w, r, sampleFiles, "samplescan.html")
 	})
+	mux.HandleFunc("/favicon.ico", http.NotFound)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		type row struct{ Name, Value string }
-		var rows []row
-		for name, values := range r.Header {
-			rows = append(rows, row{name, strings.Join(values, ", ")})
-		}
-		slices.SortFunc(rows, func(a, b row) int { return strings.Compare(a.Name, b.Name) })
-		name, err := url.PathUnescape(r.Header.Get("X-Forwarded-Preferred-Username"))
-		if err != nil {
-			name = r.Header.Get("X-Forwarded-Preferred-Username")
-		}
+		identity, others := sampleRows(r.Header)
+		name := r.Header.Get("X-Forwarded-Preferred-Username")
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		samplePage.Execute(w, map[string]any{
-			"Username": r.Header.Get("X-Forwarded-User"), "Email": r.Header.Get("X-Forwarded-Email"), "Name": name,
-			"Target": r.URL.RequestURI(), "Rows": rows,
+			"Username": r.Header.Get("X-Forwarded-User"), "Email": r.Header.Get("X-Forwarded-Email"), "Name": decoded(name),
+			"Target": r.URL.RequestURI(), "Identity": identity, "Others": others,
 		})
 	})
 	return mux
+}
+
+// sampleRow is a header as the application got it, and decoded where that differs.
+type sampleRow struct{ Name, Value, Text string }
+
+// identityHeaders are what an application needs, in the order of the README.
+var identityHeaders = []string{"X-Forwarded-User", "X-Forwarded-Email", "X-Forwarded-Preferred-Username", "X-Forwarded-Groups"}
+
+func sampleRows(h http.Header) (identity, others []sampleRow) {
+	for _, name := range identityHeaders {
+		row := sampleRow{Name: name, Value: h.Get(name)}
+		if text := decoded(row.Value); text != row.Value {
+			row.Text = text
+		}
+		identity = append(identity, row)
+	}
+	for name, values := range h {
+		if !slices.Contains(identityHeaders, name) {
+			others = append(others, sampleRow{Name: name, Value: strings.Join(values, ", ")})
+		}
+	}
+	slices.SortFunc(others, func(a, b sampleRow) int { return strings.Compare(a.Name, b.Name) })
+	return identity, others
+}
+
+// decoded is what an application does with a percent-encoded value.
+func decoded(value string) string {
+	if text, err := url.PathUnescape(value); err == nil {
+		return text
+	}
+	return value
 }

@@ -6,21 +6,85 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/url"
+	"strings"
 
 	"dinggate/dingtalk/simulator"
 )
 
+var simulateFlags = []ownFlag{
+	{"callback", "HOST,…", words{"hosts that people may be sent back to, besides this machine; any: every host", "除本机外，允许跳回的主机；any 表示任意主机"}},
+}
+
 // runSimulate serves the simulated DingTalk of the demo alone, all three hosts
-// of it on one address. People, faults and the clock are moved by requests to
-// /_simulator/ (package simulator tells how).
-func runSimulate(ctx context.Context, address string, out io.Writer) error {
+// of it on one address, and prints the configuration that leads to it. People
+// are sent back to this machine and to the hosts that callbacks names. People,
+// faults and the clock are moved by requests to /_simulator/ (package simulator
+// tells how).
+func runSimulate(ctx context.Context, address string, callbacks []string, out io.Writer) error {
+	var hosts []string
+	for _, callback := range callbacks {
+		host, err := callbackHost(callback)
+		if err != nil {
+			return err
+		}
+		hosts = append(hosts, host)
+	}
+	platform := simulator.Demo()
+	if err := platform.ChangeApp(simulator.DemoClientID, func(a *simulator.App) { a.RedirectHosts = hosts }); err != nil {
+		return err
+	}
 	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return err
 	}
 	s := &server{log: slog.New(slog.DiscardHandler)}
-	s.add(l, simulator.Demo())
+	s.add(l, platform)
 	fmt.Fprintf(out, "simulator listening on http://%s\n", l.Addr())
-	fmt.Fprintf(out, "client_id %s  client_secret %s  corp_id %s\n", simulator.DemoClientID, simulator.DemoClientSecret, simulator.DemoCorpID)
+	simulatorKeys(out, l.Addr(), hosts)
 	return s.serve(ctx, func(context.Context) {})
+}
+
+// callbackHost is the host of what --callback names: a host, one with a port, or
+// an address with it.
+func callbackHost(text string) (string, error) {
+	if text == "any" || text == "*" {
+		return "*", nil
+	}
+	address := text
+	if !strings.Contains(address, "://") {
+		address = "http://" + address + "/"
+	}
+	u, err := url.Parse(address)
+	if err != nil || u.Hostname() == "" || u.User != nil || u.Scheme != "http" && u.Scheme != "https" || strings.Contains(u.Host, "*") {
+		return "", fmt.Errorf("--callback %q is no host such as app.example.com, nor the word any", text)
+	}
+	return u.Host, nil
+}
+
+// simulatorKeys prints what a configuration needs to sign in at a simulator.
+func simulatorKeys(out io.Writer, at net.Addr, hosts []string) {
+	host, port, err := net.SplitHostPort(at.String())
+	if ip := net.ParseIP(host); err == nil && ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1" // or whatever browsers and the gate call this machine
+	}
+	base := "http://" + net.JoinHostPort(host, port)
+	fmt.Fprintf(out, `
+# config.yaml 配置（测试用，切勿用于生产 for tests, never for production）
+dingtalk:
+  client_id: %s
+  client_secret: %s
+  corp_id: %s
+  login_url: %s
+  api_url: %s
+  oapi_url: %s
+`, simulator.DemoClientID, simulator.DemoClientSecret, simulator.DemoCorpID, base, base, base)
+	switch {
+	case len(hosts) == 0:
+		fmt.Fprint(out, "# public_url: http://127.0.0.1:PORT or http://localhost:PORT; for another host: --callback HOST 其他主机请加 --callback\n")
+	case len(hosts) == 1 && hosts[0] == "*":
+		fmt.Fprint(out, "# public_url: any 任意地址\n")
+	default:
+		fmt.Fprintf(out, "# public_url: http(s)://%s\n", strings.Join(hosts, ", "))
+	}
 }

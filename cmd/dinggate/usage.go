@@ -33,12 +33,15 @@ func (c call) commandUsage(out io.Writer, cmd command) {
 		if cmd.name == "demo" {
 			flags += " [--sso]"
 		}
+		for _, f := range ownFlags(cmd.name) {
+			flags += " [--" + f.name + " " + f.value + "]"
+		}
 	}
 	fmt.Fprintf(out, "dinggate %s%s\n  %s\n", cmd.name, flags, c.say(cmd.brief))
+	c.ownUsage(out, cmd)
 	if !cmd.config {
 		return
 	}
-	c.ownUsage(out, cmd)
 	if cmd.name == "gen" {
 		fmt.Fprintf(out, "  GATEWAY  %s\n", strings.Join(gateways(), ", "))
 	}

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -18,6 +19,7 @@ type App struct {
 	Name         string `json:"name"`
 
 	Redirects       []string `json:"redirects"`        // 重定向URL; empty = any http URL of the loopback host
+	RedirectHosts   []string `json:"redirect_hosts"`   // without Redirects: any http or https URL of these hosts too, with or without a port; "*" = of every host
 	RedirectDomain  bool     `json:"redirect_domain"`  // true: scheme and host must be registered; false: the whole address
 	Missing         []string `json:"missing"`          // permission points that were not granted: "qyapi_get_member", "Contact.User.Read" …
 	Scope           []int64  `json:"scope"`            // 通讯录权限范围, departments; nil with ScopeUsers nil = everybody
@@ -33,7 +35,8 @@ type App struct {
 }
 
 func (a App) clone() *App {
-	a.Redirects, a.Missing, a.Addresses = slices.Clone(a.Redirects), slices.Clone(a.Missing), slices.Clone(a.Addresses)
+	a.Redirects, a.RedirectHosts = slices.Clone(a.Redirects), slices.Clone(a.RedirectHosts)
+	a.Missing, a.Addresses = slices.Clone(a.Missing), slices.Clone(a.Addresses)
 	a.Scope, a.ScopeUsers = slices.Clone(a.Scope), slices.Clone(a.ScopeUsers)
 	a.Range, a.RangeUsers = slices.Clone(a.Range), slices.Clone(a.RangeUsers)
 	return &a
@@ -90,7 +93,9 @@ func (a *App) accepts(redirect string) bool {
 		return false
 	}
 	if len(a.Redirects) == 0 {
-		return u.Scheme == "http" && loopback(u.Hostname())
+		return u.Scheme == "http" && loopback(u.Hostname()) || slices.ContainsFunc(a.RedirectHosts, func(host string) bool {
+			return host == "*" || strings.EqualFold(host, u.Host) || strings.EqualFold(host, u.Hostname())
+		})
 	}
 	return slices.ContainsFunc(a.Redirects, func(registered string) bool {
 		if !a.RedirectDomain {

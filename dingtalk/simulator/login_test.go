@@ -86,6 +86,7 @@ func TestAuthorizeSwitches(t *testing.T) {
 		{"registered", func(a *simulator.App) { a.Redirects = []string{"http://127.0.0.1:4180/oauth2/callback"} }, "zhangsan", ""},
 		{"registered otherwise", func(a *simulator.App) { a.Redirects = []string{"http://127.0.0.1:4180"} }, "zhangsan", "redirect_uri_mismatch"},
 		{"registered by domain", func(a *simulator.App) { a.Redirects, a.RedirectDomain = []string{"http://127.0.0.1:4180"}, true }, "zhangsan", ""},
+		{"registered by host", func(a *simulator.App) { a.RedirectHosts = []string{"app.example.com"} }, "zhangsan", ""}, // loopback stays
 		{"other domain", func(a *simulator.App) { a.Redirects, a.RedirectDomain = []string{"http://127.0.0.1:4181"}, true }, "zhangsan", "redirect_uri_mismatch"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -181,5 +182,26 @@ func TestChosenOrganisation(t *testing.T) {
 				t.Errorf("corpId = %v, want %v", token["corpId"], c.want)
 			}
 		})
+	}
+}
+
+// TestRedirectHosts: hosts that a test names for people to be sent back to.
+func TestRedirectHosts(t *testing.T) {
+	for _, c := range []struct {
+		hosts, redirect string
+		ok              bool
+	}{
+		{"app.example.com", "https://app.example.com/oauth2/callback", true}, {"app.example.com", "http://APP.example.com:8080/x", true},
+		{"app.example.com:8443", "https://app.example.com:8443/", true}, {"app.example.com:8443", "https://app.example.com/", false},
+		{"app.example.com", "https://x.app.example.com/", false}, {"app.example.com", "https://app.example.com.evil.example/", false},
+		{"app.example.com", "https://app.example.com@evil.example/", false}, {"app.example.com", "ftp://app.example.com/", false},
+		{"a.test,b.test", "http://b.test/", true}, {"*", "https://anything.example/cb", true}, {"*", "javascript:alert(1)", false}, {"", "https://app.example.com/", false},
+	} {
+		w := demo(t)
+		w.ChangeApp("", func(a *simulator.App) { a.RedirectHosts = strings.Split(c.hosts, ",") })
+		resp, _ := w.send("GET", authorize("redirect_uri", c.redirect, "person", "zhangsan"), "", "")
+		if to := resp.Header.Get("Location"); (resp.StatusCode == 302) != c.ok || c.ok && !strings.HasPrefix(to, c.redirect+"?") {
+			t.Errorf("with %q a sign-in for %s = %d to %q, want it accepted: %v", c.hosts, c.redirect, resp.StatusCode, to, c.ok)
+		}
 	}
 }
