@@ -54,7 +54,7 @@ func TestHostile(t *testing.T) {
 		{"T", 250, s, ssoService},
 		{"D", 175, s, denial},
 		{"L", 200, s, secrets},
-		{"W", 300, s, pages},
+		{"W", 760, s, pages},
 		{"K", 200, wild, strange},
 		{"TLS", 1500, secure, tlsTries},
 		{"A", 1545, accounts, local},

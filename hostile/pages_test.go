@@ -115,7 +115,7 @@ func pages(s *site) (list []try) {
 			h.failf("got %v", a)
 		}
 	})
-	return list
+	return append(list, rebound(s)...)
 }
 
 // plain keeps what may stand in a header.

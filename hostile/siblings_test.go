@@ -32,10 +32,11 @@ func hostsOf() (list []try) {
 	for host, want := range map[string]int{
 		"app.test": 200, "APP.TEST": 200, "app.test.": 200, "app.test:443": 200, "App.Test.:443": 200, "app.test:8443": 200, // cookies know no ports, and no rule does
 		"wiki.app.test": 403, "WIKI.app.test": 403, "wiki.app.test.": 403, "wiki.app.test:443": 403, "wIkI.aPp.TeSt.:443": 403, "wiki.app.test:80": 403,
-		"evil.app.test": 404, "xwiki.app.test": 404, "wiki.app.test.evil.test": 404, "app.test.evil.test": 404, "evil.test": 404, "localhost": 404, "127.0.0.1": 404, "wiki": 404,
+		"evil.app.test": 404, "xwiki.app.test": 404, "127.0.0.1": 404,
+		"wiki.app.test.evil.test": 421, "app.test.evil.test": 421, "evil.test": 421, "localhost": 421, "wiki": 421, // W12
 		"wiki.app.test,app.test": 400, "app.test/wiki": 400, "wiki.app.test#app.test": 400, "app.test@wiki.app.test": 400, "ｗｉｋｉ.app.test": 400, "wiki。app.test": 400, "wiki\u00ad.app.test": 400, "": 400, "wiki..app.test": 400, "app.test..": 400, ".app.test": 400, "app.test\\wiki": 400, "wiki.app.test:x": 400, "[wiki.app.test]": 400,
 	} {
-		statuses := func(list ...int) []int { // a question knows no 400 and no 404
+		statuses := func(list ...int) []int { // a question knows no 400, no 404 and no 421
 			switch want {
 			case 200, 403:
 				return []int{want}

@@ -164,11 +164,11 @@ func state(s *site) (list []try) {
 			})
 		}
 	}
-	for _, host := range []string{"evil.test", "friend.test", "app.test.evil.test", "www.app.test"} { // S17
+	for _, host := range []string{"evil.test", "friend.test", "app.test.evil.test", "www.app.test"} { // S17, W12
 		add("S17 "+host, func(h *hand) {
 			begun(h)
 			v := h.visitor()
-			if a := v.ask(shot{}, "GET", "/oauth2/callback?authCode="+code+"&state="+state, "Cookie: "+name+"="+value, "Host: "+host); a.status != 403 {
+			if a := v.ask(shot{}, "GET", "/oauth2/callback?authCode="+code+"&state="+state, "Cookie: "+name+"="+value, "Host: "+host); a.status != 421 {
 				h.failf("finished on another host: %v", a)
 			}
 		})

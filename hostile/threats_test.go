@@ -31,7 +31,7 @@ var catalogue = []threatClass{
 	{"P", 20, []int{}},
 	{"F", 14, nil},
 	{"M", 16, []int{17, 18}},
-	{"W", 11, []int{}},
+	{"W", 11, []int{12}},
 	{"T", 29, []int{33}},
 	{"D", 11, []int{}},
 	{"L", 12, nil},

@@ -2,10 +2,14 @@ package main
 
 import (
 	"io"
+	"net"
 	"net/http"
+	"os"
+	"strings"
 	"sync/atomic"
 
 	"dinggate/internal/telemetry"
+	"dinggate/internal/web"
 )
 
 // adminHandler is the listener for orchestrators and Prometheus: /livez touches
@@ -39,4 +43,31 @@ func oneWord(w http.ResponseWriter, status int, word string) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
 	io.WriteString(w, word+"\n")
+}
+
+// ownNames lets requests through that call the admin listener by an address, by
+// localhost, or by its own name: that in admin.listen or the machine's. A page on
+// the operator's screen that points a name of its own here (DNS rebinding, threats
+// W12) could read the metrics and the status otherwise. No browser reaches a unix
+// socket, and none leaves Host out.
+func ownNames(listen string, next http.Handler) http.Handler {
+	if strings.HasPrefix(listen, "unix:") {
+		return next
+	}
+	names := map[string]bool{"localhost": true}
+	machine, _ := os.Hostname()
+	listening, _, _ := net.SplitHostPort(listen)
+	for _, name := range []string{machine, listening} {
+		if name, err := web.CleanHost(name, "http"); err == nil {
+			names[name] = true
+		}
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host, err := web.CleanHost(r.Host, "http")
+		if r.Host != "" && (err != nil || !names[web.HostName(host)] && !web.IsAddress(host)) {
+			oneWord(w, http.StatusMisdirectedRequest, "misdirected: ask by an address, localhost, or the host name in admin.listen")
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }

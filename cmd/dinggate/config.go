@@ -26,6 +26,7 @@ type Config struct {
 	TrustedProxies   []string `yaml:"trusted_proxies"`   // CIDRs, or `unix`, whose X-Forwarded-* and X-Original-* are believed
 	ProxyProtocol    []string `yaml:"proxy_protocol"`    // CIDRs, or `unix`, that send the PROXY protocol
 	AllowedRedirects []string `yaml:"allowed_redirects"` // further origins a person may be sent back to
+	Hosts            string   `yaml:"hosts"`             // known | any: may a request be for a host that nobody configured
 	StateDir         string   `yaml:"state_dir"`         // directory of the embedded store; empty: what it would keep is in memory
 
 	DingTalk dingtalk.Config      `yaml:"dingtalk"` // exactly one of dingtalk and sso
@@ -120,6 +121,7 @@ func defaultConfig() *Config {
 	return &Config{
 		Listen:    "127.0.0.1:4180",
 		Prefix:    "/oauth2",
+		Hosts:     hostsKnown,
 		DingTalk:  dingtalk.Defaults(),
 		Cookie:    session.CookieConfig{SameSite: "lax"},
 		Session:   session.Defaults(),

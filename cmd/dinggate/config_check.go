@@ -24,6 +24,7 @@ func (c *Config) Check(p *conf.Problems) {
 	checkListen(p.At("listen"), c.Listen)
 	p.At("prefix").If(!isPlainPath(c.Prefix), "is not a path such as /oauth2, which has no final slash")
 	c.checkProxies(p)
+	c.checkHosts(p.At("hosts"))
 	for i, origin := range c.AllowedRedirects {
 		_, err := web.NewOrigins(origin, nil, nil, "")
 		p.At("allowed_redirects[%d]", i).If(err != nil, "is not an origin such as https://other.example.com, without a path")

@@ -42,7 +42,7 @@ func (d *doctor) running(ctx context.Context) finding {
 
 // status is what /status of the dinggate here says.
 func (d *doctor) status(ctx context.Context) (r statusReport, err error) {
-	ask, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://admin/status", nil)
+	ask, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost/status", nil)
 	if err != nil {
 		return r, err
 	}

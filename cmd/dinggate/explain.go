@@ -234,6 +234,16 @@ func explain(cfg *Config, t access.Target, raw string, user *identity.User) (*ex
 	}
 	t.Path, t.Readings, t.Variants, t.Odd = path.Plain, path.Readings, path.Variants, path.Odd
 	e.Path, e.Readings, e.Variants = path.Plain, path.Readings, path.Variants
+	hosts, err := cfg.hosts()
+	if err != nil {
+		return nil, err
+	}
+	if !web.IsAddress(t.Host) && !hosts.Serves(t.Host, nil) {
+		e.Verdict, e.Status, e.Reason = access.Deny.String(), http.StatusMisdirectedRequest, "unknown_host"
+		e.Direct, e.Asked = answerUnknownHost, answerForbidden
+		e.Notes = cfg.notes(t, nil, access.Decision{})
+		return e, nil
+	}
 	if cfg.answersItself(path) {
 		e.Verdict, e.Reason = "own", "own_endpoint"
 		e.Direct, e.Asked = answerOwn, answerOwn

@@ -14,16 +14,17 @@ import (
 
 // What becomes of a request, at our own door and as a gateway's question.
 var (
-	answerPass       = words{"200 with the headers of headers.response", "200，并带上 headers.response 中的响应头"}
-	answerForbidden  = words{"403", "403"}
-	answerSignIn     = words{"a page load: 302 to the sign-in; anything else: 401 JSON", "页面访问：302 跳转登录；其他请求：401 JSON"}
-	answerAskSignIn  = words{"nginx: 401; other gateways: 302 to the sign-in for a page load, else 401 JSON", "nginx：401；其他网关：页面访问 302 跳转登录，其余 401 JSON"}
-	answerNoUpstream = words{"404: the route has no upstream and only answers gateways", "404：该路由没有 upstream，仅供网关询问"}
-	answerNoRoute    = words{"404: no route matches", "404：没有匹配的路由"}
-	answerNotAllowed = words{"403: the rule does not name this person", "403：规则不包含此人"}
-	answerAmbiguous  = words{"400: the path could be read in ways that meet different routes or rules", "400：该路径有多种读法，会命中不同的路由或规则"}
-	answerBadPath    = words{"400: the path cannot be read in one way only", "400：路径无法唯一解读"}
-	answerOwn        = words{"answered by dinggate itself: it is below prefix (or /dingtalk), and never forwarded", "由 dinggate 自己应答：位于 prefix（或 /dingtalk）之下，绝不转发"}
+	answerPass        = words{"200 with the headers of headers.response", "200，并带上 headers.response 中的响应头"}
+	answerForbidden   = words{"403", "403"}
+	answerSignIn      = words{"a page load: 302 to the sign-in; anything else: 401 JSON", "页面访问：302 跳转登录；其他请求：401 JSON"}
+	answerAskSignIn   = words{"nginx: 401; other gateways: 302 to the sign-in for a page load, else 401 JSON", "nginx：401；其他网关：页面访问 302 跳转登录，其余 401 JSON"}
+	answerNoUpstream  = words{"404: the route has no upstream and only answers gateways", "404：该路由没有 upstream，仅供网关询问"}
+	answerNoRoute     = words{"404: no route matches", "404：没有匹配的路由"}
+	answerNotAllowed  = words{"403: the rule does not name this person", "403：规则不包含此人"}
+	answerAmbiguous   = words{"400: the path could be read in ways that meet different routes or rules", "400：该路径有多种读法，会命中不同的路由或规则"}
+	answerBadPath     = words{"400: the path cannot be read in one way only", "400：路径无法唯一解读"}
+	answerUnknownHost = words{"421: the host is neither public_url's nor a route's nor below cookie.domain (hosts: any serves it; a trusted proxy may come under it)", "421：该域名既不是 public_url 的，也不是任何路由的，且不在 cookie.domain 之下（hosts: any 可放行；受信任的代理可使用该名称）"}
+	answerOwn         = words{"answered by dinggate itself: it is below prefix (or /dingtalk), and never forwarded", "由 dinggate 自己应答：位于 prefix（或 /dingtalk）之下，绝不转发"}
 )
 
 // stepWords are the steps of access.Explain; the English is what the policy says.

@@ -82,6 +82,10 @@ func nextGate(cfg *Config, stores *stores, t telemetryKit, before *gate) (*gate,
 	if err != nil {
 		return nil, err
 	}
+	hosts, err := cfg.hosts()
+	if err != nil {
+		return nil, err
+	}
 	pages, err := newPages(cfg, origins)
 	if err != nil {
 		return nil, err
@@ -140,7 +144,7 @@ func nextGate(cfg *Config, stores *stores, t telemetryKit, before *gate) (*gate,
 	}
 	front.Credentials = newCredentials(cfg, g)
 	flow.Behind = front.Who
-	g.Handler = counting(t.traced(newEntrance(cfg, front, flow, own, pages, origins, peers, t), peers), g.inFlight)
+	g.Handler = counting(t.traced(newEntrance(cfg, front, flow, own, pages, origins, hosts, peers, t), peers), g.inFlight)
 	if value := cfg.TLS.insist(); value != nil {
 		g.Handler = insisting(g.Handler, value)
 	}
@@ -225,14 +229,14 @@ func newFront(cfg *Config, g *gate, flow *login.Flow, origins *web.Origins, asse
 }
 
 // newEntrance is the stack in front of everything, drawn in web.Entrance.
-func newEntrance(cfg *Config, front *proxy.Front, flow *login.Flow, own *endpoints, pages *page.Pages, origins *web.Origins, peers *web.Peers, t telemetryKit) *web.Entrance {
-	questions := &forwardauth.Gate{Prefix: cfg.Prefix, Origins: origins, LoginURL: flow.LoginURL,
+func newEntrance(cfg *Config, front *proxy.Front, flow *login.Flow, own *endpoints, pages *page.Pages, origins *web.Origins, hosts *web.Hosts, peers *web.Peers, t telemetryKit) *web.Entrance {
+	questions := &forwardauth.Gate{Prefix: cfg.Prefix, Origins: origins, LoginURL: flow.LoginURL, Hosts: hosts,
 		Ask: func(ctx context.Context, target access.Target, h http.Header) (forwardauth.Reply, error) {
 			answer, err := front.Ask(ctx, target, h, gatePatience)
 			return forwardauth.Reply{Decision: answer.Decision, Route: answer.Route, User: answer.User(), Headers: answer.Headers(), Cookie: answer.Cookie,
 				Assertion: answer.Assertion, WrongCredential: answer.WrongCredential}, err
 		}}
-	return &web.Entrance{Peers: peers, Scheme: origins.Scheme(), Asked: questions.Handlers(), Known: origins.HasHost, Answer: pages.Answer, Record: t.record,
+	return &web.Entrance{Peers: peers, Scheme: origins.Scheme(), Asked: questions.Handlers(), Known: origins.HasHost, Hosts: hosts, Answer: pages.Answer, Record: t.record,
 		Next: func(w http.ResponseWriter, r *http.Request) error {
 			if mine, err := own.match(web.From(w).Path); mine || err != nil {
 				if err != nil {

@@ -31,7 +31,7 @@ func adminClient(address string) *http.Client {
 // runHealthcheck asks /livez on the admin listener of a running dinggate; nil
 // when it is alive.
 func runHealthcheck(ctx context.Context, address string) error {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://admin/livez", nil)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost/livez", nil)
 	if err != nil {
 		return err
 	}

@@ -121,6 +121,7 @@ var problemWords = []words{
 	{"has %s secrets; each costs work on every forged cookie, keep at most %s", "有 %s 个密钥；每个伪造的 Cookie 都要逐一验证，最多保留 %s 个"},
 	{"is there twice", "出现了两次"},
 	{"is not a domain that cookies can be set for, such as example.com", "不是可设置 Cookie 的域名，如 example.com"},
+	{"is not known or any", "不是 known 或 any"},
 	{"is not lax, strict or none", "不是 lax、strict 或 none"},
 	{"must be longer than 0s; somebody who left would stay signed in", "必须大于 0s；否则离职者会一直保持登录"},
 	{"must be longer than 0s", "必须大于 0s"},

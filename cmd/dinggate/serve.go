@@ -87,7 +87,7 @@ func runServe(ctx context.Context, first loaded, read func() loaded, out io.Writ
 	}
 	s.guard = nil
 	status := &status{kit: kit, started: time.Now(), gate: r.current.gate.Load, stores: stores, reload: r.result}
-	if err := s.open(nil, cfg.Admin.Listen, "admin", adminHandler(&s.ready, stores.Reads, r.note, kit.metrics, status), out); err != nil {
+	if err := s.open(nil, cfg.Admin.Listen, "admin", ownNames(cfg.Admin.Listen, adminHandler(&s.ready, stores.Reads, r.note, kit.metrics, status)), out); err != nil {
 		return errors.Join(err, s.close())
 	}
 	background := []func(context.Context){r.run, stores.run, func(ctx context.Context) {

@@ -6,6 +6,7 @@ var keyMeanings = map[string]words{
 	"public_url":        {"how browsers reach us: scheme and host; required", "浏览器访问我们的地址：协议加主机名；必填"},
 	"listen":            {"where the gate listens: host:port, port 0 takes a free one, or unix:/path", "监听地址：host:port（端口 0 表示任选空闲端口）或 unix:/path"},
 	"prefix":            {"path of our own endpoints", "自有端点的路径前缀"},
+	"hosts":             {"known: requests for hosts that nobody configured are 421; any: they are served", "known：未配置的域名一律返回 421；any：照常服务"},
 	"trusted_proxies":   {"networks of the proxies whose X-Forwarded-* are believed, or unix; nobody by default", "信任其 X-Forwarded-* 的代理网段，或 unix；默认不信任任何人"},
 	"state_dir":         {"directory where the embedded store keeps what must outlive a restart; empty: in memory", "嵌入式存储目录，保存重启后仍需保留的内容；留空则只在内存中"},
 	"allowed_redirects": {"further origins a person may be sent back to", "登录后允许跳回的其他来源"},

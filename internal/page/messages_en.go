@@ -81,6 +81,7 @@ var enMessages = map[string]message{
 	"own_prefix":          {"This address can't be opened this way", "It belongs to the sign-in service itself, and the gateway should not ask about it.", "Your administrator has to fix this. Please pass on the request ID below."},
 	"method_not_allowed":  {"That can't be done here", "This address does not accept this kind of request.", "Go back and try another way."},
 	"bad_host":            {"The address is not right", "The host name in the address is unreadable or not ours.", "Check the address and open it again."},
+	"unknown_host":        {"The address is not right", "The host name in the address has not been set up here.", "Check the address. If it is right, your administrator has to add the host name to the configuration."},
 	"bad_path":            {"The address is not right", "The address contains characters that are not allowed.", "Check the address and open it again."},
 	"ambiguous_path":      {"The address is not right", "This address can be read in more than one way, so to be safe we did not open it.", "Use a link inside the application instead."},
 	"bad_request":         {"Something is wrong with the request", "The request is incomplete or unreadable.", "Go back and try again."},

@@ -15,7 +15,7 @@ import (
 //
 //	recover → request id → peer → record → Asked, or: host, path, method → Next
 //
-// All fields save Asked, Known and Now are required.
+// All fields save Asked, Known, Hosts and Now are required.
 type Entrance struct {
 	Peers  *Peers
 	Scheme string // of public_url: what an untrusted peer's request is taken for
@@ -27,6 +27,9 @@ type Entrance struct {
 
 	// Known reports whether an absolute-form target may name this host. nil knows none.
 	Known func(host string) bool
+
+	// Hosts are the names that requests may be for; others are 421. nil: all are.
+	Hosts *Hosts
 
 	Next   HandlerFunc
 	Answer func(w http.ResponseWriter, r *http.Request, err error) // turns an error into a page or JSON
@@ -67,6 +70,19 @@ func (e *Entrance) judge(x *Exchange, r *http.Request) error {
 	if x.Scheme, x.Host, err = e.Peers.origin(r, x.Trusted, e.Scheme); err != nil {
 		return &Error{Status: http.StatusBadRequest, Code: "bad_host", Err: err}
 	}
+	if r.URL.Host != "" || r.URL.Scheme != "" { // absolute-form: the target names a host of its own
+		host, err := CleanHost(r.URL.Host, r.URL.Scheme)
+		if err != nil || r.URL.Scheme != "http" && r.URL.Scheme != "https" || e.Known == nil || !e.Known(host) {
+			return &Error{Status: http.StatusBadRequest, Code: "bad_host", Err: errors.New("web: absolute-form target of another host")}
+		}
+	}
+	if !e.Hosts.Serves(x.Host, r) {
+		// A trusted proxy comes under a name of its own, unless it tells the browser's:
+		// a name, since what probes it goes by its address.
+		if !x.Trusted || r.Header.Get("X-Forwarded-Host") != "" && !IsAddress(x.Host) {
+			return UnknownHost(http.StatusMisdirectedRequest, x.Host, x.Trusted)
+		}
+	}
 	if r.ProtoMajor != 1 && !kept(r) {
 		return &Error{Status: http.StatusBadRequest, Code: "bad_request", Err: errors.New("web: a Content-Length that the frames do not keep")}
 	}
@@ -78,12 +94,6 @@ func (e *Entrance) judge(x *Exchange, r *http.Request) error {
 	}
 	if strings.IndexByte(r.RequestURI, '#') >= 0 { // would travel on as %23
 		return &Error{Status: http.StatusBadRequest, Code: "bad_path", Err: errors.New("web: raw # in the request target")}
-	}
-	if r.URL.Host != "" || r.URL.Scheme != "" { // absolute-form: the target names a host of its own
-		host, err := CleanHost(r.URL.Host, r.URL.Scheme)
-		if err != nil || r.URL.Scheme != "http" && r.URL.Scheme != "https" || e.Known == nil || !e.Known(host) {
-			return &Error{Status: http.StatusBadRequest, Code: "bad_host", Err: errors.New("web: absolute-form target of another host")}
-		}
 	}
 	if x.Path, err = CleanPath(x.Target); err != nil {
 		return &Error{Status: http.StatusBadRequest, Code: "bad_path", Err: err}

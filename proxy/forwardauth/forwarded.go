@@ -22,6 +22,6 @@ var forwarded = Dialect{Name: "forward-auth", Original: func(g *Gate, x *web.Exc
 	if q.URI, _, err = once(r.Header, "X-Forwarded-Uri"); err != nil {
 		return q, err
 	}
-	q.Scheme, q.Host, err = g.forwardedHost(r)
+	err = g.forwardedHost(r, &q)
 	return q, err
 }}

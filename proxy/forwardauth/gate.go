@@ -33,13 +33,16 @@ type Reply struct {
 	WrongCredential bool // an API client's credential opens nothing: 401, never a sign-in
 }
 
-// Gate answers the questions of outer proxies. All fields are required; safe
-// for concurrent use once Handlers was called.
+// Gate answers the questions of outer proxies. All fields but Hosts are required;
+// safe for concurrent use once Handlers was called.
 type Gate struct {
 	Prefix   string // of our own endpoints, such as /oauth2
 	Origins  *web.Origins
 	Ask      func(ctx context.Context, t access.Target, h http.Header) (Reply, error)
 	LoginURL func(target string) string // absolute address of /start with its rd
+
+	// Hosts are the names that may be asked about; nil: all are.
+	Hosts *web.Hosts
 }
 
 // Dialect is how one family of gateways asks, and how it wants to hear no.
@@ -59,6 +62,7 @@ type Dialect struct {
 type Question struct {
 	Method       string // "" when unknown
 	Scheme, Host string // canonical
+	OwnName      bool   // Host is the name under which a trusted gateway reaches us: it does not tell the browser's
 	URI          string // raw path and query; "" when unknown
 }
 
@@ -111,6 +115,10 @@ func (g *Gate) handler(d Dialect) web.HandlerFunc {
 func (g *Gate) answer(d Dialect, q Question, x *web.Exchange, r *http.Request) error {
 	if q.Scheme == "https" && len(r.Header["Http2-Settings"]) > 0 {
 		return d.trouble(x, &web.Error{Status: http.StatusForbidden, Code: "bad_forwarded", Err: errH2C})
+	}
+	x.Scheme, x.Host = q.Scheme, q.Host
+	if !q.OwnName && !g.Hosts.Serves(q.Host, r) { // never 421, which some gateways take for a failure of ours (threats W12)
+		return d.trouble(x, web.UnknownHost(http.StatusForbidden, q.Host, x.Trusted))
 	}
 	target, err := g.target(q, x)
 	if err != nil {
@@ -166,7 +174,6 @@ func (g *Gate) foreign(q Question, r *http.Request) bool {
 // target makes the question canonical, by the rules that hold at every door.
 func (g *Gate) target(q Question, x *web.Exchange) (access.Target, error) {
 	t := access.Target{Method: q.Method, Host: q.Host, Client: x.Client, Unknown: q.URI == ""}
-	x.Scheme, x.Host = q.Scheme, q.Host
 	if t.Unknown {
 		return t, nil
 	}

@@ -28,7 +28,7 @@ func originalURL(g *Gate, x *web.Exchange, r *http.Request) (Question, error) {
 	if sent {
 		q.Scheme, q.Host, q.URI, err = splitURL(full)
 	} else {
-		q.Scheme, q.Host, err = g.forwardedHost(r)
+		err = g.forwardedHost(r, &q)
 	}
 	if err != nil {
 		return q, err

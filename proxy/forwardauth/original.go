@@ -36,22 +36,22 @@ func forwardedMethod(h http.Header, names ...string) (string, error) {
 	return method, nil
 }
 
-// forwardedHost reads X-Forwarded-Host and X-Forwarded-Proto. Without the first
-// the request's own Host counts, without the second the scheme of public_url.
-// Traefik reports ws and wss for WebSocket handshakes.
-func (g *Gate) forwardedHost(r *http.Request) (scheme, host string, err error) {
+// forwardedHost reads X-Forwarded-Host and X-Forwarded-Proto into q. Without the
+// first the request's own Host counts, without the second the scheme of
+// public_url. Traefik reports ws and wss for WebSocket handshakes.
+func (g *Gate) forwardedHost(r *http.Request, q *Question) (err error) {
 	host, ok := web.Single(r.Header, "X-Forwarded-Host")
 	if !ok {
-		return "", "", errOriginal
+		return errOriginal
 	}
-	if host == "" {
+	if q.OwnName = host == ""; q.OwnName {
 		host = r.Host
 	}
-	if scheme, err = g.forwardedProto(r.Header); err != nil {
-		return "", "", err
+	if q.Scheme, err = g.forwardedProto(r.Header); err != nil {
+		return err
 	}
-	host, err = web.CleanHost(host, scheme)
-	return scheme, host, err
+	q.Host, err = web.CleanHost(host, q.Scheme)
+	return err
 }
 
 func (g *Gate) forwardedProto(h http.Header) (string, error) {

@@ -1,0 +1,97 @@
+package web
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+)
+
+// Hosts knows under which names we are reached: those of public_url and of
+// routes, and all below cookie.domain. A request for any other name comes from a
+// page that points its own name at us (DNS rebinding), to be in the network that a
+// rule lets in, or from somebody who wants an application to write that name into
+// its links (threats W12). Ports do not count: they cannot be chosen by a page.
+// A nil *Hosts serves every host. Immutable after NewHosts; safe for concurrent use.
+type Hosts struct {
+	names    map[string]bool
+	domain   string // cookie.domain without its leading dot; "" = none
+	loopback bool   // public_url is on this machine, and so localhost and every loopback address are it
+}
+
+// NewHosts takes public_url, the hosts of routes and cookie.domain.
+func NewHosts(publicURL string, routes []string, cookieDomain string) (*Hosts, error) {
+	public, err := origin(publicURL)
+	if err != nil {
+		return nil, err
+	}
+	scheme, host, _ := strings.Cut(public, "://")
+	h := &Hosts{names: map[string]bool{HostName(host): true}, domain: strings.ToLower(strings.TrimPrefix(cookieDomain, "."))}
+	addr, isAddr := hostAddr(HostName(host))
+	h.loopback = HostName(host) == "localhost" || isAddr && addr.IsLoopback()
+	for _, route := range routes {
+		clean, err := CleanHost(route, scheme)
+		if err != nil {
+			return nil, fmt.Errorf("web: %q is not a host", route)
+		}
+		h.names[HostName(clean)] = true
+	}
+	return h, nil
+}
+
+// Serves reports whether a canonical host is one of ours. An address is, when it
+// is the one that the request came in by: no name can be pointed at it, and
+// probes know no other. r may be nil.
+func (h *Hosts) Serves(host string, r *http.Request) bool {
+	if h == nil {
+		return true
+	}
+	name := HostName(host)
+	if h.names[name] {
+		return true
+	}
+	if h.domain != "" && (name == h.domain || strings.HasSuffix(name, "."+h.domain)) {
+		return true
+	}
+	if h.loopback && name == "localhost" {
+		return true
+	}
+	addr, ok := hostAddr(name)
+	if !ok {
+		return false
+	}
+	if h.loopback && addr.IsLoopback() {
+		return true
+	}
+	if r == nil {
+		return false
+	}
+	tcp, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
+	return ok && tcp.AddrPort().Addr().Unmap().WithZone("") == addr
+}
+
+// hostAddr reads a host that is an address.
+func hostAddr(name string) (netip.Addr, bool) {
+	if strings.HasPrefix(name, "[") {
+		name = strings.TrimSuffix(name[1:], "]")
+	}
+	addr, err := netip.ParseAddr(name)
+	return addr.Unmap(), err == nil
+}
+
+// IsAddress reports whether a canonical host, with or without a port, is an IP address.
+func IsAddress(host string) bool {
+	_, ok := hostAddr(HostName(host))
+	return ok
+}
+
+// UnknownHost is the refusal of a host that is not served.
+func UnknownHost(status int, host string, trusted bool) *Error {
+	hint := ""
+	if !trusted {
+		hint = "; if a gateway of yours asks, list it in trusted_proxies"
+	}
+	return &Error{Status: status, Code: "unknown_host",
+		Err: fmt.Errorf("web: %q is neither public_url's host nor a route's nor below cookie.domain (hosts: any serves every host)%s", host, hint)}
+}
