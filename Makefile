@@ -46,6 +46,7 @@ fuzz: ## every fuzz target for FUZZTIME (20s) each
 
 hostile: tools ## every known way to break an auth proxy, tried on the real program; NIGHT=1 adds the slow faults
 	cd hostile && TEST_TOOLS=required HOSTILE_NIGHT=$(NIGHT) $(GO) test -count=1 -timeout 30m
+	cd hostile/differential && TEST_TOOLS=required HOSTILE_NIGHT=$(NIGHT) $(GO) test -count=1 -timeout 90m
 
 endure: ## 1,000 slow clients for a minute, 10,000 connections, a clock that is set; wants a quiet machine
 	ENDURE=1 $(GO) test -count=1 -v -timeout 20m -run 'TestSlowClients|TestManyConnections|TestClock' ./cmd/dinggate

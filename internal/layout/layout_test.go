@@ -51,10 +51,11 @@ var plan = map[string][]string{
 	"session/redisstore":      {"session", "account", "internal/conf"},
 	"session/boltstore":       {"session", "account"},
 
-	"cmd/dinggate": nil, // wiring: may import everything
-	"bench":        nil, // measures the wired whole
-	"deploy":       nil, // tests that run the examples
-	"hostile":      nil, // tests that attack the real program
+	"cmd/dinggate":         nil, // wiring: may import everything
+	"bench":                nil, // measures the wired whole
+	"deploy":               nil, // tests that run the examples
+	"hostile":              nil, // tests that attack the real program
+	"hostile/differential": nil, // … and compare it with real servers
 }
 
 // homes names the only packages that may import an outside package, with the

@@ -1,0 +1,101 @@
+package differential
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// wires are the kept connections of one worker.
+type wires map[string]*wire
+
+type wire struct {
+	c  net.Conn
+	br *bufio.Reader
+}
+
+// reply is what came back. Status 0: the connection ended without an answer.
+type reply struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// holds reports whether it is a page of that area.
+func (r reply) holds(mark string) bool { return strings.Contains(r.body, mark) }
+
+func (w wires) close() {
+	for _, one := range w {
+		one.c.Close()
+	}
+}
+
+// get sends a path byte for byte. A kept connection that ended meanwhile is replaced.
+func (w wires) get(addr, host, path, cookie string) (reply, error) {
+	raw := "GET " + path + " HTTP/1.1\r\nHost: " + host + "\r\nAccept: application/json\r\n"
+	if cookie != "" {
+		raw += "Cookie: " + cookie + "\r\n"
+	}
+	raw += "\r\n"
+	if kept := w[addr]; kept != nil {
+		if r, err := kept.ask(raw); err == nil && r.status != 0 {
+			w.keep(addr, kept, r)
+			return r, nil
+		}
+		w.drop(addr)
+	}
+	c, err := net.DialTimeout("tcp", addr, 30*time.Second)
+	if err != nil {
+		return reply{}, err
+	}
+	fresh := &wire{c, bufio.NewReader(c)}
+	r, err := fresh.ask(raw)
+	if err != nil {
+		c.Close()
+		return r, fmt.Errorf("%s, path %q: %w", addr, path, err)
+	}
+	w[addr] = fresh
+	w.keep(addr, fresh, r)
+	return r, nil
+}
+
+// keep drops a connection that says it ends.
+func (w wires) keep(addr string, one *wire, r reply) {
+	if r.status == 0 || r.header.Get("Connection") == "close" || one.br.Buffered() > 0 {
+		w.drop(addr)
+	}
+}
+
+func (w wires) drop(addr string) {
+	if one := w[addr]; one != nil {
+		one.c.Close()
+		delete(w, addr)
+	}
+}
+
+func (w *wire) ask(raw string) (reply, error) {
+	w.c.SetDeadline(time.Now().Add(60 * time.Second))
+	if _, err := io.WriteString(w.c, raw); err != nil {
+		return reply{}, err
+	}
+	if first, err := w.br.Peek(1); len(first) == 0 {
+		if e, ok := err.(net.Error); ok && e.Timeout() {
+			return reply{}, err
+		}
+		return reply{}, nil
+	}
+	res, err := http.ReadResponse(w.br, nil)
+	if err != nil {
+		return reply{}, err
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
+	if res.Close {
+		res.Header.Set("Connection", "close")
+	}
+	return reply{res.StatusCode, res.Header, string(body)}, err
+}
