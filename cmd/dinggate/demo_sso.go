@@ -22,7 +22,8 @@ import (
 //
 //	application ◄─ gate (sso) ◄─ gate (sso_server) ◄─ DingTalk
 func runDemoSSO(ctx context.Context, address string, out io.Writer) error {
-	fmt.Fprintln(out, "dinggate demo 演示: starting a simulated DingTalk, an SSO service, a sample application and the gate 正在启动钉钉模拟器、SSO 服务、示例应用和网关 …")
+	fmt.Fprintln(out, "dinggate demo 演示: starting a simulated DingTalk, an SSO service, a sample application and the gate "+
+		"正在启动钉钉模拟器、SSO 服务、示例应用和网关 …")
 	records := telemetry.NewWriter(os.Stderr)
 	defer records.Close()
 	kit := func() telemetryKit {

@@ -13,7 +13,10 @@ import (
 )
 
 var simulateFlags = []ownFlag{
-	{"callback", "HOST,…", words{"hosts that people may be sent back to, besides this machine; any: every host", "除本机外，允许跳回的主机；any 表示任意主机"}},
+	{"callback", "HOST,…", words{
+		"hosts that people may be sent back to, besides this machine; any: every host",
+		"除本机外，允许跳回的主机；any 表示任意主机",
+	}},
 }
 
 // runSimulate serves the simulated DingTalk of the demo alone, all three hosts
