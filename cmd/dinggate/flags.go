@@ -22,6 +22,8 @@ func ownFlags(command string) []ownFlag {
 		return explainFlags
 	case "simulate":
 		return simulateFlags
+	case "gen":
+		return genFlags
 	}
 	return nil
 }

@@ -12,16 +12,22 @@ import (
 
 // runGen prints what a gateway needs to ask us, made from the configuration:
 //
-//	dinggate gen nginx --config config.yaml > /etc/nginx/conf.d/app.conf
+//	dinggate gen caddy --config config.yaml > /etc/caddy/Caddyfile
+//	dinggate gen nginx --config config.yaml --out nginx
 //
 // Standard output is the snippet alone, several files with a `# --- name` line
-// before each; mistakes and advice go to the other stream. The exit code is 1
+// before each, or with --out the paths of the files; mistakes and advice go to the
+// other stream. The exit code is 1
 // when the configuration has a mistake that reaches the snippet, 2 when there
 // is no such gateway.
 func runGen(c call) int {
 	known := gateways()
 	if len(c.args) == 0 || strings.HasPrefix(c.args[0], "-") {
 		fmt.Fprintf(c.trouble, c.say(words{"dinggate gen: name the gateway: %s\n", "dinggate gen：请指定网关：%s\n"}), strings.Join(known, ", "))
+		return 2
+	}
+	if c.own["out"] == "" && (c.has("out") || c.has("force")) {
+		fmt.Fprintln(c.trouble, c.say(words{"dinggate gen: name the directory: --out DIR", "dinggate gen：请指定目录：--out 目录"}))
 		return 2
 	}
 	gateway := c.args[0]
@@ -41,6 +47,9 @@ func runGen(c call) int {
 		if problems = more.All(); len(problems) == 0 {
 			for _, advice := range s.advice(gateway, cfg) {
 				fmt.Fprintln(c.trouble, "dinggate gen: "+c.say(advice))
+			}
+			if c.has("out") {
+				return c.writeOut(s.render(gateway))
 			}
 			fmt.Fprint(c.out, joined(s.render(gateway)))
 			return 0
@@ -84,6 +93,14 @@ func (s *snippet) advice(gateway string, cfg *Config) (all []words) {
 		all = append(all, s.podAdvice(cfg)...)
 	}
 	switch gateway { // a cookie of 3.5 KB and a page's headers: more than nginx's default of one page (4 KB)
+	case "traefik", "traefik-kubernetes":
+		all = append(all, words{
+			"set aliasHeadersStrategy: delete on the entry point (Traefik's static configuration, from 3.7 on): a name such as X_Real_IP is X-Real-IP to many applications",
+			"请在入口点设置 aliasHeadersStrategy: delete（Traefik 静态配置，3.7 起）：许多应用会把 X_Real_IP 当成 X-Real-IP"})
+	case "apisix":
+		all = append(all, words{
+			`set nginx_config.http.underscores_in_headers to "off" in APISIX's config.yaml: a name such as X_Real_IP is X-Real-IP to many applications`,
+			`请在 APISIX 的 config.yaml 中把 nginx_config.http.underscores_in_headers 设为 "off"：许多应用会把 X_Real_IP 当成 X-Real-IP`})
 	case "nginx":
 		all = append(all, words{
 			"keep the buffer lines: the answer to a sign-in can be larger than nginx's default of 4 KB, and would be a 502",
@@ -91,7 +108,9 @@ func (s *snippet) advice(gateway string, cfg *Config) (all []words) {
 	case "ingress-nginx":
 		all = append(all, words{
 			"the Ingress of " + s.Prefix + "/ needs the annotation nginx.ingress.kubernetes.io/proxy-buffer-size: 16k: the answer to a sign-in can be larger than nginx's default of 4 KB, and would be a 502",
-			s.Prefix + "/ 的 Ingress 需要注解 nginx.ingress.kubernetes.io/proxy-buffer-size: 16k：登录的应答可能超过 nginx 默认的 4 KB，那样会变成 502"})
+			s.Prefix + "/ 的 Ingress 需要注解 nginx.ingress.kubernetes.io/proxy-buffer-size: 16k：登录的应答可能超过 nginx 默认的 4 KB，那样会变成 502"}, words{
+			"the controller's own ConfigMap must name the one of the snippet, proxy-set-headers: auth/dinggate-headers, or what a client claims reaches the application",
+			"控制器自己的 ConfigMap 必须引用片段中的 ConfigMap：proxy-set-headers: auth/dinggate-headers，否则客户端的声明会到达应用"})
 	}
 	if cfg.TLS.On() {
 		all = append(all, words{
