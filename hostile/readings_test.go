@@ -34,8 +34,8 @@ func questionPaths() (guarded, closed []string) {
 	return guarded, closed
 }
 
-// casePaths are P19: nobody is let in, whoever it is, since another rule than
-// their own spelling's may be meant.
+// casePaths are P19: nobody is let in, since another rule than the one of their own
+// spelling may be meant.
 var casePaths = []string{
 	"/ADMIN", "/ADMIN/", "/ADMIN/x", "/Admin/", "/aDMIN/x", "/adMin", "/adm%49n/x", "/%41dmin/", "/%41DMIN/x", "/;x/ADMIN/", "/ADMIN;x/y", "//ADMIN/", "/ADMIN.", "/ADMIN%3Fx", "/A%44min%2Fx", "/%2541DMIN/", "/ADM%E2%84%AA/../x", "/ＡＤＭＩＮ/x", "/adM\u0131n/",
 	"/OPEN", "/Open", "/PUBLIC/a", "/Public/", "/publiC", "/OFFICE/x", "/Office/", "/Asked/../x", "/admiN/%2e", "/%50ublic/a",
@@ -52,7 +52,7 @@ func deepPaths() (list []string) {
 	return list
 }
 
-// manyReadings are P17 to P20: the sternest reading decides for everybody, at every door.
+// manyReadings are P17 to P20: the sternest reading decides for everybody, at every endpoint.
 func manyReadings() (list []try) {
 	add := func(id, person string, paths ...string) {
 		for _, path := range paths {

@@ -88,8 +88,8 @@ func numbers(name string) (list []string) {
 	return list
 }
 
-// floors are how many tries a threat has at least, where one would look like a
-// good day.
+// floors are how many tries a threat has at least, where a single one shows too
+// little.
 var floors = map[string]int{
 	"H16": 450,
 	"H17": 200,

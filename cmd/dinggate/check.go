@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -128,17 +127,17 @@ func letterCase(c call, cfg *Config) {
 	}
 	var names []string
 	for _, r := range concerned {
-		names = append(names, strconv.Itoa(r.Route))
+		names = append(names, fmt.Sprintf("%d (%s)", r.Route, r.Path))
 	}
 	list, first := strings.Join(names, ", "), concerned[0]
 	if cfg.PathCase == pathCaseSensitive {
 		fmt.Fprintln(c.out, c.say(words{
-			fmt.Sprintf("    path_case is sensitive: in another letter case the paths of %s are other routes'; %s is route %d's", list, first.Example, first.Other),
+			fmt.Sprintf("    path_case is sensitive: in another letter case the paths of routes %s are other routes'; %s is route %d's", list, first.Example, first.Other),
 			fmt.Sprintf("    path_case 为 sensitive：路由 %s 的路径换一种大小写即属于其他路由，例如 %s 属于路由 %d", list, first.Example, first.Other)}))
 		return
 	}
 	fmt.Fprintln(c.out, c.say(words{
-		fmt.Sprintf("    path_case is insensitive: in another letter case the paths of %s are 400 (ambiguous_path), such as %s", list, first.Example),
+		fmt.Sprintf("    path_case is insensitive: in another letter case the paths of routes %s are 400 (ambiguous_path), such as %s", list, first.Example),
 		fmt.Sprintf("    path_case 为 insensitive：路由 %s 的路径换一种大小写即返回 400（ambiguous_path），例如 %s", list, first.Example)}))
 }
 

@@ -6,8 +6,7 @@ import (
 )
 
 // A member who may not enter /admin/ enters it under no other spelling (threats
-// P17–P20); whoever may enter it is not kept out by a letter's case where the
-// applications count it.
+// P17–P20).
 func TestPathSpellings(t *testing.T) {
 	h := newHouse(t, nil)
 	member := h.visitor()

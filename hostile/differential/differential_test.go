@@ -185,7 +185,7 @@ func (s *site) alive() {
 	s.t.Helper()
 	w := wires{}
 	defer w.close()
-	for _, addr := range s.doors() {
+	for _, addr := range s.entryPoints() {
 		for _, one := range s.list {
 			for path, want := range map[string]string{"/admin/x": adminMark, "/settings": adminMark, "/public/x": publicMark, "/page": restMark} {
 				if r, err := w.get(addr, one.host(), path, s.boss); err != nil || !r.holds(want) {
@@ -202,8 +202,8 @@ func (s *site) alive() {
 	}
 }
 
-// doors are the addresses that a client may speak to.
-func (s *site) doors() []string {
+// entryPoints are the addresses that a client may send a request to.
+func (s *site) entryPoints() []string {
 	if s.front == "" {
 		return []string{s.gate}
 	}
@@ -222,9 +222,9 @@ func (s *site) compare(corpus []string) {
 			defer w.close()
 			for i := range work {
 				if i < direct {
-					s.bite(w, corpus[i])
+					s.diverge(w, corpus[i])
 				}
-				for _, addr := range s.doors() {
+				for _, addr := range s.entryPoints() {
 					s.try(w, addr, i, corpus[i], s.member, adminMark)
 					s.try(w, addr, i, corpus[i], "", adminMark, restMark)
 				}
@@ -276,16 +276,16 @@ func (r reply) refused() bool {
 	return r.status == 0 || len(r.header["X-Request-Id"]) > 0 || strings.HasPrefix(r.header.Get("Server"), "nginx") && (r.status == 400 || r.status == 401 || r.status == 403)
 }
 
-// bite counts what a server takes for a restricted page although it is another
-// path when it is decoded once: what the corpus is good for.
-func (s *site) bite(w wires, path string) {
+// diverge sends a path past dinggate and counts the servers that take it for a
+// restricted page although it is another path when it is decoded once.
+func (s *site) diverge(w wires, path string) {
 	plain, err := url.PathUnescape(path)
 	if err != nil || plain == "/admin" || strings.HasPrefix(plain, "/admin/") || plain == "/settings" {
 		return
 	}
 	for _, one := range s.list {
 		if r, err := w.get(one.addr, one.host(), path, ""); err == nil && r.holds(adminMark) {
-			one.bites.Add(1)
+			one.divergent.Add(1)
 		}
 	}
 }
@@ -300,7 +300,7 @@ func (s *site) fail(format string, args ...any) {
 func (s *site) tell(corpus int, took time.Duration) {
 	figures := ""
 	for _, one := range s.list {
-		figures += fmt.Sprintf(" %s %d", one.name, one.bites.Load())
+		figures += fmt.Sprintf(" %s %d", one.name, one.divergent.Load())
 	}
 	fmt.Fprintf(os.Stderr, "\ndifferential: %d paths, %d requests, %d let a member in, %d everybody, %d failed (%.1f s)\npast dinggate, of %d paths these are served as restricted and look otherwise:%s\n",
 		corpus, s.asked.Load(), s.allowed.Load(), s.public.Load(), s.failed.Load(), took.Seconds(), direct, figures)
@@ -308,14 +308,15 @@ func (s *site) tell(corpus int, took time.Duration) {
 		s.t.Errorf("of %d paths %d let a member in and %d everybody: the corpus is too strange", corpus, s.allowed.Load(), s.public.Load())
 	}
 	for _, one := range s.list {
-		if floor := bites[one.name]; one.bites.Load() < int64(floor) {
-			s.t.Errorf("%s takes %d paths for restricted ones that look otherwise, want at least %d", one.name, one.bites.Load(), floor)
+		if floor := leastDivergent[one.name]; one.divergent.Load() < int64(floor) {
+			s.t.Errorf("%s takes %d paths for restricted ones that look otherwise, want at least %d", one.name, one.divergent.Load(), floor)
 		}
 	}
 }
 
-// bites are the floors of server.bites.
-var bites = map[string]int{
+// leastDivergent are the floors of server.divergent: below them the corpus is too
+// tame to show anything.
+var leastDivergent = map[string]int{
 	"apache": 4, "caddy": 15, "caddy-files": 4, "express": 5, "go-files": 4, "hop": 15, "hops": 20, "jetty": 10, "jetty-lenient": 30,
 	"nginx": 8, "node-files": 8, "node-url": 4, "php": 10, "tomcat": 30, "tomcat-lenient": 35,
 }

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// seeds are spellings that walked past a rule somewhere.
+// seeds are spellings that bypassed a rule somewhere.
 var seeds = []string{
 	"/;%2Fx/admin/x", "/;%2Fx%2Fy/admin/x", "/admin;%2Fz/x/y", "/;%252Fx/admin/x", "/admin%3Bx/y", "/admin;x/y", "//admin/x", "//x/admin/y", "/ADMIN/x", "/Settings", "/settings/", "/settings;x",
 	"/admin%2Fx", "/%2561dmin/x", "/%252561dmin/x", "/admin%3Fx", "/admin%253Fx", "/public/..;/admin/x", "/public/%2e%2e/admin/x", "/index.php/admin/x", "/x/../admin/x", "/admin%5cx", "/a%2F..%2Fadmin/x", "/public%2F..%2Fadmin", "/%70ublic/x", "/public%3F/x",

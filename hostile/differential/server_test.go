@@ -35,9 +35,9 @@ type server struct {
 	name string
 	addr string // 127.0.0.1:port
 
-	// bites counts paths of the corpus that the server, asked past dinggate, takes for
+	// divergent counts paths of the corpus that the server, asked past dinggate, takes for
 	// a restricted one although they are another when decoded once.
-	bites atomic.Int64
+	divergent atomic.Int64
 }
 
 func (s *server) host() string { return s.name + "." + domain }

@@ -1,6 +1,7 @@
 package access
 
 import (
+	"fmt"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -178,6 +179,42 @@ func TestRoutes(t *testing.T) {
 		want := []Route{{Name: "GET b.test/a", Path: "/a", Host: "b.test", Methods: []string{"GET"}, Rule: c.want}}
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("Routes(%+v) = %+v, want %+v", c.access, got, want)
+		}
+	}
+}
+
+func TestCaseRoutes(t *testing.T) {
+	who := func(user string) *RuleConfig { return &RuleConfig{Users: []string{user}} }
+	for _, c := range []struct {
+		routes Config
+		want   []CaseRoute
+		warned []int // routes that are never reached
+	}{
+		{Config{{Path: "/"}}, nil, nil},
+		{Config{{Path: "/admin/", Access: who("a")}, {Path: "/"}}, []CaseRoute{{0, 1, "/admin/", "/ADMIN/"}}, nil},
+		{Config{{Path: "/admin/"}, {Path: "/"}}, nil, nil},                                                   // one rule
+		{Config{{Path: "/admin/", Access: who("a")}}, nil, nil},                                              // nothing else matches
+		{Config{{Path: "/1/", Access: who("a")}, {Path: "/"}}, nil, nil},                                     // no letters
+		{Config{{Path: "/admin/", Host: "a.test", Access: who("a")}, {Path: "/", Host: "b.test"}}, nil, nil}, // never the same request
+		{Config{{Path: "/admin/", Methods: []string{"GET"}, Access: who("a")}, {Path: "/", Methods: []string{"PUT"}}}, nil, nil},
+		{Config{{Path: "/"}, {Path: "/admin/", Access: who("a")}}, nil, nil}, // never reached at all
+		{Config{{Path: "/A/", Access: who("a")}, {Path: "/a/", Access: who("b")}}, []CaseRoute{{0, 1, "/A/", "/a/"}, {1, 0, "/a/", "/A/"}}, []int{1}},
+		{Config{{Path: "/A/", Access: who("a")}, {Path: "/a/", Access: who("a")}}, nil, nil},
+		{Config{{Path: "/A/", Host: "a.test", Access: who("a")}, {Path: "/a/x", Access: who("b")}}, nil, nil},
+	} {
+		if got := c.routes.CaseRoutes(); !slices.Equal(got, c.want) {
+			t.Errorf("%+v: CaseRoutes() = %+v, want %+v", c.routes, got, c.want)
+		}
+		var p conf.Problems
+		c.routes.CheckCase(&p, "routes")
+		var warned []int
+		for _, problem := range p.All() {
+			var i int
+			fmt.Sscanf(problem.Key, "routes[%d]", &i)
+			warned = append(warned, i)
+		}
+		if !slices.Equal(warned, c.warned) {
+			t.Errorf("%+v: CheckCase() warns of %v, want %v", c.routes, warned, c.warned)
 		}
 	}
 }

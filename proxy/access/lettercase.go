@@ -45,7 +45,8 @@ func (p *Policy) folded(q *question, path string) Decision {
 // AmbiguousPath, or another route's where letter case counts.
 type CaseRoute struct {
 	Route, Other int    // indexes
-	Example      string // a path
+	Path         string // of Route
+	Example      string // such a spelling
 }
 
 // CaseRoutes lists the routes that letter case concerns, in their order; nil
@@ -63,7 +64,7 @@ func (c Config) CaseRoutes() (list []CaseRoute) {
 		}
 		j := slices.IndexFunc(p.routes, func(o route) bool { return o.same != r.same && o.meets(r) && covers(o.path, example, false) })
 		if j >= 0 {
-			list = append(list, CaseRoute{i, j, example})
+			list = append(list, CaseRoute{i, j, r.path, example})
 		}
 	}
 	return list

@@ -106,7 +106,7 @@ type Decision struct {
 // Policy answers for a list of routes. Build it with New; the zero Policy denies
 // everything. It never changes and is safe for concurrent use.
 //
-// Letter case is not to lead around a rule: Express, IIS and file systems that
+// A rule must not be bypassed by letter case: Express, IIS and file systems that
 // fold case serve /ADMIN/x as /admin/x. So a path is AmbiguousPath when its own
 // spelling and its ASCII-lowered spelling, matched against routes in lower case,
 // select routes with different rules (threats P19). See CaseSensitive.
@@ -170,7 +170,7 @@ func (p *Policy) decide(t *Target, u *identity.User, steps *trace) Decision {
 }
 
 // sterner is d, or what the rule says that a variant selects when that lets fewer
-// people in. A variant without a route is a page that nobody guards.
+// people in. A variant that selects no route is ignored.
 func (p *Policy) sterner(q *question, d Decision, variant string) Decision {
 	e := p.first(q, variant)
 	if e.Route >= 0 && e.Verdict < d.Verdict {
