@@ -198,9 +198,9 @@ func TestCaseRoutes(t *testing.T) {
 		{Config{{Path: "/admin/", Host: "a.test", Access: who("a")}, {Path: "/", Host: "b.test"}}, nil, nil}, // never the same request
 		{Config{{Path: "/admin/", Methods: []string{"GET"}, Access: who("a")}, {Path: "/", Methods: []string{"PUT"}}}, nil, nil},
 		{Config{{Path: "/"}, {Path: "/admin/", Access: who("a")}}, nil, nil}, // never reached at all
-		{Config{{Path: "/A/", Access: who("a")}, {Path: "/a/", Access: who("b")}}, []CaseRoute{{0, 1, "/A/", "/a/"}, {1, 0, "/a/", "/A/"}}, []int{1}},
+		{Config{{Path: "/A/", Access: who("a")}, {Path: "/a/", Access: who("b")}}, []CaseRoute{{0, 1, "/A/", "/a/"}, {1, 1, "/a/", "/a/"}}, []int{1}},
 		{Config{{Path: "/A/", Access: who("a")}, {Path: "/a/", Access: who("a")}}, nil, nil},
-		{Config{{Path: "/A/", Host: "a.test", Access: who("a")}, {Path: "/a/x", Access: who("b")}}, nil, nil},
+		{Config{{Path: "/A/", Host: "a.test", Access: who("a")}, {Path: "/a/x", Access: who("b")}}, []CaseRoute{{1, 1, "/a/x", "/a/x"}}, nil},
 	} {
 		if got := c.routes.CaseRoutes(); !slices.Equal(got, c.want) {
 			t.Errorf("%+v: CaseRoutes() = %+v, want %+v", c.routes, got, c.want)

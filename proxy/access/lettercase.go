@@ -57,17 +57,50 @@ func (c Config) CaseRoutes() (list []CaseRoute) {
 		return nil
 	}
 	for i := range p.routes {
-		r := &p.routes[i]
-		example := swapCase(r.path)
-		if example == r.path || slices.ContainsFunc(p.routes[:i], func(before route) bool { return before.shadows(r) }) {
-			continue
-		}
-		j := slices.IndexFunc(p.routes, func(o route) bool { return o.same != r.same && o.meets(r) && covers(o.path, example, false) })
-		if j >= 0 {
-			list = append(list, CaseRoute{i, j, r.path, example})
+		if found, ok := p.caseRoute(i); ok {
+			list = append(list, found)
 		}
 	}
 	return list
+}
+
+// caseRoute looks for another route that takes a spelling of route i.
+func (p *Policy) caseRoute(i int) (CaseRoute, bool) {
+	r := &p.routes[i]
+	if slices.ContainsFunc(p.routes[:i], func(before route) bool { return before.shadows(r) }) {
+		return CaseRoute{}, false
+	}
+	for _, example := range []string{swapCase(r.path), r.path} {
+		for j := range p.routes {
+			o := &p.routes[j]
+			if o.same == r.same || !o.meets(r) {
+				continue
+			}
+			t := r.target(o, example)
+			if p.Decide(t, nil).Reason == AmbiguousPath {
+				return CaseRoute{i, p.CaseSensitive().Decide(t, nil).Route, r.path, example}, true
+			}
+		}
+	}
+	return CaseRoute{}, false
+}
+
+// target is a request for path that the hosts and methods of both routes allow.
+func (r *route) target(o *route, path string) Target {
+	t := Target{Method: "GET", Host: "any.invalid", Path: path}
+	for _, one := range []*route{o, r} {
+		if one.host != "" && (t.Host == "any.invalid" || one.port != "") {
+			t.Host = one.host + ":" + one.port
+		}
+	}
+	for _, m := range append(slices.Clone(r.methods), o.methods...) {
+		both := func(c *route) bool { return len(c.methods) == 0 || slices.Contains(c.methods, m) }
+		if both(r) && both(o) {
+			t.Method = m
+			break
+		}
+	}
+	return t
 }
 
 // CheckCase warns of routes that are never reached because letter case does not
