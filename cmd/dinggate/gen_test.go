@@ -423,8 +423,12 @@ func TestGenReal(t *testing.T) {
 }
 
 func nginxCheck(t *testing.T, parts map[string]string, host string) *exec.Cmd {
-	parts["nginx.conf"] = "pid DIR/pid;\nerror_log DIR/error.log;\nevents {}\nhttp {\naccess_log off;\ninclude DIR/dinggate.conf;\n}\n"
-	dir := onDisk(t, parts, "DIR/pid", "DIR/pid", "DIR/error.log", "DIR/error.log", "DIR/dinggate.conf", "DIR/dinggate.conf",
+	temp := "" // where a normal user can write
+	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
+		temp += kind + "_temp_path DIR/temp;\n"
+	}
+	parts["nginx.conf"] = "pid DIR/pid;\nerror_log DIR/error.log;\nevents {}\nhttp {\naccess_log off;\n" + temp + "include DIR/dinggate.conf;\n}\n"
+	dir := onDisk(t, parts, "DIR/pid", "DIR/pid", "DIR/error.log", "DIR/error.log", "DIR/temp", "DIR/temp", "DIR/dinggate.conf", "DIR/dinggate.conf",
 		"/etc/nginx/dinggate.inc", "DIR/dinggate.inc", "/etc/ssl/"+host+".pem", "DIR/cert.pem", "/etc/ssl/"+host+".key", "DIR/key.pem")
 	return exec.Command(realtool.Path(t, "nginx"), "-t", "-e", dir+"/error.log", "-c", dir+"/nginx.conf")
 }

@@ -44,6 +44,7 @@ type loader struct {
 	name     string // of the file; "" without one
 	standard string // read when no file is named and it is there; "": none
 	folder   string // of the file, where its relative paths begin
+	data     []byte // of the file
 	unread   bool   // the file could not be read, so that nothing can be said about what is missing
 	problems conf.Problems
 	places   map[string]place

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding"
 	"errors"
 	"fmt"
@@ -40,8 +41,9 @@ func (l *loader) fromFile() {
 	if root == nil { // an empty file says nothing
 		return
 	}
+	l.data = data
 	if l.unread = root.Kind != yaml.MappingNode; l.unread {
-		l.mistake(place{l.name, root.Line}, "", "wants keys with values, got "+kindOf(root))
+		l.noKeys(root, "", place{l.name, root.Line})
 		return
 	}
 	if mode.IsRegular() { // a pipe such as a shell's <(…) is in no folder
@@ -72,6 +74,9 @@ func (l *loader) readableSecret(path string, at place, mode fs.FileMode) {
 // parse makes the tree of the one document in data; nil for an empty one.
 func parse(name string, data []byte) (root *yaml.Node, at place, fault string) {
 	at.file = name
+	if at.line, fault = encodingFault(data); fault != "" {
+		return nil, at, fault
+	}
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	var document, second yaml.Node
 	err := decoder.Decode(&document)
@@ -86,6 +91,9 @@ func parse(name string, data []byte) (root *yaml.Node, at place, fault string) {
 	}
 	if !errors.Is(err, io.EOF) {
 		at.line, fault = yamlFault(err)
+		if line, text := misprintBefore(data, at.line); line > 0 {
+			at.line, fault = line, text
+		}
 		return nil, at, fault
 	}
 	root = document.Content[0]
@@ -155,7 +163,7 @@ func (l *loader) walk(n *yaml.Node, v reflect.Value, path string, line int) {
 		}
 	default:
 		if fault := l.scalar(n, v); fault != "" {
-			l.mistake(at, path, fault)
+			l.mistake(at, path, cmp.Or(misprintedKey(n.Value), fault)) // {lifetime: 8h，idle: 1h} is one value
 		} else if v.Kind() == reflect.String && namesFile(path) {
 			v.SetString(l.beside(v.String()))
 		}
@@ -188,7 +196,7 @@ func (l *loader) give(path string, at place, empty bool) {
 
 func (l *loader) walkSection(n *yaml.Node, v reflect.Value, path string, at place) {
 	if n.Kind != yaml.MappingNode {
-		l.mistake(at, path, "wants keys with values, got "+kindOf(n))
+		l.noKeys(n, path, at)
 		return
 	}
 	if path != "" {
@@ -217,10 +225,23 @@ func (l *loader) walkSection(n *yaml.Node, v reflect.Value, path string, at plac
 	})
 }
 
+// noKeys tells that keys with values are wanted, and what made text of them.
+func (l *loader) noKeys(n *yaml.Node, path string, at place) {
+	if line, text := misprintAt(l.data, n); line > 0 {
+		l.mistake(place{l.name, line}, path, text)
+		return
+	}
+	l.mistake(at, path, "wants keys with values, got "+kindOf(n))
+}
+
 // unknown tells what was probably meant: a key of this section, or one elsewhere.
 func (l *loader) unknown(at place, section string, name *yaml.Node, fields []field) {
 	if name.ShortTag() == "!!merge" {
 		l.mistake(at, section+"<<", "merges keys, which is not done here; write them out")
+		return
+	}
+	if text := misprintedKey(name.Value); text != "" {
+		l.mistake(at, strings.TrimSuffix(section, "."), text)
 		return
 	}
 	text := "is not a key"
