@@ -84,7 +84,7 @@ func TestBrowserHostile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "htpasswd")
 	htpasswd(t, file, "zs")
 	h, _ := ssoHouse(t, func(c *Config) {
-		c.SignIn = SignInConfig{Title: hostileText, Lead: hostileText, Note: hostileText, Contact: hostileText}
+		c.SignIn = SignInConfig{Title: bothLanguages(hostileText), Lead: bothLanguages(hostileText), Note: bothLanguages(hostileText), Contact: bothLanguages(hostileText)}
 		c.Accounts.HtpasswdFile = file
 	})
 	everyEndpoint(t, h)

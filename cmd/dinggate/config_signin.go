@@ -17,12 +17,12 @@ import (
 type SignInConfig struct {
 	Page     bool   `yaml:"page"`         // show a page with a button before going to DingTalk
 	EmbedQR  bool   `yaml:"embed_qr"`     // draw DingTalk's QR code into that page, by DingTalk's own script; implies page
-	Title    string `yaml:"title"`        // name on the pages; empty: ours
-	Lead     string `yaml:"lead"`         // under the title of the sign-in page; empty: ours
-	Note     string `yaml:"note"`         // at its foot; empty: ours
+	Title    Text   `yaml:"title"`        // name on the pages; empty: ours
+	Lead     Text   `yaml:"lead"`         // under the title of the sign-in page; empty: ours
+	Note     Text   `yaml:"note"`         // at its foot; empty: ours
 	LogoFile string `yaml:"logo_file"`    // picture on the pages
 	Accent   string `yaml:"accent_color"` // colour of the buttons, as #0f62de; empty: ours
-	Contact  string `yaml:"contact"`      // whom to ask: text, an e-mail address or a URL
+	Contact  Text   `yaml:"contact"`      // whom to ask: text, an e-mail address or a URL
 
 	// TemplatesDir holds own pages: any of layout.html, sign_in.html, account.html,
 	// silent.html, signed_in.html, signed_out.html, confirm.html, who.html, error.html,
@@ -30,13 +30,37 @@ type SignInConfig struct {
 	TemplatesDir string `yaml:"templates_dir"`
 }
 
+// Text is one text for both languages, or one for each.
+type Text struct {
+	Zh string `yaml:"zh"`
+	En string `yaml:"en"`
+}
+
+// UnmarshalText takes one text for both languages.
+func (t *Text) UnmarshalText(text []byte) error {
+	*t = bothLanguages(string(text))
+	return nil
+}
+
+func bothLanguages(s string) Text { return Text{s, s} }
+
 // First reports whether a page of ours comes before DingTalk.
 func (c SignInConfig) First() bool { return c.Page || c.EmbedQR }
 
 // Check finds the mistakes below key (`sign_in`); it opens nothing.
 func (c SignInConfig) Check(p *conf.Problems, key string) {
-	for _, text := range []struct{ name, value string }{{"title", c.Title}, {"contact", c.Contact}, {"lead", c.Lead}, {"note", c.Note}} {
-		p.At("%s.%s", key, text.name).If(utf8.RuneCountInString(text.value) > 200, "is longer than 200 characters")
+	for _, text := range []struct {
+		name  string
+		value Text
+	}{{"title", c.Title}, {"contact", c.Contact}, {"lead", c.Lead}, {"note", c.Note}} {
+		const long = "is longer than 200 characters"
+		tooLong := func(s string) bool { return utf8.RuneCountInString(s) > 200 }
+		if text.value.Zh == text.value.En {
+			p.At("%s.%s", key, text.name).If(tooLong(text.value.Zh), long)
+			continue
+		}
+		p.At("%s.%s.zh", key, text.name).If(tooLong(text.value.Zh), long)
+		p.At("%s.%s.en", key, text.name).If(tooLong(text.value.En), long)
 	}
 	_, err := page.New(page.Config{Accent: c.Accent})
 	p.At("%s.accent_color", key).If(err != nil, "is not a colour such as \"#0f62de\"")
@@ -75,7 +99,7 @@ func (c SignInConfig) templates(read func(string) ([]byte, fs.FileMode, error)) 
 
 // pages is what the pages say about the house.
 func (c SignInConfig) pages(publicURL, prefix string) (page.Config, error) {
-	p := page.Config{Title: c.Title, Lead: c.Lead, Note: c.Note, Accent: c.Accent, Contact: c.Contact, Templates: c.templates(readFile), PublicURL: publicURL, Prefix: prefix}
+	p := page.Config{Title: page.Text(c.Title), Lead: page.Text(c.Lead), Note: page.Text(c.Note), Accent: c.Accent, Contact: page.Text(c.Contact), Templates: c.templates(readFile), PublicURL: publicURL, Prefix: prefix}
 	if c.LogoFile == "" {
 		return p, nil
 	}

@@ -70,7 +70,7 @@ func demoConfig(public, app, dingtalk string) *Config {
 	c.DingTalk.ClientID, c.DingTalk.ClientSecret, c.DingTalk.CorpID = simulator.DemoClientID, conf.NewSecret(simulator.DemoClientSecret), simulator.DemoCorpID
 	c.DingTalk.LoginURL, c.DingTalk.APIURL, c.DingTalk.OAPIURL = dingtalk, dingtalk, dingtalk
 	c.Cookie.Secrets = []conf.Secret{conf.NewSecret(base64.StdEncoding.EncodeToString(raw[:]))}
-	c.SignIn.Title, c.SignIn.Contact = "示例公司 Example Ltd.", "it@example.com"
+	c.SignIn.Title, c.SignIn.Contact = Text{"示例公司", "Example Ltd."}, bothLanguages("it@example.com")
 	for _, r := range []access.RouteConfig{
 		{Path: "/public/", Access: &access.RuleConfig{Named: "public"}},
 		{Path: "/admin/", Access: &access.RuleConfig{Departments: []string{"42"}}},

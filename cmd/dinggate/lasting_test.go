@@ -71,7 +71,7 @@ func TestReloadAsksNothingAgain(t *testing.T) {
 	h.visitor().signIn(h.base+"/", "zhangsan")
 	const token = "/v1.0/oauth2/accessToken"
 	asked := h.platform.Calls(token)
-	h.reloadWith(func(c *Config) { c.SignIn.Title = "another" })
+	h.reloadWith(func(c *Config) { c.SignIn.Title = bothLanguages("another") })
 	if a := h.visitor().signIn(h.base+"/", "lisi"); a.StatusCode != http.StatusFound {
 		t.Errorf("a sign-in after the reload = %d", a.StatusCode)
 	}

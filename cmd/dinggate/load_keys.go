@@ -80,6 +80,8 @@ func keysOf(t reflect.Type, section string, at []int) []key {
 		case isSecret(f.typ):
 			all = append(all, key{path: path, typ: f.typ, index: index, secret: true},
 				key{path: path + fileSuffix, typ: reflect.TypeFor[string](), fileOf: path})
+		case f.typ.Kind() == reflect.Struct && reflect.PointerTo(f.typ).Implements(textType): // one text, or a section
+			all = append(append(all, key{path: path, typ: f.typ, index: index}), keysOf(f.typ, path+".", index)...)
 		case f.typ.Kind() == reflect.Struct:
 			all = append(all, keysOf(f.typ, path+".", index)...)
 		default:

@@ -128,7 +128,10 @@ func (l *loader) unknownFlag(name string) string {
 }
 
 // fromTexts puts values of the environment or of flags where they belong.
+// A key stands before those below it, so that the text of one language replaces
+// half of the text of both.
 func (l *loader) fromTexts(texts []textValue) {
+	slices.SortStableFunc(texts, func(a, b textValue) int { return strings.Compare(a.key.path, b.key.path) })
 	for _, t := range texts {
 		at := place{file: t.from}
 		switch {

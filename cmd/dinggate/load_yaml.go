@@ -154,6 +154,15 @@ func (l *loader) walk(n *yaml.Node, v reflect.Value, path string, line int) {
 			l.mistake(at, path, fault)
 		}
 		l.give(path, at, v.Interface().(conf.Secret).IsZero())
+	case t.Kind() == reflect.Struct && n.Kind != yaml.MappingNode && v.Addr().Type().Implements(textType): // one text, or a section
+		text := reflect.ValueOf(new(string)).Elem()
+		fault := l.scalar(n, text)
+		if fault == "" {
+			fault = setText(text.String(), v)
+		}
+		if fault != "" {
+			l.mistake(at, path, fault)
+		}
 	case t.Kind() == reflect.Struct:
 		l.walkSection(n, v, path, at)
 	case t.Kind() == reflect.Slice:

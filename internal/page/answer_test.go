@@ -238,7 +238,7 @@ func BenchmarkAnswerJSON(b *testing.B) {
 }
 
 func BenchmarkAnswerPage(b *testing.B) {
-	p := pages(b, Config{Title: "示例科技"})
+	p := pages(b, Config{Title: Both("示例科技")})
 	r := browser("GET", "/admin/")
 	var err error = &web.Error{Status: 403, Code: "not_allowed"}
 	w := nowhere{http.Header{}}

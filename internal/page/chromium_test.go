@@ -94,7 +94,7 @@ func TestChromium(t *testing.T) {
 	ctx, cancel = context.WithTimeout(ctx, 8*time.Minute)
 	t.Cleanup(cancel)
 
-	p := pages(t, Config{Title: "示例科技", Contact: "it@example.com", Accent: "#e60012"})
+	p := pages(t, Config{Title: Both("示例科技"), Contact: Both("it@example.com"), Accent: "#e60012"})
 	show := append(gallery(p), furtherStates(p)...)
 	for i, bad := range []string{`"><svg onload=__wrong.push("ran")>`, `';__wrong.push("ran")//`, "{{7*7}}", "\u202egpj.exe"} {
 		show = append(show, exhibit{fmt.Sprintf("hostile %d", i), "GET", "/oauth2/sign_in?rd=" + url.QueryEscape(bad), shows(func(w http.ResponseWriter, r *http.Request) {

@@ -20,7 +20,7 @@ var hostile = []string{
 // Every field of every page takes every hostile value and stays text.
 func TestHostile(t *testing.T) {
 	for _, bad := range hostile {
-		p := pages(t, Config{Title: bad, Contact: bad})
+		p := pages(t, Config{Title: Both(bad), Contact: Both(bad)})
 		all := map[string]web.HandlerFunc{
 			"sign_in": shows(func(w http.ResponseWriter, r *http.Request) {
 				p.SignIn(w, r, SignInData{StartURL: "/oauth2/start?rd=" + bad[:min(len(bad), 1000)]})

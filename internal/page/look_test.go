@@ -35,7 +35,7 @@ func TestAccent(t *testing.T) {
 // A house's own files take the place of ours; one that does not work stops the start.
 func TestTemplates(t *testing.T) {
 	own := func(name, text string) Config {
-		return Config{Lead: "欢迎 welcome", Templates: func(file string) ([]byte, error) {
+		return Config{Lead: Both("欢迎 welcome"), Templates: func(file string) ([]byte, error) {
 			if file == name {
 				return []byte(text), nil
 			}

@@ -32,19 +32,19 @@ var files embed.FS
 // Config is what the pages say about the house they belong to. The zero value
 // gives complete pages without a name.
 type Config struct {
-	Title string // of the application or the company, on every page; cut after 60 characters
+	Title Text // of the application or the company, on every page; cut after 60 characters
 
 	// Contact tells people whom to ask: an e-mail address or a URL with the
 	// scheme https, mailto or dingtalk becomes a link, all else stays text.
-	Contact string
+	Contact Text
 
 	Logo     []byte // a picture of at most MaxLogo bytes; nil draws the first letter of Title
 	LogoType string // its media type; "" looks at the bytes
 
 	Username string // which field of the directory names people, as dingtalk.username calls it; a person without it reads which one it is
 
-	Lead   string // under the title of the sign-in page; "" is ours
-	Note   string // at its foot; "" is ours
+	Lead   Text   // under the title of the sign-in page; "" is ours
+	Note   Text   // at its foot; "" is ours
 	Accent string // colour of buttons, as #0f62de; "" is ours
 
 	// Templates gives a house's own file in place of one in the folder pages:
@@ -64,10 +64,8 @@ var logoTypes = []string{"image/png", "image/jpeg", "image/gif", "image/webp", "
 
 // Pages holds the compiled pages; immutable and safe for concurrent use.
 type Pages struct {
-	title, mark    string
-	lead, note     string
-	missing        string // key of the message for somebody without the field that names people; "" is no_username
-	contact        contact
+	texts          map[string]said // by language
+	missing        string          // key of the message for somebody without the field that names people; "" is no_username
 	logo, style    template.HTML
 	prefix, public string
 	csp, formCSP   string
@@ -83,8 +81,7 @@ type Pages struct {
 // everything there is to show, so that a page that cannot be rendered stops the
 // start and not a request.
 func New(c Config) (*Pages, error) {
-	p := &Pages{title: clean(c.Title, 60), lead: clean(c.Lead, 200), note: clean(c.Note, 200), missing: missing[c.Username], contact: parseContact(c.Contact), public: c.PublicURL, prefix: c.Prefix}
-	p.mark = firstLetter(p.title)
+	p := &Pages{texts: c.texts(), missing: missing[c.Username], public: c.PublicURL, prefix: c.Prefix}
 	var err error
 	if p.logo, err = logo(c); err != nil {
 		return nil, err
@@ -184,15 +181,16 @@ type view struct {
 // view prepares the layout for one request. Heading is the page's own affair.
 func (p *Pages) view(w http.ResponseWriter, r *http.Request) view {
 	lang := web.Language(r)
-	v := view{Words: zhWords, Lang: "zh-CN", OtherLang: "en", Title: p.title, Mark: p.mark, Logo: p.logo, Style: p.style, Contact: p.contact, ID: web.From(w).ID}
+	own := p.texts[lang]
+	v := view{Words: zhWords, Lang: "zh-CN", OtherLang: "en", Title: own.title, Mark: own.mark, Logo: p.logo, Style: p.style, Contact: own.contact, ID: web.From(w).ID}
 	if lang == "en" {
 		v.Words, v.Lang, v.OtherLang = enWords, "en", "zh"
 	}
-	if p.lead != "" {
-		v.Words.SignInLead = p.lead
+	if own.lead != "" {
+		v.Words.SignInLead = own.lead
 	}
-	if p.note != "" {
-		v.Words.SignInNote = p.note
+	if own.note != "" {
+		v.Words.SignInNote = own.note
 	}
 	v.Switch = languageLink(w, r, v.OtherLang)
 	return v

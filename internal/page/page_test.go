@@ -133,7 +133,7 @@ var scriptTag = regexp.MustCompile(`(?s)<script(?: src="([^"]*)" defer)?>(.*?)</
 var styleText = regexp.MustCompile(`(?s)<style>(.*)</style>`)
 
 func TestGolden(t *testing.T) {
-	p := pages(t, Config{Title: "示例科技", Contact: "it@example.com", Logo: []byte(dot)})
+	p := pages(t, Config{Title: Both("示例科技"), Contact: Both("it@example.com"), Logo: []byte(dot)})
 	for _, x := range gallery(p) {
 		for _, lang := range []string{"zh", "en"} {
 			got := body(t, through(t, p, browser(x.method, x.target, "Accept-Language", lang), x.serve))
@@ -158,7 +158,7 @@ func TestGolden(t *testing.T) {
 
 // What holds for every page, whatever it says (threats O6, O7, W7, W8).
 func TestEveryPage(t *testing.T) {
-	p := pages(t, Config{Title: "示例科技", Contact: "it@example.com", Logo: []byte(dot)})
+	p := pages(t, Config{Title: Both("示例科技"), Contact: Both("it@example.com"), Logo: []byte(dot)})
 	for _, x := range gallery(p) {
 		resp := through(t, p, browser(x.method, x.target), x.serve)
 		text := body(t, resp)
@@ -217,7 +217,7 @@ func TestNew(t *testing.T) {
 		bad  bool
 	}{
 		{Config{}, `<h1 id="heading" dir="auto">统一登录</h1>`, false},
-		{Config{Title: "acme"}, `>A</span>`, false},
+		{Config{Title: Both("acme")}, `>A</span>`, false},
 		{Config{Logo: []byte(dot)}, `src="data:image/png;base64,`, false},
 		{Config{Logo: svg}, `src="data:image/svg+xml;base64,`, false},
 		{Config{Logo: []byte("x"), LogoType: "image/webp"}, `src="data:image/webp;base64,`, false},
