@@ -30,7 +30,7 @@ func TestHostile(t *testing.T) {
 			}),
 			"sign_in, whole": shows(func(w http.ResponseWriter, r *http.Request) { p.SignIn(w, r, SignInData{StartURL: bad}) }),
 			"account": shows(func(w http.ResponseWriter, r *http.Request) {
-				p.Account(w, r, AccountData{bad, bad, &QR{bad, bad, bad, bad}, bad, bad, bad, 401, bad})
+				p.Account(w, r, AccountData{bad, bad, &QR{bad, bad, bad, bad}, bad, bad, bad, bad, 401, bad})
 			}),
 			"signed_out": shows(func(w http.ResponseWriter, r *http.Request) { p.SignedOut(w, r, bad) }),
 			"signed_in":  shows(func(w http.ResponseWriter, r *http.Request) { p.SignedIn(w, r, bad) }),

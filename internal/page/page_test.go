@@ -86,7 +86,7 @@ func gallery(p *Pages) []exhibit {
 			p.Account(w, r, AccountData{Action: "/oauth2/sign_in?rd=%2F", StartURL: "/oauth2/start?rd=%2F"})
 		})},
 		{"account_wrong", "POST", "/oauth2/sign_in", shows(func(w http.ResponseWriter, r *http.Request) {
-			p.Account(w, r, AccountData{Action: "/oauth2/sign_in?rd=%2F", StartURL: "/oauth2/start?rd=%2F", Username: "zhangsan", Problem: "wrong_password", Status: 401})
+			p.Account(w, r, AccountData{Action: "/oauth2/sign_in?rd=%2F", StartURL: "/oauth2/start?rd=%2F", Username: "zhangsan", Problem: "wrong_password", Status: 401, Again: "/oauth2/sign_in?rd=%2F&problem=wrong_password"})
 		})},
 		{"account_link", "GET", "/oauth2/sign_in?link=x", shows(func(w http.ResponseWriter, r *http.Request) {
 			p.Account(w, r, AccountData{Action: "/oauth2/sign_in?link=x", Person: "张三", Next: "https://other.example.com/x"})

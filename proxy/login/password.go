@@ -52,9 +52,18 @@ func (f *Flow) enter(r *http.Request, x *web.Exchange) (entry, error) {
 	return entry{target: target}, err
 }
 
+// problemParam is for the page in the other language, after a wrong password.
+const (
+	problemParam  = "problem"
+	wrongPassword = "wrong_password"
+)
+
 // form shows the page with the form; problem is the code of what was wrong.
 func (f *Flow) form(w http.ResponseWriter, r *http.Request, e entry, username, problem string, status int) error {
 	d := page.AccountData{Action: f.action(e), Username: username, Problem: problem, Status: status, Next: e.target}
+	if problem != "" {
+		d.Again = d.Action + "&" + problemParam + "=" + problem
+	}
 	if e.person == nil {
 		d.StartURL = f.LoginURL(e.target)
 		var err error
@@ -88,12 +97,12 @@ func (f *Flow) password(w http.ResponseWriter, r *http.Request, x *web.Exchange)
 	since := f.Sessions.Time()
 	fingerprint, err := f.Accounts.Verify(r.Context(), x.Client, username, password)
 	if errors.Is(err, account.ErrWrong) {
-		x.Err = &web.Error{Status: http.StatusUnauthorized, Code: "wrong_password", Err: err}
+		x.Err = &web.Error{Status: http.StatusUnauthorized, Code: wrongPassword, Err: err}
 		f.refused(x, f.known(username), x.Err)
 		if web.WantsJSON(r.Header) {
 			return x.Err
 		}
-		return f.form(w, r, e, username, "wrong_password", http.StatusUnauthorized)
+		return f.form(w, r, e, username, wrongPassword, http.StatusUnauthorized)
 	}
 	if err != nil {
 		return f.refused(x, f.known(username), f.crowded(err, f.action(e)))

@@ -48,7 +48,11 @@ func (f *Flow) SignIn(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	if f.Accounts != nil {
-		return f.form(w, r, e, "", "", 0)
+		problem, _ := parameter(r.URL.RawQuery, problemParam)
+		if problem != wrongPassword {
+			problem = ""
+		}
+		return f.form(w, r, e, "", problem, 0)
 	}
 	qr, err := f.qr(w, r, x, target)
 	if err != nil {
