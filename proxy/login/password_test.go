@@ -57,6 +57,27 @@ func (b *browser) submit(action, username, password string, header ...string) an
 		"Content-Type", "application/x-www-form-urlencoded"}, header...)...)
 }
 
+// After a wrong password the page can be switched to the other language, and says
+// there what was wrong.
+func TestWrongPasswordInBothLanguages(t *testing.T) {
+	const at = "/oauth2/sign_in?rd=%2Fpage%3Fx%3D1"
+	b := withAccounts(t, account.Off).browser()
+	a := b.submit(at, "zs", "wrong")
+	other := b.visit(found(switchLink, a.text), "Accept-Language", "zh") // the message in English
+	if other.StatusCode != 200 || !strings.Contains(other.text, "The username or the password is wrong.") || !strings.Contains(other.text, `action="`+at+`"`) || !strings.Contains(other.text, `<html lang="en">`) {
+		t.Errorf("the switch of language after a wrong password = %d:\n%s", other.StatusCode, other.text)
+	}
+	if a = b.submit(at, "zs", "wrong"); !strings.Contains(a.text, "Username") { // the language that was chosen lasts
+		t.Errorf("the next page is not in English:\n%s", a.text)
+	}
+	if back := b.visit(found(switchLink, a.text)); !strings.Contains(back.text, "用户名或密码不正确。") {
+		t.Errorf("back in Chinese:\n%s", back.text)
+	}
+	if crafted := b.visit(at + "&problem=<b>x"); strings.Contains(crafted.text, `role="alert"`) {
+		t.Errorf("a problem of somebody else's is shown:\n%s", crafted.text)
+	}
+}
+
 func TestPassword(t *testing.T) {
 	b := withAccounts(t, account.Off).browser()
 	if a := b.visit("/page?x=1"); a.StatusCode != 302 || a.Header.Get("Location") != "https://app.test/oauth2/sign_in?rd=%2Fpage%3Fx%3D1" {
@@ -72,20 +93,6 @@ func TestPassword(t *testing.T) {
 	if a = b.submit(at, "zs", "wrong"); a.StatusCode != 401 || b.session() != "" || !strings.Contains(a.text, `value="zs"`) || !strings.Contains(a.text, `role="alert"`) {
 		t.Errorf("a wrong password = %d with session %q:\n%s", a.StatusCode, b.session(), a.text)
 	}
-	other := b.visit(found(switchLink, a.text), "Accept-Language", "zh") // the message in English
-	if other.StatusCode != 200 || !strings.Contains(other.text, "The username or the password is wrong.") || !strings.Contains(other.text, `action="`+at+`"`) || !strings.Contains(other.text, `<html lang="en">`) {
-		t.Errorf("the switch of language after a wrong password = %d:\n%s", other.StatusCode, other.text)
-	}
-	if a = b.submit(at, "zs", "wrong"); !strings.Contains(a.text, "Username") { // the language that was chosen lasts
-		t.Errorf("the next page is not in English:\n%s", a.text)
-	}
-	if back := b.visit(found(switchLink, a.text)); !strings.Contains(back.text, "用户名或密码不正确。") {
-		t.Errorf("back in Chinese:\n%s", back.text)
-	}
-	if crafted := b.visit(at + "&problem=<b>x"); strings.Contains(crafted.text, `role="alert"`) {
-		t.Errorf("a problem of somebody else's is shown:\n%s", crafted.text)
-	}
-	a = b.submit(at, "zs", "wrong")
 	unknown := b.submit(at, "xx", "wrong")
 	if strings.ReplaceAll(unknown.text, `"xx"`, `"zs"`) != a.text || unknown.StatusCode != a.StatusCode {
 		t.Errorf("an unknown name reads otherwise than a wrong password")
