@@ -15,7 +15,7 @@ func parameterPaths() (list []string) {
 			list = append(list, strings.ReplaceAll(form, "P", parameter))
 		}
 	}
-	for _, path := range []string{"//x/admin/y", "///x/admin/", "//x//admin/y", "/%2fx/admin/y", "//x%2fy/admin/z", "//app.test/admin/", "//u@h/admin/", "//h:80/admin/", "/admin::$DATA", "/admin::$DATA/x", "/admin:$I30:$INDEX_ALLOCATION/x", "/ad%e2%80%8bmin/x", "/ad%EF%BB%BFmin/", "/adm%C4%B1n/", "/ａdmin%3Bx/", "/index.php/admin/", "/index.php/admin/x", "/x/index.php/../admin", "/a.php/b.cgi/admin/x", "/index.php/;/admin/x", "/index.PHP/ADMIN/x", "/(S(x))/admin/x", "/(S(x))/ad/(S(y))min/", "/(A(x)F(y))/admin/", "/index.php/(S(x))/admin/", "/page%5c..%5cadmin/", "/x%2f..%2fadmin/", "/admin%2f;/x", "/admin;%2f..%2fpage", "/page/..;%2fx/admin/", "/page/;%2f../admin/"} {
+	for _, path := range []string{"//x/admin/y", "///x/admin/", "//x//admin/y", "/%2fx/admin/y", "//x%2fy/admin/z", "//app.test/admin/", "//u@h/admin/", "//h:80/admin/", "/admin::$DATA", "/admin::$DATA/x", "/admin:$I30:$INDEX_ALLOCATION/x", "/ad%e2%80%8bmin/x", "/ad%EF%BB%BFmin/", "/ａdmin%3Bx/", "/index.php/admin/", "/index.php/admin/x", "/x/index.php/../admin", "/a.php/b.cgi/admin/x", "/index.php/;/admin/x", "/index.PHP/ADMIN/x", "/(S(x))/admin/x", "/(S(x))/ad/(S(y))min/", "/(A(x)F(y))/admin/", "/index.php/(S(x))/admin/", "/page%5c..%5cadmin/", "/x%2f..%2fadmin/", "/admin%2f;/x", "/admin;%2f..%2fpage", "/page/..;%2fx/admin/", "/page/;%2f../admin/"} {
 		list = append(list, path)
 	}
 	return list
@@ -37,7 +37,7 @@ func questionPaths() (guarded, closed []string) {
 // casePaths are P19: nobody is let in, since another rule than the one of their own
 // spelling may be meant.
 var casePaths = []string{
-	"/ADMIN", "/ADMIN/", "/ADMIN/x", "/Admin/", "/aDMIN/x", "/adMin", "/adm%49n/x", "/%41dmin/", "/%41DMIN/x", "/;x/ADMIN/", "/ADMIN;x/y", "//ADMIN/", "/ADMIN.", "/ADMIN%3Fx", "/A%44min%2Fx", "/%2541DMIN/", "/ADM%E2%84%AA/../x", "/ＡＤＭＩＮ/x", "/adM\u0131n/",
+	"/ADMIN", "/ADMIN/", "/ADMIN/x", "/Admin/", "/aDMIN/x", "/adMin", "/adm%49n/x", "/%41dmin/", "/%41DMIN/x", "/;x/ADMIN/", "/ADMIN;x/y", "//ADMIN/", "/ADMIN.", "/ADMIN%3Fx", "/A%44min%2Fx", "/%2541DMIN/", "/ADM%E2%84%AA/../x", "/ＡＤＭＩＮ/x",
 	"/OPEN", "/Open", "/PUBLIC/a", "/Public/", "/publiC", "/OFFICE/x", "/Office/", "/Asked/../x", "/admiN/%2e", "/%50ublic/a",
 }
 

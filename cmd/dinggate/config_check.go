@@ -13,6 +13,7 @@ import (
 
 	"dinggate/internal/conf"
 	"dinggate/internal/web"
+	"dinggate/proxy/access"
 	"dinggate/session"
 )
 
@@ -155,6 +156,7 @@ func (c *Config) checkRoutes(p *conf.Problems) {
 	if len(c.Routes) > 0 {
 		c.AccessRoutes().Check(p, "routes")
 	}
+	c.checkReadings(p)
 	p.At("path_case").If(c.PathCase != pathCaseInsensitive && c.PathCase != pathCaseSensitive, "is not insensitive or sensitive")
 	if c.PathCase != pathCaseSensitive {
 		c.AccessRoutes().CheckCase(p, "routes")
@@ -169,6 +171,24 @@ func (c *Config) checkRoutes(p *conf.Problems) {
 		strip, path := strings.TrimSuffix(r.StripPrefix, "/")+"/", strings.TrimSuffix(r.Path, "/")+"/"
 		p.At("routes[%d].strip_prefix", i).If(strings.HasPrefix(r.StripPrefix, "/") && !strings.HasPrefix(strip, path) && !strings.HasPrefix(path, strip),
 			"begins none of the route's paths, so all its requests would be refused")
+	}
+}
+
+// checkReadings warns of routes whose own requests are refused, since their path
+// is read in more than one way.
+func (c *Config) checkReadings(p *conf.Problems) {
+	policy, err := c.Policy()
+	if err != nil { // a mistake of its own, told elsewhere
+		return
+	}
+	for i, r := range c.Routes {
+		path, err := web.CleanPath((&url.URL{Path: r.Path}).EscapedPath())
+		t := access.Target{Host: r.Host, Path: path.Plain, Readings: path.Readings}
+		if len(r.Methods) > 0 {
+			t.Method = r.Methods[0]
+		}
+		p.At("routes[%d].path", i).Warn(err != nil || len(path.Readings) > 0 && policy.CaseSensitive().Decide(t, nil).Reason == access.AmbiguousPath,
+			"is a path that servers read in more than one way, so that its requests are 400 (docs/paths.md)")
 	}
 }
 

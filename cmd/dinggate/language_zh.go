@@ -96,6 +96,7 @@ var problemWords = []words{
 	{"is given beside routes; it is short for one route, so move it there", "与 routes 同时给出；它只是一条路由的简写，请移入 routes"},
 	{"is neither the host of public_url nor below cookie.domain, so nobody could ever sign in there: the session cookie does not reach it",
 		"既不是 public_url 的主机名，也不在 cookie.domain 之下，会话 Cookie 到不了那里，谁也无法登录"},
+	{"is a path that servers read in more than one way, so that its requests are 400 (docs/paths.md)", "是不同服务器会有不同读法的路径，因此对它的请求返回 400（见 docs/paths.zh-CN.md）"},
 	{"is not insensitive or sensitive", "不是 insensitive 或 sensitive"},
 	{"is never reached: in lower case %s (%s) covers all of it, with another rule; path_case: sensitive tells them apart", "永远不会命中：不计大小写时 %s（%s）已覆盖其全部且规则不同；设置 path_case: sensitive 可加以区分"},
 	{"is below prefix, where only our own endpoints are", "位于 prefix 之下，那里只有自有端点"},

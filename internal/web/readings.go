@@ -201,8 +201,6 @@ func narrow(path string) string {
 			return 's'
 		case r == '\u212a': // Kelvin
 			return 'k'
-		case r == 'ı' || r == 'İ':
-			return 'i'
 		case r >= '\u200b' && r <= '\u200f', r >= '\u202a' && r <= '\u202e', r >= '\u2060' && r <= '\u206f', r == '\ufeff', r == '\u00ad':
 			return -1
 		}
