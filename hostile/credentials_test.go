@@ -325,5 +325,21 @@ func proofs() (list []try) {
 			}
 		}
 	}})
+	// A page's script asks with its visitor's cookie, and says what it likes.
+	for _, endpoint := range []string{"/oauth2/auth", "/oauth2/auth?x", "/oauth2/forward-auth", "/oauth2/ext-authz/page", "/oauth2/ext-authz/admin/x", "/oauth2/ext-authz/public/x", "/oauth2/userinfo", "/oauth2/jwks.json", "/oauth2/sign_in", "/page", "/public/x"} {
+		for _, lines := range [][]string{
+			nil, {"X-Original-URL: https://app.test/admin/x"}, {"X-Original-URL: https://app.test/page", "X-Original-Method: GET"}, {"X-Original-URI: /page"}, {"X-Forwarded-Uri: /page", "X-Forwarded-Host: app.test", "X-Forwarded-Proto: https", "X-Forwarded-Method: GET"},
+			{"X-Forwarded-For: " + gateway}, {"X-Real-IP: " + gateway, "Forwarded: for=" + gateway + ";host=app.test"}, {"X-Dinggate-Assertion: " + forged}, {"Accept: application/json", "Sec-Fetch-Mode: cors", "Sec-Fetch-Site: same-origin"}, {"Connection: X-Dinggate-Assertion, X-Forwarded-For"},
+		} {
+			for _, person := range []string{"zhangsan", "lisi"} {
+				list = append(list, try{fmt.Sprintf("W14 %s asks %s with %q", person, endpoint, lines), func(h *hand) {
+					a := h.send(shot{right: !strings.HasPrefix(endpoint, "/oauth2/"), raw: request("GET", endpoint, h.id, append(lines[:len(lines):len(lines)], h.member(person))...)})
+					if text := headLine(a.header) + a.body; strings.Contains(text, "eyJ") && !strings.Contains(endpoint, "jwks") {
+						h.failf("a token is in %v", a)
+					}
+				}})
+			}
+		}
+	}
 	return list
 }

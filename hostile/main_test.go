@@ -57,7 +57,7 @@ func TestHostile(t *testing.T) {
 		{"W", 760, s, pages},
 		{"K", 200, wild, strange},
 		{"TLS", 1500, secure, tlsTries},
-		{"A", 1545, accounts, local},
+		{"A", 1765, accounts, local},
 		{"B8", 300, shared, siblings},
 		{"V", 45, ill, faults},
 	}

@@ -59,6 +59,9 @@ func (o *oracle) judge(s shot, a *answer) (wrong []string) {
 	if who := a.header.Get("X-Bound"); who != "" && !strings.Contains(s.raw, "X-Case: "+who+"\r\n") {
 		say("O11", "the application takes this for a request of %s", who)
 	}
+	if v := a.header["X-Dinggate-Assertion"]; len(v) > 0 && s.from != gateway {
+		say("W14", "a peer that is not trusted is given what proves a person: %.20q", v)
+	}
 	if !theirs {
 		o.locations(a, say)
 		o.headers(a, say)
@@ -191,6 +194,10 @@ func (o *oracle) headers(a *answer, say func(rule, format string, args ...any)) 
 	if strings.Contains(a.body, "<form") { // W13
 		referrer = "strict-origin"
 	}
+	if (a.status == 200 || a.status == 401) && len(a.header["Content-Type"]) == 0 {
+		o.bareHeaders(a, say)
+		return
+	}
 	for name, want := range map[string]string{"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": referrer} {
 		if got := a.header[name]; len(got) != 1 || got[0] != want {
 			say("O6", "%s: %q on %d", name, got, a.status)
@@ -201,6 +208,21 @@ func (o *oracle) headers(a *answer, say func(rule, format string, args ...any)) 
 	}
 	if len(a.header["X-Request-Id"]) != 1 {
 		say("O6", "X-Request-Id: %q", a.header["X-Request-Id"])
+	}
+}
+
+// bareHeaders are those of an answer without a body to a gateway's question: what
+// browsers are told about a page would be said of the application's.
+func (o *oracle) bareHeaders(a *answer, say func(rule, format string, args ...any)) {
+	if got := a.header["Cache-Control"]; len(got) != 1 || got[0] != "no-store" || len(a.header["X-Request-Id"]) != 1 {
+		say("O6", "Cache-Control: %q, X-Request-Id: %q on %d", got, a.header["X-Request-Id"], a.status)
+	}
+	for name := range a.header {
+		framing := name == "Date" || name == "Content-Length" || name == "Connection"
+		person := a.status == 200 && (slices.Contains(responseNames, name) || name == "Set-Cookie" || name == "X-Dinggate-Assertion")
+		if !framing && !person && name != "Cache-Control" && name != "X-Request-Id" && (a.status != 401 || name != "Www-Authenticate") {
+			say("O6", "%s: %q on a %d without a body", name, a.header[name], a.status)
+		}
 	}
 }
 

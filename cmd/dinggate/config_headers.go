@@ -39,6 +39,16 @@ func (h HeaderFields) Rules() identity.HeaderRules {
 	return rules
 }
 
+// proofs are the headers that carry an access token.
+func (h HeaderFields) proofs() (names []string) {
+	for _, rule := range h.Rules() {
+		if rule.Field == "access_token" {
+			names = append(names, rule.Name)
+		}
+	}
+	return names
+}
+
 // Names lists the headers of both directions.
 func (c HeadersConfig) Names() []string {
 	var names []string

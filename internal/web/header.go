@@ -75,20 +75,34 @@ const unreadBody = 300 * time.Millisecond
 // read of the request. csp is the page's policy; "" is the strictest one, which
 // allows nothing at all.
 func SecurityHeaders(w http.ResponseWriter, csp string) {
-	x, h := From(w), w.Header()
-	if x.body { // the server sets the deadline anew for the next request
-		http.NewResponseController(x).SetReadDeadline(time.Now().Add(unreadBody))
-	}
-	h["Cache-Control"] = noStore
+	h := plainHeaders(w)
 	h["X-Content-Type-Options"] = nosniff
 	h["Referrer-Policy"] = noReferrer
 	if h["Content-Security-Policy"] = strictest; csp != "" {
 		h["Content-Security-Policy"] = []string{csp}
 	}
+}
+
+// BareHeaders go on an answer without a body to a gateway's question. A program
+// reads it, which may copy it whole to a client: what browsers are told about a
+// page would be said of the application's page then.
+func BareHeaders(w http.ResponseWriter) {
+	h := plainHeaders(w)
+	delete(h, "Strict-Transport-Security")
+}
+
+// plainHeaders are those of every answer of our own.
+func plainHeaders(w http.ResponseWriter) http.Header {
+	x, h := From(w), w.Header()
+	if x.body { // the server sets the deadline anew for the next request
+		http.NewResponseController(x).SetReadDeadline(time.Now().Add(unreadBody))
+	}
+	h["Cache-Control"] = noStore
 	if x.ID != "" {
 		x.id[0] = x.ID
 		h["X-Request-Id"] = x.id[:]
 	}
+	return h
 }
 
 // Shared values of answer headers: one slice for all answers, written by nobody.

@@ -33,7 +33,8 @@ type Reply struct {
 	WrongCredential bool // an API client's credential opens nothing: 401, never a sign-in
 }
 
-// Gate answers the questions of outer proxies. All fields but Hosts are required;
+// Gate answers the questions of outer proxies. All fields but Hosts and
+// Proofs are required;
 // safe for concurrent use once Handlers was called.
 type Gate struct {
 	Prefix   string // of our own endpoints, such as /oauth2
@@ -43,6 +44,10 @@ type Gate struct {
 
 	// Hosts are the names that may be asked about; nil: all are.
 	Hosts *web.Hosts
+
+	// Proofs are the names of headers.response that carry an access token. Like the
+	// assertion they prove a person to others, so that only trusted peers get them.
+	Proofs []string
 }
 
 // Dialect is how one family of gateways asks, and how it wants to hear no.
@@ -68,10 +73,6 @@ type Question struct {
 
 // errOriginal is every reason for which the original request cannot be believed.
 var errOriginal = errors.New("forwardauth: the gateway's account of the original request is missing a part, repeated, contradictory or unreadable")
-
-// maxAnswer bounds all headers of a 200 together: nginx reads them into one
-// page of 4 KB and turns more into a 502. The renewed cookie waits then.
-const maxAnswer = 3500
 
 // Handlers returns a lookup of the handler for a raw path, nil for any other path.
 func (g *Gate) Handlers() func(rawPath string) web.HandlerFunc {
@@ -195,29 +196,9 @@ func (g *Gate) target(q Question, x *web.Exchange) (access.Target, error) {
 	return t, nil
 }
 
-func (g *Gate) allow(q Question, x *web.Exchange, r *http.Request, reply Reply) {
-	h := x.Header()
-	web.SecurityHeaders(x, "")
-	size := 0
-	for _, header := range reply.Headers {
-		h[header.Name] = header.Value
-		size += len(header.Name) + len(header.Value[0]) + 4
-	}
-	if reply.Assertion != nil {
-		h["X-Dinggate-Assertion"] = reply.Assertion
-		size += len("X-Dinggate-Assertion") + len(reply.Assertion[0]) + 4
-	}
-	if reply.Cookie != nil && web.IsPageLoad(q.method(r), r.Header) {
-		if text := reply.Cookie.String(); size+len(text) < maxAnswer {
-			h["Set-Cookie"] = []string{text}
-		}
-	}
-	x.WriteHeader(http.StatusOK)
-}
-
 func (g *Gate) signIn(d Dialect, q Question, x *web.Exchange, r *http.Request) error {
 	if d.Plain {
-		web.SecurityHeaders(x, "")
+		web.BareHeaders(x)
 		x.WriteHeader(http.StatusUnauthorized)
 		return nil
 	}
@@ -256,14 +237,6 @@ func (q Question) method(r *http.Request) string {
 		return q.Method
 	}
 	return r.Method
-}
-
-// wrongCredential tells an API client, and not its browser: 401 in JSON where
-// the gateway hands an answer on, 401 alone where it does not.
-func (d Dialect) wrongCredential(x *web.Exchange, r *http.Request) error {
-	web.AsJSON(r)
-	x.Header()["X-Dinggate-Reason"] = []string{"invalid_credentials"}
-	return &web.Error{Status: http.StatusUnauthorized, Code: "invalid_credentials"}
 }
 
 // trouble says no in the dialect's words. To a Plain gateway every refusal is

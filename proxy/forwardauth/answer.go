@@ -1,0 +1,70 @@
+package forwardauth
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+
+	"dinggate/internal/web"
+)
+
+// maxAnswer bounds all headers of a 200 together: nginx reads them into one
+// page of 4 KB and turns more into a 502. The renewed cookie waits then.
+const maxAnswer = 3500
+
+// assertionHeader carries the signed proof of who a person is.
+const assertionHeader = "X-Dinggate-Assertion"
+
+// unknown is the value of a header that has none; nobody writes to it.
+var unknown = []string{""}
+
+// allow answers 200 without a body. Any page of ours can ask these endpoints and
+// read the answer, with the cookie of whoever looks at it: what proves that person
+// to another application goes to trusted peers alone (threats W14). A header that
+// is kept back is there and empty, like every one that is unknown.
+func (g *Gate) allow(q Question, x *web.Exchange, r *http.Request, reply Reply) {
+	h := x.Header()
+	web.BareHeaders(x)
+	size := 0
+	add := func(name string, value []string) {
+		h[name] = value
+		size += len(name) + len(value[0]) + 4
+	}
+	for _, header := range reply.Headers {
+		if !x.Trusted && slices.Contains(g.Proofs, header.Name) {
+			add(header.Name, unknown)
+			continue
+		}
+		add(header.Name, header.Value)
+	}
+	if reply.Assertion != nil && x.Trusted {
+		add(assertionHeader, reply.Assertion)
+	}
+	if reply.Cookie != nil && web.IsPageLoad(q.method(r), r.Header) {
+		if text := reply.Cookie.String(); size+len(text) < maxAnswer {
+			h["Set-Cookie"] = []string{text}
+		}
+	}
+	x.WriteHeader(http.StatusOK)
+}
+
+// wrongCredential tells an API client, and not its browser, and by which scheme it
+// may try again (RFC 9110 §15.5.2).
+func (d Dialect) wrongCredential(x *web.Exchange, r *http.Request) error {
+	scheme, _, _ := strings.Cut(strings.TrimLeft(r.Header.Get("Authorization"), " \t"), " ")
+	switch h := x.Header(); strings.ToLower(scheme) {
+	case "basic":
+		h["Www-Authenticate"] = basicChallenge
+	case "bearer":
+		h["Www-Authenticate"] = bearerChallenge
+	}
+	web.AsJSON(r)
+	x.Header()["X-Dinggate-Reason"] = []string{"invalid_credentials"}
+	return &web.Error{Status: http.StatusUnauthorized, Code: "invalid_credentials"}
+}
+
+// Shared values of WWW-Authenticate, written by nobody (RFC 7617, RFC 6750 §3).
+var (
+	basicChallenge  = []string{`Basic realm="dinggate", charset="UTF-8"`}
+	bearerChallenge = []string{`Bearer realm="dinggate", error="invalid_token"`}
+)
