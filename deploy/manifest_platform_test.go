@@ -3,6 +3,7 @@ package deploy_test
 import (
 	"bytes"
 	"encoding/json"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -45,6 +46,16 @@ type composeFile struct {
 	Name     string                       `yaml:"name"`
 	Services map[string]composeService    `yaml:"services"`
 	Secrets  map[string]map[string]string `yaml:"secrets"`
+	Networks map[string]composeNetwork    `yaml:"networks"`
+}
+
+type composeNetwork struct {
+	IPAM struct {
+		Config []struct {
+			Subnet  string `yaml:"subnet"`
+			Gateway string `yaml:"gateway"`
+		} `yaml:"config"`
+	} `yaml:"ipam"`
 }
 
 type composeService struct {
@@ -54,6 +65,7 @@ type composeService struct {
 	Expose      []string `yaml:"expose"`
 	Volumes     []string `yaml:"volumes"`
 	Secrets     []string `yaml:"secrets"`
+	Networks    []string `yaml:"networks"`
 	DependsOn   []string `yaml:"depends_on"`
 	CapDrop     []string `yaml:"cap_drop"`
 	SecurityOpt []string `yaml:"security_opt"`
@@ -96,6 +108,48 @@ func TestManifestCompose(t *testing.T) {
 		if c.Secrets[name]["file"] == "" {
 			t.Errorf("secret %s has no file", name)
 		}
+	}
+}
+
+// TestManifestComposeTrust: the gate believes what the host says of a request,
+// and nothing that a container could say, the application's least of all.
+func TestManifestComposeTrust(t *testing.T) {
+	var c composeFile
+	strictYAML(t, "compose/docker-compose.yaml", &c)
+	var believed []netip.Prefix
+	for _, text := range readExample(t, "compose/config.yaml", "").at("trusted_proxies").texts() {
+		network, err := netip.ParsePrefix(text)
+		if err != nil || !network.IsSingleIP() {
+			t.Fatalf("trusted_proxies has %s, want single addresses: %v", text, err)
+		}
+		believed = append(believed, network)
+	}
+	if len(believed) != 1 || len(c.Services["app"].Networks) == 0 {
+		t.Fatalf("trusted_proxies = %v, the application's networks = %q, want one and some", believed, c.Services["app"].Networks)
+	}
+	hosts := 0
+	for _, name := range c.Services["dinggate"].Networks {
+		for _, config := range c.Networks[name].IPAM.Config {
+			subnet := netip.MustParsePrefix(config.Subnet)
+			if !subnet.Contains(believed[0].Addr()) {
+				continue
+			}
+			hosts++
+			if config.Gateway != believed[0].Addr().String() {
+				t.Errorf("%s is believed, the host on network %s is %s", believed[0], name, config.Gateway)
+			}
+			if name != slices.Min(c.Services["dinggate"].Networks) {
+				t.Errorf("the published port is on another network than %s", name)
+			}
+			for service, s := range c.Services {
+				if service != "dinggate" && slices.Contains(s.Networks, name) {
+					t.Errorf("%s is on network %s with the host", service, name)
+				}
+			}
+		}
+	}
+	if hosts != 1 {
+		t.Errorf("%s is the host on %d networks of the gate, want 1", believed[0], hosts)
 	}
 }
 
