@@ -66,6 +66,8 @@ func (c UpstreamConfig) parse() (*url.URL, error) {
 		}
 		return u, nil
 	case "http", "https":
+	case "static": // oauth2-proxy's
+		return nil, errors.New("is how oauth2-proxy answers gateways; leave it out, dinggate answers them without an upstream")
 	default:
 		return nil, fmt.Errorf("has the scheme %q; %s", u.Scheme, want)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -231,6 +232,7 @@ func newFront(cfg *Config, g *gate, flow *login.Flow, origins *web.Origins, asse
 // newEntrance is the stack in front of everything, drawn in web.Entrance.
 func newEntrance(cfg *Config, front *proxy.Front, flow *login.Flow, own *endpoints, pages *page.Pages, origins *web.Origins, hosts *web.Hosts, peers *web.Peers, t telemetryKit) *web.Entrance {
 	questions := &forwardauth.Gate{Prefix: cfg.Prefix, Origins: origins, LoginURL: flow.LoginURL, Hosts: hosts, Proofs: cfg.Headers.Response.proofs(),
+		AtRoot: !slices.ContainsFunc(cfg.AllRoutes(), func(r Route) bool { return r.Upstream != "" }),
 		Ask: func(ctx context.Context, target access.Target, h http.Header) (forwardauth.Reply, error) {
 			answer, err := front.Ask(ctx, target, h, gatePatience)
 			return forwardauth.Reply{Decision: answer.Decision, Route: answer.Route, User: answer.User(), Headers: answer.Headers(), Cookie: answer.Cookie,

@@ -14,24 +14,27 @@ import (
 	"dinggate/internal/realtool"
 )
 
-// block is a fenced block of the migration page.
-func block(t *testing.T, language string) string {
+// block is the first fenced block of the migration page in a language that has
+// the text.
+func block(t *testing.T, language, text string) string {
 	t.Helper()
 	data, err := os.ReadFile("../../docs/from-oauth2-proxy.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := regexp.MustCompile("(?ms)^```" + language + "\n(.*?)^```\n").FindStringSubmatch(string(data))
-	if m == nil {
-		t.Fatalf("the page has no %s block", language)
+	for _, m := range regexp.MustCompile("(?ms)^```"+language+"\n(.*?)^```\n").FindAllStringSubmatch(string(data), -1) {
+		if strings.Contains(m[1], text) {
+			return m[1]
+		}
 	}
-	return m[1]
+	t.Fatalf("the page has no %s block with %q", language, text)
+	return ""
 }
 
 func TestMigrationConfig(t *testing.T) {
 	dir := t.TempDir()
 	secret, file := filepath.Join(dir, "secret"), filepath.Join(dir, "config.yaml")
-	text := strings.NewReplacer("/run/secrets/dingtalk-secret", secret, "…", newSecret()).Replace(block(t, "yaml"))
+	text := strings.NewReplacer("/run/secrets/dingtalk-secret", secret, "…", newSecret()).Replace(block(t, "yaml", "public_url"))
 	for name, data := range map[string]string{secret: "0123456789", file: text} {
 		if err := os.WriteFile(name, []byte(data), 0o600); err != nil {
 			t.Fatal(err)
@@ -58,7 +61,7 @@ func TestMigrationNginx(t *testing.T) {
 		app = strings.TrimPrefix(c.AllRoutes()[0].Upstream, "http://")
 		c.PublicURL, c.Routes, c.Upstream = "http://"+address, nil, "http://"+app
 	})
-	server := strings.NewReplacer("127.0.0.1:4180", strings.TrimPrefix(h.base, "http://"), "127.0.0.1:8080", app).Replace(block(t, "nginx"))
+	server := strings.NewReplacer("127.0.0.1:4180", strings.TrimPrefix(h.base, "http://"), "127.0.0.1:8080", app).Replace(block(t, "nginx", "location"))
 	dir := t.TempDir()
 	config := "daemon off;\npid " + dir + "/pid;\nerror_log " + dir + "/error.log;\nevents {}\nhttp {\naccess_log off;\n"
 	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {

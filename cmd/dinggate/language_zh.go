@@ -243,6 +243,7 @@ var problemWords = []words{
 	{"has a user name in it; the client's Authorization header passes as it is", "含有用户名；客户端的 Authorization 头会原样转发"},
 	{"has a query or a fragment; only a path may follow the host", "含有查询参数或片段；主机名之后只能有路径"},
 	{"does not name a socket; write unix: and its absolute path, as in unix:/run/app.sock", "没有指明套接字；请写 unix: 加绝对路径，如 unix:/run/app.sock"},
+	{"is how oauth2-proxy answers gateways; leave it out, dinggate answers them without an upstream", "是 oauth2-proxy 回答网关的写法；请去掉，dinggate 无需 upstream 即可回答网关"},
 	{"has the scheme %s; %s", "协议为 %s；%s"},
 	{"has no readable host; %s", "主机名无法识别；%s"},
 	{"has a path that can be read in more than one way", "路径有不止一种读法"},

@@ -36,9 +36,15 @@ func table(t *testing.T, name string) map[string]bool {
 // Each tool that a test asks for has a row, so that `make tools` installs it.
 func TestToolsTables(t *testing.T) {
 	debian, modules, npm := table(t, "debian"), table(t, "modules"), table(t, "npm")
+	traefik, err := os.ReadFile(root + "/scripts/traefik/go.mod") // which scripts/traefik/build builds
+	if m := regexp.MustCompile(`traefik/v3 (v\S+)`).FindSubmatch(traefik); m != nil {
+		modules["traefik@"+string(m[1])] = true
+	} else {
+		t.Errorf("scripts/traefik/go.mod names no version of Traefik: %v", err)
+	}
 	ask := regexp.MustCompile(`realtool\.(Path|File|NPM)\(t, "([^"]+)"\)`)
 	asked := 0
-	err := filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
+	err = filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
 		if err != nil || !strings.HasSuffix(path, "_test.go") {
 			return err
 		}

@@ -22,7 +22,8 @@ type Entrance struct {
 
 	// Asked finds the handler of a gateway's question by its raw path. Such a
 	// request describes somebody else's: its own host and path are not judged
-	// here. nil, or a nil answer, means that the request is an ordinary one.
+	// here. nil, or a nil answer, means that the request is an ordinary one, and so
+	// does a handler that has done nothing yet and returns ErrNotAsked.
 	Asked func(rawPath string) HandlerFunc
 
 	// Known reports whether an absolute-form target may name this host. nil knows none.
@@ -36,6 +37,10 @@ type Entrance struct {
 	Record func(x *Exchange, r *http.Request)                      // called once, after the answer; must keep neither
 	Now    func() time.Time                                        // nil means time.Now
 }
+
+// ErrNotAsked is what a handler of Asked returns for a request that is no
+// gateway's question after all.
+var ErrNotAsked = errors.New("web: not a gateway's question")
 
 func (e *Entrance) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &Exchange{w: w, Start: e.now(), Method: r.Method, body: r.ContentLength != 0}
@@ -51,7 +56,9 @@ func (e *Entrance) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (e *Entrance) pass(x *Exchange, r *http.Request) error {
 	if e.Asked != nil {
 		if h := e.Asked(x.Target); h != nil {
-			return h(x, r)
+			if err := h(x, r); err != ErrNotAsked {
+				return err
+			}
 		}
 	}
 	if err := e.judge(x, r); err != nil {

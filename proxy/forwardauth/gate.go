@@ -33,14 +33,20 @@ type Reply struct {
 	WrongCredential bool // an API client's credential opens nothing: 401, never a sign-in
 }
 
-// Gate answers the questions of outer proxies. All fields but Hosts and
-// Proofs are required;
+// Gate answers the questions of outer proxies. All fields but Hosts, Proofs and
+// AtRoot are required;
 // safe for concurrent use once Handlers was called.
 type Gate struct {
 	Prefix   string // of our own endpoints, such as /oauth2
 	Origins  *web.Origins
 	Ask      func(ctx context.Context, t access.Target, h http.Header) (Reply, error)
 	LoginURL func(target string) string // absolute address of /start with its rd
+
+	// AtRoot is set where nothing is served at / anyway, since no route has an
+	// upstream: then GET / is a question too, as oauth2-proxy answers one with
+	// `upstreams = static://202`. Only from a trusted peer that tells method and
+	// path, as it does at forward-auth: anything else is a request.
+	AtRoot bool
 
 	// Hosts are the names that may be asked about; nil: all are.
 	Hosts *web.Hosts
@@ -77,6 +83,12 @@ var errOriginal = errors.New("forwardauth: the gateway's account of the original
 // Handlers returns a lookup of the handler for a raw path, nil for any other path.
 func (g *Gate) Handlers() func(rawPath string) web.HandlerFunc {
 	auth, forward, ext := g.handler(nginx), g.handler(forwarded), g.handler(envoy)
+	root := func(w http.ResponseWriter, r *http.Request) error {
+		if !web.From(w).Trusted || r.Method != http.MethodGet || len(r.Header["X-Forwarded-Uri"]) == 0 || len(r.Header["X-Forwarded-Method"]) == 0 {
+			return web.ErrNotAsked
+		}
+		return forward(w, r)
+	}
 	authPath, forwardPath, extPath := g.Prefix+"/auth", g.Prefix+"/forward-auth", g.Prefix+"/ext-authz"
 	return func(rawPath string) web.HandlerFunc {
 		switch {
@@ -84,6 +96,8 @@ func (g *Gate) Handlers() func(rawPath string) web.HandlerFunc {
 			return auth
 		case rawPath == forwardPath:
 			return forward
+		case rawPath == "/" && g.AtRoot:
+			return root
 		case strings.HasPrefix(rawPath, extPath) && (len(rawPath) == len(extPath) || rawPath[len(extPath)] == '/'):
 			return ext
 		}

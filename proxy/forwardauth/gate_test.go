@@ -23,7 +23,7 @@ const (
 
 // newGate answers for app.test: /public/ is public, /admin/ for the boss alone,
 // the rest for members. The cookie `s` names who is signed in.
-func newGate(t testing.TB) http.Handler {
+func newGate(t testing.TB, change ...func(*Gate)) http.Handler {
 	policy, err := access.New([]access.Route{
 		{Name: "public", Path: "/public/", Rule: access.Rule{Public: true}},
 		{Name: "read", Path: "/read/", Methods: []string{"GET"}, Rule: access.Rule{Public: true}},
@@ -63,6 +63,9 @@ func newGate(t testing.TB) http.Handler {
 			}
 			return Reply{Decision: d, User: name, Headers: rules.Render(u, identity.Token{}), Cookie: &http.Cookie{Name: "dinggate", Value: "renewed"}}, nil
 		}}
+	for _, f := range change {
+		f(g)
+	}
 	return &web.Entrance{Peers: peers, Scheme: "https", Asked: g.Handlers(), Record: func(*web.Exchange, *http.Request) {},
 		Next: func(http.ResponseWriter, *http.Request) error { return &web.Error{Status: 404, Code: "not_found"} },
 		Answer: func(w http.ResponseWriter, r *http.Request, err error) {
@@ -208,6 +211,43 @@ func TestAnswers(t *testing.T) {
 
 // TestOneDecision is threats P16: the same path gets the same verdict at every door.
 // TestHandshakes: threats M6, W3, as far as a gateway tells of them.
+// TestAtRoot: GET / is a question where nothing else is served there, and only
+// from a trusted peer that says what was asked for.
+func TestAtRoot(t *testing.T) {
+	asked, served := newGate(t, func(g *Gate) { g.AtRoot = true }), newGate(t)
+	for _, c := range []struct {
+		name                            string
+		h                               http.Handler
+		method, target, remote, headers string
+		status                          int
+		want                            string // in Location, X-Login or X-Code
+	}{
+		{"a page", asked, "GET", "/", trusted, ours + "/x?a=1" + page, 302, "rd=%2Fx%3Fa%3D1"},
+		{"a page of nobody's own path", asked, "GET", "/", trusted, ours + "/" + page, 302, "rd=%2F"},
+		{"an API", asked, "GET", "/", trusted, ours + "/x", 401, "unauthenticated"},
+		{"signed in", asked, "GET", "/", trusted, ours + "/x" + signed, 200, ""},
+		{"without the right", asked, "GET", "/", trusted, ours + "/admin/" + signed, 403, "not_allowed"},
+		{"our prefix", asked, "GET", "/", trusted, ours + "/oauth2/start" + signed, 403, "own_prefix"},
+		{"twice", asked, "GET", "/", trusted, ours + "/x\nX-Forwarded-Uri: /public/" + signed, 400, "bad_forwarded"},
+		{"a query of the client's", asked, "GET", "/?x=/public/", trusted, ours + "/admin/" + signed, 403, "not_allowed"},
+		{"a stranger", asked, "GET", "/", untrusted, ours + "/public/", 404, "not_found"},
+		{"nothing told", asked, "GET", "/", trusted, "X-Forwarded-Host: app.test" + signed, 404, "not_found"},
+		{"no method told", asked, "GET", "/", trusted, "X-Forwarded-Host: app.test\nX-Forwarded-Uri: /public/", 404, "not_found"},
+		{"no path told", asked, "GET", "/", trusted, "X-Forwarded-Host: app.test\nX-Forwarded-Method: GET" + signed, 404, "not_found"},
+		{"a POST", asked, "POST", "/", trusted, ours + "/public/", 404, "not_found"},
+		{"another path", asked, "GET", "/x", trusted, ours + "/public/", 404, "not_found"},
+		{"where something is served", served, "GET", "/", trusted, ours + "/public/", 404, "not_found"},
+	} {
+		res := ask(t, c.h, c.method, c.target, c.remote, c.headers)
+		if told := res.Header.Get("Location") + res.Header.Get("X-Login") + res.Header.Get("X-Code"); res.StatusCode != c.status || !strings.Contains(told, c.want) {
+			t.Errorf("%s: %s %s = %d %q, want %d %q", c.name, c.method, c.target, res.StatusCode, told, c.status, c.want)
+		}
+		if names := len(res.Header["X-Auth-Request-User"]); names != map[bool]int{true: 1}[c.status == 200] {
+			t.Errorf("%s: X-Auth-Request-User %d times", c.name, names)
+		}
+	}
+}
+
 func TestHandshakes(t *testing.T) {
 	h := newGate(t)
 	const key, plain = "\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "X-Forwarded-Host: app.test\nX-Forwarded-Proto: http\nX-Forwarded-Method: GET\nX-Forwarded-Uri: "
