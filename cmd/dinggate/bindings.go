@@ -38,9 +38,9 @@ func runBindings(c call) int {
 		return usage()
 	}
 	cfg, problems := load(flags, c.environ)
-	if mistakes(problems) > 0 {
+	if code := failure(problems); code != 0 {
 		tell(c.trouble, c.language, problems)
-		return 1
+		return code
 	}
 	return c.until(func(ctx context.Context) error {
 		desk, done, err := c.openDesk(ctx, cfg)

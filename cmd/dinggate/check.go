@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -13,18 +14,30 @@ import (
 
 // runCheck tells all that load found and, without a mistake, what will be
 // served. It opens no network and shows no secret. The exit code is 1 with a
-// mistake, else 0.
+// mistake, 2 with one on the command line, otherwise 0.
 func runCheck(c call) int {
 	cfg, problems := load(c.args, c.environ)
 	tell(c.out, c.language, problems)
-	if mistakes(problems) > 0 {
-		return 1
+	if code := failure(problems); code != 0 {
+		return code
 	}
 	if len(problems) == 0 {
 		fmt.Fprintln(c.out, c.say(words{"The configuration has no mistakes.", "配置没有错误。"}))
 	}
 	fmt.Fprintln(c.out)
 	summary(c, cfg)
+	return 0
+}
+
+// failure is the exit code that the problems call for: 0 without a mistake, 2 when
+// the command was called wrongly, otherwise 1.
+func failure(problems []conf.Problem) int {
+	switch {
+	case slices.ContainsFunc(problems, called):
+		return 2
+	case mistakes(problems) > 0:
+		return 1
+	}
 	return 0
 }
 

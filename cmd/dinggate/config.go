@@ -63,6 +63,8 @@ type Config struct {
 	Log       LogConfig       `yaml:"log"`
 	Audit     AuditConfig     `yaml:"audit"`
 	Tracing   TracingConfig   `yaml:"tracing"`
+
+	inPod bool // Kubernetes runs us
 }
 
 // Route is one entry of `routes`: where a rule holds, and where it leads. Start

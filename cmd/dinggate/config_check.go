@@ -211,7 +211,9 @@ func (c *Config) checkAdmin(p *conf.Problems) {
 	gateHost, gatePort, gateErr := net.SplitHostPort(c.Listen)
 	tcp := err == nil && gateErr == nil && port == gatePort && port != "0" && (host == gateHost || isAny(host) || isAny(gateHost))
 	at.If(tcp || c.Admin.Listen == c.Listen && strings.HasPrefix(c.Listen, "unix:"), "is taken by listen; the public must not see it")
-	at.Warn(err == nil && !isLoopback(host), "is not a loopback address; whoever reaches it reads the metrics")
+	// A pod's probes come from the node: there every installation listens so, and a
+	// NetworkPolicy decides who reaches it.
+	at.Warn(err == nil && !isLoopback(host) && !c.inPod, "is not a loopback address; whoever reaches it reads the metrics")
 }
 
 func (c *Config) checkEnvoyGRPC(p *conf.Problems) {

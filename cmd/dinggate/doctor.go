@@ -84,9 +84,9 @@ const (
 // wrong, also in the configuration itself; warnings and notes are 0.
 func runDoctor(c call) int {
 	cfg, problems := load(c.args, c.environ)
-	if mistakes(problems) > 0 {
+	if code := failure(problems); code != 0 {
 		tell(c.trouble, c.language, problems)
-		return 1
+		return code
 	}
 	d := newDoctor(cfg, problems)
 	d.user = c.own["user"]

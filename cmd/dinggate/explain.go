@@ -80,13 +80,17 @@ func (e errExplain) Error() string { return e.en }
 // The exit code is 1 for a configuration with a mistake and for somebody whom
 // the directory does not know, 2 for a command line that is not understood.
 func runExplain(c call) int {
+	if c.own["url"] == "" {
+		fmt.Fprintln(c.trouble, c.say(words{"dinggate explain: say what is asked for: --url https://app.example.com/reports", "dinggate explain：请说明请求的地址：--url https://app.example.com/reports"}))
+		return 2
+	}
 	cfg, problems := load(c.args, c.environ)
 	if !c.has("lookup") { // the secrets lie on the server; routes can be explained anywhere
-		problems = slices.DeleteFunc(problems, func(p conf.Problem) bool { return !reachesSnippet(p.Key) })
+		problems = slices.DeleteFunc(problems, func(p conf.Problem) bool { return !called(p) && !reachesSnippet(p.Key) })
 	}
-	if mistakes(problems) > 0 {
+	if code := failure(problems); code != 0 {
 		tell(c.trouble, c.language, problems)
-		return 1
+		return code
 	}
 	target, raw, err := c.target(cfg)
 	var user *identity.User
@@ -123,9 +127,6 @@ func runExplain(c call) int {
 // target reads --url, --method and --client. raw is the path as it was given.
 func (c call) target(cfg *Config) (t access.Target, raw string, err error) {
 	text := c.own["url"]
-	if text == "" {
-		return t, "", errExplain{words{"say what is asked for: --url https://app.example.com/reports", "请说明请求的地址：--url https://app.example.com/reports"}}
-	}
 	if strings.HasPrefix(text, "/") {
 		text = cfg.PublicURL + text
 	}

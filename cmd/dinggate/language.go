@@ -18,6 +18,48 @@ const (
 // words say one thing in both.
 type words struct{ en, zh string }
 
+// languageVariable is --lang in the environment.
+const languageVariable = envPrefix + "LANG"
+
+// takeLanguage takes --lang out of the arguments, wherever it stands before a --,
+// and what DINGGATE_LANG says where it is not given. An unknown language is told.
+func (c *call) takeLanguage(args []string) (rest []string, ok bool) {
+	name, value := languageVariable, ""
+	for _, variable := range c.environ {
+		if text, ours := strings.CutPrefix(variable, languageVariable+"="); ours {
+			value = text
+		}
+	}
+	for i := 0; i < len(args); i++ {
+		text, has := strings.CutPrefix(args[i], "--lang=")
+		switch {
+		case args[i] == "--":
+			rest, i = append(rest, args[i:]...), len(args)
+			continue
+		case !has && args[i] != "--lang":
+			rest = append(rest, args[i])
+			continue
+		case !has && i+1 < len(args):
+			i++
+			text = args[i]
+		}
+		if name, value = "--lang", text; value == "" {
+			value = "?" // given, and no language
+		}
+	}
+	switch tag := strings.ToLower(value); {
+	case tag == "":
+	case tag == "zh" || strings.HasPrefix(tag, "zh-") || strings.HasPrefix(tag, "zh_"):
+		c.language = chinese
+	case tag == "en" || strings.HasPrefix(tag, "en-") || strings.HasPrefix(tag, "en_"):
+		c.language = english
+	default:
+		fmt.Fprintf(c.trouble, c.say(words{"dinggate: %s is zh or en\n", "dinggate：%s 应为 zh 或 en\n"}), name)
+		return nil, false
+	}
+	return rest, true
+}
+
 // languageOf asks LC_ALL, LC_MESSAGES and LANG, as POSIX (XBD 8.2) orders them.
 func languageOf(environ []string) language {
 	for _, name := range []string{"LC_ALL=", "LC_MESSAGES=", "LANG="} {
@@ -46,6 +88,9 @@ func (in language) problem(p conf.Problem) string {
 		return p.String()
 	}
 	p.Text, _ = translate(p.Text)
+	if p.File == commandLine {
+		p.File = "命令行"
+	}
 	if p.Warning { // the word stands between place and key, as in English
 		p.Warning = false
 		mark := "警告："

@@ -62,6 +62,8 @@ var problemWords = []words{
 	{"is not a variable of ours", "不是本程序的环境变量"},
 	{"is not a flag; did you mean %s?", "不是命令行参数；是否想写 %s？"},
 	{"is not a flag", "不是命令行参数"},
+	{"%s belongs to no flag; did you mean %s?", "%s 不属于任何参数；是否想写 %s？"},
+	{"%s belongs to no flag; flags are written --key VALUE", "%s 不属于任何参数；参数写作 --key VALUE"},
 	{"has a word that belongs to no flag; flags are written --key VALUE", "有不属于任何参数的内容；参数写作 --key VALUE"},
 	{"can only be given in a file", "只能写在配置文件中"},
 	{"is a secret, and every process can read a command line; use %s, %s or the file", "是密钥，而任何进程都能读取命令行；请改用 %s、%s 或配置文件"},

@@ -58,6 +58,7 @@ func newLoader() *loader {
 }
 
 func (l *loader) load(args, environ []string) (*Config, []conf.Problem) {
+	l.cfg.inPod = slices.ContainsFunc(environ, func(v string) bool { return strings.HasPrefix(v, "KUBERNETES_SERVICE_HOST=") })
 	flags := l.parseFlags(args)
 	variables := l.parseEnviron(environ)
 	if l.name = flags.config; l.name == "" {

@@ -144,7 +144,9 @@ func TestEnvironmentAndFlags(t *testing.T) {
 		{"", "--accounts.binding=canary", "--accounts.binding: accounts.binding is not off, optional or required"},
 		{"", "--listen", "--listen: listen has no value"},
 		{"", "--listen=:0 --listen=:1", "--listen: is given twice"},
-		{"", "canary", "command line: has a word that belongs to no flag; flags are written --key VALUE"},
+		{"", "word", `command line: "word" belongs to no flag; flags are written --key VALUE`},
+		{"", "load_test.go", `command line: "load_test.go" belongs to no flag; did you mean --config load_test.go?`},
+		{"", "--redis.password = canary", "--redis.password: redis.password is a secret, and every process can read a command line; use DINGGATE_REDIS_PASSWORD, --redis.password_file or the file\ncommand line: has a word that belongs to no flag; flags are written --key VALUE"},
 	} {
 		_, problems := loadText("", strings.Fields(tt.args), append([]string{tt.variable}, required...))
 		var got []string

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"reflect"
 	"slices"
 	"strconv"
@@ -44,6 +45,7 @@ func (l *loader) parseEnviron(environ []string) (out given) {
 		switch {
 		case name == configVariable:
 			out.config = value
+		case name == languageVariable: // run has read it
 		case ok && k.fileOnly:
 			l.mistake(at, k.path, "can only be given in a file")
 		case ok:
@@ -73,15 +75,15 @@ func (l *loader) unknownVariable(name, rest string) string {
 
 // parseFlags reads --config FILE and --key.path VALUE, also with `=`; true may
 // be left out. A secret is refused: every process of the machine can read a
-// command line (threats L5). No message repeats a value.
+// command line (threats L5). No message repeats the value of a flag.
 func (l *loader) parseFlags(args []string) (out given) {
-	seen := map[string]bool{}
+	seen, secret := map[string]bool{}, false
 	for len(args) > 0 {
 		arg := args[0]
 		args = args[1:]
 		name, isFlag := strings.CutPrefix(arg, "--")
 		if !isFlag {
-			l.mistake(place{file: "command line"}, "", "has a word that belongs to no flag; flags are written --key VALUE")
+			l.mistake(place{file: commandLine}, "", strayWord(arg, secret))
 			continue
 		}
 		name, value, has := strings.Cut(name, "=")
@@ -98,6 +100,7 @@ func (l *loader) parseFlags(args []string) (out given) {
 			value, has, args = args[0], true, args[1:]
 		}
 		at := place{file: "--" + shown(name)}
+		secret = secret || k.secret
 		switch {
 		case !ok && name != "config":
 			l.mistake(at, "", l.unknownFlag(name))
@@ -117,6 +120,27 @@ func (l *loader) parseFlags(args []string) (out given) {
 		seen[name] = true
 	}
 	return out
+}
+
+// commandLine is the place of what belongs to no flag.
+const commandLine = "command line"
+
+// called reports whether a mistake is on the command line: then the command was
+// called wrongly.
+func called(p conf.Problem) bool {
+	return !p.Warning && (p.File == commandLine || strings.HasPrefix(p.File, "--"))
+}
+
+// strayWord names a word that belongs to no flag, unless it may be the secret of
+// a flag before it.
+func strayWord(word string, secret bool) string {
+	if secret {
+		return "has a word that belongs to no flag; flags are written --key VALUE"
+	}
+	if info, err := os.Stat(word); err == nil && info.Mode().IsRegular() { // then it is the name of a file, and no secret
+		return fmt.Sprintf("%q belongs to no flag; did you mean --config %s?", word, word)
+	}
+	return fmt.Sprintf("%q belongs to no flag; flags are written --key VALUE", shown(word))
 }
 
 func (l *loader) unknownFlag(name string) string {

@@ -11,6 +11,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -62,8 +63,8 @@ func commands() []command {
 		{"serve", words{"serve, as configured", "按配置提供服务"}, "", true, func(c call) int {
 			first := loadAll(c.args, c.environ)
 			tell(c.trouble, c.language, first.problems)
-			if mistakes(first.problems) > 0 {
-				return 1
+			if code := failure(first.problems); code != 0 {
+				return code
 			}
 			again := first.again(func() loaded { return loadAll(c.args, c.environ) })
 			return c.until(func(ctx context.Context) error { return runServe(ctx, first, again, c.out) })
@@ -87,7 +88,11 @@ func commands() []command {
 			return 0
 		}},
 		{"healthcheck", words{"ask a running dinggate whether it is alive; exit code 1 if not", "询问运行中的 dinggate 是否存活；否则退出码为 1"}, "", true, func(c call) int {
-			cfg, _ := load(c.args, c.environ) // a mistake made since the start does not make the running one ill
+			cfg, problems := load(c.args, c.environ)
+			if failure(problems) == 2 { // another mistake, made since the start, does not make the running one ill
+				tell(c.trouble, c.language, problems)
+				return 2
+			}
 			return c.until(func(ctx context.Context) error { return runHealthcheck(ctx, cfg.Admin.Listen) })
 		}},
 		{"version", words{"print version, revision and Go's version", "显示版本、修订号和 Go 版本"}, "", false, func(c call) int {
@@ -101,6 +106,10 @@ func commands() []command {
 // was not called right.
 func run(args, environ []string, out, trouble io.Writer) int {
 	c := call{environ: environ, out: out, trouble: trouble, language: languageOf(environ)}
+	args, ok := c.takeLanguage(args)
+	if !ok {
+		return 2
+	}
 	if len(args) == 0 {
 		c.usage(trouble)
 		return 2
@@ -179,6 +188,10 @@ func (c call) until(work func(context.Context) error) int {
 	defer stop()
 	context.AfterFunc(ctx, stop)
 	if err := work(ctx); err != nil {
+		if said, ok := errors.AsType[saidError](err); ok {
+			fmt.Fprintf(c.trouble, "dinggate: %s\n", c.say(said.words))
+			return 1
+		}
 		fmt.Fprintf(c.trouble, "dinggate: %v\n", err)
 		return 1
 	}

@@ -124,7 +124,7 @@ func (s *server) open(pair *keyPair, address, name string, h http.Handler, out i
 		l, err = listen(address)
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", name, err)
+		return listenError(map[string]string{"gate": "listen", "admin": "admin.listen"}[name], address, err)
 	}
 	where := "http://" + l.Addr().String()
 	if l.Addr().Network() == "unix" {
@@ -151,25 +151,6 @@ func (s *server) add(l net.Listener, h http.Handler) {
 	srv := &http.Server{Handler: h, ReadHeaderTimeout: readHeaderWithin, IdleTimeout: idleWithin, MaxHeaderBytes: maxHeaderBytes,
 		DisableGeneralOptionsHandler: true, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)}
 	s.all, s.start = append(s.all, srv), append(s.start, func() error { return srv.Serve(l) })
-}
-
-// listen opens host:port or unix:/path. A socket file that a dead process left
-// behind is replaced, one that still answers is not.
-func listen(address string) (net.Listener, error) {
-	path, unix := strings.CutPrefix(address, "unix:")
-	if !unix {
-		return net.Listen("tcp", address)
-	}
-	if info, err := os.Lstat(path); err == nil && info.Mode()&os.ModeSocket != 0 {
-		if c, err := net.DialTimeout("unix", path, time.Second); err == nil {
-			c.Close()
-			return nil, fmt.Errorf("listen unix %s: another process answers there", path)
-		}
-		if err := os.Remove(path); err != nil {
-			return nil, err
-		}
-	}
-	return net.Listen("unix", path)
 }
 
 // serve runs until ctx ends or a listener fails, then drains; background work

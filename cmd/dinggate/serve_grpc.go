@@ -15,7 +15,7 @@ import (
 func (s *server) openEnvoyGRPC(cfg *Config, current http.Handler, out io.Writer) (answer func(context.Context), err error) {
 	l, err := listen(cfg.EnvoyGRPC.Listen)
 	if err != nil {
-		return nil, fmt.Errorf("envoy_grpc: %w", err)
+		return nil, listenError("envoy_grpc.listen", cfg.EnvoyGRPC.Listen, err)
 	}
 	fmt.Fprintf(out, "envoy_grpc listening on %s\n", l.Addr())
 	asked, enough := context.WithCancel(context.Background()) // outlives the signal that begins the drain

@@ -39,7 +39,7 @@ func runSimulate(ctx context.Context, address string, callbacks []string, out io
 	}
 	l, err := net.Listen("tcp", address)
 	if err != nil {
-		return err
+		return listenError("", address, err)
 	}
 	s := &server{log: slog.New(slog.DiscardHandler)}
 	s.add(l, platform)

@@ -16,6 +16,9 @@ func (c call) usage(out io.Writer) {
 		fmt.Fprintf(out, "  dinggate %-12s %s\n", cmd.name, c.say(cmd.brief))
 	}
 	fmt.Fprintf(out, "\n%s\n", c.say(words{
+		"--lang zh|en (or DINGGATE_LANG) chooses the language. Exit codes: 0 done, 1 it went wrong, 2 called wrongly.",
+		"--lang zh|en（或 DINGGATE_LANG）选择语言。退出码：0 成功，1 出错，2 用法错误。"}))
+	fmt.Fprintf(out, "%s\n", c.say(words{
 		"dinggate COMMAND --help tells more. To begin: dinggate demo", "dinggate 命令 --help 查看详情。初次体验：dinggate demo"}))
 }
 

@@ -61,7 +61,7 @@ func openStores(ctx context.Context, cfg *Config, t telemetryKit) (*stores, erro
 	case cfg.StateDir != "":
 		s, err = openFile(cfg.StateDir, t)
 	default:
-		t.log.Warn("sessions live in cookies: a sign-out is known to this process alone, not to other replicas nor after a restart")
+		t.log.Info("sessions live in cookies: a sign-out is known to this process alone, not to other replicas nor after a restart")
 		return memoryStores(), nil
 	}
 	if err != nil {
@@ -129,7 +129,7 @@ func openFile(dir string, t telemetryKit) (*stores, error) {
 	}
 	s.up.Store(true)
 	s.reads.Store(true)
-	t.log.Warn("sessions live in cookies: a sign-out is known to this machine alone, not to other replicas", "state_dir", dir)
+	t.log.Info("sessions live in cookies: a sign-out is known to this machine alone, not to other replicas", "state_dir", dir)
 	return s, nil
 }
 

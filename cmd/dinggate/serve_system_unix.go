@@ -13,3 +13,6 @@ func openFiles() int {
 	}
 	return int(files.Cur)
 }
+
+// errInUse is what the system says of an address that another program has.
+const errInUse = syscall.EADDRINUSE
