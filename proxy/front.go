@@ -120,6 +120,14 @@ func (a *Answer) User() string {
 	return a.Session.User.Username
 }
 
+// Person is who is signed in by a cookie, nil for nobody and for an API client.
+func (a *Answer) Person() *identity.User {
+	if a.Session == nil || a.credential {
+		return nil
+	}
+	return &a.Session.User
+}
+
 // Headers are those of headers.response for a gateway to hand on, every one of
 // them, empty where unknown: a missing one could let a client's own copy
 // through (GHSA-7r4p-vjf4-gxv4).
@@ -261,7 +269,7 @@ func (f *Front) serve(w http.ResponseWriter, r *http.Request, x *web.Exchange) e
 		return err
 	}
 	if d.Verdict == access.Deny {
-		return refusal(d.Reason)
+		return f.named(refusal(d.Reason), &a, x, r)
 	}
 	if d.Route < 0 || d.Route >= len(f.Routes) || f.Routes[d.Route].Upstream == nil {
 		x.Verdict = access.Deny.String() // nothing to enter here: do not send anybody to sign in first
@@ -288,11 +296,25 @@ func (f *Front) serve(w http.ResponseWriter, r *http.Request, x *web.Exchange) e
 	return f.forward(w, r, &passage{x: x, front: f, route: route, session: a.Session, websocket: websocket})
 }
 
+// named tells a person who is kept out who they are here, and how to come back to
+// what they asked for as somebody else.
+func (f *Front) named(e *web.Error, a *Answer, x *web.Exchange, r *http.Request) error {
+	u := a.Person()
+	if e.Status != http.StatusForbidden || u == nil {
+		return e
+	}
+	e.Who = u.FullName()
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		e.Wanted = f.target(x, r)
+	}
+	return e
+}
+
 func target(x *web.Exchange, method string) access.Target {
 	return access.Target{Method: method, Host: x.Host, Path: x.Path.Plain, Readings: x.Path.Readings, Variants: x.Path.Variants, Odd: x.Path.Odd, Client: x.Client}
 }
 
-func refusal(reason string) error {
+func refusal(reason string) *web.Error {
 	switch reason {
 	case access.NoRoute:
 		return &web.Error{Status: http.StatusNotFound, Code: "no_route"}

@@ -235,7 +235,7 @@ func newEntrance(cfg *Config, front *proxy.Front, flow *login.Flow, own *endpoin
 		AtRoot: !slices.ContainsFunc(cfg.AllRoutes(), func(r Route) bool { return r.Upstream != "" }),
 		Ask: func(ctx context.Context, target access.Target, h http.Header) (forwardauth.Reply, error) {
 			answer, err := front.Ask(ctx, target, h, gatePatience)
-			return forwardauth.Reply{Decision: answer.Decision, Route: answer.Route, User: answer.User(), Headers: answer.Headers(), Cookie: answer.Cookie,
+			return forwardauth.Reply{Decision: answer.Decision, Route: answer.Route, User: answer.User(), Person: answer.Person(), Headers: answer.Headers(), Cookie: answer.Cookie,
 				Assertion: answer.Assertion, WrongCredential: answer.WrongCredential}, err
 		}}
 	return &web.Entrance{Peers: peers, Scheme: origins.Scheme(), Asked: questions.Handlers(), Known: origins.HasHost, Hosts: hosts, Answer: pages.Answer, Record: t.record,

@@ -30,6 +30,14 @@ type User struct {
 	Local bool
 }
 
+// FullName is a person as they and their colleagues know them: 张三 (zhangsan).
+func (u *User) FullName() string {
+	if u.Name == "" || u.Name == u.Username {
+		return u.Username
+	}
+	return u.Name + " (" + u.Username + ")"
+}
+
 // Role is a role (角色) of the organisation. Names repeat across role groups, ids do not.
 type Role struct {
 	ID   int64

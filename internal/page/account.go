@@ -46,13 +46,20 @@ func (p *Pages) Account(w http.ResponseWriter, r *http.Request, data AccountData
 	if status == 0 {
 		status = http.StatusOK
 	}
-	csp := p.formCSP
-	// form-action binds the redirects of a form too.
-	if u, err := url.Parse(data.Next); err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && link(data.Next) != "" {
-		csp += " " + u.Scheme + "://" + u.Host
-	}
+	csp := p.formCSP + formTarget(data.Next)
 	v.QR, csp = p.qr(data.QR, csp)
 	p.render(w, r, "account", csp, status, v)
+}
+
+// formTarget is the source for form-action that lets the answer to a form
+// redirect to next: Chromium binds the redirects of a form too. "" where next is
+// on our own origin, or no address.
+func formTarget(next string) string {
+	u, err := url.Parse(next)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || link(next) == "" {
+		return ""
+	}
+	return " " + u.Scheme + "://" + u.Host
 }
 
 // Message is what people read about an error, in their language.

@@ -140,6 +140,7 @@ type errorView struct {
 	Script string // adds the copy button
 	Main   button
 	More   button
+	Who    string // who is signed in
 }
 
 // button is a link that looks like one; Label "" is no button. An empty Href
@@ -153,7 +154,7 @@ func (p *Pages) answerPage(w http.ResponseWriter, r *http.Request, e *web.Error)
 	if v.Lang == "en" {
 		v.What, v.Other = v.Other, v.What
 	}
-	v.Heading = v.What.Title
+	v.Heading, v.Who = v.What.Title, clean(e.Who, 200)
 	if v.Switch == "" && ownPath(e.Again) {
 		v.Switch = otherLanguage(e.Again, v.OtherLang)
 	}
@@ -187,7 +188,10 @@ func (p *Pages) buttons(r *http.Request, e *web.Error, words words) (first, seco
 	switch {
 	case p.prefix == "" || e.Status != http.StatusForbidden || first.Label == words.OtherAccount:
 	case signedIn[e.Code]:
-		second = button{words.OtherAccount, p.public + p.prefix + "/sign_out"}
+		second = button{words.OtherAccount, p.public + p.prefix + "/sign_out?then=sign_in"}
+		if e.Wanted != "" && link(e.Wanted) != "" {
+			second.Href += "&rd=" + url.QueryEscape(e.Wanted)
+		}
 	case otherAccount[e.Code]: // nobody is signed in: there is nothing to sign out of
 		second = button{words.OtherAccount, p.public + p.prefix + "/start?silent=no"}
 	}

@@ -176,7 +176,7 @@ func TestHead(t *testing.T) {
 
 func TestButtons(t *testing.T) {
 	p := pages(t, Config{PublicURL: "https://app.example.com"})
-	const start, out, other, callback = "/oauth2/start?rd=%2Fa", "https://app.example.com/oauth2/sign_out", "https://app.example.com/oauth2/start?silent=no", "/oauth2/callback?code=x&state=y"
+	const start, out, other, callback = "/oauth2/start?rd=%2Fa", "https://app.example.com/oauth2/sign_out?then=sign_in", "https://app.example.com/oauth2/start?silent=no", "/oauth2/callback?code=x&state=y"
 	for _, row := range []struct {
 		method, target string
 		e              web.Error
@@ -190,6 +190,9 @@ func TestButtons(t *testing.T) {
 		{"GET", callback, web.Error{Status: 403, Code: "not_bound", Retry: "/oauth2/sign_in?link=x"}, "Link your account>/oauth2/sign_in?link=x Use another account>" + other},
 		{"GET", callback, web.Error{Status: 403, Code: "inactive", Retry: start}, "Sign in again>" + start},
 		{"GET", "/a", web.Error{Status: 403, Code: "not_allowed"}, "Use another account>" + out},
+		{"GET", "/a", web.Error{Status: 403, Code: "not_allowed", Wanted: "/a?b=1&c=张"}, "Use another account>" + out + "&rd=%2Fa%3Fb%3D1%26c%3D%E5%BC%A0"},
+		{"GET", "/a", web.Error{Status: 403, Code: "not_allowed", Wanted: "https://other.example.com/a"}, "Use another account>" + out + "&rd=https%3A%2F%2Fother.example.com%2Fa"},
+		{"GET", "/a", web.Error{Status: 403, Code: "not_allowed", Wanted: "//evil.test"}, "Use another account>" + out},
 		{"GET", "/a", web.Error{Status: 403, Code: "cross_site"}, ""},
 		{"GET", "/a", web.Error{Status: 401, Code: "unauthenticated", LoginURL: "https://app.example.com/oauth2/start"}, "Sign in>https://app.example.com/oauth2/start"},
 		{"GET", "/a", web.Error{Status: 502, Code: "bad_gateway"}, "Try again>"},

@@ -55,7 +55,7 @@ type words struct {
 
 	SignedOut, SignedOutText, SignedOutNote string
 
-	ConfirmSignOut, ConfirmText, SignedInAs string
+	ConfirmSignOut, ConfirmText, SignedInAs, ConfirmSwitch, SwitchText string
 
 	WhoAmI, WhoLead, Username, Email, Groups string
 
@@ -79,6 +79,7 @@ var zhWords = words{
 	SignedOut: "您已退出登录", SignedOutText: "您的登录已经结束，可以放心关闭这个页面。", SignedOutNote: "如果这是公用电脑，请把钉钉也一并退出。",
 
 	ConfirmSignOut: "要退出登录吗？", ConfirmText: "退出后，需要重新登录才能继续访问。", SignedInAs: "当前账号",
+	ConfirmSwitch: "换个账号登录？", SwitchText: "会先退出当前账号；用另一个账号登录后，回到刚才的页面。",
 
 	WhoAmI: "我的账号", WhoLead: "您访问的应用会看到这些信息", Username: "用户名", Email: "邮箱", Groups: "角色",
 
@@ -104,6 +105,7 @@ var enWords = words{
 	SignedOut: "You are signed out", SignedOutText: "Your session has ended. You can safely close this page.", SignedOutNote: "On a shared computer, please sign out of DingTalk as well.",
 
 	ConfirmSignOut: "Sign out?", ConfirmText: "You will have to sign in again before you can go on.", SignedInAs: "Signed in as",
+	ConfirmSwitch: "Use another account?", SwitchText: "This signs you out first. Once you have signed in with another account, you are back at the page you wanted.",
 
 	WhoAmI: "My account", WhoLead: "The applications you visit can see this", Username: "Username", Email: "Email", Groups: "Roles",
 

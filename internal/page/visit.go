@@ -59,12 +59,25 @@ type confirmView struct {
 // (threats S15). Its form posts to action, on the same origin; who is signed in
 // may be "".
 func (p *Pages) ConfirmSignOut(w http.ResponseWriter, r *http.Request, action, who string) {
-	v := confirmView{p.view(w, r), "", clean(who, 100)}
+	p.confirm(w, r, p.view(w, r), p.formCSP, action, who)
+}
+
+// ConfirmSwitch asks before a sign-out that a sign-in with another account
+// follows. The answer to its form leads to next, an absolute address, whose
+// origin has to be named in the page's policy; "" leads to no other origin.
+func (p *Pages) ConfirmSwitch(w http.ResponseWriter, r *http.Request, action, who, next string) {
+	v := p.view(w, r)
+	v.Words.ConfirmSignOut, v.Words.ConfirmText, v.Words.SignOut = v.Words.ConfirmSwitch, v.Words.SwitchText, v.Words.OtherAccount
+	p.confirm(w, r, v, p.formCSP+formTarget(next), action, who)
+}
+
+func (p *Pages) confirm(w http.ResponseWriter, r *http.Request, v view, csp, action, who string) {
+	c := confirmView{v, "", clean(who, 100)}
 	if ownPath(action) {
-		v.Action = action
+		c.Action = action
 	}
-	v.Heading, v.Posts = v.Words.ConfirmSignOut, true
-	p.render(w, r, "confirm", p.formCSP, http.StatusOK, v)
+	c.Heading, c.Posts = v.Words.ConfirmSignOut, true
+	p.render(w, r, "confirm", csp, http.StatusOK, c)
 }
 
 // WhoAmIData describes the person who is signed in; empty fields are left out.

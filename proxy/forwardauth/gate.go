@@ -25,6 +25,7 @@ type Reply struct {
 	Decision access.Decision
 	Route    string            // the route's name, for the log
 	User     string            // username, "" for nobody
+	Person   *identity.User    // who is signed in by a cookie, for a page that keeps them out; nil says nothing
 	Headers  []identity.Header // every header of headers.response, empty where unknown
 	Cookie   *http.Cookie      // a renewed session, or nil
 
@@ -162,7 +163,11 @@ func (g *Gate) answer(d Dialect, q Question, x *web.Exchange, r *http.Request) e
 		return g.signIn(d, q, x, r)
 	}
 	x.Verdict = "deny"
-	return d.trouble(x, &web.Error{Status: http.StatusForbidden, Code: reply.Decision.Reason})
+	e := &web.Error{Status: http.StatusForbidden, Code: reply.Decision.Reason}
+	if reply.Person != nil {
+		e.Who, e.Wanted = reply.Person.FullName(), g.back(q, r)
+	}
+	return d.trouble(x, e)
 }
 
 // errH2C is an upgrade to HTTP/2 in clear, which no browser asks for below TLS.

@@ -85,13 +85,7 @@ func (f *Flow) SignedIn(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// fullName is a person as they and their colleagues know them.
-func fullName(u *identity.User) string {
-	if u.Name == "" || u.Name == u.Username {
-		return u.Username
-	}
-	return u.Name + " (" + u.Username + ")"
-}
+func fullName(u *identity.User) string { return u.FullName() }
 
 // qr begins an attempt for a page that draws DingTalk's QR code, where the
 // configuration asks for one and the callback is on this host: DingTalk's

@@ -3,6 +3,7 @@ package login
 import (
 	"errors"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -26,7 +27,14 @@ func (f *Flow) SignOut(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	then, err := parameter(r.URL.RawQuery, "then")
+	if err != nil {
+		return err
+	}
 	target, given := f.target(x, raw)
+	if then == "sign_in" {
+		return f.switchAccount(w, r, x, target)
+	}
 	self := f.Prefix + "/sign_out"
 	if given {
 		self = f.path("/sign_out", target)
@@ -53,17 +61,66 @@ func (f *Flow) SignOut(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (f *Flow) confirm(w http.ResponseWriter, r *http.Request, self, target string) error {
-	if err := pageOnly(r, "GET, HEAD, POST"); err != nil {
-		return err
-	}
-	all, err := f.carried(r)
+	who, err := f.signedInAs(r)
 	if err != nil {
 		return err
 	}
-	if len(all) == 0 {
+	if who == "" {
 		f.clearDead(w, r)
 		f.Pages.SignedOut(w, r, f.LoginURL(target))
 		return nil
+	}
+	f.Pages.ConfirmSignOut(w, r, self, who)
+	return nil
+}
+
+// switchAccount is the way of somebody who may not see target as who they are:
+// one confirmation, a sign-out, a sign-in where another account can be chosen,
+// and target again.
+func (f *Flow) switchAccount(w http.ResponseWriter, r *http.Request, x *web.Exchange, target string) error {
+	next := f.Prefix + aloud + url.QueryEscape(target)
+	inside := f.Silent != nil && web.IsDingTalk(r) // there our page would sign in without a word, as the same person
+	if !inside && (f.PageFirst || f.Accounts != nil) {
+		next = f.path("/sign_in", target)
+	}
+	if r.Method == http.MethodPost {
+		if !web.SameOrigin(r, f.Origins.Ours) {
+			return &web.Error{Status: http.StatusForbidden, Code: "cross_site"}
+		}
+		if err := f.end(w, r, x); err != nil {
+			return err
+		}
+		if inside {
+			f.markLeft(w, leftFor)
+		}
+		if f.AttemptIn != "" { // an SSO service sends on to origins that the page's policy cannot name
+			f.moveOn(w, next)
+			return nil
+		}
+		f.redirect(w, http.StatusSeeOther, next)
+		return nil
+	}
+	who, err := f.signedInAs(r)
+	if err != nil {
+		return err
+	}
+	if who == "" {
+		f.clearDead(w, r)
+		f.redirect(w, http.StatusFound, next)
+		return nil
+	}
+	f.Pages.ConfirmSwitch(w, r, f.Prefix+"/sign_out?then=sign_in&rd="+url.QueryEscape(target), who, f.Provider.AuthURL(f.redirectURI(), ""))
+	return nil
+}
+
+// signedInAs names everybody whom this browser is signed in as, "" for nobody.
+func (f *Flow) signedInAs(r *http.Request) (string, error) {
+	if err := pageOnly(r, "GET, HEAD, POST"); err != nil {
+		return "", err
+	}
+	all, err := f.carried(r)
+	if err != nil {
+		return "", err
 	}
 	var names []string
 	for _, s := range all {
@@ -71,8 +128,7 @@ func (f *Flow) confirm(w http.ResponseWriter, r *http.Request, self, target stri
 			names = append(names, name)
 		}
 	}
-	f.Pages.ConfirmSignOut(w, r, self, strings.Join(names, ", "))
-	return nil
+	return strings.Join(names, ", "), nil
 }
 
 // carried lists the sessions that this browser carries. That it is signed out is
