@@ -40,7 +40,7 @@ func openLocal(t *testing.T) *site {
 	write(t, file, accounts.String())
 	s := openWith(t, func(text string) string {
 		return strings.Replace(text, "{users: [lisi]}", "{users: [bob]}", 1) +
-			fmt.Sprintf("accounts: {htpasswd_file: %q, binding: required}\napi_tokens: true\nlogin_api: true\nassertion: {enabled: true}\nstate_dir: %q\n", file, dir)
+			fmt.Sprintf("accounts: {htpasswd_file: %q, binding: required}\napi_tokens: true\napi_token_clients: [app-one]\nlogin_api: true\nassertion: {enabled: true}\nstate_dir: %q\n", file, dir)
 	})
 	s.t, s.excused = t, []string{"which is soon guessed", "The configuration has no mistakes, but"} // dear hashes would make the suite slow
 	csv := "unionid,username\n"
@@ -79,7 +79,7 @@ func (s *site) bindings(args ...string) (string, error) {
 
 // local is T27–T29, the form, and what stands in for a cookie.
 func local(s *site) []try {
-	return slices.Concat(loginCallback(s), bindErrands(s), bindings33(s), links29(s), forms29(), forms13(), basics(), bearers(), proofs())
+	return slices.Concat(loginCallback(s), bindErrands(s), bindings33(s), links29(s), forms29(), forms13(), basics(), bearers(), strangersTokens(), unjudged(), proofs())
 }
 
 type envelope struct {

@@ -42,6 +42,7 @@ func TestHostile(t *testing.T) {
 	secure := openSecure(t)
 	accounts := openLocal(t)
 	shared := openShared(t)
+	client := openBehind(t)
 	upgrades(s) // teaches the application to switch protocols
 	classes := []class{
 		{"R", 1700, s, redirects},
@@ -59,6 +60,7 @@ func TestHostile(t *testing.T) {
 		{"TLS", 1500, secure, tlsTries},
 		{"A", 1765, accounts, local},
 		{"B8", 300, shared, siblings},
+		{"API", 100, client, behind},
 		{"V", 45, ill, faults},
 	}
 	var lanes sync.WaitGroup // one for the site that most classes share, one for all others: they wait more than they work
@@ -73,7 +75,7 @@ func TestHostile(t *testing.T) {
 	}
 	lanes.Wait()
 	t.Run("end", func(t *testing.T) {
-		for name, one := range map[string]*site{"shared by most": s, "K": wild, "V": ill, "TLS": secure, "A": accounts, "B8": shared} {
+		for name, one := range map[string]*site{"shared by most": s, "K": wild, "V": ill, "TLS": secure, "A": accounts, "B8": shared, "API": client} {
 			lanes.Go(func() { t.Run(name, one.end) })
 		}
 		lanes.Wait()

@@ -43,13 +43,14 @@ type site struct {
 	nginx       *nginxSite // nil where there is no nginx
 	sim         *simulator.Platform
 	simURL      string
-	secure      *tls.Config // how the gate is spoken to; nil: in clear
-	authority   *authority  // of its certificates; nil: in clear
-	text        string      // the configuration it started with
-	domain      string      // cookie.domain
-	notes       []string    // figures, for whoever reads
-	excused     []string    // what it may say beside its records
-	link        string      // offered to somebody who has to bind an account
+	secure      *tls.Config   // how the gate is spoken to; nil: in clear
+	authority   *authority    // of its certificates; nil: in clear
+	text        string        // the configuration it started with
+	domain      string        // cookie.domain
+	notes       []string      // figures, for whoever reads
+	excused     []string      // what it may say beside its records
+	tokens      *tokenService // where people of this site sign in; nil: at DingTalk
+	link        string        // offered to somebody who has to bind an account
 	oracle      *oracle
 	budget      atomic.Int64 // calls to DingTalk that have been asked for
 	seq         atomic.Int64

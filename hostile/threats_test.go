@@ -32,8 +32,8 @@ var catalogue = []threatClass{
 	{"F", 14, nil},
 	{"M", 16, []int{17, 18}},
 	{"W", 11, []int{12, 14}},
-	{"T", 29, []int{33}},
-	{"D", 11, []int{}},
+	{"T", 29, []int{30, 31, 33}},
+	{"D", 11, []int{12, 13}},
 	{"L", 12, nil},
 	{"K", 17, []int{}},
 	{"V", 37, nil},
@@ -91,6 +91,8 @@ func numbers(name string) (list []string) {
 // floors are how many tries a threat has at least, where a single one shows too
 // little.
 var floors = map[string]int{
+	"D12": 30,
+	"D13": 3,
 	"H16": 450,
 	"H17": 200,
 	"M18": 40,
@@ -98,6 +100,8 @@ var floors = map[string]int{
 	"P18": 1000,
 	"P19": 450,
 	"P20": 1300,
+	"T30": 70,
+	"T31": 35,
 }
 
 // uncovered are the threats that fewer tries of these names than their floor are

@@ -22,13 +22,14 @@ type passage struct {
 	w               http.ResponseWriter
 	in              *http.Request
 
-	x         *web.Exchange
-	front     *Front
-	route     *Route
-	session   *session.Session // nil for nobody
-	websocket bool             // asked for and allowed
-	upgrade   bool             // some Upgrade was asked for
-	to        url.URL          // where it goes, without its query
+	x          *web.Exchange
+	front      *Front
+	route      *Route
+	session    *session.Session // nil for nobody
+	credential *CredentialQuery // what stands for the session; nil: a cookie
+	websocket  bool             // asked for and allowed
+	upgrade    bool             // some Upgrade was asked for
+	to         url.URL          // where it goes, without its query
 
 	upload   upload
 	answer   answer

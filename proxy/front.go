@@ -43,13 +43,13 @@ type Front struct {
 	Challenge func(w http.ResponseWriter, r *http.Request, target string) error
 
 	// Credentials, when set, finds the person behind an Authorization header of
-	// an API client; it is not called for a request without one. A nil session
-	// without an error is a scheme that is none of ours: the header is the
-	// application's. An error as session.Manager's Load gives it: whoever sends a
+	// an API client; it is not called for a request without one. A foreign
+	// credential without an error is a scheme that is none of ours: the cookie
+	// counts. An error as session.Manager's Load gives it: whoever sends a
 	// wrong credential is nobody, whatever cookie comes with it, and is told so
 	// in JSON; a page behind a rule that lets everybody in is served. A *web.Error
 	// is answered as it is: nothing was looked at.
-	Credentials func(ctx context.Context, client netip.Addr, authorization []string) (*session.Session, error)
+	Credentials func(ctx context.Context, q CredentialQuery) (Credential, error)
 
 	// Patience is how long a request waits for a membership check that is
 	// overdue; 0 does not wait.
@@ -107,8 +107,9 @@ type Answer struct {
 
 	WrongCredential bool // an Authorization header came that opens nothing, and somebody has to be known here: 401, never a sign-in
 
-	credential bool  // an Authorization header stands for the session; it does not travel on
-	dead       error // why what was sent is no session
+	credential *CredentialQuery // what stands for the session; nil: a cookie, or nothing
+	withheld   bool             // the Authorization header does not travel on
+	dead       error            // why what was sent is no session
 	nobody     []identity.Header
 }
 
@@ -154,7 +155,7 @@ func (f *Front) Ask(ctx context.Context, t access.Target, h http.Header, patienc
 	if err == nil && a.Decision.Verdict == access.Allow {
 		a.Assertion = f.proof(&a)
 	}
-	if err != nil || a.Session == nil || a.credential || a.Decision.Verdict != access.Allow {
+	if err != nil || a.Session == nil || a.credential != nil || a.Decision.Verdict != access.Allow {
 		return a, err
 	}
 	method := t.Method
@@ -188,14 +189,18 @@ func (f *Front) proof(a *Answer) (value []string) {
 
 func (f *Front) ask(ctx context.Context, t access.Target, h http.Header, patience time.Duration) (Answer, error) {
 	f.ready()
-	s, credential, dead := f.Who(ctx, t.Client, h, patience)
+	q := f.credentialQuery(t, h)
+	who, dead := f.identify(ctx, q, h, patience)
 	var user *identity.User
 	if dead == nil {
-		user = &s.User
+		user = &who.Session.User
 	}
 	d := f.Policy.Decide(t, user)
-	a := Answer{Decision: d, Session: s, credential: credential && dead == nil, dead: dead, nobody: f.nobody}
-	a.WrongCredential = credential && dead != nil && noSession(dead) && d.Verdict == access.SignIn
+	a := Answer{Decision: d, Session: who.Session, withheld: who.withheld(), dead: dead, nobody: f.nobody}
+	if who.sent && dead == nil {
+		a.credential = new(CredentialQuery{Client: q.Client, Lines: q.Lines})
+	}
+	a.WrongCredential = who.sent && dead != nil && noSession(dead) && d.Verdict == access.SignIn
 	if d.Route >= 0 && d.Route < len(f.Routes) {
 		a.Route = f.Routes[d.Route].Name
 	}
@@ -218,16 +223,8 @@ func (f *Front) ask(ctx context.Context, t access.Target, h http.Header, patienc
 // wrong credential never falls through to another identity. Errors are those of
 // Credentials and of session.Manager's Load; patience is as in Front.
 func (f *Front) Who(ctx context.Context, client netip.Addr, h http.Header, patience time.Duration) (s *session.Session, credential bool, err error) {
-	if f.Credentials != nil {
-		if lines := h["Authorization"]; len(lines) > 0 {
-			if s, err = f.Credentials(ctx, client, lines); s != nil || err != nil {
-				return s, true, err
-			}
-		}
-	}
-	var room [1]string
-	s, err = f.Sessions.Load(ctx, web.AppendCookieValues(room[:0], h, f.Sessions.CookieName()), patience)
-	return s, false, err
+	who, err := f.identify(ctx, CredentialQuery{Client: client, Lines: h["Authorization"]}, h, patience)
+	return who.Session, who.sent, err
 }
 
 // retryAfter is what a browser is told to wait while a store or DingTalk is ill.
@@ -285,15 +282,15 @@ func (f *Front) serve(w http.ResponseWriter, r *http.Request, x *web.Exchange) e
 		}
 		return f.Challenge(w, r, f.target(x, r))
 	}
-	if a.credential {
-		delete(r.Header, "Authorization") // it was for us
+	if a.withheld {
+		delete(r.Header, "Authorization") // it was for us, or may have been
 	}
 	route := &f.Routes[d.Route]
 	if websocket = websocket && route.WebSocket; websocket && !f.ownOrigin(r) {
 		x.Verdict = access.Deny.String()
 		return &web.Error{Status: http.StatusForbidden, Code: "cross_site", Err: errors.New("proxy: WebSocket from a page of another origin")}
 	}
-	return f.forward(w, r, &passage{x: x, front: f, route: route, session: a.Session, websocket: websocket})
+	return f.forward(w, r, &passage{x: x, front: f, route: route, session: a.Session, credential: a.credential, websocket: websocket})
 }
 
 // named tells a person who is kept out who they are here, and how to come back to

@@ -87,6 +87,12 @@ func (p *passage) watch(upstream io.Closer, after time.Duration) {
 			defer stop()
 			gone = watched
 		}
+		var again <-chan time.Time
+		if p.credential != nil {
+			ticker := time.NewTicker(reviewEvery)
+			defer ticker.Stop()
+			again = ticker.C
+		}
 		for seen := p.front; ; {
 			front, changed := p.front.Streams.front()
 			if front != nil && front != seen {
@@ -98,6 +104,12 @@ func (p *passage) watch(upstream io.Closer, after time.Duration) {
 			select {
 			case <-changed:
 				continue
+			case <-again:
+				why := seen.review(p)
+				if why == nil {
+					continue
+				}
+				p.end(upstream, why)
 			case <-gone:
 				p.end(upstream, &web.Error{Status: http.StatusUnauthorized, Code: "unauthenticated", Err: errSessionEnded})
 			case <-finished:

@@ -45,6 +45,10 @@ type Config struct {
 	SSOServer sso.ServerConfig `yaml:"sso_server"` // present: we are the SSO service too
 	APITokens bool             `yaml:"api_tokens"` // access tokens and passwords stand in for a cookie
 
+	// APITokenClients are the clients whose access tokens do; empty: our own, behind
+	// sso, and none, as sso_server.
+	APITokenClients []string `yaml:"api_token_clients"`
+
 	SignIn SignInConfig `yaml:"sign_in"`
 
 	Assertion assertion.Config `yaml:"assertion"`

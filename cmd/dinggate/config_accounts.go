@@ -29,8 +29,7 @@ func (c *Config) loginAPIPaths() (paths []string) {
 // checkAccounts reports the mistakes between local accounts and the rest.
 func (c *Config) checkAccounts(p *conf.Problems) {
 	c.Accounts.Check(p, "accounts")
-	p.At("api_tokens").Warn(c.APITokens && c.Accounts.HtpasswdFile == "" && !c.SSO.On() && !c.SSOServer.On(),
-		"is true, but nobody gives credentials: there is neither accounts.htpasswd_file nor sso_server nor sso")
+	c.checkAPITokens(p)
 	p.At("login_api").Warn(c.LoginAPI && c.SSO.On(), "is true beside sso: a page has to hand over \"attempt\" too, with the code and the state that it came back with")
 	p.At("login_api_base").If(c.LoginAPIBase != "" && !isPlainPath(c.LoginAPIBase), "is not a path such as /api/v1, which has no final slash")
 	p.At("login_api_status").If(c.LoginAPIStatus != loginAPIReal && c.LoginAPIStatus != loginAPIStrict, "is not real or strict")

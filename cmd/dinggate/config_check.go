@@ -163,9 +163,7 @@ func (c *Config) checkRoutes(p *conf.Problems) {
 	}
 	for i, r := range c.Routes {
 		r.UpstreamConfig.Check(p, "routes["+strconv.Itoa(i)+"]")
-		public := r.Access != nil && r.Access.Named == "public"
-		p.At("routes[%d].host", i).If(r.Host != "" && !public && !c.reached(r.Host),
-			"is neither the host of public_url nor below cookie.domain, so nobody could ever sign in there: the session cookie does not reach it")
+		c.checkRouteHost(p.At("routes[%d].host", i), r)
 		p.At("routes[%d].path", i).Warn(isPlainPath(c.Prefix) && strings.HasPrefix(strings.TrimSuffix(r.Path, "/")+"/", c.Prefix+"/"),
 			"is below prefix, where only our own endpoints are")
 		strip, path := strings.TrimSuffix(r.StripPrefix, "/")+"/", strings.TrimSuffix(r.Path, "/")+"/"
@@ -190,6 +188,21 @@ func (c *Config) checkReadings(p *conf.Problems) {
 		p.At("routes[%d].path", i).Warn(err != nil || len(path.Readings) > 0 && policy.CaseSensitive().Decide(t, nil).Reason == access.AmbiguousPath,
 			"is a path that servers read in more than one way, so that its requests are 400 (docs/paths.md)")
 	}
+}
+
+// checkRouteHost: where no cookie comes, who needs none can still come in.
+func (c *Config) checkRouteHost(at conf.Place, r Route) {
+	rule := access.RuleConfig{Named: "signed_in"}
+	if r.Access != nil {
+		rule = *r.Access
+	}
+	asks := rule.Named != "public" && (rule.Named != "" || len(rule.Departments)+len(rule.Roles)+len(rule.Users)+len(rule.Emails) > 0)
+	if r.Host == "" || !asks || c.reached(r.Host) {
+		return
+	}
+	others := c.APITokens || len(rule.Networks) > 0
+	at.If(!others, "is neither the host of public_url nor below cookie.domain, so nobody could ever sign in there: the session cookie does not reach it")
+	at.Warn(others, "is neither the host of public_url nor below cookie.domain, so no browser can sign in there: the session cookie does not reach it; only API clients and clients in its networks get in")
 }
 
 // reached reports whether our session cookie comes to a route's host.

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"slices"
 	"strings"
 
+	"dinggate/dingtalk/sso"
 	"dinggate/internal/conf"
 )
 
@@ -30,6 +32,23 @@ func (c *Config) checkSSOServer(p *conf.Problems) {
 	p.At("prefix").If(strings.HasPrefix(c.Prefix+"/", ssoRoot+"/"), "is below /dingtalk, where the endpoints of sso_server are")
 	for i, r := range c.Routes {
 		p.At("routes[%d].path", i).Warn(strings.HasPrefix(strings.TrimSuffix(r.Path, "/")+"/", ssoRoot+"/"), "is below /dingtalk, where only the endpoints of sso_server are")
+	}
+}
+
+// checkAPITokens: whose tokens open routes is said, unless they are our own.
+func (c *Config) checkAPITokens(p *conf.Problems) {
+	at, service, passwords := p.At("api_tokens"), c.SSOServer.On(), c.Accounts.HtpasswdFile != ""
+	at.Warn(c.APITokens && !passwords && !c.SSO.On() && !service,
+		"is true, but nobody gives credentials: there is neither accounts.htpasswd_file nor sso_server nor sso")
+	at.Warn(c.APITokens && c.SSO.On() && !service,
+		"takes every access token of the SSO service for a person where its userinfo tells no \"aud\": any application that people sign in to there could be them here")
+	clients := p.At("api_token_clients")
+	clients.Warn(c.APITokens && service && !passwords && len(c.APITokenClients) == 0, "is empty, so that no access token opens a route; name the clients of sso_server whose tokens do")
+	clients.Warn(!c.APITokens && len(c.APITokenClients) > 0, "does nothing without api_tokens: true")
+	for i, id := range c.APITokenClients {
+		at := p.At("api_token_clients[%d]", i)
+		at.If(id == "", "is empty; write a client id")
+		at.If(id != "" && service && !slices.ContainsFunc(c.SSOServer.Clients, func(app sso.App) bool { return app.ClientID == id }), "is no client_id of sso_server.clients")
 	}
 }
 

@@ -8,7 +8,13 @@ import (
 	"time"
 )
 
-func apiTokens(c *Config) { c.APITokens = true }
+// apiTokens lets API clients in; where the gate is the service, with the tokens of
+// the platform alone.
+func apiTokens(c *Config) {
+	if c.APITokens = true; c.SSOServer.On() {
+		c.APITokenClients = []string{"platform"}
+	}
+}
 
 // refusedAPI checks the answer to a wrong credential: 401 in JSON, no redirect,
 // no cookie, nothing at the application.

@@ -143,7 +143,7 @@ func nextGate(cfg *Config, stores *stores, t telemetryKit, before *gate) (*gate,
 	for _, path := range cfg.loginAPIPaths() {
 		own.addTree(path, map[string]web.HandlerFunc{path: flow.LoginAPI})
 	}
-	front.Credentials = newCredentials(cfg, g)
+	front.Credentials = newCredentials(cfg, g, t)
 	flow.Behind = front.Who
 	g.Handler = counting(t.traced(newEntrance(cfg, front, flow, own, pages, origins, hosts, peers, t), peers), g.inFlight)
 	if value := cfg.TLS.insist(); value != nil {

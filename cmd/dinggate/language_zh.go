@@ -96,6 +96,8 @@ var problemWords = []words{
 	{"does not cover the host of public_url, %s; no browser would take the cookie", "不包含 public_url 的主机名 %s；浏览器不会接受该 Cookie"},
 	{"is none, which browsers take only with an https public_url", "为 none，浏览器只在 public_url 为 https 时接受"},
 	{"is given beside routes; it is short for one route, so move it there", "与 routes 同时给出；它只是一条路由的简写，请移入 routes"},
+	{"is neither the host of public_url nor below cookie.domain, so no browser can sign in there: the session cookie does not reach it; only API clients and clients in its networks get in",
+		"既不是 public_url 的主机名，也不在 cookie.domain 之下，浏览器无法在此登录：会话 Cookie 到不了那里；只有 API 客户端和所列网段内的客户端能访问"},
 	{"is neither the host of public_url nor below cookie.domain, so nobody could ever sign in there: the session cookie does not reach it",
 		"既不是 public_url 的主机名，也不在 cookie.domain 之下，会话 Cookie 到不了那里，谁也无法登录"},
 	{"is a path that servers read in more than one way, so that its requests are 400 (docs/paths.md)", "是不同服务器会有不同读法的路径，因此对它的请求返回 400（见 docs/paths.zh-CN.md）"},
@@ -180,6 +182,12 @@ var problemWords = []words{
 
 	// accounts
 	{"is true, but nobody gives credentials: there is neither accounts.htpasswd_file nor sso_server nor sso", "为 true，但没有任何凭据来源：accounts.htpasswd_file、sso_server、sso 均未配置"},
+	{"takes every access token of the SSO service for a person where its userinfo tells no \"aud\": any application that people sign in to there could be them here",
+		"在 SSO 服务的 userinfo 不返回 \"aud\" 时会接受该服务的任何访问令牌：用户在那里登录过的任何应用都能在这里冒充他们"},
+	{"is empty, so that no access token opens a route; name the clients of sso_server whose tokens do", "为空，因此没有访问令牌能访问路由；请列出 sso_server 中哪些客户端的令牌可以"},
+	{"does nothing without api_tokens: true", "未设 api_tokens: true，不起作用"},
+	{"is empty; write a client id", "为空；请写客户端 ID"},
+	{"is no client_id of sso_server.clients", "不是 sso_server.clients 中的 client_id"},
 	{"is not off, optional or required", "不是 off、optional 或 required"},
 	{"works without accounts.htpasswd_file only for people who are bound with \"dinggate bindings import\": nobody can bind their own account", "没有 accounts.htpasswd_file 时，只有通过 \"dinggate bindings import\" 导入的人才算已绑定：任何人都无法自行绑定"},
 	{"is true beside sso: a page has to hand over \"attempt\" too, with the code and the state that it came back with", "与 sso 同时启用：页面除返回的 code 和 state 外，还必须带上 attempt"},

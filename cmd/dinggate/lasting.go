@@ -34,7 +34,7 @@ func newLasting(cfg *Config, before *gate, t telemetryKit) (l lasting) {
 		l.client = &dingtalk.Client{Config: cfg.DingTalk, Observe: t.call}
 	}
 	if l.tokens == nil || !reflect.DeepEqual(l.tokens.of, cfg.SSO) {
-		l.tokens = &tokenMemory{of: cfg.SSO}
+		l.tokens = newTokenMemory(cfg.SSO)
 	}
 	return l
 }

@@ -63,6 +63,8 @@ var keyMeanings = map[string]words{
 
 	"api_tokens": {"access tokens of the SSO service (Authorization: Bearer) and local passwords (Basic) stand in for a cookie", "API 客户端可用 SSO 访问令牌（Authorization: Bearer）或本地账号密码（Basic）代替 Cookie"},
 
+	"api_token_clients": {"clients whose access tokens open routes; empty: our own behind sso, none as sso_server", "哪些客户端的访问令牌可访问路由；留空时，接入 sso 为自身的 client_id，作为 sso_server 则一个也没有"},
+
 	"sign_in.page":          {"show a page with a button before going to DingTalk", "跳转钉钉前先显示带按钮的登录页"},
 	"sign_in.title":         {"name on our pages", "页面上显示的名称"},
 	"sign_in.title.zh":      {"name on our pages, in Chinese", "页面上显示的名称（中文）"},

@@ -15,9 +15,8 @@ import (
 	"dinggate/account"
 	"dinggate/internal/identity"
 	"dinggate/internal/web"
+	"dinggate/proxy"
 	"dinggate/session"
-
-	"golang.org/x/sync/singleflight"
 )
 
 // passwords finds the local account behind HTTP Basic. bcrypt takes as long as a
@@ -35,9 +34,9 @@ type passwords struct {
 // passwordMemory lasts as long as the file: every API client's password at once,
 // after a reload, would be seconds of bcrypt.
 type passwordMemory struct {
-	key    [32]byte
-	known  tokenCache[basicPerson]
-	flight singleflight.Group // a client that begins with many requests at once is verified once
+	key   [32]byte
+	known tokenCache[basicPerson]
+	calls sharedCalls[uint64] // a client that begins with many requests at once is verified once
 }
 
 func newPasswordMemory() *passwordMemory {
@@ -69,11 +68,13 @@ func newPasswords(cfg *Config, g *gate) *passwords {
 var errPassword = fmt.Errorf("%w: the name and the password open nothing", session.ErrForged)
 
 // find gives the session of an API client. The errors are session.Manager's, or
-// a *web.Error for somebody who tries too often.
-func (p *passwords) find(ctx context.Context, client netip.Addr, authorization string) (*session.Session, error) {
-	name, password, ok := (&http.Request{Header: http.Header{"Authorization": {authorization}}}).BasicAuth()
+// a *web.Error for somebody who tries too often. A name that is no account's is
+// the application's own affair; of an account's a wrong password is too, once it
+// was looked at, and one that was not may be right (threats T31).
+func (p *passwords) find(ctx context.Context, q proxy.CredentialQuery) (proxy.Credential, error) {
+	name, password, ok := (&http.Request{Header: http.Header{"Authorization": q.Lines}}).BasicAuth()
 	if !ok {
-		return nil, errPassword
+		return proxy.Credential{}, errPassword
 	}
 	mac := hmac.New(sha256.New, p.key[:])
 	fmt.Fprintf(mac, "%d:%s%s", len(name), name, password)
@@ -84,29 +85,35 @@ func (p *passwords) find(ctx context.Context, client netip.Addr, authorization s
 			found.session, found.by = p.person(key, name, found.session.Fingerprint, found.session.Checked), p
 			p.known.put(key, found, found.until, now)
 		}
-		return found.session, nil
+		return proxy.Credential{Session: found.session}, nil
 	}
-	// Clients that share a name and an address share the try too; others do not
-	// wait for them.
-	verified, err, _ := p.flight.Do(client.String()+" "+string(key[:]), func() (any, error) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), basicWithin)
-		defer cancel()
-		fingerprint, err := p.accounts.Verify(ctx, client, name, password)
-		return fingerprint, err
-	})
+	fingerprint, err := p.verify(ctx, q.Client, key, name, password)
 	if wait, ok := errors.AsType[*account.WaitError](err); ok {
-		return nil, &web.Error{Status: http.StatusTooManyRequests, Code: "too_many_attempts", RetryAfter: wait.Wait, Err: err}
+		err = &web.Error{Status: http.StatusTooManyRequests, Code: "too_many_attempts", RetryAfter: wait.Wait, Err: err}
+		return proxy.Credential{Foreign: !p.accounts.Has(name)}, err
 	}
 	switch {
 	case errors.Is(err, account.ErrWrong):
-		return nil, errPassword
+		return proxy.Credential{Foreign: true}, errPassword
 	case err != nil:
-		return nil, &web.Error{Status: http.StatusServiceUnavailable, Code: "unready", RetryAfter: basicWithin, Err: err}
+		err = &web.Error{Status: http.StatusServiceUnavailable, Code: "unready", RetryAfter: basicWithin, Err: err}
+		return proxy.Credential{Foreign: !p.accounts.Has(name)}, err
 	}
-	fingerprint, _ := verified.(uint64)
 	found := basicPerson{p.person(key, name, fingerprint, now), p, version, now.Add(basicTrust)}
 	p.known.put(key, found, found.until, now)
-	return found.session, nil
+	return proxy.Credential{Session: found.session}, nil
+}
+
+// verify looks at a password. Requests that share a name, a password and an address
+// share the try too; others do not wait for them.
+func (p *passwords) verify(ctx context.Context, client netip.Addr, key [32]byte, name, password string) (fingerprint uint64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, basicWithin)
+	defer cancel()
+	mac := hmac.New(sha256.New, p.key[:])
+	fmt.Fprintf(mac, "%s %s", client, key[:])
+	return p.calls.do(ctx, [32]byte(mac.Sum(nil)), func() error { return nil }, func(ctx context.Context) (uint64, error) {
+		return p.accounts.Verify(ctx, client, name, password)
+	})
 }
 
 // person is a session that no cookie stands for.

@@ -114,25 +114,31 @@ func (c *Client) Refresh(ctx context.Context, refresh string) (identity.Token, e
 // Person asks who is behind an access token. A token that the service does not
 // take is a failure of class Refused with code sso_over.
 func (c *Client) Person(ctx context.Context, access string) (identity.User, error) {
+	user, _, err := c.Identify(ctx, access)
+	return user, err
+}
+
+// Identify is Person, with the clients that the token was given to: nil where the
+// service does not tell.
+func (c *Client) Identify(ctx context.Context, access string) (user identity.User, audience []string, err error) {
 	ctx, cancel := c.deadline(ctx)
 	defer cancel()
 	if !printable(access, maxToken) {
-		return identity.User{}, failure(identity.Refused, "sso_over", "", errors.New("there is no access token"))
+		return user, nil, failure(identity.Refused, "sso_over", "", errors.New("there is no access token"))
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, c.url(PathUserinfo), nil)
 	if err != nil {
-		return identity.User{}, failure(identity.Operator, "sso_misconfigured", "", err)
+		return user, nil, failure(identity.Operator, "sso_misconfigured", "", err)
 	}
 	r.Header["Authorization"] = []string{access} // bare, as the document shows it
-	var user identity.User
 	err = c.call(r, PathUserinfo, func(body []byte) error {
 		answer, err := readUser(body)
 		if err == nil {
-			user = answer.user()
+			user, audience = answer.user(), answer.audience
 		}
 		return err
 	}, access)
-	return user, err
+	return user, audience, err
 }
 
 func (u *userAnswer) user() identity.User {

@@ -195,6 +195,8 @@ type userAnswer struct {
 	Departments []int64  `json:"departments"`
 	Roles       []string `json:"roles"`
 	Audience    string   `json:"aud"` // the client that the token was given to
+
+	audience []string // as a client reads it; nil: none is told
 }
 
 var errAnswer = errors.New("sso: the answer is not the contract's")
@@ -302,7 +304,25 @@ func readUser(body []byte) (userAnswer, error) {
 	if json.Unmarshal(fields["roles"], &u.Roles) != nil || len(u.Roles) > maxList {
 		u.Roles = nil
 	}
+	u.audience = readAudience(fields["aud"])
 	return u, nil
+}
+
+// readAudience reads whom a token was given to: one client, or a list. Absent, null
+// and "" tell nothing, which is nil; what cannot be read is nobody, since a gate
+// that does not understand it must not take it for its own.
+func readAudience(raw json.RawMessage) []string {
+	if one, err := text(raw); err == nil {
+		if one == "" {
+			return nil
+		}
+		return []string{one}
+	}
+	var list []string
+	if json.Unmarshal(raw, &list) != nil || len(list) > maxList {
+		return []string{}
+	}
+	return append([]string{}, list...)
 }
 
 const (

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"dinggate/internal/identity"
@@ -62,11 +63,12 @@ type Server struct {
 	// Counts goes on counting where another Server was; nil: from nothing.
 	Counts *Counts
 
-	once sync.Once
-	apps apps
-	mint *mint
-	own  Counts
-	err  error
+	once  sync.Once
+	ended atomic.Uint64
+	apps  apps
+	mint  *mint
+	own   Counts
+	err   error
 }
 
 // Counts is who guessed at secrets and who got how many codes lately. It

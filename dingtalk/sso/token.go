@@ -294,6 +294,7 @@ func (s *Server) reused(ctx context.Context, x *web.Exchange, app *App, fam fami
 
 // end takes a family and all its tokens back. False: there was none.
 func (s *Server) end(ctx context.Context, fam family) (bool, error) {
+	defer s.ended.Add(1)
 	_, err := s.Codes.Take(context.WithoutCancel(ctx), fam.key())
 	if errors.Is(err, s.None) {
 		return false, nil

@@ -39,6 +39,20 @@ func invalidToken(err error) *refusal {
 	return &refusal{status: http.StatusUnauthorized, code: "invalid_token", text: "the access token is unknown, expired or taken back", err: err}
 }
 
+// Made reports whether a text is a token or a code that was made here, whatever it
+// is worth by now. It asks nobody.
+func (s *Server) Made(text string) bool {
+	s.ready()
+	_, _, access := s.mint.readAccess(text)
+	_, refresh := s.mint.readRefresh(text)
+	_, code := s.mint.familyOf(text)
+	return access == nil || refresh == nil || code == nil
+}
+
+// Ended moves whenever tokens are taken back in this process, so that what was
+// remembered of them is asked again.
+func (s *Server) Ended() uint64 { return s.ended.Load() }
+
 // Identify finds the person behind an access token, the client it was given
 // to, and when it expires. ErrNobody for one that is worth nothing; any other
 // error says that this cannot be told now.

@@ -14,7 +14,8 @@ var ErrFull = errors.New("limit: too many are waiting")
 // Queue shares a few places among clients. A place that is left goes to the
 // lowest class that waits, within it to the client that had one longest ago,
 // within that to who came first: a client with a thousand requests delays
-// another's one request by no more than one of its own.
+// another's one request by no more than one of its own. Every fourth place goes
+// to who has waited longest, of whatever class: nobody waits for ever.
 //
 // Set the fields first. It must not be copied; safe for concurrent use.
 type Queue struct {
@@ -28,6 +29,7 @@ type Queue struct {
 	given map[netip.Prefix]uint64 // when a client last got a place, while somebody waits
 	clock uint64
 	line  []*ticket // in order of arrival
+	ahead int       // places in a row that went past who has waited longest
 }
 
 type ticket struct {
@@ -36,7 +38,10 @@ type ticket struct {
 	turn   chan bool // false: somebody of a lower class needed the room
 }
 
-const usualWaiting = 512
+const (
+	usualWaiting = 512
+	maxAhead     = 3
+)
 
 // Enter waits for a place until ctx ends. The caller calls leave once, when err
 // is nil; otherwise err is ErrFull or the context's.
@@ -141,14 +146,23 @@ func (q *Queue) serve() {
 
 // next is whose turn it is; -1: of those who wait nobody may have another place.
 func (q *Queue) next() int {
-	best := -1
+	best, first := -1, -1
 	for i, t := range q.line {
 		if q.Share > 0 && q.held[t.client] >= q.Share {
 			continue
 		}
+		if first < 0 {
+			if first = i; q.ahead >= maxAhead {
+				best = i
+				break
+			}
+		}
 		if best < 0 || t.class < q.line[best].class || t.class == q.line[best].class && q.given[t.client] < q.given[q.line[best].client] {
 			best = i
 		}
+	}
+	if q.ahead++; best == first {
+		q.ahead = 0
 	}
 	return best
 }

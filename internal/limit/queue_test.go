@@ -16,7 +16,7 @@ func TestQueue(t *testing.T) {
 	for _, tt := range []struct{ name, come, want string }{
 		{"first come", "a0 a0 a0", "a0 a0 a0"},
 		{"clients take turns", "a0 a0 a0 b0 c0", "a0 b0 c0 a0 a0"},
-		{"the lower class first", "a2 b1 c0 a1 b0", "c0 b0 a1 b1 a2"},
+		{"the lower class first, every fourth to the oldest", "a2 b1 c0 a1 b0", "c0 b0 a1 a2 b1"},
 		{"a crowd behind one", "a1 b1 c1 d1 e1 z0", "z0 a1 b1 c1 d1 e1"},
 		{"room for six: the highest class gives way", "a2 b2 c2 d2 e2 f2 z0", "z0 a2 b2 c2 d2 e2 f2!"},
 		{"room for six: a newcomer of the same class does not", "a0 b0 c0 d0 e0 f0 z0", "a0 b0 c0 d0 e0 f0 z0!"},

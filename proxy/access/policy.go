@@ -103,6 +103,17 @@ type Decision struct {
 	Reason string // one of the constants above; "" with Allow
 }
 
+// Everybody reports whether the decision lets everybody in, whoever and wherever
+// they are.
+func (d Decision) Everybody() bool {
+	return d.Verdict == Allow && (d.Rule == rulePublic || d.Rule == ruleEvery)
+}
+
+const (
+	rulePublic = "public"
+	ruleEvery  = "every route"
+)
+
 // Policy answers for a list of routes. Build it with New; the zero Policy denies
 // everything. It never changes and is safe for concurrent use.
 //
@@ -188,7 +199,7 @@ func (p *Policy) sterner(q *question, d Decision, variant string) Decision {
 // cannot let anybody in, but the sternest of them can keep out: otherwise a
 // gateway that reports no method would lead around a rule for POST (threats F6).
 func (p *Policy) first(q *question, path string) Decision {
-	sternest := Decision{Allow, -1, "every route", ""}
+	sternest := Decision{Allow, -1, ruleEvery, ""}
 	for i := range p.routes {
 		switch p.routes[i].match(q, i, path) {
 		case perhaps:

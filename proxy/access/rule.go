@@ -91,7 +91,7 @@ func (r *route) judge(q *question, i int) Decision {
 	s, u := &r.rule, q.user
 	if s.public {
 		if u != nil || !q.target.Odd {
-			return q.allow(i, "public")
+			return q.allow(i, rulePublic)
 		}
 		q.steps.add(i, "is public, but not for a path that is not written plainly")
 		return Decision{SignIn, i, "", OddPath}

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"dinggate/internal/limit"
+	"dinggate/internal/realtool"
+
+	"golang.org/x/oauth2"
+)
+
+// TestOAuth2Client: Go's own OAuth client redeems a code, opens a route with what
+// it got, is refused with another client's, and refreshes by itself (threats T7,
+// T30).
+func TestOAuth2Client(t *testing.T) {
+	h, p, v := signedIn(t, apiTokens)
+	config := func(id, secret string) *oauth2.Config {
+		return &oauth2.Config{ClientID: id, ClientSecret: secret, RedirectURL: p.callback(),
+			Endpoint: oauth2.Endpoint{TokenURL: h.base + "/dingtalk/token", AuthStyle: oauth2.AuthStyleInHeader}}
+	}
+	get := func(c *oauth2.Config, token *oauth2.Token) (int, string) {
+		t.Helper()
+		res, err := c.Client(t.Context(), token).Get(h.base + "/api/x")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		body, _ := io.ReadAll(res.Body)
+		return res.StatusCode, string(body)
+	}
+	mine, theirs := config(p.id, p.secret), config("other", "other-secret-0123456789")
+	code, state := v.codeFor(p)
+	token, err := mine.Exchange(t.Context(), code, oauth2.SetAuthURLParam("state", state))
+	if err != nil || token.Type() != "Bearer" || token.RefreshToken == "" {
+		t.Fatalf("Exchange = %v, %v", token, err)
+	}
+	if status, body := get(mine, token); status != 200 || h.app.last(t).Header.Get("X-Forwarded-User") != "zhangsan" {
+		t.Errorf("a route with the token = %d %s, want 200 as zhangsan", status, body)
+	}
+	_, err = theirs.Exchange(t.Context(), code, oauth2.SetAuthURLParam("state", state))
+	if refused, ok := errors.AsType[*oauth2.RetrieveError](err); !ok || refused.ErrorCode != "invalid_grant" {
+		t.Errorf("another client's Exchange of the used code = %v, want invalid_grant", err)
+	}
+	if status, body := get(mine, token); status != 200 {
+		t.Errorf("a route afterwards = %d %s, want 200 still", status, body)
+	}
+	over := *token
+	over.Expiry = time.Now().Add(-time.Minute)
+	if status, body := get(mine, &over); status != 200 { // it refreshes first
+		t.Errorf("a route with a refreshed token = %d %s, want 200", status, body)
+	}
+	q := mustURL(t, v.get(h.base+"/dingtalk/authorize?client_id=other&redirect_url=https://other.test/callback").Header.Get("Location")).Query()
+	if token, err = theirs.Exchange(t.Context(), q.Get("code"), oauth2.SetAuthURLParam("state", q.Get("state"))); err != nil {
+		t.Fatal(err)
+	}
+	if status, body := get(theirs, token); status != 401 || !strings.Contains(body, "invalid_credentials") {
+		t.Errorf("a route with a token of a client that is not listed = %d %s, want 401", status, body)
+	}
+}
+
+// TestCurl: what curl sends by --user does not reach the application of a page that
+// everybody may see, once it cannot be judged any more (threats T31).
+func TestCurl(t *testing.T) {
+	curl := realtool.Path(t, "curl")
+	file := filepath.Join(t.TempDir(), "htpasswd")
+	htpasswd(t, file, "ci")
+	h := newHouse(t, func(c *Config) { c.APITokens, c.Accounts.HtpasswdFile = true, file })
+	h.gate.accounts.file.Pair = limit.Rate{Every: time.Hour, Burst: 3}
+	run := func(path, user string) string {
+		t.Helper()
+		out, err := exec.Command(curl, "--silent", "--max-time", "20", "--write-out", " %{http_code}", "--user", user, h.base+path).CombinedOutput()
+		if err != nil {
+			t.Fatalf("curl: %v %s", err, out)
+		}
+		return string(out)
+	}
+	for i := range 3 {
+		run("/api/x", fmt.Sprint("ci:guess", i))
+	}
+	if out := run("/api/x", "ci:pw-ci"); !strings.HasSuffix(out, " 429") {
+		t.Fatalf("after three guesses = %s, want 429", out)
+	}
+	out := run("/public/x", "ci:pw-ci")
+	if got := h.app.last(t); !strings.HasSuffix(out, " 200") || got.URL.Path != "/public/x" || len(got.Header["Authorization"]) > 0 {
+		t.Errorf("a public page = %s, the application got %d Authorization headers at %s; want 200 and none", out, len(got.Header["Authorization"]), got.URL.Path)
+	}
+}

@@ -1,0 +1,264 @@
+package hostile
+
+import (
+	"encoding/base64"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// tokenService is an SSO service of which only userinfo is ever asked. A token says
+// itself what it is worth: good-…, aud-<JSON in base64>-…, hang-…, down-…; all others
+// are none.
+type tokenService struct {
+	mu    sync.Mutex
+	asked map[string]int // by token
+	gone  map[string]int // callers that went before an answer
+	base  string
+}
+
+func newTokenService(t *testing.T) *tokenService {
+	s := &tokenService{asked: map[string]int{}, gone: map[string]int{}}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: s}
+	go server.Serve(l)
+	t.Cleanup(func() { server.Close() })
+	s.base = "http://" + l.Addr().String()
+	return s
+}
+
+func (s *tokenService) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	token := r.Header.Get("Authorization")
+	s.count(s.asked, token)
+	kind, rest, _ := strings.Cut(token, "-")
+	switch kind {
+	case "good":
+		io.WriteString(w, `{"username":"alice","email":"alice@example.com","aud":"gate"}`)
+	case "aud":
+		coded, _, _ := strings.Cut(rest, "-")
+		aud, _ := base64.RawURLEncoding.DecodeString(coded)
+		fmt.Fprintf(w, `{"username":"alice","email":"","aud":%s}`, aud)
+	case "hang":
+		<-r.Context().Done()
+		s.count(s.gone, token)
+	case "down":
+		w.WriteHeader(503)
+	default:
+		w.WriteHeader(401)
+	}
+}
+
+func (s *tokenService) count(of map[string]int, token string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	of[token]++
+}
+
+func (s *tokenService) read(of map[string]int, token string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return of[token]
+}
+
+// openBehind starts the site whose people sign in at a service, with API clients.
+func openBehind(t *testing.T) *site {
+	service := newTokenService(t)
+	s := openWith(t, func(text string) string {
+		before, rest, _ := strings.Cut(text, "dingtalk:\n")
+		_, rest, _ = strings.Cut(rest, "cookie:")
+		middle, rest, _ := strings.Cut(rest, "sso_server:\n")
+		_, rest, _ = strings.Cut(rest, "admin:")
+		return before + fmt.Sprintf("sso: {url: %q, client_id: gate, client_secret: %s-gate-secret}\napi_tokens: true\ncookie:", service.base, canary) + middle + "admin:" + rest
+	})
+	s.t, s.tokens, s.excused = t, service, []string{"The configuration has no mistakes, but", "takes every access token"}
+	return s
+}
+
+var tokenDoors = []string{"/page", "/oauth2/auth", "/oauth2/forward-auth", "/oauth2/ext-authz/page", "/oauth2/userinfo"}
+
+// behind are T30, T31, D12 and D13 at a gate that is a client.
+func behind(s *site) (list []try) {
+	service := s.tokens
+	add := func(name string, do func(h *hand)) { list = append(list, try{name, do}) }
+	for _, aud := range []string{`"other"`, `["other"]`, `["other","another"]`, `[]`, `7`, `{"gate":1}`, `["gate",7]`, `"Gate"`, `"gate "`, `"gate\u0000"`, `"gate,other"`, `true`} {
+		for _, door := range tokenDoors {
+			add(fmt.Sprintf("T30 aud %s at %s", aud, door), func(h *hand) {
+				token := "aud-" + base64.RawURLEncoding.EncodeToString([]byte(aud)) + "-" + h.id
+				if a, seen := h.api(door, false, "Authorization: Bearer "+token); a.status != 401 || len(seen) > 0 {
+					h.failf("got %v, want 401", a)
+				}
+				if a, seen := h.api("/public/page", true, "Authorization: Bearer "+token); a.status != 200 || slices.ContainsFunc(seen, func(one sighting) bool { return len(one.values("Authorization")) > 0 }) {
+					h.failf("on a public page = %v, the application saw %+v", a, seen)
+				}
+			})
+		}
+	}
+	for _, aud := range []string{`"gate"`, `["other","gate"]`, `null`, `""`} {
+		add("T30 taken: aud "+aud, func(h *hand) {
+			token := "aud-" + base64.RawURLEncoding.EncodeToString([]byte(aud)) + "-" + h.id
+			if a, seen := h.api("/page", true, "Authorization: Bearer "+token); a.status != 200 || len(seen) != 1 || seen[0].value("X-Forwarded-User") != "alice" {
+				h.failf("got %v, the application saw %+v", a, seen)
+			}
+		})
+	}
+	for _, token := range []string{"good", "hang", "down", "none"} {
+		for _, target := range []string{"/public/page", "/open", "/read/page"} {
+			for _, scheme := range []string{"Bearer ", "bearer ", "Bearer  "} {
+				add(fmt.Sprintf("T31 D12 %q%s at %s", scheme, token, target), func(h *hand) {
+					token := token + "-" + h.id
+					a, seen := h.api(target, true, "Authorization: "+scheme+token)
+					if a.status != 200 || len(seen) != 1 || len(seen[0].values("Authorization")) > 0 || strings.Contains(seen[0].head, token) {
+						h.failf("got %v, the application saw %+v", a, seen)
+					}
+					if n := service.read(service.asked, token); n > 0 {
+						h.failf("the service was asked %d times for a public page", n)
+					}
+				})
+			}
+		}
+	}
+	for i := range 3 {
+		add(fmt.Sprintf("D12 forty with one token %d", i), func(h *hand) {
+			token := "hang-" + h.id
+			if statuses := h.manyTokens(40, func(int) (string, string) { return h.site.someone(), token }); statuses[503] != 40 {
+				h.failf("statuses %v, want 503", statuses)
+			}
+			if n := service.read(service.asked, token); n != 1 {
+				h.failf("the service was asked %d times", n)
+			}
+			if a := h.send(shot{from: h.site.someone(), slow: true, trouble: true, raw: request("GET", "/page", h.id, "Authorization: Bearer "+token)}); a.status != 503 || service.read(service.asked, token) != 1 {
+				h.failf("a moment later = %v, %d questions", a, service.read(service.asked, token))
+			}
+		})
+		add(fmt.Sprintf("D12 clients that hang up %d", i), func(h *hand) {
+			token := "hang-" + h.id
+			w, err := dial(h.site.someone(), h.site.gate)
+			if err != nil {
+				h.failf("%v", err)
+				return
+			}
+			io.WriteString(w.c, request("GET", "/page", h.id, "Authorization: Bearer "+token))
+			if !until(func() bool { return service.read(service.asked, token) == 1 }) {
+				h.failf("nobody was asked")
+			}
+			w.c.Close()
+			if !until(func() bool { return service.read(service.gone, token) == 1 }) {
+				h.failf("the question outlives its clients")
+			}
+		})
+	}
+	for i := range 3 {
+		add(fmt.Sprintf("D13 a stranger's flood %d", i), func(h *hand) {
+			stranger, good := h.site.someone(), "good-"+h.id
+			use := func(from, token, when string) {
+				if a := h.send(shot{from: from, right: true, slow: true, raw: request("GET", "/page", h.id, "Authorization: Bearer "+token)}); a.status != 200 {
+					h.failf("%s: a good token = %v", when, a)
+				}
+			}
+			use(stranger, good, "before")
+			for round := range 4 {
+				statuses := h.manyTokens(60, func(n int) (string, string) { return stranger, fmt.Sprintf("none-%s-%d-%d", h.id, round, n) })
+				if statuses[401]+statuses[429] != 60 || round == 3 && statuses[429] == 0 {
+					h.failf("round %d: statuses %v, want 401 and at last 429", round, statuses)
+				}
+				use(stranger, good, "beside the flood, from the same address")
+				use(h.site.someone(), fmt.Sprintf("good-%s-%d", h.id, round), "beside the flood, a newcomer's")
+			}
+		})
+	}
+	return list
+}
+
+// manyTokens asks for a page n times at once, each as say tells, and counts statuses.
+func (h *hand) manyTokens(n int, say func(int) (from, token string)) map[int]int {
+	var all sync.WaitGroup
+	var mu sync.Mutex
+	statuses := map[int]int{}
+	for i := range n {
+		from, token := say(i)
+		all.Go(func() {
+			w := &wires{kept: map[string]*wire{}}
+			defer w.close()
+			a, err := w.send(shot{from: from, to: h.site.gate, fresh: true, raw: request("GET", "/page", h.id, "Authorization: Bearer "+token)})
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				h.failf("%v", err)
+				return
+			}
+			statuses[a.status]++
+		})
+	}
+	all.Wait()
+	return statuses
+}
+
+// strangersTokens is T30 at the service itself: the tokens of a client that is not
+// in api_token_clients, at every door and in every spelling.
+func strangersTokens() (list []try) {
+	for _, door := range append([]string{"/public/page"}, tokenDoors...) {
+		for _, scheme := range []string{"Bearer ", "bearer ", "BEARER "} {
+			list = append(list, try{"T30 " + scheme + "of another client at " + door, func(h *hand) {
+				v := h.visitor().signIn("zhangsan")
+				to, _ := url.Parse(v.ask(shot{}, "GET", authorizeFor(appTwo, twoCallback, "s")).header.Get("Location"))
+				a := h.token("code="+to.Query().Get("code")+"&state=s", authTwo, "Content-Type: text/plain")
+				token, _, _ := strings.Cut(strings.TrimPrefix(a.body, `{"access_token":"`), `"`)
+				if a.status != 200 || token == "" {
+					h.failf("no token: %v", a)
+					return
+				}
+				public := door == "/public/page"
+				got, seen := h.api(door, public, "Authorization: "+scheme+token)
+				if public && (got.status != 200 || len(seen) != 1 || len(seen[0].values("Authorization")) > 0 || seen[0].value("X-Forwarded-User") != "") {
+					h.failf("got %v, the application saw %+v", got, seen)
+				} else if !public && (got.status != 401 || len(seen) > 0) {
+					h.failf("got %v, want 401", got)
+				}
+			}})
+		}
+	}
+	return list
+}
+
+// unjudged is T31 for passwords: after too many tries even the right one goes
+// nowhere.
+func unjudged() (list []try) {
+	coded := func(name, secret string) string {
+		return base64.StdEncoding.EncodeToString([]byte(name + ":" + secret))
+	}
+	for i, scheme := range []string{"Basic ", "basic ", "BASIC "} {
+		for _, target := range []string{"/public/page", "/open", "/read/page"} {
+			list = append(list, try{fmt.Sprintf("T31 a %sright after too many tries at %s", scheme, target), func(h *hand) {
+				from := h.site.someone()
+				ask := func(where, name, secret string, right bool) (*answer, []sighting) {
+					id := fmt.Sprintf("%s-%d", h.id, h.site.seq.Add(1))
+					a := h.send(shot{from: from, slow: true, right: right, raw: request("GET", where, id, "Authorization: "+scheme+coded(name, secret))})
+					return a, h.site.up.of(id)
+				}
+				limited := false
+				for n := 0; n < 40 && !limited; n++ {
+					a, _ := ask("/page", "frank", fmt.Sprint("guess", i, n), false)
+					limited = a.status == 429
+				}
+				if !limited {
+					h.failf("40 guesses, and no end")
+				}
+				for _, secret := range []string{password("frank"), "wrong"} {
+					if a, seen := ask(target, "frank", secret, true); a.status != 200 || len(seen) != 1 || len(seen[0].values("Authorization")) > 0 || seen[0].value("X-Forwarded-User") != "" {
+						h.failf("got %v, the application saw %+v", a, seen)
+					}
+				}
+			}})
+		}
+	}
+	return list
+}

@@ -1,0 +1,103 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/netip"
+	"reflect"
+	"time"
+
+	"dinggate/internal/web"
+	"dinggate/proxy/access"
+	"dinggate/session"
+)
+
+// CredentialQuery is an Authorization header and where it came from.
+type CredentialQuery struct {
+	Client netip.Addr
+	Lines  []string // all Authorization headers of the request, at least one
+
+	// Local asks for what this process can tell by itself: the route lets everybody
+	// in, so that a stranger's invented token must not have a service asked, nor a
+	// request wait for one (threats D12).
+	Local bool
+}
+
+// Credential is what an Authorization header turned out to be. The zero value is
+// one that was meant for us, or may have been: it does not travel on, since a
+// password or a token that could not be judged now may be right (threats T31).
+type Credential struct {
+	Session *session.Session // nil: nobody
+	Foreign bool             // the application's own: it travels on wherever the request does
+}
+
+// identified is who a request comes from.
+type identified struct {
+	Credential
+	sent bool // an Authorization header that is ours to judge came along
+}
+
+// withheld reports whether the Authorization header stays here.
+func (i identified) withheld() bool { return i.sent && !i.Foreign }
+
+// identify finds the person behind a request: by its credential, otherwise by
+// its cookie. A wrong credential never falls through to another identity.
+func (f *Front) identify(ctx context.Context, q CredentialQuery, h http.Header, patience time.Duration) (identified, error) {
+	if f.Credentials != nil && len(q.Lines) > 0 {
+		c, err := f.Credentials(ctx, q)
+		if c.Session != nil || err != nil || !c.Foreign {
+			return identified{c, true}, err
+		}
+	}
+	var room [1]string
+	s, err := f.Sessions.Load(ctx, web.AppendCookieValues(room[:0], h, f.Sessions.CookieName()), patience)
+	return identified{Credential{Session: s, Foreign: true}, false}, err
+}
+
+// credentialQuery is what Credentials is asked about a request for t.
+func (f *Front) credentialQuery(t access.Target, h http.Header) CredentialQuery {
+	q := CredentialQuery{Client: t.Client, Lines: h["Authorization"]}
+	if f.Credentials != nil && len(q.Lines) > 0 {
+		d := f.Policy.Decide(t, nil)
+		q.Local = d.Everybody() || d.Verdict == access.Deny
+	}
+	return q
+}
+
+// An open stream's credential is judged again this often: it outlives neither its
+// revocation nor the membership behind it, as a cookie's session does not
+// (threats W2). What is fresh costs a look into memory.
+const (
+	reviewEvery  = time.Second
+	reviewWithin = 3 * time.Second
+)
+
+var (
+	errCredentialEnded = errors.New("proxy: the credential that an open stream came with opens nothing any more")
+	errPersonChanged   = errors.New("proxy: what is known of the person behind an open stream changed")
+)
+
+// review tells why a stream that a credential opened has to end; nil: it goes on.
+// A store that is ill, or a client that has tried too often meanwhile, ends
+// nothing.
+func (f *Front) review(p *passage) *web.Error {
+	ctx, cancel := context.WithTimeout(p.Context, reviewWithin)
+	defer cancel()
+	var c Credential
+	err := session.ErrNone // api_tokens is off now
+	if f.Credentials != nil {
+		c, err = f.Credentials(ctx, *p.credential)
+	}
+	switch {
+	case p.Context.Err() != nil:
+		return nil
+	case c.Session != nil && !reflect.DeepEqual(c.Session.User, p.session.User):
+		return &web.Error{Status: http.StatusUnauthorized, Code: "unauthenticated", Err: errPersonChanged}
+	case err == nil && c.Session == nil, noSession(err):
+		return &web.Error{Status: http.StatusUnauthorized, Code: "invalid_credentials", Err: errCredentialEnded}
+	case errors.Is(err, session.ErrUnconfirmed):
+		return &web.Error{Status: http.StatusUnauthorized, Code: "unconfirmed", Err: err}
+	}
+	return nil
+}
