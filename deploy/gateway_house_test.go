@@ -87,7 +87,7 @@ func (h *gatewayHouse) startGate(environment ...string) {
 		"DINGGATE_PUBLIC_URL=" + h.base, "DINGGATE_LISTEN=" + h.site.gate, "DINGGATE_ADMIN_LISTEN=127.0.0.1:0",
 		"DINGGATE_DINGTALK_CLIENT_ID=" + simulator.DemoClientID, "DINGGATE_DINGTALK_CLIENT_SECRET=" + simulator.DemoClientSecret,
 		"DINGGATE_DINGTALK_CORP_ID=" + simulator.DemoCorpID, "DINGGATE_DINGTALK_LOGIN_URL=" + h.dingtalk,
-		"DINGGATE_DINGTALK_API_URL=" + h.dingtalk, "DINGGATE_DINGTALK_OAPI_URL=" + h.dingtalk,
+		"DINGGATE_DINGTALK_API_URL=" + h.dingtalk, "DINGGATE_DINGTALK_OAPI_URL=" + h.dingtalk, "DINGGATE_ASSERTION_ENABLED=true",
 	}, environment...)...)
 }
 

@@ -59,6 +59,7 @@ func TestGateways(t *testing.T) {
 			t.Run("websocket", func(t *testing.T) { gatewaySockets(t, h, people) })
 			t.Run("upgrades", func(t *testing.T) { gatewayUpgrades(t, h, people) })
 			t.Run("foreign host", func(t *testing.T) { gatewayForeignHost(t, h, people["zhangsan"], g.foreign) })
+			t.Run("proof", func(t *testing.T) { gatewayProof(t, h, people["zhangsan"]) })
 			t.Run("sign-out", func(t *testing.T) { gatewaySignOut(t, h, people["wangwu"]) })
 			t.Run("renewal", func(t *testing.T) { gatewayRenewal(t, h, people["zhangsan"], g.renews) })
 			t.Run("doubt", func(t *testing.T) { gatewayDoubt(t, h, people["zhangsan"]) })

@@ -25,6 +25,7 @@ type snippet struct {
 	App     string   // the application on the gateway's own machine
 	Cookie  string   // name of the session cookie
 	Headers []string // of headers.response
+	Proofs  []string // of our answers, what proves a person: no page's script may read it
 	Remove  []string // less Headers: what no client may set, for gateways that remove headers by name
 
 	// In a cluster we are the service `dinggate`, and an application that has no
@@ -142,6 +143,7 @@ func (s *snippet) headers(c HeadersConfig, p *conf.Problems) {
 		p.At("headers.response.%s", rule.Name).If(!made(rule.Name, "-"), "cannot be named in every gateway's configuration; use letters, digits and dashes")
 		s.Headers = append(s.Headers, rule.Name)
 	}
+	s.Proofs = append([]string{"X-Dinggate-Assertion"}, c.Response.proofs()...)
 	p.At("headers.response").If(len(s.Headers) == 0, "is empty, so there is nothing that a gateway could pass on")
 	for _, rule := range c.Request.Rules() {
 		p.At("headers.request.%s", rule.Name).If(!made(rule.Name, "-"), "cannot be named in every gateway's configuration; use letters, digits and dashes")
