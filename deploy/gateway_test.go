@@ -133,7 +133,7 @@ func gatewayRequests(t *testing.T, h *gatewayHouse, people map[string]*gatewayVi
 		{"encoded twice", "zhaoliu", "GET", "/public/%252e%252e/admin/", nil, 0, ""},
 		{"public text in the query", "", "GET", "/admin/?x=/public/", nil, 401, ""},
 		{"public text behind an encoded mark", "zhaoliu", "GET", "/admin/%3f/public/", nil, 403, ""},
-		{"another letter case of public", "", "GET", "/PUBLIC/x", nil, 401, ""},
+		{"another letter case of public", "", "GET", "/PUBLIC/x", nil, 403, ""},
 		{"out of our own prefix", "", "GET", "/oauth2/../admin/", nil, 0, ""},
 		{"out of our own prefix, encoded", "zhaoliu", "GET", "/oauth2/%2e%2e/admin/", nil, 0, ""},
 		{"out of our own prefix by a parameter", "zhaoliu", "GET", "/oauth2/..;/admin/", nil, 0, ""},
