@@ -123,7 +123,7 @@ func (a *Answer) User() string {
 
 // Person is who is signed in by a cookie, nil for nobody and for an API client.
 func (a *Answer) Person() *identity.User {
-	if a.Session == nil || a.credential {
+	if a.Session == nil || a.credential != nil {
 		return nil
 	}
 	return &a.Session.User
