@@ -75,7 +75,8 @@ type (
 			MaxResponseBodySize      int      `json:"maxResponseBodySize"`
 		} `json:"forwardAuth"`
 		Headers *struct {
-			CustomRequestHeaders map[string]string `json:"customRequestHeaders"`
+			CustomRequestHeaders  map[string]string `json:"customRequestHeaders"`
+			CustomResponseHeaders map[string]string `json:"customResponseHeaders"`
 		} `json:"headers"`
 	}
 	ingressRoute struct {
