@@ -65,8 +65,17 @@ func checkURL(at conf.Place, text string) {
 		at.If(true, "is not a URL such as %s", defaultAPIURL)
 		return
 	}
+	at.Warn(Government(u.Hostname()), "is 专有钉钉 (浙政钉), which speaks another protocol: nobody can sign in there by other hosts alone")
 	at.If(u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "", "must be a bare address, without user, query or fragment")
 	at.If(u.Scheme != "https" && !(u.Scheme == "http" && loopback(u.Hostname())), "must be https (http only on loopback)")
+}
+
+// Government reports whether host is of 专有钉钉 or 浙政钉, DingTalk for public
+// authorities: another product (/gettoken.json, signed calls) that this package
+// does not speak to.
+func Government(host string) bool {
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	return host == "dg-work.cn" || strings.HasSuffix(host, ".dg-work.cn")
 }
 
 func loopback(host string) bool {

@@ -33,7 +33,7 @@ func runCheck(c call) int {
 // the command was called wrongly, otherwise 1.
 func failure(problems []conf.Problem) int {
 	switch {
-	case slices.ContainsFunc(problems, called):
+	case slices.ContainsFunc(problems, func(p conf.Problem) bool { return p.Usage }):
 		return 2
 	case mistakes(problems) > 0:
 		return 1

@@ -88,6 +88,11 @@ func (d *doctor) reach(ctx context.Context, host, base string) finding {
 	if err != nil {
 		return failed(err)
 	}
+	if dingtalk.Government(r.URL.Hostname()) {
+		silence.text = words{r.URL.Host + " is 专有钉钉 (浙政钉), another product with another protocol", r.URL.Host + " 是专有钉钉（浙政钉），产品与协议都不同"}
+		silence.cure = words{"other hosts alone do not make it work: use the hosts of DingTalk, or an SSO service of your own (sso)", "只改地址无法使用：请使用钉钉的地址，或通过自建 SSO 服务接入（sso）"}
+		return silence
+	}
 	began := d.now()
 	res, via, err := d.get(r)
 	if err != nil {

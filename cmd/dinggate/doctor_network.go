@@ -185,7 +185,15 @@ func (d *doctor) redis(ctx context.Context) finding {
 		return finding{severity: wrong, text: words{"answers once and then not", "应答一次后不再应答"}, detail: err.Error(), cure: cureRedis["other"]}
 	}
 	took := d.now().Sub(began)
+	policy, known := store.Eviction(ctx)
+	if policy != "" {
+		return finding{severity: wrong, cure: cureRedis["evicts"], text: words{
+			"drops what it was given as it fills up: maxmemory-policy is " + policy, "内存不足时会丢弃数据：maxmemory-policy 为 " + policy}}
+	}
 	f := good(words{fmt.Sprintf("writes within %.1f ms", took.Seconds()*1000), fmt.Sprintf("写入耗时 %.1f 毫秒", took.Seconds()*1000)})
+	if !known {
+		f.detail = "maxmemory-policy is not known: INFO memory is refused"
+	}
 	if took > d.slow {
 		f.severity = warning
 		f.cure = cureRedis["slow"]
@@ -200,6 +208,7 @@ var cureRedis = map[string]words{
 	"noauth":   {"see redis.username, redis.password_file and the rules of the ACL", "核对 redis.username、redis.password_file 以及 ACL 规则"},
 	"readonly": {"this is a replica: name the master, or the sentinels (redis-sentinel://)", "这是从库：请指向主库，或使用哨兵（redis-sentinel://）"},
 	"moved":    {"this is a cluster: write redis-cluster://", "这是集群：请写 redis-cluster://"},
+	"evicts":   {"set maxmemory-policy noeviction, and give Redis room enough; under another policy sign-outs are forgotten, and used codes count again", "请设置 maxmemory-policy noeviction 并留足内存；否则退出登录的记录会丢失，用过的授权码会再次有效"},
 	"oom":      {"raise its maxmemory", "请调大 maxmemory"},
 	"loading":  {"Redis is starting: try again in a moment", "Redis 正在启动：请稍后再试"},
 	"other":    {"see redis.url; TLS is rediss://", "核对 redis.url；TLS 请用 rediss://"},

@@ -86,7 +86,7 @@ func runExplain(c call) int {
 	}
 	cfg, problems := load(c.args, c.environ)
 	if !c.has("lookup") { // the secrets lie on the server; routes can be explained anywhere
-		problems = slices.DeleteFunc(problems, func(p conf.Problem) bool { return !called(p) && !reachesSnippet(p.Key) })
+		problems = slices.DeleteFunc(problems, func(p conf.Problem) bool { return !p.Usage && !reachesSnippet(p.Key) })
 	}
 	if code := failure(problems); code != 0 {
 		tell(c.trouble, c.language, problems)

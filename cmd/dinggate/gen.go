@@ -40,7 +40,7 @@ func runGen(c call) int {
 		return 2
 	}
 	cfg, problems := load(c.args[1:], c.environ)
-	problems = slices.DeleteFunc(problems, func(p conf.Problem) bool { return p.Warning || !called(p) && !reachesSnippet(p.Key) })
+	problems = slices.DeleteFunc(problems, func(p conf.Problem) bool { return p.Warning || !p.Usage && !reachesSnippet(p.Key) })
 	if len(problems) == 0 {
 		var more conf.Problems
 		s := newSnippet(gateway, cfg, &more)

@@ -76,6 +76,7 @@ var problemWords = []words{
 	{"needs tls.cert_file", "需要 tls.cert_file"},
 	{"needs an https public_url", "需要 https 的 public_url"},
 	{"holds no certificate in PEM form", "其中没有 PEM 格式的证书"},
+	{"is 专有钉钉 (浙政钉), which speaks another protocol: nobody can sign in there by other hosts alone", "是专有钉钉（浙政钉）的地址，其协议不同：只改地址无法登录"},
 	{"is not between %s and %s", "不在 %s 到 %s 之间"},
 	{"is missing; it is how browsers reach us, such as https://app.example.com", "未填写；它是浏览器访问我们的地址，如 https://app.example.com"},
 	{"is not a URL such as %s", "不是 %s 这样的网址"},

@@ -143,7 +143,8 @@ func parent(path string) string { return path[:max(strings.LastIndexAny(path, ".
 // mistake records what is wrong with the value at path; text follows the key.
 func (l *loader) mistake(at place, path, text string) {
 	l.bad[path] = true
-	l.problems.Add(conf.Problem{Key: path, Text: text, File: at.file, Line: at.line})
+	usage := at.file == commandLine || strings.HasPrefix(at.file, "--")
+	l.problems.Add(conf.Problem{Key: path, Text: text, File: at.file, Line: at.line, Usage: usage})
 }
 
 // put says that the value of path now comes from at, and what was below it is gone.

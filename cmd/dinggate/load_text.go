@@ -125,12 +125,6 @@ func (l *loader) parseFlags(args []string) (out given) {
 // commandLine is the place of what belongs to no flag.
 const commandLine = "command line"
 
-// called reports whether a mistake is on the command line: then the command was
-// called wrongly.
-func called(p conf.Problem) bool {
-	return !p.Warning && (p.File == commandLine || strings.HasPrefix(p.File, "--"))
-}
-
 // strayWord names a word that belongs to no flag, unless it may be the secret of
 // a flag before it.
 func strayWord(word string, secret bool) string {
@@ -279,8 +273,8 @@ func (l *loader) secretFiles() {
 			err = errSecretTooLarge
 		}
 		if err != nil {
-			l.mistake(at, name, "cannot be read: "+why(err))
-			l.bad[path] = true
+			l.problems.Add(conf.Problem{Key: name, Text: "cannot be read: " + why(err), File: at.file, Line: at.line})
+			l.bad[name], l.bad[path] = true, true
 			continue
 		}
 		if mode&0o004 != 0 {

@@ -13,6 +13,7 @@ type Problem struct {
 	Key     string
 	Text    string
 	Warning bool
+	Usage   bool // the command was called wrongly
 	Stays   bool // a mistake at the start; a running process keeps what it had there, and takes the rest
 	File    string
 	Line    int
