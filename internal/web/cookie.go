@@ -121,8 +121,8 @@ func ourCookie(seg string) bool {
 	if !containsFold(seg, cookieBase) {
 		return false
 	}
-	if ourName(strings.Trim(seg, " \t")) { // without a value
-		return true
+	if strings.IndexByte(seg, '=') < 0 { // without a value
+		return ourName(strings.Trim(seg, " \t"))
 	}
 	for rest := seg; rest != ""; {
 		var part string
@@ -160,6 +160,9 @@ func OurCookieName(setCookie string) bool {
 func ourName(name string) bool {
 	if len(name) < len(cookieBase) {
 		return false
+	}
+	if ourBase(strings.TrimPrefix(strings.TrimLeft(name, " "), "__Host-")) { // as we write it: on every request with a session
+		return true
 	}
 	var room [64]byte
 	folded := foldCookieName(room[:0], name)
