@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -164,6 +165,13 @@ func (f *File) Verify(ctx context.Context, client netip.Addr, name, password str
 func (f *File) Has(name string) bool {
 	_, ok := f.read.Load().hashes[name]
 	return ok
+}
+
+// Resembles reports whether there is an account whose name can be taken for this
+// one (see Looks); it may be the very same.
+func (f *File) Resembles(name string) bool {
+	looks := f.read.Load().looks()
+	return slices.ContainsFunc(Looks(name), func(key string) bool { return looks[key] != "" })
 }
 
 // Version changes whenever the accounts do.

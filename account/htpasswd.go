@@ -4,7 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strconv"
 	"strings"
+	"sync"
 
 	"dinggate/internal/conf"
 
@@ -25,7 +29,8 @@ const (
 type accounts struct {
 	hashes map[string][]byte
 	proofs map[string]proof
-	cost   int // the greatest of them: what every try costs
+	looks  func() map[string]string // what the names look like, and one that does; worked out when it is asked for
+	cost   int                      // the greatest of them: what every try costs
 }
 
 // parseHtpasswd reads `name:hash` lines; a blank line and one that begins with
@@ -37,6 +42,7 @@ func parseHtpasswd(text []byte) (*accounts, []conf.Problem) {
 	}
 	var found []conf.Problem
 	all := &accounts{hashes: map[string][]byte{}, cost: bcrypt.MinCost}
+	all.looks = sync.OnceValue(all.look)
 	first := map[string]int{}
 	n := 0
 	for line := range bytes.SplitSeq(bytes.TrimPrefix(text, bom), []byte("\n")) {
@@ -90,11 +96,44 @@ func parseEntry(entry string) (name, hash string, cost int, wrong string) {
 	return name, hash, cost, ""
 }
 
+func (a *accounts) look() map[string]string {
+	looks := make(map[string]string, 3*len(a.hashes))
+	for name := range a.hashes {
+		for _, key := range Looks(name) {
+			looks[key] = name
+		}
+	}
+	return looks
+}
+
 // CheckHtpasswd lists the problems of an htpasswd file: of each bad or weak line.
 func CheckHtpasswd(text []byte) []conf.Problem {
 	all, found := parseHtpasswd(text)
+	if all != nil {
+		found = append(found, all.alike()...)
+	}
 	if all != nil && len(all.hashes) == 0 && len(found) == 0 {
 		found = append(found, conf.Problem{Text: "holds no account", Warning: true})
+	}
+	return found
+}
+
+// alike tells of accounts whose names people take for each other.
+func (a *accounts) alike() (found []conf.Problem) {
+	first, names := map[string]string{}, slices.Sorted(maps.Keys(a.hashes))
+	for _, name := range names {
+		other := ""
+		for _, key := range Looks(name) {
+			if other == "" {
+				other = first[key]
+			}
+			if first[key] == "" {
+				first[key] = name
+			}
+		}
+		if other != "" {
+			found = append(found, conf.Problem{Text: fmt.Sprintf("has the accounts %s and %s, which look alike: people take one for the other", strconv.QuoteToASCII(other), strconv.QuoteToASCII(name)), Warning: true})
+		}
 	}
 	return found
 }

@@ -45,6 +45,8 @@ func TestCheckHtpasswd(t *testing.T) {
 		{"twice", "a:" + strong + "\nb:" + strong + "\na:" + strong, "3 has the account of line 1 again"},
 		{"names", "a b:" + strong + "\n a:" + strong + "\na\x01:" + strong + "\n\xff:" + strong + "\na\u202e:" + strong + "\n" + strings.Repeat("a", 129) + ":" + strong,
 			"2 has blanks around a name|3 has a colon or an invisible character in a name|4 is not UTF-8|5 has a colon or an invisible character in a name|6 has an account name longer than 128 bytes"},
+		{"look alike", "Admin:" + strong + "\nadmin:" + strong + "\nаdmin:" + strong + "\nzhangsan:" + strong,
+			`0 has the accounts "Admin" and "admin", which look alike: people take one for the other (warning)|0 has the accounts "Admin" and "\u0430dmin", which look alike: people take one for the other (warning)`},
 		{"too large", strings.Repeat("#", maxFile+1), "0 is larger than 1 MiB"},
 	} {
 		var got []string

@@ -198,6 +198,7 @@ var problemWords = []words{
 	{"has a hash of cost %s, which is soon guessed; htpasswd -B -C %s makes a better one", "哈希强度为 %s，容易被猜出；请用 htpasswd -B -C %s 重新生成"},
 	{"has a hash of cost %s; above %s a sign-in takes seconds", "哈希强度为 %s；超过 %s 时登录要花好几秒"},
 	{"has the account of line %s again", "账号与第 %s 行重复"},
+	{"has the accounts %s and %s, which look alike: people take one for the other", "账号 %s 与 %s 外观相似，容易被认错"},
 	{"is one account too many; 10000 are the most", "账号过多，最多 10000 个"},
 	{"holds no account", "没有任何账号"},
 	{"has no account name", "没有账号名"},
