@@ -17,23 +17,36 @@ type Binding struct {
 // Bindings keeps bindings, for ever. Implementations are safe for concurrent
 // use and pass accounttest.Run. ErrNone, ErrFull and *TakenError are answers;
 // any other error is trouble: what was to be written is there in whole or not at
-// all, and asking again does no harm. An ended context is trouble too.
+// all, and asking again does no harm. An ended context is trouble too. So are
+// ErrSealed and ErrUnsealed, of a store that others may write to: what they wrote
+// makes nobody anybody.
 type Bindings interface {
 	// Find returns the binding of by.UnionID, or where that is empty the one of
-	// by.Username; ErrNone when there is none.
+	// by.Username; ErrNone when there is none. With ErrUnsealed it returns what
+	// the store says, for an administrator to judge.
 	Find(ctx context.Context, by Binding) (Binding, error)
+
+	// Resembles reports whether an account is bound whose name can be taken for
+	// this one (see Looks); it may be the very same.
+	Resembles(ctx context.Context, name string) (bool, error)
 
 	// Add makes all of them or, with a *TakenError, none. One that exists already
 	// is no error. Of two calls that exclude each other, on any replica, one
-	// wins. After Add has returned nil a crash loses nothing.
+	// wins. After Add has returned nil a crash loses nothing. It replaces what does
+	// not open or is not sealed.
 	Add(ctx context.Context, all ...Binding) error
 
 	// Remove takes away the binding of an account, or else that of a unionId, and
 	// returns it; ErrNone when there is none.
 	Remove(ctx context.Context, name string) (Binding, error)
 
-	// List returns all, by account name.
+	// List returns all, by account name; beside ErrSealed all that open.
 	List(ctx context.Context) ([]Binding, error)
+
+	// Renew brings what is kept up to date: seals anew what is under an old key,
+	// and notes what names look like by the table of now. Call it at start and
+	// when keys have changed. Replicas may do so at once.
+	Renew(ctx context.Context) (Renewed, error)
 }
 
 // TakenError tells which of the given bindings cannot be made: the person or
@@ -63,12 +76,14 @@ func Plan(all []Binding, find func(by Binding) (Binding, error)) (write []Bindin
 			}
 			continue
 		}
-		known, free := false, true
+		known, free := 0, true
 		for _, by := range []Binding{{UnionID: b.UnionID}, {Username: b.Username}} {
 			kept, err := find(by)
 			switch {
+			case err == nil && kept == b:
+				known++
 			case err == nil:
-				known, free = kept == b, free && kept == b
+				free = false
 			case err != ErrNone:
 				return nil, err
 			}
@@ -76,7 +91,7 @@ func Plan(all []Binding, find func(by Binding) (Binding, error)) (write []Bindin
 		people[b.UnionID], names[b.Username] = b.Username, b.UnionID
 		if !free {
 			taken = append(taken, i)
-		} else if !known {
+		} else if known < 2 { // in one direction alone is half a binding
 			write = append(write, b)
 		}
 	}
@@ -99,6 +114,7 @@ type Memory struct {
 	mu     sync.Mutex
 	people map[string]string // unionId → account
 	names  map[string]string // account → unionId
+	looks  map[string]int    // key of Looks → how many accounts have it
 }
 
 var _ Bindings = (*Memory)(nil)
@@ -123,6 +139,19 @@ func (m *Memory) find(by Binding) (Binding, error) {
 	return Binding{}, ErrNone
 }
 
+// Resembles compares by Looks.
+func (m *Memory) Resembles(ctx context.Context, name string) (bool, error) {
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.ContainsFunc(Looks(name), func(key string) bool { return m.looks[key] > 0 }), nil
+}
+
+// Renew has nothing to do: nobody else writes here, and nothing lasts.
+func (m *Memory) Renew(ctx context.Context) (Renewed, error) { return Renewed{}, ctx.Err() }
+
 func (m *Memory) Add(ctx context.Context, all ...Binding) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -137,10 +166,13 @@ func (m *Memory) Add(ctx context.Context, all ...Binding) error {
 		return ErrFull
 	}
 	if m.people == nil {
-		m.people, m.names = map[string]string{}, map[string]string{}
+		m.people, m.names, m.looks = map[string]string{}, map[string]string{}, map[string]int{}
 	}
 	for _, b := range write {
 		m.people[b.UnionID], m.names[b.Username] = b.Username, b.UnionID
+		for _, key := range Looks(b.Username) {
+			m.looks[key]++
+		}
 	}
 	return nil
 }
@@ -160,6 +192,11 @@ func (m *Memory) Remove(ctx context.Context, name string) (Binding, error) {
 	}
 	delete(m.people, b.UnionID)
 	delete(m.names, b.Username)
+	for _, key := range Looks(b.Username) {
+		if m.looks[key]--; m.looks[key] == 0 {
+			delete(m.looks, key)
+		}
+	}
 	return b, nil
 }
 

@@ -23,9 +23,9 @@ const NotBound = "not_bound"
 // error is a *identity.Failure: NotBound, of class Refused, or an ill store, of
 // class Later.
 //
-// Where binding is optional, whoever is not bound keeps their own name, unless
-// that is an account's: nobody becomes the account `admin` by being called
-// admin in DingTalk.
+// Where binding is optional, a person who is not bound keeps their own name,
+// unless that is an account's or can be taken for one (see Looks): nobody becomes
+// the account `admin` by being called admin, or Admin, in DingTalk.
 func (p *Policy) Resolve(ctx context.Context, u identity.User) (identity.User, error) {
 	if p == nil || p.Binding != Optional && p.Binding != Required {
 		return u, nil
@@ -43,15 +43,14 @@ func (p *Policy) Resolve(ctx context.Context, u identity.User) (identity.User, e
 	if p.Binding == Required {
 		return identity.User{}, refused("nobody is bound to this person")
 	}
-	if p.Accounts != nil && p.Accounts.Has(u.Username) {
-		return identity.User{}, refused("their own name is a local account's")
+	if p.Accounts != nil && p.Accounts.Resembles(u.Username) {
+		return identity.User{}, refused("their own name is a local account's, or can be taken for one")
 	}
-	_, err := p.Bindings.Find(ctx, Binding{Username: u.Username})
-	switch {
-	case err == nil:
-		return identity.User{}, refused("their own name is an account's that another person is bound to")
-	case !errors.Is(err, ErrNone):
+	switch taken, err := p.Bindings.Resembles(ctx, u.Username); {
+	case err != nil:
 		return identity.User{}, ill(err)
+	case taken:
+		return identity.User{}, refused("their own name is an account's that another person is bound to, or can be taken for one")
 	}
 	return u, nil
 }

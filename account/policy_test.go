@@ -15,6 +15,10 @@ func (*broken) Find(context.Context, Binding) (Binding, error) {
 	return Binding{}, errors.New("connection refused")
 }
 
+func (*broken) Resembles(context.Context, string) (bool, error) {
+	return false, errors.New("connection refused")
+}
+
 func TestResolve(t *testing.T) {
 	accounts := open(t, "admin:"+hashOf(t, "p", 4), "zs:"+hashOf(t, "p", 4))
 	kept := new(Memory)
@@ -36,10 +40,14 @@ func TestResolve(t *testing.T) {
 		{"optional, not bound", &Policy{Optional, kept, accounts}, identity.User{UnionID: "U2", Username: "lisi"}, "lisi", 0, ""},
 		{"optional, called like an account", &Policy{Optional, kept, accounts}, identity.User{UnionID: "U2", Username: "admin"}, "", identity.Refused, NotBound},
 		{"optional, called like a bound account", &Policy{Optional, kept, nil}, identity.User{UnionID: "U2", Username: "old"}, "", identity.Refused, NotBound},
+		{"optional, looks like an account", &Policy{Optional, kept, accounts}, identity.User{UnionID: "U2", Username: "Аdmin"}, "", identity.Refused, NotBound},
+		{"optional, looks like a bound account", &Policy{Optional, kept, accounts}, identity.User{UnionID: "U2", Username: "0ld"}, "", identity.Refused, NotBound},
+		{"optional, bound, whatever they are called", &Policy{Optional, kept, accounts}, identity.User{UnionID: "U1", Username: "Admin"}, "zs", 0, ""},
 		{"required, bound", &Policy{Required, kept, nil}, identity.User{UnionID: "U3", Username: "zhangsan"}, "old", 0, ""},
 		{"required, not bound", &Policy{Required, kept, accounts}, identity.User{UnionID: "U2", Username: "lisi"}, "", identity.Refused, NotBound},
 		{"required, without a unionId", &Policy{Required, kept, accounts}, identity.User{Username: "zs"}, "", identity.Refused, NotBound},
 		{"an ill store is no refusal", &Policy{Required, new(broken), nil}, identity.User{UnionID: "U1", Username: "zhangsan"}, "", identity.Later, "store_unavailable"},
+		{"nor for somebody without a unionId", &Policy{Optional, new(broken), nil}, identity.User{Username: "zhangsan"}, "", identity.Later, "store_unavailable"},
 		{"nor a pass", &Policy{Optional, new(broken), nil}, identity.User{UnionID: "U1", Username: "zhangsan"}, "", identity.Later, "store_unavailable"},
 	} {
 		got, err := tt.policy.Resolve(t.Context(), tt.user)

@@ -134,7 +134,7 @@ func (m *Manager) entry(n notice) []byte {
 	}
 	n.at = time.UnixMilli(n.at.UnixMilli())
 	n.reason = n.reason[:min(len(n.reason), maxReason)]
-	box, err := m.Keyring.sealRecord(noticeName+" "+m.Realm, n.encode())
+	box, err := m.Keyring.SealRecord(noticeName+" "+m.Realm, n.encode())
 	if err != nil || realmTag+len(box) > MaxEntry {
 		return nil
 	}
@@ -144,7 +144,7 @@ func (m *Manager) entry(n notice) []byte {
 }
 
 func (m *Manager) openNotice(entry []byte) (notice, error) {
-	plain, err := m.Keyring.openRecord(noticeName+" "+m.Realm, entry[realmTag:])
+	plain, _, err := m.Keyring.OpenRecord(noticeName+" "+m.Realm, entry[realmTag:])
 	if err != nil {
 		return notice{}, err
 	}

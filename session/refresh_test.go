@@ -267,7 +267,7 @@ func TestTokensOutliveARestart(t *testing.T) { // state_dir: the cookie that wen
 				t.Errorf("openToken(%q) = %v, want nil", box, got)
 			}
 		}
-		box, _ := m.Keyring.sealRecord(m.recordKey("token", s.ID), []byte{tokenVersion + 1, 0})
+		box, _ := m.Keyring.SealRecord(m.recordKey("token", s.ID), []byte{tokenVersion + 1, 0})
 		if got := m.openToken(k, box); got != nil {
 			t.Errorf("openToken(newer) = %v, want nil", got)
 		}

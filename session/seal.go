@@ -64,23 +64,27 @@ func openBox(secret []byte, name string, box []byte) ([]byte, error) {
 	return plain, nil
 }
 
-// sealRecord seals for the replicas, under the first secret.
-func (k *Keyring) sealRecord(name string, plain []byte) ([]byte, error) {
+// SealRecord seals what stands in a store, where others may write: encrypted,
+// authenticated and bound to its name, under the first secret. There may be any
+// number of records, and any number of a name.
+func (k *Keyring) SealRecord(name string, plain []byte) ([]byte, error) {
 	if k == nil || len(k.secrets) == 0 {
 		return nil, errors.New("the keyring has no secret")
 	}
 	return sealBox(k.secrets[0], name, plain)
 }
 
-// openRecord tries all secrets.
-func (k *Keyring) openRecord(name string, box []byte) ([]byte, error) {
+// OpenRecord returns what SealRecord was given under the same name; old reports
+// that it was not the first secret that opened, so that it should be sealed anew
+// before that one goes.
+func (k *Keyring) OpenRecord(name string, box []byte) (plain []byte, old bool, err error) {
 	if k == nil {
-		return nil, errBox
+		return nil, false, errBox
 	}
-	for _, secret := range k.secrets {
+	for i, secret := range k.secrets {
 		if plain, err := openBox(secret, name, box); err == nil {
-			return plain, nil
+			return plain, i > 0, nil
 		}
 	}
-	return nil, errBox
+	return nil, false, errBox
 }

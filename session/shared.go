@@ -213,7 +213,7 @@ func (m *Manager) readFacts(ctx context.Context, person name) (*facts, error) {
 	if err != nil {
 		return nil, ill("reading facts", err)
 	}
-	plain, err := m.Keyring.openRecord(key, text)
+	plain, _, err := m.Keyring.OpenRecord(key, text)
 	if err != nil {
 		return nil, nil
 	}
@@ -235,7 +235,7 @@ func (m *Manager) shareFacts(ctx context.Context, p *person, u identity.User, ch
 		return
 	}
 	key := m.nameKey("facts", p.key)
-	if box, err := m.Keyring.sealRecord(key, plain); err == nil {
+	if box, err := m.Keyring.SealRecord(key, plain); err == nil {
 		_ = m.Store.Put(ctx, key, box, m.Config.Recheck+m.Config.Grace+factsTime)
 	}
 }

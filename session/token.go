@@ -20,7 +20,7 @@ func (m *Manager) sealToken(k *keep, t identity.Token) ([]byte, error) {
 	if k.ticket != nil {
 		return sealBox(k.ticket.key, name, plain)
 	}
-	return m.Keyring.sealRecord(name, plain)
+	return m.Keyring.SealRecord(name, plain)
 }
 
 // openToken is nil for a record of a newer release, or one that does not open:
@@ -32,7 +32,7 @@ func (m *Manager) openToken(k *keep, box []byte) *identity.Token {
 	if k.ticket != nil {
 		plain, err = openBox(k.ticket.key, name, box)
 	} else {
-		plain, err = m.Keyring.openRecord(name, box)
+		plain, _, err = m.Keyring.OpenRecord(name, box)
 	}
 	if err != nil || len(plain) == 0 || len(plain) > maxRecord || plain[0] != tokenVersion {
 		return nil

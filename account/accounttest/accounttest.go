@@ -33,6 +33,8 @@ func Run(t *testing.T, open func(t *testing.T) account.Bindings) {
 		{"what is removed is gone from both sides", removed},
 		{"a name of one kind is not one of the other", kinds},
 		{"names are exact", exact},
+		{"names that look alike are told", looks},
+		{"renewing changes nothing", renewing},
 		{"the list is sorted", sorted},
 		{"nonsense is refused", nonsense},
 		{"an ended context is trouble", ended},
@@ -164,6 +166,44 @@ func exact(t *testing.T, s account.Bindings) {
 	}
 }
 
+func looks(t *testing.T, s account.Bindings) {
+	resembles := func(name string, want bool) {
+		t.Helper()
+		if got, err := s.Resembles(t.Context(), name); err != nil || got != want {
+			t.Errorf("Resembles(%q) = %v, %v, want %v", name, got, err, want)
+		}
+	}
+	resembles("alice", false)
+	add(t, s, b("u1", "alice"), b("u2", "ALICE"), b("u3", "管理员"))
+	for _, name := range []string{"alice", "Alice", "ａlice", "аlice", "al\u200bice", "aIice", "管\u200b理员"} {
+		resembles(name, true)
+	}
+	for _, name := range []string{"alicia", "u1", "管理", ""} {
+		resembles(name, false)
+	}
+	for _, name := range []string{"alice", "u3"} {
+		if _, err := s.Remove(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	resembles("Alice", true) // ALICE is still there
+	resembles("管理员", false)
+	if _, err := s.Remove(t.Context(), "ALICE"); err != nil {
+		t.Fatal(err)
+	}
+	resembles("Alice", false)
+}
+
+func renewing(t *testing.T, s account.Bindings) {
+	for range 2 {
+		if done, err := s.Renew(t.Context()); err != nil || done != (account.Renewed{}) {
+			t.Errorf("Renew() = %v, %v, want nothing to do", done, err)
+		}
+		add(t, s, b("u1", "a"), b("u2", "b"))
+		holds(t, s, b("u1", "a"), b("u2", "b"))
+	}
+}
+
 func sorted(t *testing.T, s account.Bindings) {
 	var want []account.Binding
 	for i := range 300 {
@@ -192,7 +232,9 @@ func ended(t *testing.T, s account.Bindings) {
 	_, find := s.Find(ctx, b("u1", ""))
 	_, list := s.List(ctx)
 	_, remove := s.Remove(ctx, "a")
-	for name, err := range map[string]error{"Find": find, "List": list, "Remove": remove, "Add": s.Add(ctx, b("u2", "b"))} {
+	_, resembles := s.Resembles(ctx, "a")
+	_, renew := s.Renew(ctx)
+	for name, err := range map[string]error{"Find": find, "List": list, "Resembles": resembles, "Renew": renew, "Remove": remove, "Add": s.Add(ctx, b("u2", "b"))} {
 		if err == nil || errors.Is(err, account.ErrNone) {
 			t.Errorf("%s with an ended context = %v, want trouble", name, err)
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -31,6 +32,17 @@ func (r register) list(ctx context.Context) ([]byte, error) {
 	return account.FormatCSV(all), err
 }
 
+// unsealed lists what an older release left, as lines to follow those of list.
+func (r register) unsealed(ctx context.Context) (lines []byte, n int, err error) {
+	store, ok := r.bindings.(unsealed)
+	if !ok {
+		return nil, 0, nil
+	}
+	all, err := store.Unsealed(ctx)
+	_, lines, _ = bytes.Cut(account.FormatCSV(all), []byte("\n"))
+	return lines, len(all), err
+}
+
 // add makes all bindings of a CSV, or none and tells every line that stands in
 // the way.
 func (r register) add(ctx context.Context, text []byte) (imported, error) {
@@ -54,7 +66,7 @@ func (r register) remove(ctx context.Context, name string) (account.Binding, err
 	if errors.Is(err, account.ErrNone) && name != "" {
 		b, err = r.bindings.Find(ctx, account.Binding{UnionID: name})
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, account.ErrUnsealed) {
 		return account.Binding{}, err
 	}
 	err = r.recorded("unbound", []any{"user", b.Username, "unionid", b.UnionID}, func() error {

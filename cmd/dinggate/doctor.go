@@ -131,6 +131,7 @@ func (d *doctor) checks() []check {
 		all = append(all, d.dingtalkChecks()...)
 	}
 	all = append(all, d.storeChecks()...)
+	all = append(all, d.bindingChecks()...)
 	all = append(all, d.upstreamChecks()...)
 	return append(all, d.doorChecks()...)
 }

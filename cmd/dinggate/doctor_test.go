@@ -267,6 +267,14 @@ var doctorFaults = []struct {
 	{"our address is punished", func(c *clinic) { c.fault("", simulator.Body(simulator.PunishBody)) }, "dingtalk.rate", "减少调用", "5 分钟后再试", ""},
 	{"DingTalk ill", func(c *clinic) { c.fault("/topapi/v2/user/getuserinfo", simulator.Status(503)) }, "dingtalk.silent", "没有可用的应答", "钉钉服务状态", ""},
 	{"专有钉钉", func(c *clinic) { c.cfg.DingTalk.LoginURL = "https://login.dg-work.cn" }, "dingtalk.login_url", "专有钉钉（浙政钉）", "只改地址无法使用", ""},
+	{"bindings of an older release", func(c *clinic) {
+		c.cfg.Accounts.Binding = "required"
+		c.redis.HSet("dinggate:{bindings}:people", "U1", "zs")
+	}, "bindings", "旧版本的 1 条绑定", "dinggate bindings import", ""},
+	{"bindings of somebody else", func(c *clinic) {
+		c.cfg.Accounts.Binding = "required"
+		c.redis.HSet("dinggate:{bindings}:sealed:people", "x", "zs")
+	}, "bindings", "无法用 cookie.secrets 打开", "重新导入", ""},
 	{"Redis away", func(c *clinic) { c.redis.Close() }, "redis", "refused", "redis.url", ""},
 	{"Redis wants a password", func(c *clinic) { c.redis.RequireAuth("other") }, "redis", "noauth", "redis.password_file", ""},
 	{"Redis out of memory", func(c *clinic) { c.redis.SetError("OOM command not allowed when used memory > 'maxmemory'.") }, "redis", "oom", "maxmemory", ""},

@@ -151,6 +151,7 @@ func nextGate(cfg *Config, stores *stores, t telemetryKit, before *gate) (*gate,
 	}
 	g.measure(kept.client, before, t.metrics)
 	g.accounts.serve(g.sessions)
+	stores.keys.use(keyring)
 	return g, nil
 }
 

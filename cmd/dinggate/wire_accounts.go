@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -117,10 +118,15 @@ func endAccounts(sessions *session.Manager, names []string, now *account.File, t
 	}
 }
 
-// run ends the sessions of whoever went with the file before, and looks after
-// this one until ctx ends.
+// run ends the sessions of the accounts that went with the file before, renews
+// what is bound, and looks after this file until ctx ends.
 func (a accounts) run(ctx context.Context, sessions *session.Manager) {
 	endAccounts(sessions, a.gone, a.file, a.kit)
+	var all sync.WaitGroup
+	defer all.Wait()
+	if a.policy != nil {
+		all.Go(func() { renewBindings(ctx, a.policy.Bindings, a.kit) })
+	}
 	if a.file != nil {
 		a.file.Run(ctx)
 	}

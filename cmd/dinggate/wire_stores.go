@@ -32,7 +32,8 @@ type stores struct {
 	Used     session.Store    // redeemed attempts
 	SSO      session.Store    // codes and refresh tokens of third parties
 	Journal  session.Journal  // nil: this process is alone
-	Bindings account.Bindings // which DingTalk person is which account
+	Bindings account.Bindings // which DingTalk person is which account, sealed under keys
+	keys     *bindingKeys     // nil: nothing lasts
 
 	Redis *redisstore.Store // with session.store redis, else nil
 	File  *boltstore.File   // with state_dir and without Redis, else nil
@@ -54,12 +55,15 @@ func memoryStores() *stores {
 // later; a file that another process has is one.
 func openStores(ctx context.Context, cfg *Config, t telemetryKit) (*stores, error) {
 	var s *stores
-	var err error
+	keys, err := newBindingKeys(cfg)
+	if err != nil {
+		return nil, err
+	}
 	switch {
 	case cfg.Session.Store == session.StoreRedis:
-		s, err = openRedis(ctx, cfg.Redis, t)
+		s, err = openRedis(ctx, cfg.Redis, keys, t)
 	case cfg.StateDir != "":
-		s, err = openFile(cfg.StateDir, t)
+		s, err = openFile(cfg.StateDir, keys, t)
 	default:
 		t.log.Info("sessions live in cookies: a sign-out is known to this process alone, not to other replicas nor after a restart")
 		return memoryStores(), nil
@@ -76,7 +80,7 @@ func openStores(ctx context.Context, cfg *Config, t telemetryKit) (*stores, erro
 	return s, nil
 }
 
-func openRedis(ctx context.Context, c redisstore.Config, t telemetryKit) (*stores, error) {
+func openRedis(ctx context.Context, c redisstore.Config, keys *bindingKeys, t telemetryKit) (*stores, error) {
 	r, err := redisstore.Open(c)
 	if err != nil {
 		return nil, err
@@ -93,7 +97,7 @@ func openRedis(ctx context.Context, c redisstore.Config, t telemetryKit) (*store
 			t.log.Info("replicas hear of each other again")
 		}
 	}
-	s := &stores{Sessions: r, Used: r, SSO: r, Journal: r, Bindings: r.Bindings(), Redis: r, t: t}
+	s := &stores{Sessions: r, Used: r, SSO: r, Journal: r, Bindings: r.Bindings(keys), keys: keys, Redis: r, t: t}
 	if err := r.Ping(ctx); err != nil {
 		t.log.Error("the session store is away: not ready until it comes", "err", err.Error())
 	} else {
@@ -104,7 +108,7 @@ func openRedis(ctx context.Context, c redisstore.Config, t telemetryKit) (*store
 	return s, nil
 }
 
-func openFile(dir string, t telemetryKit) (*stores, error) {
+func openFile(dir string, keys *bindingKeys, t telemetryKit) (*stores, error) {
 	f, err := boltstore.Open(dir)
 	if err != nil {
 		return nil, err
@@ -117,13 +121,16 @@ func openFile(dir string, t telemetryKit) (*stores, error) {
 		t.metrics.Store(op, result, d)
 		t.tracing.Stored(ctx, "file", op, result, d)
 	}
-	s := &stores{File: f, t: t}
+	s := &stores{File: f, keys: keys, t: t}
 	var errs [3]error
 	s.Sessions, errs[0] = f.Table("sessions", 1_000_000)
 	s.Used, errs[1] = f.Table("used", usedAttempts)
 	s.SSO, errs[2] = f.Table("sso", ssoRecords)
-	bindings, err := f.Bindings()
+	bindings, migrated, err := f.Bindings(account.Records{Sealer: keys})
 	s.Bindings = bindings
+	if migrated > 0 {
+		t.log.Info("bindings of an older release are sealed now", "count", migrated)
+	}
 	if err := errors.Join(errs[0], errs[1], errs[2], err); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}

@@ -11,75 +11,199 @@ import (
 )
 
 // Bindings keeps which DingTalk person is which account, for all replicas, in
-// two hashes on one node of a cluster. They have no time to live: give Redis a
+// hashes on one node of a cluster. They have no time to live: give Redis a
 // persistence and an eviction policy that spare them. Safe for concurrent use.
-type Bindings struct{ s *Store }
+//
+// Others may write to this Redis (threats K19): a binding is sealed, for its
+// place. They can take bindings away, and put a copy back that they kept; they
+// cannot make one.
+type Bindings struct {
+	s       *Store
+	records account.Records
+}
 
 var _ account.Bindings = (*Bindings)(nil)
 
-// Bindings gives the bindings of this store.
-func (s *Store) Bindings() *Bindings { return &Bindings{s} }
-
-// keys are the hashes: unionId → account, account → unionId.
-func (b *Bindings) keys() []string {
-	return []string{b.s.prefix + "{bindings}:people", b.s.prefix + "{bindings}:accounts"}
+// Bindings gives the bindings of this store; the scope of records is the store's.
+func (s *Store) Bindings(sealer account.Sealer) *Bindings {
+	return &Bindings{s, account.Records{Sealer: sealer, Scope: s.prefix}}
 }
 
-// do runs one operation; f returns an answer of account.Bindings, or what went wrong.
-func (b *Bindings) do(ctx context.Context, op string, f func(ctx context.Context) error) error {
-	var answer error
-	err := b.s.do(ctx, op, func(ctx context.Context) error {
-		err := f(ctx)
-		if _, taken := errors.AsType[*account.TakenError](err); taken || err == account.ErrNone || err == account.ErrFull {
-			answer, err = err, nil
-		}
+// The hashes:
+//
+//	people    a person's place → box
+//	accounts  an account's place → box
+//	looks     a look's place → the places of the accounts that look so, one after the other;
+//	          `table` → which table of looks that is by
+//
+// and those of releases that did not seal: unionId → account, account → unionId.
+func (b *Bindings) keys() []string {
+	at := b.s.prefix + "{bindings}:"
+	return []string{at + "sealed:people", at + "sealed:accounts", at + "sealed:looks", at + "people", at + "accounts"}
+}
+
+const (
+	people = iota
+	accounts
+	looks
+	plainPeople
+	plainAccounts
+)
+
+// kept is what the store has about a person or an account.
+type kept struct {
+	box   string // "" when there is none
+	plain string // the other name, of an older release
+}
+
+// ask reads what the store has about each of these, in one trip.
+func (b *Bindings) ask(ctx context.Context, by ...account.Binding) ([]kept, error) {
+	var all []kept
+	err := b.s.do(ctx, "find", func(ctx context.Context) (err error) {
+		all, err = b.trip(ctx, by)
 		return err
 	})
-	if err != nil {
-		return err
-	}
-	return answer
+	return all, err
 }
 
-// Find looks one binding up.
-func (b *Bindings) Find(ctx context.Context, by account.Binding) (found account.Binding, err error) {
-	key, field := b.keys()[0], by.UnionID
-	if field == "" {
-		key, field = b.keys()[1], by.Username
-	}
-	err = b.do(ctx, "find", func(ctx context.Context) error {
-		text, err := b.s.client.HGet(ctx, key, field).Result()
-		if errors.Is(err, redis.Nil) {
-			return account.ErrNone
+func (b *Bindings) trip(ctx context.Context, by []account.Binding) ([]kept, error) {
+	keys := b.keys()
+	boxes, plain := make([]*redis.StringCmd, len(by)), make([]*redis.StringCmd, len(by))
+	_, err := b.s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for i, one := range by {
+			if one.UnionID != "" {
+				boxes[i] = p.HGet(ctx, keys[people], b.records.PersonPlace(one.UnionID))
+				plain[i] = p.HGet(ctx, keys[plainPeople], one.UnionID)
+			} else {
+				boxes[i] = p.HGet(ctx, keys[accounts], b.records.AccountPlace(one.Username))
+				plain[i] = p.HGet(ctx, keys[plainAccounts], one.Username)
+			}
 		}
-		if err != nil {
+		return nil
+	})
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return nil, err
+	}
+	all := make([]kept, len(by))
+	for i := range by {
+		for _, cmd := range []*redis.StringCmd{boxes[i], plain[i]} {
+			if err := cmd.Err(); err != nil && !errors.Is(err, redis.Nil) {
+				return nil, err
+			}
+		}
+		all[i] = kept{boxes[i].Val(), plain[i].Val()}
+	}
+	return all, nil
+}
+
+// read opens what the store has about by.
+func (b *Bindings) read(by account.Binding, k kept) (account.Binding, error) {
+	place := b.records.PersonPlace(by.UnionID)
+	if by.UnionID == "" {
+		place = b.records.AccountPlace(by.Username)
+	}
+	switch {
+	case k.box != "":
+		found, _, err := b.records.Open(place, []byte(k.box))
+		return found, err
+	case k.plain == "":
+		return account.Binding{}, account.ErrNone
+	case by.UnionID == "":
+		return account.Binding{UnionID: k.plain, Username: by.Username}, account.ErrUnsealed
+	}
+	return account.Binding{UnionID: by.UnionID, Username: k.plain}, account.ErrUnsealed
+}
+
+// Find looks one binding up. Both boxes say the same, otherwise somebody else has
+// written here.
+func (b *Bindings) Find(ctx context.Context, by account.Binding) (account.Binding, error) {
+	if by.UnionID != "" {
+		by.Username = ""
+	}
+	all, err := b.ask(ctx, by)
+	if err != nil {
+		return account.Binding{}, err
+	}
+	found, err := b.read(by, all[0])
+	if err != nil {
+		return found, err
+	}
+	other := account.Binding{UnionID: found.UnionID}
+	if by.UnionID != "" {
+		other = account.Binding{Username: found.Username}
+	}
+	if all, err = b.ask(ctx, other); err != nil {
+		return account.Binding{}, err
+	}
+	if same, err := b.read(other, all[0]); err != nil || same != found {
+		return account.Binding{}, account.ErrSealed
+	}
+	return found, nil
+}
+
+// Resembles looks for names that can be taken for this one; of those that are
+// not sealed, for the very same.
+func (b *Bindings) Resembles(ctx context.Context, name string) (found bool, err error) {
+	err = b.s.do(ctx, "find", func(ctx context.Context) error {
+		var all []*redis.StringCmd
+		keys := b.keys()
+		_, err := b.s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+			for _, place := range b.records.LookPlaces(name) {
+				all = append(all, p.HGet(ctx, keys[looks], place))
+			}
+			all = append(all, p.HGet(ctx, keys[plainAccounts], name))
+			return nil
+		})
+		if err != nil && !errors.Is(err, redis.Nil) {
 			return err
 		}
-		if found = (account.Binding{UnionID: by.UnionID, Username: text}); by.UnionID == "" {
-			found = account.Binding{UnionID: text, Username: by.Username}
+		for _, one := range all {
+			switch err := one.Err(); {
+			case err == nil:
+				found = true
+			case !errors.Is(err, redis.Nil):
+				return err
+			}
 		}
 		return nil
 	})
 	return found, err
 }
 
-// bindScript answers with the places of those that are taken, with -1 when
-// there is no room, or writes all and answers with nothing.
-var bindScript = redis.NewScript(`
-local taken, new = {}, {}
-for i = 2, #ARGV, 2 do
-	local name = redis.call('HGET', KEYS[1], ARGV[i])
-	local person = redis.call('HGET', KEYS[2], ARGV[i+1])
-	if not name and not person then new[#new+1] = i
-	elseif name ~= ARGV[i+1] or person ~= ARGV[i] then taken[#taken+1] = i / 2 - 1 end
-end
-if #taken > 0 then return taken end
-if redis.call('HLEN', KEYS[1]) + #new > tonumber(ARGV[1]) then return {-1} end
-for _, i in ipairs(new) do
-	redis.call('HSET', KEYS[1], ARGV[i], ARGV[i+1])
-	redis.call('HSET', KEYS[2], ARGV[i+1], ARGV[i])
-end
-return {}`)
+// change is an argument of the scripts, but for the new boxes.
+type change struct {
+	account.Binding
+	person, name       string // the boxes now
+	newPerson, newName string
+}
+
+func (b *Bindings) argument(c change) string {
+	places := ""
+	for _, place := range b.records.LookPlaces(c.Username) {
+		places += place
+	}
+	arg := ""
+	for _, text := range []string{c.UnionID, c.Username, b.records.PersonPlace(c.UnionID), c.person, c.newPerson, b.records.AccountPlace(c.Username), c.name, c.newName, places} {
+		arg += fmt.Sprintf("%06d", len(text)) + text
+	}
+	return arg
+}
+
+// seal makes the new boxes.
+func (b *Bindings) seal(c change) (change, error) {
+	person, err := b.records.Seal(b.records.PersonPlace(c.UnionID), c.Binding)
+	if err != nil {
+		return c, err
+	}
+	name, err := b.records.Seal(b.records.AccountPlace(c.Username), c.Binding)
+	c.newPerson, c.newName = string(person), string(name)
+	return c, err
+}
+
+// tries is how often a change is begun anew because others changed the same.
+const tries = 20
+
+var errRace = errors.New("redisstore: binding: others change the same bindings all the time")
 
 // Add makes all of them or none.
 func (b *Bindings) Add(ctx context.Context, all ...account.Binding) error {
@@ -87,83 +211,135 @@ func (b *Bindings) Add(ctx context.Context, all ...account.Binding) error {
 	if _, err := account.Plan(all, func(account.Binding) (account.Binding, error) { return account.Binding{}, account.ErrNone }); err != nil {
 		return err
 	}
-	args := make([]any, 1, 1+2*len(all))
-	args[0] = account.MaxBindings
-	for _, one := range all {
-		args = append(args, one.UnionID, one.Username)
-	}
-	return b.do(ctx, "bind", func(ctx context.Context) error {
-		places, err := bindScript.Run(ctx, b.s.client, b.keys(), args...).Int64Slice()
+	for range tries {
+		answer, err := b.add(ctx, all)
 		switch {
 		case err != nil:
 			return err
-		case len(places) == 1 && places[0] < 0:
+		case answer == -1:
 			return account.ErrFull
-		case len(places) > 0:
-			e := &account.TakenError{}
-			for _, place := range places {
-				e.Taken = append(e.Taken, int(place))
-			}
-			return e
+		case answer == 0:
+			return nil
 		}
-		return nil
-	})
+	}
+	return errRace
 }
 
-var unbindScript = redis.NewScript(`
-local name, person = ARGV[1], redis.call('HGET', KEYS[2], ARGV[1])
-if not person then
-	person, name = ARGV[1], redis.call('HGET', KEYS[1], ARGV[1])
-	if not name then return {} end
-end
-redis.call('HDEL', KEYS[1], person)
-redis.call('HDEL', KEYS[2], name)
-return {person, name}`)
+func (b *Bindings) add(ctx context.Context, all []account.Binding) (int64, error) {
+	by := make([]account.Binding, 0, 2*len(all))
+	for _, one := range all {
+		by = append(by, account.Binding{UnionID: one.UnionID}, account.Binding{Username: one.Username})
+	}
+	found := map[account.Binding]kept{}
+	for part := range chunks(by) {
+		now, err := b.ask(ctx, part...)
+		if err != nil {
+			return 0, err
+		}
+		for i, one := range part {
+			found[one] = now[i]
+		}
+	}
+	write, err := account.Plan(all, func(by account.Binding) (account.Binding, error) {
+		one, err := b.read(by, found[by])
+		if errors.Is(err, account.ErrSealed) || errors.Is(err, account.ErrUnsealed) {
+			return account.Binding{}, account.ErrNone // it is replaced
+		}
+		return one, err
+	})
+	if err != nil {
+		return 0, err
+	}
+	plain, writes := false, map[account.Binding]bool{}
+	for _, one := range write {
+		writes[one] = true
+	}
+	for _, one := range all {
+		if found[account.Binding{UnionID: one.UnionID}].plain == "" && found[account.Binding{Username: one.Username}].plain == "" {
+			continue
+		}
+		if plain = true; !writes[one] {
+			write, writes[one] = append(write, one), true // what an older release left beside it goes
+		}
+	}
+	if len(write) == 0 {
+		return 0, nil
+	}
+	args := make([]any, 1, 1+len(write))
+	args[0] = account.MaxBindings
+	for _, one := range write {
+		c, err := b.seal(change{Binding: one, person: found[account.Binding{UnionID: one.UnionID}].box, name: found[account.Binding{Username: one.Username}].box})
+		if err != nil {
+			return 0, err
+		}
+		args = append(args, b.argument(c))
+	}
+	return b.run(ctx, "bind", bindScript, plain, args...)
+}
+
+func (b *Bindings) run(ctx context.Context, op string, script *redis.Script, plain bool, args ...any) (answer int64, err error) {
+	keys := b.keys()
+	if !plain {
+		keys = keys[:plainPeople]
+	}
+	err = b.s.do(ctx, op, func(ctx context.Context) error {
+		answer, err = script.Run(ctx, b.s.client, keys, args...).Int64()
+		return err
+	})
+	return answer, err
+}
+
+// chunks cuts a list into what one trip asks for.
+func chunks(all []account.Binding) func(yield func([]account.Binding) bool) {
+	const most = 1000
+	return func(yield func([]account.Binding) bool) {
+		for len(all) > 0 {
+			n := min(len(all), most)
+			if !yield(all[:n]) {
+				return
+			}
+			all = all[n:]
+		}
+	}
+}
 
 // Remove takes one binding away.
-func (b *Bindings) Remove(ctx context.Context, name string) (removed account.Binding, err error) {
-	err = b.do(ctx, "unbind", func(ctx context.Context) error {
-		pair, err := unbindScript.Run(ctx, b.s.client, b.keys(), name).StringSlice()
-		switch {
-		case err != nil:
-			return err
-		case len(pair) == 0:
-			return account.ErrNone
-		case len(pair) != 2:
-			return fmt.Errorf("%d texts for a binding", len(pair))
+func (b *Bindings) Remove(ctx context.Context, name string) (account.Binding, error) {
+	for range tries {
+		answer, one, err := b.remove(ctx, name)
+		if err != nil {
+			return account.Binding{}, err
 		}
-		removed = account.Binding{UnionID: pair[0], Username: pair[1]}
-		return nil
-	})
-	return removed, err
+		if answer == 0 {
+			return one, nil
+		}
+	}
+	return account.Binding{}, errRace
 }
 
-// List returns all, in pieces, so that other callers of Redis do not wait.
-func (b *Bindings) List(ctx context.Context) ([]account.Binding, error) {
-	people := map[string]string{}
-	for cursor := uint64(0); ; {
-		err := b.do(ctx, "list", func(ctx context.Context) error {
-			fields, next, err := b.s.client.HScan(ctx, b.keys()[0], cursor, "", 1000).Result()
-			if err != nil {
-				return err
-			}
-			for i := 0; i+1 < len(fields); i += 2 {
-				people[fields[i]] = fields[i+1]
-			}
-			cursor = next
-			return nil
-		})
+func (b *Bindings) remove(ctx context.Context, name string) (int64, account.Binding, error) {
+	asked := []account.Binding{{Username: name}, {UnionID: name}}
+	if name == "" {
+		asked = asked[:1]
+	}
+	for _, by := range asked {
+		all, err := b.ask(ctx, by)
 		if err != nil {
-			return nil, err
+			return 0, account.Binding{}, err
 		}
-		if cursor == 0 || len(people) > 2*account.MaxBindings {
-			break
+		one, err := b.read(by, all[0])
+		if err == account.ErrNone {
+			continue
 		}
+		if err != nil && !errors.Is(err, account.ErrUnsealed) {
+			return 0, account.Binding{}, err
+		}
+		both, err := b.ask(ctx, account.Binding{UnionID: one.UnionID}, account.Binding{Username: one.Username})
+		if err != nil {
+			return 0, account.Binding{}, err
+		}
+		answer, err := b.run(ctx, "unbind", unbindScript, both[0].plain != "" || both[1].plain != "", b.argument(change{Binding: one, person: both[0].box, name: both[1].box}))
+		return answer, one, err
 	}
-	all := make([]account.Binding, 0, len(people))
-	for id, name := range people {
-		all = append(all, account.Binding{UnionID: id, Username: name})
-	}
-	account.Sort(all)
-	return all, nil
+	return 0, account.Binding{}, account.ErrNone
 }

@@ -23,7 +23,7 @@ func TestClusterReshard(t *testing.T) {
 		}
 	}
 	s := open(t, strings.Replace(url, "://", "://gate:canary-77@", 1))
-	bindings := s.Bindings()
+	bindings := s.Bindings(keyring(t, 1))
 	l := storetest.Listen(t, s)
 	l.Live(t)
 	var keys []string
