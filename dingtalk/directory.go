@@ -82,17 +82,21 @@ func (d *Directory) person(ctx context.Context, unionID string) (identity.User, 
 	defer cancel()
 	userID, err := d.member(ctx, unionID)
 	if err != nil {
-		return nobody, err
+		return nobody, identity.About(err, identity.Subject{UserID: userID, UnionID: unionID})
 	}
 	u, err := d.record(ctx, userID, unionID)
-	if err != nil || !d.Ancestors {
-		return u, err
+	if err != nil {
+		return nobody, identity.About(err, identity.Subject{UserID: userID, UnionID: unionID})
+	}
+	if !d.Ancestors {
+		return u, nil
 	}
 	u.Ancestors, err = d.ancestors(ctx, u)
-	return u, err
+	return u, identity.About(err, identity.Subject{UserID: userID, Name: u.Name, UnionID: unionID})
 }
 
-// member proves membership. The call succeeds for external contacts too: only
+// member proves membership. With an error userID is that of the person who is no
+// member, where it was told. The call succeeds for external contacts too: only
 // an explicit contact_type 0 is an employee (threats K1, K2).
 func (d *Directory) member(ctx context.Context, unionID string) (userID string, err error) {
 	var got struct {
@@ -103,7 +107,10 @@ func (d *Directory) member(ctx context.Context, unionID string) (userID string, 
 		return "", err
 	}
 	if got.ContactType != nil && *got.ContactType != 0 {
-		return "", refuse("external_contact", "an external contact, not an employee")
+		if !validID(got.UserID) {
+			got.UserID = ""
+		}
+		return got.UserID, refuse("external_contact", "an external contact, not an employee")
 	}
 	if got.ContactType == nil || !validID(got.UserID) {
 		return "", badAnswer(pathGetByUnionID, formatError("no contact_type or no userid")).failure()
@@ -139,15 +146,18 @@ func (d *Directory) record(ctx context.Context, userID, unionID string) (identit
 	if err := d.Client.do(ctx, request{host: hostOld, path: pathUserGet, body: map[string]string{"userid": userID, "language": "zh_CN"}}, &got); err != nil {
 		return nobody, err
 	}
+	named := func(f *identity.Failure) error {
+		return identity.About(f, identity.Subject{Name: strings.TrimSpace(got.Name)})
+	}
 	switch {
 	case got.UserID == "" || got.UnionID == "" || got.Active == nil:
 		return nobody, badAnswer(pathUserGet, formatError("no userid, unionid or active")).failure()
 	case got.UserID != userID || got.UnionID != unionID:
 		return nobody, refuse("not_member", "the record is another person's")
 	case !bool(*got.Active):
-		return nobody, refuse("inactive", "the account is not activated")
+		return nobody, named(refuse("inactive", "the account is not activated"))
 	case disabled(got.DisableStatus):
-		return nobody, refuse("disabled", "the enterprise account is disabled")
+		return nobody, named(refuse("disabled", "the enterprise account is disabled"))
 	}
 	u := identity.User{UnionID: unionID, UserID: userID, Name: strings.TrimSpace(got.Name), JobNumber: strings.TrimSpace(got.JobNumber)}
 	if u.Email = identity.NormalizeEmail(got.OrgEmail); u.Email == "" {
@@ -160,7 +170,7 @@ func (d *Directory) record(ctx context.Context, userID, unionID string) (identit
 		u.Roles = append(u.Roles, identity.Role{ID: int64(r.ID), Name: r.Name})
 	}
 	if u.Username = d.username(u); u.Username == "" {
-		return nobody, refuse("no_username", "the record has no "+d.Username)
+		return nobody, named(refuse("no_username", "the record has no "+d.Username))
 	}
 	return u, nil
 }

@@ -2,6 +2,7 @@ package dingtalk
 
 import (
 	"context"
+	"strings"
 
 	"dinggate/internal/identity"
 )
@@ -36,6 +37,7 @@ func (l *SilentLogin) exchange(ctx context.Context, code string) (identity.User,
 	var got struct {
 		UserID  string `json:"userid"`
 		UnionID string `json:"unionid"`
+		Name    string `json:"name"` // for the log alone: the organisation's record names people
 	}
 	q := request{host: hostOld, path: pathGetUserInfo, body: map[string]string{"code": code}, single: true, secrets: secretForms(code)}
 	if err := l.Client.do(ctx, q, &got); err != nil {
@@ -44,12 +46,13 @@ func (l *SilentLogin) exchange(ctx context.Context, code string) (identity.User,
 	if !validID(got.UserID) || !validID(got.UnionID) {
 		return identity.User{}, badAnswer(pathGetUserInfo, formatError("no userid or unionid")).failure()
 	}
+	told := identity.Subject{UserID: got.UserID, Name: strings.TrimSpace(got.Name), UnionID: got.UnionID}
 	u, err := l.Directory.Person(ctx, got.UnionID)
 	if err != nil {
-		return identity.User{}, err
+		return identity.User{}, identity.About(err, told)
 	}
 	if u.UserID != got.UserID {
-		return identity.User{}, refuse("not_member", "the code's userid is another person's")
+		return identity.User{}, identity.About(refuse("not_member", "the code's userid is another person's"), told)
 	}
 	return u, nil
 }

@@ -62,7 +62,11 @@ func (l *WebLogin) exchange(ctx context.Context, code string) (identity.User, id
 	// The people choose the organisation on DingTalk's page. Absent means only
 	// that the scope did not ask: the membership check decides (threats K3).
 	if got.CorpID != "" && got.CorpID != l.Client.Config.CorpID {
-		return nobody, identity.Token{}, refuse("wrong_organisation", "signed in for another organisation")
+		stranger := identity.Subject{}
+		if unionID, err := l.Client.me(ctx, got.AccessToken); err == nil { // for the record of the refusal alone
+			stranger.UnionID = unionID
+		}
+		return nobody, identity.Token{}, identity.About(refuse("wrong_organisation", "signed in for another organisation"), stranger)
 	}
 	token := got.token(l.Client.now())
 	unionID, err := l.Client.me(ctx, got.AccessToken)

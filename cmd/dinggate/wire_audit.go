@@ -75,7 +75,7 @@ func pairs(list ...[2]string) (attrs []any) {
 // was bound to which account.
 func (t telemetryKit) audit(e login.Event) error {
 	attrs := pairs([2]string{"req", e.RequestID}, [2]string{"client", e.Client.String()}, [2]string{"how", e.How}, [2]string{"code", e.Code}, [2]string{"user", e.User},
-		[2]string{"userid", e.UserID}, [2]string{"unionid", e.UnionID}, [2]string{"session", e.Session})
+		[2]string{"userid", e.UserID}, [2]string{"name", e.Name}, [2]string{"unionid", e.UnionID}, [2]string{"session", e.Session})
 	level, result := slog.LevelInfo, "ok"
 	if e.What == "refused" {
 		level, result = slog.LevelWarn, e.Code

@@ -1,6 +1,9 @@
 package identity
 
-import "fmt"
+import (
+	"cmp"
+	"fmt"
+)
 
 // Class tells what has to happen after a person could not be identified.
 type Class int
@@ -23,6 +26,24 @@ type Failure struct {
 	Code  string
 	Hint  string
 	Err   error
+
+	Subject Subject // whom it is about, as far as that is known
+}
+
+// Subject is who was refused: what DingTalk told before it, or we, said no. It is
+// for the log and the audit alone and proves nothing. Empty fields are not known.
+type Subject struct{ UserID, Name, UnionID string }
+
+// About gives an error that is a Failure what is known of its subject; what the
+// Failure knows already stays. Any other error stays as it is.
+func About(err error, s Subject) error {
+	f, ok := err.(*Failure)
+	if !ok || f == nil {
+		return err
+	}
+	about := *f // it may be shared
+	about.Subject = Subject{cmp.Or(f.Subject.UserID, s.UserID), cmp.Or(f.Subject.Name, s.Name), cmp.Or(f.Subject.UnionID, s.UnionID)}
+	return &about
 }
 
 func (f *Failure) Error() string {

@@ -92,6 +92,7 @@ func (f *Flow) byBrowser(query, errand string) way {
 // w. target is known with an error too, once the attempt was found. judge may
 // refuse the target before anything is used up; nil refuses none.
 func (f *Flow) arrive(w http.ResponseWriter, r *http.Request, x *web.Exchange, by way, judge func(string) error) (s *session.Session, cookie *http.Cookie, target string, err error) {
+	var in session.SignIn
 	defer func() {
 		if err == nil {
 			return
@@ -101,6 +102,7 @@ func (f *Flow) arrive(w http.ResponseWriter, r *http.Request, x *web.Exchange, b
 		if refusal, ok := errors.AsType[*web.Error](err); ok {
 			e.Code, e.Err = refusal.Code, refusal.Err
 		}
+		e.about(&in.User)
 		f.audit(x, e)
 	}()
 	q, a, err := f.redeem(w, r, x, by, judge)
@@ -108,7 +110,7 @@ func (f *Flow) arrive(w http.ResponseWriter, r *http.Request, x *web.Exchange, b
 	if err != nil {
 		return nil, nil, target, err
 	}
-	in := session.SignIn{Since: f.Sessions.Time()} // somebody who leaves while the provider answers has left (threats K18)
+	in.Since = f.Sessions.Time() // somebody who leaves while the provider answers has left (threats K18)
 	if in.User, in.Token, err = f.person(r.Context(), by, q, target); err != nil {
 		return nil, nil, target, err
 	}

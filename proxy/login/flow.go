@@ -95,11 +95,22 @@ type Event struct {
 	Code      string // why refused, such as not_member
 	User      string // username, "" when nobody is known
 	UserID    string
+	Name      string // of somebody who was refused
 	UnionID   string // of the person who was bound
 	Session   string // the session's id
 	Client    netip.Addr
 	RequestID string
 	Err       error // detail for the operator, or nil
+}
+
+// about names who was refused: u, or, where the provider did not get as far as
+// that, whom its failure is about.
+func (e *Event) about(u *identity.User) {
+	known := identity.Subject{UserID: u.UserID, Name: u.Name, UnionID: u.UnionID}
+	if failure, ok := errors.AsType[*identity.Failure](e.Err); ok && known == (identity.Subject{}) {
+		known = failure.Subject
+	}
+	e.UserID, e.Name, e.UnionID = known.UserID, known.Name, known.UnionID
 }
 
 // Check finds what a Flow cannot work without.

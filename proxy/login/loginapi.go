@@ -188,9 +188,12 @@ func (f *Flow) localSession(r *http.Request) (*session.Session, error) {
 // attempt names the session it was begun in: another account that has signed
 // in meanwhile gets nobody's DingTalk.
 func (f *Flow) bindSession(w http.ResponseWriter, r *http.Request, x *web.Exchange) (err error) {
+	var person identity.User
 	defer func() {
 		if e, ok := errors.AsType[*web.Error](err); ok {
-			f.audit(x, Event{What: "refused", How: "bind", Code: e.Code, User: x.User, Err: e.Err})
+			refused := Event{What: "refused", How: "bind", Code: e.Code, User: x.User, Err: e.Err}
+			refused.about(&person)
+			f.audit(x, refused)
 		}
 	}()
 	s, err := f.localSession(r)
@@ -208,8 +211,7 @@ func (f *Flow) bindSession(w http.ResponseWriter, r *http.Request, x *web.Exchan
 	if err != nil {
 		return err
 	}
-	person, _, err := f.person(r.Context(), by, q, "/")
-	if err != nil {
+	if person, _, err = f.person(r.Context(), by, q, "/"); err != nil {
 		return err
 	}
 	if person.UnionID == "" {

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"dinggate/account"
+)
+
+// TestRefusedAudit: the record of a refused sign-in names whom DingTalk told of,
+// in the log and in a file of its own alike; the answer names nobody.
+func TestRefusedAudit(t *testing.T) {
+	byNumber := func(c *Config) { c.DingTalk.Username = "job_number" }
+	bound := func(c *Config) { c.Accounts.Binding = account.Required }
+	for _, c := range []struct {
+		person, how, code string
+		change            func(*Config)
+		userID, name      string
+	}{
+		{"wujiu", "", "inactive", nil, "wujiu", "吴九"},
+		{"zhengshi", "", "disabled", nil, "zhengshi", "郑十"},
+		{"zhouba", "", "external_contact", nil, "zhouba", ""}, // no name was told: a nickname is anybody's
+		{"sunqi", "", "wrong_organisation", nil, "", ""},      // of another organisation: the unionId alone
+		{"zhaoliu", "", "no_username", byNumber, "zhaoliu", "赵六"},
+		{"lisi", "", "not_bound", bound, "lisi", "李四"},
+		{"wujiu", "silent", "inactive", nil, "wujiu", "吴九"},
+		{"zhengshi", "silent", "disabled", nil, "zhengshi", "郑十"},
+		{"zhouba", "silent", "external_contact", nil, "zhouba", "周八"},
+	} {
+		for _, file := range []string{"", filepath.Join(t.TempDir(), "audit.jsonl")} {
+			accounts := filepath.Join(t.TempDir(), "htpasswd")
+			htpasswd(t, accounts, "zs")
+			h := newHouse(t, func(cfg *Config) {
+				cfg.Audit.File = file
+				if c.change != nil {
+					c.change(cfg)
+				}
+				if cfg.Accounts.Binding == account.Required {
+					cfg.Accounts.HtpasswdFile = accounts
+				}
+			})
+			who, _ := h.platform.Who(c.person)
+			v := h.visitor()
+			var a answer
+			if c.how == "silent" {
+				a = v.post(h.base, form(h.platform.SilentCode(c.person), v.silent(h.base+"/")))
+			} else {
+				a = v.get(v.choose(v.leave(h.base+"/oauth2/start"), c.person))
+			}
+			if a.StatusCode != 403 || strings.Contains(a.body, who.Name) || strings.Contains(a.body, who.UnionID) {
+				t.Errorf("%s %s: the answer is %d, or names the person:\n%s", c.person, c.how, a.StatusCode, a.body)
+			}
+			var record map[string]any
+			waitFor(t, "the record", func() bool {
+				text := h.log.String()
+				if file != "" {
+					text = ""
+					for _, r := range auditRecords(t, file) {
+						line, _ := json.Marshal(r)
+						text += string(line) + "\n"
+					}
+				}
+				for line := range strings.Lines(text) {
+					var one map[string]any
+					if json.Unmarshal([]byte(line), &one) == nil && one["audit"] == "refused" {
+						record = one
+					}
+				}
+				return record != nil
+			})
+			got := fmt.Sprint(record["code"], record["userid"], record["name"], record["unionid"])
+			absent := func(s string) any {
+				if s == "" {
+					return nil
+				}
+				return s
+			}
+			if want := fmt.Sprint(c.code, absent(c.userID), absent(c.name), who.UnionID); got != want {
+				t.Errorf("%s %s, file %v: the record is about %s, want %s: %v", c.person, c.how, file != "", got, want, record)
+			}
+		}
+	}
+}
