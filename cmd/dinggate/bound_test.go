@@ -127,7 +127,7 @@ for i = 1, #all, 2 do redis.call('HSET', KEYS[1], all[i], all[(i + 3 > #all) and
 func TestBindingsOfAnOlderRelease(t *testing.T) {
 	redis := realtool.StartRedis(t)
 	f := newFleet(t, "DINGGATE_SESSION_STORE=redis", "DINGGATE_REDIS_URL="+redis.URL(), "DINGGATE_ACCOUNTS_BINDING=required", "DINGGATE_DINGTALK_EVENTS=false", "LC_ALL=C")
-	people := unionIDs(t, f.platform)
+	people := idsOf(t, f.platform)
 	redis.Do("HSET", "dinggate:{bindings}:people", people["zhangsan"], "zs")
 	redis.Do("HSET", "dinggate:{bindings}:accounts", "zs", people["zhangsan"])
 	command := func(in string, args ...string) (string, error) {
@@ -213,8 +213,8 @@ func bindingsIn(t *testing.T, env []string, in string, args ...string) (string, 
 	return string(out), err
 }
 
-// unionIDs are everybody's, by their names in the simulator.
-func unionIDs(t *testing.T, p *simulator.Platform) map[string]string {
+// idsOf are everybody's, by their names in the simulator.
+func idsOf(t *testing.T, p *simulator.Platform) map[string]string {
 	t.Helper()
 	w := httptest.NewRecorder()
 	p.ServeHTTP(w, httptest.NewRequest("GET", "/_simulator/people", nil))

@@ -30,6 +30,10 @@ func (d *doctor) running(ctx context.Context) finding {
 		return finding{severity: wrong, text: words{"serves an old configuration, the changed one was refused" + why, "仍在使用旧配置，新配置被拒绝" + why}, cure: words{"dinggate check tells all mistakes", "运行 dinggate check 查看全部错误"}}
 	case !r.Store.Up:
 		return finding{severity: wrong, text: words{"its session store is away: " + r.Store.Kind, "其会话存储不可用：" + r.Store.Kind}, cure: words{"see the line of the store above", "见上面关于存储的一行"}}
+	case r.SharedUnionIDs > 0:
+		return finding{severity: wrong, text: words{fmt.Sprintf("the SSO service tells %d unionids of several people each: they identify nobody, and bindings by them do not count", r.SharedUnionIDs),
+			fmt.Sprintf("SSO 服务给出的 %d 个 unionid 属于多个人：不能识别任何人，按它们建立的绑定不起作用", r.SharedUnionIDs)},
+			cure: words{"have the service tell each person's own unionid, or none", "请让 SSO 服务返回每个人自己的 unionid，或不返回"}}
 	case r.Sessions.OnGrace > 0:
 		return finding{severity: warning, text: words{fmt.Sprintf("%d people live on grace: their lookups fail", r.Sessions.OnGrace), fmt.Sprintf("%d 人处于宽限期：成员复查失败", r.Sessions.OnGrace)},
 			cure: words{"the lines about DingTalk above say why; after session.grace they get 503", "原因见上面关于钉钉的各行；超过 session.grace 后将返回 503"}}

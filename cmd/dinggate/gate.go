@@ -96,7 +96,7 @@ func nextGate(cfg *Config, stores *stores, t telemetryKit, before *gate) (*gate,
 		return nil, err
 	}
 	kept := newLasting(cfg, before, t)
-	g := &gate{lasting: kept, provider: newProvider(cfg, kept, t), inFlight: new(atomic.Int64), streams: new(proxy.Streams)}
+	g := &gate{lasting: kept, provider: newProvider(cfg, stores, kept, t), inFlight: new(atomic.Int64), streams: new(proxy.Streams)}
 	if g.accounts, err = newAccounts(cfg, stores.Bindings, before, t); err != nil {
 		return nil, err
 	}
@@ -189,12 +189,14 @@ func newPages(cfg *Config, origins *web.Origins) (*page.Pages, error) {
 }
 
 func newSessions(cfg *Config, stores *stores, keyring *session.Keyring, p provider, t telemetryKit) *session.Manager {
-	return &session.Manager{
+	m := &session.Manager{
 		Keyring: keyring, Store: stores.Sessions, Journal: stores.Journal, Config: cfg.Session, Cookie: cfg.Cookie, Realm: cfg.Realm(), Secure: cfg.Secure(), Service: cfg.SSO.On(),
 		Headers: session.Headers{Request: cfg.Headers.Request.Rules(), Response: cfg.Headers.Response.Rules()},
 		Recheck: t.counted(stores.paced(cfg, p.recheck)), Refresh: p.refresh,
 		Ended: t.auditEnded, Unkept: t.unkept(cfg),
 	}
+	p.ids.use(m, keyring)
+	return m
 }
 
 // recheck looks members up again, paced.

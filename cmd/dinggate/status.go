@@ -52,6 +52,8 @@ type statusReport struct {
 		InFlight int `json:"requests_in_flight"`
 	} `json:"sessions"`
 
+	SharedUnionIDs int `json:"shared_unionids,omitempty"` // of an SSO service, since the start
+
 	DingTalk []statusCall  `json:"dingtalk"`
 	Stream   *statusStream `json:"stream,omitempty"` // absent: events are not followed
 
@@ -129,6 +131,7 @@ func (s *status) report(in language) statusReport {
 	held := g.sessions.Stats()
 	r.Sessions.Verified, r.Sessions.People, r.Sessions.OnGrace, r.Sessions.Revoked, r.Sessions.Sockets = held.Cached, held.People, held.Failing, held.Revoked, held.Watched
 	r.Sessions.InFlight = int(g.inFlight.Load())
+	r.SharedUnionIDs = g.provider.ids.voids()
 	for _, c := range s.kit.health.Calls() {
 		r.DingTalk = append(r.DingTalk, statusCall{c.Call, c.Ill.After(c.Well), moment(c.Well), moment(c.Ill), c.Result, c.Code})
 	}

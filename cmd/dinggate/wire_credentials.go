@@ -28,11 +28,11 @@ func newCredentials(cfg *Config, g *gate, t telemetryKit) func(context.Context, 
 		return nil
 	}
 	c := credentials{basic: newPasswords(cfg, g)}
-	switch client, behind := g.provider.Provider.(*sso.Client); {
+	switch client, behind := g.provider.Provider.(judgedClient); {
 	case g.sso != nil: // our own tokens; a service's, where we are both, are for us as its client and not for others
 		c.bearer = (&ownTokens{server: g.sso, sessions: g.sessions, clients: cfg.tokenClients()}).find
 	case behind:
-		c.bearer = newServiceTokens(cfg, client, g, t).find
+		c.bearer = newServiceTokens(cfg, client.Client, g, t).find
 	}
 	return c.find
 }

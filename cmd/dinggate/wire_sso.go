@@ -16,7 +16,7 @@ import (
 )
 
 var (
-	_ login.Provider = (*sso.Client)(nil)
+	_ login.Provider = judgedClient{}
 	_ sso.Codes      = session.Store(nil)
 )
 
@@ -112,14 +112,6 @@ func ssoTrouble(err error) error {
 
 const ssoRetryAfter = gatePatience * 5
 
-// ssoRecheck asks the service again who somebody is. Their access token is all
-// that names them there.
-func ssoRecheck(client *sso.Client) func(context.Context, *session.Session) (identity.User, error) {
-	return func(ctx context.Context, s *session.Session) (identity.User, error) {
-		return client.Person(ctx, s.Token.Access)
-	}
-}
-
 // unkept says that the service's tokens are too long for a cookie, once a minute:
 // the sign-in then lasts no longer than the access token, or until the first
 // recheck. With DingTalk nothing hangs on the token.
@@ -156,13 +148,14 @@ type provider struct {
 	recheck   func(context.Context, *session.Session) (identity.User, error)
 	refresh   func(context.Context, string) (identity.Token, error) // nil: tokens are left to expire
 	close     func()
+	ids       *unionIDs // nil: DingTalk's are each person's own
 }
 
-func newProvider(cfg *Config, l lasting, t telemetryKit) provider {
+func newProvider(cfg *Config, stores *stores, l lasting, t telemetryKit) provider {
 	if cfg.SSO.On() {
-		c := &sso.Client{Config: cfg.SSO, Observe: t.callSSO}
-		return provider{c, sso.AttemptParameter, ssoRecheck(c), c.Refresh, c.CloseIdleConnections}
+		c := judgedClient{&sso.Client{Config: cfg.SSO, Observe: t.callSSO}, newUnionIDs(cfg, stores, t)}
+		return provider{c, sso.AttemptParameter, c.recheck, c.Refresh, c.CloseIdleConnections, c.ids}
 	}
 	directory := &dingtalk.Directory{Client: l.client, Username: cfg.DingTalk.Username, Ancestors: cfg.NamesDepartments()}
-	return provider{&dingtalk.WebLogin{Client: l.client, Directory: directory}, "", recheck(cfg, l), nil, l.client.CloseIdleConnections}
+	return provider{&dingtalk.WebLogin{Client: l.client, Directory: directory}, "", recheck(cfg, l), nil, l.client.CloseIdleConnections, nil}
 }

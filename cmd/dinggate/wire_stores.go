@@ -31,6 +31,7 @@ type stores struct {
 	Sessions session.Store    // sessions, or sign-outs; nil: in the memory of the session manager alone
 	Used     session.Store    // redeemed attempts
 	SSO      session.Store    // codes and refresh tokens of third parties
+	Claims   session.Store    // whose the unionids of an SSO service are
 	Journal  session.Journal  // nil: this process is alone
 	Bindings account.Bindings // which DingTalk person is which account, sealed under keys
 	keys     *bindingKeys     // nil: nothing lasts
@@ -45,7 +46,7 @@ type stores struct {
 
 // memoryStores forget everything with the process.
 func memoryStores() *stores {
-	s := &stores{Used: &session.Memory{Max: usedAttempts}, SSO: &session.Memory{Max: ssoRecords}, Bindings: new(account.Memory)}
+	s := &stores{Used: &session.Memory{Max: usedAttempts}, SSO: &session.Memory{Max: ssoRecords}, Claims: &session.Memory{Max: claimsMax}, Bindings: new(account.Memory)}
 	s.up.Store(true)
 	s.reads.Store(true)
 	return s
@@ -97,7 +98,7 @@ func openRedis(ctx context.Context, c redisstore.Config, keys *bindingKeys, t te
 			t.log.Info("replicas hear of each other again")
 		}
 	}
-	s := &stores{Sessions: r, Used: r, SSO: r, Journal: r, Bindings: r.Bindings(keys), keys: keys, Redis: r, t: t}
+	s := &stores{Sessions: r, Used: r, SSO: r, Claims: r, Journal: r, Bindings: r.Bindings(keys), keys: keys, Redis: r, t: t}
 	if err := r.Ping(ctx); err != nil {
 		t.log.Error("the session store is away: not ready until it comes", "err", err.Error())
 	} else {
@@ -122,16 +123,17 @@ func openFile(dir string, keys *bindingKeys, t telemetryKit) (*stores, error) {
 		t.tracing.Stored(ctx, "file", op, result, d)
 	}
 	s := &stores{File: f, keys: keys, t: t}
-	var errs [3]error
+	var errs [4]error
 	s.Sessions, errs[0] = f.Table("sessions", 1_000_000)
 	s.Used, errs[1] = f.Table("used", usedAttempts)
 	s.SSO, errs[2] = f.Table("sso", ssoRecords)
+	s.Claims, errs[3] = f.Table("claims", claimsMax)
 	bindings, migrated, err := f.Bindings(account.Records{Sealer: keys})
 	s.Bindings = bindings
 	if migrated > 0 {
 		t.log.Info("bindings of an older release are sealed now", "count", migrated)
 	}
-	if err := errors.Join(errs[0], errs[1], errs[2], err); err != nil {
+	if err := errors.Join(errs[0], errs[1], errs[2], errs[3], err); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	s.up.Store(true)
