@@ -144,7 +144,7 @@ func pictures(t *testing.T) []picture {
 		{name: "not-a-member", wide: 900, tall: 720, steps: as(h.base, "/", "sunqi")},
 		{name: "not-allowed", wide: phoneWide, tall: phoneTall, steps: as(h.base, "/admin/", "zhaoliu")},
 		{name: "missing-email", wide: phoneWide, tall: phoneTall, steps: as(poor.base, "/", "wangwu")},
-		{name: "outage", wide: 900, tall: 720, dark: true, steps: as(out.base, "/", "zhangsan")},
+		{name: "outage", wide: 900, tall: 720, dark: true, steps: then(as(out.base, "/", "zhangsan"), until(`location.search.includes("refused=")`))},
 		{name: "application-down", wide: phoneWide, tall: phoneTall, steps: as(down.base, "/", "zhangsan")},
 		{name: "too-many", wide: phoneWide, tall: phoneTall, steps: append([]chromedp.Action[chromedp.Void]{crowd}, then(to(busy.base, "/oauth2/start"), until(`document.body.innerText.includes("too_many_attempts")`))...)},
 		{name: "who", wide: phoneWide, tall: phoneTall, steps: then(as(h.base, "/", "zhangsan"), to(h.base, "/oauth2/sign_in")...)},
