@@ -35,9 +35,7 @@ func (g *gate) measure(client *dingtalk.Client, before *gate, m *telemetry.Metri
 	m.Count("cache_requests_total", requests, "cache,result", "sessions,miss", func() float64 { return float64(held().Misses) })
 	m.Gauge("rechecks_running", "Lookups of people that run now.", of(func(s session.Stats) int { return s.Lookups }))
 	m.Gauge("people_on_grace", "People whose lookups fail: their sessions end when session.grace is over.", of(func(s session.Stats) int { return s.Failing }))
-	if ids := g.provider.ids; ids != nil {
-		m.Gauge("sso_shared_unionids", "Unionids that the SSO service told of several people since the start: they identify nobody.", func() float64 { return float64(ids.voids()) })
-	}
+	m.Gauge("sso_shared_unionids", "Unionids that the SSO service told of several people since the start: they identify nobody.", func() float64 { return float64(g.provider.ids.voids()) })
 	if g.sessions.Journal != nil {
 		m.Gauge("journal_live", "1 while what ends on other replicas arrives within moments.", func() float64 { return number(held().Live) })
 		m.Gauge("journal_unsent", "Ends that other replicas have not been told of yet.", of(func(s session.Stats) int { return s.Unsent }))
