@@ -12,28 +12,28 @@ const (
 )
 
 // caller's proof that a call of the new host wants.
-type proof int
+type requiredToken int
 
 const (
-	noToken proof = iota
-	appProof
-	userProof
+	noToken requiredToken = iota
+	needsAppToken
+	needsUserToken
 )
 
 // newCall is a call of the new host.
 type newCall struct {
 	method string
-	proof  proof
-	do     func(*Platform, *call) (any, *refusal)
+	token  requiredToken
+	do     func(*Platform, *call) (any, *apiError)
 }
 
 var newCalls = map[string]newCall{
 	"/v1.0/oauth2/userAccessToken":   {http.MethodPost, noToken, (*Platform).userAccessToken},
 	"/v1.0/oauth2/accessToken":       {http.MethodPost, noToken, (*Platform).accessToken},
 	corpTokenPath:                    {http.MethodPost, noToken, (*Platform).corpToken},
-	"/v1.0/oauth2/jsapiTickets":      {http.MethodPost, appProof, (*Platform).jsapiTicket},
-	"/v1.0/contact/users/me":         {http.MethodGet, userProof, (*Platform).me},
-	mePath:                           {http.MethodGet, userProof, (*Platform).me},
+	"/v1.0/oauth2/jsapiTickets":      {http.MethodPost, needsAppToken, (*Platform).jsapiTicket},
+	"/v1.0/contact/users/me":         {http.MethodGet, needsUserToken, (*Platform).me},
+	mePath:                           {http.MethodGet, needsUserToken, (*Platform).me},
 	"/v1.0/gateway/connections/open": {http.MethodPost, noToken, (*Platform).openConnection},
 }
 
@@ -58,7 +58,7 @@ func (n newCall) serve(p *Platform, w http.ResponseWriter, r *http.Request, body
 		unknownNew(p, w, r, body)
 		return
 	}
-	result, no := p.askNew(n, r, body)
+	result, no := p.dispatchNew(n, r, body)
 	if no != nil {
 		no.writeNew(w)
 		return
@@ -66,17 +66,17 @@ func (n newCall) serve(p *Platform, w http.ResponseWriter, r *http.Request, body
 	writeJSON(w, http.StatusOK, result)
 }
 
-// askNew wants JSON and the token in its own header; `Authorization: Bearer` counts for nothing.
-func (p *Platform) askNew(n newCall, r *http.Request, body []byte) (any, *refusal) {
+// dispatchNew wants JSON and the token in its own header; `Authorization: Bearer` counts for nothing.
+func (p *Platform) dispatchNew(n newCall, r *http.Request, body []byte) (any, *apiError) {
 	c := &call{r: r}
 	if n.method == http.MethodPost {
 		kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 		if kind != "application/json" || len(body) == 0 {
-			return nil, refused("Missingbody")
+			return nil, apiErrorFor("Missingbody")
 		}
 		var ok bool
 		if c.args, ok = object(body); !ok {
-			return nil, refused("invalidParameter")
+			return nil, apiErrorFor("invalidParameter")
 		}
 	}
 	if s := strings.Split(r.URL.Path, "/"); len(s) == 5 {
@@ -87,15 +87,15 @@ func (p *Platform) askNew(n newCall, r *http.Request, body []byte) (any, *refusa
 	}
 	defer p.lock()()
 	token := r.Header.Get("x-acs-dingtalk-access-token")
-	if n.proof != noToken && token == "" {
-		return nil, refused("AuthenticationFailed.MissingParameter").saying("缺少参数：x-acs-dingtalk-access-token")
+	if n.token != noToken && token == "" {
+		return nil, apiErrorFor("AuthenticationFailed.MissingParameter").withText("缺少参数：x-acs-dingtalk-access-token")
 	}
-	var no *refusal
-	switch n.proof {
-	case appProof:
-		c.app, no = p.tokenOwner(token)
-	case userProof:
-		c.app, c.user, no = p.personToken(token)
+	var no *apiError
+	switch n.token {
+	case needsAppToken:
+		c.app, no = p.appTokenOwner(token)
+	case needsUserToken:
+		c.app, c.user, no = p.userTokenOwner(token)
 	}
 	if no == nil && c.app != nil {
 		no = p.allowed(c.app, r, "")
@@ -106,37 +106,37 @@ func (p *Platform) askNew(n newCall, r *http.Request, body []byte) (any, *refusa
 	return n.do(p, c)
 }
 
-// personToken knows a user token. An app token in its place is told from an
+// userTokenOwner knows a user token. An app token in its place is told from an
 // unknown one: it misses the permission.
-func (p *Platform) personToken(text string) (*App, *userToken, *refusal) {
+func (p *Platform) userTokenOwner(text string) (*App, *userToken, *apiError) {
 	t, ok := p.userTokens.get(text)
 	if !ok {
-		a, no := p.tokenOwner(text)
+		a, no := p.appTokenOwner(text)
 		if no == nil {
 			no = deniedPermission(a, "Contact.User.Read")
 		}
 		return nil, nil, no
 	}
 	if !p.now().Before(t.expires) {
-		return nil, nil, refused("accesstoken.expired")
+		return nil, nil, apiErrorFor("accesstoken.expired")
 	}
 	return t.app, t, nil
 }
 
 // me is GET /v1.0/contact/users/me: the account, which no organisation vouches for.
-func (p *Platform) me(c *call) (any, *refusal) {
-	if !c.app.granted("Contact.User.Read") || !c.user.grant {
+func (p *Platform) me(c *call) (any, *apiError) {
+	if !c.app.hasPermission("Contact.User.Read") || !c.user.grant {
 		return nil, deniedPermission(c.app, "Contact.User.Read")
 	}
 	who := p.person(c.user.person)
 	if who == nil || c.segment != "me" && c.segment != who.UnionID {
-		return nil, refused("invalidParameter.user.notFound")
+		return nil, apiErrorFor("invalidParameter.user.notFound")
 	}
 	answer := map[string]any{"nick": who.Nick, "unionId": who.UnionID, "openId": digest("open", c.app.ClientID, who.UnionID), "visitor": who.Visitor}
 	optional(answer, "avatarUrl", who.Avatar)
 	optional(answer, "email", who.OwnEmail)
 	optional(answer, "loginEmail", who.LoginEmail)
-	if c.app.granted("Contact.User.mobile") && who.Mobile != "" {
+	if c.app.hasPermission("Contact.User.mobile") && who.Mobile != "" {
 		answer["mobile"], answer["stateCode"] = who.Mobile, "86"
 	}
 	return answer, nil

@@ -75,8 +75,8 @@ func (p *Platform) app(clientID string) *App {
 	return nil
 }
 
-// credentials finds the app that both texts belong to, or nil.
-func (p *Platform) credentials(clientID, secret string) *App {
+// authenticateApp finds the app that both texts belong to, or nil.
+func (p *Platform) authenticateApp(clientID, secret string) *App {
 	a := p.app(clientID)
 	if clientID == "" || a == nil || subtle.ConstantTimeCompare([]byte(a.ClientSecret), []byte(secret)) != 1 {
 		return nil
@@ -84,10 +84,10 @@ func (p *Platform) credentials(clientID, secret string) *App {
 	return a
 }
 
-func (a *App) granted(point string) bool { return !slices.Contains(a.Missing, point) }
+func (a *App) hasPermission(point string) bool { return !slices.Contains(a.Missing, point) }
 
-// accepts is the check of the redirect URI at the sign-in page.
-func (a *App) accepts(redirect string) bool {
+// allowsRedirect is the check of the redirect URI at the sign-in page.
+func (a *App) allowsRedirect(redirect string) bool {
 	u, err := url.Parse(redirect)
 	if err != nil || u.Host == "" || u.User != nil || u.Scheme != "http" && u.Scheme != "https" {
 		return false
@@ -111,12 +111,12 @@ func loopback(host string) bool {
 	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
-// admits is the check of 服务器出口IP. An entry that is no address admits nobody.
-func (a *App) admits(remote string) bool {
+// allowsAddress is the check of 服务器出口IP. An entry that is no address admits nobody.
+func (a *App) allowsAddress(remote string) bool {
 	if len(a.Addresses) == 0 {
 		return true
 	}
-	ip, err := netip.ParseAddr(caller(remote))
+	ip, err := netip.ParseAddr(remoteIP(remote))
 	return err == nil && slices.ContainsFunc(a.Addresses, func(entry string) bool {
 		if one, err := netip.ParseAddr(entry); err == nil {
 			return one == ip.Unmap()
@@ -126,7 +126,7 @@ func (a *App) admits(remote string) bool {
 	})
 }
 
-func caller(remote string) string {
+func remoteIP(remote string) string {
 	if host, _, err := net.SplitHostPort(remote); err == nil {
 		return host
 	}
@@ -135,19 +135,23 @@ func caller(remote string) string {
 
 // sees tells whether a member lies in the contact scope; uses, whether the
 // app is visible to a member. People outside the organisation are in neither.
-func (p *Platform) sees(a *App, who *Person) bool { return p.within(who, a.Scope, a.ScopeUsers) }
-func (p *Platform) uses(a *App, who *Person) bool { return p.within(who, a.Range, a.RangeUsers) }
+func (p *Platform) sees(a *App, who *Person) bool {
+	return p.inDepartmentsOrUsers(who, a.Scope, a.ScopeUsers)
+}
+func (p *Platform) uses(a *App, who *Person) bool {
+	return p.inDepartmentsOrUsers(who, a.Range, a.RangeUsers)
+}
 
-func (p *Platform) within(who *Person, departments []int64, users []string) bool {
+func (p *Platform) inDepartmentsOrUsers(who *Person, departments []int64, users []string) bool {
 	if departments == nil && users == nil {
 		return true
 	}
-	return slices.Contains(users, who.UserID) || slices.ContainsFunc(who.Departments, func(id int64) bool { return p.below(id, departments) })
+	return slices.Contains(users, who.UserID) || slices.ContainsFunc(who.Departments, func(id int64) bool { return p.inSubtree(id, departments) })
 }
 
 // seesDepartment is sees for a department.
 func (p *Platform) seesDepartment(a *App, id int64) bool {
-	return a.Scope == nil && a.ScopeUsers == nil || p.below(id, a.Scope)
+	return a.Scope == nil && a.ScopeUsers == nil || p.inSubtree(id, a.Scope)
 }
 
 // rate counts the calls of one app to one endpoint in one second.

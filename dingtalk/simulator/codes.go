@@ -79,13 +79,13 @@ func (p *Platform) newCode(c code) string {
 	return text
 }
 
-// takeCode uses a code up. A code of another app or kind stays untouched: it
+// redeemCode uses a code up. A code of another app or kind stays untouched: it
 // is not theirs to burn.
-func (p *Platform) takeCode(text string, a *App, kinds ...Kind) (code, bool) {
+func (p *Platform) redeemCode(text string, a *App, kinds ...Kind) (code, bool) {
 	c, ok := p.codes.get(text)
 	if !ok || c.app != a.ClientID || !slices.Contains(kinds, c.kind) {
 		return code{}, false
 	}
-	p.codes.drop(text)
+	p.codes.delete(text)
 	return c, p.now().Before(c.expires)
 }

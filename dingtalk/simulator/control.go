@@ -15,7 +15,7 @@ func (p *Platform) controlPath() http.Handler {
 	m := http.NewServeMux()
 	on := func(pattern string, do func(body []byte) (any, error)) {
 		m.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-			body, ok := slurp(w, r)
+			body, ok := readBody(w, r)
 			if !ok {
 				return
 			}
@@ -30,7 +30,7 @@ func (p *Platform) controlPath() http.Handler {
 	on("GET /_simulator/faults", func([]byte) (any, error) { return p.Faults(), nil })
 	on("POST /_simulator/faults", p.controlFaults)
 	on("DELETE /_simulator/faults", func([]byte) (any, error) { p.ClearFaults(); return p.Faults(), nil })
-	on("GET /_simulator/people", func([]byte) (any, error) { return p.everybody(), nil })
+	on("GET /_simulator/people", func([]byte) (any, error) { return p.listPeople(), nil })
 	on("POST /_simulator/people", p.controlPeople)
 	on("POST /_simulator/departments", p.controlDepartments)
 	on("POST /_simulator/apps", p.controlApps)
@@ -50,8 +50,8 @@ func (p *Platform) controlPath() http.Handler {
 	return http.NewCrossOriginProtection().Handler(m)
 }
 
-// order reads one document; an unknown key is a mistake, not a wish.
-func order[T any](body []byte) (T, error) {
+// decodeDocument reads one document; an unknown key is a mistake, not a wish.
+func decodeDocument[T any](body []byte) (T, error) {
 	var v T
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.DisallowUnknownFields()
@@ -61,13 +61,13 @@ func order[T any](body []byte) (T, error) {
 	return v, nil
 }
 
-var done = map[string]bool{"ok": true}
+var okDocument = map[string]bool{"ok": true}
 
 func (p *Platform) controlFaults(body []byte) (any, error) {
-	list, err := order[[]Fault](body)
+	list, err := decodeDocument[[]Fault](body)
 	if one := bytes.TrimSpace(body); len(one) > 0 && one[0] == '{' {
 		var f Fault
-		f, err = order[Fault](body)
+		f, err = decodeDocument[Fault](body)
 		list = []Fault{f}
 	}
 	if err != nil {
@@ -82,7 +82,7 @@ func (p *Platform) controlFaults(body []byte) (any, error) {
 	return p.Faults(), nil
 }
 
-func (p *Platform) everybody() []Person {
+func (p *Platform) listPeople() []Person {
 	defer p.lock()()
 	list := []Person{}
 	for _, who := range p.people {
@@ -92,7 +92,7 @@ func (p *Platform) everybody() []Person {
 }
 
 func (p *Platform) controlPeople(body []byte) (any, error) {
-	o, err := order[struct {
+	o, err := decodeDocument[struct {
 		Do, ID, Name string
 		UserID       string `json:"user_id"`
 		Departments  []int64
@@ -104,7 +104,7 @@ func (p *Platform) controlPeople(body []byte) (any, error) {
 	}
 	var who Person
 	if o.Person != nil {
-		if who, err = order[Person](o.Person); err != nil {
+		if who, err = decodeDocument[Person](o.Person); err != nil {
 			return nil, err
 		}
 	}
@@ -144,11 +144,11 @@ func (p *Platform) controlPeople(body []byte) (any, error) {
 	default:
 		err = fmt.Errorf("simulator: people: %q is nothing to do", o.Do)
 	}
-	return done, err
+	return okDocument, err
 }
 
 func (p *Platform) controlDepartments(body []byte) (any, error) {
-	o, err := order[struct {
+	o, err := decodeDocument[struct {
 		Do         string
 		Department Department
 	}](body)
@@ -165,12 +165,12 @@ func (p *Platform) controlDepartments(body []byte) (any, error) {
 	default:
 		err = fmt.Errorf("simulator: departments: %q is nothing to do", o.Do)
 	}
-	return done, err
+	return okDocument, err
 }
 
 // controlApps throws the switches that the document names, or adds an app that is new.
 func (p *Platform) controlApps(body []byte) (any, error) {
-	a, err := order[App](body)
+	a, err := decodeDocument[App](body)
 	if err != nil {
 		return nil, err
 	}
@@ -178,9 +178,9 @@ func (p *Platform) controlApps(body []byte) (any, error) {
 	known := p.app(a.ClientID) != nil
 	unlock()
 	if !known {
-		return done, p.AddApp(a)
+		return okDocument, p.AddApp(a)
 	}
-	return done, p.ChangeApp(a.ClientID, func(now *App) {
+	return okDocument, p.ChangeApp(a.ClientID, func(now *App) {
 		next := now.clone()
 		if json.Unmarshal(body, next) == nil {
 			*now = *next
@@ -190,7 +190,7 @@ func (p *Platform) controlApps(body []byte) (any, error) {
 
 func (p *Platform) controlClock(body []byte) (any, error) {
 	if len(body) > 0 {
-		o, err := order[struct{ Advance string }](body)
+		o, err := decodeDocument[struct{ Advance string }](body)
 		if err != nil {
 			return nil, err
 		}
@@ -204,7 +204,7 @@ func (p *Platform) controlClock(body []byte) (any, error) {
 }
 
 func (p *Platform) controlCodes(body []byte) (any, error) {
-	o, err := order[struct {
+	o, err := decodeDocument[struct {
 		Kind     Kind
 		Person   string
 		ClientID string `json:"client_id"`
@@ -217,7 +217,7 @@ func (p *Platform) controlCodes(body []byte) (any, error) {
 }
 
 func (p *Platform) controlTokens(body []byte) (any, error) {
-	o, err := order[struct {
+	o, err := decodeDocument[struct {
 		Do       string
 		ClientID string `json:"client_id"`
 	}](body)
@@ -227,20 +227,20 @@ func (p *Platform) controlTokens(body []byte) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return done, p.KillAppToken(o.ClientID)
+	return okDocument, p.KillAppToken(o.ClientID)
 }
 
 func (p *Platform) controlCallback(body []byte) (any, error) {
-	o, err := order[struct{ Form CallbackForm }](body)
+	o, err := decodeDocument[struct{ Form CallbackForm }](body)
 	if err != nil {
 		return nil, err
 	}
 	p.SetCallback(o.Form)
-	return done, nil
+	return okDocument, nil
 }
 
 func (p *Platform) controlEvents(body []byte) (any, error) {
-	e, err := order[Event](body)
+	e, err := decodeDocument[Event](body)
 	if err == nil && e.Type == "" {
 		err = fmt.Errorf("simulator: an event without \"type\"")
 	}
@@ -251,7 +251,7 @@ func (p *Platform) controlEvents(body []byte) (any, error) {
 }
 
 func (p *Platform) controlStreams(body []byte) (any, error) {
-	o, err := order[struct {
+	o, err := decodeDocument[struct {
 		Do   string
 		ID   bool   // disconnect with a message id
 		Text string // for raw
@@ -273,5 +273,5 @@ func (p *Platform) controlStreams(body []byte) (any, error) {
 	default:
 		err = fmt.Errorf("simulator: streams: %q is nothing to do", o.Do)
 	}
-	return done, err
+	return okDocument, err
 }

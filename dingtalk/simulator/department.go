@@ -1,32 +1,32 @@
 package simulator
 
 // visibleDepartment is the one that dept_id names, inside the contact scope.
-func (p *Platform) visibleDepartment(c *call) (*Department, *refusal) {
+func (p *Platform) visibleDepartment(c *call) (*Department, *apiError) {
 	d, no := p.namedDepartment(c)
 	if no == nil && !p.seesDepartment(c.app, d.ID) {
-		return nil, refused("50004")
+		return nil, apiErrorFor("50004")
 	}
 	return d, no
 }
 
 // namedDepartment is visibleDepartment without the scope: listsubid and
 // listparentby… are not cut down to it.
-func (p *Platform) namedDepartment(c *call) (*Department, *refusal) {
+func (p *Platform) namedDepartment(c *call) (*Department, *apiError) {
 	if c.text("dept_id") == "" {
-		return nil, refused("400002")
+		return nil, apiErrorFor("400002")
 	}
 	id, ok := c.number("dept_id")
 	if !ok || id == -7 { // -7 is the root of the parents' directory of schools
-		return nil, refused("40009")
+		return nil, apiErrorFor("40009")
 	}
 	d := p.department(id)
 	if d == nil {
-		return nil, refused("60003")
+		return nil, apiErrorFor("60003")
 	}
 	return d, nil
 }
 
-func (d *Department) facts() map[string]any {
+func (d *Department) fields() map[string]any {
 	m := map[string]any{"dept_id": d.ID, "name": d.Name, "create_dept_group": false, "auto_add_user": false}
 	if d.ID != 1 {
 		m["parent_id"] = d.parent()
@@ -34,18 +34,18 @@ func (d *Department) facts() map[string]any {
 	return m
 }
 
-func (p *Platform) departmentGet(c *call) (any, *refusal) {
+func (p *Platform) departmentGet(c *call) (any, *apiError) {
 	d, no := p.visibleDepartment(c)
 	if no != nil {
 		return nil, no
 	}
-	m := d.facts()
+	m := d.fields()
 	m["dept_manager_userid_list"] = append([]string{}, d.Managers...)
 	m["hide_dept"], m["outer_dept"], m["member_count"] = d.Hidden, false, len(p.members(d.ID))
 	return m, nil
 }
 
-func (p *Platform) listSub(c *call) (any, *refusal) {
+func (p *Platform) listSub(c *call) (any, *apiError) {
 	if c.text("dept_id") == "" {
 		c.args["dept_id"] = "1"
 	}
@@ -55,12 +55,12 @@ func (p *Platform) listSub(c *call) (any, *refusal) {
 	}
 	list := []map[string]any{}
 	for _, child := range p.children(d.ID) {
-		list = append(list, child.facts())
+		list = append(list, child.fields())
 	}
 	return list, nil
 }
 
-func (p *Platform) listSubID(c *call) (any, *refusal) {
+func (p *Platform) listSubID(c *call) (any, *apiError) {
 	d, no := p.namedDepartment(c)
 	if no != nil {
 		return nil, no
@@ -72,22 +72,22 @@ func (p *Platform) listSubID(c *call) (any, *refusal) {
 	return map[string]any{"dept_id_list": ids}, nil
 }
 
-func (p *Platform) listParentByDept(c *call) (any, *refusal) {
+func (p *Platform) listParentByDept(c *call) (any, *apiError) {
 	d, no := p.namedDepartment(c)
 	if no != nil {
 		return nil, no
 	}
-	return map[string]any{"parent_id_list": p.lineage(d.ID)}, nil
+	return map[string]any{"parent_id_list": p.ancestors(d.ID)}, nil
 }
 
-func (p *Platform) listParentByUser(c *call) (any, *refusal) {
-	who, no := p.employee(c, "33012")
+func (p *Platform) listParentByUser(c *call) (any, *apiError) {
+	who, no := p.memberByUserID(c, "33012")
 	if no != nil {
 		return nil, no
 	}
 	list := []map[string]any{}
 	for _, id := range who.Departments {
-		if line := p.lineage(id); line != nil {
+		if line := p.ancestors(id); line != nil {
 			list = append(list, map[string]any{"parent_dept_id_list": line})
 		}
 	}

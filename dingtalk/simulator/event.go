@@ -13,8 +13,8 @@ import (
 // How often an event is sent before it is given up, and how many attempts and
 // complaints are remembered.
 const (
-	attempts = 5
-	logMax   = 1_000
+	maxAttempts = 5
+	logMax      = 1_000
 )
 
 // Event is what the organisation tells its apps.
@@ -35,14 +35,14 @@ type Delivery struct {
 	Answer  string `json:"answer"` // SUCCESS, LATER, "" for silence, else what was wrong
 }
 
-// sent is an event with its deliveries.
-type sent struct {
-	event Event
-	data  string
-	born  time.Time
-	open  int // apps still to be told
-	lost  bool
-	done  chan struct{} // closed when open is 0
+// emittedEvent is an event with its deliveries.
+type emittedEvent struct {
+	event   Event
+	data    string
+	created time.Time
+	open    int // apps still to be told
+	lost    bool
+	done    chan struct{} // closed when open is 0
 }
 
 // Emit sends an event to every app that has, or had, a stream or an HTTP push
@@ -55,7 +55,7 @@ func (p *Platform) Emit(eventType string, data any) string {
 func (p *Platform) EmitEvent(e Event) string {
 	defer p.lock()()
 	e.ID, e.Corp = or(e.ID, strings.ToLower(random("event-"))), or(e.Corp, p.corp)
-	s := &sent{event: e, born: p.now(), done: make(chan struct{})}
+	s := &emittedEvent{event: e, created: p.now(), done: make(chan struct{})}
 	switch data := e.Data.(type) {
 	case string:
 		s.data = data
@@ -68,20 +68,20 @@ func (p *Platform) EmitEvent(e Event) string {
 	}
 	p.events.put(e.ID, s)
 	for _, a := range p.apps {
-		if p.closed || p.underWay >= eventsMax {
+		if p.closed || p.inFlight >= eventsMax {
 			break // nobody can be told now: lost
 		}
-		if p.streamed[a.ClientID] {
+		if p.subscribed[a.ClientID] {
 			s.open++
-			p.work.Go(func() { p.settle(s, p.deliver(s, a.ClientID)) })
+			p.work.Go(func() { p.finishDelivery(s, p.deliver(s, a.ClientID)) })
 		}
 		if a.Push.URL != "" {
 			s.open++
 			push := a.Push
-			p.work.Go(func() { p.settle(s, p.push(s, a.ClientID, push)) })
+			p.work.Go(func() { p.finishDelivery(s, p.push(s, a.ClientID, push)) })
 		}
 	}
-	p.underWay += s.open
+	p.inFlight += s.open
 	if s.open == 0 {
 		s.lost = true
 		close(s.done)
@@ -131,31 +131,31 @@ func (p *Platform) Deliveries() []Delivery {
 // acknowledgements of nothing, wrong answers to a ping.
 func (p *Platform) Complaints() []string {
 	defer p.lock()()
-	return append([]string{}, p.complaints...)
+	return append([]string{}, p.protocolErrors...)
 }
 
-func (p *Platform) settle(s *sent, told bool) {
+func (p *Platform) finishDelivery(s *emittedEvent, told bool) {
 	defer p.lock()()
 	s.lost = s.lost || !told
-	p.underWay--
+	p.inFlight--
 	if s.open--; s.open == 0 {
 		close(s.done)
 	}
 }
 
-func (p *Platform) note(d Delivery) {
+func (p *Platform) recordDelivery(d Delivery) {
 	defer p.lock()()
 	p.deliveries = append(p.deliveries, d)
 	p.deliveries = p.deliveries[max(0, len(p.deliveries)-logMax):]
 }
 
-func (p *Platform) complain(format string, args ...any) {
+func (p *Platform) reportProtocolError(format string, args ...any) {
 	defer p.lock()()
-	p.complaints = append(p.complaints, fmt.Sprintf(format, args...))
-	p.complaints = p.complaints[max(0, len(p.complaints)-logMax):]
+	p.protocolErrors = append(p.protocolErrors, fmt.Sprintf(format, args...))
+	p.protocolErrors = p.protocolErrors[max(0, len(p.protocolErrors)-logMax):]
 }
 
-func (p *Platform) patience() time.Duration {
+func (p *Platform) ackTimeout() time.Duration {
 	if p.AckWithin > 0 {
 		return p.AckWithin
 	}
@@ -164,15 +164,15 @@ func (p *Platform) patience() time.Duration {
 
 // deliver tells one app over one of its streams, again and again until it
 // says SUCCESS. Each attempt takes the full patience unless it succeeds.
-func (p *Platform) deliver(s *sent, app string) bool {
-	for attempt := range attempts {
-		ctx, cancel := context.WithTimeout(p.ctx, p.patience())
+func (p *Platform) deliver(s *emittedEvent, app string) bool {
+	for attempt := range maxAttempts {
+		ctx, cancel := context.WithTimeout(p.ctx, p.ackTimeout())
 		d := Delivery{Event: s.event.ID, Type: s.event.Type, App: app, Attempt: attempt + 1}
-		if l := p.pick(app); l != nil {
+		if l := p.pickLink(app); l != nil {
 			d.Stream = l.id
-			d.Answer = p.tell(ctx, l, s)
+			d.Answer = p.sendEvent(ctx, l, s)
 		}
-		p.note(d)
+		p.recordDelivery(d)
 		if d.Answer != "SUCCESS" {
 			<-ctx.Done()
 		}
@@ -184,18 +184,18 @@ func (p *Platform) deliver(s *sent, app string) bool {
 	return false
 }
 
-// tell is one attempt on one stream.
-func (p *Platform) tell(ctx context.Context, l *link, s *sent) string {
-	reply, err := p.exchange(ctx, l, frame{SpecVersion: "1.0", Type: "EVENT", Data: s.data, Headers: map[string]string{
+// sendEvent is one attempt on one stream.
+func (p *Platform) sendEvent(ctx context.Context, l *link, s *emittedEvent) string {
+	reply, err := p.sendAndWait(ctx, l, frame{SpecVersion: "1.0", Type: "EVENT", Data: s.data, Headers: map[string]string{
 		"topic": "*", "eventType": s.event.Type, "eventId": s.event.ID, "eventCorpId": s.event.Corp,
-		"eventBornTime": millis(s.born), "eventUnifiedAppId": digest("app", l.app), "time": millis(p.Time()),
+		"eventBornTime": millis(s.created), "eventUnifiedAppId": digest("app", l.app), "time": millis(p.Time()),
 	}})
 	if err != nil {
 		return ""
 	}
 	status, err := acknowledgement(reply)
 	if err != nil {
-		p.complain("event %s: %v", s.event.ID, err)
+		p.reportProtocolError("event %s: %v", s.event.ID, err)
 		return err.Error()
 	}
 	return status

@@ -160,8 +160,8 @@ func (p *Platform) ClearFaults() {
 	p.cleared, p.faults = make(chan struct{}), nil
 }
 
-// due counts a call against the faults and tells which strike it: delays, and at most one other.
-func (p *Platform) due(name, path string) []*activeFault {
+// matchFaults counts a call against the faults and tells which strike it: delays, and at most one other.
+func (p *Platform) matchFaults(name, path string) []*activeFault {
 	var strike []*activeFault
 	for _, f := range p.faults {
 		if f.Do.name == "" || f.On != "" && f.On != name && f.On != path {
@@ -180,24 +180,24 @@ func (p *Platform) due(name, path string) []*activeFault {
 	return strike
 }
 
-// misbehave lets the faults strike, or lets the answer through.
-func (p *Platform) misbehave(w http.ResponseWriter, r *http.Request, due []*activeFault, e endpoint, answer func(http.ResponseWriter)) {
+// injectFault lets the faults strike, or lets the answer through.
+func (p *Platform) injectFault(w http.ResponseWriter, r *http.Request, due []*activeFault, e endpoint, answer func(http.ResponseWriter)) {
 	for _, f := range due {
 		switch v := f.Do; v.name {
 		case "delay":
-			if !p.wait(r.Context(), v.wait, f.cleared) {
+			if !p.pause(r.Context(), v.wait, f.cleared) {
 				panic(http.ErrAbortHandler)
 			}
 			continue
 		case "hang":
-			p.wait(r.Context(), 1<<62, f.cleared)
+			p.pause(r.Context(), 1<<62, f.cleared)
 			panic(http.ErrAbortHandler)
 		case "cut", "stringly":
-			var a answered
+			var a bufferedResponse
 			answer(&a)
 			a.send(w, v)
 		case "reset", "refuse", "tls":
-			hangUp(w, v.name)
+			abortConn(w, v.name)
 		default:
 			v.answer(w, e)
 		}
@@ -206,8 +206,8 @@ func (p *Platform) misbehave(w http.ResponseWriter, r *http.Request, due []*acti
 	answer(w)
 }
 
-// wait reports false when the client or the platform went away first.
-func (p *Platform) wait(ctx context.Context, d time.Duration, cleared <-chan struct{}) bool {
+// pause reports false when the client or the platform went away first.
+func (p *Platform) pause(ctx context.Context, d time.Duration, cleared <-chan struct{}) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
@@ -230,9 +230,9 @@ func (v Verb) answer(w http.ResponseWriter, e endpoint) {
 		fmt.Fprintf(w, "<html><head><title>%d</title></head><body>%d %s</body></html>", v.n, v.n, http.StatusText(v.n))
 	case "code":
 		if e.old {
-			refused(v.arg).writeOld(w)
+			apiErrorFor(v.arg).writeOld(w)
 		} else {
-			refused(v.arg).writeNew(w)
+			apiErrorFor(v.arg).writeNew(w)
 		}
 	case "redirect":
 		w.Header().Set("Location", v.arg)
@@ -264,33 +264,33 @@ func flood(w io.Writer, n int) {
 	}
 }
 
-// answered is an answer that is kept until a fault has spoilt it.
-type answered struct {
+// bufferedResponse is an answer that is kept until a fault has spoilt it.
+type bufferedResponse struct {
 	header http.Header
 	status int
 	body   []byte
 }
 
-func (a *answered) Header() http.Header {
+func (a *bufferedResponse) Header() http.Header {
 	if a.header == nil {
 		a.header = http.Header{}
 	}
 	return a.header
 }
 
-func (a *answered) WriteHeader(status int) {
+func (a *bufferedResponse) WriteHeader(status int) {
 	if a.status == 0 {
 		a.status = status
 	}
 }
 
-func (a *answered) Write(b []byte) (int, error) {
+func (a *bufferedResponse) Write(b []byte) (int, error) {
 	a.WriteHeader(http.StatusOK)
 	a.body = append(a.body, b...)
 	return len(b), nil
 }
 
-func (a *answered) send(w http.ResponseWriter, v Verb) {
+func (a *bufferedResponse) send(w http.ResponseWriter, v Verb) {
 	body := a.body
 	if v.name == "stringly" {
 		body = stringly(body)
@@ -306,11 +306,11 @@ func (a *answered) send(w http.ResponseWriter, v Verb) {
 	}
 	w.Write(body[:min(v.n, len(body))])
 	http.NewResponseController(w).Flush()
-	hangUp(w, "reset")
+	abortConn(w, "reset")
 }
 
-// hangUp takes the connection away from the server.
-func hangUp(w http.ResponseWriter, how string) {
+// abortConn takes the connection away from the server.
+func abortConn(w http.ResponseWriter, how string) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		panic(http.ErrAbortHandler) // HTTP/2, or no connection at all: end the answer as hard as can be

@@ -29,23 +29,23 @@ func stylePolicy() string {
 	return "default-src 'none'; img-src data:; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; frame-ancestors 'none'; base-uri 'none'"
 }
 
-// problem is why the page shows an error and redirects nowhere.
-type problem struct{ Code, Zh, En string }
+// pageError is why the page shows an error and redirects nowhere.
+type pageError struct{ Code, Zh, En string }
 
 var (
-	noClient    = &problem{"client_id_invalid", "应用不存在或 Client ID 不正确", "There is no app with this client id."}
-	noRedirect  = &problem{"redirect_uri_mismatch", "回调地址未在开发者后台登记（开发配置 > 安全设置 > 重定向URL）", "This redirect URI is not registered for the app."}
-	noType      = &problem{"response_type_invalid", "参数 response_type 必须为 code", "response_type must be \"code\"."}
-	noScope     = &problem{"scope_invalid", "参数 scope 必须为 openid 或 openid corpid（以空格分隔）", "scope must be \"openid\" or \"openid corpid\", separated by a space."}
-	noPrompt    = &problem{"prompt_missing", "缺少参数 prompt=consent", "prompt=consent is missing."}
-	notLive     = &problem{"app_unavailable", "应用未发布或已停用", "The app is not published, or it was stopped."}
-	notInRange  = &problem{"app_not_visible", "该应用对你不可见，请联系管理员调整可使用范围", "This app is not visible to you; its administrator sets who may use it."}
-	noOutsiders = &problem{"other_organisation", "该应用仅限本组织成员使用", "This app is for members of its own organisation."}
-	nobody      = &problem{"person_unknown", "没有这个人", "There is no such person."}
+	noClient      = &pageError{"client_id_invalid", "应用不存在或 Client ID 不正确", "There is no app with this client id."}
+	noRedirect    = &pageError{"redirect_uri_mismatch", "回调地址未在开发者后台登记（开发配置 > 安全设置 > 重定向URL）", "This redirect URI is not registered for the app."}
+	noType        = &pageError{"response_type_invalid", "参数 response_type 必须为 code", "response_type must be \"code\"."}
+	noScope       = &pageError{"scope_invalid", "参数 scope 必须为 openid 或 openid corpid（以空格分隔）", "scope must be \"openid\" or \"openid corpid\", separated by a space."}
+	noPrompt      = &pageError{"prompt_missing", "缺少参数 prompt=consent", "prompt=consent is missing."}
+	notLive       = &pageError{"app_unavailable", "应用未发布或已停用", "The app is not published, or it was stopped."}
+	notInRange    = &pageError{"app_not_visible", "该应用对你不可见，请联系管理员调整可使用范围", "This app is not visible to you; its administrator sets who may use it."}
+	noOutsiders   = &pageError{"other_organisation", "该应用仅限本组织成员使用", "This app is for members of its own organisation."}
+	unknownPerson = &pageError{"person_unknown", "没有这个人", "There is no such person."}
 )
 
-// request is what stands in the URL of the sign-in page.
-type request struct {
+// authRequest is what stands in the URL of the sign-in page.
+type authRequest struct {
 	app      *App
 	redirect string
 	state    string
@@ -54,8 +54,8 @@ type request struct {
 	corp     string // the organisation asked for; a hint that its reader may have edited
 }
 
-// choice is a button of the page: a person, in one organisation.
-type choice struct {
+// signInButton is a button of the page: a person, in one organisation.
+type signInButton struct {
 	ID, Value, Name, Initial, Detail string
 	Zh, En                           string
 }
@@ -69,7 +69,7 @@ func (p *Platform) login(w http.ResponseWriter, r *http.Request, _ []byte) {
 		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
 		return
 	}
-	target, no, page := p.consent(r)
+	target, no, page := p.authorize(r)
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Referrer-Policy", "no-referrer")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
@@ -92,12 +92,12 @@ func (p *Platform) login(w http.ResponseWriter, r *http.Request, _ []byte) {
 	w.Write(out.Bytes())
 }
 
-// consent answers with one of three: where to go, what is wrong, or the page.
-func (p *Platform) consent(r *http.Request) (target string, no *problem, page map[string]any) {
+// authorize answers with one of three: where to go, what is wrong, or the page.
+func (p *Platform) authorize(r *http.Request) (target string, no *pageError, page map[string]any) {
 	defer p.lock()()
 	q := r.URL.Query()
 	page = map[string]any{"Org": p.department(1).Name}
-	ask, no := p.understand(q)
+	ask, no := p.parseAuthRequest(q)
 	if no != nil {
 		return "", no, page
 	}
@@ -107,32 +107,32 @@ func (p *Platform) consent(r *http.Request) (target string, no *problem, page ma
 		return "", nil, page
 	}
 	if pick == "-" {
-		return ask.back("error", "access_denied"), nil, page
+		return ask.callbackURL("error", "access_denied"), nil, page
 	}
 	id, corp, _ := strings.Cut(pick, "@")
 	who := p.person(id)
 	if who == nil {
-		return "", nobody, page
+		return "", unknownPerson, page
 	}
-	if no := p.mayUse(ask.app, who); no != nil {
+	if no := p.checkAppAccess(ask.app, who); no != nil {
 		return "", no, page
 	}
 	c := code{kind: Browser, app: ask.app.ClientID, person: who.ID}
 	if ask.corpid {
-		c.corp = p.chosen(who, corp, ask.corp)
+		c.corp = p.chosenCorp(who, corp, ask.corp)
 	}
 	text := p.newCode(c)
 	switch p.form {
 	case CodeOnly:
-		return ask.back("code", text), nil, page
+		return ask.callbackURL("code", text), nil, page
 	case BothCodes:
-		return ask.back("code", text, "authCode", text), nil, page
+		return ask.callbackURL("code", text, "authCode", text), nil, page
 	}
-	return ask.back("authCode", text), nil, page
+	return ask.callbackURL("authCode", text), nil, page
 }
 
-func (p *Platform) understand(q url.Values) (request, *problem) {
-	ask := request{redirect: q.Get("redirect_uri"), state: q.Get("state"), hasState: q.Has("state"), corp: q.Get("corpId")}
+func (p *Platform) parseAuthRequest(q url.Values) (authRequest, *pageError) {
+	ask := authRequest{redirect: q.Get("redirect_uri"), state: q.Get("state"), hasState: q.Has("state"), corp: q.Get("corpId")}
 	scopes := strings.Split(q.Get("scope"), " ")
 	ask.corpid = slices.Contains(scopes, "corpid")
 	if q.Get("client_id") != "" {
@@ -143,7 +143,7 @@ func (p *Platform) understand(q url.Values) (request, *problem) {
 		return ask, noClient
 	case ask.app.Unpublished || ask.app.Stopped:
 		return ask, notLive
-	case !ask.app.accepts(ask.redirect):
+	case !ask.app.allowsRedirect(ask.redirect):
 		return ask, noRedirect
 	case q.Get("response_type") != "code":
 		return ask, noType
@@ -155,9 +155,9 @@ func (p *Platform) understand(q url.Values) (request, *problem) {
 	return ask, nil
 }
 
-// mayUse lets strangers, inactive and disabled people through unless the app
+// checkAppAccess lets strangers, inactive and disabled people through unless the app
 // says otherwise: that is DingTalk at its worst, and what clients must stand.
-func (p *Platform) mayUse(a *App, who *Person) *problem {
+func (p *Platform) checkAppAccess(a *App, who *Person) *pageError {
 	switch {
 	case !who.member() && a.RefuseOutsiders:
 		return noOutsiders
@@ -175,9 +175,9 @@ func (p *Platform) corps(who *Person) []string {
 	return who.Corps
 }
 
-// chosen is the organisation that goes with the code: the one clicked, else
+// chosenCorp is the organisation that goes with the code: the one clicked, else
 // the one asked for, else the person's first. "" when there is none.
-func (p *Platform) chosen(who *Person, clicked, asked string) string {
+func (p *Platform) chosenCorp(who *Person, clicked, asked string) string {
 	mine := p.corps(who)
 	for _, corp := range []string{clicked, asked} {
 		if slices.Contains(mine, corp) {
@@ -192,13 +192,13 @@ func (p *Platform) chosen(who *Person, clicked, asked string) string {
 
 // choices are the buttons. The organisation is chosen with the person when
 // the scope asks for it and the URL does not name one of theirs.
-func (p *Platform) choices(ask request) []choice {
-	var list []choice
+func (p *Platform) choices(ask authRequest) []signInButton {
+	var list []signInButton
 	for _, who := range p.people {
-		zh, en := who.kind()
+		zh, en := who.label()
 		name := or(or(who.Name, who.Nick), who.ID)
 		first, _ := utf8.DecodeRuneInString(name)
-		c := choice{ID: "person-" + who.ID, Value: who.ID, Name: name, Initial: string(first), Detail: p.place(who), Zh: zh, En: en}
+		c := signInButton{ID: "person-" + who.ID, Value: who.ID, Name: name, Initial: string(first), Detail: p.affiliation(who), Zh: zh, En: en}
 		list = append(list, c)
 		mine := p.corps(who)
 		if !ask.corpid || len(mine) < 2 || slices.Contains(mine, ask.corp) {
@@ -212,8 +212,8 @@ func (p *Platform) choices(ask request) []choice {
 	return list
 }
 
-// place is the second line of a button.
-func (p *Platform) place(who *Person) string {
+// affiliation is the second line of a button.
+func (p *Platform) affiliation(who *Person) string {
 	var names []string
 	for _, id := range who.Departments {
 		if d := p.department(id); d != nil {
@@ -228,8 +228,8 @@ func (p *Platform) place(who *Person) string {
 	return strings.Join(names, " · ")
 }
 
-// back is the redirect URI with what DingTalk adds, and the state last.
-func (ask request) back(pairs ...string) string {
+// callbackURL is the redirect URI with what DingTalk adds, and the state last.
+func (ask authRequest) callbackURL(pairs ...string) string {
 	u, _ := url.Parse(ask.redirect) // accepts parsed it
 	var add []string
 	for i := 0; i < len(pairs); i += 2 {

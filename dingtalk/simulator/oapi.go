@@ -43,9 +43,9 @@ type flat map[string]any
 
 // oldCall is a call of the old host.
 type oldCall struct {
-	point string // permission that it wants; "" = none, and anonymous calls come without a token
-	anon  bool
-	do    func(*Platform, *call) (any, *refusal)
+	permission string // permission that it wants; "" = none, and anonymous calls come without a token
+	anonymous  bool
+	do         func(*Platform, *call) (any, *apiError)
 }
 
 var oldCalls = map[string]oldCall{
@@ -74,7 +74,7 @@ var oldCalls = map[string]oldCall{
 }
 
 func (o oldCall) serve(p *Platform, w http.ResponseWriter, r *http.Request, body []byte) {
-	result, no := p.askOld(o, r, body)
+	result, no := p.dispatchOld(o, r, body)
 	if no != nil {
 		no.writeOld(w)
 		return
@@ -88,37 +88,37 @@ func (o oldCall) serve(p *Platform, w http.ResponseWriter, r *http.Request, body
 	writeJSON(w, http.StatusOK, answer)
 }
 
-// askOld checks in DingTalk's order: token, app, address, permission, then the call itself.
-func (p *Platform) askOld(o oldCall, r *http.Request, body []byte) (any, *refusal) {
+// dispatchOld checks in DingTalk's order: token, app, address, permission, then the call itself.
+func (p *Platform) dispatchOld(o oldCall, r *http.Request, body []byte) (any, *apiError) {
 	args, token, ok := oldArguments(r, body)
 	if !ok {
-		return nil, refused("400002")
+		return nil, apiErrorFor("400002")
 	}
 	defer p.lock()()
 	c := &call{r: r, args: args}
-	if o.anon {
+	if o.anonymous {
 		return o.do(p, c)
 	}
-	var no *refusal
-	if c.app, no = p.tokenOwner(token); no != nil {
+	var no *apiError
+	if c.app, no = p.appTokenOwner(token); no != nil {
 		return nil, no
 	}
-	if no := p.allowed(c.app, r, o.point); no != nil {
+	if no := p.allowed(c.app, r, o.permission); no != nil {
 		return nil, no
 	}
 	return o.do(p, c)
 }
 
 // allowed are the checks that both hosts make for an app.
-func (p *Platform) allowed(a *App, r *http.Request, point string) *refusal {
+func (p *Platform) allowed(a *App, r *http.Request, point string) *apiError {
 	switch {
 	case a.Stopped:
-		return refused("50003")
-	case !a.admits(r.RemoteAddr):
+		return apiErrorFor("50003")
+	case !a.allowsAddress(r.RemoteAddr):
 		return deniedAddress(a, r.RemoteAddr)
-	case p.throttled(a, find(r.URL.Path).name):
-		return refused("90018")
-	case point != "" && !a.granted(point):
+	case p.throttled(a, findEndpoint(r.URL.Path).name):
+		return apiErrorFor("90018")
+	case point != "" && !a.hasPermission(point):
 		return deniedPermission(a, point)
 	}
 	return nil
@@ -167,12 +167,12 @@ func object(body []byte) (map[string]any, bool) {
 }
 
 func unknownOld(_ *Platform, w http.ResponseWriter, r *http.Request, _ []byte) {
-	refused("22").saying("Invalid method[%s]", r.URL.Path).writeOld(w)
+	apiErrorFor("22").withText("Invalid method[%s]", r.URL.Path).writeOld(w)
 }
 
-// slurp reads the whole body, since a hanging answer notices a client that
+// readBody reads the whole body, since a hanging answer notices a client that
 // goes away only after that.
-func slurp(w http.ResponseWriter, r *http.Request) ([]byte, bool) {
+func readBody(w http.ResponseWriter, r *http.Request) ([]byte, bool) {
 	if r.Body == nil {
 		return nil, true
 	}

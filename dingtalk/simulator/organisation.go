@@ -92,9 +92,9 @@ func (d *Department) parent() int64 {
 	return max(d.Parent, 1)
 }
 
-// lineage is a department and everything above it, ending in 1; nil when there
+// ancestors is a department and everything above it, ending in 1; nil when there
 // is no such department. A ring of departments ends after one round.
-func (p *Platform) lineage(id int64) []int64 {
+func (p *Platform) ancestors(id int64) []int64 {
 	var line []int64
 	for d := p.department(id); d != nil && !slices.Contains(line, d.ID); d = p.department(d.parent()) {
 		line = append(line, d.ID)
@@ -102,9 +102,9 @@ func (p *Platform) lineage(id int64) []int64 {
 	return line
 }
 
-// below tells whether a department lies in one of tops or below it.
-func (p *Platform) below(id int64, tops []int64) bool {
-	return slices.ContainsFunc(p.lineage(id), func(up int64) bool { return slices.Contains(tops, up) })
+// inSubtree tells whether a department lies in one of tops or below it.
+func (p *Platform) inSubtree(id int64, tops []int64) bool {
+	return slices.ContainsFunc(p.ancestors(id), func(up int64) bool { return slices.Contains(tops, up) })
 }
 
 func (p *Platform) children(id int64) []*Department {

@@ -60,8 +60,8 @@ func (who *Person) clone() *Person {
 
 func (who *Person) member() bool { return who.UserID != "" && !who.External }
 
-// kind is for the sign-in page.
-func (who *Person) kind() (zh, en string) {
+// label is for the sign-in page.
+func (who *Person) label() (zh, en string) {
 	switch {
 	case who.UserID == "":
 		return "其他组织", "another organisation"
@@ -144,7 +144,7 @@ func (p *Platform) Join(who Person) error {
 	}
 	unlock()
 	if err == nil {
-		p.Emit("user_add_org", p.about(who.UserID))
+		p.Emit("user_add_org", p.orgEventData(who.UserID))
 	}
 	return err
 }
@@ -171,7 +171,7 @@ func (p *Platform) Leave(id string) error {
 	userID := ""
 	err := p.Change(id, func(who *Person) { userID, who.UserID, who.External = who.UserID, "", false })
 	if err == nil && userID != "" {
-		p.Emit("user_leave_org", p.about(userID))
+		p.Emit("user_leave_org", p.orgEventData(userID))
 	}
 	return err
 }
@@ -221,7 +221,7 @@ func (p *Platform) SetRoles(id string, roles ...int64) error {
 // unionid is another one. The newcomer needs an ID of their own. Both events come.
 func (p *Platform) Reassign(userID string, newcomer Person) error {
 	unlock := p.lock()
-	holder := p.userID(userID)
+	holder := p.personByUserID(userID)
 	unlock()
 	if holder == nil {
 		return fmt.Errorf("simulator: reassigning userid %q: nobody has it", userID)
@@ -255,13 +255,13 @@ func (p *Platform) modify(id string, change func(*Person)) error {
 	facts := func(who *Person) map[string]any {
 		return map[string]any{"name": who.Name, "email": who.Email, "jobNumber": who.JobNumber, "workPlace": who.WorkPlace, "telephone": who.Telephone, "managerUserid": who.Manager}
 	}
-	data := p.about(now.UserID)
+	data := p.orgEventData(now.UserID)
 	data["diffInfo"] = map[string]any{"prev": facts(prev), "curr": facts(now), "userid": now.UserID}
 	p.Emit("user_modify_org", data)
 	return nil
 }
 
-func (p *Platform) about(userID string) map[string]any {
+func (p *Platform) orgEventData(userID string) map[string]any {
 	return map[string]any{"timeStamp": strconv.FormatInt(p.Time().UnixMilli(), 10), "userId": []string{userID}}
 }
 
@@ -279,11 +279,11 @@ func (p *Platform) person(id string) *Person {
 	if i := slices.IndexFunc(p.people, func(who *Person) bool { return who.ID == id }); i >= 0 {
 		return p.people[i]
 	}
-	return p.userID(id)
+	return p.personByUserID(id)
 }
 
-// userID looks among the people whom the organisation knows.
-func (p *Platform) userID(id string) *Person {
+// personByUserID looks among the people whom the organisation knows.
+func (p *Platform) personByUserID(id string) *Person {
 	i := slices.IndexFunc(p.people, func(who *Person) bool { return id != "" && who.UserID == id })
 	if i < 0 {
 		return nil
@@ -291,7 +291,7 @@ func (p *Platform) userID(id string) *Person {
 	return p.people[i]
 }
 
-func (p *Platform) unionID(id string) *Person {
+func (p *Platform) personByUnionID(id string) *Person {
 	i := slices.IndexFunc(p.people, func(who *Person) bool { return id != "" && who.UnionID == id })
 	if i < 0 {
 		return nil

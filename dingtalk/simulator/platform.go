@@ -13,13 +13,13 @@ import (
 )
 
 const (
-	bodyLimit  = 1 << 20 // of a request that we read
-	codesMax   = 10_000
-	tokensMax  = 20_000
-	eventsMax  = 1_000
-	peopleMax  = 100_000
-	faultsMax  = 1_000
-	unknownRow = "unknown" // where calls to paths that DingTalk does not have are counted
+	bodyLimit       = 1 << 20 // of a request that we read
+	codesMax        = 10_000
+	tokensMax       = 20_000
+	eventsMax       = 1_000
+	peopleMax       = 100_000
+	faultsMax       = 1_000
+	unknownEndpoint = "unknown" // where calls to paths that DingTalk does not have are counted
 )
 
 // Platform is one DingTalk: the sign-in page, both APIs and the event stream
@@ -49,35 +49,35 @@ type Platform struct {
 
 	controls http.Handler
 
-	mu          sync.Mutex
-	closed      bool
-	skew        time.Duration
-	corp        string
-	form        CallbackForm
-	apps        []*App
-	departments []*Department
-	roles       []*Role
-	people      []*Person
-	codes       shelf[code]
-	appTokens   shelf[*appToken]
-	userTokens  shelf[*userToken]
-	refreshes   shelf[*userToken]
-	tickets     shelf[ticket]
-	events      shelf[*sent]
-	failedPush  []failedPush
-	links       []*link
-	linkCount   int
-	streamed    map[string]bool // client ids that ever had a stream
-	changed     chan struct{}   // closed when links or calls change
-	waiting     map[string]chan frame
-	underWay    int // deliveries that have not ended
-	deliveries  []Delivery
-	complaints  []string
-	mute        bool
-	faults      []*activeFault
-	cleared     chan struct{} // closed by ClearFaults
-	calls       map[string]int
-	recent      map[string]rate
+	mu             sync.Mutex
+	closed         bool
+	skew           time.Duration
+	corp           string
+	form           CallbackForm
+	apps           []*App
+	departments    []*Department
+	roles          []*Role
+	people         []*Person
+	codes          boundedMap[code]
+	appTokens      boundedMap[*appToken]
+	userTokens     boundedMap[*userToken]
+	refreshes      boundedMap[*userToken]
+	tickets        boundedMap[ticket]
+	events         boundedMap[*emittedEvent]
+	failedPush     []failedPush
+	links          []*link
+	linkCount      int
+	subscribed     map[string]bool // client ids that ever had a stream
+	changed        chan struct{}   // closed when links or calls change
+	pendingReplies map[string]chan frame
+	inFlight       int // deliveries that have not ended
+	deliveries     []Delivery
+	protocolErrors []string
+	mute           bool
+	faults         []*activeFault
+	cleared        chan struct{} // closed by ClearFaults
+	calls          map[string]int
+	recent         map[string]rate
 }
 
 // setUp copies the exported fields into the state that methods change.
@@ -87,7 +87,7 @@ func (p *Platform) setUp() {
 	p.form = p.Callback
 	p.codes.max, p.appTokens.max, p.userTokens.max, p.refreshes.max = codesMax, tokensMax, tokensMax, tokensMax
 	p.tickets.max, p.events.max = codesMax, eventsMax
-	p.waiting, p.streamed, p.calls, p.recent = map[string]chan frame{}, map[string]bool{}, map[string]int{}, map[string]rate{}
+	p.pendingReplies, p.subscribed, p.calls, p.recent = map[string]chan frame{}, map[string]bool{}, map[string]int{}, map[string]rate{}
 	p.cleared, p.changed = make(chan struct{}), make(chan struct{})
 	p.controls = p.controlPath()
 	for _, a := range p.Apps {
@@ -201,8 +201,8 @@ func (p *Platform) until(ctx context.Context, ready func() (string, bool)) error
 	}
 }
 
-// wake lets everybody who waits in until look again.
-func (p *Platform) wake() {
+// broadcast lets everybody who waits in until look again.
+func (p *Platform) broadcast() {
 	close(p.changed)
 	p.changed = make(chan struct{})
 }
@@ -214,20 +214,20 @@ func (p *Platform) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		p.controls.ServeHTTP(w, r)
 		return
 	}
-	e := find(r.URL.Path)
+	e := findEndpoint(r.URL.Path)
 	unlock := p.lock()
 	p.calls[e.name]++
-	p.wake()
+	p.broadcast()
 	date := p.now()
-	due := p.due(e.name, r.URL.Path)
+	due := p.matchFaults(e.name, r.URL.Path)
 	unlock()
 
-	body, ok := slurp(w, r)
+	body, ok := readBody(w, r)
 	if !ok {
 		return
 	}
 	w.Header().Set("Date", date.UTC().Format(http.TimeFormat))
-	p.misbehave(w, r, due, e, func(w http.ResponseWriter) { e.serve(p, w, r, body) })
+	p.injectFault(w, r, due, e, func(w http.ResponseWriter) { e.serve(p, w, r, body) })
 }
 
 // endpoint is one address of DingTalk.
@@ -237,9 +237,9 @@ type endpoint struct {
 	serve func(p *Platform, w http.ResponseWriter, r *http.Request, body []byte)
 }
 
-// find tells which endpoint a path belongs to; what DingTalk does not have
+// findEndpoint tells which endpoint a path belongs to; what DingTalk does not have
 // gets the answer that it has for such paths.
-func find(path string) endpoint {
+func findEndpoint(path string) endpoint {
 	switch path {
 	case loginPath:
 		return endpoint{name: path, serve: (*Platform).login}
@@ -253,9 +253,9 @@ func find(path string) endpoint {
 		return endpoint{name, false, newCalls[name].serve}
 	}
 	if isNew(path) {
-		return endpoint{unknownRow, false, unknownNew}
+		return endpoint{unknownEndpoint, false, unknownNew}
 	}
-	return endpoint{unknownRow, true, unknownOld}
+	return endpoint{unknownEndpoint, true, unknownOld}
 }
 
 // random is a fresh text nobody can guess; the prefix tells a reader of a
@@ -269,15 +269,15 @@ func or(s, instead string) string {
 	return s
 }
 
-// shelf keeps the max youngest things: to put one more away drops the oldest,
+// boundedMap keeps the max youngest things: to put one more away drops the oldest,
 // since a demo that runs for a month must not grow.
-type shelf[T any] struct {
+type boundedMap[T any] struct {
 	max   int
 	items map[string]T
 	order []string
 }
 
-func (s *shelf[T]) put(key string, v T) {
+func (s *boundedMap[T]) put(key string, v T) {
 	if s.items == nil {
 		s.items = map[string]T{}
 	}
@@ -294,9 +294,9 @@ func (s *shelf[T]) put(key string, v T) {
 	s.items[key] = v
 }
 
-func (s *shelf[T]) get(key string) (T, bool) {
+func (s *boundedMap[T]) get(key string) (T, bool) {
 	v, ok := s.items[key]
 	return v, ok
 }
 
-func (s *shelf[T]) drop(key string) { delete(s.items, key) }
+func (s *boundedMap[T]) delete(key string) { delete(s.items, key) }

@@ -45,9 +45,9 @@ type failedPush struct {
 }
 
 // push tells one app over HTTP: at once, after 10 s, after 30 s more.
-func (p *Platform) push(s *sent, app string, to Push) bool {
+func (p *Platform) push(s *emittedEvent, app string, to Push) bool {
 	for attempt, pause := range []time.Duration{0, 10 * time.Second, 30 * time.Second} {
-		if !p.wait(p.ctx, pause, nil) {
+		if !p.pause(p.ctx, pause, nil) {
 			return false
 		}
 		err := p.pushOnce(s, app, to)
@@ -55,7 +55,7 @@ func (p *Platform) push(s *sent, app string, to Push) bool {
 		if err != nil {
 			d.Answer = err.Error()
 		}
-		p.note(d)
+		p.recordDelivery(d)
 		if err == nil {
 			return true
 		}
@@ -66,7 +66,7 @@ func (p *Platform) push(s *sent, app string, to Push) bool {
 	return false
 }
 
-func (p *Platform) pushOnce(s *sent, app string, to Push) error {
+func (p *Platform) pushOnce(s *emittedEvent, app string, to Push) error {
 	key, err := to.key()
 	if err != nil {
 		return err
@@ -75,7 +75,7 @@ func (p *Platform) pushOnce(s *sent, app string, to Push) error {
 	if json.Unmarshal([]byte(s.data), &message) != nil || message == nil {
 		message = map[string]any{}
 	}
-	maps.Copy(message, map[string]any{"EventType": s.event.Type, "EventTime": s.born.UnixMilli(), "CorpId": s.event.Corp, "BizId": digest(s.event.ID), "eventId": s.event.ID})
+	maps.Copy(message, map[string]any{"EventType": s.event.Type, "EventTime": s.created.UnixMilli(), "CorpId": s.event.Corp, "BizId": digest(s.event.ID), "eventId": s.event.ID})
 	text, err := json.Marshal(message)
 	if err != nil {
 		return err
@@ -94,11 +94,11 @@ func (p *Platform) pushOnce(s *sent, app string, to Push) error {
 		return errors.New("the push address is no URL")
 	}
 	r.Header.Set("Content-Type", "application/json")
-	return p.readPush(r, to, key, app)
+	return p.sendPush(r, to, key, app)
 }
 
-// readPush sends the request and wants the encrypted word "success".
-func (p *Platform) readPush(r *http.Request, to Push, key []byte, app string) error {
+// sendPush sends the request and wants the encrypted word "success".
+func (p *Platform) sendPush(r *http.Request, to Push, key []byte, app string) error {
 	transport := p.Transport
 	if transport == nil {
 		transport = http.DefaultTransport
@@ -180,7 +180,7 @@ func openPush(key []byte, sealed, owner string) ([]byte, error) {
 }
 
 // failedPushes is GET /call_back/get_call_back_failed_result; what was listed is gone.
-func (p *Platform) failedPushes(c *call) (any, *refusal) {
+func (p *Platform) failedPushes(c *call) (any, *apiError) {
 	list := []map[string]any{}
 	p.failedPush = slices.DeleteFunc(p.failedPush, func(f failedPush) bool {
 		mine := f.app == c.app.ClientID

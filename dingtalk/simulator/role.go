@@ -3,7 +3,7 @@ package simulator
 import "slices"
 
 // page reads size and offset of a role call: both or neither.
-func (c *call) page(limit int64) (offset, size int64, no *refusal) {
+func (c *call) page(limit int64) (offset, size int64, no *apiError) {
 	if c.text("size") == "" && c.text("offset") == "" {
 		return 0, 20, nil
 	}
@@ -11,14 +11,14 @@ func (c *call) page(limit int64) (offset, size int64, no *refusal) {
 	offset, okOffset := c.number("offset")
 	switch {
 	case !okSize || size < 1 || size > limit:
-		return 0, 0, refused("40069")
+		return 0, 0, apiErrorFor("40069")
 	case !okOffset || offset < 0:
-		return 0, 0, refused("40068")
+		return 0, 0, apiErrorFor("40068")
 	}
 	return offset, size, nil
 }
 
-func (p *Platform) roleList(c *call) (any, *refusal) {
+func (p *Platform) roleList(c *call) (any, *apiError) {
 	offset, size, no := c.page(200)
 	if no != nil {
 		return nil, no
@@ -33,11 +33,11 @@ func (p *Platform) roleList(c *call) (any, *refusal) {
 		}
 		groups[i]["roles"] = append(groups[i]["roles"].([]map[string]any), role)
 	}
-	list, more := cut(groups, offset, size)
+	list, more := paginate(groups, offset, size)
 	return map[string]any{"hasMore": more, "list": list}, nil
 }
 
-func (p *Platform) roleGroup(c *call) (any, *refusal) {
+func (p *Platform) roleGroup(c *call) (any, *apiError) {
 	id, _ := c.number("group_id")
 	name, list := "", []map[string]any{}
 	for _, r := range p.roles {
@@ -46,28 +46,28 @@ func (p *Platform) roleGroup(c *call) (any, *refusal) {
 		}
 	}
 	if len(list) == 0 {
-		return nil, refused("33011")
+		return nil, apiErrorFor("33011")
 	}
 	return flat{"role_group": map[string]any{"group_name": name, "roles": list}}, nil
 }
 
-func (p *Platform) roleGet(c *call) (any, *refusal) {
+func (p *Platform) roleGet(c *call) (any, *apiError) {
 	id, _ := c.number("roleId")
 	r := p.role(id)
 	if r == nil {
-		return nil, refused("33011")
+		return nil, apiErrorFor("33011")
 	}
 	return flat{"role": map[string]any{"name": r.Name, "groupId": r.GroupID}}, nil
 }
 
-func (p *Platform) roleMembers(c *call) (any, *refusal) {
+func (p *Platform) roleMembers(c *call) (any, *apiError) {
 	offset, size, no := c.page(100)
 	if no != nil {
 		return nil, no
 	}
 	id, _ := c.number("role_id")
 	if p.role(id) == nil {
-		return nil, refused("33011")
+		return nil, apiErrorFor("33011")
 	}
 	list := []map[string]any{}
 	for _, who := range p.people {
@@ -75,6 +75,6 @@ func (p *Platform) roleMembers(c *call) (any, *refusal) {
 			list = append(list, map[string]any{"userid": who.UserID, "name": who.Name, "manageScopes": []any{}})
 		}
 	}
-	list, more := cut(list, offset, size)
+	list, more := paginate(list, offset, size)
 	return map[string]any{"hasMore": more, "list": list}, nil
 }

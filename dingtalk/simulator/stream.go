@@ -16,12 +16,12 @@ import (
 )
 
 const (
-	streamPath    = "/connect"
-	ticketLife    = 90 * time.Second
-	farewell      = 10 * time.Second // between "disconnect" and the end
-	farewellID    = "disconnect-"    // such messages need no answer and may have one
-	linksMax      = 1_000
-	frameDeadline = 5 * time.Second
+	streamPath         = "/connect"
+	ticketLife         = 90 * time.Second
+	disconnectGrace    = 10 * time.Second // between "disconnect" and the end
+	disconnectIDPrefix = "disconnect-"    // such messages need no answer and may have one
+	linksMax           = 1_000
+	frameDeadline      = 5 * time.Second
 )
 
 // ticket opens one connection.
@@ -54,16 +54,16 @@ type frame struct {
 func millis(t time.Time) string { return strconv.FormatInt(t.UnixMilli(), 10) }
 
 // openConnection is step 1: POST /v1.0/gateway/connections/open.
-func (p *Platform) openConnection(c *call) (any, *refusal) {
-	a := p.credentials(c.text("clientId"), c.text("clientSecret"))
+func (p *Platform) openConnection(c *call) (any, *apiError) {
+	a := p.authenticateApp(c.text("clientId"), c.text("clientSecret"))
 	subscriptions, ok := c.args["subscriptions"].([]any)
 	switch {
 	case a == nil:
-		return nil, refused("invalidClientIdOrSecret").saying("无效的clientId或者clientSecret")
+		return nil, apiErrorFor("invalidClientIdOrSecret").withText("无效的clientId或者clientSecret")
 	case a.Stopped:
-		return nil, refused("50003")
+		return nil, apiErrorFor("50003")
 	case !ok || len(subscriptions) == 0:
-		return nil, refused("invalidParameter")
+		return nil, apiErrorFor("invalidParameter")
 	}
 	t := ticket{app: a.ClientID, expires: p.now().Add(ticketLife)}
 	for _, s := range subscriptions {
@@ -84,7 +84,7 @@ func (p *Platform) connect(w http.ResponseWriter, r *http.Request, _ []byte) {
 	unlock := p.lock()
 	text := r.URL.Query().Get("ticket")
 	t, ok := p.tickets.get(text)
-	p.tickets.drop(text)
+	p.tickets.delete(text)
 	ok = ok && p.now().Before(t.expires) && !p.closed && len(p.links) < linksMax
 	if ok {
 		p.work.Add(1) // Close waits for streams: a server forgets connections that were taken over
@@ -103,32 +103,32 @@ func (p *Platform) connect(w http.ResponseWriter, r *http.Request, _ []byte) {
 	}
 	defer conn.CloseNow()
 	conn.SetReadLimit(bodyLimit)
-	l := p.linkUp(conn, t)
-	defer p.linkDown(l)
+	l := p.addLink(conn, t)
+	defer p.removeLink(l)
 	for {
 		_, data, err := conn.Read(p.ctx)
 		if err != nil {
 			return
 		}
-		p.hear(l, data)
+		p.handleFrame(l, data)
 	}
 }
 
-func (p *Platform) linkUp(conn *websocket.Conn, t ticket) *link {
+func (p *Platform) addLink(conn *websocket.Conn, t ticket) *link {
 	defer p.lock()()
 	p.linkCount++
 	l := &link{id: p.linkCount, app: t.app, events: t.events, conn: conn, gone: make(chan struct{})}
 	p.links = append(p.links, l)
-	p.streamed[t.app] = p.streamed[t.app] || t.events
-	p.wake()
+	p.subscribed[t.app] = p.subscribed[t.app] || t.events
+	p.broadcast()
 	return l
 }
 
-func (p *Platform) linkDown(l *link) {
+func (p *Platform) removeLink(l *link) {
 	defer p.lock()()
 	p.links = slices.DeleteFunc(p.links, func(x *link) bool { return x == l })
 	close(l.gone)
-	p.wake()
+	p.broadcast()
 }
 
 // Streams is the number of open connections.
@@ -156,8 +156,8 @@ func (p *Platform) muted() bool {
 	return p.mute
 }
 
-// pick is one of the app's streams at random, one that was told to disconnect only if there is no other.
-func (p *Platform) pick(app string) *link {
+// pickLink is one of the app's streams at random, one that was told to disconnect only if there is no other.
+func (p *Platform) pickLink(app string) *link {
 	defer p.lock()()
 	var fit, leaving []*link
 	for _, l := range p.links {
@@ -197,17 +197,17 @@ func (l *link) raw(ctx context.Context, text string) error {
 	return l.conn.Write(ctx, websocket.MessageText, []byte(text))
 }
 
-// exchange sends a frame under a new message id and waits for the reply to it.
-func (p *Platform) exchange(ctx context.Context, l *link, f frame) (frame, error) {
+// sendAndWait sends a frame under a new message id and waits for the reply to it.
+func (p *Platform) sendAndWait(ctx context.Context, l *link, f frame) (frame, error) {
 	id := strings.ToLower(random("message-"))
 	f.Headers["messageId"], f.Headers["contentType"] = id, "application/json"
 	reply := make(chan frame, 1)
 	unlock := p.lock()
-	p.waiting[id] = reply
+	p.pendingReplies[id] = reply
 	unlock()
 	defer func() {
 		defer p.lock()()
-		delete(p.waiting, id)
+		delete(p.pendingReplies, id)
 	}()
 	if err := l.write(ctx, f); err != nil {
 		return frame{}, err
@@ -222,34 +222,34 @@ func (p *Platform) exchange(ctx context.Context, l *link, f frame) (frame, error
 	}
 }
 
-// hear sorts what a client says to whoever waits for it.
-func (p *Platform) hear(l *link, data []byte) {
+// handleFrame sorts what a client says to whoever waits for it.
+func (p *Platform) handleFrame(l *link, data []byte) {
 	var f frame
 	if err := json.Unmarshal(data, &f); err != nil {
-		p.complain("stream %d: a frame that is no JSON object of texts", l.id)
+		p.reportProtocolError("stream %d: a frame that is no JSON object of texts", l.id)
 		return
 	}
 	id := f.Headers["messageId"]
 	unlock := p.lock()
-	reply := p.waiting[id]
-	delete(p.waiting, id)
+	reply := p.pendingReplies[id]
+	delete(p.pendingReplies, id)
 	unlock()
 	switch {
 	case reply != nil:
 		reply <- f
-	case id != "" && !strings.HasPrefix(id, farewellID):
-		p.complain("stream %d: an answer to message %q, which is unknown, answered or too old", l.id, id)
+	case id != "" && !strings.HasPrefix(id, disconnectIDPrefix):
+		p.reportProtocolError("stream %d: an answer to message %q, which is unknown, answered or too old", l.id, id)
 	}
 }
 
 // Ping asks every stream with a SYSTEM frame and tells which answered wrongly or not in time.
 func (p *Platform) Ping(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, p.patience())
+	ctx, cancel := context.WithTimeout(ctx, p.ackTimeout())
 	defer cancel()
 	var wrong []error
 	for _, l := range p.allLinks() {
 		data := `{"opaque":"` + random("") + `"}`
-		got, err := p.exchange(ctx, l, frame{SpecVersion: "1.0", Type: "SYSTEM", Headers: map[string]string{"topic": "ping"}, Data: data})
+		got, err := p.sendAndWait(ctx, l, frame{SpecVersion: "1.0", Type: "SYSTEM", Headers: map[string]string{"topic": "ping"}, Data: data})
 		if err == nil && (got.Code != 200 || got.Message != "OK" || got.Data != data) {
 			err = fmt.Errorf("answered code %d, message %q, data %q", got.Code, got.Message, got.Data)
 		}
@@ -267,21 +267,21 @@ func (p *Platform) Disconnect(withID bool) int {
 	for _, l := range links {
 		headers := map[string]string{"topic": "disconnect", "contentType": "application/json"}
 		if withID {
-			headers["messageId"] = strings.ToLower(random(farewellID))
+			headers["messageId"] = strings.ToLower(random(disconnectIDPrefix))
 		}
 		l.write(p.ctx, frame{Type: "SYSTEM", Headers: headers, Data: `{"reason":"connection is expired"}`})
 		unlock := p.lock()
 		l.leaving = true
 		if !p.closed {
-			p.work.Go(func() { p.seeOff(l) })
+			p.work.Go(func() { p.closeLink(l) })
 		}
 		unlock()
 	}
 	return len(links)
 }
 
-func (p *Platform) seeOff(l *link) {
-	if p.wait(p.ctx, farewell, l.gone) {
+func (p *Platform) closeLink(l *link) {
+	if p.pause(p.ctx, disconnectGrace, l.gone) {
 		l.conn.CloseNow()
 	}
 }

@@ -27,8 +27,8 @@ type userToken struct {
 	expires time.Time
 }
 
-// newAppToken is the app's living token with its life extended, else a fresh one.
-func (p *Platform) newAppToken(a *App) string {
+// issueAppToken is the app's living token with its life extended, else a fresh one.
+func (p *Platform) issueAppToken(a *App) string {
 	expires := p.now().Add(tokenLife)
 	for text, t := range p.appTokens.items {
 		if t.app == a && !t.killed && p.now().Before(t.expires) {
@@ -55,81 +55,81 @@ func (p *Platform) KillAppToken(clientID string) error {
 	return nil
 }
 
-// tokenOwner is the app that an app token belongs to. A user token is none.
-func (p *Platform) tokenOwner(text string) (*App, *refusal) {
+// appTokenOwner is the app that an app token belongs to. A user token is none.
+func (p *Platform) appTokenOwner(text string) (*App, *apiError) {
 	if text == "" {
-		return nil, refused("40000")
+		return nil, apiErrorFor("40000")
 	}
 	t, ok := p.appTokens.get(text)
 	switch {
 	case !ok || t.killed:
-		return nil, refused("40014")
+		return nil, apiErrorFor("40014")
 	case !p.now().Before(t.expires):
-		return nil, refused("42001")
+		return nil, apiErrorFor("42001")
 	}
 	return t.app, nil
 }
 
 // oldToken is GET /gettoken; it reads the query alone.
-func (p *Platform) oldToken(c *call) (any, *refusal) {
+func (p *Platform) oldToken(c *call) (any, *apiError) {
 	q := c.r.URL.Query()
 	if q.Get("appkey") == "" {
-		return nil, refused("40035")
+		return nil, apiErrorFor("40035")
 	}
-	a := p.credentials(q.Get("appkey"), q.Get("appsecret"))
+	a := p.authenticateApp(q.Get("appkey"), q.Get("appsecret"))
 	if a == nil {
-		return nil, refused("40096")
+		return nil, apiErrorFor("40096")
 	}
-	return flat{"access_token": p.newAppToken(a), "expires_in": int(tokenLife.Seconds())}, nil
+	return flat{"access_token": p.issueAppToken(a), "expires_in": int(tokenLife.Seconds())}, nil
 }
 
 // accessToken is POST /v1.0/oauth2/accessToken.
-func (p *Platform) accessToken(c *call) (any, *refusal) {
-	a := p.credentials(c.text("appKey"), c.text("appSecret"))
+func (p *Platform) accessToken(c *call) (any, *apiError) {
+	a := p.authenticateApp(c.text("appKey"), c.text("appSecret"))
 	if a == nil {
-		return nil, refused("invalidClientIdOrSecret").saying("无效的clientId或者clientSecret")
+		return nil, apiErrorFor("invalidClientIdOrSecret").withText("无效的clientId或者clientSecret")
 	}
-	return map[string]any{"accessToken": p.newAppToken(a), "expireIn": int(tokenLife.Seconds())}, nil
+	return map[string]any{"accessToken": p.issueAppToken(a), "expireIn": int(tokenLife.Seconds())}, nil
 }
 
 // corpToken is POST /v1.0/oauth2/{corpId}/token, the one call of the new host in snake_case.
-func (p *Platform) corpToken(c *call) (any, *refusal) {
-	a := p.credentials(c.text("client_id"), c.text("client_secret"))
+func (p *Platform) corpToken(c *call) (any, *apiError) {
+	a := p.authenticateApp(c.text("client_id"), c.text("client_secret"))
 	switch {
 	case c.text("grant_type") != "client_credentials":
-		return nil, refused("unsupported.grant.type")
+		return nil, apiErrorFor("unsupported.grant.type")
 	case a == nil:
-		return nil, refused("invalid.client")
+		return nil, apiErrorFor("invalid.client")
 	case c.segment != p.corp:
-		return nil, refused("unknownError")
+		return nil, apiErrorFor("unknownError")
 	}
-	return map[string]any{"access_token": p.newAppToken(a), "expires_in": int(tokenLife.Seconds())}, nil
+	return map[string]any{"access_token": p.issueAppToken(a), "expires_in": int(tokenLife.Seconds())}, nil
 }
 
 // userAccessToken is POST /v1.0/oauth2/userAccessToken. A silent code gets a
 // token as well, one without the personal grant: users/me then answers 403.
-func (p *Platform) userAccessToken(c *call) (any, *refusal) {
-	a := p.credentials(c.text("clientId"), c.text("clientSecret"))
+func (p *Platform) userAccessToken(c *call) (any, *apiError) {
+	a := p.authenticateApp(c.text("clientId"), c.text("clientSecret"))
 	if a == nil {
-		return nil, refused("invalidClientIdOrSecret").saying("无效的clientId或者clientSecret")
+		return nil, apiErrorFor("invalidClientIdOrSecret").withText("无效的clientId或者clientSecret")
 	}
 	var t userToken
 	switch c.text("grantType") {
 	case "authorization_code":
-		got, ok := p.takeCode(c.text("code"), a, Browser, Silent)
+		got, ok := p.redeemCode(c.text("code"), a, Browser, Silent)
 		if !ok {
-			return nil, deadCode()
+			return nil, codeNotFound()
 		}
 		t = userToken{app: a, person: got.person, corp: got.corp, grant: got.kind == Browser}
 	case "refresh_token":
 		old, ok := p.refreshes.get(c.text("refreshToken"))
 		if !ok || old.app != a || !p.now().Before(old.expires) {
-			return nil, deadCode()
+			return nil, codeNotFound()
 		}
-		p.refreshes.drop(c.text("refreshToken")) // rotates: the old one is dead after use
+		p.refreshes.delete(c.text("refreshToken")) // rotates: the old one is dead after use
 		t = *old
 	default:
-		return nil, refused("invalidParameter")
+		return nil, apiErrorFor("invalidParameter")
 	}
 	access, refresh := t, t
 	access.expires, refresh.expires = p.now().Add(tokenLife), p.now().Add(refreshLife)
@@ -142,11 +142,11 @@ func (p *Platform) userAccessToken(c *call) (any, *refusal) {
 	return result, nil
 }
 
-func deadCode() *refusal {
-	return refused("invalidParameter.authCode.notFound").saying("不合法的临时授权码")
+func codeNotFound() *apiError {
+	return apiErrorFor("invalidParameter.authCode.notFound").withText("不合法的临时授权码")
 }
 
 // jsapiTicket is POST /v1.0/oauth2/jsapiTickets.
-func (p *Platform) jsapiTicket(*call) (any, *refusal) {
+func (p *Platform) jsapiTicket(*call) (any, *apiError) {
 	return map[string]any{"jsapiTicket": random("jsapiticket-"), "expireIn": int(tokenLife.Seconds())}, nil
 }

@@ -6,7 +6,7 @@ import (
 )
 
 // authScopes is GET /auth/scopes: whom and what the app may see.
-func (p *Platform) authScopes(c *call) (any, *refusal) {
+func (p *Platform) authScopes(c *call) (any, *apiError) {
 	departments, users := c.app.Scope, c.app.ScopeUsers
 	if departments == nil && users == nil {
 		departments = []int64{1}
@@ -19,50 +19,50 @@ func (p *Platform) authScopes(c *call) (any, *refusal) {
 }
 
 // getByUnionID finds external contacts as well: only contact_type tells them.
-func (p *Platform) getByUnionID(c *call) (any, *refusal) {
+func (p *Platform) getByUnionID(c *call) (any, *apiError) {
 	if c.text("unionid") == "" {
-		return nil, refused("400002")
+		return nil, apiErrorFor("400002")
 	}
-	who := p.unionID(c.text("unionid"))
+	who := p.personByUnionID(c.text("unionid"))
 	switch {
 	case who == nil || who.UserID == "":
-		return nil, refused("60121")
+		return nil, apiErrorFor("60121")
 	case who.Blocked:
-		return nil, refused("60120")
+		return nil, apiErrorFor("60120")
 	case who.External:
 		return map[string]any{"contact_type": 1, "userid": who.UserID}, nil
 	}
 	return map[string]any{"contact_type": 0, "userid": who.UserID}, nil
 }
 
-// employee is a member whom the app may see.
-func (p *Platform) employee(c *call, notFound string) (*Person, *refusal) {
+// memberByUserID is a member whom the app may see.
+func (p *Platform) memberByUserID(c *call, notFound string) (*Person, *apiError) {
 	if c.text("userid") == "" {
-		return nil, refused("400002")
+		return nil, apiErrorFor("400002")
 	}
-	who := p.userID(c.text("userid"))
+	who := p.personByUserID(c.text("userid"))
 	switch {
 	case who == nil || !who.member():
-		return nil, refused(notFound)
+		return nil, apiErrorFor(notFound)
 	case who.Blocked:
-		return nil, refused("60120")
+		return nil, apiErrorFor("60120")
 	}
 	return who, nil
 }
 
-func (p *Platform) userGet(c *call) (any, *refusal) {
-	who, no := p.employee(c, "60121")
+func (p *Platform) userGet(c *call) (any, *apiError) {
+	who, no := p.memberByUserID(c, "60121")
 	switch {
 	case no != nil:
 		return nil, no
 	case !p.sees(c.app, who):
-		return nil, refused("50002")
+		return nil, apiErrorFor("50002")
 	}
-	return p.record(c.app, who), nil
+	return p.userRecord(c.app, who), nil
 }
 
-// record is the answer of user/get. What has no value or no permission is absent.
-func (p *Platform) record(a *App, who *Person) map[string]any {
+// userRecord is the answer of user/get. What has no value or no permission is absent.
+func (p *Platform) userRecord(a *App, who *Person) map[string]any {
 	m := map[string]any{
 		"userid": who.UserID, "unionid": who.UnionID, "name": who.Name, "dept_id_list": append([]int64{}, who.Departments...),
 		"active": !who.Inactive, "admin": who.Admin, "boss": who.Boss, "senior": who.Senior, "real_authed": true, "hide_mobile": false,
@@ -75,12 +75,12 @@ func (p *Platform) record(a *App, who *Person) map[string]any {
 	if who.OrgEmail != "" {
 		m["org_email_type"] = "base"
 	}
-	if a.granted("fieldEmail") {
+	if a.hasPermission("fieldEmail") {
 		for name, value := range map[string]string{"email": who.Email, "work_place": who.WorkPlace, "remark": who.Remark, "extension": who.Extension} {
 			optional(m, name, value)
 		}
 	}
-	if a.granted("fieldMobile") && who.Mobile != "" {
+	if a.hasPermission("fieldMobile") && who.Mobile != "" {
 		m["mobile"], m["state_code"] = who.Mobile, "86"
 	}
 	if !who.Hired.IsZero() {
@@ -110,17 +110,17 @@ func (p *Platform) record(a *App, who *Person) map[string]any {
 }
 
 // getUserInfo exchanges a silent code, and no other.
-func (p *Platform) getUserInfo(c *call) (any, *refusal) {
+func (p *Platform) getUserInfo(c *call) (any, *apiError) {
 	if c.app.Unpublished {
-		return nil, refused("40079")
+		return nil, apiErrorFor("40079")
 	}
-	got, ok := p.takeCode(c.text("code"), c.app, Silent)
+	got, ok := p.redeemCode(c.text("code"), c.app, Silent)
 	if !ok {
-		return nil, refused("40078")
+		return nil, apiErrorFor("40078")
 	}
 	who := p.person(got.person)
 	if who == nil || who.UserID == "" || !p.uses(c.app, who) {
-		return nil, refused("40079")
+		return nil, apiErrorFor("40079")
 	}
 	level := 0
 	switch {
@@ -144,7 +144,7 @@ func (p *Platform) members(department int64) []*Person {
 	return list
 }
 
-func (p *Platform) userList(c *call) (any, *refusal) {
+func (p *Platform) userList(c *call) (any, *apiError) {
 	d, no := p.visibleDepartment(c)
 	if no != nil {
 		return nil, no
@@ -152,13 +152,13 @@ func (p *Platform) userList(c *call) (any, *refusal) {
 	cursor, okCursor := c.number("cursor")
 	size, okSize := c.number("size")
 	if !okCursor || !okSize || cursor < 0 || size < 1 || size > 100 {
-		return nil, refused("400002")
+		return nil, apiErrorFor("400002")
 	}
 	all := p.members(d.ID)
-	page, more := cut(all, cursor, size)
+	page, more := paginate(all, cursor, size)
 	list := []map[string]any{}
 	for _, who := range page {
-		list = append(list, p.record(c.app, who))
+		list = append(list, p.userRecord(c.app, who))
 	}
 	result := map[string]any{"list": list, "has_more": more}
 	if more {
@@ -167,15 +167,15 @@ func (p *Platform) userList(c *call) (any, *refusal) {
 	return result, nil
 }
 
-// cut is one page of a list, and whether more follows.
-func cut[T any](all []T, from, size int64) ([]T, bool) {
+// paginate is one page of a list, and whether more follows.
+func paginate[T any](all []T, from, size int64) ([]T, bool) {
 	n := int64(len(all))
 	from = min(from, n)
 	to := min(from+size, n)
 	return all[from:to], to < n
 }
 
-func (p *Platform) userListID(c *call) (any, *refusal) {
+func (p *Platform) userListID(c *call) (any, *apiError) {
 	d, no := p.visibleDepartment(c)
 	if no != nil {
 		return nil, no
@@ -187,20 +187,20 @@ func (p *Platform) userListID(c *call) (any, *refusal) {
 	return map[string]any{"userid_list": ids}, nil
 }
 
-func (p *Platform) getByMobile(c *call) (any, *refusal) {
+func (p *Platform) getByMobile(c *call) (any, *apiError) {
 	mobile := strings.TrimPrefix(c.text("mobile"), "+86")
 	if mobile == "" {
-		return nil, refused("400002")
+		return nil, apiErrorFor("400002")
 	}
 	for _, who := range p.people {
 		if who.member() && who.Mobile == mobile {
 			return map[string]any{"userid": who.UserID}, nil
 		}
 	}
-	return nil, refused("60121")
+	return nil, apiErrorFor("60121")
 }
 
-func (p *Platform) listAdmin(*call) (any, *refusal) {
+func (p *Platform) listAdmin(*call) (any, *apiError) {
 	list := []map[string]any{}
 	for _, who := range p.people {
 		if who.member() && who.Admin {

@@ -5,12 +5,12 @@ import (
 	"testing"
 )
 
-func TestShelfKeepsTheYoungest(t *testing.T) {
-	s := shelf[int]{max: 3}
+func TestBoundedMap_DropsOldest(t *testing.T) {
+	s := boundedMap[int]{max: 3}
 	for i := range 100 {
 		s.put(fmt.Sprint(i), i)
 		if i%2 == 0 {
-			s.drop(fmt.Sprint(i))
+			s.delete(fmt.Sprint(i))
 		}
 	}
 	for key, want := range map[string]bool{"99": true, "97": true, "93": false, "98": false, "1": false} {
