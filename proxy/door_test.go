@@ -100,7 +100,7 @@ func open(t testing.TB, p plan) *door {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.front = &Front{Policy: policy, Sessions: manager(t, p, func() time.Time { return time.Now().Add(time.Duration(d.skip.Load())) }), Origins: origins, Challenge: challenge,
+	d.front = &Front{Policy: policy, Sessions: manager(t, p, func() time.Time { return time.Now().Add(time.Duration(d.skip.Load())) }), Origins: origins, RequireSignIn: challenge,
 		Failed: func(route, reason string) {
 			d.mu.Lock()
 			defer d.mu.Unlock()

@@ -37,10 +37,10 @@ type Front struct {
 	Sessions *session.Manager
 	Origins  *web.Origins
 
-	// Challenge answers a request that only somebody signed in may make; it is
+	// RequireSignIn answers a request that only somebody signed in may make; it is
 	// login.Flow.Challenge. target is where the browser comes back to: a path
 	// on public_url, or an absolute URL of ours.
-	Challenge func(w http.ResponseWriter, r *http.Request, target string) error
+	RequireSignIn func(w http.ResponseWriter, r *http.Request, target string) error
 
 	// Credentials, when set, finds the person behind an Authorization header of
 	// an API client; it is not called for a request without one. A foreign
@@ -219,10 +219,10 @@ func (f *Front) ask(ctx context.Context, t access.Target, h http.Header, patienc
 	return a, &web.Error{Status: http.StatusServiceUnavailable, Code: code, Err: dead, RetryAfter: retryAfter}
 }
 
-// Who is the person behind a request: by its credential, else by its cookie. A
+// Authenticate is the person behind a request: by its credential, else by its cookie. A
 // wrong credential never falls through to another identity. Errors are those of
 // Credentials and of session.Manager's Load; patience is as in Front.
-func (f *Front) Who(ctx context.Context, client netip.Addr, h http.Header, patience time.Duration) (s *session.Session, credential bool, err error) {
+func (f *Front) Authenticate(ctx context.Context, client netip.Addr, h http.Header, patience time.Duration) (s *session.Session, credential bool, err error) {
 	who, err := f.identify(ctx, CredentialQuery{Client: client, Lines: h["Authorization"]}, h, patience)
 	return who.Session, who.sent, err
 }
@@ -280,7 +280,7 @@ func (f *Front) serve(w http.ResponseWriter, r *http.Request, x *web.Exchange) e
 		if errors.Is(a.dead, session.ErrForged) { // worth a line: somebody tries, or two cookies stand side by side (threats C3)
 			x.Err = &web.Error{Status: http.StatusUnauthorized, Code: "unauthenticated", Err: a.dead}
 		}
-		return f.Challenge(w, r, f.target(x, r))
+		return f.RequireSignIn(w, r, f.target(x, r))
 	}
 	if a.withheld {
 		delete(r.Header, "Authorization") // it was for us, or may have been

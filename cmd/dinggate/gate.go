@@ -144,7 +144,7 @@ func nextGate(cfg *Config, stores *stores, t telemetryKit, before *gate) (*gate,
 		own.addTree(path, map[string]web.HandlerFunc{path: flow.LoginAPI})
 	}
 	front.Credentials = newCredentials(cfg, g, t)
-	flow.Behind = front.Who
+	flow.Authenticate = front.Authenticate
 	g.Handler = counting(t.traced(newEntrance(cfg, front, flow, own, pages, origins, hosts, peers, t), peers), g.inFlight)
 	if value := cfg.TLS.insist(); value != nil {
 		g.Handler = insisting(g.Handler, value)
@@ -218,7 +218,7 @@ func newFront(cfg *Config, g *gate, flow *login.Flow, origins *web.Origins, asse
 		return nil, err
 	}
 	protected := web.NewProtected(cfg.Headers.Names()...)
-	front := &proxy.Front{Policy: policy, Sessions: g.sessions, Challenge: flow.Challenge, Origins: origins, Patience: pagePatience, Failed: t.metrics.UpstreamError, Streams: g.streams, Insist: cfg.TLS.insist()}
+	front := &proxy.Front{Policy: policy, Sessions: g.sessions, RequireSignIn: flow.RequireSignIn, Origins: origins, Patience: pagePatience, Failed: t.metrics.UpstreamError, Streams: g.streams, Insist: cfg.TLS.insist()}
 	for _, r := range cfg.AllRoutes() {
 		route := proxy.Route{Name: r.Path, WebSocket: r.WebSocket, Answered: t.metrics.UpstreamTime(r.Path), Assert: asserted(assertions, r, origins)}
 		if r.Upstream != "" {

@@ -20,8 +20,8 @@ var (
 	_ sso.Codes      = session.Store(nil)
 )
 
-// ssoErrand seals the purpose of a sign-in that a third party asked for.
-const ssoErrand = "sso"
+// ssoPurpose seals the purpose of a sign-in that a third party asked for.
+const ssoPurpose = "sso"
 
 // ssoDoor is what the SSO service needs of the rest of the house.
 type ssoDoor struct {
@@ -44,7 +44,7 @@ func newSSOServer(cfg *Config, flow *login.Flow, sessions *session.Manager, code
 
 // whoIs finds the session of a browser, and the cookie it is recalled by.
 func (d *ssoDoor) whoIs(r *http.Request) (sso.Person, error) {
-	s, err := d.flow.Who(r)
+	s, err := d.flow.CurrentSession(r)
 	if err != nil {
 		return sso.Person{}, ssoTrouble(err)
 	}
@@ -76,14 +76,14 @@ func (d *ssoDoor) signIn(w http.ResponseWriter, r *http.Request, redirectURI, ta
 	}
 	if d.flow.PageBefore(r) && web.IsPageLoad(r.Method, r.Header) {
 		if page, ok := d.flow.Origins.Return(r.RequestURI); ok {
-			return d.flow.Challenge(w, r, page)
+			return d.flow.RequireSignIn(w, r, page)
 		}
 	}
-	return d.flow.Depart(w, r, login.Errand{Kind: ssoErrand, RedirectURI: redirectURI, Target: target})
+	return d.flow.RedirectToProvider(w, r, login.Purpose{Kind: ssoPurpose, RedirectURI: redirectURI, Target: target})
 }
 
 func (d *ssoDoor) finish(w http.ResponseWriter, r *http.Request, judge func(string) error) (sso.Person, string, error) {
-	s, cookie, target, err := d.flow.Arrive(w, r, ssoErrand, judge)
+	s, cookie, target, err := d.flow.Complete(w, r, ssoPurpose, judge)
 	if err != nil {
 		return sso.Person{}, target, err
 	}

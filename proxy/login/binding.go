@@ -119,7 +119,7 @@ func (f *Flow) showPerson(w http.ResponseWriter, r *http.Request, x *web.Exchang
 		n, err = f.note(ctx, b)
 	}
 	if err != nil {
-		return trouble(err)
+		return unavailable(err)
 	}
 	shown := page.BindingData{Since: n.Made, News: !n.told(s.User.Local), Next: next}
 	if shown.Account = b.Username; s.User.Local {
@@ -179,13 +179,13 @@ func (f *Flow) unbind(w http.ResponseWriter, r *http.Request, x *web.Exchange) e
 	if target, given := f.target(x, raw); given {
 		self = f.path("/userinfo", target)
 	}
-	s, err := f.who(r, f.wait())
+	s, err := f.loadSession(r, f.maxWait())
 	switch {
-	case nobody(err):
-		f.clearDead(w, r)
+	case noSession(err):
+		f.clearStaleCookie(w, r)
 		return f.visitor(err)
 	case err != nil:
-		return trouble(err)
+		return unavailable(err)
 	}
 	x.User = s.User.Username
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
@@ -200,7 +200,7 @@ func (f *Flow) unbind(w http.ResponseWriter, r *http.Request, x *web.Exchange) e
 		}
 	}
 	if err != nil && !errors.Is(err, account.ErrNone) {
-		return trouble(err)
+		return unavailable(err)
 	}
 	f.redirect(w, http.StatusSeeOther, self)
 	return nil

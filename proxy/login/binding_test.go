@@ -35,7 +35,7 @@ func (b *browser) post(address string, form url.Values, header ...string) answer
 }
 
 // bindBy binds the DingTalk person to the account as the page of type=1 does.
-func (h *house) bindBy(account, person string) *browser {
+func (h *env) bindBy(account, person string) *browser {
 	h.t.Helper()
 	b := h.browser()
 	if a := b.submit("/oauth2/sign_in", account, "pw-"+account); a.StatusCode != 303 {

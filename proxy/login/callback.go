@@ -49,23 +49,23 @@ func (f *Flow) Callback(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	by := f.byBrowser(query, "")
-	s, _, target, err := f.arrive(w, r, x, by, nil)
+	s, _, target, err := f.complete(w, r, x, by, nil)
 	if err != nil {
 		return f.shownAgain(r, x, err, *by.spent)
 	}
 	target = f.afterSignIn(r.Context(), s, target)
 	if strings.EqualFold(f.Sessions.Cookie.SameSite, "strict") {
-		f.moveOn(w, target)
+		f.htmlRedirect(w, target)
 		return nil
 	}
 	f.redirect(w, http.StatusFound, target)
 	return nil
 }
 
-// moveOn is a redirect that begins here. Along one that began at another site a
+// htmlRedirect is a redirect that begins here. Along one that began at another site a
 // browser sends no cookie that is strict: the page would ask for a sign-in
 // again, for ever.
-func (f *Flow) moveOn(w http.ResponseWriter, target string) {
+func (f *Flow) htmlRedirect(w http.ResponseWriter, target string) {
 	target = escapeNonASCII(target)
 	web.SecurityHeaders(w, "")
 	w.Header()["Refresh"] = []string{"0; url=" + target}
@@ -73,31 +73,31 @@ func (f *Flow) moveOn(w http.ResponseWriter, target string) {
 	io.WriteString(w, "<!doctype html><title>…</title><a href=\""+html.EscapeString(target)+"\">→</a>\n")
 }
 
-// way is how a browser comes back from the provider: with what, and who says
+// codeSource is how a browser comes back from the provider: with what, and who says
 // whose that is.
-type way struct {
+type codeSource struct {
 	spent    *bool  // set when the provider has redeemed the code, or refused it for good; nil is not told
-	errand   string // of the attempt; one begun for another is worth nothing here (threats S8)
+	purpose  string // of the attempt; one begun for another is worth nothing here (threats S8)
 	how      string // for the audit log, as in Event.How
 	read     func() (callbackQuery, error)
 	exchange func(ctx context.Context, code, state string) (identity.User, identity.Token, error)
 }
 
 // byBrowser is the way by redirect: everything stands in the query.
-func (f *Flow) byBrowser(query, errand string) way {
-	return way{errand: errand, spent: new(bool), read: func() (callbackQuery, error) { return parseCallback(query, f.AttemptIn) }, exchange: f.Provider.Exchange}
+func (f *Flow) byBrowser(query, errand string) codeSource {
+	return codeSource{purpose: errand, spent: new(bool), read: func() (callbackQuery, error) { return parseCallback(query, f.AttemptIn) }, exchange: f.Provider.Exchange}
 }
 
-// arrive ends an attempt and puts the session cookie on
+// complete ends an attempt and puts the session cookie on
 // w. target is known with an error too, once the attempt was found. judge may
 // refuse the target before anything is used up; nil refuses none.
-func (f *Flow) arrive(w http.ResponseWriter, r *http.Request, x *web.Exchange, by way, judge func(string) error) (s *session.Session, cookie *http.Cookie, target string, err error) {
+func (f *Flow) complete(w http.ResponseWriter, r *http.Request, x *web.Exchange, by codeSource, judge func(string) error) (s *session.Session, cookie *http.Cookie, target string, err error) {
 	var in session.SignIn
 	defer func() {
 		if err == nil {
 			return
 		}
-		f.clearDead(w, r)
+		f.clearStaleCookie(w, r)
 		e := Event{What: "refused", How: by.how, Code: "internal", Err: err}
 		if refusal, ok := errors.AsType[*web.Error](err); ok {
 			e.Code, e.Err = refusal.Code, refusal.Err
@@ -128,7 +128,7 @@ func (f *Flow) arrive(w http.ResponseWriter, r *http.Request, x *web.Exchange, b
 // redeem finds the attempt that a callback belongs to and uses it up; what is
 // left is to ask the provider about the code. The attempt's target is one that
 // its errand may be sent to.
-func (f *Flow) redeem(w http.ResponseWriter, r *http.Request, x *web.Exchange, by way, judge func(string) error) (callbackQuery, attempt, error) {
+func (f *Flow) redeem(w http.ResponseWriter, r *http.Request, x *web.Exchange, by codeSource, judge func(string) error) (callbackQuery, attempt, error) {
 	q, err := by.read()
 	if err != nil {
 		return q, attempt{}, err
@@ -139,15 +139,15 @@ func (f *Flow) redeem(w http.ResponseWriter, r *http.Request, x *web.Exchange, b
 	}
 	a, slot, ok := f.find(r.Header, state)
 	switch { // the first two are a page's mistake, of which it would otherwise learn nothing
-	case ok && a.errand == "" && by.errand == bindErrand:
+	case ok && a.purpose == "" && by.purpose == bindPurpose:
 		return q, attempt{}, f.refuse(r, "not_begun_to_bind", "/")
-	case ok && a.errand == bindErrand && by.errand == "":
+	case ok && a.purpose == bindPurpose && by.purpose == "":
 		return q, attempt{}, f.refuse(r, "begun_to_bind", "/")
-	case !ok || a.errand != by.errand:
+	case !ok || a.purpose != by.purpose:
 		return q, attempt{}, f.refuse(r, "state_unknown", "/")
 	}
 	page, _ := f.allowed(a.target) // what a way forward on an error page leads to; an errand may have a path of ours as its target
-	if by.errand == "" || by.errand == silentErrand {
+	if by.purpose == "" || by.purpose == silentPurpose {
 		a.target = page
 	}
 	forget := func() { addCookie(w, f.attemptCookie(slot, "", -1)) }
@@ -200,7 +200,7 @@ func (f *Flow) useUp(ctx context.Context, state [32]byte) error {
 }
 
 // person asks the provider who a code belongs to.
-func (f *Flow) person(ctx context.Context, by way, q callbackQuery, target string) (identity.User, identity.Token, error) {
+func (f *Flow) person(ctx context.Context, by codeSource, q callbackQuery, target string) (identity.User, identity.Token, error) {
 	asking, cancel := context.WithTimeout(ctx, exchangeTimeout)
 	defer cancel()
 	user, token, err := by.exchange(asking, q.code, q.state)
@@ -224,7 +224,7 @@ func (f *Flow) admit(w http.ResponseWriter, r *http.Request, in session.SignIn, 
 	defer cancel()
 	named, err := f.People.Resolve(resolving, in.User)
 	if failure, ok := errors.AsType[*identity.Failure](err); ok && failure.Code == account.NotBound {
-		return nil, nil, f.offerLink(w, in.User, target, err)
+		return nil, nil, f.accountLinkToken(w, in.User, target, err)
 	}
 	if err != nil {
 		return nil, nil, f.failed(err, target)
@@ -235,14 +235,14 @@ func (f *Flow) admit(w http.ResponseWriter, r *http.Request, in session.SignIn, 
 		return nil, nil, err
 	}
 	addCookie(w, cookie)
-	if f.hasLeft(r) {
-		f.markLeft(w, -1)
+	if f.signedOutRecently(r) {
+		f.markSignedOut(w, -1)
 	}
 	return s, cookie, nil
 }
 
 func (f *Flow) create(ctx context.Context, in session.SignIn, target string) (*session.Session, *http.Cookie, error) {
-	if wait, ok := f.counts().signIns.Allow(f.SignIns.Or(signInsLimit), somebody{in.User.Local, in.User.UnionID, in.User.Username}, f.now()); !ok {
+	if wait, ok := f.counts().signIns.Allow(f.SignIns.Or(signInsLimit), signInKey{in.User.Local, in.User.UnionID, in.User.Username}, f.now()); !ok {
 		return nil, nil, &web.Error{Status: http.StatusTooManyRequests, Code: "too_many_attempts", RetryAfter: wait, Retry: f.path("/start", target)}
 	}
 	s, cookie, err := f.Sessions.Begin(ctx, in)
@@ -271,7 +271,7 @@ func (f *Flow) failed(err error, target string) error {
 	switch failure.Class {
 	case identity.Refused:
 		// The same person would be refused again: out loud, where another account can be chosen.
-		e.Status, e.Retry = http.StatusForbidden, f.Prefix+aloud+url.QueryEscape(target)
+		e.Status, e.Retry = http.StatusForbidden, f.Prefix+interactivePath+url.QueryEscape(target)
 	case identity.Restart:
 		e.Status = http.StatusForbidden
 	case identity.Operator:
@@ -287,7 +287,7 @@ func (f *Flow) failed(err error, target string) error {
 // sign-in.
 func (f *Flow) refuse(r *http.Request, code, target string) error {
 	e := &web.Error{Status: http.StatusForbidden, Code: code, Retry: f.path("/start", target)}
-	if _, err := f.who(r, 0); err == nil && strings.HasPrefix(target, "/") {
+	if _, err := f.loadSession(r, 0); err == nil && strings.HasPrefix(target, "/") {
 		e.Retry = target
 	}
 	return e

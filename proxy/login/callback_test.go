@@ -51,7 +51,7 @@ func TestCallbackTwice(t *testing.T) { // S4
 	if b.session() == "" {
 		t.Errorf("a replay ended the session")
 	}
-	again := b.house.browser()
+	again := b.env.browser()
 	again.plant(kept.Name, kept.Value)
 	again.refused("replayed in another browser", again.back("zhangsan", state), 403, "state_used", 1)
 }
@@ -65,7 +65,7 @@ func TestParallelCallbacks(t *testing.T) { // S18
 	results := make(chan int, 50)
 	var all sync.WaitGroup
 	for range 50 {
-		tab := b.house.browser()
+		tab := b.env.browser()
 		tab.plant(attempt.Name, attempt.Value)
 		all.Go(func() {
 			status := 0

@@ -13,11 +13,11 @@ import (
 // use.
 type Counts struct {
 	starts, exchanges limit.Keyed[netip.Prefix]
-	signIns           limit.Keyed[somebody]
+	signIns           limit.Keyed[signInKey]
 }
 
-// somebody is who signs in, as sign-ins are counted.
-type somebody struct {
+// signInKey is who signs in, as sign-ins are counted.
+type signInKey struct {
 	local             bool
 	unionID, username string
 }

@@ -66,9 +66,9 @@ type Flow struct {
 	Accounts *account.File
 	People   *account.Policy
 
-	// Behind is proxy.Front.Who, by which userinfo answers API clients too. Nil: a
+	// Authenticate is proxy.Front.Who, by which userinfo answers API clients too. Nil: a
 	// cookie alone tells who asks.
-	Behind func(ctx context.Context, client netip.Addr, h http.Header, patience time.Duration) (s *session.Session, credential bool, err error)
+	Authenticate func(ctx context.Context, client netip.Addr, h http.Header, patience time.Duration) (s *session.Session, credential bool, err error)
 
 	Silent    *Silent       // sign in inside the DingTalk client without a click; nil: there as anywhere
 	QRLogin   string        // DingTalk's login_url, to draw its QR code into the sign-in page; "" draws none
@@ -128,7 +128,7 @@ func (f *Flow) Check() error {
 	return nil
 }
 
-// Challenge answers a request for target that only somebody signed in may
+// RequireSignIn answers a request for target that only somebody signed in may
 // make. target is the request target as sent, or an absolute URL; it is
 // checked here. A page load is sent to sign in, in the DingTalk client by the
 // silent page. Anything else gets 401 with a
@@ -136,7 +136,7 @@ func (f *Flow) Check() error {
 // is ours, else /): a fetch's own address is nothing to look at (threats W9,
 // W10). It sets no cookie, so that a page's 200 fetches cannot push the
 // person's own attempts out (S10).
-func (f *Flow) Challenge(w http.ResponseWriter, r *http.Request, target string) error {
+func (f *Flow) RequireSignIn(w http.ResponseWriter, r *http.Request, target string) error {
 	x := web.From(w)
 	if !web.IsTopLevel(r.Method, r.Header) { // in a frame DingTalk could not bring the attempt's cookie back
 		return f.unauthenticated(r)
@@ -146,7 +146,7 @@ func (f *Flow) Challenge(w http.ResponseWriter, r *http.Request, target string) 
 	switch silent := f.wantsSilent(r); {
 	case silent && !elsewhere:
 		return f.showSilent(w, r, x, target)
-	case f.Silent != nil && web.IsDingTalk(r) && f.hasLeft(r):
+	case f.Silent != nil && web.IsDingTalk(r) && f.signedOutRecently(r):
 		f.Pages.SignedOut(w, r, f.LoginURL(target))
 	case !silent && (f.PageFirst || f.Accounts != nil):
 		f.redirect(w, http.StatusFound, f.Origins.Public()+f.path("/sign_in", target))
@@ -155,7 +155,7 @@ func (f *Flow) Challenge(w http.ResponseWriter, r *http.Request, target string) 
 		// the callback never sees it (threats S17).
 		f.redirect(w, http.StatusFound, f.LoginURL(target))
 	default:
-		return f.depart(w, r, x, target)
+		return f.redirectToProvider(w, r, x, target)
 	}
 	return nil
 }
@@ -177,7 +177,7 @@ func (f *Flow) LoginURL(target string) string {
 
 // Start begins a sign-in: 302 to DingTalk, in the DingTalk client the silent
 // page (unless silent=no stands before rd), or what a page needs to draw its own
-// QR code when it asks for JSON (see ownPageErrand). The return target is `rd`
+// QR code when it asks for JSON (see ownPagePurpose). The return target is `rd`
 // (see asked). A browser that only looks ahead starts nothing.
 func (f *Flow) Start(w http.ResponseWriter, r *http.Request) error {
 	x := web.From(w)
@@ -204,9 +204,9 @@ func (f *Flow) Start(w http.ResponseWriter, r *http.Request) error {
 		if f.Silent != nil && web.IsDingTalk(r) && silent != "no" && web.IsPageLoad(r.Method, r.Header) {
 			return f.showSilent(w, r, x, target)
 		}
-		return f.depart(w, r, x, target)
+		return f.redirectToProvider(w, r, x, target)
 	}
-	e, err := f.ownPageErrand(r, target)
+	e, err := f.ownPagePurpose(r, target)
 	if err != nil {
 		return err
 	}
@@ -222,12 +222,12 @@ func (f *Flow) Start(w http.ResponseWriter, r *http.Request) error {
 	}{f.Provider.AuthURL(e.RedirectURI, state), state, f.ClientID, e.RedirectURI})
 }
 
-// ownPageErrand is what a page that draws its own QR code begins: a sign-in, or
+// ownPagePurpose is what a page that draws its own QR code begins: a sign-in, or
 // with type=1 the binding of the account that is signed in. DingTalk sends the
 // page back to our callback, or with `page` to that page of ours, whose script
 // then calls LoginAPI.
-func (f *Flow) ownPageErrand(r *http.Request, target string) (Errand, error) {
-	e := Errand{RedirectURI: f.redirectURI(), Target: target}
+func (f *Flow) ownPagePurpose(r *http.Request, target string) (Purpose, error) {
+	e := Purpose{RedirectURI: f.redirectURI(), Target: target}
 	binding, err := f.wantsBinding(r.URL.RawQuery)
 	if err != nil {
 		return e, err
@@ -253,7 +253,7 @@ func (f *Flow) ownPageErrand(r *http.Request, target string) (Errand, error) {
 	if err != nil {
 		return e, err
 	}
-	e.Kind, e.Target = bindErrand, s.ID
+	e.Kind, e.Target = bindPurpose, s.ID
 	return e, nil
 }
 
@@ -265,7 +265,7 @@ func (f *Flow) loops(r *http.Request, target string) bool {
 	if strings.HasPrefix(target, "/") || strings.HasPrefix(target, f.Origins.Public()+"/") || f.Sessions.Cookie.Domain != "" {
 		return false
 	}
-	s, err := f.who(r, 0)
+	s, err := f.loadSession(r, 0)
 	return err == nil && f.now().Sub(s.SignedIn) < loopWithin
 }
 
@@ -282,12 +282,12 @@ func getOnly(r *http.Request) error {
 	return nil
 }
 
-// depart begins an attempt and leaves for DingTalk.
-func (f *Flow) depart(w http.ResponseWriter, r *http.Request, x *web.Exchange, target string) error {
-	return f.leave(w, r, x, Errand{RedirectURI: f.redirectURI(), Target: target})
+// redirectToProvider begins an attempt and leaves for DingTalk.
+func (f *Flow) redirectToProvider(w http.ResponseWriter, r *http.Request, x *web.Exchange, target string) error {
+	return f.beginAndRedirect(w, r, x, Purpose{RedirectURI: f.redirectURI(), Target: target})
 }
 
-func (f *Flow) leave(w http.ResponseWriter, r *http.Request, x *web.Exchange, e Errand) error {
+func (f *Flow) beginAndRedirect(w http.ResponseWriter, r *http.Request, x *web.Exchange, e Purpose) error {
 	state, err := f.begin(w, r, x, e.Kind, e.Target)
 	if err != nil {
 		return err
@@ -312,7 +312,7 @@ func (f *Flow) begin(w http.ResponseWriter, r *http.Request, x *web.Exchange, er
 	if err != nil {
 		return "", err
 	}
-	f.clearDead(w, r)
+	f.clearStaleCookie(w, r)
 	for _, c := range cookies {
 		addCookie(w, c)
 	}

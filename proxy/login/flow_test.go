@@ -194,8 +194,8 @@ func TestLongTargets(t *testing.T) { // S10, R12: no self-made 431
 		for _, c := range b.attempts() {
 			total += len(c.Name) + len(c.Value) + 3
 		}
-		if total > maxCarried {
-			t.Fatalf("the attempts take %d bytes, want at most %d", total, maxCarried)
+		if total > maxAttempts {
+			t.Fatalf("the attempts take %d bytes, want at most %d", total, maxAttempts)
 		}
 		for _, line := range a.Header["Set-Cookie"] {
 			if len(line) > 3500 {

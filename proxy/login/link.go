@@ -106,9 +106,9 @@ type notBound struct {
 func (e *notBound) Error() string { return e.cause.Error() }
 func (e *notBound) Unwrap() error { return e.cause }
 
-// offerLink gives this browser the one-time right to bind the person. Always
+// accountLinkToken gives this browser the one-time right to bind the person. Always
 // under a new cookie: one that was there might be known to whoever planted it.
-func (f *Flow) offerLink(w http.ResponseWriter, u identity.User, target string, cause error) error {
+func (f *Flow) accountLinkToken(w http.ResponseWriter, u identity.User, target string, cause error) error {
 	refusal := &web.Error{Status: http.StatusForbidden, Code: account.NotBound, Err: cause}
 	if f.Accounts == nil || u.UnionID == "" {
 		return refusal // nobody could use it

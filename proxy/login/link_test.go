@@ -33,7 +33,7 @@ func (b *browser) unbound(who, target string) string {
 	return m[1]
 }
 
-func (h *house) bound(t *testing.T, want ...account.Binding) {
+func (h *env) bound(t *testing.T, want ...account.Binding) {
 	t.Helper()
 	got, err := h.People.Bindings.List(t.Context())
 	if err != nil || len(got)+len(want) > 0 && !reflect.DeepEqual(got, want) {
@@ -120,7 +120,7 @@ func mustQuery(t *testing.T, address string) url.Values {
 	return u.Query()
 }
 
-func sealedOf(h *house, purpose string) string {
+func sealedOf(h *env, purpose string) string {
 	l := link{issued: time.Now(), app: h.ClientID, unionID: "union-x", name: "x", target: "/"}
 	return must(h.Keyring.Seal(purpose, purpose, l.encode()))
 }

@@ -18,10 +18,10 @@ import (
 	"dinggate/session"
 )
 
-// bindErrand is the kind of an attempt that binds DingTalk to the account which
+// bindPurpose is the kind of an attempt that binds DingTalk to the account which
 // is signed in; its target is the id of that session. A sign-in's state is
 // worth nothing for it, and the other way round (threats T28).
-const bindErrand = "bind"
+const bindPurpose = "bind"
 
 // envelope is every answer of LoginAPI, to the letter.
 type envelope struct {
@@ -122,7 +122,7 @@ func (f *Flow) loginAPI(w http.ResponseWriter, r *http.Request, x *web.Exchange)
 	if binding {
 		return f.bindSession(w, r, x)
 	}
-	_, _, _, err = f.arrive(w, r, x, f.byBrowser(r.URL.RawQuery, ""), nil)
+	_, _, _, err = f.complete(w, r, x, f.byBrowser(r.URL.RawQuery, ""), nil)
 	return err
 }
 
@@ -166,16 +166,16 @@ func (f *Flow) localSession(r *http.Request) (*session.Session, error) {
 		return &web.Error{Status: http.StatusForbidden, Code: code, Retry: f.path("/sign_in", "/"), Err: err}
 	}
 	off := f.Accounts == nil || !f.binds()
-	s, err := f.who(r, f.wait())
+	s, err := f.loadSession(r, f.maxWait())
 	switch {
-	case nobody(err) && off:
+	case noSession(err) && off:
 		return nil, &web.Error{Status: http.StatusForbidden, Code: "binding_off", Err: errSignInFirst}
 	case off:
 		return nil, &web.Error{Status: http.StatusForbidden, Code: "binding_off"}
-	case nobody(err):
+	case noSession(err):
 		return nil, refuse("not_local_account", fmt.Errorf("%w: %w", errSignInFirst, err))
 	case err != nil:
-		return nil, trouble(err)
+		return nil, unavailable(err)
 	case !s.User.Local || !f.Accounts.Has(s.User.Username):
 		return nil, refuse("not_local_account", errors.New("login: the session is not a local account's"))
 	case f.now().Sub(s.SignedIn) >= bindWithin:
@@ -201,7 +201,7 @@ func (f *Flow) bindSession(w http.ResponseWriter, r *http.Request, x *web.Exchan
 		return err
 	}
 	x.User = s.User.Username
-	by := f.byBrowser(r.URL.RawQuery, bindErrand)
+	by := f.byBrowser(r.URL.RawQuery, bindPurpose)
 	q, _, err := f.redeem(w, r, x, by, func(target string) error {
 		if subtle.ConstantTimeCompare([]byte(target), []byte(s.ID)) != 1 {
 			return f.refuse(r, "state_unknown", "/")

@@ -18,38 +18,38 @@ import (
 
 const maxForm = 8 << 10 // bytes of a name and a password
 
-// entry is the way in by the form: where it leads, and which DingTalk person it
+// formRequest is the way in by the form: where it leads, and which DingTalk person it
 // binds.
-type entry struct {
+type formRequest struct {
 	target string
 	person *link // nil binds nobody
 	token  string
 }
 
 // action is where the form posts to.
-func (f *Flow) action(e entry) string {
+func (f *Flow) action(e formRequest) string {
 	if e.person != nil {
 		return f.linkPath(e.token)
 	}
 	return f.path("/sign_in", e.target)
 }
 
-// enter finds out what a visit to the sign-in page is for.
-func (f *Flow) enter(r *http.Request, x *web.Exchange) (entry, error) {
+// parseFormRequest finds out what a visit to the sign-in page is for.
+func (f *Flow) parseFormRequest(r *http.Request, x *web.Exchange) (formRequest, error) {
 	token, err := parameter(r.URL.RawQuery, "link")
 	if err != nil {
-		return entry{}, err
+		return formRequest{}, err
 	}
 	if token != "" {
 		l, err := f.openLink(r, x, token)
 		if err != nil {
-			return entry{}, err
+			return formRequest{}, err
 		}
 		target, _ := f.allowed(l.target)
-		return entry{target, l, token}, nil
+		return formRequest{target, l, token}, nil
 	}
 	target, err := f.asked(x, r)
-	return entry{target: target}, err
+	return formRequest{target: target}, err
 }
 
 // problemParam is for the page in the other language, after a wrong password.
@@ -59,7 +59,7 @@ const (
 )
 
 // form shows the page with the form; problem is the code of what was wrong.
-func (f *Flow) form(w http.ResponseWriter, r *http.Request, e entry, username, problem string, status int) error {
+func (f *Flow) form(w http.ResponseWriter, r *http.Request, e formRequest, username, problem string, status int) error {
 	d := page.AccountData{Action: f.action(e), Username: username, Problem: problem, Status: status, Next: e.target}
 	if problem != "" {
 		d.Again = d.Action + "&" + problemParam + "=" + problem
@@ -90,7 +90,7 @@ func (f *Flow) password(w http.ResponseWriter, r *http.Request, x *web.Exchange)
 	if err != nil {
 		return err
 	}
-	e, err := f.enter(r, x)
+	e, err := f.parseFormRequest(r, x)
 	if err != nil {
 		return f.refused(x, "", err)
 	}
@@ -105,7 +105,7 @@ func (f *Flow) password(w http.ResponseWriter, r *http.Request, x *web.Exchange)
 		return f.form(w, r, e, username, wrongPassword, http.StatusUnauthorized)
 	}
 	if err != nil {
-		return f.refused(x, f.known(username), f.crowded(err, f.action(e)))
+		return f.refused(x, f.known(username), f.unverified(err, f.action(e)))
 	}
 	if e.person != nil {
 		if err := f.bind(r, x, e.person, username); err != nil {
@@ -147,8 +147,8 @@ func (f *Flow) refused(x *web.Exchange, username string, err error) error {
 	return err
 }
 
-// crowded is the answer when a password was not looked at.
-func (f *Flow) crowded(err error, again string) error {
+// unverified is the answer when a password was not looked at.
+func (f *Flow) unverified(err error, again string) error {
 	if wait, ok := errors.AsType[*account.WaitError](err); ok {
 		return &web.Error{Status: http.StatusTooManyRequests, Code: "too_many_attempts", RetryAfter: wait.Wait, Retry: again}
 	}

@@ -38,7 +38,7 @@ func accounts(t testing.TB, names ...string) *account.File {
 }
 
 // withAccounts is an installation with accounts zs and ls, and the given binding.
-func withAccounts(t testing.TB, binding string, more ...func(*Flow)) *house {
+func withAccounts(t testing.TB, binding string, more ...func(*Flow)) *env {
 	return build(t, plan{change: func(f *Flow) {
 		f.Accounts = accounts(t, "zs", "ls")
 		f.Sessions.Accounts = f.Accounts

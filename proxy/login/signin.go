@@ -31,7 +31,7 @@ func (f *Flow) SignIn(w http.ResponseWriter, r *http.Request) error {
 	if err := pageOnly(r, allow); err != nil {
 		return err
 	}
-	e, err := f.enter(r, x)
+	e, err := f.parseFormRequest(r, x)
 	if err != nil {
 		return err
 	}
@@ -40,9 +40,9 @@ func (f *Flow) SignIn(w http.ResponseWriter, r *http.Request) error {
 		f.redirect(w, http.StatusFound, f.Origins.Public()+f.action(e))
 		return nil
 	}
-	f.clearDead(w, r)
+	f.clearStaleCookie(w, r)
 	if target == "/" && e.person == nil {
-		if s, err := f.who(r, f.wait()); err == nil {
+		if s, err := f.loadSession(r, f.maxWait()); err == nil {
 			x.User = s.User.Username
 			return f.showPerson(w, r, x, s, "")
 		}
@@ -71,14 +71,14 @@ func (f *Flow) SignedIn(w http.ResponseWriter, r *http.Request) error {
 	if err := pageOnly(r, "GET, HEAD"); err != nil {
 		return err
 	}
-	s, err := f.who(r, f.wait())
+	s, err := f.loadSession(r, f.maxWait())
 	switch {
-	case nobody(err):
-		f.clearDead(w, r)
+	case noSession(err):
+		f.clearStaleCookie(w, r)
 		f.redirect(w, http.StatusFound, f.path("/sign_in", f.Prefix+"/signed_in"))
 		return nil
 	case err != nil:
-		return trouble(err)
+		return unavailable(err)
 	}
 	x.User = s.User.Username
 	f.Pages.SignedIn(w, r, fullName(&s.User))
@@ -109,42 +109,42 @@ func pageOnly(r *http.Request, allow string) error {
 	return nil
 }
 
-// who is the person behind a request; the errors are session.Manager's.
-func (f *Flow) who(r *http.Request, patience time.Duration) (*session.Session, error) {
+// loadSession is the person behind a request; the errors are session.Manager's.
+func (f *Flow) loadSession(r *http.Request, patience time.Duration) (*session.Session, error) {
 	return f.Sessions.Load(r.Context(), web.CookieValues(r.Header, f.Sessions.CookieName()), patience)
 }
 
-func (f *Flow) wait() time.Duration {
+func (f *Flow) maxWait() time.Duration {
 	if f.Patience > 0 {
 		return f.Patience
 	}
 	return patience
 }
 
-// nobody reports whether err means that there is no session, and not that one
+// noSession reports whether err means that there is no session, and not that one
 // cannot be judged now.
-func nobody(err error) bool {
-	return errors.Is(err, session.ErrNone) || over(err)
+func noSession(err error) bool {
+	return errors.Is(err, session.ErrNone) || stale(err)
 }
 
-// over reports whether err means that a session cookie opens nothing any more.
-func over(err error) bool {
+// stale reports whether err means that a session cookie opens nothing any more.
+func stale(err error) bool {
 	return errors.Is(err, session.ErrForged) || errors.Is(err, session.ErrExpired) || errors.Is(err, session.ErrRevoked)
 }
 
-// clearDead makes the browser forget a session cookie that opens nothing any
+// clearStaleCookie makes the browser forget a session cookie that opens nothing any
 // more. Call it before a page is written: after the status line it would be
 // lost (threats C2, GHSA-f24x-5g9q-753f). One that cannot be judged now, the
 // store or DingTalk being ill, is kept.
-func (f *Flow) clearDead(w http.ResponseWriter, r *http.Request) {
-	if _, err := f.who(r, 0); over(err) {
+func (f *Flow) clearStaleCookie(w http.ResponseWriter, r *http.Request) {
+	if _, err := f.loadSession(r, 0); stale(err) {
 		addCookie(w, f.Sessions.Clear())
 	}
 }
 
-// trouble is the answer when nobody can say whether there is a session. The
+// unavailable is the answer when nobody can say whether there is a session. The
 // cookie is kept.
-func trouble(err error) error {
+func unavailable(err error) error {
 	code := "store_unavailable"
 	if errors.Is(err, session.ErrUnconfirmed) {
 		code = "unconfirmed"

@@ -52,7 +52,7 @@ func (f *Flow) SignOut(w http.ResponseWriter, r *http.Request) error {
 	// click away, on the page. In the DingTalk client any page of the application
 	// would sign in again by itself: it stays on ours (threats K17).
 	if f.Silent != nil && web.IsDingTalk(r) {
-		f.markLeft(w, leftFor)
+		f.markSignedOut(w, signedOutFor)
 	} else if given && strings.HasPrefix(target, "/") {
 		self = target
 	}
@@ -66,7 +66,7 @@ func (f *Flow) confirm(w http.ResponseWriter, r *http.Request, self, target stri
 		return err
 	}
 	if who == "" {
-		f.clearDead(w, r)
+		f.clearStaleCookie(w, r)
 		f.Pages.SignedOut(w, r, f.LoginURL(target))
 		return nil
 	}
@@ -78,7 +78,7 @@ func (f *Flow) confirm(w http.ResponseWriter, r *http.Request, self, target stri
 // one confirmation, a sign-out, a sign-in where another account can be chosen,
 // and target again.
 func (f *Flow) switchAccount(w http.ResponseWriter, r *http.Request, x *web.Exchange, target string) error {
-	next := f.Prefix + aloud + url.QueryEscape(target)
+	next := f.Prefix + interactivePath + url.QueryEscape(target)
 	inside := f.Silent != nil && web.IsDingTalk(r) // there our page would sign in without a word, as the same person
 	if !inside && (f.PageFirst || f.Accounts != nil) {
 		next = f.path("/sign_in", target)
@@ -91,10 +91,10 @@ func (f *Flow) switchAccount(w http.ResponseWriter, r *http.Request, x *web.Exch
 			return err
 		}
 		if inside {
-			f.markLeft(w, leftFor)
+			f.markSignedOut(w, signedOutFor)
 		}
 		if f.AttemptIn != "" { // an SSO service sends on to origins that the page's policy cannot name
-			f.moveOn(w, next)
+			f.htmlRedirect(w, next)
 			return nil
 		}
 		f.redirect(w, http.StatusSeeOther, next)
@@ -105,7 +105,7 @@ func (f *Flow) switchAccount(w http.ResponseWriter, r *http.Request, x *web.Exch
 		return err
 	}
 	if who == "" {
-		f.clearDead(w, r)
+		f.clearStaleCookie(w, r)
 		f.redirect(w, http.StatusFound, next)
 		return nil
 	}
@@ -118,7 +118,7 @@ func (f *Flow) signedInAs(r *http.Request) (string, error) {
 	if err := pageOnly(r, "GET, HEAD, POST"); err != nil {
 		return "", err
 	}
-	all, err := f.carried(r)
+	all, err := f.presentedSessions(r)
 	if err != nil {
 		return "", err
 	}
@@ -131,22 +131,22 @@ func (f *Flow) signedInAs(r *http.Request) (string, error) {
 	return strings.Join(names, ", "), nil
 }
 
-// carried lists the sessions that this browser carries. That it is signed out is
+// presentedSessions lists the sessions that this browser carries. That it is signed out is
 // said of no cookie that was not looked at.
-func (f *Flow) carried(r *http.Request) ([]*session.Session, error) {
+func (f *Flow) presentedSessions(r *http.Request) ([]*session.Session, error) {
 	all, err := f.Sessions.Carried(r.Context(), web.CookieValues(r.Header, f.Sessions.CookieName()))
 	switch {
 	case errors.Is(err, session.ErrForged):
 		return nil, &web.Error{Status: http.StatusBadRequest, Code: "bad_request", Err: err}
 	case err != nil:
-		return nil, trouble(err)
+		return nil, unavailable(err)
 	}
 	return all, nil
 }
 
 // end revokes the sessions of this browser.
 func (f *Flow) end(w http.ResponseWriter, r *http.Request, x *web.Exchange) error {
-	all, err := f.carried(r)
+	all, err := f.presentedSessions(r)
 	if err != nil {
 		return err
 	}
@@ -161,7 +161,7 @@ func (f *Flow) end(w http.ResponseWriter, r *http.Request, x *web.Exchange) erro
 		untold = errors.Join(untold, err)
 	}
 	if untold != nil {
-		return trouble(untold)
+		return unavailable(untold)
 	}
 	return nil
 }

@@ -26,16 +26,16 @@ type Silent struct {
 }
 
 const (
-	silentErrand = "silent" // a state begun for the redirect is worth nothing to Silent, and the reverse (threats S8)
-	maxSilent    = 4 << 10  // bytes of a code and a state
-	maxFields    = 8
+	silentPurpose = "silent" // a state begun for the redirect is worth nothing to Silent, and the reverse (threats S8)
+	maxSilent     = 4 << 10  // bytes of a code and a state
+	maxFields     = 8
 )
 
 // wantsSilent reports whether a page load should get the silent page. What the
 // browser calls itself chooses a page and proves nothing (threats K13); who has
 // just signed out is not signed in again by itself (K17).
 func (f *Flow) wantsSilent(r *http.Request) bool {
-	return f.Silent != nil && web.IsDingTalk(r) && !f.hasLeft(r)
+	return f.Silent != nil && web.IsDingTalk(r) && !f.signedOutRecently(r)
 }
 
 // PageBefore reports whether a page of ours comes before DingTalk for this
@@ -47,17 +47,17 @@ func (f *Flow) PageBefore(r *http.Request) bool {
 // showSilent begins an attempt and shows the page whose script asks the client
 // for a code.
 func (f *Flow) showSilent(w http.ResponseWriter, r *http.Request, x *web.Exchange, target string) error {
-	state, err := f.begin(w, r, x, silentErrand, target)
+	state, err := f.begin(w, r, x, silentPurpose, target)
 	if err != nil {
 		return err
 	}
 	f.Pages.Silent(w, r, page.SilentData{CorpID: f.Silent.CorpID, ClientID: f.Silent.ClientID, State: state,
-		PostURL: f.Prefix + "/silent", StartURL: f.Origins.Public() + f.Prefix + aloud + url.QueryEscape(target)})
+		PostURL: f.Prefix + "/silent", StartURL: f.Origins.Public() + f.Prefix + interactivePath + url.QueryEscape(target)})
 	return nil
 }
 
-// aloud begins a sign-in without the silent page: the way out of it.
-const aloud = "/start?silent=no&rd="
+// interactivePath begins a sign-in without the silent page: the way out of it.
+const interactivePath = "/start?silent=no&rd="
 
 // SilentCode ends a silent sign-in: the page posts the client's code and the
 // attempt's state, as a form or as JSON, and gets
@@ -81,7 +81,7 @@ func (f *Flow) SilentCode(w http.ResponseWriter, r *http.Request) error {
 	case !web.SameOrigin(r, f.Origins.Ours):
 		return &web.Error{Status: http.StatusForbidden, Code: "cross_site"}
 	}
-	s, _, target, err := f.arrive(w, r, x, way{errand: silentErrand, how: "silent",
+	s, _, target, err := f.complete(w, r, x, codeSource{purpose: silentPurpose, how: "silent",
 		read: func() (callbackQuery, error) { return readSilent(r) },
 		exchange: func(ctx context.Context, code, _ string) (identity.User, identity.Token, error) {
 			u, err := f.Silent.Exchange(ctx, code)
@@ -131,19 +131,19 @@ func readSilent(r *http.Request) (q callbackQuery, err error) {
 	return q, nil
 }
 
-// leftFor is how long after a sign-out the DingTalk client is not asked again
+// signedOutFor is how long after a sign-out the DingTalk client is not asked again
 // without a click.
-const leftFor = 600 // seconds
+const signedOutFor = 600 // seconds
 
-// leftName names the mark of a sign-out inside the DingTalk client.
-func (f *Flow) leftName() string { return f.slotName(slots) }
+// signedOutName names the mark of a sign-out inside the DingTalk client.
+func (f *Flow) signedOutName() string { return f.slotName(slots) }
 
-func (f *Flow) hasLeft(r *http.Request) bool {
-	return len(web.CookieValues(r.Header, f.leftName())) > 0
+func (f *Flow) signedOutRecently(r *http.Request) bool {
+	return len(web.CookieValues(r.Header, f.signedOutName())) > 0
 }
 
-// markLeft notes that the person signed out; the mark goes with the next sign-in.
-func (f *Flow) markLeft(w http.ResponseWriter, seconds int) {
+// markSignedOut notes that the person signed out; the mark goes with the next sign-in.
+func (f *Flow) markSignedOut(w http.ResponseWriter, seconds int) {
 	c := f.attemptCookie(slots, "1", seconds)
 	if seconds < 0 {
 		c.Value = ""

@@ -30,9 +30,9 @@ import (
 //
 // A text is two bytes of length, then its bytes; nothing follows the last one.
 type attempt struct {
-	state                     [32]byte
-	issued                    time.Time
-	errand, app, host, target string
+	state                      [32]byte
+	issued                     time.Time
+	purpose, app, host, target string
 }
 
 const (
@@ -46,7 +46,7 @@ const (
 )
 
 func newAttempt(errand, app, host, target string, now time.Time) attempt {
-	a := attempt{issued: now, errand: errand, app: app, host: host, target: target}
+	a := attempt{issued: now, purpose: errand, app: app, host: host, target: target}
 	rand.Read(a.state[:]) // never fails: crypto/rand ends the process instead
 	return a
 }
@@ -74,7 +74,7 @@ func (a *attempt) live(now time.Time) bool {
 func (a *attempt) encode() []byte {
 	b := append([]byte{attemptVersion}, a.state[:]...)
 	b = binary.BigEndian.AppendUint64(b, uint64(a.issued.UnixMilli()))
-	for _, s := range [...]string{a.errand, a.app, a.host, a.target} {
+	for _, s := range [...]string{a.purpose, a.app, a.host, a.target} {
 		b = append(binary.BigEndian.AppendUint16(b, uint16(len(s))), s...)
 	}
 	return b
@@ -88,7 +88,7 @@ func decodeAttempt(b []byte) (a attempt, ok bool) {
 	a.state = [32]byte(b[1:33])
 	a.issued = time.UnixMilli(int64(binary.BigEndian.Uint64(b[33:])))
 	rest := b[fixed:]
-	for _, to := range [...]*string{&a.errand, &a.app, &a.host, &a.target} {
+	for _, to := range [...]*string{&a.purpose, &a.app, &a.host, &a.target} {
 		if len(rest) < 2 || len(rest)-2 < int(binary.BigEndian.Uint16(rest)) {
 			return attempt{}, false
 		}
@@ -102,9 +102,9 @@ func decodeAttempt(b []byte) (a attempt, ok bool) {
 // not even 200 tabs opened at the same moment, none of which knows of another's
 // cookie, grow a Cookie header that the next request is refused for (S10).
 const (
-	slots      = 5
-	maxCarried = 6 << 10 // bytes of all attempts in one Cookie header
-	maxCopies  = 4       // values looked at under one name; a sibling host can plant more
+	slots       = 5
+	maxAttempts = 6 << 10 // bytes of all attempts in one Cookie header
+	maxCopies   = 4       // values looked at under one name; a sibling host can plant more
 )
 
 // slotName is always a `__Host-` name on https, also where cookie.domain costs
@@ -120,11 +120,11 @@ func (f *Flow) slotName(slot int) string {
 
 func (f *Flow) secure() bool { return f.Origins.Scheme() == "https" }
 
-// carried is what a browser sent in one slot.
-type carried struct {
+// sealed is what a browser sent in one slot.
+type sealed struct {
 	slot   int
 	size   int // of names and values in the Cookie header
-	rank   int // empty, dead, alive
+	order  int // empty, dead, alive
 	issued time.Time
 }
 
@@ -168,37 +168,37 @@ func (f *Flow) find(h http.Header, state [32]byte) (a attempt, slot int, ok bool
 // for it: an empty slot is taken first, then a dead one, then the oldest.
 func (f *Flow) place(h http.Header, a attempt, now time.Time) ([]*http.Cookie, error) {
 	first := int(f.turn.Add(1) % slots) // tabs that open together, all without a cookie yet, take different slots
-	pocket := make([]carried, slots)
-	for i := range pocket {
-		pocket[i] = f.look(h, (first+i)%slots, now)
+	candidates := make([]sealed, slots)
+	for i := range candidates {
+		candidates[i] = f.look(h, (first+i)%slots, now)
 	}
-	slices.SortStableFunc(pocket, func(a, b carried) int {
-		return cmp.Or(cmp.Compare(a.rank, b.rank), a.issued.Compare(b.issued))
+	slices.SortStableFunc(candidates, func(a, b sealed) int {
+		return cmp.Or(cmp.Compare(a.order, b.order), a.issued.Compare(b.issued))
 	})
-	name := f.slotName(pocket[0].slot)
+	name := f.slotName(candidates[0].slot)
 	text, err := f.Keyring.Seal(attemptPurpose, name, a.encode())
 	if err != nil {
 		return nil, fmt.Errorf("login: sealing an attempt: %w", err)
 	}
-	cookies := []*http.Cookie{f.attemptCookie(pocket[0].slot, text, int(attemptLife/time.Second))}
+	cookies := []*http.Cookie{f.attemptCookie(candidates[0].slot, text, int(attemptLife/time.Second))}
 	total := len(name) + len(text)
-	for _, c := range slices.Backward(pocket[1:]) { // from the newest on, as long as there is room
-		if total += c.size; total > maxCarried && c.rank != empty {
+	for _, c := range slices.Backward(candidates[1:]) { // from the newest on, as long as there is room
+		if total += c.size; total > maxAttempts && c.order != empty {
 			cookies = append(cookies, f.attemptCookie(c.slot, "", -1))
 		}
 	}
 	return cookies, nil
 }
 
-func (f *Flow) look(h http.Header, slot int, now time.Time) carried {
+func (f *Flow) look(h http.Header, slot int, now time.Time) sealed {
 	found, size := f.open(h, slot)
-	c := carried{slot: slot, size: size}
+	c := sealed{slot: slot, size: size}
 	if size > 0 {
-		c.rank = dead
+		c.order = dead
 	}
 	for _, a := range found {
 		if a.live(now) {
-			c.rank, c.issued = alive, a.issued
+			c.order, c.issued = alive, a.issued
 		}
 	}
 	return c

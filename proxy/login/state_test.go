@@ -96,7 +96,7 @@ func FuzzParseCallback(f *testing.F) {
 // get nor set one; no other is.
 func TestCookieNames(t *testing.T) {
 	for _, f := range []*Flow{flow(t, plan{}).Flow, {Sessions: &session.Manager{}, Origins: must(web.NewOrigins("http://app.test", nil, nil, ""))}} {
-		list := []string{f.Sessions.CookieName(), f.linkCookie(), f.leftName(), "dinggate-lang"}
+		list := []string{f.Sessions.CookieName(), f.linkCookie(), f.signedOutName(), "dinggate-lang"}
 		for slot := range slots {
 			list = append(list, f.slotName(slot))
 		}

@@ -40,18 +40,18 @@ func (f *Flow) UserInfo(w http.ResponseWriter, r *http.Request) error {
 	if err := pageOnly(r, "GET, HEAD"); err != nil {
 		return err
 	}
-	s, credential, err := f.whoAsks(r, x)
+	s, credential, err := f.authenticate(r, x)
 	switch {
-	case nobody(err) && credential:
+	case noSession(err) && credential:
 		return &web.Error{Status: http.StatusUnauthorized, Code: "invalid_credentials", Err: err}
-	case nobody(err) && visit:
-		f.clearDead(w, r)
+	case noSession(err) && visit:
+		f.clearStaleCookie(w, r)
 		return f.visitor(err)
-	case nobody(err):
-		f.clearDead(w, r)
+	case noSession(err):
+		f.clearStaleCookie(w, r)
 		return f.unauthenticated(r)
 	case err != nil:
-		return trouble(err)
+		return unavailable(err)
 	}
 	u := &s.User
 	x.User = u.Username
@@ -86,11 +86,11 @@ func (f *Flow) visitor(err error) error {
 	return &web.Error{Status: http.StatusUnauthorized, Code: "unauthenticated", LoginURL: f.LoginURL(f.Prefix + "/userinfo"), Err: err}
 }
 
-// whoAsks is the person behind a credential of theirs, else behind the cookie.
-func (f *Flow) whoAsks(r *http.Request, x *web.Exchange) (s *session.Session, credential bool, err error) {
-	if f.Behind != nil {
-		return f.Behind(r.Context(), x.Client, r.Header, f.wait())
+// authenticate is the person behind a credential of theirs, else behind the cookie.
+func (f *Flow) authenticate(r *http.Request, x *web.Exchange) (s *session.Session, credential bool, err error) {
+	if f.Authenticate != nil {
+		return f.Authenticate(r.Context(), x.Client, r.Header, f.maxWait())
 	}
-	s, err = f.who(r, f.wait())
+	s, err = f.loadSession(r, f.maxWait())
 	return s, false, err
 }

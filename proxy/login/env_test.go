@@ -102,9 +102,9 @@ func (s *store) Take(ctx context.Context, key string) ([]byte, error) {
 	return s.Memory.Take(ctx, key)
 }
 
-// house is a whole installation: https://app.test, with a protected page on
+// env is a whole installation: https://app.test, with a protected page on
 // every path that is not ours.
-type house struct {
+type env struct {
 	*Flow
 	t        testing.TB
 	provider *provider
@@ -140,12 +140,12 @@ func must[T any](v T, err error) T {
 }
 
 // flow makes a Flow without a server.
-func flow(t testing.TB, p plan) *house {
+func flow(t testing.TB, p plan) *env {
 	t.Helper()
 	if p.public == "" {
 		p.public = "https://app.test"
 	}
-	h := &house{t: t, provider: &provider{}, store: &store{}}
+	h := &env{t: t, provider: &provider{}, store: &store{}}
 	https := strings.HasPrefix(p.public, "https:")
 	keyring := must(session.NewKeyring([]conf.Secret{secret(1)}))
 	cfg := session.Defaults()
@@ -174,7 +174,7 @@ func flow(t testing.TB, p plan) *house {
 	return h
 }
 
-func build(t testing.TB, p plan) *house {
+func build(t testing.TB, p plan) *env {
 	t.Helper()
 	h := flow(t, p)
 	scheme, _, _ := strings.Cut(h.Origins.Public(), "://")
@@ -192,7 +192,7 @@ func build(t testing.TB, p plan) *house {
 }
 
 // next is the front door in small: everything that is not ours wants a session.
-func (h *house) next(w http.ResponseWriter, r *http.Request) error {
+func (h *env) next(w http.ResponseWriter, r *http.Request) error {
 	switch web.From(w).Path.Plain {
 	case "/oauth2/start":
 		return h.Start(w, r)
@@ -211,9 +211,9 @@ func (h *house) next(w http.ResponseWriter, r *http.Request) error {
 	case "/dingtalk/login/callback":
 		return h.LoginAPI(w, r)
 	case "/elsewhere":
-		return h.Depart(w, r, Errand{Kind: "elsewhere", RedirectURI: h.Origins.Public() + "/elsewhere/back", Target: r.URL.RawQuery})
+		return h.RedirectToProvider(w, r, Purpose{Kind: "elsewhere", RedirectURI: h.Origins.Public() + "/elsewhere/back", Target: r.URL.RawQuery})
 	case "/elsewhere/back":
-		s, _, target, err := h.Arrive(w, r, r.Header.Get("X-Kind"), func(target string) error {
+		s, _, target, err := h.Complete(w, r, r.Header.Get("X-Kind"), func(target string) error {
 			if r.URL.Query().Has("wrong") {
 				return badRequest("the wrong target")
 			}
@@ -226,10 +226,10 @@ func (h *house) next(w http.ResponseWriter, r *http.Request) error {
 	}
 	s, err := h.Sessions.Load(r.Context(), web.CookieValues(r.Header, h.Sessions.CookieName()), 0)
 	switch {
-	case nobody(err):
-		return h.Challenge(w, r, r.RequestURI)
+	case noSession(err):
+		return h.RequireSignIn(w, r, r.RequestURI)
 	case err != nil:
-		return trouble(err)
+		return unavailable(err)
 	}
 	io.WriteString(w, "UPSTREAM-MARK "+s.User.Username+" "+s.ID)
 	return nil
@@ -237,12 +237,12 @@ func (h *house) next(w http.ResponseWriter, r *http.Request) error {
 
 // browser is a browser with its cookies; it follows no redirect by itself.
 type browser struct {
-	*house
+	*env
 	jar    http.CookieJar
 	client *http.Client
 }
 
-func (h *house) browser() *browser {
+func (h *env) browser() *browser {
 	jar := must(cookiejar.New(nil))
 	address := h.server.Listener.Addr().String()
 	client := &http.Client{
