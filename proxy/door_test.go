@@ -150,7 +150,7 @@ func manager(t testing.TB, p plan, now func() time.Time) *session.Manager {
 	return m
 }
 
-// challenge stands in for login.Flow.Challenge.
+// challenge replaces login.Flow.RequireSignIn.
 func challenge(w http.ResponseWriter, r *http.Request, target string) error {
 	if !web.IsPageLoad(r.Method, r.Header) {
 		return &web.Error{Status: http.StatusUnauthorized, Code: "unauthenticated"}

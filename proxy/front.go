@@ -1,7 +1,7 @@
 // Package proxy is the front door: it matches a request to a route, asks who
 // may enter, forwards or answers.
 //
-//	request ─► Front.Serve ─► session ─► access.Policy ─┬─ SignIn ─► Challenge (login)
+//	request ─► Front.Serve ─► session ─► access.Policy ─┬─ SignIn ─► RequireSignIn (login)
 //	                                                    ├─ Deny ───► 403, 404, 400
 //	                                                    └─ Allow ──► Upstream
 //	   client ◄── answer, less our cookies and names ◄── rewrite ─► application
@@ -29,7 +29,7 @@ import (
 	"dinggate/session"
 )
 
-// Front is the door. Policy, Routes, Sessions, Challenge and Origins are
+// Front is the door. Policy, Routes, Sessions, RequireSignIn and Origins are
 // required. Set the fields, then share the pointer; safe for concurrent use.
 type Front struct {
 	Policy   *access.Policy
@@ -37,8 +37,8 @@ type Front struct {
 	Sessions *session.Manager
 	Origins  *web.Origins
 
-	// RequireSignIn answers a request that only somebody signed in may make; it is
-	// login.Flow.Challenge. target is where the browser comes back to: a path
+	// RequireSignIn answers a request that needs a session and has none; it is
+	// login.Flow.RequireSignIn. target is where the browser comes back to: a path
 	// on public_url, or an absolute URL of ours.
 	RequireSignIn func(w http.ResponseWriter, r *http.Request, target string) error
 
@@ -219,9 +219,10 @@ func (f *Front) ask(ctx context.Context, t access.Target, h http.Header, patienc
 	return a, &web.Error{Status: http.StatusServiceUnavailable, Code: code, Err: dead, RetryAfter: retryAfter}
 }
 
-// Authenticate is the person behind a request: by its credential, else by its cookie. A
-// wrong credential never falls through to another identity. Errors are those of
-// Credentials and of session.Manager's Load; patience is as in Front.
+// Authenticate finds the session of a request: by its credential if it sends one,
+// otherwise by its cookie. A wrong credential never falls through to another
+// identity. Errors are those of Credentials and of session.Manager's Load;
+// patience is as in Front.
 func (f *Front) Authenticate(ctx context.Context, client netip.Addr, h http.Header, patience time.Duration) (s *session.Session, credential bool, err error) {
 	who, err := f.identify(ctx, CredentialQuery{Client: client, Lines: h["Authorization"]}, h, patience)
 	return who.Session, who.sent, err

@@ -23,7 +23,7 @@ var (
 // ssoPurpose seals the purpose of a sign-in that a third party asked for.
 const ssoPurpose = "sso"
 
-// ssoDoor is what the SSO service needs of the rest of the house.
+// ssoDoor is what the SSO service needs of the other packages.
 type ssoDoor struct {
 	cfg      *Config
 	flow     *login.Flow

@@ -32,7 +32,7 @@ const (
 //
 //	GET ─► parameters ─► state of this browser ─► young, of this host and app ─► limit ─► used once ─► Exchange ─► session
 //
-// Everything left of Exchange is local, and whoever fails there calls nobody
+// Everything left of Exchange is local, and a request that fails there calls nobody
 // (threats S1–S8, D6). A HEAD or a prefetch uses nothing up. A refusal is a
 // page with a way forward, leaves no session behind, and takes the attempt
 // with it, unless a reload can still succeed: 429, and 503 for an ill store. A
@@ -62,8 +62,8 @@ func (f *Flow) Callback(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// htmlRedirect is a redirect that begins here. Along one that began at another site a
-// browser sends no cookie that is strict: the page would ask for a sign-in
+// htmlRedirect redirects by a page of ours. A chain of redirects that another
+// site began carries no SameSite=Strict cookie: the page would ask for a sign-in
 // again, for ever.
 func (f *Flow) htmlRedirect(w http.ResponseWriter, target string) {
 	target = escapeNonASCII(target)
@@ -73,8 +73,8 @@ func (f *Flow) htmlRedirect(w http.ResponseWriter, target string) {
 	io.WriteString(w, "<!doctype html><title>…</title><a href=\""+html.EscapeString(target)+"\">→</a>\n")
 }
 
-// codeSource is how a browser comes back from the provider: with what, and who says
-// whose that is.
+// codeSource is where an attempt's code comes from: how a browser brings it, and
+// who redeems it.
 type codeSource struct {
 	spent    *bool  // set when the provider has redeemed the code, or refused it for good; nil is not told
 	purpose  string // of the attempt; one begun for another is worth nothing here (threats S8)
@@ -83,14 +83,14 @@ type codeSource struct {
 	exchange func(ctx context.Context, code, state string) (identity.User, identity.Token, error)
 }
 
-// byBrowser is the way by redirect: everything stands in the query.
-func (f *Flow) byBrowser(query, errand string) codeSource {
-	return codeSource{purpose: errand, spent: new(bool), read: func() (callbackQuery, error) { return parseCallback(query, f.AttemptIn) }, exchange: f.Provider.Exchange}
+// byBrowser reads the code from the query of a redirect.
+func (f *Flow) byBrowser(query, purpose string) codeSource {
+	return codeSource{purpose: purpose, spent: new(bool), read: func() (callbackQuery, error) { return parseCallback(query, f.AttemptIn) }, exchange: f.Provider.Exchange}
 }
 
-// complete ends an attempt and puts the session cookie on
-// w. target is known with an error too, once the attempt was found. judge may
-// refuse the target before anything is used up; nil refuses none.
+// complete ends an attempt and puts the session cookie on w. target is known with
+// an error too, once the attempt was found. judge may refuse the target before
+// anything is used up; nil refuses none.
 func (f *Flow) complete(w http.ResponseWriter, r *http.Request, x *web.Exchange, by codeSource, judge func(string) error) (s *session.Session, cookie *http.Cookie, target string, err error) {
 	var in session.SignIn
 	defer func() {
@@ -127,7 +127,7 @@ func (f *Flow) complete(w http.ResponseWriter, r *http.Request, x *web.Exchange,
 
 // redeem finds the attempt that a callback belongs to and uses it up; what is
 // left is to ask the provider about the code. The attempt's target is one that
-// its errand may be sent to.
+// its purpose may be sent to.
 func (f *Flow) redeem(w http.ResponseWriter, r *http.Request, x *web.Exchange, by codeSource, judge func(string) error) (callbackQuery, attempt, error) {
 	q, err := by.read()
 	if err != nil {
@@ -146,7 +146,7 @@ func (f *Flow) redeem(w http.ResponseWriter, r *http.Request, x *web.Exchange, b
 	case !ok || a.purpose != by.purpose:
 		return q, attempt{}, f.refuse(r, "state_unknown", "/")
 	}
-	page, _ := f.allowed(a.target) // what a way forward on an error page leads to; an errand may have a path of ours as its target
+	page, _ := f.allowed(a.target) // what a way forward on an error page leads to; with a purpose the target may be a path of ours that means something different
 	if by.purpose == "" || by.purpose == silentPurpose {
 		a.target = page
 	}
@@ -270,7 +270,7 @@ func (f *Flow) failed(err error, target string) error {
 	}
 	switch failure.Class {
 	case identity.Refused:
-		// The same person would be refused again: out loud, where another account can be chosen.
+		// The same person would be refused again: with a page, where another account can be chosen.
 		e.Status, e.Retry = http.StatusForbidden, f.Prefix+interactivePath+url.QueryEscape(target)
 	case identity.Restart:
 		e.Status = http.StatusForbidden

@@ -191,7 +191,7 @@ func build(t testing.TB, p plan) *env {
 	return h
 }
 
-// next is the front door in small: everything that is not ours wants a session.
+// next is the proxy in small: everything that is not ours wants a session.
 func (h *env) next(w http.ResponseWriter, r *http.Request) error {
 	switch web.From(w).Path.Plain {
 	case "/oauth2/start":

@@ -1,9 +1,9 @@
-// Package login turns a browser without a session into one with a session.
+// Package login implements sign-in: it turns a browser without a session into one with a session.
 //
-//	page load ─► Challenge ─┬─► attempt cookie + 302 ─► DingTalk ─► Callback ─► session cookie + 302 back
-//	/start?rd= ─► Start ────┘                                          │
-//	                                state of this browser, used once ──┤ else 403, and nobody is asked
-//	fetch, POST, WebSocket ─► 401 JSON with login_url                  └─► Provider.Exchange
+//	page load ─► RequireSignIn ─┬─► attempt cookie + 302 ─► DingTalk ─► Callback ─► session cookie + 302 back
+//	/start?rd= ─► Start ────────┘                                          │
+//	                              state of this browser, used once ────────┤ otherwise 403, and the provider is not asked
+//	fetch, POST, WebSocket ─► 401 JSON with login_url                      └─► Provider.Exchange
 //	/sign_out ─► confirm ─► POST ─► revoked ─► signed-out page with a button
 //
 // Who may enter is decided in proxy/access, sessions live in session, pages
@@ -66,7 +66,7 @@ type Flow struct {
 	Accounts *account.File
 	People   *account.Policy
 
-	// Authenticate is proxy.Front.Who, by which userinfo answers API clients too. Nil: a
+	// Authenticate is proxy.Front.Authenticate, by which userinfo answers API clients too. Nil: a
 	// cookie alone tells who asks.
 	Authenticate func(ctx context.Context, client netip.Addr, h http.Header, patience time.Duration) (s *session.Session, credential bool, err error)
 
@@ -128,14 +128,13 @@ func (f *Flow) Check() error {
 	return nil
 }
 
-// RequireSignIn answers a request for target that only somebody signed in may
-// make. target is the request target as sent, or an absolute URL; it is
-// checked here. A page load is sent to sign in, in the DingTalk client by the
-// silent page. Anything else gets 401 with a
-// login_url that leads back to the page the person is on (the Referer, when it
-// is ours, else /): a fetch's own address is nothing to look at (threats W9,
-// W10). It sets no cookie, so that a page's 200 fetches cannot push the
-// person's own attempts out (S10).
+// RequireSignIn answers a request for target that needs a session and has none.
+// target is the request target as sent, or an absolute URL; it is checked here.
+// A page load is sent to sign in, in the DingTalk client by the silent page.
+// Anything else gets 401 with a login_url that leads back to the page the person
+// is on (the Referer, when it is ours, otherwise /): a fetch's own address is
+// nothing to look at (threats W9, W10). It sets no cookie, so that a page's 200
+// fetches cannot push the person's own attempts out (S10).
 func (f *Flow) RequireSignIn(w http.ResponseWriter, r *http.Request, target string) error {
 	x := web.From(w)
 	if !web.IsTopLevel(r.Method, r.Header) { // in a frame DingTalk could not bring the attempt's cookie back
@@ -282,7 +281,7 @@ func getOnly(r *http.Request) error {
 	return nil
 }
 
-// redirectToProvider begins an attempt and leaves for DingTalk.
+// redirectToProvider begins an attempt for target and sends the browser to DingTalk.
 func (f *Flow) redirectToProvider(w http.ResponseWriter, r *http.Request, x *web.Exchange, target string) error {
 	return f.beginAndRedirect(w, r, x, Purpose{RedirectURI: f.redirectURI(), Target: target})
 }
@@ -299,7 +298,7 @@ func (f *Flow) beginAndRedirect(w http.ResponseWriter, r *http.Request, x *web.E
 // begin puts a fresh attempt into the browser and gives its state. The attempt
 // lives there alone: strangers cost no memory and push nobody out (threats S16),
 // nor do frames and images of other pages (see mayBegin).
-func (f *Flow) begin(w http.ResponseWriter, r *http.Request, x *web.Exchange, errand, target string) (state string, err error) {
+func (f *Flow) begin(w http.ResponseWriter, r *http.Request, x *web.Exchange, purpose, target string) (state string, err error) {
 	if err := f.mayBegin(r); err != nil {
 		return "", err
 	}
@@ -307,7 +306,7 @@ func (f *Flow) begin(w http.ResponseWriter, r *http.Request, x *web.Exchange, er
 	if wait, ok := f.counts().starts.Allow(f.Starts.Or(startsLimit), limit.Client(x.Client), now); !ok {
 		return "", &web.Error{Status: http.StatusTooManyRequests, Code: "too_many_attempts", RetryAfter: wait}
 	}
-	a := newAttempt(errand, f.ClientID, web.HostName(x.Host), target, now)
+	a := newAttempt(purpose, f.ClientID, web.HostName(x.Host), target, now)
 	cookies, err := f.place(r.Header, a, now)
 	if err != nil {
 		return "", err

@@ -295,7 +295,7 @@ func TestStartRefuses(t *testing.T) {
 		{"another site's request for JSON on plain http", "GET", "/oauth2/start", []string{"Accept", "application/json", "Referer", "http://evil.test/"}, 403, "cross_site"},
 		{"a frame of a page", "GET", "/page", []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "iframe", "Accept", "text/html"}, 401, "unauthenticated"},
 		{"a frame of ours that loads a page", "GET", "/page", []string{"Sec-Fetch-Site", "same-origin", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "iframe", "Accept", "text/html"}, 401, "unauthenticated"},
-		{"an errand in a frame", "GET", "/elsewhere", []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "iframe", "Accept", "text/html"}, 403, "cross_site"},
+		{"a purpose in a frame", "GET", "/elsewhere", []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "iframe", "Accept", "text/html"}, 403, "cross_site"},
 		{"a stranger's script", "GET", "/oauth2/start", []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "cors", "Accept", "application/json", "Origin", "https://evil.test"}, 403, "cross_site"},
 		{"an old browser's script", "GET", "/oauth2/start", []string{"Accept", "application/json", "Origin", "https://evil.test"}, 403, "cross_site"},
 	} {

@@ -19,8 +19,8 @@ import (
 	"dinggate/session"
 )
 
-// link is the right to bind one DingTalk person to an account, once: whoever
-// signs in with a password in the browser that DingTalk sent this person to,
+// link is the right to bind one DingTalk person to an account, once: a
+// sign-in with a password, in the browser that DingTalk sent this person to,
 // binds them. It travels sealed in an address; the browser is known by a cookie
 // of which the link holds the hash (threats T29).
 //
@@ -106,8 +106,9 @@ type notBound struct {
 func (e *notBound) Error() string { return e.cause.Error() }
 func (e *notBound) Unwrap() error { return e.cause }
 
-// accountLinkToken gives this browser the one-time right to bind the person. Always
-// under a new cookie: one that was there might be known to whoever planted it.
+// accountLinkToken gives this browser the one-time right to bind the person, in
+// the refusal it returns. Always under a new cookie: one that was there might be
+// known to an attacker who planted it.
 func (f *Flow) accountLinkToken(w http.ResponseWriter, u identity.User, target string, cause error) error {
 	refusal := &web.Error{Status: http.StatusForbidden, Code: account.NotBound, Err: cause}
 	if f.Accounts == nil || u.UnionID == "" {

@@ -18,8 +18,8 @@ import (
 
 const maxForm = 8 << 10 // bytes of a name and a password
 
-// formRequest is the way in by the form: where it leads, and which DingTalk person it
-// binds.
+// formRequest is one visit to the form: where it leads, and which DingTalk person
+// it binds.
 type formRequest struct {
 	target string
 	person *link // nil binds nobody

@@ -7,28 +7,28 @@ import (
 	"testing"
 )
 
-func TestErrand(t *testing.T) { // S8: no state of one purpose ends a sign-in of another
+func TestPurpose(t *testing.T) { // S8: no state of one purpose ends a sign-in of another
 	b := build(t, plan{}).browser()
 	kind := []string{"X-Kind", "elsewhere"}
 	state := b.stateOf(b.visit("/elsewhere?for=somebody"))
 	page := b.stateOf(b.visit("/mine"))
-	b.refused("an errand's state at the callback", b.back("zhangsan", state), http.StatusForbidden, "state_unknown", 0)
-	b.refused("a page's state at the errand's end", b.visit("/elsewhere/back?code=zhangsan&state="+page, kind...), http.StatusForbidden, "state_unknown", 0)
-	b.refused("another errand's end", b.visit("/elsewhere/back?code=zhangsan&state="+state, "X-Kind", "other"), http.StatusForbidden, "state_unknown", 0)
+	b.refused("a state with a purpose at the callback", b.back("zhangsan", state), http.StatusForbidden, "state_unknown", 0)
+	b.refused("a page's state at the end of the purpose", b.visit("/elsewhere/back?code=zhangsan&state="+page, kind...), http.StatusForbidden, "state_unknown", 0)
+	b.refused("the end of another purpose", b.visit("/elsewhere/back?code=zhangsan&state="+state, "X-Kind", "other"), http.StatusForbidden, "state_unknown", 0)
 	b.refused("another browser", b.env.browser().visit("/elsewhere/back?code=zhangsan&state="+state, kind...), http.StatusForbidden, "state_unknown", 0)
 	b.refused("a target that is refused", b.visit("/elsewhere/back?wrong&code=zhangsan&state="+state, kind...), http.StatusBadRequest, "bad_request", 0)
 	b.refused("HEAD", b.send("HEAD", "/elsewhere/back?code=zhangsan&state="+state, kind...), http.StatusMethodNotAllowed, "method_not_allowed", 0)
 	b.refused("a target that overfills the cookie", b.visit("/elsewhere?"+strings.Repeat("x", maxPurposeTarget+1)), http.StatusBadRequest, "bad_request", 0)
 	if a := b.visit("/elsewhere/back?code=zhangsan&state="+state, kind...); a.text != "ELSEWHERE zhangsan for=somebody" || b.session() == "" {
-		t.Errorf("the errand's end = %d %q with session %q, want its target and a session", a.StatusCode, a.text, b.session())
+		t.Errorf("the end of the purpose = %d %q with session %q, want its target and a session", a.StatusCode, a.text, b.session())
 	}
 	if a := b.visit("/elsewhere/back?code=zhangsan&state="+state, kind...); a.StatusCode != http.StatusForbidden {
-		t.Errorf("the errand's end twice = %d, want 403", a.StatusCode)
+		t.Errorf("the end of the purpose twice = %d, want 403", a.StatusCode)
 	}
 	long := b.visit("/elsewhere?" + strings.Repeat("x", maxPurposeTarget))
 	for _, line := range long.Header["Set-Cookie"] {
 		if len(line) > 3500 {
-			t.Errorf("the longest errand makes a cookie of %d bytes, want at most 3,500 (R12)", len(line))
+			t.Errorf("the longest purpose makes a cookie of %d bytes, want at most 3,500 (R12)", len(line))
 		}
 	}
 	b.stateOf(long)

@@ -157,9 +157,9 @@ func TestRefusedCallbackIsTriedAgain(t *testing.T) {
 	}
 }
 
-// An errand's end is told apart by its forward_url, which stays; what might be
+// The end of a purpose is told apart by its forward_url, which stays; what might be
 // read as a code does not.
-func TestRefusedErrandKeepsItsAddress(t *testing.T) {
+func TestRefusedPurposeKeepsItsAddress(t *testing.T) {
 	b := build(t, plan{}).browser()
 	a := b.send("GET", "/elsewhere/back?forward_url=https%3A%2F%2Fx.test%2F%3Fa&cod%65=CODE&code=CODE&state=x", "Accept", "text/html", "X-Kind", "elsewhere")
 	const want = "/elsewhere/back?forward_url=https%3A%2F%2Fx.test%2F%3Fa&refused="

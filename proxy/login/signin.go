@@ -109,7 +109,8 @@ func pageOnly(r *http.Request, allow string) error {
 	return nil
 }
 
-// loadSession is the person behind a request; the errors are session.Manager's.
+// loadSession finds the session of a request; the errors are those of
+// session.Manager.Load.
 func (f *Flow) loadSession(r *http.Request, patience time.Duration) (*session.Session, error) {
 	return f.Sessions.Load(r.Context(), web.CookieValues(r.Header, f.Sessions.CookieName()), patience)
 }
@@ -121,29 +122,29 @@ func (f *Flow) maxWait() time.Duration {
 	return patience
 }
 
-// noSession reports whether err means that there is no session, and not that one
-// cannot be judged now.
+// noSession reports whether err means that there is no session, as opposed to one
+// that cannot be judged now.
 func noSession(err error) bool {
 	return errors.Is(err, session.ErrNone) || stale(err)
 }
 
-// stale reports whether err means that a session cookie opens nothing any more.
+// stale reports whether err means that a session cookie is of no use any more.
 func stale(err error) bool {
 	return errors.Is(err, session.ErrForged) || errors.Is(err, session.ErrExpired) || errors.Is(err, session.ErrRevoked)
 }
 
-// clearStaleCookie makes the browser forget a session cookie that opens nothing any
-// more. Call it before a page is written: after the status line it would be
-// lost (threats C2, GHSA-f24x-5g9q-753f). One that cannot be judged now, the
-// store or DingTalk being ill, is kept.
+// clearStaleCookie deletes a session cookie that is of no use any more. Call it
+// before a page is written: after the status line it would be lost (threats C2,
+// GHSA-f24x-5g9q-753f). A cookie that cannot be judged now, because the store or
+// DingTalk is out of reach, is kept.
 func (f *Flow) clearStaleCookie(w http.ResponseWriter, r *http.Request) {
 	if _, err := f.loadSession(r, 0); stale(err) {
 		addCookie(w, f.Sessions.Clear())
 	}
 }
 
-// unavailable is the answer when nobody can say whether there is a session. The
-// cookie is kept.
+// unavailable is the answer when it is unknown whether there is a session: the
+// store or DingTalk is out of reach. The cookie is kept.
 func unavailable(err error) error {
 	code := "store_unavailable"
 	if errors.Is(err, session.ErrUnconfirmed) {

@@ -56,7 +56,7 @@ func (f *Flow) showSilent(w http.ResponseWriter, r *http.Request, x *web.Exchang
 	return nil
 }
 
-// interactivePath begins a sign-in without the silent page: the way out of it.
+// interactivePath begins a sign-in without the silent page, and a target follows.
 const interactivePath = "/start?silent=no&rd="
 
 // SilentCode ends a silent sign-in: the page posts the client's code and the
@@ -135,14 +135,14 @@ func readSilent(r *http.Request) (q callbackQuery, err error) {
 // without a click.
 const signedOutFor = 600 // seconds
 
-// signedOutName names the mark of a sign-out inside the DingTalk client.
+// signedOutName names the cookie that marks a sign-out inside the DingTalk client.
 func (f *Flow) signedOutName() string { return f.slotName(slots) }
 
 func (f *Flow) signedOutRecently(r *http.Request) bool {
 	return len(web.CookieValues(r.Header, f.signedOutName())) > 0
 }
 
-// markSignedOut notes that the person signed out; the mark goes with the next sign-in.
+// markSignedOut notes that the person signed out; the next sign-in deletes the mark.
 func (f *Flow) markSignedOut(w http.ResponseWriter, seconds int) {
 	c := f.attemptCookie(slots, "1", seconds)
 	if seconds < 0 {

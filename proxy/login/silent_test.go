@@ -14,7 +14,7 @@ import (
 
 const dingTalk = "Mozilla/5.0 (Linux; U; Android 14) AppleWebKit/537.36 AliApp(DingTalk/7.6.0) com.alibaba.android.rimet/15213560"
 
-// silently makes the house sign in inside the DingTalk client too.
+// silently makes the gateway sign in inside the DingTalk client too.
 func silently(p plan) plan {
 	p.change = func(f *Flow) {
 		f.Silent = &Silent{CorpID: "dingcorp", ClientID: "ding-app", Exchange: func(ctx context.Context, code string) (identity.User, error) {

@@ -23,8 +23,8 @@ import (
 //	version  1 byte, now 2
 //	state    32 random bytes
 //	issued   8 bytes, Unix milliseconds
-//	errand   of which kind; "" is the way to a page of ours
-//	app      of which client id; with host and errand under the seal (threats S8)
+//	purpose  what the sign-in is for; "" is a page of ours
+//	app      of which client id; with host and purpose under the seal (threats S8)
 //	host     where it began, without a port
 //	target   where the person goes afterwards; checked, and checked again then
 //
@@ -45,8 +45,8 @@ const (
 	maxApp = 128 // bytes of a client id
 )
 
-func newAttempt(errand, app, host, target string, now time.Time) attempt {
-	a := attempt{issued: now, purpose: errand, app: app, host: host, target: target}
+func newAttempt(purpose, app, host, target string, now time.Time) attempt {
+	a := attempt{issued: now, purpose: purpose, app: app, host: host, target: target}
 	rand.Read(a.state[:]) // never fails: crypto/rand ends the process instead
 	return a
 }
