@@ -17,7 +17,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## the binary, static and stripped, as bin/dinggate
-	CGO_ENABLED=0 $(GO) build -trimpath -pgo=bench/dinggate.pgo -ldflags '$(LDFLAGS)' -o bin/dinggate ./cmd/dinggate
+	CGO_ENABLED=0 $(GO) build -trimpath -pgo=test/bench/dinggate.pgo -ldflags '$(LDFLAGS)' -o bin/dinggate ./cmd/dinggate
 
 cross: ## the binary for every system and processor that is supported, thrown away, and vet for every system
 	@set -e; export CGO_ENABLED=0; for target in $(TARGETS); do \
@@ -26,7 +26,7 @@ cross: ## the binary for every system and processor that is supported, thrown aw
 
 test: tools ## every test with the race detector, real tools included; installs what is missing
 	TEST_TOOLS=required $(GO) test -race -shuffle=on -timeout 20m ./...
-	cd deploy/manifesttest && TEST_TOOLS=required $(GO) test ./...
+	cd test/deploy/manifesttest && TEST_TOOLS=required $(GO) test ./...
 
 check: ## format, vet, linters where installed, and the tests
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt would change:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
@@ -45,17 +45,17 @@ fuzz: ## every fuzz target for FUZZTIME (20s) each
 	@scripts/fuzz $(FUZZTIME)
 
 hostile: tools ## every known way to break an auth proxy, tried on the real program; NIGHT=1 adds the slow faults
-	cd hostile && TEST_TOOLS=required HOSTILE_NIGHT=$(NIGHT) $(GO) test -count=1 -timeout 30m
-	cd hostile/differential && TEST_TOOLS=required HOSTILE_NIGHT=$(NIGHT) $(GO) test -count=1 -timeout 90m
+	cd test/hostile && TEST_TOOLS=required HOSTILE_NIGHT=$(NIGHT) $(GO) test -count=1 -timeout 30m
+	cd test/hostile/differential && TEST_TOOLS=required HOSTILE_NIGHT=$(NIGHT) $(GO) test -count=1 -timeout 90m
 
 endure: ## 1,000 slow clients for a minute, 10,000 connections, a clock that is set; wants a quiet machine
 	ENDURE=1 $(GO) test -count=1 -v -timeout 20m -run 'TestSlowClients|TestManyConnections|TestClock' ./cmd/dinggate
 
 bench: ## CPU per request beside a bare Go handler and a bare ReverseProxy
-	$(GO) run ./bench -docs docs
+	$(GO) run ./test/bench -docs docs
 
-pgo: ## the compiler's profile of the hot path, bench/dinggate.pgo; make it anew when the hot path changes
-	$(GO) test -pgo=off -run '^$$' -bench BenchmarkServe -benchtime 5s -cpuprofile bench/dinggate.pgo -o /dev/null ./cmd/dinggate
+pgo: ## the compiler's profile of the hot path, test/bench/dinggate.pgo; make it anew when the hot path changes
+	$(GO) test -pgo=off -run '^$$' -bench BenchmarkServe -benchtime 5s -cpuprofile test/bench/dinggate.pgo -o /dev/null ./cmd/dinggate
 
 demo: ## the whole thing in one process, on loopback
 	@echo "Compiling dinggate, about a minute the first time. 正在编译，首次约需一分钟 …"

@@ -100,7 +100,7 @@ func TestImageContext(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	needed, zones := []string{"go.mod", "go.sum", "bench/dinggate.pgo"}, false
+	needed, zones := []string{"go.mod", "go.sum", "test/bench/dinggate.pgo"}, false
 	for dec := json.NewDecoder(bytes.NewReader(out)); dec.More(); {
 		var p struct {
 			ImportPath, Dir     string
@@ -143,7 +143,7 @@ func TestImageContext(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Without the profile, which makes another program of each package: a minute more.
-	build := exec.Command("sh", "-c", strings.NewReplacer("/out/", dir+"/out/", "-pgo=bench/dinggate.pgo", "-pgo=off").Replace(command[1]))
+	build := exec.Command("sh", "-c", strings.NewReplacer("/out/", dir+"/out/", "-pgo=test/bench/dinggate.pgo", "-pgo=off").Replace(command[1]))
 	build.Dir = filepath.Join(dir, "src")
 	build.Env = append(os.Environ(), "VERSION=v1.2.3", "REVISION=0123456789abcdef", "GOFLAGS=-mod=readonly")
 	if said, err := build.CombinedOutput(); err != nil {

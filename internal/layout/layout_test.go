@@ -51,11 +51,11 @@ var plan = map[string][]string{
 	"session/redisstore":      {"session", "account", "internal/conf"},
 	"session/boltstore":       {"session", "account"},
 
-	"cmd/dinggate":         nil, // wiring: may import everything
-	"bench":                nil, // measures the wired whole
-	"deploy":               nil, // tests that run the examples
-	"hostile":              nil, // tests that attack the real program
-	"hostile/differential": nil, // … and compare it with real servers
+	"cmd/dinggate":              nil, // wiring: may import everything
+	"test/bench":                nil, // measures the wired whole
+	"test/deploy":               nil, // tests that run the examples
+	"test/hostile":              nil, // tests that attack the real program
+	"test/hostile/differential": nil, // … and compare it with real servers
 }
 
 // homes names the only packages that may import an outside package, with the
@@ -78,12 +78,12 @@ var homes = []struct {
 	{"github.com/gorilla/mux", []string{"proxy/login", "cmd/dinggate"}, "routing of our own endpoints"},
 	{"github.com/prometheus", []string{"internal/telemetry"}, "only telemetry knows metrics"},
 	{"go.opentelemetry.io", []string{"internal/telemetry"}, "only telemetry knows traces"},
-	{"github.com/coder/websocket", []string{"bench", "dingtalk", "dingtalk/simulator", "cmd/dinggate", "internal/realtool/browser"}, "the event stream, the demo's sample application, and WebDriver BiDi in tests"},
-	{"net/http/httputil", []string{"proxy", "bench", "internal/realtool/browser"}, "forwarding has one home"},
+	{"github.com/coder/websocket", []string{"test/bench", "dingtalk", "dingtalk/simulator", "cmd/dinggate", "internal/realtool/browser"}, "the event stream, the demo's sample application, and WebDriver BiDi in tests"},
+	{"net/http/httputil", []string{"proxy", "test/bench", "internal/realtool/browser"}, "forwarding has one home"},
 	{"testing", []string{"session/storetest", "account/accounttest", "internal/realtool", "internal/realtool/browser"}, "product code does not ask whether it is under test"},
 	{"text/template", []string{"cmd/dinggate"}, "pages are html/template, which escapes; gateway snippets are no HTML"},
 	{"math/rand", []string{"session", "dingtalk", "dingtalk/simulator"}, "jitter only; randomness that anybody must not guess is crypto/rand"},
-	{"net/http", []string{"cmd/dinggate", "proxy", "proxy/forwardauth", "proxy/login", "session", "dingtalk", "dingtalk/sso", "dingtalk/simulator", "internal/web", "internal/page", "internal/telemetry", "internal/outbound", "proxy/forwardauth/envoygrpc", "bench", "internal/realtool/browser"}, "who may enter is decided without HTTP"},
+	{"net/http", []string{"cmd/dinggate", "proxy", "proxy/forwardauth", "proxy/login", "session", "dingtalk", "dingtalk/sso", "dingtalk/simulator", "internal/web", "internal/page", "internal/telemetry", "internal/outbound", "proxy/forwardauth/envoygrpc", "test/bench", "internal/realtool/browser"}, "who may enter is decided without HTTP"},
 }
 
 type listed struct {

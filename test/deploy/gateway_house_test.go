@@ -83,7 +83,7 @@ func (h *gatewayHouse) startGate(environment ...string) {
 	if h.gate != nil {
 		h.gate.end()
 	}
-	h.gate = startGatewayProcess(h.t, h.site.gate, exec.Command(h.binary, "serve", "--config", "config.yaml"), append([]string{
+	h.gate = startGatewayProcess(h.t, h.site.gate, exec.Command(h.binary, "serve", "--config", exampleFile("config.yaml")), append([]string{
 		"DINGGATE_PUBLIC_URL=" + h.base, "DINGGATE_LISTEN=" + h.site.gate, "DINGGATE_ADMIN_LISTEN=127.0.0.1:0",
 		"DINGGATE_DINGTALK_CLIENT_ID=" + simulator.DemoClientID, "DINGGATE_DINGTALK_CLIENT_SECRET=" + simulator.DemoClientSecret,
 		"DINGGATE_DINGTALK_CORP_ID=" + simulator.DemoCorpID, "DINGGATE_DINGTALK_LOGIN_URL=" + h.dingtalk,
@@ -101,8 +101,8 @@ func gatewaySecret(name string) string {
 func gatewayBinary(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "dinggate")
-	if out, err := exec.Command("go", "build", "-o", path, "../cmd/dinggate").CombinedOutput(); err != nil {
-		t.Fatalf("go build ../cmd/dinggate: %v\n%s", err, out)
+	if out, err := exec.Command("go", "build", "-o", path, "../../cmd/dinggate").CombinedOutput(); err != nil {
+		t.Fatalf("go build ../../cmd/dinggate: %v\n%s", err, out)
 	}
 	return path
 }

@@ -23,7 +23,7 @@ func run(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	program = filepath.Join(dir, "dinggate")
-	build := exec.Command("go", "build", "-race", "-o", program, "../cmd/dinggate")
+	build := exec.Command("go", "build", "-race", "-o", program, "../../cmd/dinggate")
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "%v: %v\n%s", build, err, out)
 		return 1

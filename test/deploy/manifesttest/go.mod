@@ -1,4 +1,4 @@
-module dinggate/deploy/manifesttest
+module dinggate/test/deploy/manifesttest
 
 go 1.26.7
 

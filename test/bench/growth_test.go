@@ -232,7 +232,7 @@ type row struct {
 // TestGrowth plays a quarter of an hour of work with the same people on more and
 // more replicas. docs/scaling.md draws on it:
 //
-//	go test ./bench -run TestGrowth -v -people 2000
+//	go test ./test/bench -run TestGrowth -v -people 2000
 func TestGrowth(t *testing.T) {
 	var rows []row
 	for text := range strings.SplitSeq(*growthReplicas, ",") {

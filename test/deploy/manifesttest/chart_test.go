@@ -17,7 +17,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-const chart = "../helm/dinggate"
+const chart = "../../../deploy/helm/dinggate"
 
 // helm is where scripts/tools has built it. This module stands alone, so that the
 // types of a dozen gateways do not hang on the product's own dependencies.

@@ -147,12 +147,12 @@ func TestThreats(t *testing.T) {
 			continue
 		}
 		folder, test, _ := strings.Cut(witness, " ")
-		if out, err := exec.Command("grep", "-l", "func "+test+"(", "-r", "--include=*_test.go", filepath.Join("..", folder)).Output(); err != nil || len(out) == 0 {
+		if out, err := exec.Command("grep", "-l", "func "+test+"(", "-r", "--include=*_test.go", filepath.Join("..", "..", folder)).Output(); err != nil || len(out) == 0 {
 			t.Errorf("%s is said to be tried by %s, which is not there", id, witness)
 		}
 	}
 	for _, name := range []string{"hostile.md", "hostile.zh-CN.md"} {
-		file := filepath.Join("..", "docs", name)
+		file := filepath.Join("..", "..", "docs", name)
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
@@ -165,7 +165,7 @@ func TestThreats(t *testing.T) {
 		want := before + "<!-- threats -->\n" + table() + "<!-- end of threats -->\n" + after
 		if want != string(text) {
 			if !*update {
-				t.Errorf("%s has another table; go test ./hostile -run TestThreats -update writes it", name)
+				t.Errorf("%s has another table; go test ./test/hostile -run TestThreats -update writes it", name)
 			} else if err := os.WriteFile(file, []byte(want), 0o644); err != nil {
 				t.Fatal(err)
 			}

@@ -38,7 +38,7 @@ func build() (*house, error) {
 		return nil, err
 	}
 	h.binary = filepath.Join(h.dir, "dinggate")
-	compile := exec.Command("go", "build", "-trimpath", "-pgo=bench/dinggate.pgo", "-ldflags", "-s -w", "-o", h.binary, "./cmd/dinggate")
+	compile := exec.Command("go", "build", "-trimpath", "-pgo=test/bench/dinggate.pgo", "-ldflags", "-s -w", "-o", h.binary, "./cmd/dinggate")
 	compile.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := compile.CombinedOutput(); err != nil {
 		return h, fmt.Errorf("building: %w: %s", err, out)

@@ -64,7 +64,7 @@ func (g realGateway) write(t *testing.T, s gatewaySite, tls bool) {
 	replacer := strings.NewReplacer(changes...)
 	all := ""
 	for _, file := range g.files {
-		text, err := os.ReadFile(file)
+		text, err := os.ReadFile(exampleFile(file))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -242,7 +242,7 @@ func handshake(t *testing.T, address string) {
 
 // TestGatewayConfig lets `dinggate check` judge deploy/config.yaml.
 func TestGatewayConfig(t *testing.T) {
-	cmd := exec.Command(gatewayBinary(t), "check", "--config", "config.yaml")
+	cmd := exec.Command(gatewayBinary(t), "check", "--config", exampleFile("config.yaml"))
 	cmd.Env = append(os.Environ(), "DINGGATE_DINGTALK_CLIENT_SECRET=x", "DINGGATE_COOKIE_SECRETS="+gatewaySecret("old"))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%s = %v, want no mistake:\n%s", cmd, err, out)

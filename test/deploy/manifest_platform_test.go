@@ -18,7 +18,7 @@ import (
 )
 
 // TestManifestConfigs lets `dinggate check` judge every configuration of the
-// gate in this folder; only where the secrets lie is changed.
+// gate in deploy/; only where the secrets lie is changed.
 func TestManifestConfigs(t *testing.T) {
 	binary := gatewayBinary(t)
 	secrets := t.TempDir()
@@ -156,7 +156,7 @@ func TestManifestComposeTrust(t *testing.T) {
 // strictYAML refuses keys that into does not have.
 func strictYAML(t *testing.T, file string, into any) {
 	t.Helper()
-	text, err := os.ReadFile(file)
+	text, err := os.ReadFile(exampleFile(file))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,7 +184,7 @@ func TestManifestSystemd(t *testing.T) {
 }
 
 func TestManifestSchema(t *testing.T) {
-	text, err := os.ReadFile("helm/dinggate/values.schema.json")
+	text, err := os.ReadFile(exampleFile("helm/dinggate/values.schema.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -208,10 +208,10 @@ func TestManifestSchema(t *testing.T) {
 func TestManifestHelm(t *testing.T) {
 	helm, err := exec.LookPath("helm")
 	if err != nil {
-		t.Skip("SKIPPED: helm is not installed; deploy/manifesttest renders the chart without it")
+		t.Skip("SKIPPED: helm is not installed; test/deploy/manifesttest renders the chart without it")
 	}
 	for _, args := range [][]string{{"lint", "--strict"}, {"template", "gate"}} {
-		args = append(args, "helm/dinggate", "--set", "existingSecret=mine")
+		args = append(args, exampleFile("helm/dinggate"), "--set", "existingSecret=mine")
 		if out, err := exec.Command(helm, args...).CombinedOutput(); err != nil {
 			t.Errorf("helm %s = %v:\n%s", args, err, out)
 		}

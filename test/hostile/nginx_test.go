@@ -39,7 +39,7 @@ func openNginx(t *testing.T, s *site) *nginxSite {
 		"listen 443 ssl;", "listen " + n.address + ";", "app.example.com;", "app.test;",
 		"    ssl_certificate     /etc/ssl/app.example.com.pem;\n", "", "    ssl_certificate_key /etc/ssl/app.example.com.key;\n", ""}
 	for _, name := range []string{"dinggate.conf", "dinggate.inc"} {
-		text, err := os.ReadFile(filepath.Join("..", "deploy", "nginx", name))
+		text, err := os.ReadFile(filepath.Join("..", "..", "deploy", "nginx", name))
 		if err != nil {
 			t.Fatal(err)
 		}

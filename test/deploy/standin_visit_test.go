@@ -104,7 +104,7 @@ func (town *standinTown) everywhere() map[string]*standin {
 // townFile writes a changed copy of an example; each old text must be there.
 func townFile(t *testing.T, file string, changes ...string) string {
 	t.Helper()
-	text, err := os.ReadFile(file)
+	text, err := os.ReadFile(exampleFile(file))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,7 +39,7 @@ func TestDifferential(t *testing.T) {
 	program := filepath.Join(t.TempDir(), "dinggate")
 	built := make(chan error, 1)
 	go func() {
-		out, err := exec.Command("go", "build", "-o", program, "../../cmd/dinggate").CombinedOutput()
+		out, err := exec.Command("go", "build", "-o", program, "../../../cmd/dinggate").CombinedOutput()
 		if err != nil {
 			err = fmt.Errorf("go build: %w\n%s", err, out)
 		}

@@ -40,7 +40,7 @@ func grows(n int, f func(i int)) int64 {
 // TestFootprint measures what sessions weigh, here and in the stores. The limits
 // are what docs/scaling.md says, with room for another Go release.
 //
-//	go test ./bench -run TestFootprint -v
+//	go test ./test/bench -run TestFootprint -v
 func TestFootprint(t *testing.T) {
 	const n = 10_000 // what a replica remembers unless it is told otherwise
 	keyring, err := session.NewKeyring([]conf.Secret{conf.NewSecret(base64.StdEncoding.EncodeToString([]byte("a key that all the replicas know")))})

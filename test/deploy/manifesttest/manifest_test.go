@@ -157,7 +157,7 @@ func read(t *testing.T, path string) []byte {
 
 func TestManifests(t *testing.T) {
 	var files []string
-	for _, pattern := range []string{"../kubernetes/*/*.yaml", "../traefik/kubernetes.yaml", "../istio/dinggate.yaml", "../envoy-gateway/*.yaml", "../gateway-api/*.yaml", "../higress/*.yaml", "../ingress-nginx/*.yaml"} {
+	for _, pattern := range []string{"../../../deploy/kubernetes/*/*.yaml", "../../../deploy/traefik/kubernetes.yaml", "../../../deploy/istio/dinggate.yaml", "../../../deploy/envoy-gateway/*.yaml", "../../../deploy/gateway-api/*.yaml", "../../../deploy/higress/*.yaml", "../../../deploy/ingress-nginx/*.yaml"} {
 		found, err := filepath.Glob(pattern)
 		if err != nil || len(found) == 0 {
 			t.Fatalf("%s: nothing found, %v", pattern, err)
@@ -252,7 +252,7 @@ func checkPod(t *testing.T, file string, pod core.PodSpec) {
 }
 
 func TestEnvoy(t *testing.T) {
-	doc, err := yaml.YAMLToJSONStrict(read(t, "../envoy/envoy.yaml"))
+	doc, err := yaml.YAMLToJSONStrict(read(t, "../../../deploy/envoy/envoy.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -273,7 +273,7 @@ func TestEnvoy(t *testing.T) {
 }
 
 func TestMesh(t *testing.T) {
-	doc, err := yaml.YAMLToJSONStrict(read(t, "../istio/mesh.yaml"))
+	doc, err := yaml.YAMLToJSONStrict(read(t, "../../../deploy/istio/mesh.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}

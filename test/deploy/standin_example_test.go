@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -18,10 +19,19 @@ type example struct {
 	node any
 }
 
+// exampleFile is the path of an example, named as below deploy/; an absolute
+// path stays as it is.
+func exampleFile(name string) string {
+	if filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join("..", "..", "deploy", name)
+}
+
 // readExample gives the document of a file with this kind; "" takes the first.
 func readExample(t *testing.T, file, kind string) example {
 	t.Helper()
-	text, err := os.ReadFile(file)
+	text, err := os.ReadFile(exampleFile(file))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,6 @@
-// Package deploy holds working examples for gateways and platforms; its tests run them.
+// Package deploy tests the examples for gateways and platforms in the directory deploy.
 //
-//	browser ─► gateway, with the file from here ─┬─ /oauth2/… ──────► gate
+//	browser ─► gateway, with a file of deploy/ ──┬─ /oauth2/… ──────► gate
 //	                                             ├─ may this pass? ─► gate
 //	                                             └─ yes ────────────► application
 //
