@@ -43,6 +43,7 @@ func TestHostile(t *testing.T) {
 	accounts := openLocal(t)
 	shared := openShared(t)
 	client := openBehind(t)
+	named := openPeople(t)
 	upgrades(s) // teaches the application to switch protocols
 	classes := []class{
 		{"R", 1700, s, redirects},
@@ -61,6 +62,7 @@ func TestHostile(t *testing.T) {
 		{"A", 1765, accounts, local},
 		{"B8", 300, shared, siblings},
 		{"API", 100, client, behind},
+		{"N", 74, named, namesakes},
 		{"V", 45, ill, faults},
 	}
 	var lanes sync.WaitGroup // one for the site that most classes share, one for all others: they wait more than they work
@@ -75,7 +77,7 @@ func TestHostile(t *testing.T) {
 	}
 	lanes.Wait()
 	t.Run("end", func(t *testing.T) {
-		for name, one := range map[string]*site{"shared by most": s, "K": wild, "V": ill, "TLS": secure, "A": accounts, "B8": shared, "API": client} {
+		for name, one := range map[string]*site{"shared by most": s, "K": wild, "V": ill, "TLS": secure, "A": accounts, "B8": shared, "API": client, "N": named} {
 			lanes.Go(func() { t.Run(name, one.end) })
 		}
 		lanes.Wait()

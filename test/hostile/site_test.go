@@ -52,6 +52,7 @@ type site struct {
 	tokens      *tokenService // where people of this site sign in; nil: at DingTalk
 	link        string        // offered to somebody who has to bind an account
 	oracle      *oracle
+	htpasswd    *peopleFile  // local accounts whose passwords change; nil: none
 	budget      atomic.Int64 // calls to DingTalk that have been asked for
 	seq         atomic.Int64
 	t           *testing.T   // of the class, for processes that tries start

@@ -32,10 +32,10 @@ var catalogue = []threatClass{
 	{"F", 14, nil},
 	{"M", 16, []int{17, 18}},
 	{"W", 11, []int{12, 13, 14}},
-	{"T", 29, []int{30, 31, 33}},
-	{"D", 11, []int{12, 13}},
+	{"T", 29, []int{30, 31, 32, 33, 34, 35, 36}},
+	{"D", 11, []int{12, 13, 14}},
 	{"L", 12, nil},
-	{"K", 17, []int{}},
+	{"K", 17, []int{18, 19}},
 	{"V", 37, nil},
 }
 
@@ -62,7 +62,7 @@ var witnesses = map[string]string{
 	"W4": "cmd/dinggate TestDrain", "T15": "T13 one final newline, T15", "T24": "cmd/dinggate TestClientRemoved",
 	"D7": "K4 K5", "D8": "session TestFitUser", "D11": "internal/web TestEntrancePanics",
 	"L3": "V19 /act/closes", "L4": `D9 "X-Request-Id`,
-	"K13": "H15 ", "K17": "cmd/dinggate TestSilentAfterSignOut",
+	"K13": "H15 ", "K17": "cmd/dinggate TestSilentAfterSignOut", "K19": "cmd/dinggate TestSomebodyElseWritesToRedis", "T32": "cmd/dinggate TestNamesakes", "T36": "cmd/dinggate TestOneUnionIDForEverybody",
 	"V1": "dingtalk TestSlow", "V11": "session TestOneLookupForAllReplicas", "V12": "session TestLeaseHolderDies", "V14": "cmd/dinggate TestRedisDiesAndReturns", "V15": "session/redisstore TestFaults", "V16": "cmd/dinggate TestRedisEmptied", "V18": "S5 S8 from the future",
 	"V34": "dingtalk TestMoves",
 }
@@ -93,8 +93,10 @@ func numbers(name string) (list []string) {
 var floors = map[string]int{
 	"D12": 30,
 	"D13": 3,
+	"D14": 3,
 	"H16": 450,
 	"H17": 200,
+	"K18": 8,
 	"M18": 40,
 	"P17": 2000,
 	"P18": 1000,
@@ -102,6 +104,8 @@ var floors = map[string]int{
 	"P20": 1300,
 	"T30": 70,
 	"T31": 35,
+	"T34": 3,
+	"T35": 50,
 }
 
 // uncovered are the threats that fewer tries of these names than their floor are
