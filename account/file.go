@@ -13,7 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"dinggate/internal/limit"
+	"dinggate/internal/ratelimit"
 )
 
 // Why a name and a password were not accepted.
@@ -34,8 +34,8 @@ func (e *WaitError) Error() string {
 // what is slowed down: whoever guesses at zhangsan's password from elsewhere
 // does not lock zhangsan out.
 var (
-	pairLimit   = limit.Rate{Every: 30 * time.Second, Burst: 10}
-	clientLimit = limit.Rate{Every: 2 * time.Second, Burst: 60}
+	pairLimit   = ratelimit.Rate{Every: 30 * time.Second, Burst: 10}
+	clientLimit = ratelimit.Rate{Every: 2 * time.Second, Burst: 60}
 )
 
 const (
@@ -48,7 +48,7 @@ const (
 type File struct {
 	Path string
 
-	Pair, Client limit.Rate       // failed tries per client and account, and per client; zero: 10 at once, then one in 30 s; 60, then one in 2 s
+	Pair, Client ratelimit.Rate   // failed tries per client and account, and per client; zero: 10 at once, then one in 30 s; 60, then one in 2 s
 	Now          func() time.Time // nil: time.Now
 
 	// Changed hears of the accounts that are gone or have another password since
@@ -63,9 +63,9 @@ type File struct {
 	read    atomic.Pointer[accounts]
 	version atomic.Uint64
 	refused atomic.Pointer[refusal]
-	hashing limit.Queue // few verify at once: bcrypt is work, and somebody else's request wants the processor too
-	pairs   limit.Keyed[pair]
-	clients limit.Keyed[netip.Prefix]
+	hashing ratelimit.Queue // few verify at once: bcrypt is work, and somebody else's request wants the processor too
+	pairs   ratelimit.Keyed[pair]
+	clients ratelimit.Keyed[netip.Prefix]
 	history history
 
 	mu    sync.Mutex
@@ -80,7 +80,7 @@ type pair struct {
 
 // Open reads the file. An error tells every bad line.
 func Open(path string) (*File, error) {
-	f := &File{Path: path, hashing: limit.Queue{Places: max(1, runtime.GOMAXPROCS(0)/2)}, history: history{good: limit.Recent[pair]{Life: provenFor}}}
+	f := &File{Path: path, hashing: ratelimit.Queue{Places: max(1, runtime.GOMAXPROCS(0)/2)}, history: history{good: ratelimit.Recent[pair]{Life: provenFor}}}
 	stamp, all, err := f.load()
 	if err != nil {
 		return nil, err
@@ -119,7 +119,7 @@ func (f *File) Verify(ctx context.Context, client netip.Addr, name, password str
 	if name == "" || len(name) > maxUsername || password == "" || len(password) > maxPassword || strings.IndexByte(password, 0) >= 0 {
 		return 0, ErrWrong // nobody has such a name or such a password
 	}
-	now, from := f.now(), limit.Client(client)
+	now, from := f.now(), ratelimit.Client(client)
 	who := pair{from, name}
 	perPair, perClient := f.Pair.Or(pairLimit), f.Client.Or(clientLimit)
 	class := f.history.class(who, now)

@@ -4,7 +4,7 @@ import (
 	"net/netip"
 	"time"
 
-	"dinggate/internal/limit"
+	"dinggate/internal/ratelimit"
 )
 
 // history is who signed in and who failed lately: it says who waits for whom
@@ -12,13 +12,13 @@ import (
 // addresses with wrong passwords are more work than there is; they wait behind
 // everybody else, and among themselves take turns.
 type history struct {
-	good    limit.Recent[pair] // signed in from there; its Life is provenFor
-	pairs   limit.Recent[pair] // failed
-	clients limit.Recent[netip.Prefix]
-	names   limit.Recent[string] // of accounts or not: who waits must not tell which there are (threats T6)
+	good    ratelimit.Recent[pair] // signed in from there; its Life is provenFor
+	pairs   ratelimit.Recent[pair] // failed
+	clients ratelimit.Recent[netip.Prefix]
+	names   ratelimit.Recent[string] // of accounts or not: who waits must not tell which there are (threats T6)
 }
 
-// Classes of limit.Queue.
+// Classes of ratelimit.Queue.
 const (
 	proven     = iota // signed in from this address before
 	clean             // nobody failed there lately, nor for that name

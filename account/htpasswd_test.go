@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"dinggate/internal/limit"
+	"dinggate/internal/ratelimit"
 
 	"golang.org/x/crypto/bcrypt"
 )
@@ -176,7 +176,7 @@ func TestTriesAreLimited(t *testing.T) {
 	f := open(t, "zhangsan:"+hashOf(t, "p", 4), "lisi:"+hashOf(t, "p", 4), "wangwu:"+hashOf(t, "p", 4))
 	now := time.Unix(1_700_000_000, 0)
 	f.Now = func() time.Time { return now }
-	f.Pair, f.Client = limit.Rate{Every: time.Minute, Burst: 3}, limit.Rate{Every: time.Minute, Burst: 5}
+	f.Pair, f.Client = ratelimit.Rate{Every: time.Minute, Burst: 3}, ratelimit.Rate{Every: time.Minute, Burst: 5}
 	other := netip.MustParseAddr("192.0.2.2")
 	try := func(client netip.Addr, name, password, want string) {
 		t.Helper()
@@ -216,7 +216,7 @@ func TestTriesAreLimited(t *testing.T) {
 func TestFewVerifyAtOnce(t *testing.T) {
 	f := open(t, "zhangsan:"+hashOf(t, "p", 4))
 	f.hashing.Places = 1
-	leave, err := f.hashing.Enter(t.Context(), limit.Client(here), clean)
+	leave, err := f.hashing.Enter(t.Context(), ratelimit.Client(here), clean)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -242,8 +242,8 @@ func TestFewVerifyAtOnce(t *testing.T) {
 // TestWhoWaitsForWhom: a history, then who asks, and whose turn comes when.
 func TestWhoWaitsForWhom(t *testing.T) {
 	now := time.Unix(1_700_000_000, 0)
-	h := history{good: limit.Recent[pair]{Life: provenFor}}
-	at := func(address, name string) pair { return pair{limit.Client(netip.MustParseAddr(address)), name} }
+	h := history{good: ratelimit.Recent[pair]{Life: provenFor}}
+	at := func(address, name string) pair { return pair{ratelimit.Client(netip.MustParseAddr(address)), name} }
 	h.succeeded(at("192.0.2.1", "zs"), now)
 	h.succeeded(at("192.0.2.2", "zs"), now)
 	for range fewFailures {
@@ -346,19 +346,19 @@ func TestTriesPastTheTable(t *testing.T) {
 	for range pairLimit.Burst {
 		f.Verify(t.Context(), here, "zhangsan", "guess")
 	}
-	for i := range 2 * limit.MaxKeys {
-		f.pairs.Allow(pairLimit, pair{limit.Client(crowd(i)), "zhangsan"}, now)
-		f.clients.Allow(clientLimit, limit.Client(crowd(i)), now)
+	for i := range 2 * ratelimit.MaxKeys {
+		f.pairs.Allow(pairLimit, pair{ratelimit.Client(crowd(i)), "zhangsan"}, now)
+		f.clients.Allow(clientLimit, ratelimit.Client(crowd(i)), now)
 	}
 	for i := range 3 {
-		if _, err := f.Verify(t.Context(), crowd(3*limit.MaxKeys+i), "zhangsan", "p"); err != nil {
+		if _, err := f.Verify(t.Context(), crowd(3*ratelimit.MaxKeys+i), "zhangsan", "p"); err != nil {
 			t.Errorf("a right password beside a crowd: %v", err)
 		}
 	}
 	if _, err := f.Verify(t.Context(), here, "zhangsan", "guess"); err == nil || errors.Is(err, ErrWrong) {
 		t.Errorf("the eleventh guess beside a crowd: %v, want to wait", err)
 	}
-	for i := range 2 * limit.MaxKeys {
+	for i := range 2 * ratelimit.MaxKeys {
 		f.Verify(t.Context(), netip.MustParseAddr("192.0.2.9"), fmt.Sprint("name", i), "guess")
 	}
 	if _, err := f.Verify(t.Context(), here, "zhangsan", "guess"); err == nil || errors.Is(err, ErrWrong) {

@@ -13,8 +13,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"dinggate/internal/httpclient"
 	"dinggate/internal/identity"
-	"dinggate/internal/outbound"
 )
 
 // Paths of the calls; they name the calls in errors, metrics and the circuit breaker too.
@@ -53,7 +53,7 @@ type Client struct {
 	Observe func(context.Context, Call)
 
 	once    sync.Once
-	http    outbound.Clients
+	http    httpclient.Clients
 	slots   chan struct{} // in flight
 	breaker circuitBreaker
 	token   appToken
@@ -84,7 +84,7 @@ func (c *Client) setUp() {
 			n = defaultInFlight
 		}
 		c.slots = make(chan struct{}, n)
-		c.http = outbound.New(c.Transport)
+		c.http = httpclient.New(c.Transport)
 	})
 }
 

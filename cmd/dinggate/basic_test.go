@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"dinggate/account"
-	"dinggate/internal/limit"
+	"dinggate/internal/ratelimit"
 )
 
 func basic(name, password string) string {
@@ -93,7 +93,7 @@ func TestBasicTries(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "htpasswd")
 	htpasswd(t, file, "ci", "other")
 	h := newHouse(t, func(c *Config) { c.APITokens, c.Accounts.HtpasswdFile = true, file })
-	h.gate.accounts.file.Pair = limit.Rate{Every: time.Hour, Burst: 3}
+	h.gate.accounts.file.Pair = ratelimit.Rate{Every: time.Hour, Burst: 3}
 	api := h.visitor()
 	api.header = http.Header{}
 	get := func(path, name, password string) answer { return api.get(h.base+path, basic(name, password)) }

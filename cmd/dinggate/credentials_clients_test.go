@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"dinggate/internal/limit"
+	"dinggate/internal/ratelimit"
 	"dinggate/internal/realtool"
 
 	"golang.org/x/oauth2"
@@ -72,7 +72,7 @@ func TestCurl(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "htpasswd")
 	htpasswd(t, file, "ci")
 	h := newHouse(t, func(c *Config) { c.APITokens, c.Accounts.HtpasswdFile = true, file })
-	h.gate.accounts.file.Pair = limit.Rate{Every: time.Hour, Burst: 3}
+	h.gate.accounts.file.Pair = ratelimit.Rate{Every: time.Hour, Burst: 3}
 	run := func(path, user string) string {
 		t.Helper()
 		out, err := exec.Command(curl, "--silent", "--max-time", "20", "--write-out", " %{http_code}", "--user", user, h.base+path).CombinedOutput()

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"dinggate/internal/limit"
+	"dinggate/internal/ratelimit"
 	"dinggate/session"
 )
 
@@ -152,7 +152,7 @@ func TestFloodOfTokens(t *testing.T) {
 		flood(fmt.Sprint("198.51.101.", i+1), 100)
 		good("while the service is away")
 	}
-	for i := range 2 * limit.MaxKeys / 10 { // more tokens than are remembered
+	for i := range 2 * ratelimit.MaxKeys / 10 { // more tokens than are remembered
 		h.from(addressOf(i), "GET", "/api/x", "", bearer+fmt.Sprint(i, "a"))
 		if i%500 == 0 {
 			good("beside more tokens than are remembered")
@@ -169,7 +169,7 @@ func TestUnjudgedCredentials(t *testing.T) {
 	h, p := ssoHouse(t, apiTokens, func(c *Config) { c.Accounts.HtpasswdFile = file })
 	v := h.visitor()
 	v.signIn(h.base+"/oauth2/start", "zhangsan")
-	h.gate.accounts.file.Pair = limit.Rate{Every: time.Hour, Burst: 3}
+	h.gate.accounts.file.Pair = ratelimit.Rate{Every: time.Hour, Burst: 3}
 	token := p.redeem(v.codeFor(p)).AccessToken
 	for range 3 {
 		h.from("192.0.2.1", "GET", "/api/x", "", basic("ci", "guess"))

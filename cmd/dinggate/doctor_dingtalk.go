@@ -16,8 +16,8 @@ import (
 	"time"
 
 	"dinggate/dingtalk"
+	"dinggate/internal/httpclient"
 	"dinggate/internal/identity"
-	"dinggate/internal/outbound"
 )
 
 // dingtalkChecks are those of the DingTalk side.
@@ -119,7 +119,7 @@ func (d *doctor) get(r *http.Request) (res *http.Response, via string, err error
 	}
 	t := &http.Transport{Proxy: http.ProxyFromEnvironment, DialContext: (&net.Dialer{Timeout: 2 * time.Second}).DialContext, TLSHandshakeTimeout: 2 * time.Second,
 		TLSClientConfig: &tls.Config{RootCAs: d.roots, MinVersion: tls.VersionTLS12}, DisableKeepAlives: true, ResponseHeaderTimeout: d.patience}
-	res, err = outbound.New(t).Kept.Do(r)
+	res, err = httpclient.New(t).Kept.Do(r)
 	if u, ok := errors.AsType[*url.Error](err); ok { // its text quotes the address
 		err = u.Err
 	}

@@ -8,7 +8,7 @@ import (
 
 	"dinggate/internal/conf"
 	"dinggate/internal/identity"
-	"dinggate/internal/limit"
+	"dinggate/internal/ratelimit"
 )
 
 // reloadWith puts another gate in the place of the one that serves.
@@ -118,7 +118,7 @@ func TestReloadKeepsAPIClients(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "htpasswd")
 		htpasswd(t, file, "ci")
 		h := newHouse(t, func(c *Config) { c.APITokens, c.Accounts.HtpasswdFile = true, file })
-		h.gate.accounts.file.Pair = limit.Rate{Every: time.Hour, Burst: 3}
+		h.gate.accounts.file.Pair = ratelimit.Rate{Every: time.Hour, Burst: 3}
 		api := h.visitor()
 		get := func(password string) answer { return api.get(h.base+"/api/x", basic("ci", password)) }
 		get("pw-ci")

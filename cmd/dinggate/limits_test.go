@@ -14,7 +14,7 @@ import (
 	"testing"
 
 	"dinggate/account"
-	"dinggate/internal/limit"
+	"dinggate/internal/ratelimit"
 
 	"golang.org/x/crypto/bcrypt"
 )
@@ -91,7 +91,7 @@ func TestWrongSecretsPastTheTable(t *testing.T) {
 		}
 		return limited
 	}
-	for i := range limit.MaxKeys + 100 {
+	for i := range ratelimit.MaxKeys + 100 {
 		if w := try(addressOf(i), "wrong"); w.Code != 401 {
 			t.Fatalf("wrong secret number %d = %d", i, w.Code)
 		}

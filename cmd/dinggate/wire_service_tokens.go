@@ -14,7 +14,7 @@ import (
 
 	"dinggate/dingtalk/sso"
 	"dinggate/internal/identity"
-	"dinggate/internal/limit"
+	"dinggate/internal/ratelimit"
 	"dinggate/internal/web"
 	"dinggate/proxy"
 	"dinggate/session"
@@ -56,20 +56,20 @@ type tokenMemory struct {
 	failed tokenCache[error]
 	calls  sharedCalls[*apiPerson]
 
-	wrong  limit.Keyed[netip.Prefix] // tokens per client that the service did not know
-	crowd  limit.Keyed[struct{}]     // all clients together that have such tokens
-	asking limit.Queue               // calls about unknown tokens
-	again  limit.Queue               // calls about known ones
+	wrong  ratelimit.Keyed[netip.Prefix] // tokens per client that the service did not know
+	crowd  ratelimit.Keyed[struct{}]     // all clients together that have such tokens
+	asking ratelimit.Queue               // calls about unknown tokens
+	again  ratelimit.Queue               // calls about known ones
 	told   sync.Once
 }
 
 func newTokenMemory(of sso.ClientConfig) *tokenMemory {
-	return &tokenMemory{of: of, asking: limit.Queue{Places: 64, Share: 8, Waiting: 256}, again: limit.Queue{Places: 64, Waiting: maxTokens}}
+	return &tokenMemory{of: of, asking: ratelimit.Queue{Places: 64, Share: 8, Waiting: 256}, again: ratelimit.Queue{Places: 64, Waiting: maxTokens}}
 }
 
 var (
-	wrongLimit = limit.Rate{Every: time.Second / 5, Burst: 60}
-	asksLimit  = limit.Rate{Every: time.Second / 20, Burst: 200}
+	wrongLimit = ratelimit.Rate{Every: time.Second / 5, Burst: 60}
+	asksLimit  = ratelimit.Rate{Every: time.Second / 20, Burst: 200}
 )
 
 const (
@@ -108,7 +108,7 @@ func (s *serviceTokens) find(ctx context.Context, q proxy.CredentialQuery, token
 	if q.Local {
 		return proxy.Credential{}, errUnasked
 	}
-	from := limit.Client(q.Client)
+	from := ratelimit.Client(q.Client)
 	ctx, cancel := context.WithTimeout(ctx, askWithin+time.Second) // longer than the call, whose end is to be remembered
 	defer cancel()
 	p, err := s.calls.do(ctx, key, func() error { return s.admit(from, now) }, func(ctx context.Context) (*apiPerson, error) {

@@ -11,8 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"dinggate/internal/httpclient"
 	"dinggate/internal/identity"
-	"dinggate/internal/outbound"
 )
 
 // AttemptParameter is the parameter of our own callback in which an attempt
@@ -33,7 +33,7 @@ type Client struct {
 	Observe func(context.Context, Call)
 
 	once sync.Once
-	http outbound.Clients
+	http httpclient.Clients
 }
 
 // Call is one call to the service, as Client.Observe hears of it.
@@ -46,7 +46,7 @@ type Call struct {
 
 const defaultTimeout = 8 * time.Second
 
-func (c *Client) setUp() { c.once.Do(func() { c.http = outbound.New(c.Transport) }) }
+func (c *Client) setUp() { c.once.Do(func() { c.http = httpclient.New(c.Transport) }) }
 
 // CloseIdleConnections closes the connections that wait for another call.
 func (c *Client) CloseIdleConnections() {

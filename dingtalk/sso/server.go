@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"dinggate/internal/identity"
-	"dinggate/internal/limit"
+	"dinggate/internal/ratelimit"
 	"dinggate/internal/web"
 )
 
@@ -76,7 +76,7 @@ type Server struct {
 // let them begin again. The zero value is nobody; safe for concurrent use.
 type Counts struct {
 	wrong slowdown
-	codes limit.Keyed[string] // handed out, by Person.Ref
+	codes ratelimit.Keyed[string] // handed out, by Person.Ref
 }
 
 func (s *Server) counts() *Counts {
@@ -87,7 +87,7 @@ func (s *Server) counts() *Counts {
 }
 
 // codesLimit is how many codes one sign-in may give.
-var codesLimit = limit.Rate{Every: time.Second, Burst: 120}
+var codesLimit = ratelimit.Rate{Every: time.Second, Burst: 120}
 
 // Event is one line of the audit log. It holds no code, state, token or secret.
 type Event struct {

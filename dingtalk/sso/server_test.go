@@ -18,7 +18,7 @@ import (
 
 	"dinggate/internal/conf"
 	"dinggate/internal/identity"
-	"dinggate/internal/limit"
+	"dinggate/internal/ratelimit"
 )
 
 // shelf is a Codes that keeps everything that was ever written.
@@ -202,7 +202,7 @@ func TestIllStore(t *testing.T) {
 func TestSlowdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s slowdown
-		here, there := guesser{"app", limit.Client(addr("192.0.2.1"))}, guesser{"app", limit.Client(addr("192.0.2.2"))}
+		here, there := guesser{"app", ratelimit.Client(addr("192.0.2.1"))}, guesser{"app", ratelimit.Client(addr("192.0.2.2"))}
 		pause := func(who guesser) time.Duration {
 			began := time.Now()
 			if !s.wait(t.Context(), who, time.Now()) {
@@ -241,24 +241,24 @@ func TestSlowdown(t *testing.T) {
 			t.Errorf("a quarter of an hour later: %v, want 0", got)
 		}
 		crowd := func(i int) guesser {
-			return guesser{"app", limit.Client(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}))}
+			return guesser{"app", ratelimit.Client(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}))}
 		}
 		for range freeGuesses {
 			s.guessed(here, time.Now())
 		}
-		for i := range 2 * limit.MaxKeys {
+		for i := range 2 * ratelimit.MaxKeys {
 			s.guessed(crowd(i), time.Now())
 		}
 		if got := pause(here); got != slowStep {
 			t.Errorf("past the table's size: %v, want %v: nobody is forgotten by a crowd of others", got, slowStep)
 		}
 		for range freeGuesses {
-			s.guessed(crowd(3*limit.MaxKeys), time.Now())
+			s.guessed(crowd(3*ratelimit.MaxKeys), time.Now())
 		}
-		if got := pause(crowd(3 * limit.MaxKeys)); got != slowStep {
+		if got := pause(crowd(3 * ratelimit.MaxKeys)); got != slowStep {
 			t.Errorf("a newcomer who guesses, past the table's size: %v, want %v", got, slowStep)
 		}
-		if got := pause(crowd(4 * limit.MaxKeys)); got != 0 {
+		if got := pause(crowd(4 * ratelimit.MaxKeys)); got != 0 {
 			t.Errorf("a newcomer who does not guess, past the table's size: %v, want 0", got)
 		}
 	})

@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"dinggate/internal/limit"
+	"dinggate/internal/ratelimit"
 )
 
 // slowdown makes guessing a client's secret slow, for one client at one
@@ -14,9 +14,9 @@ import (
 // before the next one is looked at, right or wrong, and only a few may wait at
 // once. The same client at other addresses waits for nothing (threats T5).
 //
-// The zero value is ready. Its memory is bounded as limit.Recent's.
+// The zero value is ready. Its memory is bounded as ratelimit.Recent's.
 type slowdown struct {
-	wrong limit.Recent[guesser]
+	wrong ratelimit.Recent[guesser]
 
 	mu      sync.Mutex
 	waiting map[guesser]int
@@ -24,7 +24,7 @@ type slowdown struct {
 
 type guesser struct {
 	app     string       // a registered client id; "" for all others together
-	network netip.Prefix // limit.Client of the address
+	network netip.Prefix // ratelimit.Client of the address
 }
 
 const (
@@ -33,7 +33,7 @@ const (
 	slowMost    = 100 * time.Millisecond // with maxWaiting: at most 640 guesses a second, of secrets with 16 letters and more
 
 	maxWaiting  = 64
-	forgetAfter = 15 * time.Minute // limit.Recent's
+	forgetAfter = 15 * time.Minute // ratelimit.Recent's
 )
 
 // wait holds a caller back as long as its wrong guesses ask for. False: too

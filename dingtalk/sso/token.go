@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"dinggate/internal/limit"
+	"dinggate/internal/ratelimit"
 	"dinggate/internal/web"
 )
 
@@ -129,7 +129,7 @@ func (s *Server) client(w http.ResponseWriter, r *http.Request) (*App, *refusal)
 	if s.apps[id] != nil {
 		name = id
 	}
-	who, now := guesser{name, limit.Client(x.Client)}, s.now()
+	who, now := guesser{name, ratelimit.Client(x.Client)}, s.now()
 	if !s.counts().wrong.wait(r.Context(), who, now) {
 		return nil, &refusal{status: http.StatusTooManyRequests, code: "temporarily_unavailable", text: "too many wrong secrets from this address", retry: true}
 	}

@@ -25,8 +25,8 @@ var plan = map[string][]string{
 	"internal/headername":       {},
 	"internal/web":              {"internal/headername"},
 	"internal/telemetry":        {},
-	"internal/limit":            {},
-	"internal/outbound":         {},
+	"internal/ratelimit":        {},
+	"internal/httpclient":       {},
 	"internal/layout":           {},
 	"internal/realtool":         {}, // for tests alone
 	"internal/realtool/browser": {"internal/realtool"},
@@ -34,18 +34,18 @@ var plan = map[string][]string{
 
 	"proxy/access":  {"internal/identity", "internal/conf"},
 	"session":       {"internal/identity", "internal/conf"},
-	"dingtalk":      {"internal/identity", "internal/conf", "internal/outbound"},
+	"dingtalk":      {"internal/identity", "internal/conf", "internal/httpclient"},
 	"assertion":     {"internal/identity", "internal/conf"},
-	"account":       {"internal/identity", "internal/conf", "internal/limit"},
+	"account":       {"internal/identity", "internal/conf", "internal/ratelimit"},
 	"internal/page": {"internal/web"},
 
 	"proxy":                       {"internal/identity", "internal/conf", "internal/web", "proxy/access", "session"},
 	"proxy/forwardauth":           {"internal/identity", "internal/conf", "internal/web", "proxy/access"},
 	"proxy/forwardauth/envoygrpc": {}, // asks the gate as a http.Handler
 
-	"proxy/login":             {"internal/identity", "internal/conf", "internal/limit", "internal/web", "internal/page", "account", "session"},
+	"proxy/login":             {"internal/identity", "internal/conf", "internal/ratelimit", "internal/web", "internal/page", "account", "session"},
 	"account/accounttest":     {"account"},
-	"dingtalk/sso":            {"internal/identity", "internal/conf", "internal/limit", "internal/outbound", "internal/web"},
+	"dingtalk/sso":            {"internal/identity", "internal/conf", "internal/ratelimit", "internal/httpclient", "internal/web"},
 	"session/storetest":       {"session"},
 	"session/storetest/paper": {}, // tests inside package session use it
 	"session/redisstore":      {"session", "account", "internal/conf"},
@@ -83,7 +83,7 @@ var homes = []struct {
 	{"testing", []string{"session/storetest", "account/accounttest", "internal/realtool", "internal/realtool/browser"}, "product code does not ask whether it is under test"},
 	{"text/template", []string{"cmd/dinggate"}, "pages are html/template, which escapes; gateway snippets are no HTML"},
 	{"math/rand", []string{"session", "dingtalk", "dingtalk/simulator"}, "jitter only; randomness that anybody must not guess is crypto/rand"},
-	{"net/http", []string{"cmd/dinggate", "proxy", "proxy/forwardauth", "proxy/login", "session", "dingtalk", "dingtalk/sso", "dingtalk/simulator", "internal/web", "internal/page", "internal/telemetry", "internal/outbound", "proxy/forwardauth/envoygrpc", "test/bench", "internal/realtool/browser"}, "who may enter is decided without HTTP"},
+	{"net/http", []string{"cmd/dinggate", "proxy", "proxy/forwardauth", "proxy/login", "session", "dingtalk", "dingtalk/sso", "dingtalk/simulator", "internal/web", "internal/page", "internal/telemetry", "internal/httpclient", "proxy/forwardauth/envoygrpc", "test/bench", "internal/realtool/browser"}, "who may enter is decided without HTTP"},
 }
 
 type listed struct {

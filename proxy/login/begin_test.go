@@ -4,12 +4,12 @@ import (
 	"testing"
 	"time"
 
-	"dinggate/internal/limit"
+	"dinggate/internal/ratelimit"
 )
 
 // Parts of pages use up nobody's allowance (threats S10).
 func TestEmbeddedStartsAreNotCounted(t *testing.T) {
-	h := build(t, plan{change: func(f *Flow) { f.Starts = limit.Rate{Every: time.Hour, Burst: 1} }})
+	h := build(t, plan{change: func(f *Flow) { f.Starts = ratelimit.Rate{Every: time.Hour, Burst: 1} }})
 	b := h.browser()
 	for range 20 {
 		for _, dest := range []string{"iframe", "image", "script", "object"} {

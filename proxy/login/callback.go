@@ -14,7 +14,7 @@ import (
 
 	"dinggate/account"
 	"dinggate/internal/identity"
-	"dinggate/internal/limit"
+	"dinggate/internal/ratelimit"
 	"dinggate/internal/web"
 	"dinggate/session"
 )
@@ -121,7 +121,7 @@ func (f *Flow) complete(w http.ResponseWriter, r *http.Request, x *web.Exchange,
 	if err = f.recorded(w, r, x, Event{What: "sign_in", How: by.how, User: s.User.Username, UserID: s.User.UserID, Session: s.ID}); err != nil {
 		return nil, nil, target, err
 	}
-	f.counts().exchanges.Return(f.Exchanges.Or(exchangesLimit), limit.Client(x.Client)) // an office that signs in at nine is no flood
+	f.counts().exchanges.Return(f.Exchanges.Or(exchangesLimit), ratelimit.Client(x.Client)) // an office that signs in at nine is no flood
 	return s, cookie, target, nil
 }
 
@@ -161,7 +161,7 @@ func (f *Flow) redeem(w http.ResponseWriter, r *http.Request, x *web.Exchange, b
 		}
 	}
 	now := f.now()
-	if wait, ok := f.counts().exchanges.Allow(f.Exchanges.Or(exchangesLimit), limit.Client(x.Client), now); !ok {
+	if wait, ok := f.counts().exchanges.Allow(f.Exchanges.Or(exchangesLimit), ratelimit.Client(x.Client), now); !ok {
 		return q, a, &web.Error{Status: http.StatusTooManyRequests, Code: "too_many_attempts", RetryAfter: wait}
 	}
 	if err := f.useUp(r.Context(), state); errors.Is(err, session.ErrExists) {

@@ -4,7 +4,7 @@ import (
 	"net/netip"
 	"time"
 
-	"dinggate/internal/limit"
+	"dinggate/internal/ratelimit"
 )
 
 // Counts is who began and who ended how many sign-ins lately. It outlives a
@@ -12,8 +12,8 @@ import (
 // everybody their allowance back. The zero value is nobody; safe for concurrent
 // use.
 type Counts struct {
-	starts, exchanges limit.Keyed[netip.Prefix]
-	signIns           limit.Keyed[signInKey]
+	starts, exchanges ratelimit.Keyed[netip.Prefix]
+	signIns           ratelimit.Keyed[signInKey]
 }
 
 // signInKey is who signs in, as sign-ins are counted.
@@ -34,10 +34,10 @@ func (f *Flow) counts() *Counts {
 // DingTalk, which answers one app about 20 times a second: one address must not
 // be able to use that up (threats D6). One that signs somebody in is given back.
 var (
-	startsLimit    = limit.Rate{Every: time.Second / 20, Burst: 600}
-	exchangesLimit = limit.Rate{Every: time.Second / 5, Burst: 60}
+	startsLimit    = ratelimit.Rate{Every: time.Second / 20, Burst: 600}
+	exchangesLimit = ratelimit.Rate{Every: time.Second / 5, Burst: 60}
 
 	// Of one person or account: each session that is signed out is remembered for
 	// as long as it could have lived (threats D14).
-	signInsLimit = limit.Rate{Every: 10 * time.Second, Burst: 3000}
+	signInsLimit = ratelimit.Rate{Every: 10 * time.Second, Burst: 3000}
 )

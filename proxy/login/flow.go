@@ -23,8 +23,8 @@ import (
 
 	"dinggate/account"
 	"dinggate/internal/identity"
-	"dinggate/internal/limit"
 	"dinggate/internal/page"
+	"dinggate/internal/ratelimit"
 	"dinggate/internal/web"
 	"dinggate/session"
 )
@@ -70,13 +70,13 @@ type Flow struct {
 	// cookie alone tells who asks.
 	Authenticate func(ctx context.Context, client netip.Addr, h http.Header, patience time.Duration) (s *session.Session, credential bool, err error)
 
-	Silent    *Silent       // sign in inside the DingTalk client without a click; nil: there as anywhere
-	QRLogin   string        // DingTalk's login_url, to draw its QR code into the sign-in page; "" draws none
-	PageFirst bool          // a page with a button comes before DingTalk
-	Starts    limit.Rate    // attempts begun per client address; zero: 20 a second, 600 at once
-	Exchanges limit.Rate    // codes redeemed per client address that signed nobody in; zero: 5 a second, 60 at once
-	SignIns   limit.Rate    // sessions begun per person or account; zero: one in 10 s, 3,000 at once
-	Patience  time.Duration // how long one request waits for a membership check that is due; zero: 3 s
+	Silent    *Silent        // sign in inside the DingTalk client without a click; nil: there as anywhere
+	QRLogin   string         // DingTalk's login_url, to draw its QR code into the sign-in page; "" draws none
+	PageFirst bool           // a page with a button comes before DingTalk
+	Starts    ratelimit.Rate // attempts begun per client address; zero: 20 a second, 600 at once
+	Exchanges ratelimit.Rate // codes redeemed per client address that signed nobody in; zero: 5 a second, 60 at once
+	SignIns   ratelimit.Rate // sessions begun per person or account; zero: one in 10 s, 3,000 at once
+	Patience  time.Duration  // how long one request waits for a membership check that is due; zero: 3 s
 	// Audit takes one event per sign-in, sign-out, refusal and binding. Its error
 	// on a sign_in keeps the person out; on another it changes nothing. nil: none.
 	Audit func(Event) error
@@ -303,7 +303,7 @@ func (f *Flow) begin(w http.ResponseWriter, r *http.Request, x *web.Exchange, pu
 		return "", err
 	}
 	now := f.now()
-	if wait, ok := f.counts().starts.Allow(f.Starts.Or(startsLimit), limit.Client(x.Client), now); !ok {
+	if wait, ok := f.counts().starts.Allow(f.Starts.Or(startsLimit), ratelimit.Client(x.Client), now); !ok {
 		return "", &web.Error{Status: http.StatusTooManyRequests, Code: "too_many_attempts", RetryAfter: wait}
 	}
 	a := newAttempt(purpose, f.ClientID, web.HostName(x.Host), target, now)

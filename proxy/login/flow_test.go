@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"dinggate/internal/limit"
+	"dinggate/internal/ratelimit"
 )
 
 func TestSignIn(t *testing.T) {
@@ -214,7 +214,7 @@ func TestLongTargets(t *testing.T) { // S10, R12: no self-made 431
 }
 
 func TestStrangersPushNobodyOut(t *testing.T) { // S16
-	h := build(t, plan{change: func(f *Flow) { f.Starts = limit.Rate{Every: time.Nanosecond, Burst: 1 << 20} }})
+	h := build(t, plan{change: func(f *Flow) { f.Starts = ratelimit.Rate{Every: time.Nanosecond, Burst: 1 << 20} }})
 	b := h.browser()
 	state := b.stateOf(b.visit("/mine"))
 	stranger := h.browser()

@@ -8,12 +8,12 @@ import (
 
 	"dinggate/account"
 	"dinggate/internal/identity"
-	"dinggate/internal/limit"
+	"dinggate/internal/ratelimit"
 	"dinggate/session"
 )
 
 func TestExchangesAreLimited(t *testing.T) { // D6
-	b := build(t, plan{change: func(f *Flow) { f.Exchanges = limit.Rate{Every: time.Minute, Burst: 3} }}).browser()
+	b := build(t, plan{change: func(f *Flow) { f.Exchanges = ratelimit.Rate{Every: time.Minute, Burst: 3} }}).browser()
 	b.provider.fails(&identity.Failure{Class: identity.Restart, Code: "code_rejected"})
 	for range 3 {
 		b.back("garbage", b.stateOf(b.visit("/")))
@@ -32,7 +32,7 @@ func TestExchangesAreLimited(t *testing.T) { // D6
 }
 
 func TestASignInCostsNoExchange(t *testing.T) { // an office behind one address
-	site := build(t, plan{change: func(f *Flow) { f.Exchanges = limit.Rate{Every: time.Minute, Burst: 3} }})
+	site := build(t, plan{change: func(f *Flow) { f.Exchanges = ratelimit.Rate{Every: time.Minute, Burst: 3} }})
 	for range 10 {
 		b := site.browser()
 		if a := b.back("zhangsan", b.stateOf(b.visit("/page"))); a.Header.Get("Location") != "/page" {
@@ -48,7 +48,7 @@ func TestASignInCostsNoExchange(t *testing.T) { // an office behind one address
 }
 
 func TestStartsAreLimited(t *testing.T) {
-	b := build(t, plan{change: func(f *Flow) { f.Starts = limit.Rate{Every: time.Minute, Burst: 3} }}).browser()
+	b := build(t, plan{change: func(f *Flow) { f.Starts = ratelimit.Rate{Every: time.Minute, Burst: 3} }}).browser()
 	for range 3 {
 		b.visit("/")
 	}
@@ -62,11 +62,11 @@ func TestStartsAreLimited(t *testing.T) {
 // TestLimitsPastTheTable: a crowd of addresses that have used their allowances up
 // keeps nobody from signing in (threats D5).
 func TestLimitsPastTheTable(t *testing.T) {
-	rate := limit.Rate{Every: time.Minute, Burst: 3}
+	rate := ratelimit.Rate{Every: time.Minute, Burst: 3}
 	site := build(t, plan{change: func(f *Flow) { f.Starts, f.Exchanges = rate, rate }})
 	counts, now := site.counts(), site.now()
-	for i := range 2 * limit.MaxKeys {
-		one := limit.Client(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}))
+	for i := range 2 * ratelimit.MaxKeys {
+		one := ratelimit.Client(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}))
 		counts.starts.Allow(rate, one, now)
 		counts.exchanges.Allow(rate, one, now)
 	}
@@ -79,7 +79,7 @@ func TestLimitsPastTheTable(t *testing.T) {
 // TestSignInsAreLimited: of one person or account, by whichever way; others go on
 // (threats D14).
 func TestSignInsAreLimited(t *testing.T) {
-	site := withAccounts(t, account.Off, func(f *Flow) { f.SignIns = limit.Rate{Every: time.Minute, Burst: 3} })
+	site := withAccounts(t, account.Off, func(f *Flow) { f.SignIns = ratelimit.Rate{Every: time.Minute, Burst: 3} })
 	enters := func(who string) answer {
 		b := site.browser()
 		if name, local := strings.CutPrefix(who, "account "); local {

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"dinggate/account"
-	"dinggate/internal/limit"
+	"dinggate/internal/ratelimit"
 
 	"golang.org/x/crypto/bcrypt"
 )
@@ -181,7 +181,7 @@ func TestPasswordIsRefused(t *testing.T) {
 // TestPasswordTries: guessing is slowed down, says so, and does not lock the
 // account's owner out elsewhere.
 func TestPasswordTries(t *testing.T) {
-	h := withAccounts(t, account.Off, func(f *Flow) { f.Accounts.Pair = limit.Rate{Every: time.Minute, Burst: 3} })
+	h := withAccounts(t, account.Off, func(f *Flow) { f.Accounts.Pair = ratelimit.Rate{Every: time.Minute, Burst: 3} })
 	b := h.browser()
 	for range 3 {
 		b.submit("/oauth2/sign_in", "zs", "guess")

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"dinggate/internal/identity"
-	"dinggate/internal/limit"
+	"dinggate/internal/ratelimit"
 )
 
 // followRefused goes on from a refused callback to the address without a code,
@@ -125,7 +125,7 @@ func TestRefusedCallbackLeavesNoCode(t *testing.T) {
 func TestRefusedCallbackIsTriedAgain(t *testing.T) {
 	for _, way := range []string{"store", "limit"} {
 		burst := map[string]int{"store": 9, "limit": 1}[way]
-		h := build(t, plan{change: func(f *Flow) { f.Exchanges = limit.Rate{Every: time.Minute, Burst: burst} }})
+		h := build(t, plan{change: func(f *Flow) { f.Exchanges = ratelimit.Rate{Every: time.Minute, Burst: burst} }})
 		b := h.browser()
 		state := b.stateOf(b.visit("/page"))
 		status := 503

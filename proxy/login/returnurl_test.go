@@ -7,7 +7,7 @@ import (
 
 	"dinggate/internal/web"
 
-	"dinggate/internal/limit"
+	"dinggate/internal/ratelimit"
 )
 
 // Every row is a raw query of /start and the target that the sign-in leads to.
@@ -215,8 +215,8 @@ func TestTargets(t *testing.T) { // class R
 		t.Fatalf("%d targets, want at least 100", len(targets))
 	}
 	h := build(t, plan{domain: "corp.test", change: func(f *Flow) {
-		f.Starts = limit.Rate{Every: 1, Burst: 1 << 20}
-		f.Exchanges = limit.Rate{Every: 1, Burst: 1 << 20}
+		f.Starts = ratelimit.Rate{Every: 1, Burst: 1 << 20}
+		f.Exchanges = ratelimit.Rate{Every: 1, Burst: 1 << 20}
 		f.Origins = must(web.NewOrigins("https://app.test", []string{"https://other.test:8443"}, []string{"route.test"}, "corp.test"))
 	}})
 	h.Sessions.Cookie.Domain = "" // cookiejar would not take a cookie for corp.test from app.test

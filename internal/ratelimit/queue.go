@@ -1,4 +1,4 @@
-package limit
+package ratelimit
 
 import (
 	"context"
@@ -9,7 +9,7 @@ import (
 
 // ErrFull says that too many wait for a place already, and none of them behind
 // the caller.
-var ErrFull = errors.New("limit: too many are waiting")
+var ErrFull = errors.New("ratelimit: too many are waiting")
 
 // Queue shares a few places among clients. A place that is left goes to the
 // lowest class that waits, within it to the client that had one longest ago,

@@ -1,11 +1,11 @@
-// Package outbound makes the HTTP clients of calls that carry a secret out of
+// Package httpclient makes the HTTP clients of calls that carry a secret out of
 // the process.
 //
 //	call ─┬─ reads ───────────► Kept ──► connections that wait for another call
 //	      └─ a one-time code ─► Fresh ─► a new connection
 //
 // A deadline and the body's cap are the caller's: they differ from call to call.
-package outbound
+package httpclient
 
 import (
 	"net"

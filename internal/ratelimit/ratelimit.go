@@ -1,4 +1,4 @@
-// Package limit bounds how often somebody may try something.
+// Package ratelimit bounds how often somebody may try something.
 //
 //	Keyed.Allow(rate, key, now) ─┬─ ok: one is taken from the key's allowance
 //	                             └─ how long until there is one again
@@ -6,7 +6,7 @@
 //
 // Who is limited to what is decided by the callers; here are the counting and its
 // bound.
-package limit
+package ratelimit
 
 import (
 	"net/netip"
