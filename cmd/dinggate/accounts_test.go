@@ -130,7 +130,7 @@ func TestBinding(t *testing.T) {
 	bound := regexp.MustCompile(`"audit":"bound"[^\n]*"user":"zs","unionid":"[^"]`)
 	waitFor(t, "the audit line of the binding", func() bool { return bound.MatchString(h.log.String()) })
 
-	desk := &control{bindings: register{h.stores.Bindings, h.kit.note}, sessions: func() *session.Manager { return h.gate.sessions }, t: h.kit}
+	desk := &control{bindings: register{bindings: h.stores.Bindings, note: h.kit.note}, sessions: func() *session.Manager { return h.gate.sessions }, log: h.kit.log}
 	w := httptest.NewRecorder()
 	desk.ServeHTTP(w, httptest.NewRequest("DELETE", "/bindings?name=zs", nil))
 	if w.Code != 200 {
@@ -217,8 +217,8 @@ func TestLoginAPIPlaces(t *testing.T) {
 			if ours := strings.HasPrefix(a.body, `{"success":false,"code":500,`); ours != slices.Contains(tt.ours, path) || ours == (h.app.count() > 0) {
 				t.Errorf("%s: %s = %d %.80s, the application got %d", tt.name, path, a.StatusCode, a.body, h.app.count())
 			}
-			if target := (web.Path{Plain: path}); h.cfg.answersItself(target) != slices.Contains(tt.ours, path) {
-				t.Errorf("%s: explain says of %s that we answer it: %v", tt.name, path, h.cfg.answersItself(target))
+			if target := (web.Path{Plain: path}); answersItself(h.cfg, target) != slices.Contains(tt.ours, path) {
+				t.Errorf("%s: explain says of %s that we answer it: %v", tt.name, path, answersItself(h.cfg, target))
 			}
 		}
 		for _, path := range tt.nobodys {

@@ -38,7 +38,7 @@ func auditRecords(t *testing.T, path string) (all []map[string]any) {
 // and in the file alone.
 func TestAuditFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.jsonl")
-	h := newHouse(t, func(c *Config) { c.Audit = AuditConfig{path, auditDeny}; c.DingTalk.Events = false })
+	h := newHouse(t, func(c *Config) { c.Audit = AuditConfig{File: path, OnError: auditDeny}; c.DingTalk.Events = false })
 	zhao := h.visitor()
 	zhao.signIn(h.base+"/", "zhaoliu")
 	for range 3 {
@@ -100,7 +100,7 @@ func TestAuditFull(t *testing.T) {
 		t.Skip("no /dev/full here")
 	}
 	for _, onError := range []string{auditDeny, auditAllow} {
-		h := newHouse(t, func(c *Config) { c.Audit = AuditConfig{"/dev/full", onError} })
+		h := newHouse(t, func(c *Config) { c.Audit = AuditConfig{File: "/dev/full", OnError: onError} })
 		v := h.visitor()
 		back := v.signIn(h.base+"/reports", "zhangsan")
 		after := v.get(h.base + "/reports")
@@ -155,7 +155,7 @@ func TestTraceparent(t *testing.T) {
 // cannot be recorded; a sign-out happens all the same.
 func TestAuditTokens(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.jsonl")
-	h, p := ssoHouse(t, func(c *Config) { c.Audit = AuditConfig{path, auditDeny} })
+	h, p := ssoHouse(t, func(c *Config) { c.Audit = AuditConfig{File: path, OnError: auditDeny} })
 	v := h.visitor()
 	v.signIn(h.base+"/", "zhangsan")
 	code, state := v.codeFor(p)
@@ -193,9 +193,9 @@ func TestAuditBindings(t *testing.T) {
 	htpasswd(t, accounts, "zs", "ls")
 	h := newHouse(t, func(c *Config) {
 		c.Accounts.HtpasswdFile, c.Accounts.Binding, c.LoginAPI = accounts, account.Required, true
-		c.Audit = AuditConfig{path, auditDeny}
+		c.Audit = AuditConfig{File: path, OnError: auditDeny}
 	})
-	desk := &control{bindings: register{h.stores.Bindings, h.kit.note}, sessions: func() *session.Manager { return h.gate.sessions }, t: h.kit}
+	desk := &control{bindings: register{bindings: h.stores.Bindings, note: h.kit.note}, sessions: func() *session.Manager { return h.gate.sessions }, log: h.kit.log}
 	ask := func(method, query, body string) int {
 		w := httptest.NewRecorder()
 		desk.ServeHTTP(w, httptest.NewRequest(method, "/bindings"+query, strings.NewReader(body)))

@@ -28,7 +28,7 @@ type bindingsDesk interface {
 // runBindings is `dinggate bindings list|import FILE|remove NAME`; FILE may be -.
 func runBindings(c call) int {
 	usage := func() int {
-		fmt.Fprintln(c.trouble, c.say(words{
+		fmt.Fprintln(c.trouble, c.say(message{
 			"dinggate bindings list | import FILE | remove NAME, then --config FILE; NAME is an account or a unionId, FILE is CSV with the header unionid,username",
 			"用法：dinggate bindings list | import 文件 | remove 名称，然后 --config 文件；名称为账号或 unionId，文件为 CSV，表头 unionid,username"}))
 		return 2
@@ -38,29 +38,29 @@ func runBindings(c call) int {
 		return usage()
 	}
 	cfg, problems := load(flags, c.environ)
-	if code := failure(problems); code != 0 {
+	if code := exitCode(problems); code != 0 {
 		tell(c.trouble, c.language, problems)
 		return code
 	}
 	return c.until(func(ctx context.Context) error {
-		desk, done, err := c.openDesk(ctx, cfg)
+		desk, done, err := openDesk(c, ctx, cfg)
 		if err != nil {
 			return err
 		}
 		defer done()
 		switch words[0] {
 		case "import":
-			return c.importBindings(ctx, desk, words[1])
+			return importBindings(c, ctx, desk, words[1])
 		case "remove":
-			return c.removeBinding(ctx, desk, words[1])
+			return removeBinding(c, ctx, desk, words[1])
 		}
-		return c.listBindings(ctx, desk)
+		return listBindings(c, ctx, desk)
 	})
 }
 
 // listBindings writes all that can be imported again. What is not sealed stands
 // behind the others, and is told: it counts for nothing.
-func (c call) listBindings(ctx context.Context, desk bindingsDesk) error {
+func listBindings(c call, ctx context.Context, desk bindingsDesk) error {
 	text, err := desk.list(ctx)
 	if err != nil && !errors.Is(err, account.ErrSealed) {
 		return err
@@ -72,7 +72,7 @@ func (c call) listBindings(ctx context.Context, desk bindingsDesk) error {
 		var lines []byte
 		var n int
 		if lines, n, err = plain.unsealed(ctx); n > 0 {
-			fmt.Fprintf(c.trouble, c.say(words{
+			fmt.Fprintf(c.trouble, c.say(message{
 				"the last %d are of an older release, not sealed, and count for nothing: whoever writes to Redis may have made them. Look them through, and import this list.\n",
 				"最后 %d 条来自旧版本，未加密封存，不起作用：能写入 Redis 的人都可能伪造。请核对后重新导入本列表。\n"}), n)
 			if _, failed := c.out.Write(lines); failed != nil {
@@ -102,7 +102,7 @@ func splitWords(args []string) (words, flags []string) {
 	return words, flags
 }
 
-func (c call) importBindings(ctx context.Context, desk bindingsDesk, file string) error {
+func importBindings(c call, ctx context.Context, desk bindingsDesk, file string) error {
 	in := io.Reader(os.Stdin)
 	if file != "-" {
 		f, err := os.Open(file)
@@ -125,28 +125,28 @@ func (c call) importBindings(ctx context.Context, desk bindingsDesk, file string
 			p.File = file
 			fmt.Fprintln(c.trouble, c.problem(p))
 		}
-		return errors.New(c.say(words{"nothing was imported", "没有导入任何绑定"}))
+		return errors.New(c.say(message{"nothing was imported", "没有导入任何绑定"}))
 	}
-	fmt.Fprintf(c.out, c.say(words{"%d bindings are in place.\n", "%d 条绑定已生效。\n"}), answer.Count)
+	fmt.Fprintf(c.out, c.say(message{"%d bindings are in place.\n", "%d 条绑定已生效。\n"}), answer.Count)
 	return nil
 }
 
-func (c call) removeBinding(ctx context.Context, desk bindingsDesk, name string) error {
+func removeBinding(c call, ctx context.Context, desk bindingsDesk, name string) error {
 	b, err := desk.remove(ctx, name)
 	if errors.Is(err, account.ErrNone) {
-		return errors.New(c.say(words{"no account and no unionId of this name is bound", "没有绑定这个名称的账号或 unionId"}))
+		return errors.New(c.say(message{"no account and no unionId of this name is bound", "没有绑定这个名称的账号或 unionId"}))
 	}
 	if err == nil {
-		fmt.Fprintf(c.out, c.say(words{"%s is no longer bound to %s.\n", "%s 与 %s 的绑定已解除。\n"}), b.UnionID, b.Username)
+		fmt.Fprintf(c.out, c.say(message{"%s is no longer bound to %s.\n", "%s 与 %s 的绑定已解除。\n"}), b.UnionID, b.Username)
 	}
 	return err
 }
 
 // openDesk finds the bindings: Redis, or state_dir, by way of the process that
 // serves from it when there is one.
-func (c call) openDesk(ctx context.Context, cfg *Config) (bindingsDesk, func(), error) {
+func openDesk(c call, ctx context.Context, cfg *Config) (bindingsDesk, func(), error) {
 	nothing := func() {}
-	keys, err := newBindingKeys(cfg)
+	keys, err := session.NewKeyring(cfg.Cookie.Secrets)
 	if err != nil {
 		return nil, nothing, err
 	}
@@ -155,7 +155,7 @@ func (c call) openDesk(ctx context.Context, cfg *Config) (bindingsDesk, func(), 
 		if err != nil {
 			return nil, nothing, err
 		}
-		desk, done := c.register(cfg, r.Bindings(keys), r.Close)
+		desk, done := openRegister(c, cfg, r.Bindings(keys), r.Close)
 		return desk, done, nil
 	}
 	if cfg.StateDir == "" {
@@ -173,12 +173,12 @@ func (c call) openDesk(ctx context.Context, cfg *Config) (bindingsDesk, func(), 
 	}
 	b, migrated, err := f.Bindings(account.Records{Sealer: keys})
 	if migrated > 0 {
-		fmt.Fprintf(c.trouble, c.say(words{"%d bindings of an older release are sealed now\n", "旧版本的 %d 条绑定已加密封存\n"}), migrated)
+		fmt.Fprintf(c.trouble, c.say(message{"%d bindings of an older release are sealed now\n", "旧版本的 %d 条绑定已加密封存\n"}), migrated)
 	}
 	if err != nil {
 		return nil, nothing, errors.Join(err, f.Close())
 	}
-	desk, done := c.register(cfg, b, f.Close)
+	desk, done := openRegister(c, cfg, b, f.Close)
 	return desk, done, nil
 }
 

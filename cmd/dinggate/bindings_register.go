@@ -87,9 +87,9 @@ func (r register) recorded(kind string, attrs []any, act func() error) error {
 	return err
 }
 
-// register is one over a store that this process has opened; its records go to
+// openRegister is a register over a store that this process has opened; its records go to
 // audit.file, which is opened when there is something to record.
-func (c call) register(cfg *Config, bindings account.Bindings, release func() error) (register, func()) {
+func openRegister(c call, cfg *Config, bindings account.Bindings, release func() error) (register, func()) {
 	var audits *telemetry.Audit
 	note := func(_ slog.Level, _, kind string, attrs ...any) (err error) {
 		if audits == nil && cfg.Audit.File != "" {
@@ -116,4 +116,9 @@ func (c call) register(cfg *Config, bindings account.Bindings, release func() er
 		}
 		release()
 	}
+}
+
+// unsealed is a store that may hold bindings of a release that did not seal.
+type unsealed interface {
+	Unsealed(ctx context.Context) ([]account.Binding, error)
 }

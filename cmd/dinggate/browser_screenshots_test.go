@@ -109,7 +109,7 @@ func pictures(t *testing.T) []picture {
 	local, _ := accountHouse(t, account.Optional)
 	scan := newHouse(t, func(c *Config) { c.SignIn.EmbedQR = true })
 	own := newHouse(t, func(c *Config) {
-		c.SignIn.Page, c.SignIn.Title, c.SignIn.Accent, c.SignIn.TemplatesDir = true, Text{"云帆科技", "Yunfan"}, "#0b7a53", ownTemplates(t)
+		c.SignIn.Page, c.SignIn.Title, c.SignIn.Accent, c.SignIn.TemplatesDir = true, Text{Zh: "云帆科技", En: "Yunfan"}, "#0b7a53", ownTemplates(t)
 	})
 	busy := newHouse(t, nil)
 	crowd := chromedp.Func(func(context.Context, *chromedp.Target) error { // takes all that comes free, for as long as a picture takes

@@ -2,13 +2,9 @@ package main
 
 import (
 	"fmt"
-	"io"
-	"slices"
 	"strings"
 	"text/tabwriter"
 
-	"dinggate/internal/conf"
-	"dinggate/proxy/access"
 	"dinggate/session"
 )
 
@@ -18,97 +14,45 @@ import (
 func runCheck(c call) int {
 	cfg, problems := load(c.args, c.environ)
 	tell(c.out, c.language, problems)
-	if code := failure(problems); code != 0 {
+	if code := exitCode(problems); code != 0 {
 		return code
 	}
 	if len(problems) == 0 {
-		fmt.Fprintln(c.out, c.say(words{"The configuration has no mistakes.", "配置没有错误。"}))
+		fmt.Fprintln(c.out, c.say(message{"The configuration has no mistakes.", "配置没有错误。"}))
 	}
 	fmt.Fprintln(c.out)
 	summary(c, cfg)
 	return 0
 }
 
-// failure is the exit code that the problems call for: 0 without a mistake, 2 when
-// the command was called wrongly, otherwise 1.
-func failure(problems []conf.Problem) int {
-	switch {
-	case slices.ContainsFunc(problems, func(p conf.Problem) bool { return p.Usage }):
-		return 2
-	case mistakes(problems) > 0:
-		return 1
-	}
-	return 0
-}
-
-func mistakes(problems []conf.Problem) (n int) {
-	for _, p := range problems {
-		if !p.Warning {
-			n++
-		}
-	}
-	return n
-}
-
-// tell prints every problem, one a line, below a sentence that counts them.
-func tell(out io.Writer, in language, problems []conf.Problem) {
-	n := mistakes(problems)
-	warnings := len(problems) - n
-	switch {
-	case len(problems) == 0:
-		return
-	case in == chinese && n > 0:
-		fmt.Fprintf(out, "配置有 %d 处错误、%d 处警告：\n", n, warnings)
-	case in == chinese:
-		fmt.Fprintf(out, "配置没有错误，有 %d 处警告：\n", warnings)
-	case n > 0:
-		fmt.Fprintf(out, "The configuration has %s and %s:\n", count(n, "mistake"), count(warnings, "warning"))
-	default:
-		fmt.Fprintf(out, "The configuration has no mistakes, but %s:\n", count(warnings, "warning"))
-	}
-	for _, p := range problems {
-		fmt.Fprintln(out, in.problem(p))
-	}
-}
-
-func count(n int, what string) string {
-	switch n {
-	case 0:
-		return "no " + what + "s"
-	case 1:
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
-}
-
 // summary is what an operator wants to compare with their intention.
 func summary(c call, cfg *Config) {
-	row := func(name words, format string, args ...any) {
+	row := func(name message, format string, args ...any) {
 		fmt.Fprintf(c.out, "%s\n    %s\n", c.say(name), fmt.Sprintf(format, args...))
 	}
 	speaks := "http"
 	if cfg.TLS.On() {
 		speaks = "https"
 	}
-	row(words{"Browsers reach us at", "浏览器访问地址"}, "%s", cfg.PublicURL)
-	row(words{"Listeners", "监听地址"}, "gate   %s (%s)\n    admin  %s (/livez /ready /metrics /status)", cfg.Listen, speaks, cfg.Admin.Listen)
+	row(message{"Browsers reach us at", "浏览器访问地址"}, "%s", cfg.PublicURL)
+	row(message{"Listeners", "监听地址"}, "gate   %s (%s)\n    admin  %s (/livez /ready /metrics /status)", cfg.Listen, speaks, cfg.Admin.Listen)
 	if cfg.SSO.On() {
-		row(words{"Register this callback URL at the SSO service; its query varies (allow_query)", "请在 SSO 服务登记回调地址，其查询参数会变化（allow_query）"}, "%s", cfg.CallbackURL())
+		row(message{"Register this callback URL at the SSO service; its query varies (allow_query)", "请在 SSO 服务登记回调地址，其查询参数会变化（allow_query）"}, "%s", cfg.CallbackURL())
 	} else {
-		row(words{"Register this callback URL at DingTalk (开发配置 > 安全设置 > 重定向URL)", "请在钉钉开放平台登记回调地址（开发配置 > 安全设置 > 重定向URL）"}, "%s", strings.Join(cfg.callbackURLs(), "\n    "))
+		row(message{"Register this callback URL at DingTalk (开发配置 > 安全设置 > 重定向URL)", "请在钉钉开放平台登记回调地址（开发配置 > 安全设置 > 重定向URL）"}, "%s", strings.Join(cfg.callbackURLs(), "\n    "))
 	}
-	row(words{"Session cookie", "会话 Cookie"}, "%s", c.say(words{
+	row(message{"Session cookie", "会话 Cookie"}, "%s", c.say(message{
 		fmt.Sprintf("%s, for %s, membership looked up every %s", session.CookieName(cfg.Secure(), cfg.Cookie.Domain), short(cfg.Session.Lifetime), short(cfg.Session.Recheck)),
 		fmt.Sprintf("%s，有效期 %s，每 %s 复查一次成员身份", session.CookieName(cfg.Secure(), cfg.Cookie.Domain), short(cfg.Session.Lifetime), short(cfg.Session.Recheck))}))
-	fmt.Fprintln(c.out, c.say(words{"Routes: the first match decides, nothing matched is 404", "路由：按顺序匹配，首个命中者生效，均不命中为 404"}))
+	fmt.Fprintln(c.out, c.say(message{"Routes: the first match decides, nothing matched is 404", "路由：按顺序匹配，首个命中者生效，均不命中为 404"}))
 	routes(c, cfg)
-	row(words{"With nginx in front, give its buffers room for our headers", "前面有 nginx 时，请加大缓冲区以容纳我们的响应头"},
+	row(message{"With nginx in front, give its buffers room for our headers", "前面有 nginx 时，请加大缓冲区以容纳我们的响应头"},
 		"proxy_buffer_size 16k; proxy_buffers 4 16k; proxy_busy_buffers_size 32k;")
 	if len(cfg.TrustedProxies) == 0 {
-		row(words{"Believed proxies", "受信任的代理"}, "%s", c.say(words{
+		row(message{"Believed proxies", "受信任的代理"}, "%s", c.say(message{
 			"nobody: behind another proxy, or for gateways' questions, set trusted_proxies", "无：前面有代理或供网关询问时，请设置 trusted_proxies"}))
 	} else {
-		row(words{"Believed proxies", "受信任的代理"}, "%s", strings.Join(cfg.TrustedProxies, ", "))
+		row(message{"Believed proxies", "受信任的代理"}, "%s", strings.Join(cfg.TrustedProxies, ", "))
 	}
 }
 
@@ -123,7 +67,7 @@ func routes(c call, cfg *Config) {
 			methods = "*"
 		}
 		if upstream == "" {
-			upstream = c.say(words{"(only answers gateways)", "（仅供网关询问）"})
+			upstream = c.say(message{"(only answers gateways)", "（仅供网关询问）"})
 		}
 		fmt.Fprintf(table, "    %d\t%s\t%s\t%s\t→ %s\t%s\n", i, methods, host, r.Path, upstream, whom(r.Access))
 	}
@@ -144,32 +88,12 @@ func letterCase(c call, cfg *Config) {
 	}
 	list, first := strings.Join(names, ", "), concerned[0]
 	if cfg.PathCase == pathCaseSensitive {
-		fmt.Fprintln(c.out, c.say(words{
+		fmt.Fprintln(c.out, c.say(message{
 			fmt.Sprintf("    path_case is sensitive: in another letter case the paths of routes %s are other routes'; %s is route %d's", list, first.Example, first.Other),
 			fmt.Sprintf("    path_case 为 sensitive：路由 %s 的路径换一种大小写即属于其他路由，例如 %s 属于路由 %d", list, first.Example, first.Other)}))
 		return
 	}
-	fmt.Fprintln(c.out, c.say(words{
+	fmt.Fprintln(c.out, c.say(message{
 		fmt.Sprintf("    path_case is insensitive: in another letter case the paths of routes %s are 400 (ambiguous_path), such as %s", list, first.Example),
 		fmt.Sprintf("    path_case 为 insensitive：路由 %s 的路径换一种大小写即返回 400（ambiguous_path），例如 %s", list, first.Example)}))
-}
-
-// whom puts a rule in the words of the configuration.
-func whom(rule *access.RuleConfig) string {
-	if rule == nil {
-		return "signed_in"
-	}
-	if rule.Named != "" {
-		return rule.Named
-	}
-	var parts []string
-	for _, list := range []struct {
-		name  string
-		items []string
-	}{{"departments", rule.Departments}, {"roles", rule.Roles}, {"users", rule.Users}, {"emails", rule.Emails}, {"networks", rule.Networks}} {
-		if len(list.items) > 0 {
-			parts = append(parts, list.name+" "+strings.Join(list.items, ","))
-		}
-	}
-	return strings.Join(parts, "; ")
 }

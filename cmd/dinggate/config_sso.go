@@ -77,3 +77,13 @@ func (c *Config) ProviderClientID() string {
 	}
 	return c.DingTalk.ClientID
 }
+
+// tokenClients are the clients whose access tokens open routes (threats T30): a
+// token proves that a person let some application know who they are, which is no
+// reason for that application to be that person everywhere.
+func (c *Config) tokenClients() []string {
+	if len(c.APITokenClients) == 0 && c.SSO.On() && !c.SSOServer.On() {
+		return []string{c.SSO.ClientID}
+	}
+	return c.APITokenClients
+}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -32,7 +31,7 @@ type control struct {
 	dir      string // state_dir
 	bindings register
 	sessions func() *session.Manager // of the configuration that holds now
-	t        telemetryKit
+	log      *slog.Logger
 }
 
 func (c *control) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -44,7 +43,7 @@ func (c *control) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case errors.Is(err, account.ErrFull):
 		http.Error(w, err.Error(), http.StatusInsufficientStorage)
 	default:
-		c.t.log.Error("control", "method", r.Method, "err", err.Error())
+		c.log.Error("control", "method", r.Method, "err", err.Error())
 		http.Error(w, err.Error(), http.StatusInternalServerError) // whoever reads it may read the file as well
 	}
 }
@@ -129,48 +128,25 @@ func openControl(dir string) (net.Listener, error) {
 
 // serveControl lets `dinggate bindings` in while this process has the embedded
 // file, until ctx ends. Without it the gate serves as well.
-func serveControl(ctx context.Context, cfg *Config, stores *stores, sessions func() *session.Manager, t telemetryKit) {
-	if stores.File == nil || !cfg.Accounts.Binds() {
-		return
-	}
-	l, err := openControl(cfg.StateDir)
+func serveControl(ctx context.Context, c *control) {
+	l, err := openControl(c.dir)
 	if err != nil {
-		t.log.Error("\"dinggate bindings\" cannot reach this process", "err", err.Error())
+		c.log.Error("\"dinggate bindings\" cannot reach this process", "err", err.Error())
 		return
 	}
-	(&control{cfg.StateDir, register{stores.Bindings, t.note}, sessions, t}).run(ctx, l)
+	c.run(ctx, l)
 }
 
 // run serves on l until ctx ends.
 func (c *control) run(ctx context.Context, l net.Listener) {
-	srv := &http.Server{Handler: c, ReadHeaderTimeout: readHeaderWithin, ReadTimeout: time.Minute, WriteTimeout: time.Minute, MaxHeaderBytes: 8 << 10,
-		ErrorLog: slog.NewLogLogger(c.t.log.Handler(), slog.LevelDebug)}
+	srv := &http.Server{Handler: c, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: time.Minute, MaxHeaderBytes: 8 << 10,
+		ErrorLog: slog.NewLogLogger(c.log.Handler(), slog.LevelDebug)}
 	stop := context.AfterFunc(ctx, func() {
 		_ = os.Remove(filepath.Join(c.dir, controlName)) // one that is left behind does no harm
 		_ = srv.Close()
 	})
 	defer stop()
 	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		c.t.log.Error("control ended", "err", err.Error())
+		c.log.Error("control ended", "err", err.Error())
 	}
-}
-
-// askControl sends one request to the process that serves from dir.
-func askControl(ctx context.Context, dir, method, path string, body []byte) (int, []byte, error) {
-	socket := filepath.Join(dir, controlName)
-	client := &http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{Timeout: 3 * time.Second}).DialContext(ctx, "unix", socket)
-		}}}
-	r, err := http.NewRequestWithContext(ctx, method, "http://control"+path, bytes.NewReader(body))
-	if err != nil {
-		return 0, nil, err
-	}
-	resp, err := client.Do(r)
-	if err != nil {
-		return 0, nil, err
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
-	return resp.StatusCode, text, err
 }

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"os"
 
 	"dinggate/dingtalk/simulator"
@@ -70,7 +69,7 @@ func demoConfig(public, app, dingtalk string) *Config {
 	c.DingTalk.ClientID, c.DingTalk.ClientSecret, c.DingTalk.CorpID = simulator.DemoClientID, conf.NewSecret(simulator.DemoClientSecret), simulator.DemoCorpID
 	c.DingTalk.LoginURL, c.DingTalk.APIURL, c.DingTalk.OAPIURL = dingtalk, dingtalk, dingtalk
 	c.Cookie.Secrets = []conf.Secret{conf.NewSecret(base64.StdEncoding.EncodeToString(raw[:]))}
-	c.SignIn.Title, c.SignIn.Contact = Text{"示例公司", "Example Ltd."}, bothLanguages("it@example.com")
+	c.SignIn.Title, c.SignIn.Contact = Text{Zh: "示例公司", En: "Example Ltd."}, bothLanguages("it@example.com")
 	for _, r := range []access.RouteConfig{
 		{Path: "/public/", Access: &access.RuleConfig{Named: "public"}},
 		{Path: "/admin/", Access: &access.RuleConfig{Departments: []string{"42"}}},
@@ -104,26 +103,4 @@ func demoListener(address string, out io.Writer) (net.Listener, error) {
 	fmt.Fprintf(out, "dinggate demo 演示: PORT 4180 IS TAKEN, another one is used 端口 4180 已被占用，改用其他端口 (%v)\n", err)
 	fmt.Fprintln(out, "  is another demo running? 是否已有演示在运行？  --listen 127.0.0.1:PORT chooses a port 可指定端口")
 	return loopback("127.0.0.1:0")
-}
-
-// loopback listens on address, which has to be one of this machine alone.
-func loopback(address string) (net.Listener, error) {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return nil, err
-	}
-	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return nil, fmt.Errorf("the demo listens on loopback alone, not on %s: its people sign in without a password", address)
-	}
-	return net.Listen("tcp", address)
-}
-
-// openLoopback serves h and gives its base URL.
-func (s *server) openLoopback(address string, h http.Handler) (string, error) {
-	l, err := loopback(address)
-	if err != nil {
-		return "", err
-	}
-	s.add(l, h)
-	return "http://" + l.Addr().String(), nil
 }

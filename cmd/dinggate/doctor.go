@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -14,12 +13,11 @@ import (
 	"dinggate/dingtalk"
 	"dinggate/dingtalk/sso"
 	"dinggate/internal/conf"
-	"dinggate/internal/identity"
 )
 
 var doctorFlags = []ownFlag{
-	{"user", "USERID", words{"a colleague whose record to look at: scope, e-mail, username", "用于核对通讯录记录的同事 userid：授权范围、邮箱、用户名"}},
-	{"json", "", words{"print JSON", "输出 JSON"}},
+	{name: "user", value: "USERID", brief: message{"a colleague whose record to look at: scope, e-mail, username", "用于核对通讯录记录的同事 userid：授权范围、邮箱、用户名"}},
+	{name: "json", value: "", brief: message{"print JSON", "输出 JSON"}},
 }
 
 // severity of a finding; the exit code is 1 when one is wrong.
@@ -36,17 +34,17 @@ const (
 // finding is what a check found out, and what to do about it.
 type finding struct {
 	severity severity
-	text     words
-	cure     words
-	detail   string // DingTalk's or the system's own words; never a secret
-	cause    string // findings with one cause are told once; "": a cause of its own
-	because  words  // skipped: the title of the check that tells the cause
+	text     message
+	cure     message
+	detail   string  // DingTalk's or the system's own words; never a secret
+	cause    string  // findings with one cause are told once; "": a cause of its own
+	because  message // skipped: the title of the check that tells the cause
 }
 
 // check is one thing that breaks sign-ins. Name is for programs and does not change.
 type check struct {
 	name  string
-	title words
+	title message
 	host  string // the DingTalk host that it asks: "api", "oapi", "login"; "" for none
 	run   func(context.Context) finding
 
@@ -84,7 +82,7 @@ const (
 // wrong, also in the configuration itself; warnings and notes are 0.
 func runDoctor(c call) int {
 	cfg, problems := load(c.args, c.environ)
-	if code := failure(problems); code != 0 {
+	if code := exitCode(problems); code != 0 {
 		tell(c.trouble, c.language, problems)
 		return code
 	}
@@ -93,7 +91,7 @@ func runDoctor(c call) int {
 	worst := fine
 	err := c.until(func(ctx context.Context) error {
 		checks := d.checks()
-		found := d.examine(ctx, checks, c.progress(len(checks)))
+		found := d.examine(ctx, checks, progress(c, len(checks)))
 		for _, f := range found {
 			if f.severity != skipped {
 				worst = max(worst, f.severity)
@@ -124,7 +122,7 @@ func newDoctor(cfg *Config, problems []conf.Problem) *doctor {
 // checks lists what there is to look at, in the order in which it is told:
 // what explains others comes first.
 func (d *doctor) checks() []check {
-	all := []check{{name: "configuration", title: words{"configuration", "配置"}, run: d.configuration}}
+	all := []check{{name: "configuration", title: message{"configuration", "配置"}, run: d.configuration}}
 	if d.sso != nil {
 		all = append(all, d.ssoChecks()...)
 	} else {
@@ -200,47 +198,28 @@ func fold(checks []check, found []finding) {
 // silences are causes that are only the consequence of a host that does not answer.
 var silences = []string{"unavailable", "bad_answer", "sso_unavailable"}
 
-func good(text words) finding { return finding{text: text} }
+func good(text message) finding { return finding{text: text} }
 
 func (d *doctor) configuration(context.Context) finding {
 	if len(d.warned) == 0 {
-		return good(words{"no mistakes", "没有错误"})
+		return good(message{"no mistakes", "没有错误"})
 	}
-	f := finding{severity: warning, cure: words{"dinggate check tells the same without asking anybody", "dinggate check 可离线查看同样的提示"}}
+	f := finding{severity: warning, cure: message{"dinggate check tells the same without asking anybody", "dinggate check 可离线查看同样的提示"}}
 	for i, p := range d.warned {
 		if i > 0 {
-			f.text.en, f.text.zh = f.text.en+"\n", f.text.zh+"\n"
+			f.text[english], f.text[chinese] = f.text[english]+"\n", f.text[chinese]+"\n"
 		}
 		p.Warning = false
-		f.text.en += english.problem(p)
-		f.text.zh += chinese.problem(p)
+		f.text[english] += english.problem(p)
+		f.text[chinese] += chinese.problem(p)
 	}
 	return f
 }
 
 // failed makes a finding of DingTalk's refusal, or of its silence.
 func failed(err error) finding {
-	f, ok := errors.AsType[*identity.Failure](err)
-	if !ok {
-		return finding{severity: wrong, text: failureWords["unavailable"], detail: fmt.Sprint(err), cause: "unavailable", cure: cureLater}
-	}
-	out := finding{severity: wrong, text: failureWords[f.Code], cure: words{f.Hint, inChinese(f.Hint)}, cause: f.Code}
-	if out.text == (words{}) {
-		out.text = words{f.Code, f.Code}
-	}
-	switch {
-	case f.Hint != "" && f.Code != "throttled":
-		out.cause = f.Code + " " + f.Hint
-	case f.Hint == "":
-		out.cure = cureLater
-		if cure, ok := cures[f.Code]; ok {
-			out.cure = cure
-		}
-	}
-	if f.Err != nil {
-		out.detail = f.Err.Error()
-	}
-	return out
+	f := describeFailure(err)
+	return finding{severity: wrong, text: f.text, cure: f.cure, detail: f.detail, cause: f.cause}
 }
 
 // terminal reports whether out is one, so that a line may be written over.
@@ -254,7 +233,7 @@ func terminal(out any) bool {
 }
 
 // progress tells on a terminal how far the checks are; step 0 clears the line.
-func (c call) progress(of int) func(int) {
+func progress(c call, of int) func(int) {
 	if !terminal(c.trouble) {
 		return func(int) {}
 	}
@@ -263,6 +242,6 @@ func (c call) progress(of int) func(int) {
 			fmt.Fprint(c.trouble, "\r\x1b[K")
 			return
 		}
-		fmt.Fprintf(c.trouble, "\r\x1b[K"+c.say(words{"checking %d/%d", "检查中 %d/%d"}), done, of)
+		fmt.Fprintf(c.trouble, "\r\x1b[K"+c.say(message{"checking %d/%d", "检查中 %d/%d"}), done, of)
 	}
 }

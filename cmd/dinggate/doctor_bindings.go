@@ -15,32 +15,32 @@ func (d *doctor) bindingChecks() []check {
 	if !d.cfg.Accounts.Binds() || d.cfg.Session.Store != session.StoreRedis {
 		return nil
 	}
-	return []check{{name: "bindings", title: words{"bindings", "账号绑定"}, run: d.bindings}}
+	return []check{{name: "bindings", title: message{"bindings", "账号绑定"}, run: d.bindings}}
 }
 
 func (d *doctor) bindings(ctx context.Context) finding {
-	keys, err := newBindingKeys(d.cfg)
+	keys, err := session.NewKeyring(d.cfg.Cookie.Secrets)
 	if err != nil {
-		return finding{severity: wrong, text: words{"cannot be opened", "无法打开"}, detail: err.Error(), cure: words{"see cookie.secrets", "核对 cookie.secrets"}}
+		return finding{severity: wrong, text: message{"cannot be opened", "无法打开"}, detail: err.Error(), cure: message{"see cookie.secrets", "核对 cookie.secrets"}}
 	}
 	store, err := redisstore.Open(d.cfg.Redis)
 	if err != nil {
-		return finding{severity: skipped, because: words{"Redis", "Redis"}}
+		return finding{severity: skipped, because: message{"Redis", "Redis"}}
 	}
 	defer store.Close()
 	b := store.Bindings(keys)
 	all, err := b.List(ctx)
 	if err != nil && !errors.Is(err, account.ErrSealed) {
-		return finding{severity: skipped, because: words{"Redis", "Redis"}}
+		return finding{severity: skipped, because: message{"Redis", "Redis"}}
 	}
 	plain, failed := b.Unsealed(ctx)
 	switch {
 	case err != nil:
-		return finding{severity: wrong, text: words{"some do not open under cookie.secrets and count for nothing", "部分绑定无法用 cookie.secrets 打开，不起作用"},
-			cure: words{"was a secret removed, or does another deployment use this redis.prefix? otherwise somebody else writes to Redis; import them again", "是否删除了密钥，或有另一套部署使用同一个 redis.prefix？否则是别人在写 Redis；请重新导入"}}
+		return finding{severity: wrong, text: message{"some do not open under cookie.secrets and count for nothing", "部分绑定无法用 cookie.secrets 打开，不起作用"},
+			cure: message{"was a secret removed, or does another deployment use this redis.prefix? otherwise somebody else writes to Redis; import them again", "是否删除了密钥，或有另一套部署使用同一个 redis.prefix？否则是别人在写 Redis；请重新导入"}}
 	case failed == nil && len(plain) > 0:
-		return finding{severity: wrong, text: words{fmt.Sprintf("%d of an older release are not sealed and count for nothing", len(plain)), fmt.Sprintf("旧版本的 %d 条绑定未加密封存，不起作用", len(plain))},
-			cure: words{"dinggate bindings list > FILE, look it through, dinggate bindings import FILE", "dinggate bindings list > 文件，核对后 dinggate bindings import 文件"}}
+		return finding{severity: wrong, text: message{fmt.Sprintf("%d of an older release are not sealed and count for nothing", len(plain)), fmt.Sprintf("旧版本的 %d 条绑定未加密封存，不起作用", len(plain))},
+			cure: message{"dinggate bindings list > FILE, look it through, dinggate bindings import FILE", "dinggate bindings list > 文件，核对后 dinggate bindings import 文件"}}
 	}
-	return good(words{fmt.Sprintf("%d, all sealed", len(all)), fmt.Sprintf("%d 条，均已加密封存", len(all))})
+	return good(message{fmt.Sprintf("%d, all sealed", len(all)), fmt.Sprintf("%d 条，均已加密封存", len(all))})
 }

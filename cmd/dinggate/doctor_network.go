@@ -54,11 +54,11 @@ func (d *doctor) ends(until time.Time, f finding) finding {
 		return f
 	}
 	days := int(until.Sub(d.now()).Hours() / 24)
-	f.text.en += fmt.Sprintf(", certificate for %d more days", days)
-	f.text.zh += fmt.Sprintf("，证书还有 %d 天到期", days)
+	f.text[english] += fmt.Sprintf(", certificate for %d more days", days)
+	f.text[chinese] += fmt.Sprintf("，证书还有 %d 天到期", days)
 	if until.Sub(d.now()) < soon {
 		f.severity = max(f.severity, warning)
-		f.cure = words{"renew it before " + until.Format(time.DateOnly), "请在 " + until.Format(time.DateOnly) + " 前更换证书"}
+		f.cure = message{"renew it before " + until.Format(time.DateOnly), "请在 " + until.Format(time.DateOnly) + " 前更换证书"}
 	}
 	return f
 }
@@ -86,16 +86,16 @@ func (d *doctor) upstreamChecks() (all []check) {
 			continue
 		}
 		seen[key] = true
-		all = append(all, check{name: "upstream." + address, title: words{"upstream " + address, "应用 " + address}, run: func(ctx context.Context) finding {
+		all = append(all, check{name: "upstream." + address, title: message{"upstream " + address, "应用 " + address}, run: func(ctx context.Context) finding {
 			until, err := d.connect(ctx, network, address, name, u.Scheme == "https")
 			if err != nil {
 				f := unreachable(address, err)
-				if f.text.en == "cannot be reached: "+address {
-					f.cure = words{"is the application running there? routes and upstream name the address", "应用是否在该地址运行？请核对 routes 或 upstream 中的地址"}
+				if f.text[english] == "cannot be reached: "+address {
+					f.cure = message{"is the application running there? routes and upstream name the address", "应用是否在该地址运行？请核对 routes 或 upstream 中的地址"}
 				}
 				return f
 			}
-			return d.ends(until, good(words{"answers", "可以连接"}))
+			return d.ends(until, good(message{"answers", "可以连接"}))
 		}})
 	}
 	return all
@@ -104,16 +104,16 @@ func (d *doctor) upstreamChecks() (all []check) {
 // storeChecks look at what keeps sessions.
 func (d *doctor) storeChecks() (all []check) {
 	if d.cfg.Session.Store == session.StoreRedis {
-		all = append(all, check{name: "redis", title: words{"Redis", "Redis"}, run: d.redis})
+		all = append(all, check{name: "redis", title: message{"Redis", "Redis"}, run: d.redis})
 	}
 	if d.cfg.StateDir != "" {
-		all = append(all, check{name: "state_dir", title: words{"state_dir", "state_dir"}, run: func(context.Context) finding { return stateDir(d.cfg.StateDir) }})
+		all = append(all, check{name: "state_dir", title: message{"state_dir", "state_dir"}, run: func(context.Context) finding { return stateDir(d.cfg.StateDir) }})
 	}
 	if d.cfg.Audit.File != "" {
-		all = append(all, check{name: "audit", title: words{"audit file", "审计文件"}, run: func(context.Context) finding { return d.audit() }})
+		all = append(all, check{name: "audit", title: message{"audit file", "审计文件"}, run: func(context.Context) finding { return d.audit() }})
 	}
 	if d.cfg.Tracing.Endpoint != "" {
-		all = append(all, check{name: "tracing", title: words{"tracing endpoint", "追踪端点"}, run: d.tracing})
+		all = append(all, check{name: "tracing", title: message{"tracing endpoint", "追踪端点"}, run: d.tracing})
 	}
 	return all
 }
@@ -128,12 +128,12 @@ func (d *doctor) audit() finding {
 		}
 	}
 	if err != nil {
-		f := finding{severity: wrong, text: words{"cannot be appended to, so that serve does not start", "无法追加写入，serve 将无法启动"}, detail: why(err)}
-		f.cure = words{"let the user that dinggate runs as own its directory: " + filepath.Dir(d.cfg.Audit.File), "目录应归运行 dinggate 的用户所有：" + filepath.Dir(d.cfg.Audit.File)}
+		f := finding{severity: wrong, text: message{"cannot be appended to, so that serve does not start", "无法追加写入，serve 将无法启动"}, detail: why(err)}
+		f.cure = message{"let the user that dinggate runs as own its directory: " + filepath.Dir(d.cfg.Audit.File), "目录应归运行 dinggate 的用户所有：" + filepath.Dir(d.cfg.Audit.File)}
 		return f
 	}
 	file.Close()
-	return good(words{d.cfg.Audit.File + ", on_error: " + d.cfg.Audit.OnError, d.cfg.Audit.File + "，on_error: " + d.cfg.Audit.OnError})
+	return good(message{d.cfg.Audit.File + ", on_error: " + d.cfg.Audit.OnError, d.cfg.Audit.File + "，on_error: " + d.cfg.Audit.OnError})
 }
 
 // tracing connects to the collector. Without it nobody is kept out.
@@ -151,7 +151,7 @@ func (d *doctor) tracing(ctx context.Context) finding {
 		f.severity = warning
 		return f
 	}
-	return good(words{address + " answers", "可以连接 " + address})
+	return good(message{address + " answers", "可以连接 " + address})
 }
 
 // redisSlow is a round trip that sign-ins and sign-outs feel.
@@ -160,7 +160,7 @@ const redisSlow = 50 * time.Millisecond
 func (d *doctor) redis(ctx context.Context) finding {
 	store, err := redisstore.Open(d.cfg.Redis)
 	if err != nil {
-		return finding{severity: wrong, text: words{"cannot be used", "无法使用"}, detail: err.Error(), cure: cureRedis["other"]}
+		return finding{severity: wrong, text: message{"cannot be used", "无法使用"}, detail: err.Error(), cure: cureRedis["other"]}
 	}
 	defer store.Close()
 	began := d.now()
@@ -178,19 +178,19 @@ func (d *doctor) redis(ctx context.Context) finding {
 		if !known {
 			cure = cureRedis["other"]
 		}
-		return finding{severity: wrong, text: words{"takes no writes: " + reason, "无法写入：" + reason}, detail: err.Error(), cure: cure}
+		return finding{severity: wrong, text: message{"takes no writes: " + reason, "无法写入：" + reason}, detail: err.Error(), cure: cure}
 	}
 	began = d.now()
 	if err := ping(); err != nil {
-		return finding{severity: wrong, text: words{"answers once and then not", "应答一次后不再应答"}, detail: err.Error(), cure: cureRedis["other"]}
+		return finding{severity: wrong, text: message{"answers once and then not", "应答一次后不再应答"}, detail: err.Error(), cure: cureRedis["other"]}
 	}
 	took := d.now().Sub(began)
 	policy, known := store.Eviction(ctx)
 	if policy != "" {
-		return finding{severity: wrong, cure: cureRedis["evicts"], text: words{
+		return finding{severity: wrong, cure: cureRedis["evicts"], text: message{
 			"drops what it was given as it fills up: maxmemory-policy is " + policy, "内存不足时会丢弃数据：maxmemory-policy 为 " + policy}}
 	}
-	f := good(words{fmt.Sprintf("writes within %.1f ms", took.Seconds()*1000), fmt.Sprintf("写入耗时 %.1f 毫秒", took.Seconds()*1000)})
+	f := good(message{fmt.Sprintf("writes within %.1f ms", took.Seconds()*1000), fmt.Sprintf("写入耗时 %.1f 毫秒", took.Seconds()*1000)})
 	if !known {
 		f.detail = "maxmemory-policy is not known: INFO memory is refused"
 	}
@@ -201,7 +201,7 @@ func (d *doctor) redis(ctx context.Context) finding {
 	return f
 }
 
-var cureRedis = map[string]words{
+var cureRedis = map[string]message{
 	"slow":     {"is it in the same network? every sign-in and sign-out waits for it", "是否与本机在同一网络？每次登录和退出都要等待它"},
 	"refused":  {"is redis.url right, and does Redis listen there?", "核对 redis.url，Redis 是否在该地址监听？"},
 	"timeout":  {"is redis.url right? a firewall swallows the packets, or Redis hangs", "核对 redis.url；可能被防火墙丢弃，或 Redis 无响应"},
@@ -217,24 +217,24 @@ var cureRedis = map[string]words{
 func stateDir(dir string) finding {
 	f, err := os.CreateTemp(dir, ".doctor-*")
 	if err != nil {
-		return finding{severity: wrong, text: words{"cannot be written to", "无法写入"}, detail: why(err), cure: words{
+		return finding{severity: wrong, text: message{"cannot be written to", "无法写入"}, detail: why(err), cure: message{
 			"let the user that dinggate runs as own it: install -d -m 700 -o USER " + dir, "目录应归运行 dinggate 的用户所有：install -d -m 700 -o 用户 " + dir}}
 	}
 	f.Close()
 	os.Remove(f.Name())
-	return good(words{"can be written to", "可写"})
+	return good(message{"can be written to", "可写"})
 }
 
 // doorChecks look at how browsers reach us.
 func (d *doctor) doorChecks() []check {
-	all := []check{{name: "public_url", title: words{"public_url", "public_url"}, run: d.publicURL}}
+	all := []check{{name: "public_url", title: message{"public_url", "public_url"}, run: d.publicURL}}
 	if d.cfg.TLS.On() {
-		all = append(all, check{name: "tls", title: words{"our own certificate", "自有证书"}, run: d.certificate})
+		all = append(all, check{name: "tls", title: message{"our own certificate", "自有证书"}, run: d.certificate})
 	}
 	return append(all,
-		check{name: "trusted_proxies", title: words{"trusted_proxies", "trusted_proxies"}, run: d.seen},
-		check{name: "running", title: words{"the dinggate that runs here", "本机运行的 dinggate"}, run: d.running},
-		check{name: "cookie", title: words{"session cookie", "会话 Cookie"}, run: d.cookie})
+		check{name: "trusted_proxies", title: message{"trusted_proxies", "trusted_proxies"}, run: d.seen},
+		check{name: "running", title: message{"the dinggate that runs here", "本机运行的 dinggate"}, run: d.running},
+		check{name: "cookie", title: message{"session cookie", "会话 Cookie"}, run: d.cookie})
 }
 
 // publicURL comes in by the front door, as a browser does, and looks whether it
@@ -248,9 +248,9 @@ func (d *doctor) publicURL(ctx context.Context) finding {
 	res, _, err := d.get(r)
 	if err != nil {
 		f := unreachable(r.URL.Host, err)
-		if f.text.en == "cannot be reached: "+r.URL.Host {
+		if f.text[english] == "cannot be reached: "+r.URL.Host {
 			f.severity = note
-			f.cure = words{"dinggate does not run yet, or this machine cannot reach its own public address", "dinggate 尚未运行，或本机无法访问自己的公网地址"}
+			f.cure = message{"dinggate does not run yet, or this machine cannot reach its own public address", "dinggate 尚未运行，或本机无法访问自己的公网地址"}
 		}
 		return f
 	}
@@ -264,15 +264,15 @@ func (d *doctor) publicURL(ctx context.Context) finding {
 	ours := res.StatusCode == http.StatusUnauthorized && json.Unmarshal(body, &answer) == nil && answer.Error == "unauthenticated"
 	switch {
 	case ours:
-		return d.ends(until, good(words{"leads to dinggate", "指向 dinggate"}))
+		return d.ends(until, good(message{"leads to dinggate", "指向 dinggate"}))
 	case res.StatusCode >= 500:
-		return d.ends(until, finding{severity: warning, text: words{fmt.Sprintf("answers %d: does dinggate run behind it?", res.StatusCode), fmt.Sprintf("应答 %d：后面的 dinggate 是否在运行？", res.StatusCode)},
-			cure: words{"start dinggate, or look at the gateway's log", "请启动 dinggate，或查看网关日志"}})
+		return d.ends(until, finding{severity: warning, text: message{fmt.Sprintf("answers %d: does dinggate run behind it?", res.StatusCode), fmt.Sprintf("应答 %d：后面的 dinggate 是否在运行？", res.StatusCode)},
+			cure: message{"start dinggate, or look at the gateway's log", "请启动 dinggate，或查看网关日志"}})
 	}
-	return d.ends(until, finding{severity: wrong, text: words{
+	return d.ends(until, finding{severity: wrong, text: message{
 		fmt.Sprintf("%s/userinfo there answers %d, and not as dinggate does: the callback would not reach us", d.cfg.Prefix, res.StatusCode),
 		fmt.Sprintf("其 %s/userinfo 应答 %d，不是 dinggate：回调无法到达", d.cfg.Prefix, res.StatusCode)},
-		cure: words{"let what stands in front forward " + d.cfg.Prefix + "/ to dinggate unchanged (dinggate gen prints how); is public_url the address in the browser?",
+		cure: message{"let what stands in front forward " + d.cfg.Prefix + "/ to dinggate unchanged (dinggate gen prints how); is public_url the address in the browser?",
 			"请让前面的网关把 " + d.cfg.Prefix + "/ 原样转发给 dinggate（dinggate gen 可打印配置）；并核对 public_url 是否为浏览器地址栏中的地址"}})
 }
 
@@ -280,7 +280,7 @@ func (d *doctor) publicURL(ctx context.Context) finding {
 func (d *doctor) certificate(context.Context) finding {
 	data, _, err := d.files(d.cfg.TLS.CertFile)
 	if err != nil {
-		return finding{severity: wrong, text: words{"cannot be read", "无法读取"}, detail: why(err), cure: words{"see tls.cert_file", "核对 tls.cert_file"}}
+		return finding{severity: wrong, text: message{"cannot be read", "无法读取"}, detail: why(err), cure: message{"see tls.cert_file", "核对 tls.cert_file"}}
 	}
 	var chain []*x509.Certificate
 	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
@@ -289,28 +289,28 @@ func (d *doctor) certificate(context.Context) finding {
 		}
 	}
 	if len(chain) == 0 {
-		return finding{severity: wrong, text: words{"holds no certificate", "没有证书"}, cure: words{"see tls.cert_file", "核对 tls.cert_file"}}
+		return finding{severity: wrong, text: message{"holds no certificate", "没有证书"}, cure: message{"see tls.cert_file", "核对 tls.cert_file"}}
 	}
 	leaf, host := chain[0], web.HostName(d.cfg.publicHost())
 	switch now := d.now(); {
 	case now.After(leaf.NotAfter):
 		day := leaf.NotAfter.Format(time.DateOnly)
-		return finding{severity: wrong, text: words{"expired on " + day, "已于 " + day + " 过期"}, cure: words{"renew it; tls.cert_file is read again on reload", "请更换证书；重新加载时会重新读取 tls.cert_file"}}
+		return finding{severity: wrong, text: message{"expired on " + day, "已于 " + day + " 过期"}, cure: message{"renew it; tls.cert_file is read again on reload", "请更换证书；重新加载时会重新读取 tls.cert_file"}}
 	case now.Before(leaf.NotBefore):
-		return finding{severity: wrong, text: words{"is not valid before " + leaf.NotBefore.Format(time.RFC3339), leaf.NotBefore.Format(time.RFC3339) + " 之前无效"}, cure: words{"is this machine's clock right?", "请检查本机时钟"}}
+		return finding{severity: wrong, text: message{"is not valid before " + leaf.NotBefore.Format(time.RFC3339), leaf.NotBefore.Format(time.RFC3339) + " 之前无效"}, cure: message{"is this machine's clock right?", "请检查本机时钟"}}
 	case leaf.VerifyHostname(host) != nil:
-		return finding{severity: wrong, text: words{"is not for " + host, "不适用于 " + host}, cure: words{"get one for the host of public_url: " + host, "请申请包含 public_url 主机 " + host + " 的证书"}}
+		return finding{severity: wrong, text: message{"is not for " + host, "不适用于 " + host}, cure: message{"get one for the host of public_url: " + host, "请申请包含 public_url 主机 " + host + " 的证书"}}
 	}
 	between := x509.NewCertPool()
 	for _, one := range chain[1:] {
 		between.AddCert(one)
 	}
-	f := good(words{"for " + host, "适用于 " + host})
+	f := good(message{"for " + host, "适用于 " + host})
 	if _, err := leaf.Verify(x509.VerifyOptions{Roots: d.roots, Intermediates: between, CurrentTime: d.now()}); err != nil {
 		f.severity = note
-		f.text.en += ", from an authority that this machine does not know"
-		f.text.zh += "，签发机构不被本机信任"
-		f.cure = words{"with a public authority the file lacks the chain: the certificate first, then its intermediates", "若为公共机构签发，说明文件缺少证书链：先证书，后中间证书"}
+		f.text[english] += ", from an authority that this machine does not know"
+		f.text[chinese] += "，签发机构不被本机信任"
+		f.cure = message{"with a public authority the file lacks the chain: the certificate first, then its intermediates", "若为公共机构签发，说明文件缺少证书链：先证书，后中间证书"}
 	}
 	return d.ends(leaf.NotAfter, f)
 }
@@ -318,57 +318,57 @@ func (d *doctor) certificate(context.Context) finding {
 // trusted compares what is believed with how public_url says that we are reached.
 func (d *doctor) trusted() finding {
 	if len(d.cfg.TrustedProxies) == 0 && d.cfg.Secure() && !d.cfg.TLS.On() {
-		return finding{severity: warning, text: words{
+		return finding{severity: warning, text: message{
 			"nobody is believed, but public_url is https and we speak http: the proxy that does TLS is taken for every client",
 			"未信任任何代理，但 public_url 为 https 而自身使用 http：所有客户端都会被当作前面那台做 TLS 的代理"},
-			cure: words{"add its address, such as 127.0.0.1/32, or the pod network of the gateway", "请加入该代理的地址，例如 127.0.0.1/32 或网关的 Pod 网段"}}
+			cure: message{"add its address, such as 127.0.0.1/32, or the pod network of the gateway", "请加入该代理的地址，例如 127.0.0.1/32 或网关的 Pod 网段"}}
 	}
 	list := strings.Join(d.cfg.TrustedProxies, ", ")
 	if list == "" {
-		return good(words{"nobody: browsers reach us themselves", "无：浏览器直接访问"})
+		return good(message{"nobody: browsers reach us themselves", "无：浏览器直接访问"})
 	}
-	return good(words{list, list})
+	return good(message{list, list})
 }
 
 func (d *doctor) cookie(context.Context) finding {
 	c := d.cfg.Cookie
 	name := session.CookieName(d.cfg.Secure(), c.Domain)
 	if strings.EqualFold(c.SameSite, "strict") {
-		return finding{severity: note, text: words{"same_site is strict: whoever follows a link on another site, or comes from a third party of sso_server, signs in again", "same_site 为 strict：从其他网站的链接或 sso_server 的第三方进入时需重新登录"},
-			cure: words{"cookie.same_site: lax is what most want", "多数情况应使用 cookie.same_site: lax"}}
+		return finding{severity: note, text: message{"same_site is strict: whoever follows a link on another site, or comes from a third party of sso_server, signs in again", "same_site 为 strict：从其他网站的链接或 sso_server 的第三方进入时需重新登录"},
+			cure: message{"cookie.same_site: lax is what most want", "多数情况应使用 cookie.same_site: lax"}}
 	}
 	if c.Domain != "" {
-		return good(words{name + ", shared by all hosts below " + c.Domain, name + "，由 " + c.Domain + " 下的所有主机共享"})
+		return good(message{name + ", shared by all hosts below " + c.Domain, name + "，由 " + c.Domain + " 下的所有主机共享"})
 	}
-	return good(words{name + ", for " + d.cfg.publicHost() + " alone", name + "，仅用于 " + d.cfg.publicHost()})
+	return good(message{name + ", for " + d.cfg.publicHost() + " alone", name + "，仅用于 " + d.cfg.publicHost()})
 }
 
 // ssoChecks ask the SSO service with a token and a code that nobody has.
 func (d *doctor) ssoChecks() []check {
 	const nobody = "dinggate-doctor-asks-for-nobody"
-	expect := func(err error, code string, yes words) finding {
+	expect := func(err error, code string, yes message) finding {
 		if f, ok := errors.AsType[*identity.Failure](err); ok && f.Code == code {
 			return good(yes)
 		}
 		if err == nil {
-			return finding{severity: wrong, text: words{"takes what nobody gave", "接受了不存在的凭据"}, cure: words{"is sso.url an SSO service?", "核对 sso.url 是否为 SSO 服务"}}
+			return finding{severity: wrong, text: message{"takes what nobody gave", "接受了不存在的凭据"}, cure: message{"is sso.url an SSO service?", "核对 sso.url 是否为 SSO 服务"}}
 		}
 		return failed(err)
 	}
 	return []check{
-		{name: "sso.url", title: words{"the SSO service", "SSO 服务"}, host: "sso", run: func(ctx context.Context) finding { return d.reach(ctx, "sso", d.cfg.SSO.URL) }},
-		{name: "clock", title: words{"clock", "本机时钟"}, derive: d.clock},
-		{name: "sso.userinfo", title: words{"SSO userinfo", "SSO userinfo 接口"}, host: "sso", run: func(ctx context.Context) finding {
+		{name: "sso.url", title: message{"the SSO service", "SSO 服务"}, host: "sso", run: func(ctx context.Context) finding { return d.reach(ctx, "sso", d.cfg.SSO.URL) }},
+		{name: "clock", title: message{"clock", "本机时钟"}, derive: d.clock},
+		{name: "sso.userinfo", title: message{"SSO userinfo", "SSO userinfo 接口"}, host: "sso", run: func(ctx context.Context) finding {
 			_, err := d.sso.Person(ctx, nobody)
-			return expect(err, "sso_over", words{"refuses a made-up token, as it should", "拒绝了虚构的令牌，符合预期"})
+			return expect(err, "sso_over", message{"refuses a made-up token, as it should", "拒绝了虚构的令牌，符合预期"})
 		}},
-		{name: "sso.client", title: words{"SSO client_id and client_secret", "SSO client_id 与 client_secret"}, host: "sso", run: func(ctx context.Context) finding {
+		{name: "sso.client", title: message{"SSO client_id and client_secret", "SSO client_id 与 client_secret"}, host: "sso", run: func(ctx context.Context) finding {
 			_, _, err := d.sso.Exchange(ctx, nobody, nobody)
-			return expect(err, "sso_code_rejected", words{"accepted", "正确"})
+			return expect(err, "sso_code_rejected", message{"accepted", "正确"})
 		}},
-		{name: "sso.callback", title: words{"callback URL", "回调地址"}, run: func(context.Context) finding {
+		{name: "sso.callback", title: message{"callback URL", "回调地址"}, run: func(context.Context) finding {
 			u := d.cfg.CallbackURL()
-			return finding{severity: note, text: words{u, u}, cure: words{"register it at the SSO service; its query varies (allow_query)", "请在 SSO 服务登记；其查询参数会变化（allow_query）"}}
+			return finding{severity: note, text: message{u, u}, cure: message{"register it at the SSO service; its query varies (allow_query)", "请在 SSO 服务登记；其查询参数会变化（allow_query）"}}
 		}},
 	}
 }

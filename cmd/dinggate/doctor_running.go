@@ -15,8 +15,8 @@ import (
 func (d *doctor) running(ctx context.Context) finding {
 	r, err := d.status(ctx)
 	if err != nil {
-		return finding{severity: note, text: words{"no dinggate answers on admin.listen, " + d.cfg.Admin.Listen, "admin.listen（" + d.cfg.Admin.Listen + "）上没有 dinggate 应答"},
-			cure: words{"where it runs, doctor also asks how it is", "在其运行的机器上执行 doctor 还可了解其状态"}}
+		return finding{severity: note, text: message{"no dinggate answers on admin.listen, " + d.cfg.Admin.Listen, "admin.listen（" + d.cfg.Admin.Listen + "）上没有 dinggate 应答"},
+			cure: message{"where it runs, doctor also asks how it is", "在其运行的机器上执行 doctor 还可了解其状态"}}
 	}
 	switch {
 	case !r.Reload.Successful:
@@ -25,23 +25,23 @@ func (d *doctor) running(ctx context.Context) finding {
 			why = ": " + r.Reload.Problems[0]
 		}
 		if r.Reload.Partly {
-			return finding{severity: wrong, text: words{"a part of its configuration was refused and stays as it was" + why, "其配置有一部分被拒绝，该部分保持原样" + why}, cure: words{"dinggate check tells all mistakes", "运行 dinggate check 查看全部错误"}}
+			return finding{severity: wrong, text: message{"a part of its configuration was refused and stays as it was" + why, "其配置有一部分被拒绝，该部分保持原样" + why}, cure: message{"dinggate check tells all mistakes", "运行 dinggate check 查看全部错误"}}
 		}
-		return finding{severity: wrong, text: words{"serves an old configuration, the changed one was refused" + why, "仍在使用旧配置，新配置被拒绝" + why}, cure: words{"dinggate check tells all mistakes", "运行 dinggate check 查看全部错误"}}
+		return finding{severity: wrong, text: message{"serves an old configuration, the changed one was refused" + why, "仍在使用旧配置，新配置被拒绝" + why}, cure: message{"dinggate check tells all mistakes", "运行 dinggate check 查看全部错误"}}
 	case !r.Store.Up:
-		return finding{severity: wrong, text: words{"its session store is away: " + r.Store.Kind, "其会话存储不可用：" + r.Store.Kind}, cure: words{"see the line of the store above", "见上面关于存储的一行"}}
+		return finding{severity: wrong, text: message{"its session store is away: " + r.Store.Kind, "其会话存储不可用：" + r.Store.Kind}, cure: message{"see the line of the store above", "见上面关于存储的一行"}}
 	case r.SharedUnionIDs > 0:
-		return finding{severity: wrong, text: words{fmt.Sprintf("the SSO service tells %d unionids of several people each: they identify nobody, and bindings by them do not count", r.SharedUnionIDs),
+		return finding{severity: wrong, text: message{fmt.Sprintf("the SSO service tells %d unionids of several people each: they identify nobody, and bindings by them do not count", r.SharedUnionIDs),
 			fmt.Sprintf("SSO 服务给出的 %d 个 unionid 属于多个人：不能识别任何人，按它们建立的绑定不起作用", r.SharedUnionIDs)},
-			cure: words{"have the service tell each person's own unionid, or none", "请让 SSO 服务返回每个人自己的 unionid，或不返回"}}
+			cure: message{"have the service tell each person's own unionid, or none", "请让 SSO 服务返回每个人自己的 unionid，或不返回"}}
 	case r.Sessions.OnGrace > 0:
-		return finding{severity: warning, text: words{fmt.Sprintf("%d people live on grace: their lookups fail", r.Sessions.OnGrace), fmt.Sprintf("%d 人处于宽限期：成员复查失败", r.Sessions.OnGrace)},
-			cure: words{"the lines about DingTalk above say why; after session.grace they get 503", "原因见上面关于钉钉的各行；超过 session.grace 后将返回 503"}}
+		return finding{severity: warning, text: message{fmt.Sprintf("%d people live on grace: their lookups fail", r.Sessions.OnGrace), fmt.Sprintf("%d 人处于宽限期：成员复查失败", r.Sessions.OnGrace)},
+			cure: message{"the lines about DingTalk above say why; after session.grace they get 503", "原因见上面关于钉钉的各行；超过 session.grace 后将返回 503"}}
 	case r.Stream != nil && r.Stream.Connected == nil && time.Since(r.Started) > time.Minute:
-		return finding{severity: warning, text: words{"its event stream is not connected", "其事件流未连接"}, cure: words{"see the line of the event stream above", "见上面关于事件流的一行"}}
+		return finding{severity: warning, text: message{"its event stream is not connected", "其事件流未连接"}, cure: message{"see the line of the event stream above", "见上面关于事件流的一行"}}
 	}
 	since := r.Started.Local().Format(time.DateTime)
-	return good(words{r.Version + ", since " + since, r.Version + "，启动于 " + since})
+	return good(message{r.Version + ", since " + since, r.Version + "，启动于 " + since})
 }
 
 // status is what /status of the dinggate here says.
@@ -64,7 +64,7 @@ func (d *doctor) status(ctx context.Context) (r statusReport, err error) {
 
 // forgotten lists peers that speak for others, are not believed, and are so near
 // that they are probably a gateway of one's own.
-func (r statusReport) forgotten() (peers []string) {
+func forgotten(r statusReport) (peers []string) {
 	for _, one := range r.Untrusted {
 		addr, err := netip.ParseAddr(one.Peer)
 		if err == nil && (addr.IsPrivate() || addr.IsLoopback() || addr.IsLinkLocalUnicast()) {
@@ -80,12 +80,12 @@ func (d *doctor) seen(ctx context.Context) finding {
 	if err != nil {
 		return d.trusted()
 	}
-	peers := r.forgotten()
+	peers := forgotten(r)
 	if len(peers) == 0 {
 		return d.trusted()
 	}
 	list := strings.Join(peers, ", ")
-	return finding{severity: warning, text: words{
+	return finding{severity: warning, text: message{
 		"sends X-Forwarded-* or X-Original-* and is not believed: " + list, "发送了 X-Forwarded-* 或 X-Original-* 但未受信任：" + list},
-		cure: words{"if it is your gateway, add " + peers[0] + "/32, or its network, to trusted_proxies", "若是您的网关，请把 " + peers[0] + "/32 或其网段加入 trusted_proxies"}}
+		cure: message{"if it is your gateway, add " + peers[0] + "/32, or its network, to trusted_proxies", "若是您的网关，请把 " + peers[0] + "/32 或其网段加入 trusted_proxies"}}
 }

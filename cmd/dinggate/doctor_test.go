@@ -185,7 +185,7 @@ func TestDoctorHealthy(t *testing.T) {
 			found, order := c.examine()
 			for _, check := range order {
 				if f := found[check]; f.severity != fine && f.severity != note {
-					t.Errorf("%s: %s %q (%s)", check, severityNames[f.severity].name, f.text.en, f.detail)
+					t.Errorf("%s: %s %q (%s)", check, severityNames[f.severity].name, f.text[english], f.detail)
 				}
 			}
 			if len(order) < 15 {
@@ -371,15 +371,15 @@ func TestDoctorFaults(t *testing.T) {
 			if !ok || f.severity != wrong && f.severity != warning {
 				t.Errorf("%s is %+v, want it ill", want, f)
 			}
-			if !strings.Contains(f.text.zh, tt.text) || !strings.Contains(f.cure.zh, tt.cure) || f.text.en == "" {
-				t.Errorf("%s says %q, cure %q; want %q and %q", want, f.text.zh, f.cure.zh, tt.text, tt.cure)
+			if !strings.Contains(f.text[chinese], tt.text) || !strings.Contains(f.cure[chinese], tt.cure) || f.text[english] == "" {
+				t.Errorf("%s says %q, cure %q; want %q and %q", want, f.text[chinese], f.cure[chinese], tt.text, tt.cure)
 			}
 			for _, check := range order {
 				f := found[check]
 				if ill := f.severity == wrong || f.severity == warning; ill && check != want && !slices.Contains(strings.Fields(tt.also), check) {
-					t.Errorf("%s complains as well: %s (%s)", check, f.text.en, f.detail)
+					t.Errorf("%s complains as well: %s (%s)", check, f.text[english], f.detail)
 				}
-				if strings.Contains(f.text.en+f.text.zh+f.cure.en+f.cure.zh+f.detail, canary) {
+				if strings.Contains(f.text[english]+f.text[chinese]+f.cure[english]+f.cure[chinese]+f.detail, canary) {
 					t.Errorf("%s shows a secret: %+v", check, f)
 				}
 			}

@@ -48,9 +48,6 @@ func (e *endpoints) add(path string, h web.HandlerFunc) {
 	e.router.Path(path).Handler(handle(strings.TrimPrefix(strings.TrimPrefix(path, e.roots[0]), "/"), h, e.answer))
 }
 
-// loginAPIPath is the login callback of pages that draw their own QR code.
-const loginAPIPath = "/dingtalk/login/callback"
-
 // bodyWithin is how long a body to one of our own endpoints may take.
 const bodyWithin = 10 * time.Second
 

@@ -19,18 +19,18 @@ import (
 )
 
 var explainFlags = []ownFlag{
-	{"url", "URL", words{"what is asked for: an address, or a path on public_url's host (required)", "请求的地址，或 public_url 主机上的路径（必填）"}},
-	{"method", "METHOD", words{"GET where it is not given", "默认为 GET"}},
-	{"user", "USERID", words{"who asks, by the DingTalk userid; not given: nobody is signed in", "谁在请求（钉钉 userid）；不写则视为未登录"}},
-	{"lookup", "", words{"ask the directory about --user: departments, roles, e-mail", "向通讯录查询 --user 的部门、角色和邮箱"}},
-	{"username", "NAME", words{"what upstreams call them; without it, by dingtalk.username from the other flags", "应用看到的用户名；不写则按 dingtalk.username 从其他参数得出"}},
-	{"departments", "IDS", words{"their departments with all above, separated by commas", "所在部门及其全部上级，逗号分隔"}},
-	{"roles", "ROLES", words{"names or ids, separated by commas", "角色名称或 id，逗号分隔"}},
-	{"email", "ADDRESS", words{"their e-mail address", "邮箱"}},
-	{"name", "NAME", words{"their name", "姓名"}},
-	{"job-number", "NUMBER", words{"their job number", "工号"}},
-	{"client", "ADDRESS", words{"the address they come from, for rules on networks", "客户端地址，用于 networks 规则"}},
-	{"json", "", words{"print JSON", "输出 JSON"}},
+	{name: "url", value: "URL", brief: message{"what is asked for: an address, or a path on public_url's host (required)", "请求的地址，或 public_url 主机上的路径（必填）"}},
+	{name: "method", value: "METHOD", brief: message{"GET where it is not given", "默认为 GET"}},
+	{name: "user", value: "USERID", brief: message{"who asks, by the DingTalk userid; not given: nobody is signed in", "谁在请求（钉钉 userid）；不写则视为未登录"}},
+	{name: "lookup", value: "", brief: message{"ask the directory about --user: departments, roles, e-mail", "向通讯录查询 --user 的部门、角色和邮箱"}},
+	{name: "username", value: "NAME", brief: message{"what upstreams call them; without it, by dingtalk.username from the other flags", "应用看到的用户名；不写则按 dingtalk.username 从其他参数得出"}},
+	{name: "departments", value: "IDS", brief: message{"their departments with all above, separated by commas", "所在部门及其全部上级，逗号分隔"}},
+	{name: "roles", value: "ROLES", brief: message{"names or ids, separated by commas", "角色名称或 id，逗号分隔"}},
+	{name: "email", value: "ADDRESS", brief: message{"their e-mail address", "邮箱"}},
+	{name: "name", value: "NAME", brief: message{"their name", "姓名"}},
+	{name: "job-number", value: "NUMBER", brief: message{"their job number", "工号"}},
+	{name: "client", value: "ADDRESS", brief: message{"the address they come from, for rules on networks", "客户端地址，用于 networks 规则"}},
+	{name: "json", value: "", brief: message{"print JSON", "输出 JSON"}},
 }
 
 // explanation is what a request meets, and why. Its JSON form is for programs.
@@ -47,22 +47,13 @@ type explanation struct {
 	Verdict   string           `json:"verdict"` // allow, deny, sign_in
 	Rule      string           `json:"rule,omitempty"`
 	Reason    string           `json:"reason,omitempty"`
-	Direct    words            `json:"-"`                // what a browser that comes to us gets
-	Asked     words            `json:"-"`                // what a gateway that asks us gets
+	Direct    message          `json:"-"`                // what a browser that comes to us gets
+	Asked     message          `json:"-"`                // what a gateway that asks us gets
 	Status    int              `json:"status,omitempty"` // of the answer at our own door
 	Steps     []explainedStep  `json:"steps,omitempty"`
 	Request   [][2]string      `json:"request_headers,omitempty"`
 	Response  [][2]string      `json:"response_headers,omitempty"`
-	Notes     []words          `json:"-"`
-}
-
-type explainedPerson struct {
-	UserID      string   `json:"userid"`
-	Username    string   `json:"username"`
-	Name        string   `json:"name,omitempty"`
-	Email       string   `json:"email,omitempty"`
-	Departments []int64  `json:"departments,omitempty"`
-	Roles       []string `json:"roles,omitempty"`
+	Notes     []message        `json:"-"`
 }
 
 type explainedStep struct {
@@ -72,44 +63,44 @@ type explainedStep struct {
 }
 
 // errExplain is a command line that cannot be explained; its words are for people.
-type errExplain struct{ words }
+type errExplain struct{ message }
 
-func (e errExplain) Error() string { return e.en }
+func (e errExplain) Error() string { return e.message[english] }
 
 // runExplain tells what a request meets. Without --lookup it opens no network.
 // The exit code is 1 for a configuration with a mistake and for somebody whom
 // the directory does not know, 2 for a command line that is not understood.
 func runExplain(c call) int {
 	if c.own["url"] == "" {
-		fmt.Fprintln(c.trouble, c.say(words{"dinggate explain: say what is asked for: --url https://app.example.com/reports", "dinggate explain：请说明请求的地址：--url https://app.example.com/reports"}))
+		fmt.Fprintln(c.trouble, c.say(message{"dinggate explain: say what is asked for: --url https://app.example.com/reports", "dinggate explain：请说明请求的地址：--url https://app.example.com/reports"}))
 		return 2
 	}
 	cfg, problems := load(c.args, c.environ)
 	if !c.has("lookup") { // the secrets lie on the server; routes can be explained anywhere
 		problems = slices.DeleteFunc(problems, func(p conf.Problem) bool { return !p.Usage && !reachesSnippet(p.Key) })
 	}
-	if code := failure(problems); code != 0 {
+	if code := exitCode(problems); code != 0 {
 		tell(c.trouble, c.language, problems)
 		return code
 	}
-	target, raw, err := c.target(cfg)
+	target, raw, err := readTarget(c, cfg)
 	var user *identity.User
 	if err == nil {
-		user, err = c.person()
+		user, err = readPerson(c)
 	}
 	if usage, ok := errors.AsType[errExplain](err); ok {
-		fmt.Fprintf(c.trouble, "dinggate explain: %s\n", c.say(usage.words))
+		fmt.Fprintf(c.trouble, "dinggate explain: %s\n", c.say(usage.message))
 		return 2
 	}
 	work := func(ctx context.Context) error {
 		if c.has("lookup") {
 			found, err := lookUp(ctx, cfg, user.UserID)
 			if err != nil {
-				return c.unfound(user.UserID, err)
+				return unfound(c, user.UserID, err)
 			}
 			user = &found
 		} else if user != nil {
-			user.Username = cfg.usernameOf(user, c.own["username"])
+			user.Username = usernameOf(cfg, user, c.own["username"])
 		}
 		e, err := explain(cfg, target, raw, user)
 		if err != nil {
@@ -125,18 +116,18 @@ func runExplain(c call) int {
 }
 
 // target reads --url, --method and --client. raw is the path as it was given.
-func (c call) target(cfg *Config) (t access.Target, raw string, err error) {
+func readTarget(c call, cfg *Config) (t access.Target, raw string, err error) {
 	text := c.own["url"]
 	if strings.HasPrefix(text, "/") {
 		text = cfg.PublicURL + text
 	}
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return t, "", errExplain{words{"--url is neither an address with http:// or https:// nor a path", "--url 既不是 http:// 或 https:// 开头的地址，也不是路径"}}
+		return t, "", errExplain{message{"--url is neither an address with http:// or https:// nor a path", "--url 既不是 http:// 或 https:// 开头的地址，也不是路径"}}
 	}
 	host, err := web.CleanHost(u.Host, u.Scheme)
 	if err != nil {
-		return t, "", errExplain{words{"--url has a host that cannot be read", "--url 的主机名无法识别"}}
+		return t, "", errExplain{message{"--url has a host that cannot be read", "--url 的主机名无法识别"}}
 	}
 	t = access.Target{Method: strings.ToUpper(c.own["method"]), Host: host}
 	if t.Method == "" {
@@ -144,7 +135,7 @@ func (c call) target(cfg *Config) (t access.Target, raw string, err error) {
 	}
 	if text := c.own["client"]; text != "" {
 		if t.Client, err = netip.ParseAddr(text); err != nil {
-			return t, "", errExplain{words{"--client is not an IP address", "--client 不是 IP 地址"}}
+			return t, "", errExplain{message{"--client is not an IP address", "--client 不是 IP 地址"}}
 		}
 	}
 	_, rest, _ := strings.Cut(text, "://")
@@ -157,24 +148,24 @@ func (c call) target(cfg *Config) (t access.Target, raw string, err error) {
 }
 
 // person is whom the flags describe; nil is nobody.
-func (c call) person() (*identity.User, error) {
+func readPerson(c call) (*identity.User, error) {
 	id := c.own["user"]
 	if id == "" {
 		for _, name := range []string{"lookup", "username", "departments", "roles", "email", "name", "job-number"} {
 			if c.has(name) {
-				return nil, errExplain{words{"--" + name + " says something about a person: add --user", "--" + name + " 描述的是某个人：请加上 --user"}}
+				return nil, errExplain{message{"--" + name + " says something about a person: add --user", "--" + name + " 描述的是某个人：请加上 --user"}}
 			}
 		}
 		return nil, nil
 	}
 	u := &identity.User{UserID: id, Name: c.own["name"], JobNumber: c.own["job-number"], Email: identity.NormalizeEmail(c.own["email"])}
 	if u.Email == "" && c.own["email"] != "" {
-		return nil, errExplain{words{"--email is no plain address; such a one counts as none", "--email 不是普通的邮箱地址，这样的地址等于没有"}}
+		return nil, errExplain{message{"--email is no plain address; such a one counts as none", "--email 不是普通的邮箱地址，这样的地址等于没有"}}
 	}
 	for _, text := range c.list("departments") {
 		n, err := strconv.ParseInt(text, 10, 64)
 		if err != nil {
-			return nil, errExplain{words{"--departments takes ids, which are numbers", "--departments 只接受部门 id（数字）"}}
+			return nil, errExplain{message{"--departments takes ids, which are numbers", "--departments 只接受部门 id（数字）"}}
 		}
 		u.Departments = append(u.Departments, n)
 	}
@@ -189,7 +180,7 @@ func (c call) person() (*identity.User, error) {
 }
 
 // usernameOf is what a sign-in would make the username, as far as the flags tell.
-func (c *Config) usernameOf(u *identity.User, given string) string {
+func usernameOf(c *Config, u *identity.User, given string) string {
 	local, _, _ := strings.Cut(u.Email, "@")
 	for _, name := range []string{given, map[string]string{"job_number": u.JobNumber, "email": u.Email, "email_localpart": local, "name": u.Name}[c.DingTalk.Username]} {
 		if name != "" {
@@ -202,12 +193,12 @@ func (c *Config) usernameOf(u *identity.User, given string) string {
 var errNoLookup = errors.New("--lookup asks DingTalk's directory, and people sign in at an SSO service here: describe the person by flags")
 
 // unfound says what doctor would say of the directory's answer.
-func (c call) unfound(userID string, err error) error {
+func unfound(c call, userID string, err error) error {
 	if _, ok := errors.AsType[*identity.Failure](err); !ok {
 		return err
 	}
-	f := failed(err)
-	return fmt.Errorf("%s %s: %s\n→ %s\n  %s", c.say(words{"looking up", "查询"}), printable(userID), c.say(f.text), c.say(f.cure), printable(f.detail))
+	f := describeFailure(err)
+	return fmt.Errorf("%s %s: %s\n→ %s\n  %s", c.say(message{"looking up", "查询"}), printable(userID), c.say(f.text), c.say(f.cure), printable(f.detail))
 }
 
 func lookUp(ctx context.Context, cfg *Config, userID string) (identity.User, error) {
@@ -242,10 +233,10 @@ func explain(cfg *Config, t access.Target, raw string, user *identity.User) (*ex
 	if !web.IsAddress(t.Host) && !hosts.Serves(t.Host, nil) {
 		e.Verdict, e.Status, e.Reason = access.Deny.String(), http.StatusMisdirectedRequest, "unknown_host"
 		e.Direct, e.Asked = answerUnknownHost, answerForbidden
-		e.Notes = cfg.notes(t, nil, access.Decision{})
+		e.Notes = notes(cfg, t, nil, access.Decision{})
 		return e, nil
 	}
-	if cfg.answersItself(path) {
+	if answersItself(cfg, path) {
 		e.Verdict, e.Reason = "own", "own_endpoint"
 		e.Direct, e.Asked = answerOwn, answerOwn
 		return e, nil
@@ -262,24 +253,13 @@ func explain(cfg *Config, t access.Target, raw string, user *identity.User) (*ex
 	}
 	e.answers(d, upstream)
 	e.headers(cfg, user)
-	e.Notes = cfg.notes(t, user, d)
+	e.Notes = notes(cfg, t, user, d)
 	return e, nil
-}
-
-func describe(u *identity.User) *explainedPerson {
-	if u == nil {
-		return nil
-	}
-	p := &explainedPerson{UserID: u.UserID, Username: u.Username, Name: u.Name, Email: u.Email, Roles: u.RoleNames()}
-	p.Departments = slices.Concat(u.Departments, u.Ancestors)
-	slices.Sort(p.Departments)
-	p.Departments = slices.Compact(p.Departments)
-	return p
 }
 
 // answersItself reports whether a path is below the prefix or another root of
 // our own, in any reading: nothing there is proxied.
-func (c *Config) answersItself(p web.Path) bool {
+func answersItself(c *Config, p web.Path) bool {
 	roots := []string{c.Prefix}
 	if c.SSOServer.On() {
 		roots = append(roots, ssoRoot)
@@ -296,7 +276,7 @@ func (e *explanation) answers(d access.Decision, upstream string) {
 	case d.Verdict == access.Allow && upstream == "":
 		e.Direct, e.Asked, e.Status = answerNoUpstream, answerPass, http.StatusNotFound
 	case d.Verdict == access.Allow:
-		e.Direct, e.Asked, e.Status = words{"forwarded to " + upstream, "转发到 " + upstream}, answerPass, http.StatusOK
+		e.Direct, e.Asked, e.Status = message{"forwarded to " + upstream, "转发到 " + upstream}, answerPass, http.StatusOK
 	case d.Verdict == access.SignIn && upstream == "":
 		e.Direct, e.Asked, e.Status = answerNoUpstream, answerAskSignIn, http.StatusNotFound
 	case d.Verdict == access.SignIn:

@@ -14,21 +14,21 @@ import (
 
 // What becomes of a request, at our own door and as a gateway's question.
 var (
-	answerPass        = words{"200 with the headers of headers.response", "200，并带上 headers.response 中的响应头"}
-	answerForbidden   = words{"403", "403"}
-	answerSignIn      = words{"a page load: 302 to the sign-in; anything else: 401 JSON", "页面访问：302 跳转登录；其他请求：401 JSON"}
-	answerAskSignIn   = words{"nginx: 401; other gateways: 302 to the sign-in for a page load, else 401 JSON", "nginx：401；其他网关：页面访问 302 跳转登录，其余 401 JSON"}
-	answerNoUpstream  = words{"404: the route has no upstream and only answers gateways", "404：该路由没有 upstream，仅供网关询问"}
-	answerNoRoute     = words{"404: no route matches", "404：没有匹配的路由"}
-	answerNotAllowed  = words{"403: the rule does not name this person", "403：规则不包含此人"}
-	answerAmbiguous   = words{"400: the path could be read in ways that meet different routes or rules", "400：该路径有多种读法，会命中不同的路由或规则"}
-	answerBadPath     = words{"400: the path cannot be read in one way only", "400：路径无法唯一解读"}
-	answerUnknownHost = words{"421: the host is neither public_url's nor a route's nor below cookie.domain (hosts: any serves it; a trusted proxy may come under it)", "421：该域名既不是 public_url 的，也不是任何路由的，且不在 cookie.domain 之下（hosts: any 可放行；受信任的代理可使用该名称）"}
-	answerOwn         = words{"answered by dinggate itself: it is below prefix (or /dingtalk), and never forwarded", "由 dinggate 自己应答：位于 prefix（或 /dingtalk）之下，绝不转发"}
+	answerPass        = message{"200 with the headers of headers.response", "200，并带上 headers.response 中的响应头"}
+	answerForbidden   = message{"403", "403"}
+	answerSignIn      = message{"a page load: 302 to the sign-in; anything else: 401 JSON", "页面访问：302 跳转登录；其他请求：401 JSON"}
+	answerAskSignIn   = message{"nginx: 401; other gateways: 302 to the sign-in for a page load, else 401 JSON", "nginx：401；其他网关：页面访问 302 跳转登录，其余 401 JSON"}
+	answerNoUpstream  = message{"404: the route has no upstream and only answers gateways", "404：该路由没有 upstream，仅供网关询问"}
+	answerNoRoute     = message{"404: no route matches", "404：没有匹配的路由"}
+	answerNotAllowed  = message{"403: the rule does not name this person", "403：规则不包含此人"}
+	answerAmbiguous   = message{"400: the path could be read in ways that meet different routes or rules", "400：该路径有多种读法，会命中不同的路由或规则"}
+	answerBadPath     = message{"400: the path cannot be read in one way only", "400：路径无法唯一解读"}
+	answerUnknownHost = message{"421: the host is neither public_url's nor a route's nor below cookie.domain (hosts: any serves it; a trusted proxy may come under it)", "421：该域名既不是 public_url 的，也不是任何路由的，且不在 cookie.domain 之下（hosts: any 可放行；受信任的代理可使用该名称）"}
+	answerOwn         = message{"answered by dinggate itself: it is below prefix (or /dingtalk), and never forwarded", "由 dinggate 自己应答：位于 prefix（或 /dingtalk）之下，绝不转发"}
 )
 
 // stepWords are the steps of access.Explain; the English is what the policy says.
-var stepWords = []words{
+var stepWords = []message{
 	{"matches", "匹配"},
 	{"does not match: another path", "不匹配：路径不同"},
 	{"does not match: another host", "不匹配：主机不同"},
@@ -55,7 +55,7 @@ var stepWords = []words{
 	{"lets in: %s", "放行：%s"},
 }
 
-var verdictWords = map[string]words{
+var verdictWords = map[string]message{
 	"allow":   {"let in", "放行"},
 	"deny":    {"kept out", "拒绝"},
 	"sign_in": {"has to sign in", "需要登录"},
@@ -63,14 +63,14 @@ var verdictWords = map[string]words{
 }
 
 // notes are what an offline explanation cannot know, and what makes it moot.
-func (c *Config) notes(t access.Target, user *identity.User, d access.Decision) (all []words) {
+func notes(c *Config, t access.Target, user *identity.User, d access.Decision) (all []message) {
 	if !c.reached(t.Host) {
-		all = append(all, words{
+		all = append(all, message{
 			web.HostName(t.Host) + " is neither public_url's host nor below cookie.domain: the session cookie does not come along",
 			web.HostName(t.Host) + " 既不是 public_url 的主机，也不在 cookie.domain 之下：会话 Cookie 不会随请求发送"})
 	}
 	if user != nil && len(user.Ancestors) == 0 && d.Reason == access.NotAllowed && len(c.Routes[d.Route].Access.Departments) > 0 {
-		all = append(all, words{
+		all = append(all, message{
 			"a department means all below it: --departments has to list those above the person's too, or use --lookup",
 			"部门规则包含其全部下级：--departments 需一并列出上级部门，或使用 --lookup"})
 	}
@@ -87,20 +87,20 @@ func (e *explanation) writeJSON(out io.Writer) error {
 // write is the explanation for people.
 func (e *explanation) write(c call) {
 	var table columns
-	row := func(name words, format string, args ...any) {
+	row := func(name message, format string, args ...any) {
 		table = append(table, []string{c.say(name), fmt.Sprintf(format, args...)})
 	}
-	row(words{"Request", "请求"}, "%s %s", e.Method, printable(e.URL))
+	row(message{"Request", "请求"}, "%s %s", e.Method, printable(e.URL))
 	if e.Path != "" && !strings.HasSuffix(e.URL, e.Path) {
-		row(words{"Read as", "规范路径"}, "%s", printable(e.Path))
+		row(message{"Read as", "规范路径"}, "%s", printable(e.Path))
 	}
-	row(words{"Person", "人员"}, "%s", e.Person.text(c.language))
+	row(message{"Person", "人员"}, "%s", e.Person.text(c.language))
 	if e.Route >= 0 {
 		to := e.Upstream
 		if to == "" {
-			to = c.say(words{"(only answers gateways)", "（仅供网关询问）"})
+			to = c.say(message{"(only answers gateways)", "（仅供网关询问）"})
 		}
-		row(words{"Route", "路由"}, "routes[%d] %s → %s", e.Route, e.RouteName, to)
+		row(message{"Route", "路由"}, "routes[%d] %s → %s", e.Route, e.RouteName, to)
 	}
 	verdict := c.say(verdictWords[e.Verdict])
 	if e.Rule != "" {
@@ -108,14 +108,14 @@ func (e *explanation) write(c call) {
 	} else if e.Reason != "" {
 		verdict += " (" + e.Reason + ")"
 	}
-	row(words{"Verdict", "结论"}, "%s", verdict)
-	row(words{"At our door", "直接访问"}, "%s", c.say(e.Direct))
-	row(words{"For a gateway", "网关询问"}, "%s", c.say(e.Asked))
+	row(message{"Verdict", "结论"}, "%s", verdict)
+	row(message{"At our door", "直接访问"}, "%s", c.say(e.Direct))
+	row(message{"For a gateway", "网关询问"}, "%s", c.say(e.Asked))
 	table.write(c.out, "")
 	e.writeSteps(c)
 	e.writeHeaders(c)
 	for _, note := range e.Notes {
-		fmt.Fprintf(c.out, "\n%s%s\n", c.say(words{"Note: ", "注意："}), c.say(note))
+		fmt.Fprintf(c.out, "\n%s%s\n", c.say(message{"Note: ", "注意："}), c.say(note))
 	}
 }
 
@@ -123,7 +123,7 @@ func (e *explanation) writeSteps(c call) {
 	if len(e.Steps) == 0 {
 		return
 	}
-	fmt.Fprintf(c.out, "\n%s\n", c.say(words{"Step by step", "判断过程"}))
+	fmt.Fprintf(c.out, "\n%s\n", c.say(message{"Step by step", "判断过程"}))
 	var table columns
 	for _, s := range e.Steps {
 		at := ""
@@ -144,11 +144,11 @@ func (e *explanation) writeSteps(c call) {
 
 func (e *explanation) writeHeaders(c call) {
 	for _, set := range []struct {
-		title words
+		title message
 		pairs [][2]string
 	}{
-		{words{"The upstream gets", "应用收到的请求头"}, e.Request},
-		{words{"A gateway gets", "网关收到的响应头"}, e.Response},
+		{message{"The upstream gets", "应用收到的请求头"}, e.Request},
+		{message{"A gateway gets", "网关收到的响应头"}, e.Response},
 	} {
 		if len(set.pairs) == 0 {
 			continue
@@ -158,39 +158,4 @@ func (e *explanation) writeHeaders(c call) {
 			fmt.Fprintf(c.out, "  %s: %s\n", pair[0], pair[1])
 		}
 	}
-}
-
-func (p *explainedPerson) text(in language) string {
-	if p == nil {
-		return in.say(words{"nobody is signed in", "未登录"})
-	}
-	parts := []string{p.Username}
-	add := func(name words, value string) {
-		if value != "" {
-			parts = append(parts, in.say(name)+" "+value)
-		}
-	}
-	if p.UserID != p.Username {
-		add(words{"userid", "userid"}, p.UserID)
-	}
-	add(words{"name", "姓名"}, p.Name)
-	add(words{"e-mail", "邮箱"}, p.Email)
-	var ids []string
-	for _, id := range p.Departments {
-		ids = append(ids, strconv.FormatInt(id, 10))
-	}
-	add(words{"departments", "部门"}, strings.Join(ids, ","))
-	add(words{"roles", "角色"}, strings.Join(p.Roles, ","))
-	return printable(strings.Join(parts, "; "))
-}
-
-// printable keeps what comes from a command line or a directory from moving the
-// terminal's cursor.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if strconv.IsPrint(r) {
-			return r
-		}
-		return '\ufffd'
-	}, s)
 }

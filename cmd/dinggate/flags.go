@@ -6,13 +6,6 @@ import (
 	"strings"
 )
 
-// ownFlag is a flag that one command has besides those of the configuration.
-type ownFlag struct {
-	name  string
-	value string // what the help calls its value; "" for a switch
-	brief words
-}
-
 // ownFlags are the flags of commands that have any.
 func ownFlags(command string) []ownFlag {
 	switch command {
@@ -30,7 +23,7 @@ func ownFlags(command string) []ownFlag {
 
 // takeOwn moves the command's own flags out of the arguments; what is left is
 // the configuration's. Whoever gets one wrong is told.
-func (c *call) takeOwn(cmd command) bool {
+func takeOwn(c *call, cmd command) bool {
 	c.own = map[string]string{}
 	var rest []string
 	for args := c.args; len(args) > 0; {
@@ -47,7 +40,7 @@ func (c *call) takeOwn(cmd command) bool {
 		}
 		_, twice := c.own[name]
 		if has != (flag.value != "") || twice {
-			c.wrongFlag(cmd, flag, twice)
+			wrongFlag(*c, cmd, flag, twice)
 			return false
 		}
 		c.own[name] = value
@@ -65,36 +58,59 @@ func (cmd command) flag(name string) (ownFlag, bool) {
 	return ownFlag{}, false
 }
 
-func (c call) wrongFlag(cmd command, f ownFlag, twice bool) {
-	text := words{"has no value", "缺少值"}
+func wrongFlag(c call, cmd command, f ownFlag, twice bool) {
+	text := message{"has no value", "缺少值"}
 	switch {
 	case twice:
-		text = words{"is given twice", "重复给出"}
+		text = message{"is given twice", "重复给出"}
 	case f.value == "":
-		text = words{"takes no value", "不接受值"}
+		text = message{"takes no value", "不接受值"}
 	}
 	fmt.Fprintf(c.trouble, "dinggate %s: --%s %s\n", cmd.name, f.name, c.say(text))
 }
 
-// has reports whether a flag of the command's own was given.
-func (c call) has(name string) bool {
-	_, ok := c.own[name]
-	return ok
-}
-
-// list parts a flag's value at its commas.
-func (c call) list(name string) (items []string) {
-	for item := range strings.SplitSeq(c.own[name], ",") {
-		if item = strings.TrimSpace(item); item != "" {
-			items = append(items, item)
-		}
-	}
-	return items
-}
-
 // ownUsage is the help on the command's own flags.
-func (c call) ownUsage(out io.Writer, cmd command) {
+func ownUsage(c call, out io.Writer, cmd command) {
 	for _, f := range ownFlags(cmd.name) {
 		fmt.Fprintf(out, "  --%-22s %s\n", strings.TrimSpace(f.name+" "+f.value), c.say(f.brief))
 	}
+}
+
+// takeLanguage takes --lang out of the arguments, wherever it stands before a --,
+// and what DINGGATE_LANG says where it is not given. An unknown language is told.
+func takeLanguage(c *call, args []string) (rest []string, ok bool) {
+	name, value := languageVariable, ""
+	for _, variable := range c.environ {
+		if text, ours := strings.CutPrefix(variable, languageVariable+"="); ours {
+			value = text
+		}
+	}
+	for i := 0; i < len(args); i++ {
+		text, has := strings.CutPrefix(args[i], "--lang=")
+		switch {
+		case args[i] == "--":
+			rest, i = append(rest, args[i:]...), len(args)
+			continue
+		case !has && args[i] != "--lang":
+			rest = append(rest, args[i])
+			continue
+		case !has && i+1 < len(args):
+			i++
+			text = args[i]
+		}
+		if name, value = "--lang", text; value == "" {
+			value = "?" // given, and no language
+		}
+	}
+	switch tag := strings.ToLower(value); {
+	case tag == "":
+	case tag == "zh" || strings.HasPrefix(tag, "zh-") || strings.HasPrefix(tag, "zh_"):
+		c.language = chinese
+	case tag == "en" || strings.HasPrefix(tag, "en-") || strings.HasPrefix(tag, "en_"):
+		c.language = english
+	default:
+		fmt.Fprintf(c.trouble, c.say(message{"dinggate: %s is zh or en\n", "dinggate：%s 应为 zh 或 en\n"}), name)
+		return nil, false
+	}
+	return rest, true
 }

@@ -74,7 +74,7 @@ func newGate(cfg *Config, stores *stores, t telemetryKit) (*gate, error) {
 // nextGate is newGate for a gate that takes the place of another: what that one
 // knows of sign-outs, of open connections and of who tried what it knows too.
 func nextGate(cfg *Config, stores *stores, t telemetryKit, before *gate) (*gate, error) {
-	t.rules = cfg.ruleTexts()
+	t.rules = ruleTexts(cfg)
 	peers, err := web.ParsePeers(cfg.TrustedProxies)
 	if err != nil {
 		return nil, err
@@ -146,7 +146,7 @@ func nextGate(cfg *Config, stores *stores, t telemetryKit, before *gate) (*gate,
 	front.Credentials = newCredentials(cfg, g, t)
 	flow.Authenticate = front.Authenticate
 	g.Handler = counting(t.traced(newEntrance(cfg, front, flow, own, pages, origins, hosts, peers, t), peers), g.inFlight)
-	if value := cfg.TLS.insist(); value != nil {
+	if value := insist(cfg.TLS); value != nil {
 		g.Handler = insisting(g.Handler, value)
 	}
 	g.measure(kept.client, before, t.metrics)
@@ -218,7 +218,7 @@ func newFront(cfg *Config, g *gate, flow *login.Flow, origins *web.Origins, asse
 		return nil, err
 	}
 	protected := web.NewProtected(cfg.Headers.Names()...)
-	front := &proxy.Front{Policy: policy, Sessions: g.sessions, RequireSignIn: flow.RequireSignIn, Origins: origins, Patience: pagePatience, Failed: t.metrics.UpstreamError, Streams: g.streams, Insist: cfg.TLS.insist()}
+	front := &proxy.Front{Policy: policy, Sessions: g.sessions, RequireSignIn: flow.RequireSignIn, Origins: origins, Patience: pagePatience, Failed: t.metrics.UpstreamError, Streams: g.streams, Insist: insist(cfg.TLS)}
 	for _, r := range cfg.AllRoutes() {
 		route := proxy.Route{Name: r.Path, WebSocket: r.WebSocket, Answered: t.metrics.UpstreamTime(r.Path), Assert: asserted(assertions, r, origins)}
 		if r.Upstream != "" {
@@ -251,4 +251,14 @@ func newEntrance(cfg *Config, front *proxy.Front, flow *login.Flow, own *endpoin
 			}
 			return front.Serve(w, r)
 		}}
+}
+
+// state is what the status page shows of a gateway.
+func (g *gate) state() gatewayState {
+	s := gatewayState{sessions: g.sessions.Stats(), replicated: g.sessions.Journal != nil, inFlight: int(g.inFlight.Load()), sharedUnionIDs: g.provider.ids.voids()}
+	if g.events != nil {
+		events := g.events.State()
+		s.events = &events
+	}
+	return s
 }

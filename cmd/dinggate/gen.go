@@ -23,20 +23,20 @@ import (
 func runGen(c call) int {
 	known := gateways()
 	if len(c.args) == 0 || strings.HasPrefix(c.args[0], "-") {
-		fmt.Fprintf(c.trouble, c.say(words{"dinggate gen: name the gateway: %s\n", "dinggate gen：请指定网关：%s\n"}), strings.Join(known, ", "))
+		fmt.Fprintf(c.trouble, c.say(message{"dinggate gen: name the gateway: %s\n", "dinggate gen：请指定网关：%s\n"}), strings.Join(known, ", "))
 		return 2
 	}
 	if c.own["out"] == "" && (c.has("out") || c.has("force")) {
-		fmt.Fprintln(c.trouble, c.say(words{"dinggate gen: name the directory: --out DIR", "dinggate gen：请指定目录：--out 目录"}))
+		fmt.Fprintln(c.trouble, c.say(message{"dinggate gen: name the directory: --out DIR", "dinggate gen：请指定目录：--out 目录"}))
 		return 2
 	}
 	gateway := c.args[0]
 	if !slices.Contains(known, gateway) {
-		fmt.Fprintf(c.trouble, c.say(words{"dinggate gen: there is no snippet for %q", "dinggate gen：没有 %q 的配置片段"}), shown(gateway))
+		fmt.Fprintf(c.trouble, c.say(message{"dinggate gen: there is no snippet for %q", "dinggate gen：没有 %q 的配置片段"}), shown(gateway))
 		if m := meant(gateway, known); m != "" {
-			fmt.Fprintf(c.trouble, c.say(words{"; did you mean %q?", "；是否想输入 %q？"}), m)
+			fmt.Fprintf(c.trouble, c.say(message{"; did you mean %q?", "；是否想输入 %q？"}), m)
 		}
-		fmt.Fprintf(c.trouble, c.say(words{"\nThere is one for %s\n", "\n可选：%s\n"}), strings.Join(known, ", "))
+		fmt.Fprintf(c.trouble, c.say(message{"\nThere is one for %s\n", "\n可选：%s\n"}), strings.Join(known, ", "))
 		return 2
 	}
 	cfg, problems := load(c.args[1:], c.environ)
@@ -49,25 +49,14 @@ func runGen(c call) int {
 				fmt.Fprintln(c.trouble, "dinggate gen: "+c.say(advice))
 			}
 			if c.has("out") {
-				return c.writeOut(s.render(gateway))
+				return writeFiles(c, s.render(gateway))
 			}
 			fmt.Fprint(c.out, joined(s.render(gateway)))
 			return 0
 		}
 	}
 	tell(c.trouble, c.language, problems)
-	return failure(problems)
-}
-
-// reachesSnippet leaves out mistakes that `check` tells and a snippet does not
-// show: the secrets lie on the server, not where the gateway is set up.
-func reachesSnippet(key string) bool {
-	for _, section := range []string{"dingtalk", "cookie.secrets", "session", "sign_in", "admin", "tls", "log"} {
-		if key == section || strings.HasPrefix(key, section+".") || strings.HasPrefix(key, section+"_") || strings.HasPrefix(key, section+"[") {
-			return false
-		}
-	}
-	return true
+	return exitCode(problems)
 }
 
 // joined prints one file as it is, several with the name of each before it.
@@ -87,33 +76,33 @@ func joined(files []snippetFile) string {
 var inCluster = []string{"apisix", "envoy", "envoy-gateway", "gateway-api", "higress", "ingress-nginx", "istio", "k8s", "kong", "traefik-kubernetes"}
 
 // advice is what the snippet alone does not put right.
-func (s *snippet) advice(gateway string, cfg *Config) (all []words) {
+func (s *snippet) advice(gateway string, cfg *Config) (all []message) {
 	all = s.trustAdvice(slices.Contains(inCluster, gateway), cfg)
 	if gateway == "k8s" {
 		all = append(all, s.podAdvice(cfg)...)
 	}
 	switch gateway { // a cookie of 3.5 KB and a page's headers: more than nginx's default of one page (4 KB)
 	case "traefik", "traefik-kubernetes":
-		all = append(all, words{
+		all = append(all, message{
 			"set aliasHeadersStrategy: delete on the entry point (Traefik's static configuration, from 3.7 on): a name such as X_Real_IP is X-Real-IP to many applications",
 			"请在入口点设置 aliasHeadersStrategy: delete（Traefik 静态配置，3.7 起）：许多应用会把 X_Real_IP 当成 X-Real-IP"})
 	case "apisix":
-		all = append(all, words{
+		all = append(all, message{
 			`set nginx_config.http.underscores_in_headers to "off" in APISIX's config.yaml: a name such as X_Real_IP is X-Real-IP to many applications`,
 			`请在 APISIX 的 config.yaml 中把 nginx_config.http.underscores_in_headers 设为 "off"：许多应用会把 X_Real_IP 当成 X-Real-IP`})
 	case "nginx":
-		all = append(all, words{
+		all = append(all, message{
 			"keep the buffer lines: the answer to a sign-in can be larger than nginx's default of 4 KB, and would be a 502",
 			"请保留 buffer 相关的行：登录的应答可能超过 nginx 默认的 4 KB，那样会变成 502"})
 	case "ingress-nginx":
-		all = append(all, words{
+		all = append(all, message{
 			"the Ingress of " + s.Prefix + "/ needs the annotation nginx.ingress.kubernetes.io/proxy-buffer-size: 16k: the answer to a sign-in can be larger than nginx's default of 4 KB, and would be a 502",
-			s.Prefix + "/ 的 Ingress 需要注解 nginx.ingress.kubernetes.io/proxy-buffer-size: 16k：登录的应答可能超过 nginx 默认的 4 KB，那样会变成 502"}, words{
+			s.Prefix + "/ 的 Ingress 需要注解 nginx.ingress.kubernetes.io/proxy-buffer-size: 16k：登录的应答可能超过 nginx 默认的 4 KB，那样会变成 502"}, message{
 			"the controller's own ConfigMap must name the one of the snippet, proxy-set-headers: auth/dinggate-headers, or what a client claims reaches the application",
 			"控制器自己的 ConfigMap 必须引用片段中的 ConfigMap：proxy-set-headers: auth/dinggate-headers，否则客户端的声明会到达应用"})
 	}
 	if cfg.TLS.On() {
-		all = append(all, words{
+		all = append(all, message{
 			"tls.cert_file is set, so dinggate speaks https, but the snippet asks it by http: change the scheme in the snippet, or let the gateway do TLS",
 			"已设置 tls.cert_file，dinggate 使用 https，而此片段用 http 询问：请修改片段中的协议，或由网关负责 TLS"})
 	}
@@ -122,7 +111,7 @@ func (s *snippet) advice(gateway string, cfg *Config) (all []words) {
 
 // trustAdvice: from a peer that is not trusted, X-Forwarded-* and X-Original-*
 // count as not sent, and then every route has to let a person in.
-func (s *snippet) trustAdvice(away bool, cfg *Config) []words {
+func (s *snippet) trustAdvice(away bool, cfg *Config) []message {
 	host, _, _ := net.SplitHostPort(s.Gate)
 	addr, err := netip.ParseAddr(host)
 	switch {
@@ -130,17 +119,17 @@ func (s *snippet) trustAdvice(away bool, cfg *Config) []words {
 		if slices.Contains(cfg.TrustedProxies, "unix") {
 			return nil
 		}
-		return []words{{"trusted_proxies lacks `unix`: what the gateway says of the original request is not believed", "trusted_proxies 中缺少 `unix`：网关转述的原始请求不会被采信"}}
+		return []message{{"trusted_proxies lacks `unix`: what the gateway says of the original request is not believed", "trusted_proxies 中缺少 `unix`：网关转述的原始请求不会被采信"}}
 	case !away && err == nil && addr.IsLoopback():
 		if covers(cfg.TrustedProxies, addr) {
 			return nil
 		}
 		one := netip.PrefixFrom(addr, addr.BitLen())
-		return []words{{
+		return []message{{
 			fmt.Sprintf("trusted_proxies lacks %s, from where this gateway asks: what it says of the original request is not believed", one),
 			fmt.Sprintf("trusted_proxies 中缺少 %s，即此网关的来源地址：它转述的原始请求不会被采信", one)}}
 	case !slices.ContainsFunc(cfg.TrustedProxies, beyondLoopback):
-		return []words{{
+		return []message{{
 			"trusted_proxies names no address of another machine: add the network that this gateway asks from, such as its pods' 10.244.0.0/16",
 			"trusted_proxies 中没有其他机器的地址：请加入此网关所在的网段，例如其 Pod 网段 10.244.0.0/16"}}
 	}
@@ -148,11 +137,11 @@ func (s *snippet) trustAdvice(away bool, cfg *Config) []words {
 }
 
 // podAdvice: what a loopback listener is asked inside a pod comes from the pod alone.
-func (s *snippet) podAdvice(cfg *Config) (all []words) {
+func (s *snippet) podAdvice(cfg *Config) (all []message) {
 	for _, listener := range []struct{ key, address string }{{"listen", cfg.Listen}, {"admin.listen", cfg.Admin.Listen}} {
 		host, port, err := net.SplitHostPort(listener.address)
 		if err == nil && isLoopback(host) {
-			all = append(all, words{
+			all = append(all, message{
 				fmt.Sprintf("%s is %s, which nobody outside the pod reaches: write \":%s\"", listener.key, listener.address, port),
 				fmt.Sprintf("%s 为 %s，Pod 之外无法访问：请写 \":%s\"", listener.key, listener.address, port)})
 		}
@@ -173,7 +162,7 @@ func beyondLoopback(text string) bool {
 }
 
 // appAdvice: a snippet leads everything to one application.
-func (s *snippet) appAdvice(cfg *Config) (all []words) {
+func (s *snippet) appAdvice(cfg *Config) (all []message) {
 	var upstreams []string
 	for _, r := range cfg.AllRoutes() {
 		if r.Upstream != "" && !slices.Contains(upstreams, r.Upstream) {
@@ -181,12 +170,12 @@ func (s *snippet) appAdvice(cfg *Config) (all []words) {
 		}
 	}
 	if len(upstreams) > 1 {
-		all = append(all, words{
+		all = append(all, message{
 			fmt.Sprintf("routes lead to %d applications, the snippet sends everything to the first; who may enter is still decided by all routes", len(upstreams)),
 			fmt.Sprintf("routes 中有 %d 个应用，片段把全部请求发给第一个；能否进入仍由全部路由决定", len(upstreams))})
 	}
 	if s.adapt {
-		all = append(all, words{
+		all = append(all, message{
 			fmt.Sprintf("the first upstream is not plain http://host:port; the snippet names %s in its place: write down yourself how the gateway reaches the application", s.App),
 			fmt.Sprintf("第一个 upstream 不是 http://主机:端口 的形式；片段中以 %s 代替：请自行填写网关如何访问应用", s.App)})
 	}

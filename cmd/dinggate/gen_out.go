@@ -10,14 +10,14 @@ import (
 )
 
 var genFlags = []ownFlag{
-	{"out", "DIR", words{"write the files there, in place of standard output; a file of another content is kept, and nothing is written", "写入该目录，而不是标准输出；已有内容不同的文件时保留它，且不写入任何文件"}},
-	{"force", "", words{"with --out: replace files of another content", "与 --out 合用：替换内容不同的文件"}},
+	{name: "out", value: "DIR", brief: message{"write the files there, in place of standard output; a file of another content is kept, and nothing is written", "写入该目录，而不是标准输出；已有内容不同的文件时保留它，且不写入任何文件"}},
+	{name: "force", value: "", brief: message{"with --out: replace files of another content", "与 --out 合用：替换内容不同的文件"}},
 }
 
 // writeOut writes all files into c.own["out"] and prints their paths, or nothing
 // when one is there with another content: somebody has put a certificate's path
 // or an address into it.
-func (c call) writeOut(files []snippetFile) int {
+func writeFiles(c call, files []snippetFile) int {
 	dir := c.own["out"]
 	for _, f := range files {
 		path := filepath.Join(dir, f.name)
@@ -28,7 +28,7 @@ func (c call) writeOut(files []snippetFile) int {
 			fmt.Fprintf(c.trouble, "dinggate gen: %v\n", err)
 			return 1
 		default:
-			fmt.Fprintf(c.trouble, c.say(words{"dinggate gen: %q is there with another content; nothing is written. Take another directory, or --force\n",
+			fmt.Fprintf(c.trouble, c.say(message{"dinggate gen: %q is there with another content; nothing is written. Take another directory, or --force\n",
 				"dinggate gen：%q 已存在且内容不同，未写入任何文件。请换一个目录，或使用 --force\n"}), path)
 			return 1
 		}

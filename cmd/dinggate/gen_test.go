@@ -129,10 +129,10 @@ func firstDifference(got, want string) string {
 	return "one is longer"
 }
 
-func snippetOf(t testing.TB, gateway, config string) *snippet {
+func snippetOf(t testing.TB, gateway, text string) *snippet {
 	t.Helper()
 	l := newLoader()
-	l.read = func(string) ([]byte, os.FileMode, error) { return []byte(config), 0o600, nil }
+	l.read = func(string) ([]byte, os.FileMode, error) { return []byte(text), 0o600, nil }
 	cfg, _ := l.load([]string{"--config", "config.yaml"}, nil)
 	var p conf.Problems
 	s := newSnippet(gateway, cfg, &p)

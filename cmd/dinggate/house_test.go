@@ -52,8 +52,8 @@ func newHouse(t testing.TB, change func(*Config), kits ...func(*telemetryKit)) *
 	h.platformURL = dingtalk.URL
 	app := httptest.NewServer(h.app)
 	t.Cleanup(app.Close)
-	server := httptest.NewUnstartedServer(nil)
-	h.base = "http://" + server.Listener.Addr().String()
+	front := httptest.NewUnstartedServer(nil)
+	h.base = "http://" + front.Listener.Addr().String()
 
 	c := demoConfig(h.base, app.URL, dingtalk.URL)
 	c.DingTalk.ClientSecret = conf.NewSecret(canary + "-app-secret")
@@ -85,13 +85,13 @@ func newHouse(t testing.TB, change func(*Config), kits ...func(*telemetryKit)) *
 		t.Fatal(err)
 	}
 	h.current.gate.Store(h.gate)
-	server.Config.Handler = &h.current
-	server.Config.DisableGeneralOptionsHandler = true
-	server.Start()
+	front.Config.Handler = &h.current
+	front.Config.DisableGeneralOptionsHandler = true
+	front.Start()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { h.gate.run(ctx); close(done) }()
-	t.Cleanup(func() { server.Close(); cancel(); <-done; h.platform.Close(); records.Close() })
+	t.Cleanup(func() { front.Close(); cancel(); <-done; h.platform.Close(); records.Close() })
 	return h
 }
 

@@ -7,7 +7,7 @@ import (
 	"dinggate/internal/conf"
 )
 
-// language is the one that the terminal speaks; the zero value is English.
+// language is that of the terminal's texts; the zero value is English.
 type language int
 
 const (
@@ -15,50 +15,8 @@ const (
 	chinese
 )
 
-// words say one thing in both.
-type words struct{ en, zh string }
-
-// languageVariable is --lang in the environment.
-const languageVariable = envPrefix + "LANG"
-
-// takeLanguage takes --lang out of the arguments, wherever it stands before a --,
-// and what DINGGATE_LANG says where it is not given. An unknown language is told.
-func (c *call) takeLanguage(args []string) (rest []string, ok bool) {
-	name, value := languageVariable, ""
-	for _, variable := range c.environ {
-		if text, ours := strings.CutPrefix(variable, languageVariable+"="); ours {
-			value = text
-		}
-	}
-	for i := 0; i < len(args); i++ {
-		text, has := strings.CutPrefix(args[i], "--lang=")
-		switch {
-		case args[i] == "--":
-			rest, i = append(rest, args[i:]...), len(args)
-			continue
-		case !has && args[i] != "--lang":
-			rest = append(rest, args[i])
-			continue
-		case !has && i+1 < len(args):
-			i++
-			text = args[i]
-		}
-		if name, value = "--lang", text; value == "" {
-			value = "?" // given, and no language
-		}
-	}
-	switch tag := strings.ToLower(value); {
-	case tag == "":
-	case tag == "zh" || strings.HasPrefix(tag, "zh-") || strings.HasPrefix(tag, "zh_"):
-		c.language = chinese
-	case tag == "en" || strings.HasPrefix(tag, "en-") || strings.HasPrefix(tag, "en_"):
-		c.language = english
-	default:
-		fmt.Fprintf(c.trouble, c.say(words{"dinggate: %s is zh or en\n", "dinggate：%s 应为 zh 或 en\n"}), name)
-		return nil, false
-	}
-	return rest, true
-}
+// message is one text in each language, indexed by language.
+type message [2]string
 
 // languageOf asks LC_ALL, LC_MESSAGES and LANG, as POSIX (XBD 8.2) orders them.
 func languageOf(environ []string) language {
@@ -75,12 +33,7 @@ func languageOf(environ []string) language {
 	return english
 }
 
-func (in language) say(w words) string {
-	if in == chinese {
-		return w.zh
-	}
-	return w.en
-}
+func (in language) say(m message) string { return m[in] }
 
 // problem is a finding as one line: place, key, text.
 func (in language) problem(p conf.Problem) string {
@@ -105,16 +58,16 @@ func (in language) problem(p conf.Problem) string {
 
 // translate finds the Chinese for a text of a problem. Findings carry whole
 // texts, so what varies is read out of them. A text without a row stays English.
-func translate(text string) (chinese string, ok bool) { return translateBy(problemWords, text) }
+func translate(text string) (translated string, ok bool) { return translateBy(problemWords, text) }
 
-func translateBy(rows []words, text string) (chinese string, ok bool) {
+func translateBy(rows []message, text string) (translated string, ok bool) {
 	for _, row := range rows {
-		if holes, ok := fill(row.en, text); ok {
+		if holes, ok := fill(row[english], text); ok {
 			args := make([]any, len(holes))
 			for i, hole := range holes {
 				args[i], _ = translateBy(rows, hole)
 			}
-			return fmt.Sprintf(row.zh, args...), true
+			return fmt.Sprintf(row[chinese], args...), true
 		}
 	}
 	return text, false
@@ -143,3 +96,6 @@ func fill(pattern, text string) (holes []string, ok bool) {
 	}
 	return holes, rest == ""
 }
+
+// commandLine is the place of what belongs to no flag.
+const commandLine = "command line"

@@ -54,16 +54,16 @@ func TestEveryFindingInChinese(t *testing.T) {
 // that an earlier one hides.
 func TestProblemWords(t *testing.T) {
 	for i, row := range problemWords {
-		n := strings.Count(row.en, "%s")
-		if n != strings.Count(row.zh, "%s") || row.zh == "" {
-			t.Errorf("%q and %q do not fit", row.en, row.zh)
+		n := strings.Count(row[english], "%s")
+		if n != strings.Count(row[chinese], "%s") || row[chinese] == "" {
+			t.Errorf("%q and %q do not fit", row[english], row[chinese])
 		}
-		text := strings.ReplaceAll(row.en, "%s", "x")
+		text := strings.ReplaceAll(row[english], "%s", "x")
 		holes := make([]any, n)
 		for j := range holes {
 			holes[j] = "x"
 		}
-		if got, want := first(translate(text)), fmt.Sprintf(row.zh, holes...); got != want {
+		if got, want := first(translate(text)), fmt.Sprintf(row[chinese], holes...); got != want {
 			t.Errorf("translate(%q) = %q, want row %d: %q", text, got, i, want)
 		}
 	}

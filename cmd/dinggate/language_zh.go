@@ -4,7 +4,7 @@ package main
 // that other packages' Check writes; %s stands for what varies, in the same
 // order in both. The first row that fits is taken, so the vague ones stand last.
 // A test finds texts without a row.
-var problemWords = []words{
+var problemWords = []message{
 	// reading: files, YAML, types
 	{"cannot be read: %s", "无法读取：%s"},
 	{"no such file or directory", "文件不存在"},

@@ -157,3 +157,6 @@ func shown(name string) string {
 	}
 	return name[:end] + "…"
 }
+
+// languageVariable is --lang in the environment.
+const languageVariable = envPrefix + "LANG"

@@ -250,7 +250,7 @@ func TestKeys(t *testing.T) {
 			t.Errorf("%s and %s are both %s in the environment", k.path, other, k.env())
 		}
 		seen[k.env()] = k.path
-		if m := keyMeanings[k.path]; m.en == "" || m.zh == "" {
+		if m := keyMeanings[k.path]; m[english] == "" || m[chinese] == "" {
 			t.Errorf("keyMeanings[%q] is empty", k.path)
 		}
 	}

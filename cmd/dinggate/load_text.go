@@ -122,9 +122,6 @@ func (l *loader) parseFlags(args []string) (out given) {
 	return out
 }
 
-// commandLine is the place of what belongs to no flag.
-const commandLine = "command line"
-
 // strayWord names a word that belongs to no flag, unless it may be the secret of
 // a flag before it.
 func strayWord(word string, secret bool) string {

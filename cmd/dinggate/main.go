@@ -11,14 +11,11 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"slices"
 	"strings"
-	"syscall"
 	_ "time/tzdata" // TZ works in an image without zoneinfo
 )
 
@@ -26,19 +23,10 @@ func main() {
 	os.Exit(run(os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
 }
 
-// call is one call of a command.
-type call struct {
-	args, environ []string          // args without the command's name
-	own           map[string]string // what the command's own flags gave
-	out, trouble  io.Writer
-	sso           bool // demo --sso: a chain with an SSO service in the middle
-	language
-}
-
 // command is one row of the table.
 type command struct {
 	name   string
-	brief  words
+	brief  message
 	listen string // default of --listen, the only flag; "": no such flag
 	config bool   // takes the configuration's flags
 	run    func(call) int
@@ -60,42 +48,42 @@ func (cmd command) operands() (shape, example string) {
 
 func commands() []command {
 	return []command{
-		{"serve", words{"serve, as configured", "按配置提供服务"}, "", true, func(c call) int {
+		{"serve", message{"serve, as configured", "按配置提供服务"}, "", true, func(c call) int {
 			first := loadAll(c.args, c.environ)
 			tell(c.trouble, c.language, first.problems)
-			if code := failure(first.problems); code != 0 {
+			if code := exitCode(first.problems); code != 0 {
 				return code
 			}
 			again := first.again(func() loaded { return loadAll(c.args, c.environ) })
 			return c.until(func(ctx context.Context) error { return runServe(ctx, first, again, c.out) })
 		}},
-		{"demo", words{"try everything on this machine: no account, no network, no file", "在本机体验全部功能：无需账号、网络和文件"}, demoAddress, false, func(c call) int {
+		{"demo", message{"try everything on this machine: no account, no network, no file", "在本机体验全部功能：无需账号、网络和文件"}, demoAddress, false, func(c call) int {
 			if c.sso {
 				return c.until(func(ctx context.Context) error { return runDemoSSO(ctx, c.args[0], c.out) })
 			}
 			return c.until(func(ctx context.Context) error { return runDemo(ctx, c.args[0], c.out) })
 		}},
-		{"simulate", words{"serve the simulated DingTalk alone, for tests", "单独运行钉钉模拟器，供测试使用"}, "127.0.0.1:4190", false, func(c call) int {
+		{"simulate", message{"serve the simulated DingTalk alone, for tests", "单独运行钉钉模拟器，供测试使用"}, "127.0.0.1:4190", false, func(c call) int {
 			return c.until(func(ctx context.Context) error { return runSimulate(ctx, c.args[0], c.list("callback"), c.out) })
 		}},
-		{"check", words{"tell all mistakes of the configuration at once; exit code 1 if there are any", "一次列出配置中的全部错误；有错误时退出码为 1"}, "", true, runCheck},
-		{"doctor", words{"check everything live that a sign-in needs, each with its cure; exit code 1 if something is wrong", "在线检查登录所需的一切，并给出解决办法；有错误时退出码为 1"}, "", true, runDoctor},
-		{"gen", words{"print the configuration of a gateway in front of us: dinggate gen nginx --config FILE", "打印前置网关的配置：dinggate gen nginx --config FILE"}, "", true, runGen},
-		{"explain", words{"tell which route and which rule decide about a request, and why", "说明某个请求由哪条路由、哪条规则决定，以及原因"}, "", true, runExplain},
-		{"bindings", words{"list, import or remove account bindings: dinggate bindings list|import FILE|remove NAME", "管理账号绑定：dinggate bindings list|import 文件|remove 名称"}, "", true, runBindings},
-		{"keygen", words{"print a fresh secret for cookie.secrets", "生成一个新的 cookie.secrets 密钥"}, "", false, func(c call) int {
+		{"check", message{"tell all mistakes of the configuration at once; exit code 1 if there are any", "一次列出配置中的全部错误；有错误时退出码为 1"}, "", true, runCheck},
+		{"doctor", message{"check everything live that a sign-in needs, each with its cure; exit code 1 if something is wrong", "在线检查登录所需的一切，并给出解决办法；有错误时退出码为 1"}, "", true, runDoctor},
+		{"gen", message{"print the configuration of a gateway in front of us: dinggate gen nginx --config FILE", "打印前置网关的配置：dinggate gen nginx --config FILE"}, "", true, runGen},
+		{"explain", message{"tell which route and which rule decide about a request, and why", "说明某个请求由哪条路由、哪条规则决定，以及原因"}, "", true, runExplain},
+		{"bindings", message{"list, import or remove account bindings: dinggate bindings list|import FILE|remove NAME", "管理账号绑定：dinggate bindings list|import 文件|remove 名称"}, "", true, runBindings},
+		{"keygen", message{"print a fresh secret for cookie.secrets", "生成一个新的 cookie.secrets 密钥"}, "", false, func(c call) int {
 			fmt.Fprintln(c.out, newSecret())
 			return 0
 		}},
-		{"healthcheck", words{"ask a running dinggate whether it is alive; exit code 1 if not", "询问运行中的 dinggate 是否存活；否则退出码为 1"}, "", true, func(c call) int {
+		{"healthcheck", message{"ask a running dinggate whether it is alive; exit code 1 if not", "询问运行中的 dinggate 是否存活；否则退出码为 1"}, "", true, func(c call) int {
 			cfg, problems := load(c.args, c.environ)
-			if failure(problems) == 2 { // another mistake, made since the start, does not make the running one ill
+			if exitCode(problems) == 2 { // another mistake, made since the start, does not make the running one ill
 				tell(c.trouble, c.language, problems)
 				return 2
 			}
 			return c.until(func(ctx context.Context) error { return runHealthcheck(ctx, cfg.Admin.Listen) })
 		}},
-		{"version", words{"print version, revision and Go's version", "显示版本、修订号和 Go 版本"}, "", false, func(c call) int {
+		{"version", message{"print version, revision and Go's version", "显示版本、修订号和 Go 版本"}, "", false, func(c call) int {
 			runVersion(c.out)
 			return 0
 		}},
@@ -106,18 +94,18 @@ func commands() []command {
 // was not called right.
 func run(args, environ []string, out, trouble io.Writer) int {
 	c := call{environ: environ, out: out, trouble: trouble, language: languageOf(environ)}
-	args, ok := c.takeLanguage(args)
+	args, ok := takeLanguage(&c, args)
 	if !ok {
 		return 2
 	}
 	if len(args) == 0 {
-		c.usage(trouble)
+		usage(c, trouble)
 		return 2
 	}
 	name := args[0]
 	c.args = args[1:]
 	if isHelp(name) || name == "help" && len(args) == 1 {
-		c.usage(out)
+		usage(c, out)
 		return 0
 	}
 	if name == "--version" {
@@ -129,14 +117,14 @@ func run(args, environ []string, out, trouble io.Writer) int {
 	all := commands()
 	i := slices.IndexFunc(all, func(cmd command) bool { return cmd.name == name })
 	if i < 0 {
-		c.unknownCommand(name, all)
+		unknownCommand(c, name, all)
 		return 2
 	}
 	if slices.ContainsFunc(c.args, isHelp) {
-		c.commandUsage(out, all[i])
+		commandUsage(c, out, all[i])
 		return 0
 	}
-	if !c.takeOwn(all[i]) || !all[i].config && !c.takeListen(all[i]) {
+	if !takeOwn(&c, all[i]) || !all[i].config && !takeListen(&c, all[i]) {
 		return 2
 	}
 	return all[i].run(c)
@@ -144,23 +132,23 @@ func run(args, environ []string, out, trouble io.Writer) int {
 
 func isHelp(arg string) bool { return arg == "--help" || arg == "-help" || arg == "-h" }
 
-func (c call) unknownCommand(name string, all []command) {
+func unknownCommand(c call, name string, all []command) {
 	var names []string
 	for _, cmd := range all {
 		names = append(names, cmd.name)
 	}
-	format := words{"dinggate: this version has no command %q", "dinggate：此版本没有命令 %q"}
+	format := message{"dinggate: this version has no command %q", "dinggate：此版本没有命令 %q"}
 	fmt.Fprintf(c.trouble, c.say(format), shown(name))
 	if m := meant(name, names); m != "" {
-		fmt.Fprintf(c.trouble, c.say(words{"; did you mean %q?", "；是否想输入 %q？"}), m)
+		fmt.Fprintf(c.trouble, c.say(message{"; did you mean %q?", "；是否想输入 %q？"}), m)
 	}
 	fmt.Fprint(c.trouble, "\n\n")
-	c.usage(c.trouble)
+	usage(c, c.trouble)
 }
 
 // takeListen leaves the address as the only argument of a command that
 // listens, and none for the others. A command line it does not know is told.
-func (c *call) takeListen(cmd command) bool {
+func takeListen(c *call, cmd command) bool {
 	address, rest := cmd.listen, slices.Clone(c.args)
 	if i := slices.Index(rest, "--sso"); i >= 0 && cmd.name == "demo" {
 		c.sso, rest = true, slices.Delete(rest, i, i+1)
@@ -173,27 +161,10 @@ func (c *call) takeListen(cmd command) bool {
 		}
 	}
 	if len(rest) > 0 {
-		fmt.Fprintf(c.trouble, c.say(words{"dinggate %s: %s is not understood\n\n", "dinggate %s：无法识别 %s\n\n"}), cmd.name, shown(rest[0]))
-		c.commandUsage(c.trouble, cmd)
+		fmt.Fprintf(c.trouble, c.say(message{"dinggate %s: %s is not understood\n\n", "dinggate %s：无法识别 %s\n\n"}), cmd.name, shown(rest[0]))
+		commandUsage(*c, c.trouble, cmd)
 		return false
 	}
 	c.args = []string{address}
 	return true
-}
-
-// until runs work until it ends or the process is asked to; asked twice, it
-// ends at once.
-func (c call) until(work func(context.Context) error) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	context.AfterFunc(ctx, stop)
-	if err := work(ctx); err != nil {
-		if said, ok := errors.AsType[saidError](err); ok {
-			fmt.Fprintf(c.trouble, "dinggate: %s\n", c.say(said.words))
-			return 1
-		}
-		fmt.Fprintf(c.trouble, "dinggate: %v\n", err)
-		return 1
-	}
-	return 0
 }

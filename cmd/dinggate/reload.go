@@ -56,16 +56,6 @@ type reloader struct {
 	last    atomic.Pointer[reloadResult]
 }
 
-// reloadResult is how the last reading of the configuration ended.
-type reloadResult struct {
-	taken    time.Time // the configuration that serves; the start counts
-	refused  time.Time // a later one, or a part of that one; zero: all was taken
-	problems problems  // why
-	partly   bool      // what the problems are about stays as it was, the rest was taken
-	restart  []string  // keys of the one that serves which wait for a restart
-	first    bool      // nothing was read since the start
-}
-
 // generation is a gate at work.
 type generation struct {
 	gate    *gate

@@ -4,9 +4,6 @@ import (
 	"crypto/sha256"
 	"io/fs"
 	"os"
-	"reflect"
-	"slices"
-	"strings"
 
 	"dinggate/internal/conf"
 )
@@ -64,77 +61,4 @@ func (l loaded) again(read func() loaded) func() loaded {
 		}
 	}
 	return read
-}
-
-// problems are why a configuration is not taken.
-type problems []conf.Problem
-
-// refusing leaves the warnings out.
-func refusing(all []conf.Problem) (wrong problems) {
-	for _, p := range all {
-		if !p.Warning {
-			wrong = append(wrong, p)
-		}
-	}
-	return wrong
-}
-
-// staying parts the mistakes that keep something as it was from those that keep
-// the whole configuration out.
-func (p problems) staying() (stay, wrong problems) {
-	for _, one := range p {
-		if one.Stays {
-			stay = append(stay, one)
-		} else {
-			wrong = append(wrong, one)
-		}
-	}
-	return stay, wrong
-}
-
-// keys are what the mistakes are about.
-func (p problems) keys() string {
-	var keys []string
-	for _, one := range p {
-		if !slices.Contains(keys, one.Key) {
-			keys = append(keys, one.Key)
-		}
-	}
-	return strings.Join(keys, ", ")
-}
-
-// Error is one mistake a line.
-func (p problems) Error() string { return strings.Join(p.lines(english), "\n") }
-
-func (p problems) lines(in language) (lines []string) {
-	for _, one := range p {
-		lines = append(lines, in.problem(one))
-	}
-	return lines
-}
-
-// fixedKeys are settled when the process starts: its listeners, its stores, and
-// the form of a log that others are reading.
-var fixedKeys = []string{"listen", "server", "proxy_protocol", "admin", "envoy_grpc", "session.store", "redis", "state_dir", "accounts.binding", "audit", "tracing", "log.format"}
-
-// keepFixed gives next the old values of what cannot change while we serve, and
-// names the keys that wanted to.
-func keepFixed(old, next *Config) (changed []string) {
-	fixed := slices.Clone(fixedKeys)
-	if old.TLS.On() != next.TLS.On() {
-		fixed = append(fixed, "tls")
-	}
-	if old.EnvoyGRPC.Listen != "" {
-		fixed = append(fixed, "prefix")
-	}
-	was, will := reflect.ValueOf(old).Elem(), reflect.ValueOf(next).Elem()
-	for _, k := range allKeys() {
-		settled := slices.ContainsFunc(fixed, func(f string) bool { return k.path == f || strings.HasPrefix(k.path, f+".") })
-		if !settled || k.fileOf != "" || reflect.DeepEqual(was.FieldByIndex(k.index).Interface(), will.FieldByIndex(k.index).Interface()) {
-			continue
-		}
-		will.FieldByIndex(k.index).Set(was.FieldByIndex(k.index))
-		changed = append(changed, k.path)
-	}
-	return changed
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	_ "embed"
 	"errors"
 	"net/http"
 	"time"
@@ -54,4 +55,9 @@ func (t telemetryKit) call(ctx context.Context, c dingtalk.Call) {
 		return
 	}
 	t.log.Warn("call to DingTalk", "call", c.Name, "result", c.Result, "code", c.Code, "dingtalk_request", c.RequestID, "ms", c.Duration.Milliseconds(), "err", c.Err.Error())
+}
+
+// forwards reports whether a request speaks for somebody else.
+func forwards(h http.Header) bool {
+	return len(h["X-Forwarded-For"]) > 0 || len(h["X-Forwarded-Host"]) > 0 || len(h["X-Forwarded-Proto"]) > 0 || len(h["X-Original-Url"]) > 0 || len(h["X-Original-Uri"]) > 0
 }

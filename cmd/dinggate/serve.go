@@ -86,12 +86,16 @@ func runServe(ctx context.Context, first loaded, read func() loaded, out io.Writ
 		return err
 	}
 	s.guard = nil
-	status := &status{kit: kit, started: time.Now(), gate: r.current.gate.Load, stores: stores, reload: r.result}
+	status := &status{version: release(), revision: revision(), started: time.Now(), today: kit.today, health: kit.health, strangers: kit.strangers,
+		dropped: kit.metrics.Dropped, gateway: func() gatewayState { return r.current.gate.Load().state() }, store: stores.state, reload: r.result}
 	if err := s.open(nil, cfg.Admin.Listen, "admin", ownNames(cfg.Admin.Listen, adminHandler(&s.ready, stores.Reads, r.note, kit.metrics, status)), out); err != nil {
 		return errors.Join(err, s.close())
 	}
 	background := []func(context.Context){r.run, stores.run, func(ctx context.Context) {
-		serveControl(ctx, cfg, stores, func() *session.Manager { return r.current.gate.Load().sessions }, kit)
+		if stores.File != nil && cfg.Accounts.Binds() {
+			serveControl(ctx, &control{dir: cfg.StateDir, bindings: register{bindings: stores.Bindings, note: kit.note},
+				sessions: func() *session.Manager { return r.current.gate.Load().sessions }, log: kit.log})
+		}
 	}}
 	if cfg.EnvoyGRPC.Listen != "" {
 		answer, err := s.openEnvoyGRPC(cfg, &r.current, out)

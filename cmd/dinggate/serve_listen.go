@@ -10,16 +10,6 @@ import (
 	"time"
 )
 
-// saidError is an error with words for people: what went wrong, and its cure.
-type saidError struct {
-	words
-	err error
-}
-
-func (e saidError) Error() string { return e.en }
-
-func (e saidError) Unwrap() error { return e.err }
-
 var errAnswers = errors.New("another process answers there")
 
 // listen opens host:port or unix:/path. A socket file that a dead process left
@@ -44,24 +34,24 @@ func listen(address string) (net.Listener, error) {
 // listenError says why nothing can listen on the address of a key ("" for the
 // --listen of a command without a configuration), and what to do.
 func listenError(key, address string, err error) error {
-	set := words{"choose another one by --listen", "或用 --listen 另选一个"}
+	set := message{"choose another one by --listen", "或用 --listen 另选一个"}
 	if key != "" {
-		set = words{fmt.Sprintf("choose another one: %s (%s, --%s)", key, envName(key), key), fmt.Sprintf("或另选一个：%s（%s、--%s）", key, envName(key), key)}
+		set = message{fmt.Sprintf("choose another one: %s (%s, --%s)", key, envName(key), key), fmt.Sprintf("或另选一个：%s（%s、--%s）", key, envName(key), key)}
 	}
 	_, port, _ := net.SplitHostPort(address)
 	switch {
 	case errors.Is(err, errInUse) || errors.Is(err, errAnswers):
-		who := words{}
+		who := message{}
 		if port != "" {
-			who = words{fmt.Sprintf(" (`ss -ltnp sport = :%s` or `lsof -i :%s` names it)", port, port), fmt.Sprintf("（用 `ss -ltnp sport = :%s` 或 `lsof -i :%s` 查看）", port, port)}
+			who = message{fmt.Sprintf(" (`ss -ltnp sport = :%s` or `lsof -i :%s` names it)", port, port), fmt.Sprintf("（用 `ss -ltnp sport = :%s` 或 `lsof -i :%s` 查看）", port, port)}
 		}
-		return saidError{words{
-			fmt.Sprintf("%s is in use: another program, perhaps another dinggate, listens there%s; end it, or %s", address, who.en, set.en),
-			fmt.Sprintf("%s 已被占用：另一个程序（也可能是另一个 dinggate）正在监听%s；请结束它，%s", address, who.zh, set.zh)}, err}
+		return saidError{message: message{
+			fmt.Sprintf("%s is in use: another program, perhaps another dinggate, listens there%s; end it, or %s", address, who[english], set[english]),
+			fmt.Sprintf("%s 已被占用：另一个程序（也可能是另一个 dinggate）正在监听%s；请结束它，%s", address, who[chinese], set[chinese])}, err: err}
 	case errors.Is(err, syscall.EACCES) && port != "":
-		return saidError{words{
-			fmt.Sprintf("%s: a port below 1024 takes root or CAP_NET_BIND_SERVICE; give that (systemd: AmbientCapabilities, or a socket unit), or %s", address, set.en),
-			fmt.Sprintf("%s：监听 1024 以下的端口需要 root 或 CAP_NET_BIND_SERVICE；请授予该权限（systemd：AmbientCapabilities 或 socket 单元），%s", address, set.zh)}, err}
+		return saidError{message: message{
+			fmt.Sprintf("%s: a port below 1024 takes root or CAP_NET_BIND_SERVICE; give that (systemd: AmbientCapabilities, or a socket unit), or %s", address, set[english]),
+			fmt.Sprintf("%s：监听 1024 以下的端口需要 root 或 CAP_NET_BIND_SERVICE；请授予该权限（systemd：AmbientCapabilities 或 socket 单元），%s", address, set[chinese])}, err: err}
 	}
 	if key == "" {
 		return err

@@ -57,7 +57,7 @@ func (k *keyPair) config() *tls.Config {
 func (k *keyPair) notAfter() time.Time { return k.now.Load().Certificates[0].Leaf.NotAfter }
 
 // insist is the header's value, nil when nothing is to be said.
-func (c TLSConfig) insist() []string {
+func insist(c TLSConfig) []string {
 	if c.HSTS <= 0 {
 		return nil
 	}

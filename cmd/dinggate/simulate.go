@@ -13,7 +13,7 @@ import (
 )
 
 var simulateFlags = []ownFlag{
-	{"callback", "HOST,…", words{
+	{name: "callback", value: "HOST,…", brief: message{
 		"hosts that people may be sent back to, besides this machine; any: every host",
 		"除本机外，允许跳回的主机；any 表示任意主机",
 	}},

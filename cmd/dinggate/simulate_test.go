@@ -37,13 +37,13 @@ func TestSimulate(t *testing.T) {
 		}
 		_, keys, _ := strings.Cut(text.String(), "\n\n")
 		file := filepath.Join(t.TempDir(), "config.yaml")
-		config := "public_url: http://127.0.0.1:4180\ncookie: {secrets: [" + newSecret() + "]}\nupstream: http://127.0.0.1:8080\n" + keys
-		if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		yaml := "public_url: http://127.0.0.1:4180\ncookie: {secrets: [" + newSecret() + "]}\nupstream: http://127.0.0.1:8080\n" + keys
+		if err := os.WriteFile(file, []byte(yaml), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		read := loadAll([]string{"--config", file}, nil)
 		if mistakes(read.problems) > 0 {
-			t.Fatalf("the keys have mistakes: %v\n%s", read.problems, config)
+			t.Fatalf("the keys have mistakes: %v\n%s", read.problems, yaml)
 		}
 		at := regexp.MustCompile(`http://[0-9.:]+`).FindString(text.String())
 		d := read.cfg.DingTalk

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"dinggate/dingtalk"
+	"dinggate/internal/telemetry"
 	"dinggate/internal/web"
 	"dinggate/session"
 )
@@ -19,13 +21,37 @@ import (
 // status is the read-only page on the admin listener: what somebody wants to
 // know who was called at night. It names no person and holds no secret.
 type status struct {
-	kit     telemetryKit
-	started time.Time
-	gate    func() *gate // the one that serves now
-	stores  *stores
-	reload  func() *reloadResult // how the last reading of the configuration ended
-	host    string               // which replica this is; "" = what the machine is called
-	now     func() time.Time     // nil = time.Now
+	version, revision string
+	started           time.Time
+	today             *telemetry.Today
+	health            *telemetry.Health
+	strangers         *telemetry.Strangers
+	dropped           func() uint64 // log records
+	gateway           func() gatewayState
+	store             func() (kind string, up bool) // memory, file or redis
+	reload            func() *reloadResult
+	host              string           // which replica this is; "" = the machine's name
+	now               func() time.Time // nil = time.Now
+}
+
+// gatewayState is what the gateway that serves knows of itself.
+type gatewayState struct {
+	sessions   session.Stats
+	replicated bool // ends of sessions reach other replicas
+	inFlight   int
+	events     *dingtalk.State // nil: events are not followed
+
+	sharedUnionIDs int // unionids that an SSO service tells of several people
+}
+
+// reloadResult is how the last reading of the configuration ended.
+type reloadResult struct {
+	taken    time.Time // the configuration that serves; the start counts
+	refused  time.Time // a later one, or a part of that one; zero: all was taken
+	problems problems  // why
+	partly   bool      // what the problems are about stays as it was, the rest was taken
+	restart  []string  // keys of the one that serves which wait for a restart
+	first    bool      // nothing was read since the start
 }
 
 // statusReport is the page as JSON; its names do not change.
@@ -111,14 +137,14 @@ func moment(t time.Time) *time.Time {
 
 // report speaks in for texts; names and codes are the same in all languages.
 func (s *status) report(in language) statusReport {
-	r := statusReport{Version: release(), Revision: revision(), Started: s.started.Truncate(time.Second), Now: time.Now().Truncate(time.Second)}
+	r := statusReport{Version: s.version, Revision: s.revision, Started: s.started.Truncate(time.Second), Now: time.Now().Truncate(time.Second)}
 	if r.Host = s.host; r.Host == "" {
 		r.Host, _ = os.Hostname()
 	}
 	if s.now != nil {
 		r.Now = s.now()
 	}
-	today := s.kit.today.Counts()
+	today := s.today.Counts()
 	r.Today.Since, r.Today.Refused, r.Today.Ended = today.Since, map[string]int{}, today.Ended
 	for result, n := range today.SignIns {
 		if result == "ok" {
@@ -127,24 +153,26 @@ func (s *status) report(in language) statusReport {
 			r.Today.Refused[result] = n
 		}
 	}
-	g := s.gate()
-	held := g.sessions.Stats()
+	g := s.gateway()
+	held := g.sessions
 	r.Sessions.Verified, r.Sessions.People, r.Sessions.OnGrace, r.Sessions.Revoked, r.Sessions.Sockets = held.Cached, held.People, held.Failing, held.Revoked, held.Watched
-	r.Sessions.InFlight = int(g.inFlight.Load())
-	r.SharedUnionIDs = g.provider.ids.voids()
-	for _, c := range s.kit.health.Calls() {
+	r.Sessions.InFlight = g.inFlight
+	r.SharedUnionIDs = g.sharedUnionIDs
+	for _, c := range s.health.Calls() {
 		r.DingTalk = append(r.DingTalk, statusCall{c.Call, c.Ill.After(c.Well), moment(c.Well), moment(c.Ill), c.Result, c.Code})
 	}
 	if g.events != nil {
-		state := g.events.State()
-		r.Stream = &statusStream{moment(state.Connected), moment(state.LastEvent)}
+		r.Stream = &statusStream{moment(g.events.Connected), moment(g.events.LastEvent)}
 	}
-	s.store(&r, g, held)
+	r.Store.Kind, r.Store.Up = s.store()
+	if g.replicated {
+		r.Store.Journal, r.Store.Unsent = &held.Live, held.Unsent
+	}
 	r.Reload = s.reload().report(in)
-	for _, one := range s.kit.strangers.List() {
+	for _, one := range s.strangers.List() {
 		r.Untrusted = append(r.Untrusted, statusPeer{one.Peer.String(), one.Times, one.Last.Truncate(time.Second)})
 	}
-	r.LogDropped = s.kit.metrics.Dropped()
+	r.LogDropped = s.dropped()
 	return r
 }
 
@@ -159,19 +187,6 @@ func (last *reloadResult) report(in language) statusReload {
 	return r
 }
 
-func (s *status) store(r *statusReport, g *gate, held session.Stats) {
-	r.Store.Up, r.Store.Kind = s.stores.Up(), "memory"
-	switch {
-	case s.stores.Redis != nil:
-		r.Store.Kind = "redis"
-	case s.stores.File != nil:
-		r.Store.Kind = "file"
-	}
-	if g.sessions.Journal != nil {
-		r.Store.Journal, r.Store.Unsent = &held.Live, held.Unsent
-	}
-}
-
 //go:embed status.html
 var statusHTML string
 
@@ -179,7 +194,7 @@ var statusHTML string
 var statusCSS string
 
 // statusTexts are the words of the page.
-var statusTexts = map[string]words{
+var statusTexts = map[string]message{
 	"title": {"dinggate status", "dinggate 状态"}, "started": {"started", "启动于"}, "version": {"version", "版本"},
 	"today": {"Today", "今日"}, "signins": {"sign-ins", "登录成功"}, "refused": {"refused", "登录被拒"}, "ended": {"sessions ended early", "提前结束的会话"}, "none": {"none", "无"},
 	"sessions": {"Sessions", "会话"}, "verified": {"verified, in memory", "内存中已验证"}, "people": {"people", "人员"}, "grace": {"people on grace", "宽限中的人员"}, "revoked": {"sign-outs and other ends remembered", "已记住的退出与终止"}, "sockets": {"open WebSockets and streams", "打开的 WebSocket 与长连接"}, "inflight": {"requests in flight", "处理中的请求"},
@@ -228,7 +243,7 @@ type statusView struct {
 
 func (v statusView) T(name string) string { return v.in.say(statusTexts[name]) }
 
-func (v statusView) Lang() string { return v.in.say(words{"en", "zh-CN"}) }
+func (v statusView) Lang() string { return v.in.say(message{"en", "zh-CN"}) }
 
 func (v statusView) CSS() template.CSS { return template.CSS(statusCSS) }
 
@@ -262,9 +277,4 @@ func (v statusView) Sorted(counts map[string]int) []statusCount {
 		return strings.Compare(a.Name, b.Name)
 	})
 	return all
-}
-
-// forwards reports whether a request speaks for somebody else.
-func forwards(h http.Header) bool {
-	return len(h["X-Forwarded-For"]) > 0 || len(h["X-Forwarded-Host"]) > 0 || len(h["X-Forwarded-Proto"]) > 0 || len(h["X-Original-Url"]) > 0 || len(h["X-Original-Uri"]) > 0
 }

@@ -19,7 +19,9 @@ import (
 func (h *house) admin() http.Handler {
 	var ready atomic.Bool
 	ready.Store(true)
-	return adminHandler(&ready, h.stores.Reads, func() string { return "" }, h.kit.metrics, &status{kit: h.kit, started: time.Now(), gate: func() *gate { return h.gate }, stores: h.stores, host: "gate-1", reload: func() *reloadResult { return &h.reload }})
+	return adminHandler(&ready, h.stores.Reads, func() string { return "" }, h.kit.metrics, &status{version: release(), revision: revision(), started: time.Now(),
+		today: h.kit.today, health: h.kit.health, strangers: h.kit.strangers, dropped: h.kit.metrics.Dropped,
+		gateway: func() gatewayState { return h.gate.state() }, store: h.stores.state, host: "gate-1", reload: func() *reloadResult { return &h.reload }})
 }
 
 func askAdmin(h http.Handler, path string, headers ...string) *httptest.ResponseRecorder {
@@ -171,7 +173,7 @@ func TestStatusTexts(t *testing.T) {
 	used := map[string]bool{}
 	for _, m := range regexp.MustCompile(`\.T "(\w+)"`).FindAllStringSubmatch(string(page), -1) {
 		used[m[1]] = true
-		if w := statusTexts[m[1]]; w.en == "" || w.zh == "" {
+		if w := statusTexts[m[1]]; w[english] == "" || w[chinese] == "" {
 			t.Errorf("the page asks for %q, which is missing", m[1])
 		}
 	}

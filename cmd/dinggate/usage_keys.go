@@ -2,7 +2,7 @@ package main
 
 // keyMeanings says what every key does; config.example.yaml says the same at
 // length. A test compares the names with allKeys.
-var keyMeanings = map[string]words{
+var keyMeanings = map[string]message{
 	"public_url":        {"how browsers reach us: scheme and host; required", "浏览器访问我们的地址：协议加主机名；必填"},
 	"listen":            {"where the gate listens: host:port, port 0 takes a free one, or unix:/path", "监听地址：host:port（端口 0 表示任选空闲端口）或 unix:/path"},
 	"prefix":            {"path of our own endpoints", "自有端点的路径前缀"},

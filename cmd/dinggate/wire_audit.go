@@ -137,7 +137,7 @@ func (t telemetryKit) auditDenied(x *web.Exchange) {
 
 // ruleTexts says by a route's name whom it lets in; a name that two routes share
 // has no text.
-func (c *Config) ruleTexts() map[string]string {
+func ruleTexts(c *Config) map[string]string {
 	texts := map[string]string{}
 	for _, r := range c.AllRoutes() {
 		if _, twice := texts[r.Path]; twice {

@@ -74,8 +74,3 @@ func renewBindings(ctx context.Context, bindings account.Bindings, t telemetryKi
 		}
 	}
 }
-
-// unsealed is a store that may hold bindings of a release that did not seal.
-type unsealed interface {
-	Unsealed(ctx context.Context) ([]account.Binding, error)
-}

@@ -37,16 +37,6 @@ func newCredentials(cfg *Config, g *gate, t telemetryKit) func(context.Context, 
 	return c.find
 }
 
-// tokenClients are the clients whose access tokens open routes (threats T30): a
-// token proves that a person let some application know who they are, which is no
-// reason for that application to be that person everywhere.
-func (c *Config) tokenClients() []string {
-	if len(c.APITokenClients) == 0 && c.SSO.On() && !c.SSOServer.On() {
-		return []string{c.SSO.ClientID}
-	}
-	return c.APITokenClients
-}
-
 // find reads the one Authorization header. Two of them are two claims.
 func (c credentials) find(ctx context.Context, q proxy.CredentialQuery) (proxy.Credential, error) {
 	scheme, rest, _ := strings.Cut(q.Lines[0], " ")

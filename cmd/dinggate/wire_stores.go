@@ -167,6 +167,19 @@ func (s *stores) paced(cfg *Config, recheck recheckFunc) recheckFunc {
 
 type recheckFunc = func(context.Context, *session.Session) (identity.User, error)
 
+// state is which kind of store there is, and whether it answers.
+func (s *stores) state() (kind string, up bool) {
+	switch {
+	case s.Redis != nil:
+		kind = "redis"
+	case s.File != nil:
+		kind = "file"
+	default:
+		kind = "memory"
+	}
+	return kind, s.Up()
+}
+
 // Up reports whether the store answered and took a write a moment ago.
 func (s *stores) Up() bool { return s.up.Load() }
 
