@@ -17,7 +17,7 @@ RUN go mod download
 COPY . .
 ARG VERSION=dev
 ARG REVISION=""
-RUN CGO_ENABLED=0 go build -trimpath -pgo=test/bench/dinggate.pgo -ldflags "-s -w -X main.version=${VERSION} -X main.commit=${REVISION}" -o /out/dinggate ./cmd/dinggate \
+RUN CGO_ENABLED=0 go build -trimpath -pgo=test/bench/dinggate.pgo -ldflags "-s -w -X dinggate/internal/buildinfo.version=${VERSION} -X dinggate/internal/buildinfo.commit=${REVISION}" -o /out/dinggate ./cmd/dinggate \
  && cp /etc/ssl/certs/ca-certificates.crt /out/
 
 # go.mod is there so that a builder that makes every stage finds a file without dist.

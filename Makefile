@@ -5,7 +5,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 REVISION ?= $(shell git rev-parse HEAD 2>/dev/null)
 # The address of the repository, without a password in it.
 SOURCE ?= $(shell git config --get remote.origin.url 2>/dev/null | sed 's,//[^/]*@,//,')
-LDFLAGS := -s -w -X main.version=$(VERSION)
+LDFLAGS := -s -w -X dinggate/internal/buildinfo.version=$(VERSION)
 FUZZTIME ?= 20s
 # What a release is built for; vet reads the tests of each system too.
 TARGETS ?= linux/amd64 linux/arm64 linux/loong64 linux/riscv64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64 freebsd/amd64

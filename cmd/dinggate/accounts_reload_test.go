@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"dinggate/cmd/dinggate/internal/server"
 	"dinggate/internal/identity"
 	"dinggate/session"
 )
@@ -137,7 +138,7 @@ func TestAccountsWhileServing(t *testing.T) {
 // token that still fits.
 func TestRecheckOfLocalSessions(t *testing.T) {
 	asked := false
-	ask := (accounts{}).recheck(func(ctx context.Context, s *session.Session) (identity.User, error) {
+	ask := (server.Accounts{}).Recheck(func(ctx context.Context, s *session.Session) (identity.User, error) {
 		asked = true
 		return s.User, nil
 	})

@@ -17,6 +17,9 @@ import (
 	"testing"
 
 	"dinggate/account"
+	"dinggate/cmd/dinggate/internal/admin"
+	"dinggate/cmd/dinggate/internal/config"
+	"dinggate/cmd/dinggate/internal/explain"
 	"dinggate/dingtalk/sso"
 	"dinggate/internal/conf"
 	"dinggate/internal/identity"
@@ -49,7 +52,7 @@ func htpasswd(t testing.TB, path string, names ...string) {
 func accountHouse(t testing.TB, binding string) (h *house, file string) {
 	file = filepath.Join(t.TempDir(), "htpasswd")
 	htpasswd(t, file, "zs", "ls")
-	return newHouse(t, func(c *Config) {
+	return newHouse(t, func(c *config.Config) {
 		c.Accounts.HtpasswdFile, c.Accounts.Binding, c.LoginAPI = file, binding, true
 	}), file
 }
@@ -86,10 +89,10 @@ func TestLocalAccount(t *testing.T) {
 		t.Errorf("the log holds a password")
 	}
 	htpasswd(t, file, "ls") // zs is gone
-	h.gate.accounts.file.Look()
-	h.gate.accounts.file.Look()
+	h.gate.Accounts.File.Look()
+	h.gate.Accounts.File.Look()
 	waitFor(t, "the session of an account that is gone", func() bool { return v.get(h.base+"/wiki").StatusCode == 302 })
-	_, err := h.gate.accounts.recheck(nil)(t.Context(), &session.Session{User: identity.User{Username: "zs", Local: true}}) // of whoever did not hear of it
+	_, err := h.gate.Accounts.Recheck(nil)(t.Context(), &session.Session{User: identity.User{Username: "zs", Local: true}}) // of whoever did not hear of it
 	if f, ok := errors.AsType[*identity.Failure](err); !ok || f.Class != identity.Refused || f.Code != "account_gone" {
 		t.Errorf("the recheck of an account that is gone = %v, want a refusal", err)
 	}
@@ -130,7 +133,7 @@ func TestBinding(t *testing.T) {
 	bound := regexp.MustCompile(`"audit":"bound"[^\n]*"user":"zs","unionid":"[^"]`)
 	waitFor(t, "the audit line of the binding", func() bool { return bound.MatchString(h.log.String()) })
 
-	desk := &control{bindings: register{bindings: h.stores.Bindings, note: h.kit.note}, sessions: func() *session.Manager { return h.gate.sessions }, log: h.kit.log}
+	desk := &admin.Control{Bindings: admin.BindingStore{Bindings: h.stores.Bindings, Note: h.kit.Note}, Sessions: func() *session.Manager { return h.gate.Sessions }, Log: h.kit.Log}
 	w := httptest.NewRecorder()
 	desk.ServeHTTP(w, httptest.NewRequest("DELETE", "/bindings?name=zs", nil))
 	if w.Code != 200 {
@@ -198,15 +201,15 @@ func TestLoginAPIPlaces(t *testing.T) {
 	client := []sso.App{{ClientID: "a", ClientSecret: conf.NewSecret("0123456789abcdef"), RedirectURLs: []string{"https://a.test/cb"}}}
 	for _, tt := range []struct {
 		name          string
-		change        func(*Config)
+		change        func(*config.Config)
 		ours, nobodys []string
 	}{
-		{"off", func(*Config) {}, nil, nil},
-		{"login_api", func(c *Config) { c.LoginAPI = true }, []string{root, "/api/v1" + root}, []string{root + "/x", "/api/v1" + root + "/", "/API/v1" + root, "/api/v1/dingtalk/%6cogin/callback", "//api/v1" + root}},
-		{"another base", func(c *Config) { c.LoginAPI, c.LoginAPIBase = true, "/backend/api" }, []string{root, "/backend/api" + root}, nil},
-		{"no base", func(c *Config) { c.LoginAPI, c.LoginAPIBase = true, "" }, []string{root}, nil},
-		{"sso_server alone", func(c *Config) { c.SSOServer.Clients = client }, []string{root}, nil},
-		{"both", func(c *Config) { c.LoginAPI, c.SSOServer.Clients = true, client }, []string{root, "/api/v1" + root}, nil},
+		{"off", func(*config.Config) {}, nil, nil},
+		{"login_api", func(c *config.Config) { c.LoginAPI = true }, []string{root, "/api/v1" + root}, []string{root + "/x", "/api/v1" + root + "/", "/API/v1" + root, "/api/v1/dingtalk/%6cogin/callback", "//api/v1" + root}},
+		{"another base", func(c *config.Config) { c.LoginAPI, c.LoginAPIBase = true, "/backend/api" }, []string{root, "/backend/api" + root}, nil},
+		{"no base", func(c *config.Config) { c.LoginAPI, c.LoginAPIBase = true, "" }, []string{root}, nil},
+		{"sso_server alone", func(c *config.Config) { c.SSOServer.Clients = client }, []string{root}, nil},
+		{"both", func(c *config.Config) { c.LoginAPI, c.SSOServer.Clients = true, client }, []string{root, "/api/v1" + root}, nil},
 	} {
 		h := newHouse(t, tt.change)
 		v := h.visitor()
@@ -217,8 +220,8 @@ func TestLoginAPIPlaces(t *testing.T) {
 			if ours := strings.HasPrefix(a.body, `{"success":false,"code":500,`); ours != slices.Contains(tt.ours, path) || ours == (h.app.count() > 0) {
 				t.Errorf("%s: %s = %d %.80s, the application got %d", tt.name, path, a.StatusCode, a.body, h.app.count())
 			}
-			if target := (web.Path{Plain: path}); answersItself(h.cfg, target) != slices.Contains(tt.ours, path) {
-				t.Errorf("%s: explain says of %s that we answer it: %v", tt.name, path, answersItself(h.cfg, target))
+			if target := (web.Path{Plain: path}); explain.AnswersItself(h.cfg, target) != slices.Contains(tt.ours, path) {
+				t.Errorf("%s: explain says of %s that we answer it: %v", tt.name, path, explain.AnswersItself(h.cfg, target))
 			}
 		}
 		for _, path := range tt.nobodys {
@@ -252,7 +255,7 @@ func TestBindingsWhileServing(t *testing.T) {
 	dir := t.TempDir()
 	env := []string{"DINGGATE_STATE_DIR=" + dir, "DINGGATE_ACCOUNTS_BINDING=required"}
 	p := serve(t, env...)
-	socket := filepath.Join(dir, controlName)
+	socket := filepath.Join(dir, admin.ControlName)
 	waitFor(t, "the control socket", func() bool { _, err := os.Stat(socket); return err == nil })
 	if info, err := os.Stat(socket); err != nil || info.Mode().Perm() != 0o600 || info.Mode()&os.ModeSocket == 0 {
 		t.Errorf("the socket has mode %v, %v, want 0600", info.Mode(), err)
@@ -303,7 +306,7 @@ func TestBindingsWhileServing(t *testing.T) {
 func TestBindingsKilledInMidImport(t *testing.T) {
 	dir := t.TempDir()
 	p := serve(t, "DINGGATE_STATE_DIR="+dir, "DINGGATE_ACCOUNTS_BINDING=required")
-	waitFor(t, "the control socket", func() bool { _, err := os.Stat(filepath.Join(dir, controlName)); return err == nil })
+	waitFor(t, "the control socket", func() bool { _, err := os.Stat(filepath.Join(dir, admin.ControlName)); return err == nil })
 	batch := func(i int) []byte {
 		var all []account.Binding
 		for k := range 100 {
@@ -316,7 +319,7 @@ func TestBindingsKilledInMidImport(t *testing.T) {
 	go func() {
 		defer close(confirmed)
 		for i := range 1000 {
-			if status, _, err := askControl(context.Background(), dir, http.MethodPost, "/bindings", batch(i)); err != nil || status != 200 {
+			if status, _, err := admin.Ask(context.Background(), dir, http.MethodPost, "/bindings", batch(i)); err != nil || status != 200 {
 				return
 			}
 			confirmed <- i

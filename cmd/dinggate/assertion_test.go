@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"dinggate/cmd/dinggate/internal/config"
 	"dinggate/internal/conf"
 
 	"github.com/go-jose/go-jose/v4"
@@ -41,7 +42,7 @@ func proven(t *testing.T, h *house, token, audience string) (claims map[string]a
 // TestAssertion: applications and gateways get a token for their route alone;
 // nobody's copy of it travels, whether it is on or off.
 func TestAssertion(t *testing.T) {
-	h := newHouse(t, func(c *Config) { c.Assertion.Enabled = true })
+	h := newHouse(t, func(c *config.Config) { c.Assertion.Enabled = true })
 	v := h.visitor()
 	v.signIn(h.base+"/", "zhangsan")
 	forged := []string{"X-Dinggate-Assertion: forged", "x_dinggate_assertion: forged", "X-DINGGATE.ASSERTION: forged"}
@@ -86,7 +87,7 @@ func TestAssertion(t *testing.T) {
 	}
 
 	// A gateway that does not tell the page, and only one route: it is that one's.
-	one := newHouse(t, func(c *Config) { c.Assertion.Enabled, c.Routes = true, nil })
+	one := newHouse(t, func(c *config.Config) { c.Assertion.Enabled, c.Routes = true, nil })
 	v = one.visitor()
 	v.signIn(one.base+"/oauth2/start", "zhangsan")
 	if a := v.get(one.base + "/oauth2/auth"); a.StatusCode != 200 || proven(t, one, a.Header.Get("X-Dinggate-Assertion"), one.base+"/")["sub"] != "zhangsan" {
@@ -94,10 +95,10 @@ func TestAssertion(t *testing.T) {
 	}
 
 	// A route of another host is that host's.
-	hosts := newHouse(t, func(c *Config) {
+	hosts := newHouse(t, func(c *config.Config) {
 		r := c.Routes[len(c.Routes)-1]
 		r.Host, r.Path = "Wiki.test", "/"
-		c.Assertion.Enabled, c.Routes = true, append([]Route{r}, c.Routes...)
+		c.Assertion.Enabled, c.Routes = true, append([]config.Route{r}, c.Routes...)
 	})
 	v = hosts.visitor()
 	v.signIn(hosts.base+"/oauth2/start", "zhangsan")
@@ -129,7 +130,7 @@ func TestAssertion(t *testing.T) {
 func TestAssertionKeysRotate(t *testing.T) {
 	old, fresh := conf.NewSecret(newSecret()), conf.NewSecret(newSecret())
 	run := func(secrets ...conf.Secret) (h *house, token string) {
-		h = newHouse(t, func(c *Config) {
+		h = newHouse(t, func(c *config.Config) {
 			c.Assertion.Enabled, c.Assertion.Issuer, c.Cookie.Secrets = true, "https://issuer.test", secrets
 		})
 		v := h.visitor()

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"dinggate/account"
+	"dinggate/cmd/dinggate/internal/admin"
+	"dinggate/cmd/dinggate/internal/config"
 	"dinggate/session"
 )
 
@@ -38,7 +40,10 @@ func auditRecords(t *testing.T, path string) (all []map[string]any) {
 // and in the file alone.
 func TestAuditFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.jsonl")
-	h := newHouse(t, func(c *Config) { c.Audit = AuditConfig{File: path, OnError: auditDeny}; c.DingTalk.Events = false })
+	h := newHouse(t, func(c *config.Config) {
+		c.Audit = config.AuditConfig{File: path, OnError: config.AuditDeny}
+		c.DingTalk.Events = false
+	})
 	zhao := h.visitor()
 	zhao.signIn(h.base+"/", "zhaoliu")
 	for range 3 {
@@ -51,7 +56,7 @@ func TestAuditFile(t *testing.T) {
 	zhao.do(http.MethodPost, h.base+"/oauth2/sign_out", "", "Sec-Fetch-Site: same-origin")
 	li := h.visitor()
 	li.signIn(h.base+"/", "lisi")
-	if err := h.gate.sessions.RevokeUser(t.Context(), session.Person{UserID: "lisi"}, "left"); err != nil {
+	if err := h.gate.Sessions.RevokeUser(t.Context(), session.Person{UserID: "lisi"}, "left"); err != nil {
 		t.Fatal(err)
 	}
 	li.get(h.base + "/")
@@ -99,12 +104,12 @@ func TestAuditFull(t *testing.T) {
 	if _, err := os.Stat("/dev/full"); err != nil {
 		t.Skip("no /dev/full here")
 	}
-	for _, onError := range []string{auditDeny, auditAllow} {
-		h := newHouse(t, func(c *Config) { c.Audit = AuditConfig{File: "/dev/full", OnError: onError} })
+	for _, onError := range []string{config.AuditDeny, config.AuditAllow} {
+		h := newHouse(t, func(c *config.Config) { c.Audit = config.AuditConfig{File: "/dev/full", OnError: onError} })
 		v := h.visitor()
 		back := v.signIn(h.base+"/reports", "zhangsan")
 		after := v.get(h.base + "/reports")
-		if onError == auditAllow {
+		if onError == config.AuditAllow {
 			if back.StatusCode != http.StatusFound || after.StatusCode != http.StatusOK {
 				t.Errorf("with allow the callback = %d, the page %d, want 302 and 200", back.StatusCode, after.StatusCode)
 			}
@@ -117,7 +122,7 @@ func TestAuditFull(t *testing.T) {
 		if after.StatusCode != http.StatusFound || h.app.count() != 0 {
 			t.Errorf("with deny the page = %d, the application got %d requests, want a sign-in and none", after.StatusCode, h.app.count())
 		}
-		if n := h.gate.sessions.Stats().Revoked; n != 1 {
+		if n := h.gate.Sessions.Stats().Revoked; n != 1 {
 			t.Errorf("%d sessions were taken back, want 1", n)
 		}
 		if !strings.Contains(h.scrape(), `dinggate_signins_total{method="browser",result="audit_unavailable"} 1`) || strings.Contains(h.scrape(), `result="ok"} 1`+"\n"+`dinggate_signins`) {
@@ -129,7 +134,7 @@ func TestAuditFull(t *testing.T) {
 // scrape is what Prometheus would read now.
 func (h *house) scrape() string {
 	w := httptest.NewRecorder()
-	h.kit.metrics.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	h.kit.Metrics.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	return w.Body.String()
 }
 
@@ -155,7 +160,7 @@ func TestTraceparent(t *testing.T) {
 // cannot be recorded; a sign-out happens all the same.
 func TestAuditTokens(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.jsonl")
-	h, p := ssoHouse(t, func(c *Config) { c.Audit = AuditConfig{File: path, OnError: auditDeny} })
+	h, p := ssoHouse(t, func(c *config.Config) { c.Audit = config.AuditConfig{File: path, OnError: config.AuditDeny} })
 	v := h.visitor()
 	v.signIn(h.base+"/", "zhangsan")
 	code, state := v.codeFor(p)
@@ -181,7 +186,7 @@ func (h *house) breakAudit(path string) {
 		h.t.Fatal(err)
 	}
 	eventually(h.t, "the sink is found broken", func() bool { // it looks once a second
-		return h.kit.audits.Write(time.Now(), "audit", "test") != nil
+		return h.kit.Audits.Write(time.Now(), "audit", "test") != nil
 	})
 }
 
@@ -191,11 +196,11 @@ func TestAuditBindings(t *testing.T) {
 	dir := t.TempDir()
 	path, accounts := filepath.Join(dir, "audit.jsonl"), filepath.Join(dir, "htpasswd")
 	htpasswd(t, accounts, "zs", "ls")
-	h := newHouse(t, func(c *Config) {
+	h := newHouse(t, func(c *config.Config) {
 		c.Accounts.HtpasswdFile, c.Accounts.Binding, c.LoginAPI = accounts, account.Required, true
-		c.Audit = AuditConfig{File: path, OnError: auditDeny}
+		c.Audit = config.AuditConfig{File: path, OnError: config.AuditDeny}
 	})
-	desk := &control{bindings: register{bindings: h.stores.Bindings, note: h.kit.note}, sessions: func() *session.Manager { return h.gate.sessions }, log: h.kit.log}
+	desk := &admin.Control{Bindings: admin.BindingStore{Bindings: h.stores.Bindings, Note: h.kit.Note}, Sessions: func() *session.Manager { return h.gate.Sessions }, Log: h.kit.Log}
 	ask := func(method, query, body string) int {
 		w := httptest.NewRecorder()
 		desk.ServeHTTP(w, httptest.NewRequest(method, "/bindings"+query, strings.NewReader(body)))
@@ -280,7 +285,7 @@ func TestAuditOfCommand(t *testing.T) {
 	dir := t.TempDir()
 	run := func(file, in string, args ...string) (string, error) {
 		t.Setenv("DINGGATE_AUDIT_FILE", file)
-		t.Setenv("DINGGATE_AUDIT_ON_ERROR", auditDeny)
+		t.Setenv("DINGGATE_AUDIT_ON_ERROR", config.AuditDeny)
 		return bindingsCommand(t, dir, in, args...)
 	}
 	path := filepath.Join(t.TempDir(), "audit.jsonl")

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"dinggate/account"
+	"dinggate/cmd/dinggate/internal/config"
 	"dinggate/internal/ratelimit"
 )
 
@@ -23,7 +24,7 @@ func basic(name, password string) string {
 func TestBasic(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "htpasswd")
 	htpasswd(t, file, "ci", "张三")
-	h := newHouse(t, func(c *Config) { c.APITokens, c.Accounts.HtpasswdFile = true, file })
+	h := newHouse(t, func(c *config.Config) { c.APITokens, c.Accounts.HtpasswdFile = true, file })
 	api := h.visitor()
 	for _, name := range []string{"ci", "ci", "张三"} {
 		a := api.get(h.base+"/api/x", basic(name, "pw-"+name))
@@ -63,8 +64,8 @@ func TestBasic(t *testing.T) {
 	}
 	// The file changes: at once.
 	htpasswd(t, file, "other")
-	h.gate.accounts.file.Look()
-	h.gate.accounts.file.Look()
+	h.gate.Accounts.File.Look()
+	h.gate.Accounts.File.Look()
 	refusedAPI(t, "after the account is gone", api.get(h.base+"/api/x", basic("ci", "pw-ci")))
 	if a := api.get(h.base+"/api/x", basic("other", "pw-other")); a.StatusCode != 200 {
 		t.Errorf("a new account = %d", a.StatusCode)
@@ -80,7 +81,7 @@ func TestBasic(t *testing.T) {
 func TestBasicOff(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "htpasswd")
 	htpasswd(t, file, "ci")
-	h := newHouse(t, func(c *Config) { c.Accounts.HtpasswdFile = file })
+	h := newHouse(t, func(c *config.Config) { c.Accounts.HtpasswdFile = file })
 	if a := h.visitor().get(h.base+"/api/x", "Accept: application/json", basic("ci", "pw-ci")); a.StatusCode == 200 {
 		t.Errorf("a password without api_tokens = %d", a.StatusCode)
 	}
@@ -92,8 +93,8 @@ func TestBasicOff(t *testing.T) {
 func TestBasicTries(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "htpasswd")
 	htpasswd(t, file, "ci", "other")
-	h := newHouse(t, func(c *Config) { c.APITokens, c.Accounts.HtpasswdFile = true, file })
-	h.gate.accounts.file.Pair = ratelimit.Rate{Every: time.Hour, Burst: 3}
+	h := newHouse(t, func(c *config.Config) { c.APITokens, c.Accounts.HtpasswdFile = true, file })
+	h.gate.Accounts.File.Pair = ratelimit.Rate{Every: time.Hour, Burst: 3}
 	api := h.visitor()
 	api.header = http.Header{}
 	get := func(path, name, password string) answer { return api.get(h.base+path, basic(name, password)) }
@@ -120,7 +121,9 @@ func TestBasicTries(t *testing.T) {
 func TestBasicManyAtOnce(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "htpasswd")
 	htpasswd(t, file, "ci")
-	h := newHouse(t, func(c *Config) { c.APITokens, c.Accounts.HtpasswdFile, c.Accounts.Binding = true, file, account.Off })
+	h := newHouse(t, func(c *config.Config) {
+		c.APITokens, c.Accounts.HtpasswdFile, c.Accounts.Binding = true, file, account.Off
+	})
 	var all sync.WaitGroup
 	for range 40 {
 		all.Go(func() {

@@ -12,6 +12,10 @@ import (
 	"strings"
 
 	"dinggate/account"
+	"dinggate/cmd/dinggate/internal/admin"
+	"dinggate/cmd/dinggate/internal/cli"
+	"dinggate/cmd/dinggate/internal/config"
+	"dinggate/internal/i18n"
 	"dinggate/session"
 	"dinggate/session/boltstore"
 	"dinggate/session/redisstore"
@@ -20,29 +24,29 @@ import (
 // bindingsDesk is where `dinggate bindings` does its work: a store it has opened
 // itself, or the process that serves.
 type bindingsDesk interface {
-	list(ctx context.Context) ([]byte, error) // CSV
-	add(ctx context.Context, csv []byte) (imported, error)
-	remove(ctx context.Context, name string) (account.Binding, error)
+	List(ctx context.Context) ([]byte, error) // CSV
+	Add(ctx context.Context, csv []byte) (admin.Imported, error)
+	Remove(ctx context.Context, name string) (account.Binding, error)
 }
 
 // runBindings is `dinggate bindings list|import FILE|remove NAME`; FILE may be -.
-func runBindings(c call) int {
+func runBindings(c cli.Invocation) int {
 	usage := func() int {
-		fmt.Fprintln(c.trouble, c.say(message{
+		fmt.Fprintln(c.Stderr, c.Say(i18n.Message{
 			"dinggate bindings list | import FILE | remove NAME, then --config FILE; NAME is an account or a unionId, FILE is CSV with the header unionid,username",
 			"用法：dinggate bindings list | import 文件 | remove 名称，然后 --config 文件；名称为账号或 unionId，文件为 CSV，表头 unionid,username"}))
 		return 2
 	}
-	words, flags := splitWords(c.args)
+	words, flags := splitWords(c.Args)
 	if len(words) == 0 || len(words) != map[string]int{"list": 1, "import": 2, "remove": 2}[words[0]] {
 		return usage()
 	}
-	cfg, problems := load(flags, c.environ)
-	if code := exitCode(problems); code != 0 {
-		tell(c.trouble, c.language, problems)
+	cfg, problems := config.Load(flags, c.Environ)
+	if code := config.ExitCode(problems); code != 0 {
+		config.PrintProblems(c.Stderr, c.Language, problems)
 		return code
 	}
-	return c.until(func(ctx context.Context) error {
+	return c.Until(func(ctx context.Context) error {
 		desk, done, err := openDesk(c, ctx, cfg)
 		if err != nil {
 			return err
@@ -60,22 +64,22 @@ func runBindings(c call) int {
 
 // listBindings writes all that can be imported again. What is not sealed stands
 // behind the others, and is told: it counts for nothing.
-func listBindings(c call, ctx context.Context, desk bindingsDesk) error {
-	text, err := desk.list(ctx)
+func listBindings(c cli.Invocation, ctx context.Context, desk bindingsDesk) error {
+	text, err := desk.List(ctx)
 	if err != nil && !errors.Is(err, account.ErrSealed) {
 		return err
 	}
-	if _, failed := c.out.Write(text); failed != nil {
+	if _, failed := c.Stdout.Write(text); failed != nil {
 		return failed
 	}
-	if plain, ok := desk.(register); ok && err == nil {
+	if plain, ok := desk.(admin.BindingStore); ok && err == nil {
 		var lines []byte
 		var n int
-		if lines, n, err = plain.unsealed(ctx); n > 0 {
-			fmt.Fprintf(c.trouble, c.say(message{
+		if lines, n, err = plain.Unsealed(ctx); n > 0 {
+			fmt.Fprintf(c.Stderr, c.Say(i18n.Message{
 				"the last %d are of an older release, not sealed, and count for nothing: whoever writes to Redis may have made them. Look them through, and import this list.\n",
 				"最后 %d 条来自旧版本，未加密封存，不起作用：能写入 Redis 的人都可能伪造。请核对后重新导入本列表。\n"}), n)
-			if _, failed := c.out.Write(lines); failed != nil {
+			if _, failed := c.Stdout.Write(lines); failed != nil {
 				return failed
 			}
 		}
@@ -102,7 +106,7 @@ func splitWords(args []string) (words, flags []string) {
 	return words, flags
 }
 
-func importBindings(c call, ctx context.Context, desk bindingsDesk, file string) error {
+func importBindings(c cli.Invocation, ctx context.Context, desk bindingsDesk, file string) error {
 	in := io.Reader(os.Stdin)
 	if file != "-" {
 		f, err := os.Open(file)
@@ -116,35 +120,35 @@ func importBindings(c call, ctx context.Context, desk bindingsDesk, file string)
 	if err != nil {
 		return err
 	}
-	answer, err := desk.add(ctx, text)
+	answer, err := desk.Add(ctx, text)
 	if err != nil {
 		return err
 	}
 	if len(answer.Problems) > 0 {
 		for _, p := range answer.Problems {
 			p.File = file
-			fmt.Fprintln(c.trouble, c.problem(p))
+			fmt.Fprintln(c.Stderr, c.Problem(p))
 		}
-		return errors.New(c.say(message{"nothing was imported", "没有导入任何绑定"}))
+		return errors.New(c.Say(i18n.Message{"nothing was imported", "没有导入任何绑定"}))
 	}
-	fmt.Fprintf(c.out, c.say(message{"%d bindings are in place.\n", "%d 条绑定已生效。\n"}), answer.Count)
+	fmt.Fprintf(c.Stdout, c.Say(i18n.Message{"%d bindings are in place.\n", "%d 条绑定已生效。\n"}), answer.Count)
 	return nil
 }
 
-func removeBinding(c call, ctx context.Context, desk bindingsDesk, name string) error {
-	b, err := desk.remove(ctx, name)
+func removeBinding(c cli.Invocation, ctx context.Context, desk bindingsDesk, name string) error {
+	b, err := desk.Remove(ctx, name)
 	if errors.Is(err, account.ErrNone) {
-		return errors.New(c.say(message{"no account and no unionId of this name is bound", "没有绑定这个名称的账号或 unionId"}))
+		return errors.New(c.Say(i18n.Message{"no account and no unionId of this name is bound", "没有绑定这个名称的账号或 unionId"}))
 	}
 	if err == nil {
-		fmt.Fprintf(c.out, c.say(message{"%s is no longer bound to %s.\n", "%s 与 %s 的绑定已解除。\n"}), b.UnionID, b.Username)
+		fmt.Fprintf(c.Stdout, c.Say(i18n.Message{"%s is no longer bound to %s.\n", "%s 与 %s 的绑定已解除。\n"}), b.UnionID, b.Username)
 	}
 	return err
 }
 
 // openDesk finds the bindings: Redis, or state_dir, by way of the process that
 // serves from it when there is one.
-func openDesk(c call, ctx context.Context, cfg *Config) (bindingsDesk, func(), error) {
+func openDesk(c cli.Invocation, ctx context.Context, cfg *config.Config) (bindingsDesk, func(), error) {
 	nothing := func() {}
 	keys, err := session.NewKeyring(cfg.Cookie.Secrets)
 	if err != nil {
@@ -155,30 +159,30 @@ func openDesk(c call, ctx context.Context, cfg *Config) (bindingsDesk, func(), e
 		if err != nil {
 			return nil, nothing, err
 		}
-		desk, done := openRegister(c, cfg, r.Bindings(keys), r.Close)
+		desk, done := admin.OpenBindingStore(c, cfg, r.Bindings(keys), r.Close)
 		return desk, done, nil
 	}
 	if cfg.StateDir == "" {
 		return nil, nothing, errors.New("nothing keeps bindings: set state_dir, or session.store: redis")
 	}
-	if status, _, err := askControl(ctx, cfg.StateDir, http.MethodHead, "/", nil); err == nil && status == http.StatusNotFound {
+	if status, _, err := admin.Ask(ctx, cfg.StateDir, http.MethodHead, "/", nil); err == nil && status == http.StatusNotFound {
 		return controlDesk(cfg.StateDir), nothing, nil
 	}
 	f, err := boltstore.Open(cfg.StateDir)
 	if errors.Is(err, boltstore.ErrBusy) {
-		return nil, nothing, fmt.Errorf("another process has state_dir and does not answer at %s: accounts.binding may be off there, or this is another user's socket", controlName)
+		return nil, nothing, fmt.Errorf("another process has state_dir and does not answer at %s: accounts.binding may be off there, or this is another user's socket", admin.ControlName)
 	}
 	if err != nil {
 		return nil, nothing, err
 	}
 	b, migrated, err := f.Bindings(account.Records{Sealer: keys})
 	if migrated > 0 {
-		fmt.Fprintf(c.trouble, c.say(message{"%d bindings of an older release are sealed now\n", "旧版本的 %d 条绑定已加密封存\n"}), migrated)
+		fmt.Fprintf(c.Stderr, c.Say(i18n.Message{"%d bindings of an older release are sealed now\n", "旧版本的 %d 条绑定已加密封存\n"}), migrated)
 	}
 	if err != nil {
 		return nil, nothing, errors.Join(err, f.Close())
 	}
-	desk, done := openRegister(c, cfg, b, f.Close)
+	desk, done := admin.OpenBindingStore(c, cfg, b, f.Close)
 	return desk, done, nil
 }
 
@@ -186,7 +190,7 @@ func openDesk(c call, ctx context.Context, cfg *Config) (bindingsDesk, func(), e
 type controlDesk string
 
 func (d controlDesk) ask(ctx context.Context, method, path string, body []byte) ([]byte, error) {
-	status, text, err := askControl(ctx, string(d), method, path, body)
+	status, text, err := admin.Ask(ctx, string(d), method, path, body)
 	switch {
 	case err != nil:
 		return nil, err
@@ -198,11 +202,11 @@ func (d controlDesk) ask(ctx context.Context, method, path string, body []byte) 
 	return text, nil
 }
 
-func (d controlDesk) list(ctx context.Context) ([]byte, error) {
+func (d controlDesk) List(ctx context.Context) ([]byte, error) {
 	return d.ask(ctx, http.MethodGet, "/bindings", nil)
 }
 
-func (d controlDesk) add(ctx context.Context, csv []byte) (answer imported, err error) {
+func (d controlDesk) Add(ctx context.Context, csv []byte) (answer admin.Imported, err error) {
 	text, err := d.ask(ctx, http.MethodPost, "/bindings", csv)
 	if err == nil {
 		err = json.Unmarshal(text, &answer)
@@ -210,7 +214,7 @@ func (d controlDesk) add(ctx context.Context, csv []byte) (answer imported, err 
 	return answer, err
 }
 
-func (d controlDesk) remove(ctx context.Context, name string) (b account.Binding, err error) {
+func (d controlDesk) Remove(ctx context.Context, name string) (b account.Binding, err error) {
 	text, err := d.ask(ctx, http.MethodDelete, "/bindings?name="+url.QueryEscape(name), nil)
 	if err == nil {
 		err = json.Unmarshal(text, &b)

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"dinggate/account"
+	"dinggate/cmd/dinggate/internal/admin"
+	"dinggate/cmd/dinggate/internal/config"
 	"dinggate/dingtalk/simulator"
 	"dinggate/internal/conf"
 	"dinggate/internal/realtool"
@@ -23,7 +25,7 @@ import (
 func TestNamesThatLookLikeAnAccount(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "htpasswd")
 	htpasswd(t, file, "alice")
-	h := newHouse(t, func(c *Config) {
+	h := newHouse(t, func(c *config.Config) {
 		c.Accounts.HtpasswdFile, c.Accounts.Binding = file, account.Optional
 		c.DingTalk.Username = "name"
 	})
@@ -59,7 +61,7 @@ func TestSomebodyElseWritesToRedis(t *testing.T) {
 	redis := realtool.StartRedis(t)
 	file := filepath.Join(t.TempDir(), "htpasswd")
 	htpasswd(t, file, "admin", "ls")
-	h := newHouse(t, func(c *Config) {
+	h := newHouse(t, func(c *config.Config) {
 		c.Accounts.HtpasswdFile, c.Accounts.Binding = file, account.Required
 		c.Session.Store, c.Redis.URL = session.StoreRedis, conf.NewSecret(redis.URL())
 	})
@@ -178,7 +180,7 @@ func TestSecretOfBindingsChanges(t *testing.T) {
 		}
 		return out
 	}
-	waitFor(t, "the control socket", func() bool { _, err := os.Stat(filepath.Join(dir, controlName)); return err == nil })
+	waitFor(t, "the control socket", func() bool { _, err := os.Stat(filepath.Join(dir, admin.ControlName)); return err == nil })
 	if out, err := bindingsIn(t, nil, "unionid,username\nU1,zs\n", "import", "-", "--config", s.file); err != nil {
 		t.Fatalf("import = %q, %v", out, err)
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"dinggate/account"
+	"dinggate/cmd/dinggate/internal/config"
 	"dinggate/dingtalk/simulator"
 	engine "dinggate/internal/realtool/browser"
 
@@ -35,7 +36,7 @@ var engines = []struct {
 func namedGate(t testing.TB, origin string) *house {
 	file := t.TempDir() + "/htpasswd"
 	htpasswd(t, file, "zs", "mallory")
-	h := newHouse(t, func(c *Config) {
+	h := newHouse(t, func(c *config.Config) {
 		c.PublicURL, c.TrustedProxies = origin, nil
 		c.Accounts.HtpasswdFile, c.Accounts.Binding = file, account.Required
 	})

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"dinggate/cmd/dinggate/internal/config"
+	"dinggate/cmd/dinggate/internal/server"
 	"dinggate/dingtalk/simulator"
 	"dinggate/proxy/login"
 
@@ -83,8 +85,8 @@ func harmless(t *testing.T, ctx context.Context, base, what string) {
 func TestBrowserHostile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "htpasswd")
 	htpasswd(t, file, "zs")
-	h, _ := ssoHouse(t, func(c *Config) {
-		c.SignIn = SignInConfig{Title: bothLanguages(hostileText), Lead: bothLanguages(hostileText), Note: bothLanguages(hostileText), Contact: bothLanguages(hostileText)}
+	h, _ := ssoHouse(t, func(c *config.Config) {
+		c.SignIn = config.SignInConfig{Title: config.BothLanguages(hostileText), Lead: config.BothLanguages(hostileText), Note: config.BothLanguages(hostileText), Contact: config.BothLanguages(hostileText)}
 		c.Accounts.HtpasswdFile = file
 	})
 	everyEndpoint(t, h)
@@ -137,7 +139,7 @@ func TestBrowserHostile(t *testing.T) {
 			t.Errorf("GET %s does not show the person's name as text:\n%s", path, text)
 		}
 	}
-	if err := h.gate.sessions.RevokeAll(t.Context(), "test"); err != nil {
+	if err := h.gate.Sessions.RevokeAll(t.Context(), "test"); err != nil {
 		t.Fatal(err)
 	}
 	for _, bad := range hostileValues[:4] {
@@ -149,12 +151,12 @@ func TestBrowserHostile(t *testing.T) {
 func everyEndpoint(t *testing.T, h *house) {
 	t.Helper()
 	paths := []string{}
-	newEndpoints("/oauth2", &login.Flow{}, nil).router.Walk(func(route *mux.Route, _ *mux.Router, _ []*mux.Route) error {
+	server.NewEndpoints("/oauth2", &login.Flow{}, nil).Router.Walk(func(route *mux.Route, _ *mux.Router, _ []*mux.Route) error {
 		path, err := route.GetPathTemplate()
 		paths = append(paths, path)
 		return err
 	})
-	for path := range h.gate.sso.Handlers() {
+	for path := range h.gate.SSO.Handlers() {
 		paths = append(paths, path)
 	}
 	if len(paths) < 12 {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"dinggate/cmd/dinggate/internal/config"
 	"dinggate/dingtalk/simulator"
 
 	"github.com/chromedp/chromedp"
@@ -16,7 +17,7 @@ import (
 // TestBrowserQR: the sign-in page draws DingTalk's QR code by DingTalk's script,
 // within its policy; a scan signs in once although the script calls twice.
 func TestBrowserQR(t *testing.T) {
-	h := newHouse(t, func(c *Config) { c.SignIn.EmbedQR = true })
+	h := newHouse(t, func(c *config.Config) { c.SignIn.EmbedQR = true })
 	code, err := h.platform.Code(simulator.Browser, simulator.DemoClientID, "zhangsan")
 	if err != nil {
 		t.Fatal(err)
@@ -56,7 +57,7 @@ window.login=login;setTimeout(()=>{ok({authCode:%q,state:login.state});ok({authC
 
 // helperTabs are n tabs of one person on the application, with dinggate.js in
 // them and a session that has ended; signIn opens another tab and signs in again.
-func helperTabs(t *testing.T, n int, change func(*Config)) (h *house, tabs []context.Context, signIn func() context.Context) {
+func helperTabs(t *testing.T, n int, change func(*config.Config)) (h *house, tabs []context.Context, signIn func() context.Context) {
 	t.Helper()
 	h = newHouse(t, change)
 	first := browser(t, "zh-CN")
@@ -81,7 +82,7 @@ func helperTabs(t *testing.T, n int, change func(*Config)) (h *house, tabs []con
 	for _, tab := range tabs {
 		loadHelper(t, tab)
 	}
-	if err := h.gate.sessions.RevokeAll(t.Context(), "test"); err != nil {
+	if err := h.gate.Sessions.RevokeAll(t.Context(), "test"); err != nil {
 		t.Fatal(err)
 	}
 	return h, tabs, signIn

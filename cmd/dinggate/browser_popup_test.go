@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"dinggate/cmd/dinggate/internal/config"
+
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/target"
@@ -75,9 +77,9 @@ func untilGone(t *testing.T, tab context.Context, id target.ID) {
 // there that they are signed in, the window goes and the page's calls go on, here
 // and in another tab; also where DingTalk's page cuts the tie to its opener.
 func TestBrowserPopup(t *testing.T) {
-	for name, change := range map[string]func(*Config){
+	for name, change := range map[string]func(*config.Config){
 		"tied": nil,
-		"cut": func(c *Config) {
+		"cut": func(c *config.Config) {
 			login, err := url.Parse(c.DingTalk.LoginURL)
 			if err != nil {
 				t.Fatal(err)
@@ -148,7 +150,7 @@ func TestBrowserPopupDocs(t *testing.T) {
 			io.WriteString(w, "orders of "+r.Header.Get("X-Forwarded-User"))
 		}))
 		t.Cleanup(app.Close)
-		h := newHouse(t, func(c *Config) {
+		h := newHouse(t, func(c *config.Config) {
 			for i := range c.Routes {
 				c.Routes[i].Upstream = app.URL
 			}
@@ -157,7 +159,7 @@ func TestBrowserPopupDocs(t *testing.T) {
 		if err := chromedp.Do(tab, chromedp.Navigate(h.base+"/"), chromedp.Click(chromedp.CSS("#person-zhangsan")), untilMark(), until(`window.dinggate&&document.readyState==="complete"&&performance.getEntriesByName(location.origin+"/api/orders").length`)); err != nil {
 			t.Fatalf("%s: %v", file, err)
 		}
-		if err := h.gate.sessions.RevokeAll(t.Context(), "test"); err != nil {
+		if err := h.gate.Sessions.RevokeAll(t.Context(), "test"); err != nil {
 			t.Fatal(err)
 		}
 		if err := chromedp.Do(tab, runs(`dinggate.fetch("/api/orders").then(async a=>{window.got=await a.text()});document.querySelector("#session-over button").id="again"`), until(`!document.getElementById("session-over").hidden`)); err != nil {
@@ -194,7 +196,7 @@ func TestBrowserPopupAlone(t *testing.T) {
 	if err := chromedp.Do(tabs[0], chromedp.Navigate(h.base+"/oauth2/signed_in"), until(`document.body.innerText.includes("李四 (lisi)")&&document.body.innerText.includes("可以关闭这个窗口")`)); err != nil {
 		t.Fatal(err)
 	}
-	if err := h.gate.sessions.RevokeAll(t.Context(), "test"); err != nil {
+	if err := h.gate.Sessions.RevokeAll(t.Context(), "test"); err != nil {
 		t.Fatal(err)
 	}
 	if err := chromedp.Do(tabs[0], chromedp.Navigate(h.base+"/oauth2/signed_in"), chromedp.Click(chromedp.CSS("a.button")), chromedp.Click(chromedp.CSS("#person-wangwu")), until(`location.pathname==="/oauth2/signed_in"&&document.body.innerText.includes("wangwu")`)); err != nil {

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"dinggate/account"
+	"dinggate/cmd/dinggate/internal/admin"
+	"dinggate/cmd/dinggate/internal/config"
 	"dinggate/dingtalk/simulator"
 
 	"github.com/chromedp/cdproto/cdp"
@@ -98,18 +100,18 @@ func speaks(agent, language string) chromedp.Action[chromedp.Void] {
 // where it needs one.
 func pictures(t *testing.T) []picture {
 	h := newHouse(t, nil)
-	poor := newHouse(t, func(c *Config) { c.DingTalk.Username = "email" })
+	poor := newHouse(t, func(c *config.Config) { c.DingTalk.Username = "email" })
 	out := newHouse(t, nil)
 	out.platform.Fault(simulator.Fault{On: "/v1.0/oauth2/userAccessToken", Do: simulator.Status(503)})
-	down := newHouse(t, func(c *Config) {
+	down := newHouse(t, func(c *config.Config) {
 		for i := range c.Routes {
 			c.Routes[i].Upstream = "http://127.0.0.1:9"
 		}
 	})
 	local, _ := accountHouse(t, account.Optional)
-	scan := newHouse(t, func(c *Config) { c.SignIn.EmbedQR = true })
-	own := newHouse(t, func(c *Config) {
-		c.SignIn.Page, c.SignIn.Title, c.SignIn.Accent, c.SignIn.TemplatesDir = true, Text{Zh: "云帆科技", En: "Yunfan"}, "#0b7a53", ownTemplates(t)
+	scan := newHouse(t, func(c *config.Config) { c.SignIn.EmbedQR = true })
+	own := newHouse(t, func(c *config.Config) {
+		c.SignIn.Page, c.SignIn.Title, c.SignIn.Accent, c.SignIn.TemplatesDir = true, config.Text{Zh: "云帆科技", En: "Yunfan"}, "#0b7a53", ownTemplates(t)
 	})
 	busy := newHouse(t, nil)
 	crowd := chromedp.Func(func(context.Context, *chromedp.Target) error { // takes all that comes free, for as long as a picture takes
@@ -184,8 +186,8 @@ func statusPicture(t *testing.T) {
 	if err := chromedp.Do(ctx, chromedp.Navigate(h.base+"/"), chromedp.Click(chromedp.CSS("#person-zhangsan")), untilMark()); err != nil {
 		t.Fatal(err)
 	}
-	h.kit.strangers.Note(netip.MustParseAddr("10.244.3.7"), time.Now())
-	h.reload = reloadResult{taken: time.Now().Add(-26 * time.Hour), refused: time.Now(), problems: problems{{File: "/etc/dinggate/config.yaml", Line: 12, Key: "log.level", Text: "is not debug, info, warn or error"}}}
+	h.kit.Strangers.Note(netip.MustParseAddr("10.244.3.7"), time.Now())
+	h.reload = admin.ReloadResult{Taken: time.Now().Add(-26 * time.Hour), Refused: time.Now(), Problems: config.Problems{{File: "/etc/dinggate/config.yaml", Line: 12, Key: "log.level", Text: "is not debug, info, warn or error"}}}
 	admin := httptest.NewServer(h.admin())
 	t.Cleanup(admin.Close)
 	if err := chromedp.Do(ctx, chromedp.EmulateViewport(1100, 860), chromedp.Navigate(admin.URL+"/status"), chromedp.WaitVisible(chromedp.CSS("h1"))); err != nil {

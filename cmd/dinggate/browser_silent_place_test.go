@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"dinggate/cmd/dinggate/internal/config"
+
 	"github.com/chromedp/chromedp"
 )
 
@@ -28,7 +30,7 @@ func TestBrowserSilentAttempt(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var front *httptest.Server // what loses the cookie on its way
-			h := newHouse(t, func(c *Config) {
+			h := newHouse(t, func(c *config.Config) {
 				gate, err := url.Parse(c.PublicURL)
 				if err != nil {
 					t.Fatal(err)
@@ -64,7 +66,7 @@ func TestBrowserSilentAttempt(t *testing.T) {
 // http://app.corp.test, and a DingTalk client that finds both.
 func manyHosts(t *testing.T, domain, answer string) (h *house, ctx context.Context, app string) {
 	t.Helper()
-	h = newHouse(t, func(c *Config) {
+	h = newHouse(t, func(c *config.Config) {
 		c.PublicURL = strings.Replace(c.PublicURL, "127.0.0.1", "sso.corp.test", 1)
 		c.Cookie.Domain = domain
 		for i := range c.Routes {

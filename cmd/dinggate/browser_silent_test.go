@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"dinggate/cmd/dinggate/internal/config"
 	"dinggate/dingtalk/simulator"
 
 	"github.com/chromedp/cdproto/cdp"
@@ -91,7 +92,7 @@ func TestBrowserSilent(t *testing.T) {
 
 func silentDeepLink(t *testing.T, c client, answer, calls string) {
 	t.Parallel()
-	h := newHouse(t, func(c *Config) { c.Upstream, c.Routes = c.Routes[0].Upstream, nil })
+	h := newHouse(t, func(c *config.Config) { c.Upstream, c.Routes = c.Routes[0].Upstream, nil })
 	ctx := inClient(t, c, fmt.Sprintf(answer, h.platform.SilentCode("zhangsan")))
 	const deep = "/reports/%E9%94%80%E5%94%AE?q=1&next=%2Fa#row-7"
 	if err := chromedp.Do(ctx, chromedp.Navigate(h.base+deep), untilMark(), until(`location.href.endsWith("#row-7")`)); err != nil {
@@ -214,7 +215,7 @@ func TestBrowserSilentLoop(t *testing.T) {
 	if err := chromedp.Do(ctx, chromedp.Navigate(h.base+"/a"), untilMark()); err != nil {
 		t.Fatal(err)
 	}
-	if err := h.gate.sessions.RevokeAll(t.Context(), "test"); err != nil { // as if the cookie had not been kept
+	if err := h.gate.Sessions.RevokeAll(t.Context(), "test"); err != nil { // as if the cookie had not been kept
 		t.Fatal(err)
 	}
 	if err := chromedp.Do(ctx, chromedp.Navigate(h.base+"/b"), untilFailed()); err != nil {

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	"dinggate/cmd/dinggate/internal/config"
+
 	"github.com/chromedp/chromedp"
 )
 
@@ -14,7 +16,7 @@ import (
 func TestBrowserStrict(t *testing.T) {
 	ctx := browser(t, "zh-CN")
 	var base string
-	h := newHouse(t, func(c *Config) {
+	h := newHouse(t, func(c *config.Config) {
 		base = strings.Replace(c.PublicURL, "127.0.0.1", "localhost", 1)
 		c.PublicURL, c.Cookie.SameSite = base, "strict"
 	})

@@ -5,59 +5,62 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"dinggate/cmd/dinggate/internal/cli"
+	"dinggate/cmd/dinggate/internal/config"
+	"dinggate/internal/i18n"
 	"dinggate/session"
 )
 
 // runCheck tells all that load found and, without a mistake, what will be
 // served. It opens no network and shows no secret. The exit code is 1 with a
 // mistake, 2 with one on the command line, otherwise 0.
-func runCheck(c call) int {
-	cfg, problems := load(c.args, c.environ)
-	tell(c.out, c.language, problems)
-	if code := exitCode(problems); code != 0 {
+func runCheck(c cli.Invocation) int {
+	cfg, problems := config.Load(c.Args, c.Environ)
+	config.PrintProblems(c.Stdout, c.Language, problems)
+	if code := config.ExitCode(problems); code != 0 {
 		return code
 	}
 	if len(problems) == 0 {
-		fmt.Fprintln(c.out, c.say(message{"The configuration has no mistakes.", "配置没有错误。"}))
+		fmt.Fprintln(c.Stdout, c.Say(i18n.Message{"The configuration has no mistakes.", "配置没有错误。"}))
 	}
-	fmt.Fprintln(c.out)
+	fmt.Fprintln(c.Stdout)
 	summary(c, cfg)
 	return 0
 }
 
 // summary is what an operator wants to compare with their intention.
-func summary(c call, cfg *Config) {
-	row := func(name message, format string, args ...any) {
-		fmt.Fprintf(c.out, "%s\n    %s\n", c.say(name), fmt.Sprintf(format, args...))
+func summary(c cli.Invocation, cfg *config.Config) {
+	row := func(name i18n.Message, format string, args ...any) {
+		fmt.Fprintf(c.Stdout, "%s\n    %s\n", c.Say(name), fmt.Sprintf(format, args...))
 	}
 	speaks := "http"
 	if cfg.TLS.On() {
 		speaks = "https"
 	}
-	row(message{"Browsers reach us at", "浏览器访问地址"}, "%s", cfg.PublicURL)
-	row(message{"Listeners", "监听地址"}, "gate   %s (%s)\n    admin  %s (/livez /ready /metrics /status)", cfg.Listen, speaks, cfg.Admin.Listen)
+	row(i18n.Message{"Browsers reach us at", "浏览器访问地址"}, "%s", cfg.PublicURL)
+	row(i18n.Message{"Listeners", "监听地址"}, "gate   %s (%s)\n    admin  %s (/livez /ready /metrics /status)", cfg.Listen, speaks, cfg.Admin.Listen)
 	if cfg.SSO.On() {
-		row(message{"Register this callback URL at the SSO service; its query varies (allow_query)", "请在 SSO 服务登记回调地址，其查询参数会变化（allow_query）"}, "%s", cfg.CallbackURL())
+		row(i18n.Message{"Register this callback URL at the SSO service; its query varies (allow_query)", "请在 SSO 服务登记回调地址，其查询参数会变化（allow_query）"}, "%s", cfg.CallbackURL())
 	} else {
-		row(message{"Register this callback URL at DingTalk (开发配置 > 安全设置 > 重定向URL)", "请在钉钉开放平台登记回调地址（开发配置 > 安全设置 > 重定向URL）"}, "%s", strings.Join(cfg.callbackURLs(), "\n    "))
+		row(i18n.Message{"Register this callback URL at DingTalk (开发配置 > 安全设置 > 重定向URL)", "请在钉钉开放平台登记回调地址（开发配置 > 安全设置 > 重定向URL）"}, "%s", strings.Join(cfg.CallbackURLs(), "\n    "))
 	}
-	row(message{"Session cookie", "会话 Cookie"}, "%s", c.say(message{
+	row(i18n.Message{"Session cookie", "会话 Cookie"}, "%s", c.Say(i18n.Message{
 		fmt.Sprintf("%s, for %s, membership looked up every %s", session.CookieName(cfg.Secure(), cfg.Cookie.Domain), short(cfg.Session.Lifetime), short(cfg.Session.Recheck)),
 		fmt.Sprintf("%s，有效期 %s，每 %s 复查一次成员身份", session.CookieName(cfg.Secure(), cfg.Cookie.Domain), short(cfg.Session.Lifetime), short(cfg.Session.Recheck))}))
-	fmt.Fprintln(c.out, c.say(message{"Routes: the first match decides, nothing matched is 404", "路由：按顺序匹配，首个命中者生效，均不命中为 404"}))
+	fmt.Fprintln(c.Stdout, c.Say(i18n.Message{"Routes: the first match decides, nothing matched is 404", "路由：按顺序匹配，首个命中者生效，均不命中为 404"}))
 	routes(c, cfg)
-	row(message{"With nginx in front, give its buffers room for our headers", "前面有 nginx 时，请加大缓冲区以容纳我们的响应头"},
+	row(i18n.Message{"With nginx in front, give its buffers room for our headers", "前面有 nginx 时，请加大缓冲区以容纳我们的响应头"},
 		"proxy_buffer_size 16k; proxy_buffers 4 16k; proxy_busy_buffers_size 32k;")
 	if len(cfg.TrustedProxies) == 0 {
-		row(message{"Believed proxies", "受信任的代理"}, "%s", c.say(message{
+		row(i18n.Message{"Believed proxies", "受信任的代理"}, "%s", c.Say(i18n.Message{
 			"nobody: behind another proxy, or for gateways' questions, set trusted_proxies", "无：前面有代理或供网关询问时，请设置 trusted_proxies"}))
 	} else {
-		row(message{"Believed proxies", "受信任的代理"}, "%s", strings.Join(cfg.TrustedProxies, ", "))
+		row(i18n.Message{"Believed proxies", "受信任的代理"}, "%s", strings.Join(cfg.TrustedProxies, ", "))
 	}
 }
 
-func routes(c call, cfg *Config) {
-	table := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
+func routes(c cli.Invocation, cfg *config.Config) {
+	table := tabwriter.NewWriter(c.Stdout, 0, 0, 2, ' ', 0)
 	for i, r := range cfg.AllRoutes() {
 		host, methods, upstream := r.Host, strings.Join(r.Methods, ","), r.Upstream
 		if host == "" {
@@ -67,9 +70,9 @@ func routes(c call, cfg *Config) {
 			methods = "*"
 		}
 		if upstream == "" {
-			upstream = c.say(message{"(only answers gateways)", "（仅供网关询问）"})
+			upstream = c.Say(i18n.Message{"(only answers gateways)", "（仅供网关询问）"})
 		}
-		fmt.Fprintf(table, "    %d\t%s\t%s\t%s\t→ %s\t%s\n", i, methods, host, r.Path, upstream, whom(r.Access))
+		fmt.Fprintf(table, "    %d\t%s\t%s\t%s\t→ %s\t%s\n", i, methods, host, r.Path, upstream, config.RuleText(r.Access))
 	}
 	table.Flush()
 	letterCase(c, cfg)
@@ -77,7 +80,7 @@ func routes(c call, cfg *Config) {
 
 // letterCase names the routes that letter case concerns. It is no warning: most
 // configurations have such routes, and the default is safe.
-func letterCase(c call, cfg *Config) {
+func letterCase(c cli.Invocation, cfg *config.Config) {
 	concerned := cfg.AccessRoutes().CaseRoutes()
 	if len(concerned) == 0 {
 		return
@@ -87,13 +90,13 @@ func letterCase(c call, cfg *Config) {
 		names = append(names, fmt.Sprintf("%d (%s)", r.Route, r.Path))
 	}
 	list, first := strings.Join(names, ", "), concerned[0]
-	if cfg.PathCase == pathCaseSensitive {
-		fmt.Fprintln(c.out, c.say(message{
+	if cfg.PathCase == config.PathCaseSensitive {
+		fmt.Fprintln(c.Stdout, c.Say(i18n.Message{
 			fmt.Sprintf("    path_case is sensitive: in another letter case the paths of routes %s are other routes'; %s is route %d's", list, first.Example, first.Other),
 			fmt.Sprintf("    path_case 为 sensitive：路由 %s 的路径换一种大小写即属于其他路由，例如 %s 属于路由 %d", list, first.Example, first.Other)}))
 		return
 	}
-	fmt.Fprintln(c.out, c.say(message{
+	fmt.Fprintln(c.Stdout, c.Say(i18n.Message{
 		fmt.Sprintf("    path_case is insensitive: in another letter case the paths of routes %s are 400 (ambiguous_path), such as %s", list, first.Example),
 		fmt.Sprintf("    path_case 为 insensitive：路由 %s 的路径换一种大小写即返回 400（ambiguous_path），例如 %s", list, first.Example)}))
 }

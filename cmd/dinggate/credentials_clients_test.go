@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"dinggate/cmd/dinggate/internal/config"
 	"dinggate/internal/ratelimit"
 	"dinggate/internal/realtool"
 
@@ -71,8 +72,8 @@ func TestCurl(t *testing.T) {
 	curl := realtool.Path(t, "curl")
 	file := filepath.Join(t.TempDir(), "htpasswd")
 	htpasswd(t, file, "ci")
-	h := newHouse(t, func(c *Config) { c.APITokens, c.Accounts.HtpasswdFile = true, file })
-	h.gate.accounts.file.Pair = ratelimit.Rate{Every: time.Hour, Burst: 3}
+	h := newHouse(t, func(c *config.Config) { c.APITokens, c.Accounts.HtpasswdFile = true, file })
+	h.gate.Accounts.File.Pair = ratelimit.Rate{Every: time.Hour, Burst: 3}
 	run := func(path, user string) string {
 		t.Helper()
 		out, err := exec.Command(curl, "--silent", "--max-time", "20", "--write-out", " %{http_code}", "--user", user, h.base+path).CombinedOutput()

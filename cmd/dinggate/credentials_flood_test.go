@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"dinggate/cmd/dinggate/internal/config"
 	"dinggate/internal/ratelimit"
 	"dinggate/session"
 )
@@ -74,10 +75,10 @@ func TestInventedToken(t *testing.T) {
 	}
 }
 
-func publicToo(c *Config) {
-	r := defaultRoute()
+func publicToo(c *config.Config) {
+	r := config.DefaultRoute()
 	r.Path, r.Upstream, r.Access = "/public/", c.Routes[0].Upstream, demoConfig("", "", "").Routes[0].Access
-	c.Routes = append([]Route{r}, c.Routes...)
+	c.Routes = append([]config.Route{r}, c.Routes...)
 }
 
 // TestClientsThatLeave: the calls that a client caused end with it, for Bearer and
@@ -96,7 +97,7 @@ func TestClientsThatLeave(t *testing.T) {
 	leave()
 	all.Wait()
 	waitFor(t, "the calls of those who left", func() bool { return gone.Load() == 15 })
-	if n := h.gate.inFlight.Load(); n != 0 {
+	if n := h.gate.InFlight.Load(); n != 0 {
 		t.Errorf("%d requests are in flight", n)
 	}
 	s.hang.Store(func(*http.Request) {})
@@ -111,7 +112,7 @@ func TestClientsThatLeave(t *testing.T) {
 // session.grace while the service is away; a newcomer's good token is taken
 // (threats D13).
 func TestFloodOfTokens(t *testing.T) {
-	h, s := behindService(t, apiTokens, func(c *Config) { c.Session.Recheck = 50 * time.Millisecond })
+	h, s := behindService(t, apiTokens, func(c *config.Config) { c.Session.Recheck = 50 * time.Millisecond })
 	s.knows("good", "zhangsan")
 	good := func(when string) {
 		t.Helper()
@@ -166,10 +167,10 @@ func TestFloodOfTokens(t *testing.T) {
 func TestUnjudgedCredentials(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "htpasswd")
 	htpasswd(t, file, "ci", "cold")
-	h, p := ssoHouse(t, apiTokens, func(c *Config) { c.Accounts.HtpasswdFile = file })
+	h, p := ssoHouse(t, apiTokens, func(c *config.Config) { c.Accounts.HtpasswdFile = file })
 	v := h.visitor()
 	v.signIn(h.base+"/oauth2/start", "zhangsan")
-	h.gate.accounts.file.Pair = ratelimit.Rate{Every: time.Hour, Burst: 3}
+	h.gate.Accounts.File.Pair = ratelimit.Rate{Every: time.Hour, Burst: 3}
 	token := p.redeem(v.codeFor(p)).AccessToken
 	for range 3 {
 		h.from("192.0.2.1", "GET", "/api/x", "", basic("ci", "guess"))
@@ -177,7 +178,7 @@ func TestUnjudgedCredentials(t *testing.T) {
 	}
 	ill := &illStore{Store: h.stores.SSO}
 	h.stores.SSO = ill
-	replica := h.replica(func(*Config) {})
+	replica := h.replica(func(*config.Config) {})
 	ill.ill.Store(true)
 	api := h.visitor()
 	for _, tt := range []struct {
@@ -229,7 +230,7 @@ func TestAudience(t *testing.T) {
 		clients         []string
 		platform, other bool
 	}{{"none", nil, false, false}, {"one", []string{"platform"}, true, false}, {"the other", []string{"other"}, false, true}, {"both", []string{"other", "platform"}, true, true}} {
-		h, p, v := signedIn(t, func(c *Config) { c.APITokens, c.APITokenClients = true, tt.clients })
+		h, p, v := signedIn(t, func(c *config.Config) { c.APITokens, c.APITokenClients = true, tt.clients })
 		stranger := p.as("other", "other-secret-0123456789")
 		for _, row := range []struct {
 			of    string
@@ -267,7 +268,7 @@ func TestAudienceOfService(t *testing.T) {
 		{`,"aud":"other"`, nil, false}, {`,"aud":["other"]`, nil, false}, {`,"aud":[]`, nil, false}, {`,"aud":"Gate"`, nil, false}, {`,"aud":"gate "`, nil, false}, {`,"aud":7`, nil, false}, {`,"aud":{"gate":1}`, nil, false}, {`,"aud":["gate",7]`, nil, false},
 		{`,"aud":"gate"`, []string{"other"}, false}, {`,"aud":"other"`, []string{"other"}, true}, {`,"aud":"gate"`, []string{"other", "gate"}, true},
 	} {
-		h, s := behindService(t, apiTokens, publicToo, func(c *Config) { c.APITokenClients = tt.clients })
+		h, s := behindService(t, apiTokens, publicToo, func(c *config.Config) { c.APITokenClients = tt.clients })
 		s.answerUser.Store(func(w http.ResponseWriter) { fmt.Fprintf(w, `{"username":"zhangsan","email":""%s}`, tt.aud) })
 		w := h.from("192.0.2.1", "GET", "/api/x", "", bearer+"token")
 		if want := map[bool]int{true: 200, false: 401}[tt.opens]; w.Code != want {

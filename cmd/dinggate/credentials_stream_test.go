@@ -11,19 +11,20 @@ import (
 	"testing"
 	"time"
 
+	"dinggate/cmd/dinggate/internal/config"
 	"dinggate/internal/realtool"
 
 	"github.com/coder/websocket"
 )
 
 // withStreams lets /ws and /events lead to an application with both.
-func withStreams(t *testing.T) func(*Config) {
+func withStreams(t *testing.T) func(*config.Config) {
 	app := ticking(t)
-	return func(c *Config) {
+	return func(c *config.Config) {
 		for _, path := range []string{"/events", "/ws"} {
-			r := defaultRoute()
+			r := config.DefaultRoute()
 			r.Path, r.Upstream = path, app.URL
-			c.Routes = append([]Route{r}, c.Routes...)
+			c.Routes = append([]config.Route{r}, c.Routes...)
 		}
 	}
 }
@@ -93,7 +94,7 @@ func TestStreamsEndWithTheirCredential(t *testing.T) {
 func TestStreamsEndWithTheServicesWord(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	h, s := behindService(t, withStreams(t), apiTokens, func(c *Config) { c.Session.Recheck = 50 * time.Millisecond })
+	h, s := behindService(t, withStreams(t), apiTokens, func(c *config.Config) { c.Session.Recheck = 50 * time.Millisecond })
 	s.knows("first", "zhangsan")
 	s.knows("second", "lisi")
 	first, second := opensWith(ctx, t, h.base, bearer+"first"), opensWith(ctx, t, h.base, bearer+"second")
@@ -115,7 +116,7 @@ func TestStreamsEndWithTheirPassword(t *testing.T) {
 	defer cancel()
 	file := filepath.Join(t.TempDir(), "htpasswd")
 	htpasswd(t, file, "ci", "cd")
-	h := newHouse(t, func(c *Config) {
+	h := newHouse(t, func(c *config.Config) {
 		withStreams(t)(c)
 		c.APITokens, c.Accounts.HtpasswdFile = true, file
 	})

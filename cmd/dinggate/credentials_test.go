@@ -6,11 +6,13 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"dinggate/cmd/dinggate/internal/config"
 )
 
 // apiTokens lets API clients in; where the gate is the service, with the tokens of
 // the platform alone.
-func apiTokens(c *Config) {
+func apiTokens(c *config.Config) {
 	if c.APITokens = true; c.SSOServer.On() {
 		c.APITokenClients = []string{"platform"}
 	}
@@ -132,7 +134,7 @@ func TestServiceTokens(t *testing.T) {
 // TestServiceTokenRevoked: a token that the service took back opens nothing
 // after session.recheck.
 func TestServiceTokenRevoked(t *testing.T) {
-	h, s := behindService(t, apiTokens, func(c *Config) { c.Session.Recheck = 50 * time.Millisecond })
+	h, s := behindService(t, apiTokens, func(c *config.Config) { c.Session.Recheck = 50 * time.Millisecond })
 	s.mu.Lock()
 	s.tokens["api-token-1"] = documentUser{"zhangsan", ""}
 	s.mu.Unlock()

@@ -10,7 +10,10 @@ import (
 	"net"
 	"os"
 
+	"dinggate/cmd/dinggate/internal/config"
+	"dinggate/cmd/dinggate/internal/server"
 	"dinggate/dingtalk/simulator"
+	"dinggate/internal/buildinfo"
 	"dinggate/internal/conf"
 	"dinggate/internal/telemetry"
 	"dinggate/proxy/access"
@@ -24,58 +27,58 @@ func runDemo(ctx context.Context, address string, out io.Writer) error {
 		"正在启动钉钉模拟器、示例应用和网关 …")
 	records := telemetry.NewWriter(os.Stderr)
 	defer records.Close()
-	kit := telemetryKit{
-		log:     telemetry.Logger(records, "console", logLevels["warn"]),
-		access:  &telemetry.AccessLog{Out: records, Console: true},
-		metrics: telemetry.NewMetrics(release(), revision(), records.Dropped),
+	kit := server.Observability{
+		Log:     telemetry.Logger(records, "console", config.LogLevels["warn"]),
+		Access:  &telemetry.AccessLog{Out: records, Console: true},
+		Metrics: telemetry.NewMetrics(buildinfo.Version(), buildinfo.Revision(), records.Dropped),
 	}
-	s := &server{log: kit.log}
-	app, err := s.openLoopback("127.0.0.1:0", sampleApp())
+	s := &server.Listeners{Log: kit.Log}
+	app, err := s.OpenLoopback("127.0.0.1:0", sampleApp())
 	if err != nil {
 		return err
 	}
 	gateListener, err := demoListener(address, out)
 	if err != nil {
-		return errors.Join(err, s.close())
+		return errors.Join(err, s.Close())
 	}
 	public := "http://" + gateListener.Addr().String()
-	dingtalk, err := s.openLoopback("127.0.0.1:0", simulator.Demo())
+	dingtalk, err := s.OpenLoopback("127.0.0.1:0", simulator.Demo())
 	if err != nil {
-		return errors.Join(err, s.close())
+		return errors.Join(err, s.Close())
 	}
 	cfg := demoConfig(public, app, dingtalk)
 	cfg.LoginAPI = true    // for the sample application's own login page
 	cfg.SignIn.Page = true // what people see first, with the company's name on it
-	gate, err := newGate(cfg, memoryStores(), kit)
+	gate, err := server.New(cfg, server.MemoryStores(), kit)
 	if err != nil {
-		return errors.Join(err, s.close())
+		return errors.Join(err, s.Close())
 	}
-	s.add(gateListener, gate)
+	s.Add(gateListener, gate)
 	opened(out, public)
 	fmt.Fprint(out, `  张三 Zhang San   may open everything 可以打开所有页面
   赵六 Zhao Liu    gets in, but not to "R&D only": he is in HR 可以登录，但打不开“仅研发部”：他在人力资源部
   孙七 Sun Qi      is of another organisation, and is refused 属于其他企业，无法登录
 `)
-	s.end = gate.streams.End
-	return s.serve(ctx, gate.run)
+	s.End = gate.Streams.End
+	return s.Serve(ctx, gate.Run)
 }
 
 // demoConfig is what an operator would have written.
-func demoConfig(public, app, dingtalk string) *Config {
+func demoConfig(public, app, dingtalk string) *config.Config {
 	var raw [32]byte
 	rand.Read(raw[:])
-	c := defaultConfig()
+	c := config.Default()
 	c.PublicURL = public
 	c.DingTalk.ClientID, c.DingTalk.ClientSecret, c.DingTalk.CorpID = simulator.DemoClientID, conf.NewSecret(simulator.DemoClientSecret), simulator.DemoCorpID
 	c.DingTalk.LoginURL, c.DingTalk.APIURL, c.DingTalk.OAPIURL = dingtalk, dingtalk, dingtalk
 	c.Cookie.Secrets = []conf.Secret{conf.NewSecret(base64.StdEncoding.EncodeToString(raw[:]))}
-	c.SignIn.Title, c.SignIn.Contact = Text{Zh: "示例公司", En: "Example Ltd."}, bothLanguages("it@example.com")
+	c.SignIn.Title, c.SignIn.Contact = config.Text{Zh: "示例公司", En: "Example Ltd."}, config.BothLanguages("it@example.com")
 	for _, r := range []access.RouteConfig{
 		{Path: "/public/", Access: &access.RuleConfig{Named: "public"}},
 		{Path: "/admin/", Access: &access.RuleConfig{Departments: []string{"42"}}},
 		{Path: "/"},
 	} {
-		route := defaultRoute()
+		route := config.DefaultRoute()
 		route.RouteConfig, route.Upstream = r, app
 		c.Routes = append(c.Routes, route)
 	}
@@ -93,7 +96,7 @@ const demoAddress = "127.0.0.1:4180"
 // demoListener listens on address. Where the usual one is taken, the demo moves to
 // a free port, and says so; a port that somebody named is the one or none.
 func demoListener(address string, out io.Writer) (net.Listener, error) {
-	l, err := loopback(address)
+	l, err := server.Loopback(address)
 	if _, isOp := errors.AsType[*net.OpError](err); !isOp {
 		return l, err
 	}
@@ -102,5 +105,5 @@ func demoListener(address string, out io.Writer) (net.Listener, error) {
 	}
 	fmt.Fprintf(out, "dinggate demo 演示: PORT 4180 IS TAKEN, another one is used 端口 4180 已被占用，改用其他端口 (%v)\n", err)
 	fmt.Fprintln(out, "  is another demo running? 是否已有演示在运行？  --listen 127.0.0.1:PORT chooses a port 可指定端口")
-	return loopback("127.0.0.1:0")
+	return server.Loopback("127.0.0.1:0")
 }

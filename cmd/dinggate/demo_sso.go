@@ -10,8 +10,11 @@ import (
 	"strings"
 	"sync"
 
+	"dinggate/cmd/dinggate/internal/config"
+	"dinggate/cmd/dinggate/internal/server"
 	"dinggate/dingtalk/simulator"
 	"dinggate/dingtalk/sso"
+	"dinggate/internal/buildinfo"
 	"dinggate/internal/conf"
 	"dinggate/internal/telemetry"
 )
@@ -26,57 +29,57 @@ func runDemoSSO(ctx context.Context, address string, out io.Writer) error {
 		"正在启动钉钉模拟器、SSO 服务、示例应用和网关 …")
 	records := telemetry.NewWriter(os.Stderr)
 	defer records.Close()
-	kit := func() telemetryKit {
-		return telemetryKit{log: telemetry.Logger(records, "console", logLevels["warn"]), access: &telemetry.AccessLog{Out: records, Console: true}, metrics: telemetry.NewMetrics(release(), revision(), records.Dropped)}
+	kit := func() server.Observability {
+		return server.Observability{Log: telemetry.Logger(records, "console", config.LogLevels["warn"]), Access: &telemetry.AccessLog{Out: records, Console: true}, Metrics: telemetry.NewMetrics(buildinfo.Version(), buildinfo.Revision(), records.Dropped)}
 	}
-	s := &server{log: kit().log}
-	app, err := s.openLoopback("127.0.0.1:0", sampleApp())
+	s := &server.Listeners{Log: kit().Log}
+	app, err := s.OpenLoopback("127.0.0.1:0", sampleApp())
 	if err != nil {
 		return err
 	}
-	dingtalk, err := s.openLoopback("127.0.0.1:0", simulator.Demo())
+	dingtalk, err := s.OpenLoopback("127.0.0.1:0", simulator.Demo())
 	if err != nil {
-		return errors.Join(err, s.close())
+		return errors.Join(err, s.Close())
 	}
 	gateListener, err := demoListener(address, out)
 	if err != nil {
-		return errors.Join(err, s.close())
+		return errors.Join(err, s.Close())
 	}
-	serviceListener, err := loopback("127.0.0.1:0")
+	serviceListener, err := server.Loopback("127.0.0.1:0")
 	if err != nil {
-		return errors.Join(err, s.close())
+		return errors.Join(err, s.Close())
 	}
 	public := "http://" + strings.Replace(gateListener.Addr().String(), "localhost", "127.0.0.1", 1)
 	// Cookies know no ports: the service needs a host name of its own.
 	service := "http://" + strings.Replace(serviceListener.Addr().String(), "127.0.0.1", "localhost", 1)
 	front, back := demoChain(public, service, app, dingtalk)
-	gate, err := newGate(front, memoryStores(), kit())
+	gate, err := server.New(front, server.MemoryStores(), kit())
 	if err != nil {
-		return errors.Join(err, s.close())
+		return errors.Join(err, s.Close())
 	}
-	behind, err := newGate(back, memoryStores(), kit())
+	behind, err := server.New(back, server.MemoryStores(), kit())
 	if err != nil {
-		return errors.Join(err, s.close())
+		return errors.Join(err, s.Close())
 	}
-	s.add(gateListener, gate)
-	s.add(serviceListener, behind)
+	s.Add(gateListener, gate)
+	s.Add(serviceListener, behind)
 	opened(out, public)
 	fmt.Fprintf(out, "  application 应用 <- gate 网关 (sso) %s <- SSO service 单点登录服务 (sso_server) %s <- DingTalk 钉钉模拟器 %s\n", public, service, dingtalk)
-	return s.serve(ctx, func(ctx context.Context) {
+	return s.Serve(ctx, func(ctx context.Context) {
 		var both sync.WaitGroup
-		both.Go(func() { gate.run(ctx) })
-		both.Go(func() { behind.run(ctx) })
+		both.Go(func() { gate.Run(ctx) })
+		both.Go(func() { behind.Run(ctx) })
 		both.Wait()
 	})
 }
 
 // demoChain is what two operators would have written: front for the
 // application, back for the SSO service.
-func demoChain(public, service, app, dingtalk string) (front, back *Config) {
+func demoChain(public, service, app, dingtalk string) (front, back *config.Config) {
 	const client = "demo-app"
 	secret := conf.NewSecret(rand.Text())
 	front = demoConfig(public, app, dingtalk)
-	front.DingTalk = defaultConfig().DingTalk
+	front.DingTalk = config.Default().DingTalk
 	front.SSO = sso.ClientConfig{URL: service, ClientID: client, ClientSecret: secret}
 	front.APITokens = true
 	front.Routes[1].Access.Departments = []string{"4201"} // a service tells a person's own departments, not those above them

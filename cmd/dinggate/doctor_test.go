@@ -24,8 +24,12 @@ import (
 	"testing"
 	"time"
 
+	"dinggate/cmd/dinggate/internal/admin"
+	"dinggate/cmd/dinggate/internal/config"
+	"dinggate/cmd/dinggate/internal/doctor"
 	"dinggate/dingtalk/simulator"
 	"dinggate/internal/conf"
+	"dinggate/internal/i18n"
 	"dinggate/proxy/access"
 	"dinggate/session"
 
@@ -38,7 +42,7 @@ import (
 type clinic struct {
 	t                *testing.T
 	h                *house // the gate that runs
-	cfg              *Config
+	cfg              *config.Config
 	platform         *simulator.Platform
 	login, api, oapi *httptest.Server
 	app, secure      *httptest.Server
@@ -51,7 +55,7 @@ type clinic struct {
 
 func newClinic(t *testing.T) *clinic {
 	c := &clinic{t: t, ca: newAuthority(t), files: map[string][]byte{}, user: "zhangsan", patience: 5 * time.Second}
-	h := newHouse(t, func(cfg *Config) { c.cfg = cfg })
+	h := newHouse(t, func(cfg *config.Config) { c.cfg = cfg })
 	c.platform = h.platform
 	for _, s := range []**httptest.Server{&c.login, &c.api, &c.oapi} {
 		*s = httptest.NewServer(h.platform)
@@ -77,7 +81,7 @@ func newClinic(t *testing.T) *clinic {
 }
 
 func (c *clinic) route(path string, rule *access.RuleConfig, upstream string) {
-	r := defaultRoute()
+	r := config.DefaultRoute()
 	r.Path, r.Access, r.Upstream = path, rule, upstream
 	c.cfg.Routes = append(c.cfg.Routes, r)
 }
@@ -104,26 +108,26 @@ func (c *clinic) fault(on string, do simulator.Verb) {
 }
 
 func (c *clinic) own(pair tls.Certificate) {
-	c.cfg.TLS = TLSConfig{CertFile: "cert.pem", KeyFile: "key.pem"}
+	c.cfg.TLS = config.TLSConfig{CertFile: "cert.pem", KeyFile: "key.pem"}
 	c.files["cert.pem"] = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate[0]})
 }
 
 // examine gives every finding by its check's name.
-func (c *clinic) examine() (map[string]finding, []string) {
-	d := newDoctor(c.cfg, nil)
-	d.user, d.roots, d.patience, d.slow = c.user, c.ca.pool, c.patience, time.Minute
-	d.files = func(name string) ([]byte, fs.FileMode, error) {
+func (c *clinic) examine() (map[string]doctor.Result, []string) {
+	d := doctor.New(c.cfg, nil)
+	d.User, d.Roots, d.Patience, d.Slow = c.user, c.ca.pool, c.patience, time.Minute
+	d.Files = func(name string) ([]byte, fs.FileMode, error) {
 		if data, ok := c.files[name]; ok {
 			return data, 0o600, nil
 		}
 		return nil, 0, fs.ErrNotExist
 	}
-	checks := d.checks()
-	found := d.examine(context.Background(), checks, func(int) {})
-	all, order := map[string]finding{}, []string{}
+	checks := d.Checks()
+	found := d.Examine(context.Background(), checks, func(int) {})
+	all, order := map[string]doctor.Result{}, []string{}
 	for i, f := range found {
-		all[checks[i].name] = f
-		order = append(order, checks[i].name)
+		all[checks[i].Name] = f
+		order = append(order, checks[i].Name)
 	}
 	return all, order
 }
@@ -174,7 +178,7 @@ func TestDoctorHealthy(t *testing.T) {
 		"someone by e-mail":   func(c *clinic) { c.cfg.DingTalk.Username = "email" },
 		"a gate for nginx":    func(c *clinic) { c.cfg.Routes, c.cfg.Upstream = nil, "" },
 		"not yet running":     func(c *clinic) { c.cfg.PublicURL, c.cfg.Admin.Listen = "http://"+closedAddress(t), closedAddress(t) },
-		"a stranger from far": func(c *clinic) { c.h.kit.strangers.Note(netip.MustParseAddr("198.51.100.7"), time.Now()) },
+		"a stranger from far": func(c *clinic) { c.h.kit.Strangers.Note(netip.MustParseAddr("198.51.100.7"), time.Now()) },
 		"sessions in cookie":  func(c *clinic) { c.cfg.Session.Store, c.cfg.StateDir = "cookie", "" },
 		"a strict cookie":     func(c *clinic) { c.cfg.Cookie.SameSite = "strict" },
 		"without events":      func(c *clinic) { c.cfg.DingTalk.Events = false },
@@ -184,8 +188,8 @@ func TestDoctorHealthy(t *testing.T) {
 			change(c)
 			found, order := c.examine()
 			for _, check := range order {
-				if f := found[check]; f.severity != fine && f.severity != note {
-					t.Errorf("%s: %s %q (%s)", check, severityNames[f.severity].name, f.text[english], f.detail)
+				if f := found[check]; f.Severity != doctor.Fine && f.Severity != doctor.Note {
+					t.Errorf("%s: %s %q (%s)", check, doctor.SeverityNames[f.Severity].Name, f.Text[i18n.English], f.Detail)
 				}
 			}
 			if len(order) < 15 {
@@ -296,13 +300,13 @@ var doctorFaults = []struct {
 	{"own certificate expired", func(c *clinic) { c.own(c.ca.pair(-48*time.Hour, "127.0.0.1")) }, "tls", "过期", "tls.cert_file", ""},
 	{"own certificate ends soon", func(c *clinic) { c.own(c.ca.pair(5*24*time.Hour+time.Hour, "127.0.0.1")) }, "tls", "还有 5 天到期", "前更换证书", ""},
 	{"own certificate for another host", func(c *clinic) { c.own(c.ca.pair(time.Hour*9999, "old.example")) }, "tls", "不适用于 127.0.0.1", "public_url", ""},
-	{"own certificate gone", func(c *clinic) { c.cfg.TLS = TLSConfig{CertFile: "gone", KeyFile: "gone"} }, "tls", "无法读取", "tls.cert_file", ""},
+	{"own certificate gone", func(c *clinic) { c.cfg.TLS = config.TLSConfig{CertFile: "gone", KeyFile: "gone"} }, "tls", "无法读取", "tls.cert_file", ""},
 	{"public_url leads elsewhere", func(c *clinic) { c.cfg.PublicURL = c.serves(404) }, "public_url", "不是 dinggate：回调无法到达", "dinggate gen", ""},
 	{"nobody behind public_url's proxy", func(c *clinic) { c.cfg.PublicURL = c.serves(502) }, "public_url", "应答 502", "请启动 dinggate", ""},
 	{"proxy does TLS and is not trusted", func(c *clinic) { c.cfg.PublicURL = "https://" + closedAddress(c.t); c.cfg.TrustedProxies = nil }, "trusted_proxies", "未信任任何代理", "127.0.0.1/32", ""},
-	{"the gateway is not listed", func(c *clinic) { c.h.kit.strangers.Note(netip.MustParseAddr("10.0.0.5"), time.Now()) }, "trusted_proxies", "未受信任：10.0.0.5", "10.0.0.5/32", ""},
+	{"the gateway is not listed", func(c *clinic) { c.h.kit.Strangers.Note(netip.MustParseAddr("10.0.0.5"), time.Now()) }, "trusted_proxies", "未受信任：10.0.0.5", "10.0.0.5/32", ""},
 	{"an old configuration serves", func(c *clinic) {
-		c.h.reload = reloadResult{refused: time.Now(), problems: problems{{File: "config.yaml", Line: 6, Key: "log.level", Text: "is not debug, info, warn or error"}}}
+		c.h.reload = admin.ReloadResult{Refused: time.Now(), Problems: config.Problems{{File: "config.yaml", Line: 6, Key: "log.level", Text: "is not debug, info, warn or error"}}}
 	}, "running", "新配置被拒绝: config.yaml:6: log.level", "dinggate check", ""},
 	{"lookups of the running one fail", func(c *clinic) { c.grace() }, "running", "1 人处于宽限期", "session.grace", "dingtalk.record"},
 	{"SSO service away", func(c *clinic) { c.sso("http://" + closedAddress(c.t)) }, "sso.url", "无法连接", "防火墙", ""},
@@ -314,8 +318,8 @@ var doctorFaults = []struct {
 func (c *clinic) grace() {
 	c.h.visitor().signIn(c.h.base+"/", "lisi")
 	c.fault("/topapi/v2/user/get", simulator.Status(503))
-	c.h.gate.sessions.RecheckUser(session.Person{UserID: "lisi"})
-	eventually(c.t, "the lookup has failed", func() bool { return c.h.gate.sessions.Stats().Failing == 1 })
+	c.h.gate.Sessions.RecheckUser(session.Person{UserID: "lisi"})
+	eventually(c.t, "the lookup has failed", func() bool { return c.h.gate.Sessions.Stats().Failing == 1 })
 }
 
 func (c *clinic) leave(id string) {
@@ -346,7 +350,7 @@ func (c *clinic) ssoService(token int) string {
 
 func (c *clinic) sso(base string) {
 	c.cfg.SSO.URL, c.cfg.SSO.ClientID, c.cfg.SSO.ClientSecret = base, "app", conf.NewSecret("wrong-"+canary)
-	c.cfg.DingTalk = defaultConfig().DingTalk
+	c.cfg.DingTalk = config.Default().DingTalk
 }
 
 // TestDoctorFaults breaks one thing at a time: doctor names it with its cure,
@@ -368,18 +372,18 @@ func TestDoctorFaults(t *testing.T) {
 			}
 			found, order := c.examine()
 			f, ok := found[want]
-			if !ok || f.severity != wrong && f.severity != warning {
+			if !ok || f.Severity != doctor.Wrong && f.Severity != doctor.Warning {
 				t.Errorf("%s is %+v, want it ill", want, f)
 			}
-			if !strings.Contains(f.text[chinese], tt.text) || !strings.Contains(f.cure[chinese], tt.cure) || f.text[english] == "" {
-				t.Errorf("%s says %q, cure %q; want %q and %q", want, f.text[chinese], f.cure[chinese], tt.text, tt.cure)
+			if !strings.Contains(f.Text[i18n.Chinese], tt.text) || !strings.Contains(f.Hint[i18n.Chinese], tt.cure) || f.Text[i18n.English] == "" {
+				t.Errorf("%s says %q, cure %q; want %q and %q", want, f.Text[i18n.Chinese], f.Hint[i18n.Chinese], tt.text, tt.cure)
 			}
 			for _, check := range order {
 				f := found[check]
-				if ill := f.severity == wrong || f.severity == warning; ill && check != want && !slices.Contains(strings.Fields(tt.also), check) {
-					t.Errorf("%s complains as well: %s (%s)", check, f.text[english], f.detail)
+				if ill := f.Severity == doctor.Wrong || f.Severity == doctor.Warning; ill && check != want && !slices.Contains(strings.Fields(tt.also), check) {
+					t.Errorf("%s complains as well: %s (%s)", check, f.Text[i18n.English], f.Detail)
 				}
-				if strings.Contains(f.text[english]+f.text[chinese]+f.cure[english]+f.cure[chinese]+f.detail, canary) {
+				if strings.Contains(f.Text[i18n.English]+f.Text[i18n.Chinese]+f.Hint[i18n.English]+f.Hint[i18n.Chinese]+f.Detail, canary) {
 					t.Errorf("%s shows a secret: %+v", check, f)
 				}
 			}

@@ -19,6 +19,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"dinggate/cmd/dinggate/internal/server"
 )
 
 // endure tells whether the machine is ours for some minutes (make endure): then
@@ -298,7 +300,7 @@ func TestManyConnections(t *testing.T) {
 	if endure() {
 		n = 10_000
 	}
-	files := cmp.Or(openFiles(), 1<<20)
+	files := cmp.Or(server.OpenFiles(), 1<<20)
 	app := startApplication(t)
 	for _, kind := range []struct {
 		name           string

@@ -9,19 +9,23 @@ import (
 	"strings"
 	"testing"
 
+	"dinggate/cmd/dinggate/internal/cli"
+	"dinggate/cmd/dinggate/internal/config"
+	"dinggate/cmd/dinggate/internal/explain"
 	"dinggate/dingtalk/simulator"
+	"dinggate/internal/i18n"
 	"dinggate/internal/identity"
 )
 
 // TestExplainIsTrue: what explain says, with the person as the directory knows
 // them, is what the running gate then does.
 func TestExplainIsTrue(t *testing.T) {
-	var cfg *Config
-	h := newHouse(t, func(c *Config) { cfg = c })
+	var cfg *config.Config
+	h := newHouse(t, func(c *config.Config) { cfg = c })
 	people := map[string]*identity.User{"": nil}
 	visitors := map[string]*visitor{"": h.visitor()}
 	for _, id := range []string{"zhangsan", "lisi", "wangwu"} {
-		u, err := lookUp(context.Background(), cfg, id)
+		u, err := explain.LookUp(context.Background(), cfg, id)
 		if err != nil {
 			t.Fatalf("lookUp(%s): %v", id, err)
 		}
@@ -30,12 +34,12 @@ func TestExplainIsTrue(t *testing.T) {
 	}
 	for _, path := range []string{"/", "/x?y=1", "/public/a", "/public", "/admin/", "/admin/deep/er", "/Admin/", "/admin;x/", "/public/%2e%2e/admin", "/public/..;/admin", "/public%2fx", "/oauth2/nothing", "/OAUTH2/auth"} {
 		for id, v := range visitors {
-			c := call{own: map[string]string{"url": path}}
-			target, raw, err := readTarget(c, cfg)
+			c := cli.Invocation{Given: map[string]string{"url": path}}
+			target, raw, err := explain.ReadTarget(c, cfg)
 			if err != nil {
 				t.Fatalf("target(%s): %v", path, err)
 			}
-			e, err := explain(cfg, target, raw, people[id])
+			e, err := explain.Explain(cfg, target, raw, people[id])
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -62,10 +66,10 @@ func TestExplainIsTrue(t *testing.T) {
 }
 
 func TestLookUpRefuses(t *testing.T) {
-	var cfg *Config
-	newHouse(t, func(c *Config) { cfg = c })
+	var cfg *config.Config
+	newHouse(t, func(c *config.Config) { cfg = c })
 	for id, want := range map[string]string{"nobody": "not_member", "zhouba": "not_member", "wujiu": "inactive", "zhengshi": "disabled", "": "not_member"} {
-		u, err := lookUp(t.Context(), cfg, id)
+		u, err := explain.LookUp(t.Context(), cfg, id)
 		f, ok := err.(*identity.Failure)
 		if !ok || f.Code != want || u.UserID != "" {
 			t.Errorf("lookUp(%q) = %+v, %v, want %s", id, u, err, want)
@@ -114,7 +118,7 @@ func TestStepWords(t *testing.T) {
 				return true
 			}
 			found++
-			if _, ok := translateBy(stepWords, text); !ok {
+			if _, ok := i18n.TranslateWith(explain.StepWords, text); !ok {
 				t.Errorf("%s: no row of stepWords is for %q", file, text)
 			}
 			return true
@@ -127,7 +131,7 @@ func TestStepWords(t *testing.T) {
 
 func TestColumns(t *testing.T) {
 	var out strings.Builder
-	columns{{"路由", "x", ""}, {"a", "y"}}.write(&out, "  ")
+	i18n.Table{{"路由", "x", ""}, {"a", "y"}}.Write(&out, "  ")
 	if want := "  路由  x\n  a     y\n"; out.String() != want {
 		t.Errorf("columns are %q, want %q", out.String(), want)
 	}

@@ -4,29 +4,36 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"dinggate/cmd/dinggate/internal/cli"
+	"dinggate/cmd/dinggate/internal/config"
+	"dinggate/cmd/dinggate/internal/doctor"
+	"dinggate/cmd/dinggate/internal/explain"
+	"dinggate/cmd/dinggate/internal/gatewayconf"
+	"dinggate/internal/i18n"
 )
 
 // ownFlags are the flags of commands that have any.
-func ownFlags(command string) []ownFlag {
+func ownFlags(command string) []cli.Flag {
 	switch command {
 	case "doctor":
-		return doctorFlags
+		return doctor.Flags
 	case "explain":
-		return explainFlags
+		return explain.Flags
 	case "simulate":
 		return simulateFlags
 	case "gen":
-		return genFlags
+		return gatewayconf.Flags
 	}
 	return nil
 }
 
 // takeOwn moves the command's own flags out of the arguments; what is left is
 // the configuration's. Whoever gets one wrong is told.
-func takeOwn(c *call, cmd command) bool {
-	c.own = map[string]string{}
+func takeOwn(c *cli.Invocation, cmd command) bool {
+	c.Given = map[string]string{}
 	var rest []string
-	for args := c.args; len(args) > 0; {
+	for args := c.Args; len(args) > 0; {
 		arg := args[0]
 		args = args[1:]
 		name, value, has := strings.Cut(strings.TrimPrefix(arg, "--"), "=")
@@ -35,53 +42,53 @@ func takeOwn(c *call, cmd command) bool {
 			rest = append(rest, arg)
 			continue
 		}
-		if flag.value != "" && !has && len(args) > 0 && !strings.HasPrefix(args[0], "--") {
+		if flag.Value != "" && !has && len(args) > 0 && !strings.HasPrefix(args[0], "--") {
 			value, has, args = args[0], true, args[1:]
 		}
-		_, twice := c.own[name]
-		if has != (flag.value != "") || twice {
+		_, twice := c.Given[name]
+		if has != (flag.Value != "") || twice {
 			wrongFlag(*c, cmd, flag, twice)
 			return false
 		}
-		c.own[name] = value
+		c.Given[name] = value
 	}
-	c.args = rest
+	c.Args = rest
 	return true
 }
 
-func (cmd command) flag(name string) (ownFlag, bool) {
+func (cmd command) flag(name string) (cli.Flag, bool) {
 	for _, f := range ownFlags(cmd.name) {
-		if f.name == name {
+		if f.Name == name {
 			return f, true
 		}
 	}
-	return ownFlag{}, false
+	return cli.Flag{}, false
 }
 
-func wrongFlag(c call, cmd command, f ownFlag, twice bool) {
-	text := message{"has no value", "缺少值"}
+func wrongFlag(c cli.Invocation, cmd command, f cli.Flag, twice bool) {
+	text := i18n.Message{"has no value", "缺少值"}
 	switch {
 	case twice:
-		text = message{"is given twice", "重复给出"}
-	case f.value == "":
-		text = message{"takes no value", "不接受值"}
+		text = i18n.Message{"is given twice", "重复给出"}
+	case f.Value == "":
+		text = i18n.Message{"takes no value", "不接受值"}
 	}
-	fmt.Fprintf(c.trouble, "dinggate %s: --%s %s\n", cmd.name, f.name, c.say(text))
+	fmt.Fprintf(c.Stderr, "dinggate %s: --%s %s\n", cmd.name, f.Name, c.Say(text))
 }
 
 // ownUsage is the help on the command's own flags.
-func ownUsage(c call, out io.Writer, cmd command) {
+func ownUsage(c cli.Invocation, out io.Writer, cmd command) {
 	for _, f := range ownFlags(cmd.name) {
-		fmt.Fprintf(out, "  --%-22s %s\n", strings.TrimSpace(f.name+" "+f.value), c.say(f.brief))
+		fmt.Fprintf(out, "  --%-22s %s\n", strings.TrimSpace(f.Name+" "+f.Value), c.Say(f.Help))
 	}
 }
 
 // takeLanguage takes --lang out of the arguments, wherever it stands before a --,
 // and what DINGGATE_LANG says where it is not given. An unknown language is told.
-func takeLanguage(c *call, args []string) (rest []string, ok bool) {
-	name, value := languageVariable, ""
-	for _, variable := range c.environ {
-		if text, ours := strings.CutPrefix(variable, languageVariable+"="); ours {
+func takeLanguage(c *cli.Invocation, args []string) (rest []string, ok bool) {
+	name, value := config.LanguageVariable, ""
+	for _, variable := range c.Environ {
+		if text, ours := strings.CutPrefix(variable, config.LanguageVariable+"="); ours {
 			value = text
 		}
 	}
@@ -105,11 +112,11 @@ func takeLanguage(c *call, args []string) (rest []string, ok bool) {
 	switch tag := strings.ToLower(value); {
 	case tag == "":
 	case tag == "zh" || strings.HasPrefix(tag, "zh-") || strings.HasPrefix(tag, "zh_"):
-		c.language = chinese
+		c.Language = i18n.Chinese
 	case tag == "en" || strings.HasPrefix(tag, "en-") || strings.HasPrefix(tag, "en_"):
-		c.language = english
+		c.Language = i18n.English
 	default:
-		fmt.Fprintf(c.trouble, c.say(message{"dinggate: %s is zh or en\n", "dinggate：%s 应为 zh 或 en\n"}), name)
+		fmt.Fprintf(c.Stderr, c.Say(i18n.Message{"dinggate: %s is zh or en\n", "dinggate：%s 应为 zh 或 en\n"}), name)
 		return nil, false
 	}
 	return rest, true

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"dinggate/cmd/dinggate/internal/server"
 	"dinggate/dingtalk/simulator"
 	"dinggate/internal/conf"
 	"dinggate/internal/identity"
@@ -24,7 +25,7 @@ import (
 // can move.
 type clocked struct {
 	platform *simulator.Platform
-	gates    []*gate
+	gates    []*server.Gateway
 	redis    *realtool.Redis
 	ahead    atomic.Int64
 }
@@ -37,7 +38,7 @@ func (k *clocked) pass(d time.Duration) {
 
 func (k *clocked) now() time.Time { return time.Now().Add(time.Duration(k.ahead.Load())) }
 
-func newClocked(t *testing.T, change func(*gate)) *clocked {
+func newClocked(t *testing.T, change func(*server.Gateway)) *clocked {
 	redis := realtool.StartRedis(t)
 	k := &clocked{platform: simulator.Demo(), redis: redis}
 	dingtalk := httptest.NewServer(k.platform)
@@ -49,27 +50,27 @@ func newClocked(t *testing.T, change func(*gate)) *clocked {
 	c.TrustedProxies = []string{"127.0.0.1/32"}
 	for range 3 {
 		records := telemetry.NewWriter(&lockedBuffer{})
-		kit := telemetryKit{log: telemetry.Logger(records, "json", slog.LevelInfo), access: &telemetry.AccessLog{Out: records}, metrics: telemetry.NewMetrics("test", "", records.Dropped)}
-		stores, err := openStores(t.Context(), c, kit)
+		kit := server.Observability{Log: telemetry.Logger(records, "json", slog.LevelInfo), Access: &telemetry.AccessLog{Out: records}, Metrics: telemetry.NewMetrics("test", "", records.Dropped)}
+		stores, err := server.OpenStores(t.Context(), c, kit)
 		if err != nil {
 			t.Fatal(err)
 		}
-		g, err := newGate(c, stores, kit)
+		g, err := server.New(c, stores, kit)
 		if err != nil {
 			t.Fatal(err)
 		}
-		g.sessions.Now = k.now
+		g.Sessions.Now = k.now
 		if change != nil {
 			change(g)
 		}
 		ctx, cancel := context.WithCancel(context.Background())
 		done := make(chan struct{})
-		go func() { g.run(ctx); close(done) }()
+		go func() { g.Run(ctx); close(done) }()
 		t.Cleanup(func() { cancel(); <-done; stores.Close(); records.Close() })
 		k.gates = append(k.gates, g)
 	}
 	for _, g := range k.gates {
-		eventually(t, "the journal is live", func() bool { return g.sessions.Stats().Live })
+		eventually(t, "the journal is live", func() bool { return g.Sessions.Stats().Live })
 	}
 	return k
 }
@@ -78,7 +79,7 @@ func newClocked(t *testing.T, change func(*gate)) *clocked {
 // ask puts a gateway's question. Where the answer is that nobody can say just
 // now, it asks again for a while: a busy machine is not the subject here, and
 // the clocks that decide stand still meanwhile.
-func ask(g *gate, cookie string) int {
+func ask(g *server.Gateway, cookie string) int {
 	for end := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		w := askOnce(g, cookie)
 		reason := w.Header().Get("X-Dinggate-Reason")
@@ -88,7 +89,7 @@ func ask(g *gate, cookie string) int {
 	}
 }
 
-func askOnce(g *gate, cookie string) *httptest.ResponseRecorder {
+func askOnce(g *server.Gateway, cookie string) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
 	g.ServeHTTP(w, &http.Request{Method: "GET", URL: &url.URL{Path: "/oauth2/auth"}, RequestURI: "/oauth2/auth", Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Host: "gate.test", RemoteAddr: "127.0.0.1:1", Body: http.NoBody, Header: http.Header{
 		"Cookie": {"dinggate=" + cookie}, "X-Original-Url": {fleetURL + "/"}, "X-Original-Method": {"GET"}, "X-Forwarded-Host": {"gate.test"},
@@ -108,7 +109,7 @@ func TestOneLookupForAFleet(t *testing.T) {
 			t.Fatal(err)
 		}
 		who, _ := k.platform.Who(id)
-		_, c, err := k.gates[0].sessions.Create(t.Context(), identity.User{UnionID: who.UnionID, UserID: id, Username: id, Name: id, Departments: []int64{42}}, identity.Token{})
+		_, c, err := k.gates[0].Sessions.Create(t.Context(), identity.User{UnionID: who.UnionID, UserID: id, Username: id, Name: id, Departments: []int64{42}}, identity.Token{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -139,7 +140,7 @@ func TestOneLookupForAFleet(t *testing.T) {
 	confirmed := func() bool {
 		for _, g := range k.gates {
 			for _, c := range cookies {
-				s, err := g.sessions.Load(t.Context(), []string{c}, 0)
+				s, err := g.Sessions.Load(t.Context(), []string{c}, 0)
 				if err != nil {
 					t.Fatalf("Load() = %v", err)
 				}
@@ -177,7 +178,7 @@ func TestDingTalkIsAway(t *testing.T) {
 			cookies := map[string]string{}
 			for _, id := range []string{"zhangsan", "lisi"} {
 				who, _ := k.platform.Who(id)
-				_, c, err := k.gates[0].sessions.Create(t.Context(), identity.User{UnionID: who.UnionID, UserID: id, Username: id, Name: who.Name}, identity.Token{})
+				_, c, err := k.gates[0].Sessions.Create(t.Context(), identity.User{UnionID: who.UnionID, UserID: id, Username: id, Name: who.Name}, identity.Token{})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -218,9 +219,9 @@ func TestDingTalkIsAway(t *testing.T) {
 func TestOneRefreshForAFleet(t *testing.T) {
 	var calls atomic.Int64
 	var k *clocked
-	k = newClocked(t, func(g *gate) {
-		g.sessions.Recheck = nil
-		g.sessions.Refresh = func(_ context.Context, refresh string) (identity.Token, error) {
+	k = newClocked(t, func(g *server.Gateway) {
+		g.Sessions.Recheck = nil
+		g.Sessions.Refresh = func(_ context.Context, refresh string) (identity.Token, error) {
 			n := calls.Add(1)
 			if want := fmt.Sprint("refresh ", n-1); refresh != want {
 				return identity.Token{}, &identity.Failure{Class: identity.Refused, Code: "sso_over", Err: fmt.Errorf("%q was sent, want %q", refresh, want)}
@@ -228,7 +229,7 @@ func TestOneRefreshForAFleet(t *testing.T) {
 			return identity.Token{Access: fmt.Sprint("access ", n), Refresh: fmt.Sprint("refresh ", n), Expires: k.now().Add(time.Hour)}, nil
 		}
 	})
-	_, c, err := k.gates[0].sessions.Create(t.Context(), identity.User{UnionID: "u", UserID: "u", Username: "u"}, identity.Token{Access: "access 0", Refresh: "refresh 0", Expires: k.now().Add(time.Hour)})
+	_, c, err := k.gates[0].Sessions.Create(t.Context(), identity.User{UnionID: "u", UserID: "u", Username: "u"}, identity.Token{Access: "access 0", Refresh: "refresh 0", Expires: k.now().Add(time.Hour)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -236,7 +237,7 @@ func TestOneRefreshForAFleet(t *testing.T) {
 		var all sync.WaitGroup
 		for i := range 50 {
 			all.Go(func() {
-				s, err := k.gates[i%3].sessions.Load(t.Context(), []string{c.Value}, 20*time.Second)
+				s, err := k.gates[i%3].Sessions.Load(t.Context(), []string{c.Value}, 20*time.Second)
 				if err != nil || s.Token.Access != fmt.Sprint("access ", round) {
 					t.Errorf("round %d: Load() = %v with %v", round, err, s)
 				}

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"dinggate/cmd/dinggate/internal/config"
 )
 
 // TestSignIn: a browser that knows nothing opens a deep link and the
@@ -125,7 +127,7 @@ func TestRefused(t *testing.T) {
 // TestCallbackCallsNobody: without a valid attempt of this browser DingTalk is
 // not asked anything (threats S1–S7).
 func TestCallbackCallsNobody(t *testing.T) {
-	h := newHouse(t, func(c *Config) { c.DingTalk.Events = false }) // its connection would be counted
+	h := newHouse(t, func(c *config.Config) { c.DingTalk.Events = false }) // its connection would be counted
 	attacker, victim := h.visitor(), h.visitor()
 	stolen := attacker.choose(attacker.leave(h.base+"/"), "zhangsan")
 	before := maps.Clone(h.platform.AllCalls())

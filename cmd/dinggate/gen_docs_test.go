@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"dinggate/cmd/dinggate/internal/gatewayconf"
 )
 
 // marked is a block of a page that shows a file: a comment names the file, or
@@ -70,7 +72,7 @@ func TestGatewayPages(t *testing.T) {
 		} else if fresh != string(data) {
 			t.Errorf("%s shows another text than deploy/: %s (go test -run TestGatewayPages -update writes it)", name, firstDifference(string(data), fresh))
 		}
-		for _, gateway := range gateways() {
+		for _, gateway := range gatewayconf.Names() {
 			if !strings.Contains(fresh, "`"+gateway+"`") && !strings.Contains(fresh, "`dinggate gen "+gateway+"`") {
 				t.Errorf("%s does not name %s", name, gateway)
 			}

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 
+	"dinggate/cmd/dinggate/internal/config"
+	"dinggate/cmd/dinggate/internal/gatewayconf"
 	"dinggate/internal/conf"
 	"dinggate/internal/identity"
 	"dinggate/internal/realtool"
@@ -85,10 +87,10 @@ func files(out string) map[string]string {
 // The examples in deploy/, which the tests there run, are what gen prints
 // (-update writes them).
 func TestGenIsDeploy(t *testing.T) {
-	if len(gateways()) < 13 {
-		t.Fatalf("gateways() = %v, want all of them", gateways())
+	if len(gatewayconf.Names()) < 13 {
+		t.Fatalf("gateways() = %v, want all of them", gatewayconf.Names())
 	}
-	for _, gateway := range gateways() {
+	for _, gateway := range gatewayconf.Names() {
 		out, trouble, code := gen(t, gateway, deployConfig(t))
 		if code != 0 {
 			t.Errorf("gen %s = %d %s", gateway, code, trouble)
@@ -99,21 +101,21 @@ func TestGenIsDeploy(t *testing.T) {
 			folder = inDeploy[gateway]
 		}
 		printed := files(out)
-		for _, f := range snippetOf(t, gateway, deployConfig(t)).render(gateway) {
+		for _, f := range snippetOf(t, gateway, deployConfig(t)).Render(gateway) {
 			if len(printed) == 1 {
-				printed[f.name] = printed[""]
+				printed[f.Name] = printed[""]
 			}
-			path := "../../deploy/" + folder + "/" + f.name
+			path := "../../deploy/" + folder + "/" + f.Name
 			if *update {
-				if err := os.WriteFile(path, []byte(printed[f.name]), 0o644); err != nil {
+				if err := os.WriteFile(path, []byte(printed[f.Name]), 0o644); err != nil {
 					t.Fatal(err)
 				}
 			}
 			want, err := os.ReadFile(path)
 			if err != nil {
-				t.Errorf("gen %s prints %s, which deploy/ does not have: %v", gateway, f.name, err)
-			} else if printed[f.name] != string(want) {
-				t.Errorf("gen %s prints another %s than deploy/%s/%s: %s", gateway, f.name, folder, f.name, firstDifference(printed[f.name], string(want)))
+				t.Errorf("gen %s prints %s, which deploy/ does not have: %v", gateway, f.Name, err)
+			} else if printed[f.Name] != string(want) {
+				t.Errorf("gen %s prints another %s than deploy/%s/%s: %s", gateway, f.Name, folder, f.Name, firstDifference(printed[f.Name], string(want)))
 			}
 		}
 	}
@@ -129,13 +131,13 @@ func firstDifference(got, want string) string {
 	return "one is longer"
 }
 
-func snippetOf(t testing.TB, gateway, text string) *snippet {
+func snippetOf(t testing.TB, gateway, text string) *gatewayconf.GatewayConfig {
 	t.Helper()
-	l := newLoader()
-	l.read = func(string) ([]byte, os.FileMode, error) { return []byte(text), 0o600, nil }
-	cfg, _ := l.load([]string{"--config", "config.yaml"}, nil)
+	l := config.NewLoader()
+	l.Read = func(string) ([]byte, os.FileMode, error) { return []byte(text), 0o600, nil }
+	cfg, _ := l.Load([]string{"--config", "config.yaml"}, nil)
 	var p conf.Problems
-	s := newSnippet(gateway, cfg, &p)
+	s := gatewayconf.New(gateway, cfg, &p)
 	if p.Mistakes() > 0 {
 		t.Fatal(p.All())
 	}
@@ -143,7 +145,7 @@ func snippetOf(t testing.TB, gateway, text string) *snippet {
 }
 
 func TestGenGolden(t *testing.T) {
-	for _, gateway := range gateways() {
+	for _, gateway := range gatewayconf.Names() {
 		out, trouble, code := gen(t, gateway, richConfig)
 		if code != 0 {
 			t.Errorf("gen %s = %d %s", gateway, code, trouble)
@@ -216,20 +218,20 @@ func FuzzGen(f *testing.F) {
 	f.Add("http://a", "unix:/run/dinggate.sock", "/a/b", "unix:/run/app.sock", "Remote-User", "")
 	const means = "{}()[];#$\"'`\\,|&*?!<>=\n\t "
 	f.Fuzz(func(t *testing.T, public, listen, prefix, upstream, header, host string) {
-		build := func(public, listen, prefix, upstream, header, host string) (*snippet, bool) {
-			cfg := defaultConfig()
+		build := func(public, listen, prefix, upstream, header, host string) (*gatewayconf.GatewayConfig, bool) {
+			cfg := config.Default()
 			cfg.PublicURL, cfg.Listen, cfg.Prefix = public, listen, prefix
-			route := defaultRoute()
+			route := config.DefaultRoute()
 			route.RouteConfig, route.Upstream = access.RouteConfig{Path: "/", Host: host}, upstream
-			cfg.Routes = []Route{route}
-			cfg.Headers.Response = HeaderFields{identity.HeaderRule{Name: header, Field: "username"}}
+			cfg.Routes = []config.Route{route}
+			cfg.Headers.Response = config.HeaderFields{identity.HeaderRule{Name: header, Field: "username"}}
 			var p conf.Problems
 			cfg.Check(&p)
-			if slices.ContainsFunc(p.All(), func(problem conf.Problem) bool { return !problem.Warning && reachesSnippet(problem.Key) }) {
+			if slices.ContainsFunc(p.All(), func(problem conf.Problem) bool { return !problem.Warning && config.AffectsGateway(problem.Key) }) {
 				return nil, false
 			}
-			s := newSnippet("nginx", cfg, &p)
-			return s, !slices.ContainsFunc(p.All(), func(problem conf.Problem) bool { return !problem.Warning && reachesSnippet(problem.Key) })
+			s := gatewayconf.New("nginx", cfg, &p)
+			return s, !slices.ContainsFunc(p.All(), func(problem conf.Problem) bool { return !problem.Warning && config.AffectsGateway(problem.Key) })
 		}
 		s, ok := build(public, listen, prefix, upstream, header, host)
 		if !ok {
@@ -243,10 +245,10 @@ func FuzzGen(f *testing.F) {
 				t.Errorf("newSnippet lets brackets through in %q", value)
 			}
 		}
-		for _, gateway := range gateways() {
-			for _, file := range s.render(gateway) {
-				if strings.HasSuffix(file.name, ".yaml") {
-					yamlDocuments(t, file.text)
+		for _, gateway := range gatewayconf.Names() {
+			for _, file := range s.Render(gateway) {
+				if strings.HasSuffix(file.Name, ".yaml") {
+					yamlDocuments(t, file.Text)
 				}
 			}
 		}
@@ -271,7 +273,7 @@ func yamlDocuments(t testing.TB, text string) (all []any) {
 func TestGenQuotesHosts(t *testing.T) {
 	for _, host := range []string{"on", "10", "1.5", "1.e5", "intranet", "app.example.com"} {
 		s := snippetOf(t, "gateway-api", "public_url: https://"+host+"\n")
-		for _, d := range yamlDocuments(t, s.render("gateway-api")[0].text) {
+		for _, d := range yamlDocuments(t, s.Render("gateway-api")[0].Text) {
 			got := d.(map[string]any)["spec"].(map[string]any)["hostnames"].([]any)[0]
 			if got != any(host) {
 				t.Errorf("hostnames of %s = %v (%[2]T), want the text", host, got)

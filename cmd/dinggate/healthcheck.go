@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+
+	"dinggate/cmd/dinggate/internal/admin"
 )
 
 // runHealthcheck asks /livez on the admin listener of a running dinggate; nil
@@ -13,7 +15,7 @@ func runHealthcheck(ctx context.Context, address string) error {
 	if err != nil {
 		return err
 	}
-	res, err := adminClient(address).Do(r)
+	res, err := admin.Client(address).Do(r)
 	if err != nil {
 		return fmt.Errorf("nobody answers on the admin listener %s: is dinggate serving there?", address)
 	}

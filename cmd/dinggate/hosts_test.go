@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"dinggate/cmd/dinggate/internal/admin"
 )
 
 // named is a browser to which every name leads to one listener, as a name does
@@ -120,7 +122,7 @@ func TestAdminNames(t *testing.T) {
 		r := httptest.NewRequest("GET", "/metrics", nil)
 		r.Host = c.host
 		w := httptest.NewRecorder()
-		if ownNames(c.listen, next).ServeHTTP(w, r); w.Code != c.want {
+		if admin.OwnNames(c.listen, next).ServeHTTP(w, r); w.Code != c.want {
 			t.Errorf("admin.listen %s, Host: %s = %d, want %d", c.listen, c.host, w.Code, c.want)
 		}
 	}

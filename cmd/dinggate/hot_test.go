@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"net/url"
 	"testing"
+
+	"dinggate/cmd/dinggate/internal/config"
 )
 
 // blank is a ResponseWriter that costs nothing itself.
@@ -28,7 +30,7 @@ func TestAuthAllocations(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates by itself; the plain run counts")
 	}
-	for name, change := range map[string]func(*Config){"plain": nil, "with an assertion": func(c *Config) { c.Assertion.Enabled = true }} {
+	for name, change := range map[string]func(*config.Config){"plain": nil, "with an assertion": func(c *config.Config) { c.Assertion.Enabled = true }} {
 		h := newHouse(t, change)
 		r := question(t, h)
 		w := blank{http.Header{}}

@@ -16,6 +16,9 @@ import (
 	"testing"
 	"time"
 
+	"dinggate/cmd/dinggate/internal/admin"
+	"dinggate/cmd/dinggate/internal/config"
+	"dinggate/cmd/dinggate/internal/server"
 	"dinggate/dingtalk/simulator"
 	"dinggate/internal/conf"
 	"dinggate/internal/telemetry"
@@ -31,18 +34,18 @@ type house struct {
 	platformURL string // where the simulator is
 	app         *recorder
 	log         *lockedBuffer
-	gate        *gate
-	current     current // the gate that requests go to: gate, or what followed it
-	cfg         *Config
-	stores      *stores
-	kit         telemetryKit
-	reload      reloadResult // what the admin listener tells
+	gate        *server.Gateway
+	current     server.Current // the gate that requests go to: gate, or what followed it
+	cfg         *config.Config
+	stores      *server.Stores
+	kit         server.Observability
+	reload      admin.ReloadResult // what the admin listener tells
 }
 
 const canary = "canary-4f1c9d"
 
 // newHouse wires a gate; change may alter its configuration.
-func newHouse(t testing.TB, change func(*Config), kits ...func(*telemetryKit)) *house {
+func newHouse(t testing.TB, change func(*config.Config), kits ...func(*server.Observability)) *house {
 	h := &house{t: t, platform: simulator.Demo(), app: &recorder{}, log: &lockedBuffer{}}
 	if err := h.platform.ChangeApp(simulator.DemoClientID, func(a *simulator.App) { a.ClientSecret = canary + "-app-secret" }); err != nil {
 		t.Fatal(err)
@@ -63,34 +66,34 @@ func newHouse(t testing.TB, change func(*Config), kits ...func(*telemetryKit)) *
 		change(c)
 	}
 	records := telemetry.NewWriter(h.log)
-	kit := telemetryKit{log: telemetry.Logger(records, "json", slog.LevelInfo), access: &telemetry.AccessLog{Out: records}, metrics: telemetry.NewMetrics("test", "", records.Dropped)}
+	kit := server.Observability{Log: telemetry.Logger(records, "json", slog.LevelInfo), Access: &telemetry.AccessLog{Out: records}, Metrics: telemetry.NewMetrics("test", "", records.Dropped)}
 	var err error
-	if kit.audits, err = openAudit(c.Audit, kit); err != nil {
+	if kit.Audits, err = server.OpenAudit(c.Audit, kit); err != nil {
 		t.Fatal(err)
-	} else if kit.audits != nil {
-		t.Cleanup(kit.audits.Close)
+	} else if kit.Audits != nil {
+		t.Cleanup(kit.Audits.Close)
 	}
-	kit.remember()
+	kit.Start()
 	for _, change := range kits {
 		change(&kit)
 	}
-	h.cfg, h.stores, h.kit = c, memoryStores(), kit
+	h.cfg, h.stores, h.kit = c, server.MemoryStores(), kit
 	if c.Session.Store == session.StoreRedis {
-		if h.stores, err = openStores(t.Context(), c, kit); err != nil {
+		if h.stores, err = server.OpenStores(t.Context(), c, kit); err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { h.stores.Close() })
 	}
-	if h.gate, err = newGate(c, h.stores, kit); err != nil {
+	if h.gate, err = server.New(c, h.stores, kit); err != nil {
 		t.Fatal(err)
 	}
-	h.current.gate.Store(h.gate)
+	h.current.Gate.Store(h.gate)
 	front.Config.Handler = &h.current
 	front.Config.DisableGeneralOptionsHandler = true
 	front.Start()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
-	go func() { h.gate.run(ctx); close(done) }()
+	go func() { h.gate.Run(ctx); close(done) }()
 	t.Cleanup(func() { front.Close(); cancel(); <-done; h.platform.Close(); records.Close() })
 	return h
 }

@@ -163,7 +163,7 @@ func TestDockerignore(t *testing.T) {
 		path string
 		want bool
 	}{
-		{"go.mod", false}, {"fresh/fresh.go", false}, {"fresh/deep/er/asset.bin", false}, {"cmd/dinggate/gen/fresh/x.yaml.tmpl", false}, {"dist/dinggate", false},
+		{"go.mod", false}, {"fresh/fresh.go", false}, {"fresh/deep/er/asset.bin", false}, {"cmd/dinggate/internal/gatewayconf/gen/fresh/x.yaml.tmpl", false}, {"dist/dinggate", false},
 		{"fresh/fresh_test.go", true}, {"fresh/testdata/x", true}, {".git/config", true}, {"docs/x.md", true}, {"README.md", true},
 		{"config.yaml", true}, {".env", true}, {"deploy/.env.local", true}, {"fresh/tls.key", true}, {"cert.pem", true}, {"users.htpasswd", true},
 	} {

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"dinggate/internal/i18n"
 )
 
 // TestEveryFindingInChinese reads the sources of all parts of the configuration
@@ -16,7 +18,7 @@ import (
 func TestEveryFindingInChinese(t *testing.T) {
 	verb := regexp.MustCompile(`%(\[\d\])?[+#0-9]*[a-z]`)
 	found := 0
-	for _, file := range []string{"config_check.go", "config_headers.go", "config_audit.go", "config_tracing.go", "config_accounts.go", "wire_assertion.go", "../../assertion/assertion.go", "../../account/account.go", "../../session/config.go", "../../session/redisstore/config.go", "../../dingtalk/config.go", "../../proxy/config.go", "../../proxy/access/config.go"} {
+	for _, file := range []string{"internal/config/check.go", "internal/config/headers.go", "internal/config/audit.go", "internal/config/tracing.go", "internal/config/accounts.go", "internal/config/assertion.go", "../../assertion/assertion.go", "../../account/account.go", "../../session/config.go", "../../session/redisstore/config.go", "../../dingtalk/config.go", "../../proxy/config.go", "../../proxy/access/config.go"} {
 		tree, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
 		if err != nil {
 			t.Fatal(err)
@@ -39,7 +41,7 @@ func TestEveryFindingInChinese(t *testing.T) {
 				return true
 			}
 			found++
-			if _, ok := translate(verb.ReplaceAllString(text, "x")); !ok {
+			if _, ok := i18n.Translate(verb.ReplaceAllString(text, "x")); !ok {
 				t.Errorf("%s: no row of problemWords is for %q", file, text)
 			}
 			return true
@@ -53,17 +55,17 @@ func TestEveryFindingInChinese(t *testing.T) {
 // TestProblemWords: as many holes in one language as in the other, and no row
 // that an earlier one hides.
 func TestProblemWords(t *testing.T) {
-	for i, row := range problemWords {
-		n := strings.Count(row[english], "%s")
-		if n != strings.Count(row[chinese], "%s") || row[chinese] == "" {
-			t.Errorf("%q and %q do not fit", row[english], row[chinese])
+	for i, row := range i18n.ProblemMessages {
+		n := strings.Count(row[i18n.English], "%s")
+		if n != strings.Count(row[i18n.Chinese], "%s") || row[i18n.Chinese] == "" {
+			t.Errorf("%q and %q do not fit", row[i18n.English], row[i18n.Chinese])
 		}
-		text := strings.ReplaceAll(row[english], "%s", "x")
+		text := strings.ReplaceAll(row[i18n.English], "%s", "x")
 		holes := make([]any, n)
 		for j := range holes {
 			holes[j] = "x"
 		}
-		if got, want := first(translate(text)), fmt.Sprintf(row[chinese], holes...); got != want {
+		if got, want := first(i18n.Translate(text)), fmt.Sprintf(row[i18n.Chinese], holes...); got != want {
 			t.Errorf("translate(%q) = %q, want row %d: %q", text, got, i, want)
 		}
 	}
@@ -74,12 +76,12 @@ func first(s string, _ bool) string { return s }
 func TestLanguageOf(t *testing.T) {
 	for _, tt := range []struct {
 		environ string
-		want    language
+		want    i18n.Language
 	}{
-		{"", english}, {"LANG=zh_CN.UTF-8", chinese}, {"LANG=C.UTF-8", english}, {"LANG=zh_CN LC_ALL=C", english},
-		{"LANG=C LC_ALL=zh_TW.UTF-8", chinese}, {"LC_ALL= LANG=zh", chinese}, {"LANG=en LC_MESSAGES=zh_CN", chinese}, {"XLANG=zh", english},
+		{"", i18n.English}, {"LANG=zh_CN.UTF-8", i18n.Chinese}, {"LANG=C.UTF-8", i18n.English}, {"LANG=zh_CN LC_ALL=C", i18n.English},
+		{"LANG=C LC_ALL=zh_TW.UTF-8", i18n.Chinese}, {"LC_ALL= LANG=zh", i18n.Chinese}, {"LANG=en LC_MESSAGES=zh_CN", i18n.Chinese}, {"XLANG=zh", i18n.English},
 	} {
-		if got := languageOf(strings.Fields(tt.environ)); got != tt.want {
+		if got := i18n.FromEnviron(strings.Fields(tt.environ)); got != tt.want {
 			t.Errorf("languageOf(%q) = %v, want %v", tt.environ, got, tt.want)
 		}
 	}

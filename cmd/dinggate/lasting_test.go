@@ -6,25 +6,27 @@ import (
 	"testing"
 	"time"
 
+	"dinggate/cmd/dinggate/internal/config"
+	"dinggate/cmd/dinggate/internal/server"
 	"dinggate/internal/conf"
 	"dinggate/internal/identity"
 	"dinggate/internal/ratelimit"
 )
 
 // reloadWith puts another gate in the place of the one that serves.
-func (h *house) reloadWith(change func(*Config)) {
+func (h *house) reloadWith(change func(*config.Config)) {
 	h.t.Helper()
 	cfg := *h.cfg
 	change(&cfg)
-	next, err := nextGate(&cfg, h.stores, h.kit, h.gate)
+	next, err := server.Next(&cfg, h.stores, h.kit, h.gate)
 	if err != nil {
 		h.t.Fatal(err)
 	}
 	h.cfg, h.gate = &cfg, next
-	h.current.gate.Store(next)
+	h.current.Gate.Store(next)
 }
 
-func same(*Config) {}
+func same(*config.Config) {}
 
 // TestReloadGivesNothingBack: whoever has used up their sign-ins, or guesses at
 // a client's secret, goes on where they were (threats D6, T5, V27).
@@ -67,20 +69,20 @@ func TestReloadGivesNothingBack(t *testing.T) {
 // TestReloadAsksNothingAgain: the app's token, and DingTalk's wish to be left
 // alone, are the app's; another app begins anew.
 func TestReloadAsksNothingAgain(t *testing.T) {
-	h := newHouse(t, func(c *Config) { c.DingTalk.Events = false })
+	h := newHouse(t, func(c *config.Config) { c.DingTalk.Events = false })
 	h.visitor().signIn(h.base+"/", "zhangsan")
 	const token = "/v1.0/oauth2/accessToken"
 	asked := h.platform.Calls(token)
-	h.reloadWith(func(c *Config) { c.SignIn.Title = bothLanguages("another") })
+	h.reloadWith(func(c *config.Config) { c.SignIn.Title = config.BothLanguages("another") })
 	if a := h.visitor().signIn(h.base+"/", "lisi"); a.StatusCode != http.StatusFound {
 		t.Errorf("a sign-in after the reload = %d", a.StatusCode)
 	}
 	if n := h.platform.Calls(token); asked == 0 || n != asked {
 		t.Errorf("the app's token was asked for %d times before and %d times after a reload, want it kept", asked, n)
 	}
-	before := h.gate.lasting
-	h.reloadWith(func(c *Config) { c.DingTalk.ClientSecret = conf.NewSecret(canary + "-renewed") })
-	if after := h.gate.lasting; after.client == before.client || after.signIns != before.signIns {
+	before := h.gate.Lasting
+	h.reloadWith(func(c *config.Config) { c.DingTalk.ClientSecret = conf.NewSecret(canary + "-renewed") })
+	if after := h.gate.Lasting; after.Client == before.Client || after.SignIns != before.SignIns {
 		t.Error("with another secret the calls still bear the old one, or sign-ins are counted anew")
 	}
 }
@@ -89,8 +91,8 @@ func TestReloadAsksNothingAgain(t *testing.T) {
 // also while nobody could verify them, and under the headers of now; those who
 // guess are limited as before.
 func TestReloadKeepsAPIClients(t *testing.T) {
-	renamed := func(c *Config) {
-		c.Headers.Request = HeaderFields{identity.HeaderRule{Name: "X-Who", Field: "username"}}
+	renamed := func(c *config.Config) {
+		c.Headers.Request = config.HeaderFields{identity.HeaderRule{Name: "X-Who", Field: "username"}}
 	}
 	t.Run("token", func(t *testing.T) {
 		h, s := behindService(t, apiTokens)
@@ -109,7 +111,7 @@ func TestReloadKeepsAPIClients(t *testing.T) {
 				t.Errorf("after a reload, the service away: %d as %q, want 200 under the new header", got, h.app.last(t).Header.Get("X-Who"))
 			}
 		}
-		h.reloadWith(func(c *Config) { c.SSO.ClientID = "another" })
+		h.reloadWith(func(c *config.Config) { c.SSO.ClientID = "another" })
 		if got := get(); got != 503 {
 			t.Errorf("with another service: %d, want 503: it was never asked", got)
 		}
@@ -117,8 +119,8 @@ func TestReloadKeepsAPIClients(t *testing.T) {
 	t.Run("password", func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "htpasswd")
 		htpasswd(t, file, "ci")
-		h := newHouse(t, func(c *Config) { c.APITokens, c.Accounts.HtpasswdFile = true, file })
-		h.gate.accounts.file.Pair = ratelimit.Rate{Every: time.Hour, Burst: 3}
+		h := newHouse(t, func(c *config.Config) { c.APITokens, c.Accounts.HtpasswdFile = true, file })
+		h.gate.Accounts.File.Pair = ratelimit.Rate{Every: time.Hour, Burst: 3}
 		api := h.visitor()
 		get := func(password string) answer { return api.get(h.base+"/api/x", basic("ci", password)) }
 		get("pw-ci")
@@ -136,7 +138,7 @@ func TestReloadKeepsAPIClients(t *testing.T) {
 		}
 		htpasswd(t, file, "other")
 		for range 2 {
-			h.gate.accounts.file.Look()
+			h.gate.Accounts.File.Look()
 		}
 		if a := get("pw-ci"); a.StatusCode == 200 {
 			t.Error("an account that is gone is let in")

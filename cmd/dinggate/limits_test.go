@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"dinggate/account"
+	"dinggate/cmd/dinggate/internal/config"
 	"dinggate/internal/ratelimit"
 
 	"golang.org/x/crypto/bcrypt"
@@ -124,7 +125,7 @@ func TestCrowdOfWrongPasswords(t *testing.T) {
 	if err := os.WriteFile(file, []byte(lines.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	h := newHouse(t, func(c *Config) { c.APITokens, c.Accounts.HtpasswdFile = true, file })
+	h := newHouse(t, func(c *config.Config) { c.APITokens, c.Accounts.HtpasswdFile = true, file })
 	const crowd, office = 90, "198.51.100.20"
 	if w := h.formFrom(office, "zs", "pw-zs"); w.Code != 303 {
 		t.Fatalf("before the crowd = %d", w.Code)
@@ -149,7 +150,7 @@ func TestCrowdOfWrongPasswords(t *testing.T) {
 			})
 		}
 	}
-	waitFor(t, "a crowd that waits", func() bool { return h.gate.inFlight.Load() > crowd })
+	waitFor(t, "a crowd that waits", func() bool { return h.gate.InFlight.Load() > crowd })
 	if w := h.formFrom("192.0.2.30", "ls", "pw-ls"); w.Code != 303 {
 		t.Errorf("somebody new beside the crowd = %d, want 303", w.Code)
 	}

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"dinggate/account"
+	"dinggate/cmd/dinggate/internal/config"
 	"dinggate/dingtalk/simulator"
 	"dinggate/internal/realtool"
 
@@ -172,7 +173,7 @@ func TestLoginClientsInNode(t *testing.T) {
 			c.run(t, h, by, call)
 		}
 	}
-	strict := newHouse(t, func(c *Config) { c.LoginAPI, c.LoginAPIStatus = true, loginAPIStrict })
+	strict := newHouse(t, func(c *config.Config) { c.LoginAPI, c.LoginAPIStatus = true, config.LoginAPIStrict })
 	call := start(strict)
 	for _, by := range []string{"generated", "axios"} {
 		loginCall{Name: "strict", Who: "zhangsan", State: "x", Status: 500, Says: 500}.run(t, strict, by, call)
@@ -197,7 +198,7 @@ func TestLoginClientsInChromium(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "htpasswd")
 	htpasswd(t, file, "zs", "ls")
 	for _, by := range []string{"generated", "axios"} {
-		h := newHouse(t, func(c *Config) {
+		h := newHouse(t, func(c *config.Config) {
 			c.Accounts.HtpasswdFile, c.Accounts.Binding, c.LoginAPI = file, account.Required, true
 			c.Routes[0].Upstream = product.URL
 		})

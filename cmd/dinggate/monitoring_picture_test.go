@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"dinggate/internal/i18n"
 )
 
 // TestDashboardPicture draws docs/screenshots/dashboard.svg: a real Prometheus
@@ -112,7 +114,7 @@ func drawLines(b *strings.Builder, lines []series, names []string, unit string, 
 	slices.SortStableFunc(order, func(a, b int) int { return strings.Compare(names[a], names[b]) })
 	for _, i := range order {
 		name := names[i]
-		wide := 20 + width(name)*5
+		wide := 20 + i18n.Width(name)*5
 		if across+wide > x+w && across > x-40 {
 			across, down = x-40, down+11
 		}

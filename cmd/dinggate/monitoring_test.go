@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"dinggate/cmd/dinggate/internal/config"
+	"dinggate/cmd/dinggate/internal/server"
 	"dinggate/dingtalk/simulator"
 	"dinggate/internal/conf"
 	"dinggate/internal/realtool"
@@ -87,21 +89,21 @@ func queries(t testing.TB) (all []query) {
 // metered is a house with everything that has metrics: Redis, events, a
 // certificate, a reload.
 func metered(t *testing.T) *house {
-	h := newHouse(t, func(c *Config) {
+	h := newHouse(t, func(c *config.Config) {
 		c.Session.Store, c.Redis.URL = "redis", conf.NewSecret("redis://"+miniredis.RunT(t).Addr())
 	})
-	again, err := newGate(h.cfg, h.stores, h.kit) // as after a reload: what is offered anew replaces the old
+	again, err := server.New(h.cfg, h.stores, h.kit) // as after a reload: what is offered anew replaces the old
 	if err != nil {
 		t.Fatal(err)
 	}
-	again.provider.close()
-	h.gate.measure(h.gate.events.Client, nil, h.kit.metrics) // and back: this one runs
-	if _, err := guarded(nil, h.cfg, h.kit); err != nil {
+	again.Provider.Close()
+	h.gate.Measure(h.gate.Events.Client, nil, h.kit.Metrics) // and back: this one runs
+	if _, err := server.Guarded(nil, h.cfg, h.kit); err != nil {
 		t.Fatal(err)
 	}
-	h.kit.metrics.Reloaded(true)
-	h.kit.metrics.Configured(func() bool { return true }, time.Now)
-	h.kit.metrics.Certificate(func() time.Time { return time.Now().Add(30 * 24 * time.Hour) })
+	h.kit.Metrics.Reloaded(true)
+	h.kit.Metrics.Configured(func() bool { return true }, time.Now)
+	h.kit.Metrics.Certificate(func() time.Time { return time.Now().Add(30 * 24 * time.Hour) })
 	return h
 }
 
@@ -115,7 +117,7 @@ var (
 // TestMonitoringNames: every metric and every label that the dashboard and the
 // alerts name is one that the program really has.
 func TestMonitoringNames(t *testing.T) {
-	names := metered(t).kit.metrics.Names()
+	names := metered(t).kit.Metrics.Names()
 	if len(names) < 30 {
 		t.Errorf("%d metrics are known: something is wrong with this test", len(names))
 	}
@@ -190,7 +192,7 @@ func TestMonitoringNames(t *testing.T) {
 func offered(t *testing.T) map[string]bool {
 	t.Helper()
 	all := map[string]bool{}
-	for _, pattern := range []string{"*.go", "../../internal/telemetry/*.go"} {
+	for _, pattern := range []string{"*.go", "internal/*/*.go", "../../internal/telemetry/*.go"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)
@@ -223,7 +225,7 @@ type prometheus struct {
 
 func startPrometheus(t *testing.T, h *house) *prometheus {
 	path := realtool.Path(t, "prometheus")
-	admin := httptest.NewServer(h.kit.metrics.Handler())
+	admin := httptest.NewServer(h.kit.Metrics.Handler())
 	t.Cleanup(admin.Close)
 	dir := t.TempDir()
 	config := fmt.Sprintf("global: {scrape_interval: 1s, evaluation_interval: 1s}\nrule_files: [%s]\nscrape_configs: [{job_name: dinggate, static_configs: [{targets: [%q]}]}]\n",
@@ -326,7 +328,7 @@ func (h *house) bustle(until context.Context, pause time.Duration) {
 			h.platform.Fault(simulator.Fault{On: "/topapi/v2/user/get", Do: simulator.Code(90018), Times: 1})
 			delete(visitors, "lisi")
 		case 9, 29, 49, 69, 89, 109:
-			h.gate.sessions.RecheckUser(session.Person{UserID: "zhangsan"})
+			h.gate.Sessions.RecheckUser(session.Person{UserID: "zhangsan"})
 		case 35, 95:
 			delete(visitors, "zhangsan")
 		}

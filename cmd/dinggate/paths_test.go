@@ -3,6 +3,8 @@ package main
 import (
 	"net/http"
 	"testing"
+
+	"dinggate/cmd/dinggate/internal/config"
 )
 
 // A member who may not enter /admin/ enters it under no other spelling (threats
@@ -45,10 +47,10 @@ func TestPathCase(t *testing.T) {
 		word   string
 		status map[string]int
 	}{
-		{pathCaseInsensitive, map[string]int{"/public/x": 200, "/PUBLIC/x": 400, "/admin/X": 200, "/ADMIN/x": 400, "/Page": 200}},
-		{pathCaseSensitive, map[string]int{"/public/x": 200, "/PUBLIC/x": 200, "/admin/X": 200, "/ADMIN/x": 200, "/Page": 200, "/;%2Fx/ADMIN/": 200, "/;%2Fx/admin/": 400}},
+		{config.PathCaseInsensitive, map[string]int{"/public/x": 200, "/PUBLIC/x": 400, "/admin/X": 200, "/ADMIN/x": 400, "/Page": 200}},
+		{config.PathCaseSensitive, map[string]int{"/public/x": 200, "/PUBLIC/x": 200, "/admin/X": 200, "/ADMIN/x": 200, "/Page": 200, "/;%2Fx/ADMIN/": 200, "/;%2Fx/admin/": 400}},
 	} {
-		h := newHouse(t, func(cfg *Config) { cfg.PathCase = c.word })
+		h := newHouse(t, func(cfg *config.Config) { cfg.PathCase = c.word })
 		boss := h.visitor()
 		boss.signIn(h.base+"/admin/", "zhangsan")
 		for path, want := range c.status {

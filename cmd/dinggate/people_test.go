@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"dinggate/cmd/dinggate/internal/config"
+
 	"golang.org/x/crypto/bcrypt"
 )
 
@@ -22,7 +24,7 @@ import (
 func TestNamesakes(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "htpasswd")
 	htpasswd(t, file, "zhangsan", "lisi")
-	h, s := behindService(t, func(c *Config) {
+	h, s := behindService(t, func(c *config.Config) {
 		c.Accounts.HtpasswdFile = file
 		c.Session.Recheck, c.Session.Grace = 50*time.Millisecond, time.Hour
 	})
@@ -56,8 +58,8 @@ func TestNamesakes(t *testing.T) {
 	person, account = enters("lisi")
 	asked := s.userinfos.Load()
 	htpasswd(t, file, "zhangsan")
-	h.gate.accounts.file.Look()
-	h.gate.accounts.file.Look()
+	h.gate.Accounts.File.Look()
+	h.gate.Accounts.File.Look()
 	if got := page(account); got != 302 {
 		t.Errorf("the account that is gone = %d, want 302", got)
 	}
@@ -98,12 +100,12 @@ func TestLeavesWhileSigningIn(t *testing.T) {
 	dingtalk := &held{answered: make(chan struct{}), release: make(chan struct{})}
 	server := httptest.NewServer(dingtalk)
 	defer server.Close()
-	h := newHouse(t, func(c *Config) {
+	h := newHouse(t, func(c *config.Config) {
 		dingtalk.Handler = httputil.NewSingleHostReverseProxy(mustURL(t, c.DingTalk.OAPIURL))
 		c.DingTalk.OAPIURL = server.URL
 		c.Session.Recheck, c.Routes = time.Hour, c.Routes[2:] // no rule asks for departments: the record is the last question
 	})
-	waitFor(t, "the event stream", func() bool { return !h.gate.events.State().Connected.IsZero() })
+	waitFor(t, "the event stream", func() bool { return !h.gate.Events.State().Connected.IsZero() })
 	v, before := h.visitor(), h.visitor()
 	before.signIn(h.base+"/", "zhangsan")
 	callback := v.choose(v.leave(h.base+"/"), "zhangsan")

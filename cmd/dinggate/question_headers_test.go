@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"dinggate/cmd/dinggate/internal/config"
 	"dinggate/internal/identity"
 	"dinggate/proxy/forwardauth/envoygrpc"
 
@@ -47,7 +48,7 @@ func askFrom(t *testing.T, peer, address, host string, lines ...string) *http.Re
 func TestQuestionHeaders(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "htpasswd")
 	htpasswd(t, file, "ci")
-	h := newHouse(t, func(c *Config) {
+	h := newHouse(t, func(c *config.Config) {
 		c.Assertion.Enabled, c.APITokens, c.Accounts.HtpasswdFile = true, true, file
 		c.TLS.HSTS = time.Hour
 		c.Headers.Response = append(c.Headers.Response, identity.HeaderRule{Name: "X-Auth-Request-Access-Token", Field: "access_token"})

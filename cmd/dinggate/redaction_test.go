@@ -23,6 +23,7 @@ import (
 	"testing"
 	"time"
 
+	"dinggate/cmd/dinggate/internal/config"
 	"dinggate/dingtalk/simulator"
 
 	"github.com/alicebob/miniredis/v2"
@@ -434,7 +435,7 @@ func bindEveryWay(h *house, l *leaks) {
 // TestNothingLeaksBehindService: the same where people sign in at an SSO service.
 func TestNothingLeaksBehindService(t *testing.T) {
 	l := &leaks{secrets: map[string]string{}}
-	h, s := behindService(t, func(c *Config) { c.APITokens = true; c.Session.Recheck = time.Second })
+	h, s := behindService(t, func(c *config.Config) { c.APITokens = true; c.Session.Recheck = time.Second })
 	l.gate = strings.TrimPrefix(h.base, "http://")
 	l.add("configuration", s.password)
 	l.add("Basic", base64.StdEncoding.EncodeToString([]byte(s.id+":"+s.password)))

@@ -8,16 +8,17 @@ import (
 	"testing"
 
 	"dinggate/account"
+	"dinggate/cmd/dinggate/internal/config"
 )
 
 // TestRefusedAudit: the record of a refused sign-in names whom DingTalk told of,
 // in the log and in a file of its own alike; the answer names nobody.
 func TestRefusedAudit(t *testing.T) {
-	byNumber := func(c *Config) { c.DingTalk.Username = "job_number" }
-	bound := func(c *Config) { c.Accounts.Binding = account.Required }
+	byNumber := func(c *config.Config) { c.DingTalk.Username = "job_number" }
+	bound := func(c *config.Config) { c.Accounts.Binding = account.Required }
 	for _, c := range []struct {
 		person, how, code string
-		change            func(*Config)
+		change            func(*config.Config)
 		userID, name      string
 	}{
 		{"wujiu", "", "inactive", nil, "wujiu", "吴九"},
@@ -33,7 +34,7 @@ func TestRefusedAudit(t *testing.T) {
 		for _, file := range []string{"", filepath.Join(t.TempDir(), "audit.jsonl")} {
 			accounts := filepath.Join(t.TempDir(), "htpasswd")
 			htpasswd(t, accounts, "zs")
-			h := newHouse(t, func(cfg *Config) {
+			h := newHouse(t, func(cfg *config.Config) {
 				cfg.Audit.File = file
 				if c.change != nil {
 					c.change(cfg)

@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+
+	"dinggate/cmd/dinggate/internal/server"
 )
 
 // metric reads one metric without labels, as the exposition format writes it.
@@ -232,7 +234,7 @@ func TestReloadKeepsSignOuts(t *testing.T) {
 	out.do("POST", h.base+"/oauth2/sign_out", "", "Sec-Fetch-Site: same-origin")
 	cfg := *h.cfg
 	cfg.Routes = nil
-	next, err := nextGate(&cfg, h.stores, h.kit, h.gate)
+	next, err := server.Next(&cfg, h.stores, h.kit, h.gate)
 	if err != nil {
 		t.Fatal(err)
 	}

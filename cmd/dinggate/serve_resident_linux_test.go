@@ -5,11 +5,13 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"dinggate/cmd/dinggate/internal/server"
 )
 
 func TestForgetStart(t *testing.T) {
 	before := residentFile(t)
-	forgetStart()
+	server.ForgetStart()
 	if after := residentFile(t); after > before*3/4 {
 		t.Errorf("after forgetStart %d KiB of files are resident, of %d before", after, before)
 	}

@@ -9,11 +9,14 @@ import (
 	"net/url"
 	"strings"
 
+	"dinggate/cmd/dinggate/internal/cli"
+	"dinggate/cmd/dinggate/internal/server"
 	"dinggate/dingtalk/simulator"
+	"dinggate/internal/i18n"
 )
 
-var simulateFlags = []ownFlag{
-	{name: "callback", value: "HOST,…", brief: message{
+var simulateFlags = []cli.Flag{
+	{Name: "callback", Value: "HOST,…", Help: i18n.Message{
 		"hosts that people may be sent back to, besides this machine; any: every host",
 		"除本机外，允许跳回的主机；any 表示任意主机",
 	}},
@@ -39,13 +42,13 @@ func runSimulate(ctx context.Context, address string, callbacks []string, out io
 	}
 	l, err := net.Listen("tcp", address)
 	if err != nil {
-		return listenError("", address, err)
+		return server.ListenError("", address, err)
 	}
-	s := &server{log: slog.New(slog.DiscardHandler)}
-	s.add(l, platform)
+	s := &server.Listeners{Log: slog.New(slog.DiscardHandler)}
+	s.Add(l, platform)
 	fmt.Fprintf(out, "simulator listening on http://%s\n", l.Addr())
 	simulatorKeys(out, l.Addr(), hosts)
-	return s.serve(ctx, func(context.Context) {})
+	return s.Serve(ctx, func(context.Context) {})
 }
 
 // callbackHost is the host of what --callback names: a host, one with a port, or

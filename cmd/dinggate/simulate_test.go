@@ -11,6 +11,9 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"dinggate/cmd/dinggate/internal/config"
+	"dinggate/cmd/dinggate/internal/server"
 )
 
 // TestSimulate: what it prints is a configuration that signs people in, and they
@@ -41,12 +44,12 @@ func TestSimulate(t *testing.T) {
 		if err := os.WriteFile(file, []byte(yaml), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		read := loadAll([]string{"--config", file}, nil)
-		if mistakes(read.problems) > 0 {
-			t.Fatalf("the keys have mistakes: %v\n%s", read.problems, yaml)
+		read := server.LoadAll([]string{"--config", file}, nil)
+		if config.Mistakes(read.Problems) > 0 {
+			t.Fatalf("the keys have mistakes: %v\n%s", read.Problems, yaml)
 		}
 		at := regexp.MustCompile(`http://[0-9.:]+`).FindString(text.String())
-		d := read.cfg.DingTalk
+		d := read.Cfg.DingTalk
 		if d.LoginURL != at || d.APIURL != at || d.OAPIURL != at {
 			t.Errorf("the keys name %q, %q and %q, and the simulator is at %s", d.LoginURL, d.APIURL, d.OAPIURL, at)
 		}

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"dinggate/cmd/dinggate/internal/config"
 	"dinggate/dingtalk/simulator"
 	"dinggate/dingtalk/sso"
 	"dinggate/internal/conf"
@@ -17,11 +18,11 @@ import (
 
 // behindService is a house whose gate signs people in at a service that was
 // written from the document, which in turn signs them in at the simulator.
-func behindService(t testing.TB, change ...func(*Config)) (*house, *documentService) {
+func behindService(t testing.TB, change ...func(*config.Config)) (*house, *documentService) {
 	var s *documentService
-	h := newHouse(t, func(c *Config) {
+	h := newHouse(t, func(c *config.Config) {
 		s = newDocumentService(t, c.DingTalk.APIURL, simulator.DemoClientID, canary+"-app-secret")
-		c.DingTalk = defaultConfig().DingTalk
+		c.DingTalk = config.Default().DingTalk
 		c.SSO.URL, c.SSO.ClientID, c.SSO.ClientSecret = s.base, s.id, conf.NewSecret(s.password)
 		c.Routes = c.Routes[2:] // the service tells of no departments
 		for _, f := range change {
@@ -183,7 +184,7 @@ func TestServiceAway(t *testing.T) {
 // TestServiceRecheck: membership is looked up again through userinfo, and who
 // is nobody there any more is nobody here.
 func TestServiceRecheck(t *testing.T) {
-	h, s := behindService(t, func(c *Config) { c.Session.Recheck = 50 * time.Millisecond; c.Session.Grace = time.Hour })
+	h, s := behindService(t, func(c *config.Config) { c.Session.Recheck = 50 * time.Millisecond; c.Session.Grace = time.Hour })
 	v, other := h.visitor(), h.visitor()
 	v.signInSSO(h.base+"/", "zhangsan")
 	other.signInSSO(h.base+"/", "lisi")
@@ -248,7 +249,7 @@ func TestServiceLongTokens(t *testing.T) {
 		{"long ones in Redis", 1500, 1500, true, "", true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			h, s := behindService(t, func(c *Config) {
+			h, s := behindService(t, func(c *config.Config) {
 				c.Session.Recheck, c.Session.Grace = 50*time.Millisecond, time.Hour
 				if tt.redis {
 					c.Session.Store, c.Redis.URL = "redis", conf.NewSecret("redis://"+miniredis.RunT(t).Addr())
@@ -313,21 +314,21 @@ func TestChain(t *testing.T) {
 
 // chain is a gate that signs people in at another gate, and that other gate.
 // Cookies know no ports, so the service is reached by another name.
-func chain(t testing.TB, change ...func(*Config)) (h, service *house) {
+func chain(t testing.TB, change ...func(*config.Config)) (h, service *house) {
 	secret := conf.NewSecret(canary + "-chain-secret")
 	var door http.Handler
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { door.ServeHTTP(w, r) }))
 	t.Cleanup(server.Close)
 	base := strings.Replace(server.URL, "127.0.0.1", "localhost", 1)
-	h = newHouse(t, func(c *Config) {
-		c.DingTalk = defaultConfig().DingTalk
+	h = newHouse(t, func(c *config.Config) {
+		c.DingTalk = config.Default().DingTalk
 		c.SSO.URL, c.SSO.ClientID, c.SSO.ClientSecret = base, "gate", secret
 		c.Routes = c.Routes[2:]
 		for _, f := range change {
 			f(c)
 		}
 	})
-	service = newHouse(t, func(c *Config) {
+	service = newHouse(t, func(c *config.Config) {
 		c.PublicURL = base
 		c.SSOServer.Clients = []sso.App{{ClientID: "gate", ClientSecret: secret, RedirectURLs: []string{h.base + "/oauth2/callback"}, AllowQuery: true}}
 	})

@@ -7,13 +7,14 @@ import (
 	"strings"
 	"testing"
 
+	"dinggate/cmd/dinggate/internal/config"
 	"dinggate/dingtalk/sso"
 	"dinggate/internal/conf"
 )
 
 // withPlatform makes the gate the SSO service of a third party.
-func withPlatform(p *thirdParty, change ...func(*Config)) func(*Config) {
-	return func(c *Config) {
+func withPlatform(p *thirdParty, change ...func(*config.Config)) func(*config.Config) {
+	return func(c *config.Config) {
 		c.SSOServer.Clients = []sso.App{
 			{ClientID: p.id, ClientSecret: conf.NewSecret(p.secret), RedirectURLs: []string{p.callback(), p.base + "/callback?tenant=1&code=old"}},
 			{ClientID: "other", ClientSecret: conf.NewSecret("other-secret-0123456789"), RedirectURLs: []string{"https://other.test/callback"}, AllowQuery: true},
@@ -25,9 +26,9 @@ func withPlatform(p *thirdParty, change ...func(*Config)) func(*Config) {
 }
 
 // ssoHouse is a house whose gate is the SSO service of a platform.
-func ssoHouse(t testing.TB, change ...func(*Config)) (*house, *thirdParty) {
+func ssoHouse(t testing.TB, change ...func(*config.Config)) (*house, *thirdParty) {
 	p := newThirdParty(t)
-	h := newHouse(t, withPlatform(p, append([]func(*Config){func(c *Config) { c.DingTalk.Events = false }}, change...)...))
+	h := newHouse(t, withPlatform(p, append([]func(*config.Config){func(c *config.Config) { c.DingTalk.Events = false }}, change...)...))
 	p.service = h.base
 	return h, p
 }
@@ -137,7 +138,7 @@ func TestOutsiderAtThirdParty(t *testing.T) {
 }
 
 func TestPageFirstAtThirdParty(t *testing.T) {
-	h, p := ssoHouse(t, func(c *Config) { c.SignIn.Page = true })
+	h, p := ssoHouse(t, func(c *config.Config) { c.SignIn.Page = true })
 	v := h.visitor()
 	a := v.get(p.authorize() + "&state=theirs")
 	if at := a.Header.Get("Location"); a.StatusCode != 302 || !strings.HasPrefix(at, h.base+"/oauth2/sign_in?rd=") {
@@ -179,7 +180,7 @@ func TestSSOPathsOff(t *testing.T) {
 // TestAuthorizeOnAnotherHost: the sign-in begins where its cookie will be
 // when the browser comes back.
 func TestAuthorizeOnAnotherHost(t *testing.T) {
-	h, p := ssoHouse(t, func(c *Config) { c.AllowedRedirects = []string{"http://other.test"} })
+	h, p := ssoHouse(t, func(c *config.Config) { c.AllowedRedirects = []string{"http://other.test"} })
 	v := h.visitor()
 	path := strings.TrimPrefix(p.authorize(), h.base)
 	a := v.get(h.base+path, "X-Forwarded-Host: other.test", "X-Forwarded-Proto: http")

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"dinggate/cmd/dinggate/internal/config"
+	"dinggate/cmd/dinggate/internal/server"
 	"dinggate/dingtalk/simulator"
 	"dinggate/internal/telemetry"
 )
@@ -57,7 +59,7 @@ func (p *thirdParty) as(id, secret string) *thirdParty {
 	return &thirdParty{t: p.t, service: p.service, base: p.base, id: id, secret: secret}
 }
 
-func signedIn(t *testing.T, change ...func(*Config)) (*house, *thirdParty, *visitor) {
+func signedIn(t *testing.T, change ...func(*config.Config)) (*house, *thirdParty, *visitor) {
 	h, p := ssoHouse(t, change...)
 	v := h.visitor()
 	v.signIn(h.base+"/", "zhangsan")
@@ -124,25 +126,25 @@ func TestCodeTooOld(t *testing.T) { // T9, and together with another client T7
 	h, p, v := signedIn(t)
 	code, state := v.codeFor(p)
 	stolen, theirs := v.codeFor(p)
-	h.gate.sso.Now = func() time.Time { return time.Now().Add(61 * time.Second) }
+	h.gate.SSO.Now = func() time.Time { return time.Now().Add(61 * time.Second) }
 	if status, body := p.token(code, state); status != 400 || !strings.Contains(body, "invalid_grant") {
 		t.Errorf("after 61 s = %d %s, want 400 invalid_grant", status, body)
 	}
 	if status, body := p.as("other", "other-secret-0123456789").token(stolen, theirs); status != 400 || !strings.Contains(body, "invalid_grant") {
 		t.Errorf("another client after 61 s = %d %s, want 400", status, body)
 	}
-	h.gate.sso.Now = func() time.Time { return time.Now().Add(59 * time.Second) }
+	h.gate.SSO.Now = func() time.Time { return time.Now().Add(59 * time.Second) }
 	code, state = v.codeFor(p)
 	given := p.redeem(code, state)
-	h.gate.sso.Now = func() time.Time { return time.Now().Add(59*time.Second + 2*time.Hour - time.Second) }
+	h.gate.SSO.Now = func() time.Time { return time.Now().Add(59*time.Second + 2*time.Hour - time.Second) }
 	p.alive("a second before its end", given)
-	h.gate.sso.Now = func() time.Time { return time.Now().Add(60*time.Second + 2*time.Hour) }
+	h.gate.SSO.Now = func() time.Time { return time.Now().Add(60*time.Second + 2*time.Hour) }
 	if status, _ := p.userinfo(given.AccessToken); status != 401 {
 		t.Errorf("after two hours userinfo = %d, want 401", status)
 	}
 	again := p.read(p.refresh(given.RefreshToken))
 	p.alive("a refreshed one", again)
-	h.gate.sso.Now = func() time.Time { return time.Now().Add(25 * time.Hour) }
+	h.gate.SSO.Now = func() time.Time { return time.Now().Add(25 * time.Hour) }
 	p.dead("after the sign-in's own lifetime", again)
 }
 
@@ -305,7 +307,10 @@ func TestSignOutEndsTokens(t *testing.T) {
 // TestLeaverAtThirdParty: T21: who left is nobody within session.recheck; while
 // DingTalk is away the last facts stand for the grace, then it is 503.
 func TestLeaverAtThirdParty(t *testing.T) {
-	h, p := ssoHouse(t, func(c *Config) { c.Session.Recheck = 100 * time.Millisecond; c.Session.Grace = 1500 * time.Millisecond })
+	h, p := ssoHouse(t, func(c *config.Config) {
+		c.Session.Recheck = 100 * time.Millisecond
+		c.Session.Grace = 1500 * time.Millisecond
+	})
 	v, w := h.visitor(), h.visitor()
 	v.signIn(h.base+"/", "zhangsan")
 	w.signIn(h.base+"/", "lisi")
@@ -371,9 +376,9 @@ func TestClientRemoved(t *testing.T) { // T24
 	h, p, v := signedIn(t)
 	given := p.redeem(v.codeFor(p))
 	code, state := v.codeFor(p)
-	cfg := h.gate.sso.Config
+	cfg := h.gate.SSO.Config
 	cfg.Clients = cfg.Clients[1:]
-	again := h.replica(func(c *Config) { c.SSOServer = cfg })
+	again := h.replica(func(c *config.Config) { c.SSOServer = cfg })
 	p.service = again
 	if status, _ := p.token(code, state); status != 401 {
 		t.Errorf("the token call of a client that was removed = %d, want 401", status)
@@ -390,7 +395,7 @@ func TestClientRemoved(t *testing.T) { // T24
 // store: one succeeds; every later use takes back what it gave.
 func TestOneCodeAtOnce(t *testing.T) {
 	h, p, v := signedIn(t)
-	second := h.replica(func(*Config) {})
+	second := h.replica(func(*config.Config) {})
 	for range 5 {
 		code, state := v.codeFor(p)
 		winner := burst(p, code, state, h.base, second)
@@ -440,12 +445,12 @@ func burst(p *thirdParty, code, state string, replicas ...string) (winner platfo
 
 // replica serves the same house a second time, over the same stores, and gives
 // its address.
-func (h *house) replica(change func(*Config)) string {
+func (h *house) replica(change func(*config.Config)) string {
 	cfg := *h.cfg
 	change(&cfg)
 	kit := h.kit
-	kit.metrics = telemetry.NewMetrics("test", "", func() uint64 { return 0 })
-	g, err := newGate(&cfg, h.stores, kit)
+	kit.Metrics = telemetry.NewMetrics("test", "", func() uint64 { return 0 })
+	g, err := server.New(&cfg, h.stores, kit)
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -12,16 +12,20 @@ import (
 	"testing"
 	"time"
 
+	"dinggate/cmd/dinggate/internal/admin"
+	"dinggate/cmd/dinggate/internal/config"
 	"dinggate/dingtalk/simulator"
+	"dinggate/internal/buildinfo"
+	"dinggate/internal/i18n"
 	"dinggate/session"
 )
 
 func (h *house) admin() http.Handler {
 	var ready atomic.Bool
 	ready.Store(true)
-	return adminHandler(&ready, h.stores.Reads, func() string { return "" }, h.kit.metrics, &status{version: release(), revision: revision(), started: time.Now(),
-		today: h.kit.today, health: h.kit.health, strangers: h.kit.strangers, dropped: h.kit.metrics.Dropped,
-		gateway: func() gatewayState { return h.gate.state() }, store: h.stores.state, host: "gate-1", reload: func() *reloadResult { return &h.reload }})
+	return admin.Handler(&ready, h.stores.Reads, func() string { return "" }, h.kit.Metrics, &admin.Status{Version: buildinfo.Version(), Revision: buildinfo.Revision(), Started: time.Now(),
+		Today: h.kit.Today, Health: h.kit.Health, Strangers: h.kit.Strangers, Dropped: h.kit.Metrics.Dropped,
+		Gateway: func() admin.GatewayState { return h.gate.State() }, Store: h.stores.State, Host: "gate-1", Reload: func() *admin.ReloadResult { return &h.reload }})
 }
 
 func askAdmin(h http.Handler, path string, headers ...string) *httptest.ResponseRecorder {
@@ -35,7 +39,7 @@ func askAdmin(h http.Handler, path string, headers ...string) *httptest.Response
 	return w
 }
 
-func (h *house) statusReport(t testing.TB) (r statusReport) {
+func (h *house) statusReport(t testing.TB) (r admin.StatusReport) {
 	w := askAdmin(h.admin(), "/status", "Accept: application/json")
 	if err := json.Unmarshal(w.Body.Bytes(), &r); err != nil || w.Code != 200 || w.Header().Get("Content-Type") != "application/json" {
 		t.Fatalf("/status = %d %v: %s", w.Code, err, w.Body)
@@ -49,7 +53,7 @@ func (h *house) statusReport(t testing.TB) (r statusReport) {
 // TestStatus: the page tells what happened, as JSON and in both languages, and
 // names nobody.
 func TestStatus(t *testing.T) {
-	h := newHouse(t, func(c *Config) { c.TrustedProxies = nil; c.DingTalk.Events = false })
+	h := newHouse(t, func(c *config.Config) { c.TrustedProxies = nil; c.DingTalk.Events = false })
 	h.visitor().signIn(h.base+"/", "zhangsan")
 	h.visitor().signIn(h.base+"/", "lisi")
 	h.visitor().signIn(h.base+"/", "zhouba")
@@ -57,7 +61,7 @@ func TestStatus(t *testing.T) {
 	h.visitor().signIn(h.base+"/", "wangwu")
 	h.visitor().get(h.base+"/public/", "X-Forwarded-For: 192.0.2.1")
 	h.visitor().get(h.base + "/public/")
-	if err := h.gate.sessions.RevokeUser(t.Context(), session.Person{UserID: "lisi"}, "left"); err != nil {
+	if err := h.gate.Sessions.RevokeUser(t.Context(), session.Person{UserID: "lisi"}, "left"); err != nil {
 		t.Fatal(err)
 	}
 	r := h.statusReport(t)
@@ -106,9 +110,9 @@ func TestStatus(t *testing.T) {
 // refused, and what waits for a restart, in the reader's language.
 func TestStatusOfReloads(t *testing.T) {
 	s := newSite(t, "")
-	report := func() (r statusReload) {
+	report := func() (r admin.StatusReload) {
 		_, body := fetch(t, http.DefaultClient, s.admin+"/status")
-		var all statusReport
+		var all admin.StatusReport
 		if err := json.Unmarshal([]byte(body), &all); err != nil {
 			t.Fatal(err)
 		}
@@ -166,18 +170,18 @@ func TestStatusOfReloads(t *testing.T) {
 
 // TestStatusTexts: every word that the page asks for is there in both languages.
 func TestStatusTexts(t *testing.T) {
-	page, err := os.ReadFile("status.html")
+	page, err := os.ReadFile("internal/admin/status.html")
 	if err != nil {
 		t.Fatal(err)
 	}
 	used := map[string]bool{}
 	for _, m := range regexp.MustCompile(`\.T "(\w+)"`).FindAllStringSubmatch(string(page), -1) {
 		used[m[1]] = true
-		if w := statusTexts[m[1]]; w[english] == "" || w[chinese] == "" {
+		if w := admin.StatusTexts[m[1]]; w[i18n.English] == "" || w[i18n.Chinese] == "" {
 			t.Errorf("the page asks for %q, which is missing", m[1])
 		}
 	}
-	for name := range statusTexts {
+	for name := range admin.StatusTexts {
 		if !used[name] {
 			t.Errorf("nobody asks for %q", name)
 		}

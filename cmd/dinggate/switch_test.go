@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"dinggate/account"
+	"dinggate/cmd/dinggate/internal/config"
 	"dinggate/dingtalk/simulator"
 	engine "dinggate/internal/realtool/browser"
 )
@@ -85,7 +86,7 @@ func TestBrowserUsesAnotherAccount(t *testing.T) {
 	for _, one := range engines {
 		t.Run(one.name, func(t *testing.T) {
 			const gate = "http://gate.corp.test"
-			h := newHouse(t, func(c *Config) { c.PublicURL, c.TrustedProxies = gate, nil })
+			h := newHouse(t, func(c *config.Config) { c.PublicURL, c.TrustedProxies = gate, nil })
 			if err := h.platform.ChangeApp(simulator.DemoClientID, func(a *simulator.App) { a.Redirects = append(a.Redirects, gate+"/oauth2/callback") }); err != nil {
 				t.Fatal(err)
 			}

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 
+	"dinggate/cmd/dinggate/internal/config"
+	"dinggate/cmd/dinggate/internal/server"
 	"dinggate/dingtalk/simulator"
 	"dinggate/internal/conf"
 	"dinggate/internal/telemetry"
@@ -72,12 +74,12 @@ func TestTracing(t *testing.T) {
 	const trace, parent = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 	for _, trusted := range []bool{true, false} {
 		tracing := collector.tracing(t)
-		h := newHouse(t, func(c *Config) {
+		h := newHouse(t, func(c *config.Config) {
 			c.DingTalk.Events = false
 			if !trusted {
 				c.TrustedProxies = nil
 			}
-		}, func(kit *telemetryKit) { kit.tracing = tracing })
+		}, func(kit *server.Observability) { kit.Tracing = tracing })
 		h.visitor().get(h.base+"/public/x?code=canary-code", "Traceparent: 00-"+trace+"-"+parent+"-01", "Tracestate: a=b")
 		told := h.app.last(t).Header
 		tracing.Close()
@@ -116,11 +118,11 @@ func TestTracingCalls(t *testing.T) {
 	var h *house
 	dingtalk := httptest.NewServer(l.between(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.platform.ServeHTTP(w, r) })))
 	t.Cleanup(dingtalk.Close)
-	h = newHouse(t, func(c *Config) {
+	h = newHouse(t, func(c *config.Config) {
 		c.DingTalk.APIURL, c.DingTalk.OAPIURL = dingtalk.URL, dingtalk.URL
 		c.Session.Store, c.Redis.URL = "redis", conf.NewSecret("redis://"+miniredis.RunT(t).Addr())
 		c.DingTalk.Events = false
-	}, func(kit *telemetryKit) { kit.tracing = tracing })
+	}, func(kit *server.Observability) { kit.Tracing = tracing })
 	v := l.browser(h)
 	v.get(v.choose(v.leave(h.base+"/oauth2/start?rd=%2Freports"), "zhangsan"))
 	v.get(h.base + "/reports?code=canary-code")
@@ -159,8 +161,8 @@ func TestTracingCalls(t *testing.T) {
 }
 
 func TestTracingConfig(t *testing.T) {
-	_, problems := load([]string{"--tracing.endpoint", "http://127.0.0.1:4318/x"}, environment)
-	if mistakes(problems) > 0 {
+	_, problems := config.Load([]string{"--tracing.endpoint", "http://127.0.0.1:4318/x"}, environment)
+	if config.Mistakes(problems) > 0 {
 		t.Errorf("the endpoint is a mistake: %v", problems)
 	}
 }

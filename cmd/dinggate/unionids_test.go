@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"dinggate/account"
+	"dinggate/cmd/dinggate/internal/config"
+	"dinggate/cmd/dinggate/internal/server"
 	"dinggate/internal/conf"
 	"dinggate/internal/realtool"
 	"dinggate/session"
@@ -32,7 +34,7 @@ func TestOneUnionIDForEverybody(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "htpasswd")
 			htpasswd(t, file, "admin")
-			h, s := behindService(t, func(c *Config) {
+			h, s := behindService(t, func(c *config.Config) {
 				c.Session.Recheck = 50 * time.Millisecond
 				c.Accounts.HtpasswdFile, c.Accounts.Binding = file, tt.binding
 				if tt.redis {
@@ -91,7 +93,7 @@ func TestOneUnionIDForEverybody(t *testing.T) {
 			if got := is(again); got != want {
 				t.Errorf("the first, later, is %q, want %q; %d", got, want, a.StatusCode)
 			}
-			if n := h.gate.provider.ids.voids(); (n == 1) != tt.shared {
+			if n := h.gate.Provider.Ids.Voids(); (n == 1) != tt.shared {
 				t.Errorf("%d unionids are told to be shared", n)
 			}
 			if tt.shared {
@@ -104,7 +106,7 @@ func TestOneUnionIDForEverybody(t *testing.T) {
 // TestPlaceholders are no unionids; real ones are none.
 func TestPlaceholders(t *testing.T) {
 	for id, want := range map[string]bool{"0": true, "000": true, "null": true, "None": true, "undefined": true, "-1": true, "\"\"": true, "N/A": true, " ": true, "u0": false, "iS0x": false, "abc123iiEiE": false, "10": false, "nullable": false} {
-		if got := placeholder(id); got != want {
+		if got := server.Placeholder(id); got != want {
 			t.Errorf("placeholder(%q) = %v, want %v", id, got, want)
 		}
 	}

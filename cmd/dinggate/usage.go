@@ -6,29 +6,34 @@ import (
 	"reflect"
 	"strings"
 	"time"
+
+	"dinggate/cmd/dinggate/internal/cli"
+	"dinggate/cmd/dinggate/internal/config"
+	"dinggate/cmd/dinggate/internal/gatewayconf"
+	"dinggate/internal/i18n"
 )
 
 // usage is the help on the whole.
-func usage(c call, out io.Writer) {
-	fmt.Fprintln(out, c.say(message{"dinggate puts DingTalk sign-in in front of any web application.", "dinggate 为任意 Web 应用加上钉钉登录。"}))
-	fmt.Fprintf(out, "\n%s\n", c.say(message{"Commands", "命令"}))
+func usage(c cli.Invocation, out io.Writer) {
+	fmt.Fprintln(out, c.Say(i18n.Message{"dinggate puts DingTalk sign-in in front of any web application.", "dinggate 为任意 Web 应用加上钉钉登录。"}))
+	fmt.Fprintf(out, "\n%s\n", c.Say(i18n.Message{"Commands", "命令"}))
 	for _, cmd := range commands() {
-		fmt.Fprintf(out, "  dinggate %-12s %s\n", cmd.name, c.say(cmd.brief))
+		fmt.Fprintf(out, "  dinggate %-12s %s\n", cmd.name, c.Say(cmd.brief))
 	}
-	fmt.Fprintf(out, "\n%s\n", c.say(message{
+	fmt.Fprintf(out, "\n%s\n", c.Say(i18n.Message{
 		"--lang zh|en (or DINGGATE_LANG) chooses the language. Exit codes: 0 done, 1 it went wrong, 2 called wrongly.",
 		"--lang zh|en（或 DINGGATE_LANG）选择语言。退出码：0 成功，1 出错，2 用法错误。"}))
-	fmt.Fprintf(out, "%s\n", c.say(message{
+	fmt.Fprintf(out, "%s\n", c.Say(i18n.Message{
 		"dinggate COMMAND --help tells more. To begin: dinggate demo", "dinggate 命令 --help 查看详情。初次体验：dinggate demo"}))
 }
 
 // commandUsage is the help on one command.
-func commandUsage(c call, out io.Writer, cmd command) {
+func commandUsage(c cli.Invocation, out io.Writer, cmd command) {
 	flags, example := cmd.operands()
 	switch {
 	case cmd.config:
 		for _, f := range ownFlags(cmd.name) {
-			flags += " [" + strings.TrimSpace("--"+f.name+" "+f.value) + "]"
+			flags += " [" + strings.TrimSpace("--"+f.Name+" "+f.Value) + "]"
 		}
 		flags += " [--config FILE] [--KEY VALUE …]"
 	case cmd.listen != "":
@@ -37,44 +42,44 @@ func commandUsage(c call, out io.Writer, cmd command) {
 			flags += " [--sso]"
 		}
 		for _, f := range ownFlags(cmd.name) {
-			flags += " [--" + f.name + " " + f.value + "]"
+			flags += " [--" + f.Name + " " + f.Value + "]"
 		}
 	}
-	fmt.Fprintf(out, "dinggate %s%s\n  %s\n", cmd.name, flags, c.say(cmd.brief))
+	fmt.Fprintf(out, "dinggate %s%s\n  %s\n", cmd.name, flags, c.Say(cmd.brief))
 	ownUsage(c, out, cmd)
 	if !cmd.config {
 		return
 	}
 	if cmd.name == "gen" {
-		fmt.Fprintf(out, "  GATEWAY  %s\n", strings.Join(gateways(), ", "))
+		fmt.Fprintf(out, "  GATEWAY  %s\n", strings.Join(gatewayconf.Names(), ", "))
 	}
-	fmt.Fprintf(out, "\n%s\n", c.say(message{"Examples", "示例"}))
+	fmt.Fprintf(out, "\n%s\n", c.Say(i18n.Message{"Examples", "示例"}))
 	fmt.Fprintf(out, "  dinggate %s%s --config /etc/dinggate/config.yaml\n", cmd.name, example)
 	fmt.Fprintf(out, "  dinggate %s%s --config config.yaml --listen :8080 --log.level debug\n", cmd.name, example)
 	fmt.Fprintf(out, "  DINGGATE_PUBLIC_URL=https://app.example.com DINGGATE_UPSTREAM=http://127.0.0.1:8080 … dinggate %s%s\n", cmd.name, example)
-	fmt.Fprintf(out, "\n%s\n\n", c.say(message{
+	fmt.Fprintf(out, "\n%s\n\n", c.Say(i18n.Message{
 		`Keys. A flag beats the environment, that beats the file, that beats the default.
 A list in the environment is separated by commas. A secret is no flag, since every
 process can read a command line: give its file.`,
 		`配置项。优先级：命令行 > 环境变量 > 配置文件 > 默认值。环境变量中的列表以逗号分隔。
 密钥不能写在命令行上（任何进程都能读取命令行），请使用对应的 _file 项。`}))
-	fmt.Fprintf(out, "  --config FILE  %s\n      %s\n", configVariable, c.say(message{"the file to read; see config.example.yaml", "要读取的配置文件；参见 config.example.yaml"}))
-	defaults := reflect.ValueOf(defaultConfig()).Elem()
-	for _, k := range allKeys() {
-		name, env, standard := "--"+k.path, "  "+k.env(), ""
-		if k.secret || k.fileOnly {
-			name = k.path
+	fmt.Fprintf(out, "  --config FILE  %s\n      %s\n", config.ConfigVariable, c.Say(i18n.Message{"the file to read; see config.example.yaml", "要读取的配置文件；参见 config.example.yaml"}))
+	defaults := reflect.ValueOf(config.Default()).Elem()
+	for _, k := range config.Keys() {
+		name, env, standard := "--"+k.Path, "  "+k.Env(), ""
+		if k.Secret || k.FileOnly {
+			name = k.Path
 		}
-		if k.fileOnly {
-			env = c.say(message{"  (file only)", "  （仅限配置文件）"})
+		if k.FileOnly {
+			env = c.Say(i18n.Message{"  (file only)", "  （仅限配置文件）"})
 		}
-		if k.fileOf == "" && !k.secret {
-			standard = written(defaults.FieldByIndex(k.index))
+		if k.FileOf == "" && !k.Secret {
+			standard = written(defaults.FieldByIndex(k.Index))
 		}
 		if standard != "" {
 			standard = "  [" + standard + "]"
 		}
-		fmt.Fprintf(out, "  %s%s%s\n      %s\n", name, env, standard, c.say(keyMeanings[k.path]))
+		fmt.Fprintf(out, "  %s%s%s\n      %s\n", name, env, standard, c.Say(config.Meanings[k.Path]))
 	}
 }
 
@@ -85,13 +90,13 @@ func written(v reflect.Value) string {
 		return short(value)
 	case []string:
 		return strings.Join(value, ",")
-	case HeaderFields:
+	case config.HeaderFields:
 		pairs := make([]string, len(value))
 		for i, rule := range value {
 			pairs[i] = rule.Name + "=" + rule.Field
 		}
 		return strings.Join(pairs, ",")
-	case []Route:
+	case []config.Route:
 		return ""
 	}
 	return fmt.Sprint(v.Interface())

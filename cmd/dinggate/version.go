@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+
+	"dinggate/internal/buildinfo"
 )
 
 // runVersion prints what somebody who reports a problem is asked for.
 func runVersion(out io.Writer) {
-	fmt.Fprintf(out, "dinggate %s\nrevision %s\n%s %s/%s\n", release(), revision(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	fmt.Fprintf(out, "dinggate %s\nrevision %s\n%s %s/%s\n", buildinfo.Version(), buildinfo.Revision(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }

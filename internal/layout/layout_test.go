@@ -23,6 +23,8 @@ var plan = map[string][]string{
 	"internal/identity":         {},
 	"internal/conf":             {},
 	"internal/headername":       {},
+	"internal/i18n":             {"internal/conf"},
+	"internal/buildinfo":        {},
 	"internal/web":              {"internal/headername"},
 	"internal/telemetry":        {},
 	"internal/ratelimit":        {},
@@ -51,7 +53,19 @@ var plan = map[string][]string{
 	"session/redisstore":      {"session", "account", "internal/conf"},
 	"session/boltstore":       {"session", "account"},
 
-	"cmd/dinggate":              nil, // wiring: may import everything
+	"cmd/dinggate": nil, // the command: may import everything
+
+	// Packages of the command alone. server builds on everything below it; the
+	// others know the configuration, never server, never each other.
+	"cmd/dinggate/internal/server":      nil,
+	"cmd/dinggate/internal/config":      {"internal/i18n", "internal/conf", "internal/headername", "internal/identity", "internal/web", "internal/page", "account", "assertion", "dingtalk", "dingtalk/sso", "proxy", "proxy/access", "proxy/login", "session", "session/redisstore"},
+	"cmd/dinggate/internal/cli":         {"internal/i18n"},
+	"cmd/dinggate/internal/describe":    {"internal/i18n", "internal/identity", "cmd/dinggate/internal/cli"},
+	"cmd/dinggate/internal/admin":       {"internal/i18n", "internal/conf", "internal/telemetry", "internal/web", "account", "dingtalk", "session", "cmd/dinggate/internal/cli", "cmd/dinggate/internal/config"},
+	"cmd/dinggate/internal/doctor":      {"internal/i18n", "internal/buildinfo", "internal/conf", "internal/identity", "internal/httpclient", "internal/web", "dingtalk", "dingtalk/sso", "proxy", "session", "session/redisstore", "account", "cmd/dinggate/internal/admin", "cmd/dinggate/internal/cli", "cmd/dinggate/internal/config", "cmd/dinggate/internal/describe"},
+	"cmd/dinggate/internal/explain":     {"internal/i18n", "internal/conf", "internal/identity", "internal/web", "dingtalk", "proxy/access", "cmd/dinggate/internal/cli", "cmd/dinggate/internal/config", "cmd/dinggate/internal/describe"},
+	"cmd/dinggate/internal/gatewayconf": {"internal/i18n", "internal/conf", "internal/headername", "internal/web", "session", "cmd/dinggate/internal/cli", "cmd/dinggate/internal/config"},
+
 	"test/bench":                nil, // measures the wired whole
 	"test/deploy":               nil, // tests that run the examples
 	"test/hostile":              nil, // tests that attack the real program
@@ -65,25 +79,25 @@ var homes = []struct {
 	homes  []string
 	why    string
 }{
-	{"go.yaml.in/yaml", []string{"cmd/dinggate"}, "only the command knows YAML"},
-	{"github.com/fsnotify/fsnotify", []string{"cmd/dinggate"}, "the command reloads its configuration"},
-	{"golang.org/x/sys", []string{"cmd/dinggate"}, "the command speaks to systemd"},
+	{"go.yaml.in/yaml", []string{"cmd/dinggate/internal/config"}, "only the configuration knows YAML"},
+	{"github.com/fsnotify/fsnotify", []string{"cmd/dinggate/internal/server"}, "the command reloads its configuration"},
+	{"golang.org/x/sys", []string{"cmd/dinggate/internal/server"}, "the command speaks to systemd"},
 	{"github.com/go-jose/go-jose", []string{"assertion"}, "signing has one home"},
-	{"github.com/pires/go-proxyproto", []string{"cmd/dinggate"}, "the command opens the listeners"},
+	{"github.com/pires/go-proxyproto", []string{"cmd/dinggate/internal/server"}, "the command opens the listeners"},
 	{"golang.org/x/crypto/bcrypt", []string{"account"}, "passwords have one home"},
 	{"github.com/gorilla/securecookie", []string{"session"}, "sealing has one home"},
 	{"github.com/redis/go-redis", []string{"session/redisstore"}, "Redis has one home"},
 	{"go.etcd.io/bbolt", []string{"session/boltstore"}, "the embedded file has one home"},
 	{"github.com/patrickmn/go-cache", []string{"session", "dingtalk"}, "it has no bound, so it sits in types that have one"},
-	{"github.com/gorilla/mux", []string{"proxy/login", "cmd/dinggate"}, "routing of our own endpoints"},
+	{"github.com/gorilla/mux", []string{"proxy/login", "cmd/dinggate/internal/server"}, "routing of our own endpoints"},
 	{"github.com/prometheus", []string{"internal/telemetry"}, "only telemetry knows metrics"},
 	{"go.opentelemetry.io", []string{"internal/telemetry"}, "only telemetry knows traces"},
 	{"github.com/coder/websocket", []string{"test/bench", "dingtalk", "dingtalk/simulator", "cmd/dinggate", "internal/realtool/browser"}, "the event stream, the demo's sample application, and WebDriver BiDi in tests"},
 	{"net/http/httputil", []string{"proxy", "test/bench", "internal/realtool/browser"}, "forwarding has one home"},
 	{"testing", []string{"session/storetest", "account/accounttest", "internal/realtool", "internal/realtool/browser"}, "product code does not ask whether it is under test"},
-	{"text/template", []string{"cmd/dinggate"}, "pages are html/template, which escapes; gateway snippets are no HTML"},
+	{"text/template", []string{"cmd/dinggate/internal/gatewayconf"}, "pages are html/template, which escapes; gateway snippets are no HTML"},
 	{"math/rand", []string{"session", "dingtalk", "dingtalk/simulator"}, "jitter only; randomness that anybody must not guess is crypto/rand"},
-	{"net/http", []string{"cmd/dinggate", "proxy", "proxy/forwardauth", "proxy/login", "session", "dingtalk", "dingtalk/sso", "dingtalk/simulator", "internal/web", "internal/page", "internal/telemetry", "internal/httpclient", "proxy/forwardauth/envoygrpc", "test/bench", "internal/realtool/browser"}, "who may enter is decided without HTTP"},
+	{"net/http", []string{"cmd/dinggate", "cmd/dinggate/internal/config", "cmd/dinggate/internal/server", "cmd/dinggate/internal/admin", "cmd/dinggate/internal/doctor", "cmd/dinggate/internal/explain", "proxy", "proxy/forwardauth", "proxy/login", "session", "dingtalk", "dingtalk/sso", "dingtalk/simulator", "internal/web", "internal/page", "internal/telemetry", "internal/httpclient", "proxy/forwardauth/envoygrpc", "test/bench", "internal/realtool/browser"}, "who may enter is decided without HTTP"},
 }
 
 type listed struct {

@@ -1,4 +1,0 @@
-package main
-
-// loginAPIPath is the login callback of pages that draw their own QR code.
-const loginAPIPath = "/dingtalk/login/callback"

@@ -1,0 +1,152 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"dinggate/account"
+	"dinggate/session"
+)
+
+// ControlName is the socket in state_dir by which `dinggate bindings` asks the
+// process that serves: the embedded file lets one process in. It is not on the
+// admin listener, which a sidecar's application can reach too.
+const ControlName = "control.sock"
+
+// Control answers there.
+//
+//	GET /bindings            the list, as CSV
+//	POST /bindings           an import: CSV in, every bad line out, or how many
+//	DELETE /bindings?name=   one binding
+type Control struct {
+	Dir      string // state_dir
+	Bindings BindingStore
+	Sessions func() *session.Manager // of the configuration that holds now
+	Log      *slog.Logger
+}
+
+func (c *Control) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	err := c.serve(w, r)
+	switch {
+	case err == nil:
+	case errors.Is(err, account.ErrNone):
+		http.Error(w, "no such binding", http.StatusNotFound)
+	case errors.Is(err, account.ErrFull):
+		http.Error(w, err.Error(), http.StatusInsufficientStorage)
+	default:
+		c.Log.Error("control", "method", r.Method, "err", err.Error())
+		http.Error(w, err.Error(), http.StatusInternalServerError) // whoever reads it may read the file as well
+	}
+}
+
+func (c *Control) serve(w http.ResponseWriter, r *http.Request) error {
+	if r.URL.Path != "/bindings" {
+		http.NotFound(w, r)
+		return nil
+	}
+	switch r.Method {
+	case http.MethodGet:
+		text, err := c.Bindings.List(r.Context())
+		if err != nil {
+			return err
+		}
+		w.Header().Set("Content-Type", "text/csv; charset=utf-8")
+		w.Write(text)
+		return nil
+	case http.MethodPost:
+		text, err := io.ReadAll(io.LimitReader(r.Body, account.MaxCSV+1))
+		if err != nil {
+			return err
+		}
+		answer, err := c.Bindings.Add(r.Context(), text)
+		if err != nil {
+			return err
+		}
+		return writeControl(w, answer)
+	case http.MethodDelete:
+		b, err := c.Bindings.Remove(r.Context(), r.URL.Query().Get("name"))
+		if err != nil {
+			return err
+		}
+		// Who was signed in under the account's name is so no longer.
+		if err := c.Sessions().RevokeUser(r.Context(), session.Person{UnionID: b.UnionID}, "unbound"); err != nil {
+			return err
+		}
+		return writeControl(w, b)
+	}
+	w.Header().Set("Allow", "GET, POST, DELETE")
+	http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
+	return nil
+}
+
+func writeControl(w http.ResponseWriter, v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Write(body)
+	return nil
+}
+
+// maxSocketPath is what a socket's address has room for, with the name that it
+// has at first.
+const maxSocketPath = 107 - len("/control-1234567890/s")
+
+// openControl makes the socket in dir, mode 0600. It is made in a directory that
+// nobody else can enter and moved from there: between a listen and a chmod
+// others could connect.
+func openControl(dir string) (net.Listener, error) {
+	if len(dir) > maxSocketPath {
+		return nil, fmt.Errorf("state_dir has a path longer than the %d bytes that its %s leaves", maxSocketPath, ControlName)
+	}
+	hidden, err := os.MkdirTemp(dir, "control-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(hidden)
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(hidden, "s"), Net: "unix"})
+	if err != nil {
+		return nil, err
+	}
+	l.SetUnlinkOnClose(false)
+	path := filepath.Join(dir, ControlName)
+	if err := errors.Join(os.Chmod(filepath.Join(hidden, "s"), 0o600), os.Rename(filepath.Join(hidden, "s"), path)); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+// ServeControl lets `dinggate bindings` in while this process has the embedded
+// file, until ctx ends. Without it the gate serves as well.
+func ServeControl(ctx context.Context, c *Control) {
+	l, err := openControl(c.Dir)
+	if err != nil {
+		c.Log.Error("\"dinggate bindings\" cannot reach this process", "err", err.Error())
+		return
+	}
+	c.run(ctx, l)
+}
+
+// run serves on l until ctx ends.
+func (c *Control) run(ctx context.Context, l net.Listener) {
+	srv := &http.Server{Handler: c, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: time.Minute, MaxHeaderBytes: 8 << 10,
+		ErrorLog: slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug)}
+	stop := context.AfterFunc(ctx, func() {
+		_ = os.Remove(filepath.Join(c.Dir, ControlName)) // one that is left behind does no harm
+		_ = srv.Close()
+	})
+	defer stop()
+	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		c.Log.Error("control ended", "err", err.Error())
+	}
+}

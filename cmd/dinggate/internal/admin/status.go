@@ -1,0 +1,282 @@
+package admin
+
+import (
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"encoding/json"
+	"html/template"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"dinggate/cmd/dinggate/internal/config"
+	"dinggate/dingtalk"
+	"dinggate/internal/i18n"
+	"dinggate/internal/telemetry"
+	"dinggate/internal/web"
+	"dinggate/session"
+)
+
+// Status is the read-only page on the admin listener: what somebody wants to
+// know who was called at night. It names no person and holds no secret.
+type Status struct {
+	Version, Revision string
+	Started           time.Time
+	Today             *telemetry.Today
+	Health            *telemetry.Health
+	Strangers         *telemetry.Strangers
+	Dropped           func() uint64 // log records
+	Gateway           func() GatewayState
+	Store             func() (kind string, up bool) // memory, file or redis
+	Reload            func() *ReloadResult
+	Host              string           // which replica this is; "" = the machine's name
+	now               func() time.Time // nil = time.Now
+}
+
+// GatewayState is what the gateway that serves knows of itself.
+type GatewayState struct {
+	Sessions   session.Stats
+	Replicated bool // ends of sessions reach other replicas
+	InFlight   int
+	Events     *dingtalk.State // nil: events are not followed
+
+	SharedUnionIDs int // unionids that an SSO service tells of several people
+}
+
+// ReloadResult is how the last reading of the configuration ended.
+type ReloadResult struct {
+	Taken    time.Time       // the configuration that serves; the start counts
+	Refused  time.Time       // a later one, or a part of that one; zero: all was taken
+	Problems config.Problems // why
+	Partly   bool            // what the problems are about stays as it was, the rest was taken
+	Restart  []string        // keys of the one that serves which wait for a restart
+	First    bool            // nothing was read since the start
+}
+
+// StatusReport is the page as JSON; its names do not change.
+type StatusReport struct {
+	Version  string    `json:"version"`
+	Revision string    `json:"revision,omitempty"`
+	Host     string    `json:"host"` // which replica answers
+	Started  time.Time `json:"started"`
+	Now      time.Time `json:"now"`
+
+	Today struct {
+		Since   time.Time      `json:"since"`
+		SignIns int            `json:"sign_ins"`
+		Refused map[string]int `json:"refused"`        // by code
+		Ended   map[string]int `json:"sessions_ended"` // before their time, by reason
+	} `json:"today"`
+
+	Sessions struct {
+		Verified int `json:"verified"` // in memory
+		People   int `json:"people"`
+		OnGrace  int `json:"people_on_grace"`
+		Revoked  int `json:"revoked"`
+		Sockets  int `json:"open_sockets"`
+		InFlight int `json:"requests_in_flight"`
+	} `json:"sessions"`
+
+	SharedUnionIDs int `json:"shared_unionids,omitempty"` // of an SSO service, since the start
+
+	DingTalk []statusCall  `json:"dingtalk"`
+	Stream   *statusStream `json:"stream,omitempty"` // absent: events are not followed
+
+	Store struct {
+		Kind    string `json:"kind"` // memory, file, redis
+		Up      bool   `json:"up"`
+		Journal *bool  `json:"replicas_heard,omitempty"` // absent: no replicas
+		Unsent  int    `json:"unsent,omitempty"`
+	} `json:"store"`
+
+	Reload StatusReload `json:"reload"`
+
+	// Peers that sent X-Forwarded-* or X-Original-* and are not in trusted_proxies.
+	Untrusted []statusPeer `json:"untrusted_forwarders,omitempty"`
+
+	LogDropped uint64 `json:"log_records_dropped"`
+}
+
+type statusCall struct {
+	Call   string     `json:"call"`
+	Ailing bool       `json:"ailing"` // the last call of this kind went wrong
+	Well   *time.Time `json:"well,omitempty"`
+	Ill    *time.Time `json:"ill,omitempty"`
+	Result string     `json:"result,omitempty"`
+	Code   string     `json:"code,omitempty"`
+}
+
+type statusStream struct {
+	Connected *time.Time `json:"connected,omitempty"` // since when; absent: it is not
+	LastEvent *time.Time `json:"last_event,omitempty"`
+}
+
+type StatusReload struct {
+	At         *time.Time `json:"at,omitempty"` // absent: none since the start
+	Successful bool       `json:"successful"`
+	Partly     bool       `json:"partly,omitempty"`        // not successful, yet taken, save what the problems are about
+	Serving    time.Time  `json:"serving_since"`           // when the configuration that serves was taken
+	Problems   []string   `json:"problems,omitempty"`      // why the last one was refused
+	Restart    []string   `json:"needs_restart,omitempty"` // keys that keep their old values until then
+}
+
+type statusPeer struct {
+	Peer  string    `json:"peer"`
+	Times int       `json:"times"`
+	Last  time.Time `json:"last"`
+}
+
+func moment(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.Truncate(time.Second)
+	return &t
+}
+
+// report speaks in for texts; names and codes are the same in all languages.
+func (s *Status) report(in i18n.Language) StatusReport {
+	r := StatusReport{Version: s.Version, Revision: s.Revision, Started: s.Started.Truncate(time.Second), Now: time.Now().Truncate(time.Second)}
+	if r.Host = s.Host; r.Host == "" {
+		r.Host, _ = os.Hostname()
+	}
+	if s.now != nil {
+		r.Now = s.now()
+	}
+	today := s.Today.Counts()
+	r.Today.Since, r.Today.Refused, r.Today.Ended = today.Since, map[string]int{}, today.Ended
+	for result, n := range today.SignIns {
+		if result == "ok" {
+			r.Today.SignIns = n
+		} else {
+			r.Today.Refused[result] = n
+		}
+	}
+	g := s.Gateway()
+	held := g.Sessions
+	r.Sessions.Verified, r.Sessions.People, r.Sessions.OnGrace, r.Sessions.Revoked, r.Sessions.Sockets = held.Cached, held.People, held.Failing, held.Revoked, held.Watched
+	r.Sessions.InFlight = g.InFlight
+	r.SharedUnionIDs = g.SharedUnionIDs
+	for _, c := range s.Health.Calls() {
+		r.DingTalk = append(r.DingTalk, statusCall{c.Call, c.Ill.After(c.Well), moment(c.Well), moment(c.Ill), c.Result, c.Code})
+	}
+	if g.Events != nil {
+		r.Stream = &statusStream{moment(g.Events.Connected), moment(g.Events.LastEvent)}
+	}
+	r.Store.Kind, r.Store.Up = s.Store()
+	if g.Replicated {
+		r.Store.Journal, r.Store.Unsent = &held.Live, held.Unsent
+	}
+	r.Reload = s.Reload().report(in)
+	for _, one := range s.Strangers.List() {
+		r.Untrusted = append(r.Untrusted, statusPeer{one.Peer.String(), one.Times, one.Last.Truncate(time.Second)})
+	}
+	r.LogDropped = s.Dropped()
+	return r
+}
+
+func (last *ReloadResult) report(in i18n.Language) StatusReload {
+	r := StatusReload{Successful: true, Serving: last.Taken.Truncate(time.Second), Restart: last.Restart}
+	switch {
+	case !last.Refused.IsZero():
+		r.Successful, r.Partly, r.At, r.Problems = false, last.Partly, moment(last.Refused), last.Problems.Lines(in)
+	case !last.First:
+		r.At = moment(last.Taken)
+	}
+	return r
+}
+
+//go:embed status.html
+var statusHTML string
+
+//go:embed status.css
+var statusCSS string
+
+// StatusTexts are the words of the page.
+var StatusTexts = map[string]i18n.Message{
+	"title": {"dinggate status", "dinggate 状态"}, "started": {"started", "启动于"}, "version": {"version", "版本"},
+	"today": {"Today", "今日"}, "signins": {"sign-ins", "登录成功"}, "refused": {"refused", "登录被拒"}, "ended": {"sessions ended early", "提前结束的会话"}, "none": {"none", "无"},
+	"sessions": {"Sessions", "会话"}, "verified": {"verified, in memory", "内存中已验证"}, "people": {"people", "人员"}, "grace": {"people on grace", "宽限中的人员"}, "revoked": {"sign-outs and other ends remembered", "已记住的退出与终止"}, "sockets": {"open WebSockets and streams", "打开的 WebSocket 与长连接"}, "inflight": {"requests in flight", "处理中的请求"},
+	"dingtalk": {"DingTalk", "钉钉"}, "call": {"call", "接口"}, "well": {"last answer", "最近应答"}, "ill": {"last trouble", "最近故障"}, "nothing": {"not called yet", "尚未调用"},
+	"stream": {"Event stream", "事件流"}, "connected": {"connected since", "连接自"}, "unconnected": {"not connected: a leaver stays until the next recheck", "未连接：离职者要到下次复查才退出"}, "event": {"last event", "最近事件"},
+	"store": {"Session store", "会话存储"}, "up": {"up", "正常"}, "down": {"away", "不可用"}, "heard": {"what ends on other replicas arrives", "可收到其他副本的终止消息"}, "deaf": {"what ends on other replicas does NOT arrive", "收不到其他副本的终止消息"}, "unsent": {"not yet told to others", "尚未通知其他副本"},
+	"reload": {"Configuration", "配置"}, "reloaded": {"reloaded at", "重新加载于"}, "sinceStart": {"as at the start", "与启动时相同"}, "refusedReload": {"the changed configuration is REFUSED, the old one serves on", "新配置被拒绝，仍使用旧配置"}, "partlyReload": {"a part of the configuration is REFUSED and stays as it was", "配置中有一部分被拒绝，该部分保持原样"}, "servingSince": {"what serves is of", "当前配置加载于"}, "refusedAt": {"refused at", "拒绝于"}, "restart": {"wait for a restart", "需要重启才生效"},
+	"untrusted": {"Not believed", "未受信任的转发者"}, "untrustedWhy": {"These peers sent X-Forwarded-* or X-Original-* and are not in trusted_proxies. If one is your gateway, add it.", "以下对端发送了 X-Forwarded-* 或 X-Original-*，但不在 trusted_proxies 中；若其中有您的网关，请加入。"}, "times": {"times", "次"}, "last": {"last", "最近"},
+	"log": {"Log records dropped", "丢弃的日志记录"},
+}
+
+// statusPage is parsed at the start; a template with a mistake does not build a
+// program that starts.
+var statusPage = template.Must(template.New("status").Parse(statusHTML))
+
+// statusPolicy lets the page's own style in, by its hash, and nothing else.
+var statusPolicy = func() string {
+	sum := sha256.Sum256([]byte(statusCSS))
+	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+}()
+
+func (s *Status) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if web.WantsJSON(r.Header) || !strings.Contains(r.Header.Get("Accept"), "text/html") {
+		web.SecurityHeaders(w, "")
+		w.Header().Set("Content-Type", "application/json")
+		encoder := json.NewEncoder(w)
+		encoder.SetEscapeHTML(false)
+		encoder.SetIndent("", "  ")
+		encoder.Encode(s.report(i18n.English))
+		return
+	}
+	in := i18n.English
+	if web.Language(r) == "zh" {
+		in = i18n.Chinese
+	}
+	web.SecurityHeaders(w, statusPolicy)
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	statusPage.Execute(w, statusView{s.report(in), in})
+}
+
+// statusView is what the template reads.
+type statusView struct {
+	StatusReport
+	in i18n.Language
+}
+
+func (v statusView) T(name string) string { return v.in.Say(StatusTexts[name]) }
+
+func (v statusView) Lang() string { return v.in.Say(i18n.Message{"en", "zh-CN"}) }
+
+func (v statusView) CSS() template.CSS { return template.CSS(statusCSS) }
+
+func (v statusView) Time(t any) string {
+	switch t := t.(type) {
+	case time.Time:
+		return t.Local().Format(time.DateTime)
+	case *time.Time:
+		if t != nil {
+			return t.Local().Format(time.DateTime)
+		}
+	}
+	return "–"
+}
+
+type statusCount struct {
+	Name string
+	N    int
+}
+
+// Sorted lists counts, the largest first.
+func (v statusView) Sorted(counts map[string]int) []statusCount {
+	var all []statusCount
+	for name, n := range counts {
+		all = append(all, statusCount{name, n})
+	}
+	slices.SortFunc(all, func(a, b statusCount) int {
+		if a.N != b.N {
+			return b.N - a.N
+		}
+		return strings.Compare(a.Name, b.Name)
+	})
+	return all
+}

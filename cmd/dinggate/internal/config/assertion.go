@@ -1,0 +1,23 @@
+package config
+
+import (
+	"io/fs"
+
+	"dinggate/assertion"
+	"dinggate/internal/conf"
+)
+
+// checkAssertionKeys reads the keys, so that `check` tells what is wrong with them.
+func (c *Config) checkAssertionKeys(p *conf.Problems, read func(string) ([]byte, fs.FileMode, error)) {
+	for i, name := range c.Assertion.KeyFiles {
+		at := p.At("assertion.key_files[%d]", i)
+		text, mode, err := read(name)
+		at.If(err != nil, "cannot be read: %s", Cause(err))
+		if err != nil {
+			continue
+		}
+		at.Warn(mode&0o004 != 0, "names a file that everybody on this machine can read (mode %04o); chmod 600", mode.Perm())
+		_, err = assertion.ParseKey(text)
+		at.If(err != nil, "%v", err)
+	}
+}

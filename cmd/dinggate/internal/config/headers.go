@@ -1,0 +1,128 @@
+package config
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+
+	"dinggate/internal/conf"
+	"dinggate/internal/headername"
+	"dinggate/internal/identity"
+)
+
+// HeadersConfig is the `headers` part: what upstreams and gateways are told of
+// a person. A list that is given replaces the default one; `{}` sets nothing.
+type HeadersConfig struct {
+	Request  HeaderFields `yaml:"request"`  // for upstreams
+	Response HeaderFields `yaml:"response"` // for gateways
+}
+
+// HeaderFields maps a header's name to a field of identity.Fields, in the order of the file.
+type HeaderFields []identity.HeaderRule
+
+func defaultHeaders() HeadersConfig {
+	return HeadersConfig{
+		Request: HeaderFields{{Name: "X-Forwarded-User", Field: "username"}, {Name: "X-Forwarded-Email", Field: "email"},
+			{Name: "X-Forwarded-Preferred-Username", Field: "name"}, {Name: "X-Forwarded-Groups", Field: "groups"}},
+		Response: HeaderFields{{Name: "X-Auth-Request-User", Field: "username"}, {Name: "X-Auth-Request-Email", Field: "email"},
+			{Name: "X-Auth-Request-Preferred-Username", Field: "name"}, {Name: "X-Auth-Request-Groups", Field: "groups"}},
+	}
+}
+
+// Rules gives the rules with every name in canonical form.
+func (h HeaderFields) Rules() identity.HeaderRules {
+	rules := make(identity.HeaderRules, len(h))
+	for i, rule := range h {
+		rules[i] = identity.HeaderRule{Name: http.CanonicalHeaderKey(rule.Name), Field: rule.Field}
+	}
+	return rules
+}
+
+// Proofs are the headers that carry an access token.
+func (h HeaderFields) Proofs() (names []string) {
+	for _, rule := range h.Rules() {
+		if rule.Field == "access_token" {
+			names = append(names, rule.Name)
+		}
+	}
+	return names
+}
+
+// Names lists the headers of both directions.
+func (c HeadersConfig) Names() []string {
+	var names []string
+	for _, rule := range slices.Concat(c.Request, c.Response) {
+		names = append(names, rule.Name)
+	}
+	return names
+}
+
+// takenHeaders belong to the connection, to the message or to the proxy itself
+// (by folded name): a person's name in one of them breaks or forges a message.
+var takenHeaders = map[string]string{
+	"connection": "a hop-by-hop header", "keepalive": "a hop-by-hop header", "proxyauthenticate": "a hop-by-hop header",
+	"proxyauthorization": "a hop-by-hop header", "proxyconnection": "a hop-by-hop header", "te": "a hop-by-hop header",
+	"trailer": "a hop-by-hop header", "transferencoding": "a hop-by-hop header", "upgrade": "a hop-by-hop header",
+	"host": "part of every message", "contentlength": "part of every message", "contenttype": "part of every message",
+	"contentencoding": "part of every message", "cookie": "part of every message", "setcookie": "part of every message",
+	"location": "part of every message", "xforwardedfor": "set by the proxy", "xforwardedhost": "set by the proxy",
+	"xforwardedproto": "set by the proxy", "xrealip": "set by the proxy", "xrequestid": "set by the proxy",
+	"xdinggateassertion": "set by the proxy",
+}
+
+// Check reports every mistake below key (`headers`). It quotes no field: who
+// takes the values for texts may have written a token there.
+func (c HeadersConfig) Check(p *conf.Problems, key string) {
+	c.Request.check(p, key+".request")
+	c.Response.check(p, key+".response")
+	for _, rule := range c.Response {
+		p.At("%s.response.%s", key, rule.Name).Warn(rule.Field == "access_token",
+			"hands DingTalk's token to every gateway that asks, and to its logs; headers.request is the place for it")
+	}
+}
+
+func (h HeaderFields) check(p *conf.Problems, key string) {
+	seen := map[string]string{}
+	for _, rule := range h {
+		at, folded := p.At("%s.%s", key, rule.Name), headername.Fold(rule.Name)
+		if !isToken(rule.Name) {
+			p.At("%s", key).If(true, "has a name that is no header name: letters, digits and dashes, as in X-Forwarded-User")
+			continue
+		}
+		if what := takenHeaders[folded]; what != "" {
+			at.If(true, "is %s; choose another name", what)
+		}
+		// Upstreams fold `-` and `_`: two spellings are one header there (CVE-2025-64484).
+		at.If(seen[folded] != "", "is the same header as %s to many applications; keep one", seen[folded])
+		at.If(!slices.Contains(identity.Fields, rule.Field), "does not name a field; the fields are %s", strings.Join(identity.Fields, ", "))
+		seen[folded] = rule.Name
+	}
+}
+
+// isToken is RFC 9110 §5.6.2, at a length that servers take.
+func isToken(s string) bool {
+	for _, c := range []byte(s) {
+		if (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && !strings.ContainsRune("!#$%&'*+-.^_`|~", rune(c)) {
+			return false
+		}
+	}
+	return s != "" && len(s) <= 128
+}
+
+// UnmarshalText reads the form of the environment, X-User=username,X-Mail=email;
+// the empty text sets nothing.
+func (h *HeaderFields) UnmarshalText(text []byte) error {
+	*h = HeaderFields{}
+	if len(text) == 0 {
+		return nil
+	}
+	for pair := range strings.SplitSeq(string(text), ",") {
+		name, field, ok := strings.Cut(pair, "=")
+		if !ok {
+			return errors.New("wants pairs such as X-Forwarded-User=username, separated by commas")
+		}
+		*h = append(*h, identity.HeaderRule{Name: strings.TrimSpace(name), Field: strings.TrimSpace(field)})
+	}
+	return nil
+}

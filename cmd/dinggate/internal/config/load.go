@@ -1,0 +1,216 @@
+package config
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"reflect"
+	"runtime"
+	"slices"
+	"strings"
+
+	"dinggate/internal/conf"
+	"dinggate/internal/i18n"
+)
+
+// StandardFile is read where neither --config nor DINGGATE_CONFIG names a file and
+// it is there.
+const StandardFile = "/etc/dinggate/config.yaml"
+
+// Load reads the configuration: flag > environment > file > default. args are
+// what follows the command's name, environ is os.Environ(). It opens the file
+// that --config or DINGGATE_CONFIG names, or StandardFile, and those that secrets,
+// certificate and logo lie in; no network.
+//
+// The problems are all there are, sorted, each with its place. With a mistake
+// among them nobody may start from the Config, which is never nil.
+func Load(args, environ []string) (*Config, []conf.Problem) {
+	l := NewLoader()
+	l.Read, l.Standard = ReadFile, StandardFile
+	return l.Load(args, environ)
+}
+
+// place is where a value was given: file and line, or the name of a variable or a flag.
+type place struct {
+	file string
+	line int
+}
+
+// loader carries one load. A value's place replaces that of a weaker source.
+type loader struct {
+	cfg      *Config
+	keys     []key
+	Read     func(name string) (data []byte, mode fs.FileMode, err error)
+	name     string // of the file; "" without one
+	Standard string // read when no file is named and it is there; "": none
+	folder   string // of the file, where its relative paths begin
+	data     []byte // of the file
+	unread   bool   // the file could not be read, so that nothing can be said about what is missing
+	problems conf.Problems
+	places   map[string]place
+	bad      map[string]bool       // keys whose value is a mistake already
+	given    map[string]place      // secrets and their _file keys that the present source gave
+	files    map[string]secretFile // by the path of the secret that the present source names a file for
+}
+
+func NewLoader() *loader {
+	return &loader{cfg: Default(), keys: Keys(), places: map[string]place{}, bad: map[string]bool{}}
+}
+
+func (l *loader) Load(args, environ []string) (*Config, []conf.Problem) {
+	l.cfg.inPod = slices.ContainsFunc(environ, func(v string) bool { return strings.HasPrefix(v, "KUBERNETES_SERVICE_HOST=") })
+	flags := l.parseFlags(args)
+	variables := l.parseEnviron(environ)
+	if l.name = flags.config; l.name == "" {
+		l.name = variables.config
+	}
+	if l.name == "" && l.Standard != "" {
+		if _, err := os.Lstat(l.Standard); !errors.Is(err, fs.ErrNotExist) { // one that cannot be read is a mistake, not absent
+			l.name = l.Standard
+		}
+	}
+	if l.name != "" {
+		l.source(l.fromFile)
+	}
+	l.source(func() { l.fromTexts(variables.values) })
+	l.source(func() { l.fromTexts(flags.values) })
+	if !l.unread {
+		l.check()
+	}
+	return l.cfg, l.problems.All()
+}
+
+// secretFile is a file with a secret, and where the secret goes.
+type secretFile struct {
+	name  string
+	value reflect.Value
+}
+
+// source takes what one source gives, and then the secrets whose files it names.
+func (l *loader) source(take func()) {
+	l.given, l.files = map[string]place{}, map[string]secretFile{}
+	take()
+	l.secretFiles()
+}
+
+// check asks every part, then says where each finding belongs. What follows
+// from a value that is a mistake already is left out: a corp_id that is a list
+// is not missing besides.
+func (l *loader) check() {
+	var found conf.Problems
+	l.cfg.Check(&found)
+	l.cfg.checkFiles(&found, l.Read)
+	for _, problem := range found.All() {
+		if l.known(problem.Key) {
+			continue
+		}
+		if problem.File == "" { // else it names a line of another file
+			at := l.where(problem.Key)
+			problem.File, problem.Line = at.file, at.line
+		}
+		l.problems.Add(problem)
+	}
+}
+
+// known reports whether path, or a section that it is in, is a mistake already.
+func (l *loader) known(path string) bool {
+	for ; path != ""; path = parent(path) {
+		if l.bad[path] {
+			return true
+		}
+	}
+	return false
+}
+
+// where finds the place of path, else that of the section that it is missing
+// in, else the file, else the variable that could give it.
+func (l *loader) where(path string) place {
+	for p := path; p != ""; p = parent(p) {
+		if at, ok := l.places[p]; ok {
+			return at
+		}
+	}
+	if l.name != "" {
+		return place{file: l.name}
+	}
+	name, _, _ := strings.Cut(path, "[")
+	return place{file: EnvName(name)}
+}
+
+// parent cuts the last step: routes[1].access → routes[1] → routes → "".
+func parent(path string) string { return path[:max(strings.LastIndexAny(path, ".["), 0)] }
+
+// mistake records what is wrong with the value at path; text follows the key.
+func (l *loader) mistake(at place, path, text string) {
+	l.bad[path] = true
+	usage := at.file == i18n.CommandLine || strings.HasPrefix(at.file, "--")
+	l.problems.Add(conf.Problem{Key: path, Text: text, File: at.file, Line: at.line, Usage: usage})
+}
+
+// put says that the value of path now comes from at, and what was below it is gone.
+func (l *loader) put(path string, at place) {
+	for p := range l.places {
+		if strings.HasPrefix(p, path) && len(p) > len(path) && strings.IndexByte(".[", p[len(path)]) >= 0 {
+			delete(l.places, p)
+		}
+	}
+	l.places[path] = at
+	delete(l.bad, path) // a stronger source may mend what a weaker one got wrong
+}
+
+func (l *loader) paths(skip func(key) bool) []string {
+	var all []string
+	for _, k := range l.keys {
+		if skip == nil || !skip(k) {
+			all = append(all, k.Path)
+		}
+	}
+	return all
+}
+
+func (l *loader) key(match func(key) bool) (key, bool) {
+	i := slices.IndexFunc(l.keys, match)
+	if i < 0 {
+		return key{}, false
+	}
+	return l.keys[i], true
+}
+
+// maxFile bounds every file that is read.
+const maxFile = 1 << 20
+
+var errTooLarge = errors.New("is larger than 1 MiB")
+
+// ReadFile reads a file, also a pipe such as a shell's <(…).
+func ReadFile(name string) ([]byte, fs.FileMode, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, 0, err
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err == nil && len(data) > maxFile {
+		err = errTooLarge
+	}
+	mode := info.Mode()
+	if runtime.GOOS == "windows" { // where an access list decides, and every file claims to be 0666
+		mode &^= 0o077
+	}
+	return data, mode, err
+}
+
+// Cause tells a file's trouble without its name, which stands beside it.
+func Cause(err error) string {
+	if err == nil {
+		return ""
+	}
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		err = e.Err
+	}
+	return err.Error()
+}

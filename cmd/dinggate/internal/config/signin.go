@@ -1,0 +1,111 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"unicode/utf8"
+
+	"dinggate/internal/conf"
+	"dinggate/internal/page"
+)
+
+// SignInConfig is the `sign_in` part: what people see of us.
+type SignInConfig struct {
+	Page     bool   `yaml:"page"`         // show a page with a button before going to DingTalk
+	EmbedQR  bool   `yaml:"embed_qr"`     // draw DingTalk's QR code into that page, by DingTalk's own script; implies page
+	Title    Text   `yaml:"title"`        // name on the pages; empty: ours
+	Lead     Text   `yaml:"lead"`         // under the title of the sign-in page; empty: ours
+	Note     Text   `yaml:"note"`         // at its foot; empty: ours
+	LogoFile string `yaml:"logo_file"`    // picture on the pages
+	Accent   string `yaml:"accent_color"` // colour of the buttons, as #0f62de; empty: ours
+	Contact  Text   `yaml:"contact"`      // whom to ask: text, an e-mail address or a URL
+
+	// TemplatesDir holds own pages: any of layout.html, sign_in.html, account.html,
+	// silent.html, signed_in.html, signed_out.html, confirm.html, who.html, error.html,
+	// style.css takes the place of ours of that name.
+	TemplatesDir string `yaml:"templates_dir"`
+}
+
+// Text is one text for both languages, or one for each.
+type Text struct {
+	Zh string `yaml:"zh"`
+	En string `yaml:"en"`
+}
+
+// UnmarshalText takes one text for both languages.
+func (t *Text) UnmarshalText(text []byte) error {
+	*t = BothLanguages(string(text))
+	return nil
+}
+
+func BothLanguages(s string) Text { return Text{s, s} }
+
+// First reports whether a page of ours comes before DingTalk.
+func (c SignInConfig) First() bool { return c.Page || c.EmbedQR }
+
+// Check finds the mistakes below key (`sign_in`); it opens nothing.
+func (c SignInConfig) Check(p *conf.Problems, key string) {
+	for _, text := range []struct {
+		name  string
+		value Text
+	}{{"title", c.Title}, {"contact", c.Contact}, {"lead", c.Lead}, {"note", c.Note}} {
+		const long = "is longer than 200 characters"
+		tooLong := func(s string) bool { return utf8.RuneCountInString(s) > 200 }
+		if text.value.Zh == text.value.En {
+			p.At("%s.%s", key, text.name).If(tooLong(text.value.Zh), long)
+			continue
+		}
+		p.At("%s.%s.zh", key, text.name).If(tooLong(text.value.Zh), long)
+		p.At("%s.%s.en", key, text.name).If(tooLong(text.value.En), long)
+	}
+	_, err := page.New(page.Config{Accent: c.Accent})
+	p.At("%s.accent_color", key).If(err != nil, "is not a colour such as \"#0f62de\"")
+}
+
+// checkFiles reads logo and templates as pages will.
+func (c SignInConfig) checkFiles(p *conf.Problems, key string, read func(string) ([]byte, fs.FileMode, error)) {
+	if c.LogoFile != "" {
+		logo, _, err := read(c.LogoFile)
+		p.At("%s.logo_file", key).If(err != nil, "cannot be read: %s", Cause(err))
+		_, bad := page.New(page.Config{Logo: logo})
+		p.At("%s.logo_file", key).If(err == nil && bad != nil, "is not a picture that fits: %s", strings.TrimPrefix(Cause(bad), "page: "))
+	}
+	if c.TemplatesDir != "" {
+		_, err := page.New(page.Config{Templates: c.templates(read)})
+		p.At("%s.templates_dir", key).If(err != nil, "has a page that does not work: %s", strings.TrimPrefix(Cause(err), "page: "))
+	}
+}
+
+// templates reads from TemplatesDir; a folder that is not there is an error,
+// a file that is not there leaves ours in place.
+func (c SignInConfig) templates(read func(string) ([]byte, fs.FileMode, error)) func(string) ([]byte, error) {
+	if c.TemplatesDir == "" {
+		return nil
+	}
+	return func(name string) ([]byte, error) {
+		text, _, err := read(filepath.Join(c.TemplatesDir, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			if _, missing := os.Stat(c.TemplatesDir); missing != nil {
+				return nil, fmt.Errorf("opening the folder: %s", Cause(missing))
+			}
+		}
+		return text, err
+	}
+}
+
+// Pages is what the pages say about the house.
+func (c SignInConfig) Pages(publicURL, prefix string) (page.Config, error) {
+	p := page.Config{Title: page.Text(c.Title), Lead: page.Text(c.Lead), Note: page.Text(c.Note), Accent: c.Accent, Contact: page.Text(c.Contact), Templates: c.templates(ReadFile), PublicURL: publicURL, Prefix: prefix}
+	if c.LogoFile == "" {
+		return p, nil
+	}
+	var err error
+	if p.Logo, _, err = ReadFile(c.LogoFile); err != nil {
+		return p, fmt.Errorf("reading sign_in.logo_file: %w", err)
+	}
+	return p, nil
+}

@@ -1,0 +1,301 @@
+package config
+
+import (
+	"encoding"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"dinggate/internal/conf"
+	"dinggate/internal/i18n"
+)
+
+// textValue is a value that the environment or a flag gives.
+type textValue struct {
+	key   key
+	value string
+	from  string // DINGGATE_SESSION_LIFETIME or --session.lifetime
+}
+
+// given is what one of these sources gives: the file to read, and values.
+type given struct {
+	config string
+	values []textValue
+}
+
+// parseEnviron finds our variables. An unknown one is a mistake (a misspelt
+// DINGGATE_TRUSTED_PROXY would go unnoticed), except those that Kubernetes
+// makes for a service called dinggate.
+func (l *loader) parseEnviron(environ []string) (out given) {
+	seen := map[string]bool{}
+	for _, variable := range environ {
+		name, value, _ := strings.Cut(variable, "=")
+		rest, ours := strings.CutPrefix(name, envPrefix)
+		if !ours || seen[name] || rest == "PORT" || strings.HasPrefix(rest, "PORT_") || strings.HasPrefix(rest, "SERVICE_") {
+			continue
+		}
+		seen[name] = true
+		at := place{file: name}
+		k, ok := l.key(func(k key) bool { return k.Env() == name })
+		switch {
+		case name == ConfigVariable:
+			out.config = value
+		case name == LanguageVariable: // run has read it
+		case ok && k.FileOnly:
+			l.mistake(at, k.Path, "can only be given in a file")
+		case ok:
+			out.values = append(out.values, textValue{k, value, name})
+		default:
+			l.mistake(at, "", l.unknownVariable(name, rest))
+		}
+	}
+	return out
+}
+
+const ConfigVariable = envPrefix + "CONFIG"
+
+func (l *loader) unknownVariable(name, rest string) string {
+	if strings.Contains(rest, "_SERVICE_") || strings.Contains(rest, "_PORT") {
+		return "is not a variable of ours; if Kubernetes makes it for another service, set enableServiceLinks: false"
+	}
+	names := []string{ConfigVariable}
+	for _, k := range l.keys {
+		names = append(names, k.Env())
+	}
+	if m := Closest(name, names); m != "" {
+		return fmt.Sprintf("is not a variable of ours; did you mean %s?", m)
+	}
+	return "is not a variable of ours"
+}
+
+// parseFlags reads --config FILE and --key.path VALUE, also with `=`; true may
+// be left out. A secret is refused: every process of the machine can read a
+// command line (threats L5). No message repeats the value of a flag.
+func (l *loader) parseFlags(args []string) (out given) {
+	seen, secret := map[string]bool{}, false
+	for len(args) > 0 {
+		arg := args[0]
+		args = args[1:]
+		name, isFlag := strings.CutPrefix(arg, "--")
+		if !isFlag {
+			l.mistake(place{file: i18n.CommandLine}, "", strayWord(arg, secret))
+			continue
+		}
+		name, value, has := strings.Cut(name, "=")
+		k, ok := l.key(func(k key) bool { return k.Path == name })
+		next := len(args) > 0 && !strings.HasPrefix(args[0], "--")
+		switch {
+		case has:
+		case ok && k.typ.Kind() == reflect.Bool:
+			value, has = "true", true
+			if next && (args[0] == "true" || args[0] == "false") {
+				value, args = args[0], args[1:]
+			}
+		case next: // of an unknown flag too: what follows it is its value, not a word of its own
+			value, has, args = args[0], true, args[1:]
+		}
+		at := place{file: "--" + Shown(name)}
+		secret = secret || k.Secret
+		switch {
+		case !ok && name != "config":
+			l.mistake(at, "", l.unknownFlag(name))
+		case seen[name]:
+			l.mistake(at, "", "is given twice")
+		case k.Secret && !(has && k.harmless(value)):
+			l.mistake(at, k.Path, fmt.Sprintf("is a secret, and every process can read a command line; use %s, --%s%s or the file", k.Env(), name, fileSuffix))
+		case k.FileOnly:
+			l.mistake(at, k.Path, "can only be given in a file")
+		case !has:
+			l.mistake(at, k.Path, "has no value")
+		case name == "config":
+			out.config = value
+		default:
+			out.values = append(out.values, textValue{k, value, at.file})
+		}
+		seen[name] = true
+	}
+	return out
+}
+
+// strayWord names a word that belongs to no flag, unless it may be the secret of
+// a flag before it.
+func strayWord(word string, secret bool) string {
+	if secret {
+		return "has a word that belongs to no flag; flags are written --key VALUE"
+	}
+	if info, err := os.Stat(word); err == nil && info.Mode().IsRegular() { // then it is the name of a file, and no secret
+		return fmt.Sprintf("%q belongs to no flag; did you mean --config %s?", word, word)
+	}
+	return fmt.Sprintf("%q belongs to no flag; flags are written --key VALUE", Shown(word))
+}
+
+func (l *loader) unknownFlag(name string) string {
+	known := l.paths(func(k key) bool { return k.Secret && !k.harmless("") || k.FileOnly })
+	if m := Closest(name, append(known, "config")); m != "" {
+		return fmt.Sprintf("is not a flag; did you mean --%s?", m)
+	}
+	return "is not a flag"
+}
+
+// fromTexts puts values of the environment or of flags where they belong.
+// A key stands before those below it, so that the text of one language replaces
+// half of the text of both.
+func (l *loader) fromTexts(texts []textValue) {
+	slices.SortStableFunc(texts, func(a, b textValue) int { return strings.Compare(a.key.Path, b.key.Path) })
+	for _, t := range texts {
+		at := place{file: t.from}
+		switch {
+		case t.key.FileOf != "":
+			l.places[t.key.Path] = at
+			l.give(t.key.Path, at, t.value == "")
+			secret, _ := l.key(func(other key) bool { return other.Path == t.key.FileOf })
+			l.files[t.key.FileOf] = secretFile{t.value, l.at(secret)}
+		case t.key.Secret && t.value == "": // as good as not given
+		default:
+			l.put(t.key.Path, at)
+			if fault := setText(t.value, l.at(t.key)); fault != "" {
+				l.mistake(at, t.key.Path, fault)
+			}
+			l.give(t.key.Path, at, !t.key.Secret)
+		}
+	}
+}
+
+// at is where the value of a key lies in the configuration.
+func (l *loader) at(k key) reflect.Value { return reflect.ValueOf(l.cfg).Elem().FieldByIndex(k.Index) }
+
+var durationType = reflect.TypeFor[time.Duration]()
+
+const wantText = "text"
+
+// wantOf says what a type wants, for people.
+func wantOf(t reflect.Type) string {
+	switch {
+	case t == durationType:
+		return "a duration such as 8h or 15m"
+	case t.Kind() == reflect.Int:
+		return "a whole number"
+	case t.Kind() == reflect.Bool:
+		return "true or false"
+	case t.Kind() == reflect.Slice:
+		return "a list"
+	}
+	return wantText
+}
+
+// setText reads s into v. The fault, if any, never quotes it.
+func setText(s string, v reflect.Value) (fault string) {
+	switch {
+	case v.Addr().Type().Implements(textType):
+		if err := v.Addr().Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(s)); err != nil {
+			return err.Error()
+		}
+	case v.Type() == durationType:
+		d, err := time.ParseDuration(s)
+		if isNumber(s) {
+			return "wants " + wantOf(v.Type()) + ", got a number; give it a unit"
+		}
+		if err != nil {
+			return "wants " + wantOf(v.Type()) + " (units are h, m, s and ms; a day is 24h)"
+		}
+		v.SetInt(int64(d))
+	case v.Kind() == reflect.Int:
+		n, err := strconv.Atoi(s)
+		if err != nil {
+			return "wants " + wantOf(v.Type())
+		}
+		v.SetInt(int64(n))
+	case v.Kind() == reflect.Bool:
+		if !slices.Contains([]string{"true", "True", "TRUE", "false", "False", "FALSE"}, s) {
+			return "wants true or false"
+		}
+		v.SetBool(strings.EqualFold(s, "true"))
+	case v.Kind() == reflect.Slice:
+		return setList(s, v)
+	default:
+		v.SetString(s)
+	}
+	return ""
+}
+
+func isNumber(s string) bool { return s != "" && strings.Trim(s, "+-.0123456789") == "" }
+
+// setList reads a list separated by commas; nothing is the empty list.
+func setList(s string, v reflect.Value) (fault string) {
+	v.SetZero()
+	if strings.TrimSpace(s) == "" {
+		return ""
+	}
+	parts := strings.Split(s, ",")
+	v.Set(reflect.MakeSlice(v.Type(), len(parts), len(parts)))
+	for i, part := range parts {
+		part = strings.TrimSpace(part)
+		if part == "" {
+			return "has nothing between two commas, or at an end"
+		}
+		if fault := setText(part, v.Index(i)); fault != "" {
+			return fault
+		}
+	}
+	return ""
+}
+
+const (
+	fileSuffix    = "_file"
+	maxSecretFile = 64 << 10
+)
+
+var errSecretTooLarge = errors.New("is larger than 64 KiB")
+
+// secretFiles reads the files that the present source names for its secrets.
+func (l *loader) secretFiles() {
+	for _, path := range slices.Sorted(maps.Keys(l.files)) {
+		file, name := l.files[path], path+fileSuffix
+		at, named := l.given[name]
+		if !named {
+			continue
+		}
+		if _, both := l.given[path]; both {
+			l.mistake(at, name, fmt.Sprintf("is given beside %s; keep one", path))
+			continue
+		}
+		l.put(path, at) // what is wrong with the content belongs here
+		data, mode, err := l.Read(file.name)
+		if err == nil && len(data) > maxSecretFile {
+			err = errSecretTooLarge
+		}
+		if err != nil {
+			l.problems.Add(conf.Problem{Key: name, Text: "cannot be read: " + Cause(err), File: at.file, Line: at.line})
+			l.bad[name], l.bad[path] = true, true
+			continue
+		}
+		if mode&0o004 != 0 {
+			l.problems.Add(conf.Problem{Key: name, Warning: true, File: at.file, Line: at.line,
+				Text: fmt.Sprintf("names a file that everybody on this machine can read (mode %04o); chmod 600", mode.Perm())})
+		}
+		setSecret(string(data), file.value)
+	}
+}
+
+// setSecret takes a file's content: one secret without its final newline, or
+// one for each line that is not empty.
+func setSecret(content string, v reflect.Value) {
+	if v.Type() == secretType {
+		content = strings.TrimSuffix(strings.TrimSuffix(content, "\n"), "\r")
+		v.Set(reflect.ValueOf(conf.NewSecret(content)))
+		return
+	}
+	var all []conf.Secret
+	for line := range strings.Lines(content) {
+		if line = strings.TrimSpace(line); line != "" {
+			all = append(all, conf.NewSecret(line))
+		}
+	}
+	v.Set(reflect.ValueOf(all))
+}

@@ -1,0 +1,368 @@
+package config
+
+import (
+	"bytes"
+	"cmp"
+	"encoding"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"dinggate/internal/conf"
+	"dinggate/internal/identity"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// fromFile reads the file into the configuration. The text becomes a tree of
+// nodes, which know their lines; the walk over it is ours, since yaml's own
+// errors quote values, and stop where ours go on.
+func (l *loader) fromFile() {
+	at := place{file: l.name}
+	data, mode, err := l.Read(l.name)
+	if err != nil {
+		l.unread = true
+		l.mistake(at, "", "cannot be read: "+Cause(err))
+		return
+	}
+	root, at, fault := parse(l.name, data)
+	if fault != "" {
+		l.unread = true
+		l.mistake(at, "", fault)
+		return
+	}
+	if root == nil { // an empty file says nothing
+		return
+	}
+	l.data = data
+	if l.unread = root.Kind != yaml.MappingNode; l.unread {
+		l.noKeys(root, "", place{l.name, root.Line})
+		return
+	}
+	if mode.IsRegular() { // a pipe such as a shell's <(…) is in no folder
+		l.folder = filepath.Dir(l.name)
+	}
+	l.walk(root, reflect.ValueOf(l.cfg).Elem(), "", root.Line)
+	// Threats L5: a secret within a file that all may read.
+	for path, at := range l.given {
+		if mode&0o004 != 0 && strings.Contains(path, "].") && !strings.HasSuffix(path, fileSuffix) { // of an entry of a list
+			l.readableSecret(path, at, mode)
+		}
+	}
+	for _, k := range l.keys {
+		if at, ok := l.given[k.Path]; ok && k.Secret && mode&0o004 != 0 {
+			if value, ok := l.at(k).Interface().(conf.Secret); ok && k.harmless(value.Reveal()) {
+				continue
+			}
+			l.readableSecret(k.Path, at, mode)
+		}
+	}
+}
+
+func (l *loader) readableSecret(path string, at place, mode fs.FileMode) {
+	l.problems.Add(conf.Problem{Key: path, Warning: true, File: at.file, Line: at.line,
+		Text: fmt.Sprintf("stands in a file that everybody on this machine can read (mode %04o); chmod 600, or use %s", mode.Perm(), path+fileSuffix)})
+}
+
+// parse makes the tree of the one document in data; nil for an empty one.
+func parse(name string, data []byte) (root *yaml.Node, at place, fault string) {
+	at.file = name
+	if at.line, fault = encodingFault(data); fault != "" {
+		return nil, at, fault
+	}
+	decoder := yaml.NewDecoder(bytes.NewReader(data))
+	var document, second yaml.Node
+	err := decoder.Decode(&document)
+	if errors.Is(err, io.EOF) {
+		return nil, at, ""
+	}
+	if err == nil {
+		if err = decoder.Decode(&second); err == nil {
+			at.line = second.Line
+			return nil, at, "holds a second document; keep one, without ---"
+		}
+	}
+	if !errors.Is(err, io.EOF) {
+		at.line, fault = yamlFault(err)
+		if line, text := misprintBefore(data, at.line); line > 0 {
+			at.line, fault = line, text
+		}
+		return nil, at, fault
+	}
+	root = document.Content[0]
+	if root.Kind == yaml.ScalarNode && root.ShortTag() == "!!null" {
+		return nil, at, ""
+	}
+	return root, at, ""
+}
+
+var yamlLine = regexp.MustCompile(`line (\d+): `)
+
+// yamlFault rewrites an error of the parser, two of which quote what they found.
+func yamlFault(err error) (line int, text string) {
+	text = strings.TrimPrefix(err.Error(), "yaml: ")
+	line = 1
+	if m := yamlLine.FindStringSubmatchIndex(text); m != nil {
+		line, _ = strconv.Atoi(text[m[2]:m[3]])
+		text = text[m[1]:]
+	}
+	switch {
+	case strings.Contains(text, "unknown anchor"):
+		text = "an alias (*) names an anchor that is not there; text that begins with * needs quotes"
+	case strings.Contains(text, "contains itself"):
+		text = "an anchor contains itself"
+	}
+	return line, "is not YAML at or just after this line: " + text
+}
+
+// walk reads a node into v, which has its default. path is the key, line that
+// of the key's name or of the list's entry.
+func (l *loader) walk(n *yaml.Node, v reflect.Value, path string, line int) {
+	at := place{l.name, line}
+	if n.Kind == yaml.AliasNode { // may lead in a circle; v's type is only so deep
+		n = n.Alias
+	}
+	l.places[path] = at
+	if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" {
+		l.mistake(at, path, "has no value; write one, or remove the line")
+		return
+	}
+	t := v.Type()
+	switch {
+	case t.Kind() == reflect.Pointer: // one word, or a section
+		v.Set(reflect.New(t.Elem()))
+		if u, ok := v.Interface().(encoding.TextUnmarshaler); ok && n.Kind == yaml.ScalarNode {
+			if fault := l.scalar(n, reflect.ValueOf(new(string)).Elem()); fault != "" {
+				l.mistake(at, path, fault)
+				return
+			}
+			u.UnmarshalText([]byte(n.Value)) // takes every word; Check judges it
+			return
+		}
+		l.walkSection(n, v.Elem(), path, at)
+	case t == headersType:
+		l.walkHeaders(n, v, path, at)
+	case t == secretType:
+		if fault := l.scalar(n, v); fault != "" {
+			l.mistake(at, path, fault)
+		}
+		l.give(path, at, v.Interface().(conf.Secret).IsZero())
+	case t.Kind() == reflect.Struct && n.Kind != yaml.MappingNode && v.Addr().Type().Implements(textType): // one text, or a section
+		text := reflect.ValueOf(new(string)).Elem()
+		fault := l.scalar(n, text)
+		if fault == "" {
+			fault = setText(text.String(), v)
+		}
+		if fault != "" {
+			l.mistake(at, path, fault)
+		}
+	case t.Kind() == reflect.Struct:
+		l.walkSection(n, v, path, at)
+	case t.Kind() == reflect.Slice:
+		l.walkList(n, v, path, at)
+		if t == secretsType {
+			l.give(path, at, v.Len() == 0)
+		}
+	default:
+		if fault := l.scalar(n, v); fault != "" {
+			l.mistake(at, path, cmp.Or(misprintedKey(n.Value), fault)) // {lifetime: 8h，idle: 1h} is one value
+		} else if v.Kind() == reflect.String && namesFile(path) {
+			v.SetString(l.beside(v.String()))
+		}
+	}
+}
+
+// beside is the path of a file that the configuration names. One that is relative
+// begins in the configuration's folder: a service is started in another.
+func (l *loader) beside(name string) string {
+	if name == "" || filepath.IsAbs(name) || name[0] == '/' {
+		return name
+	}
+	return filepath.Join(l.folder, name)
+}
+
+// namesFile reports whether the value of a key is the path of a file or folder:
+// client_secret_file, assertion.key_files[0], state_dir, audit.file.
+func namesFile(path string) bool {
+	name := path[strings.LastIndexByte(path, '.')+1:]
+	name, _, _ = strings.Cut(name, "[")
+	return name == "file" || strings.HasSuffix(name, fileSuffix) || strings.HasSuffix(name, "_files") || strings.HasSuffix(name, "_dir")
+}
+
+// give notes that the present source has a secret, or the file of one.
+func (l *loader) give(path string, at place, empty bool) {
+	if !empty {
+		l.given[path] = at
+	}
+}
+
+func (l *loader) walkSection(n *yaml.Node, v reflect.Value, path string, at place) {
+	if n.Kind != yaml.MappingNode {
+		l.noKeys(n, path, at)
+		return
+	}
+	if path != "" {
+		path += "."
+	}
+	fields := fieldsOf(v.Type())
+	l.eachPair(n, path, func(name, value *yaml.Node) {
+		full := path + name.Value
+		at := place{l.name, name.Line}
+		i := slices.IndexFunc(fields, func(f field) bool { return f.name == name.Value })
+		secret := slices.IndexFunc(fields, func(f field) bool { return isSecret(f.typ) && f.name+fileSuffix == name.Value })
+		switch {
+		case i >= 0:
+			l.walk(value, v.FieldByIndex(fields[i].index), full, name.Line)
+		case secret >= 0:
+			var file string
+			l.walk(value, reflect.ValueOf(&file).Elem(), full, name.Line)
+			l.give(full, at, file == "")
+			l.files[path+fields[secret].name] = secretFile{file, v.FieldByIndex(fields[secret].index)}
+			if l.bad[full] { // then the secret is not missing besides
+				l.bad[path+fields[secret].name] = true
+			}
+		default:
+			l.unknown(at, path, name, fields)
+		}
+	})
+}
+
+// noKeys tells that keys with values are wanted, and what made text of them.
+func (l *loader) noKeys(n *yaml.Node, path string, at place) {
+	if line, text := misprintAt(l.data, n); line > 0 {
+		l.mistake(place{l.name, line}, path, text)
+		return
+	}
+	l.mistake(at, path, "wants keys with values, got "+kindOf(n))
+}
+
+// unknown tells what was probably meant: a key of this section, or one elsewhere.
+func (l *loader) unknown(at place, section string, name *yaml.Node, fields []field) {
+	if name.ShortTag() == "!!merge" {
+		l.mistake(at, section+"<<", "merges keys, which is not done here; write them out")
+		return
+	}
+	if text := misprintedKey(name.Value); text != "" {
+		l.mistake(at, strings.TrimSuffix(section, "."), text)
+		return
+	}
+	text := "is not a key"
+	var names []string
+	for _, f := range fields {
+		names = append(names, f.name)
+		if isSecret(f.typ) {
+			names = append(names, f.name+fileSuffix)
+		}
+	}
+	if m := Closest(name.Value, names); m != "" {
+		text += fmt.Sprintf("; did you mean %s?", m)
+	} else if m := Closest(name.Value, l.paths(nil)); m != "" {
+		text += fmt.Sprintf("; did you mean %s?", m)
+	}
+	l.mistake(at, section+Shown(name.Value), text)
+}
+
+// eachPair calls take for every pair of a mapping whose key is a text that has
+// not been there before.
+func (l *loader) eachPair(n *yaml.Node, prefix string, take func(name, value *yaml.Node)) {
+	first := map[string]int{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		name, value := n.Content[i], n.Content[i+1]
+		at := place{l.name, name.Line}
+		switch line, twice := first[name.Value]; {
+		case name.Kind != yaml.ScalarNode:
+			l.mistake(at, strings.TrimSuffix(prefix, "."), "has a key that is "+kindOf(name))
+		case twice:
+			l.problems.Add(conf.Problem{Key: prefix + Shown(name.Value), Text: fmt.Sprintf("is given twice, first in line %d", line), File: at.file, Line: at.line})
+		default:
+			first[name.Value] = name.Line
+			take(name, value)
+		}
+	}
+}
+
+func (l *loader) walkList(n *yaml.Node, v reflect.Value, path string, at place) {
+	if n.Kind != yaml.SequenceNode {
+		l.mistake(at, path, "wants a list such as [a, b], got "+kindOf(n))
+		return
+	}
+	v.Set(reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content)))
+	for i, item := range n.Content {
+		if v.Index(i).Type() == reflect.TypeFor[Route]() {
+			v.Index(i).Set(reflect.ValueOf(DefaultRoute()))
+		}
+		l.walk(item, v.Index(i), fmt.Sprintf("%s[%d]", path, i), item.Line)
+	}
+}
+
+func (l *loader) walkHeaders(n *yaml.Node, v reflect.Value, path string, at place) {
+	if n.Kind != yaml.MappingNode {
+		l.mistake(at, path, "wants header names with fields, such as {X-Forwarded-User: username}, got "+kindOf(n))
+		return
+	}
+	rules := HeaderFields{}
+	l.eachPair(n, path+".", func(name, value *yaml.Node) {
+		var text string
+		full := path + "." + name.Value
+		if !isToken(name.Value) {
+			full = path
+		}
+		l.walk(value, reflect.ValueOf(&text).Elem(), full, name.Line)
+		rules = append(rules, identity.HeaderRule{Name: name.Value, Field: text})
+	})
+	v.Set(reflect.ValueOf(rules))
+}
+
+// scalar reads a single value into v. The fault, if any, never quotes it.
+// Digits are a fine text (a userid may be 0123) and are taken as written.
+func (l *loader) scalar(n *yaml.Node, v reflect.Value) (fault string) {
+	wants, tags := wantOf(v.Type()), []string{"!!str", "!!int", "!!float", "!!timestamp"}
+	switch {
+	case v.Kind() == reflect.Bool:
+		tags = []string{"!!bool"}
+	case v.Kind() == reflect.Int:
+		tags = []string{"!!int"}
+	case v.Type() == durationType:
+		tags = tags[:1]
+	}
+	if n.Kind != yaml.ScalarNode || !slices.Contains(tags, n.ShortTag()) {
+		fault = "wants " + wants + ", got " + kindOf(n)
+		if wants == wantText && n.Kind == yaml.ScalarNode {
+			fault += "; put it in quotes"
+		}
+		return fault
+	}
+	return setText(n.Value, v)
+}
+
+// kindOf says what a node is, in words of people who do not read the YAML specification.
+func kindOf(n *yaml.Node) string {
+	switch n.Kind {
+	case yaml.SequenceNode:
+		return "a list"
+	case yaml.MappingNode:
+		return "keys with values"
+	case yaml.AliasNode:
+		return "an alias"
+	}
+	switch n.ShortTag() {
+	case "!!int", "!!float":
+		return "a number"
+	case "!!bool":
+		return "true or false"
+	case "!!null":
+		return "nothing"
+	case "!!timestamp":
+		return "a date"
+	case "!!str":
+		return "text"
+	}
+	return "a value with a tag (!)"
+}

@@ -1,0 +1,329 @@
+package doctor
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"dinggate/cmd/dinggate/internal/cli"
+	"dinggate/cmd/dinggate/internal/config"
+	"dinggate/cmd/dinggate/internal/describe"
+	"dinggate/dingtalk"
+	"dinggate/internal/httpclient"
+	"dinggate/internal/i18n"
+	"dinggate/internal/identity"
+)
+
+// dingtalkChecks are those of the DingTalk side.
+func (d *Doctor) dingtalkChecks() []check {
+	c := d.cfg.DingTalk
+	all := []check{
+		{Name: "dingtalk.login_url", title: i18n.Message{"DingTalk's sign-in page", "钉钉登录页"}, host: "login", run: func(ctx context.Context) Result { return d.reach(ctx, "login", c.LoginURL) }},
+		{Name: "dingtalk.api_url", title: i18n.Message{"DingTalk's API", "钉钉新版接口"}, host: "api", run: func(ctx context.Context) Result { return d.reach(ctx, "api", c.APIURL) }},
+		{Name: "dingtalk.oapi_url", title: i18n.Message{"DingTalk's older API", "钉钉旧版接口"}, host: "oapi", run: func(ctx context.Context) Result { return d.reach(ctx, "oapi", c.OAPIURL) }},
+		{Name: "clock", title: i18n.Message{"clock", "本机时钟"}, derive: d.clock},
+		{Name: "dingtalk.egress_ip", title: i18n.Message{"egress address (服务器出口IP)", "服务器出口IP"}, derive: d.derived("ip_not_allowed", i18n.Message{"not refused", "未被拒绝"})},
+		{Name: "dingtalk.rate", title: i18n.Message{"call rate", "调用频率"}, derive: d.derived("throttled", i18n.Message{"not throttled", "未被限流"})},
+		{Name: "dingtalk.quota", title: i18n.Message{"monthly quota", "本月调用量"}, derive: d.derived("quota_exhausted", i18n.Message{"not used up", "未用完"})},
+		{Name: "dingtalk.credentials", title: i18n.Message{"Client ID and Client Secret", "Client ID 与 Client Secret"}, host: "api", run: d.asks(d.probe.Credentials, i18n.Message{"accepted", "正确"})},
+		{Name: "dingtalk.corp_id", title: i18n.Message{"corp_id", "corp_id"}, host: "api", run: d.asks(d.probe.Corp, i18n.Message{"is the app's organisation", "与应用匹配"})},
+		{Name: "dingtalk.scope", title: i18n.Message{"contact scope (授权范围)", "通讯录授权范围"}, host: "oapi", run: d.scope},
+		{Name: "dingtalk.members", title: i18n.Message{"permission qyapi_get_member (成员信息读权限)", "成员信息读权限 qyapi_get_member"}, host: "oapi", run: func(context.Context) Result {
+			return result(d.members(), i18n.Message{"looks granted", "看来已开通"})
+		}},
+		{Name: "dingtalk.silent", title: i18n.Message{"sign-in inside DingTalk (免登)", "端内免登"}, host: "oapi", run: d.asks(d.probe.Silent, i18n.Message{"codes can be redeemed", "可以兑换免登授权码"})},
+	}
+	if d.User != "" {
+		all = append(all, check{Name: "dingtalk.record", title: i18n.Message{"the record of " + cli.Printable(d.User), "通讯录记录 " + cli.Printable(d.User)}, host: "oapi", run: d.record})
+	}
+	all = append(all, d.ruleChecks()...)
+	if c.Events {
+		all = append(all, check{Name: "dingtalk.stream", title: i18n.Message{"event stream", "事件订阅 Stream"}, host: "api", run: d.stream})
+	}
+	return append(all,
+		check{Name: "dingtalk.callback", title: i18n.Message{"callback URL (重定向URL)", "重定向URL（回调域名）"}, run: d.callback},
+		check{Name: "dingtalk.person", title: i18n.Message{"only a sign-in can tell", "需真人登录才能确认"}, run: onlyPeople})
+}
+
+// asks makes a check of one question.
+func (d *Doctor) asks(ask func(context.Context) error, yes i18n.Message) func(context.Context) Result {
+	return func(ctx context.Context) Result { return result(ask(ctx), yes) }
+}
+
+func result(err error, yes i18n.Message) Result {
+	if err != nil {
+		return failed(err)
+	}
+	return good(yes)
+}
+
+// derived tells a cause that any call may run into, in a row of its own.
+func (d *Doctor) derived(code string, yes i18n.Message) func([]Result) Result {
+	return func(others []Result) Result {
+		out := good(yes)
+		if len(d.skew) == 0 {
+			out = Result{Severity: Note, Text: i18n.Message{"nobody answered", "没有任何应答"}}
+		}
+		for _, f := range others {
+			if f.cause == code || strings.HasPrefix(f.cause, code+" ") {
+				if out.Severity != Wrong || f.Hint != describe.HintLater { // one of them may know more
+					out = f
+				}
+			}
+		}
+		return out
+	}
+}
+
+// reach asks for any answer: it shows the way there, TLS and the clock.
+func (d *Doctor) reach(ctx context.Context, host, base string) Result {
+	silence := Result{Severity: Wrong, cause: "silence of " + host}
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimRight(base, "/")+"/", nil)
+	if err != nil {
+		return failed(err)
+	}
+	if dingtalk.Government(r.URL.Hostname()) {
+		silence.Text = i18n.Message{r.URL.Host + " is 专有钉钉 (浙政钉), another product with another protocol", r.URL.Host + " 是专有钉钉（浙政钉），产品与协议都不同"}
+		silence.Hint = i18n.Message{"other hosts alone do not make it work: use the hosts of DingTalk, or an SSO service of your own (sso)", "只改地址无法使用：请使用钉钉的地址，或通过自建 SSO 服务接入（sso）"}
+		return silence
+	}
+	began := d.now()
+	res, via, err := d.get(r)
+	if err != nil {
+		f := unreachable(r.URL.Host, err)
+		f.cause = silence.cause
+		return f
+	}
+	defer res.Body.Close()
+	took := d.now().Sub(began)
+	if date, err := http.ParseTime(res.Header.Get("Date")); err == nil {
+		d.mu.Lock()
+		d.skew = append(d.skew, date.Add(500*time.Millisecond).Sub(began.Add(took/2))) // Date has whole seconds
+		d.mu.Unlock()
+	}
+	io.Copy(io.Discard, io.LimitReader(res.Body, 64<<10))
+	text := fmt.Sprintf("%s, %d ms%s", r.URL.Host, took.Milliseconds(), via)
+	return good(i18n.Message{text, text})
+}
+
+// get follows no redirect and takes the proxy of the environment, as all calls to DingTalk do.
+func (d *Doctor) get(r *http.Request) (res *http.Response, via string, err error) {
+	if proxy, err := http.ProxyFromEnvironment(r); err == nil && proxy != nil {
+		via = ", HTTP proxy " + proxy.Host
+	}
+	t := &http.Transport{Proxy: http.ProxyFromEnvironment, DialContext: (&net.Dialer{Timeout: 2 * time.Second}).DialContext, TLSHandshakeTimeout: 2 * time.Second,
+		TLSClientConfig: &tls.Config{RootCAs: d.Roots, MinVersion: tls.VersionTLS12}, DisableKeepAlives: true, ResponseHeaderTimeout: d.Patience}
+	res, err = httpclient.New(t).Kept.Do(r)
+	if u, ok := errors.AsType[*url.Error](err); ok { // its text quotes the address
+		err = u.Err
+	}
+	return res, via, err
+}
+
+// unreachable says why a connection did not come about, and what to look at.
+func unreachable(host string, err error) Result {
+	f := Result{Severity: Wrong, Detail: err.Error(), cause: "unreachable " + host,
+		Text: i18n.Message{"cannot be reached: " + host, "无法连接 " + host},
+		Hint: i18n.Message{"look at firewall and proxy (HTTPS_PROXY); " + host + " has to be reachable from here", "检查防火墙与代理（HTTPS_PROXY），本机需能访问 " + host}}
+	_, dns := errors.AsType[*net.DNSError](err)
+	invalid, isInvalid := errors.AsType[x509.CertificateInvalidError](err)
+	_, name := errors.AsType[x509.HostnameError](err)
+	_, authority := errors.AsType[x509.UnknownAuthorityError](err)
+	_, alert := errors.AsType[tls.AlertError](err)
+	_, record := errors.AsType[tls.RecordHeaderError](err)
+	switch {
+	case dns:
+		f.Hint = i18n.Message{"the name does not resolve: look at DNS (/etc/resolv.conf)", "域名无法解析：检查 DNS（/etc/resolv.conf）"}
+	case isInvalid && invalid.Reason == x509.Expired:
+		f.Text = i18n.Message{"the certificate of " + host + " is expired or not valid yet", host + " 的证书已过期或尚未生效"}
+		f.Hint = i18n.Message{"renew it; or is this machine's clock wrong?", "请更换证书；或检查本机时钟"}
+	case name:
+		f.Text = i18n.Message{"the certificate of " + host + " is for another name", host + " 的证书域名不符"}
+		f.Hint = i18n.Message{"use the name that the certificate is for; or somebody stands in between", "使用证书上的域名；或有中间设备替换了证书"}
+	case authority:
+		f.Text = i18n.Message{"the certificate of " + host + " is from an unknown authority", host + " 的证书由未知机构签发"}
+		f.Hint = i18n.Message{"add the authority to the system's certificates (SSL_CERT_FILE); or a TLS inspection stands in between", "把该机构加入系统证书（SSL_CERT_FILE）；或有 TLS 检查设备介入"}
+	case record:
+		f.Text = i18n.Message{host + " speaks no TLS", host + " 不使用 TLS"}
+		f.Hint = i18n.Message{"write http:// if that is meant, or the right port", "若确实不用 TLS 请写 http://，否则请核对端口"}
+	case isInvalid, alert:
+		f.Text = i18n.Message{"no TLS with " + host, "与 " + host + " 的 TLS 握手失败"}
+	}
+	return f
+}
+
+// mostSkew is how far clocks may be apart before sealed times and codes suffer.
+const mostSkew = time.Minute
+
+func (d *Doctor) clock([]Result) Result {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.skew) == 0 {
+		return Result{Severity: Note, Text: i18n.Message{"cannot be compared: nobody answered", "无法比对：没有任何应答"}}
+	}
+	slices.Sort(d.skew)
+	off := d.skew[len(d.skew)/2].Round(time.Second)
+	if off.Abs() < mostSkew {
+		return good(i18n.Message{fmt.Sprintf("%d s from DingTalk's", int(off.Abs().Seconds())), fmt.Sprintf("与钉钉相差 %d 秒", int(off.Abs().Seconds()))})
+	}
+	which := i18n.Message{"behind", "慢"}
+	if off < 0 {
+		which = i18n.Message{"ahead of", "快"}
+	}
+	n := int(off.Abs().Seconds())
+	return Result{Severity: Wrong, Text: i18n.Message{fmt.Sprintf("%d s %s DingTalk's", n, which[i18n.English]), fmt.Sprintf("本机时钟比钉钉%s %d 秒", which[i18n.Chinese], n)},
+		Hint: i18n.Message{"set the clock: timedatectl set-ntp true", "校准时钟：timedatectl set-ntp true"}}
+}
+
+func (d *Doctor) scope(ctx context.Context) Result {
+	whole, err := d.probe.Scope(ctx)
+	if err != nil {
+		return failed(err)
+	}
+	if whole {
+		return good(i18n.Message{"the whole organisation", "全部员工"})
+	}
+	return Result{Severity: Warning, Text: i18n.Message{"not the whole organisation: whoever is outside cannot sign in", "授权范围不是全部员工，范围外的人无法登录"},
+		Hint: i18n.Message{"开发者后台 > 权限管理 > 通讯录权限 > 授权范围 > 全部员工 (Developer console > Permission management > contact scope)", "开发者后台 > 权限管理 > 通讯录权限 > 授权范围 > 全部员工"}}
+}
+
+// record looks at a colleague as a sign-in would.
+func (d *Doctor) record(ctx context.Context) Result {
+	directory := &dingtalk.Directory{Client: d.probe.Client, Username: d.cfg.DingTalk.Username, Ancestors: d.cfg.NamesDepartments()}
+	u, err := directory.Colleague(ctx, d.User)
+	if err != nil {
+		return failed(err)
+	}
+	text := describe.Person(&u)
+	f := good(i18n.Message{text.Text(i18n.English), text.Text(i18n.Chinese)})
+	if u.Email != "" {
+		return f
+	}
+	f.Severity = Note
+	if needsEmail(d.cfg) {
+		f.Severity = Wrong
+	}
+	f.Text[i18n.English] += "; without an e-mail address"
+	f.Text[i18n.Chinese] += "；没有邮箱"
+	f.Hint = i18n.Message{"if the directory has one: 开发者后台 > 权限管理 > " + dingtalk.PermissionName("fieldEmail") + " is not granted", "若通讯录中有邮箱：未开通 " + dingtalk.PermissionName("fieldEmail") + "（开发者后台 > 权限管理）"}
+	return f
+}
+
+// needsEmail reports whether somebody without an e-mail address is kept out somewhere.
+func needsEmail(c *config.Config) bool {
+	return strings.HasPrefix(c.DingTalk.Username, "email") || slices.ContainsFunc(c.Routes, func(r config.Route) bool { return r.Access != nil && len(r.Access.Emails) > 0 })
+}
+
+// named lists what rules name, each once, in their order.
+func rulesList(c *config.Config, list func(config.Route) []string) (all []string) {
+	for _, r := range c.Routes {
+		if r.Access == nil || r.Access.Named != "" {
+			continue
+		}
+		for _, item := range list(r) {
+			if !slices.Contains(all, item) {
+				all = append(all, item)
+			}
+		}
+	}
+	return all
+}
+
+// ruleChecks hold departments and roles of the rules against the directory.
+func (d *Doctor) ruleChecks() (all []check) {
+	for _, text := range rulesList(d.cfg, func(r config.Route) []string { return r.Access.Departments }) {
+		id, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			continue // check tells
+		}
+		all = append(all, check{Name: "department." + text, title: i18n.Message{"department " + text, "部门 " + text}, host: "oapi", run: func(ctx context.Context) Result {
+			name, err := d.probe.Department(ctx, id)
+			f := result(err, i18n.Message{cli.Printable(name), cli.Printable(name)})
+			if fail, ok := errors.AsType[*identity.Failure](err); ok && fail.Code == "department_unknown" {
+				f.Text, f.cause = i18n.Message{"does not exist, or is outside the contact scope: the rule names nobody by it", "不存在或不在授权范围内：规则中的这一项不会放行任何人"}, ""
+			}
+			return f
+		}})
+	}
+	if roles := rulesList(d.cfg, func(r config.Route) []string { return r.Access.Roles }); len(roles) > 0 {
+		all = append(all, check{Name: "roles", title: i18n.Message{"roles in rules", "规则中的角色"}, host: "oapi", run: func(ctx context.Context) Result { return d.roles(ctx, roles) }})
+	}
+	return all
+}
+
+func (d *Doctor) roles(ctx context.Context, named []string) Result {
+	known, err := d.probe.Roles(ctx)
+	if f, ok := errors.AsType[*identity.Failure](err); ok && f.Code == "permission_missing" && !d.cfg.NamesDepartments() {
+		return Result{Severity: Note, Text: i18n.Message{"cannot be compared without " + dingtalk.PermissionName("qyapi_get_department_list") + "; a sign-in does not need it", "没有 " + dingtalk.PermissionName("qyapi_get_department_list") + " 无法核对；登录本身不需要它"}}
+	}
+	if err != nil {
+		return failed(err)
+	}
+	f := good(i18n.Message{strings.Join(named, ", "), strings.Join(named, "、")})
+	f.Text[i18n.English], f.Text[i18n.Chinese] = cli.Printable(f.Text[i18n.English]), cli.Printable(f.Text[i18n.Chinese])
+	for _, name := range named {
+		var ids []string
+		for _, r := range known {
+			if r.Name == name || strconv.FormatInt(r.ID, 10) == name {
+				ids = append(ids, strconv.FormatInt(r.ID, 10))
+			}
+		}
+		switch {
+		case len(ids) == 0:
+			return Result{Severity: Wrong, Text: i18n.Message{"role " + cli.Printable(name) + " does not exist: the rule names nobody by it", "角色 " + cli.Printable(name) + " 不存在：规则中的这一项不会放行任何人"},
+				Hint: i18n.Message{"compare the name with 管理后台 https://oa.dingtalk.com > 通讯录 > 角色管理", "请与 管理后台 https://oa.dingtalk.com > 通讯录 > 角色管理 中的名称核对"}}
+		case len(ids) > 1 && f.Severity == Fine:
+			f = Result{Severity: Warning, Text: i18n.Message{fmt.Sprintf("%d roles are called %s; all of them are let in", len(ids), cli.Printable(name)), fmt.Sprintf("同名角色 %s 有 %d 个，都会被放行", cli.Printable(name), len(ids))},
+				Hint: i18n.Message{"if one is meant, write its id: " + strings.Join(ids, ", "), "若只指其中一个，请改写为 id：" + strings.Join(ids, "、")}}
+		}
+	}
+	return f
+}
+
+// stream goes to the door of the event stream and not through it.
+func (d *Doctor) stream(ctx context.Context) Result {
+	target, secure, err := d.probe.Stream(ctx)
+	if err != nil {
+		return failed(err)
+	}
+	host, _, err := net.SplitHostPort(target)
+	if err != nil {
+		host = target
+	}
+	if proxy, err := http.ProxyFromEnvironment(&http.Request{URL: &url.URL{Scheme: "https", Host: target}}); err == nil && proxy != nil {
+		return good(i18n.Message{target + ", behind the HTTP proxy " + proxy.Host, target + "，经 HTTP 代理 " + proxy.Host})
+	}
+	if _, err := d.connect(ctx, "tcp", target, host, secure); err != nil {
+		f := unreachable(target, err)
+		f.Text[i18n.English] += ": events do not come, a leaver stays until the next recheck"
+		f.Text[i18n.Chinese] += "：收不到事件，离职者要到下次复查才退出"
+		return f
+	}
+	return good(i18n.Message{target + " (types are ticked under 开发配置 > 事件订阅)", target + "（事件类型在 开发配置 > 事件订阅 中勾选）"})
+}
+
+// callback prints what no call can read.
+func (d *Doctor) callback(context.Context) Result {
+	urls := strings.Join(d.cfg.CallbackURLs(), "\n")
+	try := (&dingtalk.WebLogin{Client: d.probe.Client}).AuthURL(d.cfg.CallbackURL(), "doctor")
+	return Result{Severity: Note, Text: i18n.Message{urls, urls},
+		Hint: i18n.Message{"is it registered, letter by letter, under 开发配置 > 安全设置 > 重定向URL（回调域名）? To try, open " + try,
+			"请核对 开发配置 > 安全设置 > 重定向URL（回调域名） 是否逐字包含以上地址；可在浏览器中打开以下地址验证：" + try}}
+}
+
+func onlyPeople(context.Context) Result {
+	point := dingtalk.PermissionName("Contact.User.Read")
+	return Result{Severity: Note, Text: i18n.Message{point + "; the version is published; its visible range covers the people", point + "；应用已发布；可使用范围覆盖使用者"},
+		Hint: i18n.Message{"权限管理, and 应用发布 > 版本管理与发布 > 可使用范围 (a new app is visible to its creator alone); whatever lacks is named in the log when somebody signs in",
+			"请在 权限管理 与 应用发布 > 版本管理与发布 > 可使用范围 中确认（新应用默认只对创建者可见）；缺失项会在有人登录时写入日志"}}
+}

@@ -1,0 +1,376 @@
+package doctor
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"dinggate/cmd/dinggate/internal/config"
+	"dinggate/internal/i18n"
+	"dinggate/internal/identity"
+	"dinggate/internal/web"
+	"dinggate/session"
+	"dinggate/session/redisstore"
+)
+
+// soon is when a certificate's end is worth a warning.
+const soon = 14 * 24 * time.Hour
+
+// connect opens a connection as an upstream's transport would, and gives the
+// end of the certificate where there is TLS.
+func (d *Doctor) connect(ctx context.Context, network, address, name string, secure bool) (until time.Time, err error) {
+	conn, err := (&net.Dialer{Timeout: 3 * time.Second}).DialContext(ctx, network, address)
+	if err != nil {
+		return until, err
+	}
+	defer conn.Close()
+	if !secure {
+		return until, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	client := tls.Client(conn, &tls.Config{ServerName: name, RootCAs: d.Roots, MinVersion: tls.VersionTLS12})
+	if err := client.HandshakeContext(ctx); err != nil {
+		return until, err
+	}
+	return client.ConnectionState().PeerCertificates[0].NotAfter, nil
+}
+
+// ends judges the end of a certificate that is valid now.
+func (d *Doctor) ends(until time.Time, f Result) Result {
+	if until.IsZero() {
+		return f
+	}
+	days := int(until.Sub(d.now()).Hours() / 24)
+	f.Text[i18n.English] += fmt.Sprintf(", certificate for %d more days", days)
+	f.Text[i18n.Chinese] += fmt.Sprintf("，证书还有 %d 天到期", days)
+	if until.Sub(d.now()) < soon {
+		f.Severity = max(f.Severity, Warning)
+		f.Hint = i18n.Message{"renew it before " + until.Format(time.DateOnly), "请在 " + until.Format(time.DateOnly) + " 前更换证书"}
+	}
+	return f
+}
+
+// upstreamChecks connect to each upstream once. No request is made: the
+// application's pages are not ours to ask for.
+func (d *Doctor) upstreamChecks() (all []check) {
+	seen := map[string]bool{}
+	for _, r := range d.cfg.AllRoutes() {
+		u, err := url.Parse(r.Upstream)
+		if r.Upstream == "" || err != nil {
+			continue
+		}
+		network, address, name := "tcp", u.Host, u.Hostname()
+		switch {
+		case u.Scheme == "unix":
+			network, address = "unix", u.Path
+		case u.Port() == "" && u.Scheme == "https":
+			address = net.JoinHostPort(name, "443")
+		case u.Port() == "":
+			address = net.JoinHostPort(name, "80")
+		}
+		key := u.Scheme + " " + address
+		if seen[key] {
+			continue
+		}
+		seen[key] = true
+		all = append(all, check{Name: "upstream." + address, title: i18n.Message{"upstream " + address, "应用 " + address}, run: func(ctx context.Context) Result {
+			until, err := d.connect(ctx, network, address, name, u.Scheme == "https")
+			if err != nil {
+				f := unreachable(address, err)
+				if f.Text[i18n.English] == "cannot be reached: "+address {
+					f.Hint = i18n.Message{"is the application running there? routes and upstream name the address", "应用是否在该地址运行？请核对 routes 或 upstream 中的地址"}
+				}
+				return f
+			}
+			return d.ends(until, good(i18n.Message{"answers", "可以连接"}))
+		}})
+	}
+	return all
+}
+
+// storeChecks look at what keeps sessions.
+func (d *Doctor) storeChecks() (all []check) {
+	if d.cfg.Session.Store == session.StoreRedis {
+		all = append(all, check{Name: "redis", title: i18n.Message{"Redis", "Redis"}, run: d.redis})
+	}
+	if d.cfg.StateDir != "" {
+		all = append(all, check{Name: "state_dir", title: i18n.Message{"state_dir", "state_dir"}, run: func(context.Context) Result { return stateDir(d.cfg.StateDir) }})
+	}
+	if d.cfg.Audit.File != "" {
+		all = append(all, check{Name: "audit", title: i18n.Message{"audit file", "审计文件"}, run: func(context.Context) Result { return d.audit() }})
+	}
+	if d.cfg.Tracing.Endpoint != "" {
+		all = append(all, check{Name: "tracing", title: i18n.Message{"tracing endpoint", "追踪端点"}, run: d.tracing})
+	}
+	return all
+}
+
+// audit appends nothing: it opens the file, or looks whether one could be made.
+func (d *Doctor) audit() Result {
+	file, err := os.OpenFile(d.cfg.Audit.File, os.O_WRONLY|os.O_APPEND|syscall.O_NONBLOCK, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		file, err = os.CreateTemp(filepath.Dir(d.cfg.Audit.File), ".doctor-*")
+		if err == nil {
+			defer os.Remove(file.Name())
+		}
+	}
+	if err != nil {
+		f := Result{Severity: Wrong, Text: i18n.Message{"cannot be appended to, so that serve does not start", "无法追加写入，serve 将无法启动"}, Detail: config.Cause(err)}
+		f.Hint = i18n.Message{"let the user that dinggate runs as own its directory: " + filepath.Dir(d.cfg.Audit.File), "目录应归运行 dinggate 的用户所有：" + filepath.Dir(d.cfg.Audit.File)}
+		return f
+	}
+	file.Close()
+	return good(i18n.Message{d.cfg.Audit.File + ", on_error: " + d.cfg.Audit.OnError, d.cfg.Audit.File + "，on_error: " + d.cfg.Audit.OnError})
+}
+
+// tracing connects to the collector. Without it nobody is kept out.
+func (d *Doctor) tracing(ctx context.Context) Result {
+	u, err := url.Parse(d.cfg.Tracing.Endpoint)
+	if err != nil {
+		return failed(err)
+	}
+	address := u.Host
+	if u.Port() == "" {
+		address = net.JoinHostPort(u.Hostname(), map[string]string{"http": "80", "https": "443"}[u.Scheme])
+	}
+	if _, err := d.connect(ctx, "tcp", address, u.Hostname(), u.Scheme == "https"); err != nil {
+		f := unreachable(address, err)
+		f.Severity = Warning
+		return f
+	}
+	return good(i18n.Message{address + " answers", "可以连接 " + address})
+}
+
+// redisSlow is a round trip that sign-ins and sign-outs feel.
+const redisSlow = 50 * time.Millisecond
+
+func (d *Doctor) redis(ctx context.Context) Result {
+	store, err := redisstore.Open(d.cfg.Redis)
+	if err != nil {
+		return Result{Severity: Wrong, Text: i18n.Message{"cannot be used", "无法使用"}, Detail: err.Error(), Hint: cureRedis["other"]}
+	}
+	defer store.Close()
+	began := d.now()
+	ping := func() (err error) { // one that is late is not away: again, for a while
+		for {
+			if err = store.Ping(ctx); err == nil || redisstore.Reason(err) != "timeout" || d.now().Sub(began) > d.Patience {
+				return err
+			}
+		}
+	}
+	err = ping() // the first one connects
+	if err != nil {
+		reason := redisstore.Reason(err)
+		cure, known := cureRedis[reason]
+		if !known {
+			cure = cureRedis["other"]
+		}
+		return Result{Severity: Wrong, Text: i18n.Message{"takes no writes: " + reason, "无法写入：" + reason}, Detail: err.Error(), Hint: cure}
+	}
+	began = d.now()
+	if err := ping(); err != nil {
+		return Result{Severity: Wrong, Text: i18n.Message{"answers once and then not", "应答一次后不再应答"}, Detail: err.Error(), Hint: cureRedis["other"]}
+	}
+	took := d.now().Sub(began)
+	policy, known := store.Eviction(ctx)
+	if policy != "" {
+		return Result{Severity: Wrong, Hint: cureRedis["evicts"], Text: i18n.Message{
+			"drops what it was given as it fills up: maxmemory-policy is " + policy, "内存不足时会丢弃数据：maxmemory-policy 为 " + policy}}
+	}
+	f := good(i18n.Message{fmt.Sprintf("writes within %.1f ms", took.Seconds()*1000), fmt.Sprintf("写入耗时 %.1f 毫秒", took.Seconds()*1000)})
+	if !known {
+		f.Detail = "maxmemory-policy is not known: INFO memory is refused"
+	}
+	if took > d.Slow {
+		f.Severity = Warning
+		f.Hint = cureRedis["slow"]
+	}
+	return f
+}
+
+var cureRedis = map[string]i18n.Message{
+	"slow":     {"is it in the same network? every sign-in and sign-out waits for it", "是否与本机在同一网络？每次登录和退出都要等待它"},
+	"refused":  {"is redis.url right, and does Redis listen there?", "核对 redis.url，Redis 是否在该地址监听？"},
+	"timeout":  {"is redis.url right? a firewall swallows the packets, or Redis hangs", "核对 redis.url；可能被防火墙丢弃，或 Redis 无响应"},
+	"noauth":   {"see redis.username, redis.password_file and the rules of the ACL", "核对 redis.username、redis.password_file 以及 ACL 规则"},
+	"readonly": {"this is a replica: name the master, or the sentinels (redis-sentinel://)", "这是从库：请指向主库，或使用哨兵（redis-sentinel://）"},
+	"moved":    {"this is a cluster: write redis-cluster://", "这是集群：请写 redis-cluster://"},
+	"evicts":   {"set maxmemory-policy noeviction, and give Redis room enough; under another policy sign-outs are forgotten, and used codes count again", "请设置 maxmemory-policy noeviction 并留足内存；否则退出登录的记录会丢失，用过的授权码会再次有效"},
+	"oom":      {"raise its maxmemory", "请调大 maxmemory"},
+	"loading":  {"Redis is starting: try again in a moment", "Redis 正在启动：请稍后再试"},
+	"other":    {"see redis.url; TLS is rediss://", "核对 redis.url；TLS 请用 rediss://"},
+}
+
+func stateDir(dir string) Result {
+	f, err := os.CreateTemp(dir, ".doctor-*")
+	if err != nil {
+		return Result{Severity: Wrong, Text: i18n.Message{"cannot be written to", "无法写入"}, Detail: config.Cause(err), Hint: i18n.Message{
+			"let the user that dinggate runs as own it: install -d -m 700 -o USER " + dir, "目录应归运行 dinggate 的用户所有：install -d -m 700 -o 用户 " + dir}}
+	}
+	f.Close()
+	os.Remove(f.Name())
+	return good(i18n.Message{"can be written to", "可写"})
+}
+
+// doorChecks look at how browsers reach us.
+func (d *Doctor) doorChecks() []check {
+	all := []check{{Name: "public_url", title: i18n.Message{"public_url", "public_url"}, run: d.publicURL}}
+	if d.cfg.TLS.On() {
+		all = append(all, check{Name: "tls", title: i18n.Message{"our own certificate", "自有证书"}, run: d.certificate})
+	}
+	return append(all,
+		check{Name: "trusted_proxies", title: i18n.Message{"trusted_proxies", "trusted_proxies"}, run: d.seen},
+		check{Name: "running", title: i18n.Message{"the dinggate that runs here", "本机运行的 dinggate"}, run: d.running},
+		check{Name: "cookie", title: i18n.Message{"session cookie", "会话 Cookie"}, run: d.cookie})
+}
+
+// publicURL comes in by the front door, as a browser does, and looks whether it
+// is us who opens.
+func (d *Doctor) publicURL(ctx context.Context) Result {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, d.cfg.PublicURL+d.cfg.Prefix+"/userinfo", nil)
+	if err != nil {
+		return failed(err)
+	}
+	r.Header.Set("Accept", "application/json")
+	res, _, err := d.get(r)
+	if err != nil {
+		f := unreachable(r.URL.Host, err)
+		if f.Text[i18n.English] == "cannot be reached: "+r.URL.Host {
+			f.Severity = Note
+			f.Hint = i18n.Message{"dinggate does not run yet, or this machine cannot reach its own public address", "dinggate 尚未运行，或本机无法访问自己的公网地址"}
+		}
+		return f
+	}
+	defer res.Body.Close()
+	var until time.Time
+	if res.TLS != nil {
+		until = res.TLS.PeerCertificates[0].NotAfter
+	}
+	body, _ := io.ReadAll(io.LimitReader(res.Body, 64<<10))
+	var answer struct{ Error string }
+	ours := res.StatusCode == http.StatusUnauthorized && json.Unmarshal(body, &answer) == nil && answer.Error == "unauthenticated"
+	switch {
+	case ours:
+		return d.ends(until, good(i18n.Message{"leads to dinggate", "指向 dinggate"}))
+	case res.StatusCode >= 500:
+		return d.ends(until, Result{Severity: Warning, Text: i18n.Message{fmt.Sprintf("answers %d: does dinggate run behind it?", res.StatusCode), fmt.Sprintf("应答 %d：后面的 dinggate 是否在运行？", res.StatusCode)},
+			Hint: i18n.Message{"start dinggate, or look at the gateway's log", "请启动 dinggate，或查看网关日志"}})
+	}
+	return d.ends(until, Result{Severity: Wrong, Text: i18n.Message{
+		fmt.Sprintf("%s/userinfo there answers %d, and not as dinggate does: the callback would not reach us", d.cfg.Prefix, res.StatusCode),
+		fmt.Sprintf("其 %s/userinfo 应答 %d，不是 dinggate：回调无法到达", d.cfg.Prefix, res.StatusCode)},
+		Hint: i18n.Message{"let what stands in front forward " + d.cfg.Prefix + "/ to dinggate unchanged (dinggate gen prints how); is public_url the address in the browser?",
+			"请让前面的网关把 " + d.cfg.Prefix + "/ 原样转发给 dinggate（dinggate gen 可打印配置）；并核对 public_url 是否为浏览器地址栏中的地址"}})
+}
+
+// certificate reads tls.cert_file as a browser would judge it.
+func (d *Doctor) certificate(context.Context) Result {
+	data, _, err := d.Files(d.cfg.TLS.CertFile)
+	if err != nil {
+		return Result{Severity: Wrong, Text: i18n.Message{"cannot be read", "无法读取"}, Detail: config.Cause(err), Hint: i18n.Message{"see tls.cert_file", "核对 tls.cert_file"}}
+	}
+	var chain []*x509.Certificate
+	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
+		if one, err := x509.ParseCertificate(block.Bytes); err == nil {
+			chain = append(chain, one)
+		}
+	}
+	if len(chain) == 0 {
+		return Result{Severity: Wrong, Text: i18n.Message{"holds no certificate", "没有证书"}, Hint: i18n.Message{"see tls.cert_file", "核对 tls.cert_file"}}
+	}
+	leaf, host := chain[0], web.HostName(d.cfg.PublicHost())
+	switch now := d.now(); {
+	case now.After(leaf.NotAfter):
+		day := leaf.NotAfter.Format(time.DateOnly)
+		return Result{Severity: Wrong, Text: i18n.Message{"expired on " + day, "已于 " + day + " 过期"}, Hint: i18n.Message{"renew it; tls.cert_file is read again on reload", "请更换证书；重新加载时会重新读取 tls.cert_file"}}
+	case now.Before(leaf.NotBefore):
+		return Result{Severity: Wrong, Text: i18n.Message{"is not valid before " + leaf.NotBefore.Format(time.RFC3339), leaf.NotBefore.Format(time.RFC3339) + " 之前无效"}, Hint: i18n.Message{"is this machine's clock right?", "请检查本机时钟"}}
+	case leaf.VerifyHostname(host) != nil:
+		return Result{Severity: Wrong, Text: i18n.Message{"is not for " + host, "不适用于 " + host}, Hint: i18n.Message{"get one for the host of public_url: " + host, "请申请包含 public_url 主机 " + host + " 的证书"}}
+	}
+	between := x509.NewCertPool()
+	for _, one := range chain[1:] {
+		between.AddCert(one)
+	}
+	f := good(i18n.Message{"for " + host, "适用于 " + host})
+	if _, err := leaf.Verify(x509.VerifyOptions{Roots: d.Roots, Intermediates: between, CurrentTime: d.now()}); err != nil {
+		f.Severity = Note
+		f.Text[i18n.English] += ", from an authority that this machine does not know"
+		f.Text[i18n.Chinese] += "，签发机构不被本机信任"
+		f.Hint = i18n.Message{"with a public authority the file lacks the chain: the certificate first, then its intermediates", "若为公共机构签发，说明文件缺少证书链：先证书，后中间证书"}
+	}
+	return d.ends(leaf.NotAfter, f)
+}
+
+// trusted compares what is believed with how public_url says that we are reached.
+func (d *Doctor) trusted() Result {
+	if len(d.cfg.TrustedProxies) == 0 && d.cfg.Secure() && !d.cfg.TLS.On() {
+		return Result{Severity: Warning, Text: i18n.Message{
+			"nobody is believed, but public_url is https and we speak http: the proxy that does TLS is taken for every client",
+			"未信任任何代理，但 public_url 为 https 而自身使用 http：所有客户端都会被当作前面那台做 TLS 的代理"},
+			Hint: i18n.Message{"add its address, such as 127.0.0.1/32, or the pod network of the gateway", "请加入该代理的地址，例如 127.0.0.1/32 或网关的 Pod 网段"}}
+	}
+	list := strings.Join(d.cfg.TrustedProxies, ", ")
+	if list == "" {
+		return good(i18n.Message{"nobody: browsers reach us themselves", "无：浏览器直接访问"})
+	}
+	return good(i18n.Message{list, list})
+}
+
+func (d *Doctor) cookie(context.Context) Result {
+	c := d.cfg.Cookie
+	name := session.CookieName(d.cfg.Secure(), c.Domain)
+	if strings.EqualFold(c.SameSite, "strict") {
+		return Result{Severity: Note, Text: i18n.Message{"same_site is strict: whoever follows a link on another site, or comes from a third party of sso_server, signs in again", "same_site 为 strict：从其他网站的链接或 sso_server 的第三方进入时需重新登录"},
+			Hint: i18n.Message{"cookie.same_site: lax is what most want", "多数情况应使用 cookie.same_site: lax"}}
+	}
+	if c.Domain != "" {
+		return good(i18n.Message{name + ", shared by all hosts below " + c.Domain, name + "，由 " + c.Domain + " 下的所有主机共享"})
+	}
+	return good(i18n.Message{name + ", for " + d.cfg.PublicHost() + " alone", name + "，仅用于 " + d.cfg.PublicHost()})
+}
+
+// ssoChecks ask the SSO service with a token and a code that nobody has.
+func (d *Doctor) ssoChecks() []check {
+	const nobody = "dinggate-doctor-asks-for-nobody"
+	expect := func(err error, code string, yes i18n.Message) Result {
+		if f, ok := errors.AsType[*identity.Failure](err); ok && f.Code == code {
+			return good(yes)
+		}
+		if err == nil {
+			return Result{Severity: Wrong, Text: i18n.Message{"takes what nobody gave", "接受了不存在的凭据"}, Hint: i18n.Message{"is sso.url an SSO service?", "核对 sso.url 是否为 SSO 服务"}}
+		}
+		return failed(err)
+	}
+	return []check{
+		{Name: "sso.url", title: i18n.Message{"the SSO service", "SSO 服务"}, host: "sso", run: func(ctx context.Context) Result { return d.reach(ctx, "sso", d.cfg.SSO.URL) }},
+		{Name: "clock", title: i18n.Message{"clock", "本机时钟"}, derive: d.clock},
+		{Name: "sso.userinfo", title: i18n.Message{"SSO userinfo", "SSO userinfo 接口"}, host: "sso", run: func(ctx context.Context) Result {
+			_, err := d.sso.Person(ctx, nobody)
+			return expect(err, "sso_over", i18n.Message{"refuses a made-up token, as it should", "拒绝了虚构的令牌，符合预期"})
+		}},
+		{Name: "sso.client", title: i18n.Message{"SSO client_id and client_secret", "SSO client_id 与 client_secret"}, host: "sso", run: func(ctx context.Context) Result {
+			_, _, err := d.sso.Exchange(ctx, nobody, nobody)
+			return expect(err, "sso_code_rejected", i18n.Message{"accepted", "正确"})
+		}},
+		{Name: "sso.callback", title: i18n.Message{"callback URL", "回调地址"}, run: func(context.Context) Result {
+			u := d.cfg.CallbackURL()
+			return Result{Severity: Note, Text: i18n.Message{u, u}, Hint: i18n.Message{"register it at the SSO service; its query varies (allow_query)", "请在 SSO 服务登记；其查询参数会变化（allow_query）"}}
+		}},
+	}
+}

@@ -1,0 +1,318 @@
+// Package explain tells which route and which rule decide about a request, and why.
+package explain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"dinggate/cmd/dinggate/internal/cli"
+	"dinggate/cmd/dinggate/internal/config"
+	"dinggate/cmd/dinggate/internal/describe"
+	"dinggate/dingtalk"
+	"dinggate/internal/conf"
+	"dinggate/internal/i18n"
+	"dinggate/internal/identity"
+	"dinggate/internal/web"
+	"dinggate/proxy/access"
+)
+
+var Flags = []cli.Flag{
+	{Name: "url", Value: "URL", Help: i18n.Message{"what is asked for: an address, or a path on public_url's host (required)", "请求的地址，或 public_url 主机上的路径（必填）"}},
+	{Name: "method", Value: "METHOD", Help: i18n.Message{"GET where it is not given", "默认为 GET"}},
+	{Name: "user", Value: "USERID", Help: i18n.Message{"who asks, by the DingTalk userid; not given: nobody is signed in", "谁在请求（钉钉 userid）；不写则视为未登录"}},
+	{Name: "lookup", Value: "", Help: i18n.Message{"ask the directory about --user: departments, roles, e-mail", "向通讯录查询 --user 的部门、角色和邮箱"}},
+	{Name: "username", Value: "NAME", Help: i18n.Message{"what upstreams call them; without it, by dingtalk.username from the other flags", "应用看到的用户名；不写则按 dingtalk.username 从其他参数得出"}},
+	{Name: "departments", Value: "IDS", Help: i18n.Message{"their departments with all above, separated by commas", "所在部门及其全部上级，逗号分隔"}},
+	{Name: "roles", Value: "ROLES", Help: i18n.Message{"names or ids, separated by commas", "角色名称或 id，逗号分隔"}},
+	{Name: "email", Value: "ADDRESS", Help: i18n.Message{"their e-mail address", "邮箱"}},
+	{Name: "name", Value: "NAME", Help: i18n.Message{"their name", "姓名"}},
+	{Name: "job-number", Value: "NUMBER", Help: i18n.Message{"their job number", "工号"}},
+	{Name: "client", Value: "ADDRESS", Help: i18n.Message{"the address they come from, for rules on networks", "客户端地址，用于 networks 规则"}},
+	{Name: "json", Value: "", Help: i18n.Message{"print JSON", "输出 JSON"}},
+}
+
+// explanation is what a request meets, and why. Its JSON form is for programs.
+type explanation struct {
+	Method    string               `json:"method"`
+	URL       string               `json:"url"`
+	Path      string               `json:"path,omitempty"`     // canonical, what rules and routes see
+	Readings  []string             `json:"readings,omitempty"` // further paths that the rule has to hold for
+	Variants  []string             `json:"variants,omitempty"` // further paths of which the sternest rule decides
+	Person    *describe.PersonView `json:"person,omitempty"`
+	Route     int                  `json:"route"` // index in routes; -1: none
+	RouteName string               `json:"route_name,omitempty"`
+	Upstream  string               `json:"upstream,omitempty"`
+	Verdict   string               `json:"verdict"` // allow, deny, sign_in
+	Rule      string               `json:"rule,omitempty"`
+	Reason    string               `json:"reason,omitempty"`
+	Direct    i18n.Message         `json:"-"`                // what a browser that comes to us gets
+	Asked     i18n.Message         `json:"-"`                // what a gateway that asks us gets
+	Status    int                  `json:"status,omitempty"` // of the answer at our own door
+	Steps     []explainedStep      `json:"steps,omitempty"`
+	Request   [][2]string          `json:"request_headers,omitempty"`
+	Response  [][2]string          `json:"response_headers,omitempty"`
+	Notes     []i18n.Message       `json:"-"`
+}
+
+type explainedStep struct {
+	Route int    `json:"route"` // -1: the request as a whole
+	Name  string `json:"name,omitempty"`
+	Text  string `json:"text"`
+}
+
+// errExplain is a command line that cannot be explained; its words are for people.
+type errExplain struct{ i18n.Message }
+
+func (e errExplain) Error() string { return e.Message[i18n.English] }
+
+// Run tells what a request meets. Without --lookup it opens no network.
+// The exit code is 1 for a configuration with a mistake and for somebody whom
+// the directory does not know, 2 for a command line that is not understood.
+func Run(c cli.Invocation) int {
+	if c.Given["url"] == "" {
+		fmt.Fprintln(c.Stderr, c.Say(i18n.Message{"dinggate explain: say what is asked for: --url https://app.example.com/reports", "dinggate explain：请说明请求的地址：--url https://app.example.com/reports"}))
+		return 2
+	}
+	cfg, problems := config.Load(c.Args, c.Environ)
+	if !c.Has("lookup") { // the secrets lie on the server; routes can be explained anywhere
+		problems = slices.DeleteFunc(problems, func(p conf.Problem) bool { return !p.Usage && !config.AffectsGateway(p.Key) })
+	}
+	if code := config.ExitCode(problems); code != 0 {
+		config.PrintProblems(c.Stderr, c.Language, problems)
+		return code
+	}
+	target, raw, err := ReadTarget(c, cfg)
+	var user *identity.User
+	if err == nil {
+		user, err = readPerson(c)
+	}
+	if usage, ok := errors.AsType[errExplain](err); ok {
+		fmt.Fprintf(c.Stderr, "dinggate explain: %s\n", c.Say(usage.Message))
+		return 2
+	}
+	work := func(ctx context.Context) error {
+		if c.Has("lookup") {
+			found, err := LookUp(ctx, cfg, user.UserID)
+			if err != nil {
+				return unfound(c, user.UserID, err)
+			}
+			user = &found
+		} else if user != nil {
+			user.Username = usernameOf(cfg, user, c.Given["username"])
+		}
+		e, err := Explain(cfg, target, raw, user)
+		if err != nil {
+			return err
+		}
+		if c.Has("json") {
+			return e.writeJSON(c.Stdout)
+		}
+		e.write(c)
+		return nil
+	}
+	return c.Until(work)
+}
+
+// target reads --url, --method and --client. raw is the path as it was given.
+func ReadTarget(c cli.Invocation, cfg *config.Config) (t access.Target, raw string, err error) {
+	text := c.Given["url"]
+	if strings.HasPrefix(text, "/") {
+		text = cfg.PublicURL + text
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return t, "", errExplain{i18n.Message{"--url is neither an address with http:// or https:// nor a path", "--url 既不是 http:// 或 https:// 开头的地址，也不是路径"}}
+	}
+	host, err := web.CleanHost(u.Host, u.Scheme)
+	if err != nil {
+		return t, "", errExplain{i18n.Message{"--url has a host that cannot be read", "--url 的主机名无法识别"}}
+	}
+	t = access.Target{Method: strings.ToUpper(c.Given["method"]), Host: host}
+	if t.Method == "" {
+		t.Method = http.MethodGet
+	}
+	if text := c.Given["client"]; text != "" {
+		if t.Client, err = netip.ParseAddr(text); err != nil {
+			return t, "", errExplain{i18n.Message{"--client is not an IP address", "--client 不是 IP 地址"}}
+		}
+	}
+	_, rest, _ := strings.Cut(text, "://")
+	raw = "/"
+	if i := strings.IndexAny(rest, "/?#"); i >= 0 && rest[i] == '/' {
+		raw, _, _ = strings.Cut(rest[i:], "?")
+		raw, _, _ = strings.Cut(raw, "#")
+	}
+	return t, raw, nil
+}
+
+// person is whom the flags describe; nil is nobody.
+func readPerson(c cli.Invocation) (*identity.User, error) {
+	id := c.Given["user"]
+	if id == "" {
+		for _, name := range []string{"lookup", "username", "departments", "roles", "email", "name", "job-number"} {
+			if c.Has(name) {
+				return nil, errExplain{i18n.Message{"--" + name + " says something about a person: add --user", "--" + name + " 描述的是某个人：请加上 --user"}}
+			}
+		}
+		return nil, nil
+	}
+	u := &identity.User{UserID: id, Name: c.Given["name"], JobNumber: c.Given["job-number"], Email: identity.NormalizeEmail(c.Given["email"])}
+	if u.Email == "" && c.Given["email"] != "" {
+		return nil, errExplain{i18n.Message{"--email is no plain address; such a one counts as none", "--email 不是普通的邮箱地址，这样的地址等于没有"}}
+	}
+	for _, text := range c.List("departments") {
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			return nil, errExplain{i18n.Message{"--departments takes ids, which are numbers", "--departments 只接受部门 id（数字）"}}
+		}
+		u.Departments = append(u.Departments, n)
+	}
+	for _, text := range c.List("roles") {
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			n = 0
+		}
+		u.Roles = append(u.Roles, identity.Role{ID: n, Name: text})
+	}
+	return u, nil
+}
+
+// usernameOf is what a sign-in would make the username, as far as the flags tell.
+func usernameOf(c *config.Config, u *identity.User, given string) string {
+	local, _, _ := strings.Cut(u.Email, "@")
+	for _, name := range []string{given, map[string]string{"job_number": u.JobNumber, "email": u.Email, "email_localpart": local, "name": u.Name}[c.DingTalk.Username]} {
+		if name != "" {
+			return name
+		}
+	}
+	return u.UserID
+}
+
+var errNoLookup = errors.New("--lookup asks DingTalk's directory, and people sign in at an SSO service here: describe the person by flags")
+
+// unfound says what doctor would say of the directory's answer.
+func unfound(c cli.Invocation, userID string, err error) error {
+	if _, ok := errors.AsType[*identity.Failure](err); !ok {
+		return err
+	}
+	f := describe.DescribeFailure(err)
+	return fmt.Errorf("%s %s: %s\n→ %s\n  %s", c.Say(i18n.Message{"looking up", "查询"}), cli.Printable(userID), c.Say(f.Text), c.Say(f.Cure), cli.Printable(f.Detail))
+}
+
+func LookUp(ctx context.Context, cfg *config.Config, userID string) (identity.User, error) {
+	if cfg.SSO.On() {
+		return identity.User{}, errNoLookup
+	}
+	client := &dingtalk.Client{Config: cfg.DingTalk}
+	defer client.CloseIdleConnections()
+	return (&dingtalk.Directory{Client: client, Username: cfg.DingTalk.Username, Ancestors: cfg.NamesDepartments()}).Colleague(ctx, userID)
+}
+
+// Explain asks the policy that serve would ask.
+func Explain(cfg *config.Config, t access.Target, raw string, user *identity.User) (*explanation, error) {
+	policy, err := cfg.Policy()
+	if err != nil {
+		return nil, err
+	}
+	e := &explanation{Method: t.Method, URL: t.Host + raw, Route: -1, Person: describe.Person(user)}
+	path, err := web.CleanPath(raw)
+	if err != nil {
+		e.Verdict, e.Status = access.Deny.String(), http.StatusBadRequest
+		e.Reason = "bad_path"
+		e.Direct, e.Asked = answerBadPath, answerForbidden
+		return e, nil
+	}
+	t.Path, t.Readings, t.Variants, t.Odd = path.Plain, path.Readings, path.Variants, path.Odd
+	e.Path, e.Readings, e.Variants = path.Plain, path.Readings, path.Variants
+	hosts, err := cfg.KnownHosts()
+	if err != nil {
+		return nil, err
+	}
+	if !web.IsAddress(t.Host) && !hosts.Serves(t.Host, nil) {
+		e.Verdict, e.Status, e.Reason = access.Deny.String(), http.StatusMisdirectedRequest, "unknown_host"
+		e.Direct, e.Asked = answerUnknownHost, answerForbidden
+		e.Notes = notes(cfg, t, nil, access.Decision{})
+		return e, nil
+	}
+	if AnswersItself(cfg, path) {
+		e.Verdict, e.Reason = "own", "own_endpoint"
+		e.Direct, e.Asked = answerOwn, answerOwn
+		return e, nil
+	}
+	d, steps := policy.Explain(t, user)
+	e.Verdict, e.Rule, e.Reason, e.Route = d.Verdict.String(), d.Rule, d.Reason, d.Route
+	for _, s := range steps {
+		e.Steps = append(e.Steps, explainedStep{s.Route, s.Name, s.Text})
+	}
+	upstream := ""
+	if routes := cfg.AllRoutes(); d.Route >= 0 && d.Route < len(routes) {
+		e.RouteName, upstream = routes[d.Route].Path, routes[d.Route].Upstream
+		e.Upstream = upstream
+	}
+	e.answers(d, upstream)
+	e.headers(cfg, user)
+	e.Notes = notes(cfg, t, user, d)
+	return e, nil
+}
+
+// AnswersItself reports whether a path is below the prefix or another root of
+// our own, in any reading: nothing there is proxied.
+func AnswersItself(c *config.Config, p web.Path) bool {
+	roots := []string{c.Prefix}
+	if c.SSOServer.On() {
+		roots = append(roots, config.SSORoot)
+	}
+	roots = append(roots, c.LoginAPIPaths()...)
+	return slices.ContainsFunc(append([]string{p.Plain}, p.Readings...), func(path string) bool {
+		return slices.ContainsFunc(roots, func(root string) bool { return web.UnderFold(path, root) })
+	})
+}
+
+// answers says what becomes of the verdict at the two kinds of door.
+func (e *explanation) answers(d access.Decision, upstream string) {
+	switch {
+	case d.Verdict == access.Allow && upstream == "":
+		e.Direct, e.Asked, e.Status = answerNoUpstream, answerPass, http.StatusNotFound
+	case d.Verdict == access.Allow:
+		e.Direct, e.Asked, e.Status = i18n.Message{"forwarded to " + upstream, "转发到 " + upstream}, answerPass, http.StatusOK
+	case d.Verdict == access.SignIn && upstream == "":
+		e.Direct, e.Asked, e.Status = answerNoUpstream, answerAskSignIn, http.StatusNotFound
+	case d.Verdict == access.SignIn:
+		e.Direct, e.Asked, e.Status = answerSignIn, answerAskSignIn, http.StatusFound
+	case d.Reason == access.NoRoute:
+		e.Direct, e.Asked, e.Status = answerNoRoute, answerForbidden, http.StatusNotFound
+	case d.Reason == access.AmbiguousPath:
+		e.Direct, e.Asked, e.Status = answerAmbiguous, answerForbidden, http.StatusBadRequest
+	default:
+		e.Direct, e.Asked, e.Status = answerNotAllowed, answerForbidden, http.StatusForbidden
+	}
+}
+
+// headers are those that go along when the request passes. A token is the
+// person's own and nobody's to see.
+func (e *explanation) headers(cfg *config.Config, user *identity.User) {
+	if e.Verdict != access.Allow.String() {
+		return
+	}
+	token := identity.Token{}
+	if user != nil {
+		token.Access = "<access_token>"
+	}
+	pairs := func(rules identity.HeaderRules) (all [][2]string) {
+		for _, h := range rules.Render(user, token) {
+			all = append(all, [2]string{h.Name, h.Value[0]})
+		}
+		return all
+	}
+	e.Response = pairs(cfg.Headers.Response.Rules())
+	if e.Upstream != "" {
+		e.Request = pairs(cfg.Headers.Request.Rules())
+	}
+}

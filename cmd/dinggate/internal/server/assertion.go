@@ -1,0 +1,100 @@
+package server
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+
+	"dinggate/assertion"
+	"dinggate/cmd/dinggate/internal/config"
+	"dinggate/internal/web"
+	"dinggate/session"
+)
+
+// newAssertions makes what signs; nil when assertion.enabled is false.
+func newAssertions(cfg *config.Config, keyring *session.Keyring, origins *web.Origins) (*assertion.Signer, error) {
+	if !cfg.Assertion.Enabled {
+		return nil, nil
+	}
+	keys, err := assertionKeys(cfg.Assertion.KeyFiles, keyring)
+	if err != nil {
+		return nil, err
+	}
+	issuer := cfg.Assertion.Issuer
+	if issuer == "" {
+		issuer = origins.Public()
+	}
+	return assertion.New(issuer, cfg.Assertion.Lifetime, keys)
+}
+
+// assertionKeys reads the files, or makes a key of each secret of cookie.secrets:
+// all replicas have the same, they outlive a restart, and they rotate together.
+func assertionKeys(files []string, keyring *session.Keyring) (keys []assertion.Key, err error) {
+	for i, name := range files {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return nil, fmt.Errorf("assertion.key_files[%d]: %w", i, err)
+		}
+		key, err := assertion.ParseKey(text)
+		if err != nil {
+			return nil, fmt.Errorf("assertion.key_files[%d] %w", i, err)
+		}
+		keys = append(keys, key)
+	}
+	if len(files) > 0 {
+		return keys, nil
+	}
+	for try := 0; ; try++ { // one seed in 2³² stands for no key; then all take the next
+		seeds, err := keyring.Derive("assertion " + strconv.Itoa(try))
+		if err != nil {
+			return nil, err
+		}
+		keys = nil
+		for _, seed := range seeds {
+			key, bad := assertion.MakeKey(seed)
+			if err = bad; err != nil {
+				break
+			}
+			keys = append(keys, key)
+		}
+		if err == nil || try == 8 {
+			return keys, err
+		}
+	}
+}
+
+// asserted gives a route's token for whoever a session is; nil when nothing is
+// signed. Its audience is the route's address.
+func asserted(s *assertion.Signer, r config.Route, origins *web.Origins) func(*session.Session) []string {
+	if s == nil {
+		return nil
+	}
+	scheme, host, _ := strings.Cut(origins.Public(), "://")
+	if r.Host != "" {
+		host = strings.ToLower(r.Host)
+	}
+	audience := scheme + "://" + host + r.Path
+	return func(who *session.Session) []string {
+		return s.Header(assertion.Person{Session: who.ID, User: &who.User, SignedIn: who.SignedIn, Checked: who.Checked}, audience)
+	}
+}
+
+// jwks publishes the keys.
+func jwks(s *assertion.Signer) web.HandlerFunc {
+	body := s.JWKS()
+	return func(w http.ResponseWriter, r *http.Request) error {
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			return &web.Error{Status: http.StatusMethodNotAllowed, Code: "method_not_allowed", Allow: "GET, HEAD"}
+		}
+		web.SecurityHeaders(w, "")
+		w.Header()["Content-Type"] = []string{"application/json"}
+		w.Header()["Content-Length"] = []string{strconv.Itoa(len(body))}
+		w.WriteHeader(http.StatusOK)
+		if r.Method == http.MethodGet {
+			w.Write(body) // nobody is left to tell when this fails
+		}
+		return nil
+	}
+}

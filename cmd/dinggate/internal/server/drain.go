@@ -1,0 +1,75 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"dinggate/cmd/dinggate/internal/config"
+)
+
+// drain ends everything in an order that costs nobody a request (threats V26):
+//
+//	not ready ─► drain_delay: balancers look away, connections are still taken
+//	          ─► no new connection; WebSockets get 1001, event streams their end
+//	          ─► what is in flight finishes, at most drain_timeout
+//	          ─► the listener that says "not ready"
+//
+// A second signal ends the process at once (see call.until).
+func (s *Listeners) drain() {
+	s.ready.Store(false)
+	notify(s.Log, "STOPPING=1")
+	s.Log.Info("draining", "delay", s.config.DrainDelay.String())
+	if s.leave != nil {
+		s.leave()
+	}
+	time.Sleep(s.config.DrainDelay)
+	within := s.config.DrainTimeout
+	if within == 0 {
+		within = config.DrainWithin
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	var all sync.WaitGroup
+	if s.End != nil {
+		all.Go(func() { s.End(ctx) })
+	}
+	var cut atomic.Bool
+	for _, srv := range s.all[:max(1, len(s.all))-1] {
+		all.Go(func() {
+			if !shut(ctx, srv) {
+				cut.Store(true)
+			}
+		})
+	}
+	all.Wait()
+	for _, srv := range s.all[max(1, len(s.all))-1:] {
+		shut(ctx, srv)
+	}
+	if cut.Load() {
+		s.Log.Warn("drained, but some requests took longer than drain_timeout and were cut off")
+		return
+	}
+	s.Log.Info("drained")
+}
+
+// shut reports whether everything in flight had its end.
+func shut(ctx context.Context, srv *http.Server) bool {
+	if srv.Shutdown(ctx) == nil {
+		return true
+	}
+	srv.Close()
+	return false
+}
+
+// Close gives up what was opened by a start that fails.
+func (s *Listeners) Close() error {
+	var errs []error
+	for _, srv := range s.all {
+		errs = append(errs, srv.Close())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,63 @@
+package server
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"net/http"
+	"time"
+
+	"dinggate/dingtalk"
+	"dinggate/internal/telemetry"
+	"dinggate/internal/web"
+)
+
+// record writes the one line of a request and counts it.
+func (t Observability) record(x *web.Exchange, r *http.Request) {
+	t.Metrics.Request(x.Endpoint, x.Route, x.Verdict, x.Status, x.Duration)
+	if !x.Trusted && forwards(r.Header) {
+		t.Strangers.Note(x.Peer, x.Start)
+	}
+	if x.Verdict == "deny" && x.User != "" && x.Route != "" {
+		t.auditDenied(x)
+	}
+	line := telemetry.Access{
+		Time: x.Start, ID: x.ID, Client: x.Client, Method: x.Method, Host: x.Host, Path: x.Target, Status: x.Status, Bytes: x.Bytes, Duration: x.Duration,
+		Endpoint: x.Endpoint, Route: x.Route, Rule: x.Rule, Verdict: x.Verdict, User: x.User,
+	}
+	if ua := r.Header["User-Agent"]; len(ua) > 0 {
+		line.UserAgent = ua[0]
+	}
+	if trace := r.Header["Traceparent"]; len(trace) == 1 {
+		line.Trace = telemetry.TraceID(trace[0])
+	}
+	if x.Err != nil {
+		if e, ok := errors.AsType[*web.Error](x.Err); ok {
+			line.Code = e.Code
+			if e.Err != nil {
+				line.Err = e.Err.Error()
+			}
+		} else {
+			line.Code, line.Err = "internal", x.Err.Error()
+		}
+	}
+	t.Tracing.Describe(r.Context(), &line)
+	t.Access.Write(&line)
+}
+
+// call counts one call to DingTalk, makes a span of it, and logs one that went
+// wrong.
+func (t Observability) call(ctx context.Context, c dingtalk.Call) {
+	t.Tracing.Called(ctx, "dingtalk", c.Name, c.Result, c.Label, c.Duration)
+	t.Metrics.DingTalk(c.Name, c.Result, c.Label, c.Duration)
+	t.Health.Call(c.Name, c.Result, c.Label, c.Err == nil || c.Blameless, time.Now())
+	if c.Err == nil {
+		return
+	}
+	t.Log.Warn("call to DingTalk", "call", c.Name, "result", c.Result, "code", c.Code, "dingtalk_request", c.RequestID, "ms", c.Duration.Milliseconds(), "err", c.Err.Error())
+}
+
+// forwards reports whether a request speaks for somebody else.
+func forwards(h http.Header) bool {
+	return len(h["X-Forwarded-For"]) > 0 || len(h["X-Forwarded-Host"]) > 0 || len(h["X-Forwarded-Proto"]) > 0 || len(h["X-Original-Url"]) > 0 || len(h["X-Original-Uri"]) > 0
+}

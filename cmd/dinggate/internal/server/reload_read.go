@@ -1,0 +1,65 @@
+package server
+
+import (
+	"crypto/sha256"
+	"io/fs"
+	"os"
+
+	"dinggate/cmd/dinggate/internal/config"
+	"dinggate/internal/conf"
+)
+
+// Loaded is one reading of the configuration.
+type Loaded struct {
+	Cfg      *config.Config
+	Problems []conf.Problem
+	files    map[string]digest // all that were read, or were to be read
+}
+
+// digest stands for what a file was: its content, or that it could not be read.
+// The zero value is a pipe, which can be read only once.
+type digest [sha256.Size]byte
+
+func digestOf(data []byte, mode fs.FileMode, err error) digest {
+	switch {
+	case err != nil:
+		return sha256.Sum256([]byte("error: " + config.Cause(err)))
+	case !mode.IsRegular():
+		return digest{}
+	}
+	return sha256.Sum256(append([]byte("content: "), data...))
+}
+
+// LoadAll is load, and tells which files it was made from.
+func LoadAll(args, environ []string) Loaded {
+	l := config.NewLoader()
+	l.Standard = config.StandardFile
+	files := map[string]digest{}
+	l.Read = func(name string) ([]byte, fs.FileMode, error) {
+		data, mode, err := config.ReadFile(name)
+		files[name] = digestOf(data, mode, err)
+		return data, mode, err
+	}
+	cfg, problems := l.Load(args, environ)
+	return Loaded{cfg, problems, files}
+}
+
+// digestNow reads a file again, without waiting for a pipe's other end.
+func digestNow(name string) digest {
+	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() && !info.IsDir() {
+		return digest{}
+	}
+	return digestOf(config.ReadFile(name))
+}
+
+// Again wraps the reading for a reload: what came through a pipe is gone.
+func (l Loaded) Again(read func() Loaded) func() Loaded {
+	for name, d := range l.files {
+		if d == (digest{}) {
+			return func() Loaded {
+				return Loaded{Cfg: l.Cfg, files: l.files, Problems: []conf.Problem{{File: name, Text: "was read from a pipe, which can be done once; a change needs a restart"}}}
+			}
+		}
+	}
+	return read
+}

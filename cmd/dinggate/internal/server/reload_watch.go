@@ -1,0 +1,118 @@
+package server
+
+import (
+	"errors"
+	"io/fs"
+	"maps"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+// fileWatch finds out when files hold something else than was read of them. The
+// system says that something happened in a directory of theirs; whether it
+// matters is found by reading them. Directories, since editors and Kubernetes
+// (whose ..data is a link that moves) put a new file in the old one's place.
+//
+// It belongs to one goroutine, which waits for its channels.
+type fileWatch struct {
+	events <-chan fsnotify.Event
+	errors <-chan error
+	poll   *time.Ticker     // finds what no event told, say on a network file system
+	due    <-chan time.Time // nil: nothing has happened
+
+	read    map[string]digest // what the configuration was made from
+	seen    map[string]digest // at the last look
+	notify  *fsnotify.Watcher // nil: the system has none for us
+	trouble func(error)
+}
+
+const (
+	settleWithin = 200 * time.Millisecond // files must hold still this long: an editor may be writing
+	pollEvery    = 5 * time.Second
+)
+
+func newFileWatch(files map[string]digest, trouble func(error)) *fileWatch {
+	w := &fileWatch{trouble: trouble, poll: time.NewTicker(pollEvery)}
+	var err error
+	if w.notify, err = fsnotify.NewWatcher(); err != nil {
+		trouble(err)
+	} else {
+		w.events, w.errors = w.notify.Events, w.notify.Errors
+	}
+	w.set(files)
+	w.soon() // something may have changed since they were read
+	return w
+}
+
+func (w *fileWatch) close() {
+	w.poll.Stop()
+	if w.notify != nil {
+		w.notify.Close()
+	}
+}
+
+// set watches these files, as they were read.
+func (w *fileWatch) set(files map[string]digest) {
+	w.read, w.seen = files, files
+	if w.notify == nil {
+		return
+	}
+	var dirs []string
+	for name, d := range files {
+		if d == (digest{}) {
+			continue
+		}
+		dirs = append(dirs, filepath.Dir(name))
+		if target, err := filepath.EvalSymlinks(name); err == nil { // the file may change where a link leads to
+			dirs = append(dirs, filepath.Dir(target))
+		}
+	}
+	watched := w.notify.WatchList()
+	for _, dir := range watched {
+		if !slices.Contains(dirs, dir) {
+			w.notify.Remove(dir)
+		}
+	}
+	for _, dir := range dirs {
+		if slices.Contains(watched, dir) {
+			continue
+		}
+		watched = append(watched, dir)
+		if err := w.notify.Add(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			w.trouble(err)
+		}
+	}
+}
+
+// soon asks for a look after an event. Further ones do not put it off: a log may
+// be written beside the configuration.
+func (w *fileWatch) soon() {
+	if w.due == nil {
+		w.due = time.After(settleWithin)
+	}
+}
+
+// changed reports whether the files differ from what was read and have held
+// still since the look before.
+func (w *fileWatch) changed() bool {
+	w.due = nil
+	now := make(map[string]digest, len(w.read))
+	for name, d := range w.read {
+		if d != (digest{}) {
+			d = digestNow(name)
+		}
+		now[name] = d
+	}
+	still := maps.Equal(now, w.seen)
+	w.seen = now
+	if maps.Equal(now, w.read) {
+		return false
+	}
+	if !still {
+		w.soon()
+	}
+	return still
+}

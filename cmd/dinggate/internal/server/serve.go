@@ -1,0 +1,192 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"dinggate/cmd/dinggate/internal/admin"
+	"dinggate/cmd/dinggate/internal/config"
+	"dinggate/internal/buildinfo"
+	"dinggate/internal/telemetry"
+	"dinggate/session"
+)
+
+// Limits of every listener. Bodies have no limit here: an upload to an upstream
+// may take as long as it likes, one to our own endpoints may not (endpoints.go).
+const (
+	readHeaderWithin = 10 * time.Second // slow headers are cut (threats D1)
+	idleWithin       = 2 * time.Minute
+	maxHeaderBytes   = 64 << 10
+)
+
+// heapFloor is memory that is held and never touched, so that it takes none. The
+// collector waits for a heap to double: of the megabyte that we live in it would
+// make a cycle every few hundred requests, and a cycle costs as much as ten.
+const heapFloor = 4 << 20
+
+// Run serves what was read first until ctx ends, then finishes what is in
+// flight; read reads the configuration again. It prints one line per listener
+// to out, with its real address.
+func Run(ctx context.Context, first Loaded, read func() Loaded, out io.Writer) error {
+	cfg := first.Cfg
+	floor := make([]byte, heapFloor)
+	defer runtime.KeepAlive(floor)
+	signal.Ignore(syscall.SIGPIPE) // whoever read our log may be gone: that ends nobody's request (threats V29)
+	records := telemetry.NewWriter(os.Stderr)
+	defer records.Close()
+	level := &slog.LevelVar{}
+	kit := Observability{
+		Log:     telemetry.Logger(records, cfg.Log.Format, level),
+		Access:  &telemetry.AccessLog{Out: records, Console: cfg.Log.Format == "console"},
+		Metrics: telemetry.NewMetrics(buildinfo.Version(), buildinfo.Revision(), records.Dropped),
+	}
+	log.SetFlags(0)
+	log.SetOutput(telemetry.Strays{Log: kit.Log})
+	kit.Start()
+	if cfg.Tracing.Endpoint != "" {
+		tracing, err := telemetry.StartTracing(ctx, cfg.Tracing.Endpoint, buildinfo.Version(), cfg.Tracing.Share(), oncePerMinute(func(err error) { kit.Log.Warn("spans do not arrive", "err", err.Error()) }))
+		if err != nil {
+			return err
+		}
+		kit.Tracing = tracing
+		defer tracing.Close()
+	}
+	audits, err := OpenAudit(cfg.Audit, kit)
+	if err != nil {
+		return err
+	}
+	if kit.Audits = audits; audits != nil {
+		defer audits.Close()
+	}
+	stores, err := OpenStores(ctx, cfg, kit)
+	if err != nil {
+		return err
+	}
+	defer stores.Close()
+	r, err := newReloader(first, read, stores, level, kit)
+	if err != nil {
+		return err
+	}
+	s := &Listeners{Log: kit.Log, config: cfg.Server, leave: func() { r.current.leaving.Store(true) },
+		End: func(ctx context.Context) bool { return r.current.Gate.Load().Streams.End(ctx) }}
+	s.guard = func(l net.Listener) (net.Listener, error) { return Guarded(l, cfg, kit) }
+	if err := s.open(r.keys, cfg.Listen, "gate", &r.current, out); err != nil {
+		return err
+	}
+	s.guard = nil
+	status := &admin.Status{Version: buildinfo.Version(), Revision: buildinfo.Revision(), Started: time.Now(), Today: kit.Today, Health: kit.Health, Strangers: kit.Strangers,
+		Dropped: kit.Metrics.Dropped, Gateway: func() admin.GatewayState { return r.current.Gate.Load().State() }, Store: stores.State, Reload: r.result}
+	if err := s.open(nil, cfg.Admin.Listen, "admin", admin.OwnNames(cfg.Admin.Listen, admin.Handler(&s.ready, stores.Reads, r.note, kit.Metrics, status)), out); err != nil {
+		return errors.Join(err, s.Close())
+	}
+	background := []func(context.Context){r.run, stores.run, func(ctx context.Context) {
+		if stores.File != nil && cfg.Accounts.Binds() {
+			admin.ServeControl(ctx, &admin.Control{Dir: cfg.StateDir, Bindings: admin.BindingStore{Bindings: stores.Bindings, Note: kit.Note},
+				Sessions: func() *session.Manager { return r.current.Gate.Load().Sessions }, Log: kit.Log})
+		}
+	}}
+	if cfg.EnvoyGRPC.Listen != "" {
+		answer, err := s.openEnvoyGRPC(cfg, &r.current, out)
+		if err != nil {
+			return errors.Join(err, s.Close())
+		}
+		background = append(background, answer)
+	}
+	return s.Serve(ctx, func(ctx context.Context) { waitAll(ctx, background...) })
+}
+
+// Listeners is the listeners of one process.
+type Listeners struct {
+	Log    *slog.Logger
+	config config.ServerConfig
+	leave  func()                     // told once when the drain begins; nil: nobody is
+	End    func(context.Context) bool // ends WebSockets and event streams; nil: there are none
+
+	guard func(net.Listener) (net.Listener, error) // put around the next listener; nil: nothing
+
+	ready atomic.Bool
+	all   []*http.Server
+	start []func() error
+}
+
+// open listens now, so that a wrong address stops the start, and serves later.
+func (s *Listeners) open(pair *keyPair, address, name string, h http.Handler, out io.Writer) error {
+	l, err := passed(name)
+	if l == nil && err == nil {
+		l, err = listen(address)
+	}
+	if err != nil {
+		return ListenError(map[string]string{"gate": "listen", "admin": "admin.listen"}[name], address, err)
+	}
+	where := "http://" + l.Addr().String()
+	if l.Addr().Network() == "unix" {
+		where = "unix:" + l.Addr().String()
+	}
+	if s.guard != nil {
+		guarded, err := s.guard(l)
+		if err != nil {
+			return errors.Join(err, l.Close())
+		}
+		l = guarded
+	}
+	if pair != nil {
+		l = tls.NewListener(l, pair.config())
+		where = strings.Replace(where, "http:", "https:", 1)
+	}
+	s.Add(l, h)
+	fmt.Fprintf(out, "%s listening on %s\n", name, where)
+	return nil
+}
+
+// Add serves h on l once serve runs.
+func (s *Listeners) Add(l net.Listener, h http.Handler) {
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: readHeaderWithin, IdleTimeout: idleWithin, MaxHeaderBytes: maxHeaderBytes,
+		DisableGeneralOptionsHandler: true, ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug)}
+	s.all, s.start = append(s.all, srv), append(s.start, func() error { return srv.Serve(l) })
+}
+
+// Serve runs until ctx ends or a listener fails, then drains; background work
+// stops last.
+func (s *Listeners) Serve(ctx context.Context, background func(context.Context)) error {
+	work, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	var all sync.WaitGroup
+	all.Go(func() { background(work) })
+	failed := make(chan error, len(s.start))
+	for _, start := range s.start {
+		all.Go(func() {
+			if err := start(); !errors.Is(err, http.ErrServerClosed) {
+				failed <- err
+			}
+		})
+	}
+	s.ready.Store(true)
+	notify(s.Log, "READY=1")
+	ForgetStart()
+	again := time.AfterFunc(time.Second, ForgetStart) // listeners and background work have begun by then
+	defer again.Stop()
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	s.drain()
+	stop()
+	all.Wait()
+	return err
+}

@@ -1,0 +1,11 @@
+//go:build !unix
+
+package server
+
+import "syscall"
+
+// openFiles is 0: Windows has no such limit.
+func openFiles() int { return 0 }
+
+// errInUse is WSAEADDRINUSE, which syscall.EADDRINUSE is not there.
+const errInUse = syscall.Errno(10048)

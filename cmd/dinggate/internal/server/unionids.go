@@ -1,0 +1,230 @@
+package server
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"dinggate/cmd/dinggate/internal/config"
+	"dinggate/dingtalk/sso"
+	"dinggate/internal/identity"
+	"dinggate/session"
+)
+
+// unionIDs judges the unionids that an SSO service tells. Bindings go by them,
+// and a service may tell one for everybody: one that two usernames claim
+// identifies nobody (threats T36). Both then go by their usernames, and what was
+// begun under it ends.
+//
+//	userinfo ─► a placeholder ─────────────────────────────► without it
+//	        └─► Store: whose is it? ─┬─ nobody's: theirs now ─► with it
+//	                                 ├─ theirs ───────────────► with it
+//	                                 └─ another's, or void ───► without it, log, doctor, sessions end
+//
+// A claim is a record in the Store that all replicas share, sealed:
+// the username, a blank, `=`, or `!` of a void one.
+type unionIDs struct {
+	store    session.Store
+	realm    string
+	t        Observability
+	sessions atomic.Pointer[session.Manager]
+	keyring  atomic.Pointer[session.Keyring]
+
+	mu    sync.Mutex
+	void  map[string]bool // keys, for status and metrics; bounded
+	warns func(error)
+}
+
+const (
+	claimLife = 400 * 24 * time.Hour // since the last sign-in
+	voidLife  = 30 * 24 * time.Hour  // since two usernames had it last: then somebody may have got another name
+	claimStep = 24 * time.Hour       // how often a claim is written again
+	claimsMax = 200_000
+	voidsMax  = 1000
+	claimWait = time.Second
+)
+
+func newUnionIDs(cfg *config.Config, stores *Stores, t Observability) *unionIDs {
+	u := &unionIDs{store: stores.Claims, realm: cfg.Realm(), t: t, void: map[string]bool{}}
+	u.warns = oncePerMinute(func(err error) {
+		t.Log.Error("the SSO service tells one unionid for several people: it identifies nobody, they go by their usernames", "err", err.Error(),
+			"hint", "have the service tell each person's own unionid, or none; bindings by it do not count")
+	})
+	return u
+}
+
+// use is called once what the judgement needs is there.
+func (u *unionIDs) use(sessions *session.Manager, keyring *session.Keyring) {
+	if u != nil {
+		u.sessions.Store(sessions)
+		u.keyring.Store(keyring)
+	}
+}
+
+// Placeholder reports a text that programs write where they know nothing.
+func Placeholder(id string) bool {
+	id = strings.ToLower(strings.Trim(id, " \"'0"))
+	switch id {
+	case "", "-", "-1", "null", "nil", "none", "undefined", "unknown", "n/a", "na", "nan", "false", "true", "union_id", "unionid", "test":
+		return true
+	}
+	return false
+}
+
+// judge returns the person, without a unionid that identifies nobody. An error is
+// an ill store's: nothing is known then.
+func (u *unionIDs) judge(ctx context.Context, who identity.User) (identity.User, error) {
+	if who.UnionID == "" {
+		return who, nil
+	}
+	plain := who
+	plain.UnionID = ""
+	if Placeholder(who.UnionID) {
+		return plain, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, claimWait)
+	defer cancel()
+	theirs, err := u.claim(ctx, who)
+	if err != nil {
+		return identity.User{}, &identity.Failure{Class: identity.Later, Code: "store_unavailable", Err: fmt.Errorf("whose a unionid is: %w", err)}
+	}
+	if theirs {
+		return who, nil
+	}
+	return plain, nil
+}
+
+func (u *unionIDs) claim(ctx context.Context, who identity.User) (theirs bool, err error) {
+	sum := sha256.Sum256([]byte(u.realm + "\x00" + who.UnionID))
+	key := "claim:" + base64.RawURLEncoding.EncodeToString(sum[:])
+	for range 3 {
+		box, err := u.store.Get(ctx, key)
+		switch {
+		case errors.Is(err, session.ErrNone):
+			box, err := u.seal(key, who.Username, '=')
+			if err == nil {
+				err = u.store.Add(ctx, key, box, claimLife)
+			}
+			if errors.Is(err, session.ErrExists) {
+				continue // another replica was first: whose is it?
+			}
+			return err == nil, err
+		case err != nil:
+			return false, err
+		}
+		return u.known(ctx, key, box, who)
+	}
+	return false, errors.New("others claim it all the time")
+}
+
+// known judges by the record that is there. One that does not open was written by
+// somebody else, or under a secret that is gone: it is a new claim's to replace.
+func (u *unionIDs) known(ctx context.Context, key string, box []byte, who identity.User) (theirs bool, err error) {
+	plain, old, err := u.keyring.Load().OpenRecord(key, box)
+	name, mark := "", byte('=')
+	var at time.Time
+	if err == nil {
+		name, mark, at = readClaim(plain)
+	}
+	now := time.Now()
+	put := func(mark byte, life time.Duration) error {
+		box, err := u.seal(key, who.Username, mark)
+		if err == nil {
+			err = u.store.Put(ctx, key, box, life)
+		}
+		return err
+	}
+	switch {
+	case err != nil || name == "":
+		return true, put('=', claimLife)
+	case mark == '=' && name == who.Username:
+		if old || now.Sub(at) > claimStep {
+			err = put('=', claimLife)
+		}
+		return true, err
+	case mark == '=':
+		if err := put('!', voidLife); err != nil {
+			return false, err
+		}
+		u.note(key, who)
+		if m := u.sessions.Load(); m != nil { // those that were begun under it, by either
+			return false, m.RevokeUser(ctx, session.Person{UnionID: who.UnionID}, "unionid_shared")
+		}
+		return false, nil
+	}
+	u.note(key, who)
+	if name != who.Username && (old || now.Sub(at) > claimStep) {
+		return false, put('!', voidLife)
+	}
+	return false, nil
+}
+
+func (u *unionIDs) seal(key, username string, mark byte) ([]byte, error) {
+	return u.keyring.Load().SealRecord(key, fmt.Appendf(nil, "%c%d %s", mark, time.Now().UnixMilli(), username))
+}
+
+func readClaim(plain []byte) (name string, mark byte, at time.Time) {
+	var ms int64
+	head, name, ok := strings.Cut(string(plain), " ")
+	if !ok || len(head) < 2 || head[0] != '=' && head[0] != '!' {
+		return "", 0, time.Time{}
+	}
+	if _, err := fmt.Sscan(head[1:], &ms); err != nil {
+		return "", 0, time.Time{}
+	}
+	return name, head[0], time.UnixMilli(ms)
+}
+
+// note counts a void one, and says so once a minute.
+func (u *unionIDs) note(key string, who identity.User) {
+	u.mu.Lock()
+	if len(u.void) < voidsMax {
+		u.void[key] = true
+	}
+	u.mu.Unlock()
+	u.warns(fmt.Errorf("unionid %.40q of %.40q is another person's too", who.UnionID, who.Username))
+}
+
+// Voids is how many unionids were found void since the start.
+func (u *unionIDs) Voids() int {
+	if u == nil {
+		return 0
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return len(u.void)
+}
+
+// judgedClient is the SSO service, whose unionids are judged.
+type judgedClient struct {
+	*sso.Client
+	ids *unionIDs
+}
+
+func (c judgedClient) Exchange(ctx context.Context, code, state string) (identity.User, identity.Token, error) {
+	user, token, err := c.Client.Exchange(ctx, code, state)
+	if err != nil {
+		return user, token, err
+	}
+	user, err = c.ids.judge(ctx, user)
+	if err != nil {
+		token = identity.Token{}
+	}
+	return user, token, err
+}
+
+// recheck asks the service again who somebody is. Their access token is all that
+// names them there.
+func (c judgedClient) recheck(ctx context.Context, s *session.Session) (identity.User, error) {
+	user, err := c.Person(ctx, s.Token.Access)
+	if err != nil {
+		return user, err
+	}
+	return c.ids.judge(ctx, user)
+}
