@@ -6,12 +6,9 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"net/http"
 	"time"
 
 	"dinggate/account"
-	"dinggate/internal/page"
-	"dinggate/internal/web"
 	"dinggate/session"
 )
 
@@ -102,106 +99,9 @@ func (f *Flow) afterSignIn(ctx context.Context, s *session.Session, target strin
 	return f.path("/userinfo", target)
 }
 
-// showPerson is userinfo for a person who looks at it: what applications are
-// told, and the binding with a form that removes it.
-func (f *Flow) showPerson(w http.ResponseWriter, r *http.Request, x *web.Exchange, s *session.Session, next string) error {
-	u := &s.User
-	data := page.WhoAmIData{Name: u.Name, Username: u.Username, Email: u.Email, Groups: u.RoleNames(), SignOutURL: f.Prefix + "/sign_out"}
-	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
-	defer cancel()
-	b, err := f.bindingOf(ctx, s)
-	if errors.Is(err, account.ErrNone) {
-		f.Pages.Bindings(w, r, data, page.BindingData{Next: next})
-		return nil
-	}
-	var n bindingNote
-	if err == nil {
-		n, err = f.note(ctx, b)
-	}
-	if err != nil {
-		return unavailable(err)
-	}
-	shown := page.BindingData{Since: n.Made, News: !n.told(s.User.Local), Next: next}
-	if shown.Account = b.Username; s.User.Local {
-		if shown.Account, shown.Person = "", n.Person; n.Person == "" {
-			shown.Person = b.UnionID
-		}
-	}
-	if f.Accounts != nil { // otherwise nobody could bind it again
-		shown.ID, shown.Action = bindingID(b), f.Prefix+"/userinfo"
-		if next != "" {
-			shown.Action = f.path("/userinfo", next)
-		}
-	}
-	if shown.News && r.Method == http.MethodGet && !inFrame(r) {
-		if s.User.Local {
-			n.AccountTold = true
-		} else {
-			n.PersonTold = true
-		}
-		if err := f.putNote(ctx, b.UnionID, n); err != nil { // shown again by the next sign-in
-			x.Err = err
-		}
-	}
-	f.Pages.Bindings(w, r, data, shown)
-	return nil
-}
-
-// inFrame reports whether a page is loaded where nobody sees it: ours are never
-// shown in a frame.
-func inFrame(r *http.Request) bool {
-	dest := r.Header["Sec-Fetch-Dest"]
-	return len(dest) > 0 && (len(dest) > 1 || dest[0] != "document") || web.IsPrefetch(r)
-}
-
 // bindingID names a binding in the form that removes it: what was shown is what
 // is removed.
 func bindingID(b account.Binding) string {
 	sum := sha256.Sum256([]byte(b.UnionID + "\n" + b.Username))
 	return base64.RawURLEncoding.EncodeToString(sum[:16])
-}
-
-// unbind removes the binding of somebody who is signed in, by the form of
-// showPerson. The DingTalk person's sessions end: their name is another one now.
-func (f *Flow) unbind(w http.ResponseWriter, r *http.Request, x *web.Exchange) error {
-	if !web.SameOrigin(r, f.Origins.Ours) {
-		return &web.Error{Status: http.StatusForbidden, Code: "cross_site"}
-	}
-	values, err := postedForm(r)
-	if err != nil {
-		return err
-	}
-	raw, err := returnParameter(r.URL.RawQuery)
-	if err != nil {
-		return err
-	}
-	self := f.Prefix + "/userinfo"
-	if target, given := f.target(x, raw); given {
-		self = f.path("/userinfo", target)
-	}
-	s, err := f.loadSession(r, f.maxWait())
-	switch {
-	case noSession(err):
-		f.clearStaleCookie(w, r)
-		return f.visitor(err)
-	case err != nil:
-		return unavailable(err)
-	}
-	x.User = s.User.Username
-	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
-	defer cancel()
-	b, err := f.bindingOf(ctx, s)
-	if err == nil && len(values["binding"]) == 1 && values["binding"][0] == bindingID(b) {
-		if lost := f.audit(x, Event{What: "unbound", User: b.Username, UnionID: b.UnionID}); lost != nil {
-			return &web.Error{Status: http.StatusServiceUnavailable, Code: "audit_unavailable", RetryAfter: retryAfter, Err: lost}
-		}
-		if _, err = f.People.Bindings.Remove(ctx, b.Username); err == nil {
-			err = f.Sessions.RevokeUser(r.Context(), session.Person{UnionID: b.UnionID}, "unbound")
-		}
-	}
-	if err != nil && !errors.Is(err, account.ErrNone) {
-		return unavailable(err)
-	}
-	f.redirect(w, http.StatusSeeOther, self)
-	return nil
 }

@@ -15,7 +15,6 @@ import (
 	"errors"
 	"net/http"
 	"net/netip"
-	"net/url"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -174,102 +173,6 @@ func (f *Flow) LoginURL(target string) string {
 	return f.Origins.Public() + f.path("/start", target)
 }
 
-// Start begins a sign-in: 302 to DingTalk, in the DingTalk client the silent
-// page (unless silent=no stands before rd), or what a page needs to draw its own
-// QR code when it asks for JSON (see ownPagePurpose). The return target is `rd`
-// (see asked). A browser that only looks ahead starts nothing.
-func (f *Flow) Start(w http.ResponseWriter, r *http.Request) error {
-	x := web.From(w)
-	x.Endpoint = "start"
-	if err := getOnly(r); err != nil {
-		return err
-	}
-	target, err := f.asked(x, r)
-	if err != nil {
-		return err
-	}
-	if !f.onPublic(x) && f.Origins.HasHost(x.Host) { // a host that nobody knows is a proxy that renames hosts: redirecting it would never end
-		f.redirect(w, http.StatusFound, f.LoginURL(target))
-		return nil
-	}
-	if !web.WantsJSON(r.Header) {
-		if f.loops(r, target) {
-			return &web.Error{Status: http.StatusForbidden, Code: "sign_in_loop", Err: errors.New("login: signed in a moment ago, and asked again for a host that our cookie does not reach")}
-		}
-		silent, err := parameter(r.URL.RawQuery, "silent")
-		if err != nil {
-			return err
-		}
-		if f.Silent != nil && web.IsDingTalk(r) && silent != "no" && web.IsPageLoad(r.Method, r.Header) {
-			return f.showSilent(w, r, x, target)
-		}
-		return f.redirectToProvider(w, r, x, target)
-	}
-	e, err := f.ownPagePurpose(r, target)
-	if err != nil {
-		return err
-	}
-	state, err := f.begin(w, r, x, e.Kind, e.Target)
-	if err != nil {
-		return err
-	}
-	return web.JSON(w, r, http.StatusOK, struct {
-		AuthorizeURL string `json:"authorize_url"`
-		State        string `json:"state"`
-		ClientID     string `json:"client_id"`
-		RedirectURI  string `json:"redirect_uri"`
-	}{f.Provider.AuthURL(e.RedirectURI, state), state, f.ClientID, e.RedirectURI})
-}
-
-// ownPagePurpose is what a page that draws its own QR code begins: a sign-in, or
-// with type=1 the binding of the account that is signed in. DingTalk sends the
-// page back to our callback, or with `page` to that page of ours, whose script
-// then calls LoginAPI.
-func (f *Flow) ownPagePurpose(r *http.Request, target string) (Purpose, error) {
-	e := Purpose{RedirectURI: f.redirectURI(), Target: target}
-	binding, err := f.wantsBinding(r.URL.RawQuery)
-	if err != nil {
-		return e, err
-	}
-	back, err := parameter(r.URL.RawQuery, "page")
-	if err != nil {
-		return e, err
-	}
-	if back != "" {
-		if !strings.HasPrefix(back, "/") || strings.ContainsAny(back, "?#") || len(back) > maxPage {
-			return e, badRequest("page is not a path of ours")
-		}
-		path, ok := f.allowed(back)
-		if !ok {
-			return e, badRequest("page is not a path of ours")
-		}
-		e.RedirectURI = f.Origins.Public() + escapeNonASCII(path)
-	}
-	if !binding {
-		return e, nil
-	}
-	s, err := f.localSession(r)
-	if err != nil {
-		return e, err
-	}
-	e.Kind, e.Target = bindPurpose, s.ID
-	return e, nil
-}
-
-const maxPage = 200 // bytes of the path that `page` names
-
-// loops reports whether the person has just signed in and comes again for a
-// page that our cookie does not reach: the next sign-in would end the same way.
-func (f *Flow) loops(r *http.Request, target string) bool {
-	if strings.HasPrefix(target, "/") || strings.HasPrefix(target, f.Origins.Public()+"/") || f.Sessions.Cookie.Domain != "" {
-		return false
-	}
-	s, err := f.loadSession(r, 0)
-	return err == nil && f.now().Sub(s.SignedIn) < loopWithin
-}
-
-const loopWithin = 15 * time.Second
-
 // getOnly refuses other methods and requests that only look ahead (threats S13).
 func getOnly(r *http.Request) error {
 	if r.Method != http.MethodGet {
@@ -279,57 +182,6 @@ func getOnly(r *http.Request) error {
 		return &web.Error{Status: http.StatusBadRequest, Code: "bad_request", Err: errors.New("login: a prefetch")}
 	}
 	return nil
-}
-
-// redirectToProvider begins an attempt for target and sends the browser to DingTalk.
-func (f *Flow) redirectToProvider(w http.ResponseWriter, r *http.Request, x *web.Exchange, target string) error {
-	return f.beginAndRedirect(w, r, x, Purpose{RedirectURI: f.redirectURI(), Target: target})
-}
-
-func (f *Flow) beginAndRedirect(w http.ResponseWriter, r *http.Request, x *web.Exchange, e Purpose) error {
-	state, err := f.begin(w, r, x, e.Kind, e.Target)
-	if err != nil {
-		return err
-	}
-	f.redirect(w, http.StatusFound, f.Provider.AuthURL(e.RedirectURI, state))
-	return nil
-}
-
-// begin puts a fresh attempt into the browser and gives its state. The attempt
-// lives there alone: strangers cost no memory and push nobody out (threats S16),
-// nor do frames and images of other pages (see mayBegin).
-func (f *Flow) begin(w http.ResponseWriter, r *http.Request, x *web.Exchange, purpose, target string) (state string, err error) {
-	if err := f.mayBegin(r); err != nil {
-		return "", err
-	}
-	now := f.now()
-	if wait, ok := f.counts().starts.Allow(f.Starts.Or(startsLimit), ratelimit.Client(x.Client), now); !ok {
-		return "", &web.Error{Status: http.StatusTooManyRequests, Code: "too_many_attempts", RetryAfter: wait}
-	}
-	a := newAttempt(purpose, f.ClientID, web.HostName(x.Host), target, now)
-	cookies, err := f.place(r.Header, a, now)
-	if err != nil {
-		return "", err
-	}
-	f.clearStaleCookie(w, r)
-	for _, c := range cookies {
-		addCookie(w, c)
-	}
-	return a.stateText(), nil
-}
-
-func (f *Flow) redirectURI() string { return f.Origins.Public() + f.Prefix + "/callback" }
-
-// path is an endpoint of ours that brings the browser to target in the end.
-func (f *Flow) path(endpoint, target string) string {
-	return f.Prefix + endpoint + "?rd=" + url.QueryEscape(target)
-}
-
-// onPublic reports whether the browser is on public_url's host. Ports are left
-// out: cookies know none, and gateways lose them.
-func (f *Flow) onPublic(x *web.Exchange) bool {
-	_, public, _ := strings.Cut(f.Origins.Public(), "://")
-	return web.HostName(x.Host) == web.HostName(public)
 }
 
 // redirect answers with a Location and nothing else: no page of ours stays in

@@ -221,3 +221,40 @@ func (f *Flow) bindSession(w http.ResponseWriter, r *http.Request, x *web.Exchan
 	defer cancel()
 	return f.makeBinding(ctx, x, account.Binding{UnionID: person.UnionID, Username: s.User.Username}, fullName(&person))
 }
+
+// ownPagePurpose is what a page that draws its own QR code begins: a sign-in, or
+// with type=1 the binding of the account that is signed in. DingTalk sends the
+// page back to our callback, or with `page` to that page of ours, whose script
+// then calls LoginAPI.
+func (f *Flow) ownPagePurpose(r *http.Request, target string) (Purpose, error) {
+	e := Purpose{RedirectURI: f.redirectURI(), Target: target}
+	binding, err := f.wantsBinding(r.URL.RawQuery)
+	if err != nil {
+		return e, err
+	}
+	back, err := parameter(r.URL.RawQuery, "page")
+	if err != nil {
+		return e, err
+	}
+	if back != "" {
+		if !strings.HasPrefix(back, "/") || strings.ContainsAny(back, "?#") || len(back) > maxPage {
+			return e, badRequest("page is not a path of ours")
+		}
+		path, ok := f.allowed(back)
+		if !ok {
+			return e, badRequest("page is not a path of ours")
+		}
+		e.RedirectURI = f.Origins.Public() + escapeNonASCII(path)
+	}
+	if !binding {
+		return e, nil
+	}
+	s, err := f.localSession(r)
+	if err != nil {
+		return e, err
+	}
+	e.Kind, e.Target = bindPurpose, s.ID
+	return e, nil
+}
+
+const maxPage = 200 // bytes of the path that `page` names

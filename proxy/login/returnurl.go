@@ -167,3 +167,17 @@ func escapeNonASCII(s string) string {
 	}
 	return b.String()
 }
+
+func (f *Flow) redirectURI() string { return f.Origins.Public() + f.Prefix + "/callback" }
+
+// path is an endpoint of ours that brings the browser to target in the end.
+func (f *Flow) path(endpoint, target string) string {
+	return f.Prefix + endpoint + "?rd=" + url.QueryEscape(target)
+}
+
+// onPublic reports whether the browser is on public_url's host. Ports are left
+// out: cookies know none, and gateways lose them.
+func (f *Flow) onPublic(x *web.Exchange) bool {
+	_, public, _ := strings.Cut(f.Origins.Public(), "://")
+	return web.HostName(x.Host) == web.HostName(public)
+}
