@@ -11,12 +11,16 @@ import (
 	"dinggate/internal/web"
 )
 
+// starter begins sign-ins: it puts an attempt into the browser and sends it to the
+// provider.
+type starter struct{ *Flow }
+
 // mayBegin refuses what nobody sees as a sign-in, before anything is counted or
 // set: frames, images and scripts of a page would use an office's allowance up
 // and push out what is under way (threats S10). A person comes by a top-level
 // navigation, whichever site links here; a script is one of our pages and asks
 // for JSON; a program says nothing of all this.
-func (f *Flow) mayBegin(r *http.Request) error {
+func (f starter) mayBegin(r *http.Request) error {
 	if web.IsTopLevel(r.Method, r.Header) {
 		return nil
 	}
@@ -35,7 +39,7 @@ func (f *Flow) mayBegin(r *http.Request) error {
 
 // refererElsewhere reports whether a browser without fetch metadata names another
 // site's page as the one that asks. Many pages keep that to themselves.
-func (f *Flow) refererElsewhere(r *http.Request) bool {
+func (f starter) refererElsewhere(r *http.Request) bool {
 	referer := r.Header["Referer"]
 	if len(referer) == 0 || len(r.Header["Sec-Fetch-Site"]) > 0 {
 		return false
@@ -48,18 +52,20 @@ func (f *Flow) refererElsewhere(r *http.Request) bool {
 // page (unless silent=no stands before rd), or what a page needs to draw its own
 // QR code when it asks for JSON (see ownPagePurpose). The return target is `rd`
 // (see asked). A browser that only looks ahead starts nothing.
-func (f *Flow) Start(w http.ResponseWriter, r *http.Request) error {
+func (f *Flow) Start(w http.ResponseWriter, r *http.Request) error { return starter{f}.serve(w, r) }
+
+func (f starter) serve(w http.ResponseWriter, r *http.Request) error {
 	x := web.From(w)
 	x.Endpoint = "start"
 	if err := getOnly(r); err != nil {
 		return err
 	}
-	target, err := f.asked(x, r)
+	target, err := f.urls().asked(x, r)
 	if err != nil {
 		return err
 	}
-	if !f.onPublic(x) && f.Origins.HasHost(x.Host) { // a host that nobody knows is a proxy that renames hosts: redirecting it would never end
-		f.redirect(w, http.StatusFound, f.LoginURL(target))
+	if !f.urls().onPublic(x) && f.Origins.HasHost(x.Host) { // a host that nobody knows is a proxy that renames hosts: redirecting it would never end
+		redirect(w, http.StatusFound, f.LoginURL(target))
 		return nil
 	}
 	if !web.WantsJSON(r.Header) {
@@ -71,11 +77,11 @@ func (f *Flow) Start(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 		if f.Silent != nil && web.IsDingTalk(r) && silent != "no" && web.IsPageLoad(r.Method, r.Header) {
-			return f.showSilent(w, r, x, target)
+			return silentFlow{f.Flow}.show(w, r, x, target)
 		}
 		return f.redirectToProvider(w, r, x, target)
 	}
-	e, err := f.ownPagePurpose(r, target)
+	e, err := loginAPI{f.Flow}.ownPagePurpose(r, target)
 	if err != nil {
 		return err
 	}
@@ -93,7 +99,7 @@ func (f *Flow) Start(w http.ResponseWriter, r *http.Request) error {
 
 // loops reports whether the person has just signed in and comes again for a
 // page that our cookie does not reach: the next sign-in would end the same way.
-func (f *Flow) loops(r *http.Request, target string) bool {
+func (f starter) loops(r *http.Request, target string) bool {
 	if strings.HasPrefix(target, "/") || strings.HasPrefix(target, f.Origins.Public()+"/") || f.Sessions.Cookie.Domain != "" {
 		return false
 	}
@@ -104,23 +110,23 @@ func (f *Flow) loops(r *http.Request, target string) bool {
 const loopWithin = 15 * time.Second
 
 // redirectToProvider begins an attempt for target and sends the browser to DingTalk.
-func (f *Flow) redirectToProvider(w http.ResponseWriter, r *http.Request, x *web.Exchange, target string) error {
-	return f.beginAndRedirect(w, r, x, Purpose{RedirectURI: f.redirectURI(), Target: target})
+func (f starter) redirectToProvider(w http.ResponseWriter, r *http.Request, x *web.Exchange, target string) error {
+	return f.beginAndRedirect(w, r, x, Purpose{RedirectURI: f.urls().redirectURI(), Target: target})
 }
 
-func (f *Flow) beginAndRedirect(w http.ResponseWriter, r *http.Request, x *web.Exchange, e Purpose) error {
+func (f starter) beginAndRedirect(w http.ResponseWriter, r *http.Request, x *web.Exchange, e Purpose) error {
 	state, err := f.begin(w, r, x, e.Kind, e.Target)
 	if err != nil {
 		return err
 	}
-	f.redirect(w, http.StatusFound, f.Provider.AuthURL(e.RedirectURI, state))
+	redirect(w, http.StatusFound, f.Provider.AuthURL(e.RedirectURI, state))
 	return nil
 }
 
 // begin puts a fresh attempt into the browser and gives its state. The attempt
 // lives there alone: strangers cost no memory and push nobody out (threats S16),
 // nor do frames and images of other pages (see mayBegin).
-func (f *Flow) begin(w http.ResponseWriter, r *http.Request, x *web.Exchange, purpose, target string) (state string, err error) {
+func (f starter) begin(w http.ResponseWriter, r *http.Request, x *web.Exchange, purpose, target string) (state string, err error) {
 	if err := f.mayBegin(r); err != nil {
 		return "", err
 	}
@@ -129,7 +135,7 @@ func (f *Flow) begin(w http.ResponseWriter, r *http.Request, x *web.Exchange, pu
 		return "", &web.Error{Status: http.StatusTooManyRequests, Code: "too_many_attempts", RetryAfter: wait}
 	}
 	a := newAttempt(purpose, f.ClientID, web.HostName(x.Host), target, now)
-	cookies, err := f.place(r.Header, a, now)
+	cookies, err := f.attempts().place(r.Header, a, now)
 	if err != nil {
 		return "", err
 	}

@@ -34,30 +34,40 @@ func noteKey(unionID string) string {
 	return "bound:" + base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-func (f *Flow) putNote(ctx context.Context, unionID string, n bindingNote) error {
+// bindings reads which account a DingTalk person is bound to, and what the two of
+// them have been shown of it.
+type bindings struct {
+	keyring *session.Keyring
+	store   session.Store
+	people  *account.Policy // nil: no bindings
+}
+
+func (f *Flow) bindings() bindings { return bindings{f.Keyring, f.Used, f.People} }
+
+func (bs bindings) putNote(ctx context.Context, unionID string, n bindingNote) error {
 	plain, err := json.Marshal(n)
 	if err != nil {
 		return err
 	}
 	key := noteKey(unionID)
-	text, err := f.Keyring.Seal(notePurpose, key, plain)
+	text, err := bs.keyring.Seal(notePurpose, key, plain)
 	if err != nil {
 		return err
 	}
-	return f.Used.Put(ctx, key, []byte(text), noteLife)
+	return bs.store.Put(ctx, key, []byte(text), noteLife)
 }
 
 // note is that of a binding; the zero note for one that was imported, or sealed
 // with a key that is gone.
-func (f *Flow) note(ctx context.Context, b account.Binding) (n bindingNote, err error) {
+func (bs bindings) note(ctx context.Context, b account.Binding) (n bindingNote, err error) {
 	key := noteKey(b.UnionID)
-	text, err := f.Used.Get(ctx, key)
+	text, err := bs.store.Get(ctx, key)
 	if errors.Is(err, session.ErrNone) {
 		return bindingNote{}, nil
 	} else if err != nil {
 		return bindingNote{}, err
 	}
-	plain, _, err := f.Keyring.Open(notePurpose, key, string(text))
+	plain, _, err := bs.keyring.Open(notePurpose, key, string(text))
 	if err != nil || json.Unmarshal(plain, &n) != nil || n.Username != b.Username {
 		return bindingNote{}, nil
 	}
@@ -69,16 +79,16 @@ func (n bindingNote) told(local bool) bool {
 	return n == bindingNote{} || local && n.AccountTold || !local && n.PersonTold
 }
 
-// bindingOf is the binding of somebody who is signed in: of the account, or of
+// of finds the binding of the person who is signed in: of the account, or of
 // the DingTalk person. account.ErrNone when there is none.
-func (f *Flow) bindingOf(ctx context.Context, s *session.Session) (account.Binding, error) {
+func (bs bindings) of(ctx context.Context, s *session.Session) (account.Binding, error) {
 	switch {
-	case !f.binds():
+	case !bs.enabled():
 		return account.Binding{}, account.ErrNone
 	case s.User.Local:
-		return f.People.Bindings.Find(ctx, account.Binding{Username: s.User.Username})
+		return bs.people.Bindings.Find(ctx, account.Binding{Username: s.User.Username})
 	case s.User.UnionID != "":
-		return f.People.Bindings.Find(ctx, account.Binding{UnionID: s.User.UnionID})
+		return bs.people.Bindings.Find(ctx, account.Binding{UnionID: s.User.UnionID})
 	}
 	return account.Binding{}, account.ErrNone
 }
@@ -89,14 +99,14 @@ func (f *Flow) bindingOf(ctx context.Context, s *session.Session) (account.Bindi
 func (f *Flow) afterSignIn(ctx context.Context, s *session.Session, target string) string {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	b, err := f.bindingOf(ctx, s)
+	b, err := f.bindings().of(ctx, s)
 	if err != nil {
 		return target
 	}
-	if n, err := f.note(ctx, b); err != nil || n.told(s.User.Local) {
+	if n, err := f.bindings().note(ctx, b); err != nil || n.told(s.User.Local) {
 		return target
 	}
-	return f.path("/userinfo", target)
+	return f.urls().path("/userinfo", target)
 }
 
 // bindingID names a binding in the form that removes it: what was shown is what

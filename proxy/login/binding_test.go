@@ -248,7 +248,7 @@ func TestNoBindingWithoutNotice(t *testing.T) {
 	}
 	h.bound(t)
 	h.store.noPut.Store(false)
-	n, err := h.note(t.Context(), account.Binding{UnionID: "union-zhangsan", Username: "zs"})
+	n, err := h.bindings().note(t.Context(), account.Binding{UnionID: "union-zhangsan", Username: "zs"})
 	if err != nil || n != (bindingNote{}) {
 		t.Errorf("a note without a binding: %+v, %v", n, err)
 	}
@@ -265,7 +265,7 @@ func TestNoBindingWithoutNotice(t *testing.T) {
 	if err := h.store.Put(t.Context(), noteKey("union-lisi"), raw, noteLife); err != nil { // another's, planted
 		t.Fatal(err)
 	}
-	if n, err := h.note(t.Context(), account.Binding{UnionID: "union-lisi", Username: "zs"}); err != nil || n != (bindingNote{}) {
+	if n, err := h.bindings().note(t.Context(), account.Binding{UnionID: "union-lisi", Username: "zs"}); err != nil || n != (bindingNote{}) {
 		t.Errorf("a planted note opens: %+v, %v", n, err)
 	}
 }

@@ -28,6 +28,10 @@ const (
 	maxCode          = 1 << 10
 )
 
+// completion ends sign-ins: it redeems the attempt and the code that a browser
+// comes back with, and creates the session. Every flow ends here.
+type completion struct{ *Flow }
+
 // Callback ends a sign-in:
 //
 //	GET ─► parameters ─► state of this browser ─► young, of this host and app ─► limit ─► used once ─► Exchange ─► session
@@ -39,33 +43,37 @@ const (
 // page load does not stay at an address with a code that is worth something
 // (see refusal).
 func (f *Flow) Callback(w http.ResponseWriter, r *http.Request) error {
+	return completion{f}.serve(w, r)
+}
+
+func (f completion) serve(w http.ResponseWriter, r *http.Request) error {
 	x := web.From(w)
 	x.Endpoint = "callback"
 	if err := getOnly(r); err != nil {
 		return err
 	}
-	query, err := f.callback(r, x)
+	query, err := refusedCallback{f.Flow}.query(r, x)
 	if err != nil {
 		return err
 	}
 	by := f.byBrowser(query, "")
 	s, _, target, err := f.complete(w, r, x, by, nil)
 	if err != nil {
-		return f.shownAgain(r, x, err, *by.spent)
+		return refusedCallback{f.Flow}.shownAgain(r, x, err, *by.spent)
 	}
 	target = f.afterSignIn(r.Context(), s, target)
 	if strings.EqualFold(f.Sessions.Cookie.SameSite, "strict") {
-		f.htmlRedirect(w, target)
+		htmlRedirect(w, target)
 		return nil
 	}
-	f.redirect(w, http.StatusFound, target)
+	redirect(w, http.StatusFound, target)
 	return nil
 }
 
 // htmlRedirect redirects by a page of ours. A chain of redirects that another
 // site began carries no SameSite=Strict cookie: the page would ask for a sign-in
 // again, for ever.
-func (f *Flow) htmlRedirect(w http.ResponseWriter, target string) {
+func htmlRedirect(w http.ResponseWriter, target string) {
 	target = escapeNonASCII(target)
 	web.SecurityHeaders(w, "")
 	w.Header()["Refresh"] = []string{"0; url=" + target}
@@ -84,14 +92,14 @@ type codeSource struct {
 }
 
 // byBrowser reads the code from the query of a redirect.
-func (f *Flow) byBrowser(query, purpose string) codeSource {
+func (f completion) byBrowser(query, purpose string) codeSource {
 	return codeSource{purpose: purpose, spent: new(bool), read: func() (callbackQuery, error) { return parseCallback(query, f.AttemptIn) }, exchange: f.Provider.Exchange}
 }
 
 // complete ends an attempt and puts the session cookie on w. target is known with
 // an error too, once the attempt was found. judge may refuse the target before
 // anything is used up; nil refuses none.
-func (f *Flow) complete(w http.ResponseWriter, r *http.Request, x *web.Exchange, by codeSource, judge func(string) error) (s *session.Session, cookie *http.Cookie, target string, err error) {
+func (f completion) complete(w http.ResponseWriter, r *http.Request, x *web.Exchange, by codeSource, judge func(string) error) (s *session.Session, cookie *http.Cookie, target string, err error) {
 	var in session.SignIn
 	defer func() {
 		if err == nil {
@@ -128,7 +136,7 @@ func (f *Flow) complete(w http.ResponseWriter, r *http.Request, x *web.Exchange,
 // redeem finds the attempt that a callback belongs to and uses it up; what is
 // left is to ask the provider about the code. The attempt's target is one that
 // its purpose may be sent to.
-func (f *Flow) redeem(w http.ResponseWriter, r *http.Request, x *web.Exchange, by codeSource, judge func(string) error) (callbackQuery, attempt, error) {
+func (f completion) redeem(w http.ResponseWriter, r *http.Request, x *web.Exchange, by codeSource, judge func(string) error) (callbackQuery, attempt, error) {
 	q, err := by.read()
 	if err != nil {
 		return q, attempt{}, err
@@ -137,7 +145,7 @@ func (f *Flow) redeem(w http.ResponseWriter, r *http.Request, x *web.Exchange, b
 	if !ok {
 		return q, attempt{}, f.refuse(r, "state_unknown", "/")
 	}
-	a, slot, ok := f.find(r.Header, state)
+	a, slot, ok := f.attempts().find(r.Header, state)
 	switch { // the first two are a page's mistake, of which it would otherwise learn nothing
 	case ok && a.purpose == "" && by.purpose == bindPurpose:
 		return q, attempt{}, f.refuse(r, "not_begun_to_bind", "/")
@@ -146,11 +154,11 @@ func (f *Flow) redeem(w http.ResponseWriter, r *http.Request, x *web.Exchange, b
 	case !ok || a.purpose != by.purpose:
 		return q, attempt{}, f.refuse(r, "state_unknown", "/")
 	}
-	page, _ := f.allowed(a.target) // what a way forward on an error page leads to; with a purpose the target may be a path of ours that means something different
+	page, _ := f.urls().allowed(a.target) // what a way forward on an error page leads to; with a purpose the target may be a path of ours that means something different
 	if by.purpose == "" || by.purpose == silentPurpose {
 		a.target = page
 	}
-	forget := func() { addCookie(w, f.attemptCookie(slot, "", -1)) }
+	forget := func() { addCookie(w, f.attempts().cookie(slot, "", -1)) }
 	if err := f.judge(r, x, &a, q, page); err != nil {
 		forget()
 		return q, a, err
@@ -176,7 +184,7 @@ func (f *Flow) redeem(w http.ResponseWriter, r *http.Request, x *web.Exchange, b
 
 // judge looks at all that can be said about an attempt of this browser without
 // asking anybody.
-func (f *Flow) judge(r *http.Request, x *web.Exchange, a *attempt, q callbackQuery, target string) error {
+func (f completion) judge(r *http.Request, x *web.Exchange, a *attempt, q callbackQuery, target string) error {
 	switch {
 	case a.app != f.ClientID || a.host != web.HostName(x.Host): // begun for another app, or on another host of ours (threats S8, S17)
 		return f.refuse(r, "state_unknown", "/")
@@ -192,7 +200,7 @@ func (f *Flow) judge(r *http.Request, x *web.Exchange, a *attempt, q callbackQue
 
 // useUp marks a state as used. Of equal callbacks, on any replica, one gets
 // nil, the others session.ErrExists (threats S4, S18).
-func (f *Flow) useUp(ctx context.Context, state [32]byte) error {
+func (f completion) useUp(ctx context.Context, state [32]byte) error {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	sum := sha256.Sum256(state[:])
@@ -200,7 +208,7 @@ func (f *Flow) useUp(ctx context.Context, state [32]byte) error {
 }
 
 // person asks the provider who a code belongs to.
-func (f *Flow) person(ctx context.Context, by codeSource, q callbackQuery, target string) (identity.User, identity.Token, error) {
+func (f completion) person(ctx context.Context, by codeSource, q callbackQuery, target string) (identity.User, identity.Token, error) {
 	asking, cancel := context.WithTimeout(ctx, exchangeTimeout)
 	defer cancel()
 	user, token, err := by.exchange(asking, q.code, q.state)
@@ -219,12 +227,12 @@ func (f *Flow) person(ctx context.Context, by codeSource, q callbackQuery, targe
 // admit gives somebody whom the provider vouches for a session, under the name
 // of their account where they are bound to one, and puts the cookie on w. Who
 // has to be bound first gets no session and a way to do so.
-func (f *Flow) admit(w http.ResponseWriter, r *http.Request, in session.SignIn, target string) (*session.Session, *http.Cookie, error) {
+func (f completion) admit(w http.ResponseWriter, r *http.Request, in session.SignIn, target string) (*session.Session, *http.Cookie, error) {
 	resolving, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()
 	named, err := f.People.Resolve(resolving, in.User)
 	if failure, ok := errors.AsType[*identity.Failure](err); ok && failure.Code == account.NotBound {
-		return nil, nil, f.accountLinkToken(w, in.User, target, err)
+		return nil, nil, accountLinks{f.Flow}.accountLinkToken(w, in.User, target, err)
 	}
 	if err != nil {
 		return nil, nil, f.failed(err, target)
@@ -235,29 +243,29 @@ func (f *Flow) admit(w http.ResponseWriter, r *http.Request, in session.SignIn, 
 		return nil, nil, err
 	}
 	addCookie(w, cookie)
-	if f.signedOutRecently(r) {
-		f.markSignedOut(w, -1)
+	if f.attempts().signedOutRecently(r) {
+		f.attempts().markSignedOut(w, -1)
 	}
 	return s, cookie, nil
 }
 
-func (f *Flow) create(ctx context.Context, in session.SignIn, target string) (*session.Session, *http.Cookie, error) {
+func (f completion) create(ctx context.Context, in session.SignIn, target string) (*session.Session, *http.Cookie, error) {
 	if wait, ok := f.counts().signIns.Allow(f.SignIns.Or(signInsLimit), signInKey{in.User.Local, in.User.UnionID, in.User.Username}, f.now()); !ok {
-		return nil, nil, &web.Error{Status: http.StatusTooManyRequests, Code: "too_many_attempts", RetryAfter: wait, Retry: f.path("/start", target)}
+		return nil, nil, &web.Error{Status: http.StatusTooManyRequests, Code: "too_many_attempts", RetryAfter: wait, Retry: f.urls().path("/start", target)}
 	}
 	s, cookie, err := f.Sessions.Begin(ctx, in)
 	switch {
 	case errors.Is(err, session.ErrStore):
-		return nil, nil, &web.Error{Status: http.StatusServiceUnavailable, Code: "store_unavailable", RetryAfter: retryAfter, Retry: f.path("/start", target), Err: err}
+		return nil, nil, &web.Error{Status: http.StatusServiceUnavailable, Code: "store_unavailable", RetryAfter: retryAfter, Retry: f.urls().path("/start", target), Err: err}
 	case err != nil:
-		return nil, nil, &web.Error{Status: http.StatusInternalServerError, Code: "internal", Retry: f.path("/start", target), Err: err}
+		return nil, nil, &web.Error{Status: http.StatusInternalServerError, Code: "internal", Retry: f.urls().path("/start", target), Err: err}
 	}
 	return s, cookie, nil
 }
 
 // failed turns a provider's error into what the person reads.
-func (f *Flow) failed(err error, target string) error {
-	e := &web.Error{Status: http.StatusBadGateway, Code: "bad_answer", Retry: f.path("/start", target), Err: err}
+func (f completion) failed(err error, target string) error {
+	e := &web.Error{Status: http.StatusBadGateway, Code: "bad_answer", Retry: f.urls().path("/start", target), Err: err}
 	failure, ok := errors.AsType[*identity.Failure](err)
 	if !ok {
 		if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
@@ -285,8 +293,8 @@ func (f *Flow) failed(err error, target string) error {
 // refuse is a 403 with a way forward: to the page, for somebody who is signed
 // in by now (a double click, the back button, another tab), else to a new
 // sign-in.
-func (f *Flow) refuse(r *http.Request, code, target string) error {
-	e := &web.Error{Status: http.StatusForbidden, Code: code, Retry: f.path("/start", target)}
+func (f completion) refuse(r *http.Request, code, target string) error {
+	e := &web.Error{Status: http.StatusForbidden, Code: code, Retry: f.urls().path("/start", target)}
 	if _, err := f.loadSession(r, 0); err == nil && strings.HasPrefix(target, "/") {
 		e.Retry = target
 	}

@@ -165,7 +165,7 @@ func TestForgedStates(t *testing.T) { // S6, S7
 func TestAttemptsOfOthers(t *testing.T) {
 	h := build(t, plan{})
 	a := newAttempt("", "ding-app", "app.test", "/", time.Now())
-	name := h.slotName(0)
+	name := h.attempts().slotName(0)
 	seal := func(purpose, name string, a attempt, change func([]byte) []byte) string {
 		return must(h.Keyring.Seal(purpose, name, change(a.encode())))
 	}
@@ -175,7 +175,7 @@ func TestAttemptsOfOthers(t *testing.T) {
 	for _, c := range []struct{ what, text string }{
 		{"another purpose", seal("sso attempt", name, a, same)},
 		{"the session's purpose", seal("session", name, a, same)},
-		{"another slot", seal(attemptPurpose, h.slotName(1), a, same)},
+		{"another slot", seal(attemptPurpose, h.attempts().slotName(1), a, same)},
 		{"the session's name", seal(attemptPurpose, h.Sessions.CookieName(), a, same)},
 		{"another app", seal(attemptPurpose, name, otherApp, same)},
 		{"another host", seal(attemptPurpose, name, otherHost, same)},
@@ -201,7 +201,7 @@ func TestTargetIsCheckedAgain(t *testing.T) {
 	for _, target := range []string{"//evil.test/", "https://evil.test/", "/oauth2/start", ""} {
 		b := h.browser()
 		a := newAttempt("", "ding-app", "app.test", target, time.Now())
-		b.plant(h.slotName(0), must(h.Keyring.Seal(attemptPurpose, h.slotName(0), a.encode())))
+		b.plant(h.attempts().slotName(0), must(h.Keyring.Seal(attemptPurpose, h.attempts().slotName(0), a.encode())))
 		if got := b.back("zhangsan", a.stateText()); got.Header.Get("Location") != "/" {
 			t.Errorf("sealed target %q leads to %q, want /", target, got.Header.Get("Location"))
 		}

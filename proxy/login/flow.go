@@ -40,9 +40,12 @@ type Provider interface {
 }
 
 // Flow is the sign-in of one installation. All fields down to ClientID are
-// required (Check tells), the others have useful zeros. Its methods are
-// web.HandlerFuncs, safe for concurrent use; a Flow must not be copied after
-// first use.
+// required (Check reports which is missing), the others have useful zeros. Its
+// methods are web.HandlerFuncs, safe for concurrent use; a Flow must not be
+// copied after first use.
+//
+// Each endpoint is served by a type of its own, which embeds the Flow: starter,
+// completion, silentFlow, passwordForm, accountLinks, loginAPI, signOut, userInfo.
 type Flow struct {
 	Provider Provider
 	Sessions *session.Manager
@@ -139,21 +142,21 @@ func (f *Flow) RequireSignIn(w http.ResponseWriter, r *http.Request, target stri
 	if !web.IsTopLevel(r.Method, r.Header) { // in a frame DingTalk could not bring the attempt's cookie back
 		return f.unauthenticated(r)
 	}
-	target, _ = f.target(x, target)
-	elsewhere := !f.onPublic(x) || x.Scheme != f.Origins.Scheme()
-	switch silent := f.wantsSilent(r); {
+	target, _ = f.urls().target(x, target)
+	elsewhere := !f.urls().onPublic(x) || x.Scheme != f.Origins.Scheme()
+	switch silent := (silentFlow{f}).wanted(r); {
 	case silent && !elsewhere:
-		return f.showSilent(w, r, x, target)
-	case f.Silent != nil && web.IsDingTalk(r) && f.signedOutRecently(r):
+		return silentFlow{f}.show(w, r, x, target)
+	case f.Silent != nil && web.IsDingTalk(r) && f.attempts().signedOutRecently(r):
 		f.Pages.SignedOut(w, r, f.LoginURL(target))
 	case !silent && (f.PageFirst || f.Accounts != nil):
-		f.redirect(w, http.StatusFound, f.Origins.Public()+f.path("/sign_in", target))
+		redirect(w, http.StatusFound, f.Origins.Public()+f.urls().path("/sign_in", target))
 	case elsewhere:
 		// The attempt cookie would be left on a host, or offered on a scheme, where
 		// the callback never sees it (threats S17).
-		f.redirect(w, http.StatusFound, f.LoginURL(target))
+		redirect(w, http.StatusFound, f.LoginURL(target))
 	default:
-		return f.redirectToProvider(w, r, x, target)
+		return starter{f}.redirectToProvider(w, r, x, target)
 	}
 	return nil
 }
@@ -169,8 +172,8 @@ func (f *Flow) unauthenticated(r *http.Request) error {
 // LoginURL is the absolute address at which a person can sign in and come back
 // to target, or to / when target is not ours.
 func (f *Flow) LoginURL(target string) string {
-	target, _ = f.allowed(target)
-	return f.Origins.Public() + f.path("/start", target)
+	target, _ = f.urls().allowed(target)
+	return f.Origins.Public() + f.urls().path("/start", target)
 }
 
 // getOnly refuses other methods and requests that only look ahead (threats S13).
@@ -188,7 +191,7 @@ func getOnly(r *http.Request) error {
 // the browser whose address or Referer could show a code (threats S14, W11).
 // Bytes above ASCII leave percent-encoded, so that no decoder on the way makes
 // a line break of them (R7).
-func (f *Flow) redirect(w http.ResponseWriter, status int, location string) {
+func redirect(w http.ResponseWriter, status int, location string) {
 	web.SecurityHeaders(w, "")
 	w.Header()["Location"] = []string{escapeNonASCII(location)}
 	w.WriteHeader(status)

@@ -366,7 +366,7 @@ func TestPlainCookieNames(t *testing.T) {
 		{"http://127.0.0.1:4180", "", "dinggate", "dinggate-attempt-0"},
 	} {
 		h := flow(t, plan{public: c.public, domain: c.domain})
-		if got := h.slotName(0); h.Sessions.CookieName() != c.session || got != c.attempt {
+		if got := h.attempts().slotName(0); h.Sessions.CookieName() != c.session || got != c.attempt {
 			t.Errorf("cookies of %s, domain %q = %s, %s, want %s, %s", c.public, c.domain, h.Sessions.CookieName(), got, c.session, c.attempt)
 		}
 	}

@@ -76,9 +76,12 @@ func decodeLink(b []byte) (l link, ok bool) {
 	return l, len(rest) == 0
 }
 
-// linkCookie is the name of the cookie that a link is bound to; like those of
+// accountLinks issues and redeems links, and makes the bindings.
+type accountLinks struct{ *Flow }
+
+// cookieName is the name of the cookie that a link is bound to; like those of
 // attempts it stays on one host.
-func (f *Flow) linkCookie() string {
+func (f accountLinks) cookieName() string {
 	name := strings.TrimPrefix(f.Sessions.CookieName(), "__Host-") + "-link"
 	if f.secure() {
 		return "__Host-" + name
@@ -86,13 +89,13 @@ func (f *Flow) linkCookie() string {
 	return name
 }
 
-func (f *Flow) setLinkCookie(w http.ResponseWriter, value string, maxAge int) {
-	addCookie(w, &http.Cookie{Name: f.linkCookie(), Value: value, Path: "/", MaxAge: maxAge, HttpOnly: true, Secure: f.secure(), SameSite: http.SameSiteLaxMode})
+func (f accountLinks) setCookie(w http.ResponseWriter, value string, maxAge int) {
+	addCookie(w, &http.Cookie{Name: f.cookieName(), Value: value, Path: "/", MaxAge: maxAge, HttpOnly: true, Secure: f.secure(), SameSite: http.SameSiteLaxMode})
 }
 
-func (f *Flow) dropLink(w http.ResponseWriter) { f.setLinkCookie(w, "", -1) }
+func (f accountLinks) drop(w http.ResponseWriter) { f.setCookie(w, "", -1) }
 
-func (f *Flow) linkPath(token string) string {
+func (f accountLinks) url(token string) string {
 	return f.Prefix + "/sign_in?link=" + url.QueryEscape(token)
 }
 
@@ -109,12 +112,12 @@ func (e *notBound) Unwrap() error { return e.cause }
 // accountLinkToken gives this browser the one-time right to bind the person, in
 // the refusal it returns. Always under a new cookie: one that was there might be
 // known to an attacker who planted it.
-func (f *Flow) accountLinkToken(w http.ResponseWriter, u identity.User, target string, cause error) error {
+func (f accountLinks) accountLinkToken(w http.ResponseWriter, u identity.User, target string, cause error) error {
 	refusal := &web.Error{Status: http.StatusForbidden, Code: account.NotBound, Err: cause}
 	if f.Accounts == nil || u.UnionID == "" {
 		return refusal // nobody could use it
 	}
-	if target, _ = f.allowed(target); len(target) > maxLinkTarget {
+	if target, _ = f.urls().allowed(target); len(target) > maxLinkTarget {
 		target = "/"
 	}
 	name := fullName(&u) // two people may have one name
@@ -131,18 +134,18 @@ func (f *Flow) accountLinkToken(w http.ResponseWriter, u identity.User, target s
 	if err != nil {
 		return err
 	}
-	f.setLinkCookie(w, cookie, int(linkLife/time.Second))
-	refusal.Retry = f.linkPath(token)
+	f.setCookie(w, cookie, int(linkLife/time.Second))
+	refusal.Retry = f.url(token)
 	refusal.Err = &notBound{token, cause}
 	return refusal
 }
 
-// openLink recognises a link that this browser may use. It uses nothing up.
-func (f *Flow) openLink(r *http.Request, x *web.Exchange, token string) (*link, error) {
+// open recognises a link that this browser may use. It uses nothing up.
+func (f accountLinks) open(r *http.Request, x *web.Exchange, token string) (*link, error) {
 	invalid := func(why string) error {
-		return &web.Error{Status: http.StatusForbidden, Code: "link_invalid", Retry: f.path("/start", "/"), Err: errors.New("login: a link " + why)}
+		return &web.Error{Status: http.StatusForbidden, Code: "link_invalid", Retry: f.urls().path("/start", "/"), Err: errors.New("login: a link " + why)}
 	}
-	if f.Accounts == nil || !f.binds() {
+	if f.Accounts == nil || !f.bindings().enabled() {
 		return nil, &web.Error{Status: http.StatusForbidden, Code: "binding_off"}
 	}
 	plain, _, err := f.Keyring.Open(linkPurpose, linkPurpose, token)
@@ -154,7 +157,7 @@ func (f *Flow) openLink(r *http.Request, x *web.Exchange, token string) (*link, 
 	if !ok || l.app != f.ClientID || age < -attemptSkew || age >= linkLife {
 		return nil, invalid("that is too old, or of another app")
 	}
-	for i, value := range web.CookieValues(r.Header, f.linkCookie()) {
+	for i, value := range web.CookieValues(r.Header, f.cookieName()) {
 		if sum := sha256.Sum256([]byte(value)); i < maxCopies && subtle.ConstantTimeCompare(sum[:], l.browser[:]) == 1 {
 			return &l, nil
 		}
@@ -162,19 +165,19 @@ func (f *Flow) openLink(r *http.Request, x *web.Exchange, token string) (*link, 
 	return nil, invalid("of another browser")
 }
 
-// binds reports whether people can be bound to accounts here.
-func (f *Flow) binds() bool {
-	return f.People != nil && (f.People.Binding == account.Optional || f.People.Binding == account.Required)
+// enabled reports whether people can be bound to accounts here.
+func (bs bindings) enabled() bool {
+	return bs.people != nil && (bs.people.Binding == account.Optional || bs.people.Binding == account.Required)
 }
 
 // bind uses the link up and makes its person the account.
-func (f *Flow) bind(r *http.Request, x *web.Exchange, l *link, username string) error {
+func (f accountLinks) bind(r *http.Request, x *web.Exchange, l *link, username string) error {
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()
 	sum := sha256.Sum256(l.id[:])
 	err := f.Used.Add(ctx, "link:"+base64.RawURLEncoding.EncodeToString(sum[:]), []byte("1"), linkLife+2*attemptSkew)
 	if errors.Is(err, session.ErrExists) {
-		return &web.Error{Status: http.StatusForbidden, Code: "link_invalid", Retry: f.path("/start", "/"), Err: errors.New("login: a link that was used")}
+		return &web.Error{Status: http.StatusForbidden, Code: "link_invalid", Retry: f.urls().path("/start", "/"), Err: errors.New("login: a link that was used")}
 	}
 	if err != nil {
 		return &web.Error{Status: http.StatusServiceUnavailable, Code: "store_unavailable", RetryAfter: retryAfter, Err: err}
@@ -186,7 +189,7 @@ func (f *Flow) bind(r *http.Request, x *web.Exchange, l *link, username string) 
 // records have to be. When it then fails, the refusal is the next record of this
 // request. Nor is anybody bound who cannot be told of it later. person is what
 // the DingTalk person is called.
-func (f *Flow) makeBinding(ctx context.Context, x *web.Exchange, b account.Binding, person string) error {
+func (f accountLinks) makeBinding(ctx context.Context, x *web.Exchange, b account.Binding, person string) error {
 	find := func(by account.Binding) (account.Binding, error) { return f.People.Bindings.Find(ctx, by) }
 	write, err := account.Plan([]account.Binding{b}, find)
 	if err == nil {
@@ -194,7 +197,7 @@ func (f *Flow) makeBinding(ctx context.Context, x *web.Exchange, b account.Bindi
 			return &web.Error{Status: http.StatusServiceUnavailable, Code: "audit_unavailable", RetryAfter: retryAfter, Err: lost}
 		}
 		if len(write) > 0 {
-			err = f.putNote(ctx, b.UnionID, bindingNote{Username: b.Username, Person: person, Made: f.now()})
+			err = f.bindings().putNote(ctx, b.UnionID, bindingNote{Username: b.Username, Person: person, Made: f.now()})
 		}
 		if err == nil {
 			err = f.People.Bindings.Add(ctx, b)

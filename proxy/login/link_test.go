@@ -220,7 +220,7 @@ func FuzzLink(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		l, err := h.openLink(r, &web.Exchange{}, token) // without the cookie nothing opens
+		l, err := accountLinks{h.Flow}.open(r, &web.Exchange{}, token) // without the cookie nothing opens
 		if _, ok := errors.AsType[*web.Error](err); l != nil || !ok {
 			t.Errorf("openLink(%q) = %+v, %v", token, l, err)
 		}

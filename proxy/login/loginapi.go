@@ -45,6 +45,9 @@ const (
 // with an account first.
 var errSignInFirst = errors.New("login: no local account has signed in here lately")
 
+// loginAPI is the login callback for page scripts, and what such a page begins.
+type loginAPI struct{ *Flow }
+
 // LoginAPI is GET /dingtalk/login/callback, for pages that draw their own QR
 // code: page script hands over the `code` and `state` that DingTalk sent the
 // page back with.
@@ -56,14 +59,16 @@ var errSignInFirst = errors.New("login: no local account has signed in here late
 // The answer is always the envelope. Its status is 200, or 500 when DingTalk or
 // our store is out of reach or the fault is ours (threats T27). A request that no
 // client of the document makes, such as a POST or a prefetch, is 500 too.
-func (f *Flow) LoginAPI(w http.ResponseWriter, r *http.Request) error {
+func (f *Flow) LoginAPI(w http.ResponseWriter, r *http.Request) error { return loginAPI{f}.serve(w, r) }
+
+func (f loginAPI) serve(w http.ResponseWriter, r *http.Request) error {
 	x := web.From(w)
 	x.Endpoint = "login_callback"
 	err := getOnly(r)
 	status := http.StatusInternalServerError
 	answer := envelope{Code: apiFailure}
 	if err == nil {
-		err = f.loginAPI(w, r, x)
+		err = f.call(w, r, x)
 		status, answer = f.outcome(err)
 	}
 	if err == nil {
@@ -83,7 +88,7 @@ func (f *Flow) LoginAPI(w http.ResponseWriter, r *http.Request) error {
 }
 
 // outcome is the status and the envelope that an error of loginAPI stands for.
-func (f *Flow) outcome(err error) (status int, answer envelope) {
+func (f loginAPI) outcome(err error) (status int, answer envelope) {
 	if err == nil {
 		return http.StatusOK, envelope{Success: true, Code: apiSuccess}
 	}
@@ -106,7 +111,7 @@ func (f *Flow) outcome(err error) (status int, answer envelope) {
 	return http.StatusOK, answer
 }
 
-func (f *Flow) loginAPI(w http.ResponseWriter, r *http.Request, x *web.Exchange) error {
+func (f loginAPI) call(w http.ResponseWriter, r *http.Request, x *web.Exchange) error {
 	if !web.SameOrigin(r, f.Origins.Ours) { // it changes something, although it is a GET
 		return &web.Error{Status: http.StatusForbidden, Code: "cross_site"}
 	}
@@ -122,14 +127,14 @@ func (f *Flow) loginAPI(w http.ResponseWriter, r *http.Request, x *web.Exchange)
 	if binding {
 		return f.bindSession(w, r, x)
 	}
-	_, _, _, err = f.complete(w, r, x, f.byBrowser(r.URL.RawQuery, ""), nil)
+	_, _, _, err = completion{f.Flow}.complete(w, r, x, completion{f.Flow}.byBrowser(r.URL.RawQuery, ""), nil)
 	return err
 }
 
 // wantsBinding reads `type`, an integer of the document: 1 binds; none, an empty
 // one and any other number sign in. What is no integer is an error, and under
 // StrictAPI so is everything but 0 and 1.
-func (f *Flow) wantsBinding(query string) (bool, error) {
+func (f loginAPI) wantsBinding(query string) (bool, error) {
 	kind, err := parameter(query, "type")
 	if err != nil {
 		return false, err
@@ -161,11 +166,11 @@ const bindWithin = 10 * time.Minute
 
 // localSession is the account that is signed in here, by its password and a
 // moment ago.
-func (f *Flow) localSession(r *http.Request) (*session.Session, error) {
+func (f loginAPI) localSession(r *http.Request) (*session.Session, error) {
 	refuse := func(code string, err error) error {
-		return &web.Error{Status: http.StatusForbidden, Code: code, Retry: f.path("/sign_in", "/"), Err: err}
+		return &web.Error{Status: http.StatusForbidden, Code: code, Retry: f.urls().path("/sign_in", "/"), Err: err}
 	}
-	off := f.Accounts == nil || !f.binds()
+	off := f.Accounts == nil || !f.bindings().enabled()
 	s, err := f.loadSession(r, f.maxWait())
 	switch {
 	case noSession(err) && off:
@@ -187,7 +192,7 @@ func (f *Flow) localSession(r *http.Request) (*session.Session, error) {
 // bindSession ends an attempt to bind DingTalk to this browser's account. The
 // attempt names the session it was begun in: another account that has signed
 // in meanwhile gets nobody's DingTalk.
-func (f *Flow) bindSession(w http.ResponseWriter, r *http.Request, x *web.Exchange) (err error) {
+func (f loginAPI) bindSession(w http.ResponseWriter, r *http.Request, x *web.Exchange) (err error) {
 	var person identity.User
 	defer func() {
 		if e, ok := errors.AsType[*web.Error](err); ok {
@@ -201,33 +206,33 @@ func (f *Flow) bindSession(w http.ResponseWriter, r *http.Request, x *web.Exchan
 		return err
 	}
 	x.User = s.User.Username
-	by := f.byBrowser(r.URL.RawQuery, bindPurpose)
-	q, _, err := f.redeem(w, r, x, by, func(target string) error {
+	by := completion{f.Flow}.byBrowser(r.URL.RawQuery, bindPurpose)
+	q, _, err := completion{f.Flow}.redeem(w, r, x, by, func(target string) error {
 		if subtle.ConstantTimeCompare([]byte(target), []byte(s.ID)) != 1 {
-			return f.refuse(r, "state_unknown", "/")
+			return completion{f.Flow}.refuse(r, "state_unknown", "/")
 		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	if person, _, err = f.person(r.Context(), by, q, "/"); err != nil {
+	if person, _, err = (completion{f.Flow}).person(r.Context(), by, q, "/"); err != nil {
 		return err
 	}
 	if person.UnionID == "" {
-		return f.failed(&identity.Failure{Code: "bad_answer", Err: errors.New("login: a person without a unionId cannot be bound")}, "/")
+		return completion{f.Flow}.failed(&identity.Failure{Code: "bad_answer", Err: errors.New("login: a person without a unionId cannot be bound")}, "/")
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()
-	return f.makeBinding(ctx, x, account.Binding{UnionID: person.UnionID, Username: s.User.Username}, fullName(&person))
+	return accountLinks{f.Flow}.makeBinding(ctx, x, account.Binding{UnionID: person.UnionID, Username: s.User.Username}, fullName(&person))
 }
 
 // ownPagePurpose is what a page that draws its own QR code begins: a sign-in, or
 // with type=1 the binding of the account that is signed in. DingTalk sends the
 // page back to our callback, or with `page` to that page of ours, whose script
 // then calls LoginAPI.
-func (f *Flow) ownPagePurpose(r *http.Request, target string) (Purpose, error) {
-	e := Purpose{RedirectURI: f.redirectURI(), Target: target}
+func (f loginAPI) ownPagePurpose(r *http.Request, target string) (Purpose, error) {
+	e := Purpose{RedirectURI: f.urls().redirectURI(), Target: target}
 	binding, err := f.wantsBinding(r.URL.RawQuery)
 	if err != nil {
 		return e, err
@@ -240,7 +245,7 @@ func (f *Flow) ownPagePurpose(r *http.Request, target string) (Purpose, error) {
 		if !strings.HasPrefix(back, "/") || strings.ContainsAny(back, "?#") || len(back) > maxPage {
 			return e, badRequest("page is not a path of ours")
 		}
-		path, ok := f.allowed(back)
+		path, ok := f.urls().allowed(back)
 		if !ok {
 			return e, badRequest("page is not a path of ours")
 		}

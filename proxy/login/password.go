@@ -18,6 +18,9 @@ import (
 
 const maxForm = 8 << 10 // bytes of a name and a password
 
+// passwordForm is the sign-in with a local account.
+type passwordForm struct{ *Flow }
+
 // formRequest is one visit to the form: where it leads, and which DingTalk person
 // it binds.
 type formRequest struct {
@@ -27,28 +30,28 @@ type formRequest struct {
 }
 
 // action is where the form posts to.
-func (f *Flow) action(e formRequest) string {
+func (f passwordForm) action(e formRequest) string {
 	if e.person != nil {
-		return f.linkPath(e.token)
+		return accountLinks{f.Flow}.url(e.token)
 	}
-	return f.path("/sign_in", e.target)
+	return f.urls().path("/sign_in", e.target)
 }
 
-// parseFormRequest finds out what a visit to the sign-in page is for.
-func (f *Flow) parseFormRequest(r *http.Request, x *web.Exchange) (formRequest, error) {
+// parse finds out what a visit to the sign-in page is for.
+func (f passwordForm) parse(r *http.Request, x *web.Exchange) (formRequest, error) {
 	token, err := parameter(r.URL.RawQuery, "link")
 	if err != nil {
 		return formRequest{}, err
 	}
 	if token != "" {
-		l, err := f.openLink(r, x, token)
+		l, err := accountLinks{f.Flow}.open(r, x, token)
 		if err != nil {
 			return formRequest{}, err
 		}
-		target, _ := f.allowed(l.target)
+		target, _ := f.urls().allowed(l.target)
 		return formRequest{target, l, token}, nil
 	}
-	target, err := f.asked(x, r)
+	target, err := f.urls().asked(x, r)
 	return formRequest{target: target}, err
 }
 
@@ -58,8 +61,8 @@ const (
 	wrongPassword = "wrong_password"
 )
 
-// form shows the page with the form; problem is the code of what was wrong.
-func (f *Flow) form(w http.ResponseWriter, r *http.Request, e formRequest, username, problem string, status int) error {
+// show shows the page with the form; problem is the code of what was wrong.
+func (f passwordForm) show(w http.ResponseWriter, r *http.Request, e formRequest, username, problem string, status int) error {
 	d := page.AccountData{Action: f.action(e), Username: username, Problem: problem, Status: status, Next: e.target}
 	if problem != "" {
 		d.Again = d.Action + "&" + problemParam + "=" + problem
@@ -77,12 +80,12 @@ func (f *Flow) form(w http.ResponseWriter, r *http.Request, e formRequest, usern
 	return nil
 }
 
-// password signs in by the form:
+// signIn signs in by the form:
 //
 //	POST ─► our own page ─► form ─► link, if one is used ─► limits ─► File.Verify ─► binding ─► session
 //
 // Wrong names and wrong passwords read the same and cost the same (threats T6).
-func (f *Flow) password(w http.ResponseWriter, r *http.Request, x *web.Exchange) error {
+func (f passwordForm) signIn(w http.ResponseWriter, r *http.Request, x *web.Exchange) error {
 	if !web.SameOrigin(r, f.Origins.Ours) { // signing somebody in as oneself is an attack too
 		return &web.Error{Status: http.StatusForbidden, Code: "cross_site"}
 	}
@@ -90,7 +93,7 @@ func (f *Flow) password(w http.ResponseWriter, r *http.Request, x *web.Exchange)
 	if err != nil {
 		return err
 	}
-	e, err := f.parseFormRequest(r, x)
+	e, err := f.parse(r, x)
 	if err != nil {
 		return f.refused(x, "", err)
 	}
@@ -102,18 +105,18 @@ func (f *Flow) password(w http.ResponseWriter, r *http.Request, x *web.Exchange)
 		if web.WantsJSON(r.Header) {
 			return x.Err
 		}
-		return f.form(w, r, e, username, wrongPassword, http.StatusUnauthorized)
+		return f.show(w, r, e, username, wrongPassword, http.StatusUnauthorized)
 	}
 	if err != nil {
 		return f.refused(x, f.known(username), f.unverified(err, f.action(e)))
 	}
 	if e.person != nil {
-		if err := f.bind(r, x, e.person, username); err != nil {
+		if err := (accountLinks{f.Flow}).bind(r, x, e.person, username); err != nil {
 			return f.refused(x, username, err)
 		}
-		f.dropLink(w)
+		accountLinks{f.Flow}.drop(w)
 	}
-	s, cookie, err := f.create(r.Context(), session.SignIn{User: identity.User{Username: username, Name: username, Local: true}, Since: since, Fingerprint: fingerprint}, e.target)
+	s, cookie, err := completion{f.Flow}.create(r.Context(), session.SignIn{User: identity.User{Username: username, Name: username, Local: true}, Since: since, Fingerprint: fingerprint}, e.target)
 	if err != nil {
 		return f.refused(x, username, err)
 	}
@@ -126,19 +129,19 @@ func (f *Flow) password(w http.ResponseWriter, r *http.Request, x *web.Exchange)
 	if e.person == nil {
 		target = f.afterSignIn(r.Context(), s, target)
 	}
-	f.redirect(w, http.StatusSeeOther, target)
+	redirect(w, http.StatusSeeOther, target)
 	return nil
 }
 
 // known is a name for the log: people type their password into the wrong field.
-func (f *Flow) known(username string) string {
+func (f passwordForm) known(username string) string {
 	if f.Accounts.Has(username) {
 		return username
 	}
 	return ""
 }
 
-func (f *Flow) refused(x *web.Exchange, username string, err error) error {
+func (f passwordForm) refused(x *web.Exchange, username string, err error) error {
 	e := Event{What: "refused", How: "password", Code: "internal", User: username, Err: err}
 	if refusal, ok := errors.AsType[*web.Error](err); ok {
 		e.Code, e.Err = refusal.Code, refusal.Err
@@ -148,7 +151,7 @@ func (f *Flow) refused(x *web.Exchange, username string, err error) error {
 }
 
 // unverified is the answer when a password was not looked at.
-func (f *Flow) unverified(err error, again string) error {
+func (f passwordForm) unverified(err error, again string) error {
 	if wait, ok := errors.AsType[*account.WaitError](err); ok {
 		return &web.Error{Status: http.StatusTooManyRequests, Code: "too_many_attempts", RetryAfter: wait.Wait, Retry: again}
 	}

@@ -28,7 +28,7 @@ func (f *Flow) RedirectToProvider(w http.ResponseWriter, r *http.Request, p Purp
 	if len(p.Target) > maxPurposeTarget {
 		return badRequest("the target is too long")
 	}
-	return f.beginAndRedirect(w, r, web.From(w), p)
+	return starter{f}.beginAndRedirect(w, r, web.From(w), p)
 }
 
 // Complete ends a sign-in that RedirectToProvider began in this browser for a
@@ -44,13 +44,13 @@ func (f *Flow) Complete(w http.ResponseWriter, r *http.Request, kind string, jud
 		return nil, nil, "", err
 	}
 	x := web.From(w)
-	query, err := f.callback(r, x)
+	query, err := refusedCallback{f}.query(r, x)
 	if err != nil {
 		return nil, nil, "", err
 	}
-	by := f.byBrowser(query, kind)
-	if s, cookie, target, err = f.complete(w, r, x, by, judge); err != nil {
-		err = f.shownAgain(r, x, err, *by.spent)
+	by := completion{f}.byBrowser(query, kind)
+	if s, cookie, target, err = (completion{f}).complete(w, r, x, by, judge); err != nil {
+		err = refusedCallback{f}.shownAgain(r, x, err, *by.spent)
 	}
 	return s, cookie, target, err
 }

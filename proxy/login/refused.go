@@ -45,10 +45,13 @@ const (
 // errRefusedBefore is in the error of a page that shows an earlier refusal.
 var errRefusedBefore = errors.New("login: the refusal of an earlier callback")
 
+// refusedCallback moves a refused callback to an address without its code.
+type refusedCallback struct{ *Flow }
+
 // shownAgain gives a refusal of r the address that shows it once more, for the
 // page in the other language, and has people leave for it unless the code in r's
 // own address is spent.
-func (f *Flow) shownAgain(r *http.Request, x *web.Exchange, err error, spent bool) error {
+func (f refusedCallback) shownAgain(r *http.Request, x *web.Exchange, err error, spent bool) error {
 	e, ok := errors.AsType[*web.Error](err)
 	if !ok || !web.IsPageLoad(r.Method, r.Header) {
 		return err
@@ -64,7 +67,7 @@ func (f *Flow) shownAgain(r *http.Request, x *web.Exchange, err error, spent boo
 		}
 	}
 	if len(stored.Retry) > maxRefusedRetry {
-		stored.Retry = f.path("/start", "/")
+		stored.Retry = f.urls().path("/start", "/")
 	}
 	if len(kept)+len(stored.Query) > maxRefusedQuery {
 		kept, stored.Query = "", ""
@@ -83,9 +86,9 @@ func (f *Flow) shownAgain(r *http.Request, x *web.Exchange, err error, spent boo
 	return &shown
 }
 
-// callback is the raw query of a callback: r's own, or the sealed one of a
-// callback that is tried again. The error is an earlier refusal.
-func (f *Flow) callback(r *http.Request, x *web.Exchange) (query string, err error) {
+// query is the raw query of a callback: r's own, or the sealed one of a
+// query that is tried again. The error is an earlier refusal.
+func (f refusedCallback) query(r *http.Request, x *web.Exchange) (query string, err error) {
 	text, err := parameter(r.URL.RawQuery, refusalParam)
 	if err != nil || text == "" || carriesCode(r.URL.RawQuery) {
 		return r.URL.RawQuery, err
@@ -96,7 +99,7 @@ func (f *Flow) callback(r *http.Request, x *web.Exchange) (query string, err err
 		err = json.Unmarshal(plain, &stored)
 	}
 	if age := f.now().Sub(stored.Issued); err != nil || age < -attemptSkew || age >= refusalLife {
-		return "", f.refuse(r, "state_expired", "/")
+		return "", completion{f.Flow}.refuse(r, "state_expired", "/")
 	}
 	if stored.Query != "" {
 		return stored.Query, nil
@@ -121,7 +124,7 @@ func carriesCode(query string) bool {
 // withoutSignIn divides a query into what an address may keep, with an & behind
 // it, and what belongs to a sign-in. Kept is one name alone, which the SSO
 // service tells its callbacks apart by: any other might be read as a code.
-func (f *Flow) withoutSignIn(query string) (kept, sign string) {
+func (f refusedCallback) withoutSignIn(query string) (kept, sign string) {
 	for pair := range strings.SplitSeq(query, "&") {
 		name, _, _ := strings.Cut(pair, "=")
 		switch name {

@@ -10,22 +10,31 @@ import (
 	"dinggate/internal/web"
 )
 
+// returnURLs judges where a browser may go after a sign-in, and writes the
+// addresses of our own endpoints that lead there.
+type returnURLs struct {
+	origins *web.Origins
+	prefix  string
+}
+
+func (f *Flow) urls() returnURLs { return returnURLs{f.Origins, f.Prefix} }
+
 // asked is where the person wants to be after a sign-in: `rd`, else the
 // headers X-Auth-Request-Redirect and X-Forwarded-Uri of a trusted peer, else
 // /. What does not lead to an origin of ours is / too. The error is a 400.
-func (f *Flow) asked(x *web.Exchange, r *http.Request) (string, error) {
+func (u returnURLs) asked(x *web.Exchange, r *http.Request) (string, error) {
 	raw, err := returnParameter(r.URL.RawQuery)
 	if err != nil {
 		return "", err
 	}
 	if raw == "" && x.Trusted {
 		if v := r.Header["X-Auth-Request-Redirect"]; len(v) == 1 {
-			raw = f.onOurScheme(v[0])
+			raw = u.onOurScheme(v[0])
 		} else if v := r.Header["X-Forwarded-Uri"]; len(v) == 1 && strings.HasPrefix(v[0], "/") {
 			raw = v[0]
 		}
 	}
-	target, _ := f.target(x, cmp.Or(raw, "/"))
+	target, _ := u.target(x, cmp.Or(raw, "/"))
 	return target, nil
 }
 
@@ -102,28 +111,28 @@ func cutScheme(s, then string) (rest string, ok bool) {
 // target checks a return target. A path that was asked for on another host of
 // ours than public_url's, where the sign-in ends, becomes absolute. "/" and
 // false when it is none.
-func (f *Flow) target(x *web.Exchange, raw string) (string, bool) {
-	if strings.HasPrefix(raw, "/") && !f.onPublic(x) && f.Origins.HasHost(x.Host) {
-		if path, ok := f.allowed(raw); ok { // a path by itself first: //host is none
-			return f.allowed(f.Origins.Scheme() + "://" + x.Host + path)
+func (u returnURLs) target(x *web.Exchange, raw string) (string, bool) {
+	if strings.HasPrefix(raw, "/") && !u.onPublic(x) && u.origins.HasHost(x.Host) {
+		if path, ok := u.allowed(raw); ok { // a path by itself first: //host is none
+			return u.allowed(u.origins.Scheme() + "://" + x.Host + path)
 		}
 	}
-	return f.allowed(raw)
+	return u.allowed(raw)
 }
 
 // allowed is the check that every target passes, on its way in and again on
 // its way out (threats class R). Our own endpoints are no places to return to,
 // save the two that only say who is signed in: a link with /start inside /start
 // would send a person through one sign-in after the other.
-func (f *Flow) allowed(raw string) (string, bool) {
-	target, ok := f.Origins.Return(raw)
-	if !ok || f.ownEndpoint(target) {
+func (u returnURLs) allowed(raw string) (string, bool) {
+	target, ok := u.origins.Return(raw)
+	if !ok || u.ownEndpoint(target) {
 		return "/", false
 	}
 	return target, true
 }
 
-func (f *Flow) ownEndpoint(target string) bool {
+func (u returnURLs) ownEndpoint(target string) bool {
 	path := target
 	if _, rest, absolute := strings.Cut(target, "://"); absolute && target[0] != '/' {
 		path = rest[strings.IndexByte(rest, '/'):] // Return puts one there
@@ -132,13 +141,13 @@ func (f *Flow) ownEndpoint(target string) bool {
 		path = path[:i]
 	}
 	clean, err := web.CleanPath(path)
-	return err == nil && strings.HasPrefix(clean.Plain, f.Prefix+"/") && clean.Plain != f.Prefix+"/userinfo" && clean.Plain != f.Prefix+"/signed_in"
+	return err == nil && strings.HasPrefix(clean.Plain, u.prefix+"/") && clean.Plain != u.prefix+"/userinfo" && clean.Plain != u.prefix+"/signed_in"
 }
 
 // onOurScheme gives an address on public_url's host public_url's scheme and
 // port: behind a TLS balancer nginx reports http, and some gateways lose the
 // port.
-func (f *Flow) onOurScheme(raw string) string {
+func (u returnURLs) onOurScheme(raw string) string {
 	rest, ok := cutScheme(raw, "://")
 	if !ok {
 		return raw
@@ -148,11 +157,11 @@ func (f *Flow) onOurScheme(raw string) string {
 		end = len(rest)
 	}
 	host, err := web.CleanHost(rest[:end], "")
-	_, public, _ := strings.Cut(f.Origins.Public(), "://")
+	_, public, _ := strings.Cut(u.origins.Public(), "://")
 	if err != nil || web.HostName(host) != web.HostName(public) {
 		return raw
 	}
-	return f.Origins.Public() + rest[end:]
+	return u.origins.Public() + rest[end:]
 }
 
 func escapeNonASCII(s string) string {
@@ -168,16 +177,16 @@ func escapeNonASCII(s string) string {
 	return b.String()
 }
 
-func (f *Flow) redirectURI() string { return f.Origins.Public() + f.Prefix + "/callback" }
+func (u returnURLs) redirectURI() string { return u.origins.Public() + u.prefix + "/callback" }
 
 // path is an endpoint of ours that brings the browser to target in the end.
-func (f *Flow) path(endpoint, target string) string {
-	return f.Prefix + endpoint + "?rd=" + url.QueryEscape(target)
+func (u returnURLs) path(endpoint, target string) string {
+	return u.prefix + endpoint + "?rd=" + url.QueryEscape(target)
 }
 
 // onPublic reports whether the browser is on public_url's host. Ports are left
 // out: cookies know none, and gateways lose them.
-func (f *Flow) onPublic(x *web.Exchange) bool {
-	_, public, _ := strings.Cut(f.Origins.Public(), "://")
+func (u returnURLs) onPublic(x *web.Exchange) bool {
+	_, public, _ := strings.Cut(u.origins.Public(), "://")
 	return web.HostName(x.Host) == web.HostName(public)
 }

@@ -224,9 +224,9 @@ func TestTargets(t *testing.T) { // class R
 		b := h.browser()
 		if strings.ContainsAny(c.query, " \\") || !ascii(c.query) { // what Go's client would not send as it is
 			x := &web.Exchange{Host: "app.test"}
-			got, err := h.asked(x, &http.Request{URL: must(http.NewRequest("GET", "/", nil)).URL, Header: http.Header{}})
+			got, err := h.urls().asked(x, &http.Request{URL: must(http.NewRequest("GET", "/", nil)).URL, Header: http.Header{}})
 			raw, rerr := returnParameter(c.query)
-			if target, _ := h.target(x, raw); err != nil || rerr != nil || got != "/" || escapeNonASCII(target) != c.want {
+			if target, _ := h.urls().target(x, raw); err != nil || rerr != nil || got != "/" || escapeNonASCII(target) != c.want {
 				t.Errorf("target(%q) = %q, %v, want %q", c.query, target, rerr, c.want)
 			}
 			continue
@@ -370,7 +370,7 @@ func FuzzReturnParameter(f *testing.F) {
 		if err != nil {
 			return
 		}
-		target, ok := h.target(&web.Exchange{Host: host}, raw)
+		target, ok := h.urls().target(&web.Exchange{Host: host}, raw)
 		location := escapeNonASCII(target)
 		switch origin := whatwg(location); {
 		case origin == "https://app.test", origin == "https://other.test:8443", origin == "https://route.test", origin == "https://corp.test":
@@ -381,7 +381,7 @@ func FuzzReturnParameter(f *testing.F) {
 		if strings.ContainsFunc(location, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '\\' }) {
 			t.Errorf("start?%q leads to %q, which is no clean header", query, location)
 		}
-		if again, fine := h.allowed(target); again != target || ok != fine && target != "/" {
+		if again, fine := h.urls().allowed(target); again != target || ok != fine && target != "/" {
 			t.Errorf("start?%q leads to %q, and that to %q", query, target, again)
 		}
 	})

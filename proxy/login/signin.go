@@ -24,27 +24,27 @@ func (f *Flow) SignIn(w http.ResponseWriter, r *http.Request) error {
 	allow := "GET, HEAD"
 	if f.Accounts != nil {
 		if r.Method == http.MethodPost {
-			return f.password(w, r, x)
+			return passwordForm{f}.signIn(w, r, x)
 		}
 		allow = "GET, HEAD, POST"
 	}
 	if err := pageOnly(r, allow); err != nil {
 		return err
 	}
-	e, err := f.parseFormRequest(r, x)
+	e, err := passwordForm{f}.parse(r, x)
 	if err != nil {
 		return err
 	}
 	target := e.target
-	if f.Accounts != nil && !f.onPublic(x) && f.Origins.HasHost(x.Host) { // its form posts to the host it is shown on
-		f.redirect(w, http.StatusFound, f.Origins.Public()+f.action(e))
+	if f.Accounts != nil && !f.urls().onPublic(x) && f.Origins.HasHost(x.Host) { // its form posts to the host it is shown on
+		redirect(w, http.StatusFound, f.Origins.Public()+passwordForm{f}.action(e))
 		return nil
 	}
 	f.clearStaleCookie(w, r)
 	if target == "/" && e.person == nil {
 		if s, err := f.loadSession(r, f.maxWait()); err == nil {
 			x.User = s.User.Username
-			return f.showPerson(w, r, x, s, "")
+			return userInfo{f}.showPerson(w, r, x, s, "")
 		}
 	}
 	if f.Accounts != nil {
@@ -52,7 +52,7 @@ func (f *Flow) SignIn(w http.ResponseWriter, r *http.Request) error {
 		if problem != wrongPassword {
 			problem = ""
 		}
-		return f.form(w, r, e, "", problem, 0)
+		return passwordForm{f}.show(w, r, e, "", problem, 0)
 	}
 	qr, err := f.qr(w, r, x, target)
 	if err != nil {
@@ -75,7 +75,7 @@ func (f *Flow) SignedIn(w http.ResponseWriter, r *http.Request) error {
 	switch {
 	case noSession(err):
 		f.clearStaleCookie(w, r)
-		f.redirect(w, http.StatusFound, f.path("/sign_in", f.Prefix+"/signed_in"))
+		redirect(w, http.StatusFound, f.urls().path("/sign_in", f.Prefix+"/signed_in"))
 		return nil
 	case err != nil:
 		return unavailable(err)
@@ -91,14 +91,14 @@ func fullName(u *identity.User) string { return u.FullName() }
 // configuration asks for one and the callback is on this host: DingTalk's
 // script wants the two to be of one origin.
 func (f *Flow) qr(w http.ResponseWriter, r *http.Request, x *web.Exchange, target string) (*page.QR, error) {
-	if f.QRLogin == "" || !f.onPublic(x) || web.IsDingTalk(r) || r.Method != http.MethodGet || web.IsPrefetch(r) || f.mayBegin(r) != nil {
+	if f.QRLogin == "" || !f.urls().onPublic(x) || web.IsDingTalk(r) || r.Method != http.MethodGet || web.IsPrefetch(r) || (starter{f}).mayBegin(r) != nil {
 		return nil, nil
 	}
-	state, err := f.begin(w, r, x, "", target)
+	state, err := starter{f}.begin(w, r, x, "", target)
 	if err != nil {
 		return nil, err
 	}
-	return &page.QR{RedirectURI: f.redirectURI(), ClientID: f.ClientID, State: state, LoginURL: f.QRLogin}, nil
+	return &page.QR{RedirectURI: f.urls().redirectURI(), ClientID: f.ClientID, State: state, LoginURL: f.QRLogin}, nil
 }
 
 // pageOnly refuses methods that do not ask for a page.

@@ -11,6 +11,9 @@ import (
 	"dinggate/session"
 )
 
+// signOut ends the sessions of a browser.
+type signOut struct{ *Flow }
+
 // SignOut ends the session, and where a browser carries several, each of them:
 // nobody can tell which one was planted. A GET asks first, a POST from a page of ours does
 // it, so that no image and no foreign form signs anybody out (threats S15,
@@ -20,7 +23,9 @@ import (
 // When the session cannot be judged, it is 503 and nothing has changed. When it
 // ended here but other replicas could not be told, it is 503 too, since it is
 // not over everywhere; this browser is signed out.
-func (f *Flow) SignOut(w http.ResponseWriter, r *http.Request) error {
+func (f *Flow) SignOut(w http.ResponseWriter, r *http.Request) error { return signOut{f}.serve(w, r) }
+
+func (f signOut) serve(w http.ResponseWriter, r *http.Request) error {
 	x := web.From(w)
 	x.Endpoint = "sign_out"
 	raw, err := returnParameter(r.URL.RawQuery)
@@ -31,13 +36,13 @@ func (f *Flow) SignOut(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	target, given := f.target(x, raw)
+	target, given := f.urls().target(x, raw)
 	if then == "sign_in" {
 		return f.switchAccount(w, r, x, target)
 	}
 	self := f.Prefix + "/sign_out"
 	if given {
-		self = f.path("/sign_out", target)
+		self = f.urls().path("/sign_out", target)
 	}
 	if r.Method != http.MethodPost {
 		return f.confirm(w, r, self, target)
@@ -52,15 +57,15 @@ func (f *Flow) SignOut(w http.ResponseWriter, r *http.Request) error {
 	// click away, on the page. In the DingTalk client any page of the application
 	// would sign in again by itself: it stays on ours (threats K17).
 	if f.Silent != nil && web.IsDingTalk(r) {
-		f.markSignedOut(w, signedOutFor)
+		f.attempts().markSignedOut(w, signedOutFor)
 	} else if given && strings.HasPrefix(target, "/") {
 		self = target
 	}
-	f.redirect(w, http.StatusSeeOther, self)
+	redirect(w, http.StatusSeeOther, self)
 	return nil
 }
 
-func (f *Flow) confirm(w http.ResponseWriter, r *http.Request, self, target string) error {
+func (f signOut) confirm(w http.ResponseWriter, r *http.Request, self, target string) error {
 	who, err := f.signedInAs(r)
 	if err != nil {
 		return err
@@ -77,11 +82,11 @@ func (f *Flow) confirm(w http.ResponseWriter, r *http.Request, self, target stri
 // switchAccount is the way of somebody who may not see target as who they are:
 // one confirmation, a sign-out, a sign-in where another account can be chosen,
 // and target again.
-func (f *Flow) switchAccount(w http.ResponseWriter, r *http.Request, x *web.Exchange, target string) error {
+func (f signOut) switchAccount(w http.ResponseWriter, r *http.Request, x *web.Exchange, target string) error {
 	next := f.Prefix + interactivePath + url.QueryEscape(target)
 	inside := f.Silent != nil && web.IsDingTalk(r) // there our page would sign in without a word, as the same person
 	if !inside && (f.PageFirst || f.Accounts != nil) {
-		next = f.path("/sign_in", target)
+		next = f.urls().path("/sign_in", target)
 	}
 	if r.Method == http.MethodPost {
 		if !web.SameOrigin(r, f.Origins.Ours) {
@@ -91,13 +96,13 @@ func (f *Flow) switchAccount(w http.ResponseWriter, r *http.Request, x *web.Exch
 			return err
 		}
 		if inside {
-			f.markSignedOut(w, signedOutFor)
+			f.attempts().markSignedOut(w, signedOutFor)
 		}
 		if f.AttemptIn != "" { // an SSO service sends on to origins that the page's policy cannot name
-			f.htmlRedirect(w, next)
+			htmlRedirect(w, next)
 			return nil
 		}
-		f.redirect(w, http.StatusSeeOther, next)
+		redirect(w, http.StatusSeeOther, next)
 		return nil
 	}
 	who, err := f.signedInAs(r)
@@ -106,15 +111,15 @@ func (f *Flow) switchAccount(w http.ResponseWriter, r *http.Request, x *web.Exch
 	}
 	if who == "" {
 		f.clearStaleCookie(w, r)
-		f.redirect(w, http.StatusFound, next)
+		redirect(w, http.StatusFound, next)
 		return nil
 	}
-	f.Pages.ConfirmSwitch(w, r, f.Prefix+"/sign_out?then=sign_in&rd="+url.QueryEscape(target), who, f.Provider.AuthURL(f.redirectURI(), ""))
+	f.Pages.ConfirmSwitch(w, r, f.Prefix+"/sign_out?then=sign_in&rd="+url.QueryEscape(target), who, f.Provider.AuthURL(f.urls().redirectURI(), ""))
 	return nil
 }
 
 // signedInAs names everybody whom this browser is signed in as, "" for nobody.
-func (f *Flow) signedInAs(r *http.Request) (string, error) {
+func (f signOut) signedInAs(r *http.Request) (string, error) {
 	if err := pageOnly(r, "GET, HEAD, POST"); err != nil {
 		return "", err
 	}
@@ -133,7 +138,7 @@ func (f *Flow) signedInAs(r *http.Request) (string, error) {
 
 // presentedSessions lists the sessions that this browser carries. That it is signed out is
 // said of no cookie that was not looked at.
-func (f *Flow) presentedSessions(r *http.Request) ([]*session.Session, error) {
+func (f signOut) presentedSessions(r *http.Request) ([]*session.Session, error) {
 	all, err := f.Sessions.Carried(r.Context(), web.CookieValues(r.Header, f.Sessions.CookieName()))
 	switch {
 	case errors.Is(err, session.ErrForged):
@@ -145,7 +150,7 @@ func (f *Flow) presentedSessions(r *http.Request) ([]*session.Session, error) {
 }
 
 // end revokes the sessions of this browser.
-func (f *Flow) end(w http.ResponseWriter, r *http.Request, x *web.Exchange) error {
+func (f signOut) end(w http.ResponseWriter, r *http.Request, x *web.Exchange) error {
 	all, err := f.presentedSessions(r)
 	if err != nil {
 		return err

@@ -31,23 +31,26 @@ const (
 	maxFields     = 8
 )
 
-// wantsSilent reports whether a page load should get the silent page. What the
+// silentFlow is the sign-in that Silent configures.
+type silentFlow struct{ *Flow }
+
+// wanted reports whether a page load should get the silent page. What the
 // browser calls itself chooses a page and proves nothing (threats K13); who has
 // just signed out is not signed in again by itself (K17).
-func (f *Flow) wantsSilent(r *http.Request) bool {
-	return f.Silent != nil && web.IsDingTalk(r) && !f.signedOutRecently(r)
+func (f silentFlow) wanted(r *http.Request) bool {
+	return f.Silent != nil && web.IsDingTalk(r) && !f.attempts().signedOutRecently(r)
 }
 
 // PageBefore reports whether a page of ours comes before DingTalk for this
 // request, which then may sign in otherwise than by a redirect.
 func (f *Flow) PageBefore(r *http.Request) bool {
-	return f.PageFirst || f.Accounts != nil || f.wantsSilent(r)
+	return f.PageFirst || f.Accounts != nil || silentFlow{f}.wanted(r)
 }
 
-// showSilent begins an attempt and shows the page whose script asks the client
+// show begins an attempt and shows the page whose script asks the client
 // for a code.
-func (f *Flow) showSilent(w http.ResponseWriter, r *http.Request, x *web.Exchange, target string) error {
-	state, err := f.begin(w, r, x, silentPurpose, target)
+func (f silentFlow) show(w http.ResponseWriter, r *http.Request, x *web.Exchange, target string) error {
+	state, err := starter{f.Flow}.begin(w, r, x, silentPurpose, target)
 	if err != nil {
 		return err
 	}
@@ -70,6 +73,10 @@ const interactivePath = "/start?silent=no&rd="
 // one. It counts only from a page of ours, in the browser that began the
 // attempt, once; DingTalk is asked after all that (threats S19).
 func (f *Flow) SilentCode(w http.ResponseWriter, r *http.Request) error {
+	return silentFlow{f}.serve(w, r)
+}
+
+func (f silentFlow) serve(w http.ResponseWriter, r *http.Request) error {
 	x := web.From(w)
 	x.Endpoint = "silent"
 	web.AsJSON(r)
@@ -81,14 +88,14 @@ func (f *Flow) SilentCode(w http.ResponseWriter, r *http.Request) error {
 	case !web.SameOrigin(r, f.Origins.Ours):
 		return &web.Error{Status: http.StatusForbidden, Code: "cross_site"}
 	}
-	s, _, target, err := f.complete(w, r, x, codeSource{purpose: silentPurpose, how: "silent",
+	s, _, target, err := completion{f.Flow}.complete(w, r, x, codeSource{purpose: silentPurpose, how: "silent",
 		read: func() (callbackQuery, error) { return readSilent(r) },
 		exchange: func(ctx context.Context, code, _ string) (identity.User, identity.Token, error) {
 			u, err := f.Silent.Exchange(ctx, code)
 			return u, identity.Token{}, err
 		}}, nil)
 	if unbound, ok := errors.AsType[*notBound](err); ok {
-		target = f.linkPath(unbound.token) // the form that binds them is the way on
+		target = accountLinks{f.Flow}.url(unbound.token) // the form that binds them is the way on
 	} else if err != nil {
 		return err
 	} else {
@@ -136,15 +143,15 @@ func readSilent(r *http.Request) (q callbackQuery, err error) {
 const signedOutFor = 600 // seconds
 
 // signedOutName names the cookie that marks a sign-out inside the DingTalk client.
-func (f *Flow) signedOutName() string { return f.slotName(slots) }
+func (j attemptJar) signedOutName() string { return j.slotName(slots) }
 
-func (f *Flow) signedOutRecently(r *http.Request) bool {
-	return len(web.CookieValues(r.Header, f.signedOutName())) > 0
+func (j attemptJar) signedOutRecently(r *http.Request) bool {
+	return len(web.CookieValues(r.Header, j.signedOutName())) > 0
 }
 
 // markSignedOut notes that the person signed out; the next sign-in deletes the mark.
-func (f *Flow) markSignedOut(w http.ResponseWriter, seconds int) {
-	c := f.attemptCookie(slots, "1", seconds)
+func (j attemptJar) markSignedOut(w http.ResponseWriter, seconds int) {
+	c := j.cookie(slots, "1", seconds)
 	if seconds < 0 {
 		c.Value = ""
 	}

@@ -11,9 +11,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"dinggate/internal/web"
+	"dinggate/session"
 )
 
 // attempt is one sign-in on its way. It travels as a sealed cookie in the
@@ -107,12 +109,25 @@ const (
 	maxCopies   = 4       // values looked at under one name; a sibling host can plant more
 )
 
+// attemptJar keeps the attempts of a browser in that browser, as sealed cookies:
+// the server remembers none.
+type attemptJar struct {
+	keyring *session.Keyring
+	session string // the session cookie's name, which those of attempts derive from
+	secure  bool   // public_url is https
+	turn    *atomic.Uint32
+}
+
+func (f *Flow) attempts() attemptJar {
+	return attemptJar{f.Keyring, f.Sessions.CookieName(), f.secure(), &f.turn}
+}
+
 // slotName is always a `__Host-` name on https, also where cookie.domain costs
 // the session cookie its prefix: an attempt stays on one host, and a sibling
 // that could plant its own would sign the person in as somebody else.
-func (f *Flow) slotName(slot int) string {
-	name := strings.TrimPrefix(f.Sessions.CookieName(), "__Host-")
-	if f.secure() {
+func (j attemptJar) slotName(slot int) string {
+	name := strings.TrimPrefix(j.session, "__Host-")
+	if j.secure {
 		name = "__Host-" + name
 	}
 	return name + "-attempt-" + strconv.Itoa(slot)
@@ -135,14 +150,14 @@ const (
 )
 
 // open lists the attempts under a slot's name that our seal vouches for.
-func (f *Flow) open(h http.Header, slot int) (found []attempt, size int) {
-	name := f.slotName(slot)
+func (j attemptJar) open(h http.Header, slot int) (found []attempt, size int) {
+	name := j.slotName(slot)
 	for i, text := range web.CookieValues(h, name) {
 		size += len(name) + len("=; ") + len(text)
 		if i >= maxCopies {
 			continue
 		}
-		if plain, _, err := f.Keyring.Open(attemptPurpose, name, text); err == nil {
+		if plain, _, err := j.keyring.Open(attemptPurpose, name, text); err == nil {
 			if a, ok := decodeAttempt(plain); ok {
 				found = append(found, a)
 			}
@@ -152,9 +167,9 @@ func (f *Flow) open(h http.Header, slot int) (found []attempt, size int) {
 }
 
 // find gives the attempt of this browser that state belongs to, and its slot.
-func (f *Flow) find(h http.Header, state [32]byte) (a attempt, slot int, ok bool) {
+func (j attemptJar) find(h http.Header, state [32]byte) (a attempt, slot int, ok bool) {
 	for slot := range slots {
-		found, _ := f.open(h, slot)
+		found, _ := j.open(h, slot)
 		for _, a := range found {
 			if subtle.ConstantTimeCompare(a.state[:], state[:]) == 1 {
 				return a, slot, true
@@ -166,32 +181,32 @@ func (f *Flow) find(h http.Header, state [32]byte) (a attempt, slot int, ok bool
 
 // place makes the cookie of a new attempt and those that clear what has to go
 // for it: an empty slot is taken first, then a dead one, then the oldest.
-func (f *Flow) place(h http.Header, a attempt, now time.Time) ([]*http.Cookie, error) {
-	first := int(f.turn.Add(1) % slots) // tabs that open together, all without a cookie yet, take different slots
+func (j attemptJar) place(h http.Header, a attempt, now time.Time) ([]*http.Cookie, error) {
+	first := int(j.turn.Add(1) % slots) // tabs that open together, all without a cookie yet, take different slots
 	candidates := make([]sealed, slots)
 	for i := range candidates {
-		candidates[i] = f.look(h, (first+i)%slots, now)
+		candidates[i] = j.look(h, (first+i)%slots, now)
 	}
 	slices.SortStableFunc(candidates, func(a, b sealed) int {
 		return cmp.Or(cmp.Compare(a.order, b.order), a.issued.Compare(b.issued))
 	})
-	name := f.slotName(candidates[0].slot)
-	text, err := f.Keyring.Seal(attemptPurpose, name, a.encode())
+	name := j.slotName(candidates[0].slot)
+	text, err := j.keyring.Seal(attemptPurpose, name, a.encode())
 	if err != nil {
 		return nil, fmt.Errorf("login: sealing an attempt: %w", err)
 	}
-	cookies := []*http.Cookie{f.attemptCookie(candidates[0].slot, text, int(attemptLife/time.Second))}
+	cookies := []*http.Cookie{j.cookie(candidates[0].slot, text, int(attemptLife/time.Second))}
 	total := len(name) + len(text)
 	for _, c := range slices.Backward(candidates[1:]) { // from the newest on, as long as there is room
 		if total += c.size; total > maxAttempts && c.order != empty {
-			cookies = append(cookies, f.attemptCookie(c.slot, "", -1))
+			cookies = append(cookies, j.cookie(c.slot, "", -1))
 		}
 	}
 	return cookies, nil
 }
 
-func (f *Flow) look(h http.Header, slot int, now time.Time) sealed {
-	found, size := f.open(h, slot)
+func (j attemptJar) look(h http.Header, slot int, now time.Time) sealed {
+	found, size := j.open(h, slot)
 	c := sealed{slot: slot, size: size}
 	if size > 0 {
 		c.order = dead
@@ -204,9 +219,9 @@ func (f *Flow) look(h http.Header, slot int, now time.Time) sealed {
 	return c
 }
 
-// attemptCookie is Lax whatever cookie.same_site says: the way back from
+// cookie is Lax whatever cookie.same_site says: the way back from
 // DingTalk is a navigation from another site.
-func (f *Flow) attemptCookie(slot int, text string, maxAge int) *http.Cookie {
-	return &http.Cookie{Name: f.slotName(slot), Value: text, Path: "/", MaxAge: maxAge,
-		HttpOnly: true, Secure: f.secure(), SameSite: http.SameSiteLaxMode}
+func (j attemptJar) cookie(slot int, text string, maxAge int) *http.Cookie {
+	return &http.Cookie{Name: j.slotName(slot), Value: text, Path: "/", MaxAge: maxAge,
+		HttpOnly: true, Secure: j.secure, SameSite: http.SameSiteLaxMode}
 }

@@ -18,7 +18,7 @@ func FuzzAttempt(f *testing.F) {
 	f.Add("", "", int64(0), 7)
 	f.Add("[::1]", "https://route.test/"+strings.Repeat("a", 900), int64(-1), 80)
 	h := flow(f, plan{})
-	name := h.slotName(0)
+	name := h.attempts().slotName(0)
 	f.Fuzz(func(t *testing.T, host, target string, issued int64, at int) {
 		if len(host) > 260 || len(target) > web.MaxReturn {
 			return
@@ -96,9 +96,9 @@ func FuzzParseCallback(f *testing.F) {
 // get nor set one; no other is.
 func TestCookieNames(t *testing.T) {
 	for _, f := range []*Flow{flow(t, plan{}).Flow, {Sessions: &session.Manager{}, Origins: must(web.NewOrigins("http://app.test", nil, nil, ""))}} {
-		list := []string{f.Sessions.CookieName(), f.linkCookie(), f.signedOutName(), "dinggate-lang"}
+		list := []string{f.Sessions.CookieName(), accountLinks{f}.cookieName(), f.attempts().signedOutName(), "dinggate-lang"}
 		for slot := range slots {
-			list = append(list, f.slotName(slot))
+			list = append(list, f.attempts().slotName(slot))
 		}
 		for _, name := range list {
 			h := http.Header{"Cookie": {"a=1; " + name + "=x; my" + strings.TrimPrefix(name, "__Host-") + "=y; " + name + "er=z"}}

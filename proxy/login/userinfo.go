@@ -27,14 +27,19 @@ type person struct {
 	Departments       []int64  `json:"departments"`
 }
 
+// userInfo answers who is signed in, and removes their binding.
+type userInfo struct{ *Flow }
+
 // UserInfo tells page scripts and API clients who they are: 200, or 401 with a
 // login_url, or 503 when that cannot be said now. It sends no CORS header, so that only
 // pages of the same origin can read it (threats W5). A person who opens it gets a
 // page, with the binding of their account and a form that removes it.
-func (f *Flow) UserInfo(w http.ResponseWriter, r *http.Request) error {
+func (f *Flow) UserInfo(w http.ResponseWriter, r *http.Request) error { return userInfo{f}.serve(w, r) }
+
+func (f userInfo) serve(w http.ResponseWriter, r *http.Request) error {
 	x := web.From(w)
 	x.Endpoint = "userinfo"
-	if r.Method == http.MethodPost && f.binds() && f.Accounts != nil {
+	if r.Method == http.MethodPost && f.bindings().enabled() && f.Accounts != nil {
 		return f.unbind(w, r, x)
 	}
 	visit := isVisit(r)
@@ -65,7 +70,7 @@ func (f *Flow) UserInfo(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 		next := ""
-		if target, given := f.target(x, raw); given {
+		if target, given := f.urls().target(x, raw); given {
 			next = target
 		}
 		return f.showPerson(w, r, x, s, next)
@@ -86,12 +91,12 @@ func isVisit(r *http.Request) bool {
 
 // visitor is the answer to somebody who is not signed in and looks at userinfo:
 // a page with a button that leads back here.
-func (f *Flow) visitor(err error) error {
+func (f userInfo) visitor(err error) error {
 	return &web.Error{Status: http.StatusUnauthorized, Code: "unauthenticated", LoginURL: f.LoginURL(f.Prefix + "/userinfo"), Err: err}
 }
 
 // authenticate is the person behind a credential of theirs, else behind the cookie.
-func (f *Flow) authenticate(r *http.Request, x *web.Exchange) (s *session.Session, credential bool, err error) {
+func (f userInfo) authenticate(r *http.Request, x *web.Exchange) (s *session.Session, credential bool, err error) {
 	if f.Authenticate != nil {
 		return f.Authenticate(r.Context(), x.Client, r.Header, f.maxWait())
 	}
@@ -101,19 +106,19 @@ func (f *Flow) authenticate(r *http.Request, x *web.Exchange) (s *session.Sessio
 
 // showPerson is userinfo for a person who looks at it: what applications are
 // told, and the binding with a form that removes it.
-func (f *Flow) showPerson(w http.ResponseWriter, r *http.Request, x *web.Exchange, s *session.Session, next string) error {
+func (f userInfo) showPerson(w http.ResponseWriter, r *http.Request, x *web.Exchange, s *session.Session, next string) error {
 	u := &s.User
 	data := page.WhoAmIData{Name: u.Name, Username: u.Username, Email: u.Email, Groups: u.RoleNames(), SignOutURL: f.Prefix + "/sign_out"}
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()
-	b, err := f.bindingOf(ctx, s)
+	b, err := f.bindings().of(ctx, s)
 	if errors.Is(err, account.ErrNone) {
 		f.Pages.Bindings(w, r, data, page.BindingData{Next: next})
 		return nil
 	}
 	var n bindingNote
 	if err == nil {
-		n, err = f.note(ctx, b)
+		n, err = f.bindings().note(ctx, b)
 	}
 	if err != nil {
 		return unavailable(err)
@@ -127,7 +132,7 @@ func (f *Flow) showPerson(w http.ResponseWriter, r *http.Request, x *web.Exchang
 	if f.Accounts != nil { // otherwise nobody could bind it again
 		shown.ID, shown.Action = bindingID(b), f.Prefix+"/userinfo"
 		if next != "" {
-			shown.Action = f.path("/userinfo", next)
+			shown.Action = f.urls().path("/userinfo", next)
 		}
 	}
 	if shown.News && r.Method == http.MethodGet && !inFrame(r) {
@@ -136,7 +141,7 @@ func (f *Flow) showPerson(w http.ResponseWriter, r *http.Request, x *web.Exchang
 		} else {
 			n.PersonTold = true
 		}
-		if err := f.putNote(ctx, b.UnionID, n); err != nil { // shown again by the next sign-in
+		if err := f.bindings().putNote(ctx, b.UnionID, n); err != nil { // shown again by the next sign-in
 			x.Err = err
 		}
 	}
@@ -153,7 +158,7 @@ func inFrame(r *http.Request) bool {
 
 // unbind removes the binding of somebody who is signed in, by the form of
 // showPerson. The DingTalk person's sessions end: their name is another one now.
-func (f *Flow) unbind(w http.ResponseWriter, r *http.Request, x *web.Exchange) error {
+func (f userInfo) unbind(w http.ResponseWriter, r *http.Request, x *web.Exchange) error {
 	if !web.SameOrigin(r, f.Origins.Ours) {
 		return &web.Error{Status: http.StatusForbidden, Code: "cross_site"}
 	}
@@ -166,8 +171,8 @@ func (f *Flow) unbind(w http.ResponseWriter, r *http.Request, x *web.Exchange) e
 		return err
 	}
 	self := f.Prefix + "/userinfo"
-	if target, given := f.target(x, raw); given {
-		self = f.path("/userinfo", target)
+	if target, given := f.urls().target(x, raw); given {
+		self = f.urls().path("/userinfo", target)
 	}
 	s, err := f.loadSession(r, f.maxWait())
 	switch {
@@ -180,7 +185,7 @@ func (f *Flow) unbind(w http.ResponseWriter, r *http.Request, x *web.Exchange) e
 	x.User = s.User.Username
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()
-	b, err := f.bindingOf(ctx, s)
+	b, err := f.bindings().of(ctx, s)
 	if err == nil && len(values["binding"]) == 1 && values["binding"][0] == bindingID(b) {
 		if lost := f.audit(x, Event{What: "unbound", User: b.Username, UnionID: b.UnionID}); lost != nil {
 			return &web.Error{Status: http.StatusServiceUnavailable, Code: "audit_unavailable", RetryAfter: retryAfter, Err: lost}
@@ -192,6 +197,6 @@ func (f *Flow) unbind(w http.ResponseWriter, r *http.Request, x *web.Exchange) e
 	if err != nil && !errors.Is(err, account.ErrNone) {
 		return unavailable(err)
 	}
-	f.redirect(w, http.StatusSeeOther, self)
+	redirect(w, http.StatusSeeOther, self)
 	return nil
 }
