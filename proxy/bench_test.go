@@ -45,7 +45,7 @@ func BenchmarkProxied(b *testing.B) {
 	target, _ := url.Parse(app.URL)
 	bare := &httputil.ReverseProxy{Transport: d.front.Routes[0].Upstream.pool.shared, BufferPool: buffers{},
 		Rewrite: func(pr *httputil.ProxyRequest) { pr.SetURL(target); pr.SetXForwarded() }}
-	stack := *d.server.Config.Handler.(*web.Entrance)
+	stack := *d.server.Config.Handler.(*web.Chain)
 	stack.Record = func(*web.Exchange, *http.Request) {}
 	for _, c := range []struct {
 		name string

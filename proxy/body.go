@@ -59,7 +59,7 @@ func (a *answer) Read(b []byte) (int, error) {
 	case err != io.EOF:
 		a.err = err
 	case len(a.res.Trailer) > 0: // complete now, with those that were not announced
-		a.up.clean(a.res.Trailer)
+		a.up.scrubResponse(a.res.Trailer)
 	}
 	return n, err
 }

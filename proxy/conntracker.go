@@ -8,26 +8,26 @@ import (
 	"time"
 )
 
-// Streams are the answers that end only when somebody ends them: WebSockets and
+// ConnTracker are the answers that end only when somebody ends them: WebSockets and
 // server-sent events. A process that is to stop ends them, since nothing else
 // would: a WebSocket with status 1001, "going away", so that a client connects
 // anew, to somebody else; an event stream with its regular end.
 //
 // The zero value is ready; safe for concurrent use.
-type Streams struct {
+type ConnTracker struct {
 	mu    sync.Mutex
 	open  map[stream]struct{}
 	ended bool
 	none  chan struct{} // made by End; closed when nothing is open
 
-	now     *Front        // whose rules hold; nil: those of the front that each came in by
+	now     *Handler      // whose rules hold; nil: those of the front that each came in by
 	changed chan struct{} // closed when another takes its place; nil: nobody waits
 }
 
-// Rule has next decide about what is open, as it will about what comes: what it
+// SetPolicy has next decide about what is open, as it will about what comes: what it
 // would not let in ends, all else goes on to where it leads. Call it before
 // requests go to next, else those could be judged by the rules before.
-func (s *Streams) Rule(next *Front) {
+func (s *ConnTracker) SetPolicy(next *Handler) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.now = next
@@ -37,8 +37,8 @@ func (s *Streams) Rule(next *Front) {
 	}
 }
 
-// front is whose rules hold, and a channel that tells when no longer.
-func (s *Streams) front() (*Front, <-chan struct{}) {
+// handler is whose rules hold, and a channel that tells when no longer.
+func (s *ConnTracker) handler() (*Handler, <-chan struct{}) {
 	if s == nil {
 		return nil, nil
 	}
@@ -58,7 +58,7 @@ var (
 	_ stream = (*answer)(nil)
 )
 
-func (s *Streams) add(one stream) {
+func (s *ConnTracker) add(one stream) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.open == nil {
@@ -70,7 +70,7 @@ func (s *Streams) add(one stream) {
 	}
 }
 
-func (s *Streams) remove(one stream) {
+func (s *ConnTracker) remove(one stream) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.open, one)
@@ -80,9 +80,9 @@ func (s *Streams) remove(one stream) {
 	}
 }
 
-// End ends what is open and what comes later, and waits until all are gone or
+// Shutdown ends what is open and what comes later, and waits until all are gone or
 // ctx ends; it reports whether all are. Call it once.
-func (s *Streams) End(ctx context.Context) bool {
+func (s *ConnTracker) Shutdown(ctx context.Context) bool {
 	s.mu.Lock()
 	s.ended = true
 	var gone chan struct{}
@@ -118,8 +118,8 @@ type socket struct {
 // goodbyeWithin bounds what is left of a frame, and the client's own goodbye.
 const goodbyeWithin = 3 * time.Second
 
-// goodbye is a close frame with status 1001 (RFC 6455 §5.5.1, §7.4.1).
-var goodbye = []byte{0x88, 2, 1001 >> 8, 1001 & 0xff}
+// closeFrame is a close frame with status 1001 (RFC 6455 §5.5.1, §7.4.1).
+var closeFrame = []byte{0x88, 2, 1001 >> 8, 1001 & 0xff}
 
 var errLeaving = errors.New("proxy: the process is to stop")
 
@@ -141,18 +141,18 @@ func (s *socket) Write(b []byte) (n int, err error) {
 			return n, err
 		}
 		b = b[len(part):]
-		s.part()
+		s.closeWithFrame()
 	}
 	return n, nil
 }
 
-// part says goodbye where that is wanted and fits.
-func (s *socket) part() {
+// closeWithFrame says goodbye where that is wanted and fits.
+func (s *socket) closeWithFrame() {
 	if !s.leaving || s.said || !s.frames.between() {
 		return
 	}
 	s.said = true
-	if _, err := s.Conn.Write(goodbye); err != nil {
+	if _, err := s.Conn.Write(closeFrame); err != nil {
 		s.Conn.Close()
 		return
 	}
@@ -171,7 +171,7 @@ func (s *socket) leave() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.leaving = true
-	s.part()
+	s.closeWithFrame()
 }
 
 // CloseWrite ends one direction, as net.TCPConn's does.

@@ -42,8 +42,8 @@ func TestGoodbyeBetweenFrames(t *testing.T) {
 			case cut > 0:
 				want = append(want, one...)
 			}
-			if b := <-got; !bytes.Equal(b, append(want, goodbye...)) {
-				t.Errorf("frame of %d, end after %d bytes: the client got %d bytes, want %d", n, cut, len(b), len(want)+len(goodbye))
+			if b := <-got; !bytes.Equal(b, append(want, closeFrame...)) {
+				t.Errorf("frame of %d, end after %d bytes: the client got %d bytes, want %d", n, cut, len(b), len(want)+len(closeFrame))
 			}
 		}
 	}

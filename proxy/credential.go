@@ -43,7 +43,7 @@ func (i identified) withheld() bool { return i.sent && !i.Foreign }
 
 // identify finds the person behind a request: by its credential, otherwise by
 // its cookie. A wrong credential never falls through to another identity.
-func (f *Front) identify(ctx context.Context, q CredentialQuery, h http.Header, patience time.Duration) (identified, error) {
+func (f *Handler) identify(ctx context.Context, q CredentialQuery, h http.Header, patience time.Duration) (identified, error) {
 	if f.Credentials != nil && len(q.Lines) > 0 {
 		c, err := f.Credentials(ctx, q)
 		if c.Session != nil || err != nil || !c.Foreign {
@@ -56,7 +56,7 @@ func (f *Front) identify(ctx context.Context, q CredentialQuery, h http.Header, 
 }
 
 // credentialQuery is what Credentials is asked about a request for t.
-func (f *Front) credentialQuery(t access.Target, h http.Header) CredentialQuery {
+func (f *Handler) credentialQuery(t access.Target, h http.Header) CredentialQuery {
 	q := CredentialQuery{Client: t.Client, Lines: h["Authorization"]}
 	if f.Credentials != nil && len(q.Lines) > 0 {
 		d := f.Policy.Decide(t, nil)
@@ -78,10 +78,10 @@ var (
 	errPersonChanged   = errors.New("proxy: what is known of the person behind an open stream changed")
 )
 
-// review tells why a stream that a credential opened has to end; nil: it goes on.
+// recheckCredential tells why a stream that a credential opened has to end; nil: it goes on.
 // A store that is ill, or a client that has tried too often meanwhile, ends
 // nothing.
-func (f *Front) review(p *passage) *web.Error {
+func (f *Handler) recheckCredential(p *proxiedRequest) *web.Error {
 	ctx, cancel := context.WithTimeout(p.Context, reviewWithin)
 	defer cancel()
 	var c Credential

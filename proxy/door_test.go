@@ -37,7 +37,7 @@ type door struct {
 	t      testing.TB
 	addr   string
 	server *httptest.Server
-	front  *Front
+	front  *Handler
 
 	skip atomic.Int64 // nanoseconds that the sessions' clock is ahead
 
@@ -100,7 +100,7 @@ func open(t testing.TB, p plan) *door {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.front = &Front{Policy: policy, Sessions: manager(t, p, func() time.Time { return time.Now().Add(time.Duration(d.skip.Load())) }), Origins: origins, RequireSignIn: challenge,
+	d.front = &Handler{Policy: policy, Sessions: manager(t, p, func() time.Time { return time.Now().Add(time.Duration(d.skip.Load())) }), Origins: origins, RequireSignIn: challenge,
 		Failed: func(route, reason string) {
 			d.mu.Lock()
 			defer d.mu.Unlock()
@@ -117,7 +117,7 @@ func open(t testing.TB, p plan) *door {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.server = httptest.NewUnstartedServer(&web.Entrance{Peers: peers, Scheme: "https", Known: origins.HasHost, Next: d.front.Serve, Answer: answerJSON, Record: d.record})
+	d.server = httptest.NewUnstartedServer(&web.Chain{Peers: peers, Scheme: "https", Known: origins.HasHost, Next: d.front.Serve, Answer: answerJSON, Record: d.record})
 	d.server.Config.ErrorLog = up.proxy.ErrorLog
 	d.server.Start()
 	t.Cleanup(d.server.Close)
@@ -345,7 +345,7 @@ func TestTrouble(t *testing.T) {
 		}
 	}
 	h := http.Header{"Cookie": {cookie}}
-	if a, err := d.front.Ask(t.Context(), access.Target{Method: "GET", Host: host, Path: "/"}, h, 0); err == nil || a.Decision.Verdict != access.Deny || a.Route != "app" {
+	if a, err := d.front.Authorize(t.Context(), access.Target{Method: "GET", Host: host, Path: "/"}, h, 0); err == nil || a.Decision.Verdict != access.Deny || a.Route != "app" {
 		t.Errorf("Ask() = %+v, %v, want a denial with an error", a.Decision, err)
 	}
 }
@@ -375,7 +375,7 @@ func TestAsk(t *testing.T) {
 		if c.client != "" {
 			target.Client = netip.MustParseAddr(c.client)
 		}
-		a, err := d.front.Ask(t.Context(), target, c.h, 0)
+		a, err := d.front.Authorize(t.Context(), target, c.h, 0)
 		if err != nil || a.Decision.Verdict != c.verdict || a.User() != c.user {
 			t.Errorf("Ask(%s) = %v %q, %v, want %v %q", c.path, a.Decision.Verdict, a.User(), err, c.verdict, c.user)
 		}

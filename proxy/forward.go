@@ -14,16 +14,16 @@ import (
 	"dinggate/session"
 )
 
-// passage is one request on its way through: its context, its ResponseWriter
+// proxiedRequest is one request on its way through: its context, its ResponseWriter
 // and what the steps of httputil.ReverseProxy have to know of each other. That
 // it is all of these at once saves an allocation for each.
-type passage struct {
+type proxiedRequest struct {
 	context.Context // the request's
 	w               http.ResponseWriter
 	in              *http.Request
 
 	x          *web.Exchange
-	front      *Front
+	front      *Handler
 	route      *Route
 	session    *session.Session // nil for nobody
 	credential *CredentialQuery // what stands for the session; nil: a cookie
@@ -40,25 +40,25 @@ type passage struct {
 	err      error // why there is no answer of the upstream
 }
 
-type passageKey struct{}
+type proxiedRequestKey struct{}
 
-// Value finds the passage itself under passageKey, everything else in the
+// Value finds the passage itself under proxiedRequestKey, everything else in the
 // request's own context.
-func (p *passage) Value(key any) any {
-	if key == (passageKey{}) {
+func (p *proxiedRequest) Value(key any) any {
+	if key == (proxiedRequestKey{}) {
 		return p
 	}
 	return p.Context.Value(key)
 }
 
-func (p *passage) Header() http.Header         { return p.w.Header() }
-func (p *passage) Write(b []byte) (int, error) { return p.w.Write(b) }
-func (p *passage) Unwrap() http.ResponseWriter { return p.w }
+func (p *proxiedRequest) Header() http.Header         { return p.w.Header() }
+func (p *proxiedRequest) Write(b []byte) (int, error) { return p.w.Write(b) }
+func (p *proxiedRequest) Unwrap() http.ResponseWriter { return p.w }
 
 // WriteHeader cleans what ModifyResponse never sees: the headers of a 1xx.
-func (p *passage) WriteHeader(status int) {
+func (p *proxiedRequest) WriteHeader(status int) {
 	if status < http.StatusOK {
-		p.route.Upstream.clean(p.w.Header())
+		p.route.Upstream.scrubResponse(p.w.Header())
 	}
 	p.w.WriteHeader(status)
 }
@@ -67,7 +67,7 @@ func (p *passage) WriteHeader(status int) {
 // did. When an answer breaks off in the middle it panics with
 // http.ErrAbortHandler, so that the client sees an aborted transfer and never a
 // clean end (threats V20).
-func (f *Front) forward(w http.ResponseWriter, r *http.Request, p *passage) (err error) {
+func (f *Handler) forward(w http.ResponseWriter, r *http.Request, p *proxiedRequest) (err error) {
 	up := p.route.Upstream
 	if p.to, err = up.address(p.x.Path); err != nil {
 		return &web.Error{Status: http.StatusBadRequest, Code: "bad_path", Err: err}
@@ -91,7 +91,7 @@ func (f *Front) forward(w http.ResponseWriter, r *http.Request, p *passage) (err
 }
 
 // leave runs when nothing more will be written, panic or not.
-func (p *passage) leave() {
+func (p *proxiedRequest) leave() {
 	if p.release != nil {
 		p.release()
 	}
@@ -108,7 +108,7 @@ func (p *passage) leave() {
 	}
 }
 
-func (p *passage) failed(e *web.Error) *web.Error {
+func (p *proxiedRequest) failed(e *web.Error) *web.Error {
 	if p.front.Failed != nil {
 		p.front.Failed(p.route.Name, e.Code)
 	}
@@ -119,7 +119,7 @@ func (p *passage) failed(e *web.Error) *web.Error {
 const statusGone = 499
 
 // failure says whose fault it is that there is no answer.
-func (p *passage) failure() *web.Error {
+func (p *proxiedRequest) failure() *web.Error {
 	if err := p.upload.failed.Load(); err != nil { // the client's own body, not the upstream (threats M3)
 		status := http.StatusBadRequest
 		if _, large := errors.AsType[*http.MaxBytesError](*err); large {

@@ -29,9 +29,9 @@ import (
 	"dinggate/session"
 )
 
-// Front is the door. Policy, Routes, Sessions, RequireSignIn and Origins are
+// Handler is the door. Policy, Routes, Sessions, RequireSignIn and Origins are
 // required. Set the fields, then share the pointer; safe for concurrent use.
-type Front struct {
+type Handler struct {
 	Policy   *access.Policy
 	Routes   []Route // as many and in the same order as Policy's
 	Sessions *session.Manager
@@ -51,23 +51,23 @@ type Front struct {
 	// is answered as it is: nothing was looked at.
 	Credentials func(ctx context.Context, q CredentialQuery) (Credential, error)
 
-	// Patience is how long a request waits for a membership check that is
+	// MaxWait is how long a request waits for a membership check that is
 	// overdue; 0 does not wait.
-	Patience time.Duration
+	MaxWait time.Duration
 
 	// Failed hears of each request that an upstream failed to answer. reason is
 	// upstream_unreachable, upstream_timeout, bad_gateway or upstream_aborted.
 	// Nil: nobody hears.
 	Failed func(route, reason string)
 
-	// Insist, when set, is the ready value of Strict-Transport-Security on whatever
+	// HSTS, when set, is the ready value of Strict-Transport-Security on whatever
 	// an upstream answers; what the upstream says itself goes. Nil leaves it.
-	Insist []string
+	HSTS []string
 
 	// Streams, when set, lists the open WebSockets and event streams, so that a
 	// process that is to stop can end them. A front that takes another's place
 	// shares it, so that what is open hears of its rules.
-	Streams *Streams
+	Streams *ConnTracker
 
 	once   sync.Once
 	nobody []identity.Header // headers.response, all of them empty
@@ -139,21 +139,21 @@ func (a *Answer) Headers() []identity.Header {
 	return a.Session.Headers.Response
 }
 
-func (f *Front) ready() {
+func (f *Handler) init() {
 	f.once.Do(func() {
 		f.nobody = f.Sessions.Headers.Response.Render(nil, identity.Token{})
 	})
 }
 
-// Ask tells whether whoever sent h may enter t; it is the question of every
+// Authorize tells whether whoever sent h may enter t; it is the question of every
 // door. An error is always a *web.Error of status 503 (or 429, for an
 // API client who tries too often): nothing is known about
 // the session now, so keep the cookie and let nobody in (threats V14, F14).
 // Patience is as in Front.
-func (f *Front) Ask(ctx context.Context, t access.Target, h http.Header, patience time.Duration) (Answer, error) {
-	a, err := f.ask(ctx, t, h, patience)
+func (f *Handler) Authorize(ctx context.Context, t access.Target, h http.Header, patience time.Duration) (Answer, error) {
+	a, err := f.authorize(ctx, t, h, patience)
 	if err == nil && a.Decision.Verdict == access.Allow {
-		a.Assertion = f.proof(&a)
+		a.Assertion = f.assertion(&a)
 	}
 	if err != nil || a.Session == nil || a.credential != nil || a.Decision.Verdict != access.Allow {
 		return a, err
@@ -168,9 +168,9 @@ func (f *Front) Ask(ctx context.Context, t access.Target, h http.Header, patienc
 	return a, nil
 }
 
-// proof is Answer.Assertion. A page that the gateway did not tell has no route,
+// assertion is Answer.Assertion. A page that the gateway did not tell has no route,
 // unless there is only one, and so none to prove anything to.
-func (f *Front) proof(a *Answer) (value []string) {
+func (f *Handler) assertion(a *Answer) (value []string) {
 	if len(f.Routes) == 0 || f.Routes[0].Assert == nil { // all routes have one, or none
 		return nil
 	}
@@ -187,8 +187,8 @@ func (f *Front) proof(a *Answer) (value []string) {
 	return value
 }
 
-func (f *Front) ask(ctx context.Context, t access.Target, h http.Header, patience time.Duration) (Answer, error) {
-	f.ready()
+func (f *Handler) authorize(ctx context.Context, t access.Target, h http.Header, patience time.Duration) (Answer, error) {
+	f.init()
 	q := f.credentialQuery(t, h)
 	who, dead := f.identify(ctx, q, h, patience)
 	var user *identity.User
@@ -223,7 +223,7 @@ func (f *Front) ask(ctx context.Context, t access.Target, h http.Header, patienc
 // otherwise by its cookie. A wrong credential never falls through to another
 // identity. Errors are those of Credentials and of session.Manager's Load;
 // patience is as in Front.
-func (f *Front) Authenticate(ctx context.Context, client netip.Addr, h http.Header, patience time.Duration) (s *session.Session, credential bool, err error) {
+func (f *Handler) Authenticate(ctx context.Context, client netip.Addr, h http.Header, patience time.Duration) (s *session.Session, credential bool, err error) {
 	who, err := f.identify(ctx, CredentialQuery{Client: client, Lines: h["Authorization"]}, h, patience)
 	return who.Session, who.sent, err
 }
@@ -241,7 +241,7 @@ func noSession(err error) bool {
 //
 // A cookie that is no session is not cleared here: the sign-in that follows
 // replaces it, and of two cookies of the name nobody can tell which to clear.
-func (f *Front) Serve(w http.ResponseWriter, r *http.Request) error {
+func (f *Handler) Serve(w http.ResponseWriter, r *http.Request) error {
 	upgrade := len(r.Header["Upgrade"]) > 0
 	err := f.serve(w, r, web.From(w))
 	if err != nil && upgrade {
@@ -254,24 +254,24 @@ func (f *Front) Serve(w http.ResponseWriter, r *http.Request) error {
 
 var closing = []string{"close"}
 
-func (f *Front) serve(w http.ResponseWriter, r *http.Request, x *web.Exchange) error {
+func (f *Handler) serve(w http.ResponseWriter, r *http.Request, x *web.Exchange) error {
 	websocket, err := web.Upgrade(r)
 	if err != nil {
 		return &web.Error{Status: http.StatusBadRequest, Code: "websocket_handshake", Err: err}
 	}
 	t := target(x, r.Method)
-	a, err := f.ask(r.Context(), t, r.Header, f.Patience)
+	a, err := f.authorize(r.Context(), t, r.Header, f.MaxWait)
 	d := a.Decision
 	x.Route, x.Rule, x.User, x.Verdict = a.Route, d.Rule, a.User(), d.Verdict.String()
 	if err != nil {
 		return err
 	}
 	if d.Verdict == access.Deny {
-		return f.named(refusal(d.Reason), &a, x, r)
+		return f.named(errorFor(d.Reason), &a, x, r)
 	}
 	if d.Route < 0 || d.Route >= len(f.Routes) || f.Routes[d.Route].Upstream == nil {
 		x.Verdict = access.Deny.String() // nothing to enter here: do not send anybody to sign in first
-		return refusal(access.NoRoute)
+		return errorFor(access.NoRoute)
 	}
 	if a.WrongCredential {
 		web.AsJSON(r)
@@ -291,12 +291,12 @@ func (f *Front) serve(w http.ResponseWriter, r *http.Request, x *web.Exchange) e
 		x.Verdict = access.Deny.String()
 		return &web.Error{Status: http.StatusForbidden, Code: "cross_site", Err: errors.New("proxy: WebSocket from a page of another origin")}
 	}
-	return f.forward(w, r, &passage{x: x, front: f, route: route, session: a.Session, credential: a.credential, websocket: websocket})
+	return f.forward(w, r, &proxiedRequest{x: x, front: f, route: route, session: a.Session, credential: a.credential, websocket: websocket})
 }
 
 // named tells a person who is kept out who they are here, and how to come back to
 // what they asked for as somebody else.
-func (f *Front) named(e *web.Error, a *Answer, x *web.Exchange, r *http.Request) error {
+func (f *Handler) named(e *web.Error, a *Answer, x *web.Exchange, r *http.Request) error {
 	u := a.Person()
 	if e.Status != http.StatusForbidden || u == nil {
 		return e
@@ -312,7 +312,7 @@ func target(x *web.Exchange, method string) access.Target {
 	return access.Target{Method: method, Host: x.Host, Path: x.Path.Plain, Readings: x.Path.Readings, Variants: x.Path.Variants, Odd: x.Path.Odd, Client: x.Client}
 }
 
-func refusal(reason string) *web.Error {
+func errorFor(reason string) *web.Error {
 	switch reason {
 	case access.NoRoute:
 		return &web.Error{Status: http.StatusNotFound, Code: "no_route"}
@@ -325,7 +325,7 @@ func refusal(reason string) *web.Error {
 // target is where a browser comes back to after the sign-in: what it asked for,
 // on the origin it asked, if that is ours. On public_url's host public_url's
 // scheme and port count, since a balancer in front may lose them.
-func (f *Front) target(x *web.Exchange, r *http.Request) string {
+func (f *Handler) target(x *web.Exchange, r *http.Request) string {
 	uri := x.Path.Raw
 	if r.URL.RawQuery != "" || r.URL.ForceQuery {
 		uri += "?" + r.URL.RawQuery

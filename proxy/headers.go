@@ -25,10 +25,10 @@ func forwarded(h http.Header, x *web.Exchange) {
 	h["X-Real-Ip"], h["X-Forwarded-For"] = v[3:4:4], v[4:5:5]
 }
 
-// clean takes from an upstream's headers or trailers what is ours to say: our
+// scrubResponse takes from an upstream's headers or trailers what is ours to say: our
 // cookies (threats C14), the names that speak of persons and addresses (H12) and
 // challenges that would bind a person to a connection (M17). X-Request-Id may come back; it is the one we sent.
-func (u *Upstream) clean(h http.Header) {
+func (u *Upstream) scrubResponse(h http.Header) {
 	for name := range h {
 		if u.protected.Has(name) && name != "X-Request-Id" {
 			delete(h, name)
@@ -73,7 +73,7 @@ func clearsCookies(lines []string) bool {
 // renew adds the session's new cookie, where there is one, to the answer to a
 // page load. No shared cache may keep it: an answer that invites one goes
 // without, another page will come (threats W6).
-func (p *passage) renew(h http.Header) {
+func (p *proxiedRequest) renew(h http.Header) {
 	if p.session == nil || !p.front.Sessions.Renewable(p.session) || !web.IsPageLoad(p.in.Method, p.in.Header) || sharedCache(h) {
 		return
 	}

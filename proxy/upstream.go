@@ -159,7 +159,7 @@ func cutDecoded(raw, prefix string) (rest string, ok bool) {
 // hop-by-hop headers were removed, so nothing that is set here can be named
 // away by a Connection header (threats H4).
 func (u *Upstream) rewrite(pr *httputil.ProxyRequest) {
-	p := pr.In.Context().(*passage)
+	p := pr.In.Context().(*proxiedRequest)
 	out, h := pr.Out, pr.Out.Header
 	*out.URL = p.to
 	out.URL.RawQuery, out.URL.ForceQuery = pr.In.URL.RawQuery, pr.In.URL.ForceQuery // byte for byte; nothing is decided on it (threats P15)
@@ -198,17 +198,17 @@ var idempotency = [2][2]string{{"Idempotency-Key", "idempotency-key"}, {"X-Idemp
 
 // modify judges and cleans the upstream's answer. Its body passes untouched.
 func (u *Upstream) modify(res *http.Response) error {
-	p := res.Request.Context().Value(passageKey{}).(*passage)
+	p := res.Request.Context().Value(proxiedRequestKey{}).(*proxiedRequest)
 	if res.StatusCode < 100 { // 000 is three digits and no status (threats M10)
 		return errStatus
 	}
 	if p.route.Answered != nil {
 		p.route.Answered(time.Since(p.x.Start))
 	}
-	u.clean(res.Header)
-	if p.front.Insist != nil { // once: of two a browser takes the first
+	u.scrubResponse(res.Header)
+	if p.front.HSTS != nil { // once: of two a browser takes the first
 		delete(p.w.Header(), insists)
-		res.Header[insists] = p.front.Insist
+		res.Header[insists] = p.front.HSTS
 	}
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		return p.switched(res)
@@ -217,7 +217,7 @@ func (u *Upstream) modify(res *http.Response) error {
 		res.Header["Connection"] = closing // see Front.Serve
 	}
 	p.renew(res.Header)
-	u.clean(res.Trailer)
+	u.scrubResponse(res.Trailer)
 	p.answer.ReadCloser, p.answer.up, p.answer.res = res.Body, u, res
 	res.Body = &p.answer
 	kind := res.Header["Content-Type"]
@@ -226,7 +226,7 @@ func (u *Upstream) modify(res *http.Response) error {
 		p.watch(&p.answer, streamAge)
 	}
 	if events {
-		p.enlist(&p.answer)
+		p.track(&p.answer)
 	}
 	return nil
 }
@@ -237,7 +237,7 @@ var errStatus = errors.New("proxy: the upstream's status is none")
 
 // failed keeps the error for forward, which returns it: one place answers.
 func failed(w http.ResponseWriter, _ *http.Request, err error) {
-	w.(*passage).err = err
+	w.(*proxiedRequest).err = err
 }
 
 // buffers lends the buffers that bodies are copied through.

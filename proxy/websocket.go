@@ -17,7 +17,7 @@ import (
 // ownOrigin reports whether a WebSocket handshake comes from a page of ours.
 // Browsers send cookies with handshakes of any page and ask nobody, so Origin
 // is all there is against foreign ones (threats W3). No Origin is no browser.
-func (f *Front) ownOrigin(r *http.Request) bool {
+func (f *Handler) ownOrigin(r *http.Request) bool {
 	origin := r.Header["Origin"]
 	return len(origin) == 0 || len(origin) == 1 && f.Origins.Ours(origin[0])
 }
@@ -29,7 +29,7 @@ var (
 
 // switched judges a 101. httputil lets one without an Upgrade header pass when
 // none was asked for, and then tunnels (threats M9).
-func (p *passage) switched(res *http.Response) error {
+func (p *proxiedRequest) switched(res *http.Response) error {
 	if up := res.Header["Upgrade"]; !p.websocket || len(up) != 1 || !strings.EqualFold(up[0], "websocket") {
 		return errSwitched
 	}
@@ -40,7 +40,7 @@ func (p *passage) switched(res *http.Response) error {
 // Hijack takes the connection over for a WebSocket. Bytes that came before the
 // 101 are refused: a client has no reason to send any, and httputil would lose
 // them (threats M8).
-func (p *passage) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+func (p *proxiedRequest) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, brw, err := http.NewResponseController(p.w).Hijack()
 	if err != nil {
 		return nil, nil, err
@@ -52,14 +52,14 @@ func (p *passage) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	}
 	if p.front.Streams != nil {
 		s := &socket{Conn: conn}
-		p.enlist(s)
+		p.track(s)
 		conn = s
 	}
 	return conn, brw, nil
 }
 
-// enlist lets a process that is to stop end one.
-func (p *passage) enlist(one stream) {
+// track lets a process that is to stop end one.
+func (p *proxiedRequest) track(one stream) {
 	if p.front.Streams != nil {
 		p.stream = one
 		p.front.Streams.add(one)
@@ -78,7 +78,7 @@ var (
 // watch ends what outlives its request together with the session, or when by new
 // rules it could not come any more: closing the upstream's side makes httputil
 // end the client's (threats W2). It begins after the given time.
-func (p *passage) watch(upstream io.Closer, after time.Duration) {
+func (p *proxiedRequest) watch(upstream io.Closer, after time.Duration) {
 	finished := make(chan struct{})
 	begin := time.AfterFunc(after, func() {
 		var gone <-chan struct{} // nobody's does not end
@@ -94,9 +94,9 @@ func (p *passage) watch(upstream io.Closer, after time.Duration) {
 			again = ticker.C
 		}
 		for seen := p.front; ; {
-			front, changed := p.front.Streams.front()
+			front, changed := p.front.Streams.handler()
 			if front != nil && front != seen {
-				if seen = front; !front.admits(p) {
+				if seen = front; !front.stillAllowed(p) {
 					p.end(upstream, &web.Error{Status: http.StatusForbidden, Code: "not_allowed", Err: errRuleChanged})
 					return
 				}
@@ -105,7 +105,7 @@ func (p *passage) watch(upstream io.Closer, after time.Duration) {
 			case <-changed:
 				continue
 			case <-again:
-				why := seen.review(p)
+				why := seen.recheckCredential(p)
 				if why == nil {
 					continue
 				}
@@ -123,13 +123,13 @@ func (p *passage) watch(upstream io.Closer, after time.Duration) {
 	}
 }
 
-func (p *passage) end(upstream io.Closer, why *web.Error) {
+func (p *proxiedRequest) end(upstream io.Closer, why *web.Error) {
 	p.ended.Store(why)
 	upstream.Close()
 }
 
-// admits decides anew about what came in by a front before this one.
-func (f *Front) admits(p *passage) bool {
+// stillAllowed decides anew about what came in by a front before this one.
+func (f *Handler) stillAllowed(p *proxiedRequest) bool {
 	var user *identity.User
 	if p.session != nil {
 		user = &p.session.User

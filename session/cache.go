@@ -23,7 +23,7 @@ type entry struct {
 	begins  time.Time // before this the clock was set back since
 	expires time.Time
 	recheck time.Duration // jittered
-	keep    *keep         // its token is refreshed; nil: it is not
+	keep    *tokenState   // its token is refreshed; nil: it is not
 
 	seen     atomic.Int64                   // last request, Unix milliseconds; never before sealed
 	offered  atomic.Pointer[identity.Token] // the newest token that a cookie took along
@@ -32,7 +32,7 @@ type entry struct {
 	era      atomic.Uint64
 	unmoved  atomic.Uint64
 	accounts atomic.Uint64 // version of Manager.Accounts at the last look, and one
-	person   atomic.Pointer[person]
+	person   atomic.Pointer[member]
 	view     atomic.Pointer[Session] // origin with the newest facts
 
 	mu     sync.Mutex // held for moments

@@ -20,7 +20,7 @@ const maxCarried = 64
 // ErrStore: one cannot be judged now. ErrForged: there are more cookies than are
 // looked at; nothing may be said of them.
 func (m *Manager) Carried(ctx context.Context, texts []string) (all []*Session, err error) {
-	m.ready()
+	m.init()
 	if len(texts) > maxCarried {
 		return nil, fmt.Errorf("%w: %d cookies of our name", ErrForged, len(texts))
 	}

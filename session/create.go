@@ -35,7 +35,7 @@ func (m *Manager) Create(ctx context.Context, user identity.User, token identity
 // of the person at once. What does not fit into a cookie, or into a record of
 // the shared Store, is cut (see fitUser). ErrStore: nobody is signed in.
 func (m *Manager) Begin(ctx context.Context, in SignIn) (*Session, *http.Cookie, error) {
-	m.ready()
+	m.init()
 	now, token := m.now(), in.Token
 	user, err := m.fit(in.User)
 	if err != nil {
@@ -65,8 +65,8 @@ func (m *Manager) Begin(ctx context.Context, in SignIn) (*Session, *http.Cookie,
 	if err != nil {
 		return nil, nil, err
 	}
-	if m.Unkept != nil && (s.Token.Access != token.Access || s.Token.Refresh != token.Refresh) {
-		m.Unkept(s)
+	if m.OnTokenTruncated != nil && (s.Token.Access != token.Access || s.Token.Refresh != token.Refresh) {
+		m.OnTokenTruncated(s)
 	}
 	e := m.enter(text, s, t, moment, false)
 	if _, live := m.hearing(); live && m.shared() {
@@ -117,7 +117,7 @@ func (m *Manager) Renew(s *Session) *http.Cookie {
 	if !m.Renewable(s) {
 		return nil
 	}
-	m.ready()
+	m.init()
 	e, now, pause := s.entry, m.now(), time.Minute
 	if idle := m.Config.Idle; idle > 0 {
 		pause = min(pause, idle/4)

@@ -27,7 +27,7 @@ import (
 // What a kind has no use for is empty. An entry of a newer version, of an
 // unknown kind or under a secret that is not here is an error, on which
 // everything is asked about again (see hear).
-type notice struct {
+type event struct {
 	kind   byte
 	at     time.Time
 	reason string
@@ -54,7 +54,7 @@ const (
 
 var errNotice = errors.New("session: a journal entry does not read")
 
-func (n notice) encode() []byte {
+func (n event) encode() []byte {
 	b := append(make([]byte, 0, 128), noticeVersion, n.kind)
 	b = appendTime(b, n.at)
 	for _, text := range [...]string{n.reason, n.id, n.who.UnionID, n.who.UserID, n.who.Username} {
@@ -72,9 +72,9 @@ func (n notice) encode() []byte {
 	return binary.AppendUvarint(appendText(append(b, key.kind), key.text), n.who.Spare)
 }
 
-func decodeNotice(b []byte) (n notice, err error) {
+func decodeNotice(b []byte) (n event, err error) {
 	if len(b) < 2 || len(b) > MaxEntry || b[0] != noticeVersion && b[0] != noticeKeyed {
-		return notice{}, errNotice
+		return event{}, errNotice
 	}
 	n.kind = b[1]
 	r := reader{rest: b[2:]}
@@ -86,31 +86,31 @@ func decodeNotice(b []byte) (n notice, err error) {
 	if b[0] == noticeKeyed {
 		switch key := (name{r.byte(), r.text()}); {
 		case key.text == "":
-			return notice{}, errNotice
+			return event{}, errNotice
 		case key.kind == byAccount:
 			n.who.Account = key.text
 		case key.kind == byBoth:
 			n.who.key = key
 		default:
-			return notice{}, errNotice
+			return event{}, errNotice
 		}
 		n.who.Spare = r.uvarint()
 	}
 	if r.bad || len(r.rest) > 0 || n.at.IsZero() || len(n.reason) > maxReason {
-		return notice{}, errNotice
+		return event{}, errNotice
 	}
 	switch n.kind {
 	case sessionEnded:
 		if n.id == "" {
-			return notice{}, errNotice
+			return event{}, errNotice
 		}
 	case personEnded, lookAgain:
 		if len(n.who.names()) == 0 {
-			return notice{}, errNotice
+			return event{}, errNotice
 		}
 	case everybodyEnded, placesChanged:
 	default:
-		return notice{}, errNotice
+		return event{}, errNotice
 	}
 	return n, nil
 }
@@ -128,7 +128,7 @@ func (m *Manager) mine(entry []byte) bool {
 
 // entry makes the journal entry of a notice; nil without a Journal. It is noted
 // as heard: who speaks has acted.
-func (m *Manager) entry(n notice) []byte {
+func (m *Manager) entry(n event) []byte {
 	if m.Journal == nil {
 		return nil
 	}
@@ -139,14 +139,14 @@ func (m *Manager) entry(n notice) []byte {
 		return nil
 	}
 	entry := append(m.tag(), box...)
-	m.heard.once(entry)
+	m.dedup.once(entry)
 	return entry
 }
 
-func (m *Manager) openNotice(entry []byte) (notice, error) {
+func (m *Manager) openNotice(entry []byte) (event, error) {
 	plain, _, err := m.Keyring.OpenRecord(noticeName+" "+m.Realm, entry[realmTag:])
 	if err != nil {
-		return notice{}, err
+		return event{}, err
 	}
 	return decodeNotice(plain)
 }

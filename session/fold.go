@@ -7,14 +7,14 @@ import (
 
 // covered tells whether an end of the person says already what m says of one of
 // their sessions.
-func (r *revocations) covered(m mark) bool {
+func (r *revocations) covered(m revocation) bool {
 	known, ok := r.people[m.who]
 	return ok && m.who.text != "" && known.spare == 0 && !m.since.After(known.before)
 }
 
 // extend has the end of the person say what m says of one of their sessions, in a
 // full set that holds one.
-func (r *revocations) extend(m mark) bool {
+func (r *revocations) extend(m revocation) bool {
 	end, ok := r.people[m.who]
 	if !ok || m.who.text == "" || r.stored || len(r.ids)+len(r.people) < r.max {
 		return false
@@ -25,7 +25,7 @@ func (r *revocations) extend(m mark) bool {
 
 // with is the end of a person that ends the session of m too. A sign-out spares
 // no password.
-func (end mark) with(m mark) mark {
+func (end revocation) with(m revocation) revocation {
 	if end.reason == "" {
 		end.reason = "too_many_sign_outs"
 	}

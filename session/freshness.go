@@ -36,14 +36,14 @@ const (
 // hearing tells whether the journal is live, and in which era: what was learned
 // in another era may have changed unheard.
 func (m *Manager) hearing() (era uint64, live bool) {
-	state := m.ear.Load()
+	state := m.liveEpoch.Load()
 	return state>>1<<32 | uint64(uint32(m.revoked.lost.Load())), state&1 == 1
 }
 
 // setLive follows the journal's word. Losing it begins a new era.
 func (m *Manager) setLive(live bool) {
-	if state := m.ear.Load(); (state&1 == 1) != live {
-		m.ear.Store(state + 1)
+	if state := m.liveEpoch.Load(); (state&1 == 1) != live {
+		m.liveEpoch.Store(state + 1)
 		if live {
 			m.look() // what ended in the gap ends its connections now
 		}
@@ -106,24 +106,24 @@ func (m *Manager) settle(ctx context.Context, e *entry, now time.Time) error {
 		return nil
 	case ageing:
 		select {
-		case m.asks <- struct{}{}: // a place for a question nobody waits for
+		case m.storeSlots <- struct{}{}: // a place for a question nobody waits for
 			if f, mine := e.board(); mine {
-				if m.start(func() { m.fly(e, f); <-m.asks }) {
+				if m.start(func() { m.fly(e, f); <-m.storeSlots }) {
 					return nil
 				}
 				e.land(f, nil)
 			}
-			<-m.asks
+			<-m.storeSlots
 		default:
 		}
 		return nil
 	}
-	return m.askNow(ctx, e)
+	return m.revalidate(ctx, e)
 }
 
-// askNow waits for the Store's answer, one for all requests that want it now.
+// revalidate waits for the Store's answer, one for all requests that want it now.
 // The question goes on when the client has gone (threats V17).
-func (m *Manager) askNow(ctx context.Context, e *entry) error {
+func (m *Manager) revalidate(ctx context.Context, e *entry) error {
 	f, mine := e.board()
 	if mine && !m.start(func() { m.fly(e, f) }) {
 		m.fly(e, f) // Run has ended: the last requests ask for themselves

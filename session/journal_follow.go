@@ -5,18 +5,18 @@ import (
 	"sync"
 )
 
-// listen follows the journal until ctx ends.
-func (m *Manager) listen(ctx context.Context) {
-	m.Journal.Follow(ctx, m.hear, m.setLive)
+// followJournal follows the journal until ctx ends.
+func (m *Manager) followJournal(ctx context.Context) {
+	m.Journal.Follow(ctx, m.applyEvent, m.setLive)
 	m.setLive(false)
 }
 
-// hear draws the consequence of an entry, of this replica's own too: everything
+// applyEvent draws the consequence of an entry, of this replica's own too: everything
 // in it may be done twice. An entry that this release does not understand (a
 // newer one's, or one sealed with a secret that is not here yet) may be an end:
 // everybody's is asked for again.
-func (m *Manager) hear(entry []byte) {
-	if !m.mine(entry) || !m.heard.once(entry) {
+func (m *Manager) applyEvent(entry []byte) {
+	if !m.mine(entry) || !m.dedup.once(entry) {
 		return
 	}
 	n, err := m.openNotice(entry)
@@ -26,7 +26,7 @@ func (m *Manager) hear(entry []byte) {
 		return
 	}
 	now := m.now()
-	end := mark{before: n.at, until: m.outlived(now), reason: n.reason}
+	end := revocation{before: n.at, until: m.outlived(now), reason: n.reason}
 	switch n.kind {
 	case sessionEnded:
 		end.reason, end.told = "signed_out", true // who did it wrote the audit line
@@ -38,9 +38,9 @@ func (m *Manager) hear(entry []byte) {
 	case everybodyEnded:
 		m.endAllHere(end)
 	case lookAgain:
-		m.doubt(m.is(n.who), n.at, now)
+		m.invalidate(m.is(n.who), n.at, now)
 	case placesChanged:
-		m.doubt(n.places.concern, n.at, now)
+		m.invalidate(n.places.concern, n.at, now)
 	}
 }
 
@@ -48,8 +48,8 @@ func (m *Manager) hear(entry []byte) {
 // one costs a lookup, nothing more.
 const heardEntries = 1024
 
-// heard remembers the last entries by their salt. The zero value is empty.
-type heard struct {
+// dedup remembers the last entries by their salt. The zero value is empty.
+type dedup struct {
 	mu   sync.Mutex
 	all  map[[saltLength]byte]bool
 	ring [][saltLength]byte
@@ -57,7 +57,7 @@ type heard struct {
 }
 
 // once reports whether entry is new, and remembers it.
-func (h *heard) once(entry []byte) bool {
+func (h *dedup) once(entry []byte) bool {
 	var salt [saltLength]byte
 	copy(salt[:], entry[realmTag:])
 	h.mu.Lock()

@@ -286,9 +286,9 @@ func TestForeignAndUnreadableEntries(t *testing.T) {
 			asks  bool
 		}{
 			{"too short", []byte("x"), false},
-			{"another organisation's", withJournal(foreign, f).entry(notice{kind: everybodyEnded, at: time.Now().Add(time.Minute)}), false},
-			{"of a newer key", withJournal(newer, f).entry(notice{kind: sessionEnded, at: time.Now(), id: "x"}), true},
-			{"of a newer kind", withJournal(replica(t, f.store, f.people), f).entry(notice{kind: 'X', at: time.Now()}), true},
+			{"another organisation's", withJournal(foreign, f).entry(event{kind: everybodyEnded, at: time.Now().Add(time.Minute)}), false},
+			{"of a newer key", withJournal(newer, f).entry(event{kind: sessionEnded, at: time.Now(), id: "x"}), true},
+			{"of a newer kind", withJournal(replica(t, f.store, f.people), f).entry(event{kind: 'X', at: time.Now()}), true},
 			{"rubbish with our tag", append(m.tag(), make([]byte, 100)...), true},
 		} {
 			allows(t, m, c.Value)
@@ -302,7 +302,7 @@ func TestForeignAndUnreadableEntries(t *testing.T) {
 
 func withJournal(m *Manager, f *fleet) *Manager {
 	m.Journal = f.journal
-	m.ready()
+	m.init()
 	return m
 }
 
@@ -339,7 +339,7 @@ func TestJournalTellsNothing(t *testing.T) { // threats C17
 
 // The law: what reads is written back the same, and nothing else happens.
 func FuzzNotice(f *testing.F) {
-	for _, n := range []notice{
+	for _, n := range []event{
 		{kind: sessionEnded, at: time.UnixMilli(1), id: "x"},
 		{kind: personEnded, at: time.UnixMilli(2), reason: "left", who: Person{UserID: "u", UnionID: "v"}},
 		{kind: personEnded, at: time.UnixMilli(2), reason: "account_changed", who: Person{Account: "zs", Spare: 1 << 63}},

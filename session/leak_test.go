@@ -41,8 +41,8 @@ func TestSessionsLeaveNothingBehind(t *testing.T) {
 				time.Sleep(2*time.Hour + m.Config.Recheck + m.Config.Grace)
 				synctest.Wait()
 				memory.items = nil // Redis is elsewhere
-				if s := m.Stats(); s.Cached+s.People+s.Revoked+s.Watched+s.Lookups+s.Unsent+len(m.keeps.all) != 0 {
-					t.Errorf("after everybody has left: %+v and %d tokens, want nothing", s, len(m.keeps.all))
+				if s := m.Stats(); s.Cached+s.People+s.Revoked+s.Watched+s.Lookups+s.Unsent+len(m.tokenStates.all) != 0 {
+					t.Errorf("after everybody has left: %+v and %d tokens, want nothing", s, len(m.tokenStates.all))
 				}
 				if n := runtime.NumGoroutine(); n > goroutines {
 					t.Errorf("%d goroutines after everybody has left, %d before", n, goroutines)

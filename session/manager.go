@@ -57,15 +57,15 @@ type Manager struct {
 	// Nil: tokens are left to expire.
 	Refresh func(ctx context.Context, refresh string) (identity.Token, error)
 
-	// Ended hears once of every session that ended by revocation, for the audit
+	// OnRevoked hears once of every session that ended by revocation, for the audit
 	// log; reason is a word such as `not_member`. Not of one given to Revoke,
 	// nor of one that simply grew old. Each replica tells of those it has seen.
 	// Nil: nobody hears.
-	Ended func(s *Session, reason string)
+	OnRevoked func(s *Session, reason string)
 
-	// Unkept hears of a new session whose cookie has no room for its whole token:
+	// OnTokenTruncated hears of a new session whose cookie has no room for its whole token:
 	// see Session.Token. Nil: nobody hears.
-	Unkept func(s *Session)
+	OnTokenTruncated func(s *Session)
 
 	// Bounds of what is in memory; 0 means the number beside it.
 	MaxSessions int // 10,000 cookies known without opening them; as many tokens that are refreshed
@@ -75,22 +75,22 @@ type Manager struct {
 	MaxRechecks int // 16 lookups at a time, and 16 refreshes
 	MaxAsks     int // 32 questions to the Store at a time that nobody waits for
 
-	once      sync.Once
-	cache     *cache
-	people    *people
-	revoked   *revocations
-	watches   *watches
-	slots     chan struct{} // a place for each lookup that runs
-	asks      chan struct{} // a place for each question to the Store in the background
-	ear       atomic.Uint64 // odd: the journal is live
-	heard     *heard
-	outbox    *outbox
-	keeps     *keeps
-	redeeming redemptions
-	trades    chan struct{}   // a place for each refresh that runs
-	looking   chan struct{}   // full: Run is to look at open connections now
-	base      context.Context // ends with Run
-	cancel    context.CancelFunc
+	once         sync.Once
+	cache        *cache
+	people       *people
+	revoked      *revocations
+	watches      *watches
+	recheckSlots chan struct{} // a place for each lookup that runs
+	storeSlots   chan struct{} // a place for each question to the Store in the background
+	liveEpoch    atomic.Uint64 // odd: the journal is live
+	dedup        *dedup
+	outbox       *outbox
+	tokenStates  *tokenStates
+	redeeming    redemptions
+	refreshSlots chan struct{}   // a place for each refresh that runs
+	looking      chan struct{}   // full: Run is to look at open connections now
+	base         context.Context // ends with Run
+	cancel       context.CancelFunc
 
 	mu      sync.Mutex
 	closed  bool
@@ -124,7 +124,7 @@ const (
 	maxTexts = 8
 )
 
-func (m *Manager) ready() {
+func (m *Manager) init() {
 	m.once.Do(func() {
 		or := func(n, usual int) int {
 			if n > 0 {
@@ -133,17 +133,17 @@ func (m *Manager) ready() {
 			return usual
 		}
 		m.cache = newCache(or(m.MaxSessions, 10_000))
-		m.slots = make(chan struct{}, or(m.MaxRechecks, 16))
-		m.asks = make(chan struct{}, or(m.MaxAsks, 32))
-		m.trades = make(chan struct{}, or(m.MaxRechecks, 16))
+		m.recheckSlots = make(chan struct{}, or(m.MaxRechecks, 16))
+		m.storeSlots = make(chan struct{}, or(m.MaxAsks, 32))
+		m.refreshSlots = make(chan struct{}, or(m.MaxRechecks, 16))
 		m.looking = make(chan struct{}, 1)
 		m.base, m.cancel = context.WithCancel(context.Background())
 		if m.revoked == nil {
-			m.people = &people{max: or(m.MaxPeople, 50_000), all: map[name]*person{}}
-			m.revoked = &revocations{max: or(m.MaxRevoked, 100_000), ids: map[string]mark{}, people: map[name]mark{}}
+			m.people = &people{max: or(m.MaxPeople, 50_000), all: map[name]*member{}}
+			m.revoked = &revocations{max: or(m.MaxRevoked, 100_000), ids: map[string]revocation{}, people: map[name]revocation{}}
 			m.watches = &watches{max: or(m.MaxWatches, 50_000), all: map[*watch]struct{}{}}
-			m.heard, m.outbox = new(heard), new(outbox)
-			m.keeps = &keeps{max: or(m.MaxSessions, 10_000), all: map[string]*keep{}}
+			m.dedup, m.outbox = new(dedup), new(outbox)
+			m.tokenStates = &tokenStates{max: or(m.MaxSessions, 10_000), all: map[string]*tokenState{}}
 		}
 		m.revoked.spare(m.shared() && m.Store != nil)
 	})
@@ -154,9 +154,9 @@ func (m *Manager) ready() {
 // so that a reload of the configuration brings no session back. Call it before
 // any other method.
 func (m *Manager) Inherit(old *Manager) {
-	old.ready()
+	old.init()
 	m.people, m.revoked, m.watches = old.people, old.revoked, old.watches
-	m.heard, m.outbox, m.keeps = old.heard, old.outbox, old.keeps
+	m.dedup, m.outbox, m.tokenStates = old.dedup, old.outbox, old.tokenStates
 }
 
 func (m *Manager) now() time.Time {
@@ -180,7 +180,7 @@ func (m *Manager) Time() time.Time { return m.now() }
 // Errors are ErrNone, ErrExpired, ErrRevoked, ErrForged (no session: sign in),
 // ErrStore and ErrUnconfirmed (503, keep the cookie), possibly wrapped.
 func (m *Manager) Load(ctx context.Context, texts []string, patience time.Duration) (*Session, error) {
-	m.ready()
+	m.init()
 	now := m.now()
 	e, err := m.identify(ctx, texts, now)
 	if err != nil {
@@ -243,7 +243,7 @@ func (m *Manager) ended(e *entry) bool {
 	}
 	if reason, out := m.endOf(e.origin); out {
 		m.cache.forget(e.text)
-		m.tell(e.origin, reason)
+		m.audit(e.origin, reason)
 		return true
 	}
 	e.unmoved.Store(gen)
@@ -281,7 +281,7 @@ func (m *Manager) render(u *identity.User, t identity.Token) identity.HeaderSet 
 }
 
 // view is the session with the newest facts, and the person behind it.
-func (m *Manager) view(e *entry, now time.Time) (*Session, *person) {
+func (m *Manager) view(e *entry, now time.Time) (*Session, *member) {
 	p := e.person.Load()
 	if p.evicted.Load() {
 		p = m.people.of(e.key, now)

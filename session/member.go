@@ -10,18 +10,18 @@ import (
 	"dinggate/internal/identity"
 )
 
-// facts are what was last confirmed about a person. Immutable.
-type facts struct {
+// profile are what was last confirmed about a person. Immutable.
+type profile struct {
 	user    identity.User
 	checked time.Time
 }
 
-// person is what all sessions of one person share: facts, so that a change
+// member is what all sessions of one person share: facts, so that a change
 // decides in all of them at once (threats C8), and the state of the recheck, so
 // that there is one per person and not one per request (V7, V10).
-type person struct {
+type member struct {
 	key     name
-	facts   atomic.Pointer[facts]
+	facts   atomic.Pointer[profile]
 	used    atomic.Int64 // about when a request last came, Unix milliseconds
 	evicted atomic.Bool  // no longer in the map: look the person up again
 	doubted atomic.Int64 // facts confirmed before this moment are not fresh, Unix milliseconds; 0: none are doubted
@@ -43,21 +43,21 @@ func newer(a, b, now time.Time) bool {
 
 // learn takes facts that are newer than the known ones and ends a row of
 // failures. It reports whether what is known of the person changed.
-func (p *person) learn(u identity.User, checked, now time.Time) (changed bool) {
+func (p *member) learn(u identity.User, checked, now time.Time) (changed bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	known := p.facts.Load()
 	if known != nil && !newer(checked, known.checked, now) {
 		return false
 	}
-	p.facts.Store(&facts{u, checked})
+	p.facts.Store(&profile{u, checked})
 	p.failing, p.attempts, p.next = time.Time{}, 0, time.Time{}
 	return known != nil && !reflect.DeepEqual(known.user, u)
 }
 
 // doubt makes what is known until now not fresh, whatever its age. since is when
 // the reason came up, by the clock of the replica that heard of it first.
-func (p *person) doubt(since, now time.Time) {
+func (p *member) doubt(since, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if since.After(p.after) {
@@ -66,7 +66,7 @@ func (p *person) doubt(since, now time.Time) {
 	p.doubted.Store(now.UnixMilli())
 }
 
-func (p *person) since() time.Time {
+func (p *member) since() time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.after
@@ -74,7 +74,7 @@ func (p *person) since() time.Time {
 
 // failed notes a lookup that brought no answer. The first failure of a row
 // stays the first: grace does not slide (V9).
-func (p *person) failed(at time.Time, recheck time.Duration) {
+func (p *member) failed(at time.Time, recheck time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.failing.IsZero() {
@@ -84,14 +84,14 @@ func (p *person) failed(at time.Time, recheck time.Duration) {
 	p.attempts++
 }
 
-func (p *person) isFailing() bool {
+func (p *member) isFailing() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return !p.failing.IsZero()
 }
 
 // postponed notes a lookup that did not take place: no failure, and soon again.
-func (p *person) postponed(at time.Time) {
+func (p *member) postponed(at time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.next = at.Add(time.Second + rand.N(2*time.Second))
@@ -103,11 +103,11 @@ type people struct {
 	max int
 
 	mu  sync.RWMutex
-	all map[name]*person
+	all map[name]*member
 }
 
 // of finds or makes the person.
-func (p *people) of(key name, now time.Time) *person {
+func (p *people) of(key name, now time.Time) *member {
 	p.mu.RLock()
 	one := p.all[key]
 	p.mu.RUnlock()
@@ -122,7 +122,7 @@ func (p *people) of(key name, now time.Time) *person {
 	if len(p.all) >= p.max {
 		p.evict()
 	}
-	one = &person{key: key}
+	one = &member{key: key}
 	one.used.Store(now.UnixMilli())
 	p.all[key] = one
 	return one
@@ -130,7 +130,7 @@ func (p *people) of(key name, now time.Time) *person {
 
 // evict drops the longest unused of a sample; a map is walked from a random place.
 func (p *people) evict() {
-	var oldest *person
+	var oldest *member
 	sample := 0
 	for _, one := range p.all {
 		if oldest == nil || one.used.Load() < oldest.used.Load() {
@@ -147,10 +147,10 @@ func (p *people) evict() {
 }
 
 // matching lists the persons whose newest facts pass the test.
-func (p *people) matching(test func(identity.User) bool) []*person {
+func (p *people) matching(test func(identity.User) bool) []*member {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	var found []*person
+	var found []*member
 	for _, one := range p.all {
 		if known := one.facts.Load(); known != nil && test(known.user) {
 			found = append(found, one)

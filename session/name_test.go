@@ -206,7 +206,7 @@ func TestPasswordChanges(t *testing.T) {
 		a, fileOfA := replica(1)
 		b, fileOfB := replica(1)
 		var ended []string
-		a.Ended = func(_ *Session, reason string) { ended = append(ended, reason) }
+		a.OnRevoked = func(_ *Session, reason string) { ended = append(ended, reason) }
 		before := in(a, 1)
 		allows(t, a, before)
 		allows(t, b, before)

@@ -8,12 +8,12 @@ import (
 	"time"
 )
 
-// Pace keeps all replicas together below a number of calls a second. The zero
+// SharedLimiter keeps all replicas together below a number of calls a second. The zero
 // value holds nobody. Safe for concurrent use.
 //
 // There is a place in the Store for each call of a second; who takes one has it
 // for a second. No clock is compared.
-type Pace struct {
+type SharedLimiter struct {
 	Store     Store  // nil: nobody is held
 	Name      string // of what is paced; all who share it give the same
 	PerSecond int
@@ -28,7 +28,7 @@ var ErrNotAsked = errors.New("session: not asked: too many others are")
 // Wait returns when the caller may go on; without a place for that long it is
 // ErrNotAsked, else the only error is the context's. A Store that is ill holds
 // nobody: what must be bounded even then has a limit in each process besides.
-func (p *Pace) Wait(ctx context.Context, patience time.Duration) error {
+func (p *SharedLimiter) Wait(ctx context.Context, patience time.Duration) error {
 	if p.Store == nil || p.PerSecond <= 0 {
 		return nil
 	}

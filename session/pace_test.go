@@ -19,7 +19,7 @@ func TestPace(t *testing.T) {
 		var all sync.WaitGroup
 		var held atomic.Int32
 		for range 3 { // replicas
-			p := &Pace{Store: store, Name: "test", PerSecond: 15}
+			p := &SharedLimiter{Store: store, Name: "test", PerSecond: 15}
 			for range 100 {
 				all.Go(func() {
 					for ctx.Err() == nil {
@@ -46,7 +46,7 @@ func TestPace(t *testing.T) {
 }
 
 func TestPaceHoldsNobody(t *testing.T) {
-	for name, p := range map[string]*Pace{
+	for name, p := range map[string]*SharedLimiter{
 		"without a store":   {PerSecond: 1},
 		"without a limit":   {Store: new(Memory)},
 		"with an ill store": {Store: sick{}, PerSecond: 1},
@@ -59,7 +59,7 @@ func TestPaceHoldsNobody(t *testing.T) {
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := (&Pace{Store: new(Memory), PerSecond: 1}).Wait(ended, time.Second); !errors.Is(err, context.Canceled) {
+	if err := (&SharedLimiter{Store: new(Memory), PerSecond: 1}).Wait(ended, time.Second); !errors.Is(err, context.Canceled) {
 		t.Errorf("Wait(ended) = %v, want Canceled", err)
 	}
 }

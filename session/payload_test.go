@@ -144,7 +144,7 @@ func TestCookieAlwaysFits(t *testing.T) { // threats O5, C16
 func TestTokenThatDoesNotFit(t *testing.T) {
 	m := manager(t)
 	var told []string
-	m.Unkept = func(s *Session) { told = append(told, fmt.Sprint(len(s.Token.Access), " ", len(s.Token.Refresh))) }
+	m.OnTokenTruncated = func(s *Session) { told = append(told, fmt.Sprint(len(s.Token.Access), " ", len(s.Token.Refresh))) }
 	for _, tt := range []struct {
 		access, refresh int
 		keeps           string

@@ -13,21 +13,21 @@ import (
 // and the others find out by asking the Store or at their next recheck.
 type outbox struct {
 	mu   sync.Mutex
-	all  []letter
+	all  []pendingWrite
 	size atomic.Int32
 }
 
 const maxOutbox = 10_000
 
-// letter is one thing to tell: write is for the Store (nil: nothing), entry for
+// pendingWrite is one thing to tell: write is for the Store (nil: nothing), entry for
 // the Journal (nil: nothing). Both may be done twice.
-type letter struct {
+type pendingWrite struct {
 	write func(ctx context.Context) error
 	entry []byte
 	until time.Time // then everything it ends is past its lifetime
 }
 
-func (o *outbox) add(l letter) {
+func (o *outbox) add(l pendingWrite) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if len(o.all) >= maxOutbox {
@@ -38,7 +38,7 @@ func (o *outbox) add(l letter) {
 }
 
 // take removes the oldest letter.
-func (o *outbox) take() (l letter, ok bool) {
+func (o *outbox) take() (l pendingWrite, ok bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if len(o.all) == 0 {
@@ -55,14 +55,14 @@ func (o *outbox) take() (l letter, ok bool) {
 // send tells the Store, then the Journal: who hears of it can ask. What fails
 // waits in the outbox. The error is the Store's, and ErrStore; an entry that
 // was only not said costs the others their next question.
-func (m *Manager) send(ctx context.Context, l letter, doing string) error {
+func (m *Manager) send(ctx context.Context, l pendingWrite, doing string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
 	rest := m.deliver(ctx, l)
 	if rest.write == nil && rest.entry == nil {
 		return nil
 	}
-	m.outbox.add(rest.letter)
+	m.outbox.add(rest.pendingWrite)
 	if rest.write != nil {
 		return ill(doing, rest.err)
 	}
@@ -71,12 +71,12 @@ func (m *Manager) send(ctx context.Context, l letter, doing string) error {
 
 // undelivered is what is left of a letter, and why.
 type undelivered struct {
-	letter
+	pendingWrite
 	err error
 }
 
-func (m *Manager) deliver(ctx context.Context, l letter) (rest undelivered) {
-	rest.letter = l
+func (m *Manager) deliver(ctx context.Context, l pendingWrite) (rest undelivered) {
+	rest.pendingWrite = l
 	if l.write != nil {
 		if rest.err = l.write(ctx); rest.err == nil {
 			rest.write = nil
@@ -106,7 +106,7 @@ func (m *Manager) sendRest(ctx context.Context) {
 		rest := m.deliver(once, l)
 		cancel()
 		if rest.write != nil || rest.entry != nil {
-			m.outbox.add(rest.letter)
+			m.outbox.add(rest.pendingWrite)
 			return
 		}
 	}

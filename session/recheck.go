@@ -32,7 +32,7 @@ const lookupTimeout = 10 * time.Second
 
 // standing tells how the membership stands for a session that was confirmed
 // at the given moment.
-func (m *Manager) standing(p *person, checked time.Time, recheck time.Duration, now time.Time) standing {
+func (m *Manager) standing(p *member, checked time.Time, recheck time.Duration, now time.Time) standing {
 	age := now.Sub(checked)
 	if -skew <= age && age < recheck && checked.UnixMilli() >= p.doubted.Load() {
 		return fresh
@@ -68,7 +68,7 @@ func (m *Manager) confirm(ctx context.Context, e *entry, now time.Time, patience
 	flight, due := m.lookUp(p, s, now)
 	if flight == nil && due { // all places are taken
 		select {
-		case m.slots <- struct{}{}:
+		case m.recheckSlots <- struct{}{}:
 			flight = m.launch(p, s, m.now())
 		case <-ctx.Done():
 		}
@@ -81,7 +81,7 @@ func (m *Manager) confirm(ctx context.Context, e *entry, now time.Time, patience
 	}
 	now = m.now()
 	if reason, out := m.endOf(s); out {
-		m.tell(s, reason)
+		m.audit(s, reason)
 		return nil, ErrRevoked
 	}
 	s, p = m.view(e, now)
@@ -94,7 +94,7 @@ func (m *Manager) confirm(ctx context.Context, e *entry, now time.Time, patience
 // lookUp makes sure that a lookup for p runs if one is due and there is a place
 // for it. It never blocks. flight is nil when none runs; due tells that one is
 // wanted then.
-func (m *Manager) lookUp(p *person, s *Session, now time.Time) (flight <-chan struct{}, due bool) {
+func (m *Manager) lookUp(p *member, s *Session, now time.Time) (flight <-chan struct{}, due bool) {
 	p.mu.Lock()
 	running, next := p.flight, p.next
 	p.mu.Unlock()
@@ -108,11 +108,11 @@ func (m *Manager) lookUp(p *person, s *Session, now time.Time) (flight <-chan st
 	// are due than DingTalk lets us ask about, chance alone would leave a few
 	// waiting until their requests are refused.
 	young := now.Sub(s.Checked) < m.Config.Recheck+m.Config.Grace/2 && p.doubted.Load() == 0
-	if young && len(m.slots) >= cap(m.slots)-cap(m.slots)/4 {
+	if young && len(m.recheckSlots) >= cap(m.recheckSlots)-cap(m.recheckSlots)/4 {
 		return nil, true
 	}
 	select {
-	case m.slots <- struct{}{}:
+	case m.recheckSlots <- struct{}{}:
 		return m.launch(p, s, now), false
 	default:
 		return nil, true
@@ -122,12 +122,12 @@ func (m *Manager) lookUp(p *person, s *Session, now time.Time) (flight <-chan st
 // launch starts the lookup; the caller has taken a place in m.slots, which
 // launch gives back. Whatever happened since the caller looked counts: a lookup
 // that runs, one that has just failed, one that has just answered.
-func (m *Manager) launch(p *person, s *Session, now time.Time) <-chan struct{} {
+func (m *Manager) launch(p *member, s *Session, now time.Time) <-chan struct{} {
 	p.mu.Lock()
 	known := p.facts.Load()
 	if p.flight != nil || now.Before(p.next) || known != nil && known.checked.After(s.Checked) {
 		defer p.mu.Unlock()
-		<-m.slots
+		<-m.recheckSlots
 		return p.flight
 	}
 	flight := make(chan struct{})
@@ -138,7 +138,7 @@ func (m *Manager) launch(p *person, s *Session, now time.Time) <-chan struct{} {
 		p.flight = nil
 		p.mu.Unlock()
 		close(flight)
-		<-m.slots
+		<-m.recheckSlots
 	}
 	if !m.start(func() { defer land(); m.recheck(p, s) }) {
 		land() // Run has ended
@@ -152,42 +152,42 @@ func (m *Manager) launch(p *person, s *Session, now time.Time) <-chan struct{} {
 //
 // Every replica does the same; with a Store one lookup serves them all.
 func (m *Manager) RecheckUser(who Person) {
-	m.ready()
+	m.init()
 	if len(who.names()) == 0 {
 		return
 	}
 	now := m.now()
-	m.doubt(m.is(who), now, now)
-	m.tellLater(notice{kind: lookAgain, at: now, who: who})
+	m.invalidate(m.is(who), now, now)
+	m.tellLater(event{kind: lookAgain, at: now, who: who})
 }
 
 // RecheckPlaces is RecheckUser for everybody who is known to be in one of these
 // departments, or below it, or to have one of these roles.
 func (m *Manager) RecheckPlaces(places Places) {
-	m.ready()
+	m.init()
 	now := m.now()
-	m.doubt(places.concern, now, now)
+	m.invalidate(places.concern, now, now)
 	for d, r := places.Departments, places.Roles; len(d)+len(r) > 0; {
 		part := Places{Departments: d[:min(len(d), maxPlaces)], Roles: r[:min(len(r), maxPlaces)]}
 		d, r = d[len(part.Departments):], r[len(part.Roles):]
-		m.tellLater(notice{kind: placesChanged, at: now, places: part})
+		m.tellLater(event{kind: placesChanged, at: now, places: part})
 	}
 }
 
 // tellLater tells the other replicas without waiting.
-func (m *Manager) tellLater(n notice) {
+func (m *Manager) tellLater(n event) {
 	if m.Journal == nil {
 		return
 	}
-	l := letter{entry: m.entry(n), until: n.at.Add(m.Config.Recheck)} // by then everybody was looked up anyway
+	l := pendingWrite{entry: m.entry(n), until: n.at.Add(m.Config.Recheck)} // by then everybody was looked up anyway
 	if !m.start(func() { _ = m.send(m.base, l, "telling the others") }) {
 		m.outbox.add(l)
 	}
 }
 
-// doubt has the people who pass the test looked up again. Facts that another
+// invalidate has the people who pass the test looked up again. Facts that another
 // replica finds after the given moment will do.
-func (m *Manager) doubt(test func(identity.User) bool, since, now time.Time) {
+func (m *Manager) invalidate(test func(identity.User) bool, since, now time.Time) {
 	if m.Recheck == nil {
 		return
 	}
@@ -202,7 +202,7 @@ func (m *Manager) doubt(test func(identity.User) bool, since, now time.Time) {
 }
 
 // recheck asks about one person and draws the consequence.
-func (m *Manager) recheck(p *person, s *Session) {
+func (m *Manager) recheck(p *member, s *Session) {
 	ctx, cancel := context.WithTimeout(m.base, lookupTimeout)
 	defer cancel()
 	doubted := p.doubted.Load()
@@ -211,7 +211,7 @@ func (m *Manager) recheck(p *person, s *Session) {
 		changed := m.learn(p, found.user, found.checked)
 		p.doubted.CompareAndSwap(doubted, 0) // answered, whatever the clocks of other replicas say
 		if own && changed {
-			m.tellLater(notice{kind: lookAgain, at: found.checked, who: p.key.person()}) // they find it in the Store
+			m.tellLater(event{kind: lookAgain, at: found.checked, who: p.key.person()}) // they find it in the Store
 		}
 		return
 	}
@@ -229,12 +229,12 @@ func (m *Manager) recheck(p *person, s *Session) {
 			reason = "refused"
 		}
 		_ = m.end(ctx, p.key.person(), reason) // a store that is ill answers ErrStore to every replica's next request anyway
-		m.tell(s, reason)
+		m.audit(s, reason)
 	}
 }
 
 // ask calls Recheck, unless another replica has just done so; own tells which.
-func (m *Manager) ask(ctx context.Context, p *person, s *Session) (found *facts, own bool, err error) {
+func (m *Manager) ask(ctx context.Context, p *member, s *Session) (found *profile, own bool, err error) {
 	if !m.shared() {
 		found, err = m.question(ctx, p, s)
 		return found, true, err
@@ -259,7 +259,7 @@ func (m *Manager) ask(ctx context.Context, p *person, s *Session) (found *facts,
 }
 
 // question asks Recheck and makes sure that the answer is about the same person.
-func (m *Manager) question(ctx context.Context, p *person, s *Session) (*facts, error) {
+func (m *Manager) question(ctx context.Context, p *member, s *Session) (*profile, error) {
 	at := m.now() // facts are as old as the question
 	if m.Refresh != nil && s.Token.Access != "" && !s.Token.Expires.IsZero() && !at.Before(s.Token.Expires) {
 		return nil, &identity.Failure{Class: identity.Later, Code: "token_expired"} // a refusal of it would say nothing about the person
@@ -279,12 +279,12 @@ func (m *Manager) question(ctx context.Context, p *person, s *Session) (*facts, 
 		return nil, &identity.Failure{Class: identity.Internal, Code: "bad_answer", Err: err}
 	}
 	m.shareFacts(ctx, p, user, at)
-	return &facts{user, at}, nil
+	return &profile{user, at}, nil
 }
 
 // learn makes facts count in every session of the person. Open connections
 // pass the door again when something changed.
-func (m *Manager) learn(p *person, u identity.User, checked time.Time) (changed bool) {
+func (m *Manager) learn(p *member, u identity.User, checked time.Time) (changed bool) {
 	if changed = p.learn(u, checked, m.now()); changed {
 		m.watches.end(func(s *Session) bool { return m.personKey(&s.User) == p.key })
 	}

@@ -103,7 +103,7 @@ func TestDefiniteNo(t *testing.T) { // threats V8
 	synctest.Test(t, func(t *testing.T) {
 		m, d := checked(t)
 		var ended []string
-		m.Ended = func(s *Session, reason string) { ended = append(ended, s.User.Username+" "+reason) }
+		m.OnRevoked = func(s *Session, reason string) { ended = append(ended, s.User.Username+" "+reason) }
 		_, c := signIn(t, m, zhangsan)
 		_, other := signIn(t, m, zhangsan)
 		_, colleague := signIn(t, m, lisi)

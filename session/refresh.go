@@ -22,9 +22,9 @@ import (
 // session at once.
 const refreshEarly = 30 * time.Second // or a quarter of the token's life, if that is less
 
-// keep is the token of one session, shared by all cookie texts that stand for
+// tokenState is the token of one session, shared by all cookie texts that stand for
 // it: a cookie sealed before a refresh holds a token that is used up.
-type keep struct {
+type tokenState struct {
 	id      string
 	ticket  *ticket // nil: the cookie carries the session
 	expires time.Time
@@ -41,18 +41,18 @@ type keep struct {
 	flight   chan struct{}
 }
 
-// keeps is a bounded map. A full one forgets whoever has not been here for
+// tokenStates is a bounded map. A full one forgets whoever has not been here for
 // longest; the Store, or the cookie, still knows the token.
-type keeps struct {
+type tokenStates struct {
 	max int
 
 	mu  sync.Mutex
-	all map[string]*keep
+	all map[string]*tokenState
 }
 
 // of finds or makes the keep of e, which has just verified. Of the token that is
 // known and the one that e brings, the one that lives longer is the newer.
-func (ks *keeps) of(e *entry, now time.Time) *keep {
+func (ks *tokenStates) of(e *entry, now time.Time) *tokenState {
 	t := e.origin.Token
 	ks.mu.Lock()
 	defer ks.mu.Unlock()
@@ -61,7 +61,7 @@ func (ks *keeps) of(e *entry, now time.Time) *keep {
 		if len(ks.all) >= ks.max {
 			ks.evict()
 		}
-		k = &keep{id: e.origin.ID, ticket: e.ticket, expires: e.expires}
+		k = &tokenState{id: e.origin.ID, ticket: e.ticket, expires: e.expires}
 		ks.all[k.id] = k
 		k.set(t, e.origin.SignedIn)
 	} else if t.Expires.After(k.token.Load().Expires) {
@@ -71,8 +71,8 @@ func (ks *keeps) of(e *entry, now time.Time) *keep {
 	return k
 }
 
-func (ks *keeps) evict() {
-	var oldest *keep
+func (ks *tokenStates) evict() {
+	var oldest *tokenState
 	sample := 0
 	for _, k := range ks.all {
 		if oldest == nil || k.used.Load() < oldest.used.Load() {
@@ -88,7 +88,7 @@ func (ks *keeps) evict() {
 }
 
 // sweep drops the keeps of sessions past their lifetime.
-func (ks *keeps) sweep(now time.Time) {
+func (ks *tokenStates) sweep(now time.Time) {
 	ks.mu.Lock()
 	defer ks.mu.Unlock()
 	for id, k := range ks.all {
@@ -99,7 +99,7 @@ func (ks *keeps) sweep(now time.Time) {
 }
 
 // set makes t the token to use; got is when it was made.
-func (k *keep) set(t identity.Token, got time.Time) {
+func (k *tokenState) set(t identity.Token, got time.Time) {
 	k.token.Store(&t)
 	due := t.Expires.Add(-min(refreshEarly, max(0, t.Expires.Sub(got)/4)))
 	k.due.Store(due.UnixMilli())
@@ -108,7 +108,7 @@ func (k *keep) set(t identity.Token, got time.Time) {
 // keepToken remembers the token of a session that may be refreshed.
 func (m *Manager) keepToken(e *entry, now time.Time) {
 	if t := e.origin.Token; m.Refresh != nil && t.Refresh != "" && !t.Expires.IsZero() {
-		e.keep = m.keeps.of(e, now)
+		e.keep = m.tokenStates.of(e, now)
 	}
 }
 
@@ -175,8 +175,8 @@ func (m *Manager) refresh(e *entry) {
 	defer cancel()
 	k := e.keep
 	select {
-	case m.trades <- struct{}{}:
-		defer func() { <-m.trades }()
+	case m.refreshSlots <- struct{}{}:
+		defer func() { <-m.refreshSlots }()
 	case <-ctx.Done():
 		return
 	}
@@ -197,17 +197,17 @@ func (m *Manager) refresh(e *entry) {
 		if reason == "" {
 			reason = "refresh_refused"
 		}
-		_ = m.revoke(ctx, k.id, m.of(e.origin, mark{reason: reason})) // an ill store hears of it later
-		m.tell(e.origin, reason)
+		_ = m.revoke(ctx, k.id, m.of(e.origin, revocation{reason: reason})) // an ill store hears of it later
+		m.audit(e.origin, reason)
 	}
 }
 
 // renewToken brings the token that another replica has got, or trades ours in.
 // What comes is in the Store before anybody uses it: a replica that dies takes
 // no refresh token with it that the service has already replaced.
-func (m *Manager) renewToken(ctx context.Context, k *keep) (err error) {
+func (m *Manager) renewToken(ctx context.Context, k *tokenState) (err error) {
 	if m.Store == nil {
-		return m.trade(ctx, k)
+		return m.refreshToken(ctx, k)
 	}
 	found := func(ctx context.Context) (bool, error) {
 		t, err := m.readToken(ctx, k)
@@ -221,20 +221,20 @@ func (m *Manager) renewToken(ctx context.Context, k *keep) (err error) {
 		if done, err := found(ctx); done || err != nil {
 			return err
 		}
-		return m.trade(ctx, k)
+		return m.refreshToken(ctx, k)
 	}
 	l, err := m.await(ctx, m.recordKey("lease", "token", k.id), found)
 	if l == nil {
 		return err
 	}
-	err = m.trade(ctx, k)
+	err = m.refreshToken(ctx, k)
 	l.end(err != nil)
 	return err
 }
 
-// trade asks Refresh, unless it has answered before and the answer could only
+// refreshToken asks Refresh, unless it has answered before and the answer could only
 // not be stored.
-func (m *Manager) trade(ctx context.Context, k *keep) error {
+func (m *Manager) refreshToken(ctx context.Context, k *tokenState) error {
 	k.mu.Lock()
 	t := k.rotated
 	k.mu.Unlock()
@@ -263,7 +263,7 @@ func (m *Manager) trade(ctx context.Context, k *keep) error {
 }
 
 // learn makes t count and ends a row of failures.
-func (k *keep) learn(t identity.Token, now time.Time) {
+func (k *tokenState) learn(t identity.Token, now time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.set(t, now)

@@ -167,7 +167,7 @@ func TestRefusedRefreshEndsTheSession(t *testing.T) {
 		m, v := manager(t), new(service)
 		m.Refresh = v.refresh
 		var heard []string
-		m.Ended = func(s *Session, reason string) { heard = append(heard, s.ID+" "+reason) }
+		m.OnRevoked = func(s *Session, reason string) { heard = append(heard, s.ID+" "+reason) }
 		s, c := enter(t, m)
 		gone, stop := m.Watch(s)
 		defer stop()
@@ -261,7 +261,7 @@ func TestTokensOutliveARestart(t *testing.T) { // state_dir: the cookie that wen
 		holds(t, m, c.Value, "access 1")
 		holds(t, local(), c.Value, "access 1")
 		v.wantCalls(t, 1)
-		k := m.keeps.all[s.ID]
+		k := m.tokenStates.all[s.ID]
 		for _, box := range [][]byte{nil, []byte("x"), make([]byte, 200)} {
 			if got := m.openToken(k, box); got != nil {
 				t.Errorf("openToken(%q) = %v, want nil", box, got)

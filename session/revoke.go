@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// mark ends sessions.
-type mark struct {
+// revocation ends sessions.
+type revocation struct {
 	before time.Time // of a person: sessions signed in at this moment or earlier
 	until  time.Time // then every session it ends is past its lifetime
 	reason string
@@ -36,10 +36,10 @@ type revocations struct {
 	lost atomic.Uint64 // moves when something was forgotten or not understood that the Store knows
 
 	mu     sync.RWMutex
-	ids    map[string]mark
-	people map[name]mark
-	floor  mark // of everybody
-	stored bool // every mark is in a shared Store too
+	ids    map[string]revocation
+	people map[name]revocation
+	floor  revocation // of everybody
+	stored bool       // every mark is in a shared Store too
 	swept  time.Time
 }
 
@@ -75,11 +75,11 @@ func (r *revocations) find(s *Session, names []name) (reason string, revoked boo
 }
 
 // ends tells whether the end of a person is the end of their session s.
-func (m mark) ends(s *Session) bool {
+func (m revocation) ends(s *Session) bool {
 	return !s.SignedIn.After(m.before) && (m.spare == 0 || m.spare != s.Fingerprint)
 }
 
-func (r *revocations) endSession(id string, m mark, now time.Time) {
+func (r *revocations) endSession(id string, m revocation, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	known, there := r.ids[id]
@@ -93,7 +93,7 @@ func (r *revocations) endSession(id string, m mark, now time.Time) {
 	r.gen.Add(1)
 }
 
-func (r *revocations) endPerson(n name, m mark, now time.Time) {
+func (r *revocations) endPerson(n name, m revocation, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	known, there := r.people[n]
@@ -139,13 +139,13 @@ func (r *revocations) room(now time.Time) bool {
 		r.lost.Add(1)
 		return true
 	}
-	r.floor = mark{before: now, reason: "too_many_revocations"}
+	r.floor = revocation{before: now, reason: "too_many_revocations"}
 	return false
 }
 
 // endAll raises the floor: one moment says more than any number of marks of
 // earlier ones. The set stays: it may hold later ones.
-func (r *revocations) endAll(end mark) {
+func (r *revocations) endAll(end revocation) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if end.before.After(r.floor.before) {
@@ -174,44 +174,44 @@ func (r *revocations) sweep(now time.Time) {
 // signed out is signed out although the browser has gone. ErrStore: ended here
 // alone, and elsewhere when the Store is well again while this process lives.
 func (m *Manager) Revoke(ctx context.Context, id string) error {
-	m.ready()
-	return m.revoke(ctx, id, mark{reason: "signed_out", told: true})
+	m.init()
+	return m.revoke(ctx, id, revocation{reason: "signed_out", told: true})
 }
 
 // RevokeSession is Revoke of a session that is at hand.
 func (m *Manager) RevokeSession(ctx context.Context, s *Session) error {
-	m.ready()
-	return m.revoke(ctx, s.ID, m.of(s, mark{reason: "signed_out", told: true}))
+	m.init()
+	return m.revoke(ctx, s.ID, m.of(s, revocation{reason: "signed_out", told: true}))
 }
 
 // of notes in the end of a session whose it is.
-func (m *Manager) of(s *Session, end mark) mark {
+func (m *Manager) of(s *Session, end revocation) revocation {
 	end.who, end.since = m.names(s)[0], s.SignedIn
 	return end
 }
 
-func (m *Manager) revoke(ctx context.Context, id string, end mark) error {
+func (m *Manager) revoke(ctx context.Context, id string, end revocation) error {
 	now := m.now()
 	until := m.outlived(now)
 	end.until = until
 	m.revoked.endSession(id, end, now)
 	m.watches.end(func(s *Session) bool { return s.ID == id })
-	return m.send(ctx, letter{write: m.writeRevocation(id), entry: m.entry(notice{kind: sessionEnded, at: now, id: id}), until: until}, "revoking a session")
+	return m.send(ctx, pendingWrite{write: m.writeRevocation(id), entry: m.entry(event{kind: sessionEnded, at: now, id: id}), until: until}, "revoking a session")
 }
 
 // RevokeAll ends every session that lives now, on every replica: the
 // organisation is gone, or nobody knows who should still be in. Errors are as
 // RevokeUser's.
 func (m *Manager) RevokeAll(ctx context.Context, reason string) error {
-	m.ready()
+	m.init()
 	now := m.now()
-	end := mark{before: now, until: m.outlived(now), reason: reason}
+	end := revocation{before: now, until: m.outlived(now), reason: reason}
 	m.endAllHere(end)
-	return m.send(ctx, letter{write: m.writeEnds([]name{{kind: everybody}}, end),
-		entry: m.entry(notice{kind: everybodyEnded, at: now, reason: reason}), until: end.until}, "revoking everybody")
+	return m.send(ctx, pendingWrite{write: m.writeEnds([]name{{kind: everybody}}, end),
+		entry: m.entry(event{kind: everybodyEnded, at: now, reason: reason}), until: end.until}, "revoking everybody")
 }
 
-func (m *Manager) endAllHere(end mark) {
+func (m *Manager) endAllHere(end revocation) {
 	m.revoked.endAll(end)
 	m.closeEnded(end.reason)
 }
@@ -219,7 +219,7 @@ func (m *Manager) endAllHere(end mark) {
 // closeEnded closes the open connections of sessions that have ended.
 func (m *Manager) closeEnded(reason string) {
 	for _, s := range m.watches.end(func(s *Session) bool { _, out := m.endOf(s); return out }) {
-		m.tell(s, reason)
+		m.audit(s, reason)
 	}
 }
 
@@ -228,7 +228,7 @@ func (m *Manager) closeEnded(reason string) {
 // when ctx ends. ErrStore: ended here alone; other replicas hear of it when the
 // Store is well again, or find out at their next recheck.
 func (m *Manager) RevokeUser(ctx context.Context, who Person, reason string) error {
-	m.ready()
+	m.init()
 	if len(who.names()) == 0 {
 		return errors.New("session: revoking a person: no name")
 	}
@@ -240,13 +240,13 @@ func (m *Manager) RevokeUser(ctx context.Context, who Person, reason string) err
 
 func (m *Manager) end(ctx context.Context, who Person, reason string) error {
 	now := m.now()
-	end := mark{before: now, until: m.outlived(now), reason: reason, spare: who.Spare}
+	end := revocation{before: now, until: m.outlived(now), reason: reason, spare: who.Spare}
 	m.endHere(who.names(), end, now)
-	return m.send(ctx, letter{write: m.writeEnds(who.names(), end),
-		entry: m.entry(notice{kind: personEnded, at: now, reason: reason, who: who}), until: end.until}, "revoking a person")
+	return m.send(ctx, pendingWrite{write: m.writeEnds(who.names(), end),
+		entry: m.entry(event{kind: personEnded, at: now, reason: reason, who: who}), until: end.until}, "revoking a person")
 }
 
-func (m *Manager) endHere(by []name, end mark, now time.Time) {
+func (m *Manager) endHere(by []name, end revocation, now time.Time) {
 	for _, n := range by {
 		m.revoked.endPerson(n, end, now)
 	}
@@ -258,10 +258,10 @@ func (m *Manager) outlived(now time.Time) time.Time {
 	return now.Add(m.Config.Lifetime + 2*skew)
 }
 
-// tell gives the audit log one line per session that ended.
-func (m *Manager) tell(s *Session, reason string) {
+// audit gives the audit log one line per session that ended.
+func (m *Manager) audit(s *Session, reason string) {
 	now := m.now()
-	if m.Ended != nil && m.revoked.tell(s.ID, m.outlived(now), now) {
-		m.Ended(s, reason)
+	if m.OnRevoked != nil && m.revoked.tell(s.ID, m.outlived(now), now) {
+		m.OnRevoked(s, reason)
 	}
 }

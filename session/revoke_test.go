@@ -75,7 +75,7 @@ func TestRevokeUser(t *testing.T) {
 func TestEndedHearsOnce(t *testing.T) {
 	m := manager(t)
 	var heard []string
-	m.Ended = func(s *Session, reason string) { heard = append(heard, s.ID+" "+reason) }
+	m.OnRevoked = func(s *Session, reason string) { heard = append(heard, s.ID+" "+reason) }
 	out, c1 := signIn(t, m, zhangsan)
 	left, c2 := signIn(t, m, lisi)
 	m.Revoke(t.Context(), out.ID)
@@ -340,7 +340,7 @@ func TestRunLooksAfterOpenConnections(t *testing.T) { // a leaver whose browser 
 				d.fails(c.answer)
 			}
 			var heard []string
-			m.Ended = func(_ *Session, reason string) { heard = append(heard, reason) }
+			m.OnRevoked = func(_ *Session, reason string) { heard = append(heard, reason) }
 			ctx, cancel := context.WithCancel(t.Context())
 			go m.Run(ctx)
 			_, cookie := signIn(t, m, zhangsan)

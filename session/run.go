@@ -15,14 +15,14 @@ import (
 //
 // After Run has returned no lookup starts any more.
 func (m *Manager) Run(ctx context.Context) {
-	m.ready()
+	m.init()
 	tick := time.NewTicker(min(max(m.Config.Recheck/4, time.Second), 15*time.Second))
 	defer tick.Stop()
 	send := time.NewTicker(time.Second)
 	defer send.Stop()
 	var listening sync.WaitGroup
 	if m.Journal != nil && m.shared() {
-		listening.Go(func() { m.listen(ctx) })
+		listening.Go(func() { m.followJournal(ctx) })
 	}
 	swept := m.now()
 	for {
@@ -45,7 +45,7 @@ func (m *Manager) Run(ctx context.Context) {
 		if now := m.now(); now.Sub(swept) >= time.Minute {
 			swept = now
 			m.cache.sweep()
-			m.keeps.sweep(now)
+			m.tokenStates.sweep(now)
 			m.people.sweep(now.Add(-time.Hour - m.Config.Recheck - m.Config.Grace))
 			m.revoked.mu.Lock()
 			m.revoked.sweep(now)
@@ -67,8 +67,8 @@ type Stats struct {
 
 // Stats is safe to call at any time.
 func (m *Manager) Stats() Stats {
-	m.ready()
-	s := Stats{Cached: m.cache.items.ItemCount(), Lookups: len(m.slots)}
+	m.init()
+	s := Stats{Cached: m.cache.items.ItemCount(), Lookups: len(m.recheckSlots)}
 	m.people.mu.RLock()
 	s.People = len(m.people.all)
 	for _, p := range m.people.all {
@@ -121,7 +121,7 @@ func (m *Manager) inspect(ctx context.Context) {
 		all.Go(func() {
 			defer func() { <-places }()
 			if m.shared() && m.trust(w.s.entry, m.now(), trustWatched) != certain {
-				if err := m.askNow(ctx, w.s.entry); err != nil {
+				if err := m.revalidate(ctx, w.s.entry); err != nil {
 					return
 				}
 			}
@@ -131,7 +131,7 @@ func (m *Manager) inspect(ctx context.Context) {
 			}
 			if reason, out := m.endOf(w.s); out {
 				m.watches.close(w)
-				m.tell(w.s, reason)
+				m.audit(w.s, reason)
 				return
 			}
 			// No patience: a lookup starts and the next round sees its answer.

@@ -93,7 +93,7 @@ func (m *Manager) askSession(ctx context.Context, id string, s *Session, now tim
 		return nil, ill("asking about a session", err)
 	}
 	if found := err == nil; found != m.shared() {
-		end := mark{until: m.outlived(now), reason: "signed_out", told: true} // who did it wrote the audit line
+		end := revocation{until: m.outlived(now), reason: "signed_out", told: true} // who did it wrote the audit line
 		if s != nil {
 			end = m.of(s, end)
 		}
@@ -127,19 +127,19 @@ func (m *Manager) askEnd(ctx context.Context, n name, now time.Time) error {
 
 // readEnd reads what end:… holds: the moment in Unix milliseconds, of a local
 // account with a slash and the fingerprint that goes on, a blank, the reason.
-func readEnd(text string) (end mark, ok bool) {
+func readEnd(text string) (end revocation, ok bool) {
 	moment, reason, ok := strings.Cut(text, " ")
 	ms, spare, _ := strings.Cut(moment, "/")
 	before, err := strconv.ParseInt(ms, 10, 64)
 	if err != nil || !ok {
-		return mark{}, false
+		return revocation{}, false
 	}
-	end = mark{before: time.UnixMilli(before), reason: reason}
+	end = revocation{before: time.UnixMilli(before), reason: reason}
 	end.spare, _ = strconv.ParseUint(spare, 16, 64) // one that does not read spares nobody
 	return end, true
 }
 
-func writeEnd(end mark) []byte {
+func writeEnd(end revocation) []byte {
 	if end.spare != 0 {
 		return fmt.Appendf(nil, "%d/%x %s", end.before.UnixMilli(), end.spare, end.reason)
 	}
@@ -189,7 +189,7 @@ func (m *Manager) writeRevocation(id string) func(context.Context) error {
 }
 
 // writeEnds is how the end of people gets into the Store; nil without one.
-func (m *Manager) writeEnds(by []name, end mark) func(context.Context) error {
+func (m *Manager) writeEnds(by []name, end revocation) func(context.Context) error {
 	if m.Store == nil {
 		return nil
 	}
@@ -204,7 +204,7 @@ func (m *Manager) writeEnds(by []name, end mark) func(context.Context) error {
 }
 
 // readFacts is nil when there are none, or none that this release reads.
-func (m *Manager) readFacts(ctx context.Context, person name) (*facts, error) {
+func (m *Manager) readFacts(ctx context.Context, person name) (*profile, error) {
 	key := m.nameKey("facts", person)
 	text, err := m.Store.Get(ctx, key)
 	if errors.Is(err, ErrNone) {
@@ -221,11 +221,11 @@ func (m *Manager) readFacts(ctx context.Context, person name) (*facts, error) {
 	if err != nil || m.personKey(&s.User) != person || s.Checked.Sub(m.now()) > skew {
 		return nil, nil
 	}
-	return &facts{s.User, s.Checked}, nil
+	return &profile{s.User, s.Checked}, nil
 }
 
 // shareFacts tells the other replicas; when that fails they ask themselves.
-func (m *Manager) shareFacts(ctx context.Context, p *person, u identity.User, checked time.Time) {
+func (m *Manager) shareFacts(ctx context.Context, p *member, u identity.User, checked time.Time) {
 	if !m.shared() {
 		return
 	}

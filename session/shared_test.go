@@ -130,7 +130,7 @@ func TestReplicasAgreeOnRevocation(t *testing.T) { // threats C10, B6
 		allows(t, a, other.Value)
 		time.Sleep(time.Second)
 		var heard []string
-		b.Ended = func(_ *Session, reason string) { heard = append(heard, reason) }
+		b.OnRevoked = func(_ *Session, reason string) { heard = append(heard, reason) }
 		a.RevokeUser(t.Context(), Person{UserID: "user-z"}, "left the company")
 		for range 2 {
 			refuses(t, b, ErrRevoked, other.Value)

@@ -148,7 +148,7 @@ func (m *Manager) fetch(ctx context.Context, c candidate, now time.Time) (*entry
 		return nil, err
 	}
 	e := m.enter(c.text, s, t, t.sealed, c.old)
-	var found *facts
+	var found *profile
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return m.askEnds(ctx, s, now) })
 	if m.Recheck != nil && now.Sub(s.Checked) >= e.recheck {

@@ -15,7 +15,7 @@ import (
 //	token    as the payload writes it
 const tokenVersion = 1
 
-func (m *Manager) sealToken(k *keep, t identity.Token) ([]byte, error) {
+func (m *Manager) sealToken(k *tokenState, t identity.Token) ([]byte, error) {
 	plain, name := appendToken([]byte{tokenVersion}, t), m.recordKey("token", k.id)
 	if k.ticket != nil {
 		return sealBox(k.ticket.key, name, plain)
@@ -25,7 +25,7 @@ func (m *Manager) sealToken(k *keep, t identity.Token) ([]byte, error) {
 
 // openToken is nil for a record of a newer release, or one that does not open:
 // then the session's own token is the newest we can read.
-func (m *Manager) openToken(k *keep, box []byte) *identity.Token {
+func (m *Manager) openToken(k *tokenState, box []byte) *identity.Token {
 	name := m.recordKey("token", k.id)
 	var plain []byte
 	var err error
@@ -45,7 +45,7 @@ func (m *Manager) openToken(k *keep, box []byte) *identity.Token {
 	return t
 }
 
-func (m *Manager) readToken(ctx context.Context, k *keep) (*identity.Token, error) {
+func (m *Manager) readToken(ctx context.Context, k *tokenState) (*identity.Token, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	box, err := m.Store.Get(ctx, m.recordKey("token", k.id))
@@ -59,7 +59,7 @@ func (m *Manager) readToken(ctx context.Context, k *keep) (*identity.Token, erro
 }
 
 // writeToken tries for a while: the token it replaces is used up.
-func (m *Manager) writeToken(ctx context.Context, k *keep, t identity.Token) error {
+func (m *Manager) writeToken(ctx context.Context, k *tokenState, t identity.Token) error {
 	if m.Store == nil {
 		return nil
 	}

@@ -32,7 +32,7 @@ type watch struct {
 // MaxWatches connections are open, or the session is over, the channel is
 // closed from the start.
 func (m *Manager) Watch(s *Session) (gone <-chan struct{}, stop func()) {
-	m.ready()
+	m.init()
 	w := &watch{s: s, gone: make(chan struct{})}
 	if !m.watches.add(w, s.SignedIn.Add(m.Config.Lifetime).Sub(m.now())) {
 		close(w.gone)

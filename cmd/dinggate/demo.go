@@ -59,7 +59,7 @@ func runDemo(ctx context.Context, address string, out io.Writer) error {
   赵六 Zhao Liu    gets in, but not to "R&D only": he is in HR 可以登录，但打不开“仅研发部”：他在人力资源部
   孙七 Sun Qi      is of another organisation, and is refused 属于其他企业，无法登录
 `)
-	s.End = gate.Streams.End
+	s.End = gate.Streams.Shutdown
 	return s.Serve(ctx, gate.Run)
 }
 

@@ -195,7 +195,7 @@ func exhibition(t *testing.T, p *Pages, show []exhibit) string {
 			asked.Host, asked.RemoteAddr = r.Host, r.RemoteAddr
 			r, next = asked, show[i].serve
 		}
-		(&web.Entrance{Peers: peers, Scheme: "http", Next: next, Answer: p.Answer, Record: func(*web.Exchange, *http.Request) {}}).ServeHTTP(w, r)
+		(&web.Chain{Peers: peers, Scheme: "http", Next: next, Answer: p.Answer, Record: func(*web.Exchange, *http.Request) {}}).ServeHTTP(w, r)
 	}))
 	t.Cleanup(server.Close)
 	return server.URL

@@ -42,7 +42,7 @@ func through(t testing.TB, p *Pages, r *http.Request, next web.HandlerFunc) *htt
 		r.Header.Set("X-Request-Id", "7f3a09c2d41be8650a1c93ef")
 	}
 	rec := httptest.NewRecorder()
-	(&web.Entrance{Peers: peers, Scheme: "https", Next: next, Answer: p.Answer, Record: func(*web.Exchange, *http.Request) {}}).ServeHTTP(rec, r)
+	(&web.Chain{Peers: peers, Scheme: "https", Next: next, Answer: p.Answer, Record: func(*web.Exchange, *http.Request) {}}).ServeHTTP(rec, r)
 	return rec.Result()
 }
 

@@ -11,12 +11,12 @@ import (
 	"unicode/utf8"
 )
 
-// Entrance is the one stack in front of everything, in this order:
+// Chain is the one stack in front of everything, in this order:
 //
 //	recover → request id → peer → record → Asked, or: host, path, method → Next
 //
 // All fields save Asked, Known, Hosts and Now are required.
-type Entrance struct {
+type Chain struct {
 	Peers  *Peers
 	Scheme string // of public_url: what an untrusted peer's request is taken for
 
@@ -42,18 +42,18 @@ type Entrance struct {
 // gateway's question after all.
 var ErrNotAsked = errors.New("web: not a gateway's question")
 
-func (e *Entrance) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (e *Chain) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &Exchange{w: w, Start: e.now(), Method: r.Method, body: r.ContentLength != 0}
-	defer e.leave(x, r)
+	defer e.record(x, r)
 	x.Peer, x.Trusted, x.Client = e.Peers.Resolve(r)
 	x.ID = requestID(r, x.Trusted)
 	x.Target = rawPath(r.RequestURI)
-	if err := e.pass(x, r); err != nil {
-		e.refuse(x, r, err)
+	if err := e.serve(x, r); err != nil {
+		e.answerError(x, r, err)
 	}
 }
 
-func (e *Entrance) pass(x *Exchange, r *http.Request) error {
+func (e *Chain) serve(x *Exchange, r *http.Request) error {
 	if e.Asked != nil {
 		if h := e.Asked(x.Target); h != nil {
 			if err := h(x, r); err != ErrNotAsked {
@@ -61,15 +61,15 @@ func (e *Entrance) pass(x *Exchange, r *http.Request) error {
 			}
 		}
 	}
-	if err := e.judge(x, r); err != nil {
+	if err := e.canonicalize(x, r); err != nil {
 		return err
 	}
 	return e.Next(x, r)
 }
 
-// judge makes host and path canonical, or refuses: what cannot be read in one
+// canonicalize makes host and path canonical, or refuses: what cannot be read in one
 // way only is never forwarded (threats P, M4, H13).
-func (e *Entrance) judge(x *Exchange, r *http.Request) error {
+func (e *Chain) canonicalize(x *Exchange, r *http.Request) error {
 	if !plainMethod(r.Method) {
 		return &Error{Status: http.StatusMethodNotAllowed, Code: "method_not_allowed", Allow: "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"}
 	}
@@ -158,7 +158,7 @@ func plainMethod(m string) bool {
 	return true
 }
 
-func (e *Entrance) refuse(x *Exchange, r *http.Request, err error) {
+func (e *Chain) answerError(x *Exchange, r *http.Request, err error) {
 	if x.Err == nil {
 		x.Err = err
 	}
@@ -167,12 +167,12 @@ func (e *Entrance) refuse(x *Exchange, r *http.Request, err error) {
 	}
 }
 
-// leave runs whatever happened: a panic is an error like any other, save
+// record runs whatever happened: a panic is an error like any other, save
 // http.ErrAbortHandler, which is how a proxied answer is cut off on purpose.
-func (e *Entrance) leave(x *Exchange, r *http.Request) {
+func (e *Chain) record(x *Exchange, r *http.Request) {
 	v := recover()
 	if v != nil && v != http.ErrAbortHandler {
-		e.refuse(x, r, Panicked(v))
+		e.answerError(x, r, Panicked(v))
 		if x.Status < http.StatusInternalServerError { // half an answer must not look whole
 			v = http.ErrAbortHandler
 		} else {
@@ -195,7 +195,7 @@ func Panicked(v any) *Error {
 	return &Error{Status: http.StatusInternalServerError, Code: "internal", Err: fmt.Errorf("web: panic: %v\n%s", v, debug.Stack())}
 }
 
-func (e *Entrance) now() time.Time {
+func (e *Chain) now() time.Time {
 	if e.Now != nil {
 		return e.Now()
 	}

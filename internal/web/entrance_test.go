@@ -8,9 +8,9 @@ import (
 	"testing"
 )
 
-func entrance(t *testing.T, next HandlerFunc) (*Entrance, *[]Exchange) {
+func entrance(t *testing.T, next HandlerFunc) (*Chain, *[]Exchange) {
 	var records []Exchange
-	return &Entrance{Peers: peers(t, "10.0.0.0/8"), Scheme: "https", Next: next, Known: func(h string) bool { return h == "app.test" },
+	return &Chain{Peers: peers(t, "10.0.0.0/8"), Scheme: "https", Next: next, Known: func(h string) bool { return h == "app.test" },
 		Answer: func(w http.ResponseWriter, _ *http.Request, err error) {
 			status := 500
 			if e, ok := errors.AsType[*Error](err); ok {

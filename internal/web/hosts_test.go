@@ -84,7 +84,7 @@ func TestEntranceHosts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &Entrance{Peers: peers, Scheme: "https", Hosts: hosts, Record: func(*Exchange, *http.Request) {},
+	e := &Chain{Peers: peers, Scheme: "https", Hosts: hosts, Record: func(*Exchange, *http.Request) {},
 		Next:   func(w http.ResponseWriter, r *http.Request) error { w.WriteHeader(204); return nil },
 		Answer: func(w http.ResponseWriter, r *http.Request, err error) { w.WriteHeader(err.(*Error).Status) }}
 	for _, c := range []struct {

@@ -22,7 +22,7 @@ var unknown = []string{""}
 // read the answer, with the cookie of whoever looks at it: what proves that person
 // to another application goes to trusted peers alone (threats W14). A header that
 // is kept back is there and empty, like every one that is unknown.
-func (g *Gate) allow(q Question, x *web.Exchange, r *http.Request, reply Reply) {
+func (g *Handler) allow(q OriginalRequest, x *web.Exchange, r *http.Request, reply Decision) {
 	h := x.Header()
 	web.BareHeaders(x)
 	size := 0

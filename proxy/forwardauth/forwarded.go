@@ -10,11 +10,11 @@ import (
 // scripts: the original request in X-Forwarded-Method, -Proto, -Host and -Uri,
 // our whole answer relayed. X-Original-* is never read here: Caddy passes a
 // client's own along.
-var forwarded = Dialect{Name: "forward-auth", Original: func(g *Gate, x *web.Exchange, r *http.Request) (Question, error) {
+var forwarded = Dialect{Name: "forward-auth", Original: func(g *Handler, x *web.Exchange, r *http.Request) (OriginalRequest, error) {
 	if !x.Trusted {
 		return g.ownHost(r)
 	}
-	var q Question
+	var q OriginalRequest
 	var err error
 	if q.Method, err = forwardedMethod(r.Header, "X-Forwarded-Method"); err != nil {
 		return q, err

@@ -23,7 +23,7 @@ const (
 
 // newGate answers for app.test: /public/ is public, /admin/ for the boss alone,
 // the rest for members. The cookie `s` names who is signed in.
-func newGate(t testing.TB, change ...func(*Gate)) http.Handler {
+func newGate(t testing.TB, change ...func(*Handler)) http.Handler {
 	policy, err := access.New([]access.Route{
 		{Name: "public", Path: "/public/", Rule: access.Rule{Public: true}},
 		{Name: "read", Path: "/read/", Methods: []string{"GET"}, Rule: access.Rule{Public: true}},
@@ -43,14 +43,14 @@ func newGate(t testing.TB, change ...func(*Gate)) http.Handler {
 		t.Fatal(err)
 	}
 	rules := identity.HeaderRules{{Name: "X-Auth-Request-User", Field: "username"}, {Name: "X-Auth-Request-Email", Field: "email"}}
-	g := &Gate{Prefix: "/oauth2", Origins: origins,
+	g := &Handler{Prefix: "/oauth2", Origins: origins,
 		LoginURL: func(target string) string { return "https://app.test/oauth2/start?rd=" + url.QueryEscape(target) },
-		Ask: func(_ context.Context, target access.Target, h http.Header) (Reply, error) {
+		Ask: func(_ context.Context, target access.Target, h http.Header) (Decision, error) {
 			var u *identity.User
 			switch who := strings.Join(web.CookieValues(h, "s"), ""); who {
 			case "":
 			case "ill":
-				return Reply{}, &web.Error{Status: http.StatusServiceUnavailable, Code: "store_unavailable", RetryAfter: 5e9}
+				return Decision{}, &web.Error{Status: http.StatusServiceUnavailable, Code: "store_unavailable", RetryAfter: 5e9}
 			case "panic":
 				panic("deciding")
 			default:
@@ -61,12 +61,12 @@ func newGate(t testing.TB, change ...func(*Gate)) http.Handler {
 			if u != nil {
 				name = u.Username
 			}
-			return Reply{Decision: d, User: name, Headers: rules.Render(u, identity.Token{}), Cookie: &http.Cookie{Name: "dinggate", Value: "renewed"}}, nil
+			return Decision{Decision: d, User: name, Headers: rules.Render(u, identity.Token{}), Cookie: &http.Cookie{Name: "dinggate", Value: "renewed"}}, nil
 		}}
 	for _, f := range change {
 		f(g)
 	}
-	return &web.Entrance{Peers: peers, Scheme: "https", Asked: g.Handlers(), Record: func(*web.Exchange, *http.Request) {},
+	return &web.Chain{Peers: peers, Scheme: "https", Asked: g.Handlers(), Record: func(*web.Exchange, *http.Request) {},
 		Next: func(http.ResponseWriter, *http.Request) error { return &web.Error{Status: 404, Code: "not_found"} },
 		Answer: func(w http.ResponseWriter, r *http.Request, err error) {
 			e, _ := errors.AsType[*web.Error](err)
@@ -214,7 +214,7 @@ func TestAnswers(t *testing.T) {
 // TestAtRoot: GET / is a question where nothing else is served there, and only
 // from a trusted peer that says what was asked for.
 func TestAtRoot(t *testing.T) {
-	asked, served := newGate(t, func(g *Gate) { g.AtRoot = true }), newGate(t)
+	asked, served := newGate(t, func(g *Handler) { g.AtRoot = true }), newGate(t)
 	for _, c := range []struct {
 		name                            string
 		h                               http.Handler
@@ -315,16 +315,16 @@ func TestBodyThatNeverComes(t *testing.T) {
 }
 
 func TestAnswerFitsNginx(t *testing.T) {
-	g := &Gate{Prefix: "/oauth2"}
-	g.Ask = func(context.Context, access.Target, http.Header) (Reply, error) {
-		return Reply{Decision: access.Decision{Verdict: access.Allow}, Headers: []identity.Header{{Name: "X-Auth-Request-Groups", Value: []string{strings.Repeat("g", 2000)}}},
+	g := &Handler{Prefix: "/oauth2"}
+	g.Ask = func(context.Context, access.Target, http.Header) (Decision, error) {
+		return Decision{Decision: access.Decision{Verdict: access.Allow}, Headers: []identity.Header{{Name: "X-Auth-Request-Groups", Value: []string{strings.Repeat("g", 2000)}}},
 			Cookie: &http.Cookie{Name: "dinggate", Value: strings.Repeat("c", 1800)}}, nil
 	}
 	var err error
 	if g.Origins, err = web.NewOrigins("https://app.test", nil, nil, ""); err != nil {
 		t.Fatal(err)
 	}
-	h := &web.Entrance{Peers: &web.Peers{}, Scheme: "https", Asked: g.Handlers(), Record: func(*web.Exchange, *http.Request) {}}
+	h := &web.Chain{Peers: &web.Peers{}, Scheme: "https", Asked: g.Handlers(), Record: func(*web.Exchange, *http.Request) {}}
 	if res := ask(t, h, "GET", "/oauth2/auth", trusted, page); res.StatusCode != 200 || res.Header.Get("Set-Cookie") != "" {
 		t.Errorf("a cookie that overfills nginx's buffer = %d %d bytes, want 200 and the cookie left for later", res.StatusCode, len(res.Header.Get("Set-Cookie")))
 	}

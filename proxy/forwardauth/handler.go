@@ -20,8 +20,8 @@ import (
 	"dinggate/proxy/access"
 )
 
-// Reply is the front door's answer to one question.
-type Reply struct {
+// Decision is the front door's answer to one question.
+type Decision struct {
 	Decision access.Decision
 	Route    string            // the route's name, for the log
 	User     string            // username, "" for nobody
@@ -34,13 +34,13 @@ type Reply struct {
 	WrongCredential bool // an API client's credential opens nothing: 401, never a sign-in
 }
 
-// Gate answers the questions of outer proxies. All fields but Hosts, Proofs and
+// Handler answers the questions of outer proxies. All fields but Hosts, Proofs and
 // AtRoot are required;
 // safe for concurrent use once Handlers was called.
-type Gate struct {
+type Handler struct {
 	Prefix   string // of our own endpoints, such as /oauth2
 	Origins  *web.Origins
-	Ask      func(ctx context.Context, t access.Target, h http.Header) (Reply, error)
+	Ask      func(ctx context.Context, t access.Target, h http.Header) (Decision, error)
 	LoginURL func(target string) string // absolute address of /start with its rd
 
 	// AtRoot is set where nothing is served at / anyway, since no route has an
@@ -63,15 +63,15 @@ type Dialect struct {
 
 	// Original tells what was asked about. An error means that the sources are
 	// missing a part, disagree, repeat or do not parse: denied.
-	Original func(g *Gate, x *web.Exchange, r *http.Request) (Question, error)
+	Original func(g *Handler, x *web.Exchange, r *http.Request) (OriginalRequest, error)
 
 	// Plain marks gateways that understand 200, 401 and 403 only: anything
 	// else would become a 500 there.
 	Plain bool
 }
 
-// Question is the original request as a gateway tells it.
-type Question struct {
+// OriginalRequest is the original request as a gateway tells it.
+type OriginalRequest struct {
 	Method       string // "" when unknown
 	Scheme, Host string // canonical
 	OwnName      bool   // Host is the name under which a trusted gateway reaches us: it does not tell the browser's
@@ -82,7 +82,7 @@ type Question struct {
 var errOriginal = errors.New("forwardauth: the gateway's account of the original request is missing a part, repeated, contradictory or unreadable")
 
 // Handlers returns a lookup of the handler for a raw path, nil for any other path.
-func (g *Gate) Handlers() func(rawPath string) web.HandlerFunc {
+func (g *Handler) Handlers() func(rawPath string) web.HandlerFunc {
 	auth, forward, ext := g.handler(nginx), g.handler(forwarded), g.handler(envoy)
 	root := func(w http.ResponseWriter, r *http.Request) error {
 		if !web.From(w).Trusted || r.Method != http.MethodGet || len(r.Header["X-Forwarded-Uri"]) == 0 || len(r.Header["X-Forwarded-Method"]) == 0 {
@@ -106,7 +106,7 @@ func (g *Gate) Handlers() func(rawPath string) web.HandlerFunc {
 	}
 }
 
-func (g *Gate) handler(d Dialect) web.HandlerFunc {
+func (g *Handler) handler(d Dialect) web.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) (err error) {
 		x := web.From(w)
 		x.Endpoint = d.Name
@@ -117,33 +117,33 @@ func (g *Gate) handler(d Dialect) web.HandlerFunc {
 		}
 		defer func() { // a panic is never 200, and never 401, which would start a sign-in
 			if v := recover(); v != nil {
-				err = d.trouble(w, web.Panicked(v))
+				err = d.unavailable(w, web.Panicked(v))
 			}
 		}()
 		q, err := d.Original(g, x, r)
 		if err != nil {
-			return d.trouble(w, &web.Error{Status: http.StatusBadRequest, Code: "bad_forwarded", Err: err})
+			return d.unavailable(w, &web.Error{Status: http.StatusBadRequest, Code: "bad_forwarded", Err: err})
 		}
 		return g.answer(d, q, x, r)
 	}
 }
 
-func (g *Gate) answer(d Dialect, q Question, x *web.Exchange, r *http.Request) error {
+func (g *Handler) answer(d Dialect, q OriginalRequest, x *web.Exchange, r *http.Request) error {
 	if q.Scheme == "https" && len(r.Header["Http2-Settings"]) > 0 {
-		return d.trouble(x, &web.Error{Status: http.StatusForbidden, Code: "bad_forwarded", Err: errH2C})
+		return d.unavailable(x, &web.Error{Status: http.StatusForbidden, Code: "bad_forwarded", Err: errH2C})
 	}
 	x.Scheme, x.Host = q.Scheme, q.Host
 	if !q.OwnName && !g.Hosts.Serves(q.Host, r) { // never 421, which some gateways take for a failure of ours (threats W12)
-		return d.trouble(x, web.UnknownHost(http.StatusForbidden, q.Host, x.Trusted))
+		return d.unavailable(x, web.UnknownHost(http.StatusForbidden, q.Host, x.Trusted))
 	}
 	target, err := g.target(q, x)
 	if err != nil {
-		return d.trouble(x, err)
+		return d.unavailable(x, err)
 	}
 	reply, err := g.Ask(r.Context(), target, r.Header)
 	x.Route, x.Rule, x.User = reply.Route, reply.Decision.Rule, reply.User
 	if err != nil {
-		return d.trouble(x, err)
+		return d.unavailable(x, err)
 	}
 	if reply.WrongCredential {
 		x.Verdict = "deny"
@@ -151,9 +151,9 @@ func (g *Gate) answer(d Dialect, q Question, x *web.Exchange, r *http.Request) e
 	}
 	switch reply.Decision.Verdict {
 	case access.Allow:
-		if reply.User != "" && g.foreign(q, r) {
+		if reply.User != "" && g.otherHost(q, r) {
 			x.Verdict = "deny"
-			return d.trouble(x, &web.Error{Status: http.StatusForbidden, Code: "cross_site", Err: errors.New("forwardauth: WebSocket from a page of another origin")})
+			return d.unavailable(x, &web.Error{Status: http.StatusForbidden, Code: "cross_site", Err: errors.New("forwardauth: WebSocket from a page of another origin")})
 		}
 		x.Verdict = "allow"
 		g.allow(q, x, r, reply)
@@ -167,7 +167,7 @@ func (g *Gate) answer(d Dialect, q Question, x *web.Exchange, r *http.Request) e
 	if reply.Person != nil {
 		e.Who, e.Wanted = reply.Person.FullName(), g.back(q, r)
 	}
-	return d.trouble(x, e)
+	return d.unavailable(x, e)
 }
 
 // errH2C is an upgrade to HTTP/2 in clear, which no browser asks for below TLS.
@@ -175,10 +175,10 @@ func (g *Gate) answer(d Dialect, q Question, x *web.Exchange, r *http.Request) e
 // asked any more (threats M6).
 var errH2C = errors.New("forwardauth: an upgrade to h2c")
 
-// foreign reports a WebSocket handshake by a page that is neither ours nor on the
+// otherHost reports a WebSocket handshake by a page that is neither ours nor on the
 // host that is asked about: browsers send cookies with handshakes of any page
 // and ask nobody (threats W3). Gateways strip Upgrade and leave the key.
-func (g *Gate) foreign(q Question, r *http.Request) bool {
+func (g *Handler) otherHost(q OriginalRequest, r *http.Request) bool {
 	origin := r.Header["Origin"]
 	if len(r.Header["Sec-Websocket-Key"]) == 0 || len(origin) == 0 {
 		return false
@@ -192,7 +192,7 @@ func (g *Gate) foreign(q Question, r *http.Request) bool {
 }
 
 // target makes the question canonical, by the rules that hold at every door.
-func (g *Gate) target(q Question, x *web.Exchange) (access.Target, error) {
+func (g *Handler) target(q OriginalRequest, x *web.Exchange) (access.Target, error) {
 	t := access.Target{Method: q.Method, Host: q.Host, Client: x.Client, Unknown: q.URI == ""}
 	if t.Unknown {
 		return t, nil
@@ -215,7 +215,7 @@ func (g *Gate) target(q Question, x *web.Exchange) (access.Target, error) {
 	return t, nil
 }
 
-func (g *Gate) signIn(d Dialect, q Question, x *web.Exchange, r *http.Request) error {
+func (g *Handler) signIn(d Dialect, q OriginalRequest, x *web.Exchange, r *http.Request) error {
 	if d.Plain {
 		web.BareHeaders(x)
 		x.WriteHeader(http.StatusUnauthorized)
@@ -235,7 +235,7 @@ func (g *Gate) signIn(d Dialect, q Question, x *web.Exchange, r *http.Request) e
 // back is where the browser returns to. On public_url's host its own scheme
 // and port count: behind a TLS balancer a gateway reports http, and some leave
 // the port out.
-func (g *Gate) back(q Question, r *http.Request) string {
+func (g *Handler) back(q OriginalRequest, r *http.Request) string {
 	uri := q.URI
 	if uri == "" || q.method(r) != http.MethodGet && q.method(r) != http.MethodHead {
 		uri = "/"
@@ -251,16 +251,16 @@ func (g *Gate) back(q Question, r *http.Request) string {
 }
 
 // method is the original method where it is known, else the question's own.
-func (q Question) method(r *http.Request) string {
+func (q OriginalRequest) method(r *http.Request) string {
 	if q.Method != "" {
 		return q.Method
 	}
 	return r.Method
 }
 
-// trouble says no in the dialect's words. To a Plain gateway every refusal is
+// unavailable says no in the dialect's words. To a Plain gateway every refusal is
 // 403 with its reason in a header.
-func (d Dialect) trouble(w http.ResponseWriter, err error) error {
+func (d Dialect) unavailable(w http.ResponseWriter, err error) error {
 	e, ok := errors.AsType[*web.Error](err)
 	if !ok {
 		e = &web.Error{Status: http.StatusInternalServerError, Code: "internal", Err: err}

@@ -12,11 +12,11 @@ import (
 // X-Original-URI, else X-Forwarded-Uri; 200, 401 or 403 and nothing else.
 var nginx = Dialect{Name: "auth", Original: originalURL, Plain: true}
 
-func originalURL(g *Gate, x *web.Exchange, r *http.Request) (Question, error) {
+func originalURL(g *Handler, x *web.Exchange, r *http.Request) (OriginalRequest, error) {
 	if !x.Trusted {
 		return g.ownHost(r)
 	}
-	var q Question
+	var q OriginalRequest
 	var err error
 	if q.Method, err = forwardedMethod(r.Header, "X-Original-Method", "X-Forwarded-Method"); err != nil {
 		return q, err

@@ -39,7 +39,7 @@ func forwardedMethod(h http.Header, names ...string) (string, error) {
 // forwardedHost reads X-Forwarded-Host and X-Forwarded-Proto into q. Without the
 // first the request's own Host counts, without the second the scheme of
 // public_url. Traefik reports ws and wss for WebSocket handshakes.
-func (g *Gate) forwardedHost(r *http.Request, q *Question) (err error) {
+func (g *Handler) forwardedHost(r *http.Request, q *OriginalRequest) (err error) {
 	host, ok := web.Single(r.Header, "X-Forwarded-Host")
 	if !ok {
 		return errOriginal
@@ -54,7 +54,7 @@ func (g *Gate) forwardedHost(r *http.Request, q *Question) (err error) {
 	return err
 }
 
-func (g *Gate) forwardedProto(h http.Header) (string, error) {
+func (g *Handler) forwardedProto(h http.Header) (string, error) {
 	proto, ok := web.Single(h, "X-Forwarded-Proto")
 	if !ok {
 		return "", errOriginal
@@ -77,7 +77,7 @@ func schemeOf(proto string) (string, error) {
 
 // ownHost is the question when the peer is not trusted: what it forwards counts
 // as not sent (CVE-2026-40575), so only the address it called is known.
-func (g *Gate) ownHost(r *http.Request) (Question, error) {
+func (g *Handler) ownHost(r *http.Request) (OriginalRequest, error) {
 	host, err := web.CleanHost(r.Host, g.Origins.Scheme())
-	return Question{Scheme: g.Origins.Scheme(), Host: host}, err
+	return OriginalRequest{Scheme: g.Origins.Scheme(), Host: host}, err
 }

@@ -178,7 +178,7 @@ func build(t testing.TB, p plan) *env {
 	t.Helper()
 	h := flow(t, p)
 	scheme, _, _ := strings.Cut(h.Origins.Public(), "://")
-	entrance := &web.Entrance{Peers: must(web.ParsePeers(p.trusted)), Scheme: scheme, Next: h.next, Known: h.Origins.HasHost,
+	entrance := &web.Chain{Peers: must(web.ParsePeers(p.trusted)), Scheme: scheme, Next: h.next, Known: h.Origins.HasHost,
 		Answer: func(w http.ResponseWriter, r *http.Request, err error) {
 			h.mu.Lock()
 			h.last = err

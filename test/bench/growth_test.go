@@ -106,7 +106,7 @@ func newTown(tb testing.TB, replicas int, now func() time.Time) *town {
 		tb.Fatal(err)
 	}
 	for range replicas {
-		pace, together := rate.NewLimiter(15, 15), session.Pace{Store: t.store, Name: "app", PerSecond: 15} // as the command sets them
+		pace, together := rate.NewLimiter(15, 15), session.SharedLimiter{Store: t.store, Name: "app", PerSecond: 15} // as the command sets them
 		t.replicas = append(t.replicas, &session.Manager{Keyring: keyring, Config: cfg, Realm: "dingcorp", Store: t.store, Journal: hearing{&t.journal, t}, Now: now,
 			Recheck: func(ctx context.Context, s *session.Session) (identity.User, error) {
 				if err := cmp.Or(pace.Wait(ctx), together.Wait(ctx, time.Second/2)); err != nil {

@@ -66,11 +66,11 @@ type Gateway struct {
 	http.Handler
 	Sessions  *session.Manager
 	Provider  provider
-	Events    *dingtalk.Stream // nil: the organisation's events are not followed
-	SSO       *sso.Server      // nil: we are no SSO service
-	InFlight  *atomic.Int64    // requests that are being answered
-	Streams   *proxy.Streams   // those of the gates before this one too
-	front     *proxy.Front
+	Events    *dingtalk.Stream   // nil: the organisation's events are not followed
+	SSO       *sso.Server        // nil: we are no SSO service
+	InFlight  *atomic.Int64      // requests that are being answered
+	Streams   *proxy.ConnTracker // those of the gates before this one too
+	front     *proxy.Handler
 	upstreams []*proxy.Upstream
 	Accounts  Accounts
 	Lasting   State
@@ -106,7 +106,7 @@ func Next(cfg *config.Config, stores *Stores, t Observability, before *Gateway) 
 		return nil, err
 	}
 	kept := newState(cfg, before, t)
-	g := &Gateway{Lasting: kept, Provider: newProvider(cfg, stores, kept, t), InFlight: new(atomic.Int64), Streams: new(proxy.Streams)}
+	g := &Gateway{Lasting: kept, Provider: newProvider(cfg, stores, kept, t), InFlight: new(atomic.Int64), Streams: new(proxy.ConnTracker)}
 	if g.Accounts, err = newAccounts(cfg, stores.Bindings, before, t); err != nil {
 		return nil, err
 	}
@@ -203,7 +203,7 @@ func newSessions(cfg *config.Config, stores *Stores, keyring *session.Keyring, p
 		Keyring: keyring, Store: stores.Sessions, Journal: stores.Journal, Config: cfg.Session, Cookie: cfg.Cookie, Realm: cfg.Realm(), Secure: cfg.Secure(), Service: cfg.SSO.On(),
 		Headers: session.Headers{Request: cfg.Headers.Request.Rules(), Response: cfg.Headers.Response.Rules()},
 		Recheck: t.counted(stores.paced(cfg, p.recheck)), Refresh: p.refresh,
-		Ended: t.auditEnded, Unkept: t.unkept(cfg),
+		OnRevoked: t.auditEnded, OnTokenTruncated: t.unkept(cfg),
 	}
 	p.Ids.use(m, keyring)
 	return m
@@ -222,13 +222,13 @@ func recheck(cfg *config.Config, l State) func(context.Context, *session.Session
 }
 
 // newFront builds the routes. Without any, gateways may ask and every member passes.
-func newFront(cfg *config.Config, g *Gateway, flow *login.Flow, origins *web.Origins, assertions *assertion.Signer, t Observability) (*proxy.Front, error) {
+func newFront(cfg *config.Config, g *Gateway, flow *login.Flow, origins *web.Origins, assertions *assertion.Signer, t Observability) (*proxy.Handler, error) {
 	policy, err := cfg.Policy()
 	if err != nil {
 		return nil, err
 	}
 	protected := web.NewProtected(cfg.Headers.Names()...)
-	front := &proxy.Front{Policy: policy, Sessions: g.Sessions, RequireSignIn: flow.RequireSignIn, Origins: origins, Patience: pagePatience, Failed: t.Metrics.UpstreamError, Streams: g.Streams, Insist: insist(cfg.TLS)}
+	front := &proxy.Handler{Policy: policy, Sessions: g.Sessions, RequireSignIn: flow.RequireSignIn, Origins: origins, MaxWait: pagePatience, Failed: t.Metrics.UpstreamError, Streams: g.Streams, HSTS: insist(cfg.TLS)}
 	for _, r := range cfg.AllRoutes() {
 		route := proxy.Route{Name: r.Path, WebSocket: r.WebSocket, Answered: t.Metrics.UpstreamTime(r.Path), Assert: asserted(assertions, r, origins)}
 		if r.Upstream != "" {
@@ -243,15 +243,15 @@ func newFront(cfg *config.Config, g *Gateway, flow *login.Flow, origins *web.Ori
 }
 
 // newEntrance is the stack in front of everything, drawn in web.Entrance.
-func newEntrance(cfg *config.Config, front *proxy.Front, flow *login.Flow, own *endpoints, pages *page.Pages, origins *web.Origins, hosts *web.Hosts, peers *web.Peers, t Observability) *web.Entrance {
-	questions := &forwardauth.Gate{Prefix: cfg.Prefix, Origins: origins, LoginURL: flow.LoginURL, Hosts: hosts, Proofs: cfg.Headers.Response.Proofs(),
+func newEntrance(cfg *config.Config, front *proxy.Handler, flow *login.Flow, own *endpoints, pages *page.Pages, origins *web.Origins, hosts *web.Hosts, peers *web.Peers, t Observability) *web.Chain {
+	questions := &forwardauth.Handler{Prefix: cfg.Prefix, Origins: origins, LoginURL: flow.LoginURL, Hosts: hosts, Proofs: cfg.Headers.Response.Proofs(),
 		AtRoot: !slices.ContainsFunc(cfg.AllRoutes(), func(r config.Route) bool { return r.Upstream != "" }),
-		Ask: func(ctx context.Context, target access.Target, h http.Header) (forwardauth.Reply, error) {
-			answer, err := front.Ask(ctx, target, h, gatePatience)
-			return forwardauth.Reply{Decision: answer.Decision, Route: answer.Route, User: answer.User(), Person: answer.Person(), Headers: answer.Headers(), Cookie: answer.Cookie,
+		Ask: func(ctx context.Context, target access.Target, h http.Header) (forwardauth.Decision, error) {
+			answer, err := front.Authorize(ctx, target, h, gatePatience)
+			return forwardauth.Decision{Decision: answer.Decision, Route: answer.Route, User: answer.User(), Person: answer.Person(), Headers: answer.Headers(), Cookie: answer.Cookie,
 				Assertion: answer.Assertion, WrongCredential: answer.WrongCredential}, err
 		}}
-	return &web.Entrance{Peers: peers, Scheme: origins.Scheme(), Asked: questions.Handlers(), Known: origins.HasHost, Hosts: hosts, Answer: pages.Answer, Record: t.record,
+	return &web.Chain{Peers: peers, Scheme: origins.Scheme(), Asked: questions.Handlers(), Known: origins.HasHost, Hosts: hosts, Answer: pages.Answer, Record: t.record,
 		Next: func(w http.ResponseWriter, r *http.Request) error {
 			if mine, err := own.match(web.From(w).Path); mine || err != nil {
 				if err != nil {

@@ -253,7 +253,7 @@ func (r *reloader) take(ctx context.Context, next Loaded) error {
 	stay = r.renew(&next, stay)
 	r.level.Set(next.Cfg.Log.Slog())
 	r.start(ctx, g)
-	g.Streams.Rule(g.front)
+	g.Streams.SetPolicy(g.front)
 	r.current.Gate.Store(g)
 	r.retire()
 	r.serve(next)

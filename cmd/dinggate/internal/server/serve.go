@@ -83,7 +83,7 @@ func Run(ctx context.Context, first Loaded, read func() Loaded, out io.Writer) e
 		return err
 	}
 	s := &Listeners{Log: kit.Log, config: cfg.Server, leave: func() { r.current.leaving.Store(true) },
-		End: func(ctx context.Context) bool { return r.current.Gate.Load().Streams.End(ctx) }}
+		End: func(ctx context.Context) bool { return r.current.Gate.Load().Streams.Shutdown(ctx) }}
 	s.guard = func(l net.Listener) (net.Listener, error) { return Guarded(l, cfg, kit) }
 	if err := s.open(r.keys, cfg.Listen, "gate", &r.current, out); err != nil {
 		return err

@@ -150,7 +150,7 @@ func (s *Stores) paced(cfg *config.Config, recheck recheckFunc) recheckFunc {
 	if s.Redis == nil || app == "" || recheck == nil {
 		return recheck
 	}
-	pace := &session.Pace{Store: s.Redis, Name: app, PerSecond: rechecksPerSecond}
+	pace := &session.SharedLimiter{Store: s.Redis, Name: app, PerSecond: rechecksPerSecond}
 	return func(ctx context.Context, who *session.Session) (identity.User, error) {
 		// A lookup in the background gives its place in this process up soon: others
 		// may only want to read what another replica found. For one that is overdue
