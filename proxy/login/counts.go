@@ -7,10 +7,21 @@ import (
 	"dinggate/internal/ratelimit"
 )
 
-// Counts is who began and who ended how many sign-ins lately. It outlives a
-// Flow: were it made anew with the configuration, each reload would give
-// everybody their allowance back. The zero value is nobody; safe for concurrent
-// use.
+// Limits bounds how often sign-ins begin and end. The zero value has the usual
+// limits.
+type Limits struct {
+	Starts    ratelimit.Rate // attempts begun per client address; zero: 20 a second, 600 at once
+	Exchanges ratelimit.Rate // codes redeemed per client address without a sign-in; zero: 5 a second, 60 at once
+	SignIns   ratelimit.Rate // sessions begun per person or account; zero: one in 10 s, 3,000 at once
+
+	Counts *Counts // shared with the Flow before this one; nil: counting begins at zero
+	own    Counts
+}
+
+// Counts holds how many sign-ins each client and each person began and ended
+// lately. It outlives a Flow: a new one with each configuration would give
+// everybody their allowance back at every reload. The zero value is ready to
+// use; safe for concurrent use.
 type Counts struct {
 	starts, exchanges ratelimit.Keyed[netip.Prefix]
 	signIns           ratelimit.Keyed[signInKey]
@@ -22,11 +33,11 @@ type signInKey struct {
 	unionID, username string
 }
 
-func (f *Flow) counts() *Counts {
-	if f.Counts != nil {
-		return f.Counts
+func (l *Limits) counts() *Counts {
+	if l.Counts != nil {
+		return l.Counts
 	}
-	return &f.own
+	return &l.own
 }
 
 // The usual limits. Many people share one address (an office, a proxy nobody

@@ -23,7 +23,6 @@ import (
 	"dinggate/account"
 	"dinggate/internal/identity"
 	"dinggate/internal/page"
-	"dinggate/internal/ratelimit"
 	"dinggate/internal/web"
 	"dinggate/session"
 )
@@ -64,30 +63,25 @@ type Flow struct {
 	// comes back, for a provider whose own `state` is none of ours; "" is state.
 	AttemptIn string
 
-	// Local accounts, and which of them a DingTalk person is. Nil: none; nobody.
+	// Local accounts, and which of them a DingTalk person is bound to. Nil: none.
 	Accounts *account.File
 	People   *account.Policy
 
-	// Authenticate is proxy.Front.Authenticate, by which userinfo answers API clients too. Nil: a
-	// cookie alone tells who asks.
+	// Authenticate is proxy.Front.Authenticate, by which userinfo answers API
+	// clients too. Nil: only a cookie counts.
 	Authenticate func(ctx context.Context, client netip.Addr, h http.Header, patience time.Duration) (s *session.Session, credential bool, err error)
 
-	Silent    *Silent        // sign in inside the DingTalk client without a click; nil: there as anywhere
-	QRLogin   string         // DingTalk's login_url, to draw its QR code into the sign-in page; "" draws none
-	PageFirst bool           // a page with a button comes before DingTalk
-	Starts    ratelimit.Rate // attempts begun per client address; zero: 20 a second, 600 at once
-	Exchanges ratelimit.Rate // codes redeemed per client address that signed nobody in; zero: 5 a second, 60 at once
-	SignIns   ratelimit.Rate // sessions begun per person or account; zero: one in 10 s, 3,000 at once
-	Patience  time.Duration  // how long one request waits for a membership check that is due; zero: 3 s
+	Silent    *Silent       // sign in inside the DingTalk client without a click; nil: there as anywhere
+	QRLogin   string        // DingTalk's login_url, to draw its QR code into the sign-in page; "" draws none
+	PageFirst bool          // a page with a button comes before DingTalk
+	Patience  time.Duration // how long one request waits for a membership check that is due; zero: 3 s
 	// Audit takes one event per sign-in, sign-out, refusal and binding. Its error
 	// on a sign_in keeps the person out; on another it changes nothing. nil: none.
 	Audit func(Event) error
 	Now   func() time.Time
 
-	// Counts goes on counting where another Flow was; nil: from nothing.
-	Counts *Counts
-	own    Counts
-	turn   atomic.Uint32
+	Limits
+	turn atomic.Uint32 // the slot that the last attempt tried first
 }
 
 // Event is one line of the audit log. It holds no code, state, token or cookie.

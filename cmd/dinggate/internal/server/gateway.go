@@ -123,7 +123,7 @@ func Next(cfg *config.Config, stores *Stores, t Observability, before *Gateway) 
 		ClientID: cfg.ProviderClientID(),
 		Silent:   newSilent(cfg, kept.Client),
 		Accounts: g.Accounts.File, People: g.Accounts.policy, StrictAPI: cfg.LoginAPIStatus == config.LoginAPIStrict,
-		PageFirst: cfg.SignIn.First() || g.Accounts.File != nil, Patience: pagePatience, Audit: t.audit, Counts: kept.SignIns,
+		PageFirst: cfg.SignIn.First() || g.Accounts.File != nil, Patience: pagePatience, Audit: t.audit, Limits: login.Limits{Counts: kept.SignIns},
 	}
 	if cfg.SignIn.EmbedQR {
 		flow.QRLogin = cfg.DingTalk.LoginURL
