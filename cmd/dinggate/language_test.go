@@ -18,7 +18,7 @@ import (
 func TestEveryFindingInChinese(t *testing.T) {
 	verb := regexp.MustCompile(`%(\[\d\])?[+#0-9]*[a-z]`)
 	found := 0
-	for _, file := range []string{"internal/config/check.go", "internal/config/headers.go", "internal/config/audit.go", "internal/config/tracing.go", "internal/config/accounts.go", "internal/config/assertion.go", "../../assertion/assertion.go", "../../account/account.go", "../../session/config.go", "../../session/redisstore/config.go", "../../dingtalk/config.go", "../../proxy/config.go", "../../proxy/access/config.go"} {
+	for _, file := range []string{"internal/config/check.go", "internal/config/headers.go", "internal/config/audit.go", "internal/config/tracing.go", "internal/config/accounts.go", "internal/config/assertion.go", "../../proxy/assertion/assertion.go", "../../account/account.go", "../../session/config.go", "../../session/redisstore/config.go", "../../dingtalk/config.go", "../../proxy/config.go", "../../proxy/access/config.go"} {
 		tree, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
 		if err != nil {
 			t.Fatal(err)

@@ -34,12 +34,12 @@ var plan = map[string][]string{
 	"internal/realtool/browser": {"internal/realtool"},
 	"dingtalk/simulator":        {}, // two readings of one API that cannot be wrong together
 
-	"proxy/access":  {"internal/identity", "internal/conf"},
-	"session":       {"internal/identity", "internal/conf"},
-	"dingtalk":      {"internal/identity", "internal/conf", "internal/httpclient"},
-	"assertion":     {"internal/identity", "internal/conf"},
-	"account":       {"internal/identity", "internal/conf", "internal/ratelimit"},
-	"internal/page": {"internal/web"},
+	"proxy/access":    {"internal/identity", "internal/conf"},
+	"session":         {"internal/identity", "internal/conf"},
+	"dingtalk":        {"internal/identity", "internal/conf", "internal/httpclient"},
+	"proxy/assertion": {"internal/identity", "internal/conf"},
+	"account":         {"internal/identity", "internal/conf", "internal/ratelimit"},
+	"internal/page":   {"internal/web"},
 
 	"proxy":                       {"internal/identity", "internal/conf", "internal/web", "proxy/access", "session"},
 	"proxy/forwardauth":           {"internal/identity", "internal/conf", "internal/web", "proxy/access"},
@@ -58,7 +58,7 @@ var plan = map[string][]string{
 	// Packages of the command alone. server builds on everything below it; the
 	// others know the configuration, never server, never each other.
 	"cmd/dinggate/internal/server":      nil,
-	"cmd/dinggate/internal/config":      {"internal/i18n", "internal/conf", "internal/headername", "internal/identity", "internal/web", "internal/page", "account", "assertion", "dingtalk", "dingtalk/sso", "proxy", "proxy/access", "proxy/login", "session", "session/redisstore"},
+	"cmd/dinggate/internal/config":      {"internal/i18n", "internal/conf", "internal/headername", "internal/identity", "internal/web", "internal/page", "account", "proxy/assertion", "dingtalk", "dingtalk/sso", "proxy", "proxy/access", "proxy/login", "session", "session/redisstore"},
 	"cmd/dinggate/internal/cli":         {"internal/i18n"},
 	"cmd/dinggate/internal/describe":    {"internal/i18n", "internal/identity", "cmd/dinggate/internal/cli"},
 	"cmd/dinggate/internal/admin":       {"internal/i18n", "internal/conf", "internal/telemetry", "internal/web", "account", "dingtalk", "session", "cmd/dinggate/internal/cli", "cmd/dinggate/internal/config"},
@@ -82,7 +82,7 @@ var homes = []struct {
 	{"go.yaml.in/yaml", []string{"cmd/dinggate/internal/config"}, "only the configuration knows YAML"},
 	{"github.com/fsnotify/fsnotify", []string{"cmd/dinggate/internal/server"}, "the command reloads its configuration"},
 	{"golang.org/x/sys", []string{"cmd/dinggate/internal/server"}, "the command speaks to systemd"},
-	{"github.com/go-jose/go-jose", []string{"assertion"}, "signing has one home"},
+	{"github.com/go-jose/go-jose", []string{"proxy/assertion"}, "signing has one home"},
 	{"github.com/pires/go-proxyproto", []string{"cmd/dinggate/internal/server"}, "the command opens the listeners"},
 	{"golang.org/x/crypto/bcrypt", []string{"account"}, "passwords have one home"},
 	{"github.com/gorilla/securecookie", []string{"session"}, "sealing has one home"},

@@ -3,8 +3,8 @@ package config
 import (
 	"io/fs"
 
-	"dinggate/assertion"
 	"dinggate/internal/conf"
+	"dinggate/proxy/assertion"
 )
 
 // checkAssertionKeys reads the keys, so that `check` tells what is wrong with them.

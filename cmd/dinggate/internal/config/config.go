@@ -15,12 +15,12 @@ import (
 	"time"
 
 	"dinggate/account"
-	"dinggate/assertion"
 	"dinggate/dingtalk"
 	"dinggate/dingtalk/sso"
 	"dinggate/internal/web"
 	"dinggate/proxy"
 	"dinggate/proxy/access"
+	"dinggate/proxy/assertion"
 	"dinggate/session"
 	"dinggate/session/redisstore"
 )

@@ -7,9 +7,9 @@ import (
 	"strconv"
 	"strings"
 
-	"dinggate/assertion"
 	"dinggate/cmd/dinggate/internal/config"
 	"dinggate/internal/web"
+	"dinggate/proxy/assertion"
 	"dinggate/session"
 )
 

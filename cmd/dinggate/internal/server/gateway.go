@@ -18,7 +18,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"dinggate/assertion"
 	"dinggate/cmd/dinggate/internal/admin"
 	"dinggate/cmd/dinggate/internal/config"
 	"dinggate/dingtalk"
@@ -29,6 +28,7 @@ import (
 	"dinggate/internal/web"
 	"dinggate/proxy"
 	"dinggate/proxy/access"
+	"dinggate/proxy/assertion"
 	"dinggate/proxy/forwardauth"
 	"dinggate/proxy/login"
 	"dinggate/session"
