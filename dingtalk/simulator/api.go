@@ -28,13 +28,13 @@ type newCall struct {
 }
 
 var newCalls = map[string]newCall{
-	"/v1.0/oauth2/userAccessToken":   {http.MethodPost, noToken, (*Platform).userAccessToken},
-	"/v1.0/oauth2/accessToken":       {http.MethodPost, noToken, (*Platform).accessToken},
-	corpTokenPath:                    {http.MethodPost, noToken, (*Platform).corpToken},
-	"/v1.0/oauth2/jsapiTickets":      {http.MethodPost, needsAppToken, (*Platform).jsapiTicket},
-	"/v1.0/contact/users/me":         {http.MethodGet, needsUserToken, (*Platform).me},
-	mePath:                           {http.MethodGet, needsUserToken, (*Platform).me},
-	"/v1.0/gateway/connections/open": {http.MethodPost, noToken, (*Platform).openConnection},
+	"/v1.0/oauth2/userAccessToken":   {http.MethodPost, noToken, userAccessToken},
+	"/v1.0/oauth2/accessToken":       {http.MethodPost, noToken, accessToken},
+	corpTokenPath:                    {http.MethodPost, noToken, corpToken},
+	"/v1.0/oauth2/jsapiTickets":      {http.MethodPost, needsAppToken, jsapiTicket},
+	"/v1.0/contact/users/me":         {http.MethodGet, needsUserToken, me},
+	mePath:                           {http.MethodGet, needsUserToken, me},
+	"/v1.0/gateway/connections/open": {http.MethodPost, noToken, openConnection},
 }
 
 func isNew(path string) bool { return strings.HasPrefix(path, "/v1.0/") }
@@ -58,7 +58,7 @@ func (n newCall) serve(p *Platform, w http.ResponseWriter, r *http.Request, body
 		unknownNew(p, w, r, body)
 		return
 	}
-	result, no := p.dispatchNew(n, r, body)
+	result, no := dispatchNew(p, n, r, body)
 	if no != nil {
 		no.writeNew(w)
 		return
@@ -67,7 +67,7 @@ func (n newCall) serve(p *Platform, w http.ResponseWriter, r *http.Request, body
 }
 
 // dispatchNew wants JSON and the token in its own header; `Authorization: Bearer` counts for nothing.
-func (p *Platform) dispatchNew(n newCall, r *http.Request, body []byte) (any, *apiError) {
+func dispatchNew(p *Platform, n newCall, r *http.Request, body []byte) (any, *apiError) {
 	c := &call{r: r}
 	if n.method == http.MethodPost {
 		kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
@@ -93,12 +93,12 @@ func (p *Platform) dispatchNew(n newCall, r *http.Request, body []byte) (any, *a
 	var no *apiError
 	switch n.token {
 	case needsAppToken:
-		c.app, no = p.appTokenOwner(token)
+		c.app, no = p.credentials.appTokenOwner(p.now(), token)
 	case needsUserToken:
-		c.app, c.user, no = p.userTokenOwner(token)
+		c.app, c.user, no = p.credentials.userTokenOwner(p.now(), token)
 	}
 	if no == nil && c.app != nil {
-		no = p.allowed(c.app, r, "")
+		no = checkAPIAccess(p, c.app, r, "")
 	}
 	if no != nil {
 		return nil, no
@@ -106,29 +106,12 @@ func (p *Platform) dispatchNew(n newCall, r *http.Request, body []byte) (any, *a
 	return n.do(p, c)
 }
 
-// userTokenOwner knows a user token. An app token in its place is told from an
-// unknown one: it misses the permission.
-func (p *Platform) userTokenOwner(text string) (*App, *userToken, *apiError) {
-	t, ok := p.userTokens.get(text)
-	if !ok {
-		a, no := p.appTokenOwner(text)
-		if no == nil {
-			no = deniedPermission(a, "Contact.User.Read")
-		}
-		return nil, nil, no
-	}
-	if !p.now().Before(t.expires) {
-		return nil, nil, apiErrorFor("accesstoken.expired")
-	}
-	return t.app, t, nil
-}
-
 // me is GET /v1.0/contact/users/me: the account, which no organisation vouches for.
-func (p *Platform) me(c *call) (any, *apiError) {
+func me(p *Platform, c *call) (any, *apiError) {
 	if !c.app.hasPermission("Contact.User.Read") || !c.user.grant {
 		return nil, deniedPermission(c.app, "Contact.User.Read")
 	}
-	who := p.person(c.user.person)
+	who := p.org.person(c.user.person)
 	if who == nil || c.segment != "me" && c.segment != who.UnionID {
 		return nil, apiErrorFor("invalidParameter.user.notFound")
 	}

@@ -45,17 +45,17 @@ func (a App) clone() *App {
 // AddApp registers an app. Its ClientID must be new.
 func (p *Platform) AddApp(a App) error {
 	defer p.lock()()
-	if a.ClientID == "" || p.app(a.ClientID) != nil || len(p.apps) >= 1000 {
+	if a.ClientID == "" || p.apps.get(a.ClientID) != nil || len(p.apps.list) >= 1000 {
 		return fmt.Errorf("simulator: adding app %q: needs a client id of its own", a.ClientID)
 	}
-	p.apps = append(p.apps, a.clone())
+	p.apps.list = append(p.apps.list, a.clone())
 	return nil
 }
 
 // ChangeApp lets change throw an app's switches. "" = the first app. The ClientID stays.
 func (p *Platform) ChangeApp(clientID string, change func(*App)) error {
 	defer p.lock()()
-	a := p.app(clientID)
+	a := p.apps.get(clientID)
 	if a == nil {
 		return fmt.Errorf("simulator: changing app %q: there is none", clientID)
 	}
@@ -65,9 +65,16 @@ func (p *Platform) ChangeApp(clientID string, change func(*App)) error {
 	return nil
 }
 
-// app is nil when there is none; "" means the first.
-func (p *Platform) app(clientID string) *App {
-	for _, a := range p.apps {
+// appRegistry holds the apps of the organisation and the rate at which each
+// calls. The platform's mu guards it.
+type appRegistry struct {
+	list   []*App
+	recent map[string]rate
+}
+
+// get returns nil if there is no such app; "" means the first.
+func (r *appRegistry) get(clientID string) *App {
+	for _, a := range r.list {
 		if clientID == "" || a.ClientID == clientID {
 			return a
 		}
@@ -75,9 +82,9 @@ func (p *Platform) app(clientID string) *App {
 	return nil
 }
 
-// authenticateApp finds the app that both texts belong to, or nil.
-func (p *Platform) authenticateApp(clientID, secret string) *App {
-	a := p.app(clientID)
+// authenticate returns the app with this id and secret, or nil.
+func (r *appRegistry) authenticate(clientID, secret string) *App {
+	a := r.get(clientID)
 	if clientID == "" || a == nil || subtle.ConstantTimeCompare([]byte(a.ClientSecret), []byte(secret)) != 1 {
 		return nil
 	}
@@ -135,23 +142,23 @@ func remoteIP(remote string) string {
 
 // sees tells whether a member lies in the contact scope; uses, whether the
 // app is visible to a member. People outside the organisation are in neither.
-func (p *Platform) sees(a *App, who *Person) bool {
-	return p.inDepartmentsOrUsers(who, a.Scope, a.ScopeUsers)
+func (o *organisation) sees(a *App, who *Person) bool {
+	return o.inDepartmentsOrUsers(who, a.Scope, a.ScopeUsers)
 }
-func (p *Platform) uses(a *App, who *Person) bool {
-	return p.inDepartmentsOrUsers(who, a.Range, a.RangeUsers)
+func (o *organisation) uses(a *App, who *Person) bool {
+	return o.inDepartmentsOrUsers(who, a.Range, a.RangeUsers)
 }
 
-func (p *Platform) inDepartmentsOrUsers(who *Person, departments []int64, users []string) bool {
+func (o *organisation) inDepartmentsOrUsers(who *Person, departments []int64, users []string) bool {
 	if departments == nil && users == nil {
 		return true
 	}
-	return slices.Contains(users, who.UserID) || slices.ContainsFunc(who.Departments, func(id int64) bool { return p.inSubtree(id, departments) })
+	return slices.Contains(users, who.UserID) || slices.ContainsFunc(who.Departments, func(id int64) bool { return o.inSubtree(id, departments) })
 }
 
 // seesDepartment is sees for a department.
-func (p *Platform) seesDepartment(a *App, id int64) bool {
-	return a.Scope == nil && a.ScopeUsers == nil || p.inSubtree(id, a.Scope)
+func (o *organisation) seesDepartment(a *App, id int64) bool {
+	return a.Scope == nil && a.ScopeUsers == nil || o.inSubtree(id, a.Scope)
 }
 
 // rate counts the calls of one app to one endpoint in one second.
@@ -161,16 +168,19 @@ type rate struct {
 }
 
 // throttled counts a call and tells whether it is one too many.
-func (p *Platform) throttled(a *App, endpoint string) bool {
+func (r *appRegistry) throttled(a *App, endpoint string, at time.Time) bool {
 	if a.PerSecond <= 0 {
 		return false
 	}
-	key, second := a.ClientID+" "+endpoint, p.now().Truncate(time.Second).Unix()
-	now := p.recent[key]
+	key, second := a.ClientID+" "+endpoint, at.Truncate(time.Second).Unix()
+	now := r.recent[key]
 	if now.second != second {
 		now = rate{second: second}
 	}
 	now.calls++
-	p.recent[key] = now
+	if r.recent == nil {
+		r.recent = map[string]rate{}
+	}
+	r.recent[key] = now
 	return now.calls > a.PerSecond
 }

@@ -45,24 +45,15 @@ func (f *CallbackForm) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// code is what a person's consent is worth: once, for one app, for a while.
-type code struct {
-	kind    Kind
-	app     string // client id
-	person  string // Person.ID
-	corp    string // the organisation chosen; "" when the scope had no corpid
-	expires time.Time
-}
-
 // Code makes a code as if the person had just signed in to the app ("" = the
 // first app) in that way, without the page.
 func (p *Platform) Code(kind Kind, clientID, person string) (string, error) {
 	defer p.lock()()
-	a, who := p.app(clientID), p.person(person)
+	a, who := p.apps.get(clientID), p.org.person(person)
 	if a == nil || who == nil || !slices.Contains([]Kind{Browser, Silent, SNS}, kind) {
 		return "", fmt.Errorf("simulator: making a %q code: no app %q, no person %q, or no such kind", kind, clientID, person)
 	}
-	return p.newCode(code{kind: kind, app: a.ClientID, person: who.ID}), nil
+	return p.credentials.issueCode(p.now(), code{kind: kind, app: a.ClientID, person: who.ID}), nil
 }
 
 // SilentCode is what the bridge in the DingTalk client hands to a page of the
@@ -70,22 +61,4 @@ func (p *Platform) Code(kind Kind, clientID, person string) (string, error) {
 func (p *Platform) SilentCode(person string) string {
 	text, _ := p.Code(Silent, "", person)
 	return text
-}
-
-func (p *Platform) newCode(c code) string {
-	c.expires = p.now().Add(CodeLife)
-	text := random("code-" + string(c.kind) + "-")
-	p.codes.put(text, c)
-	return text
-}
-
-// redeemCode uses a code up. A code of another app or kind stays untouched: it
-// is not theirs to burn.
-func (p *Platform) redeemCode(text string, a *App, kinds ...Kind) (code, bool) {
-	c, ok := p.codes.get(text)
-	if !ok || c.app != a.ClientID || !slices.Contains(kinds, c.kind) {
-		return code{}, false
-	}
-	p.codes.delete(text)
-	return c, p.now().Before(c.expires)
 }

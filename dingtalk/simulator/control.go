@@ -9,9 +9,12 @@ import (
 	"time"
 )
 
-// controlPath is what a shell uses where a test calls methods; doc.go has the
-// documents. Pages of other origins may not: a demo runs beside a browser.
-func (p *Platform) controlPath() http.Handler {
+// controlAPI is the control path: the methods of Platform over HTTP, for shells.
+// doc.go has the documents.
+type controlAPI struct{ p *Platform }
+
+// handler refuses requests from pages of other origins: a demo runs beside a browser.
+func (c controlAPI) handler() http.Handler {
 	m := http.NewServeMux()
 	on := func(pattern string, do func(body []byte) (any, error)) {
 		m.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
@@ -27,30 +30,30 @@ func (p *Platform) controlPath() http.Handler {
 			writeJSON(w, http.StatusOK, answer)
 		})
 	}
-	on("GET /_simulator/faults", func([]byte) (any, error) { return p.Faults(), nil })
-	on("POST /_simulator/faults", p.controlFaults)
-	on("DELETE /_simulator/faults", func([]byte) (any, error) { p.ClearFaults(); return p.Faults(), nil })
-	on("GET /_simulator/people", func([]byte) (any, error) { return p.listPeople(), nil })
-	on("POST /_simulator/people", p.controlPeople)
-	on("POST /_simulator/departments", p.controlDepartments)
-	on("POST /_simulator/apps", p.controlApps)
-	on("GET /_simulator/clock", p.controlClock)
-	on("POST /_simulator/clock", p.controlClock)
-	on("GET /_simulator/calls", func([]byte) (any, error) { return p.AllCalls(), nil })
-	on("DELETE /_simulator/calls", func([]byte) (any, error) { p.ResetCalls(); return p.AllCalls(), nil })
-	on("POST /_simulator/codes", p.controlCodes)
-	on("POST /_simulator/tokens", p.controlTokens)
-	on("POST /_simulator/callback", p.controlCallback)
-	on("POST /_simulator/events", p.controlEvents)
+	on("GET /_simulator/faults", func([]byte) (any, error) { return c.p.Faults(), nil })
+	on("POST /_simulator/faults", c.faults)
+	on("DELETE /_simulator/faults", func([]byte) (any, error) { c.p.ClearFaults(); return c.p.Faults(), nil })
+	on("GET /_simulator/people", func([]byte) (any, error) { return c.listPeople(), nil })
+	on("POST /_simulator/people", c.people)
+	on("POST /_simulator/departments", c.departments)
+	on("POST /_simulator/apps", c.apps)
+	on("GET /_simulator/clock", c.clock)
+	on("POST /_simulator/clock", c.clock)
+	on("GET /_simulator/calls", func([]byte) (any, error) { return c.p.AllCalls(), nil })
+	on("DELETE /_simulator/calls", func([]byte) (any, error) { c.p.ResetCalls(); return c.p.AllCalls(), nil })
+	on("POST /_simulator/codes", c.codes)
+	on("POST /_simulator/tokens", c.tokens)
+	on("POST /_simulator/callback", c.callback)
+	on("POST /_simulator/events", c.events)
 	on("GET /_simulator/events", func([]byte) (any, error) {
-		return map[string]any{"deliveries": p.Deliveries(), "complaints": p.Complaints()}, nil
+		return map[string]any{"deliveries": c.p.Deliveries(), "complaints": c.p.Complaints()}, nil
 	})
-	on("GET /_simulator/streams", func([]byte) (any, error) { return map[string]int{"open": p.Streams()}, nil })
-	on("POST /_simulator/streams", p.controlStreams)
+	on("GET /_simulator/streams", func([]byte) (any, error) { return map[string]int{"open": c.p.Streams()}, nil })
+	on("POST /_simulator/streams", c.streams)
 	return http.NewCrossOriginProtection().Handler(m)
 }
 
-// decodeDocument reads one document; an unknown key is a mistake, not a wish.
+// decodeDocument reads one document; an unknown key is an error.
 func decodeDocument[T any](body []byte) (T, error) {
 	var v T
 	d := json.NewDecoder(bytes.NewReader(body))
@@ -63,7 +66,7 @@ func decodeDocument[T any](body []byte) (T, error) {
 
 var okDocument = map[string]bool{"ok": true}
 
-func (p *Platform) controlFaults(body []byte) (any, error) {
+func (c controlAPI) faults(body []byte) (any, error) {
 	list, err := decodeDocument[[]Fault](body)
 	if one := bytes.TrimSpace(body); len(one) > 0 && one[0] == '{' {
 		var f Fault
@@ -77,21 +80,21 @@ func (p *Platform) controlFaults(body []byte) (any, error) {
 		return nil, fmt.Errorf("simulator: a fault without \"do\"")
 	}
 	for _, f := range list {
-		p.Fault(f)
+		c.p.Fault(f)
 	}
-	return p.Faults(), nil
+	return c.p.Faults(), nil
 }
 
-func (p *Platform) listPeople() []Person {
-	defer p.lock()()
+func (c controlAPI) listPeople() []Person {
+	defer c.p.lock()()
 	list := []Person{}
-	for _, who := range p.people {
+	for _, who := range c.p.org.people {
 		list = append(list, *who.clone())
 	}
 	return list
 }
 
-func (p *Platform) controlPeople(body []byte) (any, error) {
+func (c controlAPI) people(body []byte) (any, error) {
 	o, err := decodeDocument[struct {
 		Do, ID, Name string
 		UserID       string `json:"user_id"`
@@ -110,32 +113,32 @@ func (p *Platform) controlPeople(body []byte) (any, error) {
 	}
 	switch o.Do {
 	case "join":
-		err = p.Join(who)
+		err = c.p.Join(who)
 	case "outsider":
-		err = p.AddOutsider(who)
+		err = c.p.AddOutsider(who)
 	case "external":
-		err = p.AddExternal(who)
+		err = c.p.AddExternal(who)
 	case "leave":
-		err = p.Leave(o.ID)
+		err = c.p.Leave(o.ID)
 	case "disable":
-		err = p.Disable(o.ID)
+		err = c.p.Disable(o.ID)
 	case "enable":
-		err = p.Enable(o.ID)
+		err = c.p.Enable(o.ID)
 	case "activate":
-		err = p.Activate(o.ID)
+		err = c.p.Activate(o.ID)
 	case "move":
-		err = p.Move(o.ID, o.Departments...)
+		err = c.p.Move(o.ID, o.Departments...)
 	case "rename":
-		err = p.Rename(o.ID, o.Name)
+		err = c.p.Rename(o.ID, o.Name)
 	case "roles":
-		err = p.SetRoles(o.ID, o.Roles...)
+		err = c.p.SetRoles(o.ID, o.Roles...)
 	case "reassign":
-		err = p.Reassign(o.UserID, who)
+		err = c.p.Reassign(o.UserID, who)
 	case "change":
 		if o.Person == nil {
 			return nil, fmt.Errorf("simulator: people: nothing to change")
 		}
-		err = p.Change(o.ID, func(now *Person) {
+		err = c.p.Change(o.ID, func(now *Person) {
 			next := now.clone() // decoding into a slice would write into its array
 			if json.Unmarshal(o.Person, next) == nil {
 				*now = *next
@@ -147,7 +150,7 @@ func (p *Platform) controlPeople(body []byte) (any, error) {
 	return okDocument, err
 }
 
-func (p *Platform) controlDepartments(body []byte) (any, error) {
+func (c controlAPI) departments(body []byte) (any, error) {
 	o, err := decodeDocument[struct {
 		Do         string
 		Department Department
@@ -157,30 +160,30 @@ func (p *Platform) controlDepartments(body []byte) (any, error) {
 	}
 	switch o.Do {
 	case "add":
-		err = p.AddDepartment(o.Department)
+		err = c.p.AddDepartment(o.Department)
 	case "change":
-		err = p.ChangeDepartment(o.Department.ID, func(d *Department) { *d = o.Department })
+		err = c.p.ChangeDepartment(o.Department.ID, func(d *Department) { *d = o.Department })
 	case "remove":
-		err = p.RemoveDepartment(o.Department.ID)
+		err = c.p.RemoveDepartment(o.Department.ID)
 	default:
 		err = fmt.Errorf("simulator: departments: %q is nothing to do", o.Do)
 	}
 	return okDocument, err
 }
 
-// controlApps throws the switches that the document names, or adds an app that is new.
-func (p *Platform) controlApps(body []byte) (any, error) {
+// apps sets the switches that the document names, or adds an app that is new.
+func (c controlAPI) apps(body []byte) (any, error) {
 	a, err := decodeDocument[App](body)
 	if err != nil {
 		return nil, err
 	}
-	unlock := p.lock()
-	known := p.app(a.ClientID) != nil
+	unlock := c.p.lock()
+	known := c.p.apps.get(a.ClientID) != nil
 	unlock()
 	if !known {
-		return okDocument, p.AddApp(a)
+		return okDocument, c.p.AddApp(a)
 	}
-	return okDocument, p.ChangeApp(a.ClientID, func(now *App) {
+	return okDocument, c.p.ChangeApp(a.ClientID, func(now *App) {
 		next := now.clone()
 		if json.Unmarshal(body, next) == nil {
 			*now = *next
@@ -188,7 +191,7 @@ func (p *Platform) controlApps(body []byte) (any, error) {
 	})
 }
 
-func (p *Platform) controlClock(body []byte) (any, error) {
+func (c controlAPI) clock(body []byte) (any, error) {
 	if len(body) > 0 {
 		o, err := decodeDocument[struct{ Advance string }](body)
 		if err != nil {
@@ -198,12 +201,12 @@ func (p *Platform) controlClock(body []byte) (any, error) {
 		if err != nil {
 			return nil, fmt.Errorf("simulator: clock: %w", err)
 		}
-		p.Advance(d)
+		c.p.Advance(d)
 	}
-	return map[string]time.Time{"now": p.Time()}, nil
+	return map[string]time.Time{"now": c.p.Time()}, nil
 }
 
-func (p *Platform) controlCodes(body []byte) (any, error) {
+func (c controlAPI) codes(body []byte) (any, error) {
 	o, err := decodeDocument[struct {
 		Kind     Kind
 		Person   string
@@ -212,11 +215,11 @@ func (p *Platform) controlCodes(body []byte) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	text, err := p.Code(o.Kind, o.ClientID, o.Person)
+	text, err := c.p.Code(o.Kind, o.ClientID, o.Person)
 	return map[string]string{"code": text}, err
 }
 
-func (p *Platform) controlTokens(body []byte) (any, error) {
+func (c controlAPI) tokens(body []byte) (any, error) {
 	o, err := decodeDocument[struct {
 		Do       string
 		ClientID string `json:"client_id"`
@@ -227,19 +230,19 @@ func (p *Platform) controlTokens(body []byte) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return okDocument, p.KillAppToken(o.ClientID)
+	return okDocument, c.p.KillAppToken(o.ClientID)
 }
 
-func (p *Platform) controlCallback(body []byte) (any, error) {
+func (c controlAPI) callback(body []byte) (any, error) {
 	o, err := decodeDocument[struct{ Form CallbackForm }](body)
 	if err != nil {
 		return nil, err
 	}
-	p.SetCallback(o.Form)
+	c.p.SetCallback(o.Form)
 	return okDocument, nil
 }
 
-func (p *Platform) controlEvents(body []byte) (any, error) {
+func (c controlAPI) events(body []byte) (any, error) {
 	e, err := decodeDocument[Event](body)
 	if err == nil && e.Type == "" {
 		err = fmt.Errorf("simulator: an event without \"type\"")
@@ -247,10 +250,10 @@ func (p *Platform) controlEvents(body []byte) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return map[string]string{"id": p.EmitEvent(e)}, nil
+	return map[string]string{"id": c.p.EmitEvent(e)}, nil
 }
 
-func (p *Platform) controlStreams(body []byte) (any, error) {
+func (c controlAPI) streams(body []byte) (any, error) {
 	o, err := decodeDocument[struct {
 		Do   string
 		ID   bool   // disconnect with a message id
@@ -261,15 +264,15 @@ func (p *Platform) controlStreams(body []byte) (any, error) {
 	}
 	switch o.Do {
 	case "ping":
-		err = p.Ping(p.ctx)
+		err = c.p.Ping(c.p.life.ctx)
 	case "disconnect":
-		p.Disconnect(o.ID)
+		c.p.Disconnect(o.ID)
 	case "drop":
-		p.DropStreams()
+		c.p.DropStreams()
 	case "mute", "unmute":
-		p.Mute(o.Do == "mute")
+		c.p.Mute(o.Do == "mute")
 	case "raw":
-		p.SendRaw(o.Text)
+		c.p.SendRaw(o.Text)
 	default:
 		err = fmt.Errorf("simulator: streams: %q is nothing to do", o.Do)
 	}

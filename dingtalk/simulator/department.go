@@ -1,9 +1,9 @@
 package simulator
 
 // visibleDepartment is the one that dept_id names, inside the contact scope.
-func (p *Platform) visibleDepartment(c *call) (*Department, *apiError) {
-	d, no := p.namedDepartment(c)
-	if no == nil && !p.seesDepartment(c.app, d.ID) {
+func visibleDepartment(p *Platform, c *call) (*Department, *apiError) {
+	d, no := namedDepartment(p, c)
+	if no == nil && !p.org.seesDepartment(c.app, d.ID) {
 		return nil, apiErrorFor("50004")
 	}
 	return d, no
@@ -11,7 +11,7 @@ func (p *Platform) visibleDepartment(c *call) (*Department, *apiError) {
 
 // namedDepartment is visibleDepartment without the scope: listsubid and
 // listparentby… are not cut down to it.
-func (p *Platform) namedDepartment(c *call) (*Department, *apiError) {
+func namedDepartment(p *Platform, c *call) (*Department, *apiError) {
 	if c.text("dept_id") == "" {
 		return nil, apiErrorFor("400002")
 	}
@@ -19,7 +19,7 @@ func (p *Platform) namedDepartment(c *call) (*Department, *apiError) {
 	if !ok || id == -7 { // -7 is the root of the parents' directory of schools
 		return nil, apiErrorFor("40009")
 	}
-	d := p.department(id)
+	d := p.org.department(id)
 	if d == nil {
 		return nil, apiErrorFor("60003")
 	}
@@ -34,60 +34,60 @@ func (d *Department) fields() map[string]any {
 	return m
 }
 
-func (p *Platform) departmentGet(c *call) (any, *apiError) {
-	d, no := p.visibleDepartment(c)
+func departmentGet(p *Platform, c *call) (any, *apiError) {
+	d, no := visibleDepartment(p, c)
 	if no != nil {
 		return nil, no
 	}
 	m := d.fields()
 	m["dept_manager_userid_list"] = append([]string{}, d.Managers...)
-	m["hide_dept"], m["outer_dept"], m["member_count"] = d.Hidden, false, len(p.members(d.ID))
+	m["hide_dept"], m["outer_dept"], m["member_count"] = d.Hidden, false, len(p.org.members(d.ID))
 	return m, nil
 }
 
-func (p *Platform) listSub(c *call) (any, *apiError) {
+func listSub(p *Platform, c *call) (any, *apiError) {
 	if c.text("dept_id") == "" {
 		c.args["dept_id"] = "1"
 	}
-	d, no := p.visibleDepartment(c)
+	d, no := visibleDepartment(p, c)
 	if no != nil {
 		return nil, no
 	}
 	list := []map[string]any{}
-	for _, child := range p.children(d.ID) {
+	for _, child := range p.org.children(d.ID) {
 		list = append(list, child.fields())
 	}
 	return list, nil
 }
 
-func (p *Platform) listSubID(c *call) (any, *apiError) {
-	d, no := p.namedDepartment(c)
+func listSubID(p *Platform, c *call) (any, *apiError) {
+	d, no := namedDepartment(p, c)
 	if no != nil {
 		return nil, no
 	}
 	ids := []int64{}
-	for _, child := range p.children(d.ID) {
+	for _, child := range p.org.children(d.ID) {
 		ids = append(ids, child.ID)
 	}
 	return map[string]any{"dept_id_list": ids}, nil
 }
 
-func (p *Platform) listParentByDept(c *call) (any, *apiError) {
-	d, no := p.namedDepartment(c)
+func listParentByDept(p *Platform, c *call) (any, *apiError) {
+	d, no := namedDepartment(p, c)
 	if no != nil {
 		return nil, no
 	}
-	return map[string]any{"parent_id_list": p.ancestors(d.ID)}, nil
+	return map[string]any{"parent_id_list": p.org.ancestors(d.ID)}, nil
 }
 
-func (p *Platform) listParentByUser(c *call) (any, *apiError) {
-	who, no := p.memberByUserID(c, "33012")
+func listParentByUser(p *Platform, c *call) (any, *apiError) {
+	who, no := memberByUserID(p, c, "33012")
 	if no != nil {
 		return nil, no
 	}
 	list := []map[string]any{}
 	for _, id := range who.Departments {
-		if line := p.ancestors(id); line != nil {
+		if line := p.org.ancestors(id); line != nil {
 			list = append(list, map[string]any{"parent_dept_id_list": line})
 		}
 	}

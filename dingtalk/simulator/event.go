@@ -1,12 +1,14 @@
 package simulator
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -35,14 +37,24 @@ type Delivery struct {
 	Answer  string `json:"answer"` // SUCCESS, LATER, "" for silence, else what was wrong
 }
 
-// emittedEvent is an event with its deliveries.
+// emittedEvent is an event and the state of its deliveries, which
+// eventLog.mu guards.
 type emittedEvent struct {
 	event   Event
 	data    string
 	created time.Time
-	open    int // apps still to be told
-	lost    bool
+	open    int           // apps that have not got it yet
+	lost    bool          // an app did not get it
 	done    chan struct{} // closed when open is 0
+}
+
+// eventLog records the events, their deliveries and the pushes that failed.
+type eventLog struct {
+	mu         sync.Mutex
+	emitted    boundedMap[*emittedEvent]
+	inFlight   int // deliveries that have not ended
+	deliveries []Delivery
+	failed     []failedPush
 }
 
 // Emit sends an event to every app that has, or had, a stream or an HTTP push
@@ -51,151 +63,161 @@ func (p *Platform) Emit(eventType string, data any) string {
 	return p.EmitEvent(Event{Type: eventType, Data: data})
 }
 
-// EmitEvent is Emit with every freedom: foreign organisations, repeated ids, data that is no JSON.
-func (p *Platform) EmitEvent(e Event) string {
+// EmitEvent is Emit without its limits: other organisations, repeated ids, data that is not JSON.
+func (p *Platform) EmitEvent(event Event) string {
 	defer p.lock()()
-	e.ID, e.Corp = or(e.ID, strings.ToLower(random("event-"))), or(e.Corp, p.corp)
-	s := &emittedEvent{event: e, created: p.now(), done: make(chan struct{})}
-	switch data := e.Data.(type) {
+	event.ID, event.Corp = cmp.Or(event.ID, strings.ToLower(random("event-"))), cmp.Or(event.Corp, p.org.corpID)
+	e := &emittedEvent{event: event, created: p.now(), done: make(chan struct{})}
+	switch data := event.Data.(type) {
 	case string:
-		s.data = data
+		e.data = data
 	default:
 		text, err := json.Marshal(data)
 		if err != nil {
 			text = []byte("{}")
 		}
-		s.data = string(text)
+		e.data = string(text)
 	}
-	p.events.put(e.ID, s)
-	for _, a := range p.apps {
-		if p.closed || p.inFlight >= eventsMax {
-			break // nobody can be told now: lost
+	var deliveries []func() bool
+	for _, a := range p.apps.list {
+		sender := eventSender{p, e, a.ClientID}
+		if p.hasSubscribed(a.ClientID) {
+			deliveries = append(deliveries, sender.overStream)
 		}
-		if p.subscribed[a.ClientID] {
-			s.open++
-			p.work.Go(func() { p.finishDelivery(s, p.deliver(s, a.ClientID)) })
-		}
-		if a.Push.URL != "" {
-			s.open++
-			push := a.Push
-			p.work.Go(func() { p.finishDelivery(s, p.push(s, a.ClientID, push)) })
+		if to := a.Push; to.URL != "" {
+			deliveries = append(deliveries, func() bool { return sender.overPush(to) })
 		}
 	}
-	p.inFlight += s.open
-	if s.open == 0 {
-		s.lost = true
-		close(s.done)
-	}
-	return e.ID
+	p.deliver(e, deliveries, p.life.run)
+	return event.ID
 }
 
 // Repeat delivers an event a second time under the same id, as DingTalk may.
 func (p *Platform) Repeat(id string) error {
-	unlock := p.lock()
-	s, ok := p.events.get(id)
-	unlock()
+	e, ok := p.eventLog.get(id)
 	if !ok {
 		return fmt.Errorf("simulator: repeating event %q: there was none", id)
 	}
-	p.EmitEvent(s.event)
+	p.EmitEvent(e.event)
 	return nil
 }
 
+func (l *eventLog) get(id string) (*emittedEvent, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.emitted.get(id)
+}
+
+// deliver records the event and starts its deliveries by run. The event is
+// lost if none starts.
+func (l *eventLog) deliver(e *emittedEvent, deliveries []func() bool, run func(func()) bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.emitted.put(e.event.ID, e)
+	if l.inFlight >= eventsMax {
+		deliveries = nil
+	}
+	for _, deliver := range deliveries {
+		if run(func() { l.finishDelivery(e, deliver()) }) {
+			e.open++
+		}
+	}
+	l.inFlight += e.open
+	if e.open == 0 {
+		e.lost = true
+		close(e.done)
+	}
+}
+
+func (l *eventLog) finishDelivery(e *emittedEvent, delivered bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e.lost = e.lost || !delivered
+	l.inFlight--
+	if e.open--; e.open == 0 {
+		close(e.done)
+	}
+}
+
+func (l *eventLog) recordDelivery(d Delivery) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.deliveries = append(l.deliveries, d)
+	l.deliveries = l.deliveries[max(0, len(l.deliveries)-logMax):]
+}
+
 // Delivered waits until every app has acknowledged the event with SUCCESS. It
-// fails when nobody was there to be told, or an app was given up.
-func (p *Platform) Delivered(ctx context.Context, id string) error {
-	unlock := p.lock()
-	s, ok := p.events.get(id)
-	unlock()
+// fails if there was no app to send it to, or one never acknowledged it.
+func (l *eventLog) Delivered(ctx context.Context, id string) error {
+	e, ok := l.get(id)
 	if !ok {
 		return fmt.Errorf("simulator: waiting for event %q: there was none", id)
 	}
 	select {
-	case <-s.done:
+	case <-e.done:
 	case <-ctx.Done():
 		return fmt.Errorf("simulator: waiting for event %q: %w", id, context.Cause(ctx))
 	}
-	if s.lost {
+	if e.lost {
 		return fmt.Errorf("simulator: event %q was not delivered", id)
 	}
 	return nil
 }
 
-// Deliveries are the last thousand attempts.
-func (p *Platform) Deliveries() []Delivery {
-	defer p.lock()()
-	return append([]Delivery{}, p.deliveries...)
+// Deliveries returns the last thousand attempts.
+func (l *eventLog) Deliveries() []Delivery {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return append([]Delivery{}, l.deliveries...)
 }
 
-// Complaints are what clients did wrong on their streams: unreadable frames,
-// acknowledgements of nothing, wrong answers to a ping.
-func (p *Platform) Complaints() []string {
-	defer p.lock()()
-	return append([]string{}, p.protocolErrors...)
+// eventSender sends one event to one app.
+type eventSender struct {
+	p     *Platform
+	event *emittedEvent
+	app   string // client id
 }
 
-func (p *Platform) finishDelivery(s *emittedEvent, told bool) {
-	defer p.lock()()
-	s.lost = s.lost || !told
-	p.inFlight--
-	if s.open--; s.open == 0 {
-		close(s.done)
-	}
+// record records one attempt.
+func (s eventSender) record(attempt, stream int, answer string) {
+	e := s.event.event
+	s.p.recordDelivery(Delivery{Event: e.ID, Type: e.Type, App: s.app, Stream: stream, Attempt: attempt, Answer: answer})
 }
 
-func (p *Platform) recordDelivery(d Delivery) {
-	defer p.lock()()
-	p.deliveries = append(p.deliveries, d)
-	p.deliveries = p.deliveries[max(0, len(p.deliveries)-logMax):]
-}
-
-func (p *Platform) reportProtocolError(format string, args ...any) {
-	defer p.lock()()
-	p.protocolErrors = append(p.protocolErrors, fmt.Sprintf(format, args...))
-	p.protocolErrors = p.protocolErrors[max(0, len(p.protocolErrors)-logMax):]
-}
-
-func (p *Platform) ackTimeout() time.Duration {
-	if p.AckWithin > 0 {
-		return p.AckWithin
-	}
-	return 3 * time.Second
-}
-
-// deliver tells one app over one of its streams, again and again until it
-// says SUCCESS. Each attempt takes the full patience unless it succeeds.
-func (p *Platform) deliver(s *emittedEvent, app string) bool {
+// overStream sends the event over one of the app's streams until the app
+// acknowledges it with SUCCESS. Each other attempt takes the whole ackTimeout.
+func (s eventSender) overStream() bool {
 	for attempt := range maxAttempts {
-		ctx, cancel := context.WithTimeout(p.ctx, p.ackTimeout())
-		d := Delivery{Event: s.event.ID, Type: s.event.Type, App: app, Attempt: attempt + 1}
-		if l := p.pickLink(app); l != nil {
-			d.Stream = l.id
-			d.Answer = p.sendEvent(ctx, l, s)
+		ctx, cancel := context.WithTimeout(s.p.life.ctx, s.p.ackTimeout())
+		stream, answer := 0, ""
+		if l := s.p.pickLink(s.app); l != nil {
+			stream, answer = l.id, s.sendEvent(ctx, l)
 		}
-		p.recordDelivery(d)
-		if d.Answer != "SUCCESS" {
+		s.record(attempt+1, stream, answer)
+		if answer != "SUCCESS" {
 			<-ctx.Done()
 		}
 		cancel()
-		if d.Answer == "SUCCESS" || p.ctx.Err() != nil {
-			return d.Answer == "SUCCESS"
+		if answer == "SUCCESS" || s.p.life.ctx.Err() != nil {
+			return answer == "SUCCESS"
 		}
 	}
 	return false
 }
 
 // sendEvent is one attempt on one stream.
-func (p *Platform) sendEvent(ctx context.Context, l *link, s *emittedEvent) string {
-	reply, err := p.sendAndWait(ctx, l, frame{SpecVersion: "1.0", Type: "EVENT", Data: s.data, Headers: map[string]string{
-		"topic": "*", "eventType": s.event.Type, "eventId": s.event.ID, "eventCorpId": s.event.Corp,
-		"eventBornTime": millis(s.created), "eventUnifiedAppId": digest("app", l.app), "time": millis(p.Time()),
+func (s eventSender) sendEvent(ctx context.Context, l *link) string {
+	e := s.event
+	reply, err := s.p.sendAndWait(ctx, l, frame{SpecVersion: "1.0", Type: "EVENT", Data: e.data, Headers: map[string]string{
+		"topic": "*", "eventType": e.event.Type, "eventId": e.event.ID, "eventCorpId": e.event.Corp,
+		"eventBornTime": millis(e.created), "eventUnifiedAppId": digest("app", l.app), "time": millis(s.p.Time()),
 	}})
 	if err != nil {
 		return ""
 	}
 	status, err := acknowledgement(reply)
 	if err != nil {
-		p.reportProtocolError("event %s: %v", s.event.ID, err)
+		s.p.reportProtocolError("event %s: %v", e.event.ID, err)
 		return err.Error()
 	}
 	return status

@@ -1,7 +1,6 @@
 package simulator
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -10,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -135,67 +135,86 @@ type activeFault struct {
 	cleared    <-chan struct{}
 }
 
-// Fault arranges a fault. Of several that fit a call the oldest strikes.
-func (p *Platform) Fault(f Fault) {
-	defer p.lock()()
-	if len(p.faults) < faultsMax {
-		p.faults = append(p.faults, &activeFault{Fault: f, cleared: p.cleared})
+// faultInjector holds the faults that may still strike. The zero injector is
+// ready to use.
+type faultInjector struct {
+	mu      sync.Mutex
+	faults  []*activeFault
+	cleared chan struct{} // closed by ClearFaults; nil if no fault was added since
+}
+
+// Fault adds a fault. Of several that match a call the oldest strikes.
+func (f *faultInjector) Fault(fault Fault) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.cleared == nil {
+		f.cleared = make(chan struct{})
+	}
+	if len(f.faults) < faultsMax {
+		f.faults = append(f.faults, &activeFault{Fault: fault, cleared: f.cleared})
 	}
 }
 
-// Faults are those that may still strike.
-func (p *Platform) Faults() []Fault {
-	defer p.lock()()
+// Faults returns the faults that may still strike.
+func (f *faultInjector) Faults() []Fault {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	list := []Fault{}
-	for _, f := range p.faults {
-		list = append(list, f.Fault)
+	for _, active := range f.faults {
+		list = append(list, active.Fault)
 	}
 	return list
 }
 
-// ClearFaults ends all faults, and the calls that hang in them.
-func (p *Platform) ClearFaults() {
-	defer p.lock()()
-	close(p.cleared)
-	p.cleared, p.faults = make(chan struct{}), nil
+// ClearFaults removes all faults, and ends the calls that hang in them.
+func (f *faultInjector) ClearFaults() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.cleared != nil {
+		close(f.cleared)
+	}
+	f.cleared, f.faults = nil, nil
 }
 
-// matchFaults counts a call against the faults and tells which strike it: delays, and at most one other.
-func (p *Platform) matchFaults(name, path string) []*activeFault {
+// matchFaults counts a call against the faults and returns those that strike
+// it: delays, and at most one other.
+func (f *faultInjector) matchFaults(name, path string) []*activeFault {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	var strike []*activeFault
-	for _, f := range p.faults {
-		if f.Do.name == "" || f.On != "" && f.On != name && f.On != path {
+	for _, active := range f.faults {
+		if active.Do.name == "" || active.On != "" && active.On != name && active.On != path {
 			continue
 		}
-		if f.seen++; f.seen <= f.From {
+		if active.seen++; active.seen <= active.From {
 			continue
 		}
-		f.hits++
-		strike = append(strike, f)
-		if f.Do.name != "delay" {
+		active.hits++
+		strike = append(strike, active)
+		if active.Do.name != "delay" {
 			break
 		}
 	}
-	p.faults = slices.DeleteFunc(p.faults, func(f *activeFault) bool { return f.Times > 0 && f.hits >= f.Times })
+	f.faults = slices.DeleteFunc(f.faults, func(a *activeFault) bool { return a.Times > 0 && a.hits >= a.Times })
 	return strike
 }
 
-// injectFault lets the faults strike, or lets the answer through.
-func (p *Platform) injectFault(w http.ResponseWriter, r *http.Request, due []*activeFault, e endpoint, answer func(http.ResponseWriter)) {
-	for _, f := range due {
+// injectFaults answers a call with the faults that strike it, or with answer.
+func (p *Platform) injectFaults(w http.ResponseWriter, r *http.Request, faults []*activeFault, e endpoint, answer func(http.ResponseWriter)) {
+	for _, f := range faults {
 		switch v := f.Do; v.name {
 		case "delay":
-			if !p.pause(r.Context(), v.wait, f.cleared) {
+			if !p.life.pause(r.Context(), v.wait, f.cleared) {
 				panic(http.ErrAbortHandler)
 			}
 			continue
 		case "hang":
-			p.pause(r.Context(), 1<<62, f.cleared)
+			p.life.pause(r.Context(), 1<<62, f.cleared)
 			panic(http.ErrAbortHandler)
 		case "cut", "stringly":
-			var a bufferedResponse
-			answer(&a)
-			a.send(w, v)
+			var buffered bufferedResponse
+			answer(&buffered)
+			buffered.send(w, v)
 		case "reset", "refuse", "tls":
 			abortConn(w, v.name)
 		default:
@@ -204,21 +223,6 @@ func (p *Platform) injectFault(w http.ResponseWriter, r *http.Request, due []*ac
 		return
 	}
 	answer(w)
-}
-
-// pause reports false when the client or the platform went away first.
-func (p *Platform) pause(ctx context.Context, d time.Duration, cleared <-chan struct{}) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-cleared:
-	case <-ctx.Done():
-		return false
-	case <-p.ctx.Done():
-		return false
-	}
-	return true
 }
 
 // answer writes the verbs that need neither the true answer nor the connection.

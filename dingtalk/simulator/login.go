@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	_ "embed"
 	"encoding/base64"
@@ -60,16 +61,16 @@ type signInButton struct {
 	Zh, En                           string
 }
 
-// login is GET /oauth2/auth. Nobody types a password: `person` in the query
+// serveSignIn is GET /oauth2/auth. Nobody types a password: `person` in the query
 // (which the buttons add) names who signs in, "-" is the deny button. A person
 // of several organisations is chosen as "ID@corpId".
-func (p *Platform) login(w http.ResponseWriter, r *http.Request, _ []byte) {
+func serveSignIn(p *Platform, w http.ResponseWriter, r *http.Request, _ []byte) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
 		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
 		return
 	}
-	target, no, page := p.authorize(r)
+	target, no, page := authorize(p, r)
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Referrer-Policy", "no-referrer")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
@@ -93,35 +94,35 @@ func (p *Platform) login(w http.ResponseWriter, r *http.Request, _ []byte) {
 }
 
 // authorize answers with one of three: where to go, what is wrong, or the page.
-func (p *Platform) authorize(r *http.Request) (target string, no *pageError, page map[string]any) {
+func authorize(p *Platform, r *http.Request) (target string, no *pageError, page map[string]any) {
 	defer p.lock()()
 	q := r.URL.Query()
-	page = map[string]any{"Org": p.department(1).Name}
-	ask, no := p.parseAuthRequest(q)
+	page = map[string]any{"Org": p.org.department(1).Name}
+	ask, no := parseAuthRequest(p, q)
 	if no != nil {
 		return "", no, page
 	}
 	pick := q.Get("person")
 	if pick == "" || r.Method != http.MethodGet { // HEAD looks, it does not sign in
-		page["App"], page["Choices"], page["Query"] = or(ask.app.Name, ask.app.ClientID), p.choices(ask), q
+		page["App"], page["Choices"], page["Query"] = cmp.Or(ask.app.Name, ask.app.ClientID), signInButtons(p, ask), q
 		return "", nil, page
 	}
 	if pick == "-" {
 		return ask.callbackURL("error", "access_denied"), nil, page
 	}
 	id, corp, _ := strings.Cut(pick, "@")
-	who := p.person(id)
+	who := p.org.person(id)
 	if who == nil {
 		return "", unknownPerson, page
 	}
-	if no := p.checkAppAccess(ask.app, who); no != nil {
+	if no := checkAppAccess(p, ask.app, who); no != nil {
 		return "", no, page
 	}
 	c := code{kind: Browser, app: ask.app.ClientID, person: who.ID}
 	if ask.corpid {
-		c.corp = p.chosenCorp(who, corp, ask.corp)
+		c.corp = p.org.chosenCorp(who, corp, ask.corp)
 	}
-	text := p.newCode(c)
+	text := p.credentials.issueCode(p.now(), c)
 	switch p.form {
 	case CodeOnly:
 		return ask.callbackURL("code", text), nil, page
@@ -131,12 +132,12 @@ func (p *Platform) authorize(r *http.Request) (target string, no *pageError, pag
 	return ask.callbackURL("authCode", text), nil, page
 }
 
-func (p *Platform) parseAuthRequest(q url.Values) (authRequest, *pageError) {
+func parseAuthRequest(p *Platform, q url.Values) (authRequest, *pageError) {
 	ask := authRequest{redirect: q.Get("redirect_uri"), state: q.Get("state"), hasState: q.Has("state"), corp: q.Get("corpId")}
 	scopes := strings.Split(q.Get("scope"), " ")
 	ask.corpid = slices.Contains(scopes, "corpid")
 	if q.Get("client_id") != "" {
-		ask.app = p.app(q.Get("client_id"))
+		ask.app = p.apps.get(q.Get("client_id"))
 	}
 	switch {
 	case ask.app == nil:
@@ -157,28 +158,28 @@ func (p *Platform) parseAuthRequest(q url.Values) (authRequest, *pageError) {
 
 // checkAppAccess lets strangers, inactive and disabled people through unless the app
 // says otherwise: that is DingTalk at its worst, and what clients must stand.
-func (p *Platform) checkAppAccess(a *App, who *Person) *pageError {
+func checkAppAccess(p *Platform, a *App, who *Person) *pageError {
 	switch {
 	case !who.member() && a.RefuseOutsiders:
 		return noOutsiders
-	case who.member() && !p.uses(a, who):
+	case who.member() && !p.org.uses(a, who):
 		return notInRange
 	}
 	return nil
 }
 
 // corps are the organisations a person may choose, ours first.
-func (p *Platform) corps(who *Person) []string {
+func (o *organisation) corps(who *Person) []string {
 	if who.member() {
-		return append([]string{p.corp}, who.Corps...)
+		return append([]string{o.corpID}, who.Corps...)
 	}
 	return who.Corps
 }
 
 // chosenCorp is the organisation that goes with the code: the one clicked, else
 // the one asked for, else the person's first. "" when there is none.
-func (p *Platform) chosenCorp(who *Person, clicked, asked string) string {
-	mine := p.corps(who)
+func (o *organisation) chosenCorp(who *Person, clicked, asked string) string {
+	mine := o.corps(who)
 	for _, corp := range []string{clicked, asked} {
 		if slices.Contains(mine, corp) {
 			return corp
@@ -190,17 +191,17 @@ func (p *Platform) chosenCorp(who *Person, clicked, asked string) string {
 	return mine[0]
 }
 
-// choices are the buttons. The organisation is chosen with the person when
+// signInButtons are the buttons. The organisation is chosen with the person when
 // the scope asks for it and the URL does not name one of theirs.
-func (p *Platform) choices(ask authRequest) []signInButton {
+func signInButtons(p *Platform, ask authRequest) []signInButton {
 	var list []signInButton
-	for _, who := range p.people {
+	for _, who := range p.org.people {
 		zh, en := who.label()
-		name := or(or(who.Name, who.Nick), who.ID)
+		name := cmp.Or(cmp.Or(who.Name, who.Nick), who.ID)
 		first, _ := utf8.DecodeRuneInString(name)
-		c := signInButton{ID: "person-" + who.ID, Value: who.ID, Name: name, Initial: string(first), Detail: p.affiliation(who), Zh: zh, En: en}
+		c := signInButton{ID: "person-" + who.ID, Value: who.ID, Name: name, Initial: string(first), Detail: p.org.affiliation(who), Zh: zh, En: en}
 		list = append(list, c)
-		mine := p.corps(who)
+		mine := p.org.corps(who)
 		if !ask.corpid || len(mine) < 2 || slices.Contains(mine, ask.corp) {
 			continue
 		}
@@ -213,15 +214,15 @@ func (p *Platform) choices(ask authRequest) []signInButton {
 }
 
 // affiliation is the second line of a button.
-func (p *Platform) affiliation(who *Person) string {
+func (o *organisation) affiliation(who *Person) string {
 	var names []string
 	for _, id := range who.Departments {
-		if d := p.department(id); d != nil {
+		if d := o.department(id); d != nil {
 			names = append(names, d.Name)
 		}
 	}
 	for _, id := range who.Roles {
-		if r := p.role(id); r != nil {
+		if r := o.role(id); r != nil {
 			names = append(names, r.Name)
 		}
 	}

@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"io"
@@ -49,32 +50,32 @@ type oldCall struct {
 }
 
 var oldCalls = map[string]oldCall{
-	"/gettoken":    {"", true, (*Platform).oldToken},
-	"/auth/scopes": {"qyapi_base", false, (*Platform).authScopes},
-	failedPath:     {"qyapi_base", false, (*Platform).failedPushes},
+	"/gettoken":    {"", true, oldToken},
+	"/auth/scopes": {"qyapi_base", false, authScopes},
+	failedPath:     {"qyapi_base", false, failedPushes},
 
-	"/topapi/user/getbyunionid":   {"qyapi_get_member", false, (*Platform).getByUnionID},
-	"/topapi/v2/user/get":         {"qyapi_get_member", false, (*Platform).userGet},
-	"/topapi/v2/user/getuserinfo": {"qyapi_base", false, (*Platform).getUserInfo},
-	"/topapi/v2/user/list":        {"qyapi_get_department_member", false, (*Platform).userList},
-	"/topapi/user/listid":         {"qyapi_get_member", false, (*Platform).userListID},
-	"/topapi/v2/user/getbymobile": {"qyapi_get_member_by_mobile", false, (*Platform).getByMobile},
-	"/topapi/user/listadmin":      {"qyapi_get_member", false, (*Platform).listAdmin},
+	"/topapi/user/getbyunionid":   {"qyapi_get_member", false, getByUnionID},
+	"/topapi/v2/user/get":         {"qyapi_get_member", false, userGet},
+	"/topapi/v2/user/getuserinfo": {"qyapi_base", false, getUserInfo},
+	"/topapi/v2/user/list":        {"qyapi_get_department_member", false, userList},
+	"/topapi/user/listid":         {"qyapi_get_member", false, userListID},
+	"/topapi/v2/user/getbymobile": {"qyapi_get_member_by_mobile", false, getByMobile},
+	"/topapi/user/listadmin":      {"qyapi_get_member", false, listAdmin},
 
-	"/topapi/v2/department/get":              {"qyapi_get_department_list", false, (*Platform).departmentGet},
-	"/topapi/v2/department/listsub":          {"qyapi_get_department_list", false, (*Platform).listSub},
-	"/topapi/v2/department/listsubid":        {"qyapi_get_department_list", false, (*Platform).listSubID},
-	"/topapi/v2/department/listparentbydept": {"qyapi_get_department_list", false, (*Platform).listParentByDept},
-	"/topapi/v2/department/listparentbyuser": {"qyapi_get_department_list", false, (*Platform).listParentByUser},
+	"/topapi/v2/department/get":              {"qyapi_get_department_list", false, departmentGet},
+	"/topapi/v2/department/listsub":          {"qyapi_get_department_list", false, listSub},
+	"/topapi/v2/department/listsubid":        {"qyapi_get_department_list", false, listSubID},
+	"/topapi/v2/department/listparentbydept": {"qyapi_get_department_list", false, listParentByDept},
+	"/topapi/v2/department/listparentbyuser": {"qyapi_get_department_list", false, listParentByUser},
 
-	"/topapi/role/list":         {"qyapi_get_department_list", false, (*Platform).roleList},
-	"/topapi/role/getrolegroup": {"qyapi_get_department_list", false, (*Platform).roleGroup},
-	"/topapi/role/getrole":      {"qyapi_get_department_member", false, (*Platform).roleGet},
-	"/topapi/role/simplelist":   {"qyapi_get_department_member", false, (*Platform).roleMembers},
+	"/topapi/role/list":         {"qyapi_get_department_list", false, roleList},
+	"/topapi/role/getrolegroup": {"qyapi_get_department_list", false, roleGroup},
+	"/topapi/role/getrole":      {"qyapi_get_department_member", false, roleGet},
+	"/topapi/role/simplelist":   {"qyapi_get_department_member", false, roleMembers},
 }
 
 func (o oldCall) serve(p *Platform, w http.ResponseWriter, r *http.Request, body []byte) {
-	result, no := p.dispatchOld(o, r, body)
+	result, no := dispatchOld(p, o, r, body)
 	if no != nil {
 		no.writeOld(w)
 		return
@@ -89,7 +90,7 @@ func (o oldCall) serve(p *Platform, w http.ResponseWriter, r *http.Request, body
 }
 
 // dispatchOld checks in DingTalk's order: token, app, address, permission, then the call itself.
-func (p *Platform) dispatchOld(o oldCall, r *http.Request, body []byte) (any, *apiError) {
+func dispatchOld(p *Platform, o oldCall, r *http.Request, body []byte) (any, *apiError) {
 	args, token, ok := oldArguments(r, body)
 	if !ok {
 		return nil, apiErrorFor("400002")
@@ -100,23 +101,23 @@ func (p *Platform) dispatchOld(o oldCall, r *http.Request, body []byte) (any, *a
 		return o.do(p, c)
 	}
 	var no *apiError
-	if c.app, no = p.appTokenOwner(token); no != nil {
+	if c.app, no = p.credentials.appTokenOwner(p.now(), token); no != nil {
 		return nil, no
 	}
-	if no := p.allowed(c.app, r, o.permission); no != nil {
+	if no := checkAPIAccess(p, c.app, r, o.permission); no != nil {
 		return nil, no
 	}
 	return o.do(p, c)
 }
 
-// allowed are the checks that both hosts make for an app.
-func (p *Platform) allowed(a *App, r *http.Request, point string) *apiError {
+// checkAPIAccess are the checks that both hosts make for an app.
+func checkAPIAccess(p *Platform, a *App, r *http.Request, point string) *apiError {
 	switch {
 	case a.Stopped:
 		return apiErrorFor("50003")
 	case !a.allowsAddress(r.RemoteAddr):
 		return deniedAddress(a, r.RemoteAddr)
-	case p.throttled(a, findEndpoint(r.URL.Path).name):
+	case p.apps.throttled(a, findEndpoint(r.URL.Path).name, p.now()):
 		return apiErrorFor("90018")
 	case point != "" && !a.hasPermission(point):
 		return deniedPermission(a, point)
@@ -132,7 +133,7 @@ func oldArguments(r *http.Request, body []byte) (args map[string]any, token stri
 		for name := range v {
 			args[name] = v.Get(name)
 		}
-		token = or(v.Get("access_token"), token)
+		token = cmp.Or(v.Get("access_token"), token)
 	}
 	take(r.URL.Query())
 	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))

@@ -22,14 +22,23 @@ type Role struct {
 	Group   string `json:"group"`
 }
 
+// organisation holds the departments, roles and people. The platform's mu
+// guards it.
+type organisation struct {
+	corpID      string
+	departments []*Department
+	roles       []*Role
+	people      []*Person
+}
+
 // AddDepartment founds a department and emits org_dept_create. The id must be new and the parent known.
 func (p *Platform) AddDepartment(d Department) error {
 	unlock := p.lock()
-	if len(p.departments) >= peopleMax || d.ID <= 1 || p.department(d.ID) != nil || p.department(max(d.Parent, 1)) == nil {
+	if len(p.org.departments) >= peopleMax || d.ID <= 1 || p.org.department(d.ID) != nil || p.org.department(max(d.Parent, 1)) == nil {
 		unlock()
 		return fmt.Errorf("simulator: adding department %d: its id is taken or its parent unknown", d.ID)
 	}
-	p.departments = append(p.departments, &d)
+	p.org.departments = append(p.org.departments, &d)
 	unlock()
 	p.Emit("org_dept_create", map[string]any{"deptId": []int64{d.ID}})
 	return nil
@@ -38,7 +47,7 @@ func (p *Platform) AddDepartment(d Department) error {
 // ChangeDepartment lets change edit a department (its name, its parent) and emits org_dept_modify.
 func (p *Platform) ChangeDepartment(id int64, change func(*Department)) error {
 	unlock := p.lock()
-	d := p.department(id)
+	d := p.org.department(id)
 	if d == nil {
 		unlock()
 		return fmt.Errorf("simulator: changing department %d: there is none", id)
@@ -54,29 +63,29 @@ func (p *Platform) ChangeDepartment(id int64, change func(*Department)) error {
 // and the departments below move to its parent.
 func (p *Platform) RemoveDepartment(id int64) error {
 	unlock := p.lock()
-	d := p.department(id)
+	d := p.org.department(id)
 	if d == nil || id == 1 {
 		unlock()
 		return fmt.Errorf("simulator: removing department %d: there is none, or it is the root", id)
 	}
-	for _, below := range p.departments {
+	for _, below := range p.org.departments {
 		if below.Parent == id {
 			below.Parent = d.Parent
 		}
 	}
-	for _, who := range p.people {
+	for _, who := range p.org.people {
 		if i := slices.Index(who.Departments, id); i >= 0 {
 			who.Departments[i] = max(d.Parent, 1)
 		}
 	}
-	p.departments = slices.DeleteFunc(p.departments, func(x *Department) bool { return x.ID == id })
+	p.org.departments = slices.DeleteFunc(p.org.departments, func(x *Department) bool { return x.ID == id })
 	unlock()
 	p.Emit("org_dept_remove", map[string]any{"deptId": []int64{id}})
 	return nil
 }
 
-func (p *Platform) department(id int64) *Department {
-	for _, d := range p.departments {
+func (o *organisation) department(id int64) *Department {
+	for _, d := range o.departments {
 		if d.ID == id {
 			return d
 		}
@@ -94,22 +103,22 @@ func (d *Department) parent() int64 {
 
 // ancestors is a department and everything above it, ending in 1; nil when there
 // is no such department. A ring of departments ends after one round.
-func (p *Platform) ancestors(id int64) []int64 {
+func (o *organisation) ancestors(id int64) []int64 {
 	var line []int64
-	for d := p.department(id); d != nil && !slices.Contains(line, d.ID); d = p.department(d.parent()) {
+	for d := o.department(id); d != nil && !slices.Contains(line, d.ID); d = o.department(d.parent()) {
 		line = append(line, d.ID)
 	}
 	return line
 }
 
 // inSubtree tells whether a department lies in one of tops or below it.
-func (p *Platform) inSubtree(id int64, tops []int64) bool {
-	return slices.ContainsFunc(p.ancestors(id), func(up int64) bool { return slices.Contains(tops, up) })
+func (o *organisation) inSubtree(id int64, tops []int64) bool {
+	return slices.ContainsFunc(o.ancestors(id), func(up int64) bool { return slices.Contains(tops, up) })
 }
 
-func (p *Platform) children(id int64) []*Department {
+func (o *organisation) children(id int64) []*Department {
 	var list []*Department
-	for _, d := range p.departments {
+	for _, d := range o.departments {
 		if d.parent() == id {
 			list = append(list, d)
 		}
@@ -117,8 +126,8 @@ func (p *Platform) children(id int64) []*Department {
 	return list
 }
 
-func (p *Platform) role(id int64) *Role {
-	for _, r := range p.roles {
+func (o *organisation) role(id int64) *Role {
+	for _, r := range o.roles {
 		if r.ID == id {
 			return r
 		}

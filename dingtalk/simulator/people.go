@@ -1,12 +1,12 @@
 package simulator
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
 	"regexp"
 	"slices"
-	"strconv"
 	"time"
 )
 
@@ -84,22 +84,22 @@ func digest(parts ...string) string {
 }
 
 // add takes a person in as described, without an event.
-func (p *Platform) add(who Person) error {
+func (o *organisation) add(who Person) error {
 	n := who.clone()
-	n.ID = or(n.ID, n.UserID)
-	n.UnionID = or(n.UnionID, "u"+digest("union", n.ID)+"iEiE")
+	n.ID = cmp.Or(n.ID, n.UserID)
+	n.UnionID = cmp.Or(n.UnionID, "u"+digest("union", n.ID)+"iEiE")
 	switch {
 	case !personID.MatchString(n.ID):
 		return fmt.Errorf("simulator: adding %q: an ID is made of letters, digits, '.', '_' and '-'", n.ID)
-	case len(p.people) >= peopleMax:
+	case len(o.people) >= peopleMax:
 		return fmt.Errorf("simulator: adding %q: %d people are enough", n.ID, peopleMax)
 	}
-	for _, other := range p.people {
+	for _, other := range o.people {
 		if other.ID == n.ID || other.UnionID == n.UnionID || n.UserID != "" && other.UserID == n.UserID {
 			return fmt.Errorf("simulator: adding %q: %q has the same ID, userid or unionid", n.ID, other.ID)
 		}
 	}
-	p.people = append(p.people, n)
+	o.people = append(o.people, n)
 	return nil
 }
 
@@ -107,12 +107,12 @@ func (p *Platform) add(who Person) error {
 // stranger. No event tells about it. ID, userid and unionid must be new.
 func (p *Platform) Add(who Person) error {
 	defer p.lock()()
-	return p.add(who)
+	return p.org.add(who)
 }
 
 // AddOutsider takes in a person of other organisations, whatever the record part says.
 func (p *Platform) AddOutsider(who Person) error {
-	who.ID, who.UserID, who.External = or(who.ID, who.UserID), "", false
+	who.ID, who.UserID, who.External = cmp.Or(who.ID, who.UserID), "", false
 	return p.Add(who)
 }
 
@@ -127,24 +127,24 @@ func (p *Platform) AddExternal(who Person) error {
 func (p *Platform) Join(who Person) error {
 	unlock := p.lock()
 	who.External = false
-	who.ID = or(who.ID, who.UserID)
-	who.UserID = or(who.UserID, who.ID)
-	old := p.person(who.ID)
+	who.ID = cmp.Or(who.ID, who.UserID)
+	who.UserID = cmp.Or(who.UserID, who.ID)
+	old := p.org.person(who.ID)
 	if old != nil && old.member() {
 		unlock()
 		return fmt.Errorf("simulator: joining %q: is a member already", who.ID)
 	}
 	if old != nil {
 		who = old.rejoin(who)
-		p.people = slices.DeleteFunc(p.people, func(x *Person) bool { return x == old })
+		p.org.people = slices.DeleteFunc(p.org.people, func(x *Person) bool { return x == old })
 	}
-	err := p.add(who)
+	err := p.org.add(who)
 	if err != nil && old != nil {
-		p.people = append(p.people, old)
+		p.org.people = append(p.org.people, old)
 	}
 	unlock()
 	if err == nil {
-		p.Emit("user_add_org", p.orgEventData(who.UserID))
+		p.Emit("user_add_org", orgEventData(p.Time(), who.UserID))
 	}
 	return err
 }
@@ -157,8 +157,8 @@ func (old *Person) rejoin(who Person) Person {
 		back.UserID, back.External = who.UserID, false
 		return back
 	}
-	who.UnionID, who.Nick, who.Avatar = old.UnionID, or(who.Nick, old.Nick), or(who.Avatar, old.Avatar)
-	who.Mobile, who.OwnEmail, who.LoginEmail = or(who.Mobile, old.Mobile), or(who.OwnEmail, old.OwnEmail), or(who.LoginEmail, old.LoginEmail)
+	who.UnionID, who.Nick, who.Avatar = old.UnionID, cmp.Or(who.Nick, old.Nick), cmp.Or(who.Avatar, old.Avatar)
+	who.Mobile, who.OwnEmail, who.LoginEmail = cmp.Or(who.Mobile, old.Mobile), cmp.Or(who.OwnEmail, old.OwnEmail), cmp.Or(who.LoginEmail, old.LoginEmail)
 	if who.Corps == nil {
 		who.Corps = old.Corps
 	}
@@ -171,7 +171,7 @@ func (p *Platform) Leave(id string) error {
 	userID := ""
 	err := p.Change(id, func(who *Person) { userID, who.UserID, who.External = who.UserID, "", false })
 	if err == nil && userID != "" {
-		p.Emit("user_leave_org", p.orgEventData(userID))
+		p.Emit("user_leave_org", orgEventData(p.Time(), userID))
 	}
 	return err
 }
@@ -221,7 +221,7 @@ func (p *Platform) SetRoles(id string, roles ...int64) error {
 // unionid is another one. The newcomer needs an ID of their own. Both events come.
 func (p *Platform) Reassign(userID string, newcomer Person) error {
 	unlock := p.lock()
-	holder := p.personByUserID(userID)
+	holder := p.org.personByUserID(userID)
 	unlock()
 	if holder == nil {
 		return fmt.Errorf("simulator: reassigning userid %q: nobody has it", userID)
@@ -236,7 +236,7 @@ func (p *Platform) Reassign(userID string, newcomer Person) error {
 // Change lets change edit a person in any way, without an event. The ID stays.
 func (p *Platform) Change(id string, change func(*Person)) error {
 	defer p.lock()()
-	who := p.person(id)
+	who := p.org.person(id)
 	if who == nil {
 		return fmt.Errorf("simulator: changing %q: nobody is called so", id)
 	}
@@ -255,46 +255,47 @@ func (p *Platform) modify(id string, change func(*Person)) error {
 	facts := func(who *Person) map[string]any {
 		return map[string]any{"name": who.Name, "email": who.Email, "jobNumber": who.JobNumber, "workPlace": who.WorkPlace, "telephone": who.Telephone, "managerUserid": who.Manager}
 	}
-	data := p.orgEventData(now.UserID)
+	data := orgEventData(p.Time(), now.UserID)
 	data["diffInfo"] = map[string]any{"prev": facts(prev), "curr": facts(now), "userid": now.UserID}
 	p.Emit("user_modify_org", data)
 	return nil
 }
 
-func (p *Platform) orgEventData(userID string) map[string]any {
-	return map[string]any{"timeStamp": strconv.FormatInt(p.Time().UnixMilli(), 10), "userId": []string{userID}}
+// orgEventData is the data of an event about one member.
+func orgEventData(at time.Time, userID string) map[string]any {
+	return map[string]any{"timeStamp": millis(at), "userId": []string{userID}}
 }
 
 // Who is a copy of a person, by ID or userid.
 func (p *Platform) Who(id string) (Person, bool) {
 	defer p.lock()()
-	who := p.person(id)
+	who := p.org.person(id)
 	if who == nil {
 		return Person{}, false
 	}
 	return *who.clone(), true
 }
 
-func (p *Platform) person(id string) *Person {
-	if i := slices.IndexFunc(p.people, func(who *Person) bool { return who.ID == id }); i >= 0 {
-		return p.people[i]
+func (o *organisation) person(id string) *Person {
+	if i := slices.IndexFunc(o.people, func(who *Person) bool { return who.ID == id }); i >= 0 {
+		return o.people[i]
 	}
-	return p.personByUserID(id)
+	return o.personByUserID(id)
 }
 
 // personByUserID looks among the people whom the organisation knows.
-func (p *Platform) personByUserID(id string) *Person {
-	i := slices.IndexFunc(p.people, func(who *Person) bool { return id != "" && who.UserID == id })
+func (o *organisation) personByUserID(id string) *Person {
+	i := slices.IndexFunc(o.people, func(who *Person) bool { return id != "" && who.UserID == id })
 	if i < 0 {
 		return nil
 	}
-	return p.people[i]
+	return o.people[i]
 }
 
-func (p *Platform) personByUnionID(id string) *Person {
-	i := slices.IndexFunc(p.people, func(who *Person) bool { return id != "" && who.UnionID == id })
+func (o *organisation) personByUnionID(id string) *Person {
+	i := slices.IndexFunc(o.people, func(who *Person) bool { return id != "" && who.UnionID == id })
 	if i < 0 {
 		return nil
 	}
-	return p.people[i]
+	return o.people[i]
 }

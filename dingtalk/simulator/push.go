@@ -44,49 +44,70 @@ type failedPush struct {
 	event Event
 }
 
-// push tells one app over HTTP: at once, after 10 s, after 30 s more.
-func (p *Platform) push(s *emittedEvent, app string, to Push) bool {
-	for attempt, pause := range []time.Duration{0, 10 * time.Second, 30 * time.Second} {
-		if !p.pause(p.ctx, pause, nil) {
+// overPush sends the event by HTTP: at once, after 10 s, and 30 s later.
+func (s eventSender) overPush(to Push) bool {
+	for attempt, delay := range []time.Duration{0, 10 * time.Second, 30 * time.Second} {
+		if !s.p.life.pause(s.p.life.ctx, delay, nil) {
 			return false
 		}
-		err := p.pushOnce(s, app, to)
-		d := Delivery{Event: s.event.ID, Type: s.event.Type, App: app, Attempt: attempt + 1, Answer: "SUCCESS"}
+		answer := "SUCCESS"
+		err := s.pushOnce(to)
 		if err != nil {
-			d.Answer = err.Error()
+			answer = err.Error()
 		}
-		p.recordDelivery(d)
+		s.record(attempt+1, 0, answer)
 		if err == nil {
 			return true
 		}
 	}
-	defer p.lock()()
-	p.failedPush = append(p.failedPush, failedPush{app, p.now(), s.event})
-	p.failedPush = p.failedPush[max(0, len(p.failedPush)-failedMax):]
+	s.p.recordFailedPush(failedPush{s.app, s.p.Time(), s.event.event})
 	return false
 }
 
-func (p *Platform) pushOnce(s *emittedEvent, app string, to Push) error {
+func (l *eventLog) recordFailedPush(f failedPush) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.failed = append(l.failed, f)
+	l.failed = l.failed[max(0, len(l.failed)-failedMax):]
+}
+
+// takeFailedPushes removes the failed pushes of an app and returns those that
+// are not older than failedLife.
+func (l *eventLog) takeFailedPushes(now time.Time, app string) []failedPush {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var taken []failedPush
+	l.failed = slices.DeleteFunc(l.failed, func(f failedPush) bool {
+		if f.app == app && now.Sub(f.at) < failedLife {
+			taken = append(taken, f)
+		}
+		return f.app == app
+	})
+	return taken
+}
+
+func (s eventSender) pushOnce(to Push) error {
+	e := s.event
 	key, err := to.key()
 	if err != nil {
 		return err
 	}
 	message := map[string]any{}
-	if json.Unmarshal([]byte(s.data), &message) != nil || message == nil {
+	if json.Unmarshal([]byte(e.data), &message) != nil || message == nil {
 		message = map[string]any{}
 	}
-	maps.Copy(message, map[string]any{"EventType": s.event.Type, "EventTime": s.created.UnixMilli(), "CorpId": s.event.Corp, "BizId": digest(s.event.ID), "eventId": s.event.ID})
+	maps.Copy(message, map[string]any{"EventType": e.event.Type, "EventTime": e.created.UnixMilli(), "CorpId": e.event.Corp, "BizId": digest(e.event.ID), "eventId": e.event.ID})
 	text, err := json.Marshal(message)
 	if err != nil {
 		return err
 	}
 	salt := make([]byte, 16)
 	rand.Read(salt)
-	sealed := sealPush(key, salt, text, app)
-	stamp, nonce := millis(p.Time()), rand.Text()[:12]
+	sealed := sealPush(key, salt, text, s.app)
+	stamp, nonce := millis(s.p.Time()), rand.Text()[:12]
 	q := url.Values{"msg_signature": {to.sign(stamp, nonce, sealed)}, "timestamp": {stamp}, "nonce": {nonce}}
 
-	ctx, cancel := context.WithTimeout(p.ctx, pushDeadline)
+	ctx, cancel := context.WithTimeout(s.p.life.ctx, pushDeadline)
 	defer cancel()
 	body, _ := json.Marshal(map[string]string{"encrypt": sealed})
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, to.URL+"?"+q.Encode(), bytes.NewReader(body))
@@ -94,12 +115,12 @@ func (p *Platform) pushOnce(s *emittedEvent, app string, to Push) error {
 		return errors.New("the push address is no URL")
 	}
 	r.Header.Set("Content-Type", "application/json")
-	return p.sendPush(r, to, key, app)
+	return s.sendPush(r, to, key)
 }
 
 // sendPush sends the request and wants the encrypted word "success".
-func (p *Platform) sendPush(r *http.Request, to Push, key []byte, app string) error {
-	transport := p.Transport
+func (s eventSender) sendPush(r *http.Request, to Push, key []byte) error {
+	transport := s.p.Transport
 	if transport == nil {
 		transport = http.DefaultTransport
 	}
@@ -120,7 +141,7 @@ func (p *Platform) sendPush(r *http.Request, to Push, key []byte, app string) er
 	if subtle.ConstantTimeCompare([]byte(answer.Signature), []byte(to.sign(answer.Stamp, answer.Nonce, answer.Encrypt))) != 1 {
 		return errors.New("the answer's signature is wrong")
 	}
-	word, err := openPush(key, answer.Encrypt, app)
+	word, err := openPush(key, answer.Encrypt, s.app)
 	if err == nil && string(word) != "success" {
 		err = errors.New("the answer is not \"success\"")
 	}
@@ -180,16 +201,12 @@ func openPush(key []byte, sealed, owner string) ([]byte, error) {
 }
 
 // failedPushes is GET /call_back/get_call_back_failed_result; what was listed is gone.
-func (p *Platform) failedPushes(c *call) (any, *apiError) {
+func failedPushes(p *Platform, c *call) (any, *apiError) {
 	list := []map[string]any{}
-	p.failedPush = slices.DeleteFunc(p.failedPush, func(f failedPush) bool {
-		mine := f.app == c.app.ClientID
-		if mine && p.now().Sub(f.at) < failedLife {
-			users, _ := f.event.Data.(map[string]any)
-			list = append(list, map[string]any{"call_back_tag": f.event.Type, "event_time": f.at.UnixMilli(),
-				f.event.Type: map[string]any{"corpid": f.event.Corp, "userid": users["userId"]}})
-		}
-		return mine
-	})
+	for _, f := range p.takeFailedPushes(p.now(), c.app.ClientID) {
+		data, _ := f.event.Data.(map[string]any)
+		list = append(list, map[string]any{"call_back_tag": f.event.Type, "event_time": f.at.UnixMilli(),
+			f.event.Type: map[string]any{"corpid": f.event.Corp, "userid": data["userId"]}})
+	}
 	return flat{"has_more": false, "failed_list": list}, nil
 }

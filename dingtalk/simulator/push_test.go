@@ -131,7 +131,7 @@ func TestPush(t *testing.T) {
 
 func failedList(p *Platform) string {
 	defer p.lock()()
-	result, _ := p.failedPushes(&call{app: p.app("")})
+	result, _ := failedPushes(p, &call{app: p.apps.get("")})
 	return fmt.Sprint(result.(flat)["failed_list"])
 }
 

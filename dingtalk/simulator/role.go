@@ -18,13 +18,13 @@ func (c *call) page(limit int64) (offset, size int64, no *apiError) {
 	return offset, size, nil
 }
 
-func (p *Platform) roleList(c *call) (any, *apiError) {
+func roleList(p *Platform, c *call) (any, *apiError) {
 	offset, size, no := c.page(200)
 	if no != nil {
 		return nil, no
 	}
 	groups := []map[string]any{}
-	for _, r := range p.roles {
+	for _, r := range p.org.roles {
 		role := map[string]any{"id": r.ID, "name": r.Name}
 		i := slices.IndexFunc(groups, func(g map[string]any) bool { return g["groupId"] == r.GroupID })
 		if i < 0 {
@@ -37,10 +37,10 @@ func (p *Platform) roleList(c *call) (any, *apiError) {
 	return map[string]any{"hasMore": more, "list": list}, nil
 }
 
-func (p *Platform) roleGroup(c *call) (any, *apiError) {
+func roleGroup(p *Platform, c *call) (any, *apiError) {
 	id, _ := c.number("group_id")
 	name, list := "", []map[string]any{}
-	for _, r := range p.roles {
+	for _, r := range p.org.roles {
 		if r.GroupID == id {
 			name, list = r.Group, append(list, map[string]any{"role_id": r.ID, "role_name": r.Name})
 		}
@@ -51,26 +51,26 @@ func (p *Platform) roleGroup(c *call) (any, *apiError) {
 	return flat{"role_group": map[string]any{"group_name": name, "roles": list}}, nil
 }
 
-func (p *Platform) roleGet(c *call) (any, *apiError) {
+func roleGet(p *Platform, c *call) (any, *apiError) {
 	id, _ := c.number("roleId")
-	r := p.role(id)
+	r := p.org.role(id)
 	if r == nil {
 		return nil, apiErrorFor("33011")
 	}
 	return flat{"role": map[string]any{"name": r.Name, "groupId": r.GroupID}}, nil
 }
 
-func (p *Platform) roleMembers(c *call) (any, *apiError) {
+func roleMembers(p *Platform, c *call) (any, *apiError) {
 	offset, size, no := c.page(100)
 	if no != nil {
 		return nil, no
 	}
 	id, _ := c.number("role_id")
-	if p.role(id) == nil {
+	if p.org.role(id) == nil {
 		return nil, apiErrorFor("33011")
 	}
 	list := []map[string]any{}
-	for _, who := range p.people {
+	for _, who := range p.org.people {
 		if who.member() && slices.Contains(who.Roles, id) {
 			list = append(list, map[string]any{"userid": who.UserID, "name": who.Name, "manageScopes": []any{}})
 		}

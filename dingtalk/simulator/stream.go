@@ -17,19 +17,11 @@ import (
 
 const (
 	streamPath         = "/connect"
-	ticketLife         = 90 * time.Second
 	disconnectGrace    = 10 * time.Second // between "disconnect" and the end
 	disconnectIDPrefix = "disconnect-"    // such messages need no answer and may have one
 	linksMax           = 1_000
 	frameDeadline      = 5 * time.Second
 )
-
-// ticket opens one connection.
-type ticket struct {
-	app     string
-	events  bool // EVENT was subscribed
-	expires time.Time
-}
 
 // link is one open stream.
 type link struct {
@@ -54,8 +46,8 @@ type frame struct {
 func millis(t time.Time) string { return strconv.FormatInt(t.UnixMilli(), 10) }
 
 // openConnection is step 1: POST /v1.0/gateway/connections/open.
-func (p *Platform) openConnection(c *call) (any, *apiError) {
-	a := p.authenticateApp(c.text("clientId"), c.text("clientSecret"))
+func openConnection(p *Platform, c *call) (any, *apiError) {
+	a := p.apps.authenticate(c.text("clientId"), c.text("clientSecret"))
 	subscriptions, ok := c.args["subscriptions"].([]any)
 	switch {
 	case a == nil:
@@ -71,7 +63,7 @@ func (p *Platform) openConnection(c *call) (any, *apiError) {
 		t.events = t.events || one["type"] == "EVENT" && one["topic"] == "*"
 	}
 	text := random("ticket-")
-	p.tickets.put(text, t)
+	p.credentials.tickets.put(text, t)
 	scheme := "ws://"
 	if c.r.TLS != nil {
 		scheme = "wss://"
@@ -79,22 +71,20 @@ func (p *Platform) openConnection(c *call) (any, *apiError) {
 	return map[string]any{"endpoint": scheme + c.r.Host + streamPath, "ticket": text}, nil
 }
 
-// connect is step 2: the WebSocket. It lives in the request's goroutine.
-func (p *Platform) connect(w http.ResponseWriter, r *http.Request, _ []byte) {
+// serveStream is step 2: the WebSocket. It lives in the request's goroutine.
+func serveStream(p *Platform, w http.ResponseWriter, r *http.Request, _ []byte) {
 	unlock := p.lock()
 	text := r.URL.Query().Get("ticket")
-	t, ok := p.tickets.get(text)
-	p.tickets.delete(text)
-	ok = ok && p.now().Before(t.expires) && !p.closed && len(p.links) < linksMax
-	if ok {
-		p.work.Add(1) // Close waits for streams: a server forgets connections that were taken over
-		defer p.work.Done()
-	}
+	t, ok := p.credentials.tickets.get(text)
+	p.credentials.tickets.delete(text)
+	ok = ok && p.now().Before(t.expires)
 	unlock()
-	if !ok {
+	// Close waits for streams: a server forgets connections that were hijacked.
+	if !ok || p.Streams() >= linksMax || !p.life.begin() {
 		http.Error(w, "ticket invalid", http.StatusUnauthorized)
 		return
 	}
+	defer p.life.work.Done()
 	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{
 		OnPingReceived: func(context.Context, []byte) bool { return !p.muted() },
 	})
@@ -106,7 +96,7 @@ func (p *Platform) connect(w http.ResponseWriter, r *http.Request, _ []byte) {
 	l := p.addLink(conn, t)
 	defer p.removeLink(l)
 	for {
-		_, data, err := conn.Read(p.ctx)
+		_, data, err := conn.Read(p.life.ctx)
 		if err != nil {
 			return
 		}
@@ -114,55 +104,102 @@ func (p *Platform) connect(w http.ResponseWriter, r *http.Request, _ []byte) {
 	}
 }
 
-func (p *Platform) addLink(conn *websocket.Conn, t ticket) *link {
-	defer p.lock()()
-	p.linkCount++
-	l := &link{id: p.linkCount, app: t.app, events: t.events, conn: conn, gone: make(chan struct{})}
-	p.links = append(p.links, l)
-	p.subscribed[t.app] = p.subscribed[t.app] || t.events
-	p.broadcast()
+// streams holds the open event streams and what clients did wrong on them.
+type streams struct {
+	monitor
+	life           *lifetime
+	ackTimeout     func() time.Duration
+	links          []*link
+	linkCount      int
+	subscribed     map[string]bool       // client ids that ever had a stream for events
+	pending        map[string]chan frame // replies that are awaited, by message id
+	mute           bool
+	protocolErrors []string
+}
+
+func (s *streams) start(life *lifetime, ackTimeout func() time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.life, s.ackTimeout = life, ackTimeout
+	s.subscribed, s.pending = map[string]bool{}, map[string]chan frame{}
+}
+
+func (s *streams) addLink(conn *websocket.Conn, t ticket) *link {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.linkCount++
+	l := &link{id: s.linkCount, app: t.app, events: t.events, conn: conn, gone: make(chan struct{})}
+	s.links = append(s.links, l)
+	s.subscribed[t.app] = s.subscribed[t.app] || t.events
+	s.broadcast()
 	return l
 }
 
-func (p *Platform) removeLink(l *link) {
-	defer p.lock()()
-	p.links = slices.DeleteFunc(p.links, func(x *link) bool { return x == l })
+func (s *streams) removeLink(l *link) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.links = slices.DeleteFunc(s.links, func(x *link) bool { return x == l })
 	close(l.gone)
-	p.broadcast()
+	s.broadcast()
+}
+
+func (s *streams) hasSubscribed(app string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.subscribed[app]
+}
+
+// Complaints returns what clients did wrong on their streams: unreadable frames,
+// acknowledgements of unknown messages, wrong answers to a ping.
+func (s *streams) Complaints() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]string{}, s.protocolErrors...)
+}
+
+func (s *streams) reportProtocolError(format string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.protocolErrors = append(s.protocolErrors, fmt.Sprintf(format, args...))
+	s.protocolErrors = s.protocolErrors[max(0, len(s.protocolErrors)-logMax):]
 }
 
 // Streams is the number of open connections.
-func (p *Platform) Streams() int {
-	defer p.lock()()
-	return len(p.links)
+func (s *streams) Streams() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.links)
 }
 
 // WaitStreams waits until exactly n connections are open.
-func (p *Platform) WaitStreams(ctx context.Context, n int) error {
-	return p.until(ctx, func() (string, bool) {
-		return fmt.Sprintf("%d streams, have %d", n, len(p.links)), len(p.links) == n
+func (s *streams) WaitStreams(ctx context.Context, n int) error {
+	return s.waitFor(ctx, func() (string, bool) {
+		return fmt.Sprintf("%d streams, have %d", n, len(s.links)), len(s.links) == n
 	})
 }
 
 // Mute makes all streams fall silent: they stay open, but neither events nor
 // answers to WebSocket pings come over them.
-func (p *Platform) Mute(mute bool) {
-	defer p.lock()()
-	p.mute = mute
+func (s *streams) Mute(mute bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mute = mute
 }
 
-func (p *Platform) muted() bool {
-	defer p.lock()()
-	return p.mute
+func (s *streams) muted() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mute
 }
 
 // pickLink is one of the app's streams at random, one that was told to disconnect only if there is no other.
-func (p *Platform) pickLink(app string) *link {
-	defer p.lock()()
+func (s *streams) pickLink(app string) *link {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	var fit, leaving []*link
-	for _, l := range p.links {
+	for _, l := range s.links {
 		switch {
-		case l.app != app || !l.events || p.mute:
+		case l.app != app || !l.events || s.mute:
 		case l.leaving:
 			leaving = append(leaving, l)
 		default:
@@ -178,9 +215,10 @@ func (p *Platform) pickLink(app string) *link {
 	return fit[rand.IntN(len(fit))]
 }
 
-func (p *Platform) allLinks() []*link {
-	defer p.lock()()
-	return slices.Clone(p.links)
+func (s *streams) allLinks() []*link {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.links)
 }
 
 func (l *link) write(ctx context.Context, f frame) error {
@@ -198,16 +236,17 @@ func (l *link) raw(ctx context.Context, text string) error {
 }
 
 // sendAndWait sends a frame under a new message id and waits for the reply to it.
-func (p *Platform) sendAndWait(ctx context.Context, l *link, f frame) (frame, error) {
+func (s *streams) sendAndWait(ctx context.Context, l *link, f frame) (frame, error) {
 	id := strings.ToLower(random("message-"))
 	f.Headers["messageId"], f.Headers["contentType"] = id, "application/json"
 	reply := make(chan frame, 1)
-	unlock := p.lock()
-	p.pendingReplies[id] = reply
-	unlock()
+	s.mu.Lock()
+	s.pending[id] = reply
+	s.mu.Unlock()
 	defer func() {
-		defer p.lock()()
-		delete(p.pendingReplies, id)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.pending, id)
 	}()
 	if err := l.write(ctx, f); err != nil {
 		return frame{}, err
@@ -223,33 +262,37 @@ func (p *Platform) sendAndWait(ctx context.Context, l *link, f frame) (frame, er
 }
 
 // handleFrame sorts what a client says to whoever waits for it.
-func (p *Platform) handleFrame(l *link, data []byte) {
+func (s *streams) handleFrame(l *link, data []byte) {
 	var f frame
 	if err := json.Unmarshal(data, &f); err != nil {
-		p.reportProtocolError("stream %d: a frame that is no JSON object of texts", l.id)
+		s.reportProtocolError("stream %d: a frame that is no JSON object of texts", l.id)
 		return
 	}
 	id := f.Headers["messageId"]
-	unlock := p.lock()
-	reply := p.pendingReplies[id]
-	delete(p.pendingReplies, id)
-	unlock()
+	s.mu.Lock()
+	reply := s.pending[id]
+	delete(s.pending, id)
+	s.mu.Unlock()
 	switch {
 	case reply != nil:
 		reply <- f
 	case id != "" && !strings.HasPrefix(id, disconnectIDPrefix):
-		p.reportProtocolError("stream %d: an answer to message %q, which is unknown, answered or too old", l.id, id)
+		s.reportProtocolError("stream %d: an answer to message %q, which is unknown, answered or too old", l.id, id)
 	}
 }
 
 // Ping asks every stream with a SYSTEM frame and tells which answered wrongly or not in time.
-func (p *Platform) Ping(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, p.ackTimeout())
+func (s *streams) Ping(ctx context.Context) error {
+	links := s.allLinks()
+	if len(links) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.ackTimeout()) // set before the first link
 	defer cancel()
 	var wrong []error
-	for _, l := range p.allLinks() {
+	for _, l := range links {
 		data := `{"opaque":"` + random("") + `"}`
-		got, err := p.sendAndWait(ctx, l, frame{SpecVersion: "1.0", Type: "SYSTEM", Headers: map[string]string{"topic": "ping"}, Data: data})
+		got, err := s.sendAndWait(ctx, l, frame{SpecVersion: "1.0", Type: "SYSTEM", Headers: map[string]string{"topic": "ping"}, Data: data})
 		if err == nil && (got.Code != 200 || got.Message != "OK" || got.Data != data) {
 			err = fmt.Errorf("answered code %d, message %q, data %q", got.Code, got.Message, got.Data)
 		}
@@ -262,33 +305,31 @@ func (p *Platform) Ping(ctx context.Context) error {
 
 // Disconnect tells every stream to end, with a message id or without one, and
 // ends those that are still open ten seconds later. It returns how many it told.
-func (p *Platform) Disconnect(withID bool) int {
-	links := p.allLinks()
+func (s *streams) Disconnect(withID bool) int {
+	links := s.allLinks()
 	for _, l := range links {
 		headers := map[string]string{"topic": "disconnect", "contentType": "application/json"}
 		if withID {
 			headers["messageId"] = strings.ToLower(random(disconnectIDPrefix))
 		}
-		l.write(p.ctx, frame{Type: "SYSTEM", Headers: headers, Data: `{"reason":"connection is expired"}`})
-		unlock := p.lock()
+		l.write(s.life.ctx, frame{Type: "SYSTEM", Headers: headers, Data: `{"reason":"connection is expired"}`})
+		s.mu.Lock()
 		l.leaving = true
-		if !p.closed {
-			p.work.Go(func() { p.closeLink(l) })
-		}
-		unlock()
+		s.mu.Unlock()
+		s.life.run(func() { s.closeLink(l) })
 	}
 	return len(links)
 }
 
-func (p *Platform) closeLink(l *link) {
-	if p.pause(p.ctx, disconnectGrace, l.gone) {
+func (s *streams) closeLink(l *link) {
+	if s.life.pause(s.life.ctx, disconnectGrace, l.gone) {
 		l.conn.CloseNow()
 	}
 }
 
 // DropStreams breaks every stream without a word and returns how many.
-func (p *Platform) DropStreams() int {
-	links := p.allLinks()
+func (s *streams) DropStreams() int {
+	links := s.allLinks()
 	for _, l := range links {
 		l.conn.CloseNow()
 	}
@@ -297,9 +338,9 @@ func (p *Platform) DropStreams() int {
 
 // SendRaw writes any text to every stream: garbage, or the notice that the
 // push quota is spent (QuotaFrame).
-func (p *Platform) SendRaw(text string) {
-	for _, l := range p.allLinks() {
-		l.raw(p.ctx, text)
+func (s *streams) SendRaw(text string) {
+	for _, l := range s.allLinks() {
+		l.raw(s.life.ctx, text)
 	}
 }
 

@@ -6,7 +6,7 @@ import (
 )
 
 // authScopes is GET /auth/scopes: whom and what the app may see.
-func (p *Platform) authScopes(c *call) (any, *apiError) {
+func authScopes(p *Platform, c *call) (any, *apiError) {
 	departments, users := c.app.Scope, c.app.ScopeUsers
 	if departments == nil && users == nil {
 		departments = []int64{1}
@@ -19,11 +19,11 @@ func (p *Platform) authScopes(c *call) (any, *apiError) {
 }
 
 // getByUnionID finds external contacts as well: only contact_type tells them.
-func (p *Platform) getByUnionID(c *call) (any, *apiError) {
+func getByUnionID(p *Platform, c *call) (any, *apiError) {
 	if c.text("unionid") == "" {
 		return nil, apiErrorFor("400002")
 	}
-	who := p.personByUnionID(c.text("unionid"))
+	who := p.org.personByUnionID(c.text("unionid"))
 	switch {
 	case who == nil || who.UserID == "":
 		return nil, apiErrorFor("60121")
@@ -36,11 +36,11 @@ func (p *Platform) getByUnionID(c *call) (any, *apiError) {
 }
 
 // memberByUserID is a member whom the app may see.
-func (p *Platform) memberByUserID(c *call, notFound string) (*Person, *apiError) {
+func memberByUserID(p *Platform, c *call, notFound string) (*Person, *apiError) {
 	if c.text("userid") == "" {
 		return nil, apiErrorFor("400002")
 	}
-	who := p.personByUserID(c.text("userid"))
+	who := p.org.personByUserID(c.text("userid"))
 	switch {
 	case who == nil || !who.member():
 		return nil, apiErrorFor(notFound)
@@ -50,19 +50,19 @@ func (p *Platform) memberByUserID(c *call, notFound string) (*Person, *apiError)
 	return who, nil
 }
 
-func (p *Platform) userGet(c *call) (any, *apiError) {
-	who, no := p.memberByUserID(c, "60121")
+func userGet(p *Platform, c *call) (any, *apiError) {
+	who, no := memberByUserID(p, c, "60121")
 	switch {
 	case no != nil:
 		return nil, no
-	case !p.sees(c.app, who):
+	case !p.org.sees(c.app, who):
 		return nil, apiErrorFor("50002")
 	}
-	return p.userRecord(c.app, who), nil
+	return userRecord(p, c.app, who), nil
 }
 
 // userRecord is the answer of user/get. What has no value or no permission is absent.
-func (p *Platform) userRecord(a *App, who *Person) map[string]any {
+func userRecord(p *Platform, a *App, who *Person) map[string]any {
 	m := map[string]any{
 		"userid": who.UserID, "unionid": who.UnionID, "name": who.Name, "dept_id_list": append([]int64{}, who.Departments...),
 		"active": !who.Inactive, "admin": who.Admin, "boss": who.Boss, "senior": who.Senior, "real_authed": true, "hide_mobile": false,
@@ -88,7 +88,7 @@ func (p *Platform) userRecord(a *App, who *Person) map[string]any {
 	}
 	if who.Disabled {
 		m["exclusive_account_type"], m["login_id"], m["disable_status"] = "dingtalk", who.UserID, true
-		m["exclusive_account_corp_id"], m["exclusive_account_corp_name"] = p.corp, p.department(1).Name
+		m["exclusive_account_corp_id"], m["exclusive_account_corp_name"] = p.org.corpID, p.org.department(1).Name
 	}
 	var orders, leads, roles []map[string]any
 	for i, id := range who.Departments {
@@ -96,7 +96,7 @@ func (p *Platform) userRecord(a *App, who *Person) map[string]any {
 		leads = append(leads, map[string]any{"dept_id": id, "leader": slices.Contains(who.Leads, id)})
 	}
 	for _, id := range who.Roles {
-		if r := p.role(id); r != nil {
+		if r := p.org.role(id); r != nil {
 			roles = append(roles, map[string]any{"id": r.ID, "name": r.Name, "group_name": r.Group})
 		}
 	}
@@ -110,16 +110,16 @@ func (p *Platform) userRecord(a *App, who *Person) map[string]any {
 }
 
 // getUserInfo exchanges a silent code, and no other.
-func (p *Platform) getUserInfo(c *call) (any, *apiError) {
+func getUserInfo(p *Platform, c *call) (any, *apiError) {
 	if c.app.Unpublished {
 		return nil, apiErrorFor("40079")
 	}
-	got, ok := p.redeemCode(c.text("code"), c.app, Silent)
+	got, ok := p.credentials.redeemCode(p.now(), c.text("code"), c.app, Silent)
 	if !ok {
 		return nil, apiErrorFor("40078")
 	}
-	who := p.person(got.person)
-	if who == nil || who.UserID == "" || !p.uses(c.app, who) {
+	who := p.org.person(got.person)
+	if who == nil || who.UserID == "" || !p.org.uses(c.app, who) {
 		return nil, apiErrorFor("40079")
 	}
 	level := 0
@@ -134,9 +134,9 @@ func (p *Platform) getUserInfo(c *call) (any, *apiError) {
 }
 
 // members are the direct members of a department, in the order they joined.
-func (p *Platform) members(department int64) []*Person {
+func (o *organisation) members(department int64) []*Person {
 	var list []*Person
-	for _, who := range p.people {
+	for _, who := range o.people {
 		if who.member() && slices.Contains(who.Departments, department) {
 			list = append(list, who)
 		}
@@ -144,8 +144,8 @@ func (p *Platform) members(department int64) []*Person {
 	return list
 }
 
-func (p *Platform) userList(c *call) (any, *apiError) {
-	d, no := p.visibleDepartment(c)
+func userList(p *Platform, c *call) (any, *apiError) {
+	d, no := visibleDepartment(p, c)
 	if no != nil {
 		return nil, no
 	}
@@ -154,11 +154,11 @@ func (p *Platform) userList(c *call) (any, *apiError) {
 	if !okCursor || !okSize || cursor < 0 || size < 1 || size > 100 {
 		return nil, apiErrorFor("400002")
 	}
-	all := p.members(d.ID)
+	all := p.org.members(d.ID)
 	page, more := paginate(all, cursor, size)
 	list := []map[string]any{}
 	for _, who := range page {
-		list = append(list, p.userRecord(c.app, who))
+		list = append(list, userRecord(p, c.app, who))
 	}
 	result := map[string]any{"list": list, "has_more": more}
 	if more {
@@ -175,24 +175,24 @@ func paginate[T any](all []T, from, size int64) ([]T, bool) {
 	return all[from:to], to < n
 }
 
-func (p *Platform) userListID(c *call) (any, *apiError) {
-	d, no := p.visibleDepartment(c)
+func userListID(p *Platform, c *call) (any, *apiError) {
+	d, no := visibleDepartment(p, c)
 	if no != nil {
 		return nil, no
 	}
 	ids := []string{}
-	for _, who := range p.members(d.ID) {
+	for _, who := range p.org.members(d.ID) {
 		ids = append(ids, who.UserID)
 	}
 	return map[string]any{"userid_list": ids}, nil
 }
 
-func (p *Platform) getByMobile(c *call) (any, *apiError) {
+func getByMobile(p *Platform, c *call) (any, *apiError) {
 	mobile := strings.TrimPrefix(c.text("mobile"), "+86")
 	if mobile == "" {
 		return nil, apiErrorFor("400002")
 	}
-	for _, who := range p.people {
+	for _, who := range p.org.people {
 		if who.member() && who.Mobile == mobile {
 			return map[string]any{"userid": who.UserID}, nil
 		}
@@ -200,9 +200,9 @@ func (p *Platform) getByMobile(c *call) (any, *apiError) {
 	return nil, apiErrorFor("60121")
 }
 
-func (p *Platform) listAdmin(*call) (any, *apiError) {
+func listAdmin(p *Platform, _ *call) (any, *apiError) {
 	list := []map[string]any{}
-	for _, who := range p.people {
+	for _, who := range p.org.people {
 		if who.member() && who.Admin {
 			list = append(list, map[string]any{"userid": who.UserID, "sys_level": 1})
 		}
