@@ -57,7 +57,7 @@ type File struct {
 	Changed func(names []string)
 
 	// Trouble hears why a changed file is not obeyed: the accounts stay as they
-	// were. Nil: nobody hears.
+	// were. If nil, it is not called.
 	Trouble func(error)
 
 	read    atomic.Pointer[accounts]
@@ -110,7 +110,7 @@ func (f *File) load() (os.FileInfo, *accounts, error) {
 	return stamp, all, nil
 }
 
-// Verify tells whether name has this password. nil is the only yes, with the
+// Verify reports whether name has this password. nil is the only yes, with the
 // fingerprint of what the password was compared with, which the file may be about
 // to lose; the errors are ErrWrong, *WaitError, ErrBusy (also when ctx ends
 // first). It works as long for an unknown name as for a known one. Who waits for

@@ -132,7 +132,7 @@ func nextElement(list string) (element, rest string, ok bool) {
 	return strings.Trim(list, " \t"), "", !quoted
 }
 
-// challengeScheme tells a new challenge (`Basic realm=…`, `NTLM`, `Negotiate
+// challengeScheme recognises a new challenge (`Basic realm=…`, `NTLM`, `Negotiate
 // oYG…=`) from a further parameter of the one before (`charset="UTF-8"`).
 func challengeScheme(element string) (scheme string, begins bool) {
 	end := strings.IndexAny(element, " \t=")

@@ -37,7 +37,7 @@ func (s *ConnTracker) SetPolicy(next *Handler) {
 	}
 }
 
-// handler is whose rules hold, and a channel that tells when no longer.
+// handler is the Handler whose rules hold, and a channel that is closed when they no longer do.
 func (s *ConnTracker) handler() (*Handler, <-chan struct{}) {
 	if s == nil {
 		return nil, nil
@@ -190,7 +190,7 @@ type frames struct {
 	left uint64 // bytes of the payload still to come
 }
 
-// between tells that the next byte begins a frame.
+// between reports whether the next byte begins a frame.
 func (f *frames) between() bool { return f.have == 0 && f.left == 0 }
 
 func (f *frames) pass(b []byte) {
@@ -199,7 +199,7 @@ func (f *frames) pass(b []byte) {
 	}
 }
 
-// next goes on to the end of the frame, or of b, and tells how far that is.
+// next advances to the end of the frame, or of b, and returns how far that is.
 func (f *frames) next(b []byte) (n int) {
 	for n < len(b) {
 		if f.left == 0 {

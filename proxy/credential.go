@@ -78,7 +78,7 @@ var (
 	errPersonChanged   = errors.New("proxy: what is known of the person behind an open stream changed")
 )
 
-// recheckCredential tells why a stream that a credential opened has to end; nil: it goes on.
+// recheckCredential returns why a stream that a credential opened has to end; nil: it goes on.
 // A store that is ill, or a client that has tried too often meanwhile, ends
 // nothing.
 func (f *Handler) recheckCredential(p *proxiedRequest) *web.Error {

@@ -42,7 +42,7 @@ type proxiedRequest struct {
 
 type proxiedRequestKey struct{}
 
-// Value finds the passage itself under proxiedRequestKey, everything else in the
+// Value finds the proxied request itself under proxiedRequestKey, everything else in the
 // request's own context.
 func (p *proxiedRequest) Value(key any) any {
 	if key == (proxiedRequestKey{}) {
@@ -115,7 +115,7 @@ func (p *proxiedRequest) failed(e *web.Error) *web.Error {
 	return e
 }
 
-// statusGone stands in the log for a client that did not wait, as in nginx.
+// statusGone is logged for a client that did not wait, as in nginx.
 const statusGone = 499
 
 // failure says whose fault it is that there is no answer.
@@ -144,7 +144,7 @@ func (p *proxiedRequest) failure() *web.Error {
 	return p.failed(&web.Error{Status: http.StatusBadGateway, Code: "bad_gateway", Err: describe("reading the upstream's answer", p.err)})
 }
 
-// describe tells an error without the bytes that it quotes: net/http quotes
+// describe gives an error without the bytes that it quotes: net/http quotes
 // lines that it cannot read, and those may hold somebody's cookie.
 func describe(doing string, err error) error {
 	text, _, _ := strings.Cut(err.Error(), `"`)

@@ -1,14 +1,14 @@
-// Package proxy is the front door: it matches a request to a route, asks who
+// Package proxy is the authenticating reverse proxy: it matches a request to a route, finds out who
 // may enter, forwards or answers.
 //
-//	request ─► Front.Serve ─► session ─► access.Policy ─┬─ SignIn ─► RequireSignIn (login)
+//	request ─► Handler.Serve ─► session ─► access.Policy ─┬─ SignIn ─► RequireSignIn (login)
 //	                                                    ├─ Deny ───► 403, 404, 400
 //	                                                    └─ Allow ──► Upstream
 //	   client ◄── answer, less our cookies and names ◄── rewrite ─► application
 //	                                                     less forged names and our cookies,
 //	                                                     plus the person's headers
 //
-// Front.Ask puts the same question for gateways, which forward by themselves.
+// Handler.Authorize decides the same for gateways, which forward by themselves.
 // Host and path of a request have been judged by internal/web before it comes
 // here; rules live in proxy/access, sessions in session, the sign-in in
 // proxy/login.
@@ -29,7 +29,7 @@ import (
 	"dinggate/session"
 )
 
-// Handler is the door. Policy, Routes, Sessions, RequireSignIn and Origins are
+// Handler authorizes and forwards. Policy, Routes, Sessions, RequireSignIn and Origins are
 // required. Set the fields, then share the pointer; safe for concurrent use.
 type Handler struct {
 	Policy   *access.Policy
@@ -55,18 +55,18 @@ type Handler struct {
 	// overdue; 0 does not wait.
 	MaxWait time.Duration
 
-	// Failed hears of each request that an upstream failed to answer. reason is
+	// Failed is called for each request that an upstream failed to answer. reason is
 	// upstream_unreachable, upstream_timeout, bad_gateway or upstream_aborted.
-	// Nil: nobody hears.
+	// If nil, it is not called.
 	Failed func(route, reason string)
 
 	// HSTS, when set, is the ready value of Strict-Transport-Security on whatever
 	// an upstream answers; what the upstream says itself goes. Nil leaves it.
 	HSTS []string
 
-	// Streams, when set, lists the open WebSockets and event streams, so that a
+	// Streams, when set, tracks the open WebSockets and event streams, so that a
 	// process that is to stop can end them. A front that takes another's place
-	// shares it, so that what is open hears of its rules.
+	// shares it, so that open connections are judged by its rules.
 	Streams *ConnTracker
 
 	once   sync.Once
@@ -89,8 +89,8 @@ type Route struct {
 	// be had. A nil func sends none; all routes have one, or none has.
 	Assert func(*session.Session) []string
 
-	// Answered hears how long after the arrival of a request the upstream's
-	// response headers came. Nil: nobody hears.
+	// Answered receives how long after the arrival of a request the upstream's
+	// response headers came. If nil, it is not called.
 	Answered func(time.Duration)
 }
 
@@ -145,11 +145,10 @@ func (f *Handler) init() {
 	})
 }
 
-// Authorize tells whether whoever sent h may enter t; it is the question of every
-// door. An error is always a *web.Error of status 503 (or 429, for an
+// Authorize decides whether the sender of h may enter t, for every endpoint. An error is always a *web.Error of status 503 (or 429, for an
 // API client who tries too often): nothing is known about
 // the session now, so keep the cookie and let nobody in (threats V14, F14).
-// Patience is as in Front.
+// patience is as in Handler.MaxWait.
 func (f *Handler) Authorize(ctx context.Context, t access.Target, h http.Header, patience time.Duration) (Answer, error) {
 	a, err := f.authorize(ctx, t, h, patience)
 	if err == nil && a.Decision.Verdict == access.Allow {
@@ -222,7 +221,7 @@ func (f *Handler) authorize(ctx context.Context, t access.Target, h http.Header,
 // Authenticate finds the session of a request: by its credential if it sends one,
 // otherwise by its cookie. A wrong credential never falls through to another
 // identity. Errors are those of Credentials and of session.Manager's Load;
-// patience is as in Front.
+// patience is as in Handler.MaxWait.
 func (f *Handler) Authenticate(ctx context.Context, client netip.Addr, h http.Header, patience time.Duration) (s *session.Session, credential bool, err error) {
 	who, err := f.identify(ctx, CredentialQuery{Client: client, Lines: h["Authorization"]}, h, patience)
 	return who.Session, who.sent, err
@@ -231,13 +230,13 @@ func (f *Handler) Authenticate(ctx context.Context, client netip.Addr, h http.He
 // retryAfter is what a browser is told to wait while a store or DingTalk is ill.
 const retryAfter = 5 * time.Second
 
-// noSession tells absence from trouble. An error nobody foresaw is trouble.
+// noSession distinguishes absence from failure. An unknown error is a failure.
 func noSession(err error) bool {
 	return errors.Is(err, session.ErrNone) || errors.Is(err, session.ErrExpired) || errors.Is(err, session.ErrRevoked) || errors.Is(err, session.ErrForged)
 }
 
 // Serve answers a routed request; it is a web.HandlerFunc and wants the
-// web.Exchange of an Entrance.
+// web.Exchange of a Chain.
 //
 // A cookie that is no session is not cleared here: the sign-in that follows
 // replaces it, and of two cookies of the name nobody can tell which to clear.
@@ -294,7 +293,7 @@ func (f *Handler) serve(w http.ResponseWriter, r *http.Request, x *web.Exchange)
 	return f.forward(w, r, &proxiedRequest{x: x, front: f, route: route, session: a.Session, credential: a.credential, websocket: websocket})
 }
 
-// named tells a person who is kept out who they are here, and how to come back to
+// named adds to a refusal who the person is here, and how to come back to
 // what they asked for as somebody else.
 func (f *Handler) named(e *web.Error, a *Answer, x *web.Exchange, r *http.Request) error {
 	u := a.Person()

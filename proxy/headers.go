@@ -7,7 +7,7 @@ import (
 	"dinggate/internal/web"
 )
 
-// forwarded tells the upstream who asked whom. The client's own claims have
+// forwarded sets what the upstream learns of the client, the host and the scheme. The client's own claims have
 // been dropped (threats H6). An unknown client is not told at all: the nearest
 // proxy's address in its place might be one that an upstream trusts.
 func forwarded(h http.Header, x *web.Exchange) {

@@ -214,7 +214,7 @@ func (u *Upstream) modify(res *http.Response) error {
 		return p.switched(res)
 	}
 	if p.upgrade {
-		res.Header["Connection"] = closing // see Front.Serve
+		res.Header["Connection"] = closing // see Handler.Serve
 	}
 	p.renew(res.Header)
 	u.scrubResponse(res.Trailer)

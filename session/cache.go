@@ -39,13 +39,13 @@ type entry struct {
 	flight *flight    // a question to the Store under way
 }
 
-// untimely tells whether the session's lifetime is over, or has not come: of a
+// untimely reports whether the session's lifetime is over, or has not come: of a
 // clock that was set back nobody knows what it said in between, and an end of
 // the person, which is from now, would not end a sign-in of the future (threats
 // V18). A cookie that is not known yet is refused for the same reason.
 func (e *entry) untimely(now time.Time) bool { return !now.Before(e.expires) || now.Before(e.begins) }
 
-// over tells whether now is not the session's time, or nobody used it for long.
+// over reports whether now is not the session's time, or nobody used it for long.
 func (e *entry) over(idle time.Duration, now time.Time) bool {
 	if e.untimely(now) {
 		return true

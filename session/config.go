@@ -50,7 +50,7 @@ func Defaults() Config {
 	return Config{Lifetime: 24 * time.Hour, Recheck: 5 * time.Minute, Grace: 15 * time.Minute, Store: StoreCookie}
 }
 
-// ExampleSecret stands in example configurations; Check refuses it.
+// ExampleSecret is in example configurations; Check refuses it.
 const ExampleSecret = "ZGluZ2dhdGUtZXhhbXBsZS1zZWNyZXQtMzItYnl0ZXM="
 
 // maxSecrets bounds the work that a forged cookie causes: one MAC per secret.

@@ -51,7 +51,7 @@ func (m *Manager) Begin(ctx context.Context, in SignIn) (*Session, *http.Cookie,
 	if in.Since.IsZero() || in.Since.After(now) {
 		in.Since = now
 	}
-	moment := time.UnixMilli(in.Since.UnixMilli()).UTC() // as the cookie tells it
+	moment := time.UnixMilli(in.Since.UnixMilli()).UTC() // as in the cookie
 	token.Expires = token.Expires.UTC().Truncate(time.Millisecond)
 	s := &Session{ID: base64.RawURLEncoding.EncodeToString(id[:]), Realm: m.Realm, User: user, Token: token, SignedIn: moment, Checked: moment, Fingerprint: in.Fingerprint}
 	var t *ticket

@@ -13,7 +13,7 @@ import (
 // A notice is what an entry of the Journal says:
 //
 //	realm tag  8 bytes of a hash: of another organisation's entries we read no more
-//	box        sealed by the keyring, so that a list in Redis tells nobody who left
+//	box        sealed by the keyring, so that a list in Redis does not show who left
 //	  version  1 byte: 1, or 2 of people whom 1 has no name for
 //	  kind     1 byte
 //	  at       as the payload's times
@@ -26,7 +26,7 @@ import (
 //
 // What a kind has no use for is empty. An entry of a newer version, of an
 // unknown kind or under a secret that is not here is an error, on which
-// everything is asked about again (see hear).
+// everything is asked about again (see applyEvent).
 type event struct {
 	kind   byte
 	at     time.Time
@@ -121,7 +121,7 @@ func (m *Manager) tag() []byte {
 	return sum[:realmTag]
 }
 
-// mine tells whether an entry is about our organisation.
+// mine reports whether an entry is about our organisation.
 func (m *Manager) mine(entry []byte) bool {
 	return len(entry) >= realmTag+saltLength && slices.Equal(entry[:realmTag], m.tag())
 }
@@ -157,7 +157,7 @@ type Places struct {
 	Roles       []int64
 }
 
-// concern tells whether a person is in one of them, in a department also by
+// concern reports whether a person is in one of them, in a department also by
 // being below it.
 func (p Places) concern(u identity.User) bool {
 	for _, id := range p.Departments {

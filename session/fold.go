@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// covered tells whether an end of the person says already what m says of one of
+// covered reports whether an end of the person says already what m says of one of
 // their sessions.
 func (r *revocations) covered(m revocation) bool {
 	known, ok := r.people[m.who]

@@ -33,7 +33,7 @@ const (
 	certain              // pass
 )
 
-// hearing tells whether the journal is live, and in which era: what was learned
+// hearing reports whether the journal is live, and in which era: what was learned
 // in another era may have changed unheard.
 func (m *Manager) hearing() (era uint64, live bool) {
 	state := m.liveEpoch.Load()
@@ -54,7 +54,7 @@ func (m *Manager) setLive(live bool) {
 // could not be understood.
 func (m *Manager) newEra() { m.revoked.lost.Add(1) }
 
-// trust tells how much an earlier answer about e is worth; within is trustLive
+// trust is how much an earlier answer about e is worth; within is trustLive
 // or trustWatched.
 func (m *Manager) trust(e *entry, now time.Time, within time.Duration) trust {
 	asked := e.asked.Load()

@@ -119,7 +119,7 @@ func canonical(text string) bool {
 	return err == nil && len(text)-len(body) <= 2
 }
 
-// letters are those of URL base64.
+// The characters are those of URL base64.
 var letters = func() (is [256]bool) {
 	for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") {
 		is[c] = true

@@ -20,7 +20,7 @@ const (
 	leasePoll  = 250 * time.Millisecond
 )
 
-// leaseFailed is what a lease holds in the pause after a failure: whoever wants the
+// leaseFailed is what a lease holds in the pause after a failure: a caller that wants the
 // work done knows as much as its holder, and need not wait.
 var leaseFailed = []byte("failed")
 

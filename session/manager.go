@@ -57,14 +57,14 @@ type Manager struct {
 	// Nil: tokens are left to expire.
 	Refresh func(ctx context.Context, refresh string) (identity.Token, error)
 
-	// OnRevoked hears once of every session that ended by revocation, for the audit
+	// OnRevoked is called once for every session that ended by revocation, for the audit
 	// log; reason is a word such as `not_member`. Not of one given to Revoke,
-	// nor of one that simply grew old. Each replica tells of those it has seen.
-	// Nil: nobody hears.
+	// nor for one that simply expired. Each replica reports those it has seen.
+	// If nil, it is not called.
 	OnRevoked func(s *Session, reason string)
 
-	// OnTokenTruncated hears of a new session whose cookie has no room for its whole token:
-	// see Session.Token. Nil: nobody hears.
+	// OnTokenTruncated is called for a new session whose cookie has no room for its whole token:
+	// see Session.Token. If nil, it is not called.
 	OnTokenTruncated func(s *Session)
 
 	// Bounds of what is in memory; 0 means the number beside it.
@@ -251,7 +251,7 @@ func (m *Manager) ended(e *entry) bool {
 	return false
 }
 
-// endOf tells whether s has been revoked, or was begun with a password that is
+// endOf reports whether s has been revoked, or was begun with a password that is
 // not its account's any more, and why.
 func (m *Manager) endOf(s *Session) (reason string, out bool) {
 	if s.User.Local && (m.Accounts == nil || !m.Accounts.Holds(s.User.Username, s.Fingerprint)) {

@@ -34,7 +34,7 @@ type member struct {
 	flight   chan struct{} // closed when the lookup that runs is over; nil: none runs
 }
 
-// newer tells whether facts confirmed at a count more than those confirmed at b:
+// newer reports whether facts confirmed at a count more than those confirmed at b:
 // later ones do, and any do more than those of a future that the clock was set
 // back from, which would else stand until it comes again (threats V18).
 func newer(a, b, now time.Time) bool {

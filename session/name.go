@@ -95,7 +95,7 @@ func (who Person) names() (by []name) {
 	return by
 }
 
-// is tells whether somebody has one of the names.
+// is reports whether a person has one of the names.
 func (m *Manager) is(who Person) func(u identity.User) bool {
 	by := who.names()
 	return func(u identity.User) bool {

@@ -37,7 +37,7 @@ func (o *outbox) add(l pendingWrite) {
 	o.size.Store(int32(len(o.all)))
 }
 
-// take removes the oldest letter.
+// take removes the oldest write.
 func (o *outbox) take() (l pendingWrite, ok bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -52,7 +52,7 @@ func (o *outbox) take() (l pendingWrite, ok bool) {
 	return l, true
 }
 
-// send tells the Store, then the Journal: who hears of it can ask. What fails
+// send writes to the Store, then to the Journal, whose followers ask the Store. What fails
 // waits in the outbox. The error is the Store's, and ErrStore; an entry that
 // was only not said costs the others their next question.
 func (m *Manager) send(ctx context.Context, l pendingWrite, doing string) error {
@@ -69,7 +69,7 @@ func (m *Manager) send(ctx context.Context, l pendingWrite, doing string) error 
 	return nil
 }
 
-// undelivered is what is left of a letter, and why.
+// undelivered is what is left of a pending write, and why.
 type undelivered struct {
 	pendingWrite
 	err error

@@ -30,7 +30,7 @@ const (
 // another replica that does it.
 const lookupTimeout = 10 * time.Second
 
-// standing tells how the membership stands for a session that was confirmed
+// standing is the state of the membership for a session that was confirmed
 // at the given moment.
 func (m *Manager) standing(p *member, checked time.Time, recheck time.Duration, now time.Time) standing {
 	age := now.Sub(checked)
@@ -92,7 +92,7 @@ func (m *Manager) confirm(ctx context.Context, e *entry, now time.Time, patience
 }
 
 // lookUp makes sure that a lookup for p runs if one is due and there is a place
-// for it. It never blocks. flight is nil when none runs; due tells that one is
+// for it. It never blocks. flight is nil when none runs; due reports that one is
 // wanted then.
 func (m *Manager) lookUp(p *member, s *Session, now time.Time) (flight <-chan struct{}, due bool) {
 	p.mu.Lock()
@@ -174,7 +174,7 @@ func (m *Manager) RecheckPlaces(places Places) {
 	}
 }
 
-// tellLater tells the other replicas without waiting.
+// tellLater informs the other replicas without waiting.
 func (m *Manager) tellLater(n event) {
 	if m.Journal == nil {
 		return
@@ -233,7 +233,7 @@ func (m *Manager) recheck(p *member, s *Session) {
 	}
 }
 
-// ask calls Recheck, unless another replica has just done so; own tells which.
+// ask calls Recheck, unless another replica has just done so; own reports which.
 func (m *Manager) ask(ctx context.Context, p *member, s *Session) (found *profile, own bool, err error) {
 	if !m.shared() {
 		found, err = m.question(ctx, p, s)
@@ -283,7 +283,7 @@ func (m *Manager) question(ctx context.Context, p *member, s *Session) (*profile
 }
 
 // learn makes facts count in every session of the person. Open connections
-// pass the door again when something changed.
+// be authorized again when something changed.
 func (m *Manager) learn(p *member, u identity.User, checked time.Time) (changed bool) {
 	if changed = p.learn(u, checked, m.now()); changed {
 		m.watches.end(func(s *Session) bool { return m.personKey(&s.User) == p.key })

@@ -41,7 +41,7 @@ type tokenState struct {
 	flight   chan struct{}
 }
 
-// tokenStates is a bounded map. A full one forgets whoever has not been here for
+// tokenStates is a bounded map. A full one forgets the session that was not used for
 // longest; the Store, or the cookie, still knows the token.
 type tokenStates struct {
 	max int
@@ -197,7 +197,7 @@ func (m *Manager) refresh(e *entry) {
 		if reason == "" {
 			reason = "refresh_refused"
 		}
-		_ = m.revoke(ctx, k.id, m.of(e.origin, revocation{reason: reason})) // an ill store hears of it later
+		_ = m.revoke(ctx, k.id, m.of(e.origin, revocation{reason: reason})) // a failing store is updated later
 		m.audit(e.origin, reason)
 	}
 }

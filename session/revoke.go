@@ -25,7 +25,7 @@ type revocation struct {
 //
 // It fails closed: forgetting a sign-out would bring a session back. In a full set
 // one mark for a person takes the place of all their sign-outs, beginning with
-// those who have most: whoever signs in and out without end loses their own
+// those who have most: a person who signs in and out without end loses their own
 // sessions, nobody else theirs (threats D14). Where that makes no room, every
 // session ends that was signed in until that moment (floor), and the set begins
 // again empty. Where replicas share a Store, which knows every mark, the full set
@@ -49,14 +49,14 @@ func (r *revocations) spare(stored bool) {
 	r.stored = stored
 }
 
-// ended tells whether the session with this id was signed out.
+// ended reports whether the session with this id was signed out.
 func (r *revocations) ended(id string) bool {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return r.ids[id].reason != ""
 }
 
-// find tells whether s, of a person with these names, is revoked, and why.
+// find reports whether s, of a person with these names, is revoked, and why.
 func (r *revocations) find(s *Session, names []name) (reason string, revoked bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -74,7 +74,7 @@ func (r *revocations) find(s *Session, names []name) (reason string, revoked boo
 	return "", false
 }
 
-// ends tells whether the end of a person is the end of their session s.
+// ends reports whether the end of a person is the end of their session s.
 func (m revocation) ends(s *Session) bool {
 	return !s.SignedIn.After(m.before) && (m.spare == 0 || m.spare != s.Fingerprint)
 }
@@ -121,7 +121,7 @@ func (r *revocations) tell(id string, until, now time.Time) bool {
 	return true
 }
 
-// room makes place for one more mark. When there is none it raises the floor,
+// room makes place for one more revocation. When there is none it raises revokedBefore,
 // which says all that the marks said and more; they go.
 func (r *revocations) room(now time.Time) bool {
 	if len(r.ids)+len(r.people) < r.max {
@@ -225,7 +225,7 @@ func (m *Manager) closeEnded(reason string) {
 
 // RevokeUser ends every session that the person signed in to until now; a later
 // sign-in lives. reason is a word for the audit log, such as `left`. It goes on
-// when ctx ends. ErrStore: ended here alone; other replicas hear of it when the
+// when ctx ends. ErrStore: ended here alone; other replicas learn of it when the
 // Store is well again, or find out at their next recheck.
 func (m *Manager) RevokeUser(ctx context.Context, who Person, reason string) error {
 	m.init()

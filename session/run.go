@@ -8,7 +8,7 @@ import (
 )
 
 // Run does the housekeeping until ctx ends, then waits for the lookups that
-// still run: it follows the Journal, tells the others what could not be told at
+// still run: it follows the Journal, sends the others what could not be sent at
 // once, drops what has expired, and looks again at sessions that only an open
 // connection uses, since no request does. Call it once. A Manager that
 // is not running serves all the same, save for that.
@@ -108,7 +108,7 @@ func (m *Manager) start(f func()) bool {
 	return true
 }
 
-// inspect closes the watches whose session would not pass the door any more.
+// inspect closes the watches whose session is no longer allowed.
 // A store that is ill ends no connection: an outage is not a sign-out.
 func (m *Manager) inspect(ctx context.Context) {
 	places := make(chan struct{}, 8)
@@ -143,7 +143,7 @@ func (m *Manager) inspect(ctx context.Context) {
 	all.Wait()
 }
 
-// failing tells that the last lookup about the person behind e failed.
+// failing reports that the last lookup about the person behind e failed.
 func (m *Manager) failing(e *entry) bool {
 	_, p := m.view(e, m.now())
 	p.mu.Lock()

@@ -64,7 +64,7 @@ func openBox(secret []byte, name string, box []byte) ([]byte, error) {
 	return plain, nil
 }
 
-// SealRecord seals what stands in a store, where others may write: encrypted,
+// SealRecord seals a record of a store, where others may write: encrypted,
 // authenticated and bound to its name, under the first secret. There may be any
 // number of records, and any number of a name.
 func (k *Keyring) SealRecord(name string, plain []byte) ([]byte, error) {

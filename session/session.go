@@ -12,7 +12,7 @@
 // With `store: cookie` the cookie carries the whole session, and a Store, if the
 // command gives it a local one, keeps the sign-outs that must outlive a restart;
 // replicas share nothing. With `store: redis` the cookie is a ticket to a record
-// in a Store that all replicas share, and a Journal tells them what ends, so
+// in a Store that all replicas share, and a Journal informs them of what ends, so
 // that a session that is known costs no question.
 //
 // Reading the Cookie header, deciding who may enter, and talking to DingTalk
@@ -28,7 +28,7 @@ import (
 )
 
 // Why there is no session. The first four mean "sign in"; the last two are our
-// trouble: 503, the cookie is kept, nobody is signed out.
+// a failing store: 503, the cookie is kept, nobody is signed out.
 var (
 	ErrNone        = errors.New("session: none")                           // no cookie; from a Store: absent or expired
 	ErrExpired     = errors.New("session: expired")                        // past its lifetime or idle limit

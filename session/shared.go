@@ -36,7 +36,7 @@ const (
 	factsTime    = 15 * time.Second // beyond what a session may live on them
 )
 
-// shared tells that replicas share their sessions through the Store.
+// shared reports whether replicas share their sessions through the Store.
 func (m *Manager) shared() bool { return m.Config.Store == StoreRedis }
 
 // recordKey includes the realm: two organisations may share one Redis.
@@ -224,7 +224,7 @@ func (m *Manager) readFacts(ctx context.Context, person name) (*profile, error) 
 	return &profile{s.User, s.Checked}, nil
 }
 
-// shareFacts tells the other replicas; when that fails they ask themselves.
+// shareFacts sends the other replicas what was found; when that fails they ask themselves.
 func (m *Manager) shareFacts(ctx context.Context, p *member, u identity.User, checked time.Time) {
 	if !m.shared() {
 		return

@@ -8,7 +8,7 @@ import (
 // Store keeps small records for a while. Implementations are safe for
 // concurrent use and pass storetest.Run.
 //
-// Absence is not trouble: ErrNone and ErrExists are answers, any other error
+// Absence is not a failure: ErrNone and ErrExists are answers, any other error
 // means that the store is ill, and nothing may be concluded from it. A context
 // that has ended is such an error too: a client that hangs up signs nobody out
 // (threats V17). A ttl must be positive; nothing is kept for ever. Values are

@@ -15,7 +15,7 @@ import (
 
 // A ticket is all that the cookie carries when the Store keeps the session
 // (store: redis): which record, and the key that opens it. The key is in no
-// other place, so that the Store's content is useless to whoever reads it and a
+// other place, so that the Store's content is useless to its readers and a
 // cookie is useless without the Store (threats C17).
 //
 //	version   1 byte, 2

@@ -24,7 +24,7 @@ type watch struct {
 // WebSocket. It is closed when the session is revoked or past its lifetime,
 // when membership can no longer be confirmed, and when something that is known
 // of the person changed, since another rule may decide now: close the
-// connection, and a client that comes back passes the door again. The idle
+// connection, and a client that comes back is authorized again. The idle
 // limit does not close it. Losing membership while no request comes is noticed
 // by Run alone.
 //

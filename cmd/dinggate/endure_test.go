@@ -23,7 +23,7 @@ import (
 	"dinggate/cmd/dinggate/internal/server"
 )
 
-// endure tells whether the machine is ours for some minutes (make endure): then
+// endure reports whether the machine is ours for some minutes (make endure): then
 // as many clients come, for as long, as docs/running.md has figures of. Else few
 // come, and nothing depends on how fast the machine is.
 func endure() bool { return os.Getenv("ENDURE") != "" }

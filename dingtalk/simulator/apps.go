@@ -140,7 +140,7 @@ func remoteIP(remote string) string {
 	return remote
 }
 
-// sees tells whether a member lies in the contact scope; uses, whether the
+// sees reports whether a member lies in the contact scope; uses, whether the
 // app is visible to a member. People outside the organisation are in neither.
 func (o *organisation) sees(a *App, who *Person) bool {
 	return o.inDepartmentsOrUsers(who, a.Scope, a.ScopeUsers)
@@ -167,7 +167,7 @@ type rate struct {
 	calls  int
 }
 
-// throttled counts a call and tells whether it is one too many.
+// throttled counts a call and reports whether it is one too many.
 func (r *appRegistry) throttled(a *App, endpoint string, at time.Time) bool {
 	if a.PerSecond <= 0 {
 		return false

@@ -111,7 +111,7 @@ func (o *organisation) ancestors(id int64) []int64 {
 	return line
 }
 
-// inSubtree tells whether a department lies in one of tops or below it.
+// inSubtree reports whether a department lies in one of tops or below it.
 func (o *organisation) inSubtree(id int64, tops []int64) bool {
 	return slices.ContainsFunc(o.ancestors(id), func(up int64) bool { return slices.Contains(tops, up) })
 }

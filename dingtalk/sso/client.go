@@ -29,7 +29,7 @@ type Client struct {
 	Now       func() time.Time  // nil = time.Now
 
 	// Observe hears of every call, with the context it was made in, for metrics,
-	// traces and the log; nil hears nothing.
+	// traces and the log; nil: not called.
 	Observe func(context.Context, Call)
 
 	once sync.Once

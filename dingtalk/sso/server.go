@@ -55,7 +55,7 @@ type Server struct {
 	Recall func(ctx context.Context, ref string) (Person, error)
 
 	// Audit hears of what is given and of who tries what. Its error on a code or a
-	// token keeps that back; on anything else it changes nothing. nil: nobody hears.
+	// token keeps that back; on anything else it changes nothing. nil: not called.
 	Audit func(Event) error
 
 	Now func() time.Time // nil: time.Now

@@ -84,7 +84,7 @@ func (e *Chain) canonicalize(x *Exchange, r *http.Request) error {
 		}
 	}
 	if !e.Hosts.Serves(x.Host, r) {
-		// A trusted proxy comes under a name of its own, unless it tells the browser's:
+		// A trusted proxy asks under its own name, unless it forwards the browser's:
 		// a name, since what probes it goes by its address.
 		if !x.Trusted || r.Header.Get("X-Forwarded-Host") != "" && !IsAddress(x.Host) {
 			return UnknownHost(http.StatusMisdirectedRequest, x.Host, x.Trusted)

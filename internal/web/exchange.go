@@ -7,7 +7,7 @@ import (
 )
 
 // Exchange is one request and what became of it: the ResponseWriter of every
-// handler behind an Entrance, and the record that goes to the log afterwards.
+// handler behind a Chain, and the record that goes to the log afterwards.
 // One allocation serves both. It belongs to the request's goroutine.
 type Exchange struct {
 	ID      string     // the request id; on every answer of ours and in the log
@@ -36,7 +36,7 @@ type Exchange struct {
 	w http.ResponseWriter
 }
 
-// From finds the Exchange behind w. Without an Entrance it is an empty one:
+// From finds the Exchange behind w. Without a Chain it is an empty one:
 // nobody is trusted, the client is unknown.
 func From(w http.ResponseWriter) *Exchange {
 	for {

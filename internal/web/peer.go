@@ -59,7 +59,7 @@ func (p *Peers) Has(addr net.Addr) bool {
 // maxHops bounds the walk along X-Forwarded-For.
 const maxHops = 64
 
-// Resolve tells who is connected, whether that peer is trusted, and who the
+// Resolve returns who is connected, whether that peer is trusted, and who the
 // real client is: the last X-Forwarded-For hop that is not trusted. Adding
 // hops on the left never changes the answer. An unreadable hop makes the
 // client unknown (the zero Addr), which is in no network.

@@ -262,7 +262,7 @@ func keepNeedless(raw string) string {
 	return string(out)
 }
 
-// isPathChar reports a byte that stands in a path as it is (RFC 3986, pchar).
+// isPathChar reports whether a byte is in a path as it is (RFC 3986, pchar).
 func isPathChar(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("-._~!$&'()*+,;=:@", c) >= 0
 }

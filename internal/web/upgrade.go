@@ -9,7 +9,7 @@ import (
 
 var errHandshake = errors.New("web: malformed WebSocket handshake")
 
-// Upgrade tells what a request's Upgrade header may become: a WebSocket, or
+// Upgrade reports what a request's Upgrade header may become: a WebSocket, or
 // nothing, and then the header must not travel on, since behind a tunnel
 // nobody checks anything (threats M6). A WebSocket is exactly one `websocket`
 // token on a GET over HTTP/1.1 without a body, with its key and version

@@ -1,6 +1,6 @@
 // Package web is the small HTTP toolkit: handlers that return errors.
 //
-//	request ─► Entrance: recover ─ id ─ peer ─ record ─┬─► Asked (questions of outer proxies)
+//	request ─► Chain: recover ─ id ─ peer ─ record ─┬─► Asked (questions of outer proxies)
 //	                                                   └─► host, path, method or 400 ─► Next
 //	                                                            error ─► Answer (page or JSON)
 //
@@ -19,7 +19,7 @@ import (
 )
 
 // HandlerFunc answers a request or returns an error, never both. The
-// ResponseWriter it gets is an *Exchange when it runs behind an Entrance.
+// ResponseWriter it gets is an *Exchange when it runs behind a Chain.
 type HandlerFunc func(w http.ResponseWriter, r *http.Request) error
 
 // Error has two faces: Code picks the message people read and is the `error`

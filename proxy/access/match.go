@@ -49,7 +49,7 @@ func ask(t *Target, u *identity.User, steps *trace) question {
 	return q
 }
 
-// fit tells whether a route is the one for a request.
+// fit reports whether a route is the one for a request.
 type fit int
 
 const (

@@ -48,7 +48,7 @@ func (g *Handler) allow(q OriginalRequest, x *web.Exchange, r *http.Request, rep
 	x.WriteHeader(http.StatusOK)
 }
 
-// wrongCredential tells an API client, and not its browser, and by which scheme it
+// wrongCredential answers an API client, and not its browser, and by which scheme it
 // may try again (RFC 9110 §15.5.2).
 func (d Dialect) wrongCredential(x *web.Exchange, r *http.Request) error {
 	scheme, _, _ := strings.Cut(strings.TrimLeft(r.Header.Get("Authorization"), " \t"), " ")

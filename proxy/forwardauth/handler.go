@@ -1,6 +1,6 @@
-// Package forwardauth puts the front door's question on behalf of an outer proxy.
+// Package forwardauth answers authorization subrequests of an outer proxy.
 //
-//	gateway ─► /auth, /forward-auth, /ext-authz/… ─► Dialect.Original ─► Target ─► Ask (the front door)
+//	gateway ─► /auth, /forward-auth, /ext-authz/… ─► Dialect.Original ─► Target ─► Authorize (proxy)
 //	        ◄─ 200 + headers | Dialect's refusal  ◄──────────────────── Decision ◄──┘
 //
 // Each endpoint has one dialect and one list of sources for the original
@@ -20,7 +20,7 @@ import (
 	"dinggate/proxy/access"
 )
 
-// Decision is the front door's answer to one question.
+// Decision is the outcome of one authorization.
 type Decision struct {
 	Decision access.Decision
 	Route    string            // the route's name, for the log
@@ -45,7 +45,7 @@ type Handler struct {
 
 	// AtRoot is set where nothing is served at / anyway, since no route has an
 	// upstream: then GET / is a question too, as oauth2-proxy answers one with
-	// `upstreams = static://202`. Only from a trusted peer that tells method and
+	// `upstreams = static://202`. Only from a trusted peer that sends method and
 	// path, as it does at forward-auth: anything else is a request.
 	AtRoot bool
 
@@ -57,11 +57,11 @@ type Handler struct {
 	Proofs []string
 }
 
-// Dialect is how one family of gateways asks, and how it wants to hear no.
+// Dialect is how one family of gateways asks, and which refusal it understands.
 type Dialect struct {
 	Name string
 
-	// Original tells what was asked about. An error means that the sources are
+	// Original returns what was asked about. An error means that the sources are
 	// missing a part, disagree, repeat or do not parse: denied.
 	Original func(g *Handler, x *web.Exchange, r *http.Request) (OriginalRequest, error)
 
@@ -70,7 +70,7 @@ type Dialect struct {
 	Plain bool
 }
 
-// OriginalRequest is the original request as a gateway tells it.
+// OriginalRequest is the original request as a gateway reports it.
 type OriginalRequest struct {
 	Method       string // "" when unknown
 	Scheme, Host string // canonical
@@ -191,7 +191,7 @@ func (g *Handler) otherHost(q OriginalRequest, r *http.Request) bool {
 	return !g.Origins.Ours(origin[0]) && (err != nil || own != q.Host)
 }
 
-// target makes the question canonical, by the rules that hold at every door.
+// target makes the question canonical, by the rules that hold at every endpoint.
 func (g *Handler) target(q OriginalRequest, x *web.Exchange) (access.Target, error) {
 	t := access.Target{Method: q.Method, Host: q.Host, Client: x.Client, Unknown: q.URI == ""}
 	if t.Unknown {

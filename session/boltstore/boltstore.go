@@ -35,7 +35,7 @@ type File struct {
 	Now func() time.Time // nil: time.Now. Set it before first use
 
 	// Observe hears of every operation (get, put, add, take) of every table.
-	// Set it before first use. Nil: nobody hears.
+	// Set it before first use. If nil, it is not called.
 	Observe func(ctx context.Context, op string, d time.Duration, err error)
 
 	db    *bolt.DB

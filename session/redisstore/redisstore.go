@@ -29,7 +29,7 @@ import (
 // Safe for concurrent use.
 type Store struct {
 	// Observe hears of every operation: get, put, add, take, append, ping, and of
-	// what Follow does, save its waiting; what went wrong is what Reason says. Set it before first use. Nil: nobody hears.
+	// what Follow does, save its waiting; what went wrong is what Reason says. Set it before first use. If nil, it is not called.
 	Observe func(ctx context.Context, op string, d time.Duration, err error)
 
 	client     redis.UniversalClient

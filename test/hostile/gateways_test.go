@@ -126,7 +126,7 @@ func gateways(s *site) (list []try) {
 	return append(list, behindNginx(s)...)
 }
 
-// ordinary tells whether a report may be the true account of a page that every
+// ordinary reports whether a report may be the true account of a page that every
 // member sees.
 func ordinary(lines []string) bool {
 	text := strings.Join(lines, "\n")

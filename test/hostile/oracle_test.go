@@ -139,7 +139,7 @@ func (o *oracle) location(to string) string {
 	return leaves(to)
 }
 
-// sibling tells whether a browser stays on hosts that share our cookie: by the
+// sibling reports whether a browser stays on hosts that share our cookie: by the
 // text and by a browser's reading.
 func (o *oracle) sibling(to string) bool {
 	u, err := whatwg.NewParser().Parse(to)
@@ -148,7 +148,7 @@ func (o *oracle) sibling(to string) bool {
 	return err == nil && ok && u.Host() == host && u.Username() == "" && strings.HasSuffix(host, "."+o.site.domain) && !strings.ContainsFunc(to, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '\\' })
 }
 
-// ourCallback tells whether DingTalk is asked to send people back to us.
+// ourCallback reports whether DingTalk is asked to send people back to us.
 func ourCallback(to string) bool {
 	forward, ok := strings.CutPrefix(to, "https://app.test/dingtalk/callback?forward_url=")
 	target, err := url.QueryUnescape(forward)

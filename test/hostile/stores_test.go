@@ -15,7 +15,7 @@ import (
 	"dinggate/internal/realtool"
 )
 
-// redisOrSkip tells whether there is a redis-server. Without one that part of
+// redisOrSkip reports whether there is a redis-server. Without one that part of
 // the class is skipped, loudly, and nothing else.
 func redisOrSkip(t *testing.T) (found bool) {
 	t.Run("redis-server", func(t *testing.T) { realtool.Path(t, "redis-server"); found = true })

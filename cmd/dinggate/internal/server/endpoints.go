@@ -67,7 +67,7 @@ func handle(name string, h web.HandlerFunc, answer func(http.ResponseWriter, *ht
 	})
 }
 
-// match tells whether a path is ours. One that only some programs would read
+// match reports whether a path is ours. One that only some programs would read
 // as ours is nobody's (threats P14).
 func (e *endpoints) match(p web.Path) (ours bool, err error) {
 	if e.under(p.Plain) {

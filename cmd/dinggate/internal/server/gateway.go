@@ -61,7 +61,7 @@ type Observability struct {
 	rules     map[string]string    // whom the routes let in, by their names, for the audit records
 }
 
-// Gateway is everything wired together: the only place where all rooms meet.
+// Gateway is the product for one configuration: everything wired together.
 type Gateway struct {
 	http.Handler
 	Sessions  *session.Manager
