@@ -15,7 +15,7 @@ import (
 // provider.
 type starter struct{ *Flow }
 
-// mayBegin refuses what nobody sees as a sign-in, before anything is counted or
+// mayBegin refuses what no person sees as a sign-in, before anything is counted or
 // set: frames, images and scripts of a page would use an office's allowance up
 // and push out what is under way (threats S10). A person comes by a top-level
 // navigation, whichever site links here; a script is one of our pages and asks
@@ -51,7 +51,7 @@ func (f starter) refererElsewhere(r *http.Request) bool {
 // Start begins a sign-in: 302 to DingTalk, in the DingTalk client the silent
 // page (unless silent=no stands before rd), or what a page needs to draw its own
 // QR code when it asks for JSON (see ownPagePurpose). The return target is `rd`
-// (see asked). A browser that only looks ahead starts nothing.
+// (see asked). A prefetch starts nothing.
 func (f *Flow) Start(w http.ResponseWriter, r *http.Request) error { return starter{f}.serve(w, r) }
 
 func (f starter) serve(w http.ResponseWriter, r *http.Request) error {
@@ -64,13 +64,16 @@ func (f starter) serve(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if !f.urls().onPublic(x) && f.Origins.HasHost(x.Host) { // a host that nobody knows is a proxy that renames hosts: redirecting it would never end
+	if !f.urls().onPublic(x) && f.Origins.HasHost(x.Host) { // an unknown host is a proxy that renames hosts: redirecting it would never end
 		redirect(w, http.StatusFound, f.LoginURL(target))
 		return nil
 	}
 	if !web.WantsJSON(r.Header) {
 		if f.loops(r, target) {
-			return &web.Error{Status: http.StatusForbidden, Code: "sign_in_loop", Err: errors.New("login: signed in a moment ago, and asked again for a host that our cookie does not reach")}
+			return &web.Error{
+				Status: http.StatusForbidden, Code: "sign_in_loop",
+				Err: errors.New("login: signed in a moment ago, and asked again for a host that our cookie does not reach"),
+			}
 		}
 		silent, err := parameter(r.URL.RawQuery, "silent")
 		if err != nil {
@@ -124,7 +127,7 @@ func (f starter) beginAndRedirect(w http.ResponseWriter, r *http.Request, x *web
 }
 
 // begin puts a fresh attempt into the browser and gives its state. The attempt
-// lives there alone: strangers cost no memory and push nobody out (threats S16),
+// lives there alone: anonymous requests cost no memory and displace no attempt (threats S16),
 // nor do frames and images of other pages (see mayBegin).
 func (f starter) begin(w http.ResponseWriter, r *http.Request, x *web.Exchange, purpose, target string) (state string, err error) {
 	if err := f.mayBegin(r); err != nil {

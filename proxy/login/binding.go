@@ -20,8 +20,8 @@ type bindingNote struct {
 	Username    string    // the account; a note of another one is of a binding that is gone
 	Person      string    // the DingTalk person, as colleagues know them
 	Made        time.Time // when
-	AccountTold bool      // to whoever signs in with the account's password
-	PersonTold  bool      // to the DingTalk person
+	AccountTold bool      // a sign-in with the account's password has shown it
+	PersonTold  bool      // a sign-in of the DingTalk person has shown it
 }
 
 const (
@@ -93,9 +93,9 @@ func (bs bindings) of(ctx context.Context, s *session.Session) (account.Binding,
 	return account.Binding{}, account.ErrNone
 }
 
-// afterSignIn is where a sign-in leads that would lead to target: to the page
-// that shows a binding first, where one was made since the last time. It takes
-// nobody's sign-in away: what cannot be read now is told by the next one.
+// afterSignIn returns where a sign-in for target leads: first to the page that
+// shows the binding, if one was made since the last sign-in. A binding that
+// cannot be read now is shown by the next sign-in.
 func (f *Flow) afterSignIn(ctx context.Context, s *session.Session, target string) string {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()

@@ -36,10 +36,10 @@ type completion struct{ *Flow }
 //
 //	GET ─► parameters ─► state of this browser ─► young, of this host and app ─► limit ─► used once ─► Exchange ─► session
 //
-// Everything left of Exchange is local, and a request that fails there calls nobody
+// Everything left of Exchange is local, and a request that fails there costs no call
 // (threats S1–S8, D6). A HEAD or a prefetch uses nothing up. A refusal is a
 // page with a way forward, leaves no session behind, and takes the attempt
-// with it, unless a reload can still succeed: 429, and 503 for an ill store. A
+// with it, unless a reload can still succeed: 429, and 503 for a store that fails. A
 // page load does not stay at an address with a code that is worth something
 // (see refusal).
 func (f *Flow) Callback(w http.ResponseWriter, r *http.Request) error {
@@ -93,7 +93,10 @@ type codeSource struct {
 
 // byBrowser reads the code from the query of a redirect.
 func (f completion) byBrowser(query, purpose string) codeSource {
-	return codeSource{purpose: purpose, spent: new(bool), read: func() (callbackQuery, error) { return parseCallback(query, f.AttemptIn) }, exchange: f.Provider.Exchange}
+	return codeSource{
+		purpose: purpose, spent: new(bool), exchange: f.Provider.Exchange,
+		read: func() (callbackQuery, error) { return parseCallback(query, f.AttemptIn) },
+	}
 }
 
 // complete ends an attempt and puts the session cookie on w. target is known with
@@ -118,7 +121,7 @@ func (f completion) complete(w http.ResponseWriter, r *http.Request, x *web.Exch
 	if err != nil {
 		return nil, nil, target, err
 	}
-	in.Since = f.Sessions.Time() // somebody who leaves while the provider answers has left (threats K18)
+	in.Since = f.Sessions.Time() // a person whose sessions are revoked while the provider answers stays revoked (threats K18)
 	if in.User, in.Token, err = f.person(r.Context(), by, q, target); err != nil {
 		return nil, nil, target, err
 	}
@@ -154,7 +157,9 @@ func (f completion) redeem(w http.ResponseWriter, r *http.Request, x *web.Exchan
 	case !ok || a.purpose != by.purpose:
 		return q, attempt{}, f.refuse(r, "state_unknown", "/")
 	}
-	page, _ := f.urls().allowed(a.target) // what a way forward on an error page leads to; with a purpose the target may be a path of ours that means something different
+	// What a way forward on an error page leads to; the target of a purpose is the
+	// caller's, and may be a path of ours by chance.
+	page, _ := f.urls().allowed(a.target)
 	if by.purpose == "" || by.purpose == silentPurpose {
 		a.target = page
 	}
@@ -224,9 +229,9 @@ func (f completion) person(ctx context.Context, by codeSource, q callbackQuery, 
 	return user, token, nil
 }
 
-// admit gives somebody whom the provider vouches for a session, under the name
-// of their account where they are bound to one, and puts the cookie on w. Who
-// has to be bound first gets no session and a way to do so.
+// admit creates the session of a person whom the provider has identified, under
+// the name of their account if they are bound to one, and puts the cookie on w.
+// A person who has to be bound first gets no session, and a link to do so.
 func (f completion) admit(w http.ResponseWriter, r *http.Request, in session.SignIn, target string) (*session.Session, *http.Cookie, error) {
 	resolving, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()
@@ -256,7 +261,10 @@ func (f completion) create(ctx context.Context, in session.SignIn, target string
 	s, cookie, err := f.Sessions.Begin(ctx, in)
 	switch {
 	case errors.Is(err, session.ErrStore):
-		return nil, nil, &web.Error{Status: http.StatusServiceUnavailable, Code: "store_unavailable", RetryAfter: retryAfter, Retry: f.urls().path("/start", target), Err: err}
+		return nil, nil, &web.Error{
+			Status: http.StatusServiceUnavailable, Code: "store_unavailable", RetryAfter: retryAfter,
+			Retry: f.urls().path("/start", target), Err: err,
+		}
 	case err != nil:
 		return nil, nil, &web.Error{Status: http.StatusInternalServerError, Code: "internal", Retry: f.urls().path("/start", target), Err: err}
 	}
@@ -290,9 +298,8 @@ func (f completion) failed(err error, target string) error {
 	return e
 }
 
-// refuse is a 403 with a way forward: to the page, for somebody who is signed
-// in by now (a double click, the back button, another tab), else to a new
-// sign-in.
+// refuse is a 403 with a way forward: to the page, if the browser is signed in by
+// now (a double click, the back button, another tab), otherwise to a new sign-in.
 func (f completion) refuse(r *http.Request, code, target string) error {
 	e := &web.Error{Status: http.StatusForbidden, Code: code, Retry: f.urls().path("/start", target)}
 	if _, err := f.loadSession(r, 0); err == nil && strings.HasPrefix(target, "/") {
@@ -309,7 +316,7 @@ func badRequest(text string) error {
 type callbackQuery struct {
 	attempt string // the attempt's state
 	state   string // the provider's, for the exchange; the same unless Flow.AttemptIn says otherwise
-	code    string // authCode, else code; "" when there is none or they differ
+	code    string // authCode, otherwise code; "" when there is none or they differ
 	failed  bool   // an error instead of a code
 }
 

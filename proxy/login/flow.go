@@ -6,8 +6,8 @@
 //	fetch, POST, WebSocket ─► 401 JSON with login_url                      └─► Provider.Exchange
 //	/sign_out ─► confirm ─► POST ─► revoked ─► signed-out page with a button
 //
-// Who may enter is decided in proxy/access, sessions live in session, pages
-// look as internal/page draws them, DingTalk is spoken to behind Provider.
+// Access rules are in proxy/access, sessions in session, pages in internal/page;
+// DingTalk is behind Provider.
 package login
 
 import (
@@ -30,7 +30,7 @@ import (
 // Provider is where people prove who they are.
 type Provider interface {
 	// AuthURL is the address that begins a sign-in and ends it at redirectURI
-	// with a code and the same state. It calls nobody.
+	// with a code and the same state. It makes no call.
 	AuthURL(redirectURI, state string) string
 
 	// Exchange redeems a code, once. Every error is or wraps *identity.Failure;
@@ -89,9 +89,9 @@ type Event struct {
 	What      string // sign_in, sign_out, refused, bound, unbound
 	How       string // browser when "", silent, password, bind
 	Code      string // why refused, such as not_member
-	User      string // username, "" when nobody is known
+	User      string // username, "" when unknown
 	UserID    string
-	Name      string // of somebody who was refused
+	Name      string // of the person who was refused
 	UnionID   string // of the person who was bound
 	Session   string // the session's id
 	Client    netip.Addr
@@ -201,7 +201,7 @@ func (f *Flow) audit(x *web.Exchange, e Event) error {
 	return f.Audit(e)
 }
 
-// recorded writes that somebody signed in. Where that cannot be written and has
+// recorded writes the record of a sign-in. Where that cannot be written and has
 // to be, the session ends before its cookie has gone out.
 func (f *Flow) recorded(w http.ResponseWriter, r *http.Request, x *web.Exchange, e Event) error {
 	err := f.audit(x, e)

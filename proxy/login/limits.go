@@ -27,7 +27,7 @@ type Counts struct {
 	signIns           ratelimit.Keyed[signInKey]
 }
 
-// signInKey is who signs in, as sign-ins are counted.
+// signInKey is the person or account whose sign-ins are counted together.
 type signInKey struct {
 	local             bool
 	unionID, username string
@@ -40,8 +40,8 @@ func (l *Limits) counts() *Counts {
 	return &l.own
 }
 
-// The usual limits. Many people share one address (an office, a proxy nobody
-// was told to trust), and a start costs nothing but a seal. An exchange calls
+// The usual limits. Many people share one address (an office, a proxy that is
+// not among the trusted ones), and a start costs nothing but a seal. An exchange calls
 // DingTalk, which answers one app about 20 times a second: one address must not
 // be able to use that up (threats D6). One that signs somebody in is given back.
 var (

@@ -30,7 +30,7 @@ import (
 //	issued   8 bytes, Unix milliseconds
 //	app      of which client id
 //	unionID  of the person
-//	name     of the person, as the page shows it: nobody is to bind a stranger unawares
+//	name     of the person, as the page shows it: a person must not bind a stranger unawares
 //	target   where the person goes afterwards; checked again then
 //
 // A text is two bytes of length, then its bytes; nothing follows the last one.
@@ -115,7 +115,7 @@ func (e *notBound) Unwrap() error { return e.cause }
 func (f accountLinks) accountLinkToken(w http.ResponseWriter, u identity.User, target string, cause error) error {
 	refusal := &web.Error{Status: http.StatusForbidden, Code: account.NotBound, Err: cause}
 	if f.Accounts == nil || u.UnionID == "" {
-		return refusal // nobody could use it
+		return refusal // no one could use it
 	}
 	if target, _ = f.urls().allowed(target); len(target) > maxLinkTarget {
 		target = "/"
@@ -185,7 +185,7 @@ func (f accountLinks) bind(r *http.Request, x *web.Exchange, l *link, username s
 	return f.makeBinding(ctx, x, account.Binding{UnionID: l.unionID, Username: username}, l.name)
 }
 
-// makeBinding binds. Its record comes first: nobody is bound without one, where
+// makeBinding binds. Its record comes first: no binding is made without one, where
 // records have to be. When it then fails, the refusal is the next record of this
 // request. Nor is anybody bound who cannot be told of it later. person is what
 // the DingTalk person is called.

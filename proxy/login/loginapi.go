@@ -41,8 +41,8 @@ const (
 	apiFailure   = 500
 )
 
-// errSignInFirst is in the error of a binding for which somebody has to sign in
-// with an account first.
+// errSignInFirst is in the error of a binding that needs a sign-in with an account
+// first.
 var errSignInFirst = errors.New("login: no local account has signed in here lately")
 
 // loginAPI is the login callback for page scripts, and what such a page begins.
@@ -191,7 +191,7 @@ func (f loginAPI) localSession(r *http.Request) (*session.Session, error) {
 
 // bindSession ends an attempt to bind DingTalk to this browser's account. The
 // attempt names the session it was begun in: another account that has signed
-// in meanwhile gets nobody's DingTalk.
+// in meanwhile is bound to no one.
 func (f loginAPI) bindSession(w http.ResponseWriter, r *http.Request, x *web.Exchange) (err error) {
 	var person identity.User
 	defer func() {

@@ -25,7 +25,7 @@ type passwordForm struct{ *Flow }
 // it binds.
 type formRequest struct {
 	target string
-	person *link // nil binds nobody
+	person *link // nil: binds none
 	token  string
 }
 
@@ -86,7 +86,7 @@ func (f passwordForm) show(w http.ResponseWriter, r *http.Request, e formRequest
 //
 // Wrong names and wrong passwords read the same and cost the same (threats T6).
 func (f passwordForm) signIn(w http.ResponseWriter, r *http.Request, x *web.Exchange) error {
-	if !web.SameOrigin(r, f.Origins.Ours) { // signing somebody in as oneself is an attack too
+	if !web.SameOrigin(r, f.Origins.Ours) { // signing somebody in as the attacker is an attack too
 		return &web.Error{Status: http.StatusForbidden, Code: "cross_site"}
 	}
 	username, password, err := credentials(r)
@@ -116,7 +116,8 @@ func (f passwordForm) signIn(w http.ResponseWriter, r *http.Request, x *web.Exch
 		}
 		accountLinks{f.Flow}.drop(w)
 	}
-	s, cookie, err := completion{f.Flow}.create(r.Context(), session.SignIn{User: identity.User{Username: username, Name: username, Local: true}, Since: since, Fingerprint: fingerprint}, e.target)
+	in := session.SignIn{User: identity.User{Username: username, Name: username, Local: true}, Since: since, Fingerprint: fingerprint}
+	s, cookie, err := completion{f.Flow}.create(r.Context(), in, e.target)
 	if err != nil {
 		return f.refused(x, username, err)
 	}

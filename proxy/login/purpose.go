@@ -20,7 +20,7 @@ type Purpose struct {
 const maxPurposeTarget = 1400
 
 // RedirectToProvider begins a sign-in for p and sends the browser to the
-// provider. It calls nobody.
+// provider. It makes no call.
 func (f *Flow) RedirectToProvider(w http.ResponseWriter, r *http.Request, p Purpose) error {
 	if err := getOnly(r); err != nil {
 		return err

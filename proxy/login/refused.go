@@ -11,12 +11,12 @@ import (
 	"dinggate/internal/web"
 )
 
-// A refused callback may leave a code that nobody has redeemed in the browser's
+// A refused callback may leave an unredeemed code in the browser's
 // address bar and history (threats S14). Such a page load is sent on to the same
 // endpoint without the code, which shows the refusal:
 //
 //	callback?code=…&state=… ─ refused ─► 303 callback?refused=SEALED ─► the page
-//	                                                 └─ 429, store ill: a reload tries the sealed query again
+//	                                                 └─ 429, store fails: a reload tries the sealed query again
 //
 // Where DingTalk has redeemed the code, the page is shown at once, and its switch
 // of language leads there. Programs get their JSON. The seal keeps others from

@@ -19,9 +19,8 @@ type returnURLs struct {
 
 func (f *Flow) urls() returnURLs { return returnURLs{f.Origins, f.Prefix} }
 
-// asked is where the person wants to be after a sign-in: `rd`, else the
-// headers X-Auth-Request-Redirect and X-Forwarded-Uri of a trusted peer, else
-// /. What does not lead to an origin of ours is / too. The error is a 400.
+// asked is the return target that a request names: `rd`, otherwise the headers
+// X-Auth-Request-Redirect and X-Forwarded-Uri of a trusted peer, otherwise /. What does not lead to an origin of ours is / too. The error is a 400.
 func (u returnURLs) asked(x *web.Exchange, r *http.Request) (string, error) {
 	raw, err := returnParameter(r.URL.RawQuery)
 	if err != nil {
@@ -46,8 +45,8 @@ func (u returnURLs) asked(x *web.Exchange, r *http.Request) (string, error) {
 //	rd=https://host%2Fa%3Fb               up to the next &, decoded once
 //	rd=/a?b&c        rd=https://host/a    everything to the end of the query, decoded not at all
 //
-// Anything else comes back as it is and is nobody's target. `+` is no blank: a
-// target has none. Twice is an error (threats R9), save in the raw form, where
+// Anything else comes back as it is and is no target. `+` is no blank: a
+// target has none. Twice is an error (threats R9), unless in the raw form, where
 // the rest is the target.
 func returnParameter(query string) (string, error) {
 	for rest := query; rest != ""; {
@@ -122,7 +121,7 @@ func (u returnURLs) target(x *web.Exchange, raw string) (string, bool) {
 
 // allowed is the check that every target passes, on its way in and again on
 // its way out (threats class R). Our own endpoints are no places to return to,
-// save the two that only say who is signed in: a link with /start inside /start
+// except the two that only say who is signed in: a link with /start inside /start
 // would send a person through one sign-in after the other.
 func (u returnURLs) allowed(raw string) (string, bool) {
 	target, ok := u.origins.Return(raw)

@@ -15,9 +15,9 @@ import (
 const patience = 3 * time.Second
 
 // SignIn shows a page with one button, and a form where there are local
-// accounts; the button's link is absolute, since gateways
-// show the page under other addresses. Whoever is signed in and asks for
-// nothing else sees who that is.
+// accounts; the button's link is absolute, since gateways show the page under
+// other addresses. A person who is signed in and asks for no target sees who
+// they are.
 func (f *Flow) SignIn(w http.ResponseWriter, r *http.Request) error {
 	x := web.From(w)
 	x.Endpoint = "sign_in"
@@ -64,7 +64,7 @@ func (f *Flow) SignIn(w http.ResponseWriter, r *http.Request) error {
 
 // SignedIn is where a sign-in ends that a page began in a window of its own, by
 // dinggate.js or otherwise: it says who is signed in, and the window closes
-// itself. Whoever is not signed in is asked to.
+// itself. Without a session it leads to the sign-in page.
 func (f *Flow) SignedIn(w http.ResponseWriter, r *http.Request) error {
 	x := web.From(w)
 	x.Endpoint = "signed_in"

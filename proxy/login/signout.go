@@ -15,8 +15,8 @@ import (
 type signOut struct{ *Flow }
 
 // SignOut ends the session, and where a browser carries several, each of them:
-// nobody can tell which one was planted. A GET asks first, a POST from a page of ours does
-// it, so that no image and no foreign form signs anybody out (threats S15,
+// which one was planted is unknown. A GET asks first, a POST from a page of ours
+// does it, so that no image and no foreign form signs anyone out (threats S15,
 // W3a). Afterwards the browser is at `rd`, when that is a path of ours, or on a
 // page with a button that never signs in by itself (K17).
 //
@@ -79,7 +79,7 @@ func (f signOut) confirm(w http.ResponseWriter, r *http.Request, self, target st
 	return nil
 }
 
-// switchAccount is the way of somebody who may not see target as who they are:
+// switchAccount is for a person who may not see target under the present account:
 // one confirmation, a sign-out, a sign-in where another account can be chosen,
 // and target again.
 func (f signOut) switchAccount(w http.ResponseWriter, r *http.Request, x *web.Exchange, target string) error {
@@ -118,7 +118,7 @@ func (f signOut) switchAccount(w http.ResponseWriter, r *http.Request, x *web.Ex
 	return nil
 }
 
-// signedInAs names everybody whom this browser is signed in as, "" for nobody.
+// signedInAs names all the people whom this browser is signed in as, "" for none.
 func (f signOut) signedInAs(r *http.Request) (string, error) {
 	if err := pageOnly(r, "GET, HEAD, POST"); err != nil {
 		return "", err

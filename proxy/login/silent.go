@@ -66,7 +66,7 @@ const interactivePath = "/start?silent=no&rd="
 // attempt's state, as a form or as JSON, and gets
 //
 //	200 {"location":"…"}   where the person wanted to go; the page adds the fragment.
-//	                       For somebody who has to bind an account first: the form
+//	                       For a person who has to bind an account first: the form
 //	4xx, 5xx               like every error in JSON; its message is for the person
 //
 // Such a code needs no signature, so another page of the organisation may hold

@@ -30,9 +30,9 @@ type person struct {
 // userInfo answers who is signed in, and removes their binding.
 type userInfo struct{ *Flow }
 
-// UserInfo tells page scripts and API clients who they are: 200, or 401 with a
-// login_url, or 503 when that cannot be said now. It sends no CORS header, so that only
-// pages of the same origin can read it (threats W5). A person who opens it gets a
+// UserInfo answers page scripts and API clients with who is signed in: 200, or 401
+// with a login_url, or 503 when that is unknown now. It sends no CORS header, so
+// that only pages of the same origin can read it (threats W5). A person who opens it gets a
 // page, with the binding of their account and a form that removes it.
 func (f *Flow) UserInfo(w http.ResponseWriter, r *http.Request) error { return userInfo{f}.serve(w, r) }
 
@@ -89,13 +89,12 @@ func isVisit(r *http.Request) bool {
 	return len(r.Header["Sec-Fetch-Mode"]) > 0 || strings.Contains(strings.Join(r.Header["Accept"], ","), "application/xhtml+xml")
 }
 
-// visitor is the answer to somebody who is not signed in and looks at userinfo:
-// a page with a button that leads back here.
+// visitor is the answer to a person who opens userinfo without a session: a page with a button that leads back here.
 func (f userInfo) visitor(err error) error {
 	return &web.Error{Status: http.StatusUnauthorized, Code: "unauthenticated", LoginURL: f.LoginURL(f.Prefix + "/userinfo"), Err: err}
 }
 
-// authenticate is the person behind a credential of theirs, else behind the cookie.
+// authenticate finds the session of a credential, otherwise that of the cookie.
 func (f userInfo) authenticate(r *http.Request, x *web.Exchange) (s *session.Session, credential bool, err error) {
 	if f.Authenticate != nil {
 		return f.Authenticate(r.Context(), x.Client, r.Header, f.maxWait())
@@ -149,14 +148,14 @@ func (f userInfo) showPerson(w http.ResponseWriter, r *http.Request, x *web.Exch
 	return nil
 }
 
-// inFrame reports whether a page is loaded where nobody sees it: ours are never
+// inFrame reports whether a page is loaded where no person sees it: ours are never
 // shown in a frame.
 func inFrame(r *http.Request) bool {
 	dest := r.Header["Sec-Fetch-Dest"]
 	return len(dest) > 0 && (len(dest) > 1 || dest[0] != "document") || web.IsPrefetch(r)
 }
 
-// unbind removes the binding of somebody who is signed in, by the form of
+// unbind removes the binding of the person who is signed in, by the form of
 // showPerson. The DingTalk person's sessions end: their name is another one now.
 func (f userInfo) unbind(w http.ResponseWriter, r *http.Request, x *web.Exchange) error {
 	if !web.SameOrigin(r, f.Origins.Ours) {
