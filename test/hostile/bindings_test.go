@@ -12,14 +12,14 @@ import (
 
 // bindings33 is T33: a binding wants a password of the last ten minutes and a page
 // of ours.
-func bindings33(s *site) (list []try) {
-	add := func(name string, do func(h *hand)) { list = append(list, try{"T33 " + name, do}) }
+func bindings33(s *env) (list []try) {
+	add := func(name string, do func(h *client)) { list = append(list, try{"T33 " + name, do}) }
 	for minutes, begins := range map[int]bool{0: true, 8: true, 11: false, 60: false, 600: false} {
-		add(fmt.Sprintf("a sign-in of %d minutes ago", minutes), func(h *hand) {
+		add(fmt.Sprintf("a sign-in of %d minutes ago", minutes), func(h *client) {
 			v := h.visitor().account("heidi")
 			state := v.begun("type=1")
 			v.older(time.Duration(minutes) * time.Minute)
-			a := v.ask(shot{}, "GET", "/oauth2/start?type=1", "Accept: application/json", "Sec-Fetch-Mode: cors")
+			a := v.ask(request{}, "GET", "/oauth2/start?type=1", "Accept: application/json", "Sec-Fetch-Mode: cors")
 			if (a.status == 200) != begins {
 				h.failf("start = %v", a)
 			}
@@ -34,9 +34,9 @@ func bindings33(s *site) (list []try) {
 		})
 	}
 	for _, line := range []string{"Sec-Fetch-Site: cross-site", "Sec-Fetch-Site: same-site", "Sec-Fetch-Site: SAME-ORIGIN", "Origin: https://evil.test", "Origin: null", "Origin: https://app.test.evil.test", "Sec-Purpose: prefetch"} {
-		add("another page's request, "+line, func(h *hand) {
+		add("another page's request, "+line, func(h *client) {
 			v := h.visitor().account("heidi")
-			if a := v.ask(shot{}, "GET", "/oauth2/start?type=1", "Accept: application/json", line); a.status == 200 {
+			if a := v.ask(request{}, "GET", "/oauth2/start?type=1", "Accept: application/json", line); a.status == 200 {
 				h.failf("an attempt began: %v", a)
 			}
 			if e, _ := v.loginAPI("type=1&code="+v.code("wangwu")+"&state="+v.begun("type=1"), line); *e.Success {
@@ -45,9 +45,9 @@ func bindings33(s *site) (list []try) {
 			h.unbound("heidi")
 		})
 	}
-	add("both people are told once, and either removes it", func(h *hand) {
-		h.site.sim.Join(simulator.Person{ID: "t33", UserID: "t33", Name: "T33", Departments: []int64{42}})
-		h.site.budget.Add(5 * callsPerSignIn)
+	add("both people are told once, and either removes it", func(h *client) {
+		h.env.sim.Join(simulator.Person{ID: "t33", UserID: "t33", Name: "T33", Departments: []int64{42}})
+		h.env.budget.Add(5 * callsPerSignIn)
 		holder := h.visitor().account("ivan")
 		if e, a := holder.loginAPI("type=1&code=" + holder.code("t33") + "&state=" + holder.begun("type=1")); !*e.Success {
 			h.failf("a good binding = %v", a)
@@ -70,12 +70,12 @@ func bindings33(s *site) (list []try) {
 			if to != page {
 				h.failf("%s is sent to %q", name, to)
 			}
-			v.ask(shot{}, "GET", page, "Accept: application/json", "Sec-Fetch-Mode: cors")
-			v.ask(shot{}, "GET", page, "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: iframe")
+			v.ask(request{}, "GET", page, "Accept: application/json", "Sec-Fetch-Mode: cors")
+			v.ask(request{}, "GET", page, "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: iframe")
 			if v, to = side(); to != page {
 				h.failf("%s was told by what nobody saw: sent to %q", name, to)
 			}
-			a := v.ask(shot{}, "GET", page, see...)
+			a := v.ask(request{}, "GET", page, see...)
 			_, rest, _ := strings.Cut(a.body, `name="binding" value="`)
 			form, _, _ = strings.Cut(rest, `"`)
 			if a.status != 200 || !strings.Contains(a.body, map[string]string{"ivan": "T33 (t33)", "T33": ">ivan<"}[name]) || form == "" {
@@ -127,8 +127,8 @@ func (v *visitor) older(by time.Duration) {
 }
 
 // unbound looks into the store: the account is nobody's.
-func (h *hand) unbound(account string) {
-	if out, err := h.site.bindings("list"); err != nil || strings.Contains(out, ","+account+"\n") {
+func (h *client) unbound(account string) {
+	if out, err := h.env.bindings("list"); err != nil || strings.Contains(out, ","+account+"\n") {
 		h.failf("bindings are %q (%v), want none of %s", out, err, account)
 	}
 }

@@ -29,7 +29,7 @@ func (u *recorder) bound(c net.Conn, s *sighting) (who string) {
 }
 
 // bindings is M17: upstreams that bind a person to a connection.
-func bindings(s *site) (list []try) {
+func bindings(s *env) (list []try) {
 	s.up.on("challenge", func(c net.Conn, r *sighting) {
 		lines, _ := url.QueryUnescape(r.target[strings.IndexByte(r.target, '?')+1:])
 		io.WriteString(c, "HTTP/1.1 401 Unauthorized\r\nX-Upstream: x\r\n"+lines+"\r\nWWW-Authenticate: Basic realm=\"app\"\r\nContent-Length: 0\r\n\r\n")
@@ -40,9 +40,9 @@ func bindings(s *site) (list []try) {
 	for _, challenge := range []string{
 		"WWW-Authenticate: NTLM", "WWW-Authenticate: Negotiate", "WWW-Authenticate: ntlm", "www-authenticate: NEGOTIATE", "WWW-Authenticate: Kerberos", "WWW-Authenticate: NTLM " + step(2), "WWW-Authenticate: Negotiate oYG2MIGzoAMKAQE=", "WWW-Authenticate: Negotiate,NTLM", "WWW-Authenticate: NTLM, Digest realm=\"d\"", "WWW-Authenticate: Digest realm=\"d\", NTLM", "WWW-Authenticate: Basic realm=\"x, NTLM", "WWW-Authenticate: Negotiate\r\nWWW-Authenticate: NTLM", "WWW-Authenticate:\tNTLM\t", "WWW-Authenticate: , ,NTLM", "Proxy-Authenticate: NTLM", "WWW-Authenticate: X " + step(2),
 	} {
-		list = append(list, try{"M17 challenged " + challenge, func(h *hand) {
+		list = append(list, try{"M17 challenged " + challenge, func(h *client) {
 			for _, where := range []string{"/act/challenge?", "/act/challenge?x&"} {
-				a := h.send(shot{raw: request("GET", strings.TrimSuffix(where, "x&")+url.QueryEscape(challenge), h.id, h.member("zhangsan")), right: true, fresh: true})
+				a := h.send(request{raw: requestText("GET", strings.TrimSuffix(where, "x&")+url.QueryEscape(challenge), h.id, h.member("zhangsan")), right: true, fresh: true})
 				text := strings.ToLower(strings.Join(append(a.header["Www-Authenticate"], a.header["Proxy-Authenticate"]...), "\n"))
 				if a.status != 401 || strings.Contains(text, "ntlm") || strings.Contains(text, "negotiate") || strings.Contains(text, "kerberos") || strings.Contains(text, "tlrmtvntua") || !strings.Contains(text, `basic realm="app"`) {
 					h.failf("challenged with %q: %v", text, a)
@@ -55,7 +55,7 @@ func bindings(s *site) (list []try) {
 	} {
 		for _, method := range []string{"GET", "POST", "HEAD"} {
 			for _, target := range []string{"/public/bound", "/page"} {
-				list = append(list, try{fmt.Sprintf("M17 %s %s %q", method, target, credential), func(h *hand) { h.alone(method, target, credential) }})
+				list = append(list, try{fmt.Sprintf("M17 %s %s %q", method, target, credential), func(h *client) { h.alone(method, target, credential) }})
 			}
 		}
 	}
@@ -65,20 +65,20 @@ func bindings(s *site) (list []try) {
 // alone sends a credential that belongs to a connection: what arrives is the
 // first and last request of its connection. Others come after it on the shared
 // ones; the oracle sees whom they are taken for.
-func (h *hand) alone(method, target, credential string) {
+func (h *client) alone(method, target, credential string) {
 	lines := []string{"Authorization: " + credential, h.member("zhangsan")}
 	if method == "POST" {
 		lines = append(lines, "Content-Length: 0")
 	}
-	if a := h.send(shot{method: method, raw: request(method, target, h.id, lines...), right: true}); a.status != 200 {
+	if a := h.send(request{method: method, raw: requestText(method, target, h.id, lines...), right: true}); a.status != 200 {
 		h.failf("got %v", a)
 	}
-	seen := h.site.up.of(h.id)
+	seen := h.env.up.of(h.id)
 	if len(seen) != 1 || seen[0].nth != 0 || !strings.EqualFold(seen[0].value("Connection"), "close") {
 		h.failf("arrived on a connection that others use: %+v", seen)
 	}
 	other := h.id + "-other"
 	for range 4 {
-		h.send(shot{raw: request("GET", target, other, h.member("lisi")), right: true})
+		h.send(request{raw: requestText("GET", target, other, h.member("lisi")), right: true})
 	}
 }

@@ -14,38 +14,38 @@ import (
 
 // cookies is class C: what passes for a session, and what an application hears
 // of it.
-func cookies(s *site) (list []try) {
-	add := func(name string, do func(h *hand)) { list = append(list, try{name, do}) }
-	value := func(h *hand) string {
+func cookies(s *env) (list []try) {
+	add := func(name string, do func(h *client)) { list = append(list, try{name, do}) }
+	value := func(h *client) string {
 		_, text, _ := strings.Cut(h.member("zhangsan"), sessionCookie+"=")
 		return text
 	}
-	nobody := func(h *hand, lines ...string) *answer {
-		a := h.send(shot{raw: request("GET", "/page", h.id, lines...)})
-		if a.status != 401 && a.status != 400 && a.status != 431 || len(h.site.up.of(h.id)) > 0 {
+	nobody := func(h *client, lines ...string) *answer {
+		a := h.send(request{raw: requestText("GET", "/page", h.id, lines...)})
+		if a.status != 401 && a.status != 400 && a.status != 431 || len(h.env.up.of(h.id)) > 0 {
 			h.failf("got %v, want 401", a)
 		}
 		return a
 	}
 	// C5: every byte, every length.
-	warm := &hand{site: s, wires: &wires{kept: map[string]*wire{}}, id: "C-warm"}
+	warm := &client{env: s, wires: &rawConns{kept: map[string]*rawConn{}}, id: "C-warm"}
 	length := len(value(warm))
 	warm.wires.close()
 	for i := range length {
-		add(fmt.Sprintf("C5 flip at %d", i), func(h *hand) {
+		add(fmt.Sprintf("C5 flip at %d", i), func(h *client) {
 			b := []byte(value(h))
 			if b[i] ^= byte(1 << (i % 6)); b[i] == ';' || b[i] <= ' ' {
 				b[i] = 'A'
 			}
 			nobody(h, "Cookie: "+sessionCookie+"="+string(b))
 		})
-		add(fmt.Sprintf("C5 cut at %d", i), func(h *hand) { nobody(h, "Cookie: "+sessionCookie+"="+value(h)[:i]) })
+		add(fmt.Sprintf("C5 cut at %d", i), func(h *client) { nobody(h, "Cookie: "+sessionCookie+"="+value(h)[:i]) })
 	}
 	for i := range 200 {
-		add(fmt.Sprintf("C5 otherwise %d", i), func(h *hand) { nobody(h, "Cookie: "+sessionCookie+"="+spoil(value(h), i)) })
+		add(fmt.Sprintf("C5 otherwise %d", i), func(h *client) { nobody(h, "Cookie: "+sessionCookie+"="+spoil(value(h), i)) })
 	}
 	for i := range 10 {
-		add(fmt.Sprintf("C5 spliced %d", i), func(h *hand) {
+		add(fmt.Sprintf("C5 spliced %d", i), func(h *client) {
 			one := value(h)
 			_, two, _ := strings.Cut(h.member("lisi"), sessionCookie+"=")
 			at := (i + 1) * min(len(one), len(two)) / 11
@@ -62,8 +62,8 @@ func cookies(s *site) (list []try) {
 
 // twins are C3, C4, C11, C12: cookies beside the true one, and names that only
 // look like its.
-func twins(value func(*hand) string, nobody func(*hand, ...string) *answer) (list []try) {
-	add := func(name string, do func(h *hand)) { list = append(list, try{name, do}) }
+func twins(value func(*client) string, nobody func(*client, ...string) *answer) (list []try) {
+	add := func(name string, do func(h *client)) { list = append(list, try{name, do}) }
 	for _, c := range []struct {
 		lines []string
 		in    bool
@@ -74,7 +74,7 @@ func twins(value func(*hand) string, nobody func(*hand, ...string) *answer) (lis
 		{[]string{"$Version=1, S=V"}, false}, {[]string{"=S=V"}, false}, {[]string{"=V"}, false}, {[]string{`S="V"`}, false}, {[]string{`S="V`}, false}, {[]string{`a="x; S=V; y"`}, false}, {[]string{`a="x; S=V"`}, false}, {[]string{"S=V,"}, false}, {[]string{"S=V x"}, false}, {[]string{"a=S=V"}, false}, {[]string{"S: V"}, false}, {[]string{"S==V"}, false},
 		{[]string{"S_0=V"}, false}, {[]string{"S-0=V"}, false}, {[]string{"S-1=V; S-2=V"}, false}, {[]string{"S.0=V"}, false}, {[]string{"S[]=V"}, false}, {[]string{"%53=V"}, false}, {[]string{"__Host%2Ddinggate=V"}, false}, {[]string{"__Host-dinggate%3DV"}, false}, {[]string{"a=b,S=V"}, false}, {[]string{"a=b S=V"}, false}, {[]string{"a=b&S=V"}, false}, {[]string{"S=V%20"}, false}, {[]string{"S=%56V"}, false},
 	} {
-		add(fmt.Sprintf("C3 C4 %q", c.lines), func(h *hand) {
+		add(fmt.Sprintf("C3 C4 %q", c.lines), func(h *client) {
 			_, other, _ := strings.Cut(h.member("lisi"), sessionCookie+"=")
 			var lines []string
 			for _, line := range c.lines {
@@ -89,24 +89,24 @@ func twins(value func(*hand) string, nobody func(*hand, ...string) *answer) (lis
 				nobody(h, lines...)
 				return
 			}
-			a := h.send(shot{raw: request("GET", "/page", h.id, lines...), right: true})
-			if seen := h.site.up.of(h.id); a.status != 200 || len(seen) != 1 || seen[0].value("X-Forwarded-User") != "zhangsan" || strings.Contains(seen[0].head, "dinggate") {
+			a := h.send(request{raw: requestText("GET", "/page", h.id, lines...), right: true})
+			if seen := h.env.up.of(h.id); a.status != 200 || len(seen) != 1 || seen[0].value("X-Forwarded-User") != "zhangsan" || strings.Contains(seen[0].head, "dinggate") {
 				h.failf("got %v, the application saw %+v", a, seen)
 			}
 		})
 	}
 	for _, n := range []int{100, 2999, 3000, 6000} {
 		for _, at := range []string{"first", "last"} {
-			add(fmt.Sprintf("C12 %d cookies, ours %s", n, at), func(h *hand) {
+			add(fmt.Sprintf("C12 %d cookies, ours %s", n, at), func(h *client) {
 				line := strings.Repeat("a=b; ", n) + sessionCookie + "=" + value(h)
 				if at == "first" {
 					line = sessionCookie + "=" + value(h) + strings.Repeat("; a=b", n)
 				}
-				a := h.send(shot{raw: request("GET", "/page", h.id, "Cookie: "+line), right: true})
+				a := h.send(request{raw: requestText("GET", "/page", h.id, "Cookie: "+line), right: true})
 				if want := map[bool]int{true: 200, false: 431}[n < 3000]; a.status != want {
 					h.failf("got %v, want %d", a, want)
 				}
-				for _, got := range h.site.up.of(h.id) {
+				for _, got := range h.env.up.of(h.id) {
 					if strings.Contains(got.head, "dinggate") || strings.Count(got.head, "a=b") != n {
 						h.failf("arrived changed; answer %v", a)
 					}
@@ -114,20 +114,20 @@ func twins(value func(*hand) string, nobody func(*hand, ...string) *answer) (lis
 			})
 		}
 	}
-	add("C12 60 KiB of cookies", func(h *hand) {
-		a := h.send(shot{raw: request("GET", "/page", h.id, "Cookie: "+sessionCookie+"="+value(h)+"; a="+strings.Repeat("b", 60<<10)), right: true})
-		if a.status != 431 || len(h.site.up.of(h.id)) > 0 {
+	add("C12 60 KiB of cookies", func(h *client) {
+		a := h.send(request{raw: requestText("GET", "/page", h.id, "Cookie: "+sessionCookie+"="+value(h)+"; a="+strings.Repeat("b", 60<<10)), right: true})
+		if a.status != 431 || len(h.env.up.of(h.id)) > 0 {
 			h.failf("got %v, want 431 and nothing forwarded", a)
 		}
 	})
-	add("C11 10,000 pieces", func(h *hand) {
+	add("C11 10,000 pieces", func(h *client) {
 		var b strings.Builder
 		for i := range 2500 {
 			fmt.Fprintf(&b, "%s_%d=x; ", sessionCookie, i)
 		}
 		nobody(h, "Cookie: "+b.String())
-		h.send(shot{raw: request("GET", "/public/p", h.id, "Cookie: "+b.String()+"app=1"), right: true})
-		for _, got := range h.site.up.of(h.id) {
+		h.send(request{raw: requestText("GET", "/public/p", h.id, "Cookie: "+b.String()+"app=1"), right: true})
+		for _, got := range h.env.up.of(h.id) {
 			if got.value("Cookie") != "app=1" {
 				h.failf("pieces arrived: %.300q", got.value("Cookie"))
 			}
@@ -137,16 +137,16 @@ func twins(value func(*hand) string, nobody func(*hand, ...string) *answer) (lis
 }
 
 // stripped is C13: the application's cookies travel byte for byte, and nothing of ours.
-func stripped(value func(*hand) string) (list []try) {
+func stripped(value func(*client) string) (list []try) {
 	for line, want := range map[string]string{
 		"a=1; S=V; b=2": "a=1; b=2", "S=V; a=1": "a=1", "a=1; S=V": "a=1", "a=1;b=2;S=V": "a=1;b=2", `a="x y"; S=V`: `a="x y"`, "a=1; S=V; S-attempt-0=x; b": "a=1; b", "a=%E5%BC%A0; S=V": "a=%E5%BC%A0", "a=张; S=V": "a=张", "a=1,2; S=V": "a=1,2", "a==; S=V": "a==", "a; S=V": "a", "; S=V; a=1": "", `a={"b":1}; S=V`: `a={"b":1}`, "A=1; a=2; S=V": "A=1; a=2", "dinggate=x; a=1; S=V": "a=1", "Dinggate-Attempt=x; a=1; S=V": "a=1", "S=junk; S=V; a=1": "a=1", "_oauth2_proxy=x; S=V": "_oauth2_proxy=x", "a=1;  b=2; S=V": "a=1;  b=2",
 		"mydinggate=1; S=V; dinggate_theme=dark; dinggateway=x": "mydinggate=1; dinggate_theme=dark; dinggateway=x", "S=V; __Host-dinggateway=1; dinggate-attempts=2; dinggate-linked=3; dinggate-language=4": "__Host-dinggateway=1; dinggate-attempts=2; dinggate-linked=3; dinggate-language=4", `S=V; p="a; mydinggate=1"; q=/?dinggate=1`: `p="a; mydinggate=1"; q=/?dinggate=1`,
 		`S=V; p="a; S=V"; a=1`: "a=1", `S=V; p="a;S =V"; a=1`: "a=1", "S=V; p=x, S=V; a=1": "a=1", "S=V; p=x S=V; a=1": "a=1", "S=V; S[]=V; S.0=V; ..Host-dinggate=V; __Host%2Ddinggate=V; S%20=V; =S=V; a=1": "a=1", "S=V; dinggate-link=x; dinggate-lang=zh; DINGGATE-LANG=en; a=1": "a=1",
 	} {
-		list = append(list, try{"C13 " + line, func(h *hand) {
+		list = append(list, try{"C13 " + line, func(h *client) {
 			text := strings.NewReplacer("S=V", sessionCookie+"="+value(h), "S=junk", sessionCookie+"=junk", "S-", sessionCookie+"-", "S[", sessionCookie+"[", "S.", sessionCookie+".", "S%", sessionCookie+"%", "S ", sessionCookie+" ", "=V", "="+value(h)).Replace(line)
-			h.send(shot{raw: request("GET", "/page", h.id, "Cookie: "+text), right: true})
-			seen := h.site.up.of(h.id)
+			h.send(request{raw: requestText("GET", "/page", h.id, "Cookie: "+text), right: true})
+			seen := h.env.up.of(h.id)
 			if len(seen) != 1 {
 				h.failf("the application saw %d requests", len(seen))
 				return
@@ -160,14 +160,14 @@ func stripped(value func(*hand) string) (list []try) {
 }
 
 // planted is C14: an application sets or clears our cookies.
-func planted(s *site) (list []try) {
+func planted(s *env) (list []try) {
 	s.up.on("plant", func(c net.Conn, r *sighting) {
 		line, _ := url.QueryUnescape(r.target[strings.IndexByte(r.target, '?')+1:])
 		io.WriteString(c, "HTTP/1.1 200 OK\r\nX-Upstream: x\r\n"+line+"\r\nSet-Cookie: app=own; Path=/\r\nContent-Length: 0\r\n\r\n")
 	})
 	for _, line := range []string{"Set-Cookie: __Host-dinggate=x; Path=/; Secure", "Set-Cookie: __Host-dinggate=; Max-Age=0; Path=/; Secure", "set-cookie: __host-dinggate=x", "Set-Cookie:  __Host-dinggate=x", "Set-Cookie: __Host-dinggate =x", "Set-Cookie:\t__Host-dinggate=x", "Set-Cookie: dinggate=x", "Set-Cookie: __Host-dinggate-attempt-0=x", "Set-Cookie: a=b\r\nSet-Cookie: __Host-dinggate=x", "Set-Cookie: __Host-dinggate", "Set-Cookie: =__Host-dinggate=x", "Set-Cookie: __Host-dinggate\t=x", "SET-COOKIE: __HOST-DINGGATE=x", "Set-Cookie: dinggate-lang=en", "Set-Cookie: __Secure-dinggate=x", "Set-Cookie: \u00a0__Host-dinggate=x", "Set-Cookie: app2=1; dinggate=x", "Set-Cookie2: __Host-dinggate=x", "Clear-Site-Data: \"cookies\""} {
-		list = append(list, try{"C14 " + line, func(h *hand) {
-			a := h.send(shot{raw: request("GET", "/act/plant?"+url.QueryEscape(line), h.id, h.member("zhangsan")), right: true, trouble: true, fresh: true})
+		list = append(list, try{"C14 " + line, func(h *client) {
+			a := h.send(request{raw: requestText("GET", "/act/plant?"+url.QueryEscape(line), h.id, h.member("zhangsan")), right: true, trouble: true, fresh: true})
 			own := false
 			for _, c := range a.header["Set-Cookie"] {
 				own = own || c == "app=own; Path=/"
@@ -189,9 +189,9 @@ func planted(s *site) (list []try) {
 // keeps is C14's other side: what only resembles our names is the application's.
 func keeps() (list []try) {
 	for _, name := range resembling {
-		list = append(list, try{"C14 keeps " + name, func(h *hand) {
+		list = append(list, try{"C14 keeps " + name, func(h *client) {
 			line := name + "=1; Path=/; Secure"
-			a := h.send(shot{raw: request("GET", "/act/plant?"+url.QueryEscape("Set-Cookie: "+line), h.id, h.member("zhangsan")), right: true, fresh: true})
+			a := h.send(request{raw: requestText("GET", "/act/plant?"+url.QueryEscape("Set-Cookie: "+line), h.id, h.member("zhangsan")), right: true, fresh: true})
 			if !slices.Contains(a.header["Set-Cookie"], line) {
 				h.failf("the application's cookie is lost: %v", a)
 			}
@@ -202,8 +202,8 @@ func keeps() (list []try) {
 
 // lives are C1, C2, C10, C16: what becomes of a session.
 func lives() (list []try) {
-	add := func(name string, do func(h *hand)) { list = append(list, try{name, do}) }
-	add("C1 planted before a sign-in", func(h *hand) {
+	add := func(name string, do func(h *client)) { list = append(list, try{name, do}) }
+	add("C1 planted before a sign-in", func(h *client) {
 		_, planted, _ := strings.Cut(h.member("lisi"), sessionCookie+"=")
 		v := h.visitor()
 		state, _ := v.begin("/oauth2/start", "Cookie: "+sessionCookie+"="+planted)
@@ -211,25 +211,25 @@ func lives() (list []try) {
 		if v.value(sessionCookie) == planted || v.value(sessionCookie) == "" {
 			h.failf("the session is the planted one")
 		}
-		h.send(shot{raw: request("GET", "/page", h.id, "Cookie: "+sessionCookie+"="+planted), right: true})
-		if seen := h.site.up.of(h.id); len(seen) != 1 || seen[0].value("X-Forwarded-User") != "lisi" {
+		h.send(request{raw: requestText("GET", "/page", h.id, "Cookie: "+sessionCookie+"="+planted), right: true})
+		if seen := h.env.up.of(h.id); len(seen) != 1 || seen[0].value("X-Forwarded-User") != "lisi" {
 			h.failf("the planted cookie gained something: %+v", seen)
 		}
 	})
-	add("C10 after a sign-out, C2", func(h *hand) {
+	add("C10 after a sign-out, C2", func(h *client) {
 		v := h.visitor().signIn("zhangsan")
 		old := v.value(sessionCookie)
-		if a := v.ask(shot{cleared: true}, "POST", "/oauth2/sign_out", "Sec-Fetch-Site: same-origin", "Origin: null", "Content-Length: 0"); a.status != 303 || v.value(sessionCookie) != "" {
+		if a := v.ask(request{cleared: true}, "POST", "/oauth2/sign_out", "Sec-Fetch-Site: same-origin", "Origin: null", "Content-Length: 0"); a.status != 303 || v.value(sessionCookie) != "" {
 			h.failf("sign-out = %v", a)
 		}
 		dead := "Cookie: " + sessionCookie + "=" + old
 		for range 3 {
-			if a := h.send(shot{raw: request("GET", "/page", h.id, dead)}); a.status != 401 {
+			if a := h.send(request{raw: requestText("GET", "/page", h.id, dead)}); a.status != 401 {
 				h.failf("the old cookie got %v", a)
 			}
 		}
 		for _, where := range []string{"/oauth2/sign_in", "/oauth2/sign_out", "/oauth2/userinfo", "/oauth2/callback?state=x", "/oauth2/start"} {
-			a := h.send(shot{raw: request("GET", where, h.id, "Accept: text/html", dead), cleared: true})
+			a := h.send(request{raw: requestText("GET", where, h.id, "Accept: text/html", dead), cleared: true})
 			if !strings.Contains(strings.Join(a.header["Set-Cookie"], "\n"), sessionCookie+"=;") {
 				h.failf("%s does not clear a dead cookie: %v", where, a)
 			}
@@ -240,29 +240,29 @@ func lives() (list []try) {
 			}
 		}
 	})
-	add("C16 200 departments", func(h *hand) {
+	add("C16 200 departments", func(h *client) {
 		var ids, roles []int64
 		for i := range int64(200) {
-			h.site.sim.AddDepartment(simulator.Department{ID: 90_000 + i, Name: strings.Repeat("部", 30) + fmt.Sprint(i)})
+			h.env.sim.AddDepartment(simulator.Department{ID: 90_000 + i, Name: strings.Repeat("部", 30) + fmt.Sprint(i)})
 			ids = append(ids, 90_000+i)
 		}
 		roles = []int64{100, 101, 200, 300}
-		h.site.sim.Join(simulator.Person{ID: "many", UserID: "many", Name: strings.Repeat("名", 60), OrgEmail: strings.Repeat("m", 60) + "@yunfan.example", Departments: ids, Roles: roles})
-		h.site.budget.Add(400)
+		h.env.sim.Join(simulator.Person{ID: "many", UserID: "many", Name: strings.Repeat("名", 60), OrgEmail: strings.Repeat("m", 60) + "@yunfan.example", Departments: ids, Roles: roles})
+		h.env.budget.Add(400)
 		v := h.visitor().signIn("many")
-		if a := v.ask(shot{right: true}, "GET", "/page"); a.status != 200 {
+		if a := v.ask(request{right: true}, "GET", "/page"); a.status != 200 {
 			h.failf("got %v", a)
 		}
 	})
-	add("S of two people in turn", func(h *hand) {
+	add("S of two people in turn", func(h *client) {
 		var all sync.WaitGroup
 		for _, person := range []string{"zhangsan", "lisi", "wangwu"} {
 			line := h.member(person)
 			all.Go(func() {
-				w := &wires{kept: map[string]*wire{}}
+				w := &rawConns{kept: map[string]*rawConn{}}
 				defer w.close()
 				for range 60 {
-					a, err := w.send(shot{raw: request("GET", "/oauth2/userinfo", h.id, line), from: stranger, to: h.site.gate})
+					a, err := w.send(request{raw: requestText("GET", "/oauth2/userinfo", h.id, line), from: stranger, to: h.env.gate})
 					if err != nil || !strings.Contains(a.body, `"username":"`+person+`"`) {
 						h.failf("%s was told %v, %v", person, a, err)
 						return

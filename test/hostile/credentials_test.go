@@ -25,7 +25,7 @@ const formed = "Content-Type: application/x-www-form-urlencoded"
 // forms29 are the form's own rows: who may post it, what it says, and where it
 // leads afterwards (class R by one more door).
 func forms29() (list []try) {
-	add := func(name string, do func(h *hand)) { list = append(list, try{"T6 W3a " + name, do}) }
+	add := func(name string, do func(h *client)) { list = append(list, try{"T6 W3a " + name, do}) }
 	good := url.Values{"username": {"erin"}, "password": {password("erin")}}.Encode()
 	const ours = "Sec-Fetch-Site: same-origin"
 	for name, c := range map[string]struct {
@@ -39,7 +39,7 @@ func forms29() (list []try) {
 		"text/plain": {good, []string{"Content-Type: text/plain", ours}, []int{415}}, "multipart": {good, []string{"Content-Type: multipart/form-data; boundary=x", ours}, []int{415}}, "JSON": {`{"username":"erin","password":"` + password("erin") + `"}`, []string{"Content-Type: application/json", ours}, []int{415}}, "no type": {good, []string{ours}, []int{415}}, "compressed": {good, []string{formed, ours, "Content-Encoding: gzip"}, []int{415}}, "two types": {good, []string{formed + ", text/plain", ours}, []int{415}},
 		"empty": {"", []string{formed, ours}, []int{400}}, "a name alone": {"username=erin", []string{formed, ours}, []int{400}}, "two names": {good + "&username=dora", []string{formed, ours}, []int{400}}, "two passwords": {good + "&password=x", []string{formed, ours}, []int{400}}, "an array": {strings.ReplaceAll(good, "username", "username[]"), []string{formed, ours}, []int{400}}, "semicolons": {strings.ReplaceAll(good, "&", ";"), []string{formed, ours}, []int{400}}, "a bad escape": {good + "&x=%zz", []string{formed, ours}, []int{400}}, "8 KiB": {good + "&x=" + strings.Repeat("x", 8<<10), []string{formed, ours}, []int{413}}, "60 KiB": {good + "&x=" + strings.Repeat("x", 60<<10), []string{formed, ours}, []int{413}}, "in the query": {"x=y", []string{formed, ours}, []int{400}},
 	} {
-		add(name, func(h *hand) {
+		add(name, func(h *client) {
 			v, query := h.visitor(), ""
 			if name == "in the query" {
 				query = "?" + good
@@ -52,7 +52,7 @@ func forms29() (list []try) {
 	}
 	var same string
 	for _, who := range [][2]string{{"erin", "wrong"}, {"nobody", "wrong"}, {"nobody", password("erin")}, {"ERIN", password("erin")}, {"Erin", password("erin")}, {"ｅrin", password("erin")}, {"erin\x00", password("erin")}, {"erin\x00x", password("erin")}, {"erin:", password("erin")}, {"er\u200bin", password("erin")}, {"erіn", password("erin")}, {"../erin", password("erin")}, {"erin", password("dora")}, {"erin", password("erin") + " "}, {"erin", " " + password("erin")}, {"erin", password("erin")[:len(password("erin"))-1]}, {"erin", password("erin") + "\x00"}, {"erin", strings.ToLower(password("erin"))}, {"erin", password("erin") + "x"}, {"erin", strings.Repeat("x", 73)}, {"erin", strings.Repeat("x", 1025)}, {"erin", ""}, {"", password("erin")}, {"", ""}, {"zhangsan", "x"}, {"alice' OR '1'='1", "x"}, {"*", "*"}, {"admin", "admin"}, {strings.Repeat("n", 129), "x"}, {"<script>alert(1)</script>", "x"}, {"\r\nSet-Cookie: x", "x"}, {"{{7*7}}", "x"}, {"管理", "x"}} {
-		add(fmt.Sprintf("%.40q %d bytes", who[0], len(who[1])), func(h *hand) {
+		add(fmt.Sprintf("%.40q %d bytes", who[0], len(who[1])), func(h *client) {
 			v := h.visitor()
 			a := v.form("", who[0], who[1])
 			if a.status != 401 || v.value(sessionCookie) != "" || strings.Contains(a.body, "<script>alert") || a.header["Www-Authenticate"] != nil {
@@ -60,8 +60,8 @@ func forms29() (list []try) {
 			}
 			// But for the name it was given, the page is one and the same: it does not tell who is known.
 			text := ticket.ReplaceAllString(inputs.ReplaceAllString(a.body, ""), "")
-			h.site.door.Lock()
-			defer h.site.door.Unlock()
+			h.env.door.Lock()
+			defer h.env.door.Unlock()
 			if same == "" {
 				same = text
 			}
@@ -70,12 +70,12 @@ func forms29() (list []try) {
 			}
 		})
 	}
-	add("blanks around a name", func(h *hand) { // phones add them
+	add("blanks around a name", func(h *client) { // phones add them
 		if a := h.visitor().form("", " erin ", password("erin")); a.status != 303 {
 			h.failf("got %v", a)
 		}
 	})
-	add("guesses end", func(h *hand) {
+	add("guesses end", func(h *client) {
 		v := h.visitor()
 		for busy, guesses := 0, 0; guesses < 40 && busy < 20; {
 			switch a := v.form("", "dora", "guess"); a.status {
@@ -93,7 +93,7 @@ func forms29() (list []try) {
 		}
 		h.failf("40 guesses, and no end")
 	})
-	add("guesses over many names end", func(h *hand) {
+	add("guesses over many names end", func(h *client) {
 		v := h.visitor()
 		for busy, guesses := 0, 0; guesses < 120 && busy < 20; {
 			switch a := v.form("", fmt.Sprint("name", guesses), "guess"); a.status {
@@ -116,7 +116,7 @@ func forms29() (list []try) {
 				}
 				query = "?rd=" + target
 			}
-			list = append(list, try{fmt.Sprintf("R1 the form leads to %s %.80q", form, target), func(h *hand) {
+			list = append(list, try{fmt.Sprintf("R1 the form leads to %s %.80q", form, target), func(h *client) {
 				v := h.visitor()
 				a := v.form(query, "erin", password("erin"))
 				if a.status != 303 && a.status != 400 && a.status != 431 && a.status != 414 || a.status == 303 && v.value(sessionCookie) == "" {
@@ -129,9 +129,9 @@ func forms29() (list []try) {
 }
 
 // api asks with an Authorization header and gives what the application saw.
-func (h *hand) api(target string, right bool, lines ...string) (*answer, []sighting) {
-	a := h.send(shot{from: h.site.someone(), right: right, slow: true, raw: request("GET", target, h.id, lines...)})
-	return a, h.site.up.of(h.id)
+func (h *client) api(target string, right bool, lines ...string) (*answer, []sighting) {
+	a := h.send(request{from: h.env.someone(), right: right, slow: true, raw: requestText("GET", target, h.id, lines...)})
+	return a, h.env.up.of(h.id)
 }
 
 // basics: a name and a password in place of a cookie (api_tokens).
@@ -141,7 +141,7 @@ func basics() (list []try) {
 	for _, line := range []string{"Basic " + raw("erin:wrong"), "Basic " + raw("erin:"), "Basic " + raw("erin"), "Basic " + raw(":"+password("erin")), "Basic " + raw("ERIN:"+password("erin")), "Basic " + raw("erin:"+password("dora")), "Basic " + raw("erin :"+password("erin")), "Basic " + raw("erin:"+password("erin")+"\n"), "Basic " + raw("erin:"+password("erin")+"\x00"), "Basic " + raw("erin:"+password("erin")+" "), "Basic " + raw("\xff\xfe:x"), "Basic " + strings.TrimRight(good, "=") + "x", "Basic " + good + "," + good, "Basic", "Basic ", "basic !!!", "BASIC " + good[:8], "Basic " + strings.Repeat("A", 30_000), "Basic " + url.QueryEscape(good) + "%", "Basic " + raw("nobody:"+password("erin")), "Basic " + raw("zhangsan:zhangsan"), "Basic " + raw("app-one:"+canary+"-one"+longSecret), "Bearer " + good, "Bearer ", "Bearer", "Bearer null", "Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbGljZSJ9.", "bearer  x", "Bearer " + strings.Repeat("x", 30_000)} {
 		for _, target := range []string{"/page", "/admin/", "/oauth2/auth", "/oauth2/forward-auth", "/oauth2/ext-authz/page"} {
 			for _, member := range []bool{false, true} { // a wrong credential is nobody, whatever cookie comes with it
-				list = append(list, try{fmt.Sprintf("T4 T17 %.50q at %s member %v", line, target, member), func(h *hand) {
+				list = append(list, try{fmt.Sprintf("T4 T17 %.50q at %s member %v", line, target, member), func(h *client) {
 					lines := []string{"Authorization: " + line, "Accept: text/html"}
 					if member {
 						lines = append(lines, h.member("lisi"))
@@ -155,7 +155,7 @@ func basics() (list []try) {
 		}
 	}
 	for _, lines := range [][]string{{"Authorization: Basic " + good, "Authorization: Basic " + good}, {"Authorization: Basic " + good, "Authorization: Bearer x"}, {"Authorization: Digest x", "Authorization: Basic " + good}, {"X-Authorization: Basic " + good}, {"Proxy-Authorization: Basic " + good}, {"Authorization_: Basic " + good}, {"Authorization.: Basic " + good}} {
-		list = append(list, try{fmt.Sprintf("T4 %.40q", lines), func(h *hand) {
+		list = append(list, try{fmt.Sprintf("T4 %.40q", lines), func(h *client) {
 			if a, seen := h.api("/page", false, lines...); a.status != 401 || len(seen) > 0 {
 				h.failf("got %v, want 401", a)
 			}
@@ -163,7 +163,7 @@ func basics() (list []try) {
 	}
 	for _, scheme := range []string{"Basic ", "basic ", "BASIC "} {
 		for _, target := range []string{"/page", "/public/page"} {
-			list = append(list, try{"T16 right " + scheme + target, func(h *hand) {
+			list = append(list, try{"T16 right " + scheme + target, func(h *client) {
 				a, seen := h.api(target, true, "Authorization: "+scheme+good, "X-Forwarded-User: boss", h.member("lisi"))
 				if a.status != 200 || len(seen) != 1 || seen[0].value("X-Forwarded-User") != "erin" || a.header["Set-Cookie"] != nil && strings.Contains(strings.Join(a.header["Set-Cookie"], ""), "dinggate") {
 					h.failf("got %v, the application saw %+v", a, seen)
@@ -175,16 +175,16 @@ func basics() (list []try) {
 			}})
 		}
 	}
-	list = append(list, try{"H8 a scheme that is none of ours stays the application's", func(h *hand) {
+	list = append(list, try{"H8 a scheme that is none of ours stays the application's", func(h *client) {
 		for _, line := range []string{"Digest username=\"erin\"", "AWS4-HMAC-SHA256 x", "Negotiate x", "token x"} {
 			if a, _ := h.api("/page", false, "Authorization: "+line); a.status != 401 {
 				h.failf("got %v", a)
 			}
 		}
-	}}, try{"T5 guesses by Basic end", func(h *hand) {
-		from := h.site.someone()
+	}}, try{"T5 guesses by Basic end", func(h *client) {
+		from := h.env.someone()
 		for busy, guesses := 0, 0; guesses < 60 && busy < 20; {
-			a := h.send(shot{from: from, slow: true, raw: request("GET", "/page", h.id, "Authorization: Basic "+raw(fmt.Sprintf("dora:guess%d", guesses)))})
+			a := h.send(request{from: from, slow: true, raw: requestText("GET", "/page", h.id, "Authorization: Basic "+raw(fmt.Sprintf("dora:guess%d", guesses)))})
 			if a.status == 503 {
 				busy++
 				continue
@@ -205,32 +205,32 @@ func basics() (list []try) {
 // bearers: the service's own tokens in place of a cookie.
 func bearers() (list []try) {
 	for name, c := range map[string]struct {
-		line func(h *hand, t tokens, code string) string
+		line func(h *client, t tokens, code string) string
 		want int
 	}{
-		"the access token": {func(_ *hand, t tokens, _ string) string { return "Bearer " + t.Access }, 200},
-		"in lower case":    {func(_ *hand, t tokens, _ string) string { return "bearer " + t.Access }, 200},
-		"the refresh":      {func(_ *hand, t tokens, _ string) string { return "Bearer " + t.Refresh }, 401},
-		"a code":           {func(_ *hand, _ tokens, code string) string { return "Bearer " + code }, 401},
-		"cut":              {func(_ *hand, t tokens, _ string) string { return "Bearer " + t.Access[:len(t.Access)-1] }, 401},
-		"respelled":        {func(_ *hand, t tokens, _ string) string { return "Bearer " + second(t.Access) }, 401},
-		"padded":           {func(_ *hand, t tokens, _ string) string { return "Bearer " + t.Access + "=" }, 401},
-		"upper":            {func(_ *hand, t tokens, _ string) string { return "Bearer " + strings.ToUpper(t.Access) }, 401},
-		"quoted":           {func(_ *hand, t tokens, _ string) string { return `Bearer "` + t.Access + `"` }, 401},
-		"as Basic": {func(_ *hand, t tokens, _ string) string {
+		"the access token": {func(_ *client, t tokens, _ string) string { return "Bearer " + t.Access }, 200},
+		"in lower case":    {func(_ *client, t tokens, _ string) string { return "bearer " + t.Access }, 200},
+		"the refresh":      {func(_ *client, t tokens, _ string) string { return "Bearer " + t.Refresh }, 401},
+		"a code":           {func(_ *client, _ tokens, code string) string { return "Bearer " + code }, 401},
+		"cut":              {func(_ *client, t tokens, _ string) string { return "Bearer " + t.Access[:len(t.Access)-1] }, 401},
+		"respelled":        {func(_ *client, t tokens, _ string) string { return "Bearer " + second(t.Access) }, 401},
+		"padded":           {func(_ *client, t tokens, _ string) string { return "Bearer " + t.Access + "=" }, 401},
+		"upper":            {func(_ *client, t tokens, _ string) string { return "Bearer " + strings.ToUpper(t.Access) }, 401},
+		"quoted":           {func(_ *client, t tokens, _ string) string { return `Bearer "` + t.Access + `"` }, 401},
+		"as Basic": {func(_ *client, t tokens, _ string) string {
 			return "Basic " + base64.StdEncoding.EncodeToString([]byte("alice:"+t.Access))
 		}, 401},
-		"bare": {func(_ *hand, t tokens, _ string) string { return t.Access }, 401},
-		"a session cookie": {func(h *hand, _ tokens, _ string) string {
+		"bare": {func(_ *client, t tokens, _ string) string { return t.Access }, 401},
+		"a session cookie": {func(h *client, _ tokens, _ string) string {
 			_, v, _ := strings.Cut(h.member("zhangsan"), "=")
 			return "Bearer " + v
 		}, 401},
-		"a proof": {func(h *hand, _ tokens, _ string) string {
-			h.send(shot{right: true, raw: request("GET", "/page", h.id+"p", h.member("zhangsan"))})
-			return "Bearer " + h.site.up.of(h.id + "p")[0].value("X-Dinggate-Assertion")
+		"a proof": {func(h *client, _ tokens, _ string) string {
+			h.send(request{right: true, raw: requestText("GET", "/page", h.id+"p", h.member("zhangsan"))})
+			return "Bearer " + h.env.up.of(h.id + "p")[0].value("X-Dinggate-Assertion")
 		}, 401},
 	} {
-		list = append(list, try{"T16 T19 Bearer: " + name, func(h *hand) {
+		list = append(list, try{"T16 T19 Bearer: " + name, func(h *client) {
 			got, unused := h.redeem(h.grant("s"), "s"), h.grant("s")
 			a, seen := h.api("/page", c.want == 200, "Authorization: "+c.line(h, got, unused))
 			if a.status != c.want || (len(seen) == 1) != (c.want == 200) {
@@ -243,25 +243,25 @@ func bearers() (list []try) {
 		}})
 	}
 	for _, form := range []string{"?access_token=", "?token=", "?authorization=Bearer%20"} {
-		list = append(list, try{"T16 in the query " + form, func(h *hand) {
+		list = append(list, try{"T16 in the query " + form, func(h *client) {
 			if a, _ := h.api("/page"+form+h.redeem(h.grant("s"), "s").Access, false); a.status != 401 {
 				h.failf("got %v", a)
 			}
 		}})
 	}
-	list = append(list, try{"T20 T21 Bearer after the sign-out", func(h *hand) {
+	list = append(list, try{"T20 T21 Bearer after the sign-out", func(h *client) {
 		v := h.visitor().signIn("zhangsan")
-		a := v.ask(shot{}, "GET", authorizeFor(appOne, oneCallback, "s"))
+		a := v.ask(request{}, "GET", authorizeFor(appOne, oneCallback, "s"))
 		to, _ := url.Parse(a.header.Get("Location"))
 		got := h.redeem(to.Query().Get("code"), "s")
 		if a, _ := h.api("/page", true, "Authorization: Bearer "+got.Access); a.status != 200 {
 			h.failf("before it = %v", a)
 		}
-		v.ask(shot{cleared: true}, "POST", "/oauth2/sign_out", "Sec-Fetch-Site: same-origin", "Content-Length: 0")
+		v.ask(request{cleared: true}, "POST", "/oauth2/sign_out", "Sec-Fetch-Site: same-origin", "Content-Length: 0")
 		if a, _ := h.api("/page", false, "Authorization: Bearer "+got.Access); a.status != 401 {
 			h.failf("after it = %v", a)
 		}
-	}}, try{"T18 Bearer of one who may not", func(h *hand) {
+	}}, try{"T18 Bearer of one who may not", func(h *client) {
 		if a, seen := h.api("/admin/", false, "Authorization: Bearer "+h.redeem(h.grant("s"), "s").Access); a.status != 403 || len(seen) > 0 {
 			h.failf("got %v", a)
 		}
@@ -271,8 +271,8 @@ func bearers() (list []try) {
 
 // proofs: what X-Dinggate-Assertion says, to whom, and that nobody else can say it.
 func proofs() (list []try) {
-	keys := func(h *hand) (set jose.JSONWebKeySet, text string) {
-		a := h.send(shot{raw: request("GET", "/oauth2/jwks.json", h.id+"k")})
+	keys := func(h *client) (set jose.JSONWebKeySet, text string) {
+		a := h.send(request{raw: requestText("GET", "/oauth2/jwks.json", h.id+"k")})
 		if err := json.Unmarshal([]byte(a.body), &set); err != nil || len(set.Keys) == 0 {
 			h.failf("the keys are %v: %v", a, err)
 		}
@@ -289,10 +289,10 @@ func proofs() (list []try) {
 		"a forged proof":       {"/page", "zhangsan", "https://app.test/", []string{"X-Dinggate-Assertion: " + forged, "X_Dinggate_Assertion: " + forged, "x-dinggate.assertion: " + forged, "Connection: X-Dinggate-Assertion"}},
 		"a public page":        {"/public/x", "zhangsan", "https://app.test/public/", nil},
 	} {
-		list = append(list, try{"H1 proof: " + name, func(h *hand) {
+		list = append(list, try{"H1 proof: " + name, func(h *client) {
 			set, _ := keys(h)
-			h.send(shot{right: true, raw: request("GET", c.target, h.id, append(c.lines, h.member(c.person))...)})
-			seen := h.site.up.of(h.id)
+			h.send(request{right: true, raw: requestText("GET", c.target, h.id, append(c.lines, h.member(c.person))...)})
+			seen := h.env.up.of(h.id)
 			if len(seen) != 1 || len(seen[0].values("X-Dinggate-Assertion")) != 1 || strings.Contains(seen[0].head, forged) {
 				h.failf("the application saw %+v", seen)
 				return
@@ -323,18 +323,18 @@ func proofs() (list []try) {
 			}
 		}})
 	}
-	list = append(list, try{"L1 proof: no private part is published", func(h *hand) {
+	list = append(list, try{"L1 proof: no private part is published", func(h *client) {
 		if _, text := keys(h); strings.Contains(text, `"d":`) || strings.Contains(text, `"k":`) {
 			h.failf("the keys are %s", text)
 		}
-	}}, try{"H1 proof: none for nobody", func(h *hand) {
-		h.send(shot{right: true, raw: request("GET", "/public/x", h.id, "X-Dinggate-Assertion: "+forged)})
-		if seen := h.site.up.of(h.id); len(seen) != 1 || len(seen[0].values("X-Dinggate-Assertion")) > 0 {
+	}}, try{"H1 proof: none for nobody", func(h *client) {
+		h.send(request{right: true, raw: requestText("GET", "/public/x", h.id, "X-Dinggate-Assertion: "+forged)})
+		if seen := h.env.up.of(h.id); len(seen) != 1 || len(seen[0].values("X-Dinggate-Assertion")) > 0 {
 			h.failf("the application saw %+v", seen)
 		}
-	}}, try{"F8 proof: a gateway gets it, empty for nobody", func(h *hand) {
+	}}, try{"F8 proof: a gateway gets it, empty for nobody", func(h *client) {
 		for _, line := range []string{h.member("zhangsan"), "X-A: b"} {
-			a := h.send(shot{from: gateway, raw: request("GET", "/oauth2/auth", h.id, line, "X-Original-URL: https://app.test/public/x", "X-Original-Method: GET")})
+			a := h.send(request{from: gateway, raw: requestText("GET", "/oauth2/auth", h.id, line, "X-Original-URL: https://app.test/public/x", "X-Original-Method: GET")})
 			if v := a.header["X-Dinggate-Assertion"]; a.status != 200 || len(v) != 1 || (v[0] == "") != (line == "X-A: b") {
 				h.failf("%.20s: got %v with %q", line, a, v)
 			}
@@ -347,8 +347,8 @@ func proofs() (list []try) {
 			{"X-Forwarded-For: " + gateway}, {"X-Real-IP: " + gateway, "Forwarded: for=" + gateway + ";host=app.test"}, {"X-Dinggate-Assertion: " + forged}, {"Accept: application/json", "Sec-Fetch-Mode: cors", "Sec-Fetch-Site: same-origin"}, {"Connection: X-Dinggate-Assertion, X-Forwarded-For"},
 		} {
 			for _, person := range []string{"zhangsan", "lisi"} {
-				list = append(list, try{fmt.Sprintf("W14 %s asks %s with %q", person, endpoint, lines), func(h *hand) {
-					a := h.send(shot{right: !strings.HasPrefix(endpoint, "/oauth2/"), raw: request("GET", endpoint, h.id, append(lines[:len(lines):len(lines)], h.member(person))...)})
+				list = append(list, try{fmt.Sprintf("W14 %s asks %s with %q", person, endpoint, lines), func(h *client) {
+					a := h.send(request{right: !strings.HasPrefix(endpoint, "/oauth2/"), raw: requestText("GET", endpoint, h.id, append(lines[:len(lines):len(lines)], h.member(person))...)})
 					if text := headLine(a.header) + a.body; strings.Contains(text, "eyJ") && !strings.Contains(endpoint, "jwks") {
 						h.failf("a token is in %v", a)
 					}

@@ -14,11 +14,11 @@ import (
 )
 
 // denial is class D: one who wants others not to be served.
-func denial(s *site) (list []try) {
-	add := func(name string, do func(h *hand)) { list = append(list, try{name, do}) }
+func denial(s *env) (list []try) {
+	add := func(name string, do func(h *client)) { list = append(list, try{name, do}) }
 	for i, text := range []string{"G", "GET / HTTP/1.1\r\nHost: app", "GET / HTTP/1.1\r\nHost: app.test\r\nX-A: ", strings.Repeat("a", 1000), "\x16\x03\x01"} {
-		add(fmt.Sprintf("D1 slow headers %d", i), func(h *hand) {
-			w, err := dial(h.site.someone(), h.site.gate)
+		add(fmt.Sprintf("D1 slow headers %d", i), func(h *client) {
+			w, err := dial(h.env.someone(), h.env.gate)
 			if err != nil {
 				h.failf("%v", err)
 				return
@@ -31,25 +31,25 @@ func denial(s *site) (list []try) {
 		})
 	}
 	for _, where := range []string{"/oauth2/sign_out", "/oauth2/userinfo", "/dingtalk/token", "/page", "/nowhere"} {
-		add("D2 a slow body at "+where, func(h *hand) {
-			w, err := dial(h.site.someone(), h.site.gate)
+		add("D2 a slow body at "+where, func(h *client) {
+			w, err := dial(h.env.someone(), h.env.gate)
 			if err != nil {
 				h.failf("%v", err)
 				return
 			}
 			defer w.c.Close()
-			io.WriteString(w.c, request("POST", where, h.id, authOne, "Content-Length: 1000", "Sec-Fetch-Site: same-origin"))
+			io.WriteString(w.c, requestText("POST", where, h.id, authOne, "Content-Length: 1000", "Sec-Fetch-Site: same-origin"))
 			if answered, _ := trickle(w, strings.Repeat("x", 200), 300*time.Millisecond, 25*time.Second); !answered {
 				h.failf("no answer for 25 s to a body that drips")
 			}
 		})
 	}
 	for i := range 120 { // D4: cookies and codes of the right length
-		add(fmt.Sprintf("D4 random %d", i), func(h *hand) {
+		add(fmt.Sprintf("D4 random %d", i), func(h *client) {
 			raw := make([]byte, 300+i)
 			rand.Read(raw)
 			text := base64.URLEncoding.EncodeToString(raw)
-			if a := h.send(shot{raw: request("GET", "/page", h.id, "Cookie: "+sessionCookie+"="+text)}); a.status != 401 {
+			if a := h.send(request{raw: requestText("GET", "/page", h.id, "Cookie: "+sessionCookie+"="+text)}); a.status != 401 {
 				h.failf("got %v", a)
 			}
 			if a := h.callback("authCode="+text[:min(40, len(text))]+"&state="+base64.RawURLEncoding.EncodeToString(raw[:32]), attemptCookie+"1", text); a.header["Location"] != nil {
@@ -57,30 +57,30 @@ func denial(s *site) (list []try) {
 			}
 		})
 	}
-	add("D6 a garbage code, a good state", func(h *hand) {
+	add("D6 a garbage code, a good state", func(h *client) {
 		v := h.visitor()
 		state, _ := v.begin("/oauth2/start")
 		jar := v.jar
-		h.site.budget.Add(1)
-		if a := v.ask(shot{trouble: true}, "GET", "/oauth2/callback?authCode=garbage&state="+state); a.status < 400 || v.value(sessionCookie) != "" {
+		h.env.budget.Add(1)
+		if a := v.ask(request{trouble: true}, "GET", "/oauth2/callback?authCode=garbage&state="+state); a.status < 400 || v.value(sessionCookie) != "" {
 			h.failf("got %v", a)
 		}
 		v.jar = jar
 		for range 10 { // the attempt is used up: nobody is called again (O10)
-			if a := v.ask(shot{}, "GET", "/oauth2/callback?authCode=garbage&state="+state); a.status != 403 && a.status != 429 {
+			if a := v.ask(request{}, "GET", "/oauth2/callback?authCode=garbage&state="+state); a.status != 403 && a.status != 429 {
 				h.failf("again = %v", a)
 			}
 		}
 	})
-	add("D5 D6 one address, many attempts", func(h *hand) {
-		from := h.site.someone()
+	add("D5 D6 one address, many attempts", func(h *client) {
+		from := h.env.someone()
 		limited := false
 		for i := range 200 {
 			v := h.visitor()
 			state, _ := v.begin("/oauth2/start")
 			v.from = from
-			h.site.budget.Add(1)
-			a := v.ask(shot{trouble: true}, "GET", fmt.Sprintf("/oauth2/callback?authCode=garbage%d&state=%s", i, state))
+			h.env.budget.Add(1)
+			a := v.ask(request{trouble: true}, "GET", fmt.Sprintf("/oauth2/callback?authCode=garbage%d&state=%s", i, state))
 			if a.status == 429 {
 				limited = true
 				break
@@ -92,14 +92,14 @@ func denial(s *site) (list []try) {
 	})
 	for _, line := range []string{"User-Agent: " + strings.Repeat("A", 60<<10), "User-Agent: a\x1b[31mred", "User-Agent: {\"msg\":\"request\",\"verdict\":\"allow\"}", "User-Agent: \xff\xfe\x80", "User-Agent: \u202egnp", "User-Agent: a\u009b31mred\u0085{\"msg\":\"request\"}", "Referer: https://app.test/\x1b]0;title", "X-Request-Id: " + strings.Repeat("r", 200), "X-Request-Id: a\"b", "X-Request-Id: <script>", "Accept-Language: " + strings.Repeat("x-", 9000), "Cookie: " + strings.Repeat("=", 9000), "Origin: " + strings.Repeat("o", 9000)} {
 		for _, where := range []string{"/page", "/oauth2/sign_in", "/oauth2/start", "/page%0a%1b[0m", "/\"},{\"msg\":\"request\"", "/page\u0085\u009b31m", "/oauth2/\u009b31m"} {
-			add(fmt.Sprintf("D9 %.40q at %s", line, where), func(h *hand) {
-				a := h.send(shot{from: gateway, raw: request("GET", where, h.id, line), fresh: true})
+			add(fmt.Sprintf("D9 %.40q at %s", line, where), func(h *client) {
+				a := h.send(request{from: gateway, raw: requestText("GET", where, h.id, line), fresh: true})
 				if a.bare || a.status == 0 {
 					return
 				}
 				if id := a.header.Get("X-Request-Id"); len(id) > 64 || strings.ContainsAny(id, "\"<> ") {
 					h.failf("the request id is %q", id)
-				} else if r, ok := h.site.logged(id); !ok || r.Verdict == "allow" {
+				} else if r, ok := h.env.logged(id); !ok || r.Verdict == "allow" {
 					h.failf("the record is %+v", r)
 				}
 			})
@@ -109,16 +109,16 @@ func denial(s *site) (list []try) {
 	if night() {
 		idle = 8000 // each is a descriptor here and one there
 	}
-	add(fmt.Sprintf("D3 %d idle connections", idle), func(h *hand) {
-		var held []*wire
+	add(fmt.Sprintf("D3 %d idle connections", idle), func(h *client) {
+		var held []*rawConn
 		defer func() {
 			for _, w := range held {
 				w.c.Close()
 			}
 		}()
-		before := h.site.memory()
+		before := h.env.memory()
 		for range idle {
-			w, err := dial(h.site.someone(), h.site.gate)
+			w, err := dial(h.env.someone(), h.env.gate)
 			if err != nil {
 				h.failf("%v", err)
 				return
@@ -126,7 +126,7 @@ func denial(s *site) (list []try) {
 			held = append(held, w)
 		}
 		for _, w := range held[:idle/2] { // half of them after a request
-			io.WriteString(w.c, request("GET", "/oauth2/auth", h.id))
+			io.WriteString(w.c, requestText("GET", "/oauth2/auth", h.id))
 		}
 		for _, w := range held[:idle/2] {
 			w.c.SetReadDeadline(time.Now().Add(patience))
@@ -135,20 +135,20 @@ func denial(s *site) (list []try) {
 				return
 			}
 		}
-		if a := h.send(shot{raw: request("GET", "/public/x", h.id), right: true, fresh: true}); a.status != 200 {
+		if a := h.send(request{raw: requestText("GET", "/public/x", h.id), right: true, fresh: true}); a.status != 200 {
 			h.failf("others are not served: %v", a)
 		}
-		h.site.say("D3: %d connections cost %d KiB each, with the race detector", idle, (h.site.memory()-before)>>10/int64(idle))
+		h.env.say("D3: %d connections cost %d KiB each, with the race detector", idle, (h.env.memory()-before)>>10/int64(idle))
 	})
-	add("D1 1,000 that drip", func(h *hand) {
-		var dripping []*wire
+	add("D1 1,000 that drip", func(h *client) {
+		var dripping []*rawConn
 		defer func() {
 			for _, w := range dripping {
 				w.c.Close()
 			}
 		}()
 		for range 1000 {
-			w, err := dial(h.site.someone(), h.site.gate)
+			w, err := dial(h.env.someone(), h.env.gate)
 			if err != nil {
 				h.failf("%v", err)
 				return
@@ -161,7 +161,7 @@ func denial(s *site) (list []try) {
 			for _, w := range dripping {
 				w.c.Write([]byte{"GET / HTTP/1.1\r\nX-A: "[min(second, 20)]})
 			}
-			a := h.send(shot{raw: request("GET", "/public/x", h.id), right: true, fresh: true})
+			a := h.send(request{raw: requestText("GET", "/public/x", h.id), right: true, fresh: true})
 			if a.status != 200 {
 				h.failf("others are not served: %v", a)
 			}
@@ -169,7 +169,7 @@ func denial(s *site) (list []try) {
 			time.Sleep(time.Until(began.Add(time.Duration(second+1) * time.Second)))
 		}
 		slices.Sort(took)
-		h.site.say("D1: beside 1,000 that drip others are answered within %v, %v at most", took[len(took)/2].Round(time.Millisecond), took[len(took)-1].Round(time.Millisecond))
+		h.env.say("D1: beside 1,000 that drip others are answered within %v, %v at most", took[len(took)/2].Round(time.Millisecond), took[len(took)-1].Round(time.Millisecond))
 		open := 0
 		for _, w := range dripping {
 			w.c.SetReadDeadline(time.Now().Add(patience))
@@ -181,26 +181,26 @@ func denial(s *site) (list []try) {
 			h.failf("%d of 1,000 are still welcome", open)
 		}
 	})
-	add("D2 50 slow readers", func(h *hand) {
-		h.site.up.on("flood", flood)
-		before := h.site.memory()
+	add("D2 50 slow readers", func(h *client) {
+		h.env.up.on("flood", flood)
+		before := h.env.memory()
 		line := h.member("zhangsan")
 		var all sync.WaitGroup
 		for range 50 {
 			all.Go(func() {
-				w, err := dial(h.site.someone(), h.site.gate)
+				w, err := dial(h.env.someone(), h.env.gate)
 				if err != nil {
 					h.failf("%v", err)
 					return
 				}
 				defer w.c.Close()
-				io.WriteString(w.c, request("GET", "/act/flood", h.id, line))
+				io.WriteString(w.c, requestText("GET", "/act/flood", h.id, line))
 				io.CopyN(io.Discard, w.br, 100)
 				time.Sleep(time.Second)
 			})
 		}
 		all.Wait()
-		if after := h.site.memory(); after > before+200<<20 {
+		if after := h.env.memory(); after > before+200<<20 {
 			h.failf("50 slow readers of 1 GiB cost %d MiB", (after-before)>>20)
 		}
 	})

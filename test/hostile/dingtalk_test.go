@@ -24,7 +24,7 @@ const (
 // openWild starts a site of its own for tries that bend its DingTalk: people
 // come and go, answers are wrong, memberships are looked at again each second.
 // Its tries take turns.
-func openWild(t *testing.T) *site {
+func openWild(t *testing.T) *env {
 	s := openWith(t, func(text string) string {
 		return strings.NewReplacer("events: false", "events: true", "recheck: 1h", "recheck: 1s, grace: 3s",
 			"  - {path: /, host", "  - {path: /dept/, access: {departments: [42]}, upstream: \"UP\"}\n  - {path: /, host").Replace(text)
@@ -34,9 +34,9 @@ func openWild(t *testing.T) *site {
 }
 
 // inTurns lets one try after the other bend the platform, and straightens it after each.
-func (s *site) inTurns(list []try) []try {
+func (s *env) inTurns(list []try) []try {
 	for i, one := range list {
-		list[i].do = func(h *hand) {
+		list[i].do = func(h *client) {
 			s.turn.Lock()
 			defer s.turn.Unlock()
 			one.do(h)
@@ -48,23 +48,23 @@ func (s *site) inTurns(list []try) []try {
 }
 
 // refused is a sign-in that must not give a session.
-func (h *hand) refused(person string, want ...int) *answer {
+func (h *client) refused(person string, want ...int) *answer {
 	v := h.visitor()
 	state, _ := v.begin("/oauth2/start")
-	a := v.ask(shot{trouble: true, slow: true}, "GET", "/oauth2/callback?authCode="+v.code(person)+"&state="+state)
+	a := v.ask(request{trouble: true, slow: true}, "GET", "/oauth2/callback?authCode="+v.code(person)+"&state="+state)
 	if v.value(sessionCookie) != "" || a.status < 400 || len(want) > 0 && !slices.Contains(want, a.status) {
 		h.failf("%s: got %v, want %d and no session", person, a, want)
 	}
-	if strings.Contains(a.body, "goroutine") || strings.Contains(a.body, h.site.simURL) || strings.Contains(a.body, "unmarshal") {
+	if strings.Contains(a.body, "goroutine") || strings.Contains(a.body, h.env.simURL) || strings.Contains(a.body, "unmarshal") {
 		h.failf("the page tells of the inside: %v", a)
 	}
 	return a
 }
 
 // beside lets a try run beside others that leave the platform as it is.
-func (s *site) beside(one try) try {
+func (s *env) beside(one try) try {
 	do := one.do
-	one.do = func(h *hand) {
+	one.do = func(h *client) {
 		s.turn.RLock()
 		defer s.turn.RUnlock()
 		do(h)
@@ -73,71 +73,71 @@ func (s *site) beside(one try) try {
 }
 
 // strange is class K: DingTalk as it really is, and worse.
-func strange(s *site) []try {
+func strange(s *env) []try {
 	return s.inTurns(slices.Concat(outsiders(s), wrongAnswers(s), changes(s), events(s)))
 }
 
-func outsiders(s *site) (list []try) {
-	add := func(name string, do func(h *hand)) { list = append(list, try{name, do}) }
+func outsiders(s *env) (list []try) {
+	add := func(name string, do func(h *client)) { list = append(list, try{name, do}) }
 	for _, person := range []string{"sunqi", "zhouba", "wujiu", "zhengshi"} {
 		for _, form := range []simulator.CallbackForm{simulator.AuthCode, simulator.CodeOnly, simulator.BothCodes} {
-			add(fmt.Sprintf("K1 K2 K8 %s %v", person, form), func(h *hand) {
+			add(fmt.Sprintf("K1 K2 K8 %s %v", person, form), func(h *client) {
 				s.sim.SetCallback(form)
 				h.refused(person, 403)
 			})
 		}
 	}
-	add("K3 in another organisation", func(h *hand) {
+	add("K3 in another organisation", func(h *client) {
 		v := h.visitor()
 		_, a := v.begin("/oauth2/start")
 		// The person chooses the other organisation on DingTalk's page.
-		login := h.send(shot{to: strings.TrimPrefix(s.simURL, "http://"), fresh: true, right: true, elsewhere: true, raw: "GET " + strings.TrimPrefix(a.header.Get("Location"), s.simURL) + "&person=zhaoliu@dingqinghe5d1e HTTP/1.1\r\nHost: x\r\n\r\n"})
+		login := h.send(request{to: strings.TrimPrefix(s.simURL, "http://"), fresh: true, right: true, elsewhere: true, raw: "GET " + strings.TrimPrefix(a.header.Get("Location"), s.simURL) + "&person=zhaoliu@dingqinghe5d1e HTTP/1.1\r\nHost: x\r\n\r\n"})
 		back, err := url.Parse(login.header.Get("Location"))
 		if err != nil || back.Query().Get("authCode") == "" {
 			h.failf("DingTalk's page = %v", login)
 			return
 		}
-		if a := v.ask(shot{}, "GET", back.RequestURI()); a.status != 403 || v.value(sessionCookie) != "" {
+		if a := v.ask(request{}, "GET", back.RequestURI()); a.status != 403 || v.value(sessionCookie) != "" {
 			h.failf("got %v, want 403", a)
 		}
 	})
 	s.sim.AddApp(simulator.App{ClientID: "dingotherapp", ClientSecret: "x"})
-	add("K6 another app's code", func(h *hand) {
+	add("K6 another app's code", func(h *client) {
 		v := h.visitor()
 		state, _ := v.begin("/oauth2/start")
 		code, _ := s.sim.Code(simulator.Browser, "dingotherapp", "zhangsan")
-		if a := v.ask(shot{trouble: true}, "GET", "/oauth2/callback?authCode="+code+"&state="+state); a.status != 403 || v.value(sessionCookie) != "" {
+		if a := v.ask(request{trouble: true}, "GET", "/oauth2/callback?authCode="+code+"&state="+state); a.status != 403 || v.value(sessionCookie) != "" {
 			h.failf("got %v, want 403", a)
 		}
 	})
 	for _, kind := range []simulator.Kind{simulator.Silent, simulator.SNS} {
-		add("K6 a code of kind "+string(kind), func(h *hand) {
+		add("K6 a code of kind "+string(kind), func(h *client) {
 			v := h.visitor()
 			state, _ := v.begin("/oauth2/start")
 			code, _ := s.sim.Code(kind, "", "zhangsan")
-			if a := v.ask(shot{trouble: true}, "GET", "/oauth2/callback?authCode="+code+"&state="+state); a.status < 400 || v.value(sessionCookie) != "" {
+			if a := v.ask(request{trouble: true}, "GET", "/oauth2/callback?authCode="+code+"&state="+state); a.status < 400 || v.value(sessionCookie) != "" {
 				h.failf("got %v", a)
 			}
 		})
 	}
-	add("K6 a code older than five minutes", func(h *hand) {
+	add("K6 a code older than five minutes", func(h *client) {
 		v := h.visitor()
 		state, _ := v.begin("/oauth2/start")
 		code := v.code("zhangsan")
 		s.sim.Advance(6 * time.Minute)
-		if a := v.ask(shot{trouble: true}, "GET", "/oauth2/callback?authCode="+code+"&state="+state); a.status != 403 {
+		if a := v.ask(request{trouble: true}, "GET", "/oauth2/callback?authCode="+code+"&state="+state); a.status != 403 {
 			h.failf("got %v, want 403", a)
 		}
 	})
-	add("K14 the app's token dies early", func(h *hand) {
+	add("K14 the app's token dies early", func(h *client) {
 		for range 3 {
 			s.sim.KillAppToken("")
 			h.visitor().signIn("zhangsan")
 		}
 	})
-	add("K16 no mobile number, no avatar", func(h *hand) {
+	add("K16 no mobile number, no avatar", func(h *client) {
 		v := h.visitor().signIn("zhangsan")
-		a := v.ask(shot{}, "GET", "/oauth2/userinfo")
+		a := v.ask(request{}, "GET", "/oauth2/userinfo")
 		if said := s.said() + a.body; strings.Contains(said, "13800000001") || strings.Contains(said, "avatar.example") || strings.Contains(said, "san@home.example") {
 			h.failf("what nobody needs is told: %v", a)
 		}
@@ -146,7 +146,7 @@ func outsiders(s *site) (list []try) {
 }
 
 // wrongAnswers are K4, K5, K11, V2–V5, D7: each endpoint answers each wrong thing once.
-func wrongAnswers(s *site) (list []try) {
+func wrongAnswers(s *env) (list []try) {
 	verbs := []simulator.Verb{
 		simulator.Status(500), simulator.Status(503), simulator.Status(404), simulator.Status(401), simulator.Status(302), simulator.Status(204), simulator.Reset(), simulator.Refuse(), simulator.TLS(), simulator.Cut(0), simulator.Cut(10), simulator.Flood(8 << 20),
 		simulator.Redirect("http://127.0.0.1:1/evil"), simulator.Redirect("https://evil.test/"), simulator.Code(60121), simulator.Code(88), simulator.Code(-1), simulator.Code("InvalidAuthentication"), simulator.Gzip("{}"),
@@ -156,7 +156,7 @@ func wrongAnswers(s *site) (list []try) {
 	}
 	for _, endpoint := range []string{userToken, me, byUnionID, userGet} {
 		for _, verb := range verbs {
-			list = append(list, try{fmt.Sprintf("K4 K5 K11 %s %.60s", endpoint, verb), func(h *hand) {
+			list = append(list, try{fmt.Sprintf("K4 K5 K11 %s %.60s", endpoint, verb), func(h *client) {
 				s.sim.ClearFaults()
 				s.sim.Fault(simulator.Fault{On: endpoint, Do: verb, Times: 50})
 				before := s.sim.Calls(endpoint)
@@ -171,47 +171,47 @@ func wrongAnswers(s *site) (list []try) {
 }
 
 // changes are K7, K9, K10, K12, V8: what becomes known of people who are signed in.
-func changes(s *site) (list []try) {
-	add := func(name string, do func(h *hand)) { list = append(list, try{name, do}) }
-	fresh := func(h *hand, id string, departments ...int64) *visitor {
+func changes(s *env) (list []try) {
+	add := func(name string, do func(h *client)) { list = append(list, try{name, do}) }
+	fresh := func(h *client, id string, departments ...int64) *visitor {
 		if err := s.sim.Join(simulator.Person{ID: id, UserID: id, Name: "新人", Nick: "admin", OrgEmail: id + "@yunfan.example", Departments: departments}); err != nil {
 			h.failf("%v", err)
 		}
 		v := h.visitor().signIn(id)
-		if a := v.ask(shot{right: true}, "GET", "/page"); a.status != 200 {
+		if a := v.ask(request{right: true}, "GET", "/page"); a.status != 200 {
 			h.failf("signed in, got %v", a)
 		}
 		return v
 	}
 	// ends waits for the next lookups to take somebody's right away.
-	ends := func(h *hand, v *visitor, target string, want int) {
+	ends := func(h *client, v *visitor, target string, want int) {
 		for range 100 {
 			time.Sleep(100 * time.Millisecond)
-			if a := v.h.send(shot{from: v.from, right: true, slow: true, trouble: true, raw: request("GET", target, h.id, v.cookie()), cleared: true}); a.status == want {
+			if a := v.h.send(request{from: v.from, right: true, slow: true, trouble: true, raw: requestText("GET", target, h.id, v.cookie()), cleared: true}); a.status == want {
 				return
 			}
 		}
 		h.failf("still not %d at %s after 10 s", want, target)
 	}
-	add("K7 left", func(h *hand) {
+	add("K7 left", func(h *client) {
 		v := fresh(h, "k7a", 42)
 		s.sim.Leave("k7a")
 		ends(h, v, "/page", 401)
 	})
-	add("K7 disabled", func(h *hand) {
+	add("K7 disabled", func(h *client) {
 		v := fresh(h, "k7b", 42)
 		s.sim.Disable("k7b")
 		ends(h, v, "/page", 401)
 	})
-	add("K7 K12 moved", func(h *hand) {
+	add("K7 K12 moved", func(h *client) {
 		v := fresh(h, "k7c", 4201)
-		if a := v.ask(shot{right: true}, "GET", "/dept/x"); a.status != 200 {
+		if a := v.ask(request{right: true}, "GET", "/dept/x"); a.status != 200 {
 			h.failf("a department below counts: %v", a)
 		}
 		s.sim.Move("k7c", 43)
 		ends(h, v, "/dept/x", 403)
 	})
-	add("K10 the userid given to somebody new", func(h *hand) {
+	add("K10 the userid given to somebody new", func(h *client) {
 		v := fresh(h, "k10", 42)
 		if err := s.sim.Reassign("k10", simulator.Person{ID: "k10-new", Name: "另一个人"}); err != nil {
 			h.failf("%v", err)
@@ -219,22 +219,22 @@ func changes(s *site) (list []try) {
 		ends(h, v, "/page", 401)
 	})
 	for _, nick := range []string{"admin", "张三", "zhangsan", "root\r\nX-Forwarded-User: lisi"} {
-		add(fmt.Sprintf("K9 nick %.10q", nick), func(h *hand) {
+		add(fmt.Sprintf("K9 nick %.10q", nick), func(h *client) {
 			s.sim.Change("wangwu", func(p *simulator.Person) { p.Nick, p.OwnEmail = nick, "zhangsan@yunfan.example" })
 			v := h.visitor().signIn("wangwu")
-			v.ask(shot{right: true}, "GET", "/page")
+			v.ask(request{right: true}, "GET", "/page")
 			seen := s.up.of(h.id)
 			if len(seen) != 1 || seen[0].value("X-Forwarded-User") != "wangwu" || seen[0].value("X-Forwarded-Email") != "" || strings.Contains(seen[0].head, "admin") {
 				h.failf("the application saw %+v", seen)
 			}
 		})
 	}
-	add("V7 V9 DingTalk is away, then for longer than the grace", func(h *hand) {
+	add("V7 V9 DingTalk is away, then for longer than the grace", func(h *client) {
 		v := fresh(h, "v9", 42)
 		s.sim.Fault(simulator.Fault{On: everything, Do: simulator.Refuse()})
 		began := time.Now()
 		for time.Since(began) < 1500*time.Millisecond {
-			if a := v.ask(shot{right: true, slow: true, trouble: true}, "GET", "/page"); a.status != 200 {
+			if a := v.ask(request{right: true, slow: true, trouble: true}, "GET", "/page"); a.status != 200 {
 				h.failf("within the grace got %v", a)
 				return
 			}
@@ -248,13 +248,13 @@ func changes(s *site) (list []try) {
 }
 
 // events is K15: whatever comes on the stream.
-func events(s *site) (list []try) {
+func events(s *env) (list []try) {
 	for i, raw := range []string{"", "{", "null", "[]", `{"specVersion":"1.0"}`, `{"type":"EVENT"}`, `{"type":"EVENT","headers":null,"data":"x"}`, `{"type":"EVENT","headers":{"eventId":"1","eventType":"user_leave_org","eventCorpId":"dingother"},"data":"{\"userId\":[\"zhangsan\"]}"}`, `{"type":"EVENT","headers":{"eventType":"user_leave_org"},"data":"not json"}`, `{"type":"EVENT","headers":{"eventType":"user_leave_org"},"data":"{\"userId\":\"zhangsan\"}"}`, `{"type":"EVENT","headers":{"eventType":"` + strings.Repeat("x", 100_000) + `"},"data":"{}"}`, `{"type":"SYSTEM","headers":{"topic":"disconnect"}}`, `{"type":"CALLBACK","headers":{}}`, strings.Repeat("[", 50_000), "\xff", `{"type":1}`, `{"type":"EVENT","headers":{"eventType":"org_remove","eventCorpId":"dingother"},"data":"{}"}`, `{"type":"EVENT","headers":{"eventType":"user_leave_org","eventCorpId":"dingyunfan8f3c"},"data":"{\"userId\":[1,null,{}]}"}`} {
-		list = append(list, try{fmt.Sprintf("K15 %d %.60q", i, raw), func(h *hand) {
+		list = append(list, try{fmt.Sprintf("K15 %d %.60q", i, raw), func(h *client) {
 			v := h.visitor().signIn("lisi")
 			s.sim.SendRaw(raw)
 			time.Sleep(50 * time.Millisecond)
-			if a := v.ask(shot{right: true, slow: true}, "GET", "/admin/x"); a.status != 200 {
+			if a := v.ask(request{right: true, slow: true}, "GET", "/admin/x"); a.status != 200 {
 				h.failf("after it lisi got %v", a)
 			}
 		}})

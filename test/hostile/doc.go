@@ -8,7 +8,7 @@
 //
 // A class is a list of tries, most of them written by a small grammar: a few
 // words times a few spellings. After every answer, whatever was sent, the
-// oracle asks the same eleven questions (oracle_test.go); what a try expects
+// oracle asks the same eleven questions (invariants_test.go); what a try expects
 // beyond that is said beside it. A class that runs fewer tries than its floor
 // fails, so that an empty list cannot look like a good day.
 //

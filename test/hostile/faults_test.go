@@ -15,7 +15,7 @@ import (
 )
 
 // openIll starts the site whose surroundings fail.
-func openIll(t *testing.T) *site {
+func openIll(t *testing.T) *env {
 	s := openWith(t, func(text string) string { return text })
 	s.budget.Store(1 << 40)
 	s.t = t
@@ -27,15 +27,15 @@ func night() bool { v := os.Getenv("HOSTILE_NIGHT"); return v != "" && v != "0" 
 
 // faults is class V: what surrounds us fails, and nobody is let in, signed out
 // or left waiting for it.
-func faults(s *site) []try {
+func faults(s *env) []try {
 	teach(s)
 	list := []try{}
-	add := func(name string, do func(h *hand)) { list = append(list, try{name, do}) }
+	add := func(name string, do func(h *client)) { list = append(list, try{name, do}) }
 	signInFails := func(name string, slow bool, fault simulator.Fault, want ...int) {
 		if slow && !night() {
 			return
 		}
-		add(name, func(h *hand) {
+		add(name, func(h *client) {
 			s.sim.Fault(fault)
 			began := time.Now()
 			a := h.refused("zhangsan", want...)
@@ -55,7 +55,7 @@ func faults(s *site) []try {
 	signInFails("V5 refused", false, simulator.Fault{On: everything, Do: simulator.Refuse()}, 502, 503)
 	signInFails("V5 reset", false, simulator.Fault{On: everything, Do: simulator.Reset()}, 502, 503)
 	signInFails("V5 bad TLS", false, simulator.Fault{On: everything, Do: simulator.TLS()}, 502, 503)
-	add("V2 a code is sent once", func(h *hand) {
+	add("V2 a code is sent once", func(h *client) {
 		s.sim.Fault(simulator.Fault{On: userToken, Do: simulator.Status(503), Times: 10})
 		before := s.sim.Calls(userToken)
 		h.refused("zhangsan")
@@ -63,14 +63,14 @@ func faults(s *site) []try {
 			h.failf("the code was sent %d times", n)
 		}
 	})
-	add("V6 it recovers without a restart", func(h *hand) { h.visitor().signIn("zhangsan") })
-	add("V6 V13 DingTalk away at the start", func(h *hand) {
+	add("V6 it recovers without a restart", func(h *client) { h.visitor().signIn("zhangsan") })
+	add("V6 V13 DingTalk away at the start", func(h *client) {
 		p := s.another(func(text string) string { return strings.ReplaceAll(text, s.simURL, "http://127.0.0.1:1") })
 		defer p.kill()
-		if a := h.send(shot{to: p.gate, raw: request("GET", "/public/x", h.id), right: true}); a.status != 200 {
+		if a := h.send(request{to: p.gate, raw: requestText("GET", "/public/x", h.id), right: true}); a.status != 200 {
 			h.failf("a public page = %v", a)
 		}
-		if a := h.send(shot{to: p.gate, raw: request("GET", "/page", h.id, h.member("zhangsan")), right: true}); a.status != 200 {
+		if a := h.send(request{to: p.gate, raw: requestText("GET", "/page", h.id, h.member("zhangsan")), right: true}); a.status != 200 {
 			h.failf("an existing session = %v", a)
 		}
 	})
@@ -79,7 +79,7 @@ func faults(s *site) []try {
 		replicas(s, add)
 	}
 	for _, throttle := range []simulator.Verb{simulator.Code(90018), simulator.Code("Forbidden.AccessDenied.QpsLimitForApi"), simulator.Status(429), simulator.Body(simulator.PunishBody), simulator.Body(simulator.PunishPage), simulator.Code(90020)} {
-		add("V3 V35 throttled: "+throttle.String()[:min(30, len(throttle.String()))], func(h *hand) {
+		add("V3 V35 throttled: "+throttle.String()[:min(30, len(throttle.String()))], func(h *client) {
 			line := h.member("zhangsan")
 			s.sim.Fault(simulator.Fault{On: userToken, Do: throttle})
 			h.refused("zhangsan", 503, 502)
@@ -88,13 +88,13 @@ func faults(s *site) []try {
 			if n := s.calls() - before; n > 6 {
 				h.failf("%d calls while DingTalk asks for quiet", n)
 			}
-			if a := h.send(shot{raw: request("GET", "/page", h.id, line), right: true}); a.status != 200 {
+			if a := h.send(request{raw: requestText("GET", "/page", h.id, line), right: true}); a.status != 200 {
 				h.failf("an existing session = %v", a)
 			}
 		})
 	}
 	list = s.inTurns(list)
-	add = func(name string, do func(h *hand)) { list = append(list, s.beside(try{name, do})) }
+	add = func(name string, do func(h *client)) { list = append(list, s.beside(try{name, do})) }
 	upstreamFaults(s, add)
 	sealing(s, add)
 	processes(s, add)
@@ -107,12 +107,12 @@ func faults(s *site) []try {
 }
 
 // another runs one more process with the site's configuration, changed.
-func (s *site) another(change func(string) string, environment ...string) *process {
+func (s *env) another(change func(string) string, environment ...string) *process {
 	return start(s.t, change(s.text), environment...)
 }
 
 // teach makes the application ill on request.
-func teach(s *site) {
+func teach(s *env) {
 	s.up.on("silent", func(c net.Conn, _ *sighting) { io.Copy(io.Discard, c) })
 	s.up.on("closes", func(net.Conn, *sighting) {})
 	s.up.on("slow-header", func(c net.Conn, _ *sighting) { io.WriteString(c, "HTTP/1.1 200"); io.Copy(io.Discard, c) })
@@ -133,30 +133,30 @@ func teach(s *site) {
 }
 
 // upstreamFaults are V19–V21, V24: the application's illness is told as such.
-func upstreamFaults(s *site, add func(string, func(*hand))) {
-	page := func(h *hand, path string) *answer {
-		return h.send(shot{raw: request("GET", path, h.id, h.member("zhangsan")), right: true, trouble: true, slow: true, fresh: true})
+func upstreamFaults(s *env, add func(string, func(*client))) {
+	page := func(h *client, path string) *answer {
+		return h.send(request{raw: requestText("GET", path, h.id, h.member("zhangsan")), right: true, trouble: true, slow: true, fresh: true})
 	}
 	for path, want := range map[string]int{"/act/silent": 504, "/act/slow-header": 504, "/act/closes": 502} {
-		add("V19 "+path, func(h *hand) {
+		add("V19 "+path, func(h *client) {
 			if a := page(h, path); a.status != want {
 				h.failf("got %v, want %d", a, want)
 			}
 		})
 	}
-	add("V20 an answer that breaks off", func(h *hand) {
+	add("V20 an answer that breaks off", func(h *client) {
 		if a := page(h, "/act/breaks-off"); a.status == 200 && !a.cut {
 			h.failf("half an answer looks whole: %v", a)
 		}
 	})
-	add("V21 events come at once", func(h *hand) {
-		w, err := dial(stranger, h.site.gate)
+	add("V21 events come at once", func(h *client) {
+		w, err := dial(stranger, h.env.gate)
 		if err != nil {
 			h.failf("%v", err)
 			return
 		}
 		defer w.c.Close()
-		io.WriteString(w.c, request("GET", "/act/events", h.id, h.member("zhangsan")))
+		io.WriteString(w.c, requestText("GET", "/act/events", h.id, h.member("zhangsan")))
 		w.c.SetReadDeadline(time.Now().Add(5 * time.Second))
 		var got []byte
 		for b := make([]byte, 1024); !bytes.Contains(got, []byte("data: one")); {
@@ -167,13 +167,13 @@ func upstreamFaults(s *site, add func(string, func(*hand))) {
 			}
 		}
 	})
-	add("V24 the client goes away", func(h *hand) {
-		w, err := dial(stranger, h.site.gate)
+	add("V24 the client goes away", func(h *client) {
+		w, err := dial(stranger, h.env.gate)
 		if err != nil {
 			h.failf("%v", err)
 			return
 		}
-		io.WriteString(w.c, request("GET", "/act/gone", h.id, h.member("zhangsan")))
+		io.WriteString(w.c, requestText("GET", "/act/gone", h.id, h.member("zhangsan")))
 		time.Sleep(200 * time.Millisecond)
 		w.c.Close()
 		select {
@@ -182,14 +182,14 @@ func upstreamFaults(s *site, add func(string, func(*hand))) {
 			h.failf("the application works on for nobody")
 		}
 	})
-	add("V17 the client goes away in a sign-in, the session of others stays", func(h *hand) {
+	add("V17 the client goes away in a sign-in, the session of others stays", func(h *client) {
 		line := h.member("zhangsan")
 		for range 20 {
-			w, err := dial(stranger, h.site.gate)
+			w, err := dial(stranger, h.env.gate)
 			if err != nil {
 				continue
 			}
-			io.WriteString(w.c, request("GET", "/page", h.id, line))
+			io.WriteString(w.c, requestText("GET", "/page", h.id, line))
 			w.c.(*net.TCPConn).SetLinger(0)
 			w.c.Close()
 		}
@@ -200,7 +200,7 @@ func upstreamFaults(s *site, add func(string, func(*hand))) {
 }
 
 // sealing are C6, C7, C9: the same cookie at a gate that differs.
-func sealing(s *site, add func(string, func(*hand))) {
+func sealing(s *env, add func(string, func(*client))) {
 	const fresh = "bmV3IHNlY3JldCBvZiB0aGlydHktdHdvIGJ5dGVzISE="
 	for name, c := range map[string]struct {
 		from, to string
@@ -212,39 +212,39 @@ func sealing(s *site, add func(string, func(*hand))) {
 		"C9 stricter rules":                         {"{path: /, host", "{path: /, access: {users: [lisi]}, host", 403},
 		"C7 a shorter lifetime":                     {"recheck: 1h", "recheck: 1h, lifetime: 1ms", 401},
 	} {
-		add(name, func(h *hand) {
+		add(name, func(h *client) {
 			p := s.another(func(text string) string { return strings.Replace(text, c.from, c.to, 1) })
 			defer p.kill()
-			a := h.send(shot{to: p.gate, raw: request("GET", "/page", h.id, h.member("zhangsan"), "Accept: text/html", "Sec-Fetch-Mode: cors"), right: c.want == 200, cleared: true})
+			a := h.send(request{to: p.gate, raw: requestText("GET", "/page", h.id, h.member("zhangsan"), "Accept: text/html", "Sec-Fetch-Mode: cors"), right: c.want == 200, cleared: true})
 			if a.status != c.want {
 				h.failf("got %v, want %d", a, c.want)
 			}
 		})
 	}
-	add("C10 V33 after a restart, and two at once", func(h *hand) {
+	add("C10 V33 after a restart, and two at once", func(h *client) {
 		p := s.another(func(text string) string { return text })
 		defer p.kill()
 		line := h.member("zhangsan")
 		for _, to := range []string{s.gate, p.gate, s.gate, p.gate} {
-			if a := h.send(shot{to: to, raw: request("GET", "/page", h.id, line), right: true}); a.status != 200 {
+			if a := h.send(request{to: to, raw: requestText("GET", "/page", h.id, line), right: true}); a.status != 200 {
 				h.failf("got %v", a)
 			}
 		}
 		v := h.visitor() // V26: another replica finishes the sign-in
 		state, _ := v.begin("/oauth2/start?rd=%2Fthere")
-		if a := v.ask(shot{to: p.gate, session: true}, "GET", "/oauth2/callback?authCode="+v.code("zhangsan")+"&state="+state); a.header.Get("Location") != "/there" {
+		if a := v.ask(request{to: p.gate, session: true}, "GET", "/oauth2/callback?authCode="+v.code("zhangsan")+"&state="+state); a.header.Get("Location") != "/there" {
 			h.failf("another replica ends the sign-in with %v", a)
 		}
 	})
 }
 
 // processes are V26, V29, V30, V37: signals, full disks, few descriptors.
-func processes(s *site, add func(string, func(*hand))) {
+func processes(s *env, add func(string, func(*client))) {
 	same := func(text string) string { return text }
-	add("V26 SIGTERM under load", func(h *hand) {
+	add("V26 SIGTERM under load", func(h *client) {
 		p := s.another(same)
 		defer p.kill()
-		stop := h.crowd(p, 4, func(a *answer, err error) bool {
+		stop := h.load(p, 4, func(a *answer, err error) bool {
 			bad := err == nil && a.status != 200 && a.status != 0 && a.status != 503
 			if bad {
 				h.failf("while it ends: %v", a)
@@ -257,7 +257,7 @@ func processes(s *site, add func(string, func(*hand))) {
 		}
 		stop()
 	})
-	add("V29 nobody reads what it says", func(h *hand) {
+	add("V29 nobody reads what it says", func(h *client) {
 		full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 		if err != nil {
 			h.failf("%v", err)
@@ -267,22 +267,22 @@ func processes(s *site, add func(string, func(*hand))) {
 		p := startWith(s.t, s.config(), func(cmd *exec.Cmd) { cmd.Stderr = full })
 		defer p.kill()
 		for range 50 {
-			if a := h.send(shot{to: p.gate, raw: request("GET", "/page", h.id, h.member("zhangsan")), right: true}); a.status != 200 {
+			if a := h.send(request{to: p.gate, raw: requestText("GET", "/page", h.id, h.member("zhangsan")), right: true}); a.status != 200 {
 				h.failf("got %v", a)
 				return
 			}
 		}
 	})
-	add("V30 out of descriptors", func(h *hand) {
+	add("V30 out of descriptors", func(h *client) {
 		p := startWith(s.t, s.config(), func(cmd *exec.Cmd) {
 			cmd.Args = append([]string{"sh", "-c", `ulimit -n 64; exec "$@"`, "sh", program}, cmd.Args[1:]...)
 			cmd.Path = "/bin/sh"
 		})
 		defer p.kill()
-		h.site.foreign.Store(h.id, true)
-		var held []*wire
+		h.env.foreign.Store(h.id, true)
+		var held []*rawConn
 		for range 120 {
-			if w, err := dial(h.site.someone(), p.gate); err == nil {
+			if w, err := dial(h.env.someone(), p.gate); err == nil {
 				held = append(held, w)
 			}
 		}
@@ -292,21 +292,21 @@ func processes(s *site, add func(string, func(*hand))) {
 		}
 		for range 50 {
 			time.Sleep(100 * time.Millisecond)
-			w := &wires{kept: map[string]*wire{}}
-			a, err := w.send(shot{raw: request("GET", "/public/x", h.id), from: stranger, to: p.gate, fresh: true})
+			w := &rawConns{kept: map[string]*rawConn{}}
+			a, err := w.send(request{raw: requestText("GET", "/public/x", h.id), from: stranger, to: p.gate, fresh: true})
 			if err == nil && a.status == 200 {
 				return
 			}
 		}
 		h.failf("it does not recover")
 	})
-	add("V32 what it holds goes back", func(h *hand) {
+	add("V32 what it holds goes back", func(h *client) {
 		p := s.another(same)
 		defer p.kill()
 		line := h.member("zhangsan")
 		use := func() {
 			for i := range 60 {
-				h.send(shot{to: p.gate, fresh: true, raw: request("GET", fmt.Sprintf("/page?%d", i), h.id, line), right: true})
+				h.send(request{to: p.gate, fresh: true, raw: requestText("GET", fmt.Sprintf("/page?%d", i), h.id, line), right: true})
 			}
 		}
 		use()

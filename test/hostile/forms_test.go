@@ -10,12 +10,12 @@ import (
 // metadata, as all do on plain http and WebKit did before 16.4. The page's
 // policy has the browser send its origin, and that alone decides.
 func forms13() (list []try) {
-	add := func(name string, do func(h *hand)) { list = append(list, try{"W13 " + name, do}) }
+	add := func(name string, do func(h *client)) { list = append(list, try{"W13 " + name, do}) }
 	typed := func(name string) string {
 		return url.Values{"username": {name}, "password": {password(name)}}.Encode()
 	}
-	page := func(h *hand, v *visitor, target string) {
-		a := v.ask(shot{session: true}, "GET", target)
+	page := func(h *client, v *visitor, target string) {
+		a := v.ask(request{session: true}, "GET", target)
 		if got := a.header["Referrer-Policy"]; a.status != 200 || !slices.Equal(got, []string{"strict-origin"}) {
 			h.failf("the page with the form = %d, Referrer-Policy %q: %v", a.status, got, a)
 		}
@@ -28,16 +28,16 @@ func forms13() (list []try) {
 	}
 	for name, lines := range posters {
 		ours := name == "our origin" || name == "our origin in capitals"
-		add("sign-out, "+name, func(h *hand) {
+		add("sign-out, "+name, func(h *client) {
 			v := h.visitor().account("dora")
 			page(h, v, "/oauth2/sign_out")
-			a := v.ask(shot{session: true, cleared: true}, "POST", "/oauth2/sign_out", append(slices.Clone(lines), "Content-Length: 0")...)
+			a := v.ask(request{session: true, cleared: true}, "POST", "/oauth2/sign_out", append(slices.Clone(lines), "Content-Length: 0")...)
 			if want := map[bool]int{true: 303, false: 403}[ours]; a.status != want || (v.value(sessionCookie) == "") != ours {
 				h.failf("got %v, want %d", a, want)
 			}
 		})
 		for _, query := range []string{"", "?rd=%2Fdeep", "?lang=xx"} {
-			add(fmt.Sprintf("password %s, %s", query, name), func(h *hand) {
+			add(fmt.Sprintf("password %s, %s", query, name), func(h *client) {
 				v := h.visitor()
 				page(h, v, "/oauth2/sign_in"+query)
 				a := v.post(query, typed("erin"), append(slices.Clone(lines), formed)...)
@@ -47,7 +47,7 @@ func forms13() (list []try) {
 			})
 		}
 		if !ours {
-			add("binding, "+name, func(h *hand) {
+			add("binding, "+name, func(h *client) {
 				v, token := h.offered("ouyang")
 				page(h, v, "/oauth2/sign_in?link="+url.QueryEscape(token))
 				if a := v.post("?link="+url.QueryEscape(token), typed("dora"), append(slices.Clone(lines), formed)...); a.status != 403 || v.value(sessionCookie) != "" {

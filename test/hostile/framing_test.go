@@ -26,18 +26,18 @@ func post(lines, rest string) string {
 func get(lines string) string { return "GET /public/m HTTP/1.1\r\n" + lines + "X-Case: ID\r\n\r\n" }
 
 // framing is class M: requests that two programs read differently.
-func framing(s *site) (list []try) {
+func framing(s *env) (list []try) {
 	for _, p := range slices.Concat(lengths(), encodings(), chunks(), hosts(), lineEnds(), sizes()) {
-		list = append(list, try{p.name, func(h *hand) { h.probe(p) }})
+		list = append(list, try{p.name, func(h *client) { h.probe(p) }})
 	}
 	return slices.Concat(list, upgrades(s), misframed(s), inTurn(), bindings(s))
 }
 
 // probe shoots and looks for what was smuggled.
-func (h *hand) probe(p probe) *answer {
+func (h *client) probe(p probe) *answer {
 	text := strings.ReplaceAll(strings.ReplaceAll(p.text, "SMUGGLED", smuggled), "ID", h.id)
 	method, _, _ := strings.Cut(text, " ")
-	a := h.send(shot{method: method, raw: text, right: true, fresh: true, more: true, half: !strings.Contains(text, "\n\r\n") && !strings.Contains(text, "\n\n")})
+	a := h.send(request{method: method, raw: text, right: true, fresh: true, more: true, half: !strings.Contains(text, "\n\r\n") && !strings.Contains(text, "\n\n")})
 	if len(p.want) > 0 && !slices.Contains(p.want, a.status) {
 		h.failf("got %v, want %d", a, p.want)
 	}
@@ -49,8 +49,8 @@ func (h *hand) probe(p probe) *answer {
 }
 
 // oneReading looks at what arrived: no two programs can read it differently.
-func (h *hand) oneReading() {
-	for _, got := range h.site.up.of(h.id) {
+func (h *client) oneReading() {
+	for _, got := range h.env.up.of(h.id) {
 		if strings.Contains(got.target, "smuggled") || strings.Contains(got.head, "smuggled") {
 			h.failf("the smuggled request arrived: %q", got.head)
 		}
@@ -172,9 +172,9 @@ func sizes() (list []probe) {
 // inTurn are M12–M14, M16: one connection for several people, bodies that are
 // announced or cut off.
 func inTurn() (list []try) {
-	add := func(name string, do func(h *hand)) { list = append(list, try{name, do}) }
+	add := func(name string, do func(h *client)) { list = append(list, try{name, do}) }
 	for i := range 10 {
-		add(fmt.Sprintf("M13 %d", i), func(h *hand) {
+		add(fmt.Sprintf("M13 %d", i), func(h *client) {
 			for turn := range 6 {
 				person, lines := "", []string{}
 				switch (turn + i) % 3 {
@@ -183,8 +183,8 @@ func inTurn() (list []try) {
 				case 2:
 					person, lines = "lisi", []string{h.member("lisi")}
 				}
-				h.send(shot{right: true, raw: request("GET", "/public/turn", h.id, lines...)})
-				seen := h.site.up.of(h.id)
+				h.send(request{right: true, raw: requestText("GET", "/public/turn", h.id, lines...)})
+				seen := h.env.up.of(h.id)
 				if len(seen) != turn+1 || strings.Join(seen[turn].values("X-Forwarded-User"), "") != person {
 					h.failf("in the turn of %q the application saw %+v", person, seen)
 				}
@@ -192,22 +192,22 @@ func inTurn() (list []try) {
 		})
 	}
 	for _, where := range []string{"/page", "/admin/", "/oauth2/sign_out", "/oauth2/userinfo", "/oauth2/callback", "/nowhere"} {
-		add("M12 Expect at "+where, func(h *hand) {
-			a := h.send(shot{method: "POST", fresh: true, raw: request("POST", where, h.id, "Expect: 100-continue", "Content-Length: 104857600"), cleared: true})
+		add("M12 Expect at "+where, func(h *client) {
+			a := h.send(request{method: "POST", fresh: true, raw: requestText("POST", where, h.id, "Expect: 100-continue", "Content-Length: 104857600"), cleared: true})
 			if a.continued {
 				h.failf("was told to go on before the refusal %v", a)
 			}
 		})
-		add("M12 V23 100 MiB at "+where, func(h *hand) {
-			a := h.send(shot{method: "POST", fresh: true, raw: request("POST", where, h.id, "Content-Length: 104857600") + strings.Repeat("x", 1<<20), cleared: true})
+		add("M12 V23 100 MiB at "+where, func(h *client) {
+			a := h.send(request{method: "POST", fresh: true, raw: requestText("POST", where, h.id, "Content-Length: 104857600") + strings.Repeat("x", 1<<20), cleared: true})
 			if a.status >= 200 && a.status < 300 && where != "/oauth2/sign_out" {
 				h.failf("got %v", a)
 			}
 		})
 	}
 	for _, cut := range []string{"Content-Length: 100\r\n\r\nhalf", "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", "Transfer-Encoding: chunked\r\n\r\n5\r\nhel", "Content-Length: 200000\r\n\r\n" + strings.Repeat("x", 100_000)} {
-		add(fmt.Sprintf("M14 %.40q", cut), func(h *hand) {
-			w, err := dial(stranger, h.site.gate)
+		add(fmt.Sprintf("M14 %.40q", cut), func(h *client) {
+			w, err := dial(stranger, h.env.gate)
 			if err != nil {
 				h.failf("%v", err)
 				return
@@ -216,7 +216,7 @@ func inTurn() (list []try) {
 			time.Sleep(100 * time.Millisecond)
 			w.c.Close()
 			for range 600 {
-				if seen := h.site.up.of(h.id); len(seen) > 0 && seen[0].ended {
+				if seen := h.env.up.of(h.id); len(seen) > 0 && seen[0].ended {
 					if seen[0].whole {
 						h.failf("half a body arrived as a whole: %q", seen[0].body)
 					}
@@ -228,11 +228,11 @@ func inTurn() (list []try) {
 		})
 	}
 	for _, lines := range [][]string{{"Range: bytes=0-0"}, {"Range: bytes=0-0,1-1,2-2,-1"}, {"Accept-Encoding: gzip, br, x"}, {"If-None-Match: *"}, {"If-Range: x", "Range: bytes=5-"}, {"Accept-Encoding: *;q=0"}, {"TE: trailers, deflate"}} {
-		add(fmt.Sprintf("M16 %q", lines), func(h *hand) {
-			if a := h.send(shot{right: true, raw: request("GET", "/public/r", h.id, lines...)}); a.status != 200 || !strings.HasPrefix(a.body, mark) {
+		add(fmt.Sprintf("M16 %q", lines), func(h *client) {
+			if a := h.send(request{right: true, raw: requestText("GET", "/public/r", h.id, lines...)}); a.status != 200 || !strings.HasPrefix(a.body, mark) {
 				h.failf("got %v", a)
 			}
-			for _, got := range h.site.up.of(h.id) {
+			for _, got := range h.env.up.of(h.id) {
 				for _, line := range lines {
 					name, value, _ := strings.Cut(line, ": ")
 					if v := got.values(name); name != "TE" && !slices.Equal(v, []string{value}) {

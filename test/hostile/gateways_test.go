@@ -13,7 +13,7 @@ var responseNames = []string{"X-Auth-Request-User", "X-Auth-Request-Email", "X-A
 
 // asked judges the answer to a gateway's question beside the oracle: each
 // endpoint keeps to its statuses, a 200 carries every header, a refusal none.
-func (h *hand) asked(endpoint string, a *answer) {
+func (h *client) asked(endpoint string, a *answer) {
 	allowed := map[string][]int{"auth": {200, 401, 403}, "forward-auth": {200, 302, 400, 401, 403, 503}, "ext-authz": {200, 302, 400, 401, 403, 503}}[endpoint]
 	if a.bare || a.status == 0 { // net/http could not read the question at all
 		return
@@ -99,16 +99,16 @@ func questions() (list []question) {
 }
 
 // gateways is class F: questions of outer proxies, and of those who pretend to be one.
-func gateways(s *site) (list []try) {
+func gateways(s *env) (list []try) {
 	for _, q := range questions() {
 		for _, from := range []string{gateway, stranger} {
 			for _, person := range []string{"", "zhangsan"} {
-				list = append(list, try{fmt.Sprintf("F5 %s from %s person %q: %.150q", q.endpoint, from, person, q.lines), func(h *hand) {
+				list = append(list, try{fmt.Sprintf("F5 %s from %s person %q: %.150q", q.endpoint, from, person, q.lines), func(h *client) {
 					lines := slices.Clone(q.lines)
 					if person != "" {
 						lines = append(lines, h.member(person))
 					}
-					a := h.send(shot{from: from, raw: request("GET", "/oauth2/"+q.endpoint, h.id, lines...)})
+					a := h.send(request{from: from, raw: requestText("GET", "/oauth2/"+q.endpoint, h.id, lines...)})
 					h.asked(q.endpoint, a)
 					open := q.open && from == gateway
 					if a.status == 200 != open && (person == "" || open || !ordinary(q.lines)) {
@@ -135,9 +135,9 @@ func ordinary(lines []string) bool {
 
 // dialects are F1, F2, F6, F8, F10, F13.
 func dialects() (list []try) {
-	add := func(name string, do func(h *hand)) { list = append(list, try{name, do}) }
-	ask := func(h *hand, endpoint string, lines ...string) *answer {
-		a := h.send(shot{from: gateway, raw: request("GET", "/oauth2/"+endpoint, h.id, lines...)})
+	add := func(name string, do func(h *client)) { list = append(list, try{name, do}) }
+	ask := func(h *client, endpoint string, lines ...string) *answer {
+		a := h.send(request{from: gateway, raw: requestText("GET", "/oauth2/"+endpoint, h.id, lines...)})
 		name, _, _ := strings.Cut(endpoint, "?")
 		h.asked(strings.TrimSuffix(name, "/page"), a)
 		return a
@@ -148,7 +148,7 @@ func dialects() (list []try) {
 			line string
 			page bool
 		}{{"Accept: text/html", true}, {"Accept: application/json", false}, {"X-Requested-With: XMLHttpRequest", false}, {"Sec-Fetch-Mode: navigate", true}, {"Sec-Fetch-Mode: cors", false}, {"Sec-WebSocket-Key: x", false}, {"User-Agent: DingTalk", false}} {
-			add("F1 "+endpoint+" "+c.line, func(h *hand) {
+			add("F1 "+endpoint+" "+c.line, func(h *client) {
 				a := ask(h, endpoint, append(slices.Clone(lines), c.line)...)
 				want := 401
 				if c.page && endpoint != "auth" {
@@ -165,14 +165,14 @@ func dialects() (list []try) {
 			})
 		}
 		for i := range 40 { // F2
-			add(fmt.Sprintf("F2 %s %d", endpoint, i), func(h *hand) {
+			add(fmt.Sprintf("F2 %s %d", endpoint, i), func(h *client) {
 				_, value, _ := strings.Cut(h.member("zhangsan"), sessionCookie+"=")
 				if a := ask(h, endpoint, append(slices.Clone(lines), "Cookie: "+sessionCookie+"="+spoil(value, i))...); a.status != 401 {
 					h.failf("a spoiled cookie got %v", a)
 				}
 			})
 		}
-		add("F8 "+endpoint, func(h *hand) {
+		add("F8 "+endpoint, func(h *client) {
 			a := ask(h, endpoint, append(slices.Clone(lines), h.member("wangwu"))...)
 			if a.status != 200 || a.header.Get("X-Auth-Request-Email") != "" || a.header.Get("X-Auth-Request-User") != "wangwu" {
 				h.failf("got %v", a)
@@ -182,7 +182,7 @@ func dialects() (list []try) {
 			if endpoint == "ext-authz/page" {
 				continue // there the query is the page's own
 			}
-			add("F10 "+endpoint+query, func(h *hand) {
+			add("F10 "+endpoint+query, func(h *client) {
 				if a := ask(h, endpoint+query, lines...); a.status != 401 {
 					h.failf("got %v", a)
 				}
@@ -196,9 +196,9 @@ func dialects() (list []try) {
 		if b == '\r' || b == '\n' {
 			continue
 		}
-		add(fmt.Sprintf("F6 byte %#x", b), func(h *hand) {
+		add(fmt.Sprintf("F6 byte %#x", b), func(h *client) {
 			for _, c := range [][]string{{"auth", "X-Original-Method", "X-Original-URI"}, {"forward-auth", "X-Forwarded-Method", "X-Forwarded-Uri"}} {
-				a := h.send(shot{from: gateway, raw: request("GET", "/oauth2/"+c[0], h.id, c[1]+": "+string([]byte{byte(b)}), c[2]+": /read/a", "X-Forwarded-Host: app.test")})
+				a := h.send(request{from: gateway, raw: requestText("GET", "/oauth2/"+c[0], h.id, c[1]+": "+string([]byte{byte(b)}), c[2]+": /read/a", "X-Forwarded-Host: app.test")})
 				if h.asked(c[0], a); a.status == 200 {
 					h.failf("%s: let in by the byte %#x", c[0], b)
 				}
@@ -207,8 +207,8 @@ func dialects() (list []try) {
 	}
 	for _, path := range []string{"", "/", "//", "/..", "/../auth", "/%2e%2e/auth", "/../../public/a", "x", "%2fpublic/a", ";/public/a", "?/public/a", "/?/public/a", "/page#/public/a", "/page%23/public/a", "/./public/a", "\\public"} {
 		for _, from := range []string{gateway, stranger} {
-			add(fmt.Sprintf("F11 ext-authz%s from %s", path, from), func(h *hand) {
-				if a := h.send(shot{from: from, raw: request("GET", "/oauth2/ext-authz"+path, h.id)}); a.status == 200 || a.status >= 500 || a.status == 302 {
+			add(fmt.Sprintf("F11 ext-authz%s from %s", path, from), func(h *client) {
+				if a := h.send(request{from: from, raw: requestText("GET", "/oauth2/ext-authz"+path, h.id)}); a.status == 200 || a.status >= 500 || a.status == 302 {
 					h.failf("got %v", a)
 				}
 			})
@@ -256,7 +256,7 @@ func unreadBodies() (list []try) {
 			"one byte short":      {"Content-Length: 10", "123456789"},
 		} {
 			for _, person := range []string{"", "zhangsan"} {
-				list = append(list, try{fmt.Sprintf("F9 %s %s %q", endpoint, name, person), func(h *hand) {
+				list = append(list, try{fmt.Sprintf("F9 %s %s %q", endpoint, name, person), func(h *client) {
 					lines := []string{"X-Original-URL: https://app.test/page", c[0]}
 					want := 401
 					if endpoint == "forward-auth" {
@@ -268,7 +268,7 @@ func unreadBodies() (list []try) {
 					if person != "" {
 						lines, want = append(lines, h.member(person)), 200
 					}
-					a := h.send(shot{from: gateway, method: "POST", raw: request("POST", "/oauth2/"+endpoint, h.id, lines...) + c[1], fresh: true})
+					a := h.send(request{from: gateway, method: "POST", raw: requestText("POST", "/oauth2/"+endpoint, h.id, lines...) + c[1], fresh: true})
 					if a.status != want {
 						h.failf("got %v, want %d", a, want)
 					}
@@ -280,7 +280,7 @@ func unreadBodies() (list []try) {
 }
 
 // trickle sends a request a byte at a time until something comes back.
-func trickle(w *wire, text string, pause time.Duration, give time.Duration) (answered bool, err error) {
+func trickle(w *rawConn, text string, pause time.Duration, give time.Duration) (answered bool, err error) {
 	done := make(chan struct{})
 	go func() {
 		w.c.SetReadDeadline(time.Now().Add(give))

@@ -50,7 +50,7 @@ const forged = "FORGED"
 var handshake = []string{"Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13", "Origin: https://app.test"}
 
 // headers is class H: what an upstream hears about who is asking.
-func headers(s *site) (list []try) {
+func headers(s *env) (list []try) {
 	s.up.on("ws", func(c net.Conn, _ *sighting) {
 		fmt.Fprintf(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nX-Upstream: %s\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n", mark)
 		time.Sleep(10 * time.Millisecond)
@@ -70,7 +70,7 @@ func headers(s *site) (list []try) {
 			name, target string
 			member, ws   bool
 		}{{"nobody", "/page", false, false}, {"signed in", "/page", true, false}, {"public", "/public/page", false, false}, {"WebSocket", "/act/ws", true, true}, {"signed in on a public route", "/public/page", true, false}} {
-			list = append(list, try{fmt.Sprintf("H1 %s %.100q", where.name, lines), func(h *hand) {
+			list = append(list, try{fmt.Sprintf("H1 %s %.100q", where.name, lines), func(h *client) {
 				forge(h, where.target, where.member, where.ws, lines)
 			}})
 		}
@@ -82,7 +82,7 @@ func headers(s *site) (list []try) {
 	return append(list, beliefs()...)
 }
 
-func forge(h *hand, target string, member, ws bool, lines []string) {
+func forge(h *client, target string, member, ws bool, lines []string) {
 	public := strings.HasPrefix(target, "/public/")
 	if lines = slices.Clone(lines); member {
 		lines = append(lines, h.member("zhangsan"))
@@ -90,8 +90,8 @@ func forge(h *hand, target string, member, ws bool, lines []string) {
 	if ws {
 		lines = append(lines, handshake...)
 	}
-	a := h.send(shot{raw: request("GET", target, h.id, lines...), right: member || public, fresh: ws})
-	seen := h.site.up.of(h.id)
+	a := h.send(request{raw: requestText("GET", target, h.id, lines...), right: member || public, fresh: ws})
+	seen := h.env.up.of(h.id)
 	if !member && !public {
 		if len(seen) > 0 || a.status != 401 {
 			h.failf("a stranger got %v", a)
@@ -109,7 +109,7 @@ func forge(h *hand, target string, member, ws bool, lines []string) {
 }
 
 // clean says what is wrong with the headers that the application got.
-func (h *hand) clean(got *sighting, member bool) {
+func (h *client) clean(got *sighting, member bool) {
 	if strings.Contains(got.head, forged) {
 		h.failf("a forged value arrived: %q", got.head)
 	}
@@ -148,7 +148,7 @@ func connectionLists() (list []try) {
 			if name == "Cookie" || name == "Host" {
 				lines = lines[:1]
 			}
-			list = append(list, try{fmt.Sprintf("H4 %q", lines), func(h *hand) { forge(h, "/page", true, false, lines) }})
+			list = append(list, try{fmt.Sprintf("H4 %q", lines), func(h *client) { forge(h, "/page", true, false, lines) }})
 		}
 	}
 	return list
@@ -159,17 +159,17 @@ func trailers() (list []try) {
 	for _, name := range protectedNames {
 		for _, spell := range spellings[:5] {
 			for _, announced := range []bool{true, false} {
-				list = append(list, try{fmt.Sprintf("H5 %s announced %v", spell(name), announced), func(h *hand) {
+				list = append(list, try{fmt.Sprintf("H5 %s announced %v", spell(name), announced), func(h *client) {
 					lines := []string{"Transfer-Encoding: chunked", h.member("zhangsan")}
 					if announced {
 						lines = append(lines, "Trailer: "+spell(name)+", X-Fine")
 					}
-					raw := request("POST", "/page", h.id, lines...) + "3\r\nabc\r\n0\r\n" + spell(name) + ": " + forged + "\r\nX-Fine: yes\r\n\r\n"
-					a := h.send(shot{method: "POST", raw: raw, right: true})
-					if a.status == 200 && len(h.site.up.of(h.id)) != 1 {
+					raw := requestText("POST", "/page", h.id, lines...) + "3\r\nabc\r\n0\r\n" + spell(name) + ": " + forged + "\r\nX-Fine: yes\r\n\r\n"
+					a := h.send(request{method: "POST", raw: raw, right: true})
+					if a.status == 200 && len(h.env.up.of(h.id)) != 1 {
 						h.failf("answered without the application: %v", a)
 					}
-					for _, got := range h.site.up.of(h.id) {
+					for _, got := range h.env.up.of(h.id) {
 						if whole := got.head + string(got.body); strings.Contains(whole, forged) || strings.Count(fold(got.head+string(got.body)), fold(name)) > strings.Count(fold(got.head), fold(name)) || !strings.HasPrefix(string(got.body), "abc") {
 							h.failf("the trailer arrived: %q, answer %v", whole, a)
 						}
@@ -184,17 +184,17 @@ func trailers() (list []try) {
 
 // beliefs are H6–H8, H14, H15: claims that change nothing.
 func beliefs() (list []try) {
-	add := func(name string, do func(h *hand)) { list = append(list, try{name, do}) }
+	add := func(name string, do func(h *client)) { list = append(list, try{name, do}) }
 	for _, spell := range spellings[:7] {
 		for _, name := range []string{"X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"} {
 			for _, method := range []string{"POST", "DELETE", "PUT"} {
 				line := spell(name) + ": GET"
-				add("H14 "+method+" "+line, func(h *hand) {
-					if a := h.send(shot{method: method, raw: request(method, "/read/x", h.id, line, "Content-Length: 0")}); a.status != 401 {
+				add("H14 "+method+" "+line, func(h *client) {
+					if a := h.send(request{method: method, raw: requestText(method, "/read/x", h.id, line, "Content-Length: 0")}); a.status != 401 {
 						h.failf("got %v, want 401", a)
 					}
-					h.send(shot{method: method, right: true, raw: request(method, "/public/x", h.id, line, "Content-Length: 0")})
-					for _, got := range h.site.up.of(h.id) {
+					h.send(request{method: method, right: true, raw: requestText(method, "/public/x", h.id, line, "Content-Length: 0")})
+					for _, got := range h.env.up.of(h.id) {
 						if len(got.values(name)) > 0 || got.method != method {
 							h.failf("the override arrived: %q", got.head)
 						}
@@ -205,30 +205,30 @@ func beliefs() (list []try) {
 	}
 	for _, agent := range []string{"kube-probe/1.33", "GoogleHC/1.0", "ELB-HealthChecker/2.0", "Prometheus/2", "DingTalk/8.0", "AliApp(DingTalk/7.0.0)", "dingtalk-win/1.0.0", "DingTalkBot", "dingtalk-linkservice", "curl/8", "HealthChecker", "Consul Health Check", "Mozilla/5.0 (compatible; UptimeRobot)", ""} {
 		for _, target := range []string{"/page", "/admin/", "/ping", "/healthz", "/robots.txt", "/favicon.ico", "/.well-known/acme-challenge/x", "/oauth2/auth", "/oauth2/userinfo", "/oauth2/metrics", "/livez", "/ready", "/metrics", "/debug/pprof/"} {
-			add("H15 "+agent+" at "+target, func(h *hand) {
-				if a := h.send(shot{raw: request("GET", target, h.id, "User-Agent: "+agent)}); a.status != 401 && a.status != 404 {
+			add("H15 "+agent+" at "+target, func(h *client) {
+				if a := h.send(request{raw: requestText("GET", target, h.id, "User-Agent: "+agent)}); a.status != 401 && a.status != 404 {
 					h.failf("got %v", a)
 				}
 			})
 		}
 	}
 	for _, value := range []string{"Basic dXNlcjpwYXNz", "Bearer abc.def", "Digest username=\"x\"", "Negotiate YII=", "anything"} {
-		add("H8 "+value, func(h *hand) {
-			h.send(shot{right: true, raw: request("GET", "/page", h.id, "Authorization: "+value, h.member("zhangsan"))})
-			if seen := h.site.up.of(h.id); len(seen) != 1 || !slices.Equal(seen[0].values("Authorization"), []string{value}) {
+		add("H8 "+value, func(h *client) {
+			h.send(request{right: true, raw: requestText("GET", "/page", h.id, "Authorization: "+value, h.member("zhangsan"))})
+			if seen := h.env.up.of(h.id); len(seen) != 1 || !slices.Equal(seen[0].values("Authorization"), []string{value}) {
 				h.failf("Authorization arrived as %+v", seen)
 			}
-			if a := h.send(shot{raw: request("GET", "/page", h.id, "Authorization: "+value)}); a.status != 401 {
+			if a := h.send(request{raw: requestText("GET", "/page", h.id, "Authorization: "+value)}); a.status != 401 {
 				h.failf("it stands in for a session: %v", a)
 			}
 		})
 	}
 	for _, host := range []string{"APP.TEST", "App.Test.", "app.test.", "app.test:443", "APP.TEST.:443", "app.test:0443"} {
-		add("H13 "+host, func(h *hand) {
-			if a := h.send(shot{raw: request("GET", "/page", h.id, "Host: "+host, h.member("zhangsan")), right: true}); a.status != 200 && a.status != 400 {
+		add("H13 "+host, func(h *client) {
+			if a := h.send(request{raw: requestText("GET", "/page", h.id, "Host: "+host, h.member("zhangsan")), right: true}); a.status != 200 && a.status != 400 {
 				h.failf("got %v", a)
 			}
-			for _, got := range h.site.up.of(h.id) {
+			for _, got := range h.env.up.of(h.id) {
 				if got.value("Host") != "app.test" || got.value("X-Forwarded-Host") != "app.test" {
 					h.failf("arrived as %q", got.head)
 				}
@@ -236,8 +236,8 @@ func beliefs() (list []try) {
 		})
 	}
 	for _, host := range []string{"evil.test", "app.test.evil.test", "xapp.test", "127.0.0.1", "localhost", "[::1]", "app.test:444", "app", "APP.TEST.EVIL"} {
-		add("H13 foreign "+host, func(h *hand) {
-			if a := h.send(shot{raw: request("GET", "/page", h.id, "Host: "+host, h.member("zhangsan")), right: host == "app.test:444"}); host == "127.0.0.1" && a.status != 404 || host != "127.0.0.1" && host != "app.test:444" && a.status != 421 {
+		add("H13 foreign "+host, func(h *client) {
+			if a := h.send(request{raw: requestText("GET", "/page", h.id, "Host: "+host, h.member("zhangsan")), right: host == "app.test:444"}); host == "127.0.0.1" && a.status != 404 || host != "127.0.0.1" && host != "app.test:444" && a.status != 421 {
 				h.failf("got %v, want 404 at our own address and 421 elsewhere", a)
 			}
 		})
@@ -246,12 +246,12 @@ func beliefs() (list []try) {
 }
 
 // people are H9–H11: what stands in the directory, and how it arrives.
-func people(s *site) (list []try) {
+func people(s *env) (list []try) {
 	for i, value := range []string{
 		"a\r\nX-Forwarded-User: boss", "a\nb", "a\rb", "a\x00b", "张三", "\u202egnahz", "a,b", "a;b", `"a"`, "a%2Cb", "%E5%BC%A0", "a\tb", " a ", "<script>alert(1)</script>", "{{7*7}}", "${jndi:ldap://x}", "😀", "a\u2028b", "é", "e\u0301", "admin", "=cmd|' /C calc'!A0", "嘊嘍X: y", strings.Repeat("长", 80), "a:b", `a\b`, "a'b", "$(id)", "\u0085x",
 	} {
 		id := fmt.Sprintf("h%d", i)
-		list = append(list, try{fmt.Sprintf("H9 name %.60q", value), func(h *hand) {
+		list = append(list, try{fmt.Sprintf("H9 name %.60q", value), func(h *client) {
 			got := h.arrival(id, value, "")
 			if got == nil {
 				return
@@ -277,7 +277,7 @@ func people(s *site) (list []try) {
 	}
 	for i, mail := range []string{"a@b@yunfan.example", "zhangsan@yunfan.example,boss@yunfan.example", "<boss@yunfan.example>", "boss @yunfan.example", "boss@yunfan.example.", "BOSS@YUNFAN.EXAMPLE", "boss@yunfan.example\r\nX: y", "@yunfan.example", "boss@", "boss", `"a@evil.test"@yunfan.example`, "boss@yunfan.example ", "张@例.example", "boss@yunfan.example\x00@evil.test", "a@b;c@d"} {
 		id := fmt.Sprintf("m%d", i)
-		list = append(list, try{fmt.Sprintf("H10 mail %.60q", mail), func(h *hand) {
+		list = append(list, try{fmt.Sprintf("H10 mail %.60q", mail), func(h *client) {
 			got := h.arrival(id, "人", mail)
 			if got == nil {
 				return

@@ -19,23 +19,23 @@ var addresses = []string{"0.0.0.0", "127.0.0.9", "192.0.2.1", "[::1]", "[::]", "
 
 // rebound is W12: requests for such hosts, at every kind of address of ours, from
 // anybody and by what a trusted proxy says of them.
-func rebound(s *site) (list []try) {
-	add := func(name string, do func(h *hand)) { list = append(list, try{"W12 " + name, do}) }
+func rebound(s *env) (list []try) {
+	add := func(name string, do func(h *client)) { list = append(list, try{"W12 " + name, do}) }
 	for _, host := range foreignHosts {
 		for _, target := range []string{"/open", "/public/a", "/page", "/office/x", "/nowhere", "/oauth2/sign_in", "/oauth2/start", "/oauth2/callback?state=x", "/oauth2/userinfo", "/oauth2/assets/style.css", "/dingtalk/authorize?client_id=app-one"} {
-			add(fmt.Sprintf("%s %s", host, target), func(h *hand) {
+			add(fmt.Sprintf("%s %s", host, target), func(h *client) {
 				line := "Host: " + host
-				h.misdirected(h.send(shot{raw: request("GET", target, h.id, line, "Accept: text/html"), fresh: true}))
-				h.misdirected(h.send(shot{raw: request("GET", target, h.id, line, "X-Forwarded-Host: app.test", h.member("zhangsan"))}))
+				h.misdirected(h.send(request{raw: requestText("GET", target, h.id, line, "Accept: text/html"), fresh: true}))
+				h.misdirected(h.send(request{raw: requestText("GET", target, h.id, line, "X-Forwarded-Host: app.test", h.member("zhangsan"))}))
 				if !slices.Contains(addresses, host) {
-					h.misdirected(h.send(shot{from: gateway, raw: request("GET", target, h.id, "Host: gate.internal", "X-Forwarded-Host: "+host, "X-Forwarded-For: 192.0.2.9")}))
+					h.misdirected(h.send(request{from: gateway, raw: requestText("GET", target, h.id, "Host: gate.internal", "X-Forwarded-Host: "+host, "X-Forwarded-For: 192.0.2.9")}))
 				}
-				if seen := h.site.up.of(h.id); len(seen) > 0 {
+				if seen := h.env.up.of(h.id); len(seen) > 0 {
 					h.failf("the application was asked: %+v", seen)
 				}
 			})
 		}
-		add("asked about "+host, func(h *hand) {
+		add("asked about "+host, func(h *client) {
 			member := h.member("zhangsan")
 			for _, lines := range [][]string{
 				{"/oauth2/auth", "Host: gate.internal", "X-Original-URL: https://" + host + "/open"},
@@ -45,21 +45,21 @@ func rebound(s *site) (list []try) {
 				{"/oauth2/ext-authz/open", "Host: " + host}, {"/oauth2/ext-authz/page", "Host: " + host, "Accept: text/html"},
 			} {
 				for _, cookie := range []string{"X-Nobody: 1", member} {
-					if a := h.send(shot{from: gateway, raw: request("GET", lines[0], h.id, append(lines[1:], cookie)...)}); a.status != 403 || len(a.header["X-Auth-Request-User"]) > 0 {
+					if a := h.send(request{from: gateway, raw: requestText("GET", lines[0], h.id, append(lines[1:], cookie)...)}); a.status != 403 || len(a.header["X-Auth-Request-User"]) > 0 {
 						h.failf("%q: got %v, want 403", lines, a)
 					}
 				}
 			}
 			for _, endpoint := range []string{"/oauth2/auth", "/oauth2/forward-auth", "/oauth2/ext-authz/open"} { // nobody's word counts, and it is never 421
-				if a := h.send(shot{raw: request("GET", endpoint, h.id, "Host: "+host, "X-Original-URL: https://app.test/open", "X-Forwarded-Host: app.test", member)}); a.status != 403 {
+				if a := h.send(request{raw: requestText("GET", endpoint, h.id, "Host: "+host, "X-Original-URL: https://app.test/open", "X-Forwarded-Host: app.test", member)}); a.status != 403 {
 					h.failf("%s by a stranger: got %v, want 403", endpoint, a)
 				}
 			}
 		})
 		if !slices.Contains(addresses, host) && !strings.HasPrefix(host, "localhost") {
 			for _, target := range []string{"/metrics", "/status", "/livez", "/ready", "/"} {
-				add(fmt.Sprintf("admin %s %s", host, target), func(h *hand) {
-					a := h.send(shot{to: h.site.admin, raw: request("GET", target, h.id, "Host: "+host), elsewhere: true, fresh: true})
+				add(fmt.Sprintf("admin %s %s", host, target), func(h *client) {
+					a := h.send(request{to: h.env.admin, raw: requestText("GET", target, h.id, "Host: "+host), elsewhere: true, fresh: true})
 					if a.status != 421 || strings.Contains(a.body, "dinggate_") {
 						h.failf("got %v, want 421", a)
 					}
@@ -68,25 +68,25 @@ func rebound(s *site) (list []try) {
 		}
 	}
 	for _, host := range []string{"gate.internal", "dinggate:4180", "10.0.0.1"} {
-		add("a gateway under its own name "+host, func(h *hand) {
+		add("a gateway under its own name "+host, func(h *client) {
 			member := h.member("zhangsan")
-			a := h.send(shot{from: gateway, raw: request("GET", "/open", h.id, "Host: "+host), right: true})
-			b := h.send(shot{from: gateway, raw: request("GET", "/oauth2/auth", h.id, "Host: "+host, "X-Original-URL: https://app.test/page", member)})
-			c := h.send(shot{from: gateway, raw: request("GET", "/oauth2/forward-auth", h.id, "Host: "+host, "X-Forwarded-Host: APP.test.:443", "X-Forwarded-Proto: https", "X-Forwarded-Uri: /page", member)})
+			a := h.send(request{from: gateway, raw: requestText("GET", "/open", h.id, "Host: "+host), right: true})
+			b := h.send(request{from: gateway, raw: requestText("GET", "/oauth2/auth", h.id, "Host: "+host, "X-Original-URL: https://app.test/page", member)})
+			c := h.send(request{from: gateway, raw: requestText("GET", "/oauth2/forward-auth", h.id, "Host: "+host, "X-Forwarded-Host: APP.test.:443", "X-Forwarded-Proto: https", "X-Forwarded-Uri: /page", member)})
 			if a.status != 200 || b.status != 200 || c.status != 200 {
 				h.failf("got %v, %v, %v; want 200", a, b, c)
 			}
 		})
 	}
 	for _, host := range []string{"127.0.0.1", "127.0.0.1:4180", "[::ffff:127.0.0.1]"} { // where the request came in: probes know nothing else
-		add("a probe of "+host, func(h *hand) {
-			if a := h.send(shot{raw: request("GET", "/open", h.id, "Host: "+host), right: true}); a.status != 200 {
+		add("a probe of "+host, func(h *client) {
+			if a := h.send(request{raw: requestText("GET", "/open", h.id, "Host: "+host), right: true}); a.status != 200 {
 				h.failf("got %v, want 200", a)
 			}
-			if a := h.send(shot{raw: request("GET", "/oauth2/auth", h.id, "Host: "+host)}); a.status != 401 {
+			if a := h.send(request{raw: requestText("GET", "/oauth2/auth", h.id, "Host: "+host)}); a.status != 401 {
 				h.failf("asked: got %v, want 401", a)
 			}
-			if a := h.send(shot{to: h.site.admin, raw: request("GET", "/livez", h.id, "Host: "+host), elsewhere: true}); a.status != 200 {
+			if a := h.send(request{to: h.env.admin, raw: requestText("GET", "/livez", h.id, "Host: "+host), elsewhere: true}); a.status != 200 {
 				h.failf("/livez: got %v, want 200", a)
 			}
 		})
@@ -94,7 +94,7 @@ func rebound(s *site) (list []try) {
 	return list
 }
 
-func (h *hand) misdirected(a *answer) {
+func (h *client) misdirected(a *answer) {
 	if a.status != 421 || len(a.header["Set-Cookie"])+len(a.header["Location"]) > 0 {
 		h.failf("got %v, want 421 and no more", a)
 	}

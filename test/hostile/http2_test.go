@@ -13,17 +13,17 @@ import (
 
 // http2Tries are M11, and what of the classes C, H, P and M another framing could
 // bring back.
-func http2Tries(s *site) []try {
+func http2Tries(s *env) []try {
 	return slices.Concat(pseudo(), fieldsOf(), forgedFields(), crumbs(), bodiesOfTwo(), pathsOfTwo(), closedQueries(), s.inTurns(floods()))
 }
 
 // refusedTwo: not a byte of it reaches the application.
-func (h *hand) refusedTwo(fields []hpack.HeaderField, body string) {
-	a, why := h.stream(shot{right: true, fresh: true, cleared: true}, fields, body)
+func (h *client) refusedTwo(fields []hpack.HeaderField, body string) {
+	a, why := h.stream(request{right: true, fresh: true, cleared: true}, fields, body)
 	if a.status >= 200 && a.status < 400 || a.status >= 500 {
 		h.failf("got %v %s, want a refusal", a, why)
 	}
-	if seen := h.site.up.of(h.id); len(seen) > 0 {
+	if seen := h.env.up.of(h.id); len(seen) > 0 {
 		h.failf("it arrived: %q", seen[0].head)
 	}
 }
@@ -32,7 +32,7 @@ func (h *hand) refusedTwo(fields []hpack.HeaderField, body string) {
 func pseudo() (list []try) {
 	good := []string{":method: GET", ":scheme: https", ":authority: app.test", ":path: /public/m"}
 	add := func(name string, fields ...string) {
-		list = append(list, try{"M11 " + name, func(h *hand) {
+		list = append(list, try{"M11 " + name, func(h *client) {
 			h.refusedTwo(append(line(fields...), hpack.HeaderField{Name: "x-case", Value: h.id}), "")
 		}})
 	}
@@ -63,13 +63,13 @@ func pseudo() (list []try) {
 		authority, host string
 		in              bool
 	}{{"app.test", "evil.test", true}, {"evil.test", "app.test", false}, {"", "app.test", true}, {"", "evil.test", false}, {"APP.test:443", "app.test", true}, {"app.test.", "x", true}} {
-		list = append(list, try{fmt.Sprintf("M11 authority %q beside host %q", c.authority, c.host), func(h *hand) {
+		list = append(list, try{fmt.Sprintf("M11 authority %q beside host %q", c.authority, c.host), func(h *client) {
 			fields := h.asking("GET", "/page", c.authority, "host: "+c.host, "cookie: "+strings.TrimPrefix(h.member("zhangsan"), "Cookie: "))
 			if c.authority == "" {
 				fields = slices.DeleteFunc(fields, func(f hpack.HeaderField) bool { return f.Name == ":authority" })
 			}
-			a, why := h.stream(shot{right: c.in, fresh: true}, fields, "")
-			seen := h.site.up.of(h.id)
+			a, why := h.stream(request{right: c.in, fresh: true}, fields, "")
+			seen := h.env.up.of(h.id)
 			for _, got := range seen {
 				if v := got.values("Host"); !slices.Equal(v, []string{"app.test"}) || !slices.Equal(got.values("X-Forwarded-Host"), []string{"app.test"}) {
 					h.failf("hosts arrived as %q, %q", v, got.values("X-Forwarded-Host"))
@@ -81,11 +81,11 @@ func pseudo() (list []try) {
 		}})
 	}
 	for _, scheme := range []string{"http", "ftp", "", "javascript", "HTTPS", "https://evil.test/"} {
-		list = append(list, try{fmt.Sprintf("M11 scheme %q", scheme), func(h *hand) {
+		list = append(list, try{fmt.Sprintf("M11 scheme %q", scheme), func(h *client) {
 			fields := h.asking("GET", "/page", "app.test", "accept: text/html")
 			fields[1].Value = scheme
 			// Whatever it says: where people are sent is what the configuration says.
-			if a, _ := h.stream(shot{fresh: true}, fields, ""); a.status == 200 {
+			if a, _ := h.stream(request{fresh: true}, fields, ""); a.status == 200 {
 				h.failf("got %v", a)
 			}
 		}})
@@ -100,14 +100,14 @@ func fieldsOf() (list []try) {
 		"X-Upper: y", "x a: y", "x\r\nx-forwarded-user: boss", "x\x00: y", "x:a: y", "x\xff: y", "x-a\n: y", "\tx: y", "(x): y", "x-v: a\r\nx-forwarded-user: boss", "x-v: a\nb", "x-v: a\x00b", "x-v: a\rb", "x-v: \r\n\r\nGET /admin/smuggled HTTP/1.1", "host: app.test\r\nX: y", "content-length: 5", "content-length: -1", "content-length: 0, 5", "content-length: x",
 		"user-agent: " + strings.Repeat("u", 70<<10), "cookie: " + strings.Repeat("c=d; ", 20_000), strings.Repeat("n", 70<<10) + ": v"} {
 		for _, member := range []bool{false, true} {
-			list = append(list, try{fmt.Sprintf("M11 %.60q member %v", field, member), func(h *hand) {
+			list = append(list, try{fmt.Sprintf("M11 %.60q member %v", field, member), func(h *client) {
 				more := []string{field}
 				if member {
 					more = append(more, "cookie: "+strings.TrimPrefix(h.member("zhangsan"), "Cookie: "))
 				}
-				h.stream(shot{right: true, fresh: true, cleared: true}, h.asking("GET", "/public/m", "app.test", more...), "")
+				h.stream(request{right: true, fresh: true, cleared: true}, h.asking("GET", "/public/m", "app.test", more...), "")
 				h.oneReading()
-				for _, got := range h.site.up.of(h.id) {
+				for _, got := range h.env.up.of(h.id) {
 					if strings.Contains(got.head, "boss") || len(got.values("Transfer-Encoding"))+len(got.values("Upgrade"))+len(got.values("Keep-Alive")) > 0 {
 						h.failf("arrived as %q", got.head)
 					}
@@ -124,13 +124,13 @@ func forgedFields() (list []try) {
 		for _, spell := range spellings {
 			field := strings.ToLower(spell(name))
 			for _, member := range []bool{false, true} {
-				list = append(list, try{fmt.Sprintf("H1 H2 over HTTP/2 %s member %v", field, member), func(h *hand) {
+				list = append(list, try{fmt.Sprintf("H1 H2 over HTTP/2 %s member %v", field, member), func(h *client) {
 					more, want := []string{field + ": " + forged, field + ": " + forged}, ""
 					if member {
 						more, want = append(more, "cookie: "+strings.TrimPrefix(h.member("zhangsan"), "Cookie: ")), "zhangsan"
 					}
-					a, why := h.stream(shot{right: true}, h.asking("GET", "/public/h", "app.test", more...), "")
-					seen := h.site.up.of(h.id)
+					a, why := h.stream(request{right: true}, h.asking("GET", "/public/h", "app.test", more...), "")
+					seen := h.env.up.of(h.id)
 					if a.status != 200 || len(seen) != 1 {
 						h.failf("got %v %s and %d requests", a, why, len(seen))
 						return
@@ -157,14 +157,14 @@ func crumbs() (list []try) {
 		"in one with another": func(v string) []string { return []string{"a=b; " + sessionCookie + "=" + v, "c=d"} },
 		"empty crumbs":        func(v string) []string { return []string{"", sessionCookie + "=" + v, "", "c=d"} },
 	} {
-		list = append(list, try{"C13 M11 " + name, func(h *hand) {
+		list = append(list, try{"C13 M11 " + name, func(h *client) {
 			_, value, _ := strings.Cut(h.member("zhangsan"), "=")
 			var fields []string
 			for _, crumb := range cut(value) {
 				fields = append(fields, "cookie: "+crumb)
 			}
-			a, _ := h.stream(shot{right: true}, h.asking("GET", "/page", "app.test", fields...), "")
-			seen := h.site.up.of(h.id)
+			a, _ := h.stream(request{right: true}, h.asking("GET", "/page", "app.test", fields...), "")
+			seen := h.env.up.of(h.id)
 			if a.status != 200 || len(seen) != 1 {
 				h.failf("got %v", a)
 				return
@@ -180,13 +180,13 @@ func crumbs() (list []try) {
 		"a quote over two":                     func(v string) []string { return []string{`a="x`, sessionCookie + "=" + v, `y"`} },
 		"junk and junk":                        func(v string) []string { return []string{sessionCookie + "=x", sessionCookie + "=y"} },
 	} {
-		list = append(list, try{"C4 M11 " + name, func(h *hand) {
+		list = append(list, try{"C4 M11 " + name, func(h *client) {
 			_, value, _ := strings.Cut(h.member("zhangsan"), "=")
 			var fields []string
 			for _, crumb := range cut(value) {
 				fields = append(fields, "cookie: "+crumb)
 			}
-			if a, _ := h.stream(shot{cleared: true}, h.asking("GET", "/page", "app.test", fields...), ""); a.status != 401 {
+			if a, _ := h.stream(request{cleared: true}, h.asking("GET", "/page", "app.test", fields...), ""); a.status != 401 {
 				h.failf("got %v", a)
 			}
 		}})
@@ -197,12 +197,12 @@ func crumbs() (list []try) {
 // bodiesOfTwo: a length that the frames do not keep, and trailers.
 func bodiesOfTwo() (list []try) {
 	for _, c := range []struct{ length, body string }{{"5", "hello world"}, {"50", "hello"}, {"0", "hello"}, {"5", "hell"}, {"99999999999999999999", "x"}, {"05", "hello!"}} {
-		list = append(list, try{fmt.Sprintf("M11 M14 length %s, %d sent", c.length, len(c.body)), func(h *hand) {
-			h.stream(shot{right: true, fresh: true, method: "POST"}, h.asking("POST", "/public/m", "app.test", "content-length: "+c.length), c.body)
+		list = append(list, try{fmt.Sprintf("M11 M14 length %s, %d sent", c.length, len(c.body)), func(h *client) {
+			h.stream(request{right: true, fresh: true, method: "POST"}, h.asking("POST", "/public/m", "app.test", "content-length: "+c.length), c.body)
 			h.oneReading()
-			for _, got := range h.site.up.of(h.id) {
+			for _, got := range h.env.up.of(h.id) {
 				for range 200 {
-					if got = h.site.up.of(h.id)[0]; got.ended {
+					if got = h.env.up.of(h.id)[0]; got.ended {
 						break
 					}
 					time.Sleep(50 * time.Millisecond)
@@ -217,8 +217,8 @@ func bodiesOfTwo() (list []try) {
 		}})
 	}
 	for _, trailer := range []string{"x-forwarded-user: boss", "x_forwarded_user: boss", "content-length: 3", "transfer-encoding: chunked", "host: evil.test", ":path: /admin/", "cookie: a=b", "authorization: Basic boss"} {
-		list = append(list, try{"M11 H5 a trailer " + trailer, func(h *hand) {
-			w, err := dialTwo(stranger, h.site.gate, h.site.secure)
+		list = append(list, try{"M11 H5 a trailer " + trailer, func(h *client) {
+			w, err := dialTwo(stranger, h.env.gate, h.env.secure)
 			if err != nil {
 				h.failf("%v", err)
 				return
@@ -229,7 +229,7 @@ func bodiesOfTwo() (list []try) {
 			w.fr.WriteData(id, false, []byte("hello"))
 			w.fr.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: w.encode(line(trailer)), EndStream: true, EndHeaders: true})
 			w.read(id)
-			for _, got := range h.site.up.of(h.id) {
+			for _, got := range h.env.up.of(h.id) {
 				if strings.Contains(got.head+string(got.body), "boss") || strings.Contains(strings.ToLower(string(got.body)), "trailer host") || strings.Contains(strings.ToLower(string(got.body)), "trailer transfer-encoding") {
 					h.failf("arrived: %q %q", got.head, got.body)
 				}
@@ -242,17 +242,17 @@ func bodiesOfTwo() (list []try) {
 // pathsOfTwo is class P over HTTP/2.
 func pathsOfTwo() (list []try) {
 	for _, path := range closedPaths() {
-		list = append(list, try{fmt.Sprintf("P1 over HTTP/2 %q", path), func(h *hand) {
-			h.stream(shot{}, h.asking("GET", path, "app.test", "accept: text/html"), "")
-			if len(h.site.up.of(h.id)) > 0 {
+		list = append(list, try{fmt.Sprintf("P1 over HTTP/2 %q", path), func(h *client) {
+			h.stream(request{}, h.asking("GET", path, "app.test", "accept: text/html"), "")
+			if len(h.env.up.of(h.id)) > 0 {
 				h.failf("it arrived")
 			}
 		}})
 	}
 	for _, path := range guardedPaths {
-		list = append(list, try{fmt.Sprintf("P1 guarded over HTTP/2 %q", path), func(h *hand) {
-			h.stream(shot{}, h.asking("GET", path, "app.test", "cookie: "+strings.TrimPrefix(h.member("zhangsan"), "Cookie: ")), "")
-			if len(h.site.up.of(h.id)) > 0 {
+		list = append(list, try{fmt.Sprintf("P1 guarded over HTTP/2 %q", path), func(h *client) {
+			h.stream(request{}, h.asking("GET", path, "app.test", "cookie: "+strings.TrimPrefix(h.member("zhangsan"), "Cookie: ")), "")
+			if len(h.env.up.of(h.id)) > 0 {
 				h.failf("it arrived")
 			}
 		}})
@@ -264,10 +264,10 @@ func pathsOfTwo() (list []try) {
 // on within its limits, and others are served meanwhile.
 func floods() (list []try) {
 	const most = 300 << 20 // more than this a flood must not cost, with the race detector
-	add := func(name string, flood func(h *hand, w *two) error) {
-		list = append(list, try{"M11 " + name, func(h *hand) {
-			before := h.site.memory()
-			w, err := dialTwo(h.site.someone(), h.site.gate, h.site.secure)
+	add := func(name string, flood func(h *client, w *http2Conn) error) {
+		list = append(list, try{"M11 " + name, func(h *client) {
+			before := h.env.memory()
+			w, err := dialTwo(h.env.someone(), h.env.gate, h.env.secure)
 			if err != nil {
 				h.failf("%v", err)
 				return
@@ -279,17 +279,17 @@ func floods() (list []try) {
 				io.Copy(io.Discard, w.c)
 			}()
 			flood(h, w) // an error is how it ends
-			if a := h.send(shot{raw: request("GET", "/public/x", h.id+"-other"), right: true, fresh: true}); a.status != 200 {
+			if a := h.send(request{raw: requestText("GET", "/public/x", h.id+"-other"), right: true, fresh: true}); a.status != 200 {
 				h.failf("others are not served: %v", a)
 			}
-			if after := h.site.memory(); after > before+most {
+			if after := h.env.memory(); after > before+most {
 				h.failf("it cost %d MiB", (after-before)>>20)
 			}
 			w.c.Close()
 			<-drained
 		}})
 	}
-	add("rapid reset, CVE-2023-44487", func(h *hand, w *two) error {
+	add("rapid reset, CVE-2023-44487", func(h *client, w *http2Conn) error {
 		for range 10_000 {
 			id, err := w.open(h.asking("GET", "/page", "app.test"), true)
 			if err == nil {
@@ -301,7 +301,7 @@ func floods() (list []try) {
 		}
 		return nil
 	})
-	add("rapid reset with a session", func(h *hand, w *two) error {
+	add("rapid reset with a session", func(h *client, w *http2Conn) error {
 		cookie := "cookie: " + strings.TrimPrefix(h.member("zhangsan"), "Cookie: ")
 		for range 1000 {
 			id, err := w.open(h.asking("GET", "/page", "app.test", cookie), true)
@@ -314,7 +314,7 @@ func floods() (list []try) {
 		}
 		return nil
 	})
-	add("made to reset, CVE-2025-8671", func(h *hand, w *two) error { // the server's own resets count too
+	add("made to reset, CVE-2025-8671", func(h *client, w *http2Conn) error { // the server's own resets count too
 		for range 10_000 {
 			id, err := w.open(h.asking("GET", "/page", "app.test"), true)
 			if err == nil {
@@ -326,7 +326,7 @@ func floods() (list []try) {
 		}
 		return nil
 	})
-	add("more streams than allowed", func(h *hand, w *two) error {
+	add("more streams than allowed", func(h *client, w *http2Conn) error {
 		for range 2000 {
 			if _, err := w.open(h.asking("POST", "/oauth2/userinfo", "app.test", "content-length: 10"), false); err != nil {
 				return err
@@ -334,7 +334,7 @@ func floods() (list []try) {
 		}
 		return nil
 	})
-	add("CONTINUATION without end, CVE-2023-45288", func(h *hand, w *two) error {
+	add("CONTINUATION without end, CVE-2023-45288", func(h *client, w *http2Conn) error {
 		block := w.encode(append(h.asking("GET", "/page", "app.test"), hpack.HeaderField{Name: "x-a", Value: strings.Repeat("~", 16000)}))
 		if err := w.fr.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block[:100], EndStream: true}); err != nil {
 			return err
@@ -349,7 +349,7 @@ func floods() (list []try) {
 			}
 		}
 	})
-	add("empty CONTINUATION", func(h *hand, w *two) error {
+	add("empty CONTINUATION", func(h *client, w *http2Conn) error {
 		block := w.encode(h.asking("GET", "/page", "app.test"))
 		if err := w.fr.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block, EndStream: true}); err != nil {
 			return err
@@ -361,7 +361,7 @@ func floods() (list []try) {
 		}
 		return nil
 	})
-	add("a HPACK bomb", func(h *hand, w *two) error {
+	add("a HPACK bomb", func(h *client, w *http2Conn) error {
 		value := hpack.HeaderField{Name: "x-bomb", Value: strings.Repeat("b", 3900)}
 		for range 20 {
 			fields := h.asking("GET", "/page", "app.test")
@@ -374,16 +374,16 @@ func floods() (list []try) {
 		}
 		return nil
 	})
-	add("a HPACK table of 4 GiB", func(h *hand, w *two) error {
+	add("a HPACK table of 4 GiB", func(h *client, w *http2Conn) error {
 		return w.fr.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: []byte{0x3f, 0xe1, 0xff, 0xff, 0xff, 0x0f, 0x82, 0x87, 0x84, 0x41, 0x00}, EndStream: true, EndHeaders: true})
 	})
 	for name, block := range map[string][]byte{"an index beyond the table": {0xff, 0xff, 0xff, 0x7f}, "a number without end": {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, "a string longer than the block": {0x40, 0x7f, 0xff, 0xff, 0x03, 'x'}, "a bad Huffman code": {0x40, 0x84, 0xff, 0xff, 0xff, 0xff, 0x00}, "index 0": {0x80}} {
-		add("HPACK: "+name, func(h *hand, w *two) error {
+		add("HPACK: "+name, func(h *client, w *http2Conn) error {
 			return w.fr.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block, EndStream: true, EndHeaders: true})
 		})
 	}
-	many := func(name string, n int, frame func(w *two, i int) error) {
-		add(name, func(h *hand, w *two) error {
+	many := func(name string, n int, frame func(w *http2Conn, i int) error) {
+		add(name, func(h *client, w *http2Conn) error {
 			for i := range n {
 				if err := frame(w, i); err != nil {
 					return err
@@ -392,40 +392,40 @@ func floods() (list []try) {
 			return nil
 		})
 	}
-	many("SETTINGS", 20_000, func(w *two, i int) error {
+	many("SETTINGS", 20_000, func(w *http2Conn, i int) error {
 		return w.fr.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: uint32(i)})
 	})
-	many("SETTINGS that are none", 200, func(w *two, i int) error {
+	many("SETTINGS that are none", 200, func(w *http2Conn, i int) error {
 		return w.fr.WriteSettings(http2.Setting{ID: http2.SettingMaxFrameSize, Val: uint32(i)}, http2.Setting{ID: http2.SettingID(i), Val: 1 << 31})
 	})
-	many("PING", 50_000, func(w *two, i int) error { return w.fr.WritePing(false, [8]byte{byte(i)}) })
-	many("PRIORITY", 50_000, func(w *two, i int) error {
+	many("PING", 50_000, func(w *http2Conn, i int) error { return w.fr.WritePing(false, [8]byte{byte(i)}) })
+	many("PRIORITY", 50_000, func(w *http2Conn, i int) error {
 		return w.fr.WritePriority(uint32(2*i+1), http2.PriorityParam{StreamDep: uint32(2*i + 1), Weight: 255})
 	})
-	many("WINDOW_UPDATE", 5000, func(w *two, i int) error { return w.fr.WriteWindowUpdate(0, 1<<31-1) })
-	many("RST of no stream", 5000, func(w *two, i int) error { return w.fr.WriteRSTStream(uint32(2*i+1), http2.ErrCodeCancel) })
-	many("unknown frames", 20_000, func(w *two, i int) error {
+	many("WINDOW_UPDATE", 5000, func(w *http2Conn, i int) error { return w.fr.WriteWindowUpdate(0, 1<<31-1) })
+	many("RST of no stream", 5000, func(w *http2Conn, i int) error { return w.fr.WriteRSTStream(uint32(2*i+1), http2.ErrCodeCancel) })
+	many("unknown frames", 20_000, func(w *http2Conn, i int) error {
 		return w.fr.WriteRawFrame(http2.FrameType(200+i%50), 0xff, uint32(i), make([]byte, 100))
 	})
-	many("DATA of no stream", 1000, func(w *two, i int) error { return w.fr.WriteData(uint32(2*i+1), false, make([]byte, 1000)) })
-	many("PUSH_PROMISE", 10, func(w *two, i int) error {
+	many("DATA of no stream", 1000, func(w *http2Conn, i int) error { return w.fr.WriteData(uint32(2*i+1), false, make([]byte, 1000)) })
+	many("PUSH_PROMISE", 10, func(w *http2Conn, i int) error {
 		return w.fr.WritePushPromise(http2.PushPromiseParam{StreamID: 1, PromiseID: uint32(2 * i), BlockFragment: []byte{0x82}, EndHeaders: true})
 	})
-	many("a frame of 16 MiB", 1, func(w *two, i int) error {
+	many("a frame of 16 MiB", 1, func(w *http2Conn, i int) error {
 		_, err := w.c.Write([]byte("\xff\xff\xff\x00\x00\x00\x00\x00\x01" + strings.Repeat("x", 1<<20)))
 		return err
 	})
-	many("even streams", 10, func(w *two, i int) error {
+	many("even streams", 10, func(w *http2Conn, i int) error {
 		return w.fr.WriteHeaders(http2.HeadersFrameParam{StreamID: uint32(2 * (i + 1)), BlockFragment: []byte{0x82, 0x87, 0x84}, EndStream: true, EndHeaders: true})
 	})
-	add("empty DATA", func(h *hand, w *two) error {
+	add("empty DATA", func(h *client, w *http2Conn) error {
 		id, err := w.open(h.asking("POST", "/oauth2/userinfo", "app.test"), false)
 		for i := 0; err == nil && i < 50_000; i++ {
 			err = w.fr.WriteData(id, false, nil)
 		}
 		return err
 	})
-	add("nobody takes the answers", func(h *hand, w *two) error { // a window of nothing, and 1 GiB for each
+	add("nobody takes the answers", func(h *client, w *http2Conn) error { // a window of nothing, and 1 GiB for each
 		if err := w.fr.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0}); err != nil {
 			return err
 		}

@@ -26,7 +26,7 @@ func password(name string) string { return canary + "-" + name + "-Passw0rd" }
 
 // openLocal starts the site with local accounts, which every DingTalk person has
 // to be bound to, the login callback, API clients' credentials and proofs.
-func openLocal(t *testing.T) *site {
+func openLocal(t *testing.T) *env {
 	dir := t.TempDir()
 	var accounts strings.Builder
 	for _, name := range localNames {
@@ -54,7 +54,7 @@ func openLocal(t *testing.T) *site {
 	return s
 }
 
-func (s *site) unionID(person string) string {
+func (s *env) unionID(person string) string {
 	r, err := http.Get(s.simURL + "/_simulator/people")
 	if err != nil {
 		panic(err)
@@ -71,14 +71,14 @@ func (s *site) unionID(person string) string {
 }
 
 // bindings runs `dinggate bindings` beside the process that serves.
-func (s *site) bindings(args ...string) (string, error) {
+func (s *env) bindings(args ...string) (string, error) {
 	cmd := exec.Command(program, append(append([]string{"bindings"}, args...), "--config", s.cmd.Args[len(s.cmd.Args)-1])...)
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
 
 // local is T27–T29, the form, and what stands in for a cookie.
-func local(s *site) []try {
+func local(s *env) []try {
 	return slices.Concat(loginCallback(s), bindErrands(s), bindings33(s), links29(s), forms29(), forms13(), basics(), bearers(), strangersTokens(), unjudged(), proofs())
 }
 
@@ -91,12 +91,12 @@ type envelope struct {
 
 // loginAPI calls the login callback; the answer is always the envelope.
 func (v *visitor) loginAPI(query string, lines ...string) (e envelope, a *answer) {
-	a = v.ask(shot{trouble: true, session: true, cleared: true}, "GET", "/dingtalk/login/callback?"+query, lines...)
+	a = v.ask(request{trouble: true, session: true, cleared: true}, "GET", "/dingtalk/login/callback?"+query, lines...)
 	v.h.enveloped(a, &e)
 	return e, a
 }
 
-func (h *hand) enveloped(a *answer, e *envelope) {
+func (h *client) enveloped(a *answer, e *envelope) {
 	if a.bare || a.status == 0 {
 		return
 	}
@@ -119,7 +119,7 @@ func (h *hand) enveloped(a *answer, e *envelope) {
 
 // begun is a fresh attempt for the login callback.
 func (v *visitor) begun(query string) (state string) {
-	a := v.ask(shot{}, "GET", "/oauth2/start?"+query, "Accept: application/json", "Sec-Fetch-Mode: cors")
+	a := v.ask(request{}, "GET", "/oauth2/start?"+query, "Accept: application/json", "Sec-Fetch-Mode: cors")
 	var e struct{ State string }
 	if json.Unmarshal([]byte(a.body), &e); e.State == "" {
 		v.h.failf("no attempt began: %v", a)
@@ -149,17 +149,17 @@ func (v *visitor) postTo(target, body string, lines ...string) *answer {
 	if c := v.cookie(); c != "" {
 		lines = append(lines, c)
 	}
-	a := v.h.send(shot{from: v.from, method: "POST", session: true, cleared: true, slow: true,
-		raw: request("POST", target, v.h.id, append(lines, fmt.Sprintf("Content-Length: %d", len(body)), "Accept: text/html")...) + body})
+	a := v.h.send(request{from: v.from, method: "POST", session: true, cleared: true, slow: true,
+		raw: requestText("POST", target, v.h.id, append(lines, fmt.Sprintf("Content-Length: %d", len(body)), "Accept: text/html")...) + body})
 	v.keep(a)
 	return a
 }
 
 // loginCallback is T27.
-func loginCallback(s *site) (list []try) {
+func loginCallback(s *env) (list []try) {
 	for _, query := range []string{"", "code=CODE", "state=STATE", "code=&state=STATE", "code=CODE&state=", "code=CODE&code=CODE&state=STATE", "code=CODE&state=STATE&state=STATE", "code=a&authCode=b&state=STATE", "code[]=CODE&state=STATE", "code=CODE;state=STATE", "CODE=CODE&STATE=STATE", "code=%zz&state=STATE", "code=a%20b&state=STATE", "code=a%00b&state=STATE", "code=%0d%0aSet-Cookie:x&state=STATE", "code=CODE&state=STATE%00", "code=CODE&state=STATE%20", "code=CODE&state=STATE=", "code=CODE&state=x", "code=CODE&state=null", "code=CODE&state=" + strings.Repeat("s", 5000), "code=" + strings.Repeat("c", 1025) + "&state=STATE", "code=CODE&state=<script>alert(1)</script>", "error=access_denied", "error=<script>&code=CODE&state=x", "{\"code\":\"CODE\"}", "code=CODE&state=\",\"success\":true,\"x\":\""} {
 		for _, begun := range []bool{false, true} {
-			list = append(list, try{fmt.Sprintf("T27 %.60q begun %v", query, begun), func(h *hand) {
+			list = append(list, try{fmt.Sprintf("T27 %.60q begun %v", query, begun), func(h *client) {
 				v := h.visitor()
 				state := strings.Repeat("A", 43)
 				if begun {
@@ -175,11 +175,11 @@ func loginCallback(s *site) (list []try) {
 		"": 200, "2": 200, "-1": 200, "00": 200, "-0": 200, "99999999999999999999": 200, "+1": 201, "01": 201,
 		"1 ": 221, "0x1": 221, "1.0": 221, "１": 221, "true": 221, "null": 221, "1,0": 221, "0&type=0": 221, "0&type=1": 221, "1&type=0": 221, "1\x00": 221, "0'": 221, "a": 221, "%zz": 221, "0 ": 221, "\t0": 221, "+": 221, "-": 221, "--1": 221, "−1": 221, "1\n": 221, "1e0": 221, "1;0": 221, "[1]": 221,
 	} {
-		list = append(list, try{fmt.Sprintf("T27 type %q", kind), func(h *hand) {
+		list = append(list, try{fmt.Sprintf("T27 type %q", kind), func(h *client) {
 			v := h.visitor()
 			state := v.begun("rd=%2F")
 			if code == 200 {
-				h.site.budget.Add(callsPerSignIn)
+				h.env.budget.Add(callsPerSignIn)
 			}
 			target := "code=" + v.code("zhangsan") + "&state=" + state + "&type=" + strings.NewReplacer(" ", "%20", "\t", "%09", "\n", "%0a", "\x00", "%00", "+", "%2B").Replace(kind)
 			if e, a := v.loginAPI(target); *e.Code != code || (v.value(sessionCookie) != "") != (code == 200) {
@@ -190,39 +190,39 @@ func loginCallback(s *site) (list []try) {
 	for name, lines := range map[string][]string{
 		"cross-site": {"Sec-Fetch-Site: cross-site"}, "same-site": {"Sec-Fetch-Site: same-site"}, "a foreign Origin": {"Origin: https://evil.test"}, "Origin null": {"Origin: null"}, "two sites": {"Sec-Fetch-Site: same-origin", "Sec-Fetch-Site: cross-site"}, "an odd site": {"Sec-Fetch-Site: SAME-ORIGIN"}, "prefetch": {"Sec-Purpose: prefetch"}, "our Origin in part": {"Origin: https://app.test.evil.test"},
 	} {
-		list = append(list, try{"T27 CSRF " + name, func(h *hand) {
+		list = append(list, try{"T27 CSRF " + name, func(h *client) {
 			v := h.visitor()
 			state := v.begun("rd=%2F")
 			code := v.code("zhangsan")
 			if e, a := v.loginAPI("code="+code+"&state="+state, lines...); *e.Success || a.header["Access-Control-Allow-Origin"] != nil {
 				h.failf("it worked: %v", a)
 			}
-			h.site.budget.Add(callsPerSignIn)
+			h.env.budget.Add(callsPerSignIn)
 			if e, a := v.loginAPI("code=" + code + "&state=" + state); !*e.Success || v.value(sessionCookie) == "" { // nothing was used up
 				h.failf("afterwards = %v", a)
 			}
 		}})
 	}
 	for _, method := range []string{"POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"} {
-		list = append(list, try{"T27 " + method, func(h *hand) {
+		list = append(list, try{"T27 " + method, func(h *client) {
 			v := h.visitor()
 			state := v.begun("rd=%2F")
-			a := v.ask(shot{trouble: true}, method, "/dingtalk/login/callback?code="+v.code("zhangsan")+"&state="+state, "Content-Length: 0")
+			a := v.ask(request{trouble: true}, method, "/dingtalk/login/callback?code="+v.code("zhangsan")+"&state="+state, "Content-Length: 0")
 			if a.status == 200 || v.value(sessionCookie) != "" {
 				h.failf("got %v", a)
 			}
 		}})
 	}
-	list = append(list, try{"T27 each refusal has its message", func(h *hand) {
+	list = append(list, try{"T27 each refusal has its message", func(h *client) {
 		// One more gate, whose DingTalk is away: a fault would meet the tries beside this one.
-		away := h.site.another(func(text string) string {
+		away := h.env.another(func(text string) string {
 			for _, key := range []string{"api_url: ", "oapi_url: "} {
-				text = strings.Replace(text, "\n  "+key+h.site.simURL, "\n  "+key+"http://127.0.0.1:1", 1)
+				text = strings.Replace(text, "\n  "+key+h.env.simURL, "\n  "+key+"http://127.0.0.1:1", 1)
 			}
 			return strings.Replace(text, "state_dir: ", "#state_dir: ", 1)
 		})
 		defer away.kill()
-		h.site.budget.Add(10 * callsPerSignIn)
+		h.env.budget.Add(10 * callsPerSignIn)
 		said := map[string]string{}
 		for name, do := range map[string]func(v *visitor, state string) envelope{
 			"begun to sign in": func(v *visitor, state string) envelope {
@@ -251,9 +251,9 @@ func loginCallback(s *site) (list []try) {
 				return e
 			},
 			"DingTalk down": func(v *visitor, state string) envelope {
-				v.h.site.foreign.Store(h.id, true)
+				v.h.env.foreign.Store(h.id, true)
 				var e envelope
-				a := v.ask(shot{to: away.gate, trouble: true, cleared: true, slow: true}, "GET", "/dingtalk/login/callback?code="+v.code("zhangsan")+"&state="+state)
+				a := v.ask(request{to: away.gate, trouble: true, cleared: true, slow: true}, "GET", "/dingtalk/login/callback?code="+v.code("zhangsan")+"&state="+state)
 				v.h.enveloped(a, &e)
 				return e
 			},
@@ -282,9 +282,9 @@ func loginCallback(s *site) (list []try) {
 
 // bindErrands is T28: an attempt is worth something for what it was begun for, in
 // the session it was begun in.
-func bindErrands(s *site) (list []try) {
-	add := func(name string, do func(h *hand)) { list = append(list, try{"T28 " + name, do}) }
-	add("an attempt to sign in, used to bind", func(h *hand) {
+func bindErrands(s *env) (list []try) {
+	add := func(name string, do func(h *client)) { list = append(list, try{"T28 " + name, do}) }
+	add("an attempt to sign in, used to bind", func(h *client) {
 		v := h.visitor().account("dora")
 		state := v.begun("rd=%2F")
 		if e, _ := v.loginAPI("type=1&code=" + v.code("wangwu") + "&state=" + state); *e.Success {
@@ -292,17 +292,17 @@ func bindErrands(s *site) (list []try) {
 		}
 	})
 	for _, way := range []string{"/dingtalk/login/callback?", "/dingtalk/login/callback?type=0&", "/oauth2/callback?", "/dingtalk/callback?forward_url=" + url.QueryEscape(oneCallback) + "&"} {
-		add("an attempt to bind, used at "+way, func(h *hand) {
+		add("an attempt to bind, used at "+way, func(h *client) {
 			v := h.visitor().account("dora")
 			before := v.value(sessionCookie)
 			state := v.begun("type=1")
-			a := v.ask(shot{trouble: true, cleared: true}, "GET", way+"code="+v.code("wangwu")+"&state="+state)
+			a := v.ask(request{trouble: true, cleared: true}, "GET", way+"code="+v.code("wangwu")+"&state="+state)
 			if a.status < 400 && !strings.Contains(a.body, `"success":false`) || v.value(sessionCookie) != before {
 				h.failf("got %v", a)
 			}
 		})
 	}
-	add("in another browser", func(h *hand) {
+	add("in another browser", func(h *client) {
 		state := h.visitor().account("dora").begun("type=1")
 		v := h.visitor().account("dora")
 		if e, _ := v.loginAPI("type=1&code=" + v.code("wangwu") + "&state=" + state); *e.Success {
@@ -310,7 +310,7 @@ func bindErrands(s *site) (list []try) {
 		}
 	})
 	for _, c := range []struct{ name, later string }{{"under another account's session", "erin"}, {"under a later session of the same account", "dora"}} {
-		add(c.name, func(h *hand) {
+		add(c.name, func(h *client) {
 			v := h.visitor().account("dora")
 			state := v.begun("type=1")
 			v.account(c.later)
@@ -319,7 +319,7 @@ func bindErrands(s *site) (list []try) {
 			}
 		})
 	}
-	add("the attacker's attempt planted beside the victim's session", func(h *hand) {
+	add("the attacker's attempt planted beside the victim's session", func(h *client) {
 		attacker := h.visitor().account("erin")
 		state := attacker.begun("type=1")
 		victim := h.visitor().account("dora")
@@ -328,21 +328,21 @@ func bindErrands(s *site) (list []try) {
 			h.failf("it worked")
 		}
 	})
-	add("after the session's end", func(h *hand) {
+	add("after the session's end", func(h *client) {
 		v := h.visitor().account("dora")
 		state := v.begun("type=1")
-		v.ask(shot{cleared: true}, "POST", "/oauth2/sign_out", "Sec-Fetch-Site: same-origin", "Content-Length: 0")
+		v.ask(request{cleared: true}, "POST", "/oauth2/sign_out", "Sec-Fetch-Site: same-origin", "Content-Length: 0")
 		if e, _ := v.loginAPI("type=1&code=" + v.code("wangwu") + "&state=" + state); *e.Success {
 			h.failf("it worked")
 		}
 	})
 	for name, lines := range map[string][]string{"nobody": nil, "a DingTalk session": {"member"}} {
-		add("begun by "+name, func(h *hand) {
+		add("begun by "+name, func(h *client) {
 			if lines != nil {
 				lines = []string{h.member("zhangsan")}
 			}
 			v := h.visitor()
-			a := v.ask(shot{}, "GET", "/oauth2/start?type=1", append(lines, "Accept: application/json", "Sec-Fetch-Mode: cors")...)
+			a := v.ask(request{}, "GET", "/oauth2/start?type=1", append(lines, "Accept: application/json", "Sec-Fetch-Mode: cors")...)
 			if a.status != 403 || strings.Contains(a.body, "authorize_url") {
 				h.failf("got %v", a)
 			}
@@ -351,28 +351,28 @@ func bindErrands(s *site) (list []try) {
 			}
 		})
 	}
-	add("a person who is bound already", func(h *hand) {
+	add("a person who is bound already", func(h *client) {
 		v := h.visitor().account("dora")
-		h.site.budget.Add(callsPerSignIn)
+		h.env.budget.Add(callsPerSignIn)
 		if e, _ := v.loginAPI("type=1&code=" + v.code("lisi") + "&state=" + v.begun("type=1")); *e.Success {
 			h.failf("it worked")
 		}
 		h.bound("lisi", "bob")
 	})
-	add("an account that is bound already", func(h *hand) {
+	add("an account that is bound already", func(h *client) {
 		v := h.visitor().account("alice")
-		h.site.budget.Add(callsPerSignIn)
+		h.env.budget.Add(callsPerSignIn)
 		if e, _ := v.loginAPI("type=1&code=" + v.code("ouyang") + "&state=" + v.begun("type=1")); *e.Success {
 			h.failf("it worked")
 		}
 		h.bound("zhangsan", "alice")
 	})
-	add("once, and then it holds", func(h *hand) {
-		h.site.sim.Join(simulator.Person{ID: "t28", UserID: "t28", Name: "T28", Departments: []int64{42}})
+	add("once, and then it holds", func(h *client) {
+		h.env.sim.Join(simulator.Person{ID: "t28", UserID: "t28", Name: "T28", Departments: []int64{42}})
 		v := h.visitor().account("carol")
 		state, code := v.begun("type=1"), v.code("t28")
 		jar := slices.Clone(v.jar)
-		h.site.budget.Add(2 * callsPerSignIn)
+		h.env.budget.Add(2 * callsPerSignIn)
 		if e, a := v.loginAPI("type=1&code=" + code + "&state=" + state); !*e.Success {
 			h.failf("a good binding = %v", a)
 		}
@@ -383,7 +383,7 @@ func bindErrands(s *site) (list []try) {
 		h.bound("t28", "carol")
 		w := h.visitor()
 		w.loginAPI("code=" + w.code("t28") + "&state=" + w.begun("rd=%2F"))
-		if a := w.ask(shot{}, "GET", "/oauth2/userinfo", "Accept: application/json"); !strings.Contains(a.body, `"carol"`) {
+		if a := w.ask(request{}, "GET", "/oauth2/userinfo", "Accept: application/json"); !strings.Contains(a.body, `"carol"`) {
 			h.failf("the person is %v", a)
 		}
 	})
@@ -391,17 +391,17 @@ func bindErrands(s *site) (list []try) {
 }
 
 // bound looks into the store: this person is this account, and nobody else's.
-func (h *hand) bound(person, account string) {
-	out, err := h.site.bindings("list")
-	if want := h.site.unionID(person) + "," + account; err != nil || strings.Count(out, h.site.unionID(person)+",") != 1 || strings.Count(out, ","+account+"\n") != 1 || !strings.Contains(out, want+"\n") {
+func (h *client) bound(person, account string) {
+	out, err := h.env.bindings("list")
+	if want := h.env.unionID(person) + "," + account; err != nil || strings.Count(out, h.env.unionID(person)+",") != 1 || strings.Count(out, ","+account+"\n") != 1 || !strings.Contains(out, want+"\n") {
 		h.failf("bindings are %q (%v), want %s once", out, err, want)
 	}
 }
 
 // offered is a person who has to bind an account: their browser and its link.
-func (h *hand) offered(person string) (v *visitor, token string) {
+func (h *client) offered(person string) (v *visitor, token string) {
 	v = h.visitor()
-	h.site.budget.Add(callsPerSignIn)
+	h.env.budget.Add(callsPerSignIn)
 	e, a := v.loginAPI("code=" + v.code(person) + "&state=" + v.begun("rd=%2F"))
 	token, _ = e.Data.(string)
 	if token == "" || v.value(linkCookie) == "" || v.value(sessionCookie) != "" {
@@ -411,27 +411,27 @@ func (h *hand) offered(person string) (v *visitor, token string) {
 }
 
 // links29 is T29: the link opens once, soon, in its browser, for whom it is.
-func links29(s *site) (list []try) {
-	add := func(name string, do func(h *hand)) { list = append(list, try{"T29 " + name, do}) }
+func links29(s *env) (list []try) {
+	add := func(name string, do func(h *client)) { list = append(list, try{"T29 " + name, do}) }
 	// refused: neither the page nor the form takes it.
-	refused := func(h *hand, v *visitor, token, account string) {
-		if a := v.ask(shot{}, "GET", "/oauth2/sign_in?link="+url.QueryEscape(token)); a.status == 200 {
+	refused := func(h *client, v *visitor, token, account string) {
+		if a := v.ask(request{}, "GET", "/oauth2/sign_in?link="+url.QueryEscape(token)); a.status == 200 {
 			h.failf("the page takes it: %v", a)
 		}
 		if a := v.form("?link="+url.QueryEscape(token), account, password(account)); a.status == 303 {
 			h.failf("the form takes it: %v", a)
 		}
 	}
-	add("in another browser", func(h *hand) {
+	add("in another browser", func(h *client) {
 		_, token := h.offered("ouyang")
 		refused(h, h.visitor(), token, "dora")
 	})
-	add("with another link's cookie", func(h *hand) {
+	add("with another link's cookie", func(h *client) {
 		_, token := h.offered("ouyang")
 		v, _ := h.offered("ouyang")
 		refused(h, v, token, "dora")
 	})
-	add("by a page of somebody else", func(h *hand) {
+	add("by a page of somebody else", func(h *client) {
 		v, token := h.offered("ouyang")
 		for _, line := range []string{"Sec-Fetch-Site: cross-site", "Sec-Fetch-Site: same-site"} {
 			body := url.Values{"username": {"dora"}, "password": {password("dora")}}.Encode()
@@ -440,13 +440,13 @@ func links29(s *site) (list []try) {
 			}
 		}
 	})
-	add("an account that is bound already", func(h *hand) {
+	add("an account that is bound already", func(h *client) {
 		v, token := h.offered("ouyang")
 		refusedForm(h, v, token, "alice")
 		h.bound("zhangsan", "alice")
 	})
-	add("wrong passwords use nothing up, the right one does", func(h *hand) {
-		h.site.sim.Join(simulator.Person{ID: "t29", UserID: "t29", Name: "T29", Departments: []int64{42}})
+	add("wrong passwords use nothing up, the right one does", func(h *client) {
+		h.env.sim.Join(simulator.Person{ID: "t29", UserID: "t29", Name: "T29", Departments: []int64{42}})
 		v, token := h.offered("t29")
 		jar := slices.Clone(v.jar)
 		for range 3 {
@@ -462,17 +462,17 @@ func links29(s *site) (list []try) {
 		refusedForm(h, v, token, "grace")
 		h.bound("t29", "frank")
 	})
-	add("50 at once", func(h *hand) {
-		h.site.sim.Join(simulator.Person{ID: "t29b", UserID: "t29b", Name: "T29b", Departments: []int64{42}})
+	add("50 at once", func(h *client) {
+		h.env.sim.Join(simulator.Person{ID: "t29b", UserID: "t29b", Name: "T29b", Departments: []int64{42}})
 		v, token := h.offered("t29b")
 		done := make(chan int, 10)
 		for i := range 10 {
 			go func() {
-				w := &wires{kept: map[string]*wire{}}
+				w := &rawConns{kept: map[string]*rawConn{}}
 				defer w.close()
 				name := []string{"grace", "heidi"}[i%2]
 				body := url.Values{"username": {name}, "password": {password(name)}}.Encode()
-				a, err := w.send(shot{from: v.from, to: h.site.gate, method: "POST", fresh: true, raw: request("POST", "/oauth2/sign_in?link="+url.QueryEscape(token), h.id, v.cookie(), "Content-Type: application/x-www-form-urlencoded", "Sec-Fetch-Site: same-origin", fmt.Sprintf("Content-Length: %d", len(body))) + body})
+				a, err := w.send(request{from: v.from, to: h.env.gate, method: "POST", fresh: true, raw: requestText("POST", "/oauth2/sign_in?link="+url.QueryEscape(token), h.id, v.cookie(), "Content-Type: application/x-www-form-urlencoded", "Sec-Fetch-Site: same-origin", fmt.Sprintf("Content-Length: %d", len(body))) + body})
 				if err != nil {
 					h.failf("%v", err)
 					done <- 0
@@ -487,13 +487,13 @@ func links29(s *site) (list []try) {
 				in++
 			}
 		}
-		out, _ := h.site.bindings("list")
-		if in != 1 || strings.Count(out, h.site.unionID("t29b")) != 1 {
+		out, _ := h.env.bindings("list")
+		if in != 1 || strings.Count(out, h.env.unionID("t29b")) != 1 {
 			h.failf("%d got in; bindings are %q", in, out)
 		}
 	})
 	for i := range 60 {
-		add(fmt.Sprintf("changed at %d of 60", i), func(h *hand) {
+		add(fmt.Sprintf("changed at %d of 60", i), func(h *client) {
 			v, token := h.sharedLink()
 			at := i * len(token) / 60
 			b := []byte(token)
@@ -504,7 +504,7 @@ func links29(s *site) (list []try) {
 		})
 	}
 	for name, change := range map[string]func(string) string{"cut": func(s string) string { return s[:len(s)-1] }, "half": func(s string) string { return s[:len(s)/2] }, "doubled": func(s string) string { return s + s }, "padded": func(s string) string { return s + "=" }, "a line break": func(s string) string { return s[:9] + "\n" + s[9:] }, "a NUL": func(s string) string { return s + "\x00" }, "upper": strings.ToUpper, "none": func(string) string { return "x" }, "long": func(string) string { return strings.Repeat("x", 9000) }} {
-		add(name, func(h *hand) {
+		add(name, func(h *client) {
 			v, token := h.sharedLink()
 			refused(h, v, change(token), "dora")
 		})
@@ -517,7 +517,7 @@ func links29(s *site) (list []try) {
 		},
 		"another version": func(b []byte) []byte { b[0]++; return b }, "longer": func(b []byte) []byte { return append(b, 0) }, "shorter": func(b []byte) []byte { return b[:len(b)-1] }, "another browser's": func(b []byte) []byte { b[40] ^= 1; return b },
 	} {
-		add("sealed by us, "+name, func(h *hand) {
+		add("sealed by us, "+name, func(h *client) {
 			v, token := h.sharedLink()
 			plain, _, err := keyring().Open(purpose, purpose, token)
 			if err != nil {
@@ -532,7 +532,7 @@ func links29(s *site) (list []try) {
 			refused(h, v, text, "dora")
 		})
 	}
-	add("sealed by us, for another purpose", func(h *hand) {
+	add("sealed by us, for another purpose", func(h *client) {
 		v, token := h.sharedLink()
 		plain, _, _ := keyring().Open(purpose, purpose, token)
 		text, _ := keyring().Seal("login attempt", purpose, plain)
@@ -541,21 +541,21 @@ func links29(s *site) (list []try) {
 	return list
 }
 
-func refusedForm(h *hand, v *visitor, token, account string) {
+func refusedForm(h *client, v *visitor, token, account string) {
 	if a := v.form("?link="+url.QueryEscape(token), account, password(account)); a.status == 303 || v.value(sessionCookie) != "" {
 		h.failf("the form takes it: %v", a)
 	}
 }
 
 // sharedLink is one link for all tries that must not open it.
-func (h *hand) sharedLink() (*visitor, string) {
-	h.site.door.Lock()
-	defer h.site.door.Unlock()
-	if h.site.link == "" {
+func (h *client) sharedLink() (*visitor, string) {
+	h.env.door.Lock()
+	defer h.env.door.Unlock()
+	if h.env.link == "" {
 		v, token := h.offered("ouyang")
-		h.site.link, h.site.people[linkCookie] = token, v.value(linkCookie)
+		h.env.link, h.env.people[linkCookie] = token, v.value(linkCookie)
 	}
 	v := h.visitor()
-	v.keep(&answer{header: map[string][]string{"Set-Cookie": {linkCookie + "=" + h.site.people[linkCookie] + "; Path=/; Secure"}}})
-	return v, h.site.link
+	v.keep(&answer{header: map[string][]string{"Set-Cookie": {linkCookie + "=" + h.env.people[linkCookie] + "; Path=/; Secure"}}})
+	return v, h.env.link
 }

@@ -77,7 +77,7 @@ func TestHostile(t *testing.T) {
 	}
 	lanes.Wait()
 	t.Run("end", func(t *testing.T) {
-		for name, one := range map[string]*site{"shared by most": s, "K": wild, "V": ill, "TLS": secure, "A": accounts, "B8": shared, "API": client, "N": named} {
+		for name, one := range map[string]*env{"shared by most": s, "K": wild, "V": ill, "TLS": secure, "A": accounts, "B8": shared, "API": client, "N": named} {
 			lanes.Go(func() { t.Run(name, one.end) })
 		}
 		lanes.Wait()
@@ -94,8 +94,8 @@ func TestHostile(t *testing.T) {
 type class struct {
 	name  string
 	floor int
-	site  *site
-	tries func(*site) []try
+	site  *env
+	tries func(*env) []try
 }
 
 func (one class) run(t *testing.T, c *count) {

@@ -23,7 +23,7 @@ type nginxSite struct {
 }
 
 // openNginx runs the example with nothing changed but names and ports.
-func openNginx(t *testing.T, s *site) *nginxSite {
+func openNginx(t *testing.T, s *env) *nginxSite {
 	t.Helper()
 	program := realtool.Path(t, "nginx")
 	n := &nginxSite{up: newRecorder(t)}
@@ -72,7 +72,7 @@ func openNginx(t *testing.T, s *site) *nginxSite {
 
 // nginxOrSkip is nil without nginx: that part of the class is skipped, loudly,
 // and nothing else.
-func nginxOrSkip(t *testing.T, s *site) (n *nginxSite) {
+func nginxOrSkip(t *testing.T, s *env) (n *nginxSite) {
 	t.Run("nginx", func(t *testing.T) { realtool.Path(t, "nginx"); n = &nginxSite{} })
 	if n != nil {
 		n = openNginx(t, s)
@@ -88,7 +88,7 @@ func write(t *testing.T, path, text string) {
 }
 
 // behindNginx is F12: the example keeps what it promises whatever a client sends.
-func behindNginx(s *site) (list []try) {
+func behindNginx(s *env) (list []try) {
 	n := s.nginx
 	if n == nil {
 		return nil
@@ -104,13 +104,13 @@ func behindNginx(s *site) (list []try) {
 				member bool
 			}{{"/page", true}, {"/public/a", false}, {"/page", false}, {"/admin/", true}} {
 				line := spell(name) + ": " + forged
-				list = append(list, try{fmt.Sprintf("F12 %s at %s member %v", line, c.target, c.member), func(h *hand) {
+				list = append(list, try{fmt.Sprintf("F12 %s at %s member %v", line, c.target, c.member), func(h *client) {
 					lines := []string{line, "Accept: text/html"}
 					if c.member {
 						lines = append(lines, h.member("zhangsan"))
 					}
 					let := c.target != "/admin/" && (c.member || c.target == "/public/a")
-					a := h.send(shot{to: n.address, raw: request("GET", c.target, h.id, lines...), right: let})
+					a := h.send(request{to: n.address, raw: requestText("GET", c.target, h.id, lines...), right: let})
 					seen := n.up.of(h.id)
 					if !let {
 						if want := map[bool]int{true: 403, false: 302}[c.member]; a.status != want || len(seen) > 0 {
@@ -141,8 +141,8 @@ func behindNginx(s *site) (list []try) {
 	}
 	for _, line := range []string{"X-Original-URL: https://app.test/public/a", "X-Original-URI: /public/a", "X-Forwarded-Uri: /public/a", "X-Original-Method: OPTIONS", "X-Forwarded-Method: GET", "X-Forwarded-Host: evil.test", "X-Forwarded-For: 192.0.2.1", "X-Real-IP: 192.0.2.1", "X-Auth-Request-Redirect: /public/a", "Connection: X-Original-URL", "Connection: X-Auth-Request-User", "X-HTTP-Method-Override: GET", "X-Forwarded-Proto: http"} {
 		for _, target := range []string{"/page", "/admin/", "/office/x"} {
-			list = append(list, try{"F12 " + line + " at " + target, func(h *hand) {
-				if a := h.send(shot{to: n.address, raw: request("GET", target, h.id, line, "Accept: text/html")}); a.status != 302 || len(n.up.of(h.id)) > 0 {
+			list = append(list, try{"F12 " + line + " at " + target, func(h *client) {
+				if a := h.send(request{to: n.address, raw: requestText("GET", target, h.id, line, "Accept: text/html")}); a.status != 302 || len(n.up.of(h.id)) > 0 {
 					h.failf("got %v", a)
 				}
 			}})
@@ -150,15 +150,15 @@ func behindNginx(s *site) (list []try) {
 	}
 	list = append(list, n.claims()...)
 	for _, path := range closedPaths() {
-		list = append(list, try{fmt.Sprintf("F12 path %q", path), func(h *hand) {
-			if a := h.send(shot{to: n.address, raw: request("GET", path, h.id), fresh: true}); a.status == 200 || a.status >= 500 || len(n.up.of(h.id)) > 0 {
+		list = append(list, try{fmt.Sprintf("F12 path %q", path), func(h *client) {
+			if a := h.send(request{to: n.address, raw: requestText("GET", path, h.id), fresh: true}); a.status == 200 || a.status >= 500 || len(n.up.of(h.id)) > 0 {
 				h.failf("a stranger got %v", a)
 			}
 		}})
 	}
 	for _, path := range guardedPaths {
-		list = append(list, try{fmt.Sprintf("F12 guarded %q", path), func(h *hand) {
-			if a := h.send(shot{to: n.address, raw: request("GET", path, h.id, h.member("zhangsan")), fresh: true}); a.status == 200 || a.status >= 500 || len(n.up.of(h.id)) > 0 {
+		list = append(list, try{fmt.Sprintf("F12 guarded %q", path), func(h *client) {
+			if a := h.send(request{to: n.address, raw: requestText("GET", path, h.id, h.member("zhangsan")), fresh: true}); a.status == 200 || a.status >= 500 || len(n.up.of(h.id)) > 0 {
 				h.failf("a member without the right got %v", a)
 			}
 		}})
@@ -172,8 +172,8 @@ func behindNginx(s *site) (list []try) {
 	})
 	for _, up := range []string{"h2c", "H2C", "websocket, h2c", "h2c\r\nUpgrade: websocket", "TLS/1.0", "websocket2", "foo"} {
 		for _, settings := range []string{"X-A: b", "HTTP2-Settings: AAMAAABkAAQAAP__"} {
-			list = append(list, try{fmt.Sprintf("F12 M6 %q, %.14s", up, settings), func(h *hand) {
-				a := h.send(shot{to: n.address, fresh: true, more: true, right: true, trouble: true, raw: request("GET", "/act/h2c", h.id, "Connection: Upgrade, HTTP2-Settings", "Upgrade: "+up, settings, h.member("zhangsan")) + "PRI * HTTP/2.0\r\n"})
+			list = append(list, try{fmt.Sprintf("F12 M6 %q, %.14s", up, settings), func(h *client) {
+				a := h.send(request{to: n.address, fresh: true, more: true, right: true, trouble: true, raw: requestText("GET", "/act/h2c", h.id, "Connection: Upgrade, HTTP2-Settings", "Upgrade: "+up, settings, h.member("zhangsan")) + "PRI * HTTP/2.0\r\n"})
 				if a.status == 101 {
 					h.failf("became a tunnel: %v", a)
 				}
@@ -186,9 +186,9 @@ func behindNginx(s *site) (list []try) {
 		}
 	}
 	for _, planted := range []string{"SESSION; dinggate=x", "dinggate=x; SESSION", "a=b; SESSION; c=d; dinggate=x; dinggate=y", "dinggate=; SESSION; dinggate=", "SESSION; a=b; dinggate=x;", "SESSION;dinggate=x", "dinggate=x;a=b;SESSION"} {
-		list = append(list, try{fmt.Sprintf("F12 B2 %q", planted), func(h *hand) {
+		list = append(list, try{fmt.Sprintf("F12 B2 %q", planted), func(h *client) {
 			session := strings.TrimPrefix(h.member("zhangsan"), "Cookie: ")
-			a := h.send(shot{to: n.address, right: true, raw: request("GET", "/page", h.id, "Cookie: "+strings.Replace(planted, "SESSION", session, 1))})
+			a := h.send(request{to: n.address, right: true, raw: requestText("GET", "/page", h.id, "Cookie: "+strings.Replace(planted, "SESSION", session, 1))})
 			for _, got := range n.up.of(h.id) {
 				if strings.Contains(got.head, session) || strings.Contains(got.head, session[len(sessionCookie)+1:]) {
 					h.failf("%v: the session arrived: %q", a, got.values("Cookie"))
@@ -200,9 +200,9 @@ func behindNginx(s *site) (list []try) {
 		}})
 	}
 	for _, target := range []string{"/a?b=1&c=2", "/a?b=//x&c=%26", "/a?next=https://x/&y=1", "/%E6%8A%A5?q=%E8%A1%A8&x=1"} {
-		list = append(list, try{"F13 " + target, func(h *hand) {
+		list = append(list, try{"F13 " + target, func(h *client) {
 			v := h.visitor()
-			a := v.ask(shot{to: n.address}, "GET", target)
+			a := v.ask(request{to: n.address}, "GET", target)
 			// The question's Location leads to our start, which the browser follows.
 			start, ok := strings.CutPrefix(a.header.Get("Location"), "https://app.test")
 			if a.status != 302 || !ok {

@@ -14,7 +14,7 @@ import (
 
 // outbound is L8: whom we speak to. A DingTalk, a service or an application whose
 // certificate is not right hears nothing, and a redirect takes no secret along.
-func outbound(s *site) (list []try) {
+func outbound(s *env) (list []try) {
 	authorities := filepath.Join(s.t.TempDir(), "authorities.pem")
 	write(s.t, authorities, string(s.authority.pem()))
 	// serve answers as the simulator over TLS and gives host:port.
@@ -42,12 +42,12 @@ func outbound(s *site) (list []try) {
 		}, "SSL_CERT_FILE="+authorities)
 	}
 	// signIn tries at p and gives the status and whether there is a session.
-	signIn := func(h *hand, p *process) (a *answer, in bool) {
+	signIn := func(h *client, p *process) (a *answer, in bool) {
 		v := h.visitor()
-		a = v.ask(shot{to: p.gate, secure: s.secure, fresh: true}, "GET", "/oauth2/start")
+		a = v.ask(request{to: p.gate, secure: s.secure, fresh: true}, "GET", "/oauth2/start")
 		_, state, _ := strings.Cut(a.header.Get("Location"), "state=")
 		state, _, _ = strings.Cut(state, "&")
-		a = v.ask(shot{to: p.gate, secure: s.secure, fresh: true, trouble: true, slow: true, session: true}, "GET", "/oauth2/callback?authCode="+v.code("zhangsan")+"&state="+state)
+		a = v.ask(request{to: p.gate, secure: s.secure, fresh: true, trouble: true, slow: true, session: true}, "GET", "/oauth2/callback?authCode="+v.code("zhangsan")+"&state="+state)
 		return a, v.value(sessionCookie) != ""
 	}
 	other := newAuthority()
@@ -69,7 +69,7 @@ func outbound(s *site) (list []try) {
 			c.MaxVersion, c.CipherSuites = tls.VersionTLS12, []uint16{tls.TLS_ECDHE_ECDSA_WITH_RC4_128_SHA, tls.TLS_RSA_WITH_3DES_EDE_CBC_SHA}
 		}, false},
 	} {
-		list = append(list, try{"L8 DingTalk's certificate is " + name, func(h *hand) {
+		list = append(list, try{"L8 DingTalk's certificate is " + name, func(h *client) {
 			if c.in {
 				s.budget.Add(callsPerSignIn)
 			}
@@ -86,7 +86,7 @@ func outbound(s *site) (list []try) {
 	}
 	for _, status := range []int{301, 302, 303, 307, 308} {
 		for _, elsewhere := range []string{"http", "https"} {
-			list = append(list, try{fmt.Sprintf("L8 DingTalk redirects by %d to %s elsewhere", status, elsewhere), func(h *hand) {
+			list = append(list, try{fmt.Sprintf("L8 DingTalk redirects by %d to %s elsewhere", status, elsewhere), func(h *client) {
 				up := newRecorder(s.t)
 				to := up.url()
 				if elsewhere == "https" {
@@ -111,7 +111,7 @@ func outbound(s *site) (list []try) {
 		pair tls.Certificate
 		want int
 	}{"right": {s.authority.pair(leaf{}), 200}, "of another host": {s.authority.pair(leaf{name: "evil.test"}), 502}, "expired": {s.authority.pair(leaf{ends: -time.Minute}), 502}, "another authority's": {other.pair(leaf{}), 502}, "its own": {s.authority.pair(leaf{self: true}), 502}} {
-		list = append(list, try{"L8 the application's certificate is " + name, func(h *hand) {
+		list = append(list, try{"L8 the application's certificate is " + name, func(h *client) {
 			heard := make(chan bool, 10)
 			to := "https://" + serve(c.pair, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				heard <- true
@@ -120,7 +120,7 @@ func outbound(s *site) (list []try) {
 			}), nil)
 			p := s.another(func(text string) string { return strings.ReplaceAll(text, s.up.url(), to) }, "SSL_CERT_FILE="+authorities)
 			defer p.kill()
-			a := h.send(shot{to: p.gate, secure: s.secure, fresh: true, trouble: true, right: true, raw: request("GET", "/page", h.id, h.member("zhangsan"))})
+			a := h.send(request{to: p.gate, secure: s.secure, fresh: true, trouble: true, right: true, raw: requestText("GET", "/page", h.id, h.member("zhangsan"))})
 			if a.status != c.want || (len(heard) > 0) != (c.want == 200) {
 				h.failf("got %v, want %d", a, c.want)
 			}

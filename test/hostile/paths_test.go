@@ -49,31 +49,31 @@ var ownSpellings = []string{
 // door is one of the ways in which the same question reaches us.
 type door struct {
 	name string
-	ask  func(h *hand, method, path string, headers []string) *answer
+	ask  func(h *client, method, path string, headers []string) *answer
 }
 
 var doors = []door{
-	{"proxied", func(h *hand, method, path string, headers []string) *answer {
-		return h.send(shot{method: method, raw: request(method, path, h.id, headers...), right: true})
+	{"proxied", func(h *client, method, path string, headers []string) *answer {
+		return h.send(request{method: method, raw: requestText(method, path, h.id, headers...), right: true})
 	}},
-	{"auth", func(h *hand, method, path string, headers []string) *answer {
-		return h.send(shot{from: gateway, raw: request("GET", "/oauth2/auth", h.id, append(headers, "X-Original-URL: https://app.test"+path, "X-Original-Method: "+method)...)})
+	{"auth", func(h *client, method, path string, headers []string) *answer {
+		return h.send(request{from: gateway, raw: requestText("GET", "/oauth2/auth", h.id, append(headers, "X-Original-URL: https://app.test"+path, "X-Original-Method: "+method)...)})
 	}},
-	{"forward-auth", func(h *hand, method, path string, headers []string) *answer {
-		return h.send(shot{from: gateway, raw: request("GET", "/oauth2/forward-auth", h.id, append(headers, "X-Forwarded-Uri: "+path, "X-Forwarded-Method: "+method, "X-Forwarded-Host: app.test", "X-Forwarded-Proto: https")...)})
+	{"forward-auth", func(h *client, method, path string, headers []string) *answer {
+		return h.send(request{from: gateway, raw: requestText("GET", "/oauth2/forward-auth", h.id, append(headers, "X-Forwarded-Uri: "+path, "X-Forwarded-Method: "+method, "X-Forwarded-Host: app.test", "X-Forwarded-Proto: https")...)})
 	}},
-	{"ext-authz", func(h *hand, method, path string, headers []string) *answer {
-		return h.send(shot{from: gateway, method: method, raw: request(method, "/oauth2/ext-authz"+path, h.id, headers...)})
+	{"ext-authz", func(h *client, method, path string, headers []string) *answer {
+		return h.send(request{from: gateway, method: method, raw: requestText(method, "/oauth2/ext-authz"+path, h.id, headers...)})
 	}},
 }
 
 // paths is class P.
-func paths(s *site) (list []try) {
+func paths(s *env) (list []try) {
 	for _, path := range closedPaths() {
 		for _, method := range []string{"GET", "HEAD", "get", "POST"} {
 			for _, d := range doors {
-				list = append(list, try{fmt.Sprintf("P1–P9 %s %s %q", d.name, method, path), func(h *hand) {
-					if a := d.ask(h, method, path, nil); a.status == 200 || a.status >= 500 || len(h.site.up.of(h.id)) > 0 {
+				list = append(list, try{fmt.Sprintf("P1–P9 %s %s %q", d.name, method, path), func(h *client) {
+					if a := d.ask(h, method, path, nil); a.status == 200 || a.status >= 500 || len(h.env.up.of(h.id)) > 0 {
 						h.failf("a stranger got %v", a)
 					}
 				}})
@@ -83,8 +83,8 @@ func paths(s *site) (list []try) {
 	for _, path := range guardedPaths {
 		for _, method := range []string{"GET", "HEAD", "POST", "OPTIONS"} {
 			for _, d := range doors {
-				list = append(list, try{fmt.Sprintf("P9 %s %s %q", d.name, method, path), func(h *hand) {
-					if a := d.ask(h, method, path, []string{h.member("zhangsan")}); a.status == 200 || a.status >= 500 || len(h.site.up.of(h.id)) > 0 {
+				list = append(list, try{fmt.Sprintf("P9 %s %s %q", d.name, method, path), func(h *client) {
+					if a := d.ask(h, method, path, []string{h.member("zhangsan")}); a.status == 200 || a.status >= 500 || len(h.env.up.of(h.id)) > 0 {
 						h.failf("a member without the right got %v", a)
 					}
 				}})
@@ -94,19 +94,19 @@ func paths(s *site) (list []try) {
 	for _, path := range ownSpellings {
 		for _, method := range []string{"GET", "POST", "HEAD"} {
 			for _, member := range []bool{false, true} {
-				list = append(list, try{fmt.Sprintf("P14 %s %q member %v", method, path, member), func(h *hand) {
+				list = append(list, try{fmt.Sprintf("P14 %s %q member %v", method, path, member), func(h *client) {
 					var lines []string
 					if member {
 						lines = []string{h.member("lisi")}
 					}
-					if a := doors[0].ask(h, method, path, lines); a.status != 404 && a.status != 400 || len(h.site.up.of(h.id)) > 0 {
+					if a := doors[0].ask(h, method, path, lines); a.status != 404 && a.status != 400 || len(h.env.up.of(h.id)) > 0 {
 						h.failf("got %v, want 404 or 400", a)
 					}
 				}})
 			}
 		}
 		for _, d := range doors[1:] {
-			list = append(list, try{fmt.Sprintf("F11 %s %q", d.name, path), func(h *hand) {
+			list = append(list, try{fmt.Sprintf("F11 %s %q", d.name, path), func(h *client) {
 				if a := d.ask(h, "GET", path, []string{h.member("lisi"), "Accept: text/html"}); a.status != 403 && a.status != 400 {
 					h.failf("a question about our own endpoint = %v, want 403 or 400", a)
 				}
@@ -128,7 +128,7 @@ func sameDecision() (list []try) {
 			continue
 		}
 		for _, person := range []string{"", "zhangsan", "lisi"} {
-			list = append(list, try{fmt.Sprintf("P16 %s %q", person, path), func(h *hand) {
+			list = append(list, try{fmt.Sprintf("P16 %s %q", person, path), func(h *client) {
 				var lines []string
 				if person != "" {
 					lines = []string{h.member(person)}
@@ -154,17 +154,17 @@ func sameDecision() (list []try) {
 func targets() (list []try) {
 	for _, target := range []string{"*", "app.test:443", "app.test", "file:///etc/passwd", "mailto:a@b", "http://evil.test/public/a", "https://evil.test/open", "http://app.test@evil.test/open", "http://evil.test#app.test/open", "http:///open", "http://", "https:/open", "public/a", "?x", "http://app.test.evil.test/open", "http://app.test:99/open", "ftp://app.test/open", "javascript:alert(1)", "http:\\\\app.test/open", "//app.test/open", "///open", "http://app.test%2eevil/open", "dingtalk://x", "http://[::1]/open"} {
 		for _, method := range []string{"GET", "OPTIONS", "POST", "CONNECT"} {
-			list = append(list, try{fmt.Sprintf("P10 %s %q", method, target), func(h *hand) {
-				if a := h.send(shot{method: method, raw: request(method, target, h.id), fresh: true}); a.status == 200 || a.status >= 300 && a.status < 400 {
+			list = append(list, try{fmt.Sprintf("P10 %s %q", method, target), func(h *client) {
+				if a := h.send(request{method: method, raw: requestText(method, target, h.id), fresh: true}); a.status == 200 || a.status >= 300 && a.status < 400 {
 					h.failf("got %v", a)
 				}
 			}})
 		}
 	}
 	for _, target := range []string{"http://app.test/public/a", "https://app.test/public/a", "HTTP://APP.TEST/public/a", "http://app.test:80/public/a", "https://app.test:443/public/a"} {
-		list = append(list, try{fmt.Sprintf("P10 ours %q", target), func(h *hand) {
-			a := h.send(shot{raw: request("GET", target, h.id), right: true})
-			if seen := h.site.up.of(h.id); a.status == 200 && (len(seen) != 1 || seen[0].target != "/public/a" || !strings.HasPrefix(seen[0].value("Host"), "app.test")) || a.status != 200 && a.status != 400 {
+		list = append(list, try{fmt.Sprintf("P10 ours %q", target), func(h *client) {
+			a := h.send(request{raw: requestText("GET", target, h.id), right: true})
+			if seen := h.env.up.of(h.id); a.status == 200 && (len(seen) != 1 || seen[0].target != "/public/a" || !strings.HasPrefix(seen[0].value("Host"), "app.test")) || a.status != 200 && a.status != 400 {
 				h.failf("got %v", a)
 			}
 		}})
@@ -173,9 +173,9 @@ func targets() (list []try) {
 		"/strip/x": "/x", "/strip": "/", "/strip/": "/", "/%73trip/x": "/x", "/strip/a%2fb": "/a%2fb", "/strip/a?b=/strip/c": "/a?b=/strip/c", "/strip/strip/x": "/strip/x",
 		"/strip//admin/": "", "/strip/%2fadmin": "", "/strip/%2e%2e/admin": "", "/strip/../admin": "", "/strip%2fx": "", "/strip/;/admin": "", "/strip//evil.test/": "", `/strip/\evil.test`: "", "/strip/%5cevil": "", "/strip/..;/admin": "", "/strip/%252e%252e/admin": "",
 	} {
-		list = append(list, try{fmt.Sprintf("P13 %q", path), func(h *hand) {
-			a := h.send(shot{raw: request("GET", path, h.id, h.member("zhangsan")), right: true})
-			seen := h.site.up.of(h.id)
+		list = append(list, try{fmt.Sprintf("P13 %q", path), func(h *client) {
+			a := h.send(request{raw: requestText("GET", path, h.id, h.member("zhangsan")), right: true})
+			seen := h.env.up.of(h.id)
 			if want == "" {
 				for _, got := range seen {
 					if strings.HasPrefix(got.target, "//") || strings.Contains(got.target, "..") || strings.HasPrefix(got.target, "/%2f") || !strings.HasPrefix(got.target, "/") {
@@ -191,9 +191,9 @@ func targets() (list []try) {
 	}
 	long := strings.TrimSuffix(strings.Repeat("a=1&", 10_001), "&")
 	for _, query := range []string{"a;b", "a=1;b=2", "a=%zz", "%", "a=%", "&&&", "=", "a=b=c", "a+b", "a%20b", "?", "??", "/../", "//", "%00", "a=%00", "a[]=1", long, "x=\xff", "a=%E5%BC%A0", "'\"<>`{}|^", "a=http://evil.test/", "rd=//evil.test"} {
-		list = append(list, try{fmt.Sprintf("P15 %.60q", query), func(h *hand) {
-			a := h.send(shot{raw: request("GET", "/public/q?"+query, h.id), right: true})
-			if seen := h.site.up.of(h.id); a.status == 200 && (len(seen) != 1 || seen[0].target != "/public/q?"+query) || a.status != 200 && a.status != 400 && a.status != 431 && a.status != 414 {
+		list = append(list, try{fmt.Sprintf("P15 %.60q", query), func(h *client) {
+			a := h.send(request{raw: requestText("GET", "/public/q?"+query, h.id), right: true})
+			if seen := h.env.up.of(h.id); a.status == 200 && (len(seen) != 1 || seen[0].target != "/public/q?"+query) || a.status != 200 && a.status != 400 && a.status != 431 && a.status != 414 {
 				h.failf("got %.200v", a)
 			}
 		}})
@@ -205,13 +205,13 @@ func targets() (list []try) {
 func methods() (list []try) {
 	for _, method := range []string{"TRACE", "TRACK", "CONNECT", "trace", "Track", "connect", "PRI", "get", "Get", "gET", "post", "options", "head", "GET\x00", "GE T", "", "G\tET", "GET,POST", "GET\u00a0", "PROPFIND", "M-SEARCH", "BREW", "QUERY", "PURGE", "DEBUG", "X", strings.Repeat("A", 300)} {
 		for _, target := range []string{"/read/x", "/page", "/public/x"} {
-			list = append(list, try{fmt.Sprintf("P11 %q %s", method, target), func(h *hand) {
-				a := h.send(shot{method: method, raw: request(method, target, h.id), right: target == "/public/x", fresh: true})
+			list = append(list, try{fmt.Sprintf("P11 %q %s", method, target), func(h *client) {
+				a := h.send(request{method: method, raw: requestText(method, target, h.id), right: target == "/public/x", fresh: true})
 				upper := strings.ToUpper(method)
 				if (upper == "TRACE" || upper == "TRACK" || upper == "CONNECT") && a.status != 405 && a.status != 400 {
 					h.failf("got %v, want 405", a)
 				}
-				if target == "/read/x" && len(h.site.up.of(h.id)) > 0 {
+				if target == "/read/x" && len(h.env.up.of(h.id)) > 0 {
 					h.failf("a rule for GET let %q in", method)
 				}
 			}})
@@ -224,12 +224,12 @@ func methods() (list []try) {
 		{"HEAD", "/read/x", "", 200}, {"HEAD", "/page", "", 401}, {"OPTIONS", "/page", "", 401}, {"OPTIONS", "/read/x", "", 401}, {"OPTIONS", "/admin/", "Access-Control-Request-Method: GET\r\nOrigin: https://evil.test", 401},
 		{"OPTIONS", "/page", "Access-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: x\r\nOrigin: https://app.test", 401}, {"DELETE", "/read/x", "", 401}, {"PATCH", "/read/x", "", 401}, {"GET", "/read/x", "", 200},
 	} {
-		list = append(list, try{fmt.Sprintf("P12 %s %s %q", c.method, c.target, c.header), func(h *hand) {
+		list = append(list, try{fmt.Sprintf("P12 %s %s %q", c.method, c.target, c.header), func(h *client) {
 			lines := []string{}
 			if c.header != "" {
 				lines = []string{c.header}
 			}
-			if a := h.send(shot{method: c.method, raw: request(c.method, c.target, h.id, lines...), right: c.status == 200}); a.status != c.status {
+			if a := h.send(request{method: c.method, raw: requestText(c.method, c.target, h.id, lines...), right: c.status == 200}); a.status != c.status {
 				h.failf("got %v, want %d", a, c.status)
 			}
 		}})

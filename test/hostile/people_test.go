@@ -46,7 +46,7 @@ func (f *peopleFile) set(name, password string) error {
 
 // openPeople starts the site where people keep their own names beside local
 // accounts, unless they are bound, and where the organisation's events are heard.
-func openPeople(t *testing.T) *site {
+func openPeople(t *testing.T) *env {
 	dir := t.TempDir()
 	file := &peopleFile{path: filepath.Join(dir, "accounts"), passwords: map[string]string{}, lines: map[string]string{}}
 	for _, name := range []string{"alice", "bob", "管理员", "pw0", "pw1", "pw2"} {
@@ -64,7 +64,7 @@ func openPeople(t *testing.T) *site {
 }
 
 // namesakes are T34, T35, K18 and D14, and what a sign-out ends.
-func namesakes(s *site) []try {
+func namesakes(s *env) []try {
 	return slices.Concat(lookalikes(), changedPasswords(), s.inTurns(leavers(s)), endless(), carriedTwice())
 }
 
@@ -80,7 +80,7 @@ func lookalikes() (list []try) {
 		for _, name := range names {
 			n++
 			id := fmt.Sprint("like", n)
-			list = append(list, try{fmt.Sprintf("T35 %+q beside %+q", name, account), func(h *hand) {
+			list = append(list, try{fmt.Sprintf("T35 %+q beside %+q", name, account), func(h *client) {
 				if seen := h.arrival(id, name, ""); seen != nil {
 					h.failf("got in as %q", seen.value("X-Forwarded-User"))
 				}
@@ -90,7 +90,7 @@ func lookalikes() (list []try) {
 	for _, name := range []string{"alicia", "alic", "bobby", "管理", "王小明", "a lice", "álice"} {
 		n++
 		id := fmt.Sprint("like", n)
-		list = append(list, try{fmt.Sprintf("T35 %+q is nobody's", name), func(h *hand) {
+		list = append(list, try{fmt.Sprintf("T35 %+q is nobody's", name), func(h *client) {
 			if seen := h.arrival(id, name, ""); seen == nil {
 				h.failf("did not get in")
 			}
@@ -103,7 +103,7 @@ func lookalikes() (list []try) {
 // no session is left, and those of the new one live.
 func changedPasswords() (list []try) {
 	for i := range 3 {
-		list = append(list, try{fmt.Sprintf("T34 the password of pw%d changes in a loop of sign-ins", i), func(h *hand) {
+		list = append(list, try{fmt.Sprintf("T34 the password of pw%d changes in a loop of sign-ins", i), func(h *client) {
 			name := fmt.Sprint("pw", i)
 			old, fresh := password(name), password(name)+"-new"
 			var begun []string
@@ -116,7 +116,7 @@ func changedPasswords() (list []try) {
 			for range 3 {
 				enter()
 			}
-			if err := h.site.htpasswd.set(name, fresh); err != nil {
+			if err := h.env.htpasswd.set(name, fresh); err != nil {
 				h.failf("%v", err)
 				return
 			}
@@ -133,11 +133,11 @@ func changedPasswords() (list []try) {
 				return
 			}
 			for i, text := range begun {
-				if a := h.send(shot{raw: request("GET", "/page", h.id, "Cookie: "+sessionCookie+"="+text)}); a.status != 401 {
+				if a := h.send(request{raw: requestText("GET", "/page", h.id, "Cookie: "+sessionCookie+"="+text)}); a.status != 401 {
 					h.failf("session %d of %d with the old password got %v", i, len(begun), a)
 				}
 			}
-			if a := after.ask(shot{right: true}, "GET", "/page"); a.status != 200 {
+			if a := after.ask(request{right: true}, "GET", "/page"); a.status != 200 {
 				h.failf("the session of the new password got %v", a)
 			}
 		}})
@@ -147,11 +147,11 @@ func changedPasswords() (list []try) {
 
 // leavers are K18: the organisation tells that somebody has left while DingTalk
 // is being asked who they are, at each of its calls.
-func leavers(s *site) (list []try) {
+func leavers(s *env) (list []try) {
 	for i, call := range []string{"/v1.0/oauth2/userAccessToken", "/v1.0/contact/users/me", "/topapi/user/getbyunionid", "/topapi/v2/user/get"} {
 		for _, leaves := range []bool{true, false} {
 			id := fmt.Sprintf("going%d-%v", i, leaves)
-			list = append(list, try{fmt.Sprintf("K18 leaves %v during %s", leaves, call), func(h *hand) {
+			list = append(list, try{fmt.Sprintf("K18 leaves %v during %s", leaves, call), func(h *client) {
 				if err := s.sim.Join(simulator.Person{ID: id, UserID: id, Name: id, Nick: id, Departments: []int64{42}}); err != nil {
 					h.failf("%v", err)
 					return
@@ -161,7 +161,7 @@ func leavers(s *site) (list []try) {
 				s.sim.Fault(simulator.Fault{On: call, Do: simulator.Delay(1500 * time.Millisecond), Times: 1})
 				before, back := s.sim.Calls(call), make(chan *answer)
 				go func() {
-					back <- v.ask(shot{session: true, slow: true}, "GET", "/oauth2/callback?authCode="+v.code(id)+"&state="+url.QueryEscape(state))
+					back <- v.ask(request{session: true, slow: true}, "GET", "/oauth2/callback?authCode="+v.code(id)+"&state="+url.QueryEscape(state))
 				}()
 				until(func() bool { return s.sim.Calls(call) > before })
 				if leaves { // they stay in the directory: the event alone tells
@@ -177,7 +177,7 @@ func leavers(s *site) (list []try) {
 					return
 				}
 				want := map[bool]int{true: 401, false: 200}[leaves]
-				if a := h.send(shot{right: !leaves, raw: request("GET", "/page", h.id, v.cookie())}); a.status != want {
+				if a := h.send(request{right: !leaves, raw: requestText("GET", "/page", h.id, v.cookie())}); a.status != want {
 					h.failf("their page is %v, want %d", a, want)
 				}
 			}})
@@ -189,7 +189,7 @@ func leavers(s *site) (list []try) {
 // endless are D14: sign-ins and sign-outs of one account, one after the other.
 func endless() (list []try) {
 	for _, name := range []string{"alice", "bob", "管理员"} {
-		list = append(list, try{"D14 a hundred sign-ins and sign-outs of " + name, func(h *hand) {
+		list = append(list, try{"D14 a hundred sign-ins and sign-outs of " + name, func(h *client) {
 			colleague := h.visitor().signIn("lisi")
 			for range 100 {
 				v := h.visitor().account(name)
@@ -197,11 +197,11 @@ func endless() (list []try) {
 				if a := v.signOut(); a.status != http.StatusSeeOther {
 					h.failf("sign-out = %v", a)
 				}
-				if a := h.send(shot{raw: request("GET", "/page", h.id, "Cookie: "+sessionCookie+"="+old)}); a.status != 401 {
+				if a := h.send(request{raw: requestText("GET", "/page", h.id, "Cookie: "+sessionCookie+"="+old)}); a.status != 401 {
 					h.failf("a session that was signed out got %v", a)
 				}
 			}
-			if a := colleague.ask(shot{right: true}, "GET", "/page"); a.status != 200 {
+			if a := colleague.ask(request{right: true}, "GET", "/page"); a.status != 200 {
 				h.failf("a colleague got %v", a)
 			}
 		}})
@@ -210,7 +210,7 @@ func endless() (list []try) {
 }
 
 func (v *visitor) signOut(lines ...string) *answer {
-	return v.ask(shot{cleared: true}, "POST", "/oauth2/sign_out", append([]string{"Sec-Fetch-Site: same-origin", "Origin: null", "Content-Length: 0"}, lines...)...)
+	return v.ask(request{cleared: true}, "POST", "/oauth2/sign_out", append([]string{"Sec-Fetch-Site: same-origin", "Origin: null", "Content-Length: 0"}, lines...)...)
 }
 
 // carriedTwice are sign-outs of a browser that carries several cookies of our
@@ -218,14 +218,14 @@ func (v *visitor) signOut(lines ...string) *answer {
 func carriedTwice() (list []try) {
 	for name, garbage := range map[string]string{"alone": "", "behind one that is none": sessionCookie + "=x; ", "behind nine that are none": strings.Repeat(sessionCookie+"=x; ", 9), "behind sixty that are none": strings.Repeat(sessionCookie+"=x; ", 60)} {
 		for _, second := range []string{"alice", "bob"} {
-			list = append(list, try{"C10 C3 a sign-out with two that verify, " + name + ", of alice and " + second, func(h *hand) {
+			list = append(list, try{"C10 C3 a sign-out with two that verify, " + name + ", of alice and " + second, func(h *client) {
 				one, two := h.visitor().account("alice"), h.visitor().account(second)
 				both := "Cookie: " + garbage + sessionCookie + "=" + one.value(sessionCookie) + "; " + sessionCookie + "=" + two.value(sessionCookie)
 				if a := h.visitor().signOut(both); a.status != http.StatusSeeOther {
 					h.failf("sign-out = %v", a)
 				}
 				for _, v := range []*visitor{one, two} {
-					if a := h.send(shot{raw: request("GET", "/page", h.id, v.cookie())}); a.status != 401 {
+					if a := h.send(request{raw: requestText("GET", "/page", h.id, v.cookie())}); a.status != 401 {
 						h.failf("a session that was signed out got %v", a)
 					}
 				}

@@ -58,12 +58,12 @@ func manyReadings() (list []try) {
 		for _, path := range paths {
 			for _, method := range []string{"GET", "POST"} {
 				for _, d := range doors {
-					list = append(list, try{fmt.Sprintf("%s %s %s %q as %q", id, d.name, method, path, person), func(h *hand) {
+					list = append(list, try{fmt.Sprintf("%s %s %s %q as %q", id, d.name, method, path, person), func(h *client) {
 						var lines []string
 						if person != "" {
 							lines = []string{h.member(person)}
 						}
-						if a := d.ask(h, method, path, lines); a.status == 200 || a.status >= 500 || len(h.site.up.of(h.id)) > 0 {
+						if a := d.ask(h, method, path, lines); a.status == 200 || a.status >= 500 || len(h.env.up.of(h.id)) > 0 {
 							h.failf("%q got %v", person, a)
 						}
 					}})
@@ -79,7 +79,7 @@ func manyReadings() (list []try) {
 	add("P19", "lisi", casePaths...)
 	add("P20", "zhangsan", deepPaths()...)
 	for _, path := range []string{"/ADMIN/", "/Open", "/PUBLIC/a"} {
-		list = append(list, try{fmt.Sprintf("P19 the reason %q", path), func(h *hand) {
+		list = append(list, try{fmt.Sprintf("P19 the reason %q", path), func(h *client) {
 			if a := doors[0].ask(h, "GET", path, []string{"Accept: application/json"}); a.status != 400 || !strings.Contains(a.body, `"ambiguous_path"`) {
 				h.failf("got %v, want 400 ambiguous_path", a)
 			}
@@ -90,9 +90,9 @@ func manyReadings() (list []try) {
 	}
 	// What is read in several ways that one rule decides on stays open.
 	for path, person := range map[string]string{"/page%3Fx": "zhangsan", "/page;%2Fx/y": "zhangsan", "/Page/X": "zhangsan", "/page/%252561": "zhangsan", "//page/x": "zhangsan", "/index.php/page": "zhangsan", "/admin/X%3fy": "lisi", "/admin/x;%2Fy": "lisi", "/admin/A.php/b": "lisi"} {
-		list = append(list, try{fmt.Sprintf("P17 P18 P19 P20 stays open %q", path), func(h *hand) {
+		list = append(list, try{fmt.Sprintf("P17 P18 P19 P20 stays open %q", path), func(h *client) {
 			for _, d := range doors {
-				a := h.site.asked(d, h, path, person)
+				a := h.env.asked(d, h, path, person)
 				if a.status != 200 {
 					h.failf("%s got %v, want 200", d.name, a)
 				}
@@ -103,7 +103,7 @@ func manyReadings() (list []try) {
 }
 
 // asked puts a question whose answer may be the application's.
-func (s *site) asked(d door, h *hand, path, person string) *answer {
+func (s *env) asked(d door, h *client, path, person string) *answer {
 	return d.ask(h, "GET", path, []string{h.member(person)})
 }
 
@@ -112,7 +112,7 @@ func (s *site) asked(d door, h *hand, path, person string) *answer {
 func closedQueries() (list []try) {
 	for _, query := range []string{"a b", " ", "a= ", " HTTP/1.1", "a b HTTP/1.0", "x=%20 y", "a\x7f", "\x7f", "x=\u0080", "x=\u0085y", "x=\u009b31m", "x=\x80", "x=\x9f", "a=报\x85", "a\tb", "a\r\nX-Forwarded-User: boss", "a\nb", "a\x00", "a b HTTP/1.1\r\nX-Forwarded-User: boss\r\n\r\n"} {
 		for _, path := range []string{"/public/m", "/page"} {
-			list = append(list, try{fmt.Sprintf("M18 %s?%q", path, query), func(h *hand) {
+			list = append(list, try{fmt.Sprintf("M18 %s?%q", path, query), func(h *client) {
 				more := []string{}
 				if path == "/page" {
 					more = append(more, "cookie: "+strings.TrimPrefix(h.member("zhangsan"), "Cookie: "))
@@ -122,9 +122,9 @@ func closedQueries() (list []try) {
 		}
 	}
 	for _, query := range []string{"x=报表", "a=%20b", "a+b;c&&%zz", "x=\u00a0", "x=\xff"} {
-		list = append(list, try{fmt.Sprintf("M18 stays open %q", query), func(h *hand) {
-			a, why := h.stream(shot{right: true, fresh: true}, h.asking("GET", "/public/m?"+query, "app.test"), "")
-			if seen := h.site.up.of(h.id); a.status != 200 || len(seen) != 1 || seen[0].target != "/public/m?"+query {
+		list = append(list, try{fmt.Sprintf("M18 stays open %q", query), func(h *client) {
+			a, why := h.stream(request{right: true, fresh: true}, h.asking("GET", "/public/m?"+query, "app.test"), "")
+			if seen := h.env.up.of(h.id); a.status != 200 || len(seen) != 1 || seen[0].target != "/public/m?"+query {
 				h.failf("got %v %s", a, why)
 			}
 		}})

@@ -9,10 +9,10 @@ import (
 
 // redirects is class R: where a browser may be sent. Each target travels the
 // ways in which one can reach us, and is followed to the last Location.
-func redirects(s *site) []try {
+func redirects(s *env) []try {
 	var list []try
-	way := func(name, target, want string, do func(h *hand, target, want string)) {
-		list = append(list, try{fmt.Sprintf("%s %.120q", name, target), func(h *hand) { do(h, target, want) }})
+	way := func(name, target, want string, do func(h *client, target, want string)) {
+		list = append(list, try{fmt.Sprintf("%s %.120q", name, target), func(h *client) { do(h, target, want) }})
 	}
 	for _, target := range hostileTargets() {
 		home, out := "/", "/oauth2/sign_out"
@@ -43,12 +43,12 @@ func redirects(s *site) []try {
 
 // startEscaped goes through a whole sign-in with the target as a form would
 // write it.
-func startEscaped(h *hand, target, want string) {
+func startEscaped(h *client, target, want string) {
 	follow(h, "/oauth2/start?rd="+strings.ReplaceAll(url.QueryEscape(target), "+", "%20"), want)
 }
 
 // startRaw is the target as nginx writes it, with nothing escaped.
-func startRaw(h *hand, target, want string) {
+func startRaw(h *client, target, want string) {
 	if strings.ContainsAny(target, " \r\n") { // would end the request line
 		target, want = strings.NewReplacer(" ", "%20", "\r", "%0d", "\n", "%0a").Replace(target), ""
 	}
@@ -56,16 +56,16 @@ func startRaw(h *hand, target, want string) {
 }
 
 // redirectHeader is the target in the header that a trusted gateway may set.
-func redirectHeader(h *hand, target, want string) {
+func redirectHeader(h *client, target, want string) {
 	v := h.visitor()
 	v.from = gateway
 	if strings.ContainsAny(target, "\r\n") {
 		return // would be another header: class M
 	}
-	follow2(v, "/oauth2/start", want, "X-Forwarded-For: 10.9."+fmt.Sprint(h.site.seq.Add(1)%250, ".", h.site.seq.Add(1)%250), "X-Auth-Request-Redirect: "+target)
+	follow2(v, "/oauth2/start", want, "X-Forwarded-For: 10.9."+fmt.Sprint(h.env.seq.Add(1)%250, ".", h.env.seq.Add(1)%250), "X-Auth-Request-Redirect: "+target)
 }
 
-func follow(h *hand, target, want string) { follow2(h.visitor(), target, want) }
+func follow(h *client, target, want string) { follow2(h.visitor(), target, want) }
 
 // follow2 starts, signs in and looks where the browser ends up.
 func follow2(v *visitor, target, want string, headers ...string) {
@@ -80,7 +80,7 @@ func follow2(v *visitor, target, want string, headers ...string) {
 	}
 	from := v.from
 	if len(headers) > 0 {
-		v.from = v.h.site.someone()
+		v.from = v.h.env.someone()
 	}
 	a = v.finish("zhangsan", state)
 	v.from = from
@@ -89,17 +89,17 @@ func follow2(v *visitor, target, want string, headers ...string) {
 	}
 }
 
-func signOut(h *hand, target, want string) {
+func signOut(h *client, target, want string) {
 	where := "/oauth2/sign_out?rd=" + strings.ReplaceAll(url.QueryEscape(target), "+", "%20")
-	h.send(shot{raw: request("GET", where, h.id, "Accept: text/html"), cleared: true})
-	a := h.send(shot{method: "POST", raw: request("POST", where, h.id, "Sec-Fetch-Site: same-origin", "Origin: null", "Content-Length: 0"), cleared: true})
+	h.send(request{raw: requestText("GET", where, h.id, "Accept: text/html"), cleared: true})
+	a := h.send(request{method: "POST", raw: requestText("POST", where, h.id, "Sec-Fetch-Site: same-origin", "Origin: null", "Content-Length: 0"), cleared: true})
 	if want != "" && a.status == http.StatusSeeOther && a.header.Get("Location") != want {
 		h.failf("signed out to %q, want %q", a.header.Get("Location"), want)
 	}
 }
 
 // signInPage looks at the link that the page offers.
-func signInPage(h *hand, target, want string) {
+func signInPage(h *client, target, want string) {
 	a := h.get("/oauth2/sign_in?rd=" + strings.ReplaceAll(url.QueryEscape(target), "+", "%20"))
 	if a.status == 400 || a.status == 431 || want == "" {
 		return
@@ -130,12 +130,12 @@ func escape(s string) string {
 
 // asTarget asks for the target itself, as a page: R13, nobody "repairs" it by a
 // redirect of his own.
-func asTarget(h *hand, target, _ string) {
+func asTarget(h *client, target, _ string) {
 	if strings.ContainsAny(target, " \r\n") {
 		return
 	}
 	a := h.get(target)
-	if a.status >= 300 && a.status < 400 && !strings.HasPrefix(a.header.Get("Location"), h.site.simURL) && !strings.HasPrefix(a.header.Get("Location"), "https://app.test/oauth2/") {
+	if a.status >= 300 && a.status < 400 && !strings.HasPrefix(a.header.Get("Location"), h.env.simURL) && !strings.HasPrefix(a.header.Get("Location"), "https://app.test/oauth2/") {
 		h.failf("redirected to %q", a.header.Get("Location"))
 	}
 }
@@ -143,9 +143,9 @@ func asTarget(h *hand, target, _ string) {
 // claims are R9, R11 and R17: doubled parameters, headers that nobody may
 // believe, a journey begun elsewhere.
 func claims() (list []try) {
-	add := func(name string, do func(h *hand)) { list = append(list, try{name, do}) }
+	add := func(name string, do func(h *client)) { list = append(list, try{name, do}) }
 	for _, query := range []string{"rd=%2Fa&rd=%2F%2Fevil.test", "rd=%2F%2Fevil.test&rd=%2Fa", "RD=%2F%2Fevil.test", "Rd=https://evil.test/", "rd[]=//evil.test", "rd=%2Fa;rd=//evil.test", "rd%5B%5D=//evil.test", "%72d=//evil.test", "redirect=https://evil.test", "next=//evil.test", "url=//evil.test", "rd", "rd=", "&&rd=//evil.test&", "rd=%2Fa%26rd=//evil.test"} {
-		add("R9 "+query, func(h *hand) {
+		add("R9 "+query, func(h *client) {
 			v := h.visitor()
 			state, a := v.begin("/oauth2/start?" + query)
 			if state == "" && a.status != 400 {
@@ -159,9 +159,9 @@ func claims() (list []try) {
 	for _, name := range []string{"X-Auth-Request-Redirect", "X-Forwarded-Uri", "X-Forwarded-Host", "X-Forwarded-Prefix", "X-Forwarded-Proto", "X-Forwarded-Server", "X-Original-URL", "X-Rewrite-URL", "X-Host", "Forwarded", "Referer", "X-Forwarded-Port", "X-Original-Host", "Origin"} {
 		for _, value := range []string{"evil.test", "//evil.test/", "https://evil.test/x", "/\\evil.test", "host=evil.test;proto=http"} {
 			for _, where := range []string{"/oauth2/start", "/page", "/oauth2/sign_in", "/oauth2/sign_out"} {
-				add("R11 "+name+" "+value+" at "+where, func(h *hand) {
+				add("R11 "+name+" "+value+" at "+where, func(h *client) {
 					v := h.visitor()
-					a := v.ask(shot{}, "GET", where, name+": "+value)
+					a := v.ask(request{}, "GET", where, name+": "+value)
 					to, _ := url.Parse(a.header.Get("Location"))
 					if a.status == 302 && to != nil && to.Query().Get("state") != "" {
 						want := "/"
@@ -181,7 +181,7 @@ func claims() (list []try) {
 	}
 	for _, host := range []string{"evil.test", "app.test.evil.test", "other.test", "APP.TEST", "app.test:443", "app.test.", "app.test:8443", "127.0.0.1"} {
 		for _, where := range []string{"/oauth2/start", "/page", "/oauth2/sign_in", "/oauth2/sign_out", "/oauth2/userinfo"} {
-			add("R11 Host "+host+" at "+where, func(h *hand) {
+			add("R11 Host "+host+" at "+where, func(h *client) {
 				if a := h.get(where, "Host: "+host); strings.Contains(a.body+headLine(a.header), "evil.test") {
 					h.failf("our answer speaks of the caller's host: %v", a)
 				}
@@ -189,9 +189,9 @@ func claims() (list []try) {
 		}
 	}
 	for _, query := range []string{"", "&rd=//evil.test", "&forward_url=https://evil.test/", "&redirect_uri=https://evil.test/", "&state=other"} {
-		add("R17 "+query, func(h *hand) {
+		add("R17 "+query, func(h *client) {
 			v := h.visitor()
-			if a := v.ask(shot{}, "GET", "/oauth2/callback?authCode="+v.code("zhangsan")+"&state="+strings.Repeat("A", 43)+query); a.status != 403 && a.status != 400 {
+			if a := v.ask(request{}, "GET", "/oauth2/callback?authCode="+v.code("zhangsan")+"&state="+strings.Repeat("A", 43)+query); a.status != 403 && a.status != 400 {
 				h.failf("a journey begun elsewhere = %v, want 403", a)
 			}
 		})

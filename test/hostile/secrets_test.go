@@ -16,23 +16,23 @@ import (
 
 // secrets is class L: what must be told to nobody, and configurations that must
 // not start.
-func secrets(s *site) (list []try) {
-	add := func(name string, do func(h *hand)) { list = append(list, try{name, do}) }
+func secrets(s *env) (list []try) {
+	add := func(name string, do func(h *client)) { list = append(list, try{name, do}) }
 	// L1, L2: one sign-in's secrets, looked for in all that was said.
-	add("L1 L2 a sign-in leaves no secret in the log", func(h *hand) {
+	add("L1 L2 a sign-in leaves no secret in the log", func(h *client) {
 		v := h.visitor()
 		state, _ := v.begin("/oauth2/start")
 		attempt := v.attempt().Value
 		code := v.code("zhangsan")
-		h.site.budget.Add(callsPerSignIn)
-		a := v.ask(shot{session: true}, "GET", "/oauth2/callback?authCode="+code+"&state="+state)
+		h.env.budget.Add(callsPerSignIn)
+		a := v.ask(request{session: true}, "GET", "/oauth2/callback?authCode="+code+"&state="+state)
 		grant := h.grant("third-party-state-" + canary[:6])
 		got := h.redeem(grant, "third-party-state-"+canary[:6])
 		h.userinfo("Authorization: " + got.Access)
-		h.send(shot{raw: request("GET", "/page?authCode="+code+"&token="+got.Access, h.id, v.cookie(), "Authorization: Bearer "+got.Access), right: true})
-		h.site.logged(a.header.Get("X-Request-Id"))
+		h.send(request{raw: requestText("GET", "/page?authCode="+code+"&token="+got.Access, h.id, v.cookie(), "Authorization: Bearer "+got.Access), right: true})
+		h.env.logged(a.header.Get("X-Request-Id"))
 		time.Sleep(300 * time.Millisecond)
-		said := h.site.said()
+		said := h.env.said()
 		for what, secret := range map[string]string{"state": state, "attempt cookie": attempt, "authCode": code, "session cookie": v.value(sessionCookie), "code": grant, "access token": got.Access, "refresh token": got.Refresh, "Basic": strings.TrimPrefix(authOne, "Authorization: Basic ")} {
 			if secret == "" {
 				h.failf("no %s to look for", what)
@@ -47,12 +47,12 @@ func secrets(s *site) (list []try) {
 	list = append(list, trap(s))
 	for _, path := range []string{"/livez", "/ready", "/metrics", "/debug/pprof/", "/debug/pprof/goroutine?debug=2", "/debug/vars", "/oauth2/livez", "/oauth2/ready", "/oauth2/metrics", "/oauth2/ping", "/oauth2/debug/pprof/", "/ping", "/status", "/config", "/.env", "/.git/config"} {
 		for _, member := range []bool{false, true} {
-			add(fmt.Sprintf("L10 %s member %v", path, member), func(h *hand) {
+			add(fmt.Sprintf("L10 %s member %v", path, member), func(h *client) {
 				lines := []string{}
 				if member {
 					lines = []string{h.member("zhangsan")}
 				}
-				a := h.send(shot{raw: request("GET", path, h.id, lines...), right: member})
+				a := h.send(request{raw: requestText("GET", path, h.id, lines...), right: member})
 				if strings.HasPrefix(path, "/oauth2/") && a.status != 404 || !member && a.status == 200 || strings.Contains(a.body, "go_goroutines") || strings.Contains(a.body, "goroutine ") {
 					h.failf("got %v", a)
 				}
@@ -62,15 +62,15 @@ func secrets(s *site) (list []try) {
 	for _, claim := range []string{"127.0.0.1", "127.0.0.2", "192.0.2.1", "junk, 192.0.2.1", "192.0.2.1, junk", "::ffff:192.0.2.1", "[::ffff:192.0.2.1]:80", "192.0.2.1:80", "0300.0.2.1", "192.0.2.1, 198.51.100.1", "198.51.100.1, 192.0.2.1", "192.0.2.1%eth0", "", "192.0.2.1,", ",192.0.2.1", "192.0.2.1 192.0.2.1", "unknown", "_hidden", "for=192.0.2.1", "3221225985", "192.0.2.1/24", "192.0.2.1\t", "192.0.2.999", "127.0.0.2, 192.0.2.1"} {
 		in := map[string]bool{"192.0.2.1": true, "junk, 192.0.2.1": true, "::ffff:192.0.2.1": true, "[::ffff:192.0.2.1]:80": true, "192.0.2.1:80": true, "198.51.100.1, 192.0.2.1": true, ",192.0.2.1": true, "192.0.2.1\t": true, "127.0.0.2, 192.0.2.1": true}[claim]
 		for _, from := range []string{stranger, gateway} {
-			add(fmt.Sprintf("L9 %q from %s", claim, from), func(h *hand) { // /office/ is open to 192.0.2.0/24
-				a := h.send(shot{from: from, raw: request("GET", "/office/x", h.id, "X-Forwarded-For: "+claim), right: in && from == gateway})
+			add(fmt.Sprintf("L9 %q from %s", claim, from), func(h *client) { // /office/ is open to 192.0.2.0/24
+				a := h.send(request{from: from, raw: requestText("GET", "/office/x", h.id, "X-Forwarded-For: "+claim), right: in && from == gateway})
 				if (a.status == 200) != (in && from == gateway) && !a.bare {
 					h.failf("got %v, let in should be %v", a, in && from == gateway)
 				}
 			})
 			for _, name := range []string{"X-Real-IP", "True-Client-IP", "CF-Connecting-IP", "X-Client-IP", "Forwarded"} {
-				add(fmt.Sprintf("L9 %s: %q from %s", name, claim, from), func(h *hand) {
-					if a := h.send(shot{from: from, raw: request("GET", "/office/x", h.id, name+": "+claim)}); a.status == 200 {
+				add(fmt.Sprintf("L9 %s: %q from %s", name, claim, from), func(h *client) {
+					if a := h.send(request{from: from, raw: requestText("GET", "/office/x", h.id, name+": "+claim)}); a.status == 200 {
 						h.failf("got %v", a)
 					}
 				})
@@ -82,8 +82,8 @@ func secrets(s *site) (list []try) {
 
 // trap is L11: whatever names a place, in a request or in DingTalk's answers, is
 // not visited by us.
-func trap(s *site) try {
-	return try{"L11 what names a place is not visited", func(h *hand) {
+func trap(s *env) try {
+	return try{"L11 what names a place is not visited", func(h *client) {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			h.failf("%v", err)
@@ -104,14 +104,14 @@ func trap(s *site) try {
 		place := "http://" + l.Addr().String() + "/x.png"
 		escaped := url.QueryEscape(place)
 		for _, target := range []string{"/oauth2/start?rd=" + escaped, "/oauth2/sign_in?rd=" + escaped, "/oauth2/sign_out?rd=" + escaped, "/dingtalk/authorize?client_id=app-one&redirect_url=" + escaped, "/dingtalk/callback?forward_url=" + escaped + "&authCode=x&state=x", "/oauth2/callback?authCode=" + escaped + "&state=" + escaped, "/oauth2/start?page=" + escaped, "/public/?url=" + escaped, "/page?logo=" + escaped} {
-			h.send(shot{right: true, raw: request("GET", target, h.id, "Accept: text/html", "Referer: "+place, "Origin: "+place)})
+			h.send(request{right: true, raw: requestText("GET", target, h.id, "Accept: text/html", "Referer: "+place, "Origin: "+place)})
 		}
 		for _, line := range []string{"X-Original-URL: " + place, "X-Forwarded-Host: " + l.Addr().String(), "X-Auth-Request-Redirect: " + place, "X-Rewrite-URL: " + place, "Destination: " + place, "Host: " + l.Addr().String()} {
 			for _, where := range []string{"/page", "/oauth2/auth", "/oauth2/forward-auth", "/oauth2/ext-authz/x", "/oauth2/start"} {
-				h.send(shot{from: gateway, raw: request("GET", where, h.id, line)})
+				h.send(request{from: gateway, raw: requestText("GET", where, h.id, line)})
 			}
 		}
-		h.site.sim.Join(simulator.Person{ID: "l11", UserID: "l11", Name: "L11", Avatar: place, OrgEmail: "l11@" + l.Addr().String(), Departments: []int64{42}})
+		h.env.sim.Join(simulator.Person{ID: "l11", UserID: "l11", Name: "L11", Avatar: place, OrgEmail: "l11@" + l.Addr().String(), Departments: []int64{42}})
 		h.visitor().signIn("l11")
 		if n := visits.Load(); n > 0 {
 			h.failf("%d visits", n)
@@ -121,8 +121,8 @@ func trap(s *site) try {
 
 // mistakes are L5, L6, L12: configurations and commands that must be refused,
 // all mistakes told at once with their place, and no secret with them.
-func mistakes(s *site) (list []try) {
-	run := func(h *hand, args []string, environment ...string) (string, int) {
+func mistakes(s *env) (list []try) {
+	run := func(h *client, args []string, environment ...string) (string, int) {
 		cmd := exec.Command(program, args...)
 		cmd.Env = append(os.Environ(), environment...)
 		out, err := cmd.CombinedOutput()
@@ -168,7 +168,7 @@ func mistakes(s *site) (list []try) {
 		"no YAML":                    {"listen: ", "\tlisten: [}"},
 		"a cookie domain elsewhere":  {"cookie: {", "cookie: {domain: evil.test, "},
 	} {
-		list = append(list, try{"L6 " + name, func(h *hand) {
+		list = append(list, try{"L6 " + name, func(h *client) {
 			text := strings.Replace(good, change[0], change[1], 1)
 			if text == good {
 				h.failf("nothing changed")
@@ -202,14 +202,14 @@ func mistakes(s *site) (list []try) {
 		"an unknown flag":            {"serve", "--lsiten", "x"},
 		"no configuration":           {"serve", "--config", "/nonexistent"},
 	} {
-		list = append(list, try{"L5 L12 " + name, func(h *hand) {
+		list = append(list, try{"L5 L12 " + name, func(h *client) {
 			if out, code := run(h, args, "DINGGATE_PUBLIC_URL=", "HOME=/nonexistent"); code == 0 || strings.Contains(out, "panic") {
 				h.failf("exits %d and says %.300s", code, out)
 			}
 		}})
 	}
 	for _, name := range []string{"DINGGATE_LSITEN", "DINGGATE_DINGTALK_SECRET", "DINGGATE_COOKIE_SECRET", "DINGGATE_TRUSTED_PROXY"} {
-		list = append(list, try{"L6 " + name, func(h *hand) {
+		list = append(list, try{"L6 " + name, func(h *client) {
 			if out, code := run(h, []string{"check"}, name+"=x"); code == 0 || !strings.Contains(out, name) {
 				h.failf("exits %d and says %.300s", code, out)
 			}

@@ -37,13 +37,13 @@ func (v *visitor) attempt() *http.Cookie {
 
 // callback tries to end a sign-in in a browser with this one attempt cookie.
 // It must not work, and nobody must be asked (O10).
-func (h *hand) callback(query, name, value string, want ...int) *answer {
+func (h *client) callback(query, name, value string, want ...int) *answer {
 	v := h.visitor()
 	lines := []string{}
 	if name != "" {
 		lines = []string{"Cookie: " + name + "=" + value}
 	}
-	a := v.ask(shot{}, "GET", "/oauth2/callback?"+query, lines...)
+	a := v.ask(request{}, "GET", "/oauth2/callback?"+query, lines...)
 	if want == nil {
 		want = []int{403}
 	}
@@ -57,13 +57,13 @@ func (h *hand) callback(query, name, value string, want ...int) *answer {
 }
 
 // state is class S: a sign-in ends in the browser that began it, once.
-func state(s *site) (list []try) {
-	add := func(name string, do func(h *hand)) { list = append(list, try{name, do}) }
+func state(s *env) (list []try) {
+	add := func(name string, do func(h *client)) { list = append(list, try{name, do}) }
 	// One attempt serves all tries that must not use it up; the last of them is
 	// the proof that none did.
 	var once sync.Once
 	var state, value, name, code string
-	begun := func(h *hand) {
+	begun := func(h *client) {
 		once.Do(func() {
 			v := h.visitor()
 			state, _ = v.begin("/oauth2/start?rd=%2Fafter")
@@ -74,7 +74,7 @@ func state(s *site) (list []try) {
 	const b64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 	for i := range 43 { // S6: a state of 43 characters, every one changed
 		for _, step := range []int{1, 16, 32} {
-			add(fmt.Sprintf("S6 state at %d by %d", i, step), func(h *hand) {
+			add(fmt.Sprintf("S6 state at %d by %d", i, step), func(h *client) {
 				begun(h)
 				at := strings.IndexByte(b64, state[i])
 				h.callback("authCode="+code+"&state="+state[:i]+string(b64[(at+step)%64])+state[i+1:], name, value)
@@ -82,7 +82,7 @@ func state(s *site) (list []try) {
 		}
 	}
 	for i := range 160 {
-		add(fmt.Sprintf("S6 cookie at %d", i), func(h *hand) {
+		add(fmt.Sprintf("S6 cookie at %d", i), func(h *client) {
 			begun(h)
 			at := i * len(value) / 160
 			flipped := []byte(value)
@@ -91,7 +91,7 @@ func state(s *site) (list []try) {
 		})
 	}
 	for i := range 40 {
-		add(fmt.Sprintf("S6 cookie cut at %d", i), func(h *hand) {
+		add(fmt.Sprintf("S6 cookie cut at %d", i), func(h *client) {
 			begun(h)
 			h.callback("authCode="+code+"&state="+state, name, value[:i*len(value)/40])
 		})
@@ -100,11 +100,11 @@ func state(s *site) (list []try) {
 		"padded": func(s string) string { return s + "=" }, "padded twice": func(s string) string { return s + "==" }, "plus": func(s string) string { return strings.NewReplacer("-", "+", "_", "/").Replace(s) + "+" }, "second spelling": second,
 		"upper": strings.ToUpper, "doubled": func(s string) string { return s + s }, "cut": func(s string) string { return s[:42] }, "line break": func(s string) string { return s[:20] + "%0A" + s[20:] }, "blank": func(s string) string { return s + "%20" }, "NUL": func(s string) string { return s + "%00" }, "array": func(s string) string { return s + "," + s }, "empty": func(string) string { return "" }, "other": func(string) string { return strings.Repeat("A", 43) },
 	} {
-		add("S6 state "+label, func(h *hand) {
+		add("S6 state "+label, func(h *client) {
 			begun(h)
 			h.callback("authCode="+code+"&state="+spell(state), name, value, 403, 400)
 		})
-		add("S6 cookie "+label, func(h *hand) {
+		add("S6 cookie "+label, func(h *client) {
 			begun(h)
 			if label != "second spelling" { // the cookie's last character may have no spare bits
 				h.callback("authCode="+code+"&state="+state, name, strings.NewReplacer("%0A", "", "%20", "x", "%00", "x").Replace(spell(value[:min(42, len(value))]))+value[min(42, len(value)):]+"x")
@@ -112,41 +112,41 @@ func state(s *site) (list []try) {
 		})
 	}
 	for _, query := range []string{"", "authCode=CODE", "state=STATE", "state[]=STATE&authCode=CODE", "authCode=CODE&state=STATE&state=STATE", "authCode=CODE&state=STATE&state=x", "authCode=CODE&state=x&state=STATE", "authCode=CODE&authCode=CODE&state=STATE", "authCode=CODE&code=other&state=STATE", "code=other&authCode=CODE&state=STATE", "authCode=CODE&STATE=STATE", "authCode=CODE;state=STATE", "authCode=CODE&state=%zz", "authCode=%zz&state=STATE", "authCode=&state=STATE", "code=&state=STATE", "authCode=a%20b&state=STATE", "authCode=a%0d%0ab&state=STATE", "authCode=" + strings.Repeat("c", 1025) + "&state=STATE", "state=STATE&authCode=%E5%BC%A0", "authCode=CODE&state=" + strings.Repeat("s", 50_000), "authCode=CODE&state=" + strings.Repeat("s", 1<<20), "?authCode=CODE&state=STATE", "authCode=CODE#&state=STATE", "authCode[]=CODE&state=STATE", "authCode=CODE&state=null", "authCode=CODE&state=undefined"} {
-		add(fmt.Sprintf("S7 %.60q", query), func(h *hand) {
+		add(fmt.Sprintf("S7 %.60q", query), func(h *client) {
 			begun(h)
 			h.callback(strings.NewReplacer("CODE", code, "STATE", state).Replace(query), name, value, 400, 403, 431, 414, 0)
 		})
 	}
 	for _, from := range []string{"", "access_denied", "<script>alert(1)</script>", "\"><svg onload=1>", "server_error", strings.Repeat("e", 3000)} { // S11
-		add(fmt.Sprintf("S11 %.20q without a state", from), func(h *hand) {
+		add(fmt.Sprintf("S11 %.20q without a state", from), func(h *client) {
 			a := h.callback("error="+url.QueryEscape(from)+"&error_description=%3Cscript%3Ealert(2)%3C/script%3E", "", "", 400, 403)
 			if strings.Contains(a.body, "alert(") || strings.Contains(a.body, "<svg onload") {
 				h.failf("a stranger's words are on the page: %v", a)
 			}
 		})
-		add(fmt.Sprintf("S11 %.20q with a state", from), func(h *hand) {
+		add(fmt.Sprintf("S11 %.20q with a state", from), func(h *client) {
 			v := h.visitor()
 			state, _ := v.begin("/oauth2/start")
-			a := v.ask(shot{}, "GET", "/oauth2/callback?error="+url.QueryEscape(from)+"&state="+state)
+			a := v.ask(request{}, "GET", "/oauth2/callback?error="+url.QueryEscape(from)+"&state="+state)
 			if a.status != 403 || strings.Contains(a.body, "alert(") || strings.Contains(a.body, "<svg onload") {
 				h.failf("got %v", a)
 			}
 		})
 	}
 	for _, method := range []string{"HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS", "get"} { // S13
-		add("S13 "+method, func(h *hand) {
+		add("S13 "+method, func(h *client) {
 			begun(h)
-			a := h.send(shot{method: method, raw: request(method, "/oauth2/callback?authCode="+code+"&state="+state, h.id, "Cookie: "+name+"="+value)})
+			a := h.send(request{method: method, raw: requestText(method, "/oauth2/callback?authCode="+code+"&state="+state, h.id, "Cookie: "+name+"="+value)})
 			if a.status != 405 {
 				h.failf("got %v, want 405", a)
 			}
 		})
 	}
 	for _, line := range []string{"Sec-Purpose: prefetch", "Sec-Purpose: prefetch;prerender", "Purpose: prefetch"} {
-		add("S13 "+line, func(h *hand) {
+		add("S13 "+line, func(h *client) {
 			begun(h)
 			v := h.visitor()
-			if a := v.ask(shot{}, "GET", "/oauth2/callback?authCode="+code+"&state="+state, "Cookie: "+name+"="+value, line); a.status == 302 || a.header["Set-Cookie"] != nil {
+			if a := v.ask(request{}, "GET", "/oauth2/callback?authCode="+code+"&state="+state, "Cookie: "+name+"="+value, line); a.status == 302 || a.header["Set-Cookie"] != nil {
 				h.failf("looking ahead used something up: %v", a)
 			}
 		})
@@ -155,25 +155,25 @@ func state(s *site) (list []try) {
 		for _, lines := range [][]string{{"Sec-Fetch-Site: same-site", "Sec-Fetch-Mode: no-cors", "Sec-Fetch-Dest: image"}, {"Sec-Fetch-Site: same-site", "Sec-Fetch-Mode: cors", "Origin: https://sibling.test"}, {"Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: no-cors", "Accept: text/html"}, {"Origin: https://evil.test", "Accept: application/json"}, {"Referer: https://evil.test/", "Accept: application/json"}, {"Accept: image/avif,image/webp,*/*;q=0.8"},
 			{"Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: iframe", "Accept: text/html"}, {"Sec-Fetch-Site: same-origin", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: iframe", "Accept: text/html"}, {"Sec-Fetch-Site: same-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: object", "Accept: text/html"}, {"Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: embed"}, {"Sec-Fetch-Site: none", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: frame"},
 			{"Sec-Fetch-Site: same-origin", "Sec-Fetch-Mode: no-cors", "Sec-Fetch-Dest: image", "Accept: image/avif,*/*;q=0.8"}, {"Sec-Fetch-Site: same-origin", "Sec-Fetch-Mode: no-cors", "Sec-Fetch-Dest: script"}, {"Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document", "Sec-Fetch-Dest: iframe"}} {
-			add(fmt.Sprintf("S10 %.20s by %.90q", where, lines), func(h *hand) {
+			add(fmt.Sprintf("S10 %.20s by %.90q", where, lines), func(h *client) {
 				v := h.visitor()
 				v.begin("/oauth2/start")
-				if a := v.ask(shot{}, "GET", where, append(lines, "X-Requested-With: x")...); a.status != 403 && a.status != 401 || a.header["Set-Cookie"] != nil {
+				if a := v.ask(request{}, "GET", where, append(lines, "X-Requested-With: x")...); a.status != 403 && a.status != 401 || a.header["Set-Cookie"] != nil {
 					h.failf("got %v", a)
 				}
 			})
 		}
 	}
 	for _, host := range []string{"evil.test", "friend.test", "app.test.evil.test", "www.app.test"} { // S17, W12
-		add("S17 "+host, func(h *hand) {
+		add("S17 "+host, func(h *client) {
 			begun(h)
 			v := h.visitor()
-			if a := v.ask(shot{}, "GET", "/oauth2/callback?authCode="+code+"&state="+state, "Cookie: "+name+"="+value, "Host: "+host); a.status != 421 {
+			if a := v.ask(request{}, "GET", "/oauth2/callback?authCode="+code+"&state="+state, "Cookie: "+name+"="+value, "Host: "+host); a.status != 421 {
 				h.failf("finished on another host: %v", a)
 			}
 		})
 	}
-	return append(append(list, journeys()...), sealedByUs(func(h *hand) (string, string) { begun(h); return name, value })...)
+	return append(append(list, journeys()...), sealedByUs(func(h *client) (string, string) { begun(h); return name, value })...)
 }
 
 // second is the other spelling of the last character of 32 bytes in base64url.
@@ -187,7 +187,7 @@ func second(s string) string {
 
 // sealedByUs is S5 and S8: texts that carry our seal, and are no attempt of
 // this app, now, in this slot.
-func sealedByUs(attempt func(h *hand) (name, value string)) (list []try) {
+func sealedByUs(attempt func(h *client) (name, value string)) (list []try) {
 	const purpose = "login attempt"
 	for label, change := range map[string]func(plain []byte) []byte{
 		"ten minutes old": func(b []byte) []byte { return issued(b, -10*time.Minute) },
@@ -203,7 +203,7 @@ func sealedByUs(attempt func(h *hand) (name, value string)) (list []try) {
 		"longer":               func(b []byte) []byte { return append(b, 0) },
 		"with a state of ours": func(b []byte) []byte { copy(b[1:33], make([]byte, 32)); return b },
 	} {
-		list = append(list, try{"S5 S8 " + label, func(h *hand) {
+		list = append(list, try{"S5 S8 " + label, func(h *client) {
 			name, value := attempt(h)
 			plain, _, err := keyring().Open(purpose, name, value)
 			if err != nil {
@@ -223,17 +223,17 @@ func sealedByUs(attempt func(h *hand) (name, value string)) (list []try) {
 			h.callback("authCode="+v.code("zhangsan")+"&state="+state, name, text)
 		}})
 	}
-	list = append(list, try{"S8 a session as an attempt", func(h *hand) {
+	list = append(list, try{"S8 a session as an attempt", func(h *client) {
 		_, session, _ := strings.Cut(h.member("zhangsan"), sessionCookie+"=")
 		for slot := range 5 {
 			h.callback("authCode=x&state="+strings.Repeat("A", 43), attemptCookie+fmt.Sprint(slot), session)
 		}
-	}}, try{"S8 an attempt as a session", func(h *hand) {
+	}}, try{"S8 an attempt as a session", func(h *client) {
 		_, value := attempt(h)
-		if a := h.send(shot{raw: request("GET", "/page", h.id, "Cookie: "+sessionCookie+"="+value)}); a.status != 401 {
+		if a := h.send(request{raw: requestText("GET", "/page", h.id, "Cookie: "+sessionCookie+"="+value)}); a.status != 401 {
 			h.failf("got %v", a)
 		}
-	}}, try{"S8 an attempt in another slot", func(h *hand) {
+	}}, try{"S8 an attempt in another slot", func(h *client) {
 		v := h.visitor()
 		state, _ := v.begin("/oauth2/start")
 		c := v.attempt()
@@ -244,7 +244,7 @@ func sealedByUs(attempt func(h *hand) (name, value string)) (list []try) {
 		}
 	}})
 	for _, purpose := range []string{"session", "login", "binding", "sso attempt", "link", ""} {
-		list = append(list, try{"S8 sealed for " + purpose, func(h *hand) {
+		list = append(list, try{"S8 sealed for " + purpose, func(h *client) {
 			name, value := attempt(h)
 			plain, _, err := keyring().Open("login attempt", name, value)
 			if err != nil {
@@ -269,41 +269,41 @@ func stamped(plain []byte, at int, by time.Duration) []byte {
 
 // journeys are S1–S4, S9, S10, S14–S19: stories of one or two browsers.
 func journeys() (list []try) {
-	add := func(name string, do func(h *hand)) { list = append(list, try{name, do}) }
+	add := func(name string, do func(h *client)) { list = append(list, try{name, do}) }
 	for i := range 5 {
-		add(fmt.Sprintf("S1 S2 the attacker's link %d", i), func(h *hand) {
+		add(fmt.Sprintf("S1 S2 the attacker's link %d", i), func(h *client) {
 			attacker := h.visitor()
 			state, _ := attacker.begin("/oauth2/start")
 			victim := h.visitor()
-			if a := victim.ask(shot{}, "GET", "/oauth2/callback?authCode="+attacker.code("lisi")+"&state="+state); a.status != 403 || victim.value(sessionCookie) != "" {
+			if a := victim.ask(request{}, "GET", "/oauth2/callback?authCode="+attacker.code("lisi")+"&state="+state); a.status != 403 || victim.value(sessionCookie) != "" {
 				h.failf("got %v", a)
 			}
 			mine, _ := victim.begin("/oauth2/start") // S3: a valid attempt of one's own does not help
-			if a := victim.ask(shot{}, "GET", "/oauth2/callback?authCode="+attacker.code("lisi")+"&state="+state); a.status != 403 || victim.value(sessionCookie) != "" {
+			if a := victim.ask(request{}, "GET", "/oauth2/callback?authCode="+attacker.code("lisi")+"&state="+state); a.status != 403 || victim.value(sessionCookie) != "" {
 				h.failf("got %v", a)
 			}
 			if a := victim.finish("zhangsan", mine); a.status != 302 {
 				h.failf("the victim's own attempt is lost: %v", a)
 			}
 		})
-		add(fmt.Sprintf("S4 twice %d", i), func(h *hand) {
+		add(fmt.Sprintf("S4 twice %d", i), func(h *client) {
 			v := h.visitor()
 			state, _ := v.begin("/oauth2/start")
 			jar := v.jar
 			code := v.code("zhangsan")
-			h.site.budget.Add(callsPerSignIn)
+			h.env.budget.Add(callsPerSignIn)
 			where := "/oauth2/callback?authCode=" + code + "&state=" + state
-			if a := v.ask(shot{session: true}, "GET", where); a.status != 302 {
+			if a := v.ask(request{session: true}, "GET", where); a.status != 302 {
 				h.failf("the first = %v", a)
 			}
-			before := h.site.sim.Calls("/v1.0/oauth2/userAccessToken")
+			before := h.env.sim.Calls("/v1.0/oauth2/userAccessToken")
 			v.jar = jar
-			if a := v.ask(shot{}, "GET", where); a.status != 403 {
+			if a := v.ask(request{}, "GET", where); a.status != 403 {
 				h.failf("the second = %v, want 403", a)
 			}
 			_ = before
 		})
-		add(fmt.Sprintf("S9 two tabs %d", i), func(h *hand) {
+		add(fmt.Sprintf("S9 two tabs %d", i), func(h *client) {
 			v := h.visitor()
 			one, _ := v.begin("/oauth2/start?rd=%2Fone")
 			two, _ := v.begin("/oauth2/start?rd=%2Ftwo")
@@ -314,19 +314,19 @@ func journeys() (list []try) {
 				h.failf("the first tab = %v", a)
 			}
 		})
-		add(fmt.Sprintf("S18 at once %d", i), func(h *hand) {
+		add(fmt.Sprintf("S18 at once %d", i), func(h *client) {
 			v := h.visitor()
 			state, _ := v.begin("/oauth2/start")
-			text := request("GET", "/oauth2/callback?authCode="+v.code("zhangsan")+"&state="+state, h.id, "Accept: text/html", v.cookie())
-			h.site.budget.Add(callsPerSignIn)
+			text := requestText("GET", "/oauth2/callback?authCode="+v.code("zhangsan")+"&state="+state, h.id, "Accept: text/html", v.cookie())
+			h.env.budget.Add(callsPerSignIn)
 			var all sync.WaitGroup
 			var mu sync.Mutex
 			sessions, others := 0, map[int]int{}
 			for range 50 {
 				all.Go(func() {
-					w := &wires{kept: map[string]*wire{}}
+					w := &rawConns{kept: map[string]*rawConn{}}
 					defer w.close()
-					a, err := w.send(shot{raw: text, from: v.from, to: h.site.gate, fresh: true})
+					a, err := w.send(request{raw: text, from: v.from, to: h.env.gate, fresh: true})
 					mu.Lock()
 					defer mu.Unlock()
 					switch {
@@ -347,10 +347,10 @@ func journeys() (list []try) {
 			}
 		})
 	}
-	add("S10 200 pages, then 200 fetches", func(h *hand) {
+	add("S10 200 pages, then 200 fetches", func(h *client) {
 		v := h.visitor()
 		for range 200 {
-			v.ask(shot{}, "GET", "/page")
+			v.ask(request{}, "GET", "/page")
 			live, size := 0, len(v.cookie())
 			for _, c := range v.jar {
 				if strings.HasPrefix(c.Name, attemptCookie) {
@@ -363,13 +363,13 @@ func journeys() (list []try) {
 			}
 		}
 		for range 200 {
-			if a := v.h.send(shot{from: v.from, raw: request("GET", "/api", h.id, "Sec-Fetch-Mode: cors", v.cookie())}); a.status != 401 || a.header["Set-Cookie"] != nil {
+			if a := v.h.send(request{from: v.from, raw: requestText("GET", "/api", h.id, "Sec-Fetch-Mode: cors", v.cookie())}); a.status != 401 || a.header["Set-Cookie"] != nil {
 				h.failf("a fetch got %v", a)
 				return
 			}
 		}
 	})
-	add("S16 1,000 strangers", func(h *hand) {
+	add("S16 1,000 strangers", func(h *client) {
 		mine := h.visitor()
 		state, _ := mine.begin("/oauth2/start?rd=%2Fmine")
 		for range 1000 {
@@ -381,16 +381,16 @@ func journeys() (list []try) {
 		}
 	})
 	for i, lines := range [][]string{{"Sec-Fetch-Site: cross-site"}, {"Origin: https://evil.test"}, {"Origin: null"}, {"Sec-Fetch-Site: same-site", "Origin: https://x.app.test"}, {"Origin: https://app.test.evil.test"}, {"Sec-Fetch-Site: cross-site", "Origin: https://app.test"}, {"Origin: http://app.test"}, {"Sec-Fetch-Site: same-origin", "Sec-Fetch-Site: cross-site"}} {
-		add(fmt.Sprintf("S15 %q", lines), func(h *hand) {
+		add(fmt.Sprintf("S15 %q", lines), func(h *client) {
 			v := h.visitor().signIn("zhangsan")
 			before := v.value(sessionCookie)
-			if a := v.ask(shot{}, "GET", "/oauth2/sign_out", lines...); a.status != 200 || v.value(sessionCookie) != before {
+			if a := v.ask(request{}, "GET", "/oauth2/sign_out", lines...); a.status != 200 || v.value(sessionCookie) != before {
 				h.failf("GET = %v", a)
 			}
-			if a := v.ask(shot{}, "POST", "/oauth2/sign_out", append(lines, "Content-Length: 0")...); a.status != 403 || v.value(sessionCookie) != before {
+			if a := v.ask(request{}, "POST", "/oauth2/sign_out", append(lines, "Content-Length: 0")...); a.status != 403 || v.value(sessionCookie) != before {
 				h.failf("POST = %v", a)
 			}
-			if a := v.ask(shot{right: true}, "GET", "/page"); a.status != 200 {
+			if a := v.ask(request{right: true}, "GET", "/page"); a.status != 200 {
 				h.failf("the session ended: %v", a)
 			}
 			_ = i
@@ -398,11 +398,11 @@ func journeys() (list []try) {
 	}
 	for _, body := range []string{"", "code=x", `{"code":"x"}`, "code=CODE&state=x", `{"code":"CODE","corpId":"` + simulator.DemoCorpID + `"}`} { // S19
 		for _, lines := range [][]string{{"Sec-Fetch-Site: cross-site"}, {"Origin: https://evil.test"}, {"Origin: null"}, {"Sec-Fetch-Site: same-origin"}, {}} {
-			add(fmt.Sprintf("S19 %.20q %q", body, lines), func(h *hand) {
-				text := strings.ReplaceAll(body, "CODE", h.site.sim.SilentCode("zhangsan"))
+			add(fmt.Sprintf("S19 %.20q %q", body, lines), func(h *client) {
+				text := strings.ReplaceAll(body, "CODE", h.env.sim.SilentCode("zhangsan"))
 				for _, kind := range []string{"application/x-www-form-urlencoded", "application/json", "text/plain"} {
 					v := h.visitor()
-					a := h.send(shot{from: v.from, method: "POST", raw: request("POST", "/oauth2/silent", h.id, append(lines, "Content-Type: "+kind, fmt.Sprintf("Content-Length: %d", len(text)))...) + text})
+					a := h.send(request{from: v.from, method: "POST", raw: requestText("POST", "/oauth2/silent", h.id, append(lines, "Content-Type: "+kind, fmt.Sprintf("Content-Length: %d", len(text)))...) + text})
 					if a.status < 400 {
 						h.failf("a silent sign-in without an attempt = %v", a)
 					}

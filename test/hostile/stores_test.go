@@ -23,7 +23,7 @@ func redisOrSkip(t *testing.T) (found bool) {
 }
 
 // inRedis runs one more process whose sessions are in a Redis.
-func (s *site) inRedis(url string, more ...string) *process {
+func (s *env) inRedis(url string, more ...string) *process {
 	return s.another(func(text string) string {
 		text = strings.Replace(text, "recheck: 1h", "recheck: 1h, store: redis", 1) + fmt.Sprintf("redis: {url: %q}\n", url)
 		return strings.NewReplacer(more...).Replace(text)
@@ -32,9 +32,9 @@ func (s *site) inRedis(url string, more ...string) *process {
 
 // stores are V13–V16, C10, C17: two replicas on one Redis that is slow, lies,
 // dies, or is emptied. Nobody is signed out by it, nobody let in.
-func stores(s *site, add func(string, func(*hand))) {
+func stores(s *env, add func(string, func(*client))) {
 	// An outage ends what is remembered, then pages are 503 and nginx hears 403.
-	out := func(h *hand, p *process, line, what string) {
+	out := func(h *client, p *process, line, what string) {
 		var a *answer
 		if !until(func() bool { a = h.page(p, line); return a.status != 200 }) {
 			h.failf("%s: pages go on for ever", what)
@@ -42,12 +42,12 @@ func stores(s *site, add func(string, func(*hand))) {
 		if a.status != 503 || a.header["Set-Cookie"] != nil || a.header.Get("Retry-After") == "" {
 			h.failf("%s: a page is %v, want 503, Retry-After, no cookie", what, a)
 		}
-		a = h.send(shot{to: p.gate, from: gateway, raw: request("GET", "/oauth2/auth", h.id, line, "X-Original-URI: /page", "X-Original-Method: GET", "X-Forwarded-Host: app.test", "X-Forwarded-Proto: https"), trouble: true, slow: true})
+		a = h.send(request{to: p.gate, from: gateway, raw: requestText("GET", "/oauth2/auth", h.id, line, "X-Original-URI: /page", "X-Original-Method: GET", "X-Forwarded-Host: app.test", "X-Forwarded-Proto: https"), trouble: true, slow: true})
 		if a.status != 403 || a.header.Get("X-Dinggate-Reason") == "" || a.header["Set-Cookie"] != nil {
 			h.failf("%s: /oauth2/auth is %v, want 403 with a reason", what, a)
 		}
 	}
-	back := func(h *hand, p *process, line string) {
+	back := func(h *client, p *process, line string) {
 		var a *answer
 		if !until(func() bool { a = h.page(p, line); return a.status == 200 }) {
 			h.failf("the store is back: %v", a)
@@ -57,7 +57,7 @@ func stores(s *site, add func(string, func(*hand))) {
 		"V14 Redis dies and returns": {(*realtool.Redis).Kill, (*realtool.Redis).Start},
 		"V15 Redis hangs":            {(*realtool.Redis).Hang, (*realtool.Redis).Wake},
 	} {
-		add(name, func(h *hand) {
+		add(name, func(h *client) {
 			redis := realtool.StartRedis(s.t, "--appendonly", "yes", "--appendfsync", "always")
 			defer redis.Kill()
 			p := s.inRedis(redis.URL())
@@ -69,7 +69,7 @@ func stores(s *site, add func(string, func(*hand))) {
 			back(h, p, line)
 		})
 	}
-	add("V16 C17 Redis is emptied; what was in it says nothing", func(h *hand) {
+	add("V16 C17 Redis is emptied; what was in it says nothing", func(h *client) {
 		redis := realtool.StartRedis(s.t)
 		defer redis.Kill()
 		p := s.inRedis(redis.URL())
@@ -87,7 +87,7 @@ func stores(s *site, add func(string, func(*hand))) {
 		}
 		for _, key := range strings.Fields(redis.Do("KEYS", "*")) { // no name in the store is a ticket
 			for _, ticket := range []string{key, key[strings.LastIndexByte(key, ':')+1:]} {
-				if a := h.send(shot{to: p.gate, raw: request("GET", "/page", h.id, "Accept: text/html", "Cookie: "+sessionCookie+"="+ticket), cleared: true}); a.status == 200 {
+				if a := h.send(request{to: p.gate, raw: requestText("GET", "/page", h.id, "Accept: text/html", "Cookie: "+sessionCookie+"="+ticket), cleared: true}); a.status == 200 {
 					h.failf("a key of the store opens the door: %q", ticket)
 				}
 			}
@@ -101,21 +101,21 @@ func stores(s *site, add func(string, func(*hand))) {
 			h.failf("a new sign-in: %v", a)
 		}
 	})
-	add("V13 Redis away at the start", func(h *hand) {
+	add("V13 Redis away at the start", func(h *client) {
 		redis := realtool.StartRedis(s.t)
 		redis.Kill()
 		p := s.inRedis(redis.URL())
 		defer p.kill()
-		if a := h.send(shot{to: p.gate, raw: request("GET", "/public/x", h.id), right: true}); a.status != 200 {
+		if a := h.send(request{to: p.gate, raw: requestText("GET", "/public/x", h.id), right: true}); a.status != 200 {
 			h.failf("a public page: %v", a)
 		}
-		if a := h.send(shot{to: p.admin, elsewhere: true, slow: true, raw: request("GET", "/ready", h.id)}); a.status != 503 {
+		if a := h.send(request{to: p.admin, elsewhere: true, slow: true, raw: requestText("GET", "/ready", h.id)}); a.status != 503 {
 			h.failf("/ready: %v", a)
 		}
 		redis.Start()
 		defer redis.Kill()
 		if !until(func() bool {
-			return h.send(shot{to: p.admin, elsewhere: true, slow: true, raw: request("GET", "/ready", h.id)}).status == 200
+			return h.send(request{to: p.admin, elsewhere: true, slow: true, raw: requestText("GET", "/ready", h.id)}).status == 200
 		}) {
 			h.failf("not ready with Redis back")
 		}
@@ -123,7 +123,7 @@ func stores(s *site, add func(string, func(*hand))) {
 	})
 	for _, lie := range []string{"LOADING Redis is loading the dataset in memory", "READONLY You can't write against a read only replica.", "OOM command not allowed when used memory > 'maxmemory'.",
 		"NOAUTH Authentication required.", "MOVED 3999 127.0.0.1:6381", "CLUSTERDOWN The cluster is down", "ERR unknown", "", "\x00"} {
-		add(fmt.Sprintf("V15 Redis says %.9q", lie), func(h *hand) {
+		add(fmt.Sprintf("V15 Redis says %.9q", lie), func(h *client) {
 			redis := realtool.StartRedis(s.t)
 			defer redis.Kill()
 			between := newLiar(s.t, redis.Addr)
@@ -137,7 +137,7 @@ func stores(s *site, add func(string, func(*hand))) {
 			back(h, p, line)
 		})
 	}
-	add("C10 V14 a sign-out reaches the other replica", func(h *hand) {
+	add("C10 V14 a sign-out reaches the other replica", func(h *client) {
 		redis := realtool.StartRedis(s.t)
 		defer redis.Kill()
 		p, other := s.inRedis(redis.URL()), s.inRedis(redis.URL())
@@ -147,7 +147,7 @@ func stores(s *site, add func(string, func(*hand))) {
 		if a := h.page(other, line); a.status != 200 {
 			h.failf("at the other replica: %v", a)
 		}
-		a := h.send(shot{to: p.gate, method: "POST", cleared: true, raw: request("POST", "/oauth2/sign_out", h.id, line, "Sec-Fetch-Site: same-origin", "Content-Length: 0")})
+		a := h.send(request{to: p.gate, method: "POST", cleared: true, raw: requestText("POST", "/oauth2/sign_out", h.id, line, "Sec-Fetch-Site: same-origin", "Content-Length: 0")})
 		if a.status >= 400 {
 			h.failf("signing out: %v", a)
 		}
@@ -161,8 +161,8 @@ func stores(s *site, add func(string, func(*hand))) {
 }
 
 // replicas are V11 and V12: several of us look a person up once.
-func replicas(s *site, add func(string, func(*hand))) {
-	add("V11 two replicas, one lookup", func(h *hand) {
+func replicas(s *env, add func(string, func(*client))) {
+	add("V11 two replicas, one lookup", func(h *client) {
 		redis := realtool.StartRedis(s.t)
 		defer redis.Kill()
 		var all []*process
@@ -178,8 +178,8 @@ func replicas(s *site, add func(string, func(*hand))) {
 		for i := range 4 {
 			crowd.Go(func() {
 				for time.Since(began) < 3*time.Second {
-					w := &wires{kept: map[string]*wire{}}
-					if a, err := w.send(shot{raw: request("GET", "/page", h.id, line), from: stranger, to: all[i%2].gate}); err != nil || a.status != 200 {
+					w := &rawConns{kept: map[string]*rawConn{}}
+					if a, err := w.send(request{raw: requestText("GET", "/page", h.id, line), from: stranger, to: all[i%2].gate}); err != nil || a.status != 200 {
 						h.failf("got %v %v", a, err)
 						return
 					}
@@ -193,7 +193,7 @@ func replicas(s *site, add func(string, func(*hand))) {
 		}
 	})
 	if night() {
-		add("V12 who looks somebody up dies", func(h *hand) {
+		add("V12 who looks somebody up dies", func(h *client) {
 			redis := realtool.StartRedis(s.t)
 			defer redis.Kill()
 			first, second := s.inRedis(redis.URL(), "recheck: 1h", "recheck: 1s"), s.inRedis(redis.URL(), "recheck: 1h", "recheck: 1s")

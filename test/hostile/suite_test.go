@@ -23,11 +23,11 @@ const clientID = simulator.DemoClientID
 // try is one input, or a short story, and what must come of it.
 type try struct {
 	name string
-	do   func(h *hand)
+	do   func(h *client)
 }
 
 // on does it. A try that trips over what came back is a failure like any other.
-func (t try) on(h *hand) {
+func (t try) on(h *client) {
 	defer func() {
 		if v := recover(); v != nil {
 			h.failf("panic: %v\n%s", v, debug.Stack())
@@ -36,10 +36,10 @@ func (t try) on(h *hand) {
 	t.do(h)
 }
 
-// hand is what a try works with: it sends, and keeps what goes wrong.
-type hand struct {
-	site  *site
-	wires *wires
+// client is what a try works with: it sends, and keeps what goes wrong.
+type client struct {
+	env   *env
+	wires *rawConns
 	id    string // X-Case of its requests
 	mu    sync.Mutex
 	wrong []string
@@ -50,7 +50,7 @@ type hand struct {
 const told = 4
 
 // note keeps an exchange.
-func (h *hand) note(s shot, a *answer, err error) {
+func (h *client) note(s request, a *answer, err error) {
 	text := fmt.Sprintf("%s ─► %s %.700q\n\t  ◄─ ", s.from, s.to, s.raw)
 	if err != nil {
 		text += err.Error()
@@ -65,38 +65,38 @@ func (h *hand) note(s shot, a *answer, err error) {
 }
 
 // failf notes that something is not as it must be.
-func (h *hand) failf(format string, args ...any) {
+func (h *client) failf(format string, args ...any) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.wrong = append(h.wrong, fmt.Sprintf(format, args...))
 }
 
 // send shoots and lets the oracle judge. It never gives nil.
-func (h *hand) send(s shot) *answer {
+func (h *client) send(s request) *answer {
 	if s.from == "" {
 		s.from = stranger
 	}
 	if s.to == "" {
-		s.to = h.site.gate
+		s.to = h.env.gate
 	}
-	if s.secure == nil && s.to == h.site.gate {
-		s.secure = h.site.secure
+	if s.secure == nil && s.to == h.env.gate {
+		s.secure = h.env.secure
 	}
-	if s.to != h.site.gate {
-		h.site.foreign.Store(h.id, true)
+	if s.to != h.env.gate {
+		h.env.foreign.Store(h.id, true)
 	}
 	a, err := h.wires.send(s)
 	h.note(s, a, err)
-	if err == nil && h.site.oracle.late(s, a) { // O9: alone, and beside a plain request
-		plain, _ := h.wires.send(shot{raw: request("GET", "/open", h.id+"-plain"), to: h.site.gate, secure: h.site.secure, from: stranger, fresh: true})
+	if err == nil && h.env.invariants.late(s, a) { // O9: alone, and beside a plain request
+		plain, _ := h.wires.send(request{raw: requestText("GET", "/open", h.id+"-plain"), to: h.env.gate, secure: h.env.secure, from: stranger, fresh: true})
 		limit := 3 * time.Second // of what can be sent once only
 		if !s.session && (s.method == "" || s.method == "GET" || s.method == "HEAD") {
 			limit = time.Second
 			s.fresh = true
 			// Under another name: who counts what the application saw counts this once.
 			again := h.id + "-again"
-			if _, foreign := h.site.foreign.Load(h.id); foreign {
-				h.site.foreign.Store(again, true)
+			if _, foreign := h.env.foreign.Load(h.id); foreign {
+				h.env.foreign.Store(again, true)
 			}
 			s.raw = strings.ReplaceAll(s.raw, h.id, again)
 			for patience := range 3 { // a machine at its limit is no slow gate
@@ -119,7 +119,7 @@ func (h *hand) send(s shot) *answer {
 		h.failf("O9: %.200q: %v", s.raw, err)
 		return &answer{header: http.Header{}}
 	}
-	for _, wrong := range h.site.oracle.judge(s, a) {
+	for _, wrong := range h.env.invariants.judge(s, a) {
 		h.failf("%s\n\tafter %.500q\n\tcame %s", wrong, s.raw, a.whole())
 	}
 	if a.header == nil {
@@ -128,9 +128,9 @@ func (h *hand) send(s shot) *answer {
 	return a
 }
 
-// request writes a request to app.test. A header is a whole line; one that
+// requestText writes a request to app.test. A header is a whole line; one that
 // begins with "Host:" replaces the usual one.
-func request(method, target, id string, headers ...string) string {
+func requestText(method, target, id string, headers ...string) string {
 	host := "Host: app.test\r\n"
 	rest := ""
 	for _, line := range headers {
@@ -144,8 +144,8 @@ func request(method, target, id string, headers ...string) string {
 }
 
 // get asks with the headers of a page load.
-func (h *hand) get(target string, headers ...string) *answer {
-	return h.send(shot{raw: request("GET", target, h.id, append([]string{"Accept: text/html"}, headers...)...)})
+func (h *client) get(target string, headers ...string) *answer {
+	return h.send(request{raw: requestText("GET", target, h.id, append([]string{"Accept: text/html"}, headers...)...)})
 }
 
 // count is how many tries ran and failed, by class.
@@ -178,7 +178,7 @@ func (c *count) print(notes []string) {
 }
 
 // say tells a figure that nobody is held to.
-func (s *site) say(format string, args ...any) {
+func (s *env) say(format string, args ...any) {
 	s.door.Lock()
 	defer s.door.Unlock()
 	s.notes = append(s.notes, fmt.Sprintf(format, args...))
@@ -190,7 +190,7 @@ const (
 )
 
 // run shoots a class's tries from several hands at once.
-func (s *site) run(t *testing.T, c *count, class string, floor int, tries []try) {
+func (s *env) run(t *testing.T, c *count, class string, floor int, tries []try) {
 	began := time.Now()
 	queue := make(chan try)
 	var all sync.WaitGroup
@@ -202,10 +202,10 @@ func (s *site) run(t *testing.T, c *count, class string, floor int, tries []try)
 	}
 	for range workers {
 		all.Go(func() {
-			w := &wires{kept: map[string]*wire{}}
+			w := &rawConns{kept: map[string]*rawConn{}}
 			defer w.close()
 			for one := range queue {
-				h := &hand{site: s, wires: w, id: fmt.Sprintf("%s-%d", class, s.seq.Add(1))}
+				h := &client{env: s, wires: w, id: fmt.Sprintf("%s-%d", class, s.seq.Add(1))}
 				one.on(h)
 				c.name(one.name)
 				if ran.Add(1); len(h.wrong) > 0 {
@@ -230,7 +230,7 @@ func (s *site) run(t *testing.T, c *count, class string, floor int, tries []try)
 
 // settle is O1: each request that the application saw has one record in the
 // log, and that record says allow, for that path.
-func (s *site) settle() (wrong []string) {
+func (s *env) settle() (wrong []string) {
 	all, lost := s.up.take()
 	if len(lost) > 0 {
 		all["nobody's"] = lost
@@ -273,7 +273,7 @@ func samePath(r record, sent string) bool {
 }
 
 // calls counts what DingTalk was asked since the start.
-func (s *site) calls() (n int64) {
+func (s *env) calls() (n int64) {
 	for _, k := range s.sim.AllCalls() {
 		n += int64(k)
 	}
@@ -281,7 +281,7 @@ func (s *site) calls() (n int64) {
 }
 
 // end asks what can only be asked when everything is over.
-func (s *site) end(t *testing.T) {
+func (s *env) end(t *testing.T) {
 	metrics := fetch(t, "http://"+s.admin+"/metrics")
 	// O8: a leak would show in thousands. Connections to the application are
 	// kept for 90 s, two goroutines each.
@@ -353,7 +353,7 @@ func unquote(s string) string {
 
 // someone is a source address that nobody else uses, where limits per client
 // would be met otherwise.
-func (s *site) someone() string {
+func (s *env) someone() string {
 	n := s.seq.Add(1)
 	return net.IPv4(127, byte(16+n>>16&63), byte(n>>8), byte(n)).String()
 }

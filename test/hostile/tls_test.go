@@ -15,7 +15,7 @@ import (
 )
 
 // openSecure starts the site that speaks TLS, and HTTP/2 over it.
-func openSecure(t *testing.T) *site {
+func openSecure(t *testing.T) *env {
 	a := newAuthority()
 	cert, key := a.files(t, leaf{})
 	s := openWith(t, func(text string) string {
@@ -27,14 +27,14 @@ func openSecure(t *testing.T) *site {
 }
 
 // tlsTries are D10 and L7: what comes before the first request.
-func tlsTries(s *site) []try {
+func tlsTries(s *env) []try {
 	return slices.Concat(http2Tries(s), versions(s), hellos(s), names(s), clients(s), pairs(s), outbound(s))
 }
 
 // versions: nothing older than TLS 1.2, nothing weak in it, no renegotiation.
-func versions(s *site) (list []try) {
+func versions(s *env) (list []try) {
 	shake := func(name string, change func(c *tls.Config), want bool) {
-		list = append(list, try{"L7 " + name, func(h *hand) {
+		list = append(list, try{"L7 " + name, func(h *client) {
 			c := s.secure.Clone()
 			c.InsecureSkipVerify = true
 			change(c)
@@ -63,7 +63,7 @@ func versions(s *site) (list []try) {
 	for _, protocols := range [][]string{{"spdy/3"}, {"h3"}, {"http/1.0"}, {"h2c"}, {"HTTP/1.1"}, {strings.Repeat("x", 255)}} {
 		shake(fmt.Sprintf("the protocol %.20q", protocols), func(c *tls.Config) { c.NextProtos = protocols }, false)
 	}
-	list = append(list, try{"L7 renegotiation", func(h *hand) {
+	list = append(list, try{"L7 renegotiation", func(h *client) {
 		program, err := exec.LookPath("openssl")
 		if err != nil {
 			return // no client here knows how
@@ -96,11 +96,11 @@ func clientHello(c *tls.Config) []byte {
 }
 
 // hellos are D10: handshakes that break off, drip or are none.
-func hellos(s *site) (list []try) {
+func hellos(s *env) (list []try) {
 	hello := string(clientHello(&tls.Config{ServerName: "aaaaaaaa.test"}))
 	add := func(name, text string, drip time.Duration) {
-		list = append(list, try{"D10 " + name, func(h *hand) {
-			w, err := dial(h.site.someone(), h.site.gate)
+		list = append(list, try{"D10 " + name, func(h *client) {
+			w, err := dial(h.env.someone(), h.env.gate)
 			if err != nil {
 				h.failf("%v", err)
 				return
@@ -130,8 +130,8 @@ func hellos(s *site) (list []try) {
 	add("HTTP in clear", "GET /public/x HTTP/1.1\r\nHost: app.test\r\n\r\n", 0)
 	add("HTTP/2 in clear", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00", 0)
 	for name, odd := range map[string]string{"NUL": "aaaa\x00aaa.test", "line break": "aaa\r\naaa.test", "blank": "aaaa aaa.test", "dots": ".............", "slashes": "../../../etc/", "final dot": "aaaaaaaa.tes.", "address": "127.000.0.001", "high": "aaaa\xff\xfeaa.test", "wildcard": "*.*.*.*.*.tes"} {
-		list = append(list, try{"D10 SNI " + name, func(h *hand) { // answered or refused; the gate lives
-			w, err := dial(h.site.someone(), h.site.gate)
+		list = append(list, try{"D10 SNI " + name, func(h *client) { // answered or refused; the gate lives
+			w, err := dial(h.env.someone(), h.env.gate)
 			if err != nil {
 				h.failf("%v", err)
 				return
@@ -145,16 +145,16 @@ func hellos(s *site) (list []try) {
 			h.fine()
 		}})
 	}
-	list = append(list, try{"D10 200 that break off", func(h *hand) {
+	list = append(list, try{"D10 200 that break off", func(h *client) {
 		for i := range 200 {
-			if w, err := dial(h.site.someone(), h.site.gate); err == nil {
+			if w, err := dial(h.env.someone(), h.env.gate); err == nil {
 				io.WriteString(w.c, hello[:i*len(hello)/200])
 				w.c.(*net.TCPConn).SetLinger(0)
 				w.c.Close()
 			}
 		}
 		h.fine()
-	}}, try{"D10 tiny records", func(h *hand) {
+	}}, try{"D10 tiny records", func(h *client) {
 		c := s.secure.Clone()
 		c.NextProtos = []string{"http/1.1"}
 		conn, err := tls.Dial("tcp", s.gate, c)
@@ -164,17 +164,17 @@ func hellos(s *site) (list []try) {
 		}
 		defer conn.Close()
 		conn.SetDeadline(time.Now().Add(patience))
-		for _, b := range []byte(request("GET", "/public/x", h.id, "Connection: close")) {
+		for _, b := range []byte(requestText("GET", "/public/x", h.id, "Connection: close")) {
 			conn.Write([]byte{b})
 		}
 		if text, _ := io.ReadAll(conn); !strings.HasPrefix(string(text), "HTTP/1.1 200") {
 			h.failf("got %.200q", text)
 		}
-	}}, try{"D10 HTTP/1 where HTTP/2 was agreed", func(h *hand) {
+	}}, try{"D10 HTTP/1 where HTTP/2 was agreed", func(h *client) {
 		c := s.secure.Clone()
 		c.NextProtos = []string{"h2"}
-		h.says(c, request("GET", "/public/x", h.id), "HTTP/1.1 200")
-	}}, try{"D10 HTTP/2 where HTTP/1 was agreed", func(h *hand) {
+		h.says(c, requestText("GET", "/public/x", h.id), "HTTP/1.1 200")
+	}}, try{"D10 HTTP/2 where HTTP/1 was agreed", func(h *client) {
 		c := s.secure.Clone()
 		c.NextProtos = []string{"http/1.1"}
 		h.says(c, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00", mark)
@@ -188,15 +188,15 @@ func isEnd(err error) bool {
 }
 
 // fine is that others are served.
-func (h *hand) fine() {
-	if a := h.send(shot{raw: request("GET", "/public/x", h.id), right: true, fresh: true}); a.status != 200 {
+func (h *client) fine() {
+	if a := h.send(request{raw: requestText("GET", "/public/x", h.id), right: true, fresh: true}); a.status != 200 {
 		h.failf("others are not served: %v", a)
 	}
 }
 
 // says writes text into a TLS connection; the answer must not hold what never may.
-func (h *hand) says(c *tls.Config, text, never string) {
-	conn, err := tls.Dial("tcp", h.site.gate, c)
+func (h *client) says(c *tls.Config, text, never string) {
+	conn, err := tls.Dial("tcp", h.env.gate, c)
 	if err != nil {
 		h.failf("%v", err)
 		return
@@ -211,13 +211,13 @@ func (h *hand) says(c *tls.Config, text, never string) {
 
 // names: the name of the handshake and the name of the request are two things,
 // and only the second chooses a route.
-func names(s *site) (list []try) {
+func names(s *env) (list []try) {
 	for _, sni := range []string{"app.test", "evil.test", "", "127.0.0.1", "APP.test", "app.test.", "localhost", strings.Repeat("a.", 100) + "test"} {
 		for _, host := range []string{"app.test", "evil.test", "localhost"} {
-			list = append(list, try{fmt.Sprintf("D10 SNI %.20q, Host %q", sni, host), func(h *hand) {
+			list = append(list, try{fmt.Sprintf("D10 SNI %.20q, Host %q", sni, host), func(h *client) {
 				c := s.secure.Clone()
 				c.ServerName, c.InsecureSkipVerify = sni, true
-				a := h.send(shot{raw: request("GET", "/page", h.id, "Host: "+host, h.member("zhangsan")), right: host == "app.test", fresh: true, secure: c})
+				a := h.send(request{raw: requestText("GET", "/page", h.id, "Host: "+host, h.member("zhangsan")), right: host == "app.test", fresh: true, secure: c})
 				if (a.status == 200) != (host == "app.test") {
 					h.failf("got %v", a)
 				}
@@ -231,7 +231,7 @@ func names(s *site) (list []try) {
 }
 
 // clients are L7: where clients must show a certificate, a right one.
-func clients(s *site) (list []try) {
+func clients(s *env) (list []try) {
 	dir := s.t.TempDir()
 	write(s.t, filepath.Join(dir, "ca.pem"), string(s.authority.pem()))
 	p := s.another(func(text string) string {
@@ -254,16 +254,16 @@ func clients(s *site) (list []try) {
 		"a chain of another": {&tls.Certificate{Certificate: append(stranger.pair(leaf{client: true}).Certificate, s.authority.cert.Raw), PrivateKey: stranger.key}, false},
 	} {
 		for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
-			list = append(list, try{fmt.Sprintf("L7 a client's certificate: %s, TLS %x", name, version), func(h *hand) {
+			list = append(list, try{fmt.Sprintf("L7 a client's certificate: %s, TLS %x", name, version), func(h *client) {
 				config := s.secure.Clone()
 				config.MinVersion, config.MaxVersion = version, version
 				if c.pair != nil {
 					config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return c.pair, nil }
 				}
-				w := &wires{kept: map[string]*wire{}}
+				w := &rawConns{kept: map[string]*rawConn{}}
 				defer w.close()
-				a, err := w.send(shot{raw: request("GET", "/public/x", h.id), from: "127.0.0.1", to: p.gate, secure: config, fresh: true})
-				h.site.foreign.Store(h.id, true)
+				a, err := w.send(request{raw: requestText("GET", "/public/x", h.id), from: "127.0.0.1", to: p.gate, secure: config, fresh: true})
+				h.env.foreign.Store(h.id, true)
 				if got := err == nil && a.status == 200; got != c.in {
 					h.failf("came in: %v (%v, %v), want %v", got, a, err, c.in)
 				}
@@ -276,7 +276,7 @@ func clients(s *site) (list []try) {
 func ptr[T any](v T) *T { return &v }
 
 // pairs are L7: what is no pair does not start.
-func pairs(s *site) (list []try) {
+func pairs(s *env) (list []try) {
 	cert, key := s.authority.files(s.t, leaf{})
 	_, other := s.authority.files(s.t, leaf{})
 	dir := s.t.TempDir()
@@ -298,7 +298,7 @@ func pairs(s *site) (list []try) {
 		"an authority that is no": fmt.Sprintf("cert_file: %q, key_file: %q, client_ca_file: %q", cert, key, filepath.Join(dir, "empty.pem")),
 		"an authority alone":      fmt.Sprintf("client_ca_file: %q", cert),
 	} {
-		list = append(list, try{"L7 " + name, func(h *hand) {
+		list = append(list, try{"L7 " + name, func(h *client) {
 			before, _, _ := strings.Cut(s.text, "\ntls: ")
 			file := filepath.Join(s.t.TempDir(), "config.yaml")
 			if err := os.WriteFile(file, []byte(before+"\ntls: {"+lines+"}\n"), 0o600); err != nil {

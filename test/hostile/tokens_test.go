@@ -70,7 +70,7 @@ func (s *tokenService) read(of map[string]int, token string) int {
 }
 
 // openBehind starts the site whose people sign in at a service, with API clients.
-func openBehind(t *testing.T) *site {
+func openBehind(t *testing.T) *env {
 	service := newTokenService(t)
 	s := openWith(t, func(text string) string {
 		before, rest, _ := strings.Cut(text, "dingtalk:\n")
@@ -86,12 +86,12 @@ func openBehind(t *testing.T) *site {
 var tokenDoors = []string{"/page", "/oauth2/auth", "/oauth2/forward-auth", "/oauth2/ext-authz/page", "/oauth2/userinfo"}
 
 // behind are T30, T31, D12 and D13 at a gate that is a client.
-func behind(s *site) (list []try) {
+func behind(s *env) (list []try) {
 	service := s.tokens
-	add := func(name string, do func(h *hand)) { list = append(list, try{name, do}) }
+	add := func(name string, do func(h *client)) { list = append(list, try{name, do}) }
 	for _, aud := range []string{`"other"`, `["other"]`, `["other","another"]`, `[]`, `7`, `{"gate":1}`, `["gate",7]`, `"Gate"`, `"gate "`, `"gate\u0000"`, `"gate,other"`, `true`} {
 		for _, door := range tokenDoors {
-			add(fmt.Sprintf("T30 aud %s at %s", aud, door), func(h *hand) {
+			add(fmt.Sprintf("T30 aud %s at %s", aud, door), func(h *client) {
 				token := "aud-" + base64.RawURLEncoding.EncodeToString([]byte(aud)) + "-" + h.id
 				if a, seen := h.api(door, false, "Authorization: Bearer "+token); a.status != 401 || len(seen) > 0 {
 					h.failf("got %v, want 401", a)
@@ -103,7 +103,7 @@ func behind(s *site) (list []try) {
 		}
 	}
 	for _, aud := range []string{`"gate"`, `["other","gate"]`, `null`, `""`} {
-		add("T30 taken: aud "+aud, func(h *hand) {
+		add("T30 taken: aud "+aud, func(h *client) {
 			token := "aud-" + base64.RawURLEncoding.EncodeToString([]byte(aud)) + "-" + h.id
 			if a, seen := h.api("/page", true, "Authorization: Bearer "+token); a.status != 200 || len(seen) != 1 || seen[0].value("X-Forwarded-User") != "alice" {
 				h.failf("got %v, the application saw %+v", a, seen)
@@ -113,7 +113,7 @@ func behind(s *site) (list []try) {
 	for _, token := range []string{"good", "hang", "down", "none"} {
 		for _, target := range []string{"/public/page", "/open", "/read/page"} {
 			for _, scheme := range []string{"Bearer ", "bearer ", "Bearer  "} {
-				add(fmt.Sprintf("T31 D12 %q%s at %s", scheme, token, target), func(h *hand) {
+				add(fmt.Sprintf("T31 D12 %q%s at %s", scheme, token, target), func(h *client) {
 					token := token + "-" + h.id
 					a, seen := h.api(target, true, "Authorization: "+scheme+token)
 					if a.status != 200 || len(seen) != 1 || len(seen[0].values("Authorization")) > 0 || strings.Contains(seen[0].head, token) {
@@ -127,26 +127,26 @@ func behind(s *site) (list []try) {
 		}
 	}
 	for i := range 3 {
-		add(fmt.Sprintf("D12 forty with one token %d", i), func(h *hand) {
+		add(fmt.Sprintf("D12 forty with one token %d", i), func(h *client) {
 			token := "hang-" + h.id
-			if statuses := h.manyTokens(40, func(int) (string, string) { return h.site.someone(), token }); statuses[503] != 40 {
+			if statuses := h.manyTokens(40, func(int) (string, string) { return h.env.someone(), token }); statuses[503] != 40 {
 				h.failf("statuses %v, want 503", statuses)
 			}
 			if n := service.read(service.asked, token); n != 1 {
 				h.failf("the service was asked %d times", n)
 			}
-			if a := h.send(shot{from: h.site.someone(), slow: true, trouble: true, raw: request("GET", "/page", h.id, "Authorization: Bearer "+token)}); a.status != 503 || service.read(service.asked, token) != 1 {
+			if a := h.send(request{from: h.env.someone(), slow: true, trouble: true, raw: requestText("GET", "/page", h.id, "Authorization: Bearer "+token)}); a.status != 503 || service.read(service.asked, token) != 1 {
 				h.failf("a moment later = %v, %d questions", a, service.read(service.asked, token))
 			}
 		})
-		add(fmt.Sprintf("D12 clients that hang up %d", i), func(h *hand) {
+		add(fmt.Sprintf("D12 clients that hang up %d", i), func(h *client) {
 			token := "hang-" + h.id
-			w, err := dial(h.site.someone(), h.site.gate)
+			w, err := dial(h.env.someone(), h.env.gate)
 			if err != nil {
 				h.failf("%v", err)
 				return
 			}
-			io.WriteString(w.c, request("GET", "/page", h.id, "Authorization: Bearer "+token))
+			io.WriteString(w.c, requestText("GET", "/page", h.id, "Authorization: Bearer "+token))
 			if !until(func() bool { return service.read(service.asked, token) == 1 }) {
 				h.failf("nobody was asked")
 			}
@@ -157,10 +157,10 @@ func behind(s *site) (list []try) {
 		})
 	}
 	for i := range 3 {
-		add(fmt.Sprintf("D13 a stranger's flood %d", i), func(h *hand) {
-			stranger, good := h.site.someone(), "good-"+h.id
+		add(fmt.Sprintf("D13 a stranger's flood %d", i), func(h *client) {
+			stranger, good := h.env.someone(), "good-"+h.id
 			use := func(from, token, when string) {
-				if a := h.send(shot{from: from, right: true, slow: true, raw: request("GET", "/page", h.id, "Authorization: Bearer "+token)}); a.status != 200 {
+				if a := h.send(request{from: from, right: true, slow: true, raw: requestText("GET", "/page", h.id, "Authorization: Bearer "+token)}); a.status != 200 {
 					h.failf("%s: a good token = %v", when, a)
 				}
 			}
@@ -171,7 +171,7 @@ func behind(s *site) (list []try) {
 					h.failf("round %d: statuses %v, want 401 and at last 429", round, statuses)
 				}
 				use(stranger, good, "beside the flood, from the same address")
-				use(h.site.someone(), fmt.Sprintf("good-%s-%d", h.id, round), "beside the flood, a newcomer's")
+				use(h.env.someone(), fmt.Sprintf("good-%s-%d", h.id, round), "beside the flood, a newcomer's")
 			}
 		})
 	}
@@ -179,16 +179,16 @@ func behind(s *site) (list []try) {
 }
 
 // manyTokens asks for a page n times at once, each as say tells, and counts statuses.
-func (h *hand) manyTokens(n int, say func(int) (from, token string)) map[int]int {
+func (h *client) manyTokens(n int, say func(int) (from, token string)) map[int]int {
 	var all sync.WaitGroup
 	var mu sync.Mutex
 	statuses := map[int]int{}
 	for i := range n {
 		from, token := say(i)
 		all.Go(func() {
-			w := &wires{kept: map[string]*wire{}}
+			w := &rawConns{kept: map[string]*rawConn{}}
 			defer w.close()
-			a, err := w.send(shot{from: from, to: h.site.gate, fresh: true, raw: request("GET", "/page", h.id, "Authorization: Bearer "+token)})
+			a, err := w.send(request{from: from, to: h.env.gate, fresh: true, raw: requestText("GET", "/page", h.id, "Authorization: Bearer "+token)})
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
@@ -207,9 +207,9 @@ func (h *hand) manyTokens(n int, say func(int) (from, token string)) map[int]int
 func strangersTokens() (list []try) {
 	for _, door := range append([]string{"/public/page"}, tokenDoors...) {
 		for _, scheme := range []string{"Bearer ", "bearer ", "BEARER "} {
-			list = append(list, try{"T30 " + scheme + "of another client at " + door, func(h *hand) {
+			list = append(list, try{"T30 " + scheme + "of another client at " + door, func(h *client) {
 				v := h.visitor().signIn("zhangsan")
-				to, _ := url.Parse(v.ask(shot{}, "GET", authorizeFor(appTwo, twoCallback, "s")).header.Get("Location"))
+				to, _ := url.Parse(v.ask(request{}, "GET", authorizeFor(appTwo, twoCallback, "s")).header.Get("Location"))
 				a := h.token("code="+to.Query().Get("code")+"&state=s", authTwo, "Content-Type: text/plain")
 				token, _, _ := strings.Cut(strings.TrimPrefix(a.body, `{"access_token":"`), `"`)
 				if a.status != 200 || token == "" {
@@ -237,12 +237,12 @@ func unjudged() (list []try) {
 	}
 	for i, scheme := range []string{"Basic ", "basic ", "BASIC "} {
 		for _, target := range []string{"/public/page", "/open", "/read/page"} {
-			list = append(list, try{fmt.Sprintf("T31 a %sright after too many tries at %s", scheme, target), func(h *hand) {
-				from := h.site.someone()
+			list = append(list, try{fmt.Sprintf("T31 a %sright after too many tries at %s", scheme, target), func(h *client) {
+				from := h.env.someone()
 				ask := func(where, name, secret string, right bool) (*answer, []sighting) {
-					id := fmt.Sprintf("%s-%d", h.id, h.site.seq.Add(1))
-					a := h.send(shot{from: from, slow: true, right: right, raw: request("GET", where, id, "Authorization: "+scheme+coded(name, secret))})
-					return a, h.site.up.of(id)
+					id := fmt.Sprintf("%s-%d", h.id, h.env.seq.Add(1))
+					a := h.send(request{from: from, slow: true, right: right, raw: requestText("GET", where, id, "Authorization: "+scheme+coded(name, secret))})
+					return a, h.env.up.of(id)
 				}
 				limited := false
 				for n := 0; n < 40 && !limited; n++ {

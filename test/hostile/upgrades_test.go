@@ -10,8 +10,8 @@ import (
 )
 
 // upgrades are M6–M9: behind a tunnel nobody checks anything.
-func upgrades(s *site) (list []try) {
-	add := func(name string, do func(h *hand)) { list = append(list, try{name, do}) }
+func upgrades(s *env) (list []try) {
+	add := func(name string, do func(h *client)) { list = append(list, try{name, do}) }
 	var mu sync.Mutex
 	tunnelled, ended := map[string]string{}, map[string]bool{} // by case: what came through the tunnel; that it is over
 	switchTo := func(protocol string) func(net.Conn, *sighting) {
@@ -51,13 +51,13 @@ func upgrades(s *site) (list []try) {
 	// M6: not one websocket token.
 	for _, up := range []string{"h2c", "H2C", "h2c, websocket", "websocket, h2c", "websocket,h2c", "TLS/1.0", "IRC/6.9", "websocket/13", "websocket x", "WebSocket;q=1", "HTTP/2.0", "connect-udp", "ssh", "", ",", "websocket,", `"websocket"`, "web socket", "foo, bar", "HTTP/1.1", "websocket\x00", "spdy/3", "quic", "w\u00e9bsocket"} {
 		for _, path := range []string{"/act/tunnel", "/act/h2c", "/act/unasked"} {
-			add(fmt.Sprintf("M6 %q at %s", up, path), func(h *hand) {
+			add(fmt.Sprintf("M6 %q at %s", up, path), func(h *client) {
 				lines := append([]string{"Upgrade: " + up, h.member("zhangsan"), "HTTP2-Settings: AAMAAABkAAQAAP__"}, rest...)
-				a := h.send(shot{raw: request("GET", path, h.id, lines...) + "SSH-2.0-tunnel\r\n", right: true, trouble: true, fresh: true, more: true})
+				a := h.send(request{raw: requestText("GET", path, h.id, lines...) + "SSH-2.0-tunnel\r\n", right: true, trouble: true, fresh: true, more: true})
 				if a.status == 101 {
 					h.failf("became a tunnel: %v", a)
 				}
-				for _, got := range h.site.up.of(h.id) {
+				for _, got := range h.env.up.of(h.id) {
 					if len(got.values("Upgrade")) > 0 || len(got.values("HTTP2-Settings")) > 0 && strings.Contains(strings.ToLower(got.value("Connection")), "upgrade") {
 						h.failf("the upgrade arrived: %q", got.head)
 					}
@@ -66,8 +66,8 @@ func upgrades(s *site) (list []try) {
 		}
 	}
 	for _, lines := range [][]string{{"Upgrade: websocket", "Upgrade: h2c"}, {"Upgrade: h2c", "Upgrade: websocket"}, {"Upgrade: websocket", "Upgrade: websocket"}, {"upgrade: websocket", "UPGRADE: x"}} {
-		add(fmt.Sprintf("M6 %q", lines), func(h *hand) {
-			a := h.send(shot{raw: request("GET", "/act/tunnel", h.id, append(append(lines[:2:2], h.member("zhangsan")), rest...)...), right: true, trouble: true, fresh: true})
+		add(fmt.Sprintf("M6 %q", lines), func(h *client) {
+			a := h.send(request{raw: requestText("GET", "/act/tunnel", h.id, append(append(lines[:2:2], h.member("zhangsan")), rest...)...), right: true, trouble: true, fresh: true})
 			if a.status == 101 {
 				h.failf("became a tunnel: %v", a)
 			}
@@ -81,41 +81,41 @@ func upgrades(s *site) (list []try) {
 		"two keys": {"GET", "", "", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="}, "short key": {"GET", "dGhlIHNhbXBsZSBub25jZQ==", "dGhl", ""}, "no base64": {"GET", "dGhlIHNhbXBsZSBub25jZQ==", "!!!!!!!!!!!!!!!!!!!!!!!!", ""}, "no version": {"GET", "Sec-WebSocket-Version: 13", "X: y", ""},
 		"version 8": {"GET", "Version: 13", "Version: 8", ""}, "version 13, 8": {"GET", "Version: 13", "Version: 13, 8", ""}, "two versions": {"GET", "", "", "Sec-WebSocket-Version: 8"}, "no Connection": {"GET", "Connection: Upgrade", "Connection: keep-alive", ""}, "PUT": {"PUT", "", "", ""}, "OPTIONS": {"OPTIONS", "", "", ""},
 	} {
-		add("M7 "+name, func(h *hand) {
-			text := request(c.method, "/act/tunnel", h.id, append([]string{h.member("zhangsan")}, handshake...)...)
+		add("M7 "+name, func(h *client) {
+			text := requestText(c.method, "/act/tunnel", h.id, append([]string{h.member("zhangsan")}, handshake...)...)
 			if c.change != "" {
 				text = strings.Replace(text, c.change, c.to, 1)
 			}
 			if c.more != "" {
 				text = strings.TrimSuffix(text, "\r\n") + c.more + "\r\n\r\n"
 			}
-			if a := h.send(shot{method: c.method, raw: text, fresh: true, more: true, right: true}); a.status != 400 || len(h.site.up.of(h.id)) > 0 || !a.closed {
+			if a := h.send(request{method: c.method, raw: text, fresh: true, more: true, right: true}); a.status != 400 || len(h.env.up.of(h.id)) > 0 || !a.closed {
 				h.failf("got %v, closed %v, want 400 and the end", a, a.closed)
 			}
 		})
 	}
-	add("M7 HTTP/1.0", func(h *hand) {
-		text := strings.Replace(request("GET", "/act/tunnel", h.id, append([]string{h.member("zhangsan")}, handshake...)...), "HTTP/1.1", "HTTP/1.0", 1)
-		if a := h.send(shot{raw: text, fresh: true, more: true, right: true}); a.status != 400 {
+	add("M7 HTTP/1.0", func(h *client) {
+		text := strings.Replace(requestText("GET", "/act/tunnel", h.id, append([]string{h.member("zhangsan")}, handshake...)...), "HTTP/1.1", "HTTP/1.0", 1)
+		if a := h.send(request{raw: text, fresh: true, more: true, right: true}); a.status != 400 {
 			h.failf("got %v", a)
 		}
 	})
 	// M8: what comes in the handshake's packet was meant for the new protocol.
 	for _, early := range []string{smuggled, "\x81\x05hello", "x", strings.Repeat("a", 5000)} {
 		for _, member := range []bool{true, false} {
-			add(fmt.Sprintf("M8 %.20q member %v", early, member), func(h *hand) {
+			add(fmt.Sprintf("M8 %.20q member %v", early, member), func(h *client) {
 				lines := handshake
 				if member {
 					lines = append([]string{h.member("zhangsan")}, lines...)
 				}
-				a := h.send(shot{raw: request("GET", "/act/tunnel", h.id, lines...) + strings.ReplaceAll(early, "ID", h.id), fresh: true, more: true, right: true})
+				a := h.send(request{raw: requestText("GET", "/act/tunnel", h.id, lines...) + strings.ReplaceAll(early, "ID", h.id), fresh: true, more: true, right: true})
 				if !member && (a.status != 401 || !a.closed || a.rest != "") {
 					h.failf("refused with %v, closed %v, then %q", a, a.closed, a.rest)
 				}
 				if member && a.status == 101 && through(h.id) != strings.ReplaceAll(early, "ID", h.id) {
 					h.failf("switched, and lost or changed the early bytes")
 				}
-				if seen := h.site.up.of(h.id); len(seen) > 1 {
+				if seen := h.env.up.of(h.id); len(seen) > 1 {
 					h.failf("%d requests arrived", len(seen))
 				}
 			})
@@ -127,12 +127,12 @@ func upgrades(s *site) (list []try) {
 			if ask && path == "/act/tunnel" {
 				continue
 			}
-			add(fmt.Sprintf("M9 %s asked %v", path, ask), func(h *hand) {
+			add(fmt.Sprintf("M9 %s asked %v", path, ask), func(h *client) {
 				lines := []string{h.member("zhangsan")}
 				if ask {
 					lines = append(lines, handshake...)
 				}
-				if a := h.send(shot{raw: request("GET", path, h.id, lines...), fresh: true, more: true, right: true, trouble: true}); a.status != 502 || strings.Contains(a.body+a.rest, mark) {
+				if a := h.send(request{raw: requestText("GET", path, h.id, lines...), fresh: true, more: true, right: true, trouble: true}); a.status != 502 || strings.Contains(a.body+a.rest, mark) {
 					h.failf("got %v, want 502", a)
 				}
 			})
@@ -142,7 +142,7 @@ func upgrades(s *site) (list []try) {
 }
 
 // misframed is M10: an application whose answers have two readings.
-func misframed(s *site) (list []try) {
+func misframed(s *env) (list []try) {
 	const evil = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nX-Upstream: EVIL\r\n\r\nEVIL"
 	for name, c := range map[string]struct {
 		answer string
@@ -179,8 +179,8 @@ func misframed(s *site) (list []try) {
 				time.Sleep(300 * time.Millisecond)
 			}
 		})
-		list = append(list, try{"M10 " + name, func(h *hand) {
-			a := h.send(shot{raw: request("GET", "/act/"+path, h.id, h.member("zhangsan")), right: true, trouble: true, fresh: true, more: true})
+		list = append(list, try{"M10 " + name, func(h *client) {
+			a := h.send(request{raw: requestText("GET", "/act/"+path, h.id, h.member("zhangsan")), right: true, trouble: true, fresh: true, more: true})
 			ok := len(c.want) == 0
 			for _, want := range c.want {
 				ok = ok || a.status == want
@@ -192,7 +192,7 @@ func misframed(s *site) (list []try) {
 				h.failf("a short answer looks whole")
 			}
 			for range 3 { // the next ones get their own answer
-				if a := h.send(shot{raw: request("GET", "/after", h.id, h.member("zhangsan")), right: true}); a.status != 200 || strings.Contains(a.body, "EVIL") {
+				if a := h.send(request{raw: requestText("GET", "/after", h.id, h.member("zhangsan")), right: true}); a.status != 200 || strings.Contains(a.body, "EVIL") {
 					h.failf("the next request got %v", a)
 				}
 			}

@@ -16,13 +16,13 @@ const callsPerSignIn = 12
 
 // visitor is a browser: cookies, and an address of its own.
 type visitor struct {
-	h    *hand
+	h    *client
 	from string
 	to   string // host:port of another process than the site's, where they go
 	jar  []*http.Cookie
 }
 
-func (h *hand) visitor() *visitor { return &visitor{h: h, from: h.site.someone()} }
+func (h *client) visitor() *visitor { return &visitor{h: h, from: h.env.someone()} }
 
 // cookie is the Cookie line, "" without any.
 func (v *visitor) cookie() string {
@@ -63,7 +63,7 @@ func (v *visitor) keep(a *answer) {
 // ask sends a request with the visitor's cookies and keeps those that come. A
 // refused callback sends the browser to an address without its code, which shows
 // the refusal (threats S14).
-func (v *visitor) ask(s shot, method, target string, headers ...string) *answer {
+func (v *visitor) ask(s request, method, target string, headers ...string) *answer {
 	a := v.once(s, method, target, headers...)
 	to := a.header.Get("Location")
 	if a.status != http.StatusSeeOther || !strings.Contains(to, "refused=") {
@@ -75,7 +75,7 @@ func (v *visitor) ask(s shot, method, target string, headers ...string) *answer 
 	return v.once(s, "GET", to, headers...)
 }
 
-func (v *visitor) once(s shot, method, target string, headers ...string) *answer {
+func (v *visitor) once(s request, method, target string, headers ...string) *answer {
 	s.from = v.from
 	if s.to == "" {
 		s.to = v.to
@@ -89,7 +89,7 @@ func (v *visitor) once(s shot, method, target string, headers ...string) *answer
 	if !slices.ContainsFunc(headers, func(line string) bool { return strings.HasPrefix(line, "Accept:") }) {
 		headers = append(headers, "Accept: text/html")
 	}
-	s.raw = request(s.method, target, v.h.id, headers...)
+	s.raw = requestText(s.method, target, v.h.id, headers...)
 	a := v.h.send(s)
 	v.keep(a)
 	return a
@@ -97,7 +97,7 @@ func (v *visitor) once(s shot, method, target string, headers ...string) *answer
 
 // begin starts a sign-in and gives its state, "" when nothing began.
 func (v *visitor) begin(target string, headers ...string) (state string, a *answer) {
-	a = v.ask(shot{}, "GET", target, headers...)
+	a = v.ask(request{}, "GET", target, headers...)
 	to, err := url.Parse(a.header.Get("Location"))
 	if err != nil {
 		return "", a
@@ -107,7 +107,7 @@ func (v *visitor) begin(target string, headers ...string) (state string, a *answ
 
 // code is what DingTalk would send the person back with.
 func (v *visitor) code(person string) string {
-	code, err := v.h.site.sim.Code(simulator.Browser, "", person)
+	code, err := v.h.env.sim.Code(simulator.Browser, "", person)
 	if err != nil {
 		panic(err)
 	}
@@ -116,8 +116,8 @@ func (v *visitor) code(person string) string {
 
 // finish comes back from DingTalk.
 func (v *visitor) finish(person, state string) *answer {
-	v.h.site.budget.Add(callsPerSignIn)
-	return v.ask(shot{session: true}, "GET", "/oauth2/callback?authCode="+v.code(person)+"&state="+url.QueryEscape(state))
+	v.h.env.budget.Add(callsPerSignIn)
+	return v.ask(request{session: true}, "GET", "/oauth2/callback?authCode="+v.code(person)+"&state="+url.QueryEscape(state))
 }
 
 // signIn is a whole sign-in; it fails the try when there is no session then.
@@ -127,26 +127,26 @@ func (v *visitor) signIn(person string) *visitor {
 		v.h.failf("no sign-in began: %v", a)
 		return v
 	}
-	if a = v.finish(person, state); a.status != 302 || v.value(v.h.site.cookie()) == "" {
+	if a = v.finish(person, state); a.status != 302 || v.value(v.h.env.cookie()) == "" {
 		v.h.failf("%s did not get a session: %v", person, a)
 	}
 	return v
 }
 
 // member is the Cookie line of somebody who signed in once for all tries.
-func (h *hand) member(person string) string {
-	h.site.door.Lock()
-	defer h.site.door.Unlock()
-	if h.site.people[person] == "" {
-		h.site.people[person] = "Cookie: " + h.site.cookie() + "=" + h.visitor().signIn(person).value(h.site.cookie())
+func (h *client) member(person string) string {
+	h.env.door.Lock()
+	defer h.env.door.Unlock()
+	if h.env.people[person] == "" {
+		h.env.people[person] = "Cookie: " + h.env.cookie() + "=" + h.visitor().signIn(person).value(h.env.cookie())
 	}
-	return h.site.people[person]
+	return h.env.people[person]
 }
 
 // arrival lets somebody with this name and address join, sign in, and ask for a
 // page; it gives what the application saw, nil when they were refused.
-func (h *hand) arrival(id, name, mail string) *sighting {
-	err := h.site.sim.Join(simulator.Person{ID: id, UserID: id, Name: name, Nick: name, OrgEmail: mail, Departments: []int64{42}})
+func (h *client) arrival(id, name, mail string) *sighting {
+	err := h.env.sim.Join(simulator.Person{ID: id, UserID: id, Name: name, Nick: name, OrgEmail: mail, Departments: []int64{42}})
 	if err != nil {
 		h.failf("joining: %v", err)
 		return nil
@@ -159,8 +159,8 @@ func (h *hand) arrival(id, name, mail string) *sighting {
 		}
 		return nil
 	}
-	v.ask(shot{right: true}, "GET", "/page")
-	seen := h.site.up.of(h.id)
+	v.ask(request{right: true}, "GET", "/page")
+	seen := h.env.up.of(h.id)
 	if len(seen) == 0 {
 		h.failf("the application saw nothing")
 		return nil

@@ -15,9 +15,9 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// two is a connection that speaks HTTP/2 frame by frame, so that what no client
+// http2Conn is a connection that speaks HTTP/2 frame by frame, so that what no client
 // would say can be said.
-type two struct {
+type http2Conn struct {
 	c     *tls.Conn
 	fr    *http2.Framer
 	block bytes.Buffer // what enc wrote
@@ -25,7 +25,7 @@ type two struct {
 	next  uint32
 }
 
-func dialTwo(from, to string, config *tls.Config) (*two, error) {
+func dialTwo(from, to string, config *tls.Config) (*http2Conn, error) {
 	config = config.Clone()
 	config.NextProtos = []string{"h2"}
 	d := &net.Dialer{Timeout: 10 * time.Second, LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
@@ -33,7 +33,7 @@ func dialTwo(from, to string, config *tls.Config) (*two, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &two{c: c, fr: http2.NewFramer(c, c), next: 1}
+	w := &http2Conn{c: c, fr: http2.NewFramer(c, c), next: 1}
 	w.enc = hpack.NewEncoder(&w.block)
 	w.fr.AllowIllegalWrites = true
 	w.fr.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
@@ -47,7 +47,7 @@ func dialTwo(from, to string, config *tls.Config) (*two, error) {
 }
 
 // encode is the header block of these fields, in this order and as they are.
-func (w *two) encode(fields []hpack.HeaderField) []byte {
+func (w *http2Conn) encode(fields []hpack.HeaderField) []byte {
 	w.block.Reset()
 	for _, f := range fields {
 		w.enc.WriteField(f)
@@ -56,7 +56,7 @@ func (w *two) encode(fields []hpack.HeaderField) []byte {
 }
 
 // open begins the next stream with these fields.
-func (w *two) open(fields []hpack.HeaderField, end bool) (id uint32, err error) {
+func (w *http2Conn) open(fields []hpack.HeaderField, end bool) (id uint32, err error) {
 	id = w.next
 	w.next += 2
 	block := w.encode(fields)
@@ -72,7 +72,7 @@ func (w *two) open(fields []hpack.HeaderField, end bool) (id uint32, err error) 
 
 // read waits for the answer on a stream. Status 0 is a stream or a connection
 // that ended without one; why says how.
-func (w *two) read(id uint32) (a *answer, why string) {
+func (w *http2Conn) read(id uint32) (a *answer, why string) {
 	a = &answer{header: http.Header{}}
 	var body bytes.Buffer
 	defer func() { a.body = body.String() }()
@@ -150,24 +150,24 @@ func line(texts ...string) (fields []hpack.HeaderField) {
 }
 
 // asking is a request of this case over HTTP/2.
-func (h *hand) asking(method, path, authority string, more ...string) []hpack.HeaderField {
+func (h *client) asking(method, path, authority string, more ...string) []hpack.HeaderField {
 	fields := line(":method: "+method, ":scheme: https", ":authority: "+authority, ":path: "+path)
 	return append(append(fields, line(more...)...), hpack.HeaderField{Name: "x-case", Value: h.id})
 }
 
 // stream shoots over HTTP/2 and lets the oracle judge. It never gives nil; why
 // tells how a stream ended that has no answer.
-func (h *hand) stream(s shot, fields []hpack.HeaderField, body string) (a *answer, why string) {
+func (h *client) stream(s request, fields []hpack.HeaderField, body string) (a *answer, why string) {
 	var text strings.Builder
 	for _, f := range fields {
 		name := http.CanonicalHeaderKey(f.Name)
 		fmt.Fprintf(&text, "%s: %.300s\r\n", name, f.Value)
 	}
-	s.raw, s.to = text.String(), h.site.gate
+	s.raw, s.to = text.String(), h.env.gate
 	if s.from == "" {
 		s.from = stranger
 	}
-	w, err := h.two(s)
+	w, err := h.http2(s)
 	if err != nil {
 		h.failf("O9: %v", err)
 		return &answer{header: http.Header{}}, err.Error()
@@ -189,25 +189,25 @@ func (h *hand) stream(s shot, fields []hpack.HeaderField, body string) (a *answe
 		h.wires.forget(w)
 	}
 	h.note(s, a, nil)
-	for _, wrong := range h.site.oracle.judge(s, a) {
+	for _, wrong := range h.env.invariants.judge(s, a) {
 		h.failf("%s\n\tafter %.500q\n\tcame %s %s", wrong, s.raw, a.whole(), why)
 	}
 	return a, why
 }
 
-// two is the worker's connection, or a new one.
-func (h *hand) two(s shot) (*two, error) {
+// http2 is the worker's connection, or a new one.
+func (h *client) http2(s request) (*http2Conn, error) {
 	if w := h.wires.second; w != nil && !s.fresh && w.next < 10_000 {
 		return w, nil
 	}
-	w, err := dialTwo(s.from, s.to, h.site.secure)
+	w, err := dialTwo(s.from, s.to, h.env.secure)
 	if err == nil && !s.fresh {
 		h.wires.second = w
 	}
 	return w, err
 }
 
-func (w *wires) forget(one *two) {
+func (w *rawConns) forget(one *http2Conn) {
 	if w.second == one {
 		w.second = nil
 	}

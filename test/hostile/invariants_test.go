@@ -13,7 +13,7 @@ import (
 	whatwg "github.com/nlnwa/whatwg-url/url"
 )
 
-// oracle asks what must hold of every answer, whatever was sent:
+// invariants asks what must hold of every answer, whatever was sent:
 //
 //	O1   what the application saw, the log says was allowed     (settle)
 //	O2   a browser is sent to DingTalk, to us, or nowhere; links in pages too
@@ -26,17 +26,17 @@ import (
 //	O9   the answer comes within a second
 //	O10  DingTalk was called no more often than asked for
 //	O11  the application takes nobody for somebody else on the same connection
-type oracle struct{ site *site }
+type invariants struct{ env *env }
 
 // Origins that a browser may be sent to, beside DingTalk.
 var ours = []string{"https://app.test", "https://friend.test"}
 
 // judge gives everything that is wrong with one answer.
-func (o *oracle) judge(s shot, a *answer) (wrong []string) {
+func (o *invariants) judge(s request, a *answer) (wrong []string) {
 	say := func(rule, format string, args ...any) { wrong = append(wrong, rule+": "+fmt.Sprintf(format, args...)) }
-	if calls, asked := o.site.calls(), o.site.budget.Load(); calls > asked {
+	if calls, asked := o.env.calls(), o.env.budget.Load(); calls > asked {
 		say("O10", "DingTalk was called %d times, %d were asked for", calls, asked)
-		o.site.budget.Store(calls) // once is enough
+		o.env.budget.Store(calls) // once is enough
 	}
 	if a.status == 0 || s.elsewhere {
 		return wrong
@@ -70,7 +70,7 @@ func (o *oracle) judge(s shot, a *answer) (wrong []string) {
 	return wrong
 }
 
-func (o *oracle) locations(a *answer, say func(rule, format string, args ...any)) {
+func (o *invariants) locations(a *answer, say func(rule, format string, args ...any)) {
 	for _, to := range a.header["Location"] {
 		if why := o.location(to); why != "" {
 			say("O2", "Location %q %s", to, why)
@@ -113,8 +113,8 @@ func links(a *answer) (list []string) {
 }
 
 // location tells what is wrong with an address that a browser is sent to.
-func (o *oracle) location(to string) string {
-	if rest, ok := strings.CutPrefix(to, o.site.simURL+"/oauth2/auth?"); ok {
+func (o *invariants) location(to string) string {
+	if rest, ok := strings.CutPrefix(to, o.env.simURL+"/oauth2/auth?"); ok {
 		q, err := url.ParseQuery(rest)
 		if err != nil || !slices.Equal(q["client_id"], []string{clientID}) || len(q["redirect_uri"]) != 1 || !ourCallback(q.Get("redirect_uri")) || len(q["state"]) != 1 {
 			return "asks DingTalk for something else"
@@ -130,7 +130,7 @@ func (o *oracle) location(to string) string {
 			return ""
 		}
 	}
-	if o.site.domain != "" && o.sibling(to) {
+	if o.env.domain != "" && o.sibling(to) {
 		return ""
 	}
 	if !ourText(to) {
@@ -141,11 +141,11 @@ func (o *oracle) location(to string) string {
 
 // sibling reports whether a browser stays on hosts that share our cookie: by the
 // text and by a browser's reading.
-func (o *oracle) sibling(to string) bool {
+func (o *invariants) sibling(to string) bool {
 	u, err := whatwg.NewParser().Parse(to)
 	rest, ok := strings.CutPrefix(to, "https://")
 	host, _, _ := strings.Cut(rest, "/")
-	return err == nil && ok && u.Host() == host && u.Username() == "" && strings.HasSuffix(host, "."+o.site.domain) && !strings.ContainsFunc(to, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '\\' })
+	return err == nil && ok && u.Host() == host && u.Username() == "" && strings.HasSuffix(host, "."+o.env.domain) && !strings.ContainsFunc(to, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '\\' })
 }
 
 // ourCallback reports whether DingTalk is asked to send people back to us.
@@ -186,7 +186,7 @@ func leaves(to string) string {
 }
 
 // headers are those of our own answers.
-func (o *oracle) headers(a *answer, say func(rule, format string, args ...any)) {
+func (o *invariants) headers(a *answer, say func(rule, format string, args ...any)) {
 	if a.bare || a.status == 101 || strings.Contains(a.body, "<center>nginx") || a.header.Get("Server") != "" && a.body == "" && a.status == 400 {
 		return
 	}
@@ -213,7 +213,7 @@ func (o *oracle) headers(a *answer, say func(rule, format string, args ...any)) 
 
 // bareHeaders are those of an answer without a body to a gateway's question: what
 // browsers are told about a page would be said of the application's.
-func (o *oracle) bareHeaders(a *answer, say func(rule, format string, args ...any)) {
+func (o *invariants) bareHeaders(a *answer, say func(rule, format string, args ...any)) {
 	if got := a.header["Cache-Control"]; len(got) != 1 || got[0] != "no-store" || len(a.header["X-Request-Id"]) != 1 {
 		say("O6", "Cache-Control: %q, X-Request-Id: %q on %d", got, a.header["X-Request-Id"], a.status)
 	}
@@ -236,7 +236,7 @@ const (
 // resembling are names of an application's own cookies that have ours in them.
 var resembling = []string{"mydinggate", "dinggate_theme", "dinggateway", "__Host-dinggateway", "dinggate-attempts", "dinggate-linked", "dinggate-language"}
 
-func (o *oracle) cookies(s shot, a *answer, theirs bool, say func(rule, format string, args ...any)) {
+func (o *invariants) cookies(s request, a *answer, theirs bool, say func(rule, format string, args ...any)) {
 	for _, line := range a.header["Set-Cookie"] {
 		if theirs && !strings.Contains(strings.ToLower(line), "dinggate") {
 			continue // the application's own
@@ -250,15 +250,15 @@ func (o *oracle) cookies(s shot, a *answer, theirs bool, say func(rule, format s
 			continue
 		}
 		attempt := strings.HasPrefix(c.Name, attemptCookie) || c.Name == linkCookie
-		if c.Name != o.site.cookie() && !attempt {
+		if c.Name != o.env.cookie() && !attempt {
 			say("O5", "a cookie named %q", c.Name)
 			continue
 		}
-		if !c.HttpOnly || !c.Secure || c.Path != "/" || c.Domain != map[bool]string{false: o.site.domain}[attempt] || c.SameSite != http.SameSiteLaxMode || len(line) > 3500 {
+		if !c.HttpOnly || !c.Secure || c.Path != "/" || c.Domain != map[bool]string{false: o.env.domain}[attempt] || c.SameSite != http.SameSiteLaxMode || len(line) > 3500 {
 			say("O5", "attributes of %.80s… (%d bytes)", strings.Replace(line, c.Value, "…", 1), len(line))
 		}
-		renewed := a.status == 200 && strings.Contains(s.raw, "Cookie: "+o.site.cookie()+"=")
-		if c.Name == o.site.cookie() && c.Value != "" && !s.session && !renewed || c.Name == o.site.cookie() && c.Value == "" && !s.cleared && !s.session {
+		renewed := a.status == 200 && strings.Contains(s.raw, "Cookie: "+o.env.cookie()+"=")
+		if c.Name == o.env.cookie() && c.Value != "" && !s.session && !renewed || c.Name == o.env.cookie() && c.Value == "" && !s.cleared && !s.session {
 			say("O5", "the session cookie appears: MaxAge %d", c.MaxAge)
 		}
 		if attempt && theirs {
@@ -268,7 +268,7 @@ func (o *oracle) cookies(s shot, a *answer, theirs bool, say func(rule, format s
 }
 
 // cookie is the name of the session's.
-func (s *site) cookie() string {
+func (s *env) cookie() string {
 	if s.domain != "" {
 		return sharedCookie
 	}
@@ -277,4 +277,4 @@ func (s *site) cookie() string {
 
 // late is O9. A busy machine gets a second chance, and what a plain request
 // takes at that moment on top.
-func (o *oracle) late(s shot, a *answer) bool { return !s.slow && a.took > time.Second }
+func (o *invariants) late(s request, a *answer) bool { return !s.slow && a.took > time.Second }

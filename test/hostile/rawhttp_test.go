@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// shot is one request, byte for byte, and what it may do.
-type shot struct {
+// request is one request, byte for byte, and what it may do.
+type request struct {
 	raw    string
 	method string // how to read the answer; "" is GET
 	from   string // source address; "" is stranger
@@ -90,18 +90,18 @@ func headLine(h http.Header) string {
 	return strings.ReplaceAll(b.String(), "\r\n", "; ")
 }
 
-// wires are the connections that one worker keeps.
-type wires struct {
-	kept   map[string]*wire
-	second *two // speaks HTTP/2
+// rawConns are the connections that one worker keeps.
+type rawConns struct {
+	kept   map[string]*rawConn
+	second *http2Conn // speaks HTTP/2
 }
 
-type wire struct {
+type rawConn struct {
 	c  net.Conn
 	br *bufio.Reader
 }
 
-func (w *wires) close() {
+func (w *rawConns) close() {
 	for key, one := range w.kept {
 		one.c.Close()
 		delete(w.kept, key)
@@ -111,7 +111,7 @@ func (w *wires) close() {
 	}
 }
 
-func dial(from, to string) (*wire, error) {
+func dial(from, to string) (*rawConn, error) {
 	d := net.Dialer{Timeout: 10 * time.Second}
 	if strings.HasPrefix(to, "127.") {
 		d.LocalAddr = &net.TCPAddr{IP: net.ParseIP(from)}
@@ -120,14 +120,14 @@ func dial(from, to string) (*wire, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &wire{c, bufio.NewReader(c)}, nil
+	return &rawConn{c, bufio.NewReader(c)}, nil
 }
 
 // patience is how long an answer is waited for at most. O9 judges much earlier.
 const patience = 30 * time.Second
 
 // send shoots once. A kept connection that died meanwhile is replaced.
-func (w *wires) send(s shot) (*answer, error) {
+func (w *rawConns) send(s request) (*answer, error) {
 	key := s.from + " " + s.to
 	if one := w.kept[key]; one != nil && !s.fresh {
 		delete(w.kept, key)
@@ -157,7 +157,7 @@ func (w *wires) send(s shot) (*answer, error) {
 	return a, nil
 }
 
-func (w *wires) keep(key string, one *wire, a *answer) {
+func (w *rawConns) keep(key string, one *rawConn, a *answer) {
 	if a.closed || a.status == 0 || one.br.Buffered() > 0 {
 		one.c.Close()
 		return
@@ -170,7 +170,7 @@ func (w *wires) keep(key string, one *wire, a *answer) {
 
 // ask writes the shot and reads its answer. A write error is none: a server
 // may answer and close before it has read everything.
-func (w *wire) ask(s shot) (*answer, error) {
+func (w *rawConn) ask(s request) (*answer, error) {
 	began := time.Now()
 	w.c.SetDeadline(began.Add(patience))
 	_, writing := io.WriteString(w.c, s.raw)
@@ -197,7 +197,7 @@ func (w *wire) ask(s shot) (*answer, error) {
 	return a, nil
 }
 
-func (w *wire) read(s shot) (*answer, error) {
+func (w *rawConn) read(s request) (*answer, error) {
 	first, err := w.br.Peek(1)
 	if len(first) == 0 {
 		if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() {

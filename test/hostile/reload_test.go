@@ -29,20 +29,20 @@ func until(ok func() bool) bool {
 
 // page asks a process for a page with a Cookie line, as a person who may enter
 // and whose trouble may be told by a 5xx.
-func (h *hand) page(p *process, cookie string) *answer {
-	return h.send(shot{to: p.gate, raw: request("GET", "/page", h.id, "Accept: text/html", "Sec-Fetch-Mode: navigate", cookie), right: true, trouble: true, slow: true, cleared: true})
+func (h *client) page(p *process, cookie string) *answer {
+	return h.send(request{to: p.gate, raw: requestText("GET", "/page", h.id, "Accept: text/html", "Sec-Fetch-Mode: navigate", cookie), right: true, trouble: true, slow: true, cleared: true})
 }
 
-// crowd lets n members ask p for a page, one after another each, until the func
+// load lets n members ask p for a page, one after another each, until the func
 // that it returns is called; an asker whose answer is not to its liking leaves.
-func (h *hand) crowd(p *process, n int, liked func(*answer, error) bool) (leave func()) {
-	h.site.foreign.Store(h.id, true)
+func (h *client) load(p *process, n int, liked func(*answer, error) bool) (leave func()) {
+	h.env.foreign.Store(h.id, true)
 	line := h.member("zhangsan")
 	var all sync.WaitGroup
 	stop := make(chan struct{})
 	for range n {
 		all.Go(func() {
-			w := &wires{kept: map[string]*wire{}}
+			w := &rawConns{kept: map[string]*rawConn{}}
 			defer w.close()
 			for {
 				select {
@@ -50,7 +50,7 @@ func (h *hand) crowd(p *process, n int, liked func(*answer, error) bool) (leave 
 					return
 				default:
 				}
-				if !liked(w.send(shot{raw: request("GET", "/page", h.id, line), from: stranger, to: p.gate})) {
+				if !liked(w.send(request{raw: requestText("GET", "/page", h.id, line), from: stranger, to: p.gate})) {
 					return
 				}
 			}
@@ -63,7 +63,7 @@ func (h *hand) crowd(p *process, n int, liked func(*answer, error) bool) (leave 
 }
 
 // at is a visitor who signed in at a process.
-func (h *hand) at(p *process, person string) string {
+func (h *client) at(p *process, person string) string {
 	v := h.visitor()
 	v.to = p.gate
 	v.signIn(person)
@@ -71,11 +71,11 @@ func (h *hand) at(p *process, person string) string {
 }
 
 // rechecks are V7–V10 and V36: memberships are looked at again each second.
-func rechecks(s *site, add func(string, func(*hand))) {
+func rechecks(s *env, add func(string, func(*client))) {
 	quick := func() *process {
 		return s.another(func(text string) string { return strings.Replace(text, "recheck: 1h", "recheck: 1s, grace: 3s", 1) })
 	}
-	add("V7 a lookup that fails for a moment ends nothing", func(h *hand) {
+	add("V7 a lookup that fails for a moment ends nothing", func(h *client) {
 		p := quick()
 		defer p.kill()
 		line := h.at(p, "zhangsan")
@@ -88,7 +88,7 @@ func rechecks(s *site, add func(string, func(*hand))) {
 			time.Sleep(80 * time.Millisecond)
 		}
 	})
-	add("V8 who has left is out", func(h *hand) {
+	add("V8 who has left is out", func(h *client) {
 		p := quick()
 		defer p.kill()
 		if err := s.sim.Join(simulator.Person{ID: h.id, UserID: h.id, Name: "离开", Nick: "x", OrgEmail: h.id + "@example.com", Departments: []int64{42}}); err != nil {
@@ -101,7 +101,7 @@ func rechecks(s *site, add func(string, func(*hand))) {
 			h.failf("they are still in")
 		}
 	})
-	add("V9 V6 DingTalk away for longer than grace", func(h *hand) {
+	add("V9 V6 DingTalk away for longer than grace", func(h *client) {
 		p := quick()
 		defer p.kill()
 		line := h.at(p, "zhangsan")
@@ -121,7 +121,7 @@ func rechecks(s *site, add func(string, func(*hand))) {
 			h.failf("DingTalk is back: %v", last)
 		}
 	})
-	add("V10 a crowd at the moment of the recheck", func(h *hand) {
+	add("V10 a crowd at the moment of the recheck", func(h *client) {
 		p := quick()
 		defer p.kill()
 		line := h.at(p, "zhangsan")
@@ -130,10 +130,10 @@ func rechecks(s *site, add func(string, func(*hand))) {
 		var crowd sync.WaitGroup
 		for range 6 {
 			crowd.Go(func() {
-				w := &wires{kept: map[string]*wire{}}
+				w := &rawConns{kept: map[string]*rawConn{}}
 				defer w.close()
 				for time.Since(began) < 2500*time.Millisecond {
-					if a, err := w.send(shot{raw: request("GET", "/page", h.id, line), from: stranger, to: p.gate}); err != nil || a.status != 200 {
+					if a, err := w.send(request{raw: requestText("GET", "/page", h.id, line), from: stranger, to: p.gate}); err != nil || a.status != 200 {
 						h.failf("got %v %v", a, err)
 						return
 					}
@@ -145,7 +145,7 @@ func rechecks(s *site, add func(string, func(*hand))) {
 			h.failf("%d lookups of one person in %v, want at most %d", n, time.Since(began), most)
 		}
 	})
-	add("V36 the event stream drops", func(h *hand) {
+	add("V36 the event stream drops", func(h *client) {
 		p := s.another(func(text string) string { return strings.Replace(text, "events: false", "events: true", 1) })
 		defer p.kill()
 		if !until(func() bool { return s.sim.Streams() > 0 }) {
@@ -161,8 +161,8 @@ func rechecks(s *site, add func(string, func(*hand))) {
 
 // reloads are V27, V28 and V37: configuration and certificates change under
 // load, listeners are of other kinds.
-func reloads(s *site, add func(string, func(*hand))) {
-	add("V27 reloads under load, every third broken", func(h *hand) {
+func reloads(s *env, add func(string, func(*client))) {
+	add("V27 reloads under load, every third broken", func(h *client) {
 		p := s.another(func(text string) string { return text })
 		defer p.kill()
 		good, err := os.ReadFile(p.file)
@@ -170,7 +170,7 @@ func reloads(s *site, add func(string, func(*hand))) {
 			h.failf("%v", err)
 			return
 		}
-		stop := h.crowd(p, 3, func(a *answer, err error) bool {
+		stop := h.load(p, 3, func(a *answer, err error) bool {
 			fine := err == nil && a.status == 200
 			if !fine {
 				h.failf("while it reloads: %v %v", a, err)
@@ -195,7 +195,7 @@ func reloads(s *site, add func(string, func(*hand))) {
 			h.failf("the log does not tell good from bad")
 		}
 	})
-	add("V28 certificates change", func(h *hand) {
+	add("V28 certificates change", func(h *client) {
 		first, second := newAuthority(), newAuthority()
 		cert, key := first.files(s.t, leaf{})
 		good, err := os.ReadFile(cert)
@@ -231,7 +231,7 @@ func reloads(s *site, add func(string, func(*hand))) {
 		}
 	})
 	for kind, listen := range map[string]string{"a unix socket": "unix:SOCKET", "IPv6": `"[::1]:0"`} {
-		add("V37 "+kind, func(h *hand) {
+		add("V37 "+kind, func(h *client) {
 			socket := filepath.Join(s.t.TempDir(), "gate.sock")
 			p := s.another(func(text string) string {
 				return strings.Replace(text, "listen: 127.0.0.1:0\ntrusted", "listen: "+strings.Replace(listen, "SOCKET", socket, 1)+"\ntrusted", 1)
@@ -249,7 +249,7 @@ func reloads(s *site, add func(string, func(*hand))) {
 				return
 			}
 			ask.Header.Set("X-Case", h.id)
-			h.site.foreign.Store(h.id, true)
+			h.env.foreign.Store(h.id, true)
 			r, err := client.Do(ask)
 			if err != nil {
 				h.failf("it says it listens on %s: %v", p.gate, err)
@@ -264,9 +264,9 @@ func reloads(s *site, add func(string, func(*hand))) {
 }
 
 // uploads are V22, V23, V25 and V31: bodies and crowds that would fill a memory.
-func uploads(s *site, add func(string, func(*hand))) {
+func uploads(s *env, add func(string, func(*client))) {
 	const huge = 100 << 20
-	add("V22 a slow application holds the uploader back", func(h *hand) {
+	add("V22 a slow application holds the uploader back", func(h *client) {
 		stuck, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and reads nothing
 		if err != nil {
 			h.failf("%v", err)
@@ -277,7 +277,7 @@ func uploads(s *site, add func(string, func(*hand))) {
 			return strings.Replace(text, "routes:\n", "routes:\n  - {path: /stuck, access: public, upstream: \"http://"+stuck.Addr().String()+"\"}\n", 1)
 		})
 		defer p.kill()
-		h.site.foreign.Store(h.id, true)
+		h.env.foreign.Store(h.id, true)
 		w, err := dial(stranger, p.gate)
 		if err != nil {
 			h.failf("%v", err)
@@ -298,30 +298,30 @@ func uploads(s *site, add func(string, func(*hand))) {
 		}
 	})
 	for _, target := range []string{"/page", "/admin/x", "/oauth2/auth", "/oauth2/forward-auth"} {
-		add("V23 100 MiB from nobody to "+target, func(h *hand) {
-			a := h.send(shot{raw: fmt.Sprintf("POST %s HTTP/1.1\r\nHost: app.test\r\nX-Case: %s\r\nContent-Length: %d\r\n\r\n", target, h.id, huge), method: "POST", fresh: true})
+		add("V23 100 MiB from nobody to "+target, func(h *client) {
+			a := h.send(request{raw: fmt.Sprintf("POST %s HTTP/1.1\r\nHost: app.test\r\nX-Case: %s\r\nContent-Length: %d\r\n\r\n", target, h.id, huge), method: "POST", fresh: true})
 			if a.status != 401 || a.continued {
 				h.failf("got %v, want 401 before the body", a)
 			}
 		})
 	}
-	add("V25 a POST is not sent twice", func(h *hand) {
+	add("V25 a POST is not sent twice", func(h *client) {
 		line := h.member("zhangsan")
-		h.send(shot{raw: request("GET", "/page", h.id+"-warm", line), right: true})
-		a := h.send(shot{raw: "POST /act/closes HTTP/1.1\r\nHost: app.test\r\nX-Case: " + h.id + "\r\n" + line + "\r\nContent-Length: 3\r\n\r\nabc", method: "POST", right: true, trouble: true})
+		h.send(request{raw: requestText("GET", "/page", h.id+"-warm", line), right: true})
+		a := h.send(request{raw: "POST /act/closes HTTP/1.1\r\nHost: app.test\r\nX-Case: " + h.id + "\r\n" + line + "\r\nContent-Length: 3\r\n\r\nabc", method: "POST", right: true, trouble: true})
 		if n := len(s.up.of(h.id)); a.status != 502 || n != 1 {
 			h.failf("got %v, and the application saw it %d times", a, n)
 		}
 	})
-	add("V31 a crowd of connections", func(h *hand) {
+	add("V31 a crowd of connections", func(h *client) {
 		crowd := 800
 		if night() {
 			crowd = 9_900 // of 20,000 files each takes two: a little below max_connections
 		}
 		p := s.another(func(text string) string { return text }, "GOMEMLIMIT=256MiB")
 		defer p.kill()
-		h.site.foreign.Store(h.id, true)
-		var held []*wire
+		h.env.foreign.Store(h.id, true)
+		var held []*rawConn
 		defer func() {
 			for _, w := range held {
 				w.c.Close()
@@ -335,7 +335,7 @@ func uploads(s *site, add func(string, func(*hand))) {
 				return
 			}
 			held = append(held, w)
-			if a, err := w.ask(shot{raw: request("GET", "/public/x", h.id)}); err != nil || a.status != 200 {
+			if a, err := w.ask(request{raw: requestText("GET", "/public/x", h.id)}); err != nil || a.status != 200 {
 				h.failf("connection %d: %v %v", i, a, err)
 				return
 			}

@@ -36,8 +36,8 @@ const (
 // canary is in every secret of a site; where it shows up, one has leaked.
 const canary = "canary7f3a"
 
-// site is one dinggate with everything around it.
-type site struct {
+// env is one dinggate with everything around it.
+type env struct {
 	*process
 	up          *recorder
 	nginx       *nginxSite // nil where there is no nginx
@@ -51,7 +51,7 @@ type site struct {
 	excused     []string      // what it may say beside its records
 	tokens      *tokenService // where people of this site sign in; nil: at DingTalk
 	link        string        // offered to somebody who has to bind an account
-	oracle      *oracle
+	invariants  *invariants
 	htpasswd    *peopleFile  // local accounts whose passwords change; nil: none
 	budget      atomic.Int64 // calls to DingTalk that have been asked for
 	seq         atomic.Int64
@@ -67,12 +67,12 @@ type site struct {
 }
 
 // open starts the site that most classes share.
-func open(t *testing.T) *site { return openWith(t, func(text string) string { return text }) }
+func open(t *testing.T) *env { return openWith(t, func(text string) string { return text }) }
 
 // openWith starts one whose configuration differs. UP stands for the
 // application's address.
-func openWith(t *testing.T, change func(string) string) *site {
-	s := &site{up: newRecorder(t), sim: simulator.Demo(), people: map[string]string{}, gone: make(chan string, 100)}
+func openWith(t *testing.T, change func(string) string) *env {
+	s := &env{up: newRecorder(t), sim: simulator.Demo(), people: map[string]string{}, gone: make(chan string, 100)}
 	dingtalk := &http.Server{Handler: s.sim}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -90,14 +90,14 @@ func openWith(t *testing.T, change func(string) string) *site {
 	}
 	s.text = strings.ReplaceAll(change(s.config()), "UP\"", s.up.url()+"\"")
 	s.process = start(t, s.text)
-	s.oracle = &oracle{site: s}
+	s.invariants = &invariants{env: s}
 	return s
 }
 
 // cookieSecret is 32 bytes with the canary in front.
 var cookieSecret = base64.StdEncoding.EncodeToString([]byte((canary + strings.Repeat("k", 32))[:32]))
 
-func (s *site) config() string {
+func (s *env) config() string {
 	return fmt.Sprintf(`
 public_url: https://app.test
 listen: 127.0.0.1:0
