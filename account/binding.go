@@ -17,7 +17,7 @@ type Binding struct {
 // Bindings keeps bindings, for ever. Implementations are safe for concurrent
 // use and pass accounttest.Run. ErrNone, ErrFull and *TakenError are answers;
 // any other error is trouble: what was to be written is there in whole or not at
-// all, and asking again does no harm. An ended context is trouble too. So are
+// all, and asking again does no harm. So is an ended context. So are
 // ErrSealed and ErrUnsealed, of a store that others may write to: what they wrote
 // makes nobody anybody.
 type Bindings interface {

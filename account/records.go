@@ -8,7 +8,7 @@ import (
 	"fmt"
 )
 
-// Sealer seals what a store keeps, so that whoever writes to the store cannot
+// Sealer seals what a store keeps, so that somebody who writes to the store cannot
 // make a record, nor put one in another's place. A session.Keyring is one.
 type Sealer interface {
 	// SealRecord makes a box that only OpenRecord with the same name opens.

@@ -14,7 +14,7 @@ const maxCarried = 64
 
 // Carried lists the sessions that live of all that one request carried under our
 // cookie name, each once, for a sign-out: where Load refuses two that verify,
-// since nobody can tell which one was planted, whoever signs out wants neither to
+// since nobody can tell which one was planted, a person who signs out wants neither to
 // go on. DingTalk is not asked.
 //
 // ErrStore: one cannot be judged now. ErrForged: there are more cookies than are

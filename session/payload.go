@@ -26,7 +26,7 @@ import (
 //	fingerprint    version 3, of a local account: unsigned varint, 0 = unknown
 //
 // Version 1 has no kind: without a unionid and a token it is a local account's,
-// since whoever an SSO service names brings a token. Where that would be read
+// since a person whom an SSO service names brings a token. Where that would be read
 // wrongly (a local account, which needs its fingerprint; what was found out about
 // somebody without a unionid) version 3 is written. Everybody else keeps version
 // 1, which releases before read too.

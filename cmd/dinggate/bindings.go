@@ -77,7 +77,7 @@ func listBindings(c cli.Invocation, ctx context.Context, desk bindingsDesk) erro
 		var n int
 		if lines, n, err = plain.Unsealed(ctx); n > 0 {
 			fmt.Fprintf(c.Stderr, c.Say(i18n.Message{
-				"the last %d are of an older release, not sealed, and count for nothing: whoever writes to Redis may have made them. Look them through, and import this list.\n",
+				"the last %d are of an older release, not sealed, and count for nothing: others who write to Redis may have made them. Look them through, and import this list.\n",
 				"最后 %d 条来自旧版本，未加密封存，不起作用：能写入 Redis 的人都可能伪造。请核对后重新导入本列表。\n"}), n)
 			if _, failed := c.Stdout.Write(lines); failed != nil {
 				return failed

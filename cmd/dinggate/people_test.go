@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -160,6 +161,8 @@ func (f *passwordFile) says(name, password string) string {
 	return path
 }
 
+var signInAddress atomic.Uint32
+
 // signIns is a loop of sign-ins with the old password at some replicas.
 type signIns struct {
 	mu      sync.Mutex
@@ -168,8 +171,12 @@ type signIns struct {
 	running sync.WaitGroup
 }
 
+// signsIn is a sign-in of zs from an address of its own: wrong passwords count
+// per address and account, and both the loop and who waits for the new password
+// send some.
 func (f *fleet) signsIn(p *program, password string) *caller {
-	c := f.caller(p)
+	c, n := f.caller(p), signInAddress.Add(1)
+	c.header.Set("X-Forwarded-For", netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)}).String())
 	if a := c.password(fleetURL+"/oauth2/sign_in", "zs", password); sessionOf(a) == "" {
 		return nil
 	}

@@ -52,8 +52,8 @@ func (b *Bindings) List(ctx context.Context) ([]account.Binding, error) {
 	return all, nil
 }
 
-// Unsealed lists what an older release left, which counts for nothing: whoever
-// writes to this Redis may have written it. An administrator looks it through and
+// Unsealed lists what an older release left, which counts for nothing: others
+// who write to this Redis may have written it. An administrator looks it through and
 // imports it.
 func (b *Bindings) Unsealed(ctx context.Context) ([]account.Binding, error) {
 	found := map[string]string{}

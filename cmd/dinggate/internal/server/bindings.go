@@ -59,7 +59,7 @@ func renewBindings(ctx context.Context, bindings account.Bindings, t Observabili
 				"hint", "dinggate bindings list shows those that do; import the others again")
 		}
 		if done.Unsealed > 0 {
-			t.Log.Error("bindings of an older release are not sealed and count for nothing: whoever writes to Redis may have made them", "count", done.Unsealed,
+			t.Log.Error("bindings of an older release are not sealed and count for nothing: others who write to Redis may have made them", "count", done.Unsealed,
 				"hint", "dinggate bindings list > FILE, look it through, dinggate bindings import FILE")
 		}
 		if err == nil || ctx.Err() != nil {
