@@ -9,18 +9,18 @@ import (
 	"strings"
 )
 
-// apiError is one way in which DingTalk says no, in the dialects of both hosts.
+// apiError is an error answer of DingTalk, in the formats of both hosts.
 type apiError struct {
 	errcode int    // errcode of the old host
-	gateway bool   // the old host's gateway says it, not the call: 88 with sub_code
+	gateway bool   // the old host's gateway answers it, not the call: 88 with sub_code
 	status  int    // HTTP status of the new host
 	code    string // code of the new host
 	text    string
 	scopes  []string // permission points to ask for
 }
 
-// apiErrors is what DingTalk is known to say. A row with only one dialect
-// answers the other with "busy".
+// apiErrors lists the errors that DingTalk is known to answer. A row with the
+// format of one host only becomes "busy" at the other.
 var apiErrors = []apiError{
 	{errcode: -1, status: 500, code: "system.busy", text: "系统繁忙"},
 	{errcode: 22, text: "Invalid method"},
@@ -68,8 +68,8 @@ var apiErrors = []apiError{
 	{status: 500, code: "unknownError", text: "未知错误"},
 }
 
-// apiErrorFor finds a refusal by the code of either host. A code that DingTalk is
-// not known to have is sent all the same: clients must survive it.
+// apiErrorFor finds an error by the code of either host. An unknown code is
+// sent as well: clients must handle codes that are not documented.
 func apiErrorFor(code string) *apiError {
 	n, err := strconv.Atoi(code)
 	for _, r := range apiErrors {
@@ -86,13 +86,13 @@ func apiErrorFor(code string) *apiError {
 	return &apiError{code: code, status: 400, text: code}
 }
 
-// withText is the refusal with a text of its own.
+// withText replaces the error's text.
 func (r *apiError) withText(format string, args ...any) *apiError {
 	r.text = fmt.Sprintf(format, args...)
 	return r
 }
 
-// deniedPermission names the point, and the link to apply for it, as DingTalk does.
+// deniedPermission names the permission point, and the link to apply for it, as DingTalk does.
 func deniedPermission(a *App, point string) *apiError {
 	r := apiErrorFor("60011").withText("应用尚未开通所需的权限：[%s]，点击链接申请并开通即可：https://open-dev.dingtalk.com/appscope/apply?content=%s%%23%s", point, a.ClientID, point)
 	r.scopes = []string{point}
@@ -104,7 +104,7 @@ func deniedAddress(a *App, remote string) *apiError {
 	return apiErrorFor("60020").withText("访问ip不在白名单之中,request ip=%s appKey(%s)", remoteIP(remote), a.ClientID)
 }
 
-// writeOld answers as the old host does: 200, whatever happened.
+// writeOld answers as the old host does: always with status 200.
 func (r *apiError) writeOld(w http.ResponseWriter) {
 	old, text := r.errcode, r.text
 	if old == 0 {
@@ -118,7 +118,7 @@ func (r *apiError) writeOld(w http.ResponseWriter) {
 	writeJSON(w, http.StatusOK, body)
 }
 
-// writeNew answers as the new host does: a real status and `code`.
+// writeNew answers as the new host does: with an HTTP error status and `code`.
 func (r *apiError) writeNew(w http.ResponseWriter) {
 	status, code, text := r.status, r.code, r.text
 	if code == "" {

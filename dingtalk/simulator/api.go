@@ -11,7 +11,7 @@ const (
 	corpTokenPath = "/v1.0/oauth2/{corpId}/token"
 )
 
-// caller's proof that a call of the new host wants.
+// requiredToken is the token that a call of the new host requires.
 type requiredToken int
 
 const (
@@ -66,7 +66,7 @@ func (n newCall) serve(p *Platform, w http.ResponseWriter, r *http.Request, body
 	writeJSON(w, http.StatusOK, result)
 }
 
-// dispatchNew wants JSON and the token in its own header; `Authorization: Bearer` counts for nothing.
+// dispatchNew requires JSON, and the token in its own header: `Authorization: Bearer` is ignored.
 func dispatchNew(p *Platform, n newCall, r *http.Request, body []byte) (any, *apiError) {
 	c := &call{r: r}
 	if n.method == http.MethodPost {
@@ -106,7 +106,7 @@ func dispatchNew(p *Platform, n newCall, r *http.Request, body []byte) (any, *ap
 	return n.do(p, c)
 }
 
-// me is GET /v1.0/contact/users/me: the account, which no organisation vouches for.
+// me is GET /v1.0/contact/users/me: the account, whose data no organisation has verified.
 func me(p *Platform, c *call) (any, *apiError) {
 	if !c.app.hasPermission("Contact.User.Read") || !c.user.grant {
 		return nil, deniedPermission(c.app, "Contact.User.Read")

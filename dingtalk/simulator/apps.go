@@ -12,7 +12,7 @@ import (
 )
 
 // App is an internal app of the organisation, with the console's switches.
-// The zero value of each switch is the friendly one.
+// The zero value of each switch is the permissive one.
 type App struct {
 	ClientID     string `json:"client_id"`
 	ClientSecret string `json:"client_secret"`
@@ -22,9 +22,9 @@ type App struct {
 	RedirectHosts   []string `json:"redirect_hosts"`   // without Redirects: any http or https URL of these hosts too, with or without a port; "*" = of every host
 	RedirectDomain  bool     `json:"redirect_domain"`  // true: scheme and host must be registered; false: the whole address
 	Missing         []string `json:"missing"`          // permission points that were not granted: "qyapi_get_member", "Contact.User.Read" …
-	Scope           []int64  `json:"scope"`            // 通讯录权限范围, departments; nil with ScopeUsers nil = everybody
+	Scope           []int64  `json:"scope"`            // 通讯录权限范围, departments; nil with ScopeUsers nil = all
 	ScopeUsers      []string `json:"scope_users"`      // userids besides Scope
-	Range           []int64  `json:"range"`            // 可使用范围, departments; nil with RangeUsers nil = everybody
+	Range           []int64  `json:"range"`            // 可使用范围, departments; nil with RangeUsers nil = all
 	RangeUsers      []string `json:"range_users"`      // userids besides Range
 	RefuseOutsiders bool     `json:"refuse_outsiders"` // the sign-in page refuses people of other organisations
 	Addresses       []string `json:"addresses"`        // 服务器出口IP: addresses or CIDRs; empty = any
@@ -52,7 +52,7 @@ func (p *Platform) AddApp(a App) error {
 	return nil
 }
 
-// ChangeApp lets change throw an app's switches. "" = the first app. The ClientID stays.
+// ChangeApp calls change to edit an app. "" = the first app. The ClientID stays.
 func (p *Platform) ChangeApp(clientID string, change func(*App)) error {
 	defer p.lock()()
 	a := p.apps.get(clientID)
@@ -118,7 +118,7 @@ func loopback(host string) bool {
 	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
-// allowsAddress is the check of 服务器出口IP. An entry that is no address admits nobody.
+// allowsAddress is the check of 服务器出口IP. An entry that is not an address matches none.
 func (a *App) allowsAddress(remote string) bool {
 	if len(a.Addresses) == 0 {
 		return true
@@ -140,7 +140,7 @@ func remoteIP(remote string) string {
 	return remote
 }
 
-// sees reports whether a member lies in the contact scope; uses, whether the
+// sees reports whether a member is in the app's contact scope, uses whether the
 // app is visible to a member. People outside the organisation are in neither.
 func (o *organisation) sees(a *App, who *Person) bool {
 	return o.inDepartmentsOrUsers(who, a.Scope, a.ScopeUsers)
@@ -167,7 +167,7 @@ type rate struct {
 	calls  int
 }
 
-// throttled counts a call and reports whether it is one too many.
+// throttled counts a call and reports whether it exceeds PerSecond.
 func (r *appRegistry) throttled(a *App, endpoint string, at time.Time) bool {
 	if a.PerSecond <= 0 {
 		return false

@@ -10,17 +10,17 @@ import (
 // CodeLife is how long a code may wait for its exchange, on the platform's clock.
 const CodeLife = 5 * time.Minute
 
-// Kind tells which of DingTalk's flows made a code. A code of one kind opens nothing of another.
+// Kind is the DingTalk flow that issued a code. A code of one kind cannot be redeemed as another.
 type Kind string
 
 const (
 	Browser Kind = "browser" // came back at a redirect URI; for userAccessToken
 	Silent  Kind = "silent"  // requestAuthCode in the client (免登); for getuserinfo
-	SNS     Kind = "sns"     // the legacy QR page; nothing here exchanges it
+	SNS     Kind = "sns"     // the legacy QR page; no endpoint here redeems it
 )
 
-// CallbackForm says how the code comes back at the redirect URI. DingTalk's
-// pages disagree with each other, so a client must read all three.
+// CallbackForm is the parameter that carries the code to the redirect URI.
+// DingTalk's documentation contradicts itself, so a client must read all three.
 type CallbackForm int
 
 const (
@@ -56,8 +56,8 @@ func (p *Platform) Code(kind Kind, clientID, person string) (string, error) {
 	return p.credentials.issueCode(p.now(), code{kind: kind, app: a.ClientID, person: who.ID}), nil
 }
 
-// SilentCode is what the bridge in the DingTalk client hands to a page of the
-// first app. It is "" for somebody unknown, which opens nothing.
+// SilentCode returns the code that the JSAPI of the DingTalk client gives to a
+// page of the first app. It is "", which is never valid, for an unknown person.
 func (p *Platform) SilentCode(person string) string {
 	text, _ := p.Code(Silent, "", person)
 	return text

@@ -1,14 +1,14 @@
 package simulator
 
-// What the organisation of Demo is called, and its one app.
+// The organisation of Demo and its one app.
 const (
 	DemoCorpID       = "dingyunfan8f3c"
 	DemoClientID     = "dingdemoapp7k2q"
 	DemoClientSecret = "demo-secret-of-the-simulator-only"
 )
 
-// Demo is a small believable organisation (云帆科技) with one app that accepts
-// any loopback callback. Each person is there for a reason:
+// Demo is a small realistic organisation (云帆科技) with one app that accepts
+// any loopback callback. Each person is a case to test:
 //
 //	zhangsan  张三    member, both e-mails, three levels deep, 主管
 //	lisi      李四    member, only the directory's e-mail

@@ -1,4 +1,4 @@
-// Package simulator is a DingTalk small enough for a test or a demo.
+// Package simulator is a simulated DingTalk for tests and the demo.
 //
 //	browser ── /oauth2/auth ──► sign-in page ── click ──► code at the redirect URI
 //	                                                        │
@@ -7,19 +7,19 @@
 //	        ├─ /topapi/…    old API ─┴─ permission, call ──► people, departments, roles
 //	        └─ /v1.0/gateway/connections/open ──► /connect ◄── events: Leave, Move, Emit
 //	                      ▲
-//	every request ── faults (may strike first) ── counters
-//	shell ── /_simulator/… ── the same switches as the methods of Platform
+//	every request ── faults (applied first) ── counters
+//	shell ── /_simulator/… ── the methods of Platform over HTTP
 //
 // It is a second reading of DingTalk's documentation and shares no type with
 // the client, so that the two cannot be wrong together. Where the
-// documentation is silent it behaves as the client least wants it to:
-// strangers, inactive and disabled people get through the sign-in page. People,
-// apps and the clock change only by methods; nothing is written to disk.
+// documentation is silent it behaves as is worst for the client: people of other
+// organisations, inactive and disabled people pass the sign-in page. People, apps
+// and the clock change only by methods; nothing is written to disk.
 //
 //	sim := simulator.Demo()
 //	server := httptest.NewServer(sim)
 //	defer server.Close()
-//	defer sim.Close() // first: it lets go of hanging answers and streams
+//	defer sim.Close() // runs first: it ends hanging answers and streams
 //
 // # The sign-in page
 //
@@ -31,11 +31,11 @@
 //
 // # The control path
 //
-// Documents are JSON, unknown keys are mistakes, the answer is 400 with
+// Documents are JSON, unknown keys are errors, the answer is 400 with
 // {"error"} or 200. Requests from pages of other origins are refused.
 //
 //	POST   /_simulator/faults       {"on":"/topapi/v2/user/get","do":"status 503","times":3,"from":0}, or a list of such
-//	GET    /_simulator/faults       those that may still strike
+//	GET    /_simulator/faults       those still active
 //	DELETE /_simulator/faults       ends all
 //	       do: delay 5s | hang | status 503 | code 60121 | body TEXT | gzip TEXT | flood BYTES | redirect URL | stringly | cut BYTES | reset | refuse | tls
 //	POST   /_simulator/people       {"do":"leave","id":"zhangsan"}, also disable, enable, activate
@@ -45,10 +45,10 @@
 //	                                {"do":"join","person":{"id":"new","name":"新人","departments":[42],…}}, also outsider, external
 //	                                {"do":"reassign","user_id":"zhangsan","person":{"id":"other","name":"另一个张三"}}
 //	                                {"do":"change","id":"zhangsan","person":{"nick":"admin"}}: these fields only, no event
-//	GET    /_simulator/people       everybody
+//	GET    /_simulator/people       all people
 //	POST   /_simulator/departments  {"do":"add","department":{"id":45,"parent":1,"name":"新部门"}}, also change, remove
 //	POST   /_simulator/apps         {"client_id":"","missing":["fieldEmail"]}: these switches only ("" = the first app); an unknown client_id is added
-//	POST   /_simulator/clock        {"advance":"5m"}; GET tells the time
+//	POST   /_simulator/clock        {"advance":"5m"}; GET returns the time
 //	GET    /_simulator/calls        {"/topapi/v2/user/get":3,…}; DELETE sets them to zero
 //	POST   /_simulator/codes        {"kind":"silent","person":"zhangsan","client_id":""} → {"code"}; kinds: browser, silent, sns
 //	POST   /_simulator/tokens       {"do":"kill","client_id":""}

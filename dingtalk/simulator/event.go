@@ -13,13 +13,13 @@ import (
 )
 
 // How often an event is sent before it is given up, and how many attempts and
-// complaints are remembered.
+// protocol errors are kept.
 const (
 	maxAttempts = 5
 	logMax      = 1_000
 )
 
-// Event is what the organisation tells its apps.
+// Event is an event that the organisation sends to its apps.
 type Event struct {
 	Type string `json:"type"` // "user_leave_org" …
 	Data any    `json:"data"` // becomes JSON text; a string is sent as it stands, JSON or not
@@ -27,14 +27,14 @@ type Event struct {
 	Corp string `json:"corp"` // "" = the platform's
 }
 
-// Delivery is one attempt to tell one app.
+// Delivery is one attempt to deliver an event to one app.
 type Delivery struct {
 	Event   string `json:"event"` // its ID
 	Type    string `json:"type"`
 	App     string `json:"app"`
 	Stream  int    `json:"stream"` // which connection; 0 = none was there, or HTTP push
 	Attempt int    `json:"attempt"`
-	Answer  string `json:"answer"` // SUCCESS, LATER, "" for silence, else what was wrong
+	Answer  string `json:"answer"` // SUCCESS, LATER, "" if none came, otherwise what was wrong with it
 }
 
 // emittedEvent is an event and the state of its deliveries, which

@@ -13,22 +13,22 @@ import (
 	"time"
 )
 
-// Ready-made bodies for Body: what DingTalk's outer wall says to an address
-// that calls too much.
+// Bodies for Body: the answers of DingTalk's firewall to an address that calls
+// too often.
 const (
 	PunishBody = `{"status":1111,"wait":5,"source":"x5","punish":"deny","uuid":"0b51d5e1c6a14bd6"}`
 	PunishPage = `<!doctype html><html><head><title>punish</title></head><body>系统检测到异常流量</body></html>`
 )
 
-// Fault is something that goes wrong. The zero Verb does nothing.
+// Fault is an injected failure of an endpoint. The zero Verb does nothing.
 type Fault struct {
 	On    string `json:"on"`    // endpoint as Calls names it, or a path; "" = everything
 	Do    Verb   `json:"do"`    // as text: "status 503", "delay 5s", "hang"
-	Times int    `json:"times"` // how often it strikes; 0 = until ClearFaults
-	From  int    `json:"from"`  // how many calls it lets pass first, counted from now
+	Times int    `json:"times"` // how many calls it affects; 0 = until ClearFaults
+	From  int    `json:"from"`  // how many calls pass before it, counted from now
 }
 
-// Verb is what a fault does. Its text form is the verb and its argument:
+// Verb is the effect of a fault. Its text form is the verb and its argument:
 // Status(503) is "status 503".
 type Verb struct {
 	name, arg string
@@ -36,7 +36,7 @@ type Verb struct {
 	n         int
 }
 
-// Delay answers later, then as if nothing had been; a further fault may strike after it.
+// Delay answers later, otherwise normally; another fault may apply after it.
 func Delay(d time.Duration) Verb { return Verb{name: "delay", arg: d.String(), wait: d} }
 
 // Hang never answers. It ends when the client goes away, at ClearFaults and at Close.
@@ -45,10 +45,10 @@ func Hang() Verb { return Verb{name: "hang"} }
 // Status answers with this HTTP status and an HTML page.
 func Status(n int) Verb { return Verb{name: "status", arg: strconv.Itoa(n), n: n} }
 
-// Code refuses as DingTalk does, in the dialect of the endpoint: an errcode of
+// Code answers an error as DingTalk does, in the format of the endpoint: an errcode of
 // the old host (60121), or a code of the new one ("Forbidden.AccessDenied.QpsLimitForApi").
-// Where both dialects have the refusal either name does on both; a code that
-// the endpoint's dialect lacks becomes "busy".
+// Where both hosts have the error either code works on both; a code that the
+// endpoint's host lacks becomes "busy".
 func Code[C int | string](c C) Verb { return Verb{name: "code", arg: fmt.Sprint(c)} }
 
 // Body answers 200 with exactly this.
@@ -60,20 +60,21 @@ func Gzip(b string) Verb { return Verb{name: "gzip", arg: b} }
 // Flood answers 200 with n bytes of an array that never closes.
 func Flood(n int) Verb { return Verb{name: "flood", arg: strconv.Itoa(n), n: n} }
 
-// Redirect answers 307 to another place.
+// Redirect answers 307 to another URL.
 func Redirect(to string) Verb { return Verb{name: "redirect", arg: to} }
 
-// Stringly answers truly, but with numbers, booleans and lists as strings and
-// lists of one object as that object, as DingTalk's printed samples have them.
+// Stringly sends the normal answer, but with numbers, booleans and lists as strings
+// and lists of one object as that object, as the samples in DingTalk's
+// documentation have them.
 func Stringly() Verb { return Verb{name: "stringly"} }
 
-// Cut sends the true answer's header and n bytes of its body, then resets the connection.
+// Cut sends the normal answer's header and n bytes of its body, then resets the connection.
 func Cut(n int) Verb { return Verb{name: "cut", arg: strconv.Itoa(n), n: n} }
 
 // Reset resets the connection before any answer.
 func Reset() Verb { return Verb{name: "reset"} }
 
-// Refuse closes the connection without a word.
+// Refuse closes the connection without an answer.
 func Refuse() Verb { return Verb{name: "refuse"} }
 
 // TLS answers with a TLS alert where HTTP is expected, beneath TLS where there is some.
@@ -135,15 +136,14 @@ type activeFault struct {
 	cleared    <-chan struct{}
 }
 
-// faultInjector holds the faults that may still strike. The zero injector is
-// ready to use.
+// faultInjector holds the active faults. The zero injector is ready to use.
 type faultInjector struct {
 	mu      sync.Mutex
 	faults  []*activeFault
 	cleared chan struct{} // closed by ClearFaults; nil if no fault was added since
 }
 
-// Fault adds a fault. Of several that match a call the oldest strikes.
+// Fault adds a fault. Of several that match a call the oldest applies.
 func (f *faultInjector) Fault(fault Fault) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -155,7 +155,7 @@ func (f *faultInjector) Fault(fault Fault) {
 	}
 }
 
-// Faults returns the faults that may still strike.
+// Faults returns the active faults.
 func (f *faultInjector) Faults() []Fault {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -176,7 +176,7 @@ func (f *faultInjector) ClearFaults() {
 	f.cleared, f.faults = nil, nil
 }
 
-// matchFaults counts a call against the faults and returns those that strike
+// matchFaults counts a call against the faults and returns those that apply to
 // it: delays, and at most one other.
 func (f *faultInjector) matchFaults(name, path string) []*activeFault {
 	f.mu.Lock()
@@ -199,7 +199,7 @@ func (f *faultInjector) matchFaults(name, path string) []*activeFault {
 	return strike
 }
 
-// injectFaults answers a call with the faults that strike it, or with answer.
+// injectFaults answers a call with its faults, or with answer if there are none.
 func (p *Platform) injectFaults(w http.ResponseWriter, r *http.Request, faults []*activeFault, e endpoint, answer func(http.ResponseWriter)) {
 	for _, f := range faults {
 		switch v := f.Do; v.name {
@@ -225,7 +225,7 @@ func (p *Platform) injectFaults(w http.ResponseWriter, r *http.Request, faults [
 	answer(w)
 }
 
-// answer writes the verbs that need neither the true answer nor the connection.
+// answer writes the verbs that need neither the normal answer nor the connection.
 func (v Verb) answer(w http.ResponseWriter, e endpoint) {
 	switch v.name {
 	case "status":
@@ -268,7 +268,7 @@ func flood(w io.Writer, n int) {
 	}
 }
 
-// bufferedResponse is an answer that is kept until a fault has spoilt it.
+// bufferedResponse holds an answer for a fault to alter.
 type bufferedResponse struct {
 	header http.Header
 	status int
@@ -313,11 +313,11 @@ func (a *bufferedResponse) send(w http.ResponseWriter, v Verb) {
 	abortConn(w, "reset")
 }
 
-// abortConn takes the connection away from the server.
+// abortConn hijacks the connection and closes it without an answer.
 func abortConn(w http.ResponseWriter, how string) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
-		panic(http.ErrAbortHandler) // HTTP/2, or no connection at all: end the answer as hard as can be
+		panic(http.ErrAbortHandler) // HTTP/2, or no connection at all: abort the answer
 	}
 	defer conn.Close()
 	if over, ok := conn.(interface{ NetConn() net.Conn }); ok {
@@ -332,7 +332,7 @@ func abortConn(w http.ResponseWriter, how string) {
 	}
 }
 
-// stringly rewrites a JSON answer; what is no JSON stays.
+// stringly rewrites a JSON answer; other bodies stay.
 func stringly(body []byte) []byte {
 	m, ok := object(body)
 	if !ok {

@@ -24,13 +24,13 @@ var loginCSS string
 
 var loginPage = template.Must(template.New("login").Parse(loginHTML))
 
-// stylePolicy lets the one style sheet in the page through, and nothing else.
+// stylePolicy is a Content-Security-Policy that allows the page's style sheet alone.
 func stylePolicy() string {
 	sum := sha256.Sum256([]byte(loginCSS))
 	return "default-src 'none'; img-src data:; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; frame-ancestors 'none'; base-uri 'none'"
 }
 
-// pageError is why the page shows an error and redirects nowhere.
+// pageError is an error that the page shows instead of redirecting.
 type pageError struct{ Code, Zh, En string }
 
 var (
@@ -45,7 +45,7 @@ var (
 	unknownPerson = &pageError{"person_unknown", "没有这个人", "There is no such person."}
 )
 
-// authRequest is what stands in the URL of the sign-in page.
+// authRequest holds the parameters of the sign-in page's URL.
 type authRequest struct {
 	app      *App
 	redirect string
@@ -93,7 +93,7 @@ func serveSignIn(p *Platform, w http.ResponseWriter, r *http.Request, _ []byte) 
 	w.Write(out.Bytes())
 }
 
-// authorize answers with one of three: where to go, what is wrong, or the page.
+// authorize returns one of three: the redirect, the error, or the data of the page.
 func authorize(p *Platform, r *http.Request) (target string, no *pageError, page map[string]any) {
 	defer p.lock()()
 	q := r.URL.Query()
@@ -103,7 +103,7 @@ func authorize(p *Platform, r *http.Request) (target string, no *pageError, page
 		return "", no, page
 	}
 	pick := q.Get("person")
-	if pick == "" || r.Method != http.MethodGet { // HEAD looks, it does not sign in
+	if pick == "" || r.Method != http.MethodGet { // HEAD must not sign in
 		page["App"], page["Choices"], page["Query"] = cmp.Or(ask.app.Name, ask.app.ClientID), signInButtons(p, ask), q
 		return "", nil, page
 	}
@@ -156,8 +156,8 @@ func parseAuthRequest(p *Platform, q url.Values) (authRequest, *pageError) {
 	return ask, nil
 }
 
-// checkAppAccess lets strangers, inactive and disabled people through unless the app
-// says otherwise: that is DingTalk at its worst, and what clients must stand.
+// checkAppAccess accepts people of other organisations, inactive and disabled
+// people unless the app refuses them: clients must handle this worst case.
 func checkAppAccess(p *Platform, a *App, who *Person) *pageError {
 	switch {
 	case !who.member() && a.RefuseOutsiders:
@@ -176,8 +176,8 @@ func (o *organisation) corps(who *Person) []string {
 	return who.Corps
 }
 
-// chosenCorp is the organisation that goes with the code: the one clicked, else
-// the one asked for, else the person's first. "" when there is none.
+// chosenCorp is the organisation bound to the code: the one clicked, otherwise
+// the one asked for, otherwise the person's first; "" if there is none.
 func (o *organisation) chosenCorp(who *Person, clicked, asked string) string {
 	mine := o.corps(who)
 	for _, corp := range []string{clicked, asked} {
@@ -191,8 +191,8 @@ func (o *organisation) chosenCorp(who *Person, clicked, asked string) string {
 	return mine[0]
 }
 
-// signInButtons are the buttons. The organisation is chosen with the person when
-// the scope asks for it and the URL does not name one of theirs.
+// signInButtons returns the buttons of the page. The organisation is chosen with
+// the person if the scope asks for it and the URL does not name one of theirs.
 func signInButtons(p *Platform, ask authRequest) []signInButton {
 	var list []signInButton
 	for _, who := range p.org.people {

@@ -13,7 +13,7 @@ import (
 	"strconv"
 )
 
-// call is one request to an API, as far as its kind matters no longer.
+// call is one request to either API, after its arguments were read.
 type call struct {
 	r       *http.Request
 	app     *App
@@ -22,7 +22,7 @@ type call struct {
 	segment string         // the variable segment of the path
 }
 
-// text is "" when the argument is absent or no text.
+// text is "" if the argument is absent or not a string or number.
 func (c *call) text(name string) string {
 	switch v := c.args[name].(type) {
 	case string:
@@ -33,18 +33,18 @@ func (c *call) text(name string) string {
 	return ""
 }
 
-// number is false when the argument is absent or no whole number.
+// number reports false if the argument is absent or not an integer.
 func (c *call) number(name string) (int64, bool) {
 	n, err := strconv.ParseInt(c.text(name), 10, 64)
 	return n, err == nil
 }
 
-// flat is an answer whose fields stand beside errcode, not below "result".
+// flat is an answer whose fields are beside errcode, not below "result".
 type flat map[string]any
 
 // oldCall is a call of the old host.
 type oldCall struct {
-	permission string // permission that it wants; "" = none, and anonymous calls come without a token
+	permission string // required permission; "" = none
 	anonymous  bool
 	do         func(*Platform, *call) (any, *apiError)
 }
@@ -110,7 +110,7 @@ func dispatchOld(p *Platform, o oldCall, r *http.Request, body []byte) (any, *ap
 	return o.do(p, c)
 }
 
-// checkAPIAccess are the checks that both hosts make for an app.
+// checkAPIAccess makes the checks that both hosts make for an app.
 func checkAPIAccess(p *Platform, a *App, r *http.Request, point string) *apiError {
 	switch {
 	case a.Stopped:
@@ -171,8 +171,8 @@ func unknownOld(_ *Platform, w http.ResponseWriter, r *http.Request, _ []byte) {
 	apiErrorFor("22").withText("Invalid method[%s]", r.URL.Path).writeOld(w)
 }
 
-// readBody reads the whole body, since a hanging answer notices a client that
-// goes away only after that.
+// readBody reads the whole body: net/http notices that a client has gone away
+// only after that, and a hanging answer must end then.
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, bool) {
 	if r.Body == nil {
 		return nil, true

@@ -31,7 +31,7 @@ type organisation struct {
 	people      []*Person
 }
 
-// AddDepartment founds a department and emits org_dept_create. The id must be new and the parent known.
+// AddDepartment adds a department and emits org_dept_create. The id must be new and the parent known.
 func (p *Platform) AddDepartment(d Department) error {
 	unlock := p.lock()
 	if len(p.org.departments) >= peopleMax || d.ID <= 1 || p.org.department(d.ID) != nil || p.org.department(max(d.Parent, 1)) == nil {
@@ -44,7 +44,7 @@ func (p *Platform) AddDepartment(d Department) error {
 	return nil
 }
 
-// ChangeDepartment lets change edit a department (its name, its parent) and emits org_dept_modify.
+// ChangeDepartment calls change to edit a department (its name, its parent) and emits org_dept_modify.
 func (p *Platform) ChangeDepartment(id int64, change func(*Department)) error {
 	unlock := p.lock()
 	d := p.org.department(id)
@@ -59,7 +59,7 @@ func (p *Platform) ChangeDepartment(id int64, change func(*Department)) error {
 	return nil
 }
 
-// RemoveDepartment closes a department and emits org_dept_remove. Its people
+// RemoveDepartment removes a department and emits org_dept_remove. Its people
 // and the departments below move to its parent.
 func (p *Platform) RemoveDepartment(id int64) error {
 	unlock := p.lock()
@@ -102,7 +102,7 @@ func (d *Department) parent() int64 {
 }
 
 // ancestors is a department and everything above it, ending in 1; nil when there
-// is no such department. A ring of departments ends after one round.
+// is no such department. A cycle of departments ends after one round.
 func (o *organisation) ancestors(id int64) []int64 {
 	var line []int64
 	for d := o.department(id); d != nil && !slices.Contains(line, d.ID); d = o.department(d.parent()) {
@@ -111,7 +111,7 @@ func (o *organisation) ancestors(id int64) []int64 {
 	return line
 }
 
-// inSubtree reports whether a department lies in one of tops or below it.
+// inSubtree reports whether a department is one of tops or below one.
 func (o *organisation) inSubtree(id int64, tops []int64) bool {
 	return slices.ContainsFunc(o.ancestors(id), func(up int64) bool { return slices.Contains(tops, up) })
 }

@@ -10,10 +10,10 @@ import (
 	"time"
 )
 
-// Person is an account of DingTalk and, when UserID is set, what the
-// organisation keeps about its owner. A person who leaves keeps the account.
+// Person is an account of DingTalk and, if UserID is set, the organisation's
+// record of its owner. A person who leaves keeps the account.
 type Person struct {
-	ID      string `json:"id"`       // how this simulator calls the person, in its methods and on the sign-in page; "" = UserID; letters, digits, . _ -
+	ID      string `json:"id"`       // the simulator's name of the person, in its methods and on the sign-in page; "" = UserID; letters, digits, . _ -
 	UnionID string `json:"union_id"` // "" = made from ID
 
 	// the account
@@ -26,10 +26,10 @@ type Person struct {
 	Corps      []string `json:"corps"` // other organisations, besides ours
 
 	// the organisation's record
-	UserID      string    `json:"user_id"` // "" = a stranger to the organisation
+	UserID      string    `json:"user_id"` // "" = not known to the organisation
 	External    bool      `json:"external"`
 	Inactive    bool      `json:"inactive"` // has never activated the account
-	Disabled    bool      `json:"disabled"` // enterprise account, switched off: user/get says so
+	Disabled    bool      `json:"disabled"` // enterprise account, disabled: user/get shows it
 	Blocked     bool      `json:"blocked"`  // the directory answers 60120
 	Name        string    `json:"name"`
 	JobNumber   string    `json:"job_number"`
@@ -77,13 +77,13 @@ func (who *Person) label() (zh, en string) {
 	return "成员", "member"
 }
 
-// digest makes ids that look like DingTalk's and never change.
+// digest makes stable ids in the format of DingTalk's.
 func digest(parts ...string) string {
 	sum := sha256.Sum256(fmt.Append(nil, parts))
 	return base64.RawURLEncoding.EncodeToString(sum[:15])
 }
 
-// add takes a person in as described, without an event.
+// add adds a person as described, without an event.
 func (o *organisation) add(who Person) error {
 	n := who.clone()
 	n.ID = cmp.Or(n.ID, n.UserID)
@@ -103,20 +103,20 @@ func (o *organisation) add(who Person) error {
 	return nil
 }
 
-// Add takes a person in as described: a member, an external contact, a
-// stranger. No event tells about it. ID, userid and unionid must be new.
+// Add adds a person as described: a member, an external contact, a person of
+// another organisation. It emits no event. ID, userid and unionid must be new.
 func (p *Platform) Add(who Person) error {
 	defer p.lock()()
 	return p.org.add(who)
 }
 
-// AddOutsider takes in a person of other organisations, whatever the record part says.
+// AddOutsider adds a person of other organisations, whatever UserID and External say.
 func (p *Platform) AddOutsider(who Person) error {
 	who.ID, who.UserID, who.External = cmp.Or(who.ID, who.UserID), "", false
 	return p.Add(who)
 }
 
-// AddExternal takes in an external contact (企业外部联系人), who needs a UserID.
+// AddExternal adds an external contact (企业外部联系人), who needs a UserID.
 func (p *Platform) AddExternal(who Person) error {
 	who.External = true
 	return p.Add(who)
@@ -149,8 +149,8 @@ func (p *Platform) Join(who Person) error {
 	return err
 }
 
-// rejoin is the record that a known person comes (back) with: the new one, or
-// what was kept when it has no name. The account is still theirs.
+// rejoin is the record of a known person who joins (again): the new one, or the
+// old one if the new one has no name. The account stays.
 func (old *Person) rejoin(who Person) Person {
 	if who.Name == "" {
 		back := *old.clone()
@@ -165,8 +165,8 @@ func (old *Person) rejoin(who Person) Person {
 	return who
 }
 
-// Leave takes the organisation's record away and emits user_leave_org. The
-// account stays and can still sign in at DingTalk, as a stranger.
+// Leave removes the organisation's record and emits user_leave_org. The account
+// stays and can still sign in at DingTalk.
 func (p *Platform) Leave(id string) error {
 	userID := ""
 	err := p.Change(id, func(who *Person) { userID, who.UserID, who.External = who.UserID, "", false })
@@ -176,8 +176,8 @@ func (p *Platform) Leave(id string) error {
 	return err
 }
 
-// Disable switches an enterprise account off. It emits nothing: whether
-// DingTalk does is not known, so nobody may count on it.
+// Disable disables an enterprise account. It emits no event: whether DingTalk
+// does is not known, so clients must not depend on one.
 func (p *Platform) Disable(id string) error {
 	return p.Change(id, func(who *Person) { who.Disabled = true })
 }
@@ -202,7 +202,7 @@ func (p *Platform) Move(id string, departments ...int64) error {
 	return p.modify(id, func(who *Person) { who.Departments = slices.Clone(departments) })
 }
 
-// Rename changes the name that the organisation keeps and emits user_modify_org.
+// Rename changes the name in the organisation's record and emits user_modify_org.
 func (p *Platform) Rename(id, name string) error {
 	return p.modify(id, func(who *Person) { who.Name = name })
 }
@@ -217,8 +217,8 @@ func (p *Platform) SetRoles(id string, roles ...int64) error {
 	return err
 }
 
-// Reassign gives the userid of a person who leaves to somebody new, whose
-// unionid is another one. The newcomer needs an ID of their own. Both events come.
+// Reassign removes the person with this userid and gives the userid to a new
+// person with another unionid and ID. It emits the events of Leave and Join.
 func (p *Platform) Reassign(userID string, newcomer Person) error {
 	unlock := p.lock()
 	holder := p.org.personByUserID(userID)
@@ -233,7 +233,7 @@ func (p *Platform) Reassign(userID string, newcomer Person) error {
 	return p.Join(newcomer)
 }
 
-// Change lets change edit a person in any way, without an event. The ID stays.
+// Change calls change to edit a person, without an event. The ID stays.
 func (p *Platform) Change(id string, change func(*Person)) error {
 	defer p.lock()()
 	who := p.org.person(id)
@@ -283,7 +283,7 @@ func (o *organisation) person(id string) *Person {
 	return o.personByUserID(id)
 }
 
-// personByUserID looks among the people whom the organisation knows.
+// personByUserID finds people whom the organisation has a record of.
 func (o *organisation) personByUserID(id string) *Person {
 	i := slices.IndexFunc(o.people, func(who *Person) bool { return id != "" && who.UserID == id })
 	if i < 0 {

@@ -30,14 +30,14 @@ const (
 	pushDeadline = 1500 * time.Millisecond
 )
 
-// Push is where and how an app wants its events by HTTP. The zero Push wants none.
+// Push is an app's subscription to events by HTTP. The zero Push has none.
 type Push struct {
 	URL    string `json:"url"`
 	Token  string `json:"token"`   // 3 to 32 letters or digits
 	AESKey string `json:"aes_key"` // 43 letters or digits
 }
 
-// failedPush is an event that could not be pushed, for the call that lists them.
+// failedPush is an event that could not be pushed, for get_call_back_failed_result.
 type failedPush struct {
 	app   string
 	at    time.Time
@@ -118,7 +118,7 @@ func (s eventSender) pushOnce(to Push) error {
 	return s.sendPush(r, to, key)
 }
 
-// sendPush sends the request and wants the encrypted word "success".
+// sendPush sends the request and checks that the answer is "success", encrypted and signed.
 func (s eventSender) sendPush(r *http.Request, to Push, key []byte) error {
 	transport := s.p.Transport
 	if transport == nil {
@@ -179,7 +179,7 @@ func sealPush(key, salt, message []byte, owner string) string {
 	return base64.StdEncoding.EncodeToString(plain)
 }
 
-// openPush is the way back; it wants the owner it expects.
+// openPush reverses sealPush; the message must have this owner.
 func openPush(key []byte, sealed, owner string) ([]byte, error) {
 	bad := errors.New("the answer cannot be decrypted")
 	text, err := base64.StdEncoding.DecodeString(sealed)
@@ -200,7 +200,7 @@ func openPush(key []byte, sealed, owner string) ([]byte, error) {
 	return text[20 : 20+n], nil
 }
 
-// failedPushes is GET /call_back/get_call_back_failed_result; what was listed is gone.
+// failedPushes is GET /call_back/get_call_back_failed_result; it removes what it lists.
 func failedPushes(p *Platform, c *call) (any, *apiError) {
 	list := []map[string]any{}
 	for _, f := range p.takeFailedPushes(p.now(), c.app.ClientID) {

@@ -2,7 +2,7 @@ package simulator
 
 import "slices"
 
-// page reads size and offset of a role call: both or neither.
+// page reads size and offset of a role call: both or neither are required.
 func (c *call) page(limit int64) (offset, size int64, no *apiError) {
 	if c.text("size") == "" && c.text("offset") == "" {
 		return 0, 20, nil

@@ -18,7 +18,7 @@ import (
 const (
 	streamPath         = "/connect"
 	disconnectGrace    = 10 * time.Second // between "disconnect" and the end
-	disconnectIDPrefix = "disconnect-"    // such messages need no answer and may have one
+	disconnectIDPrefix = "disconnect-"    // a reply to such a message is optional
 	linksMax           = 1_000
 	frameDeadline      = 5 * time.Second
 )
@@ -29,11 +29,11 @@ type link struct {
 	app     string
 	events  bool
 	conn    *websocket.Conn
-	leaving bool // was told to disconnect
+	leaving bool // was sent a disconnect frame
 	gone    chan struct{}
 }
 
-// frame is what goes over a stream, both ways.
+// frame is a message of a stream, in either direction.
 type frame struct {
 	SpecVersion string            `json:"specVersion,omitempty"`
 	Type        string            `json:"type,omitempty"`
@@ -178,8 +178,8 @@ func (s *streams) WaitStreams(ctx context.Context, n int) error {
 	})
 }
 
-// Mute makes all streams fall silent: they stay open, but neither events nor
-// answers to WebSocket pings come over them.
+// Mute stops all traffic on the streams: they stay open, but send neither events
+// nor answers to WebSocket pings.
 func (s *streams) Mute(mute bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -192,7 +192,8 @@ func (s *streams) muted() bool {
 	return s.mute
 }
 
-// pickLink is one of the app's streams at random, one that was told to disconnect only if there is no other.
+// pickLink returns one of the app's streams at random, or nil. Streams that were
+// sent a disconnect frame are chosen only if there is no other.
 func (s *streams) pickLink(app string) *link {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -261,7 +262,7 @@ func (s *streams) sendAndWait(ctx context.Context, l *link, f frame) (frame, err
 	}
 }
 
-// handleFrame sorts what a client says to whoever waits for it.
+// handleFrame passes a client's reply to the sendAndWait that waits for it.
 func (s *streams) handleFrame(l *link, data []byte) {
 	var f frame
 	if err := json.Unmarshal(data, &f); err != nil {
@@ -281,7 +282,8 @@ func (s *streams) handleFrame(l *link, data []byte) {
 	}
 }
 
-// Ping asks every stream with a SYSTEM frame and tells which answered wrongly or not in time.
+// Ping sends a SYSTEM ping frame on every stream. The error names the streams that
+// answered wrongly or not in time.
 func (s *streams) Ping(ctx context.Context) error {
 	links := s.allLinks()
 	if len(links) == 0 {
@@ -303,8 +305,9 @@ func (s *streams) Ping(ctx context.Context) error {
 	return errors.Join(wrong...)
 }
 
-// Disconnect tells every stream to end, with a message id or without one, and
-// ends those that are still open ten seconds later. It returns how many it told.
+// Disconnect sends a disconnect frame on every stream, with a message id or
+// without one, and closes those that are still open ten seconds later. It returns
+// the number of streams.
 func (s *streams) Disconnect(withID bool) int {
 	links := s.allLinks()
 	for _, l := range links {
@@ -327,7 +330,7 @@ func (s *streams) closeLink(l *link) {
 	}
 }
 
-// DropStreams breaks every stream without a word and returns how many.
+// DropStreams closes every connection without a close frame and returns how many.
 func (s *streams) DropStreams() int {
 	links := s.allLinks()
 	for _, l := range links {
@@ -336,13 +339,12 @@ func (s *streams) DropStreams() int {
 	return len(links)
 }
 
-// SendRaw writes any text to every stream: garbage, or the notice that the
-// push quota is spent (QuotaFrame).
+// SendRaw writes any text to every stream, for example QuotaFrame.
 func (s *streams) SendRaw(text string) {
 	for _, l := range s.allLinks() {
 		l.raw(s.life.ctx, text)
 	}
 }
 
-// QuotaFrame is what comes instead of content when the push quota is spent.
+// QuotaFrame is sent instead of events when the push quota is exhausted.
 const QuotaFrame = `{"errCode":20001,"errMsg":"由于当月消息推送量已用完，当前我的消息服务已经暂停"}`

@@ -70,7 +70,7 @@ func userAccessToken(p *Platform, c *call) (any, *apiError) {
 		if !ok || old.app != a || !p.now().Before(old.expires) {
 			return nil, codeNotFound()
 		}
-		p.credentials.refreshes.delete(c.text("refreshToken")) // rotates: the old one is dead after use
+		p.credentials.refreshes.delete(c.text("refreshToken")) // rotated: the old one is invalid after use
 		t = *old
 	default:
 		return nil, apiErrorFor("invalidParameter")

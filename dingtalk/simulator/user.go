@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// authScopes is GET /auth/scopes: whom and what the app may see.
+// authScopes is GET /auth/scopes: the people and fields that the app may read.
 func authScopes(p *Platform, c *call) (any, *apiError) {
 	departments, users := c.app.Scope, c.app.ScopeUsers
 	if departments == nil && users == nil {
@@ -18,7 +18,7 @@ func authScopes(p *Platform, c *call) (any, *apiError) {
 	}, nil
 }
 
-// getByUnionID finds external contacts as well: only contact_type tells them.
+// getByUnionID finds external contacts as well: only contact_type differs.
 func getByUnionID(p *Platform, c *call) (any, *apiError) {
 	if c.text("unionid") == "" {
 		return nil, apiErrorFor("400002")
@@ -35,7 +35,7 @@ func getByUnionID(p *Platform, c *call) (any, *apiError) {
 	return map[string]any{"contact_type": 0, "userid": who.UserID}, nil
 }
 
-// memberByUserID is a member whom the app may see.
+// memberByUserID is the member that the argument userid names.
 func memberByUserID(p *Platform, c *call, notFound string) (*Person, *apiError) {
 	if c.text("userid") == "" {
 		return nil, apiErrorFor("400002")
