@@ -16,8 +16,8 @@ import (
 	"dinggate/session"
 )
 
-// house is everything that is measured, running.
-type house struct {
+// env is everything that is measured, running.
+type env struct {
 	dir                      string
 	handler, proxy, up, gate *process
 	gateEnv                  []string
@@ -31,8 +31,8 @@ type house struct {
 const corpID = "dingbench"
 
 // build compiles dinggate and starts all servers.
-func build() (*house, error) {
-	h := &house{}
+func build() (*env, error) {
+	h := &env{}
 	var err error
 	if h.dir, err = os.MkdirTemp("", "dinggate-bench"); err != nil {
 		return nil, err
@@ -79,7 +79,7 @@ func build() (*house, error) {
 }
 
 // alike starts a bare handler that answers what dinggate answers on /oauth2/auth.
-func (h *house) alike(header http.Header) (*process, error) {
+func (h *env) alike(header http.Header) (*process, error) {
 	r, err := http.NewRequest(http.MethodGet, h.gate.base+"/oauth2/auth", nil)
 	if err != nil {
 		return nil, err
@@ -104,7 +104,7 @@ func (h *house) alike(header http.Header) (*process, error) {
 }
 
 // signIn makes the cookie that a sign-in would have left in the browser.
-func (h *house) signIn(secret string) error {
+func (h *env) signIn(secret string) error {
 	keyring, err := session.NewKeyring([]conf.Secret{conf.NewSecret(secret)})
 	if err != nil {
 		return err
@@ -119,7 +119,7 @@ func (h *house) signIn(secret string) error {
 	return nil
 }
 
-func (h *house) close() {
+func (h *env) close() {
 	for _, p := range []*process{h.gate, h.proxy, h.up, h.handler, h.like, h.likeRefused} {
 		if p != nil {
 			p.stop()

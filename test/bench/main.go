@@ -24,20 +24,20 @@ func main() {
 	seconds := flag.Duration("time", 3*time.Second, "how long each measurement runs")
 	docs := flag.String("docs", "", "the folder whose performance.md, its Chinese twin and picture are to show this run")
 	flag.Parse()
-	house, err := build()
+	env, err := build()
 	fail(err)
-	defer house.close()
+	defer env.close()
 	fmt.Printf("%d rounds of %v, server on one core\n\n", *rounds, *seconds)
 	for _, connections := range []int{32, 256} {
-		fail(house.ratios(*rounds, *seconds, connections))
+		fail(env.ratios(*rounds, *seconds, connections))
 	}
-	fail(house.behindNginx(*rounds, *seconds, 32))
-	fail(house.transfers(*rounds))
-	fail(house.streams(*rounds))
-	fail(house.footprint())
-	fail(house.handlers())
+	fail(env.behindNginx(*rounds, *seconds, 32))
+	fail(env.transfers(*rounds))
+	fail(env.streams(*rounds))
+	fail(env.footprint())
+	fail(env.handlers())
 	if *docs != "" {
-		fail(house.publish(*docs))
+		fail(env.publish(*docs))
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 )
 
 // opened is how many connections the application has seen so far.
-func (h *house) opened() int {
+func (h *env) opened() int {
 	res, err := http.Get(h.up.base + "/opened")
 	if err != nil {
 		return 0
@@ -29,7 +29,7 @@ func (h *house) opened() int {
 var browser = []string{"User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36", "Accept: text/html,application/xhtml+xml", "Accept-Language: zh-CN,zh;q=0.9", "Sec-Fetch-Mode: navigate"}
 
 // ratios compares CPU per request, pair by pair.
-func (h *house) ratios(rounds int, d time.Duration, connections int) error {
+func (h *env) ratios(rounds int, d time.Duration, connections int) error {
 	question := append(slices.Clone(browser), "X-Original-URL: http://127.0.0.1:4180/reports/daily?day=1", "X-Original-Method: GET", "X-Forwarded-For: 192.0.2.1")
 	signedIn := append(slices.Clone(question), h.cookie)
 	page := append(slices.Clone(browser), h.cookie)
@@ -91,7 +91,7 @@ func (h *house) ratios(rounds int, d time.Duration, connections int) error {
 }
 
 // transfers moves 100 MiB down and up.
-func (h *house) transfers(rounds int) error {
+func (h *env) transfers(rounds int) error {
 	const size = 100 << 20
 	name, cookie, _ := strings.Cut(h.cookie, ": ")
 	move := func(p *process, up bool) (time.Duration, error) {
@@ -149,7 +149,7 @@ type zeros struct{}
 func (zeros) Read(p []byte) (int, error) { return len(p), nil }
 
 // footprint starts fresh servers and counts what they hold.
-func (h *house) footprint() error {
+func (h *env) footprint() error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -226,7 +226,7 @@ func perConnection(p *process) (float64, error) {
 
 // handlers runs the benchmarks beside the hot path: what is ours alone, without
 // net/http around it.
-func (h *house) handlers() error {
+func (h *env) handlers() error {
 	out, err := exec.Command("go", "test", "-run", "^$", "-bench", "BenchmarkAuth$|BenchmarkLoadKnown$|BenchmarkLoadFirst$", "-benchmem", "./cmd/dinggate", "./session").CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("handlers: %w: %s", err, out)

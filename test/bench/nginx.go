@@ -40,7 +40,7 @@ http {
 
 // behindNginx prints what a request costs nginx alone, and nginx and dinggate
 // together.
-func (h *house) behindNginx(rounds int, d time.Duration, connections int) error {
+func (h *env) behindNginx(rounds int, d time.Duration, connections int) error {
 	path, err := exec.LookPath("nginx")
 	if err != nil { // a normal user on Debian has no /usr/sbin on PATH
 		path, err = exec.LookPath("/usr/sbin/nginx")

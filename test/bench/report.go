@@ -11,13 +11,13 @@ import (
 // fact is one figure of the second table, with what it means in both languages.
 type fact struct{ en, zh, value, target string }
 
-func (h *house) note(en, zh, target, format string, args ...any) {
+func (h *env) note(en, zh, target, format string, args ...any) {
 	h.facts = append(h.facts, fact{en, zh, fmt.Sprintf(format, args...), target})
 	fmt.Printf("%-78s %s   target %s\n", en, h.facts[len(h.facts)-1].value, target)
 }
 
 // tables are what a run found out, as docs/performance.md shows it.
-func (h *house) tables(chinese bool) string {
+func (h *env) tables(chinese bool) string {
 	pick := func(en, zh string) string {
 		if chinese {
 			return zh
@@ -52,7 +52,7 @@ func tenths(d time.Duration) time.Duration { return d.Round(100 * time.Nanosecon
 const begin, end = "<!-- measured by make bench -->\n", "<!-- end -->\n"
 
 // publish puts tables and picture into the pages of a folder.
-func (h *house) publish(folder string) error {
+func (h *env) publish(folder string) error {
 	for name, chinese := range map[string]bool{"performance.md": false, "performance.zh-CN.md": true} {
 		path := filepath.Join(folder, name)
 		text, err := os.ReadFile(path)

@@ -51,7 +51,7 @@ func echo(w http.ResponseWriter, r *http.Request) {
 }
 
 // streams compares how late an event is, and how fast a WebSocket answers.
-func (h *house) streams(rounds int) error {
+func (h *env) streams(rounds int) error {
 	var late, slow []float64
 	for range rounds {
 		bare, err := h.eventDelay(h.proxy)
@@ -78,13 +78,13 @@ func (h *house) streams(rounds int) error {
 	return nil
 }
 
-func (h *house) header() http.Header {
+func (h *env) header() http.Header {
 	name, cookie, _ := strings.Cut(h.cookie, ": ")
 	return http.Header{name: {cookie}}
 }
 
 // eventDelay is the median time from an event's writing to its reading.
-func (h *house) eventDelay(p *process) (time.Duration, error) {
+func (h *env) eventDelay(p *process) (time.Duration, error) {
 	r, err := http.NewRequest(http.MethodGet, p.base+"/events", nil)
 	if err != nil {
 		return 0, err
@@ -113,7 +113,7 @@ func (h *house) eventDelay(p *process) (time.Duration, error) {
 }
 
 // echoTime is how long echoCount messages take, one after the other.
-func (h *house) echoTime(p *process) (time.Duration, error) {
+func (h *env) echoTime(p *process) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	c, _, err := websocket.Dial(ctx, "ws"+strings.TrimPrefix(p.base, "http")+"/echo", &websocket.DialOptions{HTTPHeader: h.header()})

@@ -63,7 +63,7 @@ func claims(names []string, spell func(string) string) (requests [][]string) {
 // gatewayClaims: of all that a client says of itself or of another request
 // nothing reaches an application, on pages it may see and on public ones, and
 // none of it opens anything (threats H16, H17).
-func gatewayClaims(t *testing.T, h *gatewayHouse, people map[string]*gatewayVisitor) {
+func gatewayClaims(t *testing.T, h *gatewayEnv, people map[string]*gatewayVisitor) {
 	for _, s := range claimSpellings {
 		for i, lines := range claims(claimNames(h.kind.byName), s.spell) {
 			for _, c := range []struct {
@@ -114,7 +114,7 @@ func claimsArrived(t *testing.T, what string, r gatewayRequest) {
 
 // gatewayPort: the application sees the host as the browser wrote it, with its
 // port, without which its links lead elsewhere.
-func gatewayPort(t *testing.T, h *gatewayHouse, member *gatewayVisitor) {
+func gatewayPort(t *testing.T, h *gatewayEnv, member *gatewayVisitor) {
 	h.app.took()
 	res := member.page("/a")
 	got := h.app.took()

@@ -23,12 +23,12 @@ import (
 	"github.com/coder/websocket"
 )
 
-// gatewayHouse is what one gateway stands between: a browser's address, the
+// gatewayEnv is what one gateway stands between: a browser's address, the
 // real gate, an application that remembers, and a DingTalk.
-type gatewayHouse struct {
+type gatewayEnv struct {
 	t        *testing.T
 	base     string // the gateway, as browsers call it
-	site     gatewaySite
+	site     gatewayAddresses
 	binary   string
 	platform *simulator.Platform
 	dingtalk string
@@ -37,23 +37,23 @@ type gatewayHouse struct {
 	kind     realGateway
 }
 
-// gatewaySite is what a test changes in an example.
-type gatewaySite struct {
+// gatewayAddresses is what a test changes in an example.
+type gatewayAddresses struct {
 	dir               string // of the changed files
 	public, gate, app string // host:port
 }
 
 // newGatewayHouse starts everything, the gateway last.
-func newGatewayHouse(t *testing.T, g realGateway) *gatewayHouse {
+func newGatewayHouse(t *testing.T, g realGateway) *gatewayEnv {
 	program := g.path(t)
-	h := &gatewayHouse{t: t, kind: g, binary: gatewayBinary(t), platform: simulator.Demo(), app: &gatewayApp{}}
+	h := &gatewayEnv{t: t, kind: g, binary: gatewayBinary(t), platform: simulator.Demo(), app: &gatewayApp{}}
 	dingtalk := httptest.NewServer(h.platform)
 	t.Cleanup(dingtalk.Close)
 	t.Cleanup(h.platform.Close)
 	app := httptest.NewServer(h.app)
 	t.Cleanup(app.Close)
 	h.dingtalk = dingtalk.URL
-	h.site = gatewaySite{dir: t.TempDir(), public: freeGatewayAddress(t), gate: freeGatewayAddress(t), app: app.Listener.Addr().String()}
+	h.site = gatewayAddresses{dir: t.TempDir(), public: freeGatewayAddress(t), gate: freeGatewayAddress(t), app: app.Listener.Addr().String()}
 	h.base = "http://" + h.site.public
 	h.startGate("DINGGATE_COOKIE_SECRETS=" + gatewaySecret("old"))
 	g.write(t, h.site, false)
@@ -63,7 +63,7 @@ func newGatewayHouse(t *testing.T, g realGateway) *gatewayHouse {
 }
 
 // awaitRoutes waits for a gateway that listens before it has read its routes.
-func (h *gatewayHouse) awaitRoutes() {
+func (h *gatewayEnv) awaitRoutes() {
 	h.t.Helper()
 	again := time.NewTicker(50 * time.Millisecond)
 	defer again.Stop()
@@ -78,7 +78,7 @@ func (h *gatewayHouse) awaitRoutes() {
 // startGate runs the real gate with deploy/config.yaml; the environment says
 // what differs on this machine, and comes before the file. A gate that runs
 // is ended first, so that the next one has its address.
-func (h *gatewayHouse) startGate(environment ...string) {
+func (h *gatewayEnv) startGate(environment ...string) {
 	h.t.Helper()
 	if h.gate != nil {
 		h.gate.end()

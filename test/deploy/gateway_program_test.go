@@ -30,11 +30,11 @@ type realGateway struct {
 
 	// changes is an old and new text in turn: ports, paths, certificates. With
 	// tls they keep what the example says about TLS. Each old text must be there.
-	changes func(s gatewaySite, tls bool) []string
+	changes func(s gatewayAddresses, tls bool) []string
 
-	frame func(s gatewaySite) string // a main file around an example that is a part of one; as main.conf
-	check func(s gatewaySite) []string
-	run   func(s gatewaySite) []string
+	frame func(s gatewayAddresses) string // a main file around an example that is a part of one; as main.conf
+	check func(s gatewayAddresses) []string
+	run   func(s gatewayAddresses) []string
 
 	renews      bool   // brings a renewed cookie to the browser
 	keepsCookie bool   // cannot take the session out of the application's cookies
@@ -58,7 +58,7 @@ func (g realGateway) path(t *testing.T) string {
 }
 
 // write puts the changed example into s.dir.
-func (g realGateway) write(t *testing.T, s gatewaySite, tls bool) {
+func (g realGateway) write(t *testing.T, s gatewayAddresses, tls bool) {
 	t.Helper()
 	changes := g.changes(s, tls)
 	replacer := strings.NewReplacer(changes...)
@@ -96,7 +96,7 @@ func putGatewayFile(t *testing.T, path, text string) {
 var realGateways = []realGateway{
 	{
 		name: "nginx", files: []string{"nginx/dinggate.conf", "nginx/dinggate.inc"}, renews: true, foreign: 421, byName: true,
-		changes: func(s gatewaySite, tls bool) []string {
+		changes: func(s gatewayAddresses, tls bool) []string {
 			same := []string{"/etc/nginx/", s.dir + "/", "127.0.0.1:4180", s.gate, "127.0.0.1:8080", s.app}
 			if tls {
 				return append(same, "listen 443 ssl;", "listen "+s.public+" ssl;", "/etc/ssl/", s.dir+"/")
@@ -104,22 +104,22 @@ var realGateways = []realGateway{
 			return append(same, "listen 443 ssl;", "listen "+s.public+";", "server_name app.example.com;", "server_name 127.0.0.1;",
 				"    ssl_certificate     /etc/ssl/app.example.com.pem;\n", "", "    ssl_certificate_key /etc/ssl/app.example.com.key;\n", "")
 		},
-		frame: func(s gatewaySite) string {
+		frame: func(s gatewayAddresses) string {
 			temp := ""
 			for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
 				temp += kind + "_temp_path " + s.dir + "/" + kind + ";\n"
 			}
 			return "daemon off; master_process off; pid " + s.dir + "/pid; error_log stderr warn;\nevents {}\nhttp {\naccess_log off;\n" + temp + "include " + s.dir + "/dinggate.conf;\n}\n"
 		},
-		check: func(s gatewaySite) []string { return []string{"-t", "-e", "stderr", "-c", s.dir + "/main.conf"} },
-		run:   func(s gatewaySite) []string { return []string{"-e", "stderr", "-c", s.dir + "/main.conf"} },
+		check: func(s gatewayAddresses) []string { return []string{"-t", "-e", "stderr", "-c", s.dir + "/main.conf"} },
+		run:   func(s gatewayAddresses) []string { return []string{"-e", "stderr", "-c", s.dir + "/main.conf"} },
 	},
 	caddyGateway("caddy"), // Debian's
 	caddyGateway("caddy@v2.11.9"),
 	traefikGateway(),
 	{
 		name: "haproxy", files: []string{"haproxy/haproxy.cfg", "haproxy/dinggate.lua"}, renews: true, foreign: 421,
-		changes: func(s gatewaySite, tls bool) []string {
+		changes: func(s gatewayAddresses, tls bool) []string {
 			same := []string{"/etc/haproxy/", s.dir + "/", "127.0.0.1:4180", s.gate, "127.0.0.1:8080", s.app}
 			if tls {
 				return append(same, "bind :443 ", "bind "+s.public+" ")
@@ -127,13 +127,13 @@ var realGateways = []realGateway{
 			return append(same, "bind :443 ssl crt /etc/haproxy/app.example.com.pem", "bind "+s.public, "-m str app.example.com", "-m str 127.0.0.1",
 				"X-Forwarded-Proto https", "X-Forwarded-Proto http")
 		},
-		check: func(s gatewaySite) []string { return []string{"-c", "-f", s.dir + "/haproxy.cfg"} },
-		run:   func(s gatewaySite) []string { return []string{"-db", "-f", s.dir + "/haproxy.cfg"} },
+		check: func(s gatewayAddresses) []string { return []string{"-c", "-f", s.dir + "/haproxy.cfg"} },
+		run:   func(s gatewayAddresses) []string { return []string{"-db", "-f", s.dir + "/haproxy.cfg"} },
 	},
 	{
 		name: "apache2", folds: true, files: []string{"apache/dinggate.conf", "apache/dinggate.lua"}, foreign: 421,
 		needsFile: "/usr/share/lua/5.3/socket/http.lua",
-		changes: func(s gatewaySite, tls bool) []string {
+		changes: func(s gatewayAddresses, tls bool) []string {
 			same := []string{"/etc/apache2/", s.dir + "/", "127.0.0.1:4180", s.gate, "127.0.0.1:8080", s.app, "<VirtualHost *:443>", "<VirtualHost " + s.public + ">"}
 			if tls {
 				return append(same, "/etc/ssl/", s.dir+"/")
@@ -141,7 +141,7 @@ var realGateways = []realGateway{
 			return append(same, "ServerName app.example.com", "ServerName 127.0.0.1", `^app\.example\.com`, `^127\.0\.0\.1`, "X-Forwarded-Proto https", "X-Forwarded-Proto http",
 				"    SSLEngine on\n", "", "    SSLCertificateFile    /etc/ssl/app.example.com.pem\n", "", "    SSLCertificateKeyFile /etc/ssl/app.example.com.key\n", "")
 		},
-		frame: func(s gatewaySite) string {
+		frame: func(s gatewayAddresses) string {
 			modules := ""
 			for _, name := range []string{"mpm_event", "authz_core", "headers", "lua", "proxy", "proxy_http", "rewrite", "socache_shmcb", "ssl"} {
 				modules += "LoadModule " + name + "_module /usr/lib/apache2/modules/mod_" + name + ".so\n"
@@ -149,8 +149,8 @@ var realGateways = []realGateway{
 			return "ServerRoot " + s.dir + "\nDefaultRuntimeDir " + s.dir + "\nPidFile " + s.dir + "/pid\nServerName 127.0.0.1\nErrorLog /dev/stderr\nStartServers 1\nListen " + s.public + "\n" +
 				modules + "Include " + s.dir + "/dinggate.conf\n"
 		},
-		check: func(s gatewaySite) []string { return []string{"-t", "-f", s.dir + "/main.conf"} },
-		run:   func(s gatewaySite) []string { return []string{"-DFOREGROUND", "-f", s.dir + "/main.conf"} },
+		check: func(s gatewayAddresses) []string { return []string{"-t", "-f", s.dir + "/main.conf"} },
+		run:   func(s gatewayAddresses) []string { return []string{"-DFOREGROUND", "-f", s.dir + "/main.conf"} },
 	},
 }
 
@@ -158,17 +158,17 @@ var realGateways = []realGateway{
 func caddyGateway(name string) realGateway {
 	return realGateway{
 		name: name, files: []string{"caddy/Caddyfile"}, foreign: 200, // an empty page of Caddy's own
-		changes: func(s gatewaySite, tls bool) []string {
+		changes: func(s gatewayAddresses, tls bool) []string {
 			same := []string{"127.0.0.1:4180", s.gate, "127.0.0.1:8080", s.app}
 			if tls {
 				return same
 			}
 			return append(same, "\napp.example.com {", "\n{\n\tadmin off\n\tauto_https off\n}\nhttp://"+s.public+" {")
 		},
-		check: func(s gatewaySite) []string {
+		check: func(s gatewayAddresses) []string {
 			return []string{"validate", "--adapter", "caddyfile", "--config", s.dir + "/Caddyfile"}
 		},
-		run: func(s gatewaySite) []string {
+		run: func(s gatewayAddresses) []string {
 			return []string{"run", "--adapter", "caddyfile", "--config", s.dir + "/Caddyfile"}
 		},
 	}
@@ -180,7 +180,7 @@ func caddyGateway(name string) realGateway {
 func traefikGateway() realGateway {
 	return realGateway{
 		name: "traefik@v3.7.13", files: []string{"traefik/dinggate.yaml", "traefik/traefik.yaml"}, renews: true, keepsCookie: true, foreign: 404, folds: true, cleans: true, byName: true,
-		changes: func(s gatewaySite, tls bool) []string {
+		changes: func(s gatewayAddresses, tls bool) []string {
 			same := []string{"/etc/traefik/", s.dir + "/", "http://127.0.0.1:4180", "http://" + s.gate, "http://127.0.0.1:8080", "http://" + s.app,
 				`address: ":443"`, `address: "` + s.public + `"`, "providers:\n", "global: {checkNewVersion: false}\nproviders:\n"}
 			if tls {
@@ -188,7 +188,7 @@ func traefikGateway() realGateway {
 			}
 			return append(same, "Host(`app.example.com`)", "Host(`127.0.0.1`)", "      tls: {}\n", "", "[__Host-dinggate]", "[dinggate]")
 		},
-		run: func(s gatewaySite) []string { return []string{"--configFile=" + s.dir + "/traefik.yaml"} },
+		run: func(s gatewayAddresses) []string { return []string{"--configFile=" + s.dir + "/traefik.yaml"} },
 	}
 }
 
@@ -197,7 +197,7 @@ func TestGatewaySyntax(t *testing.T) {
 	for _, g := range realGateways {
 		t.Run(g.name, func(t *testing.T) {
 			program := g.path(t)
-			s := gatewaySite{dir: t.TempDir(), public: freeGatewayAddress(t), gate: "127.0.0.1:4180", app: "127.0.0.1:8080"}
+			s := gatewayAddresses{dir: t.TempDir(), public: freeGatewayAddress(t), gate: "127.0.0.1:4180", app: "127.0.0.1:8080"}
 			g.write(t, s, true)
 			if g.check == nil {
 				p := startGatewayProcess(t, s.public, exec.Command(program, g.run(s)...), "HOME="+s.dir)

@@ -10,7 +10,7 @@ import (
 // visitor's cookie and whatever it likes to say. The gate believes the gateway and
 // answers it; the script does not get to read what proves the person to an
 // application (threats W14).
-func gatewayProof(t *testing.T, h *gatewayHouse, member *gatewayVisitor) {
+func gatewayProof(t *testing.T, h *gatewayEnv, member *gatewayVisitor) {
 	const header = "X-Dinggate-Assertion"
 	told := []string{"X-Original-Url: " + h.base + "/admin/", "X-Original-Method: GET", "X-Forwarded-Uri: /admin/", "X-Forwarded-Method: GET", "X-Forwarded-Host: " + strings.TrimPrefix(h.base, "http://"), "X-Forwarded-Proto: http"}
 	direct, err := http.NewRequest(http.MethodGet, "http://"+h.site.gate+"/oauth2/auth", nil)

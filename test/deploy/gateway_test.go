@@ -68,7 +68,7 @@ func TestGateways(t *testing.T) {
 	}
 }
 
-func gatewayRequests(t *testing.T, h *gatewayHouse, people map[string]*gatewayVisitor, g realGateway) {
+func gatewayRequests(t *testing.T, h *gatewayEnv, people map[string]*gatewayVisitor, g realGateway) {
 	const signIn = "/oauth2/start?rd="
 	for _, c := range []struct {
 		name, who, method, path string
@@ -194,7 +194,7 @@ func gatewayRefusal(t *testing.T, name string, res gatewayAnswer) {
 
 // gatewayIdentity checks that a request says of the person what the gate says,
 // once, and nothing else. A header without a value may be left out.
-func gatewayIdentity(t *testing.T, h *gatewayHouse, name string, got gatewayRequest, want map[string]string) {
+func gatewayIdentity(t *testing.T, h *gatewayEnv, name string, got gatewayRequest, want map[string]string) {
 	t.Helper()
 	claims := got.claims()
 	for header, value := range want {
@@ -222,7 +222,7 @@ func gatewayIdentity(t *testing.T, h *gatewayHouse, name string, got gatewayRequ
 }
 
 // gatewayDeepLink signs in from a page deep inside and comes back to exactly it.
-func gatewayDeepLink(t *testing.T, h *gatewayHouse) {
+func gatewayDeepLink(t *testing.T, h *gatewayEnv) {
 	for _, path := range []string{
 		"/reports/%E5%BC%A0%E4%B8%89?x=1&y=2&name=%E5%BC%A0%E4%B8%89",
 		"/a%2Fb/c?next=%2Fpublic%2F&u=https://example.com//x&e=%26%3D%25",
@@ -243,7 +243,7 @@ func gatewayDeepLink(t *testing.T, h *gatewayHouse) {
 
 // gatewayCookies: the application gets its own cookies whole and nothing of
 // ours, wherever ours stands (threats B2, C13).
-func gatewayCookies(t *testing.T, h *gatewayHouse, v *gatewayVisitor) {
+func gatewayCookies(t *testing.T, h *gatewayEnv, v *gatewayVisitor) {
 	ours := ""
 	for pair := range strings.SplitSeq(v.cookies(), "; ") {
 		if strings.HasPrefix(strings.TrimPrefix(pair, "Cookie: "), "dinggate=") {
@@ -276,7 +276,7 @@ func gatewayCookies(t *testing.T, h *gatewayHouse, v *gatewayVisitor) {
 }
 
 // gatewayBodies sends uploads smaller and larger than every gateway's buffers.
-func gatewayBodies(t *testing.T, h *gatewayHouse, people map[string]*gatewayVisitor) {
+func gatewayBodies(t *testing.T, h *gatewayEnv, people map[string]*gatewayVisitor) {
 	for _, c := range []struct {
 		size    int
 		who     string
@@ -327,7 +327,7 @@ func gatewayBodies(t *testing.T, h *gatewayHouse, people map[string]*gatewayVisi
 	}
 }
 
-func gatewaySockets(t *testing.T, h *gatewayHouse, people map[string]*gatewayVisitor) {
+func gatewaySockets(t *testing.T, h *gatewayEnv, people map[string]*gatewayVisitor) {
 	for _, c := range []struct {
 		who, path string
 		status    int
@@ -354,7 +354,7 @@ func gatewaySockets(t *testing.T, h *gatewayHouse, people map[string]*gatewayVis
 
 // gatewayUpgrades: no protocol but WebSocket gets through to an application,
 // behind which nobody would be asked any more (threats M6).
-func gatewayUpgrades(t *testing.T, h *gatewayHouse, people map[string]*gatewayVisitor) {
+func gatewayUpgrades(t *testing.T, h *gatewayEnv, people map[string]*gatewayVisitor) {
 	for _, token := range []string{"h2c", "H2C", "websocket, h2c", "TLS/1.0", "websocket2", "foo", "h2c\nUpgrade: websocket", "websocket\nUpgrade: h2c", "foo\nUpgrade: websocket", "websocket\nUpgrade: foo", "websocket, foo"} {
 		for who, path := range map[string]string{"": "/public/x", "zhangsan": "/a"} {
 			h.app.took()
@@ -372,7 +372,7 @@ func gatewayUpgrades(t *testing.T, h *gatewayHouse, people map[string]*gatewayVi
 }
 
 // gatewayForeignHost claims another host, for which another rule might hold.
-func gatewayForeignHost(t *testing.T, h *gatewayHouse, member *gatewayVisitor, status int) {
+func gatewayForeignHost(t *testing.T, h *gatewayEnv, member *gatewayVisitor, status int) {
 	h.app.took()
 	res := member.page("/public/x", "Host: evil.example")
 	if got := h.app.took(); res.StatusCode != status || len(got) > 0 {
@@ -381,7 +381,7 @@ func gatewayForeignHost(t *testing.T, h *gatewayHouse, member *gatewayVisitor, s
 }
 
 // gatewaySignOut ends a session, also for a copy of its cookie.
-func gatewaySignOut(t *testing.T, h *gatewayHouse, v *gatewayVisitor) {
+func gatewaySignOut(t *testing.T, h *gatewayEnv, v *gatewayVisitor) {
 	kept := v.cookies()
 	if res := v.page("/oauth2/sign_out"); res.StatusCode != 200 || !strings.Contains(res.body, "<form") {
 		t.Errorf("GET /oauth2/sign_out = %d, want a page that asks", res.StatusCode)
@@ -403,7 +403,7 @@ func gatewaySignOut(t *testing.T, h *gatewayHouse, v *gatewayVisitor) {
 // gatewayRenewal puts a new cookie secret in front: the old cookie still
 // serves, and browsers get one under the new secret where the gateway can
 // carry it (nothing may depend on that).
-func gatewayRenewal(t *testing.T, h *gatewayHouse, v *gatewayVisitor, carries bool) {
+func gatewayRenewal(t *testing.T, h *gatewayEnv, v *gatewayVisitor, carries bool) {
 	old := v.cookies()
 	h.startGate("DINGGATE_COOKIE_SECRETS=" + gatewaySecret("new") + "," + gatewaySecret("old"))
 	res := v.page("/")
@@ -429,7 +429,7 @@ func gatewayRenewal(t *testing.T, h *gatewayHouse, v *gatewayVisitor, carries bo
 
 // gatewayDoubt makes every membership overdue while DingTalk is away: nobody
 // is let in, and nobody is sent through a sign-in that cannot work either.
-func gatewayDoubt(t *testing.T, h *gatewayHouse, v *gatewayVisitor) {
+func gatewayDoubt(t *testing.T, h *gatewayEnv, v *gatewayVisitor) {
 	h.platform.Fault(simulator.Fault{Do: simulator.Status(503)})
 	defer h.platform.ClearFaults()
 	h.startGate("DINGGATE_COOKIE_SECRETS="+gatewaySecret("new")+","+gatewaySecret("old"), "DINGGATE_SESSION_RECHECK=1ms", "DINGGATE_SESSION_GRACE=0s")
@@ -447,7 +447,7 @@ func gatewayDoubt(t *testing.T, h *gatewayHouse, v *gatewayVisitor) {
 
 // gatewayGone stops the gate: everything is closed, public pages too, since
 // only the gate knows which they are.
-func gatewayGone(t *testing.T, h *gatewayHouse, v *gatewayVisitor) {
+func gatewayGone(t *testing.T, h *gatewayEnv, v *gatewayVisitor) {
 	h.gate.end()
 	h.app.took()
 	for _, c := range [][2]string{{"GET", "/"}, {"POST", "/a"}, {"GET", "/public/x"}, {"GET", "/oauth2/start"}} {

@@ -17,7 +17,7 @@ import (
 // gatewayVisitor is a browser with a cookie jar that follows no redirect by itself.
 type gatewayVisitor struct {
 	t      *testing.T
-	house  *gatewayHouse
+	env    *gatewayEnv
 	client *http.Client
 }
 
@@ -27,7 +27,7 @@ type gatewayAnswer struct {
 	body string
 }
 
-func (h *gatewayHouse) visitor() *gatewayVisitor {
+func (h *gatewayEnv) visitor() *gatewayVisitor {
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		h.t.Fatal(err)
@@ -36,7 +36,7 @@ func (h *gatewayHouse) visitor() *gatewayVisitor {
 }
 
 // member is a visitor who has signed in.
-func (h *gatewayHouse) member(person string) *gatewayVisitor {
+func (h *gatewayEnv) member(person string) *gatewayVisitor {
 	h.t.Helper()
 	v := h.visitor()
 	v.signIn("/", person)
@@ -47,7 +47,7 @@ func (h *gatewayHouse) member(person string) *gatewayVisitor {
 // one to claim.
 func (v *gatewayVisitor) do(method, path, body string, headers ...string) gatewayAnswer {
 	v.t.Helper()
-	r, err := http.NewRequest(method, v.house.base+path, strings.NewReader(body))
+	r, err := http.NewRequest(method, v.env.base+path, strings.NewReader(body))
 	if err != nil {
 		v.t.Fatal(err)
 	}
@@ -101,12 +101,12 @@ func (v *gatewayVisitor) open(address string) gatewayAnswer {
 func (v *gatewayVisitor) signIn(path, person string) string {
 	v.t.Helper()
 	start := v.page(path)
-	if got := start.Header.Get("Location"); start.StatusCode != http.StatusFound || !strings.HasPrefix(got, v.house.base+"/oauth2/start?rd=") {
-		v.t.Fatalf("GET %s without a session = %d to %q, want 302 to %s/oauth2/start?rd=…", path, start.StatusCode, got, v.house.base)
+	if got := start.Header.Get("Location"); start.StatusCode != http.StatusFound || !strings.HasPrefix(got, v.env.base+"/oauth2/start?rd=") {
+		v.t.Fatalf("GET %s without a session = %d to %q, want 302 to %s/oauth2/start?rd=…", path, start.StatusCode, got, v.env.base)
 	}
 	leave := v.open(start.Header.Get("Location"))
 	authorize := leave.Header.Get("Location")
-	if leave.StatusCode != http.StatusFound || !strings.HasPrefix(authorize, v.house.dingtalk+"/oauth2/auth?") {
+	if leave.StatusCode != http.StatusFound || !strings.HasPrefix(authorize, v.env.dingtalk+"/oauth2/auth?") {
 		v.t.Fatalf("GET /oauth2/start = %d to %q, want 302 to DingTalk", leave.StatusCode, authorize)
 	}
 	choice := v.open(authorize)
@@ -127,7 +127,7 @@ func (v *gatewayVisitor) signIn(path, person string) string {
 
 // cookies are those the gateway would be sent, as a header line.
 func (v *gatewayVisitor) cookies() string {
-	u, _ := url.Parse(v.house.base)
+	u, _ := url.Parse(v.env.base)
 	line := ""
 	for _, c := range v.client.Jar.Cookies(u) {
 		line += c.Name + "=" + c.Value + "; "
@@ -140,7 +140,7 @@ func (v *gatewayVisitor) echo(path, text string) (string, int) {
 	v.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	c, res, err := websocket.Dial(ctx, "ws"+strings.TrimPrefix(v.house.base, "http")+path, &websocket.DialOptions{HTTPClient: v.client})
+	c, res, err := websocket.Dial(ctx, "ws"+strings.TrimPrefix(v.env.base, "http")+path, &websocket.DialOptions{HTTPClient: v.client})
 	if err != nil {
 		if res == nil {
 			v.t.Fatalf("WebSocket %s: %v", path, err)

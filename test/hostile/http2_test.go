@@ -14,7 +14,7 @@ import (
 // http2Tries are M11, and what of the classes C, H, P and M another framing could
 // bring back.
 func http2Tries(s *env) []try {
-	return slices.Concat(pseudo(), fieldsOf(), forgedFields(), crumbs(), bodiesOfTwo(), pathsOfTwo(), closedQueries(), s.inTurns(floods()))
+	return slices.Concat(pseudo(), fieldsOf(), forgedFields(), crumbs(), http2Bodies(), http2Paths(), closedQueries(), s.inTurns(floods()))
 }
 
 // refusedTwo: not a byte of it reaches the application.
@@ -194,8 +194,8 @@ func crumbs() (list []try) {
 	return list
 }
 
-// bodiesOfTwo: a length that the frames do not keep, and trailers.
-func bodiesOfTwo() (list []try) {
+// http2Bodies: a length that the frames do not keep, and trailers.
+func http2Bodies() (list []try) {
 	for _, c := range []struct{ length, body string }{{"5", "hello world"}, {"50", "hello"}, {"0", "hello"}, {"5", "hell"}, {"99999999999999999999", "x"}, {"05", "hello!"}} {
 		list = append(list, try{fmt.Sprintf("M11 M14 length %s, %d sent", c.length, len(c.body)), func(h *client) {
 			h.stream(request{right: true, fresh: true, method: "POST"}, h.asking("POST", "/public/m", "app.test", "content-length: "+c.length), c.body)
@@ -218,7 +218,7 @@ func bodiesOfTwo() (list []try) {
 	}
 	for _, trailer := range []string{"x-forwarded-user: boss", "x_forwarded_user: boss", "content-length: 3", "transfer-encoding: chunked", "host: evil.test", ":path: /admin/", "cookie: a=b", "authorization: Basic boss"} {
 		list = append(list, try{"M11 H5 a trailer " + trailer, func(h *client) {
-			w, err := dialTwo(stranger, h.env.gate, h.env.secure)
+			w, err := dialHTTP2(stranger, h.env.gate, h.env.secure)
 			if err != nil {
 				h.failf("%v", err)
 				return
@@ -239,8 +239,8 @@ func bodiesOfTwo() (list []try) {
 	return list
 }
 
-// pathsOfTwo is class P over HTTP/2.
-func pathsOfTwo() (list []try) {
+// http2Paths is class P over HTTP/2.
+func http2Paths() (list []try) {
 	for _, path := range closedPaths() {
 		list = append(list, try{fmt.Sprintf("P1 over HTTP/2 %q", path), func(h *client) {
 			h.stream(request{}, h.asking("GET", path, "app.test", "accept: text/html"), "")
@@ -267,7 +267,7 @@ func floods() (list []try) {
 	add := func(name string, flood func(h *client, w *http2Conn) error) {
 		list = append(list, try{"M11 " + name, func(h *client) {
 			before := h.env.memory()
-			w, err := dialTwo(h.env.someone(), h.env.gate, h.env.secure)
+			w, err := dialHTTP2(h.env.someone(), h.env.gate, h.env.secure)
 			if err != nil {
 				h.failf("%v", err)
 				return

@@ -25,7 +25,7 @@ type http2Conn struct {
 	next  uint32
 }
 
-func dialTwo(from, to string, config *tls.Config) (*http2Conn, error) {
+func dialHTTP2(from, to string, config *tls.Config) (*http2Conn, error) {
 	config = config.Clone()
 	config.NextProtos = []string{"h2"}
 	d := &net.Dialer{Timeout: 10 * time.Second, LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
@@ -200,7 +200,7 @@ func (h *client) http2(s request) (*http2Conn, error) {
 	if w := h.wires.second; w != nil && !s.fresh && w.next < 10_000 {
 		return w, nil
 	}
-	w, err := dialTwo(s.from, s.to, h.env.secure)
+	w, err := dialHTTP2(s.from, s.to, h.env.secure)
 	if err == nil && !s.fresh {
 		h.wires.second = w
 	}

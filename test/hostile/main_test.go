@@ -69,7 +69,7 @@ func TestHostile(t *testing.T) {
 	for _, mine := range []bool{true, false} {
 		lanes.Go(func() {
 			for _, one := range classes {
-				if (one.site == s) == mine {
+				if (one.env == s) == mine {
 					t.Run(one.name, func(t *testing.T) { one.run(t, c) })
 				}
 			}
@@ -94,20 +94,20 @@ func TestHostile(t *testing.T) {
 type class struct {
 	name  string
 	floor int
-	site  *env
+	env   *env
 	tries func(*env) []try
 }
 
 func (one class) run(t *testing.T, c *count) {
 	switch one.name {
 	case "F":
-		if one.site.nginx = nginxOrSkip(t, one.site); one.site.nginx != nil {
+		if one.env.nginx = nginxOrSkip(t, one.env); one.env.nginx != nil {
 			one.floor += 1000
 		}
 	case "V":
-		if one.site.redis = redisOrSkip(t); one.site.redis {
+		if one.env.redis = redisOrSkip(t); one.env.redis {
 			one.floor += 15
 		}
 	}
-	one.site.run(t, c, one.name, one.floor, one.tries(one.site))
+	one.env.run(t, c, one.name, one.floor, one.tries(one.env))
 }

@@ -65,7 +65,7 @@ func TestDifferential(t *testing.T) {
 	if err := <-built; err != nil {
 		t.Fatal(err)
 	}
-	s := &site{fleet: f, t: t}
+	s := &env{fleet: f, t: t}
 	s.start(program)
 	if ask != nil {
 		ask(s.gate)
@@ -94,8 +94,8 @@ func TestDifferential(t *testing.T) {
 	s.tell(len(corpus), time.Since(began))
 }
 
-// site is dinggate with one host per server.
-type site struct {
+// env is dinggate with one host per server.
+type env struct {
 	*fleet
 	t           *testing.T
 	sim         *simulator.Platform
@@ -106,7 +106,7 @@ type site struct {
 	asked, allowed, public, failed atomic.Int64
 }
 
-func (s *site) start(program string) {
+func (s *env) start(program string) {
 	t := s.t
 	s.sim = simulator.Demo()
 	dingtalk := httptest.NewServer(s.sim)
@@ -141,10 +141,10 @@ routes:
 }
 
 // signIn goes the whole way and gives the session's cookie.
-func (s *site) signIn(person string) string {
+func (s *env) signIn(person string) string {
 	s.t.Helper()
 	host := "gate." + domain
-	w := wires{}
+	w := rawConns{}
 	defer w.close()
 	began, err := w.get(s.gate, host, "/oauth2/start?rd=%2F", "")
 	if err != nil {
@@ -181,9 +181,9 @@ func cookies(h http.Header, name string) string {
 }
 
 // alive: each server serves each area to somebody who may see it, by both ways.
-func (s *site) alive() {
+func (s *env) alive() {
 	s.t.Helper()
-	w := wires{}
+	w := rawConns{}
 	defer w.close()
 	for _, addr := range s.entryPoints() {
 		for _, one := range s.list {
@@ -203,7 +203,7 @@ func (s *site) alive() {
 }
 
 // entryPoints are the addresses that a client may send a request to.
-func (s *site) entryPoints() []string {
+func (s *env) entryPoints() []string {
 	if s.front == "" {
 		return []string{s.gate}
 	}
@@ -213,12 +213,12 @@ func (s *site) entryPoints() []string {
 // compare sends each path, as a member and as a stranger, by each way. What
 // dinggate refuses is refused for every host: two of them are asked. What it lets
 // through goes to every server.
-func (s *site) compare(corpus []string) {
+func (s *env) compare(corpus []string) {
 	work := make(chan int)
 	var all sync.WaitGroup
 	for range workers {
 		all.Go(func() {
-			w := wires{}
+			w := rawConns{}
 			defer w.close()
 			for i := range work {
 				if i < direct {
@@ -239,7 +239,7 @@ func (s *site) compare(corpus []string) {
 }
 
 // try: no server answers with one of these marks.
-func (s *site) try(w wires, addr string, i int, path, cookie string, denied ...string) {
+func (s *env) try(w rawConns, addr string, i int, path, cookie string, denied ...string) {
 	n, refused := len(s.list), 0
 	for k := range n {
 		one := s.list[(i+k)%n]
@@ -278,7 +278,7 @@ func (r reply) refused() bool {
 
 // diverge sends a path past dinggate and counts the servers that take it for a
 // restricted page although it is another path when it is decoded once.
-func (s *site) diverge(w wires, path string) {
+func (s *env) diverge(w rawConns, path string) {
 	plain, err := url.PathUnescape(path)
 	if err != nil || plain == "/admin" || strings.HasPrefix(plain, "/admin/") || plain == "/settings" {
 		return
@@ -290,14 +290,14 @@ func (s *site) diverge(w wires, path string) {
 	}
 }
 
-func (s *site) fail(format string, args ...any) {
+func (s *env) fail(format string, args ...any) {
 	if s.failed.Add(1) <= 40 {
 		s.t.Errorf(format, args...)
 	}
 }
 
 // tell prints figures, and fails where the corpus shows nothing.
-func (s *site) tell(corpus int, took time.Duration) {
+func (s *env) tell(corpus int, took time.Duration) {
 	figures := ""
 	for _, one := range s.list {
 		figures += fmt.Sprintf(" %s %d", one.name, one.divergent.Load())
@@ -324,7 +324,7 @@ var leastDivergent = map[string]int{
 var listening = regexp.MustCompile(`^gate listening on (?:https?://)?(.*)$`)
 
 // serve starts dinggate and gives its address.
-func (s *site) serve(cmd *exec.Cmd) string {
+func (s *env) serve(cmd *exec.Cmd) string {
 	s.t.Helper()
 	out := &output{}
 	cmd.Stdout, cmd.Stderr = out, out

@@ -10,10 +10,10 @@ import (
 	"time"
 )
 
-// wires are the kept connections of one worker.
-type wires map[string]*wire
+// rawConns are the kept connections of one worker.
+type rawConns map[string]*rawConn
 
-type wire struct {
+type rawConn struct {
 	c  net.Conn
 	br *bufio.Reader
 }
@@ -28,14 +28,14 @@ type reply struct {
 // holds reports whether it is a page of that area.
 func (r reply) holds(mark string) bool { return strings.Contains(r.body, mark) }
 
-func (w wires) close() {
+func (w rawConns) close() {
 	for _, one := range w {
 		one.c.Close()
 	}
 }
 
 // get sends a path byte for byte. A kept connection that ended meanwhile is replaced.
-func (w wires) get(addr, host, path, cookie string) (reply, error) {
+func (w rawConns) get(addr, host, path, cookie string) (reply, error) {
 	raw := "GET " + path + " HTTP/1.1\r\nHost: " + host + "\r\nAccept: application/json\r\n"
 	if cookie != "" {
 		raw += "Cookie: " + cookie + "\r\n"
@@ -52,7 +52,7 @@ func (w wires) get(addr, host, path, cookie string) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	fresh := &wire{c, bufio.NewReader(c)}
+	fresh := &rawConn{c, bufio.NewReader(c)}
 	r, err := fresh.ask(raw)
 	if err != nil {
 		c.Close()
@@ -64,20 +64,20 @@ func (w wires) get(addr, host, path, cookie string) (reply, error) {
 }
 
 // keep drops a connection that says it ends.
-func (w wires) keep(addr string, one *wire, r reply) {
+func (w rawConns) keep(addr string, one *rawConn, r reply) {
 	if r.status == 0 || r.header.Get("Connection") == "close" || one.br.Buffered() > 0 {
 		w.drop(addr)
 	}
 }
 
-func (w wires) drop(addr string) {
+func (w rawConns) drop(addr string) {
 	if one := w[addr]; one != nil {
 		one.c.Close()
 		delete(w, addr)
 	}
 }
 
-func (w *wire) ask(raw string) (reply, error) {
+func (w *rawConn) ask(raw string) (reply, error) {
 	w.c.SetDeadline(time.Now().Add(60 * time.Second))
 	if _, err := io.WriteString(w.c, raw); err != nil {
 		return reply{}, err
