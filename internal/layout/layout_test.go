@@ -1,7 +1,8 @@
-// Package layout checks the rules of the house; it holds tests only.
+// Package layout checks the layout of the source; it holds tests only.
 //
-// Four floors; imports point down, never sideways. A folder inside another is
-// no permission: proxy/login does not import proxy.
+// Five layers: command, HTTP, domain, stores, leaves. Imports point downward,
+// never sideways. A folder inside another is no permission: proxy/login does
+// not import proxy.
 package layout
 
 import (
@@ -126,7 +127,7 @@ func packages(t *testing.T) []listed {
 	return all
 }
 
-func TestFloors(t *testing.T) {
+func TestImports(t *testing.T) {
 	for _, p := range packages(t) {
 		name := strings.TrimPrefix(p.ImportPath, "dinggate/")
 		allowed, known := plan[name]
@@ -137,7 +138,7 @@ func TestFloors(t *testing.T) {
 		for _, path := range p.Imports {
 			if ours, ok := strings.CutPrefix(path, "dinggate/"); ok {
 				if ours == "cmd/dinggate" || allowed != nil && !slices.Contains(allowed, ours) {
-					t.Errorf("%s must not import %s: imports point down a floor, and doors are joined by func fields in cmd/dinggate", name, ours)
+					t.Errorf("%s must not import %s: imports point to a lower layer; packages of one layer are joined in cmd/dinggate/internal/server", name, ours)
 				}
 				continue
 			}
@@ -150,7 +151,7 @@ func TestFloors(t *testing.T) {
 	}
 }
 
-func TestRooms(t *testing.T) {
+func TestFiles(t *testing.T) {
 	const maxLines = 400
 	for _, p := range packages(t) {
 		name := strings.TrimPrefix(p.ImportPath, "dinggate/")
