@@ -37,8 +37,8 @@ type completion struct{ *Flow }
 //	GET ─► parameters ─► state of this browser ─► young, of this host and app ─► limit ─► used once ─► Exchange ─► session
 //
 // Everything left of Exchange is local, and a request that fails there costs no call
-// (threats S1–S8, D6). A HEAD or a prefetch uses nothing up. A refusal is a
-// page with a way forward, leaves no session behind, and takes the attempt
+// (threats S1–S8, D6). A HEAD or a prefetch uses nothing up. A refusal is a page
+// with a way forward, leaves no session behind, and takes the attempt
 // with it, unless a reload can still succeed: 429, and 503 for a store that fails. A
 // page load does not stay at an address with a code that is worth something
 // (see refusal).

@@ -32,8 +32,8 @@ type userInfo struct{ *Flow }
 
 // UserInfo answers page scripts and API clients with who is signed in: 200, or 401
 // with a login_url, or 503 when that is unknown now. It sends no CORS header, so
-// that only pages of the same origin can read it (threats W5). A person who opens it gets a
-// page, with the binding of their account and a form that removes it.
+// that only pages of the same origin can read it (threats W5). A person who opens
+// it gets a page, with the binding of their account and a form that removes it.
 func (f *Flow) UserInfo(w http.ResponseWriter, r *http.Request) error { return userInfo{f}.serve(w, r) }
 
 func (f userInfo) serve(w http.ResponseWriter, r *http.Request) error {
@@ -89,7 +89,8 @@ func isVisit(r *http.Request) bool {
 	return len(r.Header["Sec-Fetch-Mode"]) > 0 || strings.Contains(strings.Join(r.Header["Accept"], ","), "application/xhtml+xml")
 }
 
-// visitor is the answer to a person who opens userinfo without a session: a page with a button that leads back here.
+// visitor is the answer to a person who opens userinfo without a session: a page
+// with a button that leads back here.
 func (f userInfo) visitor(err error) error {
 	return &web.Error{Status: http.StatusUnauthorized, Code: "unauthenticated", LoginURL: f.LoginURL(f.Prefix + "/userinfo"), Err: err}
 }
