@@ -58,9 +58,9 @@ func (n newCall) serve(p *Platform, w http.ResponseWriter, r *http.Request, body
 		unknownNew(p, w, r, body)
 		return
 	}
-	result, no := dispatchNew(p, n, r, body)
-	if no != nil {
-		no.writeNew(w)
+	result, apiErr := dispatchNew(p, n, r, body)
+	if apiErr != nil {
+		apiErr.writeNew(w)
 		return
 	}
 	writeJSON(w, http.StatusOK, result)
@@ -90,18 +90,18 @@ func dispatchNew(p *Platform, n newCall, r *http.Request, body []byte) (any, *ap
 	if n.token != noToken && token == "" {
 		return nil, apiErrorFor("AuthenticationFailed.MissingParameter").withText("缺少参数：x-acs-dingtalk-access-token")
 	}
-	var no *apiError
+	var apiErr *apiError
 	switch n.token {
 	case needsAppToken:
-		c.app, no = p.credentials.appTokenOwner(p.now(), token)
+		c.app, apiErr = p.credentials.appTokenOwner(p.now(), token)
 	case needsUserToken:
-		c.app, c.user, no = p.credentials.userTokenOwner(p.now(), token)
+		c.app, c.user, apiErr = p.credentials.userTokenOwner(p.now(), token)
 	}
-	if no == nil && c.app != nil {
-		no = checkAPIAccess(p, c.app, r, "")
+	if apiErr == nil && c.app != nil {
+		apiErr = checkAPIAccess(p, c.app, r, "")
 	}
-	if no != nil {
-		return nil, no
+	if apiErr != nil {
+		return nil, apiErr
 	}
 	return n.do(p, c)
 }

@@ -2,11 +2,11 @@ package simulator
 
 // visibleDepartment is the one that dept_id names, inside the contact scope.
 func visibleDepartment(p *Platform, c *call) (*Department, *apiError) {
-	d, no := namedDepartment(p, c)
-	if no == nil && !p.org.seesDepartment(c.app, d.ID) {
+	d, apiErr := namedDepartment(p, c)
+	if apiErr == nil && !p.org.seesDepartment(c.app, d.ID) {
 		return nil, apiErrorFor("50004")
 	}
-	return d, no
+	return d, apiErr
 }
 
 // namedDepartment is visibleDepartment without the scope: listsubid and
@@ -35,9 +35,9 @@ func (d *Department) fields() map[string]any {
 }
 
 func departmentGet(p *Platform, c *call) (any, *apiError) {
-	d, no := visibleDepartment(p, c)
-	if no != nil {
-		return nil, no
+	d, apiErr := visibleDepartment(p, c)
+	if apiErr != nil {
+		return nil, apiErr
 	}
 	m := d.fields()
 	m["dept_manager_userid_list"] = append([]string{}, d.Managers...)
@@ -49,9 +49,9 @@ func listSub(p *Platform, c *call) (any, *apiError) {
 	if c.text("dept_id") == "" {
 		c.args["dept_id"] = "1"
 	}
-	d, no := visibleDepartment(p, c)
-	if no != nil {
-		return nil, no
+	d, apiErr := visibleDepartment(p, c)
+	if apiErr != nil {
+		return nil, apiErr
 	}
 	list := []map[string]any{}
 	for _, child := range p.org.children(d.ID) {
@@ -61,9 +61,9 @@ func listSub(p *Platform, c *call) (any, *apiError) {
 }
 
 func listSubID(p *Platform, c *call) (any, *apiError) {
-	d, no := namedDepartment(p, c)
-	if no != nil {
-		return nil, no
+	d, apiErr := namedDepartment(p, c)
+	if apiErr != nil {
+		return nil, apiErr
 	}
 	ids := []int64{}
 	for _, child := range p.org.children(d.ID) {
@@ -73,17 +73,17 @@ func listSubID(p *Platform, c *call) (any, *apiError) {
 }
 
 func listParentByDept(p *Platform, c *call) (any, *apiError) {
-	d, no := namedDepartment(p, c)
-	if no != nil {
-		return nil, no
+	d, apiErr := namedDepartment(p, c)
+	if apiErr != nil {
+		return nil, apiErr
 	}
 	return map[string]any{"parent_id_list": p.org.ancestors(d.ID)}, nil
 }
 
 func listParentByUser(p *Platform, c *call) (any, *apiError) {
-	who, no := memberByUserID(p, c, "33012")
-	if no != nil {
-		return nil, no
+	who, apiErr := memberByUserID(p, c, "33012")
+	if apiErr != nil {
+		return nil, apiErr
 	}
 	list := []map[string]any{}
 	for _, id := range who.Departments {

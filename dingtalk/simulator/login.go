@@ -70,7 +70,7 @@ func serveSignIn(p *Platform, w http.ResponseWriter, r *http.Request, _ []byte) 
 		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
 		return
 	}
-	target, no, page := authorize(p, r)
+	target, pageErr, page := authorize(p, r)
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Referrer-Policy", "no-referrer")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
@@ -79,7 +79,7 @@ func serveSignIn(p *Platform, w http.ResponseWriter, r *http.Request, _ []byte) 
 		w.WriteHeader(http.StatusFound)
 		return
 	}
-	page["Style"], page["Problem"] = template.CSS(loginCSS), no
+	page["Style"], page["Problem"] = template.CSS(loginCSS), pageErr
 	var out bytes.Buffer
 	if err := loginPage.Execute(&out, page); err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
@@ -87,20 +87,20 @@ func serveSignIn(p *Platform, w http.ResponseWriter, r *http.Request, _ []byte) 
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Security-Policy", stylePolicy())
-	if no != nil {
+	if pageErr != nil {
 		w.WriteHeader(http.StatusBadRequest)
 	}
 	w.Write(out.Bytes())
 }
 
 // authorize returns one of three: the redirect, the error, or the data of the page.
-func authorize(p *Platform, r *http.Request) (target string, no *pageError, page map[string]any) {
+func authorize(p *Platform, r *http.Request) (target string, pageErr *pageError, page map[string]any) {
 	defer p.lock()()
 	q := r.URL.Query()
 	page = map[string]any{"Org": p.org.department(1).Name}
-	ask, no := parseAuthRequest(p, q)
-	if no != nil {
-		return "", no, page
+	ask, pageErr := parseAuthRequest(p, q)
+	if pageErr != nil {
+		return "", pageErr, page
 	}
 	pick := q.Get("person")
 	if pick == "" || r.Method != http.MethodGet { // HEAD must not sign in
@@ -115,8 +115,8 @@ func authorize(p *Platform, r *http.Request) (target string, no *pageError, page
 	if who == nil {
 		return "", unknownPerson, page
 	}
-	if no := checkAppAccess(p, ask.app, who); no != nil {
-		return "", no, page
+	if pageErr := checkAppAccess(p, ask.app, who); pageErr != nil {
+		return "", pageErr, page
 	}
 	c := code{kind: Browser, app: ask.app.ClientID, person: who.ID}
 	if ask.corpid {

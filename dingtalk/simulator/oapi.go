@@ -75,9 +75,9 @@ var oldCalls = map[string]oldCall{
 }
 
 func (o oldCall) serve(p *Platform, w http.ResponseWriter, r *http.Request, body []byte) {
-	result, no := dispatchOld(p, o, r, body)
-	if no != nil {
-		no.writeOld(w)
+	result, apiErr := dispatchOld(p, o, r, body)
+	if apiErr != nil {
+		apiErr.writeOld(w)
 		return
 	}
 	answer := map[string]any{"errcode": 0, "errmsg": "ok", "request_id": requestID()}
@@ -100,12 +100,12 @@ func dispatchOld(p *Platform, o oldCall, r *http.Request, body []byte) (any, *ap
 	if o.anonymous {
 		return o.do(p, c)
 	}
-	var no *apiError
-	if c.app, no = p.credentials.appTokenOwner(p.now(), token); no != nil {
-		return nil, no
+	var apiErr *apiError
+	if c.app, apiErr = p.credentials.appTokenOwner(p.now(), token); apiErr != nil {
+		return nil, apiErr
 	}
-	if no := checkAPIAccess(p, c.app, r, o.permission); no != nil {
-		return nil, no
+	if apiErr := checkAPIAccess(p, c.app, r, o.permission); apiErr != nil {
+		return nil, apiErr
 	}
 	return o.do(p, c)
 }

@@ -135,7 +135,7 @@ func failedList(p *Platform) string {
 	return fmt.Sprint(result.(flat)["failed_list"])
 }
 
-func TestPushTrouble(t *testing.T) {
+func TestPush_Errors(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		to   Push

@@ -3,7 +3,7 @@ package simulator
 import "slices"
 
 // page reads size and offset of a role call: both or neither are required.
-func (c *call) page(limit int64) (offset, size int64, no *apiError) {
+func (c *call) page(limit int64) (offset, size int64, apiErr *apiError) {
 	if c.text("size") == "" && c.text("offset") == "" {
 		return 0, 20, nil
 	}
@@ -19,9 +19,9 @@ func (c *call) page(limit int64) (offset, size int64, no *apiError) {
 }
 
 func roleList(p *Platform, c *call) (any, *apiError) {
-	offset, size, no := c.page(200)
-	if no != nil {
-		return nil, no
+	offset, size, apiErr := c.page(200)
+	if apiErr != nil {
+		return nil, apiErr
 	}
 	groups := []map[string]any{}
 	for _, r := range p.org.roles {
@@ -61,9 +61,9 @@ func roleGet(p *Platform, c *call) (any, *apiError) {
 }
 
 func roleMembers(p *Platform, c *call) (any, *apiError) {
-	offset, size, no := c.page(100)
-	if no != nil {
-		return nil, no
+	offset, size, apiErr := c.page(100)
+	if apiErr != nil {
+		return nil, apiErr
 	}
 	id, _ := c.number("role_id")
 	if p.org.role(id) == nil {

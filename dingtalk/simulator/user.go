@@ -51,17 +51,18 @@ func memberByUserID(p *Platform, c *call, notFound string) (*Person, *apiError) 
 }
 
 func userGet(p *Platform, c *call) (any, *apiError) {
-	who, no := memberByUserID(p, c, "60121")
+	who, apiErr := memberByUserID(p, c, "60121")
 	switch {
-	case no != nil:
-		return nil, no
+	case apiErr != nil:
+		return nil, apiErr
 	case !p.org.sees(c.app, who):
 		return nil, apiErrorFor("50002")
 	}
 	return userRecord(p, c.app, who), nil
 }
 
-// userRecord is the answer of user/get. What has no value or no permission is absent.
+// userRecord is the answer of user/get. Fields without a value or without
+// permission are absent.
 func userRecord(p *Platform, a *App, who *Person) map[string]any {
 	m := map[string]any{
 		"userid": who.UserID, "unionid": who.UnionID, "name": who.Name, "dept_id_list": append([]int64{}, who.Departments...),
@@ -145,9 +146,9 @@ func (o *organisation) members(department int64) []*Person {
 }
 
 func userList(p *Platform, c *call) (any, *apiError) {
-	d, no := visibleDepartment(p, c)
-	if no != nil {
-		return nil, no
+	d, apiErr := visibleDepartment(p, c)
+	if apiErr != nil {
+		return nil, apiErr
 	}
 	cursor, okCursor := c.number("cursor")
 	size, okSize := c.number("size")
@@ -176,9 +177,9 @@ func paginate[T any](all []T, from, size int64) ([]T, bool) {
 }
 
 func userListID(p *Platform, c *call) (any, *apiError) {
-	d, no := visibleDepartment(p, c)
-	if no != nil {
-		return nil, no
+	d, apiErr := visibleDepartment(p, c)
+	if apiErr != nil {
+		return nil, apiErr
 	}
 	ids := []string{}
 	for _, who := range p.org.members(d.ID) {
