@@ -1,10 +1,9 @@
-// Package httpclient makes the HTTP clients of calls that carry a secret out of
-// the process.
+// Package httpclient makes the HTTP clients for outbound calls that carry a secret.
 //
-//	call ─┬─ reads ───────────► Kept ──► connections that wait for another call
+//	call ─┬─ reads ───────────► Kept ──► pooled connections
 //	      └─ a one-time code ─► Fresh ─► a new connection
 //
-// A deadline and the body's cap are the caller's: they differ from call to call.
+// The caller sets the deadline and the limit of the body: they differ per call.
 package httpclient
 
 import (
@@ -18,8 +17,8 @@ const (
 	idleTimeout    = 90 * time.Second // a connection to an address that a service left does not live on
 )
 
-// Clients are those of one service. Both follow no redirect: a secret in a body
-// or a query would go along to wherever it points (CVE-2024-45336, threats L8).
+// Clients are the HTTP clients of one service. Neither follows redirects: a secret
+// in a body or a query would go to the target (CVE-2024-45336, threats L8).
 // Safe for concurrent use; the zero value has none.
 type Clients struct {
 	Kept *http.Client
@@ -29,7 +28,7 @@ type Clients struct {
 	Fresh *http.Client
 }
 
-// New makes them over t, which then serves both; nil is connections of our own.
+// New returns Clients that both use t. If t is nil, each has a transport of its own.
 func New(t http.RoundTripper) Clients {
 	if t != nil {
 		c := client(t)
@@ -40,7 +39,7 @@ func New(t http.RoundTripper) Clients {
 	return Clients{client(transport()), client(single)}
 }
 
-// CloseIdleConnections closes the connections that wait for another call.
+// CloseIdleConnections closes the idle connections of both clients.
 func (c Clients) CloseIdleConnections() {
 	c.Kept.CloseIdleConnections()
 	c.Fresh.CloseIdleConnections()

@@ -7,15 +7,15 @@ import (
 	"sync"
 )
 
-// ErrFull says that too many wait for a place already, and none of them behind
-// the caller.
+// ErrFull means that the queue is full, and that no waiter has a higher class
+// than the caller.
 var ErrFull = errors.New("ratelimit: too many are waiting")
 
-// Queue shares a few places among clients. A place that is left goes to the
-// lowest class that waits, within it to the client that had one longest ago,
-// within that to who came first: a client with a thousand requests delays
-// another's one request by no more than one of its own. Every fourth place goes
-// to who has waited longest, of whatever class: nobody waits for ever.
+// Queue shares a few places among clients. A free place goes to the lowest class
+// that waits, within it to the client served least recently, within that to the
+// oldest waiter: a client with a thousand requests delays another client's single
+// request by no more than one of its own. Every fourth place goes to the oldest
+// waiter of any class, so that none waits forever.
 //
 // Set the fields first. It must not be copied; safe for concurrent use.
 type Queue struct {
@@ -26,16 +26,16 @@ type Queue struct {
 	mu    sync.Mutex
 	busy  int
 	held  map[netip.Prefix]int
-	given map[netip.Prefix]uint64 // when a client last got a place, while somebody waits
+	given map[netip.Prefix]uint64 // when a client last got a place, while requests wait
 	clock uint64
 	line  []*ticket // in order of arrival
-	ahead int       // places in a row that went past who has waited longest
+	ahead int       // consecutive places that did not go to the oldest waiter
 }
 
 type ticket struct {
 	client netip.Prefix
 	class  int
-	turn   chan bool // false: somebody of a lower class needed the room
+	turn   chan bool // false: evicted for a waiter of a lower class
 }
 
 const (
@@ -96,8 +96,8 @@ func (q *Queue) leave(t *ticket) {
 	q.serve()
 }
 
-// Demote puts what waits of a client into this class at least, unless it is of
-// class 0: something was learned of the client meanwhile.
+// Demote raises the waiters of a client to this class at least, except those of
+// class 0: the caller has learned something about the client meanwhile.
 func (q *Queue) Demote(client netip.Prefix, class int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -108,7 +108,7 @@ func (q *Queue) Demote(client netip.Prefix, class int) {
 	}
 }
 
-// giveUp takes t out of the line, or leaves the place that it got meanwhile.
+// giveUp removes t from the queue, or releases the place that it got meanwhile.
 func (q *Queue) giveUp(t *ticket) {
 	q.mu.Lock()
 	for i, one := range q.line {
@@ -124,7 +124,7 @@ func (q *Queue) giveUp(t *ticket) {
 	}
 }
 
-// serve gives the free places away.
+// serve assigns the free places.
 func (q *Queue) serve() {
 	for q.busy < max(q.Places, 1) {
 		next := q.next()
@@ -139,12 +139,12 @@ func (q *Queue) serve() {
 		q.given[t.client] = q.clock
 		t.turn <- true
 	}
-	if len(q.line) == 0 || len(q.given) >= MaxKeys { // nobody to compare with, or more than anybody waits
+	if len(q.line) == 0 || len(q.given) >= MaxKeys { // no waiter to compare with, or the bound is reached
 		clear(q.given)
 	}
 }
 
-// next is whose turn it is; -1: of those who wait nobody may have another place.
+// next is the index of the waiter to serve; -1 if no waiter may have another place.
 func (q *Queue) next() int {
 	best, first := -1, -1
 	for i, t := range q.line {
@@ -167,7 +167,7 @@ func (q *Queue) next() int {
 	return best
 }
 
-// last is who waits with the least right to: of the highest class the newest.
+// last is the waiter to evict first: the newest of the highest class.
 func (q *Queue) last() int {
 	worst := 0
 	for i, t := range q.line {

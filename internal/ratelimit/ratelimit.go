@@ -1,11 +1,11 @@
-// Package ratelimit bounds how often somebody may try something.
+// Package ratelimit limits how often a key may do something.
 //
 //	Keyed.Allow(rate, key, now) ─┬─ ok: one is taken from the key's allowance
-//	                             └─ how long until there is one again
-//	Recent.Add(key, now) ─► how often lately
+//	                             └─ the time until the allowance has one again
+//	Recent.Add(key, now) ─► the number of recent events of the key
+//	Queue.Enter(ctx, client, class) ─► a place among few, shared fairly
 //
-// Who is limited to what is decided by the callers; here are the counting and its
-// bound.
+// Rates and keys are the callers'; this package counts, in bounded memory.
 package ratelimit
 
 import (
@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// Rate lets one pass every Every on average, Burst at once. The zero Rate lets
-// nothing pass but the first.
+// Rate allows one event per Every on average, and Burst at once. The zero Rate
+// allows the first event only.
 type Rate struct {
 	Every time.Duration
 	Burst int
@@ -29,10 +29,10 @@ func (r Rate) Or(usual Rate) Rate {
 	return r
 }
 
-// MaxKeys bounds the memory of a Keyed and of a Recent (threats D5). A full one
-// forgets the keys with the least to forgive: a newcomer is counted on its own,
-// so that a crowd of addresses locks nobody out, and a key that has used its
-// allowance up stays, so that nobody gets theirs back by filling the table.
+// MaxKeys bounds the memory of a Keyed and of a Recent (threats D5). A full table
+// evicts the keys that have used the least: a new key has an allowance of its own,
+// so that many addresses lock nobody out, and a key that has used up its allowance
+// stays, so that filling the table does not restore it.
 const MaxKeys = 20_000
 
 // Keyed counts per key. It keeps a single time for each: the moment at which
@@ -43,7 +43,8 @@ type Keyed[K comparable] struct {
 	full map[K]time.Time
 }
 
-// Allow takes one from the key's allowance, or tells how long to wait.
+// Allow takes one from the key's allowance. If none is left, ok is false and wait
+// is the time until there is one.
 func (l *Keyed[K]) Allow(rate Rate, key K, now time.Time) (wait time.Duration, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -64,7 +65,7 @@ func (l *Keyed[K]) Allow(rate Rate, key K, now time.Time) (wait time.Duration, o
 	return 0, true
 }
 
-// Return gives back what Allow took: the try was no abuse.
+// Return undoes one Allow, for an attempt that turned out to be no abuse.
 func (l *Keyed[K]) Return(rate Rate, key K) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -73,17 +74,16 @@ func (l *Keyed[K]) Return(rate Rate, key K) {
 	}
 }
 
-// Whole reports whether nothing is missing from the key's allowance.
+// Whole reports whether the key's allowance is complete.
 func (l *Keyed[K]) Whole(key K, now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return !l.full[key].After(now)
 }
 
-// Client is the key of a client address: IPv6 by /48, which is what one party
-// is given: whoever has one has 65,536 networks and counts once. IPv4 inside
-// IPv6 (mapped, NAT64, 6to4) counts as IPv4. All whose address is unknown share
-// one.
+// Client is the key of a client address. IPv6 counts by /48, the usual
+// delegation to one site: its 65,536 networks are one client. IPv4 inside IPv6
+// (mapped, NAT64, 6to4) counts as IPv4. All unknown addresses share one key.
 func Client(client netip.Addr) netip.Prefix {
 	bits := 32
 	if client = client.Unmap().WithZone(""); client.Is6() {

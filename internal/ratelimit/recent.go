@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Recent counts per key what happened lately: a count is forgotten when nothing
-// was added to it for Life. The zero value with a Life is ready; safe for
+// Recent counts recent events per key: a count expires when nothing was added to
+// it for Life. The zero value with a Life is ready; safe for
 // concurrent use.
 type Recent[K comparable] struct {
 	Life time.Duration // 0: 15 minutes
@@ -32,7 +32,7 @@ func (r *Recent[K]) over(t tally, now time.Time) bool {
 	return now.Sub(t.last) >= life
 }
 
-// Add counts one more and tells how many there were lately, this one included.
+// Add counts one event and returns the recent count, this one included.
 func (r *Recent[K]) Add(key K, now time.Time) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -53,7 +53,7 @@ func (r *Recent[K]) Add(key K, now time.Time) int {
 	return t.count
 }
 
-// Count tells how many there were lately.
+// Count returns the recent count.
 func (r *Recent[K]) Count(key K, now time.Time) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -70,8 +70,8 @@ func (r *Recent[K]) Forget(key K) {
 	delete(r.all, key)
 }
 
-// trim drops what is over, and of the rest the least, until a sixteenth of the
-// table is free: one walk serves many newcomers.
+// trim deletes the expired entries, and the smallest of the rest until a sixteenth
+// of the table is free, so that one pass makes space for many new keys.
 func trim[K comparable, V any](all map[K]V, over func(V) bool, compare func(a, b V) int) {
 	var left []V
 	for key, v := range all {

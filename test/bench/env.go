@@ -16,7 +16,7 @@ import (
 	"dinggate/session"
 )
 
-// env is everything that is measured, running.
+// env holds the running processes that are measured.
 type env struct {
 	dir                      string
 	handler, proxy, up, gate *process

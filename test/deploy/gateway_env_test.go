@@ -23,8 +23,8 @@ import (
 	"github.com/coder/websocket"
 )
 
-// gatewayEnv is what one gateway stands between: a browser's address, the
-// real gate, an application that remembers, and a DingTalk.
+// gatewayEnv is what one gateway connects: a browser's address, a real dinggate,
+// an application that records its requests, and a simulated DingTalk.
 type gatewayEnv struct {
 	t        *testing.T
 	base     string // the gateway, as browsers call it

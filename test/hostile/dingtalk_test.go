@@ -21,7 +21,7 @@ const (
 	everything = ""
 )
 
-// openWild starts a site of its own for tries that bend its DingTalk: people
+// openWild starts an env of its own for tries that change its DingTalk: people
 // come and go, answers are wrong, memberships are looked at again each second.
 // Its tries take turns.
 func openWild(t *testing.T) *env {

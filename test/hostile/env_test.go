@@ -33,10 +33,10 @@ const (
 	gateway  = "127.0.0.2" // the one trusted proxy
 )
 
-// canary is in every secret of a site; where it shows up, one has leaked.
+// canary is a part of every secret of an env: output that contains it has leaked one.
 const canary = "canary7f3a"
 
-// env is one dinggate with everything around it.
+// env is one dinggate with its DingTalk, its application and its stores.
 type env struct {
 	*process
 	up          *recorder
@@ -49,7 +49,7 @@ type env struct {
 	domain      string        // cookie.domain
 	notes       []string      // figures, for whoever reads
 	excused     []string      // what it may say beside its records
-	tokens      *tokenService // where people of this site sign in; nil: at DingTalk
+	tokens      *tokenService // where people of this env sign in; nil: at DingTalk
 	link        string        // offered to somebody who has to bind an account
 	invariants  *invariants
 	htpasswd    *peopleFile  // local accounts whose passwords change; nil: none
@@ -66,7 +66,7 @@ type env struct {
 	people      map[string]string // name → Cookie line of somebody who signed in once for all
 }
 
-// open starts the site that most classes share.
+// open starts the env that most classes share.
 func open(t *testing.T) *env { return openWith(t, func(text string) string { return text }) }
 
 // openWith starts one whose configuration differs. UP stands for the
@@ -269,7 +269,7 @@ func (p *process) finish() error {
 	return nil
 }
 
-// lineWriter hands over whole lines.
+// lineWriter writes whole lines.
 type lineWriter struct {
 	line func([]byte)
 	part []byte

@@ -14,7 +14,7 @@ import (
 	"dinggate/dingtalk/simulator"
 )
 
-// openIll starts the site whose surroundings fail.
+// openIll starts the env whose dependencies fail.
 func openIll(t *testing.T) *env {
 	s := openWith(t, func(text string) string { return text })
 	s.budget.Store(1 << 40)
@@ -106,7 +106,7 @@ func faults(s *env) []try {
 	return list // what needs a clock or several machines is told in docs/hostile.md
 }
 
-// another runs one more process with the site's configuration, changed.
+// another runs one more process with the configuration of s, changed.
 func (s *env) another(change func(string) string, environment ...string) *process {
 	return start(s.t, change(s.text), environment...)
 }

@@ -13,7 +13,7 @@ import (
 type probe struct {
 	name string
 	text string
-	want []int // statuses; 0 is a closed connection; empty: what the oracle allows
+	want []int // statuses; 0 is a closed connection; empty: what the invariants allow
 }
 
 const smuggled = "GET /admin/smuggled HTTP/1.1\r\nHost: app.test\r\nX-Case: ID\r\n\r\n"
@@ -33,7 +33,7 @@ func framing(s *env) (list []try) {
 	return slices.Concat(list, upgrades(s), misframed(s), inTurn(), bindings(s))
 }
 
-// probe shoots and looks for what was smuggled.
+// probe sends p and looks for a smuggled request.
 func (h *client) probe(p probe) *answer {
 	text := strings.ReplaceAll(strings.ReplaceAll(p.text, "SMUGGLED", smuggled), "ID", h.id)
 	method, _, _ := strings.Cut(text, " ")

@@ -11,7 +11,7 @@ import (
 
 var responseNames = []string{"X-Auth-Request-User", "X-Auth-Request-Email", "X-Auth-Request-Preferred-Username", "X-Auth-Request-Groups"}
 
-// asked judges the answer to a gateway's question beside the oracle: each
+// asked checks the answer to an authorization subrequest, in addition to the invariants: each
 // endpoint keeps to its statuses, a 200 carries every header, a refusal none.
 func (h *client) asked(endpoint string, a *answer) {
 	allowed := map[string][]int{"auth": {200, 401, 403}, "forward-auth": {200, 302, 400, 401, 403, 503}, "ext-authz": {200, 302, 400, 401, 403, 503}}[endpoint]

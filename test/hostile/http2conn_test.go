@@ -15,8 +15,8 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// http2Conn is a connection that speaks HTTP/2 frame by frame, so that what no client
-// would say can be said.
+// http2Conn is an HTTP/2 connection that writes frame by frame, so that frames
+// can be sent that no HTTP client sends.
 type http2Conn struct {
 	c     *tls.Conn
 	fr    *http2.Framer
@@ -155,8 +155,8 @@ func (h *client) asking(method, path, authority string, more ...string) []hpack.
 	return append(append(fields, line(more...)...), hpack.HeaderField{Name: "x-case", Value: h.id})
 }
 
-// stream shoots over HTTP/2 and lets the oracle judge. It never gives nil; why
-// tells how a stream ended that has no answer.
+// stream sends a request over HTTP/2 and checks the invariants of the answer, which
+// is never nil; why says how a stream without an answer ended.
 func (h *client) stream(s request, fields []hpack.HeaderField, body string) (a *answer, why string) {
 	var text strings.Builder
 	for _, f := range fields {

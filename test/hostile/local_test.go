@@ -18,13 +18,13 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// Local accounts of that site. alice and bob are bound to zhangsan and lisi,
+// Local accounts of that env. alice and bob are bound to zhangsan and lisi,
 // dora is nobody's, every one has a password of their own.
 var localNames = []string{"alice", "bob", "carol", "dora", "erin", "frank", "grace", "heidi", "ivan", "管理员"}
 
 func password(name string) string { return canary + "-" + name + "-Passw0rd" }
 
-// openLocal starts the site with local accounts, which every DingTalk person has
+// openLocal starts the env with local accounts, which every DingTalk person has
 // to be bound to, the login callback, API clients' credentials and proofs.
 func openLocal(t *testing.T) *env {
 	dir := t.TempDir()

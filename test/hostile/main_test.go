@@ -31,7 +31,7 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// TestHostile runs every class against one site, then asks what can only be
+// TestHostile runs every class against one env, then checks what can only be
 // asked at the end. HOSTILE_NIGHT=1 adds the faults that take longer than a
 // few seconds each.
 func TestHostile(t *testing.T) {
@@ -65,7 +65,7 @@ func TestHostile(t *testing.T) {
 		{"N", 74, named, namesakes},
 		{"V", 45, ill, faults},
 	}
-	var lanes sync.WaitGroup // one for the site that most classes share, one for all others: they wait more than they work
+	var lanes sync.WaitGroup // one for the env that most classes share, one for all others: they wait more than they work
 	for _, mine := range []bool{true, false} {
 		lanes.Go(func() {
 			for _, one := range classes {
@@ -90,7 +90,7 @@ func TestHostile(t *testing.T) {
 	c.print(slices.Concat(s.notes, secure.notes, accounts.notes))
 }
 
-// class is a list of tries, and the site they are about.
+// class is a list of tries, and the env that they run against.
 type class struct {
 	name  string
 	floor int

@@ -18,7 +18,7 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// peopleFile are the local accounts of that site, whose passwords tries change.
+// peopleFile are the local accounts of that env, whose passwords tries change.
 type peopleFile struct {
 	mu        sync.Mutex
 	path      string
@@ -44,8 +44,8 @@ func (f *peopleFile) set(name, password string) error {
 	return os.Rename(f.path+".new", f.path)
 }
 
-// openPeople starts the site where people keep their own names beside local
-// accounts, unless they are bound, and where the organisation's events are heard.
+// openPeople starts the env where people keep their own names beside local
+// accounts, unless they are bound, and where the organisation's events are received.
 func openPeople(t *testing.T) *env {
 	dir := t.TempDir()
 	file := &peopleFile{path: filepath.Join(dir, "accounts"), passwords: map[string]string{}, lines: map[string]string{}}

@@ -33,12 +33,12 @@ type request struct {
 	more   bool        // read on after the answer, into answer.rest
 }
 
-// answer is what came back. Status 0: the connection ended without a word.
+// answer is what came back. Status 0: the connection ended without an answer.
 type answer struct {
 	status    int
 	header    http.Header
 	body      string
-	rest      string // what came after it on the connection, for a shot with more
+	rest      string // what came after it on the connection, for a request with more
 	closed    bool
 	took      time.Duration
 	cut       bool // the body ended before it said it would
@@ -126,7 +126,7 @@ func dial(from, to string) (*rawConn, error) {
 // patience is how long an answer is waited for at most. O9 judges much earlier.
 const patience = 30 * time.Second
 
-// send shoots once. A kept connection that died meanwhile is replaced.
+// send sends s once. A kept connection that died meanwhile is replaced.
 func (w *rawConns) send(s request) (*answer, error) {
 	key := s.from + " " + s.to
 	if one := w.kept[key]; one != nil && !s.fresh {
@@ -168,7 +168,7 @@ func (w *rawConns) keep(key string, one *rawConn, a *answer) {
 	w.kept[key] = one
 }
 
-// ask writes the shot and reads its answer. A write error is none: a server
+// ask writes the request and reads its answer. A write error is none: a server
 // may answer and close before it has read everything.
 func (w *rawConn) ask(s request) (*answer, error) {
 	began := time.Now()

@@ -17,7 +17,7 @@ func redirects(s *env) []try {
 	for _, target := range hostileTargets() {
 		home, out := "/", "/oauth2/sign_out"
 		// Some are ours to every reader once their bytes are encoded, or in one of
-		// the codings: there the oracle alone has the say.
+		// the codings: the invariants alone are checked there.
 		after, absolute := strings.CutPrefix(target, "https://app.test")
 		if len(target) > 1 && target[0] == '/' && target[1] >= 0x80 || absolute && strings.ContainsAny(after[:1], "/?#%") {
 			home, out = "", ""

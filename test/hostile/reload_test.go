@@ -34,7 +34,7 @@ func (h *client) page(p *process, cookie string) *answer {
 }
 
 // load lets n members ask p for a page, one after another each, until the func
-// that it returns is called; an asker whose answer is not to its liking leaves.
+// that it returns is called; a member that dislikes its answer stops.
 func (h *client) load(p *process, n int, liked func(*answer, error) bool) (leave func()) {
 	h.env.foreign.Store(h.id, true)
 	line := h.member("zhangsan")
@@ -263,7 +263,7 @@ func reloads(s *env, add func(string, func(*client))) {
 	}
 }
 
-// uploads are V22, V23, V25 and V31: bodies and crowds that would fill a memory.
+// uploads are V22, V23, V25 and V31: bodies and loads that would fill the memory.
 func uploads(s *env, add func(string, func(*client))) {
 	const huge = 100 << 20
 	add("V22 a slow application holds the uploader back", func(h *client) {

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// The service's clients, as the site's configuration has them.
+// The service's clients, as the configuration of the env has them.
 const (
 	appOne, appTwo, appQuery = "app-one", "app-two", "app-query"
 	oneCallback              = "https://one.partner.test/callback"

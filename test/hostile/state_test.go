@@ -14,7 +14,7 @@ import (
 	"dinggate/session"
 )
 
-// keyring seals and opens as the site under test does: what only somebody with
+// keyring seals and opens as the program under test does: what only somebody with
 // its keys can make is tried too.
 func keyring() *session.Keyring {
 	k, err := session.NewKeyring([]conf.Secret{conf.NewSecret(cookieSecret)})

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// openShared starts the site of two hosts that share one session, beside a third
+// openShared starts the env of two hosts that share one session, beside a third
 // that is somebody else's.
 func openShared(t *testing.T) *env {
 	s := openWith(t, func(text string) string {

@@ -20,7 +20,7 @@ import (
 
 const clientID = simulator.DemoClientID
 
-// try is one input, or a short story, and what must come of it.
+// try is one input, or a short sequence of them, and the expected result.
 type try struct {
 	name string
 	do   func(h *client)
@@ -36,7 +36,7 @@ func (t try) on(h *client) {
 	t.do(h)
 }
 
-// client is what a try works with: it sends, and keeps what goes wrong.
+// client sends the requests of one try and collects its failures.
 type client struct {
 	env   *env
 	wires *rawConns
@@ -71,7 +71,7 @@ func (h *client) failf(format string, args ...any) {
 	h.wrong = append(h.wrong, fmt.Sprintf(format, args...))
 }
 
-// send shoots and lets the oracle judge. It never gives nil.
+// send sends s and checks the invariants of the answer, which is never nil.
 func (h *client) send(s request) *answer {
 	if s.from == "" {
 		s.from = stranger
@@ -189,7 +189,7 @@ const (
 	shown   = 25 // failures of a class that are told in full
 )
 
-// run shoots a class's tries from several hands at once.
+// run runs the tries of a class, several clients at once.
 func (s *env) run(t *testing.T, c *count, class string, floor int, tries []try) {
 	began := time.Now()
 	queue := make(chan try)

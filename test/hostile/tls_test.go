@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// openSecure starts the site that speaks TLS, and HTTP/2 over it.
+// openSecure starts the env that serves TLS, and HTTP/2 over it.
 func openSecure(t *testing.T) *env {
 	a := newAuthority()
 	cert, key := a.files(t, leaf{})

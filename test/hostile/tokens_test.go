@@ -69,7 +69,7 @@ func (s *tokenService) read(of map[string]int, token string) int {
 	return of[token]
 }
 
-// openBehind starts the site whose people sign in at a service, with API clients.
+// openBehind starts the env whose people sign in at a service, with API clients.
 func openBehind(t *testing.T) *env {
 	service := newTokenService(t)
 	s := openWith(t, func(text string) string {

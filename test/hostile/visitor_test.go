@@ -18,7 +18,7 @@ const callsPerSignIn = 12
 type visitor struct {
 	h    *client
 	from string
-	to   string // host:port of another process than the site's, where they go
+	to   string // host:port of another process than the env's, where they go
 	jar  []*http.Cookie
 }
 

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// rawConns are the kept connections of one worker.
+// rawConns are the kept connections of one worker, by address.
 type rawConns map[string]*rawConn
 
 type rawConn struct {
