@@ -20,8 +20,8 @@ type bindingNote struct {
 	Username    string    // the account; a note of another one is of a binding that is gone
 	Person      string    // the DingTalk person, as colleagues know them
 	Made        time.Time // when
-	AccountTold bool      // a sign-in with the account's password has shown it
-	PersonTold  bool      // a sign-in of the DingTalk person has shown it
+	AccountTold bool      // a session of the account that began after Made has shown it
+	PersonTold  bool      // a session of the DingTalk person that began after Made has shown it
 }
 
 const (
@@ -78,6 +78,12 @@ func (bs bindings) note(ctx context.Context, b account.Binding) (n bindingNote, 
 func (n bindingNote) told(local bool) bool {
 	return n == bindingNote{} || local && n.AccountTold || !local && n.PersonTold
 }
+
+// before reports whether s began after the binding was made. What such a session
+// shows alone counts as shown: a script in the session that made the binding could
+// open the page itself, and the owner would never learn of it (threats T33). A
+// sign-in that binds by a link begins before its binding: see session.SignIn.Since.
+func (n bindingNote) before(s *session.Session) bool { return s.SignedIn.After(n.Made) }
 
 // of finds the binding of the person who is signed in: of the account, or of
 // the DingTalk person. account.ErrNone when there is none.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"dinggate/account"
 )
@@ -122,6 +123,47 @@ func TestLinkIsTold(t *testing.T) {
 	}
 }
 
+// TestNoticeOutlivesTheBindingSession: the session that made a binding may open the page as
+// often as it likes, and so may any that is older: the next sign-in is still shown
+// the binding, once (threats T33).
+func TestNoticeOutlivesTheBindingSession(t *testing.T) {
+	const page, notice = "/oauth2/userinfo?rd=%2Fa", "Since your last sign-in"
+	for name, binds := range map[string]func(*env) *browser{
+		"type=1": func(h *env) *browser { return h.bindBy("zs", "mallory") },
+		"a link": func(h *env) *browser {
+			b := h.browser()
+			if a := b.submit(b.unbound("mallory", "/deep"), "zs", "pw-zs"); a.StatusCode != 303 {
+				t.Fatalf("binding by a link = %d", a.StatusCode)
+			}
+			return b
+		},
+	} {
+		h := withAccounts(t, account.Required)
+		older := h.browser()
+		older.submit("/oauth2/sign_in", "zs", "pw-zs")
+		h.ahead.Add(int64(time.Second))
+		maker := binds(h)
+		h.ahead.Add(int64(time.Second))
+		for _, b := range []*browser{maker, older} {
+			for _, path := range []string{"/oauth2/userinfo", page, "/oauth2/sign_in"} {
+				if a := b.visit(path, "Accept-Language", "en"); a.StatusCode != 200 || path != "/oauth2/sign_in" && !strings.Contains(a.text, notice) {
+					t.Errorf("%s: %s in the session before = %d\n%s", name, path, a.StatusCode, a.text)
+				}
+			}
+		}
+		owner := h.browser()
+		if a := owner.submit("/oauth2/sign_in?rd=%2Fa", "zs", "pw-zs"); a.Header.Get("Location") != page {
+			t.Errorf("%s: the next sign-in leads to %q, want %q", name, a.Header.Get("Location"), page)
+		}
+		if a := owner.look("?rd=%2Fa"); !strings.Contains(a.text, notice) {
+			t.Errorf("%s: the next sign-in is shown\n%s", name, a.text)
+		}
+		if a := h.browser().submit("/oauth2/sign_in?rd=%2Fa", "zs", "pw-zs"); a.Header.Get("Location") != "/a" {
+			t.Errorf("%s: the sign-in after that leads to %q, want /a", name, a.Header.Get("Location"))
+		}
+	}
+}
+
 // TestUnbind: either of the two removes the binding from the page, and nobody
 // else does; the DingTalk person is signed out, the account is not.
 func TestUnbind(t *testing.T) {
@@ -204,6 +246,12 @@ func TestUserInfoPage(t *testing.T) {
 		}
 		if a := h.browser().send("GET", "/oauth2/userinfo", tt.header...); a.StatusCode != 401 || a.Header.Get("Content-Type") != kind {
 			t.Errorf("%q of nobody = %d %s", tt.header, a.StatusCode, a.Header.Get("Content-Type"))
+		}
+	}
+	for binding, allow := range map[string]string{account.Off: "GET, HEAD", account.Optional: "GET, HEAD, POST", account.Required: "GET, HEAD, POST"} {
+		a := withAccounts(t, binding).browser().send("DELETE", "/oauth2/userinfo")
+		if a.StatusCode != 405 || a.Header.Get("Allow") != allow {
+			t.Errorf("DELETE with binding %s = %d, Allow %q, want 405 and %q", binding, a.StatusCode, a.Header.Get("Allow"), allow)
 		}
 	}
 	if a := b.post("/oauth2/userinfo", nil); a.StatusCode != 405 || a.Header.Get("Allow") != "GET, HEAD" {

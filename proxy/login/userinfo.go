@@ -39,14 +39,19 @@ func (f *Flow) UserInfo(w http.ResponseWriter, r *http.Request) error { return u
 func (f userInfo) serve(w http.ResponseWriter, r *http.Request) error {
 	x := web.From(w)
 	x.Endpoint = "userinfo"
-	if r.Method == http.MethodPost && f.bindings().enabled() && f.Accounts != nil {
+	removable := f.bindings().enabled() && f.Accounts != nil
+	if removable && r.Method == http.MethodPost {
 		return f.unbind(w, r, x)
 	}
 	visit := isVisit(r)
 	if !visit {
 		web.AsJSON(r)
 	}
-	if err := pageOnly(r, "GET, HEAD"); err != nil {
+	allow := "GET, HEAD"
+	if removable {
+		allow = "GET, HEAD, POST"
+	}
+	if err := pageOnly(r, allow); err != nil {
 		return err
 	}
 	s, credential, err := f.authenticate(r, x)
@@ -135,7 +140,7 @@ func (f userInfo) showPerson(w http.ResponseWriter, r *http.Request, x *web.Exch
 			shown.Action = f.urls().path("/userinfo", next)
 		}
 	}
-	if shown.News && r.Method == http.MethodGet && !inFrame(r) {
+	if shown.News && n.before(s) && r.Method == http.MethodGet && !inFrame(r) {
 		if s.User.Local {
 			n.AccountTold = true
 		} else {
