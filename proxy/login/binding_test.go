@@ -1,7 +1,11 @@
 package login
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
 	"net/url"
 	"regexp"
 	"slices"
@@ -10,6 +14,8 @@ import (
 	"time"
 
 	"dinggate/account"
+	"dinggate/internal/web"
+	"dinggate/session"
 )
 
 // look loads userinfo as a browser does for a person.
@@ -160,6 +166,41 @@ func TestNoticeOutlivesTheBindingSession(t *testing.T) {
 		}
 		if a := h.browser().submit("/oauth2/sign_in?rd=%2Fa", "zs", "pw-zs"); a.Header.Get("Location") != "/a" {
 			t.Errorf("%s: the sign-in after that leads to %q, want /a", name, a.Header.Get("Location"))
+		}
+	}
+}
+
+// TestUserInfoKeepsRefusals: a credential that was not looked at is refused as
+// Authenticate says, on the page and in JSON; only what says nothing of a status
+// is a failure of the store.
+func TestUserInfoKeepsRefusals(t *testing.T) {
+	const html, script = "text/html,application/xhtml+xml", "application/json"
+	limited := &web.Error{Status: 429, Code: "too_many_attempts", RetryAfter: 7 * time.Second}
+	for _, tt := range []struct {
+		err        error
+		credential bool
+		status     int
+		code       string
+	}{
+		{limited, true, 429, "too_many_attempts"},
+		{limited, false, 429, "too_many_attempts"},
+		{fmt.Errorf("asked: %w", limited), true, 429, "too_many_attempts"},
+		{&web.Error{Status: 400, Code: "bad_request"}, true, 400, "bad_request"},
+		{errIll, true, 503, "store_unavailable"},
+		{session.ErrUnconfirmed, false, 503, "unconfirmed"},
+	} {
+		h := withAccounts(t, account.Off, func(f *Flow) {
+			f.Authenticate = func(context.Context, netip.Addr, http.Header, time.Duration) (*session.Session, bool, error) {
+				return nil, tt.credential, tt.err
+			}
+		})
+		for _, accept := range []string{html, script} {
+			b := h.browser()
+			a := b.send("GET", "/oauth2/userinfo", "Accept", accept)
+			b.refused(fmt.Sprintf("%v as %s", tt.err, accept), a, tt.status, tt.code, 0)
+			if want := map[int]string{429: "7", 503: "5"}[tt.status]; a.Header.Get("Retry-After") != want {
+				t.Errorf("%v as %s: Retry-After %q, want %q", tt.err, accept, a.Header.Get("Retry-After"), want)
+			}
 		}
 	}
 }

@@ -144,8 +144,13 @@ func (f *Flow) clearStaleCookie(w http.ResponseWriter, r *http.Request) {
 }
 
 // unavailable is the answer when it is unknown whether there is a session: the
-// store or DingTalk is out of reach. The cookie is kept.
+// store or DingTalk is out of reach. The cookie is kept. A *web.Error stays
+// what it is: a credential that was not looked at, since it was tried too often,
+// is no failure of the store.
 func unavailable(err error) error {
+	if e, ok := errors.AsType[*web.Error](err); ok {
+		return e
+	}
 	code := "store_unavailable"
 	if errors.Is(err, session.ErrUnconfirmed) {
 		code = "unconfirmed"
