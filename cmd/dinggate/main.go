@@ -85,11 +85,13 @@ func commands() []command {
 		}},
 		{"healthcheck", i18n.Message{"ask a running dinggate whether it is alive; exit code 1 if not", "询问运行中的 dinggate 是否存活；否则退出码为 1"}, "", true, func(c cli.Invocation) int {
 			cfg, problems := config.Load(c.Args, c.Environ)
-			if config.ExitCode(problems) == 2 { // another mistake, made since the start, does not make the running one ill
-				config.PrintProblems(c.Stderr, c.Language, problems)
+			wrong := config.Refusing(problems)
+			config.PrintProblems(c.Stderr, c.Language, wrong)
+			if config.ExitCode(wrong) == 2 { // another mistake, made since the start, does not make the running one ill
 				return 2
 			}
-			return c.Until(func(ctx context.Context) error { return runHealthcheck(ctx, cfg.Admin.Listen) })
+			guessed := len(wrong) > 0 && cfg.Admin.Listen == config.Default().Admin.Listen
+			return c.Until(func(ctx context.Context) error { return runHealthcheck(ctx, cfg.Admin.Listen, guessed) })
 		}},
 		{"version", i18n.Message{"print version, revision and Go's version", "显示版本、修订号和 Go 版本"}, "", false, func(c cli.Invocation) int {
 			runVersion(c.Stdout)

@@ -72,6 +72,9 @@ func (l *loader) Load(args, environ []string) (*Config, []conf.Problem) {
 	}
 	if l.name != "" {
 		l.source(l.fromFile)
+		if l.unread || l.known("admin.listen") {
+			l.salvageAdmin()
+		}
 	}
 	l.source(func() { l.fromTexts(variables.values) })
 	l.source(func() { l.fromTexts(flags.values) })

@@ -32,6 +32,7 @@ func (l *loader) fromFile() {
 		l.mistake(at, "", "cannot be read: "+Cause(err))
 		return
 	}
+	l.data = data
 	root, at, fault := parse(l.name, data)
 	if fault != "" {
 		l.unread = true
@@ -41,7 +42,6 @@ func (l *loader) fromFile() {
 	if root == nil { // an empty file says nothing
 		return
 	}
-	l.data = data
 	if l.unread = root.Kind != yaml.MappingNode; l.unread {
 		l.noKeys(root, "", place{l.name, root.Line})
 		return

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestHealthcheckAfterATypo: a mistake saved in the file of a running dinggate is
+// named, and does not make the running one ill.
+func TestHealthcheckAfterATypo(t *testing.T) {
+	running := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/livez" {
+			w.WriteHeader(404)
+		}
+	}))
+	defer running.Close()
+	at := strings.TrimPrefix(running.URL, "http://")
+	for _, tt := range []struct{ yaml, environ, args, want string }{
+		{"admin: {listen: HERE}\nroutes: [\n", "", "", "config.yaml:"},
+		{"admin: {listen: HERE\nprefix: /x\n", "", "", "config.yaml:"},
+		{"listen: 127.0.0.1:1\nadmin:\n  # a comment\n  listen: \"HERE\"  # here\nsession: {a: b: c}\n", "", "", "config.yaml:"},
+		{"admin：\n  listen: HERE\nprefix: /x\n", "", "", "full-width colon"},
+		{"admin:\n  listen:HERE\n", "", "", "no space after the colon"},
+		{"admin:\n\tlisten: HERE\n", "", "", "indented with a tab"},
+		{"\ufeff---\r\nadmin:\r\n  listen: 'HERE'\r\nprefix: [\r\n", "", "", "config.yaml:"},
+		{"sign_in:\n  title: \xc4\xe3\nadmin: {listen: HERE}\n", "", "", "is not UTF-8"},
+		{"admin: {listen: 127.0.0.1:1}\nroutes: [\n", "DINGGATE_ADMIN_LISTEN=HERE", "", "config.yaml:"},
+		{"admin: {listen: 127.0.0.1:1}\nroutes: [\n", "", "--admin.listen=HERE", "config.yaml:"},
+		{"-", "DINGGATE_ADMIN_LISTEN=HERE", "", "no such file"},
+	} {
+		file := filepath.Join(t.TempDir(), "config.yaml")
+		if tt.yaml != "-" {
+			if err := os.WriteFile(file, []byte(strings.ReplaceAll(tt.yaml, "HERE", at)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var out, told strings.Builder
+		args := append([]string{"healthcheck", "--lang=en", "--config", file}, strings.Fields(strings.ReplaceAll(tt.args, "HERE", at))...)
+		code := run(args, strings.Fields(strings.ReplaceAll(tt.environ, "HERE", at)), &out, &told)
+		if code != 0 || !strings.Contains(told.String(), tt.want) {
+			t.Errorf("healthcheck with %q %s %s = %d %q, want 0 and %q", tt.yaml, tt.environ, tt.args, code, told.String(), tt.want)
+		}
+	}
+}
+
+// TestHealthcheckOfNobody: who is not there stays a failure, which names the file.
+func TestHealthcheckOfNobody(t *testing.T) {
+	gone := httptest.NewServer(nil)
+	at := strings.TrimPrefix(gone.URL, "http://")
+	gone.Close()
+	file := filepath.Join(t.TempDir(), "config.yaml")
+	if err := os.WriteFile(file, []byte("admin: {listen: "+at+"}\nroutes: [\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for lang, want := range map[string]string{"en": "nobody answers on the admin listener " + at, "zh": "管理端口 " + at + " 无应答"} {
+		var out, told strings.Builder
+		if code := run([]string{"healthcheck", "--lang=" + lang, "--config", file}, nil, &out, &told); code != 1 || !strings.Contains(told.String(), want) || !strings.Contains(told.String(), file+":") {
+			t.Errorf("healthcheck --lang %s = %d %q, want 1, %q and the file's mistake", lang, code, told.String(), want)
+		}
+	}
+}
