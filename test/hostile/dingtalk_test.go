@@ -74,7 +74,7 @@ func (s *env) beside(one try) try {
 
 // strange is class K: DingTalk as it really is, and worse.
 func strange(s *env) []try {
-	return s.inTurns(slices.Concat(outsiders(s), wrongAnswers(s), changes(s), events(s)))
+	return s.inTurns(slices.Concat(outsiders(s), wrongAnswers(s), changes(s), events(s), leavers(s)))
 }
 
 func outsiders(s *env) (list []try) {

@@ -52,8 +52,10 @@ type env struct {
 	tokens      *tokenService // where people of this env sign in; nil: at DingTalk
 	link        string        // offered to somebody who has to bind an account
 	invariants  *invariants
-	htpasswd    *peopleFile  // local accounts whose passwords change; nil: none
-	budget      atomic.Int64 // calls to DingTalk that have been asked for
+	nameService *peopleService // where people sign in instead; nil: at DingTalk
+	service     string         // its address, "" for DingTalk
+	htpasswd    *peopleFile    // local accounts whose passwords change; nil: none
+	budget      atomic.Int64   // calls to DingTalk that have been asked for
 	seq         atomic.Int64
 	t           *testing.T   // of the class, for processes that tries start
 	gone        chan string  // cases that the application was told to forget

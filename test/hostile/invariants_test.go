@@ -114,6 +114,12 @@ func links(a *answer) (list []string) {
 
 // location tells what is wrong with an address that a browser is sent to.
 func (o *invariants) location(to string) string {
+	if rest, ok := strings.CutPrefix(to, o.env.service+"/dingtalk/authorize?"); ok && o.env.service != "" {
+		if q, err := url.ParseQuery(rest); err != nil || !strings.HasPrefix(q.Get("redirect_url"), "https://app.test/oauth2/callback?attempt=") || !slices.Equal(q["client_id"], []string{"gate"}) {
+			return "asks the service for something else"
+		}
+		return ""
+	}
 	if rest, ok := strings.CutPrefix(to, o.env.simURL+"/oauth2/auth?"); ok {
 		q, err := url.ParseQuery(rest)
 		if err != nil || !slices.Equal(q["client_id"], []string{clientID}) || len(q["redirect_uri"]) != 1 || !ourCallback(q.Get("redirect_uri")) || len(q["state"]) != 1 {

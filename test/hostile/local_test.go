@@ -72,7 +72,12 @@ func (s *env) unionID(person string) string {
 
 // bindings runs `dinggate bindings` beside the process that serves.
 func (s *env) bindings(args ...string) (string, error) {
-	cmd := exec.Command(program, append(append([]string{"bindings"}, args...), "--config", s.cmd.Args[len(s.cmd.Args)-1])...)
+	return s.bindingsOf(s.process, args...)
+}
+
+// bindingsOf does so beside another process.
+func (s *env) bindingsOf(p *process, args ...string) (string, error) {
+	cmd := exec.Command(program, append(append([]string{"bindings"}, args...), "--config", p.file)...)
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }

@@ -44,6 +44,7 @@ func TestHostile(t *testing.T) {
 	shared := openShared(t)
 	client := openBehind(t)
 	named := openPeople(t)
+	served := openService(t)
 	upgrades(s) // teaches the application to switch protocols
 	classes := []class{
 		{"R", 1700, s, redirects},
@@ -57,12 +58,13 @@ func TestHostile(t *testing.T) {
 		{"D", 175, s, denial},
 		{"L", 200, s, secrets},
 		{"W", 760, s, pages},
-		{"K", 200, wild, strange},
+		{"K", 270, wild, strange},
 		{"TLS", 1500, secure, tlsTries},
 		{"A", 1765, accounts, local},
 		{"B8", 300, shared, siblings},
 		{"API", 100, client, behind},
-		{"N", 74, named, namesakes},
+		{"N", 70, named, namesakes},
+		{"O", 20, served, sharedNames},
 		{"V", 45, ill, faults},
 	}
 	var lanes sync.WaitGroup // one for the env that most classes share, one for all others: they wait more than they work
@@ -77,7 +79,7 @@ func TestHostile(t *testing.T) {
 	}
 	lanes.Wait()
 	t.Run("end", func(t *testing.T) {
-		for name, one := range map[string]*env{"shared by most": s, "K": wild, "V": ill, "TLS": secure, "A": accounts, "B8": shared, "API": client, "N": named} {
+		for name, one := range map[string]*env{"shared by most": s, "K": wild, "V": ill, "TLS": secure, "A": accounts, "B8": shared, "API": client, "N": named, "O": served} {
 			lanes.Go(func() { t.Run(name, one.end) })
 		}
 		lanes.Wait()
