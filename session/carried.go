@@ -25,39 +25,21 @@ func (m *Manager) Carried(ctx context.Context, texts []string) (all []*Session, 
 		return nil, fmt.Errorf("%w: %d cookies of our name", ErrForged, len(texts))
 	}
 	for _, text := range texts {
-		s, err := m.carried(ctx, text)
+		now := m.now()
+		c, err := m.open(text, now)
+		if err != nil {
+			continue
+		}
+		e, err := m.live(ctx, c, now)
 		if errors.Is(err, ErrStore) {
 			return nil, err
 		}
-		if err == nil && !slices.ContainsFunc(all, func(other *Session) bool { return other.ID == s.ID }) {
+		if err != nil {
+			continue
+		}
+		if s, _ := m.view(e, now); !slices.ContainsFunc(all, func(other *Session) bool { return other.ID == s.ID }) {
 			all = append(all, s)
 		}
 	}
 	return all, nil
-}
-
-// carried is Load without the question about the membership.
-func (m *Manager) carried(ctx context.Context, text string) (*Session, error) {
-	now := m.now()
-	c, err := m.open(text, now)
-	if err != nil {
-		return nil, err
-	}
-	e := c.entry
-	if e == nil {
-		if e, err = m.redeem(ctx, c, now); err != nil {
-			return nil, err
-		}
-	}
-	if m.ended(e) {
-		return nil, ErrRevoked
-	}
-	if err := m.settle(ctx, e, now); err != nil {
-		return nil, err
-	}
-	if m.ended(e) {
-		return nil, ErrRevoked
-	}
-	s, _ := m.view(e, now)
-	return s, nil
 }

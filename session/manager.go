@@ -170,8 +170,9 @@ func (m *Manager) now() time.Time {
 func (m *Manager) Time() time.Time { return m.now() }
 
 // Load recognises a session. texts are all the values that one request carried
-// under our cookie name; exactly one of them must verify, since of two nobody
-// can tell which one was planted (threats C3).
+// under our cookie name; exactly one of them must be a session, since of two
+// nobody can tell which one was planted (threats C3). Those that have expired or
+// were revoked do not count.
 //
 // A membership that was last confirmed too long ago makes Load wait for a
 // lookup, at most patience. Otherwise it never waits for DingTalk, and for a
@@ -220,9 +221,12 @@ func (m *Manager) identify(ctx context.Context, texts []string, now time.Time) (
 			return e, nil
 		}
 	}
-	found, err := m.find(texts, now)
+	found, more, err := m.find(texts, now)
 	if err != nil {
 		return nil, err
+	}
+	if len(more) > 0 {
+		return append(more, found).only(ctx, m, now)
 	}
 	if found.entry == nil {
 		return m.redeem(ctx, found, now)

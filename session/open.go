@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -16,20 +17,23 @@ type candidate struct {
 	old    bool
 }
 
-// find opens the cookies and returns the only one that verifies.
-func (m *Manager) find(texts []string, now time.Time) (found candidate, err error) {
+type candidates []candidate
+
+// find opens the cookies. It returns the first that verifies, and in more the
+// others that do.
+func (m *Manager) find(texts []string, now time.Time) (found candidate, more candidates, err error) {
 	if len(texts) == 0 {
-		return found, ErrNone
+		return found, nil, ErrNone
 	}
 	if len(texts) > maxTexts {
-		return found, fmt.Errorf("%w: %d cookies of our name", ErrForged, len(texts))
+		return found, nil, fmt.Errorf("%w: %d cookies of our name", ErrForged, len(texts))
 	}
 	worst, verified := ErrForged, 0
 	for _, text := range texts {
 		c, err := m.open(text, now)
 		switch {
 		case err == nil && verified > 0:
-			return candidate{}, fmt.Errorf("%w: several cookies of our name verify", ErrForged)
+			more = append(more, c)
 		case err == nil:
 			found = c
 			verified++
@@ -38,7 +42,49 @@ func (m *Manager) find(texts []string, now time.Time) (found candidate, err erro
 		}
 	}
 	if verified == 0 {
-		return candidate{}, worst
+		return candidate{}, nil, worst
+	}
+	return found, more, nil
+}
+
+// live is Load of a candidate, without the question about the membership.
+func (m *Manager) live(ctx context.Context, c candidate, now time.Time) (e *entry, err error) {
+	if e = c.entry; e == nil {
+		if e, err = m.redeem(ctx, c, now); err != nil {
+			return nil, err
+		}
+	}
+	if m.ended(e) { // before the network
+		return nil, ErrRevoked
+	}
+	if err := m.settle(ctx, e, now); err != nil {
+		return nil, err
+	}
+	if m.ended(e) {
+		return nil, ErrRevoked
+	}
+	return e, nil
+}
+
+// only returns the one of several candidates that is still a session. One that
+// has ended opens nothing, so that it need not be told from a planted one: an old
+// cookie of another path or domain, which the browser goes on sending, keeps
+// nobody out. Two that live are refused, be they of one person: nobody can tell
+// which was planted (threats C3). One that cannot be judged now refuses them all.
+func (all candidates) only(ctx context.Context, m *Manager, now time.Time) (found *entry, err error) {
+	for _, c := range all {
+		e, err := m.live(ctx, c, now)
+		switch {
+		case err == nil && found != nil:
+			return nil, fmt.Errorf("%w: several cookies of our name verify", ErrForged)
+		case err == nil:
+			found = e
+		case !errors.Is(err, ErrRevoked) && !errors.Is(err, ErrExpired) && !errors.Is(err, ErrForged):
+			return nil, err
+		}
+	}
+	if found == nil {
+		return nil, ErrRevoked
 	}
 	return found, nil
 }

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
+
+	"dinggate/session"
 )
 
 func TestSignOut(t *testing.T) {
@@ -216,5 +219,78 @@ func TestUserInfo(t *testing.T) {
 	b.store.ill.Store(true)
 	if a := b.send("GET", "/oauth2/userinfo"); a.StatusCode != 503 || b.session() == "" || a.Header.Get("Retry-After") == "" {
 		t.Errorf("userinfo with an ill store = %d", a.StatusCode)
+	}
+}
+
+// TestEndedCookieBesideALivingOne: a cookie that was signed out, or is past its
+// time, opens nothing and keeps nobody out, in any place beside the one that does,
+// and on a replica that has seen neither. Two that live are refused, of one person
+// too (threats C3).
+func TestEndedCookieBesideALivingOne(t *testing.T) {
+	for _, store := range []string{session.StoreCookie, session.StoreRedis} {
+		h := build(t, plan{change: func(f *Flow) { f.Sessions.Config.Store = store }})
+		begin := func(who string) string {
+			b := h.browser()
+			b.signIn(who)
+			return b.session()
+		}
+		over := begin("lisi")
+		h.ahead.Add(int64(h.Sessions.Config.Lifetime - time.Hour))
+		revoked, gone := begin("lisi"), begin("zhangsan")
+		one, two, other := begin("zhangsan"), begin("zhangsan"), begin("lisi")
+		h.ahead.Add(int64(2 * time.Hour))
+		for _, text := range []string{revoked, gone} {
+			if a := h.browser().post("/oauth2/sign_out", nil, "Cookie", h.Sessions.CookieName()+"="+text); a.StatusCode != 303 {
+				t.Fatalf("%s: sign-out = %d", store, a.StatusCode)
+			}
+		}
+		replicas := map[string]*env{"here": h}
+		if store == session.StoreRedis {
+			replicas["on a replica"] = build(t, plan{change: func(f *Flow) { f.Used, f.Sessions.Store = h.store, h.store }})
+			replicas["on a replica"].ahead.Store(h.ahead.Load())
+		}
+		for where, e := range replicas {
+			for _, tt := range []struct {
+				what    string
+				cookies []string
+				status  int
+			}{
+				{"a living one alone", []string{one}, 200},
+				{"one revoked of another person", []string{revoked, one}, 200},
+				{"one revoked of the same person", []string{gone, one}, 200},
+				{"behind the living one", []string{one, revoked}, 200},
+				{"on both sides", []string{gone, one, revoked}, 200},
+				{"past its time", []string{over, one}, 200},
+				{"everything that ended, and junk", []string{over, revoked, "x", gone, one}, 200},
+				{"one revoked, twice", []string{revoked, revoked, one}, 200},
+				{"all have ended", []string{over, revoked, gone}, 401},
+				{"one revoked, alone", []string{revoked}, 401},
+				{"two that live, of one person", []string{one, two}, 401},
+				{"two that live, of two people", []string{one, other}, 401},
+				{"two that live, of two people, and one revoked", []string{other, revoked, one}, 401},
+				{"one that lives, twice", []string{one, one}, 401},
+			} {
+				name := e.Sessions.CookieName() + "="
+				lines := make([]string, 0, 2*len(tt.cookies))
+				for _, text := range tt.cookies {
+					lines = append(lines, "Cookie", name+text)
+				}
+				for _, header := range [][]string{lines, {"Cookie", name + strings.Join(tt.cookies, "; "+name)}} {
+					a := e.browser().send("GET", "/oauth2/userinfo", append(header, "Accept", "application/json")...)
+					if a.StatusCode != tt.status || (tt.status == 200) != strings.Contains(a.text, `"username":"zhangsan"`) {
+						t.Errorf("%s, %s: %s = %d %s, want %d", store, where, tt.what, a.StatusCode, a.text, tt.status)
+					}
+				}
+			}
+			if store == session.StoreRedis { // of one that cannot be judged nobody knows whether it lives
+				e.store.ill.Store(true)
+				h.store.ill.Store(true)
+				if a := e.browser().send("GET", "/oauth2/userinfo", "Cookie", e.Sessions.CookieName()+"="+two+"; "+e.Sessions.CookieName()+"="+other); a.StatusCode != 503 {
+					t.Errorf("%s: two that cannot be judged = %d %s, want 503", where, a.StatusCode, a.text)
+				}
+				e.store.ill.Store(false)
+				h.store.ill.Store(false)
+			}
+		}
 	}
 }
