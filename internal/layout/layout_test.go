@@ -24,9 +24,10 @@ var plan = map[string][]string{
 	"internal/identity":         {},
 	"internal/conf":             {},
 	"internal/headername":       {},
+	"internal/scriptname":       {},
 	"internal/i18n":             {"internal/conf"},
 	"internal/buildinfo":        {},
-	"internal/web":              {"internal/headername"},
+	"internal/web":              {"internal/headername", "internal/scriptname"},
 	"internal/telemetry":        {},
 	"internal/ratelimit":        {},
 	"internal/httpclient":       {},
@@ -35,7 +36,7 @@ var plan = map[string][]string{
 	"internal/realtool/browser": {"internal/realtool"},
 	"dingtalk/simulator":        {}, // two readings of one API that cannot be wrong together
 
-	"proxy/access":    {"internal/identity", "internal/conf"},
+	"proxy/access":    {"internal/identity", "internal/conf", "internal/scriptname"},
 	"session":         {"internal/identity", "internal/conf"},
 	"dingtalk":        {"internal/identity", "internal/conf", "internal/httpclient"},
 	"proxy/assertion": {"internal/identity", "internal/conf"},

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"dinggate/internal/scriptname"
 )
 
 // A server reads a path in steps: it cuts parameters, decodes, collapses slashes,
@@ -269,7 +271,8 @@ func isPathChar(c byte) bool {
 
 // dropScripts takes the names of scripts off that a path goes on behind: the rest
 // is what they route by. /index.php/admin/x is /admin/x to most PHP frameworks,
-// and so is a CGI script's path info.
+// and so is a CGI script's path info. That the script itself is run is for the
+// policy to judge: an exact route for a script may be meant by its path info.
 func dropScripts(path string) string {
 	var out strings.Builder
 	begin := 0 // all before it is in out
@@ -290,15 +293,8 @@ func dropScripts(path string) string {
 // isScript reports whether s, behind a dot, begins with the ending of a script's
 // name, a slash and more.
 func isScript(s string) bool {
-	i := strings.IndexByte(s[:min(len(s), len("phtml/"))], '/')
-	if i < 2 || i+1 == len(s) {
-		return false
-	}
-	switch strings.ToLower(s[:i]) {
-	case "php", "php5", "php7", "php8", "phtml", "cgi", "fcgi", "pl", "py", "rb", "asp", "aspx", "ashx", "asmx", "svc", "cfm", "jsp", "dll":
-		return true
-	}
-	return false
+	i := strings.IndexByte(s[:min(len(s), scriptname.MaxEnding+1)], '/')
+	return i > 0 && i+1 < len(s) && scriptname.Ending(s[:i])
 }
 
 // dropCookieless takes sessions out of the path that ASP.NET looks for there:

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"dinggate/internal/identity"
+	"dinggate/internal/scriptname"
 )
 
 // route is a Route made ready for comparing.
@@ -13,13 +14,14 @@ type route struct {
 	host, port string // lower case, no final dot; "" = any
 	path       string
 	folded     string   // path in lower case
+	script     bool     // path is exact and a script's
 	methods    []string // HEAD added to GET; nil = any
 	rule       ruleset
 	same       int // the first route with an equal rule
 }
 
 func compile(r Route) route {
-	c := route{name: r.Name, path: r.Path, folded: lower(r.Path), methods: slices.Clone(r.Methods), rule: r.Rule.compile()}
+	c := route{name: r.Name, path: r.Path, folded: lower(r.Path), script: scriptname.Path(r.Path), methods: slices.Clone(r.Methods), rule: r.Rule.compile()}
 	c.host, c.port = splitHost(strings.ToLower(r.Host))
 	if slices.Contains(c.methods, "GET") {
 		c.methods = append(c.methods, "HEAD")
@@ -68,6 +70,9 @@ func (r *route) match(q *question, i int, path string) fit {
 	case covers(prefix, path, q.fold):
 	case slashed(prefix, path, q.fold):
 		q.steps.add(i, "may be meant: the final slash counts for nothing to many applications")
+		found = perhaps
+	case r.script && below(prefix, path, q.fold):
+		q.steps.add(i, "may be meant: servers run a script for what follows its name, too")
 		found = perhaps
 	default:
 		q.steps.add(i, "does not match: another path")
@@ -124,6 +129,15 @@ func covers(route, path string, fold bool) bool {
 func slashed(route, path string, fold bool) bool {
 	n := len(route)
 	return len(path) == n+1 && path[n] == '/' && n > 0 && route[n-1] != '/' && equal(route, path[:n], fold)
+}
+
+// below reports a path that goes on behind an exact route's. Where the route is a
+// script's, that is its path info: PHP-FPM, CGI and ASP.NET run /report.php for
+// /report.php/x (threats P17). A route for a part of the path info, placed before
+// the script's, decides alone.
+func below(route, path string, fold bool) bool {
+	n := len(route)
+	return len(path) > n && path[n] == '/' && equal(route, path[:n], fold)
 }
 
 func equal(s, path string, fold bool) bool {

@@ -232,6 +232,42 @@ func TestFinalSlash(t *testing.T) {
 	}
 }
 
+// A script is run for its path info too: an exact route for it is not bypassed by
+// one, in any reading, and opens nothing. An earlier route for a part of the path
+// info decides alone (threats P17).
+func TestScriptPathInfo(t *testing.T) {
+	p := policy(t, Route{Path: "/index.php/s/", Rule: public}, Route{Path: "/index.php", Rule: lead}, Route{Path: "/Up.aspx", Rule: lead}, Route{Path: "/ping.php", Rule: public}, Route{Path: "/report", Rule: lead}, Route{Path: "/", Rule: signedIn})
+	for _, c := range []struct {
+		path string
+		user *identity.User
+		want Decision
+	}{
+		{"/index.php/x", member, Decision{Allow, 5, "signed_in", ""}},
+		{"/index.php/x", stranger, Decision{Deny, 1, "", NotAllowed}},
+		{"/index.php/x/y.css", stranger, Decision{Deny, 1, "", NotAllowed}},
+		{"/index.php//x", stranger, Decision{Deny, 1, "", NotAllowed}},
+		{"/INDEX.PHP/x", stranger, Decision{Deny, -1, "", AmbiguousPath}},
+		{"/index.php/s/x", nil, Decision{Allow, 0, "public", ""}},
+		{"/index.phpx/x", stranger, Decision{Allow, 5, "signed_in", ""}},
+		{"/Up.aspx/x", stranger, Decision{Deny, 2, "", NotAllowed}},
+		{"/up.ASPX/x", stranger, Decision{Deny, -1, "", AmbiguousPath}},
+		{"/ping.php/x", nil, Decision{SignIn, 5, "", NotSignedIn}},
+		{"/report/x", stranger, Decision{Allow, 5, "signed_in", ""}},
+	} {
+		if got := p.Decide(Target{Path: c.path}, c.user); got != c.want {
+			t.Errorf("Decide(%q) of %+v = %+v, want %+v", c.path, c.user, got, c.want)
+		}
+	}
+	variant := Target{Path: "/a.php/index.php/x", Variants: []string{"/index.php/x"}}
+	if got, want := p.Decide(variant, stranger), (Decision{Deny, 1, "", NotAllowed}); got != want {
+		t.Errorf("Decide(%+v) = %+v, want %+v", variant, got, want)
+	}
+	alone := policy(t, Route{Path: "/ping.php", Rule: public})
+	if got, want := alone.Decide(Target{Path: "/ping.php/x"}, nil), (Decision{Deny, -1, "", NoRoute}); got != want {
+		t.Errorf("an exact public route alone: Decide() = %+v, want %+v", got, want)
+	}
+}
+
 // Letter case costs no allocation.
 func TestDecideCostsNothing(t *testing.T) {
 	p := policy(t, site...)

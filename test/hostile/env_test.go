@@ -127,6 +127,7 @@ routes:
   - {path: /public/, access: public, websocket: true, upstream: "%[7]s"}
   - {path: /read/, methods: [GET], access: public, upstream: "%[7]s"}
   - {path: /admin/, access: {users: [lisi]}, upstream: "%[7]s"}
+  - {path: /report.php, access: {users: [lisi]}, upstream: "%[7]s"}
   - {path: /strip/, strip_prefix: /strip, upstream: "%[7]s"}
   - {path: /office/, access: {networks: [192.0.2.0/24]}, upstream: "%[7]s"}
   - {path: /asked/, access: signed_in}

@@ -123,7 +123,7 @@ func paths(s *env) (list []try) {
 func sameDecision() (list []try) {
 	open := []string{"/open", "/public/", "/public", "/public/a", "/public/a//b", "/public/a.b/c", "/public/a%20b", "/public/%E5%BC%A0", "/public/张", "/public/a+b", "/public/a@b", "/public/~x", "/page", "/", "/page/a%2fb", "/a;b", "/a%25b", "/asked/x", "/strip/x", "/office/x", "/admin/x", "/public/a.", "/public/..."}
 	guarded, closed := questionPaths()
-	for _, path := range slices.Concat(open, guardedPaths, closedPaths(), parameterPaths(), guarded, closed, casePaths, deepPaths()) {
+	for _, path := range slices.Concat(open, guardedPaths, closedPaths(), parameterPaths(), scriptPaths, guarded, closed, casePaths, deepPaths()) {
 		if strings.ContainsAny(path, "#?") { // an outer proxy reports those apart
 			continue
 		}

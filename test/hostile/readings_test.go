@@ -21,6 +21,13 @@ func parameterPaths() (list []string) {
 	return list
 }
 
+// scriptPaths are P17: to a server that runs scripts for their path info each is
+// /report.php, which is lisi's alone.
+var scriptPaths = []string{
+	"/report.php", "/report.php/", "/report.php/x", "/report.php/x/y.css", "/report.php/public/x", "/report.php//x", "//report.php/x", "/report.php%2fx", "/report.php%2Fx/y", "/report.php%252fx", "/REPORT.PHP/x", "/Report.php/x", "/report%2ephp/x", "/%72eport.php/x", "/report.php::$DATA/x", "/report.php%3a%3a$DATA/x",
+	"/report.php./x", "/report.php%20/x", "/report.php;x/y", "/report.php/;x", "/report.php%3bx/y", "/report.php%3Fx", "/report.php/%3Fx", "/;x/report.php/y", "/index.php/report.php/x", "/report.php/index.php/x", "/(S(x))/report.php/y", "/report.php/(S(x))/y", "/page/../report.php/x",
+}
+
 // questionPaths are P18: an encoded ? or # that a hop may decode and hand on.
 func questionPaths() (guarded, closed []string) {
 	for _, mark := range []string{"%3F", "%3f", "%23", "%253F", "%2523", "%25253f"} {
@@ -72,6 +79,7 @@ func manyReadings() (list []try) {
 		}
 	}
 	add("P17", "zhangsan", parameterPaths()...)
+	add("P17", "zhangsan", scriptPaths...)
 	guarded, closed := questionPaths()
 	add("P18", "zhangsan", guarded...)
 	add("P18", "", closed...)
@@ -89,7 +97,7 @@ func manyReadings() (list []try) {
 		}})
 	}
 	// What is read in several ways that one rule decides on stays open.
-	for path, person := range map[string]string{"/page%3Fx": "zhangsan", "/page;%2Fx/y": "zhangsan", "/Page/X": "zhangsan", "/page/%252561": "zhangsan", "//page/x": "zhangsan", "/index.php/page": "zhangsan", "/admin/X%3fy": "lisi", "/admin/x;%2Fy": "lisi", "/admin/A.php/b": "lisi"} {
+	for path, person := range map[string]string{"/page%3Fx": "zhangsan", "/page;%2Fx/y": "zhangsan", "/Page/X": "zhangsan", "/page/%252561": "zhangsan", "//page/x": "zhangsan", "/index.php/page": "zhangsan", "/admin/X%3fy": "lisi", "/admin/x;%2Fy": "lisi", "/admin/A.php/b": "lisi", "/report.php/x": "lisi", "/report.php/x%2fy": "lisi", "/report.phpx/x": "zhangsan"} {
 		list = append(list, try{fmt.Sprintf("P17 P18 P19 P20 stays open %q", path), func(h *client) {
 			for _, d := range doors {
 				a := h.env.asked(d, h, path, person)

@@ -72,7 +72,7 @@ func TestDifferential(t *testing.T) {
 		s.front = front
 	}
 	s.alive()
-	corpus := slices.Clone(seeds)
+	corpus := slices.Concat(seeds, scripts)
 	n := paths
 	if os.Getenv("HOSTILE_NIGHT") == "1" {
 		n = nightPaths
@@ -82,7 +82,7 @@ func TestDifferential(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for r := rand.New(rand.NewPCG(seed, 0)); len(corpus) < n+len(seeds); {
+	for r := rand.New(rand.NewPCG(seed, 0)); len(corpus) < n+len(seeds)+len(scripts); {
 		if p := path(r); !known[p] {
 			known[p] = true
 			corpus = append(corpus, p)
@@ -117,7 +117,7 @@ func (s *env) start(program string) {
 	}
 	routes := ""
 	for _, one := range s.list {
-		for _, route := range []string{"/public/, access: public", "/admin/, access: {users: [lisi]}", "/settings, access: {users: [lisi]}", "/"} {
+		for _, route := range []string{"/public/, access: public", "/admin/, access: {users: [lisi]}", "/settings, access: {users: [lisi]}", "/report.php, access: {users: [lisi]}", "/"} {
 			routes += fmt.Sprintf("  - {host: %s, upstream: \"http://%s\", path: %s}\n", one.host(), one.addr, route)
 		}
 	}
@@ -178,6 +178,41 @@ func cookies(h http.Header, name string) string {
 		}
 	}
 	return strings.Join(pairs, "; ")
+}
+
+// TestScript: a script with an exact route of its own is run by PHP-FPM for every
+// path info, and a member who may not see it never does, directly and behind nginx
+// (threats P17).
+func TestScript(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "dinggate")
+	if out, err := exec.Command("go", "build", "-o", program, "../../../cmd/dinggate").CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	f := &fleet{life: t}
+	f.phpFPM(t)
+	front, ask := f.nginx(t)
+	s := &env{fleet: f, t: t}
+	s.start(program)
+	ask(s.gate)
+	s.front = front
+	s.alive()
+	w := rawConns{}
+	defer w.close()
+	for _, path := range scripts {
+		if r, err := w.get(f.find("php"), "php."+domain, path, ""); err != nil || !r.holds(adminMark) {
+			t.Errorf("PHP-FPM asked for %s = %d %.200q, %v, want the script: the row shows nothing", path, r.status, r.body, err)
+		}
+		for _, addr := range s.entryPoints() {
+			for _, cookie := range []string{s.member, ""} {
+				if r, err := w.get(addr, "php."+domain, path, cookie); err != nil || r.holds(adminMark) {
+					t.Errorf("%s, %s as a member (%v) = %d %.200q, %v, want a refusal", addr, path, cookie != "", r.status, r.body, err)
+				}
+			}
+			if r, err := w.get(addr, "php."+domain, path, s.boss); err != nil || !r.holds(adminMark) {
+				t.Errorf("%s, %s as lisi = %d %.200q, %v, want the script", addr, path, r.status, r.body, err)
+			}
+		}
+	}
 }
 
 // alive: each server serves each area to somebody who may see it, by both ways.
@@ -280,7 +315,7 @@ func (r reply) refused() bool {
 // restricted page although it is another path when it is decoded once.
 func (s *env) diverge(w rawConns, path string) {
 	plain, err := url.PathUnescape(path)
-	if err != nil || plain == "/admin" || strings.HasPrefix(plain, "/admin/") || plain == "/settings" {
+	if err != nil || plain == "/admin" || strings.HasPrefix(plain, "/admin/") || plain == "/settings" || plain == "/report.php" {
 		return
 	}
 	for _, one := range s.list {

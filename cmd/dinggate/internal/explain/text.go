@@ -41,6 +41,7 @@ var StepWords = []i18n.Message{
 	{"may be meant: the method is unknown", "可能是它：方法未知"},
 	{"may be read as %s", "也可能被读作 %s"},
 	{"may be meant: the final slash counts for nothing to many applications", "可能是它：许多应用不区分末尾斜杠"},
+	{"may be meant: servers run a script for what follows its name, too", "可能是它：脚本名之后还有路径时，服务器也会运行该脚本"},
 	{"the sterner rule decides, since it may be meant as %s", "以更严格的规则为准，因为也可能指 %s"},
 	{"is served without regard to letter case by many applications, as %s", "许多应用不区分大小写，会当作 %s 处理"},
 	{"letter case alone leads to another rule", "仅大小写不同即命中另一条规则"},

@@ -1,0 +1,3 @@
+<?php
+// A restricted script of its own, whatever its path info.
+echo 'MARK-ADMIN';
