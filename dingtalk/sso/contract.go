@@ -308,13 +308,17 @@ func readUser(body []byte) (userAnswer, error) {
 	return u, nil
 }
 
-// readAudience reads whom a token was given to: one client, or a list. Absent, null
-// and "" tell nothing, which is nil; what cannot be read is nobody, since a gate
-// that does not understand it must not take it for its own.
+// readAudience reads whom a token was given to: one client, or a list. Absent and
+// null mean that the service says nothing, which is nil. What cannot be read, and
+// "", is nobody: a gate must not take for its own what was said of another or of
+// no client (threats T30).
 func readAudience(raw json.RawMessage) []string {
+	if len(raw) == 0 || string(raw) == "null" {
+		return nil
+	}
 	if one, err := text(raw); err == nil {
 		if one == "" {
-			return nil
+			return []string{}
 		}
 		return []string{one}
 	}
