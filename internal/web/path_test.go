@@ -102,7 +102,7 @@ func TestVariants(t *testing.T) {
 		{"/wiki/index.php/Main", []string{"/wiki/Main"}},
 		{"/index.php", nil},
 		{"/index.php/", nil},
-		{"/a.PHP/b.cgi/c", []string{"/c"}},
+		{"/a.PHP/b.cgi/c", []string{"/b.cgi/c", "/c"}},
 		{"/x.phpx/y", nil},
 		{"/v1.2/y", nil},
 		{"/(S(abc))/admin/x", []string{"/admin/x"}},

@@ -84,10 +84,10 @@ func (p *Path) vary(all []string) bool {
 		case i < 0:
 			steps = []string{keepNeedless(p.Raw)}
 		case i < len(all):
-			steps = []string{dropScripts(all[i]), dropCookieless(all[i])}
+			steps = []string{dropScript(all[i]), dropCookieless(all[i])}
 		default:
 			s := found.list[i-len(all)]
-			steps = []string{dropScripts(s), dropCookieless(s), collapse(s)}
+			steps = []string{dropScript(s), dropCookieless(s), collapse(s)}
 		}
 		for _, s := range steps {
 			if !slices.Contains(all, s) && !found.add(s) {
@@ -269,25 +269,18 @@ func isPathChar(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("-._~!$&'()*+,;=:@", c) >= 0
 }
 
-// dropScripts takes the names of scripts off that a path goes on behind: the rest
-// is what they route by. /index.php/admin/x is /admin/x to most PHP frameworks,
-// and so is a CGI script's path info. That the script itself is run is for the
-// policy to judge: an exact route for a script may be meant by its path info.
-func dropScripts(path string) string {
-	var out strings.Builder
-	begin := 0 // all before it is in out
+// dropScript takes the name of the first script off that a path goes on behind:
+// the rest is what it routes by. /index.php/admin/x is /admin/x to most PHP
+// frameworks, and so is a CGI script's path info. That the script itself is run is
+// for the policy to judge, which knows of exact routes for scripts.
+func dropScript(path string) string {
 	for i := 0; i < len(path); i++ {
 		if path[i] == '.' && isScript(path[i+1:]) {
 			end := i + strings.IndexByte(path[i:], '/')
-			out.WriteString(path[begin:strings.LastIndexByte(path[:i], '/')])
-			begin, i = end, end
+			return path[:strings.LastIndexByte(path[:i], '/')] + path[end:]
 		}
 	}
-	if begin == 0 {
-		return path
-	}
-	out.WriteString(path[begin:])
-	return out.String()
+	return path
 }
 
 // isScript reports whether s, behind a dot, begins with the ending of a script's
