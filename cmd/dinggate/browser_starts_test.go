@@ -21,7 +21,7 @@ func embeds(gate string) http.HandlerFunc {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		w.Header().Set("Referrer-Policy", "no-referrer")
 		io.WriteString(w, strings.ReplaceAll(`<!doctype html><title>x</title><link rel="stylesheet" href="GATE/oauth2/start?style">
-<iframe src="GATE/oauth2/start?iframe"></iframe><iframe src="GATE/page?iframe"></iframe><img src="GATE/oauth2/start?image"><script src="GATE/oauth2/start?script"></script>
+<iframe src="GATE/oauth2/start?iframe"></iframe><iframe src="GATE/page?frame"></iframe><img src="GATE/oauth2/start?image"><script src="GATE/oauth2/start?script"></script>
 <a id="link" href="GATE/oauth2/start?rd=%2Fdeep">x</a>`, "GATE", gate))
 	}
 }
@@ -63,8 +63,8 @@ func TestBrowserStarts(t *testing.T) {
 				slices.Sort(list)
 				return list
 			}
-			waitFor(t, "what the page embeds", func() bool { return len(seen()) >= 4 })
-			if want := []string{"iframe 401 0", "image 403 0", "script 403 0", "style 403 0"}; !slices.Equal(seen(), want) {
+			waitFor(t, "what the page embeds", func() bool { return len(seen()) >= 5 })
+			if want := []string{"frame 401 0", "iframe 403 0", "image 403 0", "script 403 0", "style 403 0"}; !slices.Equal(seen(), want) {
 				t.Errorf("%s: what a page embeds = %q, want %q", b.Name, seen(), want)
 			}
 			b.Click("#link")

@@ -139,7 +139,7 @@ type passwordFile struct {
 func newPasswordFile(t testing.TB) *passwordFile {
 	f := &passwordFile{t: t, path: filepath.Join(t.TempDir(), "htpasswd"), lines: map[string]string{}}
 	for _, password := range []string{"old", "new"} {
-		hash, err := bcrypt.GenerateFromPassword([]byte(password), 10)
+		hash, err := bcrypt.GenerateFromPassword([]byte(password), 8)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -142,7 +142,7 @@ func TestServeOnSockets(t *testing.T) {
 	}
 	second := exec.Command(binary(t), "serve")
 	second.Env = append(append(os.Environ(), environment...), "DINGGATE_LISTEN=unix:"+socket)
-	if out, err := second.CombinedOutput(); err == nil || !strings.Contains(string(out), "another process") {
+	if out, err := second.CombinedOutput(); err == nil || !strings.Contains(string(out), "is in use: another program") || strings.Contains(string(out), "ss -ltnp") {
 		t.Errorf("a second process on the same socket = %v %s, want refused", err, out)
 	}
 }

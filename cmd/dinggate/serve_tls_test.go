@@ -73,13 +73,13 @@ func TestCertificateRotation(t *testing.T) {
 	cert, key := certify(t, "first", time.Now().Add(-time.Hour)) // expired: the clients' business, we serve on
 	s := secureSite(t, ", hsts: 8760h", cert, key)
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: anyone(), ForceAttemptHTTP2: true}}
-	res, err := client.Get(s.gate + "/oauth2/auth")
+	res, err := client.Get(s.gate + "/oauth2/userinfo")
 	if err != nil {
 		t.Fatal(err)
 	}
 	res.Body.Close()
 	if res.StatusCode != 401 || res.ProtoMajor != 2 || res.Header.Get("Strict-Transport-Security") != "max-age=31536000" {
-		t.Errorf("/oauth2/auth = %d over %s with %q, want 401 over HTTP/2 with HSTS", res.StatusCode, res.Proto, res.Header.Get("Strict-Transport-Security"))
+		t.Errorf("/oauth2/userinfo = %d over %s with %q, want 401 over HTTP/2 with HSTS", res.StatusCode, res.Proto, res.Header.Get("Strict-Transport-Security"))
 	}
 	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Strict-Transport-Security", "max-age=1; includeSubDomains")

@@ -180,7 +180,12 @@ func TestSSOPathsOff(t *testing.T) {
 // TestAuthorizeOnAnotherHost: the sign-in begins where its cookie will be
 // when the browser comes back.
 func TestAuthorizeOnAnotherHost(t *testing.T) {
-	h, p := ssoHouse(t, func(c *config.Config) { c.AllowedRedirects = []string{"http://other.test"} })
+	h, p := ssoHouse(t, func(c *config.Config) {
+		here := c.AllRoutes()[0]
+		other := here
+		other.Host = "other.test"
+		c.Upstream, c.Routes = "", []config.Route{other, here}
+	})
 	v := h.visitor()
 	path := strings.TrimPrefix(p.authorize(), h.base)
 	a := v.get(h.base+path, "X-Forwarded-Host: other.test", "X-Forwarded-Proto: http")

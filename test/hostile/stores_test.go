@@ -109,13 +109,14 @@ func stores(s *env, add func(string, func(*client))) {
 		if a := h.send(request{to: p.gate, raw: requestText("GET", "/public/x", h.id), right: true}); a.status != 200 {
 			h.failf("a public page: %v", a)
 		}
-		if a := h.send(request{to: p.admin, elsewhere: true, slow: true, raw: requestText("GET", "/ready", h.id)}); a.status != 503 {
+		admin := "GET /ready HTTP/1.1\r\nHost: localhost\r\nX-Case: " + h.id + "\r\n\r\n"
+		if a := h.send(request{to: p.admin, elsewhere: true, slow: true, raw: admin}); a.status != 503 {
 			h.failf("/ready: %v", a)
 		}
 		redis.Start()
 		defer redis.Kill()
 		if !until(func() bool {
-			return h.send(request{to: p.admin, elsewhere: true, slow: true, raw: requestText("GET", "/ready", h.id)}).status == 200
+			return h.send(request{to: p.admin, elsewhere: true, slow: true, raw: admin}).status == 200
 		}) {
 			h.failf("not ready with Redis back")
 		}

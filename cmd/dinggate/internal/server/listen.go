@@ -42,7 +42,10 @@ func ListenError(key, address string, err error) error {
 	if key != "" {
 		set = i18n.Message{fmt.Sprintf("choose another one: %s (%s, --%s)", key, config.EnvName(key), key), fmt.Sprintf("或另选一个：%s（%s、--%s）", key, config.EnvName(key), key)}
 	}
-	_, port, _ := net.SplitHostPort(address)
+	port := ""
+	if !strings.HasPrefix(address, "unix:") {
+		_, port, _ = net.SplitHostPort(address)
+	}
 	switch {
 	case errors.Is(err, errInUse) || errors.Is(err, errAnswers):
 		who := i18n.Message{}
