@@ -39,9 +39,11 @@ func (r Route) faults() []fault {
 	}
 	for _, role := range r.Rule.Roles {
 		add("access.roles", roleFault(role))
+		all = append(all, fullWidth("access.roles", role)...)
 	}
 	for _, user := range r.Rule.Users {
 		add("access.users", nameFault(user))
+		all = append(all, fullWidth("access.users", user)...)
 	}
 	for _, email := range r.Rule.Emails {
 		add("access.emails", emailFault(email))
@@ -129,6 +131,17 @@ func nameFault(s string) string {
 		return fmt.Sprintf("has %q; write a name without blanks around it", s)
 	}
 	return ""
+}
+
+// fullWidth warns of what a Chinese input method writes for a comma or a quote: to
+// YAML it is part of a name, and [zhangsan，lisi] is one person, whom nobody is.
+func fullWidth(part, name string) []fault {
+	i := strings.IndexAny(name, "，、；“”‘’")
+	if i < 0 {
+		return nil
+	}
+	mark, _ := utf8.DecodeRuneInString(name[i:])
+	return []fault{{part, fmt.Sprintf("has %q with the full-width %q, which is part of the name; between two names write , and a space", name, string(mark)), true}}
 }
 
 func roleFault(s string) string {
