@@ -68,7 +68,8 @@ func TestMigrationNginx(t *testing.T) {
 	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
 		config += kind + "_temp_path " + dir + "/" + kind + ";\n"
 	}
-	config += "server {\nlisten " + address + ";\n" + server + "}\n}\n"
+	server = strings.Replace(server, "location / {\n", "location / {\nproxy_set_header Cookie $app_cookie;\n", 1)
+	config += block(t, "nginx", "map $http_cookie") + "server {\nlisten " + address + ";\n" + server + "}\n}\n"
 	if err := os.WriteFile(dir+"/nginx.conf", []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -100,6 +101,9 @@ func TestMigrationNginx(t *testing.T) {
 	}
 	if a := v.get(wanted, "X-User: boss", "X-Email: boss@example.com"); a.StatusCode != 200 || !strings.Contains(a.body, "UPSTREAM-MARK GET /deep?a=1&b=%2Fx") {
 		t.Fatalf("GET with a session = %d %s", a.StatusCode, a.body)
+	}
+	if got := h.app.last(t).Header.Get("Cookie"); strings.Contains(got, "dinggate=") {
+		t.Errorf("Cookie at the application = %q, want no session", got)
 	}
 	if got := h.app.last(t).Header["X-User"]; len(got) != 1 || got[0] != "zhangsan" {
 		t.Errorf("X-User at the application = %q, want zhangsan alone", got)
