@@ -434,3 +434,17 @@ func nginxCheck(t *testing.T, parts map[string]string, host string) *exec.Cmd {
 		"/etc/nginx/dinggate.inc", "DIR/dinggate.inc", "/etc/ssl/"+host+".pem", "DIR/cert.pem", "/etc/ssl/"+host+".key", "DIR/key.pem")
 	return exec.Command(realtool.Path(t, "nginx"), "-t", "-e", dir+"/error.log", "-c", dir+"/nginx.conf")
 }
+
+// TestGenMainRoute: everything goes to the application of the route / .
+func TestGenMainRoute(t *testing.T) {
+	for _, tt := range []struct{ routes, want string }{
+		{"{path: /api/, upstream: 'http://127.0.0.1:1001'}, {path: /, upstream: 'http://127.0.0.1:1002'}", "127.0.0.1:1002"},
+		{"{path: /, host: other.example.com, upstream: 'http://127.0.0.1:1001'}, {path: /, upstream: 'http://127.0.0.1:1002'}", "127.0.0.1:1002"},
+		{"{path: /api/, upstream: 'http://127.0.0.1:1001'}, {path: /b/, upstream: 'http://127.0.0.1:1002'}", "127.0.0.1:1001"},
+		{"{path: /api/, upstream: 'http://127.0.0.1:1001'}, {path: /}", "127.0.0.1:1001"},
+	} {
+		if s := snippetOf(t, "nginx", "public_url: https://app.example.com\nroutes: ["+tt.routes+"]\n"); s.App != tt.want {
+			t.Errorf("gen with routes [%s] names %s, want %s", tt.routes, s.App, tt.want)
+		}
+	}
+}

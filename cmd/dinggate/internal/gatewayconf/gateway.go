@@ -105,27 +105,42 @@ func bracketed(host string) string {
 	return host
 }
 
-// app is the first upstream of the routes, else a usual one.
+// mainRoute is the route whose upstream a snippet sends everything to: that of /, for
+// every host or the public one if there is such a route, otherwise the first.
+func mainRoute(cfg *config.Config) (main config.Route) {
+	best := -1
+	for _, r := range cfg.AllRoutes() {
+		rank := 0
+		if r.Path == "/" {
+			rank = 1
+			if r.Host == "" || strings.EqualFold(r.Host, cfg.PublicHost()) {
+				rank = 2
+			}
+		}
+		if r.Upstream != "" && rank > best {
+			main, best = r, rank
+		}
+	}
+	return main
+}
+
+// app is the upstream of the main route, otherwise a usual one.
 func (s *GatewayConfig) app(cfg *config.Config) {
 	s.App = anApp
-	for _, r := range cfg.AllRoutes() {
-		if r.Upstream == "" {
-			continue
-		}
+	if r := mainRoute(cfg); r.Upstream != "" {
 		u, err := url.Parse(r.Upstream)
-		if err != nil || u.Scheme != "http" || strings.Trim(u.Path, "/") != "" {
+		host := ""
+		if err == nil {
+			host, err = web.CleanHost(u.Host, "")
+		}
+		switch {
+		case err != nil || u.Scheme != "http" || strings.Trim(u.Path, "/") != "":
 			s.adapt = true
-			break
+		case web.HostName(host) == host:
+			s.App = host + ":80"
+		default:
+			s.App = host
 		}
-		host, err := web.CleanHost(u.Host, "")
-		if err != nil {
-			s.adapt = true
-			break
-		}
-		if s.App = host; web.HostName(host) == host {
-			s.App += ":80"
-		}
-		break
 	}
 	name, port, _ := net.SplitHostPort(s.App)
 	s.AppHost, s.AppName, s.AppPort = "app", "app", port

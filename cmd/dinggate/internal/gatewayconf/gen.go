@@ -175,13 +175,13 @@ func (s *GatewayConfig) appAdvice(cfg *config.Config) (all []i18n.Message) {
 	}
 	if len(upstreams) > 1 {
 		all = append(all, i18n.Message{
-			fmt.Sprintf("routes lead to %d applications, the snippet sends everything to the first; who may enter is still decided by all routes", len(upstreams)),
-			fmt.Sprintf("routes 中有 %d 个应用，片段把全部请求发给第一个；能否进入仍由全部路由决定", len(upstreams))})
+			fmt.Sprintf("routes lead to %d applications, the snippet sends everything to that of the route /, without such a route to the first; who may enter is still decided by all routes", len(upstreams)),
+			fmt.Sprintf("routes 中有 %d 个应用，片段把全部请求发给路由 / 的应用，没有该路由时发给第一个；能否进入仍由全部路由决定", len(upstreams))})
 	}
 	if s.adapt {
 		all = append(all, i18n.Message{
-			fmt.Sprintf("the first upstream is not plain http://host:port; the snippet names %s in its place: write down yourself how the gateway reaches the application", s.App),
-			fmt.Sprintf("第一个 upstream 不是 http://主机:端口 的形式；片段中以 %s 代替：请自行填写网关如何访问应用", s.App)})
+			fmt.Sprintf("the upstream is not plain http://host:port; the snippet names %s in its place: write down yourself how the gateway reaches the application", s.App),
+			fmt.Sprintf("upstream 不是 http://主机:端口 的形式；片段中以 %s 代替：请自行填写网关如何访问应用", s.App)})
 	}
 	return all
 }
