@@ -91,7 +91,10 @@ func TestDemoSaysWhatItDoes(t *testing.T) {
 	defer cancel()
 	r, w := io.Pipe()
 	done := make(chan error, 1)
-	go func() { done <- runDemo(ctx, demoAddress, w); w.Close() }()
+	go func() { done <- runDemo(ctx, "", w); w.Close() }()
+	if _, err := demoListener(demoAddress, io.Discard); err == nil || !strings.Contains(err.Error(), "--listen") {
+		t.Errorf("the usual port, given and taken, ends with %v, want the cure", err)
+	}
 	var lines []string
 	for scan := bufio.NewScanner(r); scan.Scan(); {
 		if lines = append(lines, scan.Text()); strings.Contains(scan.Text(), "孙七") {

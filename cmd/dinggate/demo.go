@@ -90,18 +90,22 @@ func opened(out io.Writer, public string) {
 	fmt.Fprintf(out, "dinggate demo 演示: open 请打开 %s  (Ctrl-C ends it 结束)\n", public)
 }
 
-// demoAddress is where the demo is unless --listen names another address.
+// demoAddress is where the demo is unless --listen names an address.
 const demoAddress = "127.0.0.1:4180"
 
-// demoListener listens on address. Where the usual one is taken, the demo moves to
-// a free port, and says so; a port that somebody named is the one or none.
+// demoListener listens on address, "" for the usual one. Where that is taken, the demo
+// moves to a free port, and says so; a port that somebody named is the one or none.
 func demoListener(address string, out io.Writer) (net.Listener, error) {
+	given := address != ""
+	if !given {
+		address = demoAddress
+	}
 	l, err := server.Loopback(address)
 	if _, isOp := errors.AsType[*net.OpError](err); !isOp {
 		return l, err
 	}
-	if address != demoAddress {
-		return nil, fmt.Errorf("%w; --listen 127.0.0.1:PORT chooses another one (PORT 0: a free one)", err)
+	if given {
+		return nil, server.ListenError("", address, err)
 	}
 	fmt.Fprintf(out, "dinggate demo 演示: PORT 4180 IS TAKEN, another one is used 端口 4180 已被占用，改用其他端口 (%v)\n", err)
 	fmt.Fprintln(out, "  is another demo running? 是否已有演示在运行？  --listen 127.0.0.1:PORT chooses a port 可指定端口")

@@ -24,6 +24,7 @@ import (
 	"dinggate/cmd/dinggate/internal/explain"
 	"dinggate/cmd/dinggate/internal/gatewayconf"
 	"dinggate/cmd/dinggate/internal/server"
+	"dinggate/internal/conf"
 	"dinggate/internal/i18n"
 )
 
@@ -67,9 +68,9 @@ func commands() []command {
 		}},
 		{"demo", i18n.Message{"try everything on this machine: no account, no network, no file", "在本机体验全部功能：无需账号、网络和文件"}, demoAddress, false, func(c cli.Invocation) int {
 			if c.SSO {
-				return c.Until(func(ctx context.Context) error { return runDemoSSO(ctx, c.Args[0], c.Stdout) })
+				return c.Until(func(ctx context.Context) error { return runDemoSSO(ctx, c.Given["listen"], c.Stdout) })
 			}
-			return c.Until(func(ctx context.Context) error { return runDemo(ctx, c.Args[0], c.Stdout) })
+			return c.Until(func(ctx context.Context) error { return runDemo(ctx, c.Given["listen"], c.Stdout) })
 		}},
 		{"simulate", i18n.Message{"serve the simulated DingTalk alone, for tests", "单独运行钉钉模拟器，供测试使用"}, "127.0.0.1:4190", false, func(c cli.Invocation) int {
 			return c.Until(func(ctx context.Context) error { return runSimulate(ctx, c.Args[0], c.List("callback"), c.Stdout) })
@@ -86,6 +87,9 @@ func commands() []command {
 		{"healthcheck", i18n.Message{"ask a running dinggate whether it is alive; exit code 1 if not", "询问运行中的 dinggate 是否存活；否则退出码为 1"}, "", true, func(c cli.Invocation) int {
 			cfg, problems := config.Load(c.Args, c.Environ)
 			wrong := config.Refusing(problems)
+			if slices.ContainsFunc(wrong, func(p conf.Problem) bool { return p.File == "" }) {
+				wrong = nil // nothing is configured: then the default is what to ask
+			}
 			config.PrintProblems(c.Stderr, c.Language, wrong)
 			if config.ExitCode(wrong) == 2 { // another mistake, made since the start, does not make the running one ill
 				return 2
@@ -165,14 +169,19 @@ func takeListen(c *cli.Invocation, cmd command) bool {
 	}
 	if cmd.listen != "" && len(rest) > 0 {
 		if value, ok := strings.CutPrefix(rest[0], "--listen="); ok {
-			address, rest = value, rest[1:]
+			address, rest, c.Given["listen"] = value, rest[1:], value
 		} else if rest[0] == "--listen" && len(rest) > 1 {
-			address, rest = rest[1], rest[2:]
+			address, rest, c.Given["listen"] = rest[1], rest[2:], rest[1]
 		}
 	}
 	if len(rest) > 0 {
 		fmt.Fprintf(c.Stderr, c.Say(i18n.Message{"dinggate %s: %s is not understood\n\n", "dinggate %s：无法识别 %s\n\n"}), cmd.name, config.Shown(rest[0]))
 		commandUsage(*c, c.Stderr, cmd)
+		return false
+	}
+	if cmd.listen != "" && !config.IsHostPort(address) {
+		format := i18n.Message{"dinggate %s: --listen is not host:port such as %s\n", "dinggate %s：--listen 应为 主机:端口，例如 %s\n"}
+		fmt.Fprintf(c.Stderr, c.Say(format), cmd.name, cmd.listen)
 		return false
 	}
 	c.Args = []string{address}

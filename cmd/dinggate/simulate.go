@@ -47,8 +47,17 @@ func runSimulate(ctx context.Context, address string, callbacks []string, out io
 	s := &server.Listeners{Log: slog.New(slog.DiscardHandler)}
 	s.Add(l, platform)
 	fmt.Fprintf(out, "simulator listening on http://%s\n", l.Addr())
+	warnOfNetwork(out, l.Addr())
 	simulatorKeys(out, l.Addr(), hosts)
 	return s.Serve(ctx, func(context.Context) {})
+}
+
+// warnOfNetwork warns where a simulator can be reached from other machines.
+func warnOfNetwork(out io.Writer, at net.Addr) {
+	if tcp, ok := at.(*net.TCPAddr); !ok || !tcp.IP.IsLoopback() {
+		fmt.Fprintln(out, "WARNING: everybody on the network who reaches this address can sign in as anybody, without a password "+
+			"警告：网络上能访问此地址的任何人都可以冒充任何人登录，无需密码")
+	}
 }
 
 // callbackHost is the host of what --callback names: a host, one with a port, or

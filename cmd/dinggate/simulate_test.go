@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -68,6 +69,17 @@ func TestSimulate(t *testing.T) {
 		cancel()
 		if err := <-done; err != nil {
 			t.Errorf("it ended with %v", err)
+		}
+	}
+}
+
+// TestSimulateBeyondLoopback: the simulator's people need no password.
+func TestSimulateBeyondLoopback(t *testing.T) {
+	for address, want := range map[string]bool{"127.0.0.1": false, "::1": false, "0.0.0.0": true, "::": true, "192.0.2.1": true} {
+		var out strings.Builder
+		warnOfNetwork(&out, &net.TCPAddr{IP: net.ParseIP(address)})
+		if got := out.String() != ""; got != want {
+			t.Errorf("warnOfNetwork(%s) = %q, want a warning: %v", address, out.String(), want)
 		}
 	}
 }

@@ -96,8 +96,12 @@ func written(v reflect.Value) string {
 			pairs[i] = rule.Name + "=" + rule.Field
 		}
 		return strings.Join(pairs, ",")
-	case []config.Route:
-		return ""
+	}
+	switch v.Kind() { // without anything in them they would show Go's braces
+	case reflect.Struct, reflect.Slice, reflect.Map, reflect.Pointer:
+		if v.IsZero() || v.Kind() == reflect.Slice && v.Len() == 0 {
+			return ""
+		}
 	}
 	return fmt.Sprint(v.Interface())
 }

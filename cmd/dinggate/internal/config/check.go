@@ -121,6 +121,13 @@ func checkListen(at conf.Place, text string) {
 	at.If(err != nil, "has a port that is not a number from 0 to 65535")
 }
 
+// IsHostPort reports whether text is an address as listen takes it, and no socket.
+func IsHostPort(text string) bool {
+	var faults conf.Problems
+	checkListen(faults.At(""), text)
+	return faults.Mistakes() == 0 && !strings.HasPrefix(text, "unix:")
+}
+
 // checkProxies: who is believed may say who the client is and which page was asked for.
 func (c *Config) checkProxies(p *conf.Problems) {
 	for i, text := range c.ProxyProtocol {

@@ -61,6 +61,9 @@ func NewLoader() *loader {
 func (l *loader) Load(args, environ []string) (*Config, []conf.Problem) {
 	l.cfg.inPod = slices.ContainsFunc(environ, func(v string) bool { return strings.HasPrefix(v, "KUBERNETES_SERVICE_HOST=") })
 	flags := l.parseFlags(args)
+	if all := l.problems.All(); len(all) > 0 { // with --confg FILE all else would be missing
+		return l.cfg, all
+	}
 	variables := l.parseEnviron(environ)
 	if l.name = flags.config; l.name == "" {
 		l.name = variables.config
@@ -69,6 +72,9 @@ func (l *loader) Load(args, environ []string) (*Config, []conf.Problem) {
 		if _, err := os.Lstat(l.Standard); !errors.Is(err, fs.ErrNotExist) { // one that cannot be read is a mistake, not absent
 			l.name = l.Standard
 		}
+	}
+	if l.name == "" && l.Standard != "" && len(variables.values)+len(flags.values)+len(l.problems.All()) == 0 {
+		l.problems.Add(conf.Problem{Text: "no configuration file: --config FILE or " + StandardFile + ", and no DINGGATE_ variables"})
 	}
 	if l.name != "" {
 		l.source(l.fromFile)

@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+
+	"dinggate/cmd/dinggate/internal/cli"
+	"dinggate/internal/i18n"
 )
 
 // Loopback listens on address, which has to be one of this machine alone.
@@ -13,7 +16,9 @@ func Loopback(address string) (net.Listener, error) {
 		return nil, err
 	}
 	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return nil, fmt.Errorf("the demo listens on loopback alone, not on %s: its people sign in without a password", address)
+		return nil, cli.SaidError{Message: i18n.Message{
+			fmt.Sprintf("the demo listens on loopback alone, not on %s: its people sign in without a password; use --listen 127.0.0.1:PORT", address),
+			fmt.Sprintf("演示只监听本机回环地址，不能监听 %s：其中的人员无需密码即可登录；请用 --listen 127.0.0.1:端口", address)}}
 	}
 	return net.Listen("tcp", address)
 }
