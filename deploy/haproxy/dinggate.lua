@@ -19,14 +19,15 @@ local NAMES, PREFIXES = {}, {}
 for name in ([[
   X-Rewrite-URL X-HTTP-Method-Override X-Method-Override X-HTTP-Method Forwarded True-Client-IP X-Client-IP
   Client-IP CF-Connecting-IP Proxy X-Dinggate-Assertion X-Middleware-Subrequest X-Override-URL X-Script-Name
-  X-Host X-Envoy-Original-Path X-Real-IP CF-Connecting-IPv6 Fastly-Client-IP Fly-Client-IP X-Cluster-Client-IP
-  Proxy-Client-IP X-Azure-ClientIP Ali-CDN-Real-IP CDN-Src-IP X-Originating-IP X-ProxyUser-IP
-  X-Envoy-External-Address X-Scheme X-Url-Scheme Front-End-Https X-SSL X-Client-DN X-Client-Verify
-  X-ARR-ClientCert X-ARR-SSL X-WebAuth-User
+  X-Host X-Envoy-Original-Path X-Waws-Unencoded-URL X-Request-URI Request-URI X-HTTP-Path-Override
+  X-Tunnel-Method X-Verb Script-Name X-Proxy-URL Base-URL Forwarded-For X-Real-IP CF-Connecting-IPv6
+  Fastly-Client-IP Fly-Client-IP X-Cluster-Client-IP Proxy-Client-IP X-Azure-ClientIP Ali-CDN-Real-IP
+  CDN-Src-IP X-Originating-IP X-ProxyUser-IP X-Envoy-External-Address X-Scheme X-Url-Scheme Front-End-Https
+  X-SSL X-Client-DN X-Client-Verify X-ARR-ClientCert X-ARR-SSL X-WebAuth-User
 ]]):gmatch("%S+") do NAMES[(name:lower():gsub("%-", ""))] = true end
 for name in ([[
   X-Forwarded X-Original- X-Auth-Request- Remote- X-Remote- X-SSL- SSL-Client- X-Client-Cert Client-Cert
-  WL-Proxy-
+  WL-Proxy- X-MS-Client-Principal X-Goog-IAP- X-Goog-Authenticated-User- X-AppEngine-User
 ]]):gmatch("%S+") do PREFIXES[#PREFIXES + 1] = (name:lower():gsub("%-", "")) end
 
 local function forged(name)
