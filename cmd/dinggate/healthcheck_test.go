@@ -47,6 +47,20 @@ func TestHealthcheckAfterATypo(t *testing.T) {
 	}
 }
 
+// TestHealthcheckWithoutItsFile: a file that is not there is named and is a
+// failure, unless the address to ask comes from elsewhere: at the default one any
+// other dinggate may answer.
+func TestHealthcheckWithoutItsFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "nope.yaml")
+	for _, command := range []string{"healthcheck", "check"} {
+		var out, told strings.Builder
+		code := run([]string{command, "--lang=en", "--config", file}, nil, &out, &told)
+		if text := out.String() + told.String(); code != 1 || !strings.Contains(text, file+": cannot be read: no such file") || strings.Contains(text, "/livez") || strings.Contains(text, "nobody answers") {
+			t.Errorf("%s --config %s = %d %q, want 1 and the file's name alone", command, file, code, text)
+		}
+	}
+}
+
 // TestHealthcheckOfNobody: who is not there stays a failure, which names the file.
 func TestHealthcheckOfNobody(t *testing.T) {
 	gone := httptest.NewServer(nil)

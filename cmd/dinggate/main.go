@@ -95,6 +95,9 @@ func commands() []command {
 				return 2
 			}
 			guessed := len(wrong) > 0 && cfg.Admin.Listen == config.Default().Admin.Listen
+			if guessed && cfg.FileMissing() { // whoever answers there may be any other dinggate
+				return config.ExitCode(wrong)
+			}
 			return c.Until(func(ctx context.Context) error { return runHealthcheck(ctx, cfg.Admin.Listen, guessed) })
 		}},
 		{"version", i18n.Message{"print version, revision and Go's version", "显示版本、修订号和 Go 版本"}, "", false, func(c cli.Invocation) int {

@@ -31,6 +31,10 @@ func Load(args, environ []string) (*Config, []conf.Problem) {
 	return l.Load(args, environ)
 }
 
+// FileMissing reports whether there is no file under the name given, or none that
+// can be read.
+func (c *Config) FileMissing() bool { return c.fileMissing }
+
 // place is where a value was given: file and line, or the name of a variable or a flag.
 type place struct {
 	file string

@@ -28,7 +28,7 @@ func (l *loader) fromFile() {
 	at := place{file: l.name}
 	data, mode, err := l.Read(l.name)
 	if err != nil {
-		l.unread = true
+		l.unread, l.cfg.fileMissing = true, true
 		l.mistake(at, "", "cannot be read: "+Cause(err))
 		return
 	}
