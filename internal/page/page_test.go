@@ -109,7 +109,7 @@ func gallery(p *Pages) []exhibit {
 		})},
 		{"not_allowed", "GET", "/admin/?tab=1", fails(&web.Error{Status: 403, Code: "not_allowed", Who: "赵六 (zhaoliu)", Wanted: "/admin/?tab=1"})},
 		{"confirm_switch", "GET", "/oauth2/sign_out?then=sign_in", shows(func(w http.ResponseWriter, r *http.Request) {
-			p.ConfirmSwitch(w, r, "/oauth2/sign_out?then=sign_in&rd=%2Fadmin%2F", "赵六 (zhaoliu)", "https://login.dingtalk.com/oauth2/auth?state=")
+			p.ConfirmSwitch(w, r, "/oauth2/sign_out?then=sign_in&rd=%2Fadmin%2F", "赵六 (zhaoliu)", "https://login.dingtalk.com/oauth2/auth?state=", "/admin/")
 		})},
 		{"not_member", "GET", "/oauth2/callback?authCode=CANARY&state=CANARY", fails(&web.Error{Status: 403, Code: "not_member"})},
 		{"state_expired", "GET", "/oauth2/callback?code=CANARY&state=CANARY", fails(&web.Error{Status: 403, Code: "state_expired", Retry: "/oauth2/start?rd=%2Fwiki"})},

@@ -52,27 +52,31 @@ func (p *Pages) SignedIn(w http.ResponseWriter, r *http.Request, who string) {
 
 type confirmView struct {
 	view
-	Action, Who string
+	Action, Who, Cancel string
 }
 
 // ConfirmSignOut asks before a sign-out, which a link alone must not do
 // (threats S15). Its form posts to action, on the same origin; who is signed in
 // may be "".
 func (p *Pages) ConfirmSignOut(w http.ResponseWriter, r *http.Request, action, who string) {
-	p.confirm(w, r, p.view(w, r), p.formCSP, action, who)
+	p.confirm(w, r, p.view(w, r), p.formCSP, action, who, "/")
 }
 
 // ConfirmSwitch asks before a sign-out that a sign-in with another account
 // follows. The answer to its form leads to next, an absolute address, whose
 // origin has to be named in the page's policy; "" leads to no other origin.
-func (p *Pages) ConfirmSwitch(w http.ResponseWriter, r *http.Request, action, who, next string) {
+// Cancel leads to wanted, the page first asked for.
+func (p *Pages) ConfirmSwitch(w http.ResponseWriter, r *http.Request, action, who, next, wanted string) {
 	v := p.view(w, r)
 	v.Words.ConfirmSignOut, v.Words.ConfirmText, v.Words.SignOut = v.Words.ConfirmSwitch, v.Words.SwitchText, v.Words.OtherAccount
-	p.confirm(w, r, v, p.formCSP+formTarget(next), action, who)
+	p.confirm(w, r, v, p.formCSP+formTarget(next), action, who, wanted)
 }
 
-func (p *Pages) confirm(w http.ResponseWriter, r *http.Request, v view, csp, action, who string) {
-	c := confirmView{v, "", clean(who, 100)}
+func (p *Pages) confirm(w http.ResponseWriter, r *http.Request, v view, csp, action, who, cancel string) {
+	c := confirmView{v, "", clean(who, 100), link(cancel)}
+	if c.Cancel == "" {
+		c.Cancel = "/"
+	}
 	if ownPath(action) {
 		c.Action = action
 	}

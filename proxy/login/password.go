@@ -55,17 +55,22 @@ func (f passwordForm) parse(r *http.Request, x *web.Exchange) (formRequest, erro
 	return formRequest{target: target}, err
 }
 
-// problemParam is for the page in the other language, after a wrong password.
+// problemParam is for the page in the other language, after a try that failed.
 const (
-	problemParam  = "problem"
-	wrongPassword = "wrong_password"
+	problemParam    = "problem"
+	wrongPassword   = "wrong_password"
+	tooManyAttempts = "too_many_attempts"
+	unready         = "unready"
 )
+
+// withProblem is the address of the form, which has a query, with what was wrong.
+func withProblem(form, problem string) string { return form + "&" + problemParam + "=" + problem }
 
 // show shows the page with the form; problem is the code of what was wrong.
 func (f passwordForm) show(w http.ResponseWriter, r *http.Request, e formRequest, username, problem string, status int) error {
 	d := page.AccountData{Action: f.action(e), Username: username, Problem: problem, Status: status, Next: e.target}
 	if problem != "" {
-		d.Again = d.Action + "&" + problemParam + "=" + problem
+		d.Again = withProblem(d.Action, problem)
 	}
 	if e.person == nil {
 		d.StartURL = f.LoginURL(e.target)
@@ -154,9 +159,9 @@ func (f passwordForm) refused(x *web.Exchange, username string, err error) error
 // unverified is the answer when a password was not looked at.
 func (f passwordForm) unverified(err error, again string) error {
 	if wait, ok := errors.AsType[*account.WaitError](err); ok {
-		return &web.Error{Status: http.StatusTooManyRequests, Code: "too_many_attempts", RetryAfter: wait.Wait, Retry: again}
+		return &web.Error{Status: http.StatusTooManyRequests, Code: tooManyAttempts, RetryAfter: wait.Wait, Retry: again, Again: withProblem(again, tooManyAttempts)}
 	}
-	return &web.Error{Status: http.StatusServiceUnavailable, Code: "unready", RetryAfter: retryAfter, Retry: again, Err: err}
+	return &web.Error{Status: http.StatusServiceUnavailable, Code: unready, RetryAfter: retryAfter, Retry: again, Again: withProblem(again, unready), Err: err}
 }
 
 // credentials reads the form: each field once, in the body alone.

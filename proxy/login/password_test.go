@@ -57,6 +57,28 @@ func (b *browser) submit(action, username, password string, header ...string) an
 		"Content-Type", "application/x-www-form-urlencoded"}, header...)...)
 }
 
+// TestTooManyPasswordsInBothLanguages: so can the page after too many of them, and
+// the one while passwords cannot be looked at; it shows the form again.
+func TestTooManyPasswordsInBothLanguages(t *testing.T) {
+	const at = "/oauth2/sign_in?rd=%2Fpage%3Fx%3D1"
+	h := withAccounts(t, account.Off)
+	h.Accounts.Pair = ratelimit.Rate{Every: time.Hour, Burst: 1}
+	b := h.browser()
+	b.submit(at, "zs", "wrong")
+	a := b.submit(at, "zs", "wrong")
+	link := found(switchLink, a.text)
+	if a.StatusCode != 429 || !strings.Contains(link, "lang=en") {
+		t.Fatalf("the second wrong password = %d, switch of language %q:\n%s", a.StatusCode, link, a.text)
+	}
+	other := b.visit(link, "Accept-Language", "zh")
+	if other.StatusCode != 200 || !strings.Contains(other.text, "There were too many attempts") || !strings.Contains(other.text, `action="`+at+`"`) {
+		t.Errorf("the page in English = %d:\n%s", other.StatusCode, other.text)
+	}
+	if back := b.visit("/oauth2/sign_in" + found(switchLink, other.text)); !strings.Contains(back.text, "尝试太多") {
+		t.Errorf("back in Chinese:\n%s", back.text)
+	}
+}
+
 // After a wrong password the page can be switched to the other language, and says
 // there what was wrong.
 func TestWrongPasswordInBothLanguages(t *testing.T) {

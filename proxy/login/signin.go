@@ -49,7 +49,9 @@ func (f *Flow) SignIn(w http.ResponseWriter, r *http.Request) error {
 	}
 	if f.Accounts != nil {
 		problem, _ := parameter(r.URL.RawQuery, problemParam)
-		if problem != wrongPassword {
+		switch problem {
+		case wrongPassword, tooManyAttempts, unready:
+		default: // anybody's
 			problem = ""
 		}
 		return passwordForm{f}.show(w, r, e, "", problem, 0)

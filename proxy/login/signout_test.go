@@ -222,6 +222,25 @@ func TestUserInfo(t *testing.T) {
 	}
 }
 
+// TestCancelLeadsBack: who does not want another account after all comes back to
+// the page first asked for, never to a stranger's.
+func TestCancelLeadsBack(t *testing.T) {
+	b := build(t, plan{}).browser()
+	b.signIn("zhangsan")
+	for rd, want := range map[string]string{
+		"%2Fadmin%2Fx%3Fq%3D1%26n%3D2":     "/admin/x?q=1&amp;n=2",
+		"https%3A%2F%2Froute.test%2Fadmin": "https://route.test/admin",
+		"https%3A%2F%2Fevil.test%2F":       "/",
+		"javascript%3Aalert(1)":            "/",
+		"":                                 "/",
+	} {
+		a := b.visit("/oauth2/sign_out?then=sign_in&rd=" + rd)
+		if a.StatusCode != 200 || !strings.Contains(a.text, `<a class="button quiet" href="`+want+`">`) {
+			t.Errorf("rd=%s = %d, want a way back to %s:\n%s", rd, a.StatusCode, want, a.text)
+		}
+	}
+}
+
 // TestEndedCookieBesideALivingOne: a cookie that was signed out, or is past its
 // time, opens nothing and keeps nobody out, in any place beside the one that does,
 // and on a replica that has seen neither. Two that live are refused, of one person
