@@ -95,7 +95,7 @@ func commands() []command {
 				return 2
 			}
 			guessed := len(wrong) > 0 && cfg.Admin.Listen == config.Default().Admin.Listen
-			if guessed && cfg.FileMissing() { // whoever answers there may be any other dinggate
+			if guessed && config.FileMissing(wrong) { // whoever answers there may be any other dinggate
 				return config.ExitCode(wrong)
 			}
 			return c.Until(func(ctx context.Context) error { return runHealthcheck(ctx, cfg.Admin.Listen, guessed) })

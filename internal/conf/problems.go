@@ -15,6 +15,7 @@ type Problem struct {
 	Warning bool
 	Usage   bool // the command was called wrongly
 	Stays   bool // a mistake at the start; a running process keeps what it had there, and takes the rest
+	Missing bool // the file of the configuration cannot be read
 	File    string
 	Line    int
 }

@@ -77,8 +77,7 @@ type Config struct {
 	Audit     AuditConfig     `yaml:"audit"`
 	Tracing   TracingConfig   `yaml:"tracing"`
 
-	inPod       bool // Kubernetes runs us
-	fileMissing bool // the file could not be read
+	inPod bool // Kubernetes runs us
 }
 
 // Route is one entry of `routes`: where a rule holds, and where it leads. Start

@@ -31,9 +31,10 @@ func Load(args, environ []string) (*Config, []conf.Problem) {
 	return l.Load(args, environ)
 }
 
-// FileMissing reports whether there is no file under the name given, or none that
-// can be read.
-func (c *Config) FileMissing() bool { return c.fileMissing }
+// FileMissing reports whether the file could not be read at all.
+func FileMissing(problems []conf.Problem) bool {
+	return slices.ContainsFunc(problems, func(p conf.Problem) bool { return p.Missing })
+}
 
 // place is where a value was given: file and line, or the name of a variable or a flag.
 type place struct {

@@ -28,8 +28,8 @@ func (l *loader) fromFile() {
 	at := place{file: l.name}
 	data, mode, err := l.Read(l.name)
 	if err != nil {
-		l.unread, l.cfg.fileMissing = true, true
-		l.mistake(at, "", "cannot be read: "+Cause(err))
+		l.unread = true
+		l.problems.Add(conf.Problem{Text: "cannot be read: " + Cause(err), File: l.name, Missing: true})
 		return
 	}
 	l.data = data
