@@ -2,5 +2,5 @@
 
 package server
 
-// forgetStart does nothing: only Linux's /proc says which pages could go.
-func forgetStart() {}
+// ForgetStart does nothing: only Linux's /proc says which pages could go.
+func ForgetStart() {}

@@ -4,8 +4,8 @@ package server
 
 import "syscall"
 
-// openFiles is 0: Windows has no such limit.
-func openFiles() int { return 0 }
+// OpenFiles is 0: Windows has no such limit.
+func OpenFiles() int { return 0 }
 
 // errInUse is WSAEADDRINUSE, which syscall.EADDRINUSE is not there.
 const errInUse = syscall.Errno(10048)
