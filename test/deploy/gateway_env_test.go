@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -107,15 +108,21 @@ func gatewayBinary(t *testing.T) string {
 	return path
 }
 
-// freeGatewayAddress is an address that nobody listened on a moment ago.
+// freeGatewayAddress is an address that nobody listened on a moment ago, below the
+// ports that systems give to connections and to :0: other tests that run meanwhile
+// would take one of those.
 func freeGatewayAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	var err error
+	for range 100 {
+		var l net.Listener
+		if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(12_000))); err == nil {
+			defer l.Close()
+			return l.Addr().String()
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal(err)
+	return ""
 }
 
 // gatewayProcess is a program that listens. What it said last is shown when the test fails.
