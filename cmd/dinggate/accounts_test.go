@@ -49,10 +49,10 @@ func htpasswd(t testing.TB, path string, names ...string) {
 }
 
 // accountHouse is a house with the accounts zs and ls and the given binding.
-func accountHouse(t testing.TB, binding string) (h *house, file string) {
+func accountHouse(t testing.TB, binding string) (h *testEnv, file string) {
 	file = filepath.Join(t.TempDir(), "htpasswd")
 	htpasswd(t, file, "zs", "ls")
-	return newHouse(t, func(c *config.Config) {
+	return newTestEnv(t, func(c *config.Config) {
 		c.Accounts.HtpasswdFile, c.Accounts.Binding, c.LoginAPI = file, binding, true
 	}), file
 }
@@ -211,7 +211,7 @@ func TestLoginAPIPlaces(t *testing.T) {
 		{"sso_server alone", func(c *config.Config) { c.SSOServer.Clients = client }, []string{root}, nil},
 		{"both", func(c *config.Config) { c.LoginAPI, c.SSOServer.Clients = true, client }, []string{root, "/api/v1" + root}, nil},
 	} {
-		h := newHouse(t, tt.change)
+		h := newTestEnv(t, tt.change)
 		v := h.visitor()
 		v.signIn(h.base+"/", "zhangsan")
 		for _, path := range []string{root, "/api/v1" + root, "/backend/api" + root} {

@@ -16,7 +16,7 @@ import (
 
 // proven verifies a token as an application does: keys from jwks.json, issuer,
 // audience and time.
-func proven(t *testing.T, h *house, token, audience string) (claims map[string]any) {
+func proven(t *testing.T, h *testEnv, token, audience string) (claims map[string]any) {
 	t.Helper()
 	a := h.visitor().get(h.base + "/oauth2/jwks.json")
 	var keys jose.JSONWebKeySet
@@ -42,7 +42,7 @@ func proven(t *testing.T, h *house, token, audience string) (claims map[string]a
 // TestAssertion: applications and gateways get a token for their route alone;
 // nobody's copy of it travels, whether it is on or off.
 func TestAssertion(t *testing.T) {
-	h := newHouse(t, func(c *config.Config) { c.Assertion.Enabled = true })
+	h := newTestEnv(t, func(c *config.Config) { c.Assertion.Enabled = true })
 	v := h.visitor()
 	v.signIn(h.base+"/", "zhangsan")
 	forged := []string{"X-Dinggate-Assertion: forged", "x_dinggate_assertion: forged", "X-DINGGATE.ASSERTION: forged"}
@@ -87,7 +87,7 @@ func TestAssertion(t *testing.T) {
 	}
 
 	// A gateway that does not tell the page, and only one route: it is that one's.
-	one := newHouse(t, func(c *config.Config) { c.Assertion.Enabled, c.Routes = true, nil })
+	one := newTestEnv(t, func(c *config.Config) { c.Assertion.Enabled, c.Routes = true, nil })
 	v = one.visitor()
 	v.signIn(one.base+"/oauth2/start", "zhangsan")
 	if a := v.get(one.base + "/oauth2/auth"); a.StatusCode != 200 || proven(t, one, a.Header.Get("X-Dinggate-Assertion"), one.base+"/")["sub"] != "zhangsan" {
@@ -95,7 +95,7 @@ func TestAssertion(t *testing.T) {
 	}
 
 	// A route of another host is that host's.
-	hosts := newHouse(t, func(c *config.Config) {
+	hosts := newTestEnv(t, func(c *config.Config) {
 		r := c.Routes[len(c.Routes)-1]
 		r.Host, r.Path = "Wiki.test", "/"
 		c.Assertion.Enabled, c.Routes = true, append([]config.Route{r}, c.Routes...)
@@ -107,7 +107,7 @@ func TestAssertion(t *testing.T) {
 		t.Errorf("a route of another host = %d with %q", a.StatusCode, a.Header.Get("X-Dinggate-Assertion"))
 	}
 
-	off := newHouse(t, nil)
+	off := newTestEnv(t, nil)
 	v = off.visitor()
 	v.signIn(off.base+"/", "zhangsan")
 	v.get(off.base+"/x", forged...)
@@ -129,8 +129,8 @@ func TestAssertion(t *testing.T) {
 // as that is in the list.
 func TestAssertionKeysRotate(t *testing.T) {
 	old, fresh := conf.NewSecret(newSecret()), conf.NewSecret(newSecret())
-	run := func(secrets ...conf.Secret) (h *house, token string) {
-		h = newHouse(t, func(c *config.Config) {
+	run := func(secrets ...conf.Secret) (h *testEnv, token string) {
+		h = newTestEnv(t, func(c *config.Config) {
 			c.Assertion.Enabled, c.Assertion.Issuer, c.Cookie.Secrets = true, "https://issuer.test", secrets
 		})
 		v := h.visitor()
@@ -138,7 +138,7 @@ func TestAssertionKeysRotate(t *testing.T) {
 		v.get(h.base + "/x")
 		return h, h.app.last(t).Header.Get("X-Dinggate-Assertion")
 	}
-	verifies := func(h *house, token string) bool {
+	verifies := func(h *testEnv, token string) bool {
 		var keys jose.JSONWebKeySet
 		if err := json.Unmarshal([]byte(h.visitor().get(h.base+"/oauth2/jwks.json").body), &keys); err != nil {
 			t.Fatal(err)

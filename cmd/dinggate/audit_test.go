@@ -40,7 +40,7 @@ func auditRecords(t *testing.T, path string) (all []map[string]any) {
 // and in the file alone.
 func TestAuditFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.jsonl")
-	h := newHouse(t, func(c *config.Config) {
+	h := newTestEnv(t, func(c *config.Config) {
 		c.Audit = config.AuditConfig{File: path, OnError: config.AuditDeny}
 		c.DingTalk.Events = false
 	})
@@ -105,7 +105,7 @@ func TestAuditFull(t *testing.T) {
 		t.Skip("no /dev/full here")
 	}
 	for _, onError := range []string{config.AuditDeny, config.AuditAllow} {
-		h := newHouse(t, func(c *config.Config) { c.Audit = config.AuditConfig{File: "/dev/full", OnError: onError} })
+		h := newTestEnv(t, func(c *config.Config) { c.Audit = config.AuditConfig{File: "/dev/full", OnError: onError} })
 		v := h.visitor()
 		back := v.signIn(h.base+"/reports", "zhangsan")
 		after := v.get(h.base + "/reports")
@@ -132,7 +132,7 @@ func TestAuditFull(t *testing.T) {
 }
 
 // scrape is what Prometheus would read now.
-func (h *house) scrape() string {
+func (h *testEnv) scrape() string {
 	w := httptest.NewRecorder()
 	h.kit.Metrics.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	return w.Body.String()
@@ -141,7 +141,7 @@ func (h *house) scrape() string {
 // TestTraceparent: the header passes as it came, its trace stands in the record;
 // one that is none passes too and stands nowhere.
 func TestTraceparent(t *testing.T) {
-	h := newHouse(t, nil)
+	h := newTestEnv(t, nil)
 	v := h.visitor()
 	const good, bad = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "00-canary\"-x-01"
 	for _, header := range []string{good, bad} {
@@ -160,7 +160,7 @@ func TestTraceparent(t *testing.T) {
 // cannot be recorded; a sign-out happens all the same.
 func TestAuditTokens(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.jsonl")
-	h, p := ssoHouse(t, func(c *config.Config) { c.Audit = config.AuditConfig{File: path, OnError: config.AuditDeny} })
+	h, p := ssoTestEnv(t, func(c *config.Config) { c.Audit = config.AuditConfig{File: path, OnError: config.AuditDeny} })
 	v := h.visitor()
 	v.signIn(h.base+"/", "zhangsan")
 	code, state := v.codeFor(p)
@@ -177,7 +177,7 @@ func TestAuditTokens(t *testing.T) {
 }
 
 // breakAudit has the sink refuse every record, until path is removed.
-func (h *house) breakAudit(path string) {
+func (h *testEnv) breakAudit(path string) {
 	h.t.Helper()
 	if err := os.Rename(path, path+".moved"); err != nil {
 		h.t.Fatal(err)
@@ -196,7 +196,7 @@ func TestAuditBindings(t *testing.T) {
 	dir := t.TempDir()
 	path, accounts := filepath.Join(dir, "audit.jsonl"), filepath.Join(dir, "htpasswd")
 	htpasswd(t, accounts, "zs", "ls")
-	h := newHouse(t, func(c *config.Config) {
+	h := newTestEnv(t, func(c *config.Config) {
 		c.Accounts.HtpasswdFile, c.Accounts.Binding, c.LoginAPI = accounts, account.Required, true
 		c.Audit = config.AuditConfig{File: path, OnError: config.AuditDeny}
 	})

@@ -24,7 +24,7 @@ func basic(name, password string) string {
 func TestBasic(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "htpasswd")
 	htpasswd(t, file, "ci", "张三")
-	h := newHouse(t, func(c *config.Config) { c.APITokens, c.Accounts.HtpasswdFile = true, file })
+	h := newTestEnv(t, func(c *config.Config) { c.APITokens, c.Accounts.HtpasswdFile = true, file })
 	api := h.visitor()
 	for _, name := range []string{"ci", "ci", "张三"} {
 		a := api.get(h.base+"/api/x", basic(name, "pw-"+name))
@@ -81,7 +81,7 @@ func TestBasic(t *testing.T) {
 func TestBasicOff(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "htpasswd")
 	htpasswd(t, file, "ci")
-	h := newHouse(t, func(c *config.Config) { c.Accounts.HtpasswdFile = file })
+	h := newTestEnv(t, func(c *config.Config) { c.Accounts.HtpasswdFile = file })
 	if a := h.visitor().get(h.base+"/api/x", "Accept: application/json", basic("ci", "pw-ci")); a.StatusCode == 200 {
 		t.Errorf("a password without api_tokens = %d", a.StatusCode)
 	}
@@ -93,7 +93,7 @@ func TestBasicOff(t *testing.T) {
 func TestBasicTries(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "htpasswd")
 	htpasswd(t, file, "ci", "other")
-	h := newHouse(t, func(c *config.Config) { c.APITokens, c.Accounts.HtpasswdFile = true, file })
+	h := newTestEnv(t, func(c *config.Config) { c.APITokens, c.Accounts.HtpasswdFile = true, file })
 	h.gate.Accounts.File.Pair = ratelimit.Rate{Every: time.Hour, Burst: 3}
 	api := h.visitor()
 	api.header = http.Header{}
@@ -121,7 +121,7 @@ func TestBasicTries(t *testing.T) {
 func TestBasicManyAtOnce(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "htpasswd")
 	htpasswd(t, file, "ci")
-	h := newHouse(t, func(c *config.Config) {
+	h := newTestEnv(t, func(c *config.Config) {
 		c.APITokens, c.Accounts.HtpasswdFile, c.Accounts.Binding = true, file, account.Off
 	})
 	var all sync.WaitGroup

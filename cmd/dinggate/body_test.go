@@ -15,7 +15,7 @@ import (
 // that was announced never arrives, and holds no connection (threats D2, V23).
 // The deadline is far beyond what the answer takes: it only ends a hang.
 func TestBodyThatNeverComes(t *testing.T) {
-	h := newHouse(t, nil)
+	h := newTestEnv(t, nil)
 	for _, c := range []struct {
 		target, framing string
 		status          int
@@ -42,7 +42,7 @@ func TestBodyThatNeverComes(t *testing.T) {
 // TestRefusedBodyKeepsTheConnection: a body that does come costs nobody their
 // connection, and the deadline of the refusal is not the next request's.
 func TestRefusedBodyKeepsTheConnection(t *testing.T) {
-	h := newHouse(t, nil)
+	h := newTestEnv(t, nil)
 	conn := dialHouse(t, h)
 	r := bufio.NewReader(conn)
 	for range 3 {
@@ -64,7 +64,7 @@ func TestRefusedBodyKeepsTheConnection(t *testing.T) {
 	}
 }
 
-func dialHouse(t *testing.T, h *house) net.Conn {
+func dialHouse(t *testing.T, h *testEnv) net.Conn {
 	conn, err := net.Dial("tcp", strings.TrimPrefix(h.base, "http://"))
 	if err != nil {
 		t.Fatal(err)

@@ -25,7 +25,7 @@ import (
 func TestNamesThatLookLikeAnAccount(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "htpasswd")
 	htpasswd(t, file, "alice")
-	h := newHouse(t, func(c *config.Config) {
+	h := newTestEnv(t, func(c *config.Config) {
 		c.Accounts.HtpasswdFile, c.Accounts.Binding = file, account.Optional
 		c.DingTalk.Username = "name"
 	})
@@ -61,7 +61,7 @@ func TestSomebodyElseWritesToRedis(t *testing.T) {
 	redis := realtool.StartRedis(t)
 	file := filepath.Join(t.TempDir(), "htpasswd")
 	htpasswd(t, file, "admin", "ls")
-	h := newHouse(t, func(c *config.Config) {
+	h := newTestEnv(t, func(c *config.Config) {
 		c.Accounts.HtpasswdFile, c.Accounts.Binding = file, account.Required
 		c.Session.Store, c.Redis.URL = session.StoreRedis, conf.NewSecret(redis.URL())
 	})

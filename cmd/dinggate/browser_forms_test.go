@@ -33,10 +33,10 @@ var engines = []struct {
 }{{"Chromium", chromium}, {"Firefox", engine.Firefox}, {"WebKit", engine.WebKit}}
 
 // namedGate is a gate with local accounts that browsers reach as origin.
-func namedGate(t testing.TB, origin string) *house {
+func namedGate(t testing.TB, origin string) *testEnv {
 	file := t.TempDir() + "/htpasswd"
 	htpasswd(t, file, "zs", "mallory")
-	h := newHouse(t, func(c *config.Config) {
+	h := newTestEnv(t, func(c *config.Config) {
 		c.PublicURL, c.TrustedProxies = origin, nil
 		c.Accounts.HtpasswdFile, c.Accounts.Binding = file, account.Required
 	})
@@ -49,7 +49,7 @@ func namedGate(t testing.TB, origin string) *house {
 // formsGate is one and the address it listens at. With bare, the fetch metadata
 // that the browser sends is lost on the way: a WebKit before 16.4 has none on
 // https either.
-func formsGate(t testing.TB, origin string, bare bool) (h *house, base string) {
+func formsGate(t testing.TB, origin string, bare bool) (h *testEnv, base string) {
 	h = namedGate(t, origin)
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if bare {
@@ -85,7 +85,7 @@ func TestBrowserForms(t *testing.T) {
 	for _, one := range engines {
 		t.Run(one.name, func(t *testing.T) {
 			origins := map[string]string{}
-			houses := map[string]*house{}
+			houses := map[string]*testEnv{}
 			gates := []string{"http://gate.corp.test", "https://gate.corp.test", "https://old.corp.test"}
 			for _, gate := range gates {
 				houses[gate], origins[gate] = formsGate(t, gate, strings.Contains(gate, "old"))
@@ -101,7 +101,7 @@ func TestBrowserForms(t *testing.T) {
 	}
 }
 
-func signInAndOut(t *testing.T, b *engine.Browser, h *house, gate string) {
+func signInAndOut(t *testing.T, b *engine.Browser, h *testEnv, gate string) {
 	t.Helper()
 	sibling := strings.Replace(gate, "://", "://evil-", 1)
 	submit := func(name, password string) {

@@ -85,7 +85,7 @@ func harmless(t *testing.T, ctx context.Context, base, what string) {
 func TestBrowserHostile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "htpasswd")
 	htpasswd(t, file, "zs")
-	h, _ := ssoHouse(t, func(c *config.Config) {
+	h, _ := ssoTestEnv(t, func(c *config.Config) {
 		c.SignIn = config.SignInConfig{Title: config.BothLanguages(hostileText), Lead: config.BothLanguages(hostileText), Note: config.BothLanguages(hostileText), Contact: config.BothLanguages(hostileText)}
 		c.Accounts.HtpasswdFile = file
 	})
@@ -148,7 +148,7 @@ func TestBrowserHostile(t *testing.T) {
 }
 
 // everyEndpoint fails when an endpoint of ours is missing in ourParameters.
-func everyEndpoint(t *testing.T, h *house) {
+func everyEndpoint(t *testing.T, h *testEnv) {
 	t.Helper()
 	paths := []string{}
 	server.NewEndpoints("/oauth2", &login.Flow{}, nil).Router.Walk(func(route *mux.Route, _ *mux.Router, _ []*mux.Route) error {

@@ -17,7 +17,7 @@ import (
 // TestBrowserQR: the sign-in page draws DingTalk's QR code by DingTalk's script,
 // within its policy; a scan signs in once although the script calls twice.
 func TestBrowserQR(t *testing.T) {
-	h := newHouse(t, func(c *config.Config) { c.SignIn.EmbedQR = true })
+	h := newTestEnv(t, func(c *config.Config) { c.SignIn.EmbedQR = true })
 	code, err := h.platform.Code(simulator.Browser, simulator.DemoClientID, "zhangsan")
 	if err != nil {
 		t.Fatal(err)
@@ -57,9 +57,9 @@ window.login=login;setTimeout(()=>{ok({authCode:%q,state:login.state});ok({authC
 
 // helperTabs are n tabs of one person on the application, with dinggate.js in
 // them and a session that has ended; signIn opens another tab and signs in again.
-func helperTabs(t *testing.T, n int, change func(*config.Config)) (h *house, tabs []context.Context, signIn func() context.Context) {
+func helperTabs(t *testing.T, n int, change func(*config.Config)) (h *testEnv, tabs []context.Context, signIn func() context.Context) {
 	t.Helper()
-	h = newHouse(t, change)
+	h = newTestEnv(t, change)
 	first := browser(t, "zh-CN")
 	signIn = func() context.Context {
 		t.Helper()
@@ -185,7 +185,7 @@ func TestBrowserHelperStrangers(t *testing.T) {
 
 // The scripts are served as such, and nothing else is below assets/.
 func TestAssets(t *testing.T) {
-	h := newHouse(t, nil)
+	h := newTestEnv(t, nil)
 	v := h.visitor()
 	if a := v.get(h.base + "/oauth2/assets/dinggate.js"); a.StatusCode != 200 || a.Header.Get("Content-Type") != "text/javascript; charset=utf-8" || a.Header.Get("X-Content-Type-Options") != "nosniff" || !strings.Contains(a.body, "BroadcastChannel") {
 		t.Errorf("GET dinggate.js = %d %v", a.StatusCode, a.Header)

@@ -150,7 +150,7 @@ func TestBrowserPopupDocs(t *testing.T) {
 			io.WriteString(w, "orders of "+r.Header.Get("X-Forwarded-User"))
 		}))
 		t.Cleanup(app.Close)
-		h := newHouse(t, func(c *config.Config) {
+		h := newTestEnv(t, func(c *config.Config) {
 			for i := range c.Routes {
 				c.Routes[i].Upstream = app.URL
 			}

@@ -99,21 +99,21 @@ func speaks(agent, language string) chromedp.Action[chromedp.Void] {
 // pictures are the pages of the README and the docs, each in a house of its own
 // where it needs one.
 func pictures(t *testing.T) []picture {
-	h := newHouse(t, nil)
-	poor := newHouse(t, func(c *config.Config) { c.DingTalk.Username = "email" })
-	out := newHouse(t, nil)
+	h := newTestEnv(t, nil)
+	poor := newTestEnv(t, func(c *config.Config) { c.DingTalk.Username = "email" })
+	out := newTestEnv(t, nil)
 	out.platform.Fault(simulator.Fault{On: "/v1.0/oauth2/userAccessToken", Do: simulator.Status(503)})
-	down := newHouse(t, func(c *config.Config) {
+	down := newTestEnv(t, func(c *config.Config) {
 		for i := range c.Routes {
 			c.Routes[i].Upstream = "http://127.0.0.1:9"
 		}
 	})
 	local, _ := accountHouse(t, account.Optional)
-	scan := newHouse(t, func(c *config.Config) { c.SignIn.EmbedQR = true })
-	own := newHouse(t, func(c *config.Config) {
+	scan := newTestEnv(t, func(c *config.Config) { c.SignIn.EmbedQR = true })
+	own := newTestEnv(t, func(c *config.Config) {
 		c.SignIn.Page, c.SignIn.Title, c.SignIn.Accent, c.SignIn.TemplatesDir = true, config.Text{Zh: "云帆科技", En: "Yunfan"}, "#0b7a53", ownTemplates(t)
 	})
-	busy := newHouse(t, nil)
+	busy := newTestEnv(t, nil)
 	crowd := chromedp.Func(func(context.Context, *chromedp.Target) error { // takes all that comes free, for as long as a picture takes
 		v := busy.visitor()
 		for v.get(busy.base+"/oauth2/start").StatusCode != http.StatusTooManyRequests {
@@ -181,7 +181,7 @@ func ownTemplates(t *testing.T) string {
 
 // statusPicture is the admin listener's page, on a day on which something is wrong.
 func statusPicture(t *testing.T) {
-	h := newHouse(t, nil)
+	h := newTestEnv(t, nil)
 	ctx := browser(t, "zh-CN")
 	if err := chromedp.Do(ctx, chromedp.Navigate(h.base+"/"), chromedp.Click(chromedp.CSS("#person-zhangsan")), untilMark()); err != nil {
 		t.Fatal(err)

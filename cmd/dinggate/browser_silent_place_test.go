@@ -30,7 +30,7 @@ func TestBrowserSilentAttempt(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var front *httptest.Server // what loses the cookie on its way
-			h := newHouse(t, func(c *config.Config) {
+			h := newTestEnv(t, func(c *config.Config) {
 				gate, err := url.Parse(c.PublicURL)
 				if err != nil {
 					t.Fatal(err)
@@ -64,9 +64,9 @@ func TestBrowserSilentAttempt(t *testing.T) {
 
 // manyHosts is a house at http://sso.corp.test whose application is on
 // http://app.corp.test, and a DingTalk client that finds both.
-func manyHosts(t *testing.T, domain, answer string) (h *house, ctx context.Context, app string) {
+func manyHosts(t *testing.T, domain, answer string) (h *testEnv, ctx context.Context, app string) {
 	t.Helper()
-	h = newHouse(t, func(c *config.Config) {
+	h = newTestEnv(t, func(c *config.Config) {
 		c.PublicURL = strings.Replace(c.PublicURL, "127.0.0.1", "sso.corp.test", 1)
 		c.Cookie.Domain = domain
 		for i := range c.Routes {
@@ -111,7 +111,7 @@ func TestBrowserSilentHosts(t *testing.T) {
 // TestBrowserSilentSignedOut: whoever signs out inside the client stays out, on
 // every page, until they press a button (threats K17).
 func TestBrowserSilentSignedOut(t *testing.T) {
-	h := newHouse(t, nil)
+	h := newTestEnv(t, nil)
 	ctx := inClient(t, dingtalkClients[0], fmt.Sprintf(`ok(sessionStorage.second||%q)`, h.platform.SilentCode("zhangsan")))
 	if err := chromedp.Do(ctx, chromedp.Navigate(h.base+"/"), untilMark(), chromedp.Navigate(h.base+"/oauth2/sign_out"), chromedp.Click(chromedp.CSS("form button")), chromedp.WaitVisible(chromedp.CSS(".icon.done"))); err != nil {
 		t.Fatal(err)

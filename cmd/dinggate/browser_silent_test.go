@@ -92,7 +92,7 @@ func TestBrowserSilent(t *testing.T) {
 
 func silentDeepLink(t *testing.T, c client, answer, calls string) {
 	t.Parallel()
-	h := newHouse(t, func(c *config.Config) { c.Upstream, c.Routes = c.Routes[0].Upstream, nil })
+	h := newTestEnv(t, func(c *config.Config) { c.Upstream, c.Routes = c.Routes[0].Upstream, nil })
 	ctx := inClient(t, c, fmt.Sprintf(answer, h.platform.SilentCode("zhangsan")))
 	const deep = "/reports/%E9%94%80%E5%94%AE?q=1&next=%2Fa#row-7"
 	if err := chromedp.Do(ctx, chromedp.Navigate(h.base+deep), untilMark(), until(`location.href.endsWith("#row-7")`)); err != nil {
@@ -141,7 +141,7 @@ func TestBrowserSilentTrouble(t *testing.T) {
 	for _, c := range []struct {
 		name, answer string // of the client; "" has no bridge at all
 		code         string // %q of it stands in answer
-		change       func(h *house)
+		change       func(h *testEnv)
 		want         string // on the page: what happened, why, what to do
 		button       string
 		asked        string // of the client
@@ -153,13 +153,13 @@ func TestBrowserSilentTrouble(t *testing.T) {
 		{"a bridge that refuses", `fail()`, "", nil, "没能自动登录|没有同意", "用钉钉登录", both, 0},
 		{"a code of nobody here", `ok(%q)`, "zhouba", nil, "外部联系人不能登录|只对本企业成员开放|换个账号", "换个账号", newer, 1},
 		{"a code of another organisation", `ok("code-of-another-organisation")`, "", nil, "登录没有完成|凭证已经过期|重新登录一次", "用钉钉登录", newer, 1},
-		{"DingTalk is down", `ok(%q)`, "zhangsan", func(h *house) {
+		{"DingTalk is down", `ok(%q)`, "zhangsan", func(h *testEnv) {
 			h.platform.Fault(simulator.Fault{On: "/topapi/v2/user/getuserinfo", Do: simulator.Status(503)})
 		}, "暂时连不上钉钉|没有及时回应|过一会儿再试", "再试一次", newer, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			h := newHouse(t, nil)
+			h := newTestEnv(t, nil)
 			if c.change != nil {
 				c.change(h)
 			}
@@ -210,7 +210,7 @@ func TestBrowserSilentTrouble(t *testing.T) {
 // A session that does not stay (cookies blocked) must not make the silent page
 // come again and again.
 func TestBrowserSilentLoop(t *testing.T) {
-	h := newHouse(t, nil)
+	h := newTestEnv(t, nil)
 	ctx := inClient(t, dingtalkClients[0], fmt.Sprintf(`ok(%q)`, h.platform.SilentCode("zhangsan")))
 	if err := chromedp.Do(ctx, chromedp.Navigate(h.base+"/a"), untilMark()); err != nil {
 		t.Fatal(err)

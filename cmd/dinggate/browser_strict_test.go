@@ -16,7 +16,7 @@ import (
 func TestBrowserStrict(t *testing.T) {
 	ctx := browser(t, "zh-CN")
 	var base string
-	h := newHouse(t, func(c *config.Config) {
+	h := newTestEnv(t, func(c *config.Config) {
 		base = strings.Replace(c.PublicURL, "127.0.0.1", "localhost", 1)
 		c.PublicURL, c.Cookie.SameSite = base, "strict"
 	})

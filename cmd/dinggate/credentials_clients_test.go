@@ -71,7 +71,7 @@ func TestCurl(t *testing.T) {
 	curl := realtool.Path(t, "curl")
 	file := filepath.Join(t.TempDir(), "htpasswd")
 	htpasswd(t, file, "ci")
-	h := newHouse(t, func(c *config.Config) { c.APITokens, c.Accounts.HtpasswdFile = true, file })
+	h := newTestEnv(t, func(c *config.Config) { c.APITokens, c.Accounts.HtpasswdFile = true, file })
 	run := func(path, user string) string {
 		t.Helper()
 		out, err := exec.Command(curl, "--silent", "--max-time", "20", "--write-out", " %{http_code}", "--user", user, h.base+path).CombinedOutput()

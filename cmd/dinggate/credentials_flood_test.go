@@ -167,7 +167,7 @@ func TestFloodOfTokens(t *testing.T) {
 func TestUnjudgedCredentials(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "htpasswd")
 	htpasswd(t, file, "ci", "cold")
-	h, p := ssoHouse(t, apiTokens, func(c *config.Config) { c.Accounts.HtpasswdFile = file })
+	h, p := ssoTestEnv(t, apiTokens, func(c *config.Config) { c.Accounts.HtpasswdFile = file })
 	v := h.visitor()
 	v.signIn(h.base+"/oauth2/start", "zhangsan")
 	h.gate.Accounts.File.Pair = ratelimit.Rate{Every: time.Hour, Burst: 3}
@@ -221,7 +221,7 @@ func (s *illStore) Get(ctx context.Context, key string) ([]byte, error) {
 
 // TestAudience: a token opens what it was given for (threats T30).
 func TestAudience(t *testing.T) {
-	codeOf := func(h *house, v *visitor, client, callback string) (string, string) {
+	codeOf := func(h *testEnv, v *visitor, client, callback string) (string, string) {
 		q := mustURL(t, v.get(h.base+"/dingtalk/authorize?client_id="+client+"&redirect_url="+callback).Header.Get("Location")).Query()
 		return q.Get("code"), q.Get("state")
 	}

@@ -116,7 +116,7 @@ func TestStreamsEndWithTheirPassword(t *testing.T) {
 	defer cancel()
 	file := filepath.Join(t.TempDir(), "htpasswd")
 	htpasswd(t, file, "ci", "cd")
-	h := newHouse(t, func(c *config.Config) {
+	h := newTestEnv(t, func(c *config.Config) {
 		withStreams(t)(c)
 		c.APITokens, c.Accounts.HtpasswdFile = true, file
 	})

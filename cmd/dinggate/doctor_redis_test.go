@@ -13,7 +13,7 @@ import (
 // TestDoctorEviction: a real Redis that may drop what it was given is not ok, with
 // room left too; one that tells nobody its policy is not found fault with.
 func TestDoctorEviction(t *testing.T) {
-	h := newHouse(t, nil)
+	h := newTestEnv(t, nil)
 	dingtalk := httptest.NewServer(h.platform)
 	t.Cleanup(dingtalk.Close)
 	for _, tt := range []struct {

@@ -41,7 +41,7 @@ import (
 // a gate that runs at public_url.
 type clinic struct {
 	t                *testing.T
-	h                *house // the gate that runs
+	h                *testEnv // the gate that runs
 	cfg              *config.Config
 	platform         *simulator.Platform
 	login, api, oapi *httptest.Server
@@ -55,7 +55,7 @@ type clinic struct {
 
 func newClinic(t *testing.T) *clinic {
 	c := &clinic{t: t, ca: newAuthority(t), files: map[string][]byte{}, user: "zhangsan", patience: 5 * time.Second}
-	h := newHouse(t, func(cfg *config.Config) { c.cfg = cfg })
+	h := newTestEnv(t, func(cfg *config.Config) { c.cfg = cfg })
 	c.platform = h.platform
 	for _, s := range []**httptest.Server{&c.login, &c.api, &c.oapi} {
 		*s = httptest.NewServer(h.platform)
@@ -393,7 +393,7 @@ func TestDoctorFaults(t *testing.T) {
 
 // TestDoctorCommand: what a shell sees.
 func TestDoctorCommand(t *testing.T) {
-	h := newHouse(t, nil)
+	h := newTestEnv(t, nil)
 	dingtalk := httptest.NewServer(h.platform)
 	t.Cleanup(dingtalk.Close)
 	env := []string{"DINGGATE_PUBLIC_URL=" + h.base, "DINGGATE_DINGTALK_CLIENT_ID=" + simulator.DemoClientID, "DINGGATE_DINGTALK_CLIENT_SECRET=" + canary + "-app-secret", "DINGGATE_DINGTALK_CORP_ID=" + simulator.DemoCorpID,

@@ -25,9 +25,9 @@ import (
 	"dinggate/session"
 )
 
-// house is the whole product on loopback: simulator, an application that
+// testEnv is the whole product on loopback: simulator, an application that
 // remembers what it got, and the gate.
-type house struct {
+type testEnv struct {
 	t           testing.TB
 	base        string // of the gate
 	platform    *simulator.Platform
@@ -44,9 +44,9 @@ type house struct {
 
 const canary = "canary-4f1c9d"
 
-// newHouse wires a gate; change may alter its configuration.
-func newHouse(t testing.TB, change func(*config.Config), kits ...func(*server.Observability)) *house {
-	h := &house{t: t, platform: simulator.Demo(), app: &recorder{}, log: &lockedBuffer{}}
+// newTestEnv wires a gate; change may alter its configuration.
+func newTestEnv(t testing.TB, change func(*config.Config), kits ...func(*server.Observability)) *testEnv {
+	h := &testEnv{t: t, platform: simulator.Demo(), app: &recorder{}, log: &lockedBuffer{}}
 	if err := h.platform.ChangeApp(simulator.DemoClientID, func(a *simulator.App) { a.ClientSecret = canary + "-app-secret" }); err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +169,7 @@ type visitor struct {
 	header http.Header
 }
 
-func (h *house) visitor() *visitor {
+func (h *testEnv) visitor() *visitor {
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		h.t.Fatal(err)

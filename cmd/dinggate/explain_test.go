@@ -21,7 +21,7 @@ import (
 // them, is what the running gate then does.
 func TestExplainIsTrue(t *testing.T) {
 	var cfg *config.Config
-	h := newHouse(t, func(c *config.Config) { cfg = c })
+	h := newTestEnv(t, func(c *config.Config) { cfg = c })
 	people := map[string]*identity.User{"": nil}
 	visitors := map[string]*visitor{"": h.visitor()}
 	for _, id := range []string{"zhangsan", "lisi", "wangwu"} {
@@ -67,7 +67,7 @@ func TestExplainIsTrue(t *testing.T) {
 
 func TestLookUpRefuses(t *testing.T) {
 	var cfg *config.Config
-	newHouse(t, func(c *config.Config) { cfg = c })
+	newTestEnv(t, func(c *config.Config) { cfg = c })
 	for id, want := range map[string]string{"nobody": "not_member", "zhouba": "not_member", "wujiu": "inactive", "zhengshi": "disabled", "": "not_member"} {
 		u, err := explain.LookUp(t.Context(), cfg, id)
 		f, ok := err.(*identity.Failure)
@@ -79,7 +79,7 @@ func TestLookUpRefuses(t *testing.T) {
 
 // TestLookUpCommand: a shell reads what is wrong, and what to do, in its language.
 func TestLookUpCommand(t *testing.T) {
-	h := newHouse(t, nil)
+	h := newTestEnv(t, nil)
 	env := []string{"DINGGATE_PUBLIC_URL=" + h.base, "DINGGATE_DINGTALK_CLIENT_ID=" + simulator.DemoClientID, "DINGGATE_DINGTALK_CLIENT_SECRET=" + canary + "-app-secret", "DINGGATE_DINGTALK_CORP_ID=" + simulator.DemoCorpID,
 		"DINGGATE_DINGTALK_API_URL=" + h.platformURL, "DINGGATE_DINGTALK_OAPI_URL=" + h.platformURL, "DINGGATE_COOKIE_SECRETS=" + newSecret()}
 	for language, want := range map[string]string{"C": "looking up nobody: not a member of the organisation\n→ nobody in the organisation has this userid", "zh_CN.UTF-8": "查询 nobody: 不是本企业成员\n→ 本企业没有这个 userid"} {

@@ -58,7 +58,7 @@ type caller struct {
 }
 
 func (f *fleet) caller(to *program) *caller {
-	c := &caller{(&house{t: f.t}).visitor(), to}
+	c := &caller{(&testEnv{t: f.t}).visitor(), to}
 	c.client.Transport = &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 		if addr == strings.TrimPrefix(fleetURL, "http://")+":80" {
 			addr = strings.TrimPrefix(c.to.gate, "http://")

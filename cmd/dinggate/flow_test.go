@@ -16,7 +16,7 @@ import (
 // TestSignIn: a browser that knows nothing opens a deep link and the
 // application sees who it is.
 func TestSignIn(t *testing.T) {
-	h := newHouse(t, nil)
+	h := newTestEnv(t, nil)
 	v := h.visitor()
 	const deep = "/reports/%E9%94%80%E5%94%AE?q=1&next=%2Fa%3Fb&x=%E5%BC%A0;y"
 	back := v.signIn(h.base+deep, "zhangsan")
@@ -50,7 +50,7 @@ func TestSignIn(t *testing.T) {
 }
 
 func TestUserinfoAndSignOut(t *testing.T) {
-	h := newHouse(t, nil)
+	h := newTestEnv(t, nil)
 	v := h.visitor()
 	if a := v.get(h.base+"/oauth2/userinfo", "Accept: application/json"); a.StatusCode != 401 {
 		t.Errorf("userinfo of nobody = %d, want 401", a.StatusCode)
@@ -91,7 +91,7 @@ func mustURL(t testing.TB, raw string) *url.URL {
 // TestRefused: who may not enter gets 403 and the reason in their language, no
 // session, and the application sees nothing.
 func TestRefused(t *testing.T) {
-	h := newHouse(t, nil)
+	h := newTestEnv(t, nil)
 	for _, c := range []struct{ person, language, want string }{
 		{"sunqi", "en", "member"}, {"sunqi", "zh-CN", "成员"}, {"zhouba", "en", "external"}, {"zhouba", "zh-CN", "外部"}, {"wujiu", "en", "activated"}, {"zhengshi", "en", "disabled"},
 	} {
@@ -127,7 +127,7 @@ func TestRefused(t *testing.T) {
 // TestCallbackCallsNobody: without a valid attempt of this browser DingTalk is
 // not asked anything (threats S1–S7).
 func TestCallbackCallsNobody(t *testing.T) {
-	h := newHouse(t, func(c *config.Config) { c.DingTalk.Events = false }) // its connection would be counted
+	h := newTestEnv(t, func(c *config.Config) { c.DingTalk.Events = false }) // its connection would be counted
 	attacker, victim := h.visitor(), h.visitor()
 	stolen := attacker.choose(attacker.leave(h.base+"/"), "zhangsan")
 	before := maps.Clone(h.platform.AllCalls())
@@ -176,7 +176,7 @@ func sessionOf(a answer) string {
 }
 
 func TestTwoTabs(t *testing.T) {
-	h := newHouse(t, nil)
+	h := newTestEnv(t, nil)
 	v := h.visitor()
 	one, two := v.leave(h.base+"/one"), v.leave(h.base+"/two")
 	second := v.get(v.choose(two, "zhangsan"))
@@ -192,7 +192,7 @@ func TestTwoTabs(t *testing.T) {
 // TestForgedHeaders: no spelling of an identity header reaches the application
 // with a client's value, on public routes neither (threats H1–H3).
 func TestForgedHeaders(t *testing.T) {
-	h := newHouse(t, nil)
+	h := newTestEnv(t, nil)
 	v := h.visitor()
 	v.signIn(h.base+"/", "zhangsan")
 	for _, path := range []string{"/", "/public/"} {
@@ -215,7 +215,7 @@ func TestForgedHeaders(t *testing.T) {
 
 // TestWhoIsAsked: what a request is decides how it is told to sign in.
 func TestWhoIsAsked(t *testing.T) {
-	h := newHouse(t, nil)
+	h := newTestEnv(t, nil)
 	for _, c := range []struct {
 		name, method, path string
 		headers            []string
@@ -267,7 +267,7 @@ func TestWhoIsAsked(t *testing.T) {
 
 // TestCanaries: no secret shows in any log line, whatever happened (threats L1).
 func TestCanaries(t *testing.T) {
-	h := newHouse(t, nil)
+	h := newTestEnv(t, nil)
 	v := h.visitor()
 	callback := v.choose(v.leave(h.base+"/"), "zhangsan")
 	session := sessionOf(v.get(callback))
@@ -289,7 +289,7 @@ func TestCanaries(t *testing.T) {
 // TestLeaver: the organisation says that somebody left, and they are out at
 // once, with their open WebSocket (threats K7, W2).
 func TestLeaver(t *testing.T) {
-	h := newHouse(t, nil)
+	h := newTestEnv(t, nil)
 	v := h.visitor()
 	v.signIn(h.base+"/", "zhangsan")
 	if a := v.get(h.base + "/"); a.StatusCode != 200 {

@@ -58,7 +58,7 @@ func TestMigrationNginx(t *testing.T) {
 	address := free.Addr().String()
 	free.Close()
 	app := ""
-	h := newHouse(t, func(c *config.Config) {
+	h := newTestEnv(t, func(c *config.Config) {
 		app = strings.TrimPrefix(c.AllRoutes()[0].Upstream, "http://")
 		c.PublicURL, c.Routes, c.Upstream = "http://"+address, nil, "http://"+app
 	})

@@ -23,7 +23,7 @@ func TestMigrationTraefik(t *testing.T) {
 	for name, middlewares := range map[string]string{"at the root": "[oauth-auth-redirect]", "errors": "[oauth-errors, oauth-auth-wo-redirect]"} {
 		t.Run(name, func(t *testing.T) {
 			address, app := realtool.FreeAddr(t), ""
-			h := newHouse(t, func(c *config.Config) {
+			h := newTestEnv(t, func(c *config.Config) {
 				app = c.AllRoutes()[0].Upstream
 				c.PublicURL = "http://" + address
 				for i := range c.Routes {

@@ -16,7 +16,7 @@ func (b blank) Write(p []byte) (int, error) { return len(p), nil }
 func (b blank) WriteHeader(int)             {}
 
 // question is what nginx asks for a signed-in browser.
-func question(t testing.TB, h *house) *http.Request {
+func question(t testing.TB, h *testEnv) *http.Request {
 	v := h.visitor()
 	back := v.signIn(h.base+"/", "zhangsan")
 	r := &http.Request{Method: "GET", URL: &url.URL{Path: "/oauth2/auth"}, RequestURI: "/oauth2/auth", Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Host: "127.0.0.1", RemoteAddr: "127.0.0.1:1", Body: http.NoBody, Header: http.Header{
@@ -31,7 +31,7 @@ func TestAuthAllocations(t *testing.T) {
 		t.Skip("the race detector allocates by itself; the plain run counts")
 	}
 	for name, change := range map[string]func(*config.Config){"plain": nil, "with an assertion": func(c *config.Config) { c.Assertion.Enabled = true }} {
-		h := newHouse(t, change)
+		h := newTestEnv(t, change)
 		r := question(t, h)
 		w := blank{http.Header{}}
 		const budget = 20
@@ -48,7 +48,7 @@ func TestAuthAllocations(t *testing.T) {
 }
 
 func BenchmarkAuth(b *testing.B) {
-	h := newHouse(b, nil)
+	h := newTestEnv(b, nil)
 	r := question(b, h)
 	w := blank{http.Header{}}
 	b.ReportAllocs()

@@ -14,7 +14,7 @@ import (
 )
 
 // reloadWith puts another gate in the place of the one that serves.
-func (h *house) reloadWith(change func(*config.Config)) {
+func (h *testEnv) reloadWith(change func(*config.Config)) {
 	h.t.Helper()
 	cfg := *h.cfg
 	change(&cfg)
@@ -69,7 +69,7 @@ func TestReloadGivesNothingBack(t *testing.T) {
 // TestReloadAsksNothingAgain: the app's token, and DingTalk's wish to be left
 // alone, are the app's; another app begins anew.
 func TestReloadAsksNothingAgain(t *testing.T) {
-	h := newHouse(t, func(c *config.Config) { c.DingTalk.Events = false })
+	h := newTestEnv(t, func(c *config.Config) { c.DingTalk.Events = false })
 	h.visitor().signIn(h.base+"/", "zhangsan")
 	const token = "/v1.0/oauth2/accessToken"
 	asked := h.platform.Calls(token)
@@ -119,7 +119,7 @@ func TestReloadKeepsAPIClients(t *testing.T) {
 	t.Run("password", func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "htpasswd")
 		htpasswd(t, file, "ci")
-		h := newHouse(t, func(c *config.Config) { c.APITokens, c.Accounts.HtpasswdFile = true, file })
+		h := newTestEnv(t, func(c *config.Config) { c.APITokens, c.Accounts.HtpasswdFile = true, file })
 		h.gate.Accounts.File.Pair = ratelimit.Rate{Every: time.Hour, Burst: 3}
 		api := h.visitor()
 		get := func(password string) answer { return api.get(h.base+"/api/x", basic("ci", password)) }

@@ -21,11 +21,11 @@ import (
 )
 
 // from sends one request to the gate's handler as the client of a trusted proxy.
-func (h *house) from(client, method, path, body string, headers ...string) *httptest.ResponseRecorder {
+func (h *testEnv) from(client, method, path, body string, headers ...string) *httptest.ResponseRecorder {
 	return h.fromWith(h.t.Context(), client, method, path, body, headers...)
 }
 
-func (h *house) fromWith(ctx context.Context, client, method, path, body string, headers ...string) *httptest.ResponseRecorder {
+func (h *testEnv) fromWith(ctx context.Context, client, method, path, body string, headers ...string) *httptest.ResponseRecorder {
 	r := httptest.NewRequestWithContext(ctx, method, h.base+path, strings.NewReader(body))
 	r.RemoteAddr, r.RequestURI = "127.0.0.1:1", path
 	r.Header.Set("X-Forwarded-For", client)
@@ -39,11 +39,11 @@ func (h *house) fromWith(ctx context.Context, client, method, path, body string,
 }
 
 // formFrom posts the sign-in form as the client of a trusted proxy.
-func (h *house) formFrom(client, name, password string) *httptest.ResponseRecorder {
+func (h *testEnv) formFrom(client, name, password string) *httptest.ResponseRecorder {
 	return h.formWith(h.t.Context(), client, name, password)
 }
 
-func (h *house) formWith(ctx context.Context, client, name, password string) *httptest.ResponseRecorder {
+func (h *testEnv) formWith(ctx context.Context, client, name, password string) *httptest.ResponseRecorder {
 	return h.fromWith(ctx, client, "POST", "/oauth2/sign_in?rd=%2F", url.Values{"username": {name}, "password": {password}}.Encode(),
 		"Content-Type: application/x-www-form-urlencoded", "Sec-Fetch-Site: same-origin", "Accept: text/html")
 }
@@ -74,7 +74,7 @@ func TestOneNetworkIsOneClient(t *testing.T) {
 // TestWrongSecretsPastTheTable: more addresses than the table of guesses holds
 // slow down whoever guesses, known or new, and nobody else (threats T5).
 func TestWrongSecretsPastTheTable(t *testing.T) {
-	h, p := ssoHouse(t)
+	h, p := ssoTestEnv(t)
 	try := func(client, secret string) *httptest.ResponseRecorder {
 		return h.from(client, "POST", "/dingtalk/token", "code=x&state=y", "Content-Type: text/plain",
 			"Authorization: Basic "+base64.StdEncoding.EncodeToString([]byte(p.id+":"+secret)))
@@ -125,7 +125,7 @@ func TestCrowdOfWrongPasswords(t *testing.T) {
 	if err := os.WriteFile(file, []byte(lines.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	h := newHouse(t, func(c *config.Config) { c.APITokens, c.Accounts.HtpasswdFile = true, file })
+	h := newTestEnv(t, func(c *config.Config) { c.APITokens, c.Accounts.HtpasswdFile = true, file })
 	const crowd, office = 90, "198.51.100.20"
 	if w := h.formFrom(office, "zs", "pw-zs"); w.Code != 303 {
 		t.Fatalf("before the crowd = %d", w.Code)

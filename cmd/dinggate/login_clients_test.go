@@ -99,7 +99,7 @@ var loginCalls = []loginCall{
 
 // run makes a call as one kind of client and checks what it got: the whole
 // envelope where the status is 200, and otherwise an exception.
-func (c loginCall) run(t *testing.T, h *house, by string, call func(loginCall) string) {
+func (c loginCall) run(t *testing.T, h *testEnv, by string, call func(loginCall) string) {
 	t.Helper()
 	c.By = by
 	if c.Who != "" {
@@ -140,7 +140,7 @@ func (c loginCall) run(t *testing.T, h *house, by string, call func(loginCall) s
 // login_api_status strict they throw where they threw before.
 func TestLoginClientsInNode(t *testing.T) {
 	bundle := loginClient(t, "node", "axios")
-	start := func(h *house) func(loginCall) string {
+	start := func(h *testEnv) func(loginCall) string {
 		cmd := exec.Command(realtool.Path(t, "node"), bundle, h.base)
 		in, err := cmd.StdinPipe()
 		if err != nil {
@@ -173,7 +173,7 @@ func TestLoginClientsInNode(t *testing.T) {
 			c.run(t, h, by, call)
 		}
 	}
-	strict := newHouse(t, func(c *config.Config) { c.LoginAPI, c.LoginAPIStatus = true, config.LoginAPIStrict })
+	strict := newTestEnv(t, func(c *config.Config) { c.LoginAPI, c.LoginAPIStatus = true, config.LoginAPIStrict })
 	call := start(strict)
 	for _, by := range []string{"generated", "axios"} {
 		loginCall{Name: "strict", Who: "zhangsan", State: "x", Status: 500, Says: 500}.run(t, strict, by, call)
@@ -198,7 +198,7 @@ func TestLoginClientsInChromium(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "htpasswd")
 	htpasswd(t, file, "zs", "ls")
 	for _, by := range []string{"generated", "axios"} {
-		h := newHouse(t, func(c *config.Config) {
+		h := newTestEnv(t, func(c *config.Config) {
 			c.Accounts.HtpasswdFile, c.Accounts.Binding, c.LoginAPI = file, account.Required, true
 			c.Routes[0].Upstream = product.URL
 		})
@@ -231,7 +231,7 @@ func TestLoginClientsInChromium(t *testing.T) {
 }
 
 // goesOn takes the link token to the binding step, binds ls there and unbinds it.
-func goesOn(t *testing.T, tab context.Context, h *house, text string) {
+func goesOn(t *testing.T, tab context.Context, h *testEnv, text string) {
 	t.Helper()
 	var got struct{ Answer struct{ Data string } }
 	if err := json.Unmarshal([]byte(text), &got); err != nil {

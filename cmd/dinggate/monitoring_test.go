@@ -88,8 +88,8 @@ func queries(t testing.TB) (all []query) {
 
 // metered is a house with everything that has metrics: Redis, events, a
 // certificate, a reload.
-func metered(t *testing.T) *house {
-	h := newHouse(t, func(c *config.Config) {
+func metered(t *testing.T) *testEnv {
+	h := newTestEnv(t, func(c *config.Config) {
 		c.Session.Store, c.Redis.URL = "redis", conf.NewSecret("redis://"+miniredis.RunT(t).Addr())
 	})
 	again, err := server.New(h.cfg, h.stores, h.kit) // as after a reload: what is offered anew replaces the old
@@ -217,13 +217,13 @@ func offered(t *testing.T) map[string]bool {
 
 var registers = regexp.MustCompile(`\.(?:Gauge|GaugeOf|Count|Moment|counter|histogram|named)\("([a-z_]+)"`)
 
-// prometheus is a real one that scrapes a house every second.
+// prometheus is a real one that scrapes a gateway every second.
 type prometheus struct {
 	t    testing.TB
 	base string
 }
 
-func startPrometheus(t *testing.T, h *house) *prometheus {
+func startPrometheus(t *testing.T, h *testEnv) *prometheus {
 	path := realtool.Path(t, "prometheus")
 	admin := httptest.NewServer(h.kit.Metrics.Handler())
 	t.Cleanup(admin.Close)
@@ -296,7 +296,7 @@ func (p *prometheus) ask(expr string, start time.Time) []series {
 
 // bustle is a morning in short: people come, work, are kept out, leave; DingTalk
 // is busy for a while; an application is down.
-func (h *house) bustle(until context.Context, pause time.Duration) {
+func (h *testEnv) bustle(until context.Context, pause time.Duration) {
 	people := []string{"zhangsan", "lisi", "wangwu", "zhaoliu", "zhouba", "sunqi", "wujiu"}
 	visitors := map[string]*visitor{}
 	for i := 0; until.Err() == nil; i++ {

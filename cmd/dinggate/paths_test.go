@@ -10,7 +10,7 @@ import (
 // A member who may not enter /admin/ enters it under no other spelling (threats
 // P17–P20).
 func TestPathSpellings(t *testing.T) {
-	h := newHouse(t, nil)
+	h := newTestEnv(t, nil)
 	member := h.visitor()
 	member.signIn(h.base+"/page", "zhaoliu")
 	for _, c := range []struct {
@@ -50,7 +50,7 @@ func TestPathCase(t *testing.T) {
 		{config.PathCaseInsensitive, map[string]int{"/public/x": 200, "/PUBLIC/x": 400, "/admin/X": 200, "/ADMIN/x": 400, "/Page": 200}},
 		{config.PathCaseSensitive, map[string]int{"/public/x": 200, "/PUBLIC/x": 200, "/admin/X": 200, "/ADMIN/x": 200, "/Page": 200, "/;%2Fx/ADMIN/": 200, "/;%2Fx/admin/": 400}},
 	} {
-		h := newHouse(t, func(cfg *config.Config) { cfg.PathCase = c.word })
+		h := newTestEnv(t, func(cfg *config.Config) { cfg.PathCase = c.word })
 		boss := h.visitor()
 		boss.signIn(h.base+"/admin/", "zhangsan")
 		for path, want := range c.status {

@@ -101,7 +101,7 @@ func TestLeavesWhileSigningIn(t *testing.T) {
 	dingtalk := &held{answered: make(chan struct{}), release: make(chan struct{})}
 	server := httptest.NewServer(dingtalk)
 	defer server.Close()
-	h := newHouse(t, func(c *config.Config) {
+	h := newTestEnv(t, func(c *config.Config) {
 		dingtalk.Handler = httputil.NewSingleHostReverseProxy(mustURL(t, c.DingTalk.OAPIURL))
 		c.DingTalk.OAPIURL = server.URL
 		c.Session.Recheck, c.Routes = time.Hour, c.Routes[2:] // no rule asks for departments: the record is the last question

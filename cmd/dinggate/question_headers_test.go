@@ -48,7 +48,7 @@ func askFrom(t *testing.T, peer, address, host string, lines ...string) *http.Re
 func TestQuestionHeaders(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "htpasswd")
 	htpasswd(t, file, "ci")
-	h := newHouse(t, func(c *config.Config) {
+	h := newTestEnv(t, func(c *config.Config) {
 		c.Assertion.Enabled, c.APITokens, c.Accounts.HtpasswdFile = true, true, file
 		c.TLS.HSTS = time.Hour
 		c.Headers.Response = append(c.Headers.Response, identity.HeaderRule{Name: "X-Auth-Request-Access-Token", Field: "access_token"})
@@ -127,7 +127,7 @@ func headerList(h http.Header) string {
 
 // grpcClient asks the same gate as Envoy does over gRPC, from any address of this
 // machine, and puts the answer into words.
-func grpcClient(t *testing.T, h *house) func(peer, host, path, header string) string {
+func grpcClient(t *testing.T, h *testEnv) func(peer, host, path, header string) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -233,7 +233,7 @@ log: {level: debug}
 	eventually(t, "it listens", func() bool { return strings.Contains(out.String(), "admin listening") })
 	l.gate = address
 	third.service = "http://" + address
-	h := &house{t: t, base: "http://" + address, platform: platform}
+	h := &testEnv{t: t, base: "http://" + address, platform: platform}
 	everyWay(h, l, third, redis)
 	admin := regexp.MustCompile(`admin listening on (\S+)`).FindStringSubmatch(out.String())[1]
 	_, metrics := fetch(t, http.DefaultClient, admin+"/metrics")
@@ -289,14 +289,14 @@ func newSecretFor(l *leaks) string {
 }
 
 // browser is a visitor whose traffic is listened to.
-func (l *leaks) browser(h *house) *visitor {
+func (l *leaks) browser(h *testEnv) *visitor {
 	v := h.visitor()
 	v.client.Transport = l
 	return v
 }
 
 // everyWay is all that people, gateways, programs and platforms do, and what goes wrong on the way.
-func everyWay(h *house, l *leaks, third *thirdParty, redis *miniredis.Miniredis) {
+func everyWay(h *testEnv, l *leaks, third *thirdParty, redis *miniredis.Miniredis) {
 	v := l.browser(h)
 	callback := v.choose(v.leave(h.base+"/oauth2/start?rd=%2Freports"), "zhangsan")
 	v.get(callback)
@@ -398,7 +398,7 @@ func everyWay(h *house, l *leaks, third *thirdParty, redis *miniredis.Miniredis)
 
 // bindEveryWay binds by the link and by a page's own script, well and ill, and
 // signs in by such a page.
-func bindEveryWay(h *house, l *leaks) {
+func bindEveryWay(h *testEnv, l *leaks) {
 	h.t.Helper()
 	const form = "Content-Type: application/x-www-form-urlencoded"
 	w := l.browser(h)

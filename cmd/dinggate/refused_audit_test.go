@@ -34,7 +34,7 @@ func TestRefusedAudit(t *testing.T) {
 		for _, file := range []string{"", filepath.Join(t.TempDir(), "audit.jsonl")} {
 			accounts := filepath.Join(t.TempDir(), "htpasswd")
 			htpasswd(t, accounts, "zs")
-			h := newHouse(t, func(cfg *config.Config) {
+			h := newTestEnv(t, func(cfg *config.Config) {
 				cfg.Audit.File = file
 				if c.change != nil {
 					c.change(cfg)

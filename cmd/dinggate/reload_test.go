@@ -228,7 +228,7 @@ func TestReloadOfVolume(t *testing.T) {
 // TestReloadKeepsSignOuts: a session that is over stays over, and one that is
 // open goes on, with the new rules.
 func TestReloadKeepsSignOuts(t *testing.T) {
-	h := newHouse(t, nil)
+	h := newTestEnv(t, nil)
 	stays, out := h.visitor(), h.visitor()
 	stayed, gone := sessionOf(stays.signIn(h.base+"/", "zhangsan")), sessionOf(out.signIn(h.base+"/", "lisi"))
 	out.do("POST", h.base+"/oauth2/sign_out", "", "Sec-Fetch-Site: same-origin")

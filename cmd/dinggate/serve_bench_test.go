@@ -13,7 +13,7 @@ import (
 // BenchmarkServe is the hot path over real connections: what `make pgo` makes
 // the compiler's profile from.
 func BenchmarkServe(b *testing.B) {
-	h := newHouse(b, nil)
+	h := newTestEnv(b, nil)
 	session := sessionOf(h.visitor().signIn(h.base+"/", "zhangsan"))
 	host := strings.TrimPrefix(h.base, "http://")
 	browser := "Host: " + host + "\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36\r\nAccept: text/html,application/xhtml+xml\r\nAccept-Language: zh-CN,zh;q=0.9\r\nSec-Fetch-Mode: navigate\r\n"

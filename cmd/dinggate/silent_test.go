@@ -50,7 +50,7 @@ func (v *visitor) post(address, body string, headers ...string) answer {
 }
 
 // askedAbout lists which of the calls that a sign-in makes have reached DingTalk.
-func askedAbout(h *house) (paths []string) {
+func askedAbout(h *testEnv) (paths []string) {
 	for path, n := range h.platform.AllCalls() {
 		switch path {
 		case "/topapi/v2/user/getuserinfo", "/v1.0/oauth2/userAccessToken", "/v1.0/contact/users/me", "/topapi/user/getbyunionid", "/topapi/v2/user/get":
@@ -65,7 +65,7 @@ func form(code, state string) string { return url.Values{"code": {code}, "state"
 
 // TestSilent is the sign-in inside the DingTalk client, as its script makes it.
 func TestSilent(t *testing.T) {
-	h := newHouse(t, nil)
+	h := newTestEnv(t, nil)
 	v := h.visitor()
 	state := v.silent(h.base + "/reports/%E5%BC%A0?q=1&x=%2F")
 	a := v.post(h.base, form(h.platform.SilentCode("zhangsan"), state))
@@ -111,7 +111,7 @@ func TestSilent(t *testing.T) {
 // TestSilentRefused: whoever fails the local checks calls nobody; whoever is
 // nobody here gets no session (threats S19, K1, K6, D6).
 func TestSilentRefused(t *testing.T) {
-	h := newHouse(t, nil)
+	h := newTestEnv(t, nil)
 	for _, c := range []struct {
 		name   string
 		code   func() string
@@ -214,7 +214,7 @@ func TestSilentRefused(t *testing.T) {
 // TestSilentAfterSignOut: whoever signed out inside DingTalk stays out until a
 // click (threats K17).
 func TestSilentAfterSignOut(t *testing.T) {
-	h := newHouse(t, nil)
+	h := newTestEnv(t, nil)
 	v := h.visitor()
 	v.post(h.base, form(h.platform.SilentCode("zhangsan"), v.silent(h.base+"/")))
 	out := v.do("POST", h.base+"/oauth2/sign_out?rd=%2Fwelcome", "", phone, "Sec-Fetch-Site: same-origin", "Sec-Fetch-Mode: navigate")

@@ -35,7 +35,7 @@ func TestBrowserThroughSSO(t *testing.T) {
 // real browser.
 func TestBrowserAtThirdParty(t *testing.T) {
 	ctx := browser(t, "en-US")
-	_, p := ssoHouse(t)
+	_, p := ssoTestEnv(t)
 	if err := chromedp.Do(ctx, chromedp.Navigate(p.base+"/"), chromedp.Click(chromedp.CSS("#person-lisi")), chromedp.WaitVisible(chromedp.CSS("#who"))); err != nil {
 		t.Fatal(err)
 	}

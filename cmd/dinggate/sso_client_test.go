@@ -18,9 +18,9 @@ import (
 
 // behindService is a house whose gate signs people in at a service that was
 // written from the document, which in turn signs them in at the simulator.
-func behindService(t testing.TB, change ...func(*config.Config)) (*house, *documentService) {
+func behindService(t testing.TB, change ...func(*config.Config)) (*testEnv, *documentService) {
 	var s *documentService
-	h := newHouse(t, func(c *config.Config) {
+	h := newTestEnv(t, func(c *config.Config) {
 		s = newDocumentService(t, c.DingTalk.APIURL, simulator.DemoClientID, canary+"-app-secret")
 		c.DingTalk = config.Default().DingTalk
 		c.SSO.URL, c.SSO.ClientID, c.SSO.ClientSecret = s.base, s.id, conf.NewSecret(s.password)
@@ -314,13 +314,13 @@ func TestChain(t *testing.T) {
 
 // chain is a gate that signs people in at another gate, and that other gate.
 // Cookies know no ports, so the service is reached by another name.
-func chain(t testing.TB, change ...func(*config.Config)) (h, service *house) {
+func chain(t testing.TB, change ...func(*config.Config)) (h, service *testEnv) {
 	secret := conf.NewSecret(canary + "-chain-secret")
 	var door http.Handler
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { door.ServeHTTP(w, r) }))
 	t.Cleanup(server.Close)
 	base := strings.Replace(server.URL, "127.0.0.1", "localhost", 1)
-	h = newHouse(t, func(c *config.Config) {
+	h = newTestEnv(t, func(c *config.Config) {
 		c.DingTalk = config.Default().DingTalk
 		c.SSO.URL, c.SSO.ClientID, c.SSO.ClientSecret = base, "gate", secret
 		c.Routes = c.Routes[2:]
@@ -328,7 +328,7 @@ func chain(t testing.TB, change ...func(*config.Config)) (h, service *house) {
 			f(c)
 		}
 	})
-	service = newHouse(t, func(c *config.Config) {
+	service = newTestEnv(t, func(c *config.Config) {
 		c.PublicURL = base
 		c.SSOServer.Clients = []sso.App{{ClientID: "gate", ClientSecret: secret, RedirectURLs: []string{h.base + "/oauth2/callback"}, AllowQuery: true}}
 	})

@@ -25,10 +25,10 @@ func withPlatform(p *thirdParty, change ...func(*config.Config)) func(*config.Co
 	}
 }
 
-// ssoHouse is a house whose gate is the SSO service of a platform.
-func ssoHouse(t testing.TB, change ...func(*config.Config)) (*house, *thirdParty) {
+// ssoTestEnv is a house whose gate is the SSO service of a platform.
+func ssoTestEnv(t testing.TB, change ...func(*config.Config)) (*testEnv, *thirdParty) {
 	p := newThirdParty(t)
-	h := newHouse(t, withPlatform(p, append([]func(*config.Config){func(c *config.Config) { c.DingTalk.Events = false }}, change...)...))
+	h := newTestEnv(t, withPlatform(p, append([]func(*config.Config){func(c *config.Config) { c.DingTalk.Events = false }}, change...)...))
 	p.service = h.base
 	return h, p
 }
@@ -55,7 +55,7 @@ func (v *visitor) follow(a answer) answer {
 
 // TestThirdParty: a platform written from the document alone signs a person in.
 func TestThirdParty(t *testing.T) {
-	h, p := ssoHouse(t)
+	h, p := ssoTestEnv(t)
 	v := h.visitor()
 	to := v.leaveSSO(p)
 	if back := mustURL(t, to).Query().Get("redirect_uri"); back != h.base+"/dingtalk/callback?forward_url="+url.QueryEscape(p.callback()) {
@@ -98,7 +98,7 @@ func TestThirdParty(t *testing.T) {
 
 // TestUserinfoAnswer: the two names of the document are always there.
 func TestUserinfoAnswer(t *testing.T) { // T22, T18
-	h, p := ssoHouse(t)
+	h, p := ssoTestEnv(t)
 	for person, want := range map[string]map[string]string{
 		"zhangsan": {"username": "zhangsan", "email": "zhangsan@yunfan.example", "userid": "zhangsan", "name": "张三", "aud": "platform"},
 		"wangwu":   {"username": "wangwu", "email": ""},
@@ -124,7 +124,7 @@ func TestUserinfoAnswer(t *testing.T) { // T22, T18
 // TestOutsiderAtThirdParty: DingTalk lets anybody finish its page; the third
 // party hears of members alone (threats K1).
 func TestOutsiderAtThirdParty(t *testing.T) {
-	h, p := ssoHouse(t)
+	h, p := ssoTestEnv(t)
 	for _, person := range []string{"sunqi", "zhouba", "wujiu", "zhengshi"} {
 		v := h.visitor()
 		a := v.get(v.choose(v.leaveSSO(p), person))
@@ -138,7 +138,7 @@ func TestOutsiderAtThirdParty(t *testing.T) {
 }
 
 func TestPageFirstAtThirdParty(t *testing.T) {
-	h, p := ssoHouse(t, func(c *config.Config) { c.SignIn.Page = true })
+	h, p := ssoTestEnv(t, func(c *config.Config) { c.SignIn.Page = true })
 	v := h.visitor()
 	a := v.get(p.authorize() + "&state=theirs")
 	if at := a.Header.Get("Location"); a.StatusCode != 302 || !strings.HasPrefix(at, h.base+"/oauth2/sign_in?rd=") {
@@ -153,7 +153,7 @@ func TestPageFirstAtThirdParty(t *testing.T) {
 
 // TestSSOPathsOff: without sso_server these are paths like any other.
 func TestSSOPathsOff(t *testing.T) {
-	h := newHouse(t, nil)
+	h := newTestEnv(t, nil)
 	v := h.visitor()
 	v.signIn(h.base+"/", "zhangsan")
 	for _, path := range []string{"/dingtalk/authorize", "/dingtalk/token", "/dingtalk/userinfo", "/dingtalk/other"} {
@@ -161,7 +161,7 @@ func TestSSOPathsOff(t *testing.T) {
 			t.Errorf("%s without sso_server = %d %.100s, want the application's", path, a.StatusCode, a.body)
 		}
 	}
-	on, _ := ssoHouse(t)
+	on, _ := ssoTestEnv(t)
 	v = on.visitor()
 	v.signIn(on.base+"/", "zhangsan")
 	for _, path := range []string{"/dingtalk", "/dingtalk/", "/dingtalk/other", "/dingtalk/token/", "/dingtalk/%74oken", "/dingtalk%2ftoken", "//dingtalk/token", "/dingtalk/login", "/dingtalk/login/callback/"} {
@@ -180,7 +180,7 @@ func TestSSOPathsOff(t *testing.T) {
 // TestAuthorizeOnAnotherHost: the sign-in begins where its cookie will be
 // when the browser comes back.
 func TestAuthorizeOnAnotherHost(t *testing.T) {
-	h, p := ssoHouse(t, func(c *config.Config) {
+	h, p := ssoTestEnv(t, func(c *config.Config) {
 		here := c.AllRoutes()[0]
 		other := here
 		other.Host = "other.test"

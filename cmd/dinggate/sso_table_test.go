@@ -28,7 +28,7 @@ func (v *visitor) codeFor(p *thirdParty, more ...string) (code, state string) {
 // table counts its rows, so that a lost list is noticed.
 type table struct {
 	t    *testing.T
-	h    *house
+	h    *testEnv
 	rows int
 }
 
@@ -55,7 +55,7 @@ func (s *table) quiet(name string, run func() answer) answer {
 // TestAuthorizeTable: T1, T2, R14, R15, T26; nobody is sent anywhere and no
 // code is made, whether somebody is signed in or not.
 func TestAuthorizeTable(t *testing.T) {
-	h, p := ssoHouse(t)
+	h, p := ssoTestEnv(t)
 	s := &table{t: t, h: h}
 	signedIn := h.visitor()
 	signedIn.signIn(h.base+"/", "zhangsan")
@@ -115,7 +115,7 @@ func TestAuthorizeTable(t *testing.T) {
 // TestSSOCallbackTable: T23, R16, R17, S8: what was sealed in this browser
 // counts, and a refusal asks nobody and sends nobody anywhere.
 func TestSSOCallbackTable(t *testing.T) {
-	h, p := ssoHouse(t)
+	h, p := ssoTestEnv(t)
 	s := &table{t: t, h: h}
 	v := h.visitor()
 	good := mustURL(t, v.choose(v.leaveSSO(p), "zhangsan")).String() // …/dingtalk/callback?forward_url=…&authCode=…&state=…
@@ -189,7 +189,7 @@ func basicHeader(text string) string {
 // TestTokenTable: T4, T11–T14, T26. Every row carries the right code and state,
 // and after all of them the rightful client still gets its tokens.
 func TestTokenTable(t *testing.T) {
-	h, p := ssoHouse(t)
+	h, p := ssoTestEnv(t)
 	s := &table{t: t, h: h}
 	v := h.visitor()
 	v.signIn(h.base+"/", "zhangsan")
@@ -353,7 +353,7 @@ func TestTokenTable(t *testing.T) {
 // TestTokenBodies: T13: a body without end is cut off, one that drips ends
 // after ten seconds, and neither holds the answer.
 func TestTokenBodies(t *testing.T) {
-	h, p := ssoHouse(t)
+	h, p := ssoTestEnv(t)
 	ask := func(head, body string, slow bool) (string, time.Duration) {
 		conn, err := net.Dial("tcp", strings.TrimPrefix(h.base, "http://"))
 		if err != nil {

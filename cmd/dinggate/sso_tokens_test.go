@@ -59,8 +59,8 @@ func (p *thirdParty) as(id, secret string) *thirdParty {
 	return &thirdParty{t: p.t, service: p.service, base: p.base, id: id, secret: secret}
 }
 
-func signedIn(t *testing.T, change ...func(*config.Config)) (*house, *thirdParty, *visitor) {
-	h, p := ssoHouse(t, change...)
+func signedIn(t *testing.T, change ...func(*config.Config)) (*testEnv, *thirdParty, *visitor) {
+	h, p := ssoTestEnv(t, change...)
 	v := h.visitor()
 	v.signIn(h.base+"/", "zhangsan")
 	return h, p, v
@@ -245,7 +245,7 @@ func TestUserinfoTable(t *testing.T) {
 	}
 }
 
-func sessionCookie(t *testing.T, v *visitor, h *house) string {
+func sessionCookie(t *testing.T, v *visitor, h *testEnv) string {
 	for _, c := range v.client.Jar.Cookies(mustURL(t, h.base)) {
 		if c.Name == "dinggate" {
 			return c.Value
@@ -307,7 +307,7 @@ func TestSignOutEndsTokens(t *testing.T) {
 // TestLeaverAtThirdParty: T21: who left is nobody within session.recheck; while
 // DingTalk is away the last facts stand for the grace, then it is 503.
 func TestLeaverAtThirdParty(t *testing.T) {
-	h, p := ssoHouse(t, func(c *config.Config) {
+	h, p := ssoTestEnv(t, func(c *config.Config) {
 		c.Session.Recheck = 100 * time.Millisecond
 		c.Session.Grace = 1500 * time.Millisecond
 	})
@@ -445,7 +445,7 @@ func burst(p *thirdParty, code, state string, replicas ...string) (winner platfo
 
 // replica serves the same house a second time, over the same stores, and gives
 // its address.
-func (h *house) replica(change func(*config.Config)) string {
+func (h *testEnv) replica(change func(*config.Config)) string {
 	cfg := *h.cfg
 	change(&cfg)
 	kit := h.kit

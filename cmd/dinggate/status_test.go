@@ -20,7 +20,7 @@ import (
 	"dinggate/session"
 )
 
-func (h *house) admin() http.Handler {
+func (h *testEnv) admin() http.Handler {
 	var ready atomic.Bool
 	ready.Store(true)
 	return admin.Handler(&ready, h.stores.Reads, func() string { return "" }, h.kit.Metrics, &admin.Status{Version: buildinfo.Version(), Revision: buildinfo.Revision(), Started: time.Now(),
@@ -39,7 +39,7 @@ func askAdmin(h http.Handler, path string, headers ...string) *httptest.Response
 	return w
 }
 
-func (h *house) statusReport(t testing.TB) (r admin.StatusReport) {
+func (h *testEnv) statusReport(t testing.TB) (r admin.StatusReport) {
 	w := askAdmin(h.admin(), "/status", "Accept: application/json")
 	if err := json.Unmarshal(w.Body.Bytes(), &r); err != nil || w.Code != 200 || w.Header().Get("Content-Type") != "application/json" {
 		t.Fatalf("/status = %d %v: %s", w.Code, err, w.Body)
@@ -53,7 +53,7 @@ func (h *house) statusReport(t testing.TB) (r admin.StatusReport) {
 // TestStatus: the page tells what happened, as JSON and in both languages, and
 // names nobody.
 func TestStatus(t *testing.T) {
-	h := newHouse(t, func(c *config.Config) { c.TrustedProxies = nil; c.DingTalk.Events = false })
+	h := newTestEnv(t, func(c *config.Config) { c.TrustedProxies = nil; c.DingTalk.Events = false })
 	h.visitor().signIn(h.base+"/", "zhangsan")
 	h.visitor().signIn(h.base+"/", "lisi")
 	h.visitor().signIn(h.base+"/", "zhouba")

@@ -20,13 +20,13 @@ var otherAccountLink = regexp.MustCompile(`href="([^"]*/oauth2/sign_out\?then=si
 // that nothing has changed.
 func TestUseAnotherAccount(t *testing.T) {
 	const deep = "/admin/x?q=1&n=%E5%BC%A0"
-	for what, ask := range map[string]func(h *house, v *visitor) answer{
-		"the proxy": func(h *house, v *visitor) answer { return v.get(h.base + deep) },
-		"a gateway": func(h *house, v *visitor) answer {
+	for what, ask := range map[string]func(h *testEnv, v *visitor) answer{
+		"the proxy": func(h *testEnv, v *visitor) answer { return v.get(h.base + deep) },
+		"a gateway": func(h *testEnv, v *visitor) answer {
 			return v.get(h.base+"/oauth2/forward-auth", "X-Forwarded-Method: GET", "X-Forwarded-Proto: http", "X-Forwarded-Host: "+strings.TrimPrefix(h.base, "http://"), "X-Forwarded-Uri: "+deep)
 		},
 	} {
-		h := newHouse(t, nil)
+		h := newTestEnv(t, nil)
 		v := h.visitor()
 		v.signIn(h.base+"/", "zhaoliu")
 		a := ask(h, v)
@@ -86,7 +86,7 @@ func TestBrowserUsesAnotherAccount(t *testing.T) {
 	for _, one := range engines {
 		t.Run(one.name, func(t *testing.T) {
 			const gate = "http://gate.corp.test"
-			h := newHouse(t, func(c *config.Config) { c.PublicURL, c.TrustedProxies = gate, nil })
+			h := newTestEnv(t, func(c *config.Config) { c.PublicURL, c.TrustedProxies = gate, nil })
 			if err := h.platform.ChangeApp(simulator.DemoClientID, func(a *simulator.App) { a.Redirects = append(a.Redirects, gate+"/oauth2/callback") }); err != nil {
 				t.Fatal(err)
 			}

@@ -74,7 +74,7 @@ func TestTracing(t *testing.T) {
 	const trace, parent = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 	for _, trusted := range []bool{true, false} {
 		tracing := collector.tracing(t)
-		h := newHouse(t, func(c *config.Config) {
+		h := newTestEnv(t, func(c *config.Config) {
 			c.DingTalk.Events = false
 			if !trusted {
 				c.TrustedProxies = nil
@@ -115,10 +115,10 @@ func TestTracingCalls(t *testing.T) {
 	collector := newSpanCollector(t)
 	tracing := collector.tracing(t)
 	l := &leaks{secrets: map[string]string{}}
-	var h *house
+	var h *testEnv
 	dingtalk := httptest.NewServer(l.between(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.platform.ServeHTTP(w, r) })))
 	t.Cleanup(dingtalk.Close)
-	h = newHouse(t, func(c *config.Config) {
+	h = newTestEnv(t, func(c *config.Config) {
 		c.DingTalk.APIURL, c.DingTalk.OAPIURL = dingtalk.URL, dingtalk.URL
 		c.Session.Store, c.Redis.URL = "redis", conf.NewSecret("redis://"+miniredis.RunT(t).Addr())
 		c.DingTalk.Events = false
