@@ -73,7 +73,13 @@ func commands() []command {
 			return c.Until(func(ctx context.Context) error { return runDemo(ctx, c.Given["listen"], c.Stdout) })
 		}},
 		{"simulate", i18n.Message{"serve the simulated DingTalk alone, for tests", "单独运行钉钉模拟器，供测试使用"}, "127.0.0.1:4190", false, func(c cli.Invocation) int {
-			return c.Until(func(ctx context.Context) error { return runSimulate(ctx, c.Args[0], c.List("callback"), c.Stdout) })
+			return c.Until(func(ctx context.Context) error {
+				people, err := simulatedPeople(c.Given["people"])
+				if err != nil {
+					return err
+				}
+				return runSimulate(ctx, c.Args[0], c.List("callback"), people, c.Stdout)
+			})
 		}},
 		{"check", i18n.Message{"tell all mistakes of the configuration at once; exit code 1 if there are any", "一次列出配置中的全部错误；有错误时退出码为 1"}, "", true, runCheck},
 		{"doctor", i18n.Message{"check everything live that a sign-in needs, each with its cure; exit code 1 if something is wrong", "在线检查登录所需的一切，并给出解决办法；有错误时退出码为 1"}, "", true, doctor.Run},

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"dinggate/cmd/dinggate/internal/cli"
@@ -20,6 +21,10 @@ var simulateFlags = []cli.Flag{
 		"hosts that people may be sent back to, besides this machine; any: every host",
 		"除本机外，允许跳回的主机；any 表示任意主机",
 	}},
+	{Name: "people", Value: "N", Help: i18n.Message{
+		"so many more people in 500 departments, and at most 20 calls a second per API, as DingTalk has it",
+		"另加 N 名员工，分布在 500 个部门；每个接口每秒最多 20 次调用，与钉钉一致",
+	}},
 }
 
 // runSimulate serves the simulated DingTalk of the demo alone, all three hosts
@@ -27,7 +32,7 @@ var simulateFlags = []cli.Flag{
 // are sent back to this machine and to the hosts that callbacks names. People,
 // faults and the clock are moved by requests to /_simulator/ (package simulator
 // tells how).
-func runSimulate(ctx context.Context, address string, callbacks []string, out io.Writer) error {
+func runSimulate(ctx context.Context, address string, callbacks []string, people int, out io.Writer) error {
 	var hosts []string
 	for _, callback := range callbacks {
 		host, err := callbackHost(callback)
@@ -37,6 +42,9 @@ func runSimulate(ctx context.Context, address string, callbacks []string, out io
 		hosts = append(hosts, host)
 	}
 	platform := simulator.Demo()
+	if people > 0 {
+		platform = simulator.Large(people, largeDepartments)
+	}
 	if err := platform.ChangeApp(simulator.DemoClientID, func(a *simulator.App) { a.RedirectHosts = hosts }); err != nil {
 		return err
 	}
@@ -50,6 +58,23 @@ func runSimulate(ctx context.Context, address string, callbacks []string, out io
 	warnOfNetwork(out, l.Addr())
 	simulatorKeys(out, l.Addr(), hosts)
 	return s.Serve(ctx, func(context.Context) {})
+}
+
+const (
+	mostPeople       = 50_000
+	largeDepartments = 500
+)
+
+// simulatedPeople is what --people says.
+func simulatedPeople(text string) (int, error) {
+	if text == "" {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > mostPeople {
+		return 0, fmt.Errorf("--people %q is no number from 1 to %d", text, mostPeople)
+	}
+	return n, nil
 }
 
 // warnOfNetwork warns where a simulator can be reached from other machines.

@@ -31,7 +31,7 @@ func TestSimulate(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		r, w := io.Pipe()
 		done := make(chan error, 1)
-		go func() { done <- runSimulate(ctx, "127.0.0.1:0", tt.callbacks, w); w.Close() }()
+		go func() { done <- runSimulate(ctx, "127.0.0.1:0", tt.callbacks, 0, w); w.Close() }()
 		var text strings.Builder
 		for scan := bufio.NewScanner(r); scan.Scan(); {
 			text.WriteString(scan.Text() + "\n")

@@ -7,8 +7,10 @@ import (
 )
 
 const (
-	mePath        = "/v1.0/contact/users/{unionId}"
-	corpTokenPath = "/v1.0/oauth2/{corpId}/token"
+	mePath = "/v1.0/contact/users/{unionId}"
+
+	leaveRecordsPath = "/v1.0/contact/empLeaveRecords"
+	corpTokenPath    = "/v1.0/oauth2/{corpId}/token"
 )
 
 // requiredToken is the token that a call of the new host requires.
@@ -33,6 +35,7 @@ var newCalls = map[string]newCall{
 	corpTokenPath:                    {http.MethodPost, noToken, corpToken},
 	"/v1.0/oauth2/jsapiTickets":      {http.MethodPost, needsAppToken, jsapiTicket},
 	"/v1.0/contact/users/me":         {http.MethodGet, needsUserToken, me},
+	leaveRecordsPath:                 {http.MethodGet, needsAppToken, leaveRecords},
 	mePath:                           {http.MethodGet, needsUserToken, me},
 	"/v1.0/gateway/connections/open": {http.MethodPost, noToken, openConnection},
 }

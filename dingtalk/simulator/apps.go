@@ -69,7 +69,7 @@ func (p *Platform) ChangeApp(clientID string, change func(*App)) error {
 // calls. The platform's mu guards it.
 type appRegistry struct {
 	list   []*App
-	recent map[string]rate
+	recent map[string]*window
 }
 
 // get returns nil if there is no such app; "" means the first.
@@ -161,26 +161,30 @@ func (o *organisation) seesDepartment(a *App, id int64) bool {
 	return a.Scope == nil && a.ScopeUsers == nil || o.inSubtree(id, a.Scope)
 }
 
-// rate counts the calls of one app to one endpoint in one second.
-type rate struct {
-	second int64
-	calls  int
-}
+// window holds when an app called an endpoint during the last second.
+type window struct{ calls []time.Time }
 
-// throttled counts a call and reports whether it exceeds PerSecond.
+// throttled counts a call and reports whether it is one too many: of any second,
+// wherever it begins, PerSecond calls are answered. Refused calls do not count.
 func (r *appRegistry) throttled(a *App, endpoint string, at time.Time) bool {
 	if a.PerSecond <= 0 {
 		return false
 	}
-	key, second := a.ClientID+" "+endpoint, at.Truncate(time.Second).Unix()
-	now := r.recent[key]
-	if now.second != second {
-		now = rate{second: second}
-	}
-	now.calls++
 	if r.recent == nil {
-		r.recent = map[string]rate{}
+		r.recent = map[string]*window{}
 	}
-	r.recent[key] = now
-	return now.calls > a.PerSecond
+	key := a.ClientID + " " + endpoint
+	w := r.recent[key]
+	if w == nil {
+		w = &window{}
+		r.recent[key] = w
+	}
+	for len(w.calls) > 0 && (at.Sub(w.calls[0]) >= time.Second || at.Before(w.calls[0])) {
+		w.calls = w.calls[1:]
+	}
+	if len(w.calls) >= a.PerSecond {
+		return true
+	}
+	w.calls = append(w.calls, at)
+	return false
 }

@@ -14,7 +14,10 @@ import (
 	"unicode/utf8"
 )
 
-const loginPath = "/oauth2/auth"
+const (
+	loginPath  = "/oauth2/auth"
+	buttonsMax = 100
+)
 
 //go:embed login.html
 var loginHTML string
@@ -195,7 +198,7 @@ func (o *organisation) chosenCorp(who *Person, clicked, asked string) string {
 // the person if the scope asks for it and the URL does not name one of theirs.
 func signInButtons(p *Platform, ask authRequest) []signInButton {
 	var list []signInButton
-	for _, who := range p.org.people {
+	for _, who := range p.org.people[:min(len(p.org.people), buttonsMax)] { // the others sign in by their address alone
 		zh, en := who.label()
 		name := cmp.Or(cmp.Or(who.Name, who.Nick), who.ID)
 		first, _ := utf8.DecodeRuneInString(name)

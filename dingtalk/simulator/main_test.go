@@ -111,7 +111,12 @@ func (w *world) appToken() string {
 // old asks the old host with a good token.
 func (w *world) old(path, body string) map[string]any {
 	w.Helper()
-	status, m := w.post(path+"?access_token="+w.appToken(), body)
+	return w.oldWith(w.appToken(), path, body)
+}
+
+func (w *world) oldWith(token, path, body string) map[string]any {
+	w.Helper()
+	status, m := w.post(path+"?access_token="+token, body)
 	if status != 200 {
 		w.Fatalf("%s: HTTP %d, want 200", path, status)
 	}

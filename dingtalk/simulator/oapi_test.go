@@ -258,17 +258,24 @@ func TestRateLimit(t *testing.T) {
 	p := simulator.Demo()
 	p.Now = func() time.Time { return start }
 	w := serve(t, p)
+	token := w.appToken()
 	w.ChangeApp("", func(a *simulator.App) { a.PerSecond = 2 })
 	for i, want := range []string{"200 0", "200 0", "200 90018", "200 90018"} {
-		if got := outcome(200, w.old("/topapi/v2/user/get", `{"userid":"zhangsan"}`)); got != want {
+		if got := outcome(200, w.oldWith(token, "/topapi/v2/user/get", `{"userid":"zhangsan"}`)); got != want {
 			t.Errorf("call %d = %s, want %s", i+1, got, want)
 		}
 	}
-	if got := outcome(200, w.old("/topapi/user/listadmin", `{}`)); got != "200 0" {
+	if got := outcome(200, w.oldWith(token, "/topapi/user/listadmin", `{}`)); got != "200 0" {
 		t.Errorf("another API = %s, want its own limit", got)
 	}
 	w.Advance(time.Second)
-	if got := outcome(200, w.old("/topapi/v2/user/get", `{"userid":"zhangsan"}`)); got != "200 0" {
+	if got := outcome(200, w.oldWith(token, "/topapi/v2/user/get", `{"userid":"zhangsan"}`)); got != "200 0" {
 		t.Errorf("a second later = %s, want 0", got)
+	}
+	for i, want := range []string{"400", "400", "403"} { // the code is wrong, then the call is one too many
+		status, m := w.userToken("no-code")
+		if got := fmt.Sprint(status); got != want {
+			t.Errorf("exchange %d = %s %v, want %s", i+1, got, m, want)
+		}
 	}
 }

@@ -29,6 +29,7 @@ type organisation struct {
 	departments []*Department
 	roles       []*Role
 	people      []*Person
+	left        []leaver // in the order in which they left; the oldest go first when there are too many
 }
 
 // AddDepartment adds a department and emits org_dept_create. The id must be new and the parent known.

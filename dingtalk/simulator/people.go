@@ -83,23 +83,63 @@ func digest(parts ...string) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:15])
 }
 
-// add adds a person as described, without an event.
-func (o *organisation) add(who Person) error {
+// described is a copy with the ids that were left out.
+func (who *Person) described() (*Person, error) {
 	n := who.clone()
 	n.ID = cmp.Or(n.ID, n.UserID)
 	n.UnionID = cmp.Or(n.UnionID, "u"+digest("union", n.ID)+"iEiE")
-	switch {
-	case !personID.MatchString(n.ID):
-		return fmt.Errorf("simulator: adding %q: an ID is made of letters, digits, '.', '_' and '-'", n.ID)
-	case len(o.people) >= peopleMax:
+	if !personID.MatchString(n.ID) {
+		return nil, fmt.Errorf("simulator: adding %q: an ID is made of letters, digits, '.', '_' and '-'", n.ID)
+	}
+	return n, nil
+}
+
+// add adds a person as described, without an event.
+func (o *organisation) add(who Person) error {
+	n, err := who.described()
+	if err != nil {
+		return err
+	}
+	if len(o.people) >= peopleMax {
 		return fmt.Errorf("simulator: adding %q: %d people are enough", n.ID, peopleMax)
 	}
-	for _, other := range o.people {
-		if other.ID == n.ID || other.UnionID == n.UnionID || n.UserID != "" && other.UserID == n.UserID {
-			return fmt.Errorf("simulator: adding %q: %q has the same ID, userid or unionid", n.ID, other.ID)
-		}
+	if other := o.sameAs(n); other != nil {
+		return fmt.Errorf("simulator: adding %q: %q has the same ID, userid or unionid", n.ID, other.ID)
 	}
 	o.people = append(o.people, n)
+	return nil
+}
+
+// addAll is add for the people of an organisation that has none: it compares
+// their ids by a table, since tens of thousands may come.
+func (o *organisation) addAll(people []Person) error {
+	taken := make(map[string]bool, 3*len(people))
+	for _, who := range people {
+		n, err := who.described()
+		if err != nil {
+			return err
+		}
+		for _, id := range []string{"id " + n.ID, "union " + n.UnionID, "user " + n.UserID} {
+			if taken[id] && id != "user " {
+				return fmt.Errorf("simulator: adding %q: another person has the same ID, userid or unionid", n.ID)
+			}
+			taken[id] = true
+		}
+		o.people = append(o.people, n)
+	}
+	if len(o.people) > peopleMax {
+		return fmt.Errorf("simulator: adding %d people: %d are enough", len(o.people), peopleMax)
+	}
+	return nil
+}
+
+// sameAs is a person who has an id of n's; nil if there is none.
+func (o *organisation) sameAs(n *Person) *Person {
+	for _, other := range o.people {
+		if other.ID == n.ID || other.UnionID == n.UnionID || n.UserID != "" && other.UserID == n.UserID {
+			return other
+		}
+	}
 	return nil
 }
 
@@ -169,7 +209,12 @@ func (old *Person) rejoin(who Person) Person {
 // stays and can still sign in at DingTalk.
 func (p *Platform) Leave(id string) error {
 	userID := ""
-	err := p.Change(id, func(who *Person) { userID, who.UserID, who.External = who.UserID, "", false })
+	err := p.Change(id, func(who *Person) {
+		if who.member() {
+			p.org.leaves(leaver{userID: who.UserID, name: who.Name, mobile: who.Mobile, at: p.now()})
+		}
+		userID, who.UserID, who.External = who.UserID, "", false
+	})
 	if err == nil && userID != "" {
 		p.Emit("user_leave_org", orgEventData(p.Time(), userID))
 	}

@@ -86,10 +86,8 @@ func (p *Platform) setUp() {
 	for _, r := range p.Roles {
 		p.org.roles = append(p.org.roles, &r)
 	}
-	for _, who := range p.People {
-		if err := p.org.add(who); err != nil {
-			panic(err) // the initial state contradicts itself: a test should not run on
-		}
+	if err := p.org.addAll(p.People); err != nil {
+		panic(err) // the initial state contradicts itself: a test should not run on
 	}
 }
 

@@ -29,9 +29,9 @@ func oldToken(p *Platform, c *call) (any, *apiError) {
 
 // accessToken is POST /v1.0/oauth2/accessToken.
 func accessToken(p *Platform, c *call) (any, *apiError) {
-	a := p.apps.authenticate(c.text("appKey"), c.text("appSecret"))
-	if a == nil {
-		return nil, apiErrorFor("invalidClientIdOrSecret").withText("无效的clientId或者clientSecret")
+	a, apiErr := p.authenticated(c, "appKey", "appSecret")
+	if apiErr != nil {
+		return nil, apiErr
 	}
 	return map[string]any{"accessToken": p.credentials.issueAppToken(p.now(), a), "expireIn": int(tokenLife.Seconds())}, nil
 }
@@ -47,15 +47,31 @@ func corpToken(p *Platform, c *call) (any, *apiError) {
 	case c.segment != p.org.corpID:
 		return nil, apiErrorFor("unknownError")
 	}
+	if p.apps.throttled(a, corpTokenPath, p.now()) {
+		return nil, apiErrorFor("90018")
+	}
 	return map[string]any{"access_token": p.credentials.issueAppToken(p.now(), a), "expires_in": int(tokenLife.Seconds())}, nil
+}
+
+// authenticated is the app that a token call names by these arguments. The limit
+// of calls a second holds here too.
+func (p *Platform) authenticated(c *call, id, secret string) (*App, *apiError) {
+	a := p.apps.authenticate(c.text(id), c.text(secret))
+	switch {
+	case a == nil:
+		return nil, apiErrorFor("invalidClientIdOrSecret").withText("无效的clientId或者clientSecret")
+	case p.apps.throttled(a, c.r.URL.Path, p.now()):
+		return nil, apiErrorFor("90018")
+	}
+	return a, nil
 }
 
 // userAccessToken is POST /v1.0/oauth2/userAccessToken. A silent code gets a
 // token as well, one without the personal grant: users/me then answers 403.
 func userAccessToken(p *Platform, c *call) (any, *apiError) {
-	a := p.apps.authenticate(c.text("clientId"), c.text("clientSecret"))
-	if a == nil {
-		return nil, apiErrorFor("invalidClientIdOrSecret").withText("无效的clientId或者clientSecret")
+	a, apiErr := p.authenticated(c, "clientId", "clientSecret")
+	if apiErr != nil {
+		return nil, apiErr
 	}
 	var t userToken
 	switch c.text("grantType") {

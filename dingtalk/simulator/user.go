@@ -145,6 +145,17 @@ func (o *organisation) members(department int64) []*Person {
 	return list
 }
 
+// listRecord is what user/list says of a member of a department: user/get's
+// record without the roles, and with what holds in this department alone.
+func listRecord(p *Platform, a *App, who *Person, department int64) map[string]any {
+	m := userRecord(p, a, who)
+	for _, name := range []string{"role_list", "leader_in_dept", "dept_order_list", "manager_userid", "senior", "real_authed"} {
+		delete(m, name)
+	}
+	m["leader"], m["dept_order"] = slices.Contains(who.Leads, department), slices.Index(who.Departments, department)+1
+	return m
+}
+
 func userList(p *Platform, c *call) (any, *apiError) {
 	d, apiErr := visibleDepartment(p, c)
 	if apiErr != nil {
@@ -159,7 +170,7 @@ func userList(p *Platform, c *call) (any, *apiError) {
 	page, more := paginate(all, cursor, size)
 	list := []map[string]any{}
 	for _, who := range page {
-		list = append(list, userRecord(p, c.app, who))
+		list = append(list, listRecord(p, c.app, who, d.ID))
 	}
 	result := map[string]any{"list": list, "has_more": more}
 	if more {
