@@ -69,6 +69,7 @@ var plan = map[string][]string{
 	"cmd/dinggate/internal/gatewayconf": {"internal/i18n", "internal/conf", "internal/headername", "internal/web", "session", "cmd/dinggate/internal/cli", "cmd/dinggate/internal/config"},
 
 	"test/bench":                nil, // measures the wired whole
+	"test/contract":             nil, // compares the public contract with golden files
 	"test/deploy":               nil, // tests that run the examples
 	"test/hostile":              nil, // tests that attack the real program
 	"test/hostile/differential": nil, // … and compare it with real servers
