@@ -29,7 +29,7 @@ func (p *pool) RoundTrip(r *http.Request) (*http.Response, error) {
 	if lines := r.Header["Authorization"]; len(lines) > 0 && bindsConnection(lines) {
 		return p.alone.RoundTrip(r)
 	}
-	return p.shared.RoundTrip(r)
+	return roundTrip(p.shared, r)
 }
 
 // bindsConnection reports whether an Authorization header has such a credential,

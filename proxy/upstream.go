@@ -59,13 +59,13 @@ func NewUpstream(c UpstreamConfig, protected *web.Protected) (*Upstream, error) 
 		c.Timeout = Defaults().Timeout
 	}
 	u := &Upstream{scheme: target.Scheme, host: target.Host, base: strings.TrimSuffix(target.EscapedPath(), "/"), strip: strip, protected: protected}
-	dial := (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext
+	dial := dialFunc((&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext)
 	if target.Scheme == "unix" {
 		socket, overTCP := target.Path, dial
 		dial = func(ctx context.Context, _, _ string) (net.Conn, error) { return overTCP(ctx, "unix", socket) }
 		u.scheme, u.host, u.base = "http", "unix", ""
 	}
-	u.pool = pool{shared: newTransport(dial, c.Timeout), alone: newTransport(dial, c.Timeout)}
+	u.pool = pool{shared: newTransport(dialKept(dial), c.Timeout), alone: newTransport(dial, c.Timeout)}
 	u.pool.alone.DisableKeepAlives = true
 	u.pool.alone.Protocols = new(http.Protocols)
 	u.pool.alone.Protocols.SetHTTP1(true) // over HTTP/2 such a credential means nothing
@@ -76,7 +76,7 @@ func NewUpstream(c UpstreamConfig, protected *web.Protected) (*Upstream, error) 
 	return u, nil
 }
 
-func newTransport(dial func(ctx context.Context, network, address string) (net.Conn, error), timeout time.Duration) *http.Transport {
+func newTransport(dial dialFunc, timeout time.Duration) *http.Transport {
 	return &http.Transport{ // no Proxy: the environment must not reroute what carries identities
 		DialContext:            dial,
 		ForceAttemptHTTP2:      true,
