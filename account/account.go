@@ -65,32 +65,32 @@ const (
 
 // wrongName tells what keeps a text from being an account's name; "" when
 // nothing does. Names go into headers, files and log lines.
-func wrongName(name string) string {
+func wrongName(name string) conf.Text {
 	switch {
 	case name == "":
-		return "has no account name"
+		return conf.Textf("has no account name")
 	case len(name) > maxUsername:
-		return "has an account name longer than 128 bytes"
+		return conf.Textf("has an account name longer than 128 bytes")
 	case !utf8.ValidString(name):
-		return "is not UTF-8"
+		return conf.Textf("is not UTF-8")
 	case strings.TrimSpace(name) != name:
-		return "has blanks around a name"
+		return conf.Textf("has blanks around a name")
 	case strings.ContainsFunc(name, func(r rune) bool {
 		return r == ':' || unicode.Is(unicode.C, r) || unicode.Is(unicode.Zl, r) || unicode.Is(unicode.Zp, r)
 	}):
-		return "has a colon or an invisible character in a name" // Cf too: a bidi mark makes one name look like another
+		return conf.Textf("has a colon or an invisible character in a name") // Cf too: a bidi mark makes one name look like another
 	}
-	return ""
+	return conf.Text{}
 }
 
-func wrongUnionID(id string) string {
+func wrongUnionID(id string) conf.Text {
 	switch {
 	case id == "":
-		return "has no unionid"
+		return conf.Textf("has no unionid")
 	case len(id) > maxUnionID:
-		return "has a unionid longer than 128 bytes"
+		return conf.Textf("has a unionid longer than 128 bytes")
 	case strings.ContainsFunc(id, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == ',' || r == '"' }):
-		return "has a unionid with characters that DingTalk never uses"
+		return conf.Textf("has a unionid with characters that DingTalk never uses")
 	}
-	return ""
+	return conf.Text{}
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+
+	"dinggate/internal/conf"
 )
 
 // Binding says that a DingTalk person is an account. A person has one account
@@ -65,7 +67,7 @@ func Plan(all []Binding, find func(by Binding) (Binding, error)) (write []Bindin
 	people, names := map[string]string{}, map[string]string{}
 	var taken []int
 	for i, b := range all {
-		if wrong := b.wrong(); wrong != "" {
+		if wrong := b.wrong(); !wrong.IsZero() {
 			return nil, fmt.Errorf("account: binding: number %d %s", i, wrong)
 		}
 		name, again := people[b.UnionID]
@@ -101,8 +103,8 @@ func Plan(all []Binding, find func(by Binding) (Binding, error)) (write []Bindin
 	return write, nil
 }
 
-func (b Binding) wrong() string {
-	if wrong := wrongUnionID(b.UnionID); wrong != "" {
+func (b Binding) wrong() conf.Text {
+	if wrong := wrongUnionID(b.UnionID); !wrong.IsZero() {
 		return wrong
 	}
 	return wrongName(b.Username)

@@ -3,7 +3,6 @@ package account
 import (
 	"bytes"
 	"encoding/csv"
-	"fmt"
 	"strings"
 	"unicode/utf8"
 
@@ -23,13 +22,13 @@ var bom = []byte("\xef\xbb\xbf")
 // has the number of each binding's line, counted from 1. All bad lines are
 // reported, each with its number; with any, nothing else is worth using.
 func ParseCSV(text []byte) (all []Binding, lines []int, bad []conf.Problem) {
-	report := func(line int, text string) { bad = append(bad, conf.Problem{Line: line, Text: text}) }
+	report := func(line int, text conf.Text) { bad = append(bad, conf.Problem{Line: line, Text: text}) }
 	switch {
 	case len(text) > MaxCSV:
-		report(0, "is larger than 16 MiB")
+		report(0, conf.Textf("is larger than 16 MiB"))
 		return nil, nil, bad
 	case bytes.HasPrefix(text, []byte("\xff\xfe")), bytes.HasPrefix(text, []byte("\xfe\xff")):
-		report(1, "is UTF-16; save the file as CSV UTF-8")
+		report(1, conf.Textf("is UTF-16; save the file as CSV UTF-8"))
 		return nil, nil, bad
 	}
 	people, names := map[string]int{}, map[string]int{}
@@ -39,7 +38,7 @@ func ParseCSV(text []byte) (all []Binding, lines []int, bad []conf.Problem) {
 		line := string(bytes.TrimSuffix(line, []byte("\r")))
 		if n == 1 {
 			if line != header {
-				report(n, "is not the header unionid,username")
+				report(n, conf.Textf("is not the header unionid,username"))
 			}
 			continue
 		}
@@ -47,16 +46,16 @@ func ParseCSV(text []byte) (all []Binding, lines []int, bad []conf.Problem) {
 			continue
 		}
 		b, wrong := parseLine(line)
-		if at := people[b.UnionID]; wrong == "" && at > 0 {
-			wrong = fmt.Sprintf("has the unionid of line %d again", at)
+		if at := people[b.UnionID]; wrong.IsZero() && at > 0 {
+			wrong = conf.Textf("has the unionid of line %d again", at)
 		}
-		if at := names[b.Username]; wrong == "" && at > 0 {
-			wrong = fmt.Sprintf("has the account of line %d again", at)
+		if at := names[b.Username]; wrong.IsZero() && at > 0 {
+			wrong = conf.Textf("has the account of line %d again", at)
 		}
-		if wrong == "" && len(all) == MaxBindings {
-			wrong = "is one binding too many; 200000 are the most"
+		if wrong.IsZero() && len(all) == MaxBindings {
+			wrong = conf.Textf("is one binding too many; 200000 are the most")
 		}
-		if wrong != "" {
+		if !wrong.IsZero() {
 			report(n, wrong)
 			continue
 		}
@@ -67,9 +66,9 @@ func ParseCSV(text []byte) (all []Binding, lines []int, bad []conf.Problem) {
 }
 
 // parseLine reads one line. A field ends with its line: no name has a line break.
-func parseLine(line string) (Binding, string) {
+func parseLine(line string) (Binding, conf.Text) {
 	if !utf8.ValidString(line) {
-		return Binding{}, "is not UTF-8; save the file as CSV UTF-8"
+		return Binding{}, conf.Textf("is not UTF-8; save the file as CSV UTF-8")
 	}
 	fields := strings.Split(line, ",")
 	if strings.IndexByte(line, '"') >= 0 {
@@ -77,11 +76,11 @@ func parseLine(line string) (Binding, string) {
 		r.FieldsPerRecord = -1
 		var err error
 		if fields, err = r.Read(); err != nil {
-			return Binding{}, "has quotes that do not fit"
+			return Binding{}, conf.Textf("has quotes that do not fit")
 		}
 	}
 	if len(fields) != 2 {
-		return Binding{}, fmt.Sprintf("has %d fields, not unionid,username", len(fields))
+		return Binding{}, conf.Textf("has %d fields, not unionid,username", len(fields))
 	}
 	b := Binding{fields[0], fields[1]}
 	return b, b.wrong()

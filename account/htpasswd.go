@@ -38,7 +38,7 @@ type accounts struct {
 // worth anything. No hash is quoted.
 func parseHtpasswd(text []byte) (*accounts, []conf.Problem) {
 	if len(text) > maxFile {
-		return nil, []conf.Problem{{Text: "is larger than 1 MiB"}}
+		return nil, []conf.Problem{{Text: conf.Textf("is larger than 1 MiB")}}
 	}
 	var found []conf.Problem
 	all := &accounts{hashes: map[string][]byte{}, cost: bcrypt.MinCost}
@@ -52,18 +52,18 @@ func parseHtpasswd(text []byte) (*accounts, []conf.Problem) {
 			continue
 		}
 		name, hash, cost, wrong := parseEntry(entry)
-		if at := first[name]; wrong == "" && at > 0 {
-			wrong = fmt.Sprintf("has the account of line %d again", at)
+		if at := first[name]; wrong.IsZero() && at > 0 {
+			wrong = conf.Textf("has the account of line %d again", at)
 		}
-		if wrong == "" && len(all.hashes) == maxAccounts {
-			wrong = "is one account too many; 10000 are the most"
+		if wrong.IsZero() && len(all.hashes) == maxAccounts {
+			wrong = conf.Textf("is one account too many; 10000 are the most")
 		}
-		if wrong != "" {
+		if !wrong.IsZero() {
 			found = append(found, conf.Problem{Line: n, Text: wrong})
 			continue
 		}
 		if cost < goodCost {
-			found = append(found, conf.Problem{Line: n, Text: fmt.Sprintf("has a hash of cost %d, which is soon guessed; htpasswd -B -C %d makes a better one", cost, goodCost), Warning: true})
+			found = append(found, conf.Problem{Line: n, Text: conf.Textf("has a hash of cost %d, which is soon guessed; htpasswd -B -C %d makes a better one", cost, goodCost), Warning: true})
 		}
 		first[name], all.hashes[name], all.cost = n, []byte(hash), max(all.cost, cost)
 	}
@@ -73,27 +73,27 @@ func parseHtpasswd(text []byte) (*accounts, []conf.Problem) {
 	return all, found
 }
 
-func parseEntry(entry string) (name, hash string, cost int, wrong string) {
+func parseEntry(entry string) (name, hash string, cost int, wrong conf.Text) {
 	name, hash, ok := strings.Cut(entry, ":")
 	if !ok {
-		return "", "", 0, "is not name:hash"
+		return "", "", 0, conf.Textf("is not name:hash")
 	}
-	if wrong := wrongName(name); wrong != "" {
+	if wrong := wrongName(name); !wrong.IsZero() {
 		return "", "", 0, wrong
 	}
 	// Nothing but bcrypt: what else htpasswd makes is guessed at millions a second.
 	const letters = "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 	if len(hash) != 60 || hash[:2] != "$2" || !strings.ContainsRune("aby", rune(hash[2])) || hash[3] != '$' || hash[6] != '$' || strings.Trim(hash[7:], letters) != "" {
-		return "", "", 0, "has no bcrypt hash; htpasswd -B makes one"
+		return "", "", 0, conf.Textf("has no bcrypt hash; htpasswd -B makes one")
 	}
 	cost, err := bcrypt.Cost([]byte(hash))
 	if err != nil {
-		return "", "", 0, "has no bcrypt hash; htpasswd -B makes one"
+		return "", "", 0, conf.Textf("has no bcrypt hash; htpasswd -B makes one")
 	}
 	if cost > maxCost {
-		return "", "", 0, fmt.Sprintf("has a hash of cost %d; above %d a sign-in takes seconds", cost, maxCost)
+		return "", "", 0, conf.Textf("has a hash of cost %d; above %d a sign-in takes seconds", cost, maxCost)
 	}
-	return name, hash, cost, ""
+	return name, hash, cost, conf.Text{}
 }
 
 func (a *accounts) look() map[string]string {
@@ -113,7 +113,7 @@ func CheckHtpasswd(text []byte) []conf.Problem {
 		found = append(found, all.alike()...)
 	}
 	if all != nil && len(all.hashes) == 0 && len(found) == 0 {
-		found = append(found, conf.Problem{Text: "holds no account", Warning: true})
+		found = append(found, conf.Problem{Text: conf.Textf("holds no account"), Warning: true})
 	}
 	return found
 }
@@ -132,7 +132,7 @@ func (a *accounts) alike() (found []conf.Problem) {
 			}
 		}
 		if other != "" {
-			found = append(found, conf.Problem{Text: fmt.Sprintf("has the accounts %s and %s, which look alike: people take one for the other", strconv.QuoteToASCII(other), strconv.QuoteToASCII(name)), Warning: true})
+			found = append(found, conf.Problem{Text: conf.Textf("has the accounts %s and %s, which look alike: people take one for the other", strconv.QuoteToASCII(other), strconv.QuoteToASCII(name)), Warning: true})
 		}
 	}
 	return found

@@ -1,8 +1,6 @@
 package proxy
 
 import (
-	"errors"
-	"fmt"
 	"net/url"
 	"strings"
 	"time"
@@ -36,11 +34,11 @@ func (c UpstreamConfig) Check(p *conf.Problems, key string) {
 	}
 	if c.Upstream != "" {
 		_, err := c.parse()
-		p.At("%supstream", key).If(err != nil, "%v", err)
+		p.At("%supstream", key).Fault(err)
 	}
 	if c.StripPrefix != "" {
 		_, err := c.strip()
-		p.At("%sstrip_prefix", key).If(err != nil, "%v", err)
+		p.At("%sstrip_prefix", key).Fault(err)
 		p.At("%sstrip_prefix", key).Warn(c.Upstream == "", "does nothing: the route has no upstream")
 	}
 	p.At("%sconnection_auth", key).If(c.ConnectionAuth != "" && c.ConnectionAuth != ConnectionRefuse, "is %q; the only value is refuse", c.ConnectionAuth)
@@ -49,33 +47,33 @@ func (c UpstreamConfig) Check(p *conf.Problems, key string) {
 
 // parse reads Upstream. What it cannot mean is an error that reads on after the key.
 func (c UpstreamConfig) parse() (*url.URL, error) {
-	const want = "write http://host:port, https://host or unix:/path"
+	want := conf.Textf("write http://host:port, https://host or unix:/path")
 	u, err := url.Parse(c.Upstream)
 	switch {
 	case err != nil: // its text quotes the URL, and that may hold a password
-		return nil, errors.New("is not a URL; " + want)
+		return nil, conf.Errorf("is not a URL; %s", want)
 	case u.User != nil:
-		return nil, errors.New("has a user name in it; the client's Authorization header passes as it is")
+		return nil, conf.Errorf("has a user name in it; the client's Authorization header passes as it is")
 	case u.RawQuery != "" || u.ForceQuery || strings.Contains(c.Upstream, "#"):
-		return nil, errors.New("has a query or a fragment; only a path may follow the host")
+		return nil, conf.Errorf("has a query or a fragment; only a path may follow the host")
 	}
 	switch u.Scheme {
 	case "unix":
 		if u.Host != "" || !strings.HasPrefix(u.Path, "/") || strings.HasSuffix(u.Path, "/") {
-			return nil, errors.New("does not name a socket; write unix: and its absolute path, as in unix:/run/app.sock")
+			return nil, conf.Errorf("does not name a socket; write unix: and its absolute path, as in unix:/run/app.sock")
 		}
 		return u, nil
 	case "http", "https":
 	case "static": // oauth2-proxy's
-		return nil, errors.New("is how oauth2-proxy answers gateways; leave it out, dinggate answers them without an upstream")
+		return nil, conf.Errorf("is how oauth2-proxy answers gateways; leave it out, dinggate answers them without an upstream")
 	default:
-		return nil, fmt.Errorf("has the scheme %q; %s", u.Scheme, want)
+		return nil, conf.Errorf("has the scheme %q; %s", u.Scheme, want)
 	}
 	if _, err := web.CleanHost(u.Host, u.Scheme); err != nil {
-		return nil, errors.New("has no readable host; " + want)
+		return nil, conf.Errorf("has no readable host; %s", want)
 	}
 	if base, err := web.CleanPath(strings.TrimSuffix(u.EscapedPath(), "/") + "/"); err != nil || base.Odd || len(base.Readings) > 0 {
-		return nil, errors.New("has a path that can be read in more than one way")
+		return nil, conf.Errorf("has a path that can be read in more than one way")
 	}
 	return u, nil
 }
@@ -84,14 +82,14 @@ func (c UpstreamConfig) parse() (*url.URL, error) {
 func (c UpstreamConfig) strip() (string, error) {
 	prefix := strings.TrimSuffix(c.StripPrefix, "/")
 	if prefix == "" && c.StripPrefix != "" {
-		return "", errors.New("is a slash alone, which strips nothing; leave it out")
+		return "", conf.Errorf("is a slash alone, which strips nothing; leave it out")
 	}
 	if prefix == "" {
 		return "", nil
 	}
 	path, err := web.CleanPath((&url.URL{Path: prefix}).EscapedPath())
 	if err != nil || path.Odd || len(path.Readings) > 0 || path.Plain != prefix {
-		return "", fmt.Errorf("is %q; it begins with a slash and is written decoded, as in /app", c.StripPrefix)
+		return "", conf.Errorf("is %q; it begins with a slash and is written decoded, as in /app", c.StripPrefix)
 	}
 	return prefix, nil
 }

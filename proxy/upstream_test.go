@@ -123,7 +123,7 @@ func TestConfigCheck(t *testing.T) {
 		config.Check(&p, "routes[2]")
 		got := ""
 		for _, problem := range p.All() {
-			got += problem.Text
+			got += problem.Text.String()
 		}
 		if got != c.want {
 			t.Errorf("%+v: Check says %q, want %q", config, got, c.want)

@@ -3,7 +3,6 @@ package session
 import (
 	"bytes"
 	"encoding/base64"
-	"errors"
 	"net/netip"
 	"strings"
 	"time"
@@ -66,7 +65,7 @@ func (c CookieConfig) Check(p *conf.Problems, key string) {
 		at := p.At("%s.secrets[%d]", key, i)
 		raw, err := secretBytes(secret)
 		if err != nil {
-			at.If(true, "%v", err)
+			at.Fault(err)
 			continue
 		}
 		at.Warn(seen[string(raw)], "is there twice")
@@ -103,13 +102,13 @@ func secretBytes(s conf.Secret) ([]byte, error) {
 	raw, err := base64.RawStdEncoding.Strict().DecodeString(text)
 	switch {
 	case text == "":
-		return nil, errors.New(`is empty; make one with "dinggate keygen"`)
+		return nil, conf.Errorf(`is empty; make one with "dinggate keygen"`)
 	case err != nil || len(raw) != 32:
-		return nil, errors.New(`is not 32 bytes in base64; make one with "dinggate keygen"`)
+		return nil, conf.Errorf(`is not 32 bytes in base64; make one with "dinggate keygen"`)
 	case text == strings.TrimSuffix(ExampleSecret, "="):
-		return nil, errors.New(`is the example's, which everybody knows; make one with "dinggate keygen"`)
+		return nil, conf.Errorf(`is the example's, which everybody knows; make one with "dinggate keygen"`)
 	case bytes.Count(raw, raw[:1]) == len(raw):
-		return nil, errors.New(`is one byte repeated; make one with "dinggate keygen"`)
+		return nil, conf.Errorf(`is one byte repeated; make one with "dinggate keygen"`)
 	}
 	return raw, nil
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 
 	"dinggate/account"
@@ -126,8 +127,11 @@ func importBindings(c cli.Invocation, ctx context.Context, desk bindingsDesk, fi
 	}
 	if len(answer.Problems) > 0 {
 		for _, p := range answer.Problems {
-			p.File = file
-			fmt.Fprintln(c.Stderr, c.Problem(p))
+			at := file
+			if p.Line > 0 {
+				at += ":" + strconv.Itoa(p.Line)
+			}
+			fmt.Fprintf(c.Stderr, "%s: %s\n", at, c.Say(p.Text))
 		}
 		return errors.New(c.Say(i18n.Message{"nothing was imported", "没有导入任何绑定"}))
 	}

@@ -19,6 +19,7 @@ import (
 	"dinggate/cmd/dinggate/internal/admin"
 	"dinggate/cmd/dinggate/internal/config"
 	"dinggate/dingtalk/simulator"
+	"dinggate/internal/conf"
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
@@ -187,7 +188,7 @@ func statusPicture(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.kit.Strangers.Note(netip.MustParseAddr("10.244.3.7"), time.Now())
-	h.reload = admin.ReloadResult{Taken: time.Now().Add(-26 * time.Hour), Refused: time.Now(), Problems: config.Problems{{File: "/etc/dinggate/config.yaml", Line: 12, Key: "log.level", Text: "is not debug, info, warn or error"}}}
+	h.reload = admin.ReloadResult{Taken: time.Now().Add(-26 * time.Hour), Refused: time.Now(), Problems: config.Problems{{File: "/etc/dinggate/config.yaml", Line: 12, Key: "log.level", Text: conf.Textf("is not debug, info, warn or error")}}}
 	admin := httptest.NewServer(h.admin())
 	t.Cleanup(admin.Close)
 	if err := chromedp.Do(ctx, chromedp.EmulateViewport(1100, 860), chromedp.Navigate(admin.URL+"/status"), chromedp.WaitVisible(chromedp.CSS("h1"))); err != nil {

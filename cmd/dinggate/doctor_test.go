@@ -306,7 +306,7 @@ var doctorFaults = []struct {
 	{"proxy does TLS and is not trusted", func(c *clinic) { c.cfg.PublicURL = "https://" + closedAddress(c.t); c.cfg.TrustedProxies = nil }, "trusted_proxies", "未信任任何代理", "127.0.0.1/32", ""},
 	{"the gateway is not listed", func(c *clinic) { c.h.kit.Strangers.Note(netip.MustParseAddr("10.0.0.5"), time.Now()) }, "trusted_proxies", "未受信任：10.0.0.5", "10.0.0.5/32", ""},
 	{"an old configuration serves", func(c *clinic) {
-		c.h.reload = admin.ReloadResult{Refused: time.Now(), Problems: config.Problems{{File: "config.yaml", Line: 6, Key: "log.level", Text: "is not debug, info, warn or error"}}}
+		c.h.reload = admin.ReloadResult{Refused: time.Now(), Problems: config.Problems{{File: "config.yaml", Line: 6, Key: "log.level", Text: conf.Textf("is not debug, info, warn or error")}}}
 	}, "running", "新配置被拒绝: config.yaml:6: log.level", "dinggate check", ""},
 	{"lookups of the running one fail", func(c *clinic) { c.grace() }, "running", "1 人处于宽限期", "session.grace", "dingtalk.record"},
 	{"SSO service away", func(c *clinic) { c.sso("http://" + closedAddress(c.t)) }, "sso.url", "无法连接", "防火墙", ""},

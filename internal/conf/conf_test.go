@@ -45,7 +45,7 @@ func TestProblems(t *testing.T) {
 	p.At("cookie.secrets").If(true, "is empty; make one with %q", "dinggate keygen")
 	p.At("session.idle").If(false, "is never said")
 	p.At("routes[%d].path", 2).Warn(true, "is shadowed")
-	p.Add(Problem{Key: "listen", Text: "is odd", File: "c.yaml", Line: 3})
+	p.Add(Problem{Key: "listen", Text: Textf("is odd"), File: "c.yaml", Line: 3})
 	var got []string
 	for _, problem := range p.All() {
 		got = append(got, problem.String())

@@ -11,7 +11,7 @@ import (
 // The command adds File and Line.
 type Problem struct {
 	Key     string
-	Text    string
+	Text    Text // follows the key, so it begins with a verb
 	Warning bool
 	Usage   bool // the command was called wrongly
 	Stays   bool // a mistake at the start; a running process keeps what it had there, and takes the rest
@@ -36,7 +36,7 @@ func (p Problem) String() string {
 	if p.Key != "" {
 		b.WriteString(p.Key + " ")
 	}
-	return b.String() + p.Text
+	return b.String() + p.Text.String()
 }
 
 // Problems collects every mistake of a configuration. The zero value is ready;
@@ -58,10 +58,18 @@ func (p *Problems) At(key string, args ...any) Place {
 }
 
 // If records a mistake when bad is true. The text follows the key, so it begins
-// with a verb: "is empty; make one with …". It must not quote a secret.
+// with a verb: "is empty; make one with …". The format must be a constant, see
+// Textf. It must not quote a secret.
 func (at Place) If(bad bool, format string, args ...any) {
 	if bad {
-		at.p.Add(Problem{Key: at.key, Text: fmt.Sprintf(format, args...)})
+		at.p.Add(Problem{Key: at.key, Text: Text{format, args}})
+	}
+}
+
+// Fault records what is wrong with a value; nothing when err is nil.
+func (at Place) Fault(err error) {
+	if err != nil {
+		at.p.Add(Problem{Key: at.key, Text: TextOf(err)})
 	}
 }
 
@@ -69,14 +77,14 @@ func (at Place) If(bad bool, format string, args ...any) {
 // when bad is true.
 func (at Place) Keep(bad bool, format string, args ...any) {
 	if bad {
-		at.p.Add(Problem{Key: at.key, Text: fmt.Sprintf(format, args...), Stays: true})
+		at.p.Add(Problem{Key: at.key, Text: Text{format, args}, Stays: true})
 	}
 }
 
 // Warn records a warning when odd is true.
 func (at Place) Warn(odd bool, format string, args ...any) {
 	if odd {
-		at.p.Add(Problem{Key: at.key, Text: fmt.Sprintf(format, args...), Warning: true})
+		at.p.Add(Problem{Key: at.key, Text: Text{format, args}, Warning: true})
 	}
 }
 

@@ -1,13 +1,13 @@
 // Package i18n holds texts for the operator's terminal in Chinese and English.
 //
 //	Message ──► Language.Say ──► one text
-//	conf.Problem ──► Language.Problem ──► one line, translated by ProblemMessages
+//	conf.Problem ──► Language.Problem ──► one line, translated by its format
 //
 // What a browser shows is in internal/page.
 package i18n
 
 import (
-	"fmt"
+	"slices"
 	"strings"
 
 	"dinggate/internal/conf"
@@ -46,7 +46,7 @@ func (in Language) Problem(p conf.Problem) string {
 	if in == English {
 		return p.String()
 	}
-	p.Text, _ = Translate(p.Text)
+	p.Text = conf.Text{Format: "%s", Args: []any{in.Text(p.Text)}}
 	if p.File == CommandLine {
 		p.File = "命令行"
 	}
@@ -54,7 +54,7 @@ func (in Language) Problem(p conf.Problem) string {
 		p.Warning = false
 		mark := "警告："
 		if p.Key == "" {
-			p.Text = mark + p.Text
+			p.Text.Format = mark + p.Text.Format
 		} else {
 			p.Key = mark + p.Key
 		}
@@ -62,45 +62,38 @@ func (in Language) Problem(p conf.Problem) string {
 	return p.String()
 }
 
-// Translate finds the Chinese for a text of a problem. Findings carry whole
-// texts, so what varies is read out of them. A text without a row stays English.
-func Translate(text string) (translated string, ok bool) { return TranslateWith(ProblemMessages, text) }
-
-func TranslateWith(rows []Message, text string) (translated string, ok bool) {
-	for _, row := range rows {
-		if holes, ok := fill(row[English], text); ok {
-			args := make([]any, len(holes))
-			for i, hole := range holes {
-				args[i], _ = TranslateWith(rows, hole)
-			}
-			return fmt.Sprintf(row[Chinese], args...), true
+// Text is a sentence in this language, with those of its arguments that are texts
+// or errors. One without a translation stays English.
+func (in Language) Text(t conf.Text) string {
+	if in == English {
+		return t.String()
+	}
+	out := conf.Text{Format: problems[t.Format], Args: slices.Clone(t.Args)}
+	if out.Format == "" { // an error as it is
+		out.Format = t.Format
+	}
+	for i, arg := range out.Args {
+		switch arg := arg.(type) {
+		case conf.Text:
+			out.Args[i] = in.Text(arg)
+		case error:
+			out.Args[i] = in.cause(arg)
 		}
 	}
-	return text, false
+	return out.String()
 }
 
-// fill reports what stands for each %s of pattern in text, the shortest that fits.
-func fill(pattern, text string) (holes []string, ok bool) {
-	parts := strings.Split(pattern, "%s")
-	rest, ok := strings.CutPrefix(text, parts[0])
-	if !ok {
-		return nil, false
+// cause is an error: ours by its format, one of the system or of the YAML parser by
+// its words.
+func (in Language) cause(err error) string {
+	text := conf.TextOf(err)
+	if text.Format != "%s" {
+		return in.Text(text)
 	}
-	for i, part := range parts[1:] {
-		at := strings.Index(rest, part)
-		if i == len(parts)-2 { // the last one reaches to the end
-			at = len(rest) - len(part)
-			if !strings.HasSuffix(rest, part) {
-				at = -1
-			}
-		}
-		if at < 0 {
-			return nil, false
-		}
-		holes = append(holes, rest[:at])
-		rest = rest[at+len(part):]
+	if known := causes[err.Error()]; known != "" {
+		return known
 	}
-	return holes, rest == ""
+	return err.Error()
 }
 
 // CommandLine is the place of what belongs to no flag.

@@ -41,7 +41,7 @@ var plan = map[string][]string{
 	"dingtalk":        {"internal/identity", "internal/conf", "internal/httpclient"},
 	"proxy/assertion": {"internal/identity", "internal/conf"},
 	"account":         {"internal/identity", "internal/conf", "internal/ratelimit"},
-	"internal/page":   {"internal/web"},
+	"internal/page":   {"internal/conf", "internal/web"},
 
 	"proxy":                       {"internal/identity", "internal/conf", "internal/web", "proxy/access", "session"},
 	"proxy/forwardauth":           {"internal/identity", "internal/conf", "internal/web", "proxy/access"},

@@ -23,6 +23,7 @@ import (
 	"strconv"
 	"strings"
 
+	"dinggate/internal/conf"
 	"dinggate/internal/web"
 )
 
@@ -84,7 +85,7 @@ func New(c Config) (*Pages, error) {
 	p := &Pages{texts: c.texts(), missing: missing[c.Username], public: c.PublicURL, prefix: c.Prefix}
 	var err error
 	if p.logo, err = logo(c); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("page: %w", err)
 	}
 	css, err := c.read("style.css")
 	if err != nil {
@@ -147,7 +148,7 @@ func logo(c Config) (template.HTML, error) {
 		return "", nil
 	}
 	if len(c.Logo) > MaxLogo {
-		return "", fmt.Errorf("page: the logo has %d bytes, more than %d; make it smaller", len(c.Logo), MaxLogo)
+		return "", conf.Errorf("the logo has %d bytes, more than %d; make it smaller", len(c.Logo), MaxLogo)
 	}
 	kind := c.LogoType
 	if kind == "" {
@@ -160,7 +161,7 @@ func logo(c Config) (template.HTML, error) {
 			return template.HTML(`<img class="logo" alt="" src="data:` + known + ";base64," + base64.StdEncoding.EncodeToString(c.Logo) + `">`), nil
 		}
 	}
-	return "", fmt.Errorf("page: the logo is %q; use one of %s", kind, strings.Join(logoTypes, ", "))
+	return "", conf.Errorf("the logo is %q; use one of %s", kind, strings.Join(logoTypes, ", "))
 }
 
 // view is what the layout needs on every page.

@@ -93,16 +93,16 @@ func (c *RuleConfig) rule() (Rule, []fault) {
 	case c.Named == "public":
 		return Rule{Public: true}, nil
 	case c.Named != "":
-		return Rule{}, []fault{{part: "access", text: fmt.Sprintf("is %q; it is public, signed_in, or lists such as {departments: [42]}", c.Named)}}
+		return Rule{}, []fault{{part: "access", text: conf.Textf("is %q; it is public, signed_in, or lists such as {departments: [42]}", c.Named)}}
 	case len(c.Departments)+len(c.Roles)+len(c.Users)+len(c.Emails)+len(c.Networks) == 0:
-		return Rule{}, []fault{{part: "access", text: "names nobody; it is public, signed_in, or lists such as {departments: [42]}"}}
+		return Rule{}, []fault{{part: "access", text: conf.Textf("names nobody; it is public, signed_in, or lists such as {departments: [42]}")}}
 	}
 	rule := Rule{Roles: c.Roles, Users: c.Users, Emails: c.Emails}
 	var faults []fault
 	for _, text := range c.Departments {
 		id, ok := parseID(text)
 		if !ok {
-			faults = append(faults, fault{part: "access.departments", text: fmt.Sprintf("has %q; write the department's id, a number", text)})
+			faults = append(faults, fault{part: "access.departments", text: conf.Textf("has %q; write the department's id, a number", text)})
 			continue
 		}
 		rule.Departments = append(rule.Departments, id)
@@ -118,9 +118,9 @@ func (c *RuleConfig) rule() (Rule, []fault) {
 	return rule, faults
 }
 
-func unreadNetwork(text string) string {
+func unreadNetwork(text string) conf.Text {
 	if addr, err := netip.ParseAddr(text); err == nil && addr.Zone() == "" {
-		return fmt.Sprintf("has the address %s; write %[1]s/%d for it alone", text, addr.BitLen())
+		return conf.Textf("has the address %s; write %s/%d for it alone", text, text, addr.BitLen())
 	}
-	return fmt.Sprintf("has %q; write a network such as 10.0.0.0/8", text)
+	return conf.Textf("has %q; write a network such as 10.0.0.0/8", text)
 }

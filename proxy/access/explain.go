@@ -1,13 +1,16 @@
 package access
 
-import "dinggate/internal/identity"
+import (
+	"dinggate/internal/conf"
+	"dinggate/internal/identity"
+)
 
 // Step is one line of an explanation: a route that was passed over, or a part of
 // a rule that was tried. Text reads on after the route's name.
 type Step struct {
 	Route int // index; -1 = the request as a whole
 	Name  string
-	Text  string
+	Text  conf.Text
 }
 
 // Explain is Decide, telling each step: the same evaluation, so that it cannot
@@ -28,24 +31,26 @@ type trace []Step
 
 func (s *trace) add(route int, text string) {
 	if s != nil {
-		*s = append(*s, Step{Route: route, Text: text})
+		*s = append(*s, Step{Route: route, Text: conf.Text{Format: text}})
 	}
 }
 
 func (s *trace) reading(path string) {
 	if s != nil {
-		s.add(-1, "may be read as "+path)
+		*s = append(*s, Step{Route: -1, Text: conf.Text{Format: "may be read as %s", Args: []any{path}}})
 	}
 }
 
 func (s *trace) variant(path string) {
 	if s != nil {
-		s.add(-1, "the sterner rule decides, since it may be meant as "+path)
+		*s = append(*s, Step{Route: -1, Text: conf.Text{Format: "the sterner rule decides, since it may be meant as %s", Args: []any{path}}})
 	}
 }
 
 func (s *trace) folded(path string) {
 	if s != nil {
-		s.add(-1, "is served without regard to letter case by many applications, as "+lower(path))
+		*s = append(*s, Step{Route: -1, Text: conf.Text{
+			Format: "is served without regard to letter case by many applications, as %s", Args: []any{lower(path)},
+		}})
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"dinggate/internal/conf"
 	"dinggate/internal/identity"
 )
 
@@ -427,15 +428,15 @@ func TestExplain(t *testing.T) {
 		t.Errorf("Explain() = %+v, want %+v", d, want)
 	}
 	want := []Step{
-		{0, "/a", "does not match: another path"},
-		{1, "wiki.test/", "does not match: another host"},
-		{2, "GET,PUT /", "does not match: another method"},
-		{3, "/", "matches"},
-		{3, "/", "networks: the client is in none"},
-		{3, "/", "departments: the person is in none of them, nor below"},
-		{3, "/", "roles: the person has none of them"},
-		{3, "/", "emails: the person's is none of them"},
-		{3, "/", "names this person in no part of its rule"},
+		{0, "/a", conf.Text{Format: "does not match: another path"}},
+		{1, "wiki.test/", conf.Text{Format: "does not match: another host"}},
+		{2, "GET,PUT /", conf.Text{Format: "does not match: another method"}},
+		{3, "/", conf.Text{Format: "matches"}},
+		{3, "/", conf.Text{Format: "networks: the client is in none"}},
+		{3, "/", conf.Text{Format: "departments: the person is in none of them, nor below"}},
+		{3, "/", conf.Text{Format: "roles: the person has none of them"}},
+		{3, "/", conf.Text{Format: "emails: the person's is none of them"}},
+		{3, "/", conf.Text{Format: "names this person in no part of its rule"}},
 	}
 	if !reflect.DeepEqual(steps, want) {
 		t.Errorf("Explain() steps = %+v, want %+v", steps, want)
@@ -449,11 +450,11 @@ func TestExplainWholeRequest(t *testing.T) {
 		target Target
 		want   []Step
 	}{
-		{Target{Path: "/b"}, []Step{{0, "a", "does not match: another path"}, {-1, "", "no route matches"}}},
-		{Target{Path: "/b", Readings: []string{"/c"}}, []Step{{0, "a", "does not match: another path"}, {-1, "", "no route matches"}, {-1, "", "may be read as /c"}, {0, "a", "does not match: another path"}, {-1, "", "no route matches"}}},
-		{Target{Path: "/a", Method: "GET", Host: "a.test", Readings: []string{"/b"}}, []Step{{0, "a", "matches"}, {0, "a", "public"}, {-1, "", "may be read as /b"}, {0, "a", "does not match: another path"}, {-1, "", "no route matches"}, {-1, "", "the readings of the path meet different routes"}}},
-		{Target{Path: "/a"}, []Step{{0, "a", "may be meant: the host is unknown"}, {0, "a", "may be meant: the method is unknown"}, {0, "a", "public"}, {-1, "", "no route matches"}}},
-		{Target{Unknown: true}, []Step{{0, "a", "may be meant: the path is unknown"}, {0, "a", "public"}}},
+		{Target{Path: "/b"}, []Step{{0, "a", conf.Text{Format: "does not match: another path"}}, {-1, "", conf.Text{Format: "no route matches"}}}},
+		{Target{Path: "/b", Readings: []string{"/c"}}, []Step{{0, "a", conf.Text{Format: "does not match: another path"}}, {-1, "", conf.Text{Format: "no route matches"}}, {-1, "", conf.Textf("may be read as %s", "/c")}, {0, "a", conf.Text{Format: "does not match: another path"}}, {-1, "", conf.Text{Format: "no route matches"}}}},
+		{Target{Path: "/a", Method: "GET", Host: "a.test", Readings: []string{"/b"}}, []Step{{0, "a", conf.Text{Format: "matches"}}, {0, "a", conf.Text{Format: "public"}}, {-1, "", conf.Textf("may be read as %s", "/b")}, {0, "a", conf.Text{Format: "does not match: another path"}}, {-1, "", conf.Text{Format: "no route matches"}}, {-1, "", conf.Text{Format: "the readings of the path meet different routes"}}}},
+		{Target{Path: "/a"}, []Step{{0, "a", conf.Text{Format: "may be meant: the host is unknown"}}, {0, "a", conf.Text{Format: "may be meant: the method is unknown"}}, {0, "a", conf.Text{Format: "public"}}, {-1, "", conf.Text{Format: "no route matches"}}}},
+		{Target{Unknown: true}, []Step{{0, "a", conf.Text{Format: "may be meant: the path is unknown"}}, {0, "a", conf.Text{Format: "public"}}}},
 	} {
 		if _, got := p.Explain(c.target, nil); !reflect.DeepEqual(got, c.want) {
 			t.Errorf("Explain(%+v) = %+v, want %+v", c.target, got, c.want)

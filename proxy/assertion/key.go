@@ -8,8 +8,9 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
-	"errors"
 	"fmt"
+
+	"dinggate/internal/conf"
 
 	"github.com/go-jose/go-jose/v4"
 )
@@ -33,13 +34,13 @@ func newKey(private any) (Key, error) {
 	switch private := private.(type) {
 	case *ecdsa.PrivateKey:
 		if private.Curve != elliptic.P256() {
-			return k, errors.New("is an ECDSA key of another curve than P-256")
+			return k, conf.Errorf("is an ECDSA key of another curve than P-256")
 		}
 		k.private, k.algorithm = private, jose.ES256
 	case ed25519.PrivateKey:
 		k.private, k.algorithm = private, jose.EdDSA
 	default:
-		return k, errors.New("is no ECDSA P-256 and no Ed25519 key")
+		return k, conf.Errorf("is no ECDSA P-256 and no Ed25519 key")
 	}
 	sum, err := (&jose.JSONWebKey{Key: k.public()}).Thumbprint(crypto.SHA256)
 	if err != nil {
@@ -55,23 +56,23 @@ func ParseKey(text []byte) (Key, error) {
 	for {
 		block, rest := pem.Decode(text)
 		if block == nil {
-			return Key{}, errors.New("holds no private key in PEM form")
+			return Key{}, conf.Errorf("holds no private key in PEM form")
 		}
 		switch block.Type {
 		case "PRIVATE KEY":
 			private, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 			if err != nil {
-				return Key{}, errors.New("holds a private key that does not read")
+				return Key{}, conf.Errorf("holds a private key that does not read")
 			}
 			return newKey(private)
 		case "EC PRIVATE KEY":
 			private, err := x509.ParseECPrivateKey(block.Bytes)
 			if err != nil {
-				return Key{}, errors.New("holds a private key that does not read")
+				return Key{}, conf.Errorf("holds a private key that does not read")
 			}
 			return newKey(private)
 		case "ENCRYPTED PRIVATE KEY":
-			return Key{}, errors.New("holds a private key that is encrypted; decrypt it first")
+			return Key{}, conf.Errorf("holds a private key that is encrypted; decrypt it first")
 		}
 		text = rest // EC PARAMETERS stand in front of a key that openssl made
 	}

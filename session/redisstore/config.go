@@ -50,7 +50,7 @@ func Defaults() Config { return Config{Prefix: "dinggate:"} }
 // and quotes nothing of the URL.
 func (c Config) Check(p *conf.Problems, key string) {
 	t, err := parse(c.URL.Reveal())
-	p.At("%s.url", key).If(err != nil, "%v", err)
+	p.At("%s.url", key).Fault(err)
 	p.At("%s.username", key).If(c.Username != "" && t.username != "" && c.Username != t.username, "is another user than that of redis.url; keep one")
 	p.At("%s.password", key).If(!c.Password.IsZero() && t.password != "", "is given, and so is a password in redis.url; keep one")
 	p.At("%s.sentinel_password", key).If(!c.SentinelPassword.IsZero() && err == nil && t.kind != sentinel, "is given, but redis.url names no sentinels")

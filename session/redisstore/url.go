@@ -1,12 +1,13 @@
 package redisstore
 
 import (
-	"errors"
 	"net"
 	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
+
+	"dinggate/internal/conf"
 )
 
 type kind int
@@ -40,16 +41,16 @@ var schemes = map[string]target{
 
 // Mistakes in a URL; none quotes it, since a password may stand in it.
 var (
-	errNoURL  = errors.New("is missing; write redis://host:6379/0")
-	errScheme = errors.New("begins with none of redis://, rediss://, unix://, redis-sentinel://, redis-cluster://")
-	errUser   = errors.New("has a user or password that is not percent-encoded, such as p%40ss for p@ss")
-	errHost   = errors.New("has a host that is not host or host:port")
-	errMany   = errors.New("names several hosts; only redis-sentinel:// and redis-cluster:// may")
-	errDB     = errors.New("has a database that is not a number from 0 to 1023")
-	errMaster = errors.New("names no master: redis-sentinel://host:26379/NAME")
-	errPath   = errors.New("has a path that is not understood")
-	errQuery  = errors.New("has a query that is not understood")
-	errSocket = errors.New("names no socket: unix:///path/to/redis.sock")
+	errNoURL  = conf.Errorf("is missing; write redis://host:6379/0")
+	errScheme = conf.Errorf("begins with none of redis://, rediss://, unix://, redis-sentinel://, redis-cluster://")
+	errUser   = conf.Errorf("has a user or password that is not percent-encoded, such as p%40ss for p@ss")
+	errHost   = conf.Errorf("has a host that is not host or host:port")
+	errMany   = conf.Errorf("names several hosts; only redis-sentinel:// and redis-cluster:// may")
+	errDB     = conf.Errorf("has a database that is not a number from 0 to 1023")
+	errMaster = conf.Errorf("names no master: redis-sentinel://host:26379/NAME")
+	errPath   = conf.Errorf("has a path that is not understood")
+	errQuery  = conf.Errorf("has a query that is not understood")
+	errSocket = conf.Errorf("names no socket: unix:///path/to/redis.sock")
 )
 
 // parse reads a URL. net/url takes no list of hosts.

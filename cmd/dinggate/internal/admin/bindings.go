@@ -12,6 +12,7 @@ import (
 	"dinggate/cmd/dinggate/internal/cli"
 	"dinggate/cmd/dinggate/internal/config"
 	"dinggate/internal/conf"
+	"dinggate/internal/i18n"
 	"dinggate/internal/telemetry"
 )
 
@@ -25,8 +26,22 @@ type BindingStore struct {
 
 // Imported is the answer to an import: what is wrong, or how many there are.
 type Imported struct {
-	Count    int            `json:"count"`
-	Problems []conf.Problem `json:"problems,omitempty"`
+	Count    int           `json:"count"`
+	Problems []ImportFault `json:"problems,omitempty"`
+}
+
+// ImportFault is what is wrong with one line of a CSV; it travels from the process
+// that serves to the one that asked. Line is 0 for the file as a whole.
+type ImportFault struct {
+	Line int          `json:"line,omitempty"`
+	Text i18n.Message `json:"text"`
+}
+
+func importFaults(bad []conf.Problem) (all []ImportFault) {
+	for _, p := range bad {
+		all = append(all, ImportFault{p.Line, i18n.Message{i18n.English.Text(p.Text), i18n.Chinese.Text(p.Text)}})
+	}
+	return all
 }
 
 func (r BindingStore) List(ctx context.Context) ([]byte, error) {
@@ -50,14 +65,14 @@ func (r BindingStore) Unsealed(ctx context.Context) (lines []byte, n int, err er
 func (r BindingStore) Add(ctx context.Context, text []byte) (Imported, error) {
 	all, lines, bad := account.ParseCSV(text)
 	if len(bad) > 0 {
-		return Imported{Problems: bad}, nil
+		return Imported{Problems: importFaults(bad)}, nil
 	}
 	err := r.recorded("bindings_imported", []any{"count", len(all)}, func() error { return r.Bindings.Add(ctx, all...) })
 	if taken, ok := errors.AsType[*account.TakenError](err); ok {
 		for _, i := range taken.Taken {
-			bad = append(bad, conf.Problem{Line: lines[i], Text: "has a person or an account that is bound to another; remove that binding first"})
+			bad = append(bad, conf.Problem{Line: lines[i], Text: conf.Textf("has a person or an account that is bound to another; remove that binding first")})
 		}
-		return Imported{Problems: bad}, nil
+		return Imported{Problems: importFaults(bad)}, nil
 	}
 	return Imported{Count: len(all)}, err
 }

@@ -45,7 +45,7 @@ func (c *Config) checkHtpasswd(p *conf.Problems, read func(string) ([]byte, fs.F
 	}
 	text, mode, err := read(name)
 	at := p.At("accounts.htpasswd_file")
-	at.If(err != nil, "cannot be read: %s", Cause(err))
+	at.If(err != nil, "cannot be read: %s", cause(err))
 	if err != nil {
 		return
 	}

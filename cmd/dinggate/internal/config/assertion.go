@@ -12,12 +12,12 @@ func (c *Config) checkAssertionKeys(p *conf.Problems, read func(string) ([]byte,
 	for i, name := range c.Assertion.KeyFiles {
 		at := p.At("assertion.key_files[%d]", i)
 		text, mode, err := read(name)
-		at.If(err != nil, "cannot be read: %s", Cause(err))
+		at.If(err != nil, "cannot be read: %s", cause(err))
 		if err != nil {
 			continue
 		}
 		at.Warn(mode&0o004 != 0, "names a file that everybody on this machine can read (mode %04o); chmod 600", mode.Perm())
 		_, err = assertion.ParseKey(text)
-		at.If(err != nil, "%v", err)
+		at.Fault(err)
 	}
 }

@@ -257,7 +257,7 @@ func (c *Config) checkFiles(p *conf.Problems, read func(string) ([]byte, fs.File
 		for key, name := range map[string]string{"redis.ca_file": c.Redis.CAFile, "redis.cert_file": c.Redis.CertFile, "redis.key_file": c.Redis.KeyFile} {
 			if name != "" {
 				_, _, err := read(name)
-				p.At("%s", key).If(err != nil, "cannot be read: %s", Cause(err))
+				p.At("%s", key).If(err != nil, "cannot be read: %s", cause(err))
 			}
 		}
 	}
@@ -275,13 +275,13 @@ func (c TLSConfig) checkFiles(p *conf.Problems, at string, read func(string) ([]
 	}
 	if c.ClientCAFile != "" {
 		text, _, err := read(c.ClientCAFile)
-		p.At("%s.client_ca_file", at).Keep(err != nil, "cannot be read: %s", Cause(err))
+		p.At("%s.client_ca_file", at).Keep(err != nil, "cannot be read: %s", cause(err))
 		p.At("%s.client_ca_file", at).Keep(err == nil && !x509.NewCertPool().AppendCertsFromPEM(text), "holds no certificate in PEM form")
 	}
 	cert, _, err := read(c.CertFile)
-	p.At("%s.cert_file", at).Keep(err != nil, "cannot be read: %s", Cause(err))
+	p.At("%s.cert_file", at).Keep(err != nil, "cannot be read: %s", cause(err))
 	key, mode, keyErr := read(c.KeyFile)
-	p.At("%s.key_file", at).Keep(keyErr != nil, "cannot be read: %s", Cause(keyErr))
+	p.At("%s.key_file", at).Keep(keyErr != nil, "cannot be read: %s", cause(keyErr))
 	if err != nil || keyErr != nil {
 		return
 	}

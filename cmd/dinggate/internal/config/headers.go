@@ -1,7 +1,6 @@
 package config
 
 import (
-	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -58,17 +57,23 @@ func (c HeadersConfig) Names() []string {
 	return names
 }
 
+var (
+	hopByHop    = conf.Textf("a hop-by-hop header")
+	messagePart = conf.Textf("part of every message")
+	setByProxy  = conf.Textf("set by the proxy")
+)
+
 // takenHeaders belong to the connection, to the message or to the proxy itself
 // (by folded name): a person's name in one of them breaks or forges a message.
-var takenHeaders = map[string]string{
-	"connection": "a hop-by-hop header", "keepalive": "a hop-by-hop header", "proxyauthenticate": "a hop-by-hop header",
-	"proxyauthorization": "a hop-by-hop header", "proxyconnection": "a hop-by-hop header", "te": "a hop-by-hop header",
-	"trailer": "a hop-by-hop header", "transferencoding": "a hop-by-hop header", "upgrade": "a hop-by-hop header",
-	"host": "part of every message", "contentlength": "part of every message", "contenttype": "part of every message",
-	"contentencoding": "part of every message", "cookie": "part of every message", "setcookie": "part of every message",
-	"location": "part of every message", "xforwardedfor": "set by the proxy", "xforwardedhost": "set by the proxy",
-	"xforwardedproto": "set by the proxy", "xrealip": "set by the proxy", "xrequestid": "set by the proxy",
-	"xdinggateassertion": "set by the proxy",
+var takenHeaders = map[string]conf.Text{
+	"connection": hopByHop, "keepalive": hopByHop, "proxyauthenticate": hopByHop,
+	"proxyauthorization": hopByHop, "proxyconnection": hopByHop, "te": hopByHop,
+	"trailer": hopByHop, "transferencoding": hopByHop, "upgrade": hopByHop,
+	"host": messagePart, "contentlength": messagePart, "contenttype": messagePart,
+	"contentencoding": messagePart, "cookie": messagePart, "setcookie": messagePart,
+	"location": messagePart, "xforwardedfor": setByProxy, "xforwardedhost": setByProxy,
+	"xforwardedproto": setByProxy, "xrealip": setByProxy, "xrequestid": setByProxy,
+	"xdinggateassertion": setByProxy,
 }
 
 // Check reports every mistake below key (`headers`). It quotes no field: who
@@ -90,7 +95,7 @@ func (h HeaderFields) check(p *conf.Problems, key string) {
 			p.At("%s", key).If(true, "has a name that is no header name: letters, digits and dashes, as in X-Forwarded-User")
 			continue
 		}
-		if what := takenHeaders[folded]; what != "" {
+		if what := takenHeaders[folded]; !what.IsZero() {
 			at.If(true, "is %s; choose another name", what)
 		}
 		// Upstreams fold `-` and `_`: two spellings are one header there (CVE-2025-64484).
@@ -120,7 +125,7 @@ func (h *HeaderFields) UnmarshalText(text []byte) error {
 	for pair := range strings.SplitSeq(string(text), ",") {
 		name, field, ok := strings.Cut(pair, "=")
 		if !ok {
-			return errors.New("wants pairs such as X-Forwarded-User=username, separated by commas")
+			return conf.Errorf("wants pairs such as X-Forwarded-User=username, separated by commas")
 		}
 		*h = append(*h, identity.HeaderRule{Name: strings.TrimSpace(name), Field: strings.TrimSpace(field)})
 	}

@@ -79,7 +79,7 @@ func (l *loader) Load(args, environ []string) (*Config, []conf.Problem) {
 		}
 	}
 	if l.name == "" && l.Standard != "" && len(variables.values)+len(flags.values)+len(l.problems.All()) == 0 {
-		l.problems.Add(conf.Problem{Text: "no configuration file: --config FILE or " + StandardFile + ", and no DINGGATE_ variables"})
+		l.problems.Add(conf.Problem{Text: conf.Textf("no configuration file: --config FILE or %s, and no DINGGATE_ variables", StandardFile)})
 	}
 	if l.name != "" {
 		l.source(l.fromFile)
@@ -155,8 +155,12 @@ func (l *loader) where(path string) place {
 // parent cuts the last step: routes[1].access → routes[1] → routes → "".
 func parent(path string) string { return path[:max(strings.LastIndexAny(path, ".["), 0)] }
 
-// mistake records what is wrong with the value at path; text follows the key.
-func (l *loader) mistake(at place, path, text string) {
+// mistake records what is wrong with the value at path; the text follows the key.
+func (l *loader) mistake(at place, path, format string, args ...any) {
+	l.fault(at, path, conf.Textf(format, args...))
+}
+
+func (l *loader) fault(at place, path string, text conf.Text) {
 	l.bad[path] = true
 	usage := at.file == i18n.CommandLine || strings.HasPrefix(at.file, "--")
 	l.problems.Add(conf.Problem{Key: path, Text: text, File: at.file, Line: at.line, Usage: usage})
@@ -194,7 +198,7 @@ func (l *loader) key(match func(key) bool) (key, bool) {
 // maxFile bounds every file that is read.
 const maxFile = 1 << 20
 
-var errTooLarge = errors.New("is larger than 1 MiB")
+var errTooLarge = conf.Errorf("is larger than 1 MiB")
 
 // ReadFile reads a file, also a pipe such as a shell's <(…).
 func ReadFile(name string) ([]byte, fs.FileMode, error) {
@@ -218,13 +222,17 @@ func ReadFile(name string) ([]byte, fs.FileMode, error) {
 	return data, mode, err
 }
 
-// Cause tells a file's trouble without its name, which stands beside it.
+// Cause is why a file cannot be read, without its name, which stands beside it.
 func Cause(err error) string {
 	if err == nil {
 		return ""
 	}
+	return cause(err).Error()
+}
+
+func cause(err error) error {
 	if e, ok := errors.AsType[*fs.PathError](err); ok {
-		err = e.Err
+		return e.Err
 	}
-	return err.Error()
+	return err
 }

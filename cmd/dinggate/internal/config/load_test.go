@@ -80,7 +80,7 @@ func TestMistakes(t *testing.T) {
 				t.Errorf("%s: %s shows a value", file.Name, p)
 			}
 			if zh := i18n.Chinese.Problem(p); zh == p.String() {
-				t.Errorf("%s: no Chinese for %q", file.Name, p.Text)
+				t.Errorf("%s: no Chinese for %q", file.Name, p.Text.Format)
 			}
 		}
 		if !slices.Equal(got, want) {
@@ -154,7 +154,7 @@ func TestEnvironmentAndFlags(t *testing.T) {
 		for _, p := range problems {
 			got = append(got, p.String())
 			if zh := i18n.Chinese.Problem(p); zh == p.String() {
-				t.Errorf("no Chinese for %q", p.Text)
+				t.Errorf("no Chinese for %q", p.Text.Format)
 			}
 		}
 		if all := strings.Join(got, "\n"); all != tt.want {
@@ -212,7 +212,7 @@ func TestSecretFiles(t *testing.T) {
 
 	environ[4] = "DINGGATE_COOKIE_SECRETS_FILE=" + file("large", strings.Repeat("x", maxSecretFile+1), 0o600)
 	_, problems = Load(nil, environ)
-	if len(problems) != 2 || !strings.Contains(problems[0].Text, "larger than 64 KiB") {
+	if len(problems) != 2 || !strings.Contains(problems[0].Text.String(), "larger than 64 KiB") {
 		t.Errorf("a large secret file gives %v, want one mistake that tells its size", problems)
 	}
 
@@ -269,7 +269,7 @@ func TestExample(t *testing.T) {
 	l.Read = ReadFile
 	cfg, problems := l.Load([]string{"--config", "../../../../config.example.yaml"}, nil)
 	for _, p := range problems {
-		if !strings.Contains(p.Text, "is missing") && !strings.Contains(p.Text, "is empty") {
+		if !strings.Contains(p.Text.String(), "is missing") && !strings.Contains(p.Text.String(), "is empty") {
 			t.Errorf("%s", p)
 		}
 	}

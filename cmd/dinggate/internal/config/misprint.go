@@ -6,25 +6,33 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"dinggate/internal/conf"
+
 	"go.yaml.in/yaml/v3"
 )
 
 // What an input method or an editor puts into a YAML file unnoticed. The parser
 // takes it for text, or finds fault some lines further on.
+var (
+	tabIndent  = conf.Textf("is indented with a tab; YAML takes spaces only")
+	wideIndent = conf.Textf("is indented with full-width or no-break spaces; write plain ones")
+	wideColon  = conf.Textf("has a full-width colon (：) after a key; write : and a space")
+	wideComma  = conf.Textf("has a full-width comma (，) between two values; write , and a space")
+	bareColon  = conf.Textf("has no space after the colon of a key; write one")
+	notUTF8    = conf.Textf("is not UTF-8 text (did an editor save it as GBK?); save the file as UTF-8")
+)
+
 const (
-	tabIndent   = "is indented with a tab; YAML takes spaces only"
-	wideIndent  = "is indented with full-width or no-break spaces; write plain ones"
-	wideColon   = "has a full-width colon (：) after a key; write : and a space"
-	wideComma   = "has a full-width comma (，) between two values; write , and a space"
-	bareColon   = "has no space after the colon of a key; write one"
-	notUTF8     = "is not UTF-8 text (did an editor save it as GBK?); save the file as UTF-8"
 	startsKey   = `^\s*(?:- +)*["']?[A-Za-z_][A-Za-z0-9_.-]*["']?[ \t]*`
 	insideBrace = `[{,，]\s*["']?[A-Za-z_][A-Za-z0-9_.-]*["']?[ \t]*`
 )
 
-// misprint tells what is wrong with a line, "" when nothing is that we know.
-func misprint(line string) string {
-	for _, m := range []struct{ pattern, text string }{ // compiled here: a good file needs none of them
+// misprint is what is wrong with a line; zero when it is nothing that we know.
+func misprint(line string) conf.Text {
+	for _, m := range []struct {
+		pattern string
+		text    conf.Text
+	}{ // compiled here: a good file needs none of them
 		{`^ *\t\s*[^\s#]`, tabIndent},
 		{`^[ \t]*[\x{3000}\x{a0}]\s*[^\s#]`, wideIndent},
 		{startsKey + `：`, wideColon},
@@ -37,52 +45,55 @@ func misprint(line string) string {
 			return m.text
 		}
 	}
-	return ""
+	return conf.Text{}
 }
 
 // misprintBefore looks at the line after a fault, which the parser may number one
 // too low, and from there backwards.
-func misprintBefore(data []byte, fault int) (line int, text string) {
+func misprintBefore(data []byte, fault int) (line int, text conf.Text) {
 	lines := strings.Split(string(data), "\n")
 	for i := min(fault+1, len(lines)); i > 0; i-- {
-		if text := misprint(lines[i-1]); text != "" {
+		if text := misprint(lines[i-1]); !text.IsZero() {
 			return i, text
 		}
 	}
-	return 0, ""
+	return 0, conf.Text{}
 }
 
 // misprintAt looks at a text that ought to be keys with values: a key without its
 // colon is text, and so are the lines after it.
-func misprintAt(data []byte, n *yaml.Node) (line int, text string) {
+func misprintAt(data []byte, n *yaml.Node) (line int, text conf.Text) {
 	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!str" || n.Style != 0 {
-		return 0, ""
+		return 0, conf.Text{}
 	}
 	lines := strings.Split(string(data), "\n")
 	for i := n.Line; i > 0 && i <= len(lines); i++ {
-		if text := misprint(lines[i-1]); text != "" {
+		if text := misprint(lines[i-1]); !text.IsZero() {
 			return i, text
 		}
 	}
-	return 0, ""
+	return 0, conf.Text{}
 }
 
 // misprintedKey tells why a key is none: what ought to end it, or to stand before
 // it, is part of it.
-func misprintedKey(name string) string {
-	for _, m := range []struct{ char, text string }{{"：", wideColon}, {"，", wideComma}, {"\u3000", wideIndent}, {"\u00a0", wideIndent}} {
+func misprintedKey(name string) conf.Text {
+	for _, m := range []struct {
+		char string
+		text conf.Text
+	}{{"：", wideColon}, {"，", wideComma}, {"\u3000", wideIndent}, {"\u00a0", wideIndent}} {
 		if strings.Contains(name, m.char) {
 			return m.text
 		}
 	}
-	return ""
+	return conf.Text{}
 }
 
 // encodingFault is the first line with bytes that are not UTF-8; UTF-16 with its
 // mark the parser reads.
-func encodingFault(data []byte) (line int, text string) {
+func encodingFault(data []byte) (line int, text conf.Text) {
 	if utf8.Valid(data) || bytes.HasPrefix(data, []byte("\xff\xfe")) || bytes.HasPrefix(data, []byte("\xfe\xff")) {
-		return 0, ""
+		return 0, conf.Text{}
 	}
 	for l := range bytes.Lines(data) {
 		line++

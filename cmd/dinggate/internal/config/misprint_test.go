@@ -16,28 +16,28 @@ func TestMisprints(t *testing.T) {
 		line int
 		want string
 	}{
-		{"public_url：https://canary.example.com\n", 1, wideColon},
-		{"public_url：https://canary.example.com\nlisten: 127.0.0.1:0\n", 1, wideColon},
-		{"listen: 127.0.0.1:0\nprefix：/canary\npath_case: sensitive\n", 2, wideColon},
-		{"session:\n  lifetime：8h\n  idle：1h\n", 2, "session " + wideColon},
-		{"session:\n  lifetime: 8h\n  idle：canary\nprefix: /x\n", 3, wideColon},
-		{"cookie：\n  secrets: [canary]\n", 1, wideColon},
-		{"session: {lifetime：8h, idle: 1h}\n", 1, "session " + wideColon},
-		{"session: {lifetime: 8h，idle: 1h}\n", 1, wideComma},
-		{"session: {lifetime: 8h，idle：1h}\n", 1, "session.lifetime " + wideColon},
-		{"session: {lifetime: 8h， idle: 1h}\n", 1, wideComma},
-		{"routes:\n  - path：/canary\n    access: public\n", 2, wideColon},
-		{"# 注意：中文注释里的全角冒号没有关系\nlisten: 127.0.0.1:0\nprefix：/canary\npath_case: sensitive\n", 3, wideColon},
-		{"session:\n\tlifetime: 8h\n", 2, tabIndent},
-		{"session:\n  lifetime: 8h\n\tidle: 1h\n", 3, tabIndent},
-		{"session:\n  \tlifetime: 8h\n", 2, tabIndent},
-		{"routes:\r\n  - path: /canary\r\n\t  access: public\r\n", 3, tabIndent},
-		{"session:\n\u3000\u3000lifetime: 8h\n", 2, wideIndent},
-		{"session:\n\u00a0\u00a0lifetime: 8h\n", 2, wideIndent},
-		{"session:\n  lifetime:8h\n  idle: 1h\n", 2, bareColon},
-		{"session:\n  lifetime:8h\n", 2, "session " + bareColon},
-		{"sign_in:\n  title: \xc4\xe3\xba\xc3\n", 2, notUTF8},                 // 你好 as GBK
-		{"prefix: /x\n# \xd7\xa2\xca\xcd\nlisten: 127.0.0.1:0\n", 2, notUTF8}, // a comment counts too
+		{"public_url：https://canary.example.com\n", 1, wideColon.Format},
+		{"public_url：https://canary.example.com\nlisten: 127.0.0.1:0\n", 1, wideColon.Format},
+		{"listen: 127.0.0.1:0\nprefix：/canary\npath_case: sensitive\n", 2, wideColon.Format},
+		{"session:\n  lifetime：8h\n  idle：1h\n", 2, "session " + wideColon.Format},
+		{"session:\n  lifetime: 8h\n  idle：canary\nprefix: /x\n", 3, wideColon.Format},
+		{"cookie：\n  secrets: [canary]\n", 1, wideColon.Format},
+		{"session: {lifetime：8h, idle: 1h}\n", 1, "session " + wideColon.Format},
+		{"session: {lifetime: 8h，idle: 1h}\n", 1, wideComma.Format},
+		{"session: {lifetime: 8h，idle：1h}\n", 1, "session.lifetime " + wideColon.Format},
+		{"session: {lifetime: 8h， idle: 1h}\n", 1, wideComma.Format},
+		{"routes:\n  - path：/canary\n    access: public\n", 2, wideColon.Format},
+		{"# 注意：中文注释里的全角冒号没有关系\nlisten: 127.0.0.1:0\nprefix：/canary\npath_case: sensitive\n", 3, wideColon.Format},
+		{"session:\n\tlifetime: 8h\n", 2, tabIndent.Format},
+		{"session:\n  lifetime: 8h\n\tidle: 1h\n", 3, tabIndent.Format},
+		{"session:\n  \tlifetime: 8h\n", 2, tabIndent.Format},
+		{"routes:\r\n  - path: /canary\r\n\t  access: public\r\n", 3, tabIndent.Format},
+		{"session:\n\u3000\u3000lifetime: 8h\n", 2, wideIndent.Format},
+		{"session:\n\u00a0\u00a0lifetime: 8h\n", 2, wideIndent.Format},
+		{"session:\n  lifetime:8h\n  idle: 1h\n", 2, bareColon.Format},
+		{"session:\n  lifetime:8h\n", 2, "session " + bareColon.Format},
+		{"sign_in:\n  title: \xc4\xe3\xba\xc3\n", 2, notUTF8.Format},                 // 你好 as GBK
+		{"prefix: /x\n# \xd7\xa2\xca\xcd\nlisten: 127.0.0.1:0\n", 2, notUTF8.Format}, // a comment counts too
 	} {
 		_, problems := loadText(tt.yaml, nil, required)
 		var all []string

@@ -70,14 +70,25 @@ func (c SignInConfig) Check(p *conf.Problems, key string) {
 func (c SignInConfig) checkFiles(p *conf.Problems, key string, read func(string) ([]byte, fs.FileMode, error)) {
 	if c.LogoFile != "" {
 		logo, _, err := read(c.LogoFile)
-		p.At("%s.logo_file", key).If(err != nil, "cannot be read: %s", Cause(err))
+		p.At("%s.logo_file", key).If(err != nil, "cannot be read: %s", cause(err))
 		_, bad := page.New(page.Config{Logo: logo})
-		p.At("%s.logo_file", key).If(err == nil && bad != nil, "is not a picture that fits: %s", strings.TrimPrefix(Cause(bad), "page: "))
+		p.At("%s.logo_file", key).If(err == nil && bad != nil, "is not a picture that fits: %s", pageFault(bad))
 	}
 	if c.TemplatesDir != "" {
 		_, err := page.New(page.Config{Templates: c.templates(read)})
-		p.At("%s.templates_dir", key).If(err != nil, "has a page that does not work: %s", strings.TrimPrefix(Cause(err), "page: "))
+		p.At("%s.templates_dir", key).If(err != nil, "has a page that does not work: %s", pageFault(err))
 	}
+}
+
+// pageFault is an error of package page without the words around what is wrong.
+func pageFault(err error) any {
+	if err == nil {
+		return nil
+	}
+	if text := conf.TextOf(err); text.Format != "%s" {
+		return text
+	}
+	return strings.TrimPrefix(err.Error(), "page: ")
 }
 
 // templates reads from TemplatesDir; a folder that is not there is an error,
@@ -90,7 +101,7 @@ func (c SignInConfig) templates(read func(string) ([]byte, fs.FileMode, error)) 
 		text, _, err := read(filepath.Join(c.TemplatesDir, name))
 		if errors.Is(err, fs.ErrNotExist) {
 			if _, missing := os.Stat(c.TemplatesDir); missing != nil {
-				return nil, fmt.Errorf("opening the folder: %s", Cause(missing))
+				return nil, conf.Errorf("opening the folder: %s", cause(missing))
 			}
 		}
 		return text, err

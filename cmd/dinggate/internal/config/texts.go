@@ -2,8 +2,6 @@ package config
 
 import (
 	"encoding"
-	"errors"
-	"fmt"
 	"maps"
 	"os"
 	"reflect"
@@ -52,7 +50,7 @@ func (l *loader) parseEnviron(environ []string) (out given) {
 		case ok:
 			out.values = append(out.values, textValue{k, value, name})
 		default:
-			l.mistake(at, "", l.unknownVariable(name, rest))
+			l.fault(at, "", l.unknownVariable(name, rest))
 		}
 	}
 	return out
@@ -60,18 +58,18 @@ func (l *loader) parseEnviron(environ []string) (out given) {
 
 const ConfigVariable = envPrefix + "CONFIG"
 
-func (l *loader) unknownVariable(name, rest string) string {
+func (l *loader) unknownVariable(name, rest string) conf.Text {
 	if strings.Contains(rest, "_SERVICE_") || strings.Contains(rest, "_PORT") {
-		return "is not a variable of ours; if Kubernetes makes it for another service, set enableServiceLinks: false"
+		return conf.Textf("is not a variable of ours; if Kubernetes makes it for another service, set enableServiceLinks: false")
 	}
 	names := []string{ConfigVariable}
 	for _, k := range l.keys {
 		names = append(names, k.Env())
 	}
 	if m := Closest(name, names); m != "" {
-		return fmt.Sprintf("is not a variable of ours; did you mean %s?", m)
+		return conf.Textf("is not a variable of ours; did you mean %s?", m)
 	}
-	return "is not a variable of ours"
+	return conf.Textf("is not a variable of ours")
 }
 
 // parseFlags reads --config FILE and --key.path VALUE, also with `=`; true may
@@ -84,7 +82,7 @@ func (l *loader) parseFlags(args []string) (out given) {
 		args = args[1:]
 		name, isFlag := strings.CutPrefix(arg, "--")
 		if !isFlag {
-			l.mistake(place{file: i18n.CommandLine}, "", strayWord(arg, secret))
+			l.fault(place{file: i18n.CommandLine}, "", strayWord(arg, secret))
 			continue
 		}
 		name, value, has := strings.Cut(name, "=")
@@ -104,11 +102,11 @@ func (l *loader) parseFlags(args []string) (out given) {
 		secret = secret || k.Secret
 		switch {
 		case !ok && name != "config":
-			l.mistake(at, "", l.unknownFlag(name))
+			l.fault(at, "", l.unknownFlag(name))
 		case seen[name]:
 			l.mistake(at, "", "is given twice")
 		case k.Secret && !(has && k.harmless(value)):
-			l.mistake(at, k.Path, fmt.Sprintf("is a secret, and every process can read a command line; use %s, --%s%s or the file", k.Env(), name, fileSuffix))
+			l.mistake(at, k.Path, "is a secret, and every process can read a command line; use %s, --%s%s or the file", k.Env(), name, fileSuffix)
 		case k.FileOnly:
 			l.mistake(at, k.Path, "can only be given in a file")
 		case !has:
@@ -125,22 +123,22 @@ func (l *loader) parseFlags(args []string) (out given) {
 
 // strayWord names a word that belongs to no flag, unless it may be the secret of
 // a flag before it.
-func strayWord(word string, secret bool) string {
+func strayWord(word string, secret bool) conf.Text {
 	if secret {
-		return "has a word that belongs to no flag; flags are written --key VALUE"
+		return conf.Textf("has a word that belongs to no flag; flags are written --key VALUE")
 	}
 	if info, err := os.Stat(word); err == nil && info.Mode().IsRegular() { // then it is the name of a file, and no secret
-		return fmt.Sprintf("%q belongs to no flag; did you mean --config %s?", word, word)
+		return conf.Textf("%q belongs to no flag; did you mean --config %s?", word, word)
 	}
-	return fmt.Sprintf("%q belongs to no flag; flags are written --key VALUE", Shown(word))
+	return conf.Textf("%q belongs to no flag; flags are written --key VALUE", Shown(word))
 }
 
-func (l *loader) unknownFlag(name string) string {
+func (l *loader) unknownFlag(name string) conf.Text {
 	known := l.paths(func(k key) bool { return k.Secret && !k.harmless("") || k.FileOnly })
 	if m := Closest(name, append(known, "config")); m != "" {
-		return fmt.Sprintf("is not a flag; did you mean --%s?", m)
+		return conf.Textf("is not a flag; did you mean --%s?", m)
 	}
-	return "is not a flag"
+	return conf.Textf("is not a flag")
 }
 
 // fromTexts puts values of the environment or of flags where they belong.
@@ -159,8 +157,8 @@ func (l *loader) fromTexts(texts []textValue) {
 		case t.key.Secret && t.value == "": // as good as not given
 		default:
 			l.put(t.key.Path, at)
-			if fault := setText(t.value, l.at(t.key)); fault != "" {
-				l.mistake(at, t.key.Path, fault)
+			if fault := setText(t.value, l.at(t.key)); !fault.IsZero() {
+				l.fault(at, t.key.Path, fault)
 			}
 			l.give(t.key.Path, at, !t.key.Secret)
 		}
@@ -172,48 +170,46 @@ func (l *loader) at(k key) reflect.Value { return reflect.ValueOf(l.cfg).Elem().
 
 var durationType = reflect.TypeFor[time.Duration]()
 
-const wantText = "text"
-
 // wantOf says what a type wants, for people.
-func wantOf(t reflect.Type) string {
+func wantOf(t reflect.Type) conf.Text {
 	switch {
 	case t == durationType:
-		return "a duration such as 8h or 15m"
+		return conf.Textf("a duration such as 8h or 15m")
 	case t.Kind() == reflect.Int:
-		return "a whole number"
+		return conf.Textf("a whole number")
 	case t.Kind() == reflect.Bool:
-		return "true or false"
+		return conf.Textf("true or false")
 	case t.Kind() == reflect.Slice:
-		return "a list"
+		return conf.Textf("a list")
 	}
-	return wantText
+	return conf.Textf("text")
 }
 
 // setText reads s into v. The fault, if any, never quotes it.
-func setText(s string, v reflect.Value) (fault string) {
+func setText(s string, v reflect.Value) (fault conf.Text) {
 	switch {
 	case v.Addr().Type().Implements(textType):
 		if err := v.Addr().Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(s)); err != nil {
-			return err.Error()
+			return conf.TextOf(err)
 		}
 	case v.Type() == durationType:
 		d, err := time.ParseDuration(s)
 		if isNumber(s) {
-			return "wants " + wantOf(v.Type()) + ", got a number; give it a unit"
+			return conf.Textf("wants %s, got a number; give it a unit", wantOf(v.Type()))
 		}
 		if err != nil {
-			return "wants " + wantOf(v.Type()) + " (units are h, m, s and ms; a day is 24h)"
+			return conf.Textf("wants %s (units are h, m, s and ms; a day is 24h)", wantOf(v.Type()))
 		}
 		v.SetInt(int64(d))
 	case v.Kind() == reflect.Int:
 		n, err := strconv.Atoi(s)
 		if err != nil {
-			return "wants " + wantOf(v.Type())
+			return conf.Textf("wants %s", wantOf(v.Type()))
 		}
 		v.SetInt(int64(n))
 	case v.Kind() == reflect.Bool:
 		if !slices.Contains([]string{"true", "True", "TRUE", "false", "False", "FALSE"}, s) {
-			return "wants true or false"
+			return conf.Textf("wants %s", wantOf(v.Type()))
 		}
 		v.SetBool(strings.EqualFold(s, "true"))
 	case v.Kind() == reflect.Slice:
@@ -221,29 +217,29 @@ func setText(s string, v reflect.Value) (fault string) {
 	default:
 		v.SetString(s)
 	}
-	return ""
+	return conf.Text{}
 }
 
 func isNumber(s string) bool { return s != "" && strings.Trim(s, "+-.0123456789") == "" }
 
 // setList reads a list separated by commas; nothing is the empty list.
-func setList(s string, v reflect.Value) (fault string) {
+func setList(s string, v reflect.Value) (fault conf.Text) {
 	v.SetZero()
 	if strings.TrimSpace(s) == "" {
-		return ""
+		return conf.Text{}
 	}
 	parts := strings.Split(s, ",")
 	v.Set(reflect.MakeSlice(v.Type(), len(parts), len(parts)))
 	for i, part := range parts {
 		part = strings.TrimSpace(part)
 		if part == "" {
-			return "has nothing between two commas, or at an end"
+			return conf.Textf("has nothing between two commas, or at an end")
 		}
-		if fault := setText(part, v.Index(i)); fault != "" {
+		if fault := setText(part, v.Index(i)); !fault.IsZero() {
 			return fault
 		}
 	}
-	return ""
+	return conf.Text{}
 }
 
 const (
@@ -251,7 +247,7 @@ const (
 	maxSecretFile = 64 << 10
 )
 
-var errSecretTooLarge = errors.New("is larger than 64 KiB")
+var errSecretTooLarge = conf.Errorf("is larger than 64 KiB")
 
 // secretFiles reads the files that the present source names for its secrets.
 func (l *loader) secretFiles() {
@@ -262,7 +258,7 @@ func (l *loader) secretFiles() {
 			continue
 		}
 		if _, both := l.given[path]; both {
-			l.mistake(at, name, fmt.Sprintf("is given beside %s; keep one", path))
+			l.mistake(at, name, "is given beside %s; keep one", path)
 			continue
 		}
 		l.put(path, at) // what is wrong with the content belongs here
@@ -271,13 +267,13 @@ func (l *loader) secretFiles() {
 			err = errSecretTooLarge
 		}
 		if err != nil {
-			l.problems.Add(conf.Problem{Key: name, Text: "cannot be read: " + Cause(err), File: at.file, Line: at.line})
+			l.problems.Add(conf.Problem{Key: name, Text: conf.Textf("cannot be read: %s", cause(err)), File: at.file, Line: at.line})
 			l.bad[name], l.bad[path] = true, true
 			continue
 		}
 		if mode&0o004 != 0 {
 			l.problems.Add(conf.Problem{Key: name, Warning: true, File: at.file, Line: at.line,
-				Text: fmt.Sprintf("names a file that everybody on this machine can read (mode %04o); chmod 600", mode.Perm())})
+				Text: conf.Textf("names a file that everybody on this machine can read (mode %04o); chmod 600", mode.Perm())})
 		}
 		setSecret(string(data), file.value)
 	}

@@ -2,7 +2,6 @@ package config
 
 import (
 	"bytes"
-	"cmp"
 	"encoding"
 	"errors"
 	"fmt"
@@ -29,14 +28,14 @@ func (l *loader) fromFile() {
 	data, mode, err := l.Read(l.name)
 	if err != nil {
 		l.unread = true
-		l.problems.Add(conf.Problem{Text: "cannot be read: " + Cause(err), File: l.name, Missing: true})
+		l.problems.Add(conf.Problem{Text: conf.Textf("cannot be read: %s", cause(err)), File: l.name, Missing: true})
 		return
 	}
 	l.data = data
 	root, at, fault := parse(l.name, data)
-	if fault != "" {
+	if !fault.IsZero() {
 		l.unread = true
-		l.mistake(at, "", fault)
+		l.fault(at, "", fault)
 		return
 	}
 	if root == nil { // an empty file says nothing
@@ -68,25 +67,25 @@ func (l *loader) fromFile() {
 
 func (l *loader) readableSecret(path string, at place, mode fs.FileMode) {
 	l.problems.Add(conf.Problem{Key: path, Warning: true, File: at.file, Line: at.line,
-		Text: fmt.Sprintf("stands in a file that everybody on this machine can read (mode %04o); chmod 600, or use %s", mode.Perm(), path+fileSuffix)})
+		Text: conf.Textf("stands in a file that everybody on this machine can read (mode %04o); chmod 600, or use %s", mode.Perm(), path+fileSuffix)})
 }
 
 // parse makes the tree of the one document in data; nil for an empty one.
-func parse(name string, data []byte) (root *yaml.Node, at place, fault string) {
+func parse(name string, data []byte) (root *yaml.Node, at place, fault conf.Text) {
 	at.file = name
-	if at.line, fault = encodingFault(data); fault != "" {
+	if at.line, fault = encodingFault(data); !fault.IsZero() {
 		return nil, at, fault
 	}
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	var document, second yaml.Node
 	err := decoder.Decode(&document)
 	if errors.Is(err, io.EOF) {
-		return nil, at, ""
+		return nil, at, conf.Text{}
 	}
 	if err == nil {
 		if err = decoder.Decode(&second); err == nil {
 			at.line = second.Line
-			return nil, at, "holds a second document; keep one, without ---"
+			return nil, at, conf.Textf("holds a second document; keep one, without ---")
 		}
 	}
 	if !errors.Is(err, io.EOF) {
@@ -98,16 +97,16 @@ func parse(name string, data []byte) (root *yaml.Node, at place, fault string) {
 	}
 	root = document.Content[0]
 	if root.Kind == yaml.ScalarNode && root.ShortTag() == "!!null" {
-		return nil, at, ""
+		return nil, at, conf.Text{}
 	}
-	return root, at, ""
+	return root, at, conf.Text{}
 }
 
 var yamlLine = regexp.MustCompile(`line (\d+): `)
 
 // yamlFault rewrites an error of the parser, two of which quote what they found.
-func yamlFault(err error) (line int, text string) {
-	text = strings.TrimPrefix(err.Error(), "yaml: ")
+func yamlFault(err error) (line int, fault conf.Text) {
+	text := strings.TrimPrefix(err.Error(), "yaml: ")
 	line = 1
 	if m := yamlLine.FindStringSubmatchIndex(text); m != nil {
 		line, _ = strconv.Atoi(text[m[2]:m[3]])
@@ -115,11 +114,15 @@ func yamlFault(err error) (line int, text string) {
 	}
 	switch {
 	case strings.Contains(text, "unknown anchor"):
-		text = "an alias (*) names an anchor that is not there; text that begins with * needs quotes"
+		return line, notYAML(conf.Errorf("an alias (*) names an anchor that is not there; text that begins with * needs quotes"))
 	case strings.Contains(text, "contains itself"):
-		text = "an anchor contains itself"
+		return line, notYAML(conf.Errorf("an anchor contains itself"))
 	}
-	return line, "is not YAML at or just after this line: " + text
+	return line, notYAML(errors.New(text))
+}
+
+func notYAML(err error) conf.Text {
+	return conf.Textf("is not YAML at or just after this line: %s", err)
 }
 
 // walk reads a node into v, which has its default. path is the key, line that
@@ -139,8 +142,8 @@ func (l *loader) walk(n *yaml.Node, v reflect.Value, path string, line int) {
 	case t.Kind() == reflect.Pointer: // one word, or a section
 		v.Set(reflect.New(t.Elem()))
 		if u, ok := v.Interface().(encoding.TextUnmarshaler); ok && n.Kind == yaml.ScalarNode {
-			if fault := l.scalar(n, reflect.ValueOf(new(string)).Elem()); fault != "" {
-				l.mistake(at, path, fault)
+			if fault := l.scalar(n, reflect.ValueOf(new(string)).Elem()); !fault.IsZero() {
+				l.fault(at, path, fault)
 				return
 			}
 			u.UnmarshalText([]byte(n.Value)) // takes every word; Check judges it
@@ -150,18 +153,18 @@ func (l *loader) walk(n *yaml.Node, v reflect.Value, path string, line int) {
 	case t == headersType:
 		l.walkHeaders(n, v, path, at)
 	case t == secretType:
-		if fault := l.scalar(n, v); fault != "" {
-			l.mistake(at, path, fault)
+		if fault := l.scalar(n, v); !fault.IsZero() {
+			l.fault(at, path, fault)
 		}
 		l.give(path, at, v.Interface().(conf.Secret).IsZero())
 	case t.Kind() == reflect.Struct && n.Kind != yaml.MappingNode && v.Addr().Type().Implements(textType): // one text, or a section
 		text := reflect.ValueOf(new(string)).Elem()
 		fault := l.scalar(n, text)
-		if fault == "" {
+		if fault.IsZero() {
 			fault = setText(text.String(), v)
 		}
-		if fault != "" {
-			l.mistake(at, path, fault)
+		if !fault.IsZero() {
+			l.fault(at, path, fault)
 		}
 	case t.Kind() == reflect.Struct:
 		l.walkSection(n, v, path, at)
@@ -171,8 +174,11 @@ func (l *loader) walk(n *yaml.Node, v reflect.Value, path string, line int) {
 			l.give(path, at, v.Len() == 0)
 		}
 	default:
-		if fault := l.scalar(n, v); fault != "" {
-			l.mistake(at, path, cmp.Or(misprintedKey(n.Value), fault)) // {lifetime: 8h，idle: 1h} is one value
+		if fault := l.scalar(n, v); !fault.IsZero() {
+			if text := misprintedKey(n.Value); !text.IsZero() { // {lifetime: 8h，idle: 1h} is one value
+				fault = text
+			}
+			l.fault(at, path, fault)
 		} else if v.Kind() == reflect.String && namesFile(path) {
 			v.SetString(l.beside(v.String()))
 		}
@@ -237,10 +243,10 @@ func (l *loader) walkSection(n *yaml.Node, v reflect.Value, path string, at plac
 // noKeys tells that keys with values are wanted, and what made text of them.
 func (l *loader) noKeys(n *yaml.Node, path string, at place) {
 	if line, text := misprintAt(l.data, n); line > 0 {
-		l.mistake(place{l.name, line}, path, text)
+		l.fault(place{l.name, line}, path, text)
 		return
 	}
-	l.mistake(at, path, "wants keys with values, got "+kindOf(n))
+	l.wants(at, path, keysWithValues, n)
 }
 
 // unknown tells what was probably meant: a key of this section, or one elsewhere.
@@ -249,11 +255,10 @@ func (l *loader) unknown(at place, section string, name *yaml.Node, fields []fie
 		l.mistake(at, section+"<<", "merges keys, which is not done here; write them out")
 		return
 	}
-	if text := misprintedKey(name.Value); text != "" {
-		l.mistake(at, strings.TrimSuffix(section, "."), text)
+	if text := misprintedKey(name.Value); !text.IsZero() {
+		l.fault(at, strings.TrimSuffix(section, "."), text)
 		return
 	}
-	text := "is not a key"
 	var names []string
 	for _, f := range fields {
 		names = append(names, f.name)
@@ -261,12 +266,23 @@ func (l *loader) unknown(at place, section string, name *yaml.Node, fields []fie
 			names = append(names, f.name+fileSuffix)
 		}
 	}
-	if m := Closest(name.Value, names); m != "" {
-		text += fmt.Sprintf("; did you mean %s?", m)
-	} else if m := Closest(name.Value, l.paths(nil)); m != "" {
-		text += fmt.Sprintf("; did you mean %s?", m)
+	meant := Closest(name.Value, names)
+	if meant == "" {
+		meant = Closest(name.Value, l.paths(nil))
 	}
-	l.mistake(at, section+Shown(name.Value), text)
+	if meant != "" {
+		l.mistake(at, section+Shown(name.Value), "is not a key; did you mean %s?", meant)
+		return
+	}
+	l.mistake(at, section+Shown(name.Value), "is not a key")
+}
+
+const wantsGot = "wants %s, got %s"
+
+var keysWithValues = conf.Textf("keys with values")
+
+func (l *loader) wants(at place, path string, what conf.Text, got *yaml.Node) {
+	l.mistake(at, path, wantsGot, what, kindOf(got))
 }
 
 // eachPair calls take for every pair of a mapping whose key is a text that has
@@ -278,9 +294,9 @@ func (l *loader) eachPair(n *yaml.Node, prefix string, take func(name, value *ya
 		at := place{l.name, name.Line}
 		switch line, twice := first[name.Value]; {
 		case name.Kind != yaml.ScalarNode:
-			l.mistake(at, strings.TrimSuffix(prefix, "."), "has a key that is "+kindOf(name))
+			l.mistake(at, strings.TrimSuffix(prefix, "."), "has a key that is %s", kindOf(name))
 		case twice:
-			l.problems.Add(conf.Problem{Key: prefix + Shown(name.Value), Text: fmt.Sprintf("is given twice, first in line %d", line), File: at.file, Line: at.line})
+			l.problems.Add(conf.Problem{Key: prefix + Shown(name.Value), Text: conf.Textf("is given twice, first in line %d", line), File: at.file, Line: at.line})
 		default:
 			first[name.Value] = name.Line
 			take(name, value)
@@ -290,7 +306,7 @@ func (l *loader) eachPair(n *yaml.Node, prefix string, take func(name, value *ya
 
 func (l *loader) walkList(n *yaml.Node, v reflect.Value, path string, at place) {
 	if n.Kind != yaml.SequenceNode {
-		l.mistake(at, path, "wants a list such as [a, b], got "+kindOf(n))
+		l.wants(at, path, conf.Textf("a list such as [a, b]"), n)
 		return
 	}
 	v.Set(reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content)))
@@ -304,7 +320,7 @@ func (l *loader) walkList(n *yaml.Node, v reflect.Value, path string, at place) 
 
 func (l *loader) walkHeaders(n *yaml.Node, v reflect.Value, path string, at place) {
 	if n.Kind != yaml.MappingNode {
-		l.mistake(at, path, "wants header names with fields, such as {X-Forwarded-User: username}, got "+kindOf(n))
+		l.wants(at, path, conf.Textf("header names with fields, such as {X-Forwarded-User: username}"), n)
 		return
 	}
 	rules := HeaderFields{}
@@ -322,7 +338,7 @@ func (l *loader) walkHeaders(n *yaml.Node, v reflect.Value, path string, at plac
 
 // scalar reads a single value into v. The fault, if any, never quotes it.
 // Digits are a fine text (a userid may be 0123) and are taken as written.
-func (l *loader) scalar(n *yaml.Node, v reflect.Value) (fault string) {
+func (l *loader) scalar(n *yaml.Node, v reflect.Value) (fault conf.Text) {
 	wants, tags := wantOf(v.Type()), []string{"!!str", "!!int", "!!float", "!!timestamp"}
 	switch {
 	case v.Kind() == reflect.Bool:
@@ -333,36 +349,35 @@ func (l *loader) scalar(n *yaml.Node, v reflect.Value) (fault string) {
 		tags = tags[:1]
 	}
 	if n.Kind != yaml.ScalarNode || !slices.Contains(tags, n.ShortTag()) {
-		fault = "wants " + wants + ", got " + kindOf(n)
-		if wants == wantText && n.Kind == yaml.ScalarNode {
-			fault += "; put it in quotes"
+		if v.Kind() == reflect.String && n.Kind == yaml.ScalarNode {
+			return conf.Textf("wants %s, got %s; put it in quotes", wants, kindOf(n))
 		}
-		return fault
+		return conf.Textf(wantsGot, wants, kindOf(n))
 	}
 	return setText(n.Value, v)
 }
 
 // kindOf says what a node is, in words of people who do not read the YAML specification.
-func kindOf(n *yaml.Node) string {
+func kindOf(n *yaml.Node) conf.Text {
 	switch n.Kind {
 	case yaml.SequenceNode:
-		return "a list"
+		return conf.Textf("a list")
 	case yaml.MappingNode:
-		return "keys with values"
+		return keysWithValues
 	case yaml.AliasNode:
-		return "an alias"
+		return conf.Textf("an alias")
 	}
 	switch n.ShortTag() {
 	case "!!int", "!!float":
-		return "a number"
+		return conf.Textf("a number")
 	case "!!bool":
-		return "true or false"
+		return conf.Textf("true or false")
 	case "!!null":
-		return "nothing"
+		return conf.Textf("nothing")
 	case "!!timestamp":
-		return "a date"
+		return conf.Textf("a date")
 	case "!!str":
-		return "text"
+		return conf.Textf("text")
 	}
-	return "a value with a tag (!)"
+	return conf.Textf("a value with a tag (!)")
 }

@@ -141,6 +141,7 @@ func unreachable(host string, err error) Result {
 	_, authority := errors.AsType[x509.UnknownAuthorityError](err)
 	_, alert := errors.AsType[tls.AlertError](err)
 	_, record := errors.AsType[tls.RecordHeaderError](err)
+	f.offline = !isInvalid && !name && !authority && !alert && !record
 	switch {
 	case dns:
 		f.Hint = i18n.Message{"the name does not resolve: look at DNS (/etc/resolv.conf)", "域名无法解析：检查 DNS（/etc/resolv.conf）"}

@@ -46,6 +46,7 @@ type Result struct {
 	Detail   string       // DingTalk's or the system's own words; never a secret
 	cause    string       // findings with one cause are told once; "": a cause of its own
 	because  i18n.Message // skipped: the title of the check that tells the cause
+	offline  bool         // no connection came about, or the name does not resolve
 }
 
 // check is one thing that breaks sign-ins. Name is for programs and does not change.

@@ -92,7 +92,7 @@ func (d *Doctor) upstreamChecks() (all []check) {
 			until, err := d.connect(ctx, network, address, name, u.Scheme == "https")
 			if err != nil {
 				f := unreachable(address, err)
-				if f.Text[i18n.English] == "cannot be reached: "+address {
+				if f.offline {
 					f.Hint = i18n.Message{"is the application running there? routes and upstream name the address", "应用是否在该地址运行？请核对 routes 或 upstream 中的地址"}
 				}
 				return f
@@ -250,7 +250,7 @@ func (d *Doctor) publicURL(ctx context.Context) Result {
 	res, _, err := d.get(r)
 	if err != nil {
 		f := unreachable(r.URL.Host, err)
-		if f.Text[i18n.English] == "cannot be reached: "+r.URL.Host {
+		if f.offline {
 			f.Severity = Note
 			f.Hint = i18n.Message{"dinggate does not run yet, or this machine cannot reach its own public address", "dinggate 尚未运行，或本机无法访问自己的公网地址"}
 		}

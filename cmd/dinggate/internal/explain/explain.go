@@ -65,6 +65,7 @@ type explainedStep struct {
 	Route int    `json:"route"` // -1: the request as a whole
 	Name  string `json:"name,omitempty"`
 	Text  string `json:"text"`
+	said  conf.Text
 }
 
 // errExplain is a command line that cannot be explained; its words are for people.
@@ -249,7 +250,7 @@ func Explain(cfg *config.Config, t access.Target, raw string, user *identity.Use
 	d, steps := policy.Explain(t, user)
 	e.Verdict, e.Rule, e.Reason, e.Route = d.Verdict.String(), d.Rule, d.Reason, d.Route
 	for _, s := range steps {
-		e.Steps = append(e.Steps, explainedStep{s.Route, s.Name, s.Text})
+		e.Steps = append(e.Steps, explainedStep{s.Route, s.Name, s.Text.String(), s.Text})
 	}
 	upstream := ""
 	if routes := cfg.AllRoutes(); d.Route >= 0 && d.Route < len(routes) {

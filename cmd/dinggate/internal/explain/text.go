@@ -30,33 +30,32 @@ var (
 	answerOwn         = i18n.Message{"answered by dinggate itself: it is below prefix (or /dingtalk), and never forwarded", "由 dinggate 自己应答：位于 prefix（或 /dingtalk）之下，绝不转发"}
 )
 
-// StepWords are the steps of access.Explain; the English is what the policy says.
-var StepWords = []i18n.Message{
-	{"matches", "匹配"},
-	{"does not match: another path", "不匹配：路径不同"},
-	{"does not match: another host", "不匹配：主机不同"},
-	{"does not match: another method", "不匹配：方法不同"},
-	{"may be meant: the path is unknown", "可能是它：路径未知"},
-	{"may be meant: the host is unknown", "可能是它：主机未知"},
-	{"may be meant: the method is unknown", "可能是它：方法未知"},
-	{"may be read as %s", "也可能被读作 %s"},
-	{"may be meant: the final slash counts for nothing to many applications", "可能是它：许多应用不区分末尾斜杠"},
-	{"may be meant: servers run a script for what follows its name, too", "可能是它：脚本名之后还有路径时，服务器也会运行该脚本"},
-	{"the sterner rule decides, since it may be meant as %s", "以更严格的规则为准，因为也可能指 %s"},
-	{"is served without regard to letter case by many applications, as %s", "许多应用不区分大小写，会当作 %s 处理"},
-	{"letter case alone leads to another rule", "仅大小写不同即命中另一条规则"},
-	{"no route matches", "没有匹配的路由"},
-	{"the readings of the path meet different routes", "路径的不同读法命中不同的路由"},
-	{"is public, but not for a path that is not written plainly", "公开，但不适用于写法不规范的路径"},
-	{"asks who it is: nobody is signed in", "要求登录：当前未登录"},
-	{"names this person in no part of its rule", "规则的任何部分都不包含此人"},
-	{"networks: not asked for such a path", "networks：不适用于这样的路径"},
-	{"networks: the client is in none", "networks：客户端不在任何网段中"},
-	{"departments: the person is in none of them, nor below", "departments：此人不在这些部门及其下级中"},
-	{"roles: the person has none of them", "roles：此人没有这些角色"},
-	{"users: the person is none of them", "users：不包含此人"},
-	{"emails: the person's is none of them", "emails：不包含此人的邮箱"},
-	{"lets in: %s", "放行：%s"},
+// StepWords has the Chinese of the steps of access.Explain, by their formats.
+var StepWords = map[string]string{
+	"matches":                             "匹配",
+	"does not match: another path":        "不匹配：路径不同",
+	"does not match: another host":        "不匹配：主机不同",
+	"does not match: another method":      "不匹配：方法不同",
+	"may be meant: the path is unknown":   "可能是它：路径未知",
+	"may be meant: the host is unknown":   "可能是它：主机未知",
+	"may be meant: the method is unknown": "可能是它：方法未知",
+	"may be read as %s":                   "也可能被读作 %s",
+	"may be meant: the final slash counts for nothing to many applications": "可能是它：许多应用不区分末尾斜杠",
+	"may be meant: servers run a script for what follows its name, too":     "可能是它：脚本名之后还有路径时，服务器也会运行该脚本",
+	"the sterner rule decides, since it may be meant as %s":                 "以更严格的规则为准，因为也可能指 %s",
+	"is served without regard to letter case by many applications, as %s":   "许多应用不区分大小写，会当作 %s 处理",
+	"letter case alone leads to another rule":                               "仅大小写不同即命中另一条规则",
+	"no route matches": "没有匹配的路由",
+	"the readings of the path meet different routes":            "路径的不同读法命中不同的路由",
+	"is public, but not for a path that is not written plainly": "公开，但不适用于写法不规范的路径",
+	"asks who it is: nobody is signed in":                       "要求登录：当前未登录",
+	"names this person in no part of its rule":                  "规则的任何部分都不包含此人",
+	"networks: not asked for such a path":                       "networks：不适用于这样的路径",
+	"networks: the client is in none":                           "networks：客户端不在任何网段中",
+	"departments: the person is in none of them, nor below":     "departments：此人不在这些部门及其下级中",
+	"roles: the person has none of them":                        "roles：此人没有这些角色",
+	"users: the person is none of them":                         "users：不包含此人",
+	"emails: the person's is none of them":                      "emails：不包含此人的邮箱",
 }
 
 var verdictWords = map[string]i18n.Message{
@@ -134,12 +133,13 @@ func (e *explanation) writeSteps(c cli.Invocation) {
 		if s.Route >= 0 {
 			at = "routes[" + strconv.Itoa(s.Route) + "]"
 		}
-		text := s.Text
-		if s.Text == e.Rule {
-			text = "lets in: " + s.Text
+		said := s.said
+		if zh := StepWords[said.Format]; zh != "" && c.Language == i18n.Chinese {
+			said.Format = zh
 		}
-		if c.Language == i18n.Chinese {
-			text, _ = i18n.TranslateWith(StepWords, text)
+		text := said.String()
+		if s.Text == e.Rule {
+			text = c.Say(i18n.Message{"lets in: ", "放行："}) + s.Text
 		}
 		table = append(table, []string{at, s.Name, cli.Printable(text)})
 	}

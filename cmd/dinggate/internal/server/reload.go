@@ -118,7 +118,7 @@ func (r *reloader) result() *admin.ReloadResult {
 	all := *last
 	all.Partly = all.Partly || all.Refused.IsZero()
 	all.Refused, all.First = at, false
-	all.Problems = append(all.Problems[:len(all.Problems):len(all.Problems)], conf.Problem{Key: "accounts.htpasswd_file", Text: "stays as it was: " + err.Error()})
+	all.Problems = append(all.Problems[:len(all.Problems):len(all.Problems)], conf.Problem{Key: "accounts.htpasswd_file", Text: conf.Textf("stays as it was: %s", err)})
 	return &all
 }
 
@@ -223,7 +223,7 @@ func (r *reloader) reload(ctx context.Context) {
 	}
 	found, ok := errors.AsType[config.Problems](err)
 	if !ok {
-		found = config.Problems{{Text: err.Error()}}
+		found = config.Problems{{Text: conf.TextOf(err)}}
 	}
 	last := *r.last.Load()
 	last.Refused, last.Problems, last.Partly, last.First = time.Now(), found, false, false
@@ -243,7 +243,7 @@ func (r *reloader) take(ctx context.Context, next Loaded) error {
 		var found conf.Problems
 		next.Cfg.Check(&found)
 		if wrong := config.Refusing(found.All()); len(wrong) > 0 {
-			return append(wrong, conf.Problem{Text: "these keys need a restart: " + strings.Join(fixed, ", ")})
+			return append(wrong, conf.Problem{Text: conf.Textf("these keys need a restart: %s", strings.Join(fixed, ", "))})
 		}
 	}
 	g, err := Next(next.Cfg, r.stores, r.kit, r.current.Gate.Load())
@@ -289,7 +289,7 @@ func (r *reloader) renew(next *Loaded, stay config.Problems) config.Problems {
 		return stay
 	}
 	if err := r.keys.load(next.Cfg.TLS); err != nil { // it has changed again since it was read
-		stay = config.Problems{{Key: "tls.cert_file", Text: "stays as it was: " + config.Cause(err), Stays: true}}
+		stay = config.Problems{{Key: "tls.cert_file", Text: conf.Textf("stays as it was: %s", config.Cause(err)), Stays: true}}
 	}
 	return stay
 }
