@@ -38,7 +38,8 @@ func build() (*env, error) {
 		return nil, err
 	}
 	h.binary = filepath.Join(h.dir, "dinggate")
-	compile := exec.Command("go", "build", "-trimpath", "-pgo=test/bench/dinggate.pgo", "-ldflags", "-s -w", "-o", h.binary, "./cmd/dinggate")
+	compile := exec.Command("go", "build", "-trimpath", "-pgo=test/bench/dinggate.pgo", "-ldflags", "-s -w", "-o",
+		h.binary, "./cmd/dinggate")
 	compile.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := compile.CombinedOutput(); err != nil {
 		return h, fmt.Errorf("building: %w: %s", err, out)
@@ -63,9 +64,12 @@ func build() (*env, error) {
 		return h, err
 	}
 	h.gateEnv = []string{
-		"DINGGATE_PUBLIC_URL=http://127.0.0.1:4180", "DINGGATE_LISTEN=127.0.0.1:0", "DINGGATE_ADMIN_LISTEN=127.0.0.1:0", "DINGGATE_TRUSTED_PROXIES=127.0.0.1/32",
-		"DINGGATE_DINGTALK_CLIENT_ID=dingbench", "DINGGATE_DINGTALK_CLIENT_SECRET=unused", "DINGGATE_DINGTALK_CORP_ID=" + corpID, "DINGGATE_DINGTALK_EVENTS=false",
-		"DINGGATE_DINGTALK_API_URL=http://127.0.0.1:9", "DINGGATE_DINGTALK_OAPI_URL=http://127.0.0.1:9", // nobody there: the hot path asks nobody
+		"DINGGATE_PUBLIC_URL=http://127.0.0.1:4180", "DINGGATE_LISTEN=127.0.0.1:0",
+		"DINGGATE_ADMIN_LISTEN=127.0.0.1:0", "DINGGATE_TRUSTED_PROXIES=127.0.0.1/32",
+		"DINGGATE_DINGTALK_CLIENT_ID=dingbench", "DINGGATE_DINGTALK_CLIENT_SECRET=unused",
+		"DINGGATE_DINGTALK_CORP_ID=" + corpID, "DINGGATE_DINGTALK_EVENTS=false",
+		// nobody there: the hot path asks nobody
+		"DINGGATE_DINGTALK_API_URL=http://127.0.0.1:9", "DINGGATE_DINGTALK_OAPI_URL=http://127.0.0.1:9",
 		"DINGGATE_SESSION_RECHECK=12h", "DINGGATE_COOKIE_SECRETS=" + secret, "DINGGATE_UPSTREAM=" + h.up.base,
 	}
 	if h.gate, err = start(h.gateEnv, h.binary, "serve"); err != nil {
@@ -110,8 +114,16 @@ func (h *env) signIn(secret string) error {
 		return err
 	}
 	m := &session.Manager{Keyring: keyring, Config: session.Defaults(), Realm: corpID}
-	_, cookie, err := m.Create(context.Background(), identity.User{UnionID: "bench-union-id-0123456789", UserID: "zhangsan", Username: "zhangsan", Name: "张三", Email: "zhangsan@example.com",
-		Departments: []int64{42, 4201}, Roles: []identity.Role{{ID: 1, Name: "主管"}}}, identity.Token{})
+	_, cookie, err := m.Create(context.Background(),
+		identity.User{
+			UnionID:     "bench-union-id-0123456789",
+			UserID:      "zhangsan",
+			Username:    "zhangsan",
+			Name:        "张三",
+			Email:       "zhangsan@example.com",
+			Departments: []int64{42, 4201},
+			Roles:       []identity.Role{{ID: 1, Name: "主管"}},
+		}, identity.Token{})
 	if err != nil {
 		return err
 	}

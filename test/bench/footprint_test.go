@@ -43,16 +43,26 @@ func grows(n int, f func(i int)) int64 {
 //	go test ./test/bench -run TestFootprint -v
 func TestFootprint(t *testing.T) {
 	const n = 10_000 // what a replica remembers unless it is told otherwise
-	keyring, err := session.NewKeyring([]conf.Secret{conf.NewSecret(base64.StdEncoding.EncodeToString([]byte("a key that all the replicas know")))})
+	keyring, err := session.NewKeyring(
+		[]conf.Secret{conf.NewSecret(base64.StdEncoding.EncodeToString([]byte("a key that all the replicas know")))},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx := context.Background()
-	headers := identity.HeaderRules{{Name: "X-Forwarded-User", Field: "username"}, {Name: "X-Forwarded-Email", Field: "email"}, {Name: "X-Forwarded-Preferred-Username", Field: "name"}, {Name: "X-Forwarded-Groups", Field: "groups"}}
+	headers := identity.HeaderRules{{Name: "X-Forwarded-User", Field: "username"},
+		{Name: "X-Forwarded-Email", Field: "email"}, {Name: "X-Forwarded-Preferred-Username", Field: "name"},
+		{Name: "X-Forwarded-Groups", Field: "groups"}}
 	fresh := func(store session.Store, kind string) *session.Manager {
 		cfg := session.Defaults()
 		cfg.Store = kind
-		return &session.Manager{Keyring: keyring, Config: cfg, Realm: "dingcorp", Store: store, Headers: session.Headers{Request: headers, Response: headers}}
+		return &session.Manager{
+			Keyring: keyring,
+			Config:  cfg,
+			Realm:   "dingcorp",
+			Store:   store,
+			Headers: session.Headers{Request: headers, Response: headers},
+		}
 	}
 	server := realtool.StartRedis(t)
 	c := redisstore.Defaults()
@@ -62,7 +72,11 @@ func TestFootprint(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer redis.Close()
-	token := identity.Token{Access: strings.Repeat("a", 32), Refresh: strings.Repeat("r", 32), Expires: time.Now().Add(2 * time.Hour)}
+	token := identity.Token{
+		Access:  strings.Repeat("a", 32),
+		Refresh: strings.Repeat("r", 32),
+		Expires: time.Now().Add(2 * time.Hour),
+	}
 	check := func(what string, got, most int64) {
 		t.Helper()
 		t.Logf("%-60s %6d bytes", what, got)
@@ -125,7 +139,8 @@ func TestFootprint(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("Redis answers %d gets a second to one process with %d callers", rateOf(func() { redis.Get(ctx, "k") }), callers)
+	t.Logf("Redis answers %d gets a second to one process with %d callers", rateOf(func() { redis.Get(ctx, "k") }),
+		callers)
 	t.Logf("the embedded file takes %d sign-outs a second from %d callers, each on the disk before the answer",
 		rateOf(func() { table.Put(ctx, fmt.Sprint(time.Now().UnixNano()), []byte("1"), time.Hour) }), callers)
 }

@@ -77,8 +77,16 @@ type town struct {
 }
 
 func member(i int) identity.User {
-	return identity.User{UnionID: fmt.Sprint("union-", i), UserID: fmt.Sprint("user-", i), Username: fmt.Sprint("person-", i), Name: "张三", Email: fmt.Sprintf("person-%d@example.com", i),
-		Departments: []int64{42}, Ancestors: []int64{42, 7, 1}, Roles: []identity.Role{{ID: 5, Name: "主管"}}}
+	return identity.User{
+		UnionID:     fmt.Sprint("union-", i),
+		UserID:      fmt.Sprint("user-", i),
+		Username:    fmt.Sprint("person-", i),
+		Name:        "张三",
+		Email:       fmt.Sprintf("person-%d@example.com", i),
+		Departments: []int64{42},
+		Ancestors:   []int64{42, 7, 1},
+		Roles:       []identity.Role{{ID: 5, Name: "主管"}},
+	}
 }
 
 // hearing counts what arrives at one replica.
@@ -101,13 +109,22 @@ func newTown(tb testing.TB, replicas int, now func() time.Time) *town {
 	t.store.Max = 10_000_000
 	cfg := session.Defaults()
 	cfg.Store = session.StoreRedis
-	keyring, err := session.NewKeyring([]conf.Secret{conf.NewSecret(base64.StdEncoding.EncodeToString([]byte("a key that all the replicas know")))})
+	keyring, err := session.NewKeyring(
+		[]conf.Secret{conf.NewSecret(base64.StdEncoding.EncodeToString([]byte("a key that all the replicas know")))},
+	)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	for range replicas {
-		pace, together := rate.NewLimiter(15, 15), session.SharedLimiter{Store: t.store, Name: "app", PerSecond: 15} // as the command sets them
-		t.replicas = append(t.replicas, &session.Manager{Keyring: keyring, Config: cfg, Realm: "dingcorp", Store: t.store, Journal: hearing{&t.journal, t}, Now: now,
+		// as the command sets them
+		pace, together := rate.NewLimiter(15, 15), session.SharedLimiter{Store: t.store, Name: "app", PerSecond: 15}
+		t.replicas = append(t.replicas, &session.Manager{
+			Keyring: keyring,
+			Config:  cfg,
+			Realm:   "dingcorp",
+			Store:   t.store,
+			Journal: hearing{&t.journal, t},
+			Now:     now,
 			Recheck: func(ctx context.Context, s *session.Session) (identity.User, error) {
 				if err := cmp.Or(pace.Wait(ctx), together.Wait(ctx, time.Second/2)); err != nil {
 					return identity.User{}, err
@@ -117,7 +134,8 @@ func newTown(tb testing.TB, replicas int, now func() time.Time) *town {
 				t.mu.Unlock()
 				time.Sleep(80 * time.Millisecond)
 				return s.User, nil
-			}})
+			},
+		})
 	}
 	return t
 }
@@ -196,7 +214,8 @@ func (t *town) live(tb testing.TB, people int) row {
 		}
 		if measuring && int(now.Sub(begin)/time.Minute) > signOuts { // somebody leaves every minute or so
 			signOuts++
-			if err := t.anyone().RevokeUser(ctx, session.Person{UserID: fmt.Sprint("user-gone-", signOuts)}, "left"); err != nil {
+			if err := t.anyone().RevokeUser(ctx, session.Person{UserID: fmt.Sprint("user-gone-", signOuts)},
+				"left"); err != nil {
 				tb.Error(err)
 			}
 		}
@@ -204,7 +223,13 @@ func (t *town) live(tb testing.TB, people int) row {
 	synctest.Wait()
 	t.mu.Lock()
 	seconds := watched.Seconds()
-	r = row{replicas: len(t.replicas), people: people, requests: float64(t.served) / seconds, refused: t.refused, heard: float64(t.heard) / seconds}
+	r = row{
+		replicas: len(t.replicas),
+		people:   people,
+		requests: float64(t.served) / seconds,
+		refused:  t.refused,
+		heard:    float64(t.heard) / seconds,
+	}
 	for _, n := range t.lookups {
 		r.lookups += n
 		r.peak = max(r.peak, n)
@@ -240,13 +265,18 @@ func TestGrowth(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		synctest.Test(t, func(t *testing.T) { rows = append(rows, newTown(t, replicas, time.Now).live(t, *growthPeople)) })
+		synctest.Test(t, func(t *testing.T) {
+			rows = append(rows, newTown(t, replicas, time.Now).live(t, *growthPeople))
+		})
 	}
 	var table strings.Builder
 	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "replicas\tpeople\trequests/s\tstore requests/s\tper request\tDingTalk lookups/s\tmost in 1 s\tjournal heard/s\trefused\t")
+	fmt.Fprintln(w,
+		"replicas\tpeople\trequests/s\tstore requests/s\tper request\tDingTalk lookups/s\tmost in 1 s\tjournal "+
+			"heard/s\trefused\t")
 	for _, r := range rows {
-		fmt.Fprintf(w, "%d\t%d\t%.0f\t%.0f\t%.2f\t%.2f\t%d\t%.2f\t%d\t\n", r.replicas, r.people, r.requests, r.ops, r.ops/r.requests, float64(r.lookups)/watched.Seconds(), r.peak, r.heard, r.refused)
+		fmt.Fprintf(w, "%d\t%d\t%.0f\t%.0f\t%.2f\t%.2f\t%d\t%.2f\t%d\t\n", r.replicas, r.people, r.requests, r.ops,
+			r.ops/r.requests, float64(r.lookups)/watched.Seconds(), r.peak, r.heard, r.refused)
 	}
 	w.Flush()
 	t.Logf("\n%s", &table)
@@ -257,7 +287,8 @@ func TestGrowth(t *testing.T) {
 			t.Errorf("%d replicas refused %d requests of people who are signed in", r.replicas, r.refused)
 		}
 		if r.lookups > most {
-			t.Errorf("%d replicas made %d lookups for %d people, want at most %d", r.replicas, r.lookups, r.people, most)
+			t.Errorf("%d replicas made %d lookups for %d people, want at most %d", r.replicas, r.lookups, r.people,
+				most)
 		}
 		if r.peak > 20 {
 			t.Errorf("%d replicas made %d lookups in one second, more than DingTalk takes", r.replicas, r.peak)

@@ -26,7 +26,8 @@ var (
 // press lets wrk ask p for path, from the second core, and divides the CPU time
 // that p used by the requests it answered.
 func press(p *process, path string, headers []string, d time.Duration, connections int) (load, error) {
-	args := []string{"-c", "1", "wrk", "-t", "1", "-c", strconv.Itoa(connections), "-d", fmt.Sprintf("%ds", int(d.Seconds())), "--latency"}
+	args := []string{"-c", "1", "wrk", "-t", "1", "-c", strconv.Itoa(connections), "-d",
+		fmt.Sprintf("%ds", int(d.Seconds())), "--latency"}
 	for _, h := range headers {
 		args = append(args, "-H", h)
 	}

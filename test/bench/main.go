@@ -22,7 +22,8 @@ func main() {
 	}
 	rounds := flag.Int("rounds", 5, "how often each pair is measured")
 	seconds := flag.Duration("time", 3*time.Second, "how long each measurement runs")
-	docs := flag.String("docs", "", "the folder whose performance.md, its Chinese twin and picture are to show this run")
+	docs := flag.String("docs", "",
+		"the folder whose performance.md, its Chinese twin and picture are to show this run")
 	flag.Parse()
 	env, err := build()
 	fail(err)

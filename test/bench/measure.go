@@ -26,14 +26,18 @@ func (h *env) opened() int {
 }
 
 // browser is what wrk pretends to be, beside its own headers.
-var browser = []string{"User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36", "Accept: text/html,application/xhtml+xml", "Accept-Language: zh-CN,zh;q=0.9", "Sec-Fetch-Mode: navigate"}
+var browser = []string{"User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36",
+	"Accept: text/html,application/xhtml+xml", "Accept-Language: zh-CN,zh;q=0.9", "Sec-Fetch-Mode: navigate"}
 
 // ratios compares CPU per request, pair by pair.
 func (h *env) ratios(rounds int, d time.Duration, connections int) error {
-	question := append(slices.Clone(browser), "X-Original-URL: http://127.0.0.1:4180/reports/daily?day=1", "X-Original-Method: GET", "X-Forwarded-For: 192.0.2.1")
+	question := append(slices.Clone(browser), "X-Original-URL: http://127.0.0.1:4180/reports/daily?day=1",
+		"X-Original-Method: GET", "X-Forwarded-For: 192.0.2.1")
 	signedIn := append(slices.Clone(question), h.cookie)
 	page := append(slices.Clone(browser), h.cookie)
-	fmt.Printf("%-32s %10s %9s %6s %13s %9s %8s %18s %18s\n", fmt.Sprintf("CPU per request, %d connections", connections), "yardstick", "dinggate", "ratio", "min … max", "target", "rps", "p50 bare/ours", "p99 bare/ours")
+	fmt.Printf("%-32s %10s %9s %6s %13s %9s %8s %18s %18s\n",
+		fmt.Sprintf("CPU per request, %d connections", connections), "yardstick", "dinggate", "ratio", "min … max",
+		"target", "rps", "p50 bare/ours", "p99 bare/ours")
 	for _, c := range []struct {
 		name, zh  string
 		yardstick *process
@@ -44,7 +48,8 @@ func (h *env) ratios(rounds int, d time.Duration, connections int) error {
 		target    float64
 	}{
 		{"/oauth2/auth, signed in", "/oauth2/auth，已登录", h.handler, h.like, "/oauth2/auth", signedIn, false, 1.30},
-		{"/oauth2/auth, nobody (401)", "/oauth2/auth，未登录（401）", h.handler, h.likeRefused, "/oauth2/auth", question, true, 1.30},
+		{"/oauth2/auth, nobody (401)", "/oauth2/auth，未登录（401）", h.handler, h.likeRefused, "/oauth2/auth", question,
+			true, 1.30},
 		{"GET 1 KiB through the proxy", "经代理 GET 1 KiB", h.proxy, nil, "/reports/daily?day=1", page, false, 1.25},
 	} {
 		var ratio, speed []float64
@@ -77,14 +82,18 @@ func (h *env) ratios(rounds int, d time.Duration, connections int) error {
 		}
 		slices.Sort(ratio)
 		slices.Sort(speed)
-		b := bar{fmt.Sprintf("%s, %d connections", c.name, connections), fmt.Sprintf("%s，%d 个连接", c.zh, connections), median(bares), median(likes), median(all), ratio[len(ratio)/2], ratio[0], ratio[len(ratio)-1], c.target}
+		b := bar{fmt.Sprintf("%s, %d connections", c.name, connections), fmt.Sprintf("%s，%d 个连接", c.zh, connections),
+			median(bares), median(likes), median(all), ratio[len(ratio)/2], ratio[0], ratio[len(ratio)-1], c.target}
 		h.drawn = append(h.drawn, b)
-		fmt.Printf("%-32s %10v %9v %6.2f %6.2f … %.2f %9.2f %8.2f %18s %18s\n", c.name, tenths(b.bare), tenths(b.ours), b.ratio, ratio[0], ratio[len(ratio)-1], c.target,
+		fmt.Printf("%-32s %10v %9v %6.2f %6.2f … %.2f %9.2f %8.2f %18s %18s\n", c.name, tenths(b.bare),
+			tenths(b.ours), b.ratio, ratio[0], ratio[len(ratio)-1], c.target,
 			speed[len(speed)/2], bare.p50+"/"+ours.p50, bare.p99+"/"+ours.p99)
 		if c.like != nil {
-			fmt.Printf("%-32s %10s %9v %6.2f\n", "  bare, with the same header", "", tenths(b.like), float64(b.like)/float64(b.bare))
+			fmt.Printf("%-32s %10s %9v %6.2f\n", "  bare, with the same header", "", tenths(b.like),
+				float64(b.like)/float64(b.bare))
 		} else {
-			h.note(fmt.Sprintf("new upstream connections per request, %d connections", connections), fmt.Sprintf("每个请求新建的后端连接，%d 个连接", connections), "≤ 0.03", "%.4f", float64(fresh)/float64(asked))
+			h.note(fmt.Sprintf("new upstream connections per request, %d connections", connections),
+				fmt.Sprintf("每个请求新建的后端连接，%d 个连接", connections), "≤ 0.03", "%.4f", float64(fresh)/float64(asked))
 		}
 	}
 	return nil
@@ -139,7 +148,9 @@ func (h *env) transfers(rounds int) error {
 		}
 		slices.Sort(ratio)
 		name := map[bool][2]string{false: {"down", "下载"}, true: {"up", "上传"}}[up]
-		h.note("100 MiB "+name[0]+", throughput beside a bare proxy; memory", name[1]+" 100 MiB，与裸代理相比的吞吐；内存", "≥ 0.95", "%.2f (%.2f … %.2f); %+d KiB", ratio[len(ratio)/2], ratio[0], ratio[len(ratio)-1], (after-before)>>10)
+		h.note("100 MiB "+name[0]+", throughput beside a bare proxy; memory", name[1]+" 100 MiB，与裸代理相比的吞吐；内存",
+			"≥ 0.95", "%.2f (%.2f … %.2f); %+d KiB", ratio[len(ratio)/2], ratio[0], ratio[len(ratio)-1],
+			(after-before)>>10)
 	}
 	return nil
 }
@@ -186,8 +197,10 @@ func (h *env) footprint() error {
 		return err
 	}
 	h.note("start to ready", "启动到就绪", "≤ 200 ms", "%v", gate.ready.Round(time.Millisecond))
-	h.note("resident when idle; of it of its own, the rest is the program file", "空闲时常驻内存；其中自身占用，其余为程序文件", "≤ 12 MiB", "%.1f MiB; %.1f MiB", float64(idle)/(1<<20), float64(own)/(1<<20))
-	h.note("memory per idle connection; bare", "每个空闲连接的内存；裸程序", "≤ 21 KiB", "%.1f KiB; %.1f KiB", oursEach/1024, bareEach/1024)
+	h.note("resident when idle; of it of its own, the rest is the program file", "空闲时常驻内存；其中自身占用，其余为程序文件", "≤ 12 MiB",
+		"%.1f MiB; %.1f MiB", float64(idle)/(1<<20), float64(own)/(1<<20))
+	h.note("memory per idle connection; bare", "每个空闲连接的内存；裸程序", "≤ 21 KiB", "%.1f KiB; %.1f KiB", oursEach/1024,
+		bareEach/1024)
 	h.note("size of the binary", "程序大小", "–", "%.1f MB", float64(file.Size())/1e6)
 	return nil
 }
@@ -227,7 +240,9 @@ func perConnection(p *process) (float64, error) {
 // handlers runs the benchmarks beside the hot path: what is ours alone, without
 // net/http around it.
 func (h *env) handlers() error {
-	out, err := exec.Command("go", "test", "-run", "^$", "-bench", "BenchmarkAuth$|BenchmarkLoadKnown$|BenchmarkLoadFirst$", "-benchmem", "./cmd/dinggate", "./session").CombinedOutput()
+	out, err := exec.Command("go", "test", "-run", "^$", "-bench",
+		"BenchmarkAuth$|BenchmarkLoadKnown$|BenchmarkLoadFirst$", "-benchmem", "./cmd/dinggate",
+		"./session").CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("handlers: %w: %s", err, out)
 	}
@@ -239,8 +254,10 @@ func (h *env) handlers() error {
 			allocations[name] = f[6]
 		}
 	}
-	h.note("`/oauth2/auth` inside our handler, allocations", "`/oauth2/auth` 在我们的处理函数中的内存分配次数", "≤ 20", "%s", allocations["BenchmarkAuth"])
-	h.note("first sight of a cookie, more than a known one", "首次见到的 cookie 比已知的多花", "≤ 2 µs", "%.1f µs", (took["BenchmarkLoadFirst"]-took["BenchmarkLoadKnown"])/1000)
+	h.note("`/oauth2/auth` inside our handler, allocations", "`/oauth2/auth` 在我们的处理函数中的内存分配次数", "≤ 20", "%s",
+		allocations["BenchmarkAuth"])
+	h.note("first sight of a cookie, more than a known one", "首次见到的 cookie 比已知的多花", "≤ 2 µs", "%.1f µs",
+		(took["BenchmarkLoadFirst"]-took["BenchmarkLoadKnown"])/1000)
 	return nil
 }
 

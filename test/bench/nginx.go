@@ -17,7 +17,8 @@ const nginxConf = `
 daemon off; master_process off; worker_processes 1; pid DIR/pid; error_log DIR/error.log;
 events { worker_connections 1024; }
 http {
-    access_log off; client_body_temp_path DIR/b; proxy_temp_path DIR/p; fastcgi_temp_path DIR/f; uwsgi_temp_path DIR/u; scgi_temp_path DIR/s;
+    access_log off; client_body_temp_path DIR/b; proxy_temp_path DIR/p; fastcgi_temp_path DIR/f;
+    uwsgi_temp_path DIR/u; scgi_temp_path DIR/s;
     upstream app { server UPSTREAM; keepalive 64; }
     upstream gate { server GATE; keepalive 64; }
     proxy_http_version 1.1; proxy_set_header Connection "";
@@ -26,13 +27,17 @@ http {
         listen ASKING;
         location / {
             auth_request /_dinggate;
-            auth_request_set $user $upstream_http_x_auth_request_user; auth_request_set $email $upstream_http_x_auth_request_email;
-            proxy_set_header X-Auth-Request-User $user; proxy_set_header X-Auth-Request-Email $email; proxy_set_header Connection "";
+            auth_request_set $user $upstream_http_x_auth_request_user;
+            auth_request_set $email $upstream_http_x_auth_request_email;
+            proxy_set_header X-Auth-Request-User $user; proxy_set_header X-Auth-Request-Email $email;
+            proxy_set_header Connection "";
             proxy_pass http://app;
         }
         location = /_dinggate {
-            internal; proxy_pass http://gate/oauth2/auth; proxy_pass_request_body off; proxy_set_header Content-Length ""; proxy_set_header Connection "";
-            proxy_set_header X-Original-URL $scheme://127.0.0.1:4180$request_uri; proxy_set_header X-Original-Method $request_method; proxy_set_header X-Forwarded-For $remote_addr;
+            internal; proxy_pass http://gate/oauth2/auth; proxy_pass_request_body off;
+            proxy_set_header Content-Length ""; proxy_set_header Connection "";
+            proxy_set_header X-Original-URL $scheme://127.0.0.1:4180$request_uri;
+            proxy_set_header X-Original-Method $request_method; proxy_set_header X-Forwarded-For $remote_addr;
         }
     }
 }
@@ -58,12 +63,16 @@ func (h *env) behindNginx(rounds int, d time.Duration, connections int) error {
 	if err != nil {
 		return err
 	}
-	conf := strings.NewReplacer("DIR", dir, "UPSTREAM", strings.TrimPrefix(h.up.base, "http://"), "GATE", strings.TrimPrefix(h.gate.base, "http://"), "ALONE", alone, "ASKING", asking).Replace(nginxConf)
+	conf := strings.NewReplacer("DIR", dir, "UPSTREAM", strings.TrimPrefix(h.up.base, "http://"), "GATE",
+		strings.TrimPrefix(h.gate.base, "http://"), "ALONE", alone, "ASKING", asking).Replace(nginxConf)
 	file := filepath.Join(dir, "nginx.conf")
 	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
 		return err
 	}
-	p := &process{cmd: exec.Command("taskset", "-c", "0", path, "-e", filepath.Join(dir, "error.log"), "-c", file), base: "http://" + alone}
+	p := &process{
+		cmd:  exec.Command("taskset", "-c", "0", path, "-e", filepath.Join(dir, "error.log"), "-c", file),
+		base: "http://" + alone,
+	}
 	if err := p.cmd.Start(); err != nil {
 		return err
 	}
@@ -90,7 +99,9 @@ func (h *env) behindNginx(rounds int, d time.Duration, connections int) error {
 	}
 	slices.Sort(bare)
 	slices.Sort(ours)
-	h.note("nginx alone; nginx `auth_request` and dinggate, CPU per request", "仅 nginx；nginx `auth_request` 加 dinggate，每个请求的 CPU", "< 97 µs", "%v; %v", tenths(bare[len(bare)/2]), tenths(ours[len(ours)/2]))
+	h.note("nginx alone; nginx `auth_request` and dinggate, CPU per request",
+		"仅 nginx；nginx `auth_request` 加 dinggate，每个请求的 CPU", "< 97 µs", "%v; %v", tenths(bare[len(bare)/2]),
+		tenths(ours[len(ours)/2]))
 	return nil
 }
 

@@ -21,20 +21,30 @@ func draw(bars []bar) string {
 	scale := func(ratio float64) float64 { return left + min(ratio, 3)/3*width }
 	var b strings.Builder
 	height := len(bars)*row + 60
-	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 720 %d" font-family="system-ui,sans-serif" font-size="13" role="img" aria-label="CPU per request beside a bare Go program">`+"\n", height)
-	fmt.Fprintf(&b, `<rect width="720" height="%d" fill="#ffffff"/><text x="16" y="26" font-weight="600" fill="#16202e">CPU per request, as a multiple of a bare Go program</text>`+"\n", height)
+	fmt.Fprintf(&b,
+		`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 720 %d" font-family="system-ui,sans-serif" `+
+			`font-size="13" role="img" aria-label="CPU per request beside a bare Go program">`+"\n", height)
+	fmt.Fprintf(&b,
+		`<rect width="720" height="%d" fill="#ffffff"/><text x="16" y="26" font-weight="600" fill="#16202e">CPU `+
+			`per request, as a multiple of a bare Go program</text>`+"\n", height)
 	for i, x := range bars {
 		y := 44 + i*row
 		fill := "#0f62de"
 		if x.ratio > x.target {
 			fill = "#b3541e"
 		}
-		fmt.Fprintf(&b, `<text x="%d" y="%d" text-anchor="end" fill="#16202e">%s</text>`, left-10, y+15, html.EscapeString(x.name))
-		fmt.Fprintf(&b, `<rect x="%d" y="%d" width="%.1f" height="18" rx="4" fill="%s"/>`, left, y+2, scale(x.ratio)-left, fill)
-		fmt.Fprintf(&b, `<path d="M%.1f %dH%.1f" stroke="#16202e" stroke-width="2"/>`, scale(x.least), y+11, scale(x.most))
+		fmt.Fprintf(&b, `<text x="%d" y="%d" text-anchor="end" fill="#16202e">%s</text>`, left-10, y+15,
+			html.EscapeString(x.name))
+		fmt.Fprintf(&b, `<rect x="%d" y="%d" width="%.1f" height="18" rx="4" fill="%s"/>`, left, y+2,
+			scale(x.ratio)-left, fill)
+		fmt.Fprintf(&b, `<path d="M%.1f %dH%.1f" stroke="#16202e" stroke-width="2"/>`, scale(x.least), y+11,
+			scale(x.most))
 		fmt.Fprintf(&b, `<path d="M%.1f %dV%d" stroke="#0b6b3c" stroke-width="3"/>`, scale(x.target), y-2, y+24)
-		fmt.Fprintf(&b, `<text x="%.1f" y="%d" fill="#16202e">%.2f</text>`+"\n", max(scale(x.most), scale(x.target))+8, y+16, x.ratio)
+		fmt.Fprintf(&b, `<text x="%.1f" y="%d" fill="#16202e">%.2f</text>`+"\n",
+			max(scale(x.most), scale(x.target))+8, y+16, x.ratio)
 	}
-	fmt.Fprintf(&b, `<text x="16" y="%d" fill="#4d5b6e" font-size="12">bar: median · dark line: least to most · green mark: target</text></svg>`+"\n", height-10)
+	fmt.Fprintf(&b,
+		`<text x="16" y="%d" fill="#4d5b6e" font-size="12">bar: median · dark line: least to most · green mark: `+
+			`target</text></svg>`+"\n", height-10)
 	return b.String()
 }

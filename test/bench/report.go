@@ -30,13 +30,16 @@ func (h *env) tables(chinese bool) string {
 		row(cells...)
 		b.WriteString(strings.Repeat("|---", len(cells)) + "|\n")
 	}
-	head(pick("CPU per request", "每个请求的 CPU"), pick("bare", "裸程序"), pick("bare, same header", "裸程序，相同的响应头"), "dinggate", pick("ratio", "倍数"), pick("least … most", "最小 … 最大"), pick("target", "目标"))
+	head(pick("CPU per request", "每个请求的 CPU"), pick("bare", "裸程序"), pick("bare, same header", "裸程序，相同的响应头"),
+		"dinggate", pick("ratio", "倍数"), pick("least … most", "最小 … 最大"), pick("target", "目标"))
 	for _, x := range h.drawn {
 		like := "–"
 		if x.like > 0 {
 			like = fmt.Sprintf("%v (%.2f)", tenths(x.like), float64(x.like)/float64(x.bare))
 		}
-		row(strings.Replace(pick(x.name, x.zh), "/oauth2/auth", "`/oauth2/auth`", 1), tenths(x.bare).String(), like, tenths(x.ours).String(), fmt.Sprintf("**%.2f**", x.ratio), fmt.Sprintf("%.2f … %.2f", x.least, x.most), fmt.Sprintf("%.2f", x.target))
+		row(strings.Replace(pick(x.name, x.zh), "/oauth2/auth", "`/oauth2/auth`", 1), tenths(x.bare).String(), like,
+			tenths(x.ours).String(), fmt.Sprintf("**%.2f**", x.ratio), fmt.Sprintf("%.2f … %.2f", x.least, x.most),
+			fmt.Sprintf("%.2f", x.target))
 	}
 	b.WriteByte('\n')
 	head(pick("what", "项目"), pick("measured", "实测"), pick("target", "目标"))

@@ -73,8 +73,10 @@ func (h *env) streams(rounds int) error {
 	}
 	slices.Sort(late)
 	slices.Sort(slow)
-	h.note("a server-sent event, later than through a bare proxy", "SSE 事件比经裸代理晚", "≤ 1 ms", "%.3f ms (%.3f … %.3f)", late[len(late)/2], late[0], late[len(late)-1])
-	h.note("WebSocket echo, time beside a bare proxy", "WebSocket 回声，与裸代理相比的时间", "≤ 1.10", "%.2f (%.2f … %.2f)", slow[len(slow)/2], slow[0], slow[len(slow)-1])
+	h.note("a server-sent event, later than through a bare proxy", "SSE 事件比经裸代理晚", "≤ 1 ms", "%.3f ms (%.3f … %.3f)",
+		late[len(late)/2], late[0], late[len(late)-1])
+	h.note("WebSocket echo, time beside a bare proxy", "WebSocket 回声，与裸代理相比的时间", "≤ 1.10", "%.2f (%.2f … %.2f)",
+		slow[len(slow)/2], slow[0], slow[len(slow)-1])
 	return nil
 }
 
@@ -116,7 +118,8 @@ func (h *env) eventDelay(p *process) (time.Duration, error) {
 func (h *env) echoTime(p *process) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	c, _, err := websocket.Dial(ctx, "ws"+strings.TrimPrefix(p.base, "http")+"/echo", &websocket.DialOptions{HTTPHeader: h.header()})
+	c, _, err := websocket.Dial(ctx, "ws"+strings.TrimPrefix(p.base, "http")+"/echo",
+		&websocket.DialOptions{HTTPHeader: h.header()})
 	if err != nil {
 		return 0, err
 	}

@@ -36,9 +36,14 @@ func yardstick(kind, target string) error {
 			return err
 		}
 		transport := http.DefaultTransport.(*http.Transport).Clone()
-		transport.MaxIdleConns, transport.MaxIdleConnsPerHost = 0, 1024 // by default it would open connections anew under load
+		// by default it would open connections anew under load
+		transport.MaxIdleConns, transport.MaxIdleConnsPerHost = 0, 1024
 		transport.DisableCompression = true
-		h = &httputil.ReverseProxy{Rewrite: func(pr *httputil.ProxyRequest) { pr.SetURL(u); pr.SetXForwarded() }, BufferPool: &buffers{}, Transport: transport}
+		h = &httputil.ReverseProxy{
+			Rewrite:    func(pr *httputil.ProxyRequest) { pr.SetURL(u); pr.SetXForwarded() },
+			BufferPool: &buffers{},
+			Transport:  transport,
+		}
 	case "upstream":
 		h = http.HandlerFunc(application)
 	default:

@@ -78,7 +78,8 @@ func gatewayClaims(t *testing.T, h *gatewayEnv, people map[string]*gatewayVisito
 				{"zhaoliu", "GET", "/admin/x", 403},
 				{"zhangsan", "GET", "/public/%2e%2e/%2e%2e/", 0},
 			} {
-				what := fmt.Sprintf("claims spelled with %s, part %d: %s %s by %q", s.name, i+1, c.method, c.path, c.who)
+				what := fmt.Sprintf("claims spelled with %s, part %d: %s %s by %q", s.name, i+1, c.method, c.path,
+					c.who)
 				h.app.took()
 				res := people[c.who].do(c.method, c.path, "", append(slices.Clone(lines), gatewayPage)...)
 				got := h.app.took()
@@ -89,7 +90,8 @@ func gatewayClaims(t *testing.T, h *gatewayEnv, people map[string]*gatewayVisito
 					continue
 				}
 				if res.StatusCode != c.status || (c.status == 200) != (len(got) == 1) {
-					t.Errorf("%s = %d, the application got %d requests, want %d", what, res.StatusCode, len(got), c.status)
+					t.Errorf("%s = %d, the application got %d requests, want %d", what, res.StatusCode, len(got),
+						c.status)
 				} else if c.status == 200 {
 					gatewayIdentity(t, h, what, got[0], gatewayPeople[c.who])
 				}
@@ -122,7 +124,8 @@ func gatewayPort(t *testing.T, h *gatewayEnv, member *gatewayVisitor) {
 		t.Fatalf("GET /a = %d, the application got %d requests", res.StatusCode, len(got))
 	}
 	if told := got[0].header.Get("X-Forwarded-Host"); got[0].host != h.site.public || told != h.site.public {
-		t.Errorf("GET http://%s/a: the application got Host %q and X-Forwarded-Host %q", h.site.public, got[0].host, told)
+		t.Errorf("GET http://%s/a: the application got Host %q and X-Forwarded-Host %q", h.site.public, got[0].host,
+			told)
 	}
 }
 
@@ -132,8 +135,10 @@ var standinLeaks = map[string]func(name, spelling string) bool{
 	"gateway api": func(name, spelling string) bool { // has room for 16 names, in one spelling
 		return strings.ContainsAny(spelling, "_.~!") || !slices.Contains(headername.Names[:16], name)
 	},
-	"higress":       func(_, spelling string) bool { return strings.ContainsAny(spelling, ".~!") },
-	"ingress-nginx": func(name, _ string) bool { return name == "X-Forwarded-For" || name == "X-Original-Forwarded-For" },
+	"higress": func(_, spelling string) bool { return strings.ContainsAny(spelling, ".~!") },
+	"ingress-nginx": func(name, _ string) bool {
+		return name == "X-Forwarded-For" || name == "X-Original-Forwarded-For"
+	},
 }
 
 // TestStandinClaims asks of the stand-ins what gatewayClaims asks of programs.
@@ -160,12 +165,17 @@ func TestStandinClaims(t *testing.T) {
 					c.header = append(slices.Clone(lines), standinHTML)
 					outcome := town.visit(all[s.name+"|"], c)
 					if claim := strings.Index(outcome, "forged"); claim >= 0 {
-						t.Errorf("%s: %s %s with names spelled with %s: %s", s.name, c.method, c.target, spelling.name, outcome)
+						t.Errorf("%s: %s %s with names spelled with %s: %s", s.name, c.method, c.target,
+							spelling.name, outcome)
 					}
-					if open := c.member && c.target == "/x" || c.target == "/public/x"; !open && strings.HasPrefix(outcome, "2") {
-						t.Errorf("%s: %s %s with names spelled with %s = %s", s.name, c.method, c.target, spelling.name, outcome)
-					} else if open && !strings.HasPrefix(outcome, "200") && !(spelling.may || s.name == "envoy gateway" || s.name == "ingress-nginx") {
-						t.Errorf("%s: %s %s with names spelled with %s = %s, want 200", s.name, c.method, c.target, spelling.name, outcome)
+					if open := c.member && c.target == "/x" || c.target == "/public/x"; !open &&
+						strings.HasPrefix(outcome, "2") {
+						t.Errorf("%s: %s %s with names spelled with %s = %s", s.name, c.method, c.target,
+							spelling.name, outcome)
+					} else if open && !strings.HasPrefix(outcome, "200") &&
+						!(spelling.may || s.name == "envoy gateway" || s.name == "ingress-nginx") {
+						t.Errorf("%s: %s %s with names spelled with %s = %s, want 200", s.name, c.method, c.target,
+							spelling.name, outcome)
 					}
 				}
 			}

@@ -54,11 +54,17 @@ func newGatewayHouse(t *testing.T, g realGateway) *gatewayEnv {
 	app := httptest.NewServer(h.app)
 	t.Cleanup(app.Close)
 	h.dingtalk = dingtalk.URL
-	h.site = gatewayAddresses{dir: t.TempDir(), public: freeGatewayAddress(t), gate: freeGatewayAddress(t), app: app.Listener.Addr().String()}
+	h.site = gatewayAddresses{
+		dir:    t.TempDir(),
+		public: freeGatewayAddress(t),
+		gate:   freeGatewayAddress(t),
+		app:    app.Listener.Addr().String(),
+	}
 	h.base = "http://" + h.site.public
 	h.startGate("DINGGATE_COOKIE_SECRETS=" + gatewaySecret("old"))
 	g.write(t, h.site, false)
-	startGatewayProcess(t, h.site.public, exec.Command(program, g.run(h.site)...), "XDG_DATA_HOME="+h.site.dir, "XDG_CONFIG_HOME="+h.site.dir, "HOME="+h.site.dir)
+	startGatewayProcess(t, h.site.public, exec.Command(program, g.run(h.site)...), "XDG_DATA_HOME="+h.site.dir,
+		"XDG_CONFIG_HOME="+h.site.dir, "HOME="+h.site.dir)
 	h.awaitRoutes()
 	return h
 }
@@ -84,12 +90,15 @@ func (h *gatewayEnv) startGate(environment ...string) {
 	if h.gate != nil {
 		h.gate.end()
 	}
-	h.gate = startGatewayProcess(h.t, h.site.gate, exec.Command(h.binary, "serve", "--config", exampleFile("config.yaml")), append([]string{
-		"DINGGATE_PUBLIC_URL=" + h.base, "DINGGATE_LISTEN=" + h.site.gate, "DINGGATE_ADMIN_LISTEN=127.0.0.1:0",
-		"DINGGATE_DINGTALK_CLIENT_ID=" + simulator.DemoClientID, "DINGGATE_DINGTALK_CLIENT_SECRET=" + simulator.DemoClientSecret,
-		"DINGGATE_DINGTALK_CORP_ID=" + simulator.DemoCorpID, "DINGGATE_DINGTALK_LOGIN_URL=" + h.dingtalk,
-		"DINGGATE_DINGTALK_API_URL=" + h.dingtalk, "DINGGATE_DINGTALK_OAPI_URL=" + h.dingtalk, "DINGGATE_ASSERTION_ENABLED=true",
-	}, environment...)...)
+	h.gate = startGatewayProcess(h.t, h.site.gate,
+		exec.Command(h.binary, "serve", "--config", exampleFile("config.yaml")), append([]string{
+			"DINGGATE_PUBLIC_URL=" + h.base, "DINGGATE_LISTEN=" + h.site.gate, "DINGGATE_ADMIN_LISTEN=127.0.0.1:0",
+			"DINGGATE_DINGTALK_CLIENT_ID=" + simulator.DemoClientID,
+			"DINGGATE_DINGTALK_CLIENT_SECRET=" + simulator.DemoClientSecret,
+			"DINGGATE_DINGTALK_CORP_ID=" + simulator.DemoCorpID, "DINGGATE_DINGTALK_LOGIN_URL=" + h.dingtalk,
+			"DINGGATE_DINGTALK_API_URL=" + h.dingtalk, "DINGGATE_DINGTALK_OAPI_URL=" + h.dingtalk,
+			"DINGGATE_ASSERTION_ENABLED=true",
+		}, environment...)...)
 }
 
 // gatewaySecret is the same for the same name.
@@ -193,7 +202,8 @@ func (a *gatewayApp) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		n = -1 // half a body is no body
 	}
 	a.mu.Lock()
-	a.seen = append(a.seen, gatewayRequest{r.Method, r.RequestURI, r.Host, r.Header.Clone(), fmt.Sprintf("%d %x", n, sum.Sum(nil))})
+	a.seen = append(a.seen,
+		gatewayRequest{r.Method, r.RequestURI, r.Host, r.Header.Clone(), fmt.Sprintf("%d %x", n, sum.Sum(nil))})
 	a.mu.Unlock()
 	if r.Header.Get("Upgrade") != "" {
 		a.echo(w, r)
@@ -240,7 +250,8 @@ func (r gatewayRequest) claims() map[string][]string {
 		if who, ok := strings.CutPrefix(folded, "xauthrequest"); ok {
 			found[who] = append(found[who], values...)
 		}
-		for _, other := range []string{"xforwardeduser", "xforwardedemail", "xforwardedpreferredusername", "xforwardedgroups", "xforwardedaccesstoken", "remoteuser", "remoteemail", "remotename", "remotegroups"} {
+		for _, other := range []string{"xforwardeduser", "xforwardedemail", "xforwardedpreferredusername",
+			"xforwardedgroups", "xforwardedaccesstoken", "remoteuser", "remoteemail", "remotename", "remotegroups"} {
 			if folded == other {
 				found[name] = append(found[name], values...)
 			}

@@ -95,21 +95,26 @@ func putGatewayFile(t *testing.T, path, text string) {
 
 var realGateways = []realGateway{
 	{
-		name: "nginx", files: []string{"nginx/dinggate.conf", "nginx/dinggate.inc"}, renews: true, foreign: 421, byName: true,
+		name: "nginx", files: []string{"nginx/dinggate.conf", "nginx/dinggate.inc"}, renews: true, foreign: 421,
+		byName: true,
 		changes: func(s gatewayAddresses, tls bool) []string {
 			same := []string{"/etc/nginx/", s.dir + "/", "127.0.0.1:4180", s.gate, "127.0.0.1:8080", s.app}
 			if tls {
 				return append(same, "listen 443 ssl;", "listen "+s.public+" ssl;", "/etc/ssl/", s.dir+"/")
 			}
-			return append(same, "listen 443 ssl;", "listen "+s.public+";", "server_name app.example.com;", "server_name 127.0.0.1;",
-				"    ssl_certificate     /etc/ssl/app.example.com.pem;\n", "", "    ssl_certificate_key /etc/ssl/app.example.com.key;\n", "")
+			return append(same, "listen 443 ssl;", "listen "+s.public+";", "server_name app.example.com;",
+				"server_name 127.0.0.1;",
+				"    ssl_certificate     /etc/ssl/app.example.com.pem;\n", "",
+				"    ssl_certificate_key /etc/ssl/app.example.com.key;\n", "")
 		},
 		frame: func(s gatewayAddresses) string {
 			temp := ""
 			for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
 				temp += kind + "_temp_path " + s.dir + "/" + kind + ";\n"
 			}
-			return "daemon off; master_process off; pid " + s.dir + "/pid; error_log stderr warn;\nevents {}\nhttp {\naccess_log off;\n" + temp + "include " + s.dir + "/dinggate.conf;\n}\n"
+			return "daemon off; master_process off; pid " + s.dir +
+				"/pid; error_log stderr warn;\nevents {}\nhttp {\naccess_log off;\n" + temp + "include " + s.dir +
+				"/dinggate.conf;\n}\n"
 		},
 		check: func(s gatewayAddresses) []string { return []string{"-t", "-e", "stderr", "-c", s.dir + "/main.conf"} },
 		run:   func(s gatewayAddresses) []string { return []string{"-e", "stderr", "-c", s.dir + "/main.conf"} },
@@ -124,7 +129,8 @@ var realGateways = []realGateway{
 			if tls {
 				return append(same, "bind :443 ", "bind "+s.public+" ")
 			}
-			return append(same, "bind :443 ssl crt /etc/haproxy/app.example.com.pem", "bind "+s.public, "-m str app.example.com", "-m str 127.0.0.1",
+			return append(same, "bind :443 ssl crt /etc/haproxy/app.example.com.pem", "bind "+s.public,
+				"-m str app.example.com", "-m str 127.0.0.1",
 				"X-Forwarded-Proto https", "X-Forwarded-Proto http")
 		},
 		check: func(s gatewayAddresses) []string { return []string{"-c", "-f", s.dir + "/haproxy.cfg"} },
@@ -134,19 +140,24 @@ var realGateways = []realGateway{
 		name: "apache2", folds: true, files: []string{"apache/dinggate.conf", "apache/dinggate.lua"}, foreign: 421,
 		needsFile: "/usr/share/lua/5.3/socket/http.lua",
 		changes: func(s gatewayAddresses, tls bool) []string {
-			same := []string{"/etc/apache2/", s.dir + "/", "127.0.0.1:4180", s.gate, "127.0.0.1:8080", s.app, "<VirtualHost *:443>", "<VirtualHost " + s.public + ">"}
+			same := []string{"/etc/apache2/", s.dir + "/", "127.0.0.1:4180", s.gate, "127.0.0.1:8080", s.app,
+				"<VirtualHost *:443>", "<VirtualHost " + s.public + ">"}
 			if tls {
 				return append(same, "/etc/ssl/", s.dir+"/")
 			}
-			return append(same, "ServerName app.example.com", "ServerName 127.0.0.1", `^app\.example\.com`, `^127\.0\.0\.1`, "X-Forwarded-Proto https", "X-Forwarded-Proto http",
-				"    SSLEngine on\n", "", "    SSLCertificateFile    /etc/ssl/app.example.com.pem\n", "", "    SSLCertificateKeyFile /etc/ssl/app.example.com.key\n", "")
+			return append(same, "ServerName app.example.com", "ServerName 127.0.0.1", `^app\.example\.com`,
+				`^127\.0\.0\.1`, "X-Forwarded-Proto https", "X-Forwarded-Proto http",
+				"    SSLEngine on\n", "", "    SSLCertificateFile    /etc/ssl/app.example.com.pem\n", "",
+				"    SSLCertificateKeyFile /etc/ssl/app.example.com.key\n", "")
 		},
 		frame: func(s gatewayAddresses) string {
 			modules := ""
-			for _, name := range []string{"mpm_event", "authz_core", "headers", "lua", "proxy", "proxy_http", "rewrite", "socache_shmcb", "ssl"} {
+			for _, name := range []string{"mpm_event", "authz_core", "headers", "lua", "proxy", "proxy_http",
+				"rewrite", "socache_shmcb", "ssl"} {
 				modules += "LoadModule " + name + "_module /usr/lib/apache2/modules/mod_" + name + ".so\n"
 			}
-			return "ServerRoot " + s.dir + "\nDefaultRuntimeDir " + s.dir + "\nPidFile " + s.dir + "/pid\nServerName 127.0.0.1\nErrorLog /dev/stderr\nStartServers 1\nListen " + s.public + "\n" +
+			return "ServerRoot " + s.dir + "\nDefaultRuntimeDir " + s.dir + "\nPidFile " + s.dir +
+				"/pid\nServerName 127.0.0.1\nErrorLog /dev/stderr\nStartServers 1\nListen " + s.public + "\n" +
 				modules + "Include " + s.dir + "/dinggate.conf\n"
 		},
 		check: func(s gatewayAddresses) []string { return []string{"-t", "-f", s.dir + "/main.conf"} },
@@ -179,14 +190,24 @@ func caddyGateway(name string) realGateway {
 // log, and answers 404.
 func traefikGateway() realGateway {
 	return realGateway{
-		name: "traefik@v3.7.13", files: []string{"traefik/dinggate.yaml", "traefik/traefik.yaml"}, renews: true, keepsCookie: true, foreign: 404, folds: true, cleans: true, byName: true,
+		name:        "traefik@v3.7.13",
+		files:       []string{"traefik/dinggate.yaml", "traefik/traefik.yaml"},
+		renews:      true,
+		keepsCookie: true,
+		foreign:     404,
+		folds:       true,
+		cleans:      true,
+		byName:      true,
 		changes: func(s gatewayAddresses, tls bool) []string {
-			same := []string{"/etc/traefik/", s.dir + "/", "http://127.0.0.1:4180", "http://" + s.gate, "http://127.0.0.1:8080", "http://" + s.app,
-				`address: ":443"`, `address: "` + s.public + `"`, "providers:\n", "global: {checkNewVersion: false}\nproviders:\n"}
+			same := []string{"/etc/traefik/", s.dir + "/", "http://127.0.0.1:4180", "http://" + s.gate,
+				"http://127.0.0.1:8080", "http://" + s.app,
+				`address: ":443"`, `address: "` + s.public + `"`, "providers:\n",
+				"global: {checkNewVersion: false}\nproviders:\n"}
 			if tls {
 				return same
 			}
-			return append(same, "Host(`app.example.com`)", "Host(`127.0.0.1`)", "      tls: {}\n", "", "[__Host-dinggate]", "[dinggate]")
+			return append(same, "Host(`app.example.com`)", "Host(`127.0.0.1`)", "      tls: {}\n", "",
+				"[__Host-dinggate]", "[dinggate]")
 		},
 		run: func(s gatewayAddresses) []string { return []string{"--configFile=" + s.dir + "/traefik.yaml"} },
 	}
@@ -197,13 +218,19 @@ func TestGatewaySyntax(t *testing.T) {
 	for _, g := range realGateways {
 		t.Run(g.name, func(t *testing.T) {
 			program := g.path(t)
-			s := gatewayAddresses{dir: t.TempDir(), public: freeGatewayAddress(t), gate: "127.0.0.1:4180", app: "127.0.0.1:8080"}
+			s := gatewayAddresses{
+				dir:    t.TempDir(),
+				public: freeGatewayAddress(t),
+				gate:   "127.0.0.1:4180",
+				app:    "127.0.0.1:8080",
+			}
 			g.write(t, s, true)
 			if g.check == nil {
 				p := startGatewayProcess(t, s.public, exec.Command(program, g.run(s)...), "HOME="+s.dir)
 				handshake(t, s.public)
 				p.end()
-				if text := strings.ToLower(p.output.String()); strings.Contains(text, "wrn") || strings.Contains(text, "err") {
+				if text := strings.ToLower(p.output.String()); strings.Contains(text, "wrn") ||
+					strings.Contains(text, "err") {
 					t.Errorf("%s says, want no mistake and no warning:\n%s", g.name, text)
 				}
 				return
@@ -221,7 +248,13 @@ func TestGatewaySyntax(t *testing.T) {
 // route: 502, since nobody serves there.
 func handshake(t *testing.T, address string) {
 	t.Helper()
-	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true, ServerName: "app.example.com"}}}
+	client := &http.Client{
+		Timeout: 5 * time.Second,
+		Transport: &http.Transport{
+			DisableKeepAlives: true,
+			TLSClientConfig:   &tls.Config{InsecureSkipVerify: true, ServerName: "app.example.com"},
+		},
+	}
 	again := time.NewTicker(50 * time.Millisecond)
 	defer again.Stop()
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); <-again.C {
@@ -256,7 +289,11 @@ func gatewayCertificate(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"app.example.com"}, NotAfter: time.Now().Add(time.Hour)}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1),
+		DNSNames:     []string{"app.example.com"},
+		NotAfter:     time.Now().Add(time.Hour),
+	}
 	certificate, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
 		t.Fatal(err)
@@ -265,5 +302,6 @@ func gatewayCertificate(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate})) + string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}))
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate})) +
+		string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}))
 }

@@ -14,27 +14,35 @@ import (
 
 // Everything that a client may claim about itself, in several spellings.
 var gatewayForged = []string{
-	"X-Auth-Request-User: boss", "x-auth-request-user: boss", "X_Auth_Request_User: boss", "X-Auth_Request-User: boss", "X-Auth.Request.User: boss",
-	"X-Auth-Request-Email: boss@yunfan.example", "X_AUTH_REQUEST_EMAIL: boss@yunfan.example", "X-Auth-Request-Groups: admin", "X-Auth-Request-Groups: root",
-	"X-Auth-Request-Preferred-Username: boss", "X-Auth-Request-Access-Token: boss", "X-Forwarded-Access-Token: boss", "X-Forwarded-User: boss", "x_forwarded_user: boss", "X-Forwarded-Email: boss",
-	"X-Forwarded-Preferred-Username: boss", "X-Forwarded-Groups: admin", "X_Forwarded_Groups: admin", "Remote-User: boss", "REMOTE_USER: boss", "Remote-Groups: admin",
+	"X-Auth-Request-User: boss", "x-auth-request-user: boss", "X_Auth_Request_User: boss",
+	"X-Auth_Request-User: boss", "X-Auth.Request.User: boss",
+	"X-Auth-Request-Email: boss@yunfan.example", "X_AUTH_REQUEST_EMAIL: boss@yunfan.example",
+	"X-Auth-Request-Groups: admin", "X-Auth-Request-Groups: root",
+	"X-Auth-Request-Preferred-Username: boss", "X-Auth-Request-Access-Token: boss", "X-Forwarded-Access-Token: boss",
+	"X-Forwarded-User: boss", "x_forwarded_user: boss", "X-Forwarded-Email: boss",
+	"X-Forwarded-Preferred-Username: boss", "X-Forwarded-Groups: admin", "X_Forwarded_Groups: admin",
+	"Remote-User: boss", "REMOTE_USER: boss", "Remote-Groups: admin",
 	"X-Forwarded-For: 192.0.2.66", "X-Forwarded-Host: evil.example", "X-Forwarded-Proto: gopher",
 }
 
 // Somebody else's words for the original request, all saying that it is public.
 var gatewayDetour = []string{
-	"X-Original-URL: /public/x", "X-Original-URI: /public/x", "X-Forwarded-Uri: /public/x", "X-Original-Method: GET", "X-Forwarded-Method: GET",
-	"X-Rewrite-URL: /public/x", "X_Forwarded_Uri: /public/x", "X_Original_URI: /public/x", "X-Forwarded-Prefix: /public", "X-HTTP-Method-Override: GET",
+	"X-Original-URL: /public/x", "X-Original-URI: /public/x", "X-Forwarded-Uri: /public/x", "X-Original-Method: GET",
+	"X-Forwarded-Method: GET",
+	"X-Rewrite-URL: /public/x", "X_Forwarded_Uri: /public/x", "X_Original_URI: /public/x",
+	"X-Forwarded-Prefix: /public", "X-HTTP-Method-Override: GET",
 }
 
 const gatewayPage = "Accept: text/html"
 
 // What an application is told about three people and about nobody.
 var gatewayPeople = map[string]map[string]string{
-	"":         {"user": "", "email": "", "preferredusername": "", "groups": ""},
-	"zhangsan": {"user": "zhangsan", "email": "zhangsan@yunfan.example", "preferredusername": "%E5%BC%A0%E4%B8%89", "groups": "%E4%B8%BB%E7%AE%A1"},
-	"zhaoliu":  {"user": "zhaoliu", "email": "zhaoliu@yunfan.example", "preferredusername": "%E8%B5%B5%E5%85%AD", "groups": "%E8%B4%A2%E5%8A%A1"},
-	"wangwu":   {"user": "wangwu", "email": "", "preferredusername": "%E7%8E%8B%E4%BA%94", "groups": ""},
+	"": {"user": "", "email": "", "preferredusername": "", "groups": ""},
+	"zhangsan": {"user": "zhangsan", "email": "zhangsan@yunfan.example", "preferredusername": "%E5%BC%A0%E4%B8%89",
+		"groups": "%E4%B8%BB%E7%AE%A1"},
+	"zhaoliu": {"user": "zhaoliu", "email": "zhaoliu@yunfan.example", "preferredusername": "%E8%B5%B5%E5%85%AD",
+		"groups": "%E8%B4%A2%E5%8A%A1"},
+	"wangwu": {"user": "wangwu", "email": "", "preferredusername": "%E7%8E%8B%E4%BA%94", "groups": ""},
 }
 
 // TestGateways runs each real gateway with its example, the real gate and an
@@ -77,23 +85,31 @@ func gatewayRequests(t *testing.T, h *gatewayEnv, people map[string]*gatewayVisi
 		want                    string // in Location or body; for 200 the application's mark is wanted
 	}{
 		{"page without session", "", "GET", "/", []string{gatewayPage}, 302, signIn + "%2F"},
-		{"page by fetch metadata", "", "GET", "/a", []string{"Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document"}, 302, signIn + "%2Fa"},
+		{"page by fetch metadata", "", "GET", "/a", []string{"Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document"},
+			302, signIn + "%2Fa"},
 		{"HEAD without session", "", "HEAD", "/a", []string{gatewayPage}, 302, signIn + "%2Fa"},
-		{"call without session", "", "GET", "/api?x=1&y=2", []string{"Accept: application/json"}, 401, `"login_url":"` + h.base + signIn + `%2Fapi%3Fx%3D1%26y%3D2"`},
-		{"call by fetch metadata", "", "GET", "/api", []string{gatewayPage, "Sec-Fetch-Mode: cors"}, 401, `"error":"unauthenticated"`},
-		{"call by X-Requested-With", "", "GET", "/api", []string{gatewayPage, "X-Requested-With: XMLHttpRequest"}, 401, `"error":"unauthenticated"`},
+		{"call without session", "", "GET", "/api?x=1&y=2", []string{"Accept: application/json"}, 401,
+			`"login_url":"` + h.base + signIn + `%2Fapi%3Fx%3D1%26y%3D2"`},
+		{"call by fetch metadata", "", "GET", "/api", []string{gatewayPage, "Sec-Fetch-Mode: cors"}, 401,
+			`"error":"unauthenticated"`},
+		{"call by X-Requested-With", "", "GET", "/api", []string{gatewayPage, "X-Requested-With: XMLHttpRequest"},
+			401, `"error":"unauthenticated"`},
 		{"POST without session", "", "POST", "/a", []string{gatewayPage}, 401, `"error":"unauthenticated"`},
 		{"DELETE without session", "", "DELETE", "/a", nil, 401, `"error":"unauthenticated"`},
-		{"preflight is no free pass", "", "OPTIONS", "/a", []string{"Origin: https://evil.example", "Access-Control-Request-Method: GET"}, 401, ""},
+		{"preflight is no free pass", "", "OPTIONS", "/a",
+			[]string{"Origin: https://evil.example", "Access-Control-Request-Method: GET"}, 401, ""},
 		{"page with session", "zhangsan", "GET", "/a?x=1&y=%2F", []string{gatewayPage}, 200, ""},
 		{"call with session", "zhaoliu", "GET", "/api", []string{"Accept: application/json"}, 200, ""},
 		{"person without mail and roles", "wangwu", "GET", "/", []string{gatewayPage}, 200, ""},
 		{"HEAD with session", "zhangsan", "HEAD", "/a", []string{gatewayPage}, 200, ""},
 		{"PUT with session", "zhangsan", "PUT", "/a", nil, 200, ""},
 		{"right", "zhangsan", "GET", "/admin/x", []string{gatewayPage}, 200, ""},
-		{"no right, page", "zhaoliu", "GET", "/admin/x", []string{gatewayPage, "Accept-Language: en"}, 403, "<html lang=\"en\""},
-		{"no right, call", "zhaoliu", "GET", "/admin/", []string{"Accept: application/json"}, 403, `"error":"not_allowed"`},
-		{"no right, POST", "zhaoliu", "POST", "/admin/", []string{"Accept: application/json"}, 403, `"error":"not_allowed"`},
+		{"no right, page", "zhaoliu", "GET", "/admin/x", []string{gatewayPage, "Accept-Language: en"}, 403,
+			"<html lang=\"en\""},
+		{"no right, call", "zhaoliu", "GET", "/admin/", []string{"Accept: application/json"}, 403,
+			`"error":"not_allowed"`},
+		{"no right, POST", "zhaoliu", "POST", "/admin/", []string{"Accept: application/json"}, 403,
+			`"error":"not_allowed"`},
 		{"public without session", "", "GET", "/public/x", []string{gatewayPage}, 200, ""},
 		{"public with session", "zhangsan", "GET", "/public/x", []string{gatewayPage}, 200, ""},
 
@@ -104,12 +120,16 @@ func gatewayRequests(t *testing.T, h *gatewayEnv, people map[string]*gatewayVisi
 		{"forged on a public path", "", "GET", "/public/x", gatewayForged, 200, ""},
 		{"forged on a public path with session", "zhaoliu", "POST", "/public/x", gatewayForged, 200, ""},
 		{"forged without the right", "zhaoliu", "GET", "/admin/", gatewayForged, 403, ""},
-		{"named in Connection", "zhangsan", "GET", "/a", []string{"Connection: close, X-Auth-Request-User, X-Auth-Request-Groups"}, 200, ""},
-		{"named in Connection beside upgrade", "zhangsan", "GET", "/a", []string{"Connection: upgrade, X-Auth-Request-User", "Connection: X-Auth-Request-Groups"}, 200, ""},
-		{"named in Connection without session", "", "GET", "/a", []string{"Connection: close, X-Forwarded-Uri, X-Original-URL, X-Forwarded-Method"}, 401, ""},
+		{"named in Connection", "zhangsan", "GET", "/a",
+			[]string{"Connection: close, X-Auth-Request-User, X-Auth-Request-Groups"}, 200, ""},
+		{"named in Connection beside upgrade", "zhangsan", "GET", "/a",
+			[]string{"Connection: upgrade, X-Auth-Request-User", "Connection: X-Auth-Request-Groups"}, 200, ""},
+		{"named in Connection without session", "", "GET", "/a",
+			[]string{"Connection: close, X-Forwarded-Uri, X-Original-URL, X-Forwarded-Method"}, 401, ""},
 
 		// class F: a client describes another request
-		{"detour without session", "", "GET", "/private", append([]string{gatewayPage}, gatewayDetour...), 302, signIn + "%2Fprivate"},
+		{"detour without session", "", "GET", "/private", append([]string{gatewayPage}, gatewayDetour...), 302,
+			signIn + "%2Fprivate"},
 		{"detour by POST", "", "POST", "/private", gatewayDetour, 401, ""},
 		{"detour without the right", "zhaoliu", "GET", "/admin/", gatewayDetour, 403, ""},
 		{"detour changes no page either", "zhangsan", "GET", "/a", gatewayDetour, 200, ""},
@@ -184,10 +204,12 @@ func gatewayRefusal(t *testing.T, name string, res gatewayAnswer) {
 		}
 	}
 	kind := res.Header.Get("Content-Type")
-	if strings.HasPrefix(res.body, "{") && !strings.HasPrefix(kind, "application/json") || strings.Contains(res.body, "<html") && !strings.HasPrefix(kind, "text/html") {
+	if strings.HasPrefix(res.body, "{") && !strings.HasPrefix(kind, "application/json") ||
+		strings.Contains(res.body, "<html") && !strings.HasPrefix(kind, "text/html") {
 		t.Errorf("%s: Content-Type = %q for %.40q", name, kind, res.body)
 	}
-	if res.StatusCode == 403 && strings.Contains(res.body, "dinggate") && res.Header.Get("Cache-Control") != "no-store" {
+	if res.StatusCode == 403 && strings.Contains(res.body, "dinggate") &&
+		res.Header.Get("Cache-Control") != "no-store" {
 		t.Errorf("%s: Cache-Control = %q, want no-store", name, res.Header.Get("Cache-Control"))
 	}
 }
@@ -198,7 +220,8 @@ func gatewayIdentity(t *testing.T, h *gatewayEnv, name string, got gatewayReques
 	t.Helper()
 	claims := got.claims()
 	for header, value := range want {
-		if have := claims[header]; len(have) != 1 && (len(have) > 0 || value != "") || len(have) == 1 && have[0] != value {
+		if have := claims[header]; len(have) != 1 && (len(have) > 0 || value != "") ||
+			len(have) == 1 && have[0] != value {
 			t.Errorf("%s: the application reads %s = %q, want %q once", name, header, have, value)
 		}
 		delete(claims, header)
@@ -215,7 +238,8 @@ func gatewayIdentity(t *testing.T, h *gatewayEnv, name string, got gatewayReques
 		t.Errorf("%s: X-Forwarded-For = %q, want the browser's address alone", name, have)
 	}
 	for _, header := range []string{"X-Forwarded-Host", "X-Forwarded-Proto"} {
-		if have := strings.Join(got.header[header], ","); strings.Contains(have, "evil") || strings.Contains(have, "gopher") {
+		if have := strings.Join(got.header[header], ","); strings.Contains(have, "evil") ||
+			strings.Contains(have, "gopher") {
 			t.Errorf("%s: %s = %q, which the client made up", name, header, have)
 		}
 	}
@@ -236,7 +260,8 @@ func gatewayDeepLink(t *testing.T, h *gatewayEnv) {
 		h.app.took()
 		res := v.open(back)
 		if got := h.app.took(); res.StatusCode != 200 || len(got) != 1 || got[0].uri != path {
-			t.Errorf("GET %s after the sign-in = %d, the application got %v, want it as sent", path, res.StatusCode, got)
+			t.Errorf("GET %s after the sign-in = %d, the application got %v, want it as sent", path, res.StatusCode,
+				got)
 		}
 	}
 }
@@ -268,7 +293,10 @@ func gatewayCookies(t *testing.T, h *gatewayEnv, v *gatewayVisitor) {
 		res := h.visitor().do("GET", "/a", "", "Cookie: "+c.sent)
 		got := h.app.took()
 		if res.StatusCode != 200 || len(got) != 1 {
-			t.Errorf("GET /a with the session among %d bytes of cookies = %d, the application got %d requests, want 200 and one", len(c.sent), res.StatusCode, len(got))
+			t.Errorf(
+				"GET /a with the session among %d bytes of cookies = %d, the application got %d requests, want "+
+					"200 and one", len(c.sent), res.StatusCode, len(got),
+			)
 		} else if have := strings.TrimRight(strings.Join(got[0].header["Cookie"], "; "), "; "); have != c.want {
 			t.Errorf("the application got the cookies %q, want %q", have, c.want)
 		}
@@ -311,7 +339,8 @@ func gatewayBodies(t *testing.T, h *gatewayEnv, people map[string]*gatewayVisito
 		} else {
 			res.Body.Close()
 			if res.StatusCode != c.status {
-				t.Errorf("POST of %d bytes, chunked %v, by %q = %d, want %d", c.size, c.chunked, c.who, res.StatusCode, c.status)
+				t.Errorf("POST of %d bytes, chunked %v, by %q = %d, want %d", c.size, c.chunked, c.who,
+					res.StatusCode, c.status)
 			}
 		}
 		got := h.app.took()
@@ -355,10 +384,14 @@ func gatewaySockets(t *testing.T, h *gatewayEnv, people map[string]*gatewayVisit
 // gatewayUpgrades: no protocol but WebSocket gets through to an application,
 // behind which nobody would be asked any more (threats M6).
 func gatewayUpgrades(t *testing.T, h *gatewayEnv, people map[string]*gatewayVisitor) {
-	for _, token := range []string{"h2c", "H2C", "websocket, h2c", "TLS/1.0", "websocket2", "foo", "h2c\nUpgrade: websocket", "websocket\nUpgrade: h2c", "foo\nUpgrade: websocket", "websocket\nUpgrade: foo", "websocket, foo"} {
+	for _, token := range []string{"h2c", "H2C", "websocket, h2c", "TLS/1.0", "websocket2", "foo",
+		"h2c\nUpgrade: websocket", "websocket\nUpgrade: h2c", "foo\nUpgrade: websocket", "websocket\nUpgrade: foo",
+		"websocket, foo"} {
 		for who, path := range map[string]string{"": "/public/x", "zhangsan": "/a"} {
 			h.app.took()
-			res := people[who].do("GET", path, "", append(strings.Split("Upgrade: "+token, "\n"), "Connection: Upgrade, HTTP2-Settings", "HTTP2-Settings: AAMAAABkAAQAAP__")...)
+			res := people[who].do("GET", path, "",
+				append(strings.Split("Upgrade: "+token, "\n"), "Connection: Upgrade, HTTP2-Settings",
+					"HTTP2-Settings: AAMAAABkAAQAAP__")...)
 			for _, got := range h.app.took() {
 				if v := strings.Join(got.header["Upgrade"], ", "); v != "" && !strings.EqualFold(v, "websocket") {
 					t.Errorf("Upgrade: %s by %q = %d, and the application got %q", token, who, res.StatusCode, v)
@@ -376,7 +409,8 @@ func gatewayForeignHost(t *testing.T, h *gatewayEnv, member *gatewayVisitor, sta
 	h.app.took()
 	res := member.page("/public/x", "Host: evil.example")
 	if got := h.app.took(); res.StatusCode != status || len(got) > 0 {
-		t.Errorf("GET with Host evil.example = %d, the application got %v, want %d and nothing", res.StatusCode, got, status)
+		t.Errorf("GET with Host evil.example = %d, the application got %v, want %d and nothing", res.StatusCode, got,
+			status)
 	}
 }
 
@@ -407,9 +441,13 @@ func gatewayRenewal(t *testing.T, h *gatewayEnv, v *gatewayVisitor, carries bool
 	old := v.cookies()
 	h.startGate("DINGGATE_COOKIE_SECRETS=" + gatewaySecret("new") + "," + gatewaySecret("old"))
 	res := v.page("/")
-	cookies := slices.DeleteFunc(slices.Clone(res.Header["Set-Cookie"]), func(c string) bool { return c == "app=own; Path=/" })
-	if res.StatusCode != 200 || (len(cookies) == 1) != carries || len(cookies) > 1 || carries && !strings.HasPrefix(cookies[0], "dinggate=") {
-		t.Errorf("GET / after a change of secrets = %d with our cookies %q, want 200, renewed %v", res.StatusCode, cookies, carries)
+	cookies := slices.DeleteFunc(slices.Clone(res.Header["Set-Cookie"]), func(c string) bool {
+		return c == "app=own; Path=/"
+	})
+	if res.StatusCode != 200 || (len(cookies) == 1) != carries || len(cookies) > 1 ||
+		carries && !strings.HasPrefix(cookies[0], "dinggate=") {
+		t.Errorf("GET / after a change of secrets = %d with our cookies %q, want 200, renewed %v", res.StatusCode,
+			cookies, carries)
 	}
 	if renewed := v.cookies() != old; renewed != carries {
 		t.Errorf("the browser's cookie changed: %v, want %v", renewed, carries)
@@ -432,12 +470,15 @@ func gatewayRenewal(t *testing.T, h *gatewayEnv, v *gatewayVisitor, carries bool
 func gatewayDoubt(t *testing.T, h *gatewayEnv, v *gatewayVisitor) {
 	h.platform.Fault(simulator.Fault{Do: simulator.Status(503)})
 	defer h.platform.ClearFaults()
-	h.startGate("DINGGATE_COOKIE_SECRETS="+gatewaySecret("new")+","+gatewaySecret("old"), "DINGGATE_SESSION_RECHECK=1ms", "DINGGATE_SESSION_GRACE=0s")
+	h.startGate("DINGGATE_COOKIE_SECRETS="+gatewaySecret("new")+","+gatewaySecret("old"),
+		"DINGGATE_SESSION_RECHECK=1ms", "DINGGATE_SESSION_GRACE=0s")
 	h.app.took()
 	if res := v.page("/"); res.StatusCode != 503 || !strings.Contains(res.body, "<html") || len(h.app.took()) > 0 {
-		t.Errorf("GET / by somebody who cannot be confirmed = %d %.200q, want 503 with the page", res.StatusCode, res.body)
+		t.Errorf("GET / by somebody who cannot be confirmed = %d %.200q, want 503 with the page", res.StatusCode,
+			res.body)
 	}
-	if res := v.do("POST", "/", "x", "Accept: application/json"); res.StatusCode != 503 || !strings.Contains(res.body, `"error"`) || len(h.app.took()) > 0 {
+	if res := v.do("POST", "/", "x", "Accept: application/json"); res.StatusCode != 503 ||
+		!strings.Contains(res.body, `"error"`) || len(h.app.took()) > 0 {
 		t.Errorf("POST / by somebody who cannot be confirmed = %d %.200q, want 503 with JSON", res.StatusCode, res.body)
 	}
 	if res := v.page("/public/x"); res.StatusCode != 200 || len(h.app.took()) != 1 {
@@ -453,7 +494,8 @@ func gatewayGone(t *testing.T, h *gatewayEnv, v *gatewayVisitor) {
 	for _, c := range [][2]string{{"GET", "/"}, {"POST", "/a"}, {"GET", "/public/x"}, {"GET", "/oauth2/start"}} {
 		res := v.do(c[0], c[1], "", append([]string{gatewayPage}, gatewayForged...)...)
 		if got := h.app.took(); res.StatusCode < 500 || len(got) > 0 {
-			t.Errorf("%s %s without a gate = %d, the application got %v, want 5xx and nothing", c[0], c[1], res.StatusCode, got)
+			t.Errorf("%s %s without a gate = %d, the application got %v, want 5xx and nothing", c[0], c[1],
+				res.StatusCode, got)
 		}
 	}
 }

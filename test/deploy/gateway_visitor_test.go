@@ -32,7 +32,12 @@ func (h *gatewayEnv) visitor() *gatewayVisitor {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	return &gatewayVisitor{h.t, h, &http.Client{Jar: jar, Timeout: 30 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
+	return &gatewayVisitor{h.t,
+		h, &http.Client{
+			Jar:           jar,
+			Timeout:       30 * time.Second,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		}}
 }
 
 // member is a visitor who has signed in.
@@ -101,8 +106,10 @@ func (v *gatewayVisitor) open(address string) gatewayAnswer {
 func (v *gatewayVisitor) signIn(path, person string) string {
 	v.t.Helper()
 	start := v.page(path)
-	if got := start.Header.Get("Location"); start.StatusCode != http.StatusFound || !strings.HasPrefix(got, v.env.base+"/oauth2/start?rd=") {
-		v.t.Fatalf("GET %s without a session = %d to %q, want 302 to %s/oauth2/start?rd=…", path, start.StatusCode, got, v.env.base)
+	if got := start.Header.Get("Location"); start.StatusCode != http.StatusFound ||
+		!strings.HasPrefix(got, v.env.base+"/oauth2/start?rd=") {
+		v.t.Fatalf("GET %s without a session = %d to %q, want 302 to %s/oauth2/start?rd=…", path, start.StatusCode,
+			got, v.env.base)
 	}
 	leave := v.open(start.Header.Get("Location"))
 	authorize := leave.Header.Get("Location")
@@ -110,7 +117,8 @@ func (v *gatewayVisitor) signIn(path, person string) string {
 		v.t.Fatalf("GET /oauth2/start = %d to %q, want 302 to DingTalk", leave.StatusCode, authorize)
 	}
 	choice := v.open(authorize)
-	button := regexp.MustCompile(`id="person-` + person + `" name="person" value="([^"]*)"`).FindStringSubmatch(choice.body)
+	button := regexp.MustCompile(`id="person-` + person +
+		`" name="person" value="([^"]*)"`).FindStringSubmatch(choice.body)
 	if button == nil {
 		v.t.Fatalf("DingTalk's page has no button for %s:\n%s", person, choice.body)
 	}
@@ -140,7 +148,8 @@ func (v *gatewayVisitor) echo(path, text string) (string, int) {
 	v.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	c, res, err := websocket.Dial(ctx, "ws"+strings.TrimPrefix(v.env.base, "http")+path, &websocket.DialOptions{HTTPClient: v.client})
+	c, res, err := websocket.Dial(ctx, "ws"+strings.TrimPrefix(v.env.base, "http")+path,
+		&websocket.DialOptions{HTTPClient: v.client})
 	if err != nil {
 		if res == nil {
 			v.t.Fatalf("WebSocket %s: %v", path, err)

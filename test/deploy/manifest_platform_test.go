@@ -24,14 +24,16 @@ func TestManifestConfigs(t *testing.T) {
 	secrets := t.TempDir()
 	putGatewayFile(t, filepath.Join(secrets, "dingtalk-secret"), "x")
 	putGatewayFile(t, filepath.Join(secrets, "cookie-secret"), standinSecret)
-	for _, file := range []string{"kubernetes/sidecar/config.yaml", "kubernetes/standalone/config.yaml", "compose/config.yaml", "kong/config.yaml"} {
+	for _, file := range []string{"kubernetes/sidecar/config.yaml", "kubernetes/standalone/config.yaml",
+		"compose/config.yaml", "kong/config.yaml"} {
 		changes, environment := []string{"/run/secrets/dinggate", secrets}, os.Environ()
 		switch filepath.Dir(file) {
 		case "compose":
 			changes[0] = "/run/secrets"
 		case "kong":
 			changes = nil
-			environment = append(environment, "DINGGATE_DINGTALK_CLIENT_SECRET=x", "DINGGATE_COOKIE_SECRETS="+standinSecret)
+			environment = append(environment, "DINGGATE_DINGTALK_CLIENT_SECRET=x",
+				"DINGGATE_COOKIE_SECRETS="+standinSecret)
 		}
 		cmd := exec.Command(binary, "check", "--config", townFile(t, file, changes...))
 		cmd.Env = environment
@@ -98,7 +100,8 @@ func TestManifestCompose(t *testing.T) {
 	if !slices.Equal(gate.Ports, []string{"127.0.0.1:4180:4180"}) {
 		t.Errorf("the gate publishes %q, want 4180 alone and not the admin port", gate.Ports)
 	}
-	if h := gate.Healthcheck; len(h.Test) < 3 || h.Test[0] != "CMD" || h.Test[2] != "healthcheck" || h.Timeout >= h.Interval || h.Timeout < 3*time.Second {
+	if h := gate.Healthcheck; len(h.Test) < 3 || h.Test[0] != "CMD" || h.Test[2] != "healthcheck" ||
+		h.Timeout >= h.Interval || h.Timeout < 3*time.Second {
 		t.Errorf("the health check is %+v", h)
 	}
 	if gate.StopGracePeriod <= 25*time.Second || !gate.ReadOnly {
@@ -125,7 +128,8 @@ func TestManifestComposeTrust(t *testing.T) {
 		believed = append(believed, network)
 	}
 	if len(believed) != 1 || len(c.Services["app"].Networks) == 0 {
-		t.Fatalf("trusted_proxies = %v, the application's networks = %q, want one and some", believed, c.Services["app"].Networks)
+		t.Fatalf("trusted_proxies = %v, the application's networks = %q, want one and some", believed,
+			c.Services["app"].Networks)
 	}
 	hosts := 0
 	for _, name := range c.Services["dinggate"].Networks {
@@ -169,7 +173,8 @@ func strictYAML(t *testing.T, file string, into any) {
 
 func TestManifestSystemd(t *testing.T) {
 	analyze := realtool.Path(t, "systemd-analyze")
-	unit := townFile(t, "systemd/dinggate.service", "/usr/bin/dinggate serve", "/bin/true serve") // verify wants the program to exist
+	// verify wants the program to exist
+	unit := townFile(t, "systemd/dinggate.service", "/usr/bin/dinggate serve", "/bin/true serve")
 	socket := townFile(t, "systemd/dinggate.socket", "ListenStream=443", "ListenStream=4180")
 	beside := filepath.Join(filepath.Dir(unit), filepath.Base(socket)) // it looks for its service there
 	if text, err := os.ReadFile(socket); err != nil || os.WriteFile(beside, text, 0o600) != nil {
@@ -178,7 +183,8 @@ func TestManifestSystemd(t *testing.T) {
 	if out, err := exec.Command(analyze, "verify", beside, unit).CombinedOutput(); err != nil || len(out) > 0 {
 		t.Errorf("systemd-analyze verify = %v:\n%s", err, out)
 	}
-	if out, err := exec.Command(analyze, "security", "--offline=true", "--threshold=20", unit).CombinedOutput(); err != nil {
+	if out, err := exec.Command(analyze, "security", "--offline=true", "--threshold=20",
+		unit).CombinedOutput(); err != nil {
 		t.Errorf("systemd-analyze security = %v:\n%s", err, out)
 	}
 }

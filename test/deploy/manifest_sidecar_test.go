@@ -48,8 +48,10 @@ func TestManifestSidecar(t *testing.T) {
 			}
 		})
 	}
-	config := townFile(t, "kubernetes/sidecar/config.yaml", "  client_secret_file: /run/secrets/dinggate/dingtalk-secret\n", "",
-		"cookie:\n  secrets_file: /run/secrets/dinggate/cookie-secret\n", "", "path: /healthz", "path: /_simulator/clock")
+	config := townFile(t, "kubernetes/sidecar/config.yaml",
+		"  client_secret_file: /run/secrets/dinggate/dingtalk-secret\n", "",
+		"cookie:\n  secrets_file: /run/secrets/dinggate/cookie-secret\n", "", "path: /healthz",
+		"path: /_simulator/clock")
 	inside("simulate", "--listen", "127.0.0.1:8080")
 	inside("simulate", "--listen", ":8081") // what an application must not do: shows that this test can fail
 	inside("serve", "--config", config)

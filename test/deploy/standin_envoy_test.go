@@ -85,7 +85,9 @@ func mutations(list example) func(*http.Request) {
 		} else if prefix, ok := one.look("remove_on_match key_matcher prefix"); ok {
 			matches = append(matches, names([]string{prefix.text() + "*"}))
 		} else {
-			matches = append(matches, regexp.MustCompile("^(?:"+one.at("remove_on_match key_matcher safe_regex regex").text()+")$").MatchString)
+			matches = append(matches,
+				regexp.MustCompile("^(?:"+one.at("remove_on_match key_matcher safe_regex regex").text()+
+					")$").MatchString)
 		}
 	}
 	return func(in *http.Request) {
@@ -96,7 +98,10 @@ func mutations(list example) func(*http.Request) {
 }
 
 func standinEnvoy(t *testing.T) *standin {
-	manager := readExample(t, "envoy/envoy.yaml", "").at("static_resources listeners name=https filter_chains").list()[0].at("filters").list()[0].at("typed_config")
+	manager := readExample(t, "envoy/envoy.yaml",
+		"").at("static_resources listeners name=https filter_chains").list()[0].at("filters").list()[0].at(
+		"typed_config",
+	)
 	filter := manager.at("http_filters name=envoy.filters.http.ext_authz typed_config")
 	if _, open := filter.look("failure_mode_allow"); open {
 		t.Error("envoy: failure_mode_allow lets everybody in while the gate is down")
@@ -105,10 +110,17 @@ func standinEnvoy(t *testing.T) *standin {
 	if _, set := answer.look("allowed_client_headers"); set {
 		t.Error("envoy: allowed_client_headers takes headers from denials")
 	}
-	if filter.at("status_on_error code").text() != "ServiceUnavailable" || manager.at("path_with_escaped_slashes_action").text() != "REJECT_REQUEST" || manager.at("normalize_path").node != true {
-		t.Error("envoy: status_on_error, path_with_escaped_slashes_action or normalize_path changed: change the stand-in too")
+	if filter.at("status_on_error code").text() != "ServiceUnavailable" ||
+		manager.at("path_with_escaped_slashes_action").text() != "REJECT_REQUEST" ||
+		manager.at("normalize_path").node != true {
+		t.Error(
+			"envoy: status_on_error, path_with_escaped_slashes_action or normalize_path changed: change the " +
+				"stand-in too",
+		)
 	}
-	s := envoyFamily("envoy", filter.at("http_service path_prefix").text(), filter.at("allowed_headers patterns").patterns(), answer.at("allowed_upstream_headers patterns").patterns(), http.StatusServiceUnavailable)
+	s := envoyFamily("envoy", filter.at("http_service path_prefix").text(),
+		filter.at("allowed_headers patterns").patterns(), answer.at("allowed_upstream_headers patterns").patterns(),
+		http.StatusServiceUnavailable)
 	s.clean = cleanEnvoyStrict
 	s.success = keep(answer.at("allowed_client_headers_on_success patterns").patterns())
 	s.manager(manager)
@@ -124,17 +136,22 @@ func standinIstio(t *testing.T) *standin {
 	if provider.at("statusOnError").text() != "503" {
 		t.Error("istio: statusOnError changed: change the stand-in too")
 	}
-	s := envoyFamily("istio", provider.at("pathPrefix").text(), names(provider.at("includeRequestHeadersInCheck").texts()), names(provider.at("headersToUpstreamOnAllow").texts()), http.StatusServiceUnavailable)
+	s := envoyFamily("istio", provider.at("pathPrefix").text(),
+		names(provider.at("includeRequestHeadersInCheck").texts()),
+		names(provider.at("headersToUpstreamOnAllow").texts()), http.StatusServiceUnavailable)
 	s.success = keep(names(provider.at("headersToDownstreamOnAllow").texts()))
-	s.manager(readExample(t, "istio/dinggate.yaml", "EnvoyFilter").at("spec configPatches applyTo=NETWORK_FILTER patch value typed_config"))
+	s.manager(readExample(t, "istio/dinggate.yaml",
+		"EnvoyFilter").at("spec configPatches applyTo=NETWORK_FILTER patch value typed_config"))
 	return s
 }
 
 func standinEnvoyGateway(t *testing.T) *standin {
 	auth := readExample(t, "envoy-gateway/dinggate.yaml", "SecurityPolicy").at("spec extAuth")
 	traffic := readExample(t, "envoy-gateway/dinggate.yaml", "ClientTrafficPolicy").at("spec")
-	s := envoyFamily("envoy gateway", auth.at("http path").text(), names(auth.at("headersToExtAuth").texts()), names(auth.at("http headersToBackend").texts()), auth.at("statusOnError").number())
-	if traffic.at("path escapedSlashesAction").text() != "RejectRequest" || traffic.at("headers withUnderscoresAction").text() != "RejectRequest" {
+	s := envoyFamily("envoy gateway", auth.at("http path").text(), names(auth.at("headersToExtAuth").texts()),
+		names(auth.at("http headersToBackend").texts()), auth.at("statusOnError").number())
+	if traffic.at("path escapedSlashesAction").text() != "RejectRequest" ||
+		traffic.at("headers withUnderscoresAction").text() != "RejectRequest" {
 		t.Error("envoy gateway: the ClientTrafficPolicy changed: change the stand-in too")
 	}
 	s.clean = cleanEnvoyGateway
@@ -167,7 +184,8 @@ func standinGatewayAPI(t *testing.T) *standin {
 	rules := readExample(t, "gateway-api/dinggate.yaml", "HTTPRoute").at("spec rules").list()
 	auth := rules[1].at("filters type=ExternalAuth externalAuth http")
 	remove := names(rules[1].at("filters type=RequestHeaderModifier requestHeaderModifier remove").texts())
-	s := envoyFamily("gateway api", auth.at("path").text(), names(auth.at("allowedHeaders").texts()), names(auth.at("allowedResponseHeaders").texts()), http.StatusForbidden)
+	s := envoyFamily("gateway api", auth.at("path").text(), names(auth.at("allowedHeaders").texts()),
+		names(auth.at("allowedResponseHeaders").texts()), http.StatusForbidden)
 	s.edge = before(func(in *http.Request) { removeHeaders(in, remove) }, s.edge)
 	return s
 }
@@ -181,9 +199,11 @@ func standinHigress(t *testing.T) *standin {
 	if service.at("endpoint_mode").text() != "forward_auth" {
 		t.Error("higress: endpoint_mode is not forward_auth")
 	}
-	allowed, upstream := service.at("authorization_request allowed_headers").patterns(), service.at("authorization_response allowed_upstream_headers").patterns()
+	allowed, upstream := service.at("authorization_request allowed_headers").patterns(),
+		service.at("authorization_response allowed_upstream_headers").patterns()
 	s := envoyFamily("higress", "", allowed, upstream, onError)
-	s.manager(readExample(t, "higress/dinggate.yaml", "EnvoyFilter").at("spec configPatches applyTo=NETWORK_FILTER patch value typed_config"))
+	s.manager(readExample(t, "higress/dinggate.yaml",
+		"EnvoyFilter").at("spec configPatches applyTo=NETWORK_FILTER patch value typed_config"))
 	s.ask = func(in *http.Request, _, forwarded string) *http.Request {
 		h := http.Header{}
 		for name, values := range in.Header {
@@ -191,7 +211,8 @@ func standinHigress(t *testing.T) *standin {
 				h.Set(name, values[len(values)-1])
 			}
 		}
-		for name, value := range map[string]string{"X-Original-Method": in.Method, "X-Original-Uri": forwarded, "X-Forwarded-Proto": "https",
+		for name, value := range map[string]string{"X-Original-Method": in.Method, "X-Original-Uri": forwarded,
+			"X-Forwarded-Proto":  "https",
 			"X-Forwarded-Method": in.Method, "X-Forwarded-Uri": forwarded, "X-Forwarded-Host": in.Host} {
 			h.Set(name, value)
 		}

@@ -28,7 +28,8 @@ type standin struct {
 	// clean reads a raw path: as routes match it and as it travels on.
 	clean func(raw string) (matched, forwarded string, status int)
 
-	ask     func(in *http.Request, matched, forwarded string) *http.Request // nil: never asks, the gate proxies behind it
+	// nil: never asks, the gate proxies behind it
+	ask     func(in *http.Request, matched, forwarded string) *http.Request
 	allowed func(status int) bool
 	grant   func(out, answer http.Header)
 	success func(browser, answer http.Header) // headers of a 200 that the browser gets too; nil: none
@@ -47,10 +48,14 @@ const (
 )
 
 // standinHops are hop-by-hop headers, which no gateway passes to a check.
-var standinHops = []string{"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Te", "Trailer", "Transfer-Encoding", "Upgrade"}
+var standinHops = []string{"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Te", "Trailer",
+	"Transfer-Encoding", "Upgrade"}
 
 // standinAsker never follows a redirect and never waits for long.
-var standinAsker = &http.Client{Timeout: 10 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+var standinAsker = &http.Client{
+	Timeout:       10 * time.Second,
+	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+}
 
 func (s *standin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Host != standinHost { // no virtual host, no rule, no Ingress
@@ -142,7 +147,12 @@ func standinURL(base, uri string) *url.URL {
 
 // question is a request to the gate that carries what h says and nothing else.
 func (s *standin) question(method, uri string, h http.Header) *http.Request {
-	r := &http.Request{Method: method, URL: standinURL(s.gate, uri), Header: h, Host: strings.TrimPrefix(s.gate, "http://")}
+	r := &http.Request{
+		Method: method,
+		URL:    standinURL(s.gate, uri),
+		Header: h,
+		Host:   strings.TrimPrefix(s.gate, "http://"),
+	}
 	if len(h["User-Agent"]) == 0 {
 		h.Set("User-Agent", "") // or Go adds its own
 	}
@@ -231,7 +241,8 @@ func decodeUnreserved(raw string) string {
 	var out strings.Builder
 	for i := 0; i < len(raw); i++ {
 		if raw[i] == '%' && i+2 < len(raw) {
-			if c, err := url.PathUnescape(raw[i : i+3]); err == nil && strings.ContainsAny(c, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~") {
+			if c, err := url.PathUnescape(raw[i : i+3]); err == nil &&
+				strings.ContainsAny(c, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~") {
 				out.WriteString(c)
 				i += 2
 				continue
@@ -258,7 +269,8 @@ func TestStandinPaths(t *testing.T) {
 		{"envoy gateway", cleanEnvoyGateway, "//%61/../b", "/b", "/b", 0},
 	} {
 		if m, f, s := c.clean(c.raw); m != c.matched || f != c.forward || s != c.status {
-			t.Errorf("%s: clean(%q) = %q, %q, %d, want %q, %q, %d", c.name, c.raw, m, f, s, c.matched, c.forward, c.status)
+			t.Errorf("%s: clean(%q) = %q, %q, %d, want %q, %q, %d", c.name, c.raw, m, f, s, c.matched, c.forward,
+				c.status)
 		}
 	}
 }

@@ -17,7 +17,8 @@ func standins(t *testing.T) []*standin {
 	behind := standinTraefik(t)
 	behind.name = "traefik behind a proxy"
 	return []*standin{
-		standinTraefik(t), trusting(behind), standinEnvoy(t), standinIstio(t), standinEnvoyGateway(t), standinGatewayAPI(t),
+		standinTraefik(t), trusting(behind), standinEnvoy(t), standinIstio(t), standinEnvoyGateway(t),
+		standinGatewayAPI(t),
 		standinAPISIX(t), standinHigress(t), standinIngressNginx(t), standinKong(t),
 	}
 }
@@ -60,14 +61,19 @@ func standinTraefik(t *testing.T) *standin {
 		t.Error("traefik: trustForwardHeader is on: a client could write the question")
 	}
 	for router, upgrade := range map[string]string{"app": "dinggate-plain", "app-websocket": "dinggate-websocket"} {
-		if got := e.at("http routers " + router + " middlewares").texts(); !slices.Equal(got, []string{"dinggate-strip", upgrade, "dinggate"}) {
+		if got := e.at("http routers " + router + " middlewares").texts(); !slices.Equal(got,
+			[]string{"dinggate-strip", upgrade, "dinggate"}) {
 			t.Errorf("traefik: the application's middlewares = %q", got)
 		}
 	}
 	s := &standin{name: "traefik", identity: standinIdentity, gone: http.StatusInternalServerError, clean: cleanMerged}
-	managed := names([]string{"x-forwarded-proto", "x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-server", "x-forwarded-uri", "x-forwarded-method", "x-forwarded-prefix", "x-forwarded-tls-client-cert", "x-forwarded-tls-client-cert-info", "x-real-ip"})
+	managed := names([]string{"x-forwarded-proto", "x-forwarded-for", "x-forwarded-host", "x-forwarded-port",
+		"x-forwarded-server", "x-forwarded-uri", "x-forwarded-method", "x-forwarded-prefix",
+		"x-forwarded-tls-client-cert", "x-forwarded-tls-client-cert-info", "x-real-ip"})
 	s.edge = func(in *http.Request) int {
-		removeHeaders(in, func(lower string) bool { return managed(lower) || alias == "delete" && odd.MatchString(lower) })
+		removeHeaders(in, func(lower string) bool {
+			return managed(lower) || alias == "delete" && odd.MatchString(lower)
+		})
 		in.Header.Set("X-Real-Ip", standinClient)
 		in.Header.Set("X-Forwarded-Host", in.Host)
 		in.Header.Set("X-Forwarded-Port", "443")
@@ -154,7 +160,12 @@ func standinAPISIX(t *testing.T) *standin {
 		t.Error("apisix: proxy-rewrite hands on another path than the one that was judged")
 	}
 	remove := names(rewrite.at("headers remove").texts())
-	s := &standin{name: "apisix", identity: standinIdentity, gone: plugin.at("status_on_error").number(), clean: cleanNginx}
+	s := &standin{
+		name:     "apisix",
+		identity: standinIdentity,
+		gone:     plugin.at("status_on_error").number(),
+		clean:    cleanNginx,
+	}
 	s.edge = func(in *http.Request) int {
 		removeHeaders(in, remove)
 		in.Header.Set("X-Real-Ip", standinClient)
@@ -169,8 +180,10 @@ func standinAPISIX(t *testing.T) *standin {
 	}
 	s.ask = func(in *http.Request, matched, forwarded string) *http.Request {
 		h := http.Header{}
-		variables := map[string]string{"$real_request_uri": forwarded, "$request_uri": matched} // APISIX's request_uri is the cleaned one
-		for name, value := range map[string]string{"Proto": "https", "Method": in.Method, "Host": in.Host, "Uri": "$request_uri", "For": standinClient} {
+		// APISIX's request_uri is the cleaned one
+		variables := map[string]string{"$real_request_uri": forwarded, "$request_uri": matched}
+		for name, value := range map[string]string{"Proto": "https", "Method": in.Method, "Host": in.Host,
+			"Uri": "$request_uri", "For": standinClient} {
 			if name == "Uri" {
 				value = variables[value]
 			}
@@ -217,13 +230,22 @@ func standinIngressNginx(t *testing.T) *standin {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &standin{name: "ingress-nginx", identity: standinIdentity, bare: true, gone: http.StatusInternalServerError, clean: cleanNginx}
+	s := &standin{
+		name:     "ingress-nginx",
+		identity: standinIdentity,
+		bare:     true,
+		gone:     http.StatusInternalServerError,
+		clean:    cleanNginx,
+	}
 	config := readExample(t, "ingress-nginx/dinggate.yaml", "ConfigMap").at("data").node.(map[string]any)
-	s.edge = before(ignoreInvalid, func(in *http.Request) int { // use-forwarded-headers is off: the client's are replaced
+	// use-forwarded-headers is off: the client's are replaced
+	s.edge = before(ignoreInvalid, func(in *http.Request) int {
 		if in.Header.Del("Proxy"); len(in.Header["X-Forwarded-For"]) > 0 {
 			in.Header["X-Original-Forwarded-For"] = in.Header["X-Forwarded-For"]
 		}
-		for name, value := range map[string]string{"X-Real-Ip": standinClient, "X-Forwarded-For": standinClient, "X-Forwarded-Host": in.Host, "X-Forwarded-Port": "443", "X-Forwarded-Proto": "https", "X-Forwarded-Scheme": "https", "X-Scheme": "https"} {
+		for name, value := range map[string]string{"X-Real-Ip": standinClient, "X-Forwarded-For": standinClient,
+			"X-Forwarded-Host": in.Host, "X-Forwarded-Port": "443", "X-Forwarded-Proto": "https",
+			"X-Forwarded-Scheme": "https", "X-Scheme": "https"} {
 			in.Header.Set(name, value)
 		}
 		return 0
@@ -276,7 +298,8 @@ func standinKong(t *testing.T) *standin {
 	s := &standin{name: "kong", identity: "X-Forwarded-", bare: true, gone: http.StatusBadGateway, clean: cleanMerged}
 	s.edge = func(in *http.Request) int {
 		in.Header.Set("X-Forwarded-For", strings.Join(append(in.Header["X-Forwarded-For"], standinClient), ", "))
-		for name, value := range map[string]string{"X-Real-Ip": standinClient, "X-Forwarded-Proto": "https", "X-Forwarded-Host": in.Host, "X-Forwarded-Port": "443", "X-Forwarded-Path": in.RequestURI} {
+		for name, value := range map[string]string{"X-Real-Ip": standinClient, "X-Forwarded-Proto": "https",
+			"X-Forwarded-Host": in.Host, "X-Forwarded-Port": "443", "X-Forwarded-Path": in.RequestURI} {
 			in.Header.Set(name, value)
 		}
 		return 0

@@ -60,26 +60,34 @@ func newStandinTown(t *testing.T) *standinTown {
 	binary := gatewayBinary(t)
 	kong := townFile(t, "kong/config.yaml", `"http://app:8080"`, app.URL)
 	// A route that a forged X-Forwarded-For would open.
-	asked := townFile(t, "config.yaml", "\nroutes:\n", "\nroutes:\n  - {path: /net/, access: {networks: [10.9.9.0/24]}}\n")
-	kong = townFile(t, kong, "\nroutes:\n", "\nroutes:\n  - {path: /net/, access: {networks: [10.9.9.0/24]}, upstream: "+app.URL+"}\n")
+	asked := townFile(t, "config.yaml", "\nroutes:\n",
+		"\nroutes:\n  - {path: /net/, access: {networks: [10.9.9.0/24]}}\n")
+	kong = townFile(t, kong, "\nroutes:\n",
+		"\nroutes:\n  - {path: /net/, access: {networks: [10.9.9.0/24]}, upstream: "+app.URL+"}\n")
 	start := func(file string, extra ...string) string {
 		address := freeGatewayAddress(t)
 		startGatewayProcess(t, address, exec.Command(binary, "serve", "--config", file), append([]string{
-			"DINGGATE_LISTEN=" + address, "DINGGATE_ADMIN_LISTEN=127.0.0.1:0", "DINGGATE_COOKIE_SECRETS=" + standinSecret,
-			"DINGGATE_DINGTALK_CLIENT_ID=" + simulator.DemoClientID, "DINGGATE_DINGTALK_CLIENT_SECRET=" + simulator.DemoClientSecret,
+			"DINGGATE_LISTEN=" + address, "DINGGATE_ADMIN_LISTEN=127.0.0.1:0",
+			"DINGGATE_COOKIE_SECRETS=" + standinSecret,
+			"DINGGATE_DINGTALK_CLIENT_ID=" + simulator.DemoClientID,
+			"DINGGATE_DINGTALK_CLIENT_SECRET=" + simulator.DemoClientSecret,
 			"DINGGATE_DINGTALK_CORP_ID=" + simulator.DemoCorpID, "DINGGATE_DINGTALK_LOGIN_URL=" + dingtalk.URL,
 			"DINGGATE_DINGTALK_API_URL=" + dingtalk.URL, "DINGGATE_DINGTALK_OAPI_URL=" + dingtalk.URL,
 		}, extra...)...)
 		return "http://" + address
 	}
-	away := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })) // a free port might be taken meanwhile
+	// a free port might be taken meanwhile
+	away := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		panic(http.ErrAbortHandler)
+	}))
 	t.Cleanup(away.Close)
 	gone := away.URL
 	town.gates, town.proxies = map[string]string{"gone": gone}, map[string]string{"gone": gone}
 	for kind, environment := range map[string][]string{
 		"":      nil,
 		"fresh": {"DINGGATE_COOKIE_SECRETS=" + standinNewSecret + "," + standinSecret},
-		"ill":   {"DINGGATE_SESSION_RECHECK=1ns", "DINGGATE_SESSION_GRACE=0s", "DINGGATE_DINGTALK_API_URL=" + gone, "DINGGATE_DINGTALK_OAPI_URL=" + gone},
+		"ill": {"DINGGATE_SESSION_RECHECK=1ns", "DINGGATE_SESSION_GRACE=0s", "DINGGATE_DINGTALK_API_URL=" + gone,
+			"DINGGATE_DINGTALK_OAPI_URL=" + gone},
 	} {
 		town.gates[kind], town.proxies[kind] = start(asked, environment...), start(kong, environment...)
 	}
@@ -184,7 +192,8 @@ func (town *standinTown) outcome(s *standin, c standinCase, res *http.Response, 
 	switch {
 	case json.Unmarshal([]byte(body), &problem) == nil && problem.Error != "":
 		return fmt.Sprintf("%d %s", res.StatusCode, problem.Error)
-	case strings.HasPrefix(strings.ToLower(body), "<!doctype html>"), c.method == "HEAD" && strings.Contains(res.Header.Get("Content-Security-Policy"), "style-src"):
+	case strings.HasPrefix(strings.ToLower(body), "<!doctype html>"),
+		c.method == "HEAD" && strings.Contains(res.Header.Get("Content-Security-Policy"), "style-src"):
 		return fmt.Sprintf("%d page", res.StatusCode)
 	}
 	return fmt.Sprintf("%d bare", res.StatusCode)
@@ -217,7 +226,8 @@ func (town *standinTown) reached(s *standin, c standinCase, res *http.Response, 
 	}
 	var forged []string
 	for name, values := range got.header {
-		if strings.Contains(strings.Join(values, " "), "forged") || strings.Contains(strings.Join(values, " "), claimed) {
+		if strings.Contains(strings.Join(values, " "), "forged") ||
+			strings.Contains(strings.Join(values, " "), claimed) {
 			forged = append(forged, name)
 		}
 	}
@@ -262,7 +272,8 @@ func (town *standinTown) signIn(s *standin, start, person string) (end string, s
 }
 
 // callback chooses a person at DingTalk, where begun leads to, and comes back.
-func (town *standinTown) callback(s *standin, begun *http.Response, person string) (end string, session []*http.Cookie) {
+func (town *standinTown) callback(s *standin, begun *http.Response,
+	person string) (end string, session []*http.Cookie) {
 	town.t.Helper()
 	var attempt []string
 	for _, cookie := range begun.Cookies() {
@@ -277,7 +288,8 @@ func (town *standinTown) callback(s *standin, begun *http.Response, person strin
 	if err != nil || callback.Host != standinHost {
 		town.t.Fatalf("DingTalk leads to %q, want the callback", callback)
 	}
-	res, body := town.send(s, "GET", callback.RequestURI(), "", []string{standinHTML, "Cookie: " + strings.Join(attempt, "; ")}, "")
+	res, body := town.send(s, "GET", callback.RequestURI(), "",
+		[]string{standinHTML, "Cookie: " + strings.Join(attempt, "; ")}, "")
 	if res.StatusCode/100 != 3 {
 		town.t.Fatalf("%s: the callback = %d %.300s, want a redirect", s.name, res.StatusCode, body)
 	}
@@ -312,7 +324,8 @@ func (town *standinTown) serve(s *standin) string {
 }
 
 // send writes a request as it is, whatever net/http would think of its target.
-func (town *standinTown) send(s *standin, method, target, host string, headers []string, body string) (*http.Response, string) {
+func (town *standinTown) send(s *standin, method, target, host string, headers []string,
+	body string) (*http.Response, string) {
 	town.t.Helper()
 	conn, err := net.Dial("tcp", town.serve(s))
 	if err != nil {
@@ -327,7 +340,8 @@ func (town *standinTown) send(s *standin, method, target, host string, headers [
 	if body != "" {
 		length = fmt.Sprintf("Content-Length: %d\r\n", len(body))
 	}
-	fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n%s%s\r\n%s", method, target, host, length, strings.Join(append(headers, ""), "\r\n"), body)
+	fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n%s%s\r\n%s", method, target, host, length,
+		strings.Join(append(headers, ""), "\r\n"), body)
 	res, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})
 	if err != nil {
 		town.t.Fatalf("%s: %s %s: %v", s.name, method, target, err)
@@ -349,7 +363,12 @@ func (town *standinTown) handshake(s *standin, c standinCase) string {
 		name, value, _ := strings.Cut(line, ": ")
 		h.Add(name, value)
 	}
-	conn, res, err := websocket.Dial(ctx, "ws://"+town.serve(s)+c.target, &websocket.DialOptions{Host: standinHost, HTTPHeader: h, HTTPClient: &http.Client{CheckRedirect: standinAsker.CheckRedirect}})
+	conn, res, err := websocket.Dial(ctx,
+		"ws://"+town.serve(s)+c.target, &websocket.DialOptions{
+			Host:       standinHost,
+			HTTPHeader: h,
+			HTTPClient: &http.Client{CheckRedirect: standinAsker.CheckRedirect},
+		})
 	if err != nil {
 		if res == nil {
 			town.t.Fatalf("%s: %v", s.name, err)

@@ -33,7 +33,9 @@ func bindings33(s *env) (list []try) {
 			h.unbound("heidi")
 		})
 	}
-	for _, line := range []string{"Sec-Fetch-Site: cross-site", "Sec-Fetch-Site: same-site", "Sec-Fetch-Site: SAME-ORIGIN", "Origin: https://evil.test", "Origin: null", "Origin: https://app.test.evil.test", "Sec-Purpose: prefetch"} {
+	for _, line := range []string{"Sec-Fetch-Site: cross-site", "Sec-Fetch-Site: same-site",
+		"Sec-Fetch-Site: SAME-ORIGIN", "Origin: https://evil.test", "Origin: null",
+		"Origin: https://app.test.evil.test", "Sec-Purpose: prefetch"} {
 		add("another page's request, "+line, func(h *client) {
 			v := h.visitor().account("heidi")
 			if a := v.ask(request{}, "GET", "/oauth2/start?type=1", "Accept: application/json", line); a.status == 200 {
@@ -49,12 +51,14 @@ func bindings33(s *env) (list []try) {
 		h.env.sim.Join(simulator.Person{ID: "t33", UserID: "t33", Name: "T33", Departments: []int64{42}})
 		h.env.budget.Add(5 * callsPerSignIn)
 		holder := h.visitor().account("ivan")
-		if e, a := holder.loginAPI("type=1&code=" + holder.code("t33") + "&state=" + holder.begun("type=1")); !*e.Success {
+		if e, a := holder.loginAPI("type=1&code=" + holder.code("t33") + "&state=" +
+			holder.begun("type=1")); !*e.Success {
 			h.failf("a good binding = %v", a)
 		}
 		h.bound("t33", "ivan")
 		const page = "/oauth2/userinfo?rd=%2Fpage"
-		see := []string{"Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document", "Sec-Fetch-Site: none", "Accept-Language: en"}
+		see := []string{"Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document", "Sec-Fetch-Site: none",
+			"Accept-Language: en"}
 		byPassword := func() (*visitor, string) {
 			v := h.visitor()
 			return v, v.form("?rd=%2Fpage", "ivan", password("ivan")).header.Get("Location")
@@ -78,14 +82,16 @@ func bindings33(s *env) (list []try) {
 			a := v.ask(request{}, "GET", page, see...)
 			_, rest, _ := strings.Cut(a.body, `name="binding" value="`)
 			form, _, _ = strings.Cut(rest, `"`)
-			if a.status != 200 || !strings.Contains(a.body, map[string]string{"ivan": "T33 (t33)", "T33": ">ivan<"}[name]) || form == "" {
+			if a.status != 200 ||
+				!strings.Contains(a.body, map[string]string{"ivan": "T33 (t33)", "T33": ">ivan<"}[name]) || form == "" {
 				h.failf("%s sees %v", name, a)
 			}
 			if _, to = side(); to != "/page" {
 				h.failf("%s is told again: sent to %q", name, to)
 			}
 		}
-		for _, line := range []string{"Sec-Fetch-Site: cross-site", "Sec-Fetch-Site: same-site", "Origin: https://evil.test", "Origin: null", "Origin: https://app.test.evil.test"} {
+		for _, line := range []string{"Sec-Fetch-Site: cross-site", "Sec-Fetch-Site: same-site",
+			"Origin: https://evil.test", "Origin: null", "Origin: https://app.test.evil.test"} {
 			if a := holder.postTo("/oauth2/userinfo", "binding="+form, formed, line); a.status != 403 {
 				h.failf("%s = %v", line, a)
 			}
@@ -93,11 +99,13 @@ func bindings33(s *env) (list []try) {
 		for _, other := range []*visitor{h.visitor(), h.visitor().account("dora")} {
 			other.postTo("/oauth2/userinfo", "binding="+form, formed, "Sec-Fetch-Site: same-origin")
 		}
-		for _, body := range []string{"", "binding=", "binding=x", "binding=" + form + "&binding=" + form, "Binding=" + form, "%00=x", "binding=%zz", "{}"} {
+		for _, body := range []string{"", "binding=", "binding=x", "binding=" + form + "&binding=" + form,
+			"Binding=" + form, "%00=x", "binding=%zz", "{}"} {
 			holder.postTo("/oauth2/userinfo", body, formed, "Sec-Fetch-Site: same-origin")
 		}
 		h.bound("t33", "ivan")
-		if a := holder.postTo("/oauth2/userinfo", "binding="+form, formed, "Sec-Fetch-Site: same-origin"); a.status != 303 {
+		if a := holder.postTo("/oauth2/userinfo", "binding="+form, formed,
+			"Sec-Fetch-Site: same-origin"); a.status != 303 {
 			h.failf("removing it = %v", a)
 		}
 		h.unbound("ivan")
@@ -119,7 +127,8 @@ func (v *visitor) older(by time.Duration) {
 		const realm = 1 + 16 // behind version and id: a length, and the text
 		at := realm + 1 + int(plain[realm])
 		moment, n := binary.Uvarint(plain[at:])
-		changed := append(binary.AppendUvarint(slices.Clone(plain[:at]), moment-uint64(by.Milliseconds())), plain[at+n:]...)
+		changed := append(binary.AppendUvarint(slices.Clone(plain[:at]), moment-uint64(by.Milliseconds())),
+			plain[at+n:]...)
 		if c.Value, err = keyring().Seal("session", sessionCookie, changed); err != nil {
 			v.h.failf("%v", err)
 		}

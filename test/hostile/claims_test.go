@@ -49,10 +49,12 @@ func ownClaims() (list []try) {
 		for _, where := range []struct {
 			target     string
 			member, ws bool
-		}{{"/page", false, false}, {"/page", true, false}, {"/public/page", false, false}, {"/public/page", true, false}, {"/act/ws", true, true}} {
-			list = append(list, try{fmt.Sprintf("%s, %s member %v", c.name, where.target, where.member), func(h *client) {
-				forge(h, where.target, where.member, where.ws, c.lines)
-			}})
+		}{{"/page", false, false}, {"/page", true, false}, {"/public/page", false, false},
+			{"/public/page", true, false}, {"/act/ws", true, true}} {
+			list = append(list,
+				try{fmt.Sprintf("%s, %s member %v", c.name, where.target, where.member), func(h *client) {
+					forge(h, where.target, where.member, where.ws, c.lines)
+				}})
 		}
 	}
 	return list
@@ -66,23 +68,29 @@ func (n *nginxSite) claims() (list []try) {
 			target string
 			member bool
 			status int
-		}{{"/page", true, 200}, {"/public/a", false, 200}, {"/public/a", true, 200}, {"/page", false, 302}, {"/admin/", true, 403}} {
-			list = append(list, try{fmt.Sprintf("%s through nginx, %s member %v", c.name, where.target, where.member), func(h *client) {
-				lines := append(slices.Clone(c.lines), "Accept: text/html")
-				if where.member {
-					lines = append(lines, h.member("zhangsan"))
-				}
-				a := h.send(request{to: n.address, raw: requestText("GET", where.target, h.id, lines...), right: where.status == 200})
-				seen := n.up.of(h.id)
-				if a.status != where.status || (where.status == 200) != (len(seen) == 1) {
-					h.failf("got %v, want %d", a, where.status)
-				}
-				for _, got := range seen {
-					if strings.Contains(got.head, forged) {
-						h.failf("a forged value arrived: %q", got.head)
+		}{{"/page", true, 200}, {"/public/a", false, 200}, {"/public/a", true, 200}, {"/page", false, 302},
+			{"/admin/", true, 403}} {
+			list = append(list,
+				try{fmt.Sprintf("%s through nginx, %s member %v", c.name, where.target, where.member), func(h *client) {
+					lines := append(slices.Clone(c.lines), "Accept: text/html")
+					if where.member {
+						lines = append(lines, h.member("zhangsan"))
 					}
-				}
-			}})
+					a := h.send(request{
+						to:    n.address,
+						raw:   requestText("GET", where.target, h.id, lines...),
+						right: where.status == 200,
+					})
+					seen := n.up.of(h.id)
+					if a.status != where.status || (where.status == 200) != (len(seen) == 1) {
+						h.failf("got %v, want %d", a, where.status)
+					}
+					for _, got := range seen {
+						if strings.Contains(got.head, forged) {
+							h.failf("a forged value arrived: %q", got.head)
+						}
+					}
+				}})
 		}
 	}
 	return list

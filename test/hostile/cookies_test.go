@@ -42,7 +42,9 @@ func cookies(s *env) (list []try) {
 		add(fmt.Sprintf("C5 cut at %d", i), func(h *client) { nobody(h, "Cookie: "+sessionCookie+"="+value(h)[:i]) })
 	}
 	for i := range 200 {
-		add(fmt.Sprintf("C5 otherwise %d", i), func(h *client) { nobody(h, "Cookie: "+sessionCookie+"="+spoil(value(h), i)) })
+		add(fmt.Sprintf("C5 otherwise %d", i), func(h *client) {
+			nobody(h, "Cookie: "+sessionCookie+"="+spoil(value(h), i))
+		})
 	}
 	for i := range 10 {
 		add(fmt.Sprintf("C5 spliced %d", i), func(h *client) {
@@ -68,20 +70,36 @@ func twins(value func(*client) string, nobody func(*client, ...string) *answer) 
 		lines []string
 		in    bool
 	}{
-		{[]string{"S=V; S=junk"}, true}, {[]string{"S=junk; S=V"}, true}, {[]string{"S=V", "S=junk"}, true}, {[]string{"S=junk", "S=V"}, true}, {[]string{"S=; S=V"}, true}, {[]string{"a=b; S=V; c=d"}, true}, {[]string{"S=V; S=V"}, false},
-		{[]string{"S=V; S=W"}, false}, {[]string{"S=W; S=V"}, false}, {[]string{"S=V", "S=W"}, false}, {[]string{"S=W; S=junk; S=V"}, false},
-		{[]string{"S =V"}, false}, {[]string{"S\t=V"}, false}, {[]string{"s=V"}, false}, {[]string{"__host-dinggate=V"}, false}, {[]string{"dinggate=V"}, false}, {[]string{"__Secure-dinggate=V"}, false}, {[]string{"__HOST-DINGGATE=V"}, false}, {[]string{"\u00a0S=V"}, false}, {[]string{"\u2000S=V"}, false},
-		{[]string{"$Version=1, S=V"}, false}, {[]string{"=S=V"}, false}, {[]string{"=V"}, false}, {[]string{`S="V"`}, false}, {[]string{`S="V`}, false}, {[]string{`a="x; S=V; y"`}, false}, {[]string{`a="x; S=V"`}, false}, {[]string{"S=V,"}, false}, {[]string{"S=V x"}, false}, {[]string{"a=S=V"}, false}, {[]string{"S: V"}, false}, {[]string{"S==V"}, false},
-		{[]string{"S_0=V"}, false}, {[]string{"S-0=V"}, false}, {[]string{"S-1=V; S-2=V"}, false}, {[]string{"S.0=V"}, false}, {[]string{"S[]=V"}, false}, {[]string{"%53=V"}, false}, {[]string{"__Host%2Ddinggate=V"}, false}, {[]string{"__Host-dinggate%3DV"}, false}, {[]string{"a=b,S=V"}, false}, {[]string{"a=b S=V"}, false}, {[]string{"a=b&S=V"}, false}, {[]string{"S=V%20"}, false}, {[]string{"S=%56V"}, false},
+		{[]string{"S=V; S=junk"}, true}, {[]string{"S=junk; S=V"}, true}, {[]string{"S=V", "S=junk"}, true},
+		{[]string{"S=junk", "S=V"}, true}, {[]string{"S=; S=V"}, true}, {[]string{"a=b; S=V; c=d"}, true},
+		{[]string{"S=V; S=V"}, false},
+		{[]string{"S=V; S=W"}, false}, {[]string{"S=W; S=V"}, false}, {[]string{"S=V", "S=W"}, false},
+		{[]string{"S=W; S=junk; S=V"}, false},
+		{[]string{"S =V"}, false}, {[]string{"S\t=V"}, false}, {[]string{"s=V"}, false},
+		{[]string{"__host-dinggate=V"}, false}, {[]string{"dinggate=V"}, false},
+		{[]string{"__Secure-dinggate=V"}, false}, {[]string{"__HOST-DINGGATE=V"}, false},
+		{[]string{"\u00a0S=V"}, false}, {[]string{"\u2000S=V"}, false},
+		{[]string{"$Version=1, S=V"}, false}, {[]string{"=S=V"}, false}, {[]string{"=V"}, false},
+		{[]string{`S="V"`}, false}, {[]string{`S="V`}, false}, {[]string{`a="x; S=V; y"`}, false},
+		{[]string{`a="x; S=V"`}, false}, {[]string{"S=V,"}, false}, {[]string{"S=V x"}, false},
+		{[]string{"a=S=V"}, false}, {[]string{"S: V"}, false}, {[]string{"S==V"}, false},
+		{[]string{"S_0=V"}, false}, {[]string{"S-0=V"}, false}, {[]string{"S-1=V; S-2=V"}, false},
+		{[]string{"S.0=V"}, false}, {[]string{"S[]=V"}, false}, {[]string{"%53=V"}, false},
+		{[]string{"__Host%2Ddinggate=V"}, false}, {[]string{"__Host-dinggate%3DV"}, false},
+		{[]string{"a=b,S=V"}, false}, {[]string{"a=b S=V"}, false}, {[]string{"a=b&S=V"}, false},
+		{[]string{"S=V%20"}, false}, {[]string{"S=%56V"}, false},
 	} {
 		add(fmt.Sprintf("C3 C4 %q", c.lines), func(h *client) {
 			_, other, _ := strings.Cut(h.member("lisi"), sessionCookie+"=")
 			var lines []string
 			for _, line := range c.lines {
-				if strings.HasPrefix(line, "__") || strings.HasPrefix(line, "dinggate") || strings.HasPrefix(line, "%53") {
+				if strings.HasPrefix(line, "__") || strings.HasPrefix(line, "dinggate") ||
+					strings.HasPrefix(line, "%53") {
 					line = strings.ReplaceAll(line, "=V", "="+value(h))
 				} else {
-					line = strings.NewReplacer("S=", sessionCookie+"=", "S ", sessionCookie+" ", "S\t", sessionCookie+"\t", "S:", sessionCookie+":", "S_", sessionCookie+"_", "S-", sessionCookie+"-", "S.", sessionCookie+".", "S[", sessionCookie+"[", "V", value(h), "W", other).Replace(line)
+					line = strings.NewReplacer("S=", sessionCookie+"=", "S ", sessionCookie+" ", "S\t",
+						sessionCookie+"\t", "S:", sessionCookie+":", "S_", sessionCookie+"_", "S-", sessionCookie+"-",
+						"S.", sessionCookie+".", "S[", sessionCookie+"[", "V", value(h), "W", other).Replace(line)
 				}
 				lines = append(lines, "Cookie: "+line)
 			}
@@ -90,7 +108,8 @@ func twins(value func(*client) string, nobody func(*client, ...string) *answer) 
 				return
 			}
 			a := h.send(request{raw: requestText("GET", "/page", h.id, lines...), right: true})
-			if seen := h.env.up.of(h.id); a.status != 200 || len(seen) != 1 || seen[0].value("X-Forwarded-User") != "zhangsan" || strings.Contains(seen[0].head, "dinggate") {
+			if seen := h.env.up.of(h.id); a.status != 200 || len(seen) != 1 ||
+				seen[0].value("X-Forwarded-User") != "zhangsan" || strings.Contains(seen[0].head, "dinggate") {
 				h.failf("got %v, the application saw %+v", a, seen)
 			}
 		})
@@ -115,7 +134,11 @@ func twins(value func(*client) string, nobody func(*client, ...string) *answer) 
 		}
 	}
 	add("C12 60 KiB of cookies", func(h *client) {
-		a := h.send(request{raw: requestText("GET", "/page", h.id, "Cookie: "+sessionCookie+"="+value(h)+"; a="+strings.Repeat("b", 60<<10)), right: true})
+		a := h.send(request{
+			raw: requestText("GET", "/page", h.id,
+				"Cookie: "+sessionCookie+"="+value(h)+"; a="+strings.Repeat("b", 60<<10)),
+			right: true,
+		})
 		if a.status != 431 || len(h.env.up.of(h.id)) > 0 {
 			h.failf("got %v, want 431 and nothing forwarded", a)
 		}
@@ -139,19 +162,33 @@ func twins(value func(*client) string, nobody func(*client, ...string) *answer) 
 // stripped is C13: the application's cookies travel byte for byte, and nothing of ours.
 func stripped(value func(*client) string) (list []try) {
 	for line, want := range map[string]string{
-		"a=1; S=V; b=2": "a=1; b=2", "S=V; a=1": "a=1", "a=1; S=V": "a=1", "a=1;b=2;S=V": "a=1;b=2", `a="x y"; S=V`: `a="x y"`, "a=1; S=V; S-attempt-0=x; b": "a=1; b", "a=%E5%BC%A0; S=V": "a=%E5%BC%A0", "a=张; S=V": "a=张", "a=1,2; S=V": "a=1,2", "a==; S=V": "a==", "a; S=V": "a", "; S=V; a=1": "", `a={"b":1}; S=V`: `a={"b":1}`, "A=1; a=2; S=V": "A=1; a=2", "dinggate=x; a=1; S=V": "a=1", "Dinggate-Attempt=x; a=1; S=V": "a=1", "S=junk; S=V; a=1": "a=1", "_oauth2_proxy=x; S=V": "_oauth2_proxy=x", "a=1;  b=2; S=V": "a=1;  b=2",
-		"mydinggate=1; S=V; dinggate_theme=dark; dinggateway=x": "mydinggate=1; dinggate_theme=dark; dinggateway=x", "S=V; __Host-dinggateway=1; dinggate-attempts=2; dinggate-linked=3; dinggate-language=4": "__Host-dinggateway=1; dinggate-attempts=2; dinggate-linked=3; dinggate-language=4", `S=V; p="a; mydinggate=1"; q=/?dinggate=1`: `p="a; mydinggate=1"; q=/?dinggate=1`,
-		`S=V; p="a; S=V"; a=1`: "a=1", `S=V; p="a;S =V"; a=1`: "a=1", "S=V; p=x, S=V; a=1": "a=1", "S=V; p=x S=V; a=1": "a=1", "S=V; S[]=V; S.0=V; ..Host-dinggate=V; __Host%2Ddinggate=V; S%20=V; =S=V; a=1": "a=1", "S=V; dinggate-link=x; dinggate-lang=zh; DINGGATE-LANG=en; a=1": "a=1",
+		"a=1; S=V; b=2": "a=1; b=2", "S=V; a=1": "a=1", "a=1; S=V": "a=1", "a=1;b=2;S=V": "a=1;b=2",
+		`a="x y"; S=V`: `a="x y"`, "a=1; S=V; S-attempt-0=x; b": "a=1; b", "a=%E5%BC%A0; S=V": "a=%E5%BC%A0",
+		"a=张; S=V": "a=张", "a=1,2; S=V": "a=1,2", "a==; S=V": "a==", "a; S=V": "a", "; S=V; a=1": "",
+		`a={"b":1}; S=V`: `a={"b":1}`, "A=1; a=2; S=V": "A=1; a=2", "dinggate=x; a=1; S=V": "a=1",
+		"Dinggate-Attempt=x; a=1; S=V": "a=1", "S=junk; S=V; a=1": "a=1", "_oauth2_proxy=x; S=V": "_oauth2_proxy=x",
+		"a=1;  b=2; S=V": "a=1;  b=2",
+		"mydinggate=1; S=V; dinggate_theme=dark; dinggateway=x": "mydinggate=1; " +
+			"dinggate_theme=dark; dinggateway=x",
+		"S=V; __Host-dinggateway=1; dinggate-attempts=2; dinggate-linked=3; dinggate-language=4": "__Host-dinggateway=1; dinggate-attempts=2; dinggate-linked=3; dinggate-language=4",
+		`S=V; p="a; mydinggate=1"; q=/?dinggate=1`:                                               `p="a; mydinggate=1"; q=/?dinggate=1`,
+		`S=V; p="a; S=V"; a=1`: "a=1", `S=V; p="a;S =V"; a=1`: "a=1", "S=V; p=x, S=V; a=1": "a=1",
+		"S=V; p=x S=V; a=1": "a=1",
+		"S=V; S[]=V; S.0=V; ..Host-dinggate=V; __Host%2Ddinggate=V; S%20=V; =S=V; a=1": "a=1",
+		"S=V; dinggate-link=x; dinggate-lang=zh; DINGGATE-LANG=en; a=1":                "a=1",
 	} {
 		list = append(list, try{"C13 " + line, func(h *client) {
-			text := strings.NewReplacer("S=V", sessionCookie+"="+value(h), "S=junk", sessionCookie+"=junk", "S-", sessionCookie+"-", "S[", sessionCookie+"[", "S.", sessionCookie+".", "S%", sessionCookie+"%", "S ", sessionCookie+" ", "=V", "="+value(h)).Replace(line)
+			text := strings.NewReplacer("S=V", sessionCookie+"="+value(h), "S=junk", sessionCookie+"=junk", "S-",
+				sessionCookie+"-", "S[", sessionCookie+"[", "S.", sessionCookie+".", "S%", sessionCookie+"%", "S ",
+				sessionCookie+" ", "=V", "="+value(h)).Replace(line)
 			h.send(request{raw: requestText("GET", "/page", h.id, "Cookie: "+text), right: true})
 			seen := h.env.up.of(h.id)
 			if len(seen) != 1 {
 				h.failf("the application saw %d requests", len(seen))
 				return
 			}
-			if got := strings.Join(seen[0].values("Cookie"), "|"); want != "" && got != want || want == "" && strings.Contains(got, "dinggate") {
+			if got := strings.Join(seen[0].values("Cookie"), "|"); want != "" && got != want ||
+				want == "" && strings.Contains(got, "dinggate") {
 				h.failf("arrived as %q, want %q", got, want)
 			}
 		}})
@@ -163,11 +200,24 @@ func stripped(value func(*client) string) (list []try) {
 func planted(s *env) (list []try) {
 	s.up.on("plant", func(c net.Conn, r *sighting) {
 		line, _ := url.QueryUnescape(r.target[strings.IndexByte(r.target, '?')+1:])
-		io.WriteString(c, "HTTP/1.1 200 OK\r\nX-Upstream: x\r\n"+line+"\r\nSet-Cookie: app=own; Path=/\r\nContent-Length: 0\r\n\r\n")
+		io.WriteString(c,
+			"HTTP/1.1 200 OK\r\nX-Upstream: x\r\n"+line+"\r\nSet-Cookie: app=own; Path=/\r\nContent-Length: 0\r\n\r\n")
 	})
-	for _, line := range []string{"Set-Cookie: __Host-dinggate=x; Path=/; Secure", "Set-Cookie: __Host-dinggate=; Max-Age=0; Path=/; Secure", "set-cookie: __host-dinggate=x", "Set-Cookie:  __Host-dinggate=x", "Set-Cookie: __Host-dinggate =x", "Set-Cookie:\t__Host-dinggate=x", "Set-Cookie: dinggate=x", "Set-Cookie: __Host-dinggate-attempt-0=x", "Set-Cookie: a=b\r\nSet-Cookie: __Host-dinggate=x", "Set-Cookie: __Host-dinggate", "Set-Cookie: =__Host-dinggate=x", "Set-Cookie: __Host-dinggate\t=x", "SET-COOKIE: __HOST-DINGGATE=x", "Set-Cookie: dinggate-lang=en", "Set-Cookie: __Secure-dinggate=x", "Set-Cookie: \u00a0__Host-dinggate=x", "Set-Cookie: app2=1; dinggate=x", "Set-Cookie2: __Host-dinggate=x", "Clear-Site-Data: \"cookies\""} {
+	for _, line := range []string{"Set-Cookie: __Host-dinggate=x; Path=/; Secure",
+		"Set-Cookie: __Host-dinggate=; Max-Age=0; Path=/; Secure", "set-cookie: __host-dinggate=x",
+		"Set-Cookie:  __Host-dinggate=x", "Set-Cookie: __Host-dinggate =x", "Set-Cookie:\t__Host-dinggate=x",
+		"Set-Cookie: dinggate=x", "Set-Cookie: __Host-dinggate-attempt-0=x",
+		"Set-Cookie: a=b\r\nSet-Cookie: __Host-dinggate=x", "Set-Cookie: __Host-dinggate",
+		"Set-Cookie: =__Host-dinggate=x", "Set-Cookie: __Host-dinggate\t=x", "SET-COOKIE: __HOST-DINGGATE=x",
+		"Set-Cookie: dinggate-lang=en", "Set-Cookie: __Secure-dinggate=x", "Set-Cookie: \u00a0__Host-dinggate=x",
+		"Set-Cookie: app2=1; dinggate=x", "Set-Cookie2: __Host-dinggate=x", "Clear-Site-Data: \"cookies\""} {
 		list = append(list, try{"C14 " + line, func(h *client) {
-			a := h.send(request{raw: requestText("GET", "/act/plant?"+url.QueryEscape(line), h.id, h.member("zhangsan")), right: true, trouble: true, fresh: true})
+			a := h.send(request{
+				raw:     requestText("GET", "/act/plant?"+url.QueryEscape(line), h.id, h.member("zhangsan")),
+				right:   true,
+				trouble: true,
+				fresh:   true,
+			})
 			own := false
 			for _, c := range a.header["Set-Cookie"] {
 				own = own || c == "app=own; Path=/"
@@ -191,7 +241,12 @@ func keeps() (list []try) {
 	for _, name := range resembling {
 		list = append(list, try{"C14 keeps " + name, func(h *client) {
 			line := name + "=1; Path=/; Secure"
-			a := h.send(request{raw: requestText("GET", "/act/plant?"+url.QueryEscape("Set-Cookie: "+line), h.id, h.member("zhangsan")), right: true, fresh: true})
+			a := h.send(request{
+				raw: requestText("GET", "/act/plant?"+url.QueryEscape("Set-Cookie: "+line), h.id,
+					h.member("zhangsan")),
+				right: true,
+				fresh: true,
+			})
 			if !slices.Contains(a.header["Set-Cookie"], line) {
 				h.failf("the application's cookie is lost: %v", a)
 			}
@@ -219,7 +274,8 @@ func lives() (list []try) {
 	add("C10 after a sign-out, C2", func(h *client) {
 		v := h.visitor().signIn("zhangsan")
 		old := v.value(sessionCookie)
-		if a := v.ask(request{cleared: true}, "POST", "/oauth2/sign_out", "Sec-Fetch-Site: same-origin", "Origin: null", "Content-Length: 0"); a.status != 303 || v.value(sessionCookie) != "" {
+		if a := v.ask(request{cleared: true}, "POST", "/oauth2/sign_out", "Sec-Fetch-Site: same-origin",
+			"Origin: null", "Content-Length: 0"); a.status != 303 || v.value(sessionCookie) != "" {
 			h.failf("sign-out = %v", a)
 		}
 		dead := "Cookie: " + sessionCookie + "=" + old
@@ -228,7 +284,8 @@ func lives() (list []try) {
 				h.failf("the old cookie got %v", a)
 			}
 		}
-		for _, where := range []string{"/oauth2/sign_in", "/oauth2/sign_out", "/oauth2/userinfo", "/oauth2/callback?state=x", "/oauth2/start"} {
+		for _, where := range []string{"/oauth2/sign_in", "/oauth2/sign_out", "/oauth2/userinfo",
+			"/oauth2/callback?state=x", "/oauth2/start"} {
 			a := h.send(request{raw: requestText("GET", where, h.id, "Accept: text/html", dead), cleared: true})
 			if !strings.Contains(strings.Join(a.header["Set-Cookie"], "\n"), sessionCookie+"=;") {
 				h.failf("%s does not clear a dead cookie: %v", where, a)
@@ -247,7 +304,14 @@ func lives() (list []try) {
 			ids = append(ids, 90_000+i)
 		}
 		roles = []int64{100, 101, 200, 300}
-		h.env.sim.Join(simulator.Person{ID: "many", UserID: "many", Name: strings.Repeat("名", 60), OrgEmail: strings.Repeat("m", 60) + "@yunfan.example", Departments: ids, Roles: roles})
+		h.env.sim.Join(simulator.Person{
+			ID:          "many",
+			UserID:      "many",
+			Name:        strings.Repeat("名", 60),
+			OrgEmail:    strings.Repeat("m", 60) + "@yunfan.example",
+			Departments: ids,
+			Roles:       roles,
+		})
 		h.env.budget.Add(400)
 		v := h.visitor().signIn("many")
 		if a := v.ask(request{right: true}, "GET", "/page"); a.status != 200 {
@@ -262,7 +326,11 @@ func lives() (list []try) {
 				w := &rawConns{kept: map[string]*rawConn{}}
 				defer w.close()
 				for range 60 {
-					a, err := w.send(request{raw: requestText("GET", "/oauth2/userinfo", h.id, line), from: stranger, to: h.env.gate})
+					a, err := w.send(request{
+						raw:  requestText("GET", "/oauth2/userinfo", h.id, line),
+						from: stranger,
+						to:   h.env.gate,
+					})
 					if err != nil || !strings.Contains(a.body, `"username":"`+person+`"`) {
 						h.failf("%s was told %v, %v", person, a, err)
 						return

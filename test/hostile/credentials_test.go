@@ -33,11 +33,39 @@ func forms29() (list []try) {
 		lines []string
 		want  []int
 	}{
-		"as a browser posts it": {good, []string{formed, ours, "Origin: null"}, []int{303}}, "without a browser": {good, []string{formed}, []int{303}}, "our Origin": {good, []string{formed, "Origin: https://app.test"}, []int{303}},
-		"typed in": {good, []string{formed, "Sec-Fetch-Site: none"}, []int{303}}, "with a charset": {good, []string{formed + "; charset=utf-8", ours}, []int{303}},
-		"cross-site": {good, []string{formed, "Sec-Fetch-Site: cross-site"}, []int{403}}, "a sibling's": {good, []string{formed, "Sec-Fetch-Site: same-site"}, []int{403}}, "a foreign Origin": {good, []string{formed, "Origin: https://evil.test"}, []int{403}}, "Origin null alone": {good, []string{formed, "Origin: null"}, []int{403}}, "an Origin that looks like ours": {good, []string{formed, "Origin: https://app.test.evil.test"}, []int{403}}, "http": {good, []string{formed, "Origin: http://app.test"}, []int{403}}, "two Origins": {good, []string{formed, "Origin: https://app.test", "Origin: https://evil.test"}, []int{403}}, "two sites": {good, []string{formed, ours, "Sec-Fetch-Site: cross-site"}, []int{403}}, "a Referer alone": {good, []string{formed, "Sec-Fetch-Site: cross-site", "Referer: https://app.test/"}, []int{403}},
-		"text/plain": {good, []string{"Content-Type: text/plain", ours}, []int{415}}, "multipart": {good, []string{"Content-Type: multipart/form-data; boundary=x", ours}, []int{415}}, "JSON": {`{"username":"erin","password":"` + password("erin") + `"}`, []string{"Content-Type: application/json", ours}, []int{415}}, "no type": {good, []string{ours}, []int{415}}, "compressed": {good, []string{formed, ours, "Content-Encoding: gzip"}, []int{415}}, "two types": {good, []string{formed + ", text/plain", ours}, []int{415}},
-		"empty": {"", []string{formed, ours}, []int{400}}, "a name alone": {"username=erin", []string{formed, ours}, []int{400}}, "two names": {good + "&username=dora", []string{formed, ours}, []int{400}}, "two passwords": {good + "&password=x", []string{formed, ours}, []int{400}}, "an array": {strings.ReplaceAll(good, "username", "username[]"), []string{formed, ours}, []int{400}}, "semicolons": {strings.ReplaceAll(good, "&", ";"), []string{formed, ours}, []int{400}}, "a bad escape": {good + "&x=%zz", []string{formed, ours}, []int{400}}, "8 KiB": {good + "&x=" + strings.Repeat("x", 8<<10), []string{formed, ours}, []int{413}}, "60 KiB": {good + "&x=" + strings.Repeat("x", 60<<10), []string{formed, ours}, []int{413}}, "in the query": {"x=y", []string{formed, ours}, []int{400}},
+		"as a browser posts it":          {good, []string{formed, ours, "Origin: null"}, []int{303}},
+		"without a browser":              {good, []string{formed}, []int{303}},
+		"our Origin":                     {good, []string{formed, "Origin: https://app.test"}, []int{303}},
+		"typed in":                       {good, []string{formed, "Sec-Fetch-Site: none"}, []int{303}},
+		"with a charset":                 {good, []string{formed + "; charset=utf-8", ours}, []int{303}},
+		"cross-site":                     {good, []string{formed, "Sec-Fetch-Site: cross-site"}, []int{403}},
+		"a sibling's":                    {good, []string{formed, "Sec-Fetch-Site: same-site"}, []int{403}},
+		"a foreign Origin":               {good, []string{formed, "Origin: https://evil.test"}, []int{403}},
+		"Origin null alone":              {good, []string{formed, "Origin: null"}, []int{403}},
+		"an Origin that looks like ours": {good, []string{formed, "Origin: https://app.test.evil.test"}, []int{403}},
+		"http":                           {good, []string{formed, "Origin: http://app.test"}, []int{403}},
+		"two Origins": {good,
+			[]string{formed, "Origin: https://app.test", "Origin: https://evil.test"}, []int{403}},
+		"two sites": {good, []string{formed, ours, "Sec-Fetch-Site: cross-site"}, []int{403}},
+		"a Referer alone": {good, []string{formed, "Sec-Fetch-Site: cross-site", "Referer: https://app.test/"},
+			[]int{403}},
+		"text/plain": {good, []string{"Content-Type: text/plain", ours}, []int{415}},
+		"multipart":  {good, []string{"Content-Type: multipart/form-data; boundary=x", ours}, []int{415}},
+		"JSON": {`{"username":"erin","password":"` + password("erin") + `"}`,
+			[]string{"Content-Type: application/json", ours}, []int{415}},
+		"no type":       {good, []string{ours}, []int{415}},
+		"compressed":    {good, []string{formed, ours, "Content-Encoding: gzip"}, []int{415}},
+		"two types":     {good, []string{formed + ", text/plain", ours}, []int{415}},
+		"empty":         {"", []string{formed, ours}, []int{400}},
+		"a name alone":  {"username=erin", []string{formed, ours}, []int{400}},
+		"two names":     {good + "&username=dora", []string{formed, ours}, []int{400}},
+		"two passwords": {good + "&password=x", []string{formed, ours}, []int{400}},
+		"an array":      {strings.ReplaceAll(good, "username", "username[]"), []string{formed, ours}, []int{400}},
+		"semicolons":    {strings.ReplaceAll(good, "&", ";"), []string{formed, ours}, []int{400}},
+		"a bad escape":  {good + "&x=%zz", []string{formed, ours}, []int{400}},
+		"8 KiB":         {good + "&x=" + strings.Repeat("x", 8<<10), []string{formed, ours}, []int{413}},
+		"60 KiB":        {good + "&x=" + strings.Repeat("x", 60<<10), []string{formed, ours}, []int{413}},
+		"in the query":  {"x=y", []string{formed, ours}, []int{400}},
 	} {
 		add(name, func(h *client) {
 			v, query := h.visitor(), ""
@@ -51,11 +79,22 @@ func forms29() (list []try) {
 		})
 	}
 	var same string
-	for _, who := range [][2]string{{"erin", "wrong"}, {"nobody", "wrong"}, {"nobody", password("erin")}, {"ERIN", password("erin")}, {"Erin", password("erin")}, {"ｅrin", password("erin")}, {"erin\x00", password("erin")}, {"erin\x00x", password("erin")}, {"erin:", password("erin")}, {"er\u200bin", password("erin")}, {"erіn", password("erin")}, {"../erin", password("erin")}, {"erin", password("dora")}, {"erin", password("erin") + " "}, {"erin", " " + password("erin")}, {"erin", password("erin")[:len(password("erin"))-1]}, {"erin", password("erin") + "\x00"}, {"erin", strings.ToLower(password("erin"))}, {"erin", password("erin") + "x"}, {"erin", strings.Repeat("x", 73)}, {"erin", strings.Repeat("x", 1025)}, {"erin", ""}, {"", password("erin")}, {"", ""}, {"zhangsan", "x"}, {"alice' OR '1'='1", "x"}, {"*", "*"}, {"admin", "admin"}, {strings.Repeat("n", 129), "x"}, {"<script>alert(1)</script>", "x"}, {"\r\nSet-Cookie: x", "x"}, {"{{7*7}}", "x"}, {"管理", "x"}} {
+	for _, who := range [][2]string{{"erin", "wrong"}, {"nobody", "wrong"}, {"nobody", password("erin")},
+		{"ERIN", password("erin")}, {"Erin", password("erin")}, {"ｅrin", password("erin")},
+		{"erin\x00", password("erin")}, {"erin\x00x", password("erin")}, {"erin:", password("erin")},
+		{"er\u200bin", password("erin")}, {"erіn", password("erin")}, {"../erin", password("erin")},
+		{"erin", password("dora")}, {"erin", password("erin") + " "}, {"erin", " " + password("erin")},
+		{"erin", password("erin")[:len(password("erin"))-1]}, {"erin", password("erin") + "\x00"},
+		{"erin", strings.ToLower(password("erin"))}, {"erin", password("erin") + "x"},
+		{"erin", strings.Repeat("x", 73)}, {"erin", strings.Repeat("x", 1025)}, {"erin", ""}, {"", password("erin")},
+		{"", ""}, {"zhangsan", "x"}, {"alice' OR '1'='1", "x"}, {"*", "*"}, {"admin", "admin"},
+		{strings.Repeat("n", 129), "x"}, {"<script>alert(1)</script>", "x"}, {"\r\nSet-Cookie: x", "x"},
+		{"{{7*7}}", "x"}, {"管理", "x"}} {
 		add(fmt.Sprintf("%.40q %d bytes", who[0], len(who[1])), func(h *client) {
 			v := h.visitor()
 			a := v.form("", who[0], who[1])
-			if a.status != 401 || v.value(sessionCookie) != "" || strings.Contains(a.body, "<script>alert") || a.header["Www-Authenticate"] != nil {
+			if a.status != 401 || v.value(sessionCookie) != "" || strings.Contains(a.body, "<script>alert") ||
+				a.header["Www-Authenticate"] != nil {
 				h.failf("got %v, want 401", a)
 			}
 			// But for the name it was given, the page is one and the same: it does not tell who is known.
@@ -111,7 +150,8 @@ func forms29() (list []try) {
 		for _, form := range []string{"raw", "escaped"} {
 			query := "?rd=" + url.QueryEscape(target)
 			if form == "raw" {
-				if strings.ContainsAny(target, " \r\n\x00\t#") || len(target) > 5000 || strings.ContainsFunc(target, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+				if strings.ContainsAny(target, " \r\n\x00\t#") || len(target) > 5000 ||
+					strings.ContainsFunc(target, func(r rune) bool { return r < ' ' || r == 0x7f }) {
 					continue
 				}
 				query = "?rd=" + target
@@ -119,7 +159,8 @@ func forms29() (list []try) {
 			list = append(list, try{fmt.Sprintf("R1 the form leads to %s %.80q", form, target), func(h *client) {
 				v := h.visitor()
 				a := v.form(query, "erin", password("erin"))
-				if a.status != 303 && a.status != 400 && a.status != 431 && a.status != 414 || a.status == 303 && v.value(sessionCookie) == "" {
+				if a.status != 303 && a.status != 400 && a.status != 431 && a.status != 414 ||
+					a.status == 303 && v.value(sessionCookie) == "" {
 					h.failf("got %v", a)
 				}
 			}})
@@ -130,7 +171,12 @@ func forms29() (list []try) {
 
 // api asks with an Authorization header and gives what the application saw.
 func (h *client) api(target string, right bool, lines ...string) (*answer, []sighting) {
-	a := h.send(request{from: h.env.someone(), right: right, slow: true, raw: requestText("GET", target, h.id, lines...)})
+	a := h.send(request{
+		from:  h.env.someone(),
+		right: right,
+		slow:  true,
+		raw:   requestText("GET", target, h.id, lines...),
+	})
 	return a, h.env.up.of(h.id)
 }
 
@@ -138,23 +184,37 @@ func (h *client) api(target string, right bool, lines ...string) (*answer, []sig
 func basics() (list []try) {
 	raw := func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
 	good := raw("erin:" + password("erin"))
-	for _, line := range []string{"Basic " + raw("erin:wrong"), "Basic " + raw("erin:"), "Basic " + raw("erin"), "Basic " + raw(":"+password("erin")), "Basic " + raw("ERIN:"+password("erin")), "Basic " + raw("erin:"+password("dora")), "Basic " + raw("erin :"+password("erin")), "Basic " + raw("erin:"+password("erin")+"\n"), "Basic " + raw("erin:"+password("erin")+"\x00"), "Basic " + raw("erin:"+password("erin")+" "), "Basic " + raw("\xff\xfe:x"), "Basic " + strings.TrimRight(good, "=") + "x", "Basic " + good + "," + good, "Basic", "Basic ", "basic !!!", "BASIC " + good[:8], "Basic " + strings.Repeat("A", 30_000), "Basic " + url.QueryEscape(good) + "%", "Basic " + raw("nobody:"+password("erin")), "Basic " + raw("zhangsan:zhangsan"), "Basic " + raw("app-one:"+canary+"-one"+longSecret), "Bearer " + good, "Bearer ", "Bearer", "Bearer null", "Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbGljZSJ9.", "bearer  x", "Bearer " + strings.Repeat("x", 30_000)} {
-		for _, target := range []string{"/page", "/admin/", "/oauth2/auth", "/oauth2/forward-auth", "/oauth2/ext-authz/page"} {
+	for _, line := range []string{"Basic " + raw("erin:wrong"), "Basic " + raw("erin:"), "Basic " + raw("erin"),
+		"Basic " + raw(":"+password("erin")), "Basic " + raw("ERIN:"+password("erin")),
+		"Basic " + raw("erin:"+password("dora")), "Basic " + raw("erin :"+password("erin")),
+		"Basic " + raw("erin:"+password("erin")+"\n"), "Basic " + raw("erin:"+password("erin")+"\x00"),
+		"Basic " + raw("erin:"+password("erin")+" "), "Basic " + raw("\xff\xfe:x"),
+		"Basic " + strings.TrimRight(good, "=") + "x", "Basic " + good + "," + good, "Basic", "Basic ", "basic !!!",
+		"BASIC " + good[:8], "Basic " + strings.Repeat("A", 30_000), "Basic " + url.QueryEscape(good) + "%",
+		"Basic " + raw("nobody:"+password("erin")), "Basic " + raw("zhangsan:zhangsan"),
+		"Basic " + raw("app-one:"+canary+"-one"+longSecret), "Bearer " + good, "Bearer ", "Bearer", "Bearer null",
+		"Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbGljZSJ9.", "bearer  x", "Bearer " + strings.Repeat("x", 30_000)} {
+		for _, target := range []string{"/page", "/admin/", "/oauth2/auth", "/oauth2/forward-auth",
+			"/oauth2/ext-authz/page"} {
 			for _, member := range []bool{false, true} { // a wrong credential is nobody, whatever cookie comes with it
-				list = append(list, try{fmt.Sprintf("T4 T17 %.50q at %s member %v", line, target, member), func(h *client) {
-					lines := []string{"Authorization: " + line, "Accept: text/html"}
-					if member {
-						lines = append(lines, h.member("lisi"))
-					}
-					a, seen := h.api(target, false, lines...)
-					if a.status != 401 && a.status != 429 && !a.bare && a.status != 431 || len(seen) > 0 {
-						h.failf("got %v, want 401", a)
-					}
-				}})
+				list = append(list,
+					try{fmt.Sprintf("T4 T17 %.50q at %s member %v", line, target, member), func(h *client) {
+						lines := []string{"Authorization: " + line, "Accept: text/html"}
+						if member {
+							lines = append(lines, h.member("lisi"))
+						}
+						a, seen := h.api(target, false, lines...)
+						if a.status != 401 && a.status != 429 && !a.bare && a.status != 431 || len(seen) > 0 {
+							h.failf("got %v, want 401", a)
+						}
+					}})
 			}
 		}
 	}
-	for _, lines := range [][]string{{"Authorization: Basic " + good, "Authorization: Basic " + good}, {"Authorization: Basic " + good, "Authorization: Bearer x"}, {"Authorization: Digest x", "Authorization: Basic " + good}, {"X-Authorization: Basic " + good}, {"Proxy-Authorization: Basic " + good}, {"Authorization_: Basic " + good}, {"Authorization.: Basic " + good}} {
+	for _, lines := range [][]string{{"Authorization: Basic " + good, "Authorization: Basic " + good},
+		{"Authorization: Basic " + good, "Authorization: Bearer x"},
+		{"Authorization: Digest x", "Authorization: Basic " + good}, {"X-Authorization: Basic " + good},
+		{"Proxy-Authorization: Basic " + good}, {"Authorization_: Basic " + good}, {"Authorization.: Basic " + good}} {
 		list = append(list, try{fmt.Sprintf("T4 %.40q", lines), func(h *client) {
 			if a, seen := h.api("/page", false, lines...); a.status != 401 || len(seen) > 0 {
 				h.failf("got %v, want 401", a)
@@ -164,8 +224,11 @@ func basics() (list []try) {
 	for _, scheme := range []string{"Basic ", "basic ", "BASIC "} {
 		for _, target := range []string{"/page", "/public/page"} {
 			list = append(list, try{"T16 right " + scheme + target, func(h *client) {
-				a, seen := h.api(target, true, "Authorization: "+scheme+good, "X-Forwarded-User: boss", h.member("lisi"))
-				if a.status != 200 || len(seen) != 1 || seen[0].value("X-Forwarded-User") != "erin" || a.header["Set-Cookie"] != nil && strings.Contains(strings.Join(a.header["Set-Cookie"], ""), "dinggate") {
+				a, seen := h.api(target, true, "Authorization: "+scheme+good, "X-Forwarded-User: boss",
+					h.member("lisi"))
+				if a.status != 200 || len(seen) != 1 || seen[0].value("X-Forwarded-User") != "erin" ||
+					a.header["Set-Cookie"] != nil &&
+						strings.Contains(strings.Join(a.header["Set-Cookie"], ""), "dinggate") {
 					h.failf("got %v, the application saw %+v", a, seen)
 					return
 				}
@@ -184,14 +247,20 @@ func basics() (list []try) {
 	}}, try{"T5 guesses by Basic end", func(h *client) {
 		from := h.env.someone()
 		for busy, guesses := 0, 0; guesses < 60 && busy < 20; {
-			a := h.send(request{from: from, slow: true, raw: requestText("GET", "/page", h.id, "Authorization: Basic "+raw(fmt.Sprintf("dora:guess%d", guesses)))})
+			a := h.send(request{
+				from: from,
+				slow: true,
+				raw: requestText("GET", "/page", h.id,
+					"Authorization: Basic "+raw(fmt.Sprintf("dora:guess%d", guesses))),
+			})
 			if a.status == 503 {
 				busy++
 				continue
 			}
 			guesses++
 			if a.status == 429 {
-				if a, _ := h.api("/page", true, "Authorization: Basic "+raw("dora:"+password("dora"))); a.status != 200 {
+				if a, _ := h.api("/page", true,
+					"Authorization: Basic "+raw("dora:"+password("dora"))); a.status != 200 {
 					h.failf("others of that name are locked out: %v", a)
 				}
 				return
@@ -212,11 +281,15 @@ func bearers() (list []try) {
 		"in lower case":    {func(_ *client, t tokens, _ string) string { return "bearer " + t.Access }, 200},
 		"the refresh":      {func(_ *client, t tokens, _ string) string { return "Bearer " + t.Refresh }, 401},
 		"a code":           {func(_ *client, _ tokens, code string) string { return "Bearer " + code }, 401},
-		"cut":              {func(_ *client, t tokens, _ string) string { return "Bearer " + t.Access[:len(t.Access)-1] }, 401},
-		"respelled":        {func(_ *client, t tokens, _ string) string { return "Bearer " + second(t.Access) }, 401},
-		"padded":           {func(_ *client, t tokens, _ string) string { return "Bearer " + t.Access + "=" }, 401},
-		"upper":            {func(_ *client, t tokens, _ string) string { return "Bearer " + strings.ToUpper(t.Access) }, 401},
-		"quoted":           {func(_ *client, t tokens, _ string) string { return `Bearer "` + t.Access + `"` }, 401},
+		"cut": {func(_ *client, t tokens, _ string) string {
+			return "Bearer " + t.Access[:len(t.Access)-1]
+		}, 401},
+		"respelled": {func(_ *client, t tokens, _ string) string { return "Bearer " + second(t.Access) }, 401},
+		"padded":    {func(_ *client, t tokens, _ string) string { return "Bearer " + t.Access + "=" }, 401},
+		"upper": {func(_ *client, t tokens, _ string) string {
+			return "Bearer " + strings.ToUpper(t.Access)
+		}, 401},
+		"quoted": {func(_ *client, t tokens, _ string) string { return `Bearer "` + t.Access + `"` }, 401},
 		"as Basic": {func(_ *client, t tokens, _ string) string {
 			return "Basic " + base64.StdEncoding.EncodeToString([]byte("alice:"+t.Access))
 		}, 401},
@@ -237,7 +310,9 @@ func bearers() (list []try) {
 				h.failf("got %v, want %d", a, c.want)
 				return
 			}
-			if c.want == 200 && (seen[0].value("X-Forwarded-User") != "alice" || len(seen[0].values("Authorization")) > 0 || strings.Contains(seen[0].head, got.Access)) {
+			if c.want == 200 &&
+				(seen[0].value("X-Forwarded-User") != "alice" || len(seen[0].values("Authorization")) > 0 ||
+					strings.Contains(seen[0].head, got.Access)) {
 				h.failf("the application saw %q", seen[0].head)
 			}
 		}})
@@ -262,7 +337,8 @@ func bearers() (list []try) {
 			h.failf("after it = %v", a)
 		}
 	}}, try{"T18 Bearer of one who may not", func(h *client) {
-		if a, seen := h.api("/admin/", false, "Authorization: Bearer "+h.redeem(h.grant("s"), "s").Access); a.status != 403 || len(seen) > 0 {
+		if a, seen := h.api("/admin/", false,
+			"Authorization: Bearer "+h.redeem(h.grant("s"), "s").Access); a.status != 403 || len(seen) > 0 {
 			h.failf("got %v", a)
 		}
 	}})
@@ -286,14 +362,20 @@ func proofs() (list []try) {
 		"a route of few":       {"/admin/x", "lisi", "https://app.test/admin/", nil},
 		"the host in capitals": {"/page", "zhangsan", "https://app.test/", []string{"Host: APP.TEST:443"}},
 		"a claim of a host":    {"/page", "zhangsan", "https://app.test/", []string{"X-Forwarded-Host: evil.test"}},
-		"a forged proof":       {"/page", "zhangsan", "https://app.test/", []string{"X-Dinggate-Assertion: " + forged, "X_Dinggate_Assertion: " + forged, "x-dinggate.assertion: " + forged, "Connection: X-Dinggate-Assertion"}},
-		"a public page":        {"/public/x", "zhangsan", "https://app.test/public/", nil},
+		"a forged proof": {"/page", "zhangsan", "https://app.test/",
+			[]string{"X-Dinggate-Assertion: " + forged, "X_Dinggate_Assertion: " + forged,
+				"x-dinggate.assertion: " + forged, "Connection: X-Dinggate-Assertion"}},
+		"a public page": {"/public/x", "zhangsan", "https://app.test/public/", nil},
 	} {
 		list = append(list, try{"H1 proof: " + name, func(h *client) {
 			set, _ := keys(h)
-			h.send(request{right: true, raw: requestText("GET", c.target, h.id, append(c.lines, h.member(c.person))...)})
+			h.send(request{
+				right: true,
+				raw:   requestText("GET", c.target, h.id, append(c.lines, h.member(c.person))...),
+			})
 			seen := h.env.up.of(h.id)
-			if len(seen) != 1 || len(seen[0].values("X-Dinggate-Assertion")) != 1 || strings.Contains(seen[0].head, forged) {
+			if len(seen) != 1 || len(seen[0].values("X-Dinggate-Assertion")) != 1 ||
+				strings.Contains(seen[0].head, forged) {
 				h.failf("the application saw %+v", seen)
 				return
 			}
@@ -315,7 +397,9 @@ func proofs() (list []try) {
 			plain, err := proof.Verify(key[0])
 			json.Unmarshal(plain, &claims)
 			want := map[string]string{"zhangsan": "alice", "lisi": "bob"}[c.person]
-			if err != nil || claims.Sub != want || claims.Iss != "https://app.test" || fmt.Sprint(claims.Aud) != c.audience && fmt.Sprint(claims.Aud) != "["+c.audience+"]" || claims.Exp <= claims.Iat || claims.Exp > claims.Iat+900 {
+			if err != nil || claims.Sub != want || claims.Iss != "https://app.test" ||
+				fmt.Sprint(claims.Aud) != c.audience && fmt.Sprint(claims.Aud) != "["+c.audience+"]" ||
+				claims.Exp <= claims.Iat || claims.Exp > claims.Iat+900 {
 				h.failf("it says %s (%v), want %s for %s", plain, err, want, c.audience)
 			}
 			if _, strange := key[0].Key.(*ecdsa.PublicKey); !strange {
@@ -334,25 +418,45 @@ func proofs() (list []try) {
 		}
 	}}, try{"F8 proof: a gateway gets it, empty for nobody", func(h *client) {
 		for _, line := range []string{h.member("zhangsan"), "X-A: b"} {
-			a := h.send(request{from: gateway, raw: requestText("GET", "/oauth2/auth", h.id, line, "X-Original-URL: https://app.test/public/x", "X-Original-Method: GET")})
-			if v := a.header["X-Dinggate-Assertion"]; a.status != 200 || len(v) != 1 || (v[0] == "") != (line == "X-A: b") {
+			a := h.send(request{
+				from: gateway,
+				raw: requestText("GET", "/oauth2/auth", h.id, line, "X-Original-URL: https://app.test/public/x",
+					"X-Original-Method: GET"),
+			})
+			if v := a.header["X-Dinggate-Assertion"]; a.status != 200 || len(v) != 1 ||
+				(v[0] == "") != (line == "X-A: b") {
 				h.failf("%.20s: got %v with %q", line, a, v)
 			}
 		}
 	}})
 	// A page's script asks with its visitor's cookie, and says what it likes.
-	for _, endpoint := range []string{"/oauth2/auth", "/oauth2/auth?x", "/oauth2/forward-auth", "/oauth2/ext-authz/page", "/oauth2/ext-authz/admin/x", "/oauth2/ext-authz/public/x", "/oauth2/userinfo", "/oauth2/jwks.json", "/oauth2/sign_in", "/page", "/public/x"} {
+	for _, endpoint := range []string{"/oauth2/auth", "/oauth2/auth?x", "/oauth2/forward-auth",
+		"/oauth2/ext-authz/page", "/oauth2/ext-authz/admin/x", "/oauth2/ext-authz/public/x", "/oauth2/userinfo",
+		"/oauth2/jwks.json", "/oauth2/sign_in", "/page", "/public/x"} {
 		for _, lines := range [][]string{
-			nil, {"X-Original-URL: https://app.test/admin/x"}, {"X-Original-URL: https://app.test/page", "X-Original-Method: GET"}, {"X-Original-URI: /page"}, {"X-Forwarded-Uri: /page", "X-Forwarded-Host: app.test", "X-Forwarded-Proto: https", "X-Forwarded-Method: GET"},
-			{"X-Forwarded-For: " + gateway}, {"X-Real-IP: " + gateway, "Forwarded: for=" + gateway + ";host=app.test"}, {"X-Dinggate-Assertion: " + forged}, {"Accept: application/json", "Sec-Fetch-Mode: cors", "Sec-Fetch-Site: same-origin"}, {"Connection: X-Dinggate-Assertion, X-Forwarded-For"},
+			nil, {"X-Original-URL: https://app.test/admin/x"},
+			{"X-Original-URL: https://app.test/page", "X-Original-Method: GET"}, {"X-Original-URI: /page"},
+			{"X-Forwarded-Uri: /page", "X-Forwarded-Host: app.test", "X-Forwarded-Proto: https",
+				"X-Forwarded-Method: GET"},
+			{"X-Forwarded-For: " + gateway},
+			{"X-Real-IP: " + gateway, "Forwarded: for=" + gateway + ";host=app.test"},
+			{"X-Dinggate-Assertion: " + forged},
+			{"Accept: application/json", "Sec-Fetch-Mode: cors", "Sec-Fetch-Site: same-origin"},
+			{"Connection: X-Dinggate-Assertion, X-Forwarded-For"},
 		} {
 			for _, person := range []string{"zhangsan", "lisi"} {
-				list = append(list, try{fmt.Sprintf("W14 %s asks %s with %q", person, endpoint, lines), func(h *client) {
-					a := h.send(request{right: !strings.HasPrefix(endpoint, "/oauth2/"), raw: requestText("GET", endpoint, h.id, append(lines[:len(lines):len(lines)], h.member(person))...)})
-					if text := headLine(a.header) + a.body; strings.Contains(text, "eyJ") && !strings.Contains(endpoint, "jwks") {
-						h.failf("a token is in %v", a)
-					}
-				}})
+				list = append(list,
+					try{fmt.Sprintf("W14 %s asks %s with %q", person, endpoint, lines), func(h *client) {
+						a := h.send(request{
+							right: !strings.HasPrefix(endpoint, "/oauth2/"),
+							raw: requestText("GET", endpoint, h.id,
+								append(lines[:len(lines):len(lines)], h.member(person))...),
+						})
+						if text := headLine(a.header) + a.body; strings.Contains(text, "eyJ") &&
+							!strings.Contains(endpoint, "jwks") {
+							h.failf("a token is in %v", a)
+						}
+					}})
 			}
 		}
 	}

@@ -16,7 +16,8 @@ import (
 // denial is class D: one who wants others not to be served.
 func denial(s *env) (list []try) {
 	add := func(name string, do func(h *client)) { list = append(list, try{name, do}) }
-	for i, text := range []string{"G", "GET / HTTP/1.1\r\nHost: app", "GET / HTTP/1.1\r\nHost: app.test\r\nX-A: ", strings.Repeat("a", 1000), "\x16\x03\x01"} {
+	for i, text := range []string{"G", "GET / HTTP/1.1\r\nHost: app", "GET / HTTP/1.1\r\nHost: app.test\r\nX-A: ",
+		strings.Repeat("a", 1000), "\x16\x03\x01"} {
 		add(fmt.Sprintf("D1 slow headers %d", i), func(h *client) {
 			w, err := dial(h.env.someone(), h.env.gate)
 			if err != nil {
@@ -38,7 +39,8 @@ func denial(s *env) (list []try) {
 				return
 			}
 			defer w.c.Close()
-			io.WriteString(w.c, requestText("POST", where, h.id, authOne, "Content-Length: 1000", "Sec-Fetch-Site: same-origin"))
+			io.WriteString(w.c,
+				requestText("POST", where, h.id, authOne, "Content-Length: 1000", "Sec-Fetch-Site: same-origin"))
 			if answered, _ := trickle(w, strings.Repeat("x", 200), 300*time.Millisecond, 25*time.Second); !answered {
 				h.failf("no answer for 25 s to a body that drips")
 			}
@@ -49,10 +51,12 @@ func denial(s *env) (list []try) {
 			raw := make([]byte, 300+i)
 			rand.Read(raw)
 			text := base64.URLEncoding.EncodeToString(raw)
-			if a := h.send(request{raw: requestText("GET", "/page", h.id, "Cookie: "+sessionCookie+"="+text)}); a.status != 401 {
+			if a := h.send(request{raw: requestText("GET", "/page", h.id,
+				"Cookie: "+sessionCookie+"="+text)}); a.status != 401 {
 				h.failf("got %v", a)
 			}
-			if a := h.callback("authCode="+text[:min(40, len(text))]+"&state="+base64.RawURLEncoding.EncodeToString(raw[:32]), attemptCookie+"1", text); a.header["Location"] != nil {
+			if a := h.callback("authCode="+text[:min(40, len(text))]+"&state="+
+				base64.RawURLEncoding.EncodeToString(raw[:32]), attemptCookie+"1", text); a.header["Location"] != nil {
 				h.failf("got %v", a)
 			}
 		})
@@ -62,12 +66,14 @@ func denial(s *env) (list []try) {
 		state, _ := v.begin("/oauth2/start")
 		jar := v.jar
 		h.env.budget.Add(1)
-		if a := v.ask(request{trouble: true}, "GET", "/oauth2/callback?authCode=garbage&state="+state); a.status < 400 || v.value(sessionCookie) != "" {
+		if a := v.ask(request{trouble: true}, "GET",
+			"/oauth2/callback?authCode=garbage&state="+state); a.status < 400 || v.value(sessionCookie) != "" {
 			h.failf("got %v", a)
 		}
 		v.jar = jar
 		for range 10 { // the attempt is used up: nobody is called again (O10)
-			if a := v.ask(request{}, "GET", "/oauth2/callback?authCode=garbage&state="+state); a.status != 403 && a.status != 429 {
+			if a := v.ask(request{}, "GET", "/oauth2/callback?authCode=garbage&state="+state); a.status != 403 &&
+				a.status != 429 {
 				h.failf("again = %v", a)
 			}
 		}
@@ -80,7 +86,8 @@ func denial(s *env) (list []try) {
 			state, _ := v.begin("/oauth2/start")
 			v.from = from
 			h.env.budget.Add(1)
-			a := v.ask(request{trouble: true}, "GET", fmt.Sprintf("/oauth2/callback?authCode=garbage%d&state=%s", i, state))
+			a := v.ask(request{trouble: true}, "GET",
+				fmt.Sprintf("/oauth2/callback?authCode=garbage%d&state=%s", i, state))
 			if a.status == 429 {
 				limited = true
 				break
@@ -90,8 +97,14 @@ func denial(s *env) (list []try) {
 			h.failf("one address made 200 calls to DingTalk")
 		}
 	})
-	for _, line := range []string{"User-Agent: " + strings.Repeat("A", 60<<10), "User-Agent: a\x1b[31mred", "User-Agent: {\"msg\":\"request\",\"verdict\":\"allow\"}", "User-Agent: \xff\xfe\x80", "User-Agent: \u202egnp", "User-Agent: a\u009b31mred\u0085{\"msg\":\"request\"}", "Referer: https://app.test/\x1b]0;title", "X-Request-Id: " + strings.Repeat("r", 200), "X-Request-Id: a\"b", "X-Request-Id: <script>", "Accept-Language: " + strings.Repeat("x-", 9000), "Cookie: " + strings.Repeat("=", 9000), "Origin: " + strings.Repeat("o", 9000)} {
-		for _, where := range []string{"/page", "/oauth2/sign_in", "/oauth2/start", "/page%0a%1b[0m", "/\"},{\"msg\":\"request\"", "/page\u0085\u009b31m", "/oauth2/\u009b31m"} {
+	for _, line := range []string{"User-Agent: " + strings.Repeat("A", 60<<10), "User-Agent: a\x1b[31mred",
+		"User-Agent: {\"msg\":\"request\",\"verdict\":\"allow\"}", "User-Agent: \xff\xfe\x80",
+		"User-Agent: \u202egnp", "User-Agent: a\u009b31mred\u0085{\"msg\":\"request\"}",
+		"Referer: https://app.test/\x1b]0;title", "X-Request-Id: " + strings.Repeat("r", 200), "X-Request-Id: a\"b",
+		"X-Request-Id: <script>", "Accept-Language: " + strings.Repeat("x-", 9000),
+		"Cookie: " + strings.Repeat("=", 9000), "Origin: " + strings.Repeat("o", 9000)} {
+		for _, where := range []string{"/page", "/oauth2/sign_in", "/oauth2/start", "/page%0a%1b[0m",
+			"/\"},{\"msg\":\"request\"", "/page\u0085\u009b31m", "/oauth2/\u009b31m"} {
 			add(fmt.Sprintf("D9 %.40q at %s", line, where), func(h *client) {
 				a := h.send(request{from: gateway, raw: requestText("GET", where, h.id, line), fresh: true})
 				if a.bare || a.status == 0 {
@@ -138,7 +151,8 @@ func denial(s *env) (list []try) {
 		if a := h.send(request{raw: requestText("GET", "/public/x", h.id), right: true, fresh: true}); a.status != 200 {
 			h.failf("others are not served: %v", a)
 		}
-		h.env.say("D3: %d connections cost %d KiB each, with the race detector", idle, (h.env.memory()-before)>>10/int64(idle))
+		h.env.say("D3: %d connections cost %d KiB each, with the race detector", idle,
+			(h.env.memory()-before)>>10/int64(idle))
 	})
 	add("D1 1,000 that drip", func(h *client) {
 		var dripping []*rawConn
@@ -169,7 +183,8 @@ func denial(s *env) (list []try) {
 			time.Sleep(time.Until(began.Add(time.Duration(second+1) * time.Second)))
 		}
 		slices.Sort(took)
-		h.env.say("D1: beside 1,000 that drip others are answered within %v, %v at most", took[len(took)/2].Round(time.Millisecond), took[len(took)-1].Round(time.Millisecond))
+		h.env.say("D1: beside 1,000 that drip others are answered within %v, %v at most",
+			took[len(took)/2].Round(time.Millisecond), took[len(took)-1].Round(time.Millisecond))
 		open := 0
 		for _, w := range dripping {
 			w.c.SetReadDeadline(time.Now().Add(patience))

@@ -27,7 +27,8 @@ const (
 func openWild(t *testing.T) *env {
 	s := openWith(t, func(text string) string {
 		return strings.NewReplacer("events: false", "events: true", "recheck: 1h", "recheck: 1s, grace: 3s",
-			"  - {path: /, host", "  - {path: /dept/, access: {departments: [42]}, upstream: \"UP\"}\n  - {path: /, host").Replace(text)
+			"  - {path: /, host",
+			"  - {path: /dept/, access: {departments: [42]}, upstream: \"UP\"}\n  - {path: /, host").Replace(text)
 	})
 	s.budget.Store(1 << 40) // lookups go on by themselves here
 	return s
@@ -55,7 +56,8 @@ func (h *client) refused(person string, want ...int) *answer {
 	if v.value(sessionCookie) != "" || a.status < 400 || len(want) > 0 && !slices.Contains(want, a.status) {
 		h.failf("%s: got %v, want %d and no session", person, a, want)
 	}
-	if strings.Contains(a.body, "goroutine") || strings.Contains(a.body, h.env.simURL) || strings.Contains(a.body, "unmarshal") {
+	if strings.Contains(a.body, "goroutine") || strings.Contains(a.body, h.env.simURL) ||
+		strings.Contains(a.body, "unmarshal") {
 		h.failf("the page tells of the inside: %v", a)
 	}
 	return a
@@ -91,7 +93,14 @@ func outsiders(s *env) (list []try) {
 		v := h.visitor()
 		_, a := v.begin("/oauth2/start")
 		// The person chooses the other organisation on DingTalk's page.
-		login := h.send(request{to: strings.TrimPrefix(s.simURL, "http://"), fresh: true, right: true, elsewhere: true, raw: "GET " + strings.TrimPrefix(a.header.Get("Location"), s.simURL) + "&person=zhaoliu@dingqinghe5d1e HTTP/1.1\r\nHost: x\r\n\r\n"})
+		login := h.send(request{
+			to:        strings.TrimPrefix(s.simURL, "http://"),
+			fresh:     true,
+			right:     true,
+			elsewhere: true,
+			raw: "GET " + strings.TrimPrefix(a.header.Get("Location"), s.simURL) +
+				"&person=zhaoliu@dingqinghe5d1e HTTP/1.1\r\nHost: x\r\n\r\n",
+		})
 		back, err := url.Parse(login.header.Get("Location"))
 		if err != nil || back.Query().Get("authCode") == "" {
 			h.failf("DingTalk's page = %v", login)
@@ -106,7 +115,8 @@ func outsiders(s *env) (list []try) {
 		v := h.visitor()
 		state, _ := v.begin("/oauth2/start")
 		code, _ := s.sim.Code(simulator.Browser, "dingotherapp", "zhangsan")
-		if a := v.ask(request{trouble: true}, "GET", "/oauth2/callback?authCode="+code+"&state="+state); a.status != 403 || v.value(sessionCookie) != "" {
+		if a := v.ask(request{trouble: true}, "GET",
+			"/oauth2/callback?authCode="+code+"&state="+state); a.status != 403 || v.value(sessionCookie) != "" {
 			h.failf("got %v, want 403", a)
 		}
 	})
@@ -115,7 +125,8 @@ func outsiders(s *env) (list []try) {
 			v := h.visitor()
 			state, _ := v.begin("/oauth2/start")
 			code, _ := s.sim.Code(kind, "", "zhangsan")
-			if a := v.ask(request{trouble: true}, "GET", "/oauth2/callback?authCode="+code+"&state="+state); a.status < 400 || v.value(sessionCookie) != "" {
+			if a := v.ask(request{trouble: true}, "GET",
+				"/oauth2/callback?authCode="+code+"&state="+state); a.status < 400 || v.value(sessionCookie) != "" {
 				h.failf("got %v", a)
 			}
 		})
@@ -125,7 +136,8 @@ func outsiders(s *env) (list []try) {
 		state, _ := v.begin("/oauth2/start")
 		code := v.code("zhangsan")
 		s.sim.Advance(6 * time.Minute)
-		if a := v.ask(request{trouble: true}, "GET", "/oauth2/callback?authCode="+code+"&state="+state); a.status != 403 {
+		if a := v.ask(request{trouble: true}, "GET",
+			"/oauth2/callback?authCode="+code+"&state="+state); a.status != 403 {
 			h.failf("got %v, want 403", a)
 		}
 	})
@@ -138,7 +150,8 @@ func outsiders(s *env) (list []try) {
 	add("K16 no mobile number, no avatar", func(h *client) {
 		v := h.visitor().signIn("zhangsan")
 		a := v.ask(request{}, "GET", "/oauth2/userinfo")
-		if said := s.said() + a.body; strings.Contains(said, "13800000001") || strings.Contains(said, "avatar.example") || strings.Contains(said, "san@home.example") {
+		if said := s.said() + a.body; strings.Contains(said, "13800000001") ||
+			strings.Contains(said, "avatar.example") || strings.Contains(said, "san@home.example") {
 			h.failf("what nobody needs is told: %v", a)
 		}
 	})
@@ -148,10 +161,26 @@ func outsiders(s *env) (list []try) {
 // wrongAnswers are K4, K5, K11, V2–V5, D7: each endpoint answers each wrong thing once.
 func wrongAnswers(s *env) (list []try) {
 	verbs := []simulator.Verb{
-		simulator.Status(500), simulator.Status(503), simulator.Status(404), simulator.Status(401), simulator.Status(302), simulator.Status(204), simulator.Reset(), simulator.Refuse(), simulator.TLS(), simulator.Cut(0), simulator.Cut(10), simulator.Flood(8 << 20),
-		simulator.Redirect("http://127.0.0.1:1/evil"), simulator.Redirect("https://evil.test/"), simulator.Code(60121), simulator.Code(88), simulator.Code(-1), simulator.Code("InvalidAuthentication"), simulator.Gzip("{}"),
+		simulator.Status(500), simulator.Status(503), simulator.Status(404), simulator.Status(401),
+		simulator.Status(302), simulator.Status(204), simulator.Reset(), simulator.Refuse(), simulator.TLS(),
+		simulator.Cut(0), simulator.Cut(10), simulator.Flood(8 << 20),
+		simulator.Redirect("http://127.0.0.1:1/evil"), simulator.Redirect("https://evil.test/"),
+		simulator.Code(60121), simulator.Code(88), simulator.Code(-1), simulator.Code("InvalidAuthentication"),
+		simulator.Gzip("{}"),
 	}
-	for _, body := range []string{"", "{", "null", "[]", "{}", "true", "0", `"x"`, "\xff\xfe", `{"errcode":0}`, `{"errcode":"0","result":null}`, `{"errcode":0,"result":{}}`, `{"errcode":0,"result":[]}`, `{"errcode":0,"result":"x"}`, `{"errcode":0,"result":{"userid":""}}`, `{"errcode":0,"result":{"userid":"zhangsan","unionid":""}}`, `{"errcode":0,"result":{"userid":"zhangsan","unionid":"other","active":true}}`, `{"errcode":0,"result":{"contact_type":"0","userid":"lisi"}}`, `{"errcode":0,"result":{"userid":["zhangsan"]}}`, `{"errcode":88,"sub_code":"60121"}`, `{"errcode":1e999}`, `{"errcode":0,"errcode":60121,"result":{"userid":"zhangsan"}}`, `{"accessToken":"","expireIn":7200}`, `{"accessToken":"a b","expireIn":7200}`, `{"accessToken":{"x":1}}`, `{"accessToken":"x","expireIn":"never","corpId":"other"}`, `{"accessToken":"x","corpId":"dingother"}`, `{"unionId":""}`, `{"unionId":null}`, `{"unionId":["x"]}`, `{"unionId":"x","unionId":"y"}`, `{"unionId":"nobody-at-all"}`, strings.Repeat("[", 100_000), strings.Repeat(`{"a":`, 10_000), `{"errcode":0,"result":{"userid":"` + strings.Repeat("u", 100_000) + `"}}`, `<html>` + canary + `</html>`} {
+	for _, body := range []string{"", "{", "null", "[]", "{}", "true", "0", `"x"`, "\xff\xfe", `{"errcode":0}`,
+		`{"errcode":"0","result":null}`, `{"errcode":0,"result":{}}`, `{"errcode":0,"result":[]}`,
+		`{"errcode":0,"result":"x"}`, `{"errcode":0,"result":{"userid":""}}`,
+		`{"errcode":0,"result":{"userid":"zhangsan","unionid":""}}`,
+		`{"errcode":0,"result":{"userid":"zhangsan","unionid":"other","active":true}}`,
+		`{"errcode":0,"result":{"contact_type":"0","userid":"lisi"}}`,
+		`{"errcode":0,"result":{"userid":["zhangsan"]}}`, `{"errcode":88,"sub_code":"60121"}`, `{"errcode":1e999}`,
+		`{"errcode":0,"errcode":60121,"result":{"userid":"zhangsan"}}`, `{"accessToken":"","expireIn":7200}`,
+		`{"accessToken":"a b","expireIn":7200}`, `{"accessToken":{"x":1}}`,
+		`{"accessToken":"x","expireIn":"never","corpId":"other"}`, `{"accessToken":"x","corpId":"dingother"}`,
+		`{"unionId":""}`, `{"unionId":null}`, `{"unionId":["x"]}`, `{"unionId":"x","unionId":"y"}`,
+		`{"unionId":"nobody-at-all"}`, strings.Repeat("[", 100_000), strings.Repeat(`{"a":`, 10_000),
+		`{"errcode":0,"result":{"userid":"` + strings.Repeat("u", 100_000) + `"}}`, `<html>` + canary + `</html>`} {
 		verbs = append(verbs, simulator.Body(body))
 	}
 	for _, endpoint := range []string{userToken, me, byUnionID, userGet} {
@@ -174,7 +203,14 @@ func wrongAnswers(s *env) (list []try) {
 func changes(s *env) (list []try) {
 	add := func(name string, do func(h *client)) { list = append(list, try{name, do}) }
 	fresh := func(h *client, id string, departments ...int64) *visitor {
-		if err := s.sim.Join(simulator.Person{ID: id, UserID: id, Name: "新人", Nick: "admin", OrgEmail: id + "@yunfan.example", Departments: departments}); err != nil {
+		if err := s.sim.Join(simulator.Person{
+			ID:          id,
+			UserID:      id,
+			Name:        "新人",
+			Nick:        "admin",
+			OrgEmail:    id + "@yunfan.example",
+			Departments: departments,
+		}); err != nil {
 			h.failf("%v", err)
 		}
 		v := h.visitor().signIn(id)
@@ -187,7 +223,14 @@ func changes(s *env) (list []try) {
 	ends := func(h *client, v *visitor, target string, want int) {
 		for range 100 {
 			time.Sleep(100 * time.Millisecond)
-			if a := v.h.send(request{from: v.from, right: true, slow: true, trouble: true, raw: requestText("GET", target, h.id, v.cookie()), cleared: true}); a.status == want {
+			if a := v.h.send(request{
+				from:    v.from,
+				right:   true,
+				slow:    true,
+				trouble: true,
+				raw:     requestText("GET", target, h.id, v.cookie()),
+				cleared: true,
+			}); a.status == want {
 				return
 			}
 		}
@@ -224,7 +267,8 @@ func changes(s *env) (list []try) {
 			v := h.visitor().signIn("wangwu")
 			v.ask(request{right: true}, "GET", "/page")
 			seen := s.up.of(h.id)
-			if len(seen) != 1 || seen[0].value("X-Forwarded-User") != "wangwu" || seen[0].value("X-Forwarded-Email") != "" || strings.Contains(seen[0].head, "admin") {
+			if len(seen) != 1 || seen[0].value("X-Forwarded-User") != "wangwu" ||
+				seen[0].value("X-Forwarded-Email") != "" || strings.Contains(seen[0].head, "admin") {
 				h.failf("the application saw %+v", seen)
 			}
 		})
@@ -249,7 +293,18 @@ func changes(s *env) (list []try) {
 
 // events is K15: whatever comes on the stream.
 func events(s *env) (list []try) {
-	for i, raw := range []string{"", "{", "null", "[]", `{"specVersion":"1.0"}`, `{"type":"EVENT"}`, `{"type":"EVENT","headers":null,"data":"x"}`, `{"type":"EVENT","headers":{"eventId":"1","eventType":"user_leave_org","eventCorpId":"dingother"},"data":"{\"userId\":[\"zhangsan\"]}"}`, `{"type":"EVENT","headers":{"eventType":"user_leave_org"},"data":"not json"}`, `{"type":"EVENT","headers":{"eventType":"user_leave_org"},"data":"{\"userId\":\"zhangsan\"}"}`, `{"type":"EVENT","headers":{"eventType":"` + strings.Repeat("x", 100_000) + `"},"data":"{}"}`, `{"type":"SYSTEM","headers":{"topic":"disconnect"}}`, `{"type":"CALLBACK","headers":{}}`, strings.Repeat("[", 50_000), "\xff", `{"type":1}`, `{"type":"EVENT","headers":{"eventType":"org_remove","eventCorpId":"dingother"},"data":"{}"}`, `{"type":"EVENT","headers":{"eventType":"user_leave_org","eventCorpId":"dingyunfan8f3c"},"data":"{\"userId\":[1,null,{}]}"}`} {
+	for i, raw := range []string{"", "{", "null", "[]", `{"specVersion":"1.0"}`, `{"type":"EVENT"}`,
+		`{"type":"EVENT","headers":null,"data":"x"}`,
+		`{"type":"EVENT","headers":{"eventId":"1","eventType":"user_leave_org","eventCorpId":"dingother"},` +
+			`"data":"{\"userId\":[\"zhangsan\"]}"}`,
+		`{"type":"EVENT","headers":{"eventType":"user_leave_org"},"data":"not json"}`,
+		`{"type":"EVENT","headers":{"eventType":"user_leave_org"},"data":"{\"userId\":\"zhangsan\"}"}`,
+		`{"type":"EVENT","headers":{"eventType":"` + strings.Repeat("x", 100_000) + `"},"data":"{}"}`,
+		`{"type":"SYSTEM","headers":{"topic":"disconnect"}}`, `{"type":"CALLBACK","headers":{}}`,
+		strings.Repeat("[", 50_000), "\xff", `{"type":1}`,
+		`{"type":"EVENT","headers":{"eventType":"org_remove","eventCorpId":"dingother"},"data":"{}"}`,
+		`{"type":"EVENT","headers":{"eventType":"user_leave_org","eventCorpId":"dingyunfan8f3c"},` +
+			`"data":"{\"userId\":[1,null,{}]}"}`} {
 		list = append(list, try{fmt.Sprintf("K15 %d %.60q", i, raw), func(h *client) {
 			v := h.visitor().signIn("lisi")
 			s.sim.SendRaw(raw)

@@ -132,7 +132,8 @@ routes:
   - {path: /office/, access: {networks: [192.0.2.0/24]}, upstream: "%[7]s"}
   - {path: /asked/, access: signed_in}
   - {path: /, host: app.test, websocket: true, timeout: 3s, upstream: "%[7]s"}
-`, gateway, simulator.DemoClientID, canary, simulator.DemoCorpID, s.simURL, cookieSecret, s.up.url(), oneCallback, twoCallback, queryCallback)
+`, gateway, simulator.DemoClientID, canary, simulator.DemoCorpID, s.simURL, cookieSecret, s.up.url(), oneCallback,
+		twoCallback, queryCallback)
 }
 
 // process is a running dinggate and all that it said.
@@ -169,7 +170,12 @@ func startWith(t *testing.T, config string, change func(*exec.Cmd)) *process {
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p := &process{file: file, cmd: exec.Command(program, "serve", "--config", file), exited: make(chan struct{}), lines: map[string]record{}}
+	p := &process{
+		file:   file,
+		cmd:    exec.Command(program, "serve", "--config", file),
+		exited: make(chan struct{}),
+		lines:  map[string]record{},
+	}
 	p.heard = sync.NewCond(&p.mu)
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
@@ -210,7 +216,8 @@ func (p *process) hear(line []byte) {
 	p.all.Write(line)
 	p.all.WriteByte('\n')
 	var r record
-	if err := json.Unmarshal(line, &r); err != nil || r.Msg == "" || bytes.ContainsFunc(line, unsafe) { // also a record that a terminal would act upon (D9)
+	// also a record that a terminal would act upon (D9)
+	if err := json.Unmarshal(line, &r); err != nil || r.Msg == "" || bytes.ContainsFunc(line, unsafe) {
 		p.stray = append(p.stray, string(line))
 		return
 	}

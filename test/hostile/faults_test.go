@@ -49,7 +49,8 @@ func faults(s *env) []try {
 		})
 	}
 	signInFails("V1 DingTalk hangs", true, simulator.Fault{On: userToken, Do: simulator.Hang()}, 503)
-	signInFails("V1 DingTalk is slow", true, simulator.Fault{On: everything, Do: simulator.Delay(30 * time.Second)}, 503)
+	signInFails("V1 DingTalk is slow", true, simulator.Fault{On: everything, Do: simulator.Delay(30 * time.Second)},
+		503)
 	signInFails("V2 500 at the exchange", false, simulator.Fault{On: userToken, Do: simulator.Status(500)}, 502, 503)
 	signInFails("V4 cut in the middle", false, simulator.Fault{On: userToken, Do: simulator.Cut(5)}, 502, 503)
 	signInFails("V5 refused", false, simulator.Fault{On: everything, Do: simulator.Refuse()}, 502, 503)
@@ -70,7 +71,11 @@ func faults(s *env) []try {
 		if a := h.send(request{to: p.gate, raw: requestText("GET", "/public/x", h.id), right: true}); a.status != 200 {
 			h.failf("a public page = %v", a)
 		}
-		if a := h.send(request{to: p.gate, raw: requestText("GET", "/page", h.id, h.member("zhangsan")), right: true}); a.status != 200 {
+		if a := h.send(request{
+			to:    p.gate,
+			raw:   requestText("GET", "/page", h.id, h.member("zhangsan")),
+			right: true,
+		}); a.status != 200 {
 			h.failf("an existing session = %v", a)
 		}
 	})
@@ -78,7 +83,9 @@ func faults(s *env) []try {
 	if s.redis {
 		replicas(s, add)
 	}
-	for _, throttle := range []simulator.Verb{simulator.Code(90018), simulator.Code("Forbidden.AccessDenied.QpsLimitForApi"), simulator.Status(429), simulator.Body(simulator.PunishBody), simulator.Body(simulator.PunishPage), simulator.Code(90020)} {
+	for _, throttle := range []simulator.Verb{simulator.Code(90018),
+		simulator.Code("Forbidden.AccessDenied.QpsLimitForApi"), simulator.Status(429),
+		simulator.Body(simulator.PunishBody), simulator.Body(simulator.PunishPage), simulator.Code(90020)} {
 		add("V3 V35 throttled: "+throttle.String()[:min(30, len(throttle.String()))], func(h *client) {
 			line := h.member("zhangsan")
 			s.sim.Fault(simulator.Fault{On: userToken, Do: throttle})
@@ -135,7 +142,13 @@ func teach(s *env) {
 // upstreamFaults are V19–V21, V24: the application's illness is told as such.
 func upstreamFaults(s *env, add func(string, func(*client))) {
 	page := func(h *client, path string) *answer {
-		return h.send(request{raw: requestText("GET", path, h.id, h.member("zhangsan")), right: true, trouble: true, slow: true, fresh: true})
+		return h.send(request{
+			raw:     requestText("GET", path, h.id, h.member("zhangsan")),
+			right:   true,
+			trouble: true,
+			slow:    true,
+			fresh:   true,
+		})
 	}
 	for path, want := range map[string]int{"/act/silent": 504, "/act/slow-header": 504, "/act/closes": 502} {
 		add("V19 "+path, func(h *client) {
@@ -206,16 +219,23 @@ func sealing(s *env, add func(string, func(*client))) {
 		from, to string
 		want     int
 	}{
-		"C6 V33 sealed with an old key in the ring": {`"` + cookieSecret + `"`, `"` + fresh + `", "` + cookieSecret + `"`, 200},
-		"C6 sealed with a key that is gone":         {`"` + cookieSecret + `"`, `"` + fresh + `"`, 401},
-		"C9 another organisation's gate":            {simulator.DemoCorpID, "dingother0000", 401},
-		"C9 stricter rules":                         {"{path: /, host", "{path: /, access: {users: [lisi]}, host", 403},
-		"C7 a shorter lifetime":                     {"recheck: 1h", "recheck: 1h, lifetime: 1ms", 401},
+		"C6 V33 sealed with an old key in the ring": {`"` + cookieSecret + `"`,
+			`"` + fresh + `", "` + cookieSecret + `"`, 200},
+		"C6 sealed with a key that is gone": {`"` + cookieSecret + `"`, `"` + fresh + `"`, 401},
+		"C9 another organisation's gate":    {simulator.DemoCorpID, "dingother0000", 401},
+		"C9 stricter rules":                 {"{path: /, host", "{path: /, access: {users: [lisi]}, host", 403},
+		"C7 a shorter lifetime":             {"recheck: 1h", "recheck: 1h, lifetime: 1ms", 401},
 	} {
 		add(name, func(h *client) {
 			p := s.another(func(text string) string { return strings.Replace(text, c.from, c.to, 1) })
 			defer p.kill()
-			a := h.send(request{to: p.gate, raw: requestText("GET", "/page", h.id, h.member("zhangsan"), "Accept: text/html", "Sec-Fetch-Mode: cors"), right: c.want == 200, cleared: true})
+			a := h.send(request{
+				to: p.gate,
+				raw: requestText("GET", "/page", h.id, h.member("zhangsan"), "Accept: text/html",
+					"Sec-Fetch-Mode: cors"),
+				right:   c.want == 200,
+				cleared: true,
+			})
 			if a.status != c.want {
 				h.failf("got %v, want %d", a, c.want)
 			}
@@ -226,13 +246,18 @@ func sealing(s *env, add func(string, func(*client))) {
 		defer p.kill()
 		line := h.member("zhangsan")
 		for _, to := range []string{s.gate, p.gate, s.gate, p.gate} {
-			if a := h.send(request{to: to, raw: requestText("GET", "/page", h.id, line), right: true}); a.status != 200 {
+			if a := h.send(request{
+				to:    to,
+				raw:   requestText("GET", "/page", h.id, line),
+				right: true,
+			}); a.status != 200 {
 				h.failf("got %v", a)
 			}
 		}
 		v := h.visitor() // V26: another replica finishes the sign-in
 		state, _ := v.begin("/oauth2/start?rd=%2Fthere")
-		if a := v.ask(request{to: p.gate, session: true}, "GET", "/oauth2/callback?authCode="+v.code("zhangsan")+"&state="+state); a.header.Get("Location") != "/there" {
+		if a := v.ask(request{to: p.gate, session: true}, "GET",
+			"/oauth2/callback?authCode="+v.code("zhangsan")+"&state="+state); a.header.Get("Location") != "/there" {
 			h.failf("another replica ends the sign-in with %v", a)
 		}
 	})
@@ -267,7 +292,11 @@ func processes(s *env, add func(string, func(*client))) {
 		p := startWith(s.t, s.config(), func(cmd *exec.Cmd) { cmd.Stderr = full })
 		defer p.kill()
 		for range 50 {
-			if a := h.send(request{to: p.gate, raw: requestText("GET", "/page", h.id, h.member("zhangsan")), right: true}); a.status != 200 {
+			if a := h.send(request{
+				to:    p.gate,
+				raw:   requestText("GET", "/page", h.id, h.member("zhangsan")),
+				right: true,
+			}); a.status != 200 {
 				h.failf("got %v", a)
 				return
 			}
@@ -293,7 +322,12 @@ func processes(s *env, add func(string, func(*client))) {
 		for range 50 {
 			time.Sleep(100 * time.Millisecond)
 			w := &rawConns{kept: map[string]*rawConn{}}
-			a, err := w.send(request{raw: requestText("GET", "/public/x", h.id), from: stranger, to: p.gate, fresh: true})
+			a, err := w.send(request{
+				raw:   requestText("GET", "/public/x", h.id),
+				from:  stranger,
+				to:    p.gate,
+				fresh: true,
+			})
 			if err == nil && a.status == 200 {
 				return
 			}
@@ -306,7 +340,12 @@ func processes(s *env, add func(string, func(*client))) {
 		line := h.member("zhangsan")
 		use := func() {
 			for i := range 60 {
-				h.send(request{to: p.gate, fresh: true, raw: requestText("GET", fmt.Sprintf("/page?%d", i), h.id, line), right: true})
+				h.send(request{
+					to:    p.gate,
+					fresh: true,
+					raw:   requestText("GET", fmt.Sprintf("/page?%d", i), h.id, line),
+					right: true,
+				})
 			}
 		}
 		use()

@@ -9,12 +9,14 @@ import (
 	"time"
 )
 
-var responseNames = []string{"X-Auth-Request-User", "X-Auth-Request-Email", "X-Auth-Request-Preferred-Username", "X-Auth-Request-Groups"}
+var responseNames = []string{"X-Auth-Request-User", "X-Auth-Request-Email", "X-Auth-Request-Preferred-Username",
+	"X-Auth-Request-Groups"}
 
 // asked checks the answer to an authorization subrequest, in addition to the invariants: each
 // endpoint keeps to its statuses, a 200 carries every header, a refusal none.
 func (h *client) asked(endpoint string, a *answer) {
-	allowed := map[string][]int{"auth": {200, 401, 403}, "forward-auth": {200, 302, 400, 401, 403, 503}, "ext-authz": {200, 302, 400, 401, 403, 503}}[endpoint]
+	allowed := map[string][]int{"auth": {200, 401, 403}, "forward-auth": {200, 302, 400, 401, 403, 503},
+		"ext-authz": {200, 302, 400, 401, 403, 503}}[endpoint]
 	if a.bare || a.status == 0 { // net/http could not read the question at all
 		return
 	}
@@ -51,13 +53,17 @@ func questions() (list []question) {
 	add("auth", true, "X-Original-URL: "+public, "X-Original-Method: GET")
 	add("auth", true, "X-Original-URI: /public/a", "X-Forwarded-Host: app.test", "X-Forwarded-Proto: https")
 	add("auth", true, "X-Forwarded-Uri: /public/a", "X-Forwarded-Host: app.test")
-	add("forward-auth", true, "X-Forwarded-Uri: /public/a", "X-Forwarded-Method: GET", "X-Forwarded-Host: app.test", "X-Forwarded-Proto: https")
+	add("forward-auth", true, "X-Forwarded-Uri: /public/a", "X-Forwarded-Method: GET", "X-Forwarded-Host: app.test",
+		"X-Forwarded-Proto: https")
 	add("forward-auth", true, "X-Forwarded-Uri: /public/a", "X-Forwarded-Host: APP.TEST.")
 	add("auth", true, "X-Original-URL: https://APP.TEST:443/public/a")
 	// F5: missing, empty, relative, twice, contradicting.
 	for _, endpoint := range []string{"auth", "forward-auth"} {
 		add(endpoint, false)
-		for _, uri := range []string{"", "public/a", "?/public/", "public", "*", "http://evil.test/public/a", "https://app.test/public/a", "//app.test/public/a", "/public/a\x00", "/public/a\x01", "/public/a\tb", "/public/a b", "/public/a#x", "/\\public", "/" + strings.Repeat("a", 60<<10), "/page,/public/a", "/page, /public/a"} {
+		for _, uri := range []string{"", "public/a", "?/public/", "public", "*", "http://evil.test/public/a",
+			"https://app.test/public/a", "//app.test/public/a", "/public/a\x00", "/public/a\x01", "/public/a\tb",
+			"/public/a b", "/public/a#x", "/\\public", "/" + strings.Repeat("a", 60<<10), "/page,/public/a",
+			"/page, /public/a"} {
 			add(endpoint, false, "X-Forwarded-Uri: "+uri, "X-Forwarded-Host: app.test")
 		}
 		add(endpoint, false, "X-Forwarded-Uri: /public/a", "X-Forwarded-Uri: /public/a")
@@ -70,26 +76,35 @@ func questions() (list []question) {
 		add(endpoint, false, "X-Forwarded-Uri: /page", "X-Forwarded-Prefix: /public")
 		add(endpoint, false, "Forwarded: host=app.test;proto=https", "X-Original-Path: /public/a")
 		// F6: methods.
-		for _, method := range []string{"", "get", "GET, GET", "GET\x01", "\xff", "*", "POST", "HEAD,", strings.Repeat("G", 5000)} {
-			add(endpoint, method == "", "X-Forwarded-Uri: /read/a", "X-Forwarded-Host: app.test", "X-Forwarded-Method: "+method)
+		for _, method := range []string{"", "get", "GET, GET", "GET\x01", "\xff", "*", "POST", "HEAD,",
+			strings.Repeat("G", 5000)} {
+			add(endpoint, method == "", "X-Forwarded-Uri: /read/a", "X-Forwarded-Host: app.test",
+				"X-Forwarded-Method: "+method)
 			list[len(list)-1].open = false // HEAD alone counts as GET; none of these is GET
 		}
 		add(endpoint, false, "X-Forwarded-Uri: /read/a", "X-Forwarded-Method: GET", "X-Forwarded-Method: GET")
 		// F7: hosts, schemes.
-		for _, host := range []string{"evil.test", "app.test.evil.test", "app.test, evil.test", "app.test@evil.test", "app.test/evil", "app.test#", "ａpp.test", "app.test:99999", " ", "[::1", "app..test"} {
+		for _, host := range []string{"evil.test", "app.test.evil.test", "app.test, evil.test", "app.test@evil.test",
+			"app.test/evil", "app.test#", "ａpp.test", "app.test:99999", " ", "[::1", "app..test"} {
 			add(endpoint, false, "X-Forwarded-Uri: /page", "X-Forwarded-Host: "+host)
 		}
 		for _, proto := range []string{"ftp", "https, http", "javascript", "https://", " https x", "\xff"} {
 			add(endpoint, false, "X-Forwarded-Uri: /page", "X-Forwarded-Host: app.test", "X-Forwarded-Proto: "+proto)
 		}
 	}
-	for _, pair := range [][2]string{{page, "/public/a"}, {public, "/page"}, {public, "/public/b"}, {"https://app.test/public/a?x", "/public/a"}, {page, ""}} {
+	for _, pair := range [][2]string{{page, "/public/a"}, {public, "/page"}, {public, "/public/b"},
+		{"https://app.test/public/a?x", "/public/a"}, {page, ""}} {
 		add("auth", false, "X-Original-URL: "+pair[0], "X-Original-URI: "+pair[1])
 		add("auth", false, "X-Original-URL: "+pair[0], "X-Forwarded-Uri: "+pair[1])
 	}
 	add("auth", false, "X-Original-URL: "+public, "X-Original-URL: "+public)
 	add("auth", false, "X-Original-URL: "+public, "X-Original-URL: "+page)
-	for _, bad := range []string{"", "/public/a", "app.test/public/a", "://app.test/public/a", "ftp://app.test/public/a", "https:///public/a", "https://app.test@evil.test/public/a", "https://evil.test/page", "https://app.test\\public/a", "https:/app.test/public/a", "HTTPS//app.test/public/a", "https://app.test/public/../admin/", "https://app.test/public/%2e%2e/admin/", "https://app.test?/public/a", "https://app.test#/public/a", "https://[app.test]/public/a", "javascript://app.test/public/a", "https://app.test:x/public/a"} {
+	for _, bad := range []string{"", "/public/a", "app.test/public/a", "://app.test/public/a",
+		"ftp://app.test/public/a", "https:///public/a", "https://app.test@evil.test/public/a",
+		"https://evil.test/page", "https://app.test\\public/a", "https:/app.test/public/a",
+		"HTTPS//app.test/public/a", "https://app.test/public/../admin/", "https://app.test/public/%2e%2e/admin/",
+		"https://app.test?/public/a", "https://app.test#/public/a", "https://[app.test]/public/a",
+		"javascript://app.test/public/a", "https://app.test:x/public/a"} {
 		add("auth", false, "X-Original-URL: "+bad)
 	}
 	add("forward-auth", false, "X-Original-URL: "+public) // another endpoint's words
@@ -103,21 +118,23 @@ func gateways(s *env) (list []try) {
 	for _, q := range questions() {
 		for _, from := range []string{gateway, stranger} {
 			for _, person := range []string{"", "zhangsan"} {
-				list = append(list, try{fmt.Sprintf("F5 %s from %s person %q: %.150q", q.endpoint, from, person, q.lines), func(h *client) {
-					lines := slices.Clone(q.lines)
-					if person != "" {
-						lines = append(lines, h.member(person))
-					}
-					a := h.send(request{from: from, raw: requestText("GET", "/oauth2/"+q.endpoint, h.id, lines...)})
-					h.asked(q.endpoint, a)
-					open := q.open && from == gateway
-					if a.status == 200 != open && (person == "" || open || !ordinary(q.lines)) {
-						h.failf("got %v, let in should be %v", a, open)
-					}
-					if person != "" && a.status == 401 && !a.bare {
-						h.failf("a member is sent to sign in again: %v", a)
-					}
-				}})
+				list = append(list,
+					try{fmt.Sprintf("F5 %s from %s person %q: %.150q", q.endpoint, from, person,
+						q.lines), func(h *client) {
+						lines := slices.Clone(q.lines)
+						if person != "" {
+							lines = append(lines, h.member(person))
+						}
+						a := h.send(request{from: from, raw: requestText("GET", "/oauth2/"+q.endpoint, h.id, lines...)})
+						h.asked(q.endpoint, a)
+						open := q.open && from == gateway
+						if a.status == 200 != open && (person == "" || open || !ordinary(q.lines)) {
+							h.failf("got %v, let in should be %v", a, open)
+						}
+						if person != "" && a.status == 401 && !a.bare {
+							h.failf("a member is sent to sign in again: %v", a)
+						}
+					}})
 			}
 		}
 	}
@@ -130,7 +147,8 @@ func gateways(s *env) (list []try) {
 // member sees.
 func ordinary(lines []string) bool {
 	text := strings.Join(lines, "\n")
-	return slices.ContainsFunc([]string{"/page", "/read/", "Uri: //app.test/", "Uri: /aaaa", "app.test?/public"}, func(part string) bool { return strings.Contains(text, part) })
+	return slices.ContainsFunc([]string{"/page", "/read/", "Uri: //app.test/", "Uri: /aaaa",
+		"app.test?/public"}, func(part string) bool { return strings.Contains(text, part) })
 }
 
 // dialects are F1, F2, F6, F8, F10, F13.
@@ -142,12 +160,17 @@ func dialects() (list []try) {
 		h.asked(strings.TrimSuffix(name, "/page"), a)
 		return a
 	}
-	report := map[string][]string{"auth": {"X-Original-URL: https://app.test/page?a=1&b=//x", "X-Original-Method: GET"}, "forward-auth": {"X-Forwarded-Uri: /page?a=1&b=//x", "X-Forwarded-Host: app.test", "X-Forwarded-Method: GET", "X-Forwarded-Proto: https"}, "ext-authz/page": nil}
+	report := map[string][]string{"auth": {"X-Original-URL: https://app.test/page?a=1&b=//x",
+		"X-Original-Method: GET"},
+		"forward-auth": {"X-Forwarded-Uri: /page?a=1&b=//x", "X-Forwarded-Host: app.test", "X-Forwarded-Method: GET",
+			"X-Forwarded-Proto: https"}, "ext-authz/page": nil}
 	for endpoint, lines := range report {
 		for _, c := range []struct {
 			line string
 			page bool
-		}{{"Accept: text/html", true}, {"Accept: application/json", false}, {"X-Requested-With: XMLHttpRequest", false}, {"Sec-Fetch-Mode: navigate", true}, {"Sec-Fetch-Mode: cors", false}, {"Sec-WebSocket-Key: x", false}, {"User-Agent: DingTalk", false}} {
+		}{{"Accept: text/html", true}, {"Accept: application/json", false},
+			{"X-Requested-With: XMLHttpRequest", false}, {"Sec-Fetch-Mode: navigate", true},
+			{"Sec-Fetch-Mode: cors", false}, {"Sec-WebSocket-Key: x", false}, {"User-Agent: DingTalk", false}} {
 			add("F1 "+endpoint+" "+c.line, func(h *client) {
 				a := ask(h, endpoint, append(slices.Clone(lines), c.line)...)
 				want := 401
@@ -158,7 +181,8 @@ func dialects() (list []try) {
 					h.failf("got %v, want %d", a, want)
 				}
 				if endpoint == "forward-auth" && a.status == 302 { // F13
-					if to, _ := url.Parse(a.header.Get("Location")); to == nil || to.Query().Get("rd") != "/page?a=1&b=//x" {
+					if to, _ := url.Parse(a.header.Get("Location")); to == nil ||
+						to.Query().Get("rd") != "/page?a=1&b=//x" {
 						h.failf("the page asked for became %q", a.header.Get("Location"))
 					}
 				}
@@ -167,18 +191,21 @@ func dialects() (list []try) {
 		for i := range 40 { // F2
 			add(fmt.Sprintf("F2 %s %d", endpoint, i), func(h *client) {
 				_, value, _ := strings.Cut(h.member("zhangsan"), sessionCookie+"=")
-				if a := ask(h, endpoint, append(slices.Clone(lines), "Cookie: "+sessionCookie+"="+spoil(value, i))...); a.status != 401 {
+				if a := ask(h, endpoint,
+					append(slices.Clone(lines), "Cookie: "+sessionCookie+"="+spoil(value, i))...); a.status != 401 {
 					h.failf("a spoiled cookie got %v", a)
 				}
 			})
 		}
 		add("F8 "+endpoint, func(h *client) {
 			a := ask(h, endpoint, append(slices.Clone(lines), h.member("wangwu"))...)
-			if a.status != 200 || a.header.Get("X-Auth-Request-Email") != "" || a.header.Get("X-Auth-Request-User") != "wangwu" {
+			if a.status != 200 || a.header.Get("X-Auth-Request-Email") != "" ||
+				a.header.Get("X-Auth-Request-User") != "wangwu" {
 				h.failf("got %v", a)
 			}
 		})
-		for _, query := range []string{"?allowed_groups=x", "?uri=/public/a", "?X-Forwarded-Uri=/public/a", "?rd=/public/a", "?access=public", "?allowed_emails=*", "?/public/a"} {
+		for _, query := range []string{"?allowed_groups=x", "?uri=/public/a", "?X-Forwarded-Uri=/public/a",
+			"?rd=/public/a", "?access=public", "?allowed_emails=*", "?/public/a"} {
 			if endpoint == "ext-authz/page" {
 				continue // there the query is the page's own
 			}
@@ -197,18 +224,28 @@ func dialects() (list []try) {
 			continue
 		}
 		add(fmt.Sprintf("F6 byte %#x", b), func(h *client) {
-			for _, c := range [][]string{{"auth", "X-Original-Method", "X-Original-URI"}, {"forward-auth", "X-Forwarded-Method", "X-Forwarded-Uri"}} {
-				a := h.send(request{from: gateway, raw: requestText("GET", "/oauth2/"+c[0], h.id, c[1]+": "+string([]byte{byte(b)}), c[2]+": /read/a", "X-Forwarded-Host: app.test")})
+			for _, c := range [][]string{{"auth", "X-Original-Method", "X-Original-URI"},
+				{"forward-auth", "X-Forwarded-Method", "X-Forwarded-Uri"}} {
+				a := h.send(request{
+					from: gateway,
+					raw: requestText("GET", "/oauth2/"+c[0], h.id, c[1]+": "+string([]byte{byte(b)}),
+						c[2]+": /read/a", "X-Forwarded-Host: app.test"),
+				})
 				if h.asked(c[0], a); a.status == 200 {
 					h.failf("%s: let in by the byte %#x", c[0], b)
 				}
 			}
 		})
 	}
-	for _, path := range []string{"", "/", "//", "/..", "/../auth", "/%2e%2e/auth", "/../../public/a", "x", "%2fpublic/a", ";/public/a", "?/public/a", "/?/public/a", "/page#/public/a", "/page%23/public/a", "/./public/a", "\\public"} {
+	for _, path := range []string{"", "/", "//", "/..", "/../auth", "/%2e%2e/auth", "/../../public/a", "x",
+		"%2fpublic/a", ";/public/a", "?/public/a", "/?/public/a", "/page#/public/a", "/page%23/public/a",
+		"/./public/a", "\\public"} {
 		for _, from := range []string{gateway, stranger} {
 			add(fmt.Sprintf("F11 ext-authz%s from %s", path, from), func(h *client) {
-				if a := h.send(request{from: from, raw: requestText("GET", "/oauth2/ext-authz"+path, h.id)}); a.status == 200 || a.status >= 500 || a.status == 302 {
+				if a := h.send(request{
+					from: from,
+					raw:  requestText("GET", "/oauth2/ext-authz"+path, h.id),
+				}); a.status == 200 || a.status >= 500 || a.status == 302 {
 					h.failf("got %v", a)
 				}
 			})
@@ -268,7 +305,12 @@ func unreadBodies() (list []try) {
 					if person != "" {
 						lines, want = append(lines, h.member(person)), 200
 					}
-					a := h.send(request{from: gateway, method: "POST", raw: requestText("POST", "/oauth2/"+endpoint, h.id, lines...) + c[1], fresh: true})
+					a := h.send(request{
+						from:   gateway,
+						method: "POST",
+						raw:    requestText("POST", "/oauth2/"+endpoint, h.id, lines...) + c[1],
+						fresh:  true,
+					})
 					if a.status != want {
 						h.failf("got %v, want %d", a, want)
 					}

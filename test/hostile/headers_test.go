@@ -14,9 +14,12 @@ import (
 var protectedNames = []string{
 	"X-Forwarded-User", "X-Forwarded-Email", "X-Forwarded-Preferred-Username", "X-Forwarded-Groups",
 	"X-Auth-Request-User", "X-Auth-Request-Email", "X-Auth-Request-Preferred-Username", "X-Auth-Request-Groups",
-	"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port", "X-Forwarded-Prefix", "X-Forwarded-Uri", "X-Forwarded-Method", "X-Forwarded-Access-Token",
-	"X-Original-URL", "X-Original-URI", "X-Original-Method", "X-Original-Host", "X-Rewrite-URL", "X-Real-IP", "X-Client-IP", "True-Client-IP", "CF-Connecting-IP", "Forwarded", "Proxy",
-	"Remote-User", "Remote-Email", "Remote-Groups", "Remote-Name", "X-Forwarded-Client-Cert", "X-SSL-Client-DN", "SSL-Client-Cert", "X-Dinggate-Assertion", "X-Request-Id", "X-HTTP-Method-Override",
+	"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port", "X-Forwarded-Prefix",
+	"X-Forwarded-Uri", "X-Forwarded-Method", "X-Forwarded-Access-Token",
+	"X-Original-URL", "X-Original-URI", "X-Original-Method", "X-Original-Host", "X-Rewrite-URL", "X-Real-IP",
+	"X-Client-IP", "True-Client-IP", "CF-Connecting-IP", "Forwarded", "Proxy",
+	"Remote-User", "Remote-Email", "Remote-Groups", "Remote-Name", "X-Forwarded-Client-Cert", "X-SSL-Client-DN",
+	"SSL-Client-Cert", "X-Dinggate-Assertion", "X-Request-Id", "X-HTTP-Method-Override",
 }
 
 // spellings write a name as some framework folds it back: letters and digits
@@ -47,12 +50,15 @@ func alternate(s string) string {
 const forged = "FORGED"
 
 // handshake is a WebSocket's, with the page's own origin.
-var handshake = []string{"Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13", "Origin: https://app.test"}
+var handshake = []string{"Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+	"Sec-WebSocket-Version: 13", "Origin: https://app.test"}
 
 // headers is class H: what an upstream hears about who is asking.
 func headers(s *env) (list []try) {
 	s.up.on("ws", func(c net.Conn, _ *sighting) {
-		fmt.Fprintf(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nX-Upstream: %s\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n", mark)
+		fmt.Fprintf(c,
+			"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nX-Upstream: %s\r\n"+
+				"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n", mark)
 		time.Sleep(10 * time.Millisecond)
 	})
 	forms := [][]string{}
@@ -62,14 +68,17 @@ func headers(s *env) (list []try) {
 		}
 		many := slices.Repeat([]string{name + ": " + forged}, 40)
 		forms = append(forms, // H3: several copies, one empty, many; a list; white space
-			[]string{name + ": " + forged, strings.ReplaceAll(name, "-", "_") + ": " + forged, strings.ToLower(name) + ": " + forged},
+			[]string{name + ": " + forged, strings.ReplaceAll(name, "-", "_") + ": " + forged,
+				strings.ToLower(name) + ": " + forged},
 			[]string{name + ":", name + ": " + forged}, many, []string{name + ":\t " + forged + " \t"})
 	}
 	for _, lines := range forms {
 		for _, where := range []struct {
 			name, target string
 			member, ws   bool
-		}{{"nobody", "/page", false, false}, {"signed in", "/page", true, false}, {"public", "/public/page", false, false}, {"WebSocket", "/act/ws", true, true}, {"signed in on a public route", "/public/page", true, false}} {
+		}{{"nobody", "/page", false, false}, {"signed in", "/page", true, false},
+			{"public", "/public/page", false, false}, {"WebSocket", "/act/ws", true, true},
+			{"signed in on a public route", "/public/page", true, false}} {
 			list = append(list, try{fmt.Sprintf("H1 %s %.100q", where.name, lines), func(h *client) {
 				forge(h, where.target, where.member, where.ws, lines)
 			}})
@@ -113,16 +122,19 @@ func (h *client) clean(got *sighting, member bool) {
 	if strings.Contains(got.head, forged) {
 		h.failf("a forged value arrived: %q", got.head)
 	}
-	who := map[string]string{"X-Forwarded-User": "", "X-Forwarded-Email": "", "X-Forwarded-Preferred-Username": "", "X-Forwarded-Groups": ""}
+	who := map[string]string{"X-Forwarded-User": "", "X-Forwarded-Email": "", "X-Forwarded-Preferred-Username": "",
+		"X-Forwarded-Groups": ""}
 	if member {
-		who = map[string]string{"X-Forwarded-User": "zhangsan", "X-Forwarded-Email": "zhangsan@yunfan.example", "X-Forwarded-Preferred-Username": "%E5%BC%A0%E4%B8%89", "X-Forwarded-Groups": "%E4%B8%BB%E7%AE%A1"}
+		who = map[string]string{"X-Forwarded-User": "zhangsan", "X-Forwarded-Email": "zhangsan@yunfan.example",
+			"X-Forwarded-Preferred-Username": "%E5%BC%A0%E4%B8%89", "X-Forwarded-Groups": "%E4%B8%BB%E7%AE%A1"}
 	}
 	for name, want := range who {
 		if v := got.values(name); member && (len(v) != 1 || v[0] != want) || !member && strings.Join(v, "") != "" {
 			h.failf("%s arrived as %q, want %q", name, v, want)
 		}
 	}
-	for name, want := range map[string]string{"X-Forwarded-For": stranger, "X-Real-IP": stranger, "X-Forwarded-Proto": "https", "X-Forwarded-Host": "app.test"} {
+	for name, want := range map[string]string{"X-Forwarded-For": stranger, "X-Real-IP": stranger,
+		"X-Forwarded-Proto": "https", "X-Forwarded-Host": "app.test"} {
 		if v := got.values(name); len(v) != 1 || v[0] != want {
 			h.failf("%s arrived as %q, want %q", name, v, want)
 		}
@@ -142,13 +154,16 @@ func connectionLists() (list []try) {
 	names := append(slices.Clone(protectedNames[:12]), "Cookie", "X-Real-IP", "X-Request-Id", "Host")
 	for _, name := range names {
 		for _, lines := range [][]string{
-			{"Connection: " + name}, {"Connection: close, " + strings.ToLower(name)}, {"Connection: keep-alive", "Connection: " + strings.ToUpper(name)}, {"Connection: ," + name + ",,"},
-			{"connection:\t" + name + " "}, {"Connection: " + strings.ReplaceAll(name, "-", "_") + "," + name}, {"Proxy-Connection: " + name}, {"Keep-Alive: " + name}, {"Connection: " + name, name + ": " + forged},
+			{"Connection: " + name}, {"Connection: close, " + strings.ToLower(name)},
+			{"Connection: keep-alive", "Connection: " + strings.ToUpper(name)}, {"Connection: ," + name + ",,"},
+			{"connection:\t" + name + " "}, {"Connection: " + strings.ReplaceAll(name, "-", "_") + "," + name},
+			{"Proxy-Connection: " + name}, {"Keep-Alive: " + name}, {"Connection: " + name, name + ": " + forged},
 		} {
 			if name == "Cookie" || name == "Host" {
 				lines = lines[:1]
 			}
-			list = append(list, try{fmt.Sprintf("H4 %q", lines), func(h *client) { forge(h, "/page", true, false, lines) }})
+			list = append(list,
+				try{fmt.Sprintf("H4 %q", lines), func(h *client) { forge(h, "/page", true, false, lines) }})
 		}
 	}
 	return list
@@ -164,13 +179,16 @@ func trailers() (list []try) {
 					if announced {
 						lines = append(lines, "Trailer: "+spell(name)+", X-Fine")
 					}
-					raw := requestText("POST", "/page", h.id, lines...) + "3\r\nabc\r\n0\r\n" + spell(name) + ": " + forged + "\r\nX-Fine: yes\r\n\r\n"
+					raw := requestText("POST", "/page", h.id, lines...) + "3\r\nabc\r\n0\r\n" + spell(name) + ": " +
+						forged + "\r\nX-Fine: yes\r\n\r\n"
 					a := h.send(request{method: "POST", raw: raw, right: true})
 					if a.status == 200 && len(h.env.up.of(h.id)) != 1 {
 						h.failf("answered without the application: %v", a)
 					}
 					for _, got := range h.env.up.of(h.id) {
-						if whole := got.head + string(got.body); strings.Contains(whole, forged) || strings.Count(fold(got.head+string(got.body)), fold(name)) > strings.Count(fold(got.head), fold(name)) || !strings.HasPrefix(string(got.body), "abc") {
+						if whole := got.head + string(got.body); strings.Contains(whole, forged) ||
+							strings.Count(fold(got.head+string(got.body)), fold(name)) > strings.Count(fold(got.head),
+								fold(name)) || !strings.HasPrefix(string(got.body), "abc") {
 							h.failf("the trailer arrived: %q, answer %v", whole, a)
 						}
 						h.clean(&got, true)
@@ -190,10 +208,17 @@ func beliefs() (list []try) {
 			for _, method := range []string{"POST", "DELETE", "PUT"} {
 				line := spell(name) + ": GET"
 				add("H14 "+method+" "+line, func(h *client) {
-					if a := h.send(request{method: method, raw: requestText(method, "/read/x", h.id, line, "Content-Length: 0")}); a.status != 401 {
+					if a := h.send(request{
+						method: method,
+						raw:    requestText(method, "/read/x", h.id, line, "Content-Length: 0"),
+					}); a.status != 401 {
 						h.failf("got %v, want 401", a)
 					}
-					h.send(request{method: method, right: true, raw: requestText(method, "/public/x", h.id, line, "Content-Length: 0")})
+					h.send(request{
+						method: method,
+						right:  true,
+						raw:    requestText(method, "/public/x", h.id, line, "Content-Length: 0"),
+					})
 					for _, got := range h.env.up.of(h.id) {
 						if len(got.values(name)) > 0 || got.method != method {
 							h.failf("the override arrived: %q", got.head)
@@ -203,19 +228,29 @@ func beliefs() (list []try) {
 			}
 		}
 	}
-	for _, agent := range []string{"kube-probe/1.33", "GoogleHC/1.0", "ELB-HealthChecker/2.0", "Prometheus/2", "DingTalk/8.0", "AliApp(DingTalk/7.0.0)", "dingtalk-win/1.0.0", "DingTalkBot", "dingtalk-linkservice", "curl/8", "HealthChecker", "Consul Health Check", "Mozilla/5.0 (compatible; UptimeRobot)", ""} {
-		for _, target := range []string{"/page", "/admin/", "/ping", "/healthz", "/robots.txt", "/favicon.ico", "/.well-known/acme-challenge/x", "/oauth2/auth", "/oauth2/userinfo", "/oauth2/metrics", "/livez", "/ready", "/metrics", "/debug/pprof/"} {
+	for _, agent := range []string{"kube-probe/1.33", "GoogleHC/1.0", "ELB-HealthChecker/2.0", "Prometheus/2",
+		"DingTalk/8.0", "AliApp(DingTalk/7.0.0)", "dingtalk-win/1.0.0", "DingTalkBot", "dingtalk-linkservice",
+		"curl/8", "HealthChecker", "Consul Health Check", "Mozilla/5.0 (compatible; UptimeRobot)", ""} {
+		for _, target := range []string{"/page", "/admin/", "/ping", "/healthz", "/robots.txt", "/favicon.ico",
+			"/.well-known/acme-challenge/x", "/oauth2/auth", "/oauth2/userinfo", "/oauth2/metrics", "/livez",
+			"/ready", "/metrics", "/debug/pprof/"} {
 			add("H15 "+agent+" at "+target, func(h *client) {
-				if a := h.send(request{raw: requestText("GET", target, h.id, "User-Agent: "+agent)}); a.status != 401 && a.status != 404 {
+				if a := h.send(request{raw: requestText("GET", target, h.id,
+					"User-Agent: "+agent)}); a.status != 401 && a.status != 404 {
 					h.failf("got %v", a)
 				}
 			})
 		}
 	}
-	for _, value := range []string{"Basic dXNlcjpwYXNz", "Bearer abc.def", "Digest username=\"x\"", "Negotiate YII=", "anything"} {
+	for _, value := range []string{"Basic dXNlcjpwYXNz", "Bearer abc.def", "Digest username=\"x\"", "Negotiate YII=",
+		"anything"} {
 		add("H8 "+value, func(h *client) {
-			h.send(request{right: true, raw: requestText("GET", "/page", h.id, "Authorization: "+value, h.member("zhangsan"))})
-			if seen := h.env.up.of(h.id); len(seen) != 1 || !slices.Equal(seen[0].values("Authorization"), []string{value}) {
+			h.send(request{
+				right: true,
+				raw:   requestText("GET", "/page", h.id, "Authorization: "+value, h.member("zhangsan")),
+			})
+			if seen := h.env.up.of(h.id); len(seen) != 1 ||
+				!slices.Equal(seen[0].values("Authorization"), []string{value}) {
 				h.failf("Authorization arrived as %+v", seen)
 			}
 			if a := h.send(request{raw: requestText("GET", "/page", h.id, "Authorization: "+value)}); a.status != 401 {
@@ -223,9 +258,13 @@ func beliefs() (list []try) {
 			}
 		})
 	}
-	for _, host := range []string{"APP.TEST", "App.Test.", "app.test.", "app.test:443", "APP.TEST.:443", "app.test:0443"} {
+	for _, host := range []string{"APP.TEST", "App.Test.", "app.test.", "app.test:443", "APP.TEST.:443",
+		"app.test:0443"} {
 		add("H13 "+host, func(h *client) {
-			if a := h.send(request{raw: requestText("GET", "/page", h.id, "Host: "+host, h.member("zhangsan")), right: true}); a.status != 200 && a.status != 400 {
+			if a := h.send(request{
+				raw:   requestText("GET", "/page", h.id, "Host: "+host, h.member("zhangsan")),
+				right: true,
+			}); a.status != 200 && a.status != 400 {
 				h.failf("got %v", a)
 			}
 			for _, got := range h.env.up.of(h.id) {
@@ -235,9 +274,14 @@ func beliefs() (list []try) {
 			}
 		})
 	}
-	for _, host := range []string{"evil.test", "app.test.evil.test", "xapp.test", "127.0.0.1", "localhost", "[::1]", "app.test:444", "app", "APP.TEST.EVIL"} {
+	for _, host := range []string{"evil.test", "app.test.evil.test", "xapp.test", "127.0.0.1", "localhost", "[::1]",
+		"app.test:444", "app", "APP.TEST.EVIL"} {
 		add("H13 foreign "+host, func(h *client) {
-			if a := h.send(request{raw: requestText("GET", "/page", h.id, "Host: "+host, h.member("zhangsan")), right: host == "app.test:444"}); host == "127.0.0.1" && a.status != 404 || host != "127.0.0.1" && host != "app.test:444" && a.status != 421 {
+			if a := h.send(request{
+				raw:   requestText("GET", "/page", h.id, "Host: "+host, h.member("zhangsan")),
+				right: host == "app.test:444",
+			}); host == "127.0.0.1" && a.status != 404 ||
+				host != "127.0.0.1" && host != "app.test:444" && a.status != 421 {
 				h.failf("got %v, want 404 at our own address and 421 elsewhere", a)
 			}
 		})
@@ -248,7 +292,10 @@ func beliefs() (list []try) {
 // people are H9–H11: what stands in the directory, and how it arrives.
 func people(s *env) (list []try) {
 	for i, value := range []string{
-		"a\r\nX-Forwarded-User: boss", "a\nb", "a\rb", "a\x00b", "张三", "\u202egnahz", "a,b", "a;b", `"a"`, "a%2Cb", "%E5%BC%A0", "a\tb", " a ", "<script>alert(1)</script>", "{{7*7}}", "${jndi:ldap://x}", "😀", "a\u2028b", "é", "e\u0301", "admin", "=cmd|' /C calc'!A0", "嘊嘍X: y", strings.Repeat("长", 80), "a:b", `a\b`, "a'b", "$(id)", "\u0085x",
+		"a\r\nX-Forwarded-User: boss", "a\nb", "a\rb", "a\x00b", "张三", "\u202egnahz", "a,b", "a;b", `"a"`, "a%2Cb",
+		"%E5%BC%A0", "a\tb", " a ", "<script>alert(1)</script>", "{{7*7}}", "${jndi:ldap://x}", "😀", "a\u2028b", "é",
+		"e\u0301", "admin", "=cmd|' /C calc'!A0", "嘊嘍X: y", strings.Repeat("长", 80), "a:b", `a\b`, "a'b", "$(id)",
+		"\u0085x",
 	} {
 		id := fmt.Sprintf("h%d", i)
 		list = append(list, try{fmt.Sprintf("H9 name %.60q", value), func(h *client) {
@@ -261,7 +308,10 @@ func people(s *env) (list []try) {
 				h.failf("the name arrived as %q", name)
 				return
 			}
-			if plain, err := url.PathUnescape(name[0]); err != nil || strings.TrimSpace(plain) != strings.TrimSpace(value) && !strings.ContainsAny(value, "\r\n\x00\t\u0085") && !(len(value) > 200 && strings.HasPrefix(value, plain)) {
+			if plain, err := url.PathUnescape(name[0]); err != nil ||
+				strings.TrimSpace(plain) != strings.TrimSpace(value) &&
+					!strings.ContainsAny(value, "\r\n\x00\t\u0085") &&
+					!(len(value) > 200 && strings.HasPrefix(value, plain)) {
 				h.failf("the name arrived as %q, which is %q", name[0], plain)
 			}
 			for i := 0; i < len(got.head); i++ {
@@ -275,7 +325,10 @@ func people(s *env) (list []try) {
 			}
 		}})
 	}
-	for i, mail := range []string{"a@b@yunfan.example", "zhangsan@yunfan.example,boss@yunfan.example", "<boss@yunfan.example>", "boss @yunfan.example", "boss@yunfan.example.", "BOSS@YUNFAN.EXAMPLE", "boss@yunfan.example\r\nX: y", "@yunfan.example", "boss@", "boss", `"a@evil.test"@yunfan.example`, "boss@yunfan.example ", "张@例.example", "boss@yunfan.example\x00@evil.test", "a@b;c@d"} {
+	for i, mail := range []string{"a@b@yunfan.example", "zhangsan@yunfan.example,boss@yunfan.example",
+		"<boss@yunfan.example>", "boss @yunfan.example", "boss@yunfan.example.", "BOSS@YUNFAN.EXAMPLE",
+		"boss@yunfan.example\r\nX: y", "@yunfan.example", "boss@", "boss", `"a@evil.test"@yunfan.example`,
+		"boss@yunfan.example ", "张@例.example", "boss@yunfan.example\x00@evil.test", "a@b;c@d"} {
 		id := fmt.Sprintf("m%d", i)
 		list = append(list, try{fmt.Sprintf("H10 mail %.60q", mail), func(h *client) {
 			got := h.arrival(id, "人", mail)

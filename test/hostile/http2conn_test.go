@@ -61,7 +61,12 @@ func (w *http2Conn) open(fields []hpack.HeaderField, end bool) (id uint32, err e
 	w.next += 2
 	block := w.encode(fields)
 	first, rest := block[:min(len(block), 16<<10)], block[min(len(block), 16<<10):]
-	err = w.fr.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: first, EndStream: end, EndHeaders: len(rest) == 0})
+	err = w.fr.WriteHeaders(http2.HeadersFrameParam{
+		StreamID:      id,
+		BlockFragment: first,
+		EndStream:     end,
+		EndHeaders:    len(rest) == 0,
+	})
 	for err == nil && len(rest) > 0 {
 		n := min(len(rest), 16<<10)
 		err = w.fr.WriteContinuation(id, n == len(rest), rest[:n])

@@ -80,7 +80,9 @@ func (o *invariants) locations(a *answer, say func(rule, format string, args ...
 		say("O2", "%d Locations", len(a.header["Location"]))
 	}
 	for _, to := range links(a) {
-		if strings.HasPrefix(to, "?lang=") && !strings.ContainsFunc(to, func(r rune) bool { return r <= ' ' || r == '\\' }) { // this page, in the other language
+		// this page, in the other language
+		if strings.HasPrefix(to, "?lang=") &&
+			!strings.ContainsFunc(to, func(r rune) bool { return r <= ' ' || r == '\\' }) {
 			to = "/" + to
 		}
 		if why := o.location(to); why != "" && !strings.HasPrefix(to, "mailto:it@app.test") {
@@ -90,8 +92,10 @@ func (o *invariants) locations(a *answer, say func(rule, format string, args ...
 }
 
 var (
-	attribute = regexp.MustCompile(`(?i)\s(?:href|src|action|formaction|srcset|poster|data)\s*=\s*("[^"]*"|'[^']*'|[^\s>]+)`)
-	jsonLink  = regexp.MustCompile(`"(?:login_url|authorize_url|redirect_uri)":("(?:[^"\\]|\\.)*")`)
+	attribute = regexp.MustCompile(
+		`(?i)\s(?:href|src|action|formaction|srcset|poster|data)\s*=\s*("[^"]*"|'[^']*'|[^\s>]+)`,
+	)
+	jsonLink = regexp.MustCompile(`"(?:login_url|authorize_url|redirect_uri)":("(?:[^"\\]|\\.)*")`)
 )
 
 // links are the addresses that a page or a JSON answer offers.
@@ -115,14 +119,17 @@ func links(a *answer) (list []string) {
 // location tells what is wrong with an address that a browser is sent to.
 func (o *invariants) location(to string) string {
 	if rest, ok := strings.CutPrefix(to, o.env.service+"/dingtalk/authorize?"); ok && o.env.service != "" {
-		if q, err := url.ParseQuery(rest); err != nil || !strings.HasPrefix(q.Get("redirect_url"), "https://app.test/oauth2/callback?attempt=") || !slices.Equal(q["client_id"], []string{"gate"}) {
+		if q, err := url.ParseQuery(rest); err != nil ||
+			!strings.HasPrefix(q.Get("redirect_url"), "https://app.test/oauth2/callback?attempt=") ||
+			!slices.Equal(q["client_id"], []string{"gate"}) {
 			return "asks the service for something else"
 		}
 		return ""
 	}
 	if rest, ok := strings.CutPrefix(to, o.env.simURL+"/oauth2/auth?"); ok {
 		q, err := url.ParseQuery(rest)
-		if err != nil || !slices.Equal(q["client_id"], []string{clientID}) || len(q["redirect_uri"]) != 1 || !ourCallback(q.Get("redirect_uri")) || len(q["state"]) != 1 {
+		if err != nil || !slices.Equal(q["client_id"], []string{clientID}) || len(q["redirect_uri"]) != 1 ||
+			!ourCallback(q.Get("redirect_uri")) || len(q["state"]) != 1 {
 			return "asks DingTalk for something else"
 		}
 		return ""
@@ -151,7 +158,8 @@ func (o *invariants) sibling(to string) bool {
 	u, err := whatwg.NewParser().Parse(to)
 	rest, ok := strings.CutPrefix(to, "https://")
 	host, _, _ := strings.Cut(rest, "/")
-	return err == nil && ok && u.Host() == host && u.Username() == "" && strings.HasSuffix(host, "."+o.env.domain) && !strings.ContainsFunc(to, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '\\' })
+	return err == nil && ok && u.Host() == host && u.Username() == "" && strings.HasSuffix(host, "."+o.env.domain) &&
+		!strings.ContainsFunc(to, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '\\' })
 }
 
 // ourCallback reports whether DingTalk is asked to send people back to us.
@@ -193,7 +201,8 @@ func leaves(to string) string {
 
 // headers are those of our own answers.
 func (o *invariants) headers(a *answer, say func(rule, format string, args ...any)) {
-	if a.bare || a.status == 101 || strings.Contains(a.body, "<center>nginx") || a.header.Get("Server") != "" && a.body == "" && a.status == 400 {
+	if a.bare || a.status == 101 || strings.Contains(a.body, "<center>nginx") ||
+		a.header.Get("Server") != "" && a.body == "" && a.status == 400 {
 		return
 	}
 	referrer := "no-referrer"
@@ -204,12 +213,14 @@ func (o *invariants) headers(a *answer, say func(rule, format string, args ...an
 		o.bareHeaders(a, say)
 		return
 	}
-	for name, want := range map[string]string{"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": referrer} {
+	for name, want := range map[string]string{"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff",
+		"Referrer-Policy": referrer} {
 		if got := a.header[name]; len(got) != 1 || got[0] != want {
 			say("O6", "%s: %q on %d", name, got, a.status)
 		}
 	}
-	if csp := a.header.Get("Content-Security-Policy"); !strings.Contains(csp, "frame-ancestors 'none'") || strings.Contains(csp, "unsafe-inline") {
+	if csp := a.header.Get("Content-Security-Policy"); !strings.Contains(csp, "frame-ancestors 'none'") ||
+		strings.Contains(csp, "unsafe-inline") {
 		say("O6", "Content-Security-Policy: %q", csp)
 	}
 	if len(a.header["X-Request-Id"]) != 1 {
@@ -225,8 +236,10 @@ func (o *invariants) bareHeaders(a *answer, say func(rule, format string, args .
 	}
 	for name := range a.header {
 		framing := name == "Date" || name == "Content-Length" || name == "Connection"
-		person := a.status == 200 && (slices.Contains(responseNames, name) || name == "Set-Cookie" || name == "X-Dinggate-Assertion")
-		if !framing && !person && name != "Cache-Control" && name != "X-Request-Id" && (a.status != 401 || name != "Www-Authenticate") {
+		person := a.status == 200 &&
+			(slices.Contains(responseNames, name) || name == "Set-Cookie" || name == "X-Dinggate-Assertion")
+		if !framing && !person && name != "Cache-Control" && name != "X-Request-Id" &&
+			(a.status != 401 || name != "Www-Authenticate") {
 			say("O6", "%s: %q on a %d without a body", name, a.header[name], a.status)
 		}
 	}
@@ -240,7 +253,8 @@ const (
 )
 
 // resembling are names of an application's own cookies that have ours in them.
-var resembling = []string{"mydinggate", "dinggate_theme", "dinggateway", "__Host-dinggateway", "dinggate-attempts", "dinggate-linked", "dinggate-language"}
+var resembling = []string{"mydinggate", "dinggate_theme", "dinggateway", "__Host-dinggateway", "dinggate-attempts",
+	"dinggate-linked", "dinggate-language"}
 
 func (o *invariants) cookies(s request, a *answer, theirs bool, say func(rule, format string, args ...any)) {
 	for _, line := range a.header["Set-Cookie"] {
@@ -260,11 +274,13 @@ func (o *invariants) cookies(s request, a *answer, theirs bool, say func(rule, f
 			say("O5", "a cookie named %q", c.Name)
 			continue
 		}
-		if !c.HttpOnly || !c.Secure || c.Path != "/" || c.Domain != map[bool]string{false: o.env.domain}[attempt] || c.SameSite != http.SameSiteLaxMode || len(line) > 3500 {
+		if !c.HttpOnly || !c.Secure || c.Path != "/" || c.Domain != map[bool]string{false: o.env.domain}[attempt] ||
+			c.SameSite != http.SameSiteLaxMode || len(line) > 3500 {
 			say("O5", "attributes of %.80s… (%d bytes)", strings.Replace(line, c.Value, "…", 1), len(line))
 		}
 		renewed := a.status == 200 && strings.Contains(s.raw, "Cookie: "+o.env.cookie()+"=")
-		if c.Name == o.env.cookie() && c.Value != "" && !s.session && !renewed || c.Name == o.env.cookie() && c.Value == "" && !s.cleared && !s.session {
+		if c.Name == o.env.cookie() && c.Value != "" && !s.session && !renewed ||
+			c.Name == o.env.cookie() && c.Value == "" && !s.cleared && !s.session {
 			say("O5", "the session cookie appears: MaxAge %d", c.MaxAge)
 		}
 		if attempt && theirs {

@@ -40,9 +40,13 @@ func openLocal(t *testing.T) *env {
 	write(t, file, accounts.String())
 	s := openWith(t, func(text string) string {
 		return strings.Replace(text, "{users: [lisi]}", "{users: [bob]}", 1) +
-			fmt.Sprintf("accounts: {htpasswd_file: %q, binding: required}\napi_tokens: true\napi_token_clients: [app-one]\nlogin_api: true\nassertion: {enabled: true}\nstate_dir: %q\n", file, dir)
+			fmt.Sprintf(
+				"accounts: {htpasswd_file: %q, binding: required}\napi_tokens: true\napi_token_clients: "+
+					"[app-one]\nlogin_api: true\nassertion: {enabled: true}\nstate_dir: %q\n", file, dir,
+			)
 	})
-	s.t, s.excused = t, []string{"which is soon guessed", "The configuration has no mistakes, but"} // dear hashes would make the suite slow
+	// dear hashes would make the suite slow
+	s.t, s.excused = t, []string{"which is soon guessed", "The configuration has no mistakes, but"}
 	csv := "unionid,username\n"
 	for person, account := range map[string]string{"zhangsan": "alice", "lisi": "bob"} {
 		csv += s.unionID(person) + "," + account + "\n"
@@ -84,7 +88,8 @@ func (s *env) bindingsOf(p *process, args ...string) (string, error) {
 
 // local is T27–T29, the form, and what stands in for a cookie.
 func local(s *env) []try {
-	return slices.Concat(loginCallback(s), bindErrands(s), bindings33(s), links29(s), forms29(), forms13(), basics(), bearers(), strangersTokens(), unjudged(), proofs())
+	return slices.Concat(loginCallback(s), bindErrands(s), bindings33(s), links29(s), forms29(), forms13(), basics(),
+		bearers(), strangersTokens(), unjudged(), proofs())
 }
 
 type envelope struct {
@@ -106,13 +111,15 @@ func (h *client) enveloped(a *answer, e *envelope) {
 		return
 	}
 	var keys map[string]any
-	if json.Unmarshal([]byte(a.body), &keys) != nil || json.Unmarshal([]byte(a.body), e) != nil || len(keys) != 4 || e.Success == nil || e.Code == nil || e.Message == nil {
+	if json.Unmarshal([]byte(a.body), &keys) != nil || json.Unmarshal([]byte(a.body), e) != nil || len(keys) != 4 ||
+		e.Success == nil || e.Code == nil || e.Message == nil {
 		h.failf("no envelope: %v", a)
 		*e = envelope{Success: new(bool), Code: new(int), Message: new(string)}
 		return
 	}
 	fits := a.status == 200 && slices.Contains([]int{200, 201, 221, 500}, *e.Code) || a.status == 500 && *e.Code == 500
-	if !fits || *e.Success != (*e.Code == 200) || *e.Message == "" || a.header.Get("Content-Type") != "application/json" {
+	if !fits || *e.Success != (*e.Code == 200) || *e.Message == "" ||
+		a.header.Get("Content-Type") != "application/json" {
 		h.failf("the envelope does not agree with itself: %v", a)
 	}
 	for _, inside := range []string{"login:", "goroutine", "127.0.0.1", "dial", "json:", "http", "sql", "bolt"} {
@@ -143,7 +150,8 @@ func (v *visitor) account(name string) *visitor {
 // form posts the sign-in form; query is what stands behind its address.
 func (v *visitor) form(query, name, secret string, lines ...string) *answer {
 	body := url.Values{"username": {name}, "password": {secret}}.Encode()
-	return v.post(query, body, append([]string{"Content-Type: application/x-www-form-urlencoded", "Sec-Fetch-Site: same-origin"}, lines...)...)
+	return v.post(query, body,
+		append([]string{"Content-Type: application/x-www-form-urlencoded", "Sec-Fetch-Site: same-origin"}, lines...)...)
 }
 
 func (v *visitor) post(query, body string, lines ...string) *answer {
@@ -155,14 +163,23 @@ func (v *visitor) postTo(target, body string, lines ...string) *answer {
 		lines = append(lines, c)
 	}
 	a := v.h.send(request{from: v.from, method: "POST", session: true, cleared: true, slow: true,
-		raw: requestText("POST", target, v.h.id, append(lines, fmt.Sprintf("Content-Length: %d", len(body)), "Accept: text/html")...) + body})
+		raw: requestText("POST", target, v.h.id,
+			append(lines, fmt.Sprintf("Content-Length: %d", len(body)), "Accept: text/html")...) + body})
 	v.keep(a)
 	return a
 }
 
 // loginCallback is T27.
 func loginCallback(s *env) (list []try) {
-	for _, query := range []string{"", "code=CODE", "state=STATE", "code=&state=STATE", "code=CODE&state=", "code=CODE&code=CODE&state=STATE", "code=CODE&state=STATE&state=STATE", "code=a&authCode=b&state=STATE", "code[]=CODE&state=STATE", "code=CODE;state=STATE", "CODE=CODE&STATE=STATE", "code=%zz&state=STATE", "code=a%20b&state=STATE", "code=a%00b&state=STATE", "code=%0d%0aSet-Cookie:x&state=STATE", "code=CODE&state=STATE%00", "code=CODE&state=STATE%20", "code=CODE&state=STATE=", "code=CODE&state=x", "code=CODE&state=null", "code=CODE&state=" + strings.Repeat("s", 5000), "code=" + strings.Repeat("c", 1025) + "&state=STATE", "code=CODE&state=<script>alert(1)</script>", "error=access_denied", "error=<script>&code=CODE&state=x", "{\"code\":\"CODE\"}", "code=CODE&state=\",\"success\":true,\"x\":\""} {
+	for _, query := range []string{"", "code=CODE", "state=STATE", "code=&state=STATE", "code=CODE&state=",
+		"code=CODE&code=CODE&state=STATE", "code=CODE&state=STATE&state=STATE", "code=a&authCode=b&state=STATE",
+		"code[]=CODE&state=STATE", "code=CODE;state=STATE", "CODE=CODE&STATE=STATE", "code=%zz&state=STATE",
+		"code=a%20b&state=STATE", "code=a%00b&state=STATE", "code=%0d%0aSet-Cookie:x&state=STATE",
+		"code=CODE&state=STATE%00", "code=CODE&state=STATE%20", "code=CODE&state=STATE=", "code=CODE&state=x",
+		"code=CODE&state=null", "code=CODE&state=" + strings.Repeat("s", 5000),
+		"code=" + strings.Repeat("c", 1025) + "&state=STATE", "code=CODE&state=<script>alert(1)</script>",
+		"error=access_denied", "error=<script>&code=CODE&state=x", "{\"code\":\"CODE\"}",
+		"code=CODE&state=\",\"success\":true,\"x\":\""} {
 		for _, begun := range []bool{false, true} {
 			list = append(list, try{fmt.Sprintf("T27 %.60q begun %v", query, begun), func(h *client) {
 				v := h.visitor()
@@ -170,7 +187,9 @@ func loginCallback(s *env) (list []try) {
 				if begun {
 					state = v.begun("rd=%2F")
 				}
-				if e, _ := v.loginAPI(strings.NewReplacer("CODE", v.code("zhangsan"), "STATE", state).Replace(query)); *e.Success && (!begun || query != "code=CODE&state=STATE") || v.value(sessionCookie) != "" {
+				if e, _ := v.loginAPI(strings.NewReplacer("CODE", v.code("zhangsan"), "STATE",
+					state).Replace(query)); *e.Success && (!begun || query != "code=CODE&state=STATE") ||
+					v.value(sessionCookie) != "" {
 					h.failf("it worked")
 				}
 			}})
@@ -178,7 +197,9 @@ func loginCallback(s *env) (list []try) {
 	}
 	for kind, code := range map[string]int{ // what type asks for; 200 signs in
 		"": 200, "2": 200, "-1": 200, "00": 200, "-0": 200, "99999999999999999999": 200, "+1": 201, "01": 201,
-		"1 ": 221, "0x1": 221, "1.0": 221, "１": 221, "true": 221, "null": 221, "1,0": 221, "0&type=0": 221, "0&type=1": 221, "1&type=0": 221, "1\x00": 221, "0'": 221, "a": 221, "%zz": 221, "0 ": 221, "\t0": 221, "+": 221, "-": 221, "--1": 221, "−1": 221, "1\n": 221, "1e0": 221, "1;0": 221, "[1]": 221,
+		"1 ": 221, "0x1": 221, "1.0": 221, "１": 221, "true": 221, "null": 221, "1,0": 221, "0&type=0": 221,
+		"0&type=1": 221, "1&type=0": 221, "1\x00": 221, "0'": 221, "a": 221, "%zz": 221, "0 ": 221, "\t0": 221,
+		"+": 221, "-": 221, "--1": 221, "−1": 221, "1\n": 221, "1e0": 221, "1;0": 221, "[1]": 221,
 	} {
 		list = append(list, try{fmt.Sprintf("T27 type %q", kind), func(h *client) {
 			v := h.visitor()
@@ -186,24 +207,31 @@ func loginCallback(s *env) (list []try) {
 			if code == 200 {
 				h.env.budget.Add(callsPerSignIn)
 			}
-			target := "code=" + v.code("zhangsan") + "&state=" + state + "&type=" + strings.NewReplacer(" ", "%20", "\t", "%09", "\n", "%0a", "\x00", "%00", "+", "%2B").Replace(kind)
+			target := "code=" + v.code("zhangsan") + "&state=" + state + "&type=" +
+				strings.NewReplacer(" ", "%20", "\t", "%09", "\n", "%0a", "\x00", "%00", "+", "%2B").Replace(kind)
 			if e, a := v.loginAPI(target); *e.Code != code || (v.value(sessionCookie) != "") != (code == 200) {
 				h.failf("got %v, want the code %d", a, code)
 			}
 		}})
 	}
 	for name, lines := range map[string][]string{
-		"cross-site": {"Sec-Fetch-Site: cross-site"}, "same-site": {"Sec-Fetch-Site: same-site"}, "a foreign Origin": {"Origin: https://evil.test"}, "Origin null": {"Origin: null"}, "two sites": {"Sec-Fetch-Site: same-origin", "Sec-Fetch-Site: cross-site"}, "an odd site": {"Sec-Fetch-Site: SAME-ORIGIN"}, "prefetch": {"Sec-Purpose: prefetch"}, "our Origin in part": {"Origin: https://app.test.evil.test"},
+		"cross-site": {"Sec-Fetch-Site: cross-site"}, "same-site": {"Sec-Fetch-Site: same-site"},
+		"a foreign Origin": {"Origin: https://evil.test"}, "Origin null": {"Origin: null"},
+		"two sites":   {"Sec-Fetch-Site: same-origin", "Sec-Fetch-Site: cross-site"},
+		"an odd site": {"Sec-Fetch-Site: SAME-ORIGIN"}, "prefetch": {"Sec-Purpose: prefetch"},
+		"our Origin in part": {"Origin: https://app.test.evil.test"},
 	} {
 		list = append(list, try{"T27 CSRF " + name, func(h *client) {
 			v := h.visitor()
 			state := v.begun("rd=%2F")
 			code := v.code("zhangsan")
-			if e, a := v.loginAPI("code="+code+"&state="+state, lines...); *e.Success || a.header["Access-Control-Allow-Origin"] != nil {
+			if e, a := v.loginAPI("code="+code+"&state="+state, lines...); *e.Success ||
+				a.header["Access-Control-Allow-Origin"] != nil {
 				h.failf("it worked: %v", a)
 			}
 			h.env.budget.Add(callsPerSignIn)
-			if e, a := v.loginAPI("code=" + code + "&state=" + state); !*e.Success || v.value(sessionCookie) == "" { // nothing was used up
+			// nothing was used up
+			if e, a := v.loginAPI("code=" + code + "&state=" + state); !*e.Success || v.value(sessionCookie) == "" {
 				h.failf("afterwards = %v", a)
 			}
 		}})
@@ -212,7 +240,8 @@ func loginCallback(s *env) (list []try) {
 		list = append(list, try{"T27 " + method, func(h *client) {
 			v := h.visitor()
 			state := v.begun("rd=%2F")
-			a := v.ask(request{trouble: true}, method, "/dingtalk/login/callback?code="+v.code("zhangsan")+"&state="+state, "Content-Length: 0")
+			a := v.ask(request{trouble: true}, method,
+				"/dingtalk/login/callback?code="+v.code("zhangsan")+"&state="+state, "Content-Length: 0")
 			if a.status == 200 || v.value(sessionCookie) != "" {
 				h.failf("got %v", a)
 			}
@@ -258,7 +287,8 @@ func loginCallback(s *env) (list []try) {
 			"DingTalk down": func(v *visitor, state string) envelope {
 				v.h.env.foreign.Store(h.id, true)
 				var e envelope
-				a := v.ask(request{to: away.gate, trouble: true, cleared: true, slow: true}, "GET", "/dingtalk/login/callback?code="+v.code("zhangsan")+"&state="+state)
+				a := v.ask(request{to: away.gate, trouble: true, cleared: true, slow: true}, "GET",
+					"/dingtalk/login/callback?code="+v.code("zhangsan")+"&state="+state)
 				v.h.enveloped(a, &e)
 				return e
 			},
@@ -296,7 +326,8 @@ func bindErrands(s *env) (list []try) {
 			h.failf("it worked")
 		}
 	})
-	for _, way := range []string{"/dingtalk/login/callback?", "/dingtalk/login/callback?type=0&", "/oauth2/callback?", "/dingtalk/callback?forward_url=" + url.QueryEscape(oneCallback) + "&"} {
+	for _, way := range []string{"/dingtalk/login/callback?", "/dingtalk/login/callback?type=0&", "/oauth2/callback?",
+		"/dingtalk/callback?forward_url=" + url.QueryEscape(oneCallback) + "&"} {
 		add("an attempt to bind, used at "+way, func(h *client) {
 			v := h.visitor().account("dora")
 			before := v.value(sessionCookie)
@@ -314,7 +345,8 @@ func bindErrands(s *env) (list []try) {
 			h.failf("it worked")
 		}
 	})
-	for _, c := range []struct{ name, later string }{{"under another account's session", "erin"}, {"under a later session of the same account", "dora"}} {
+	for _, c := range []struct{ name, later string }{{"under another account's session", "erin"},
+		{"under a later session of the same account", "dora"}} {
 		add(c.name, func(h *client) {
 			v := h.visitor().account("dora")
 			state := v.begun("type=1")
@@ -347,11 +379,13 @@ func bindErrands(s *env) (list []try) {
 				lines = []string{h.member("zhangsan")}
 			}
 			v := h.visitor()
-			a := v.ask(request{}, "GET", "/oauth2/start?type=1", append(lines, "Accept: application/json", "Sec-Fetch-Mode: cors")...)
+			a := v.ask(request{}, "GET", "/oauth2/start?type=1",
+				append(lines, "Accept: application/json", "Sec-Fetch-Mode: cors")...)
 			if a.status != 403 || strings.Contains(a.body, "authorize_url") {
 				h.failf("got %v", a)
 			}
-			if e, _ := v.loginAPI("type=1&code="+v.code("wangwu")+"&state="+strings.Repeat("A", 43), lines...); *e.Success {
+			if e, _ := v.loginAPI("type=1&code="+v.code("wangwu")+"&state="+strings.Repeat("A", 43),
+				lines...); *e.Success {
 				h.failf("it worked")
 			}
 		})
@@ -388,7 +422,8 @@ func bindErrands(s *env) (list []try) {
 		h.bound("t28", "carol")
 		w := h.visitor()
 		w.loginAPI("code=" + w.code("t28") + "&state=" + w.begun("rd=%2F"))
-		if a := w.ask(request{}, "GET", "/oauth2/userinfo", "Accept: application/json"); !strings.Contains(a.body, `"carol"`) {
+		if a := w.ask(request{}, "GET", "/oauth2/userinfo", "Accept: application/json"); !strings.Contains(a.body,
+			`"carol"`) {
 			h.failf("the person is %v", a)
 		}
 	})
@@ -398,7 +433,9 @@ func bindErrands(s *env) (list []try) {
 // bound looks into the store: this person is this account, and nobody else's.
 func (h *client) bound(person, account string) {
 	out, err := h.env.bindings("list")
-	if want := h.env.unionID(person) + "," + account; err != nil || strings.Count(out, h.env.unionID(person)+",") != 1 || strings.Count(out, ","+account+"\n") != 1 || !strings.Contains(out, want+"\n") {
+	if want := h.env.unionID(person) + "," + account; err != nil ||
+		strings.Count(out, h.env.unionID(person)+",") != 1 || strings.Count(out, ","+account+"\n") != 1 ||
+		!strings.Contains(out, want+"\n") {
 		h.failf("bindings are %q (%v), want %s once", out, err, want)
 	}
 }
@@ -440,7 +477,8 @@ func links29(s *env) (list []try) {
 		v, token := h.offered("ouyang")
 		for _, line := range []string{"Sec-Fetch-Site: cross-site", "Sec-Fetch-Site: same-site"} {
 			body := url.Values{"username": {"dora"}, "password": {password("dora")}}.Encode()
-			if a := v.post("?link="+url.QueryEscape(token), body, "Content-Type: application/x-www-form-urlencoded", line); a.status != 403 {
+			if a := v.post("?link="+url.QueryEscape(token), body, "Content-Type: application/x-www-form-urlencoded",
+				line); a.status != 403 {
 				h.failf("%s = %v", line, a)
 			}
 		}
@@ -459,7 +497,8 @@ func links29(s *env) (list []try) {
 				h.failf("a wrong password = %v", a)
 			}
 		}
-		if a := v.form("?link="+url.QueryEscape(token), "frank", password("frank")); a.status != 303 || v.value(sessionCookie) == "" {
+		if a := v.form("?link="+url.QueryEscape(token), "frank", password("frank")); a.status != 303 ||
+			v.value(sessionCookie) == "" {
 			h.failf("the right one = %v", a)
 		}
 		h.bound("t29", "frank")
@@ -477,7 +516,15 @@ func links29(s *env) (list []try) {
 				defer w.close()
 				name := []string{"grace", "heidi"}[i%2]
 				body := url.Values{"username": {name}, "password": {password(name)}}.Encode()
-				a, err := w.send(request{from: v.from, to: h.env.gate, method: "POST", fresh: true, raw: requestText("POST", "/oauth2/sign_in?link="+url.QueryEscape(token), h.id, v.cookie(), "Content-Type: application/x-www-form-urlencoded", "Sec-Fetch-Site: same-origin", fmt.Sprintf("Content-Length: %d", len(body))) + body})
+				a, err := w.send(request{
+					from:   v.from,
+					to:     h.env.gate,
+					method: "POST",
+					fresh:  true,
+					raw: requestText("POST", "/oauth2/sign_in?link="+url.QueryEscape(token), h.id, v.cookie(),
+						"Content-Type: application/x-www-form-urlencoded", "Sec-Fetch-Site: same-origin",
+						fmt.Sprintf("Content-Length: %d", len(body))) + body,
+				})
 				if err != nil {
 					h.failf("%v", err)
 					done <- 0
@@ -508,7 +555,12 @@ func links29(s *env) (list []try) {
 			refused(h, v, string(b), "dora")
 		})
 	}
-	for name, change := range map[string]func(string) string{"cut": func(s string) string { return s[:len(s)-1] }, "half": func(s string) string { return s[:len(s)/2] }, "doubled": func(s string) string { return s + s }, "padded": func(s string) string { return s + "=" }, "a line break": func(s string) string { return s[:9] + "\n" + s[9:] }, "a NUL": func(s string) string { return s + "\x00" }, "upper": strings.ToUpper, "none": func(string) string { return "x" }, "long": func(string) string { return strings.Repeat("x", 9000) }} {
+	for name, change := range map[string]func(string) string{"cut": func(s string) string { return s[:len(s)-1] },
+		"half": func(s string) string { return s[:len(s)/2] }, "doubled": func(s string) string { return s + s },
+		"padded":       func(s string) string { return s + "=" },
+		"a line break": func(s string) string { return s[:9] + "\n" + s[9:] },
+		"a NUL":        func(s string) string { return s + "\x00" }, "upper": strings.ToUpper,
+		"none": func(string) string { return "x" }, "long": func(string) string { return strings.Repeat("x", 9000) }} {
 		add(name, func(h *client) {
 			v, token := h.sharedLink()
 			refused(h, v, change(token), "dora")
@@ -516,11 +568,16 @@ func links29(s *env) (list []try) {
 	}
 	const purpose = "account link"
 	for name, change := range map[string]func([]byte) []byte{
-		"eleven minutes old": func(b []byte) []byte { return stamped(b, 65, -11*time.Minute) }, "an hour old": func(b []byte) []byte { return stamped(b, 65, -time.Hour) }, "from the future": func(b []byte) []byte { return stamped(b, 65, 10*time.Minute) },
+		"eleven minutes old": func(b []byte) []byte { return stamped(b, 65, -11*time.Minute) },
+		"an hour old":        func(b []byte) []byte { return stamped(b, 65, -time.Hour) },
+		"from the future":    func(b []byte) []byte { return stamped(b, 65, 10*time.Minute) },
 		"another app's": func(b []byte) []byte {
 			return []byte(strings.Replace(string(b), clientID, "dingother"+clientID[9:], 1))
 		},
-		"another version": func(b []byte) []byte { b[0]++; return b }, "longer": func(b []byte) []byte { return append(b, 0) }, "shorter": func(b []byte) []byte { return b[:len(b)-1] }, "another browser's": func(b []byte) []byte { b[40] ^= 1; return b },
+		"another version":   func(b []byte) []byte { b[0]++; return b },
+		"longer":            func(b []byte) []byte { return append(b, 0) },
+		"shorter":           func(b []byte) []byte { return b[:len(b)-1] },
+		"another browser's": func(b []byte) []byte { b[40] ^= 1; return b },
 	} {
 		add("sealed by us, "+name, func(h *client) {
 			v, token := h.sharedLink()
@@ -547,7 +604,8 @@ func links29(s *env) (list []try) {
 }
 
 func refusedForm(h *client, v *visitor, token, account string) {
-	if a := v.form("?link="+url.QueryEscape(token), account, password(account)); a.status == 303 || v.value(sessionCookie) != "" {
+	if a := v.form("?link="+url.QueryEscape(token), account, password(account)); a.status == 303 ||
+		v.value(sessionCookie) != "" {
 		h.failf("the form takes it: %v", a)
 	}
 }
@@ -561,6 +619,7 @@ func (h *client) sharedLink() (*visitor, string) {
 		h.env.link, h.env.people[linkCookie] = token, v.value(linkCookie)
 	}
 	v := h.visitor()
-	v.keep(&answer{header: map[string][]string{"Set-Cookie": {linkCookie + "=" + h.env.people[linkCookie] + "; Path=/; Secure"}}})
+	v.keep(&answer{header: map[string][]string{"Set-Cookie": {linkCookie + "=" + h.env.people[linkCookie] +
+		"; Path=/; Secure"}}})
 	return v, h.env.link
 }

@@ -67,7 +67,8 @@ func TestHostile(t *testing.T) {
 		{"O", 20, served, sharedNames},
 		{"V", 45, ill, faults},
 	}
-	var lanes sync.WaitGroup // one for the env that most classes share, one for all others: they wait more than they work
+	// one for the env that most classes share, one for all others: they wait more than they work
+	var lanes sync.WaitGroup
 	for _, mine := range []bool{true, false} {
 		lanes.Go(func() {
 			for _, one := range classes {
@@ -79,7 +80,8 @@ func TestHostile(t *testing.T) {
 	}
 	lanes.Wait()
 	t.Run("end", func(t *testing.T) {
-		for name, one := range map[string]*env{"shared by most": s, "K": wild, "V": ill, "TLS": secure, "A": accounts, "B8": shared, "API": client, "N": named, "O": served} {
+		for name, one := range map[string]*env{"shared by most": s, "K": wild, "V": ill, "TLS": secure, "A": accounts,
+			"B8": shared, "API": client, "N": named, "O": served} {
 			lanes.Go(func() { t.Run(name, one.end) })
 		}
 		lanes.Wait()

@@ -73,7 +73,11 @@ func (s *peopleService) leaves(name string) {
 // accounts of the same names.
 func openService(t *testing.T) *env {
 	dir, service := t.TempDir(), newPeopleService(t)
-	file := &peopleFile{path: filepath.Join(dir, "accounts"), passwords: map[string]string{}, lines: map[string]string{}}
+	file := &peopleFile{
+		path:      filepath.Join(dir, "accounts"),
+		passwords: map[string]string{},
+		lines:     map[string]string{},
+	}
 	for i := range 4 {
 		for _, kind := range []string{"leaver", "local", "case"} {
 			if err := file.set(fmt.Sprint(kind, i), password(fmt.Sprint(kind, i))); err != nil {
@@ -84,9 +88,14 @@ func openService(t *testing.T) *env {
 	s := openWith(t, func(text string) string {
 		before, rest, _ := strings.Cut(text, "dingtalk:\n")
 		_, rest, _ = strings.Cut(rest, "cookie:")
-		middle, rest, _ := strings.Cut(strings.Replace(rest, "recheck: 1h", "recheck: 1s, grace: 1h", 1), "sso_server:\n")
+		middle, rest, _ := strings.Cut(strings.Replace(rest, "recheck: 1h", "recheck: 1s, grace: 1h", 1),
+			"sso_server:\n")
 		_, rest, _ = strings.Cut(rest, "admin:")
-		return before + fmt.Sprintf("sso: {url: %q, client_id: gate, client_secret: %s-gate-secret}\naccounts: {htpasswd_file: %q}\ncookie:", service.base, canary, file.path) + middle + "admin:" + rest
+		return before +
+			fmt.Sprintf(
+				"sso: {url: %q, client_id: gate, client_secret: %s-gate-secret}\naccounts: {htpasswd_file: "+
+					"%q}\ncookie:", service.base, canary, file.path,
+			) + middle + "admin:" + rest
 	})
 	s.t, s.htpasswd, s.nameService, s.service = t, file, service, service.base
 	s.excused = []string{"which is soon guessed", "The configuration has no mistakes, but", "tells one unionid"}
@@ -106,7 +115,8 @@ func (v *visitor) atService(name string) *visitor {
 		v.h.failf("%v", err)
 		return v
 	}
-	if a = v.ask(request{session: true, slow: true}, "GET", back.RequestURI()+"&code="+url.QueryEscape(name)+"&state=s"); a.status != 302 || v.value(sessionCookie) == "" {
+	if a = v.ask(request{session: true, slow: true}, "GET",
+		back.RequestURI()+"&code="+url.QueryEscape(name)+"&state=s"); a.status != 302 || v.value(sessionCookie) == "" {
 		v.h.failf("%s did not get a session: %v", name, a)
 	}
 	return v
@@ -224,7 +234,8 @@ for i = 1, #all, 2 do redis.call('HSET', KEYS[1], all[i], all[(i + 3 > #all) and
 			redis := realtool.StartRedis(s.t)
 			defer redis.Kill()
 			p := s.another(func(text string) string {
-				text = strings.NewReplacer("recheck: 1h", "recheck: 1h, store: redis", "binding: optional", "binding: required").Replace(text)
+				text = strings.NewReplacer("recheck: 1h", "recheck: 1h, store: redis", "binding: optional",
+					"binding: required").Replace(text)
 				return text + fmt.Sprintf("redis: {url: %q}\n", redis.URL())
 			})
 			defer p.kill()
@@ -239,7 +250,8 @@ for i = 1, #all, 2 do redis.call('HSET', KEYS[1], all[i], all[(i + 3 > #all) and
 				v := h.visitor()
 				v.to = p.gate
 				state, _ := v.begin("/oauth2/start")
-				v.ask(request{session: true, trouble: true, slow: true}, "GET", "/oauth2/callback?authCode="+v.code("lisi")+"&state="+url.QueryEscape(state))
+				v.ask(request{session: true, trouble: true, slow: true}, "GET",
+					"/oauth2/callback?authCode="+v.code("lisi")+"&state="+url.QueryEscape(state))
 				return v.is()
 			}
 			if got := enters(); !strings.HasPrefix(got, "bob ") {

@@ -47,7 +47,8 @@ func outbound(s *env) (list []try) {
 		a = v.ask(request{to: p.gate, secure: s.secure, fresh: true}, "GET", "/oauth2/start")
 		_, state, _ := strings.Cut(a.header.Get("Location"), "state=")
 		state, _, _ = strings.Cut(state, "&")
-		a = v.ask(request{to: p.gate, secure: s.secure, fresh: true, trouble: true, slow: true, session: true}, "GET", "/oauth2/callback?authCode="+v.code("zhangsan")+"&state="+state)
+		a = v.ask(request{to: p.gate, secure: s.secure, fresh: true, trouble: true, slow: true, session: true}, "GET",
+			"/oauth2/callback?authCode="+v.code("zhangsan")+"&state="+state)
 		return a, v.value(sessionCookie) != ""
 	}
 	other := newAuthority()
@@ -64,9 +65,11 @@ func outbound(s *env) (list []try) {
 		"its own":             {s.authority.pair(leaf{self: true}), nil, false},
 		"another authority's": {other.pair(leaf{}), nil, false},
 		"one for clients":     {s.authority.pair(leaf{client: true}), nil, false},
-		"right, over TLS 1.1": {s.authority.pair(leaf{}), func(c *tls.Config) { c.MaxVersion = tls.VersionTLS11 }, false},
+		"right, over TLS 1.1": {s.authority.pair(leaf{}), func(c *tls.Config) { c.MaxVersion = tls.VersionTLS11 },
+			false},
 		"right, RC4 and 3DES": {s.authority.pair(leaf{}), func(c *tls.Config) {
-			c.MaxVersion, c.CipherSuites = tls.VersionTLS12, []uint16{tls.TLS_ECDHE_ECDSA_WITH_RC4_128_SHA, tls.TLS_RSA_WITH_3DES_EDE_CBC_SHA}
+			c.MaxVersion, c.CipherSuites = tls.VersionTLS12,
+				[]uint16{tls.TLS_ECDHE_ECDSA_WITH_RC4_128_SHA, tls.TLS_RSA_WITH_3DES_EDE_CBC_SHA}
 		}, false},
 	} {
 		list = append(list, try{"L8 DingTalk's certificate is " + name, func(h *client) {
@@ -86,31 +89,37 @@ func outbound(s *env) (list []try) {
 	}
 	for _, status := range []int{301, 302, 303, 307, 308} {
 		for _, elsewhere := range []string{"http", "https"} {
-			list = append(list, try{fmt.Sprintf("L8 DingTalk redirects by %d to %s elsewhere", status, elsewhere), func(h *client) {
-				up := newRecorder(s.t)
-				to := up.url()
-				if elsewhere == "https" {
-					to = "https://" + serve(s.authority.pair(leaf{}), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-						up.keep(&sighting{head: r.Method + " " + r.URL.String(), target: r.URL.String()})
-					}), nil)
-				}
-				p := through("https://" + serve(s.authority.pair(leaf{}), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-					http.Redirect(w, r, to+r.URL.RequestURI(), status)
-				}), nil))
-				defer p.kill()
-				if a, in := signIn(h, p); in || a.status != 502 && a.status != 503 {
-					h.failf("a session: %v (%v)", in, a)
-				}
-				if _, lost := up.take(); len(lost) > 0 {
-					h.failf("the secret was sent on: %q", lost[0].head)
-				}
-			}})
+			list = append(list,
+				try{fmt.Sprintf("L8 DingTalk redirects by %d to %s elsewhere", status, elsewhere), func(h *client) {
+					up := newRecorder(s.t)
+					to := up.url()
+					if elsewhere == "https" {
+						to = "https://" +
+							serve(s.authority.pair(leaf{}),
+								http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+									up.keep(&sighting{head: r.Method + " " + r.URL.String(), target: r.URL.String()})
+								}), nil)
+					}
+					p := through("https://" +
+						serve(s.authority.pair(leaf{}), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+							http.Redirect(w, r, to+r.URL.RequestURI(), status)
+						}), nil))
+					defer p.kill()
+					if a, in := signIn(h, p); in || a.status != 502 && a.status != 503 {
+						h.failf("a session: %v (%v)", in, a)
+					}
+					if _, lost := up.take(); len(lost) > 0 {
+						h.failf("the secret was sent on: %q", lost[0].head)
+					}
+				}})
 		}
 	}
 	for name, c := range map[string]struct {
 		pair tls.Certificate
 		want int
-	}{"right": {s.authority.pair(leaf{}), 200}, "of another host": {s.authority.pair(leaf{name: "evil.test"}), 502}, "expired": {s.authority.pair(leaf{ends: -time.Minute}), 502}, "another authority's": {other.pair(leaf{}), 502}, "its own": {s.authority.pair(leaf{self: true}), 502}} {
+	}{"right": {s.authority.pair(leaf{}), 200}, "of another host": {s.authority.pair(leaf{name: "evil.test"}), 502},
+		"expired":             {s.authority.pair(leaf{ends: -time.Minute}), 502},
+		"another authority's": {other.pair(leaf{}), 502}, "its own": {s.authority.pair(leaf{self: true}), 502}} {
 		list = append(list, try{"L8 the application's certificate is " + name, func(h *client) {
 			heard := make(chan bool, 10)
 			to := "https://" + serve(c.pair, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -118,9 +127,17 @@ func outbound(s *env) (list []try) {
 				w.Header().Set("X-Upstream", mark)
 				fmt.Fprint(w, mark)
 			}), nil)
-			p := s.another(func(text string) string { return strings.ReplaceAll(text, s.up.url(), to) }, "SSL_CERT_FILE="+authorities)
+			p := s.another(func(text string) string { return strings.ReplaceAll(text, s.up.url(), to) },
+				"SSL_CERT_FILE="+authorities)
 			defer p.kill()
-			a := h.send(request{to: p.gate, secure: s.secure, fresh: true, trouble: true, right: true, raw: requestText("GET", "/page", h.id, h.member("zhangsan"))})
+			a := h.send(request{
+				to:      p.gate,
+				secure:  s.secure,
+				fresh:   true,
+				trouble: true,
+				right:   true,
+				raw:     requestText("GET", "/page", h.id, h.member("zhangsan")),
+			})
 			if a.status != c.want || (len(heard) > 0) != (c.want == 200) {
 				h.failf("got %v, want %d", a, c.want)
 			}

@@ -10,25 +10,36 @@ import (
 // Nobody without a session comes in by one, at any door.
 func closedPaths() (list []string) {
 	add := func(paths ...string) { list = append(list, paths...) }
-	ups := []string{"..", "%2e%2e", "%2E%2E", ".%2e", "%2e.", "..;", "..;x=1", ";/..", "%252e%252e", "%25252e%25252e", "..%00", "..%09", "..%0d%0a", "..%20", "%c0%ae%c0%ae", "%e0%80%ae%e0%80%ae", "..%ff", "%u002e%u002e", "．．", "%ef%bc%8e%ef%bc%8e", "..\\", "..%5c", "..%255c", ".", "%2e"}
+	ups := []string{"..", "%2e%2e", "%2E%2E", ".%2e", "%2e.", "..;", "..;x=1", ";/..", "%252e%252e", "%25252e%25252e",
+		"..%00", "..%09", "..%0d%0a", "..%20", "%c0%ae%c0%ae", "%e0%80%ae%e0%80%ae", "..%ff", "%u002e%u002e", "．．",
+		"%ef%bc%8e%ef%bc%8e", "..\\", "..%5c", "..%255c", ".", "%2e"}
 	for _, up := range ups {
 		for _, slash := range []string{"/", "%2f", "//", "%252f", `\`, "%5c"} {
 			add("/public/" + up + slash + "admin/")
 		}
-		add("/public/"+up, "/public/x/"+up+"/../admin/", "//public/"+up+"/admin/", "/"+up+"/public/x", "/open/"+up+"/admin/")
+		add("/public/"+up, "/public/x/"+up+"/../admin/", "//public/"+up+"/admin/", "/"+up+"/public/x",
+			"/open/"+up+"/admin/")
 	}
 	// P4: parameters of a segment.
-	add("/public;x/a", "/public/;/a", "/public/a;b", "/;/public/a", "/public;/../admin/", "/open;", "/open;x=1", "/public/a;/b", "/public/%3b/a")
+	add("/public;x/a", "/public/;/a", "/public/a;b", "/;/public/a", "/public;/../admin/", "/open;", "/open;x=1",
+		"/public/a;/b", "/public/%3b/a")
 	// P5: what is no text.
-	for _, b := range []string{"%00", "%01", "%08", "%0a", "%0d", "%1f", "%7f", "%80", "%ff", "%c0%80", "%ed%a0%80", "%f4%90%80%80", "%", "%1", "%zz", "%%20", "%u0041", "\x80", "\xff"} {
+	for _, b := range []string{"%00", "%01", "%08", "%0a", "%0d", "%1f", "%7f", "%80", "%ff", "%c0%80", "%ed%a0%80",
+		"%f4%90%80%80", "%", "%1", "%zz", "%%20", "%u0041", "\x80", "\xff"} {
 		add("/public/"+b, "/public/a"+b+"b", "/open"+b)
 	}
 	// P6: a public text elsewhere in the target.
-	add("/admin/?x=/public/", "/admin/?/public/x", "/admin/%3f/public/", "/admin/%23/public/", "/admin/#/public/", "/page?/../public/x", "/page#/public/", "/page%3F/public/x", "/admin/;/public/x", "/admin/x?a=../../public/", "/page/public/x", "/admin/public/")
+	add("/admin/?x=/public/", "/admin/?/public/x", "/admin/%3f/public/", "/admin/%23/public/", "/admin/#/public/",
+		"/page?/../public/x", "/page#/public/", "/page%3F/public/x", "/admin/;/public/x", "/admin/x?a=../../public/",
+		"/page/public/x", "/admin/public/")
 	// P7: double slashes.
-	add("//public/a", "///public/a", "//open", "/.//public/a", "/public/..//admin/", "/open//", "//open//", "/%2fpublic/a", "/%2f/public/a", "//evil.test/public/a", "/public%2f/a")
+	add("//public/a", "///public/a", "//open", "/.//public/a", "/public/..//admin/", "/open//", "//open//",
+		"/%2fpublic/a", "/%2f/public/a", "//evil.test/public/a", "/public%2f/a")
 	// P8, P9: letter case and decorations.
-	add("/PUBLIC/a", "/Public/a", "/publiC/", "/OPEN", "/Open", "/open/", "/open/x", "/open.", "/open..", "/open%20", "/open%2f", "/open/.", "/opens", "/open~", "/publicx/", "/public.", "/public%20/", "/public./a", "/pub%6cic%2fa", "/public%2fa", "/ｐublic/a", "/public%", "/open%0a", "/open%09", "/open%c2%a0", "/open::$DATA", "/open%3a%3a$DATA")
+	add("/PUBLIC/a", "/Public/a", "/publiC/", "/OPEN", "/Open", "/open/", "/open/x", "/open.", "/open..", "/open%20",
+		"/open%2f", "/open/.", "/opens", "/open~", "/publicx/", "/public.", "/public%20/", "/public./a",
+		"/pub%6cic%2fa", "/public%2fa", "/ｐublic/a", "/public%", "/open%0a", "/open%09", "/open%c2%a0",
+		"/open::$DATA", "/open%3a%3a$DATA")
 	slices.Sort(list)
 	return slices.Compact(list)
 }
@@ -36,14 +47,24 @@ func closedPaths() (list []string) {
 // guardedPaths are readings of /admin/, which is lisi's alone. No other member
 // comes in by one.
 var guardedPaths = []string{
-	"/admin", "/admin/", "/admin/x", "//admin/", "/admin//", "/%61dmin/", "/admi%6e", "/admin%2f", "/admin%2fx", "/admin;x", "/admin;x/y", "/admin/;x", "/;/admin/", "/;x/admin/", "//admin//x", "/page/../admin/", "/page/%2e%2e/admin/", "/page%2f..%2fadmin/", "/./admin/", "/%2e/admin/",
-	"/admin.", "/admin./x", "/admin%20", "/admin%20/x", "/admin/.", "/admin/..", "/admin/%2e", "/%2561dmin/", "/admin%252fx", "/admin%00", "/admin%5c", `/admin\x`, "/page/..;/admin/", "/strip/../admin/", "/public/../admin/", "/%2f%2fadmin/", "/%2fadmin/", "///admin", "/admin...", "/admin%20%20",
+	"/admin", "/admin/", "/admin/x", "//admin/", "/admin//", "/%61dmin/", "/admi%6e", "/admin%2f", "/admin%2fx",
+	"/admin;x", "/admin;x/y", "/admin/;x", "/;/admin/", "/;x/admin/", "//admin//x", "/page/../admin/",
+	"/page/%2e%2e/admin/", "/page%2f..%2fadmin/", "/./admin/", "/%2e/admin/",
+	"/admin.", "/admin./x", "/admin%20", "/admin%20/x", "/admin/.", "/admin/..", "/admin/%2e", "/%2561dmin/",
+	"/admin%252fx", "/admin%00", "/admin%5c", `/admin\x`, "/page/..;/admin/", "/strip/../admin/", "/public/../admin/",
+	"/%2f%2fadmin/", "/%2fadmin/", "///admin", "/admin...", "/admin%20%20",
 }
 
 // ownSpellings are other ways to write our own endpoints: 404 or 400, never
 // proxied, never handled (P14).
 var ownSpellings = []string{
-	"/oauth2", "/oauth2/", "/oauth2/unknown", "/oauth2//auth", "/oauth2/./auth", "/oauth2/%2e/auth", "/x/../oauth2/auth", "/%6fauth2/auth", "/oauth2%2fauth", "/oauth2/%61uth", "/oauth2;x/auth", "/oauth2/auth;x", "/oauth2/auth/", "/oauth2/auth/x", "/oauth2/auth%2f", "//oauth2/auth", "/oauth2/auth%20", "/oauth2/callback/", "/oauth2/%63allback", "/oauth2/start%00", "/oauth2/start;", "/OAUTH2/auth", "/OAuth2/start", "/oauth2/AUTH", "/oauth2/Start", "/oauth2/sign_in/..", "/oauth2/%2e%2e/page", "/oauth2\\auth", "/oauth2%5cauth", "/%256fauth2/auth", "/oauth2./auth", "/oauth2%20/auth", "/;/oauth2/auth", "/oauth2/ext-authzx", "/oauth2/forward-auth/", "/oauth2/metrics", "/oauth2/static/../x",
+	"/oauth2", "/oauth2/", "/oauth2/unknown", "/oauth2//auth", "/oauth2/./auth", "/oauth2/%2e/auth",
+	"/x/../oauth2/auth", "/%6fauth2/auth", "/oauth2%2fauth", "/oauth2/%61uth", "/oauth2;x/auth", "/oauth2/auth;x",
+	"/oauth2/auth/", "/oauth2/auth/x", "/oauth2/auth%2f", "//oauth2/auth", "/oauth2/auth%20", "/oauth2/callback/",
+	"/oauth2/%63allback", "/oauth2/start%00", "/oauth2/start;", "/OAUTH2/auth", "/OAuth2/start", "/oauth2/AUTH",
+	"/oauth2/Start", "/oauth2/sign_in/..", "/oauth2/%2e%2e/page", "/oauth2\\auth", "/oauth2%5cauth",
+	"/%256fauth2/auth", "/oauth2./auth", "/oauth2%20/auth", "/;/oauth2/auth", "/oauth2/ext-authzx",
+	"/oauth2/forward-auth/", "/oauth2/metrics", "/oauth2/static/../x",
 }
 
 // door is one of the ways in which the same question reaches us.
@@ -57,13 +78,26 @@ var doors = []door{
 		return h.send(request{method: method, raw: requestText(method, path, h.id, headers...), right: true})
 	}},
 	{"auth", func(h *client, method, path string, headers []string) *answer {
-		return h.send(request{from: gateway, raw: requestText("GET", "/oauth2/auth", h.id, append(headers, "X-Original-URL: https://app.test"+path, "X-Original-Method: "+method)...)})
+		return h.send(request{
+			from: gateway,
+			raw: requestText("GET", "/oauth2/auth", h.id,
+				append(headers, "X-Original-URL: https://app.test"+path, "X-Original-Method: "+method)...),
+		})
 	}},
 	{"forward-auth", func(h *client, method, path string, headers []string) *answer {
-		return h.send(request{from: gateway, raw: requestText("GET", "/oauth2/forward-auth", h.id, append(headers, "X-Forwarded-Uri: "+path, "X-Forwarded-Method: "+method, "X-Forwarded-Host: app.test", "X-Forwarded-Proto: https")...)})
+		return h.send(request{
+			from: gateway,
+			raw: requestText("GET", "/oauth2/forward-auth", h.id,
+				append(headers, "X-Forwarded-Uri: "+path, "X-Forwarded-Method: "+method, "X-Forwarded-Host: app.test",
+					"X-Forwarded-Proto: https")...),
+		})
 	}},
 	{"ext-authz", func(h *client, method, path string, headers []string) *answer {
-		return h.send(request{from: gateway, method: method, raw: requestText(method, "/oauth2/ext-authz"+path, h.id, headers...)})
+		return h.send(request{
+			from:   gateway,
+			method: method,
+			raw:    requestText(method, "/oauth2/ext-authz"+path, h.id, headers...),
+		})
 	}},
 }
 
@@ -73,7 +107,8 @@ func paths(s *env) (list []try) {
 		for _, method := range []string{"GET", "HEAD", "get", "POST"} {
 			for _, d := range doors {
 				list = append(list, try{fmt.Sprintf("P1–P9 %s %s %q", d.name, method, path), func(h *client) {
-					if a := d.ask(h, method, path, nil); a.status == 200 || a.status >= 500 || len(h.env.up.of(h.id)) > 0 {
+					if a := d.ask(h, method, path, nil); a.status == 200 || a.status >= 500 ||
+						len(h.env.up.of(h.id)) > 0 {
 						h.failf("a stranger got %v", a)
 					}
 				}})
@@ -84,7 +119,8 @@ func paths(s *env) (list []try) {
 		for _, method := range []string{"GET", "HEAD", "POST", "OPTIONS"} {
 			for _, d := range doors {
 				list = append(list, try{fmt.Sprintf("P9 %s %s %q", d.name, method, path), func(h *client) {
-					if a := d.ask(h, method, path, []string{h.member("zhangsan")}); a.status == 200 || a.status >= 500 || len(h.env.up.of(h.id)) > 0 {
+					if a := d.ask(h, method, path, []string{h.member("zhangsan")}); a.status == 200 ||
+						a.status >= 500 || len(h.env.up.of(h.id)) > 0 {
 						h.failf("a member without the right got %v", a)
 					}
 				}})
@@ -99,7 +135,8 @@ func paths(s *env) (list []try) {
 					if member {
 						lines = []string{h.member("lisi")}
 					}
-					if a := doors[0].ask(h, method, path, lines); a.status != 404 && a.status != 400 || len(h.env.up.of(h.id)) > 0 {
+					if a := doors[0].ask(h, method, path, lines); a.status != 404 && a.status != 400 ||
+						len(h.env.up.of(h.id)) > 0 {
 						h.failf("got %v, want 404 or 400", a)
 					}
 				}})
@@ -107,7 +144,8 @@ func paths(s *env) (list []try) {
 		}
 		for _, d := range doors[1:] {
 			list = append(list, try{fmt.Sprintf("F11 %s %q", d.name, path), func(h *client) {
-				if a := d.ask(h, "GET", path, []string{h.member("lisi"), "Accept: text/html"}); a.status != 403 && a.status != 400 {
+				if a := d.ask(h, "GET", path, []string{h.member("lisi"), "Accept: text/html"}); a.status != 403 &&
+					a.status != 400 {
 					h.failf("a question about our own endpoint = %v, want 403 or 400", a)
 				}
 			}})
@@ -121,9 +159,12 @@ func paths(s *env) (list []try) {
 
 // sameDecision is the law P16: every door lets the same people in by the same path.
 func sameDecision() (list []try) {
-	open := []string{"/open", "/public/", "/public", "/public/a", "/public/a//b", "/public/a.b/c", "/public/a%20b", "/public/%E5%BC%A0", "/public/张", "/public/a+b", "/public/a@b", "/public/~x", "/page", "/", "/page/a%2fb", "/a;b", "/a%25b", "/asked/x", "/strip/x", "/office/x", "/admin/x", "/public/a.", "/public/..."}
+	open := []string{"/open", "/public/", "/public", "/public/a", "/public/a//b", "/public/a.b/c", "/public/a%20b",
+		"/public/%E5%BC%A0", "/public/张", "/public/a+b", "/public/a@b", "/public/~x", "/page", "/", "/page/a%2fb",
+		"/a;b", "/a%25b", "/asked/x", "/strip/x", "/office/x", "/admin/x", "/public/a.", "/public/..."}
 	guarded, closed := questionPaths()
-	for _, path := range slices.Concat(open, guardedPaths, closedPaths(), parameterPaths(), scriptPaths, guarded, closed, casePaths, deepPaths()) {
+	for _, path := range slices.Concat(open, guardedPaths, closedPaths(), parameterPaths(), scriptPaths, guarded,
+		closed, casePaths, deepPaths()) {
 		if strings.ContainsAny(path, "#?") { // an outer proxy reports those apart
 			continue
 		}
@@ -140,7 +181,8 @@ func sameDecision() (list []try) {
 				if strings.HasPrefix(path, "/asked/") { // only gateways may ask about it
 					in["proxied"] = in["auth"]
 				}
-				if in["auth"] != in["proxied"] || in["forward-auth"] != in["proxied"] || in["ext-authz"] != in["proxied"] {
+				if in["auth"] != in["proxied"] || in["forward-auth"] != in["proxied"] ||
+					in["ext-authz"] != in["proxied"] {
 					h.failf("let in: %v", in)
 				}
 			}})
@@ -152,33 +194,49 @@ func sameDecision() (list []try) {
 // targets are P10, P13, P15: request targets of other forms, prefixes that are
 // cut off, queries that travel as they are.
 func targets() (list []try) {
-	for _, target := range []string{"*", "app.test:443", "app.test", "file:///etc/passwd", "mailto:a@b", "http://evil.test/public/a", "https://evil.test/open", "http://app.test@evil.test/open", "http://evil.test#app.test/open", "http:///open", "http://", "https:/open", "public/a", "?x", "http://app.test.evil.test/open", "http://app.test:99/open", "ftp://app.test/open", "javascript:alert(1)", "http:\\\\app.test/open", "//app.test/open", "///open", "http://app.test%2eevil/open", "dingtalk://x", "http://[::1]/open"} {
+	for _, target := range []string{"*", "app.test:443", "app.test", "file:///etc/passwd", "mailto:a@b",
+		"http://evil.test/public/a", "https://evil.test/open", "http://app.test@evil.test/open",
+		"http://evil.test#app.test/open", "http:///open", "http://", "https:/open", "public/a", "?x",
+		"http://app.test.evil.test/open", "http://app.test:99/open", "ftp://app.test/open", "javascript:alert(1)",
+		"http:\\\\app.test/open", "//app.test/open", "///open", "http://app.test%2eevil/open", "dingtalk://x",
+		"http://[::1]/open"} {
 		for _, method := range []string{"GET", "OPTIONS", "POST", "CONNECT"} {
 			list = append(list, try{fmt.Sprintf("P10 %s %q", method, target), func(h *client) {
-				if a := h.send(request{method: method, raw: requestText(method, target, h.id), fresh: true}); a.status == 200 || a.status >= 300 && a.status < 400 {
+				if a := h.send(request{
+					method: method,
+					raw:    requestText(method, target, h.id),
+					fresh:  true,
+				}); a.status == 200 || a.status >= 300 && a.status < 400 {
 					h.failf("got %v", a)
 				}
 			}})
 		}
 	}
-	for _, target := range []string{"http://app.test/public/a", "https://app.test/public/a", "HTTP://APP.TEST/public/a", "http://app.test:80/public/a", "https://app.test:443/public/a"} {
+	for _, target := range []string{"http://app.test/public/a", "https://app.test/public/a",
+		"HTTP://APP.TEST/public/a", "http://app.test:80/public/a", "https://app.test:443/public/a"} {
 		list = append(list, try{fmt.Sprintf("P10 ours %q", target), func(h *client) {
 			a := h.send(request{raw: requestText("GET", target, h.id), right: true})
-			if seen := h.env.up.of(h.id); a.status == 200 && (len(seen) != 1 || seen[0].target != "/public/a" || !strings.HasPrefix(seen[0].value("Host"), "app.test")) || a.status != 200 && a.status != 400 {
+			if seen := h.env.up.of(h.id); a.status == 200 &&
+				(len(seen) != 1 || seen[0].target != "/public/a" ||
+					!strings.HasPrefix(seen[0].value("Host"), "app.test")) || a.status != 200 && a.status != 400 {
 				h.failf("got %v", a)
 			}
 		}})
 	}
 	for path, want := range map[string]string{
-		"/strip/x": "/x", "/strip": "/", "/strip/": "/", "/%73trip/x": "/x", "/strip/a%2fb": "/a%2fb", "/strip/a?b=/strip/c": "/a?b=/strip/c", "/strip/strip/x": "/strip/x",
-		"/strip//admin/": "", "/strip/%2fadmin": "", "/strip/%2e%2e/admin": "", "/strip/../admin": "", "/strip%2fx": "", "/strip/;/admin": "", "/strip//evil.test/": "", `/strip/\evil.test`: "", "/strip/%5cevil": "", "/strip/..;/admin": "", "/strip/%252e%252e/admin": "",
+		"/strip/x": "/x", "/strip": "/", "/strip/": "/", "/%73trip/x": "/x", "/strip/a%2fb": "/a%2fb",
+		"/strip/a?b=/strip/c": "/a?b=/strip/c", "/strip/strip/x": "/strip/x",
+		"/strip//admin/": "", "/strip/%2fadmin": "", "/strip/%2e%2e/admin": "", "/strip/../admin": "",
+		"/strip%2fx": "", "/strip/;/admin": "", "/strip//evil.test/": "", `/strip/\evil.test`: "",
+		"/strip/%5cevil": "", "/strip/..;/admin": "", "/strip/%252e%252e/admin": "",
 	} {
 		list = append(list, try{fmt.Sprintf("P13 %q", path), func(h *client) {
 			a := h.send(request{raw: requestText("GET", path, h.id, h.member("zhangsan")), right: true})
 			seen := h.env.up.of(h.id)
 			if want == "" {
 				for _, got := range seen {
-					if strings.HasPrefix(got.target, "//") || strings.Contains(got.target, "..") || strings.HasPrefix(got.target, "/%2f") || !strings.HasPrefix(got.target, "/") {
+					if strings.HasPrefix(got.target, "//") || strings.Contains(got.target, "..") ||
+						strings.HasPrefix(got.target, "/%2f") || !strings.HasPrefix(got.target, "/") {
 						h.failf("arrived as %q", got.target)
 					}
 				}
@@ -190,10 +248,14 @@ func targets() (list []try) {
 		}})
 	}
 	long := strings.TrimSuffix(strings.Repeat("a=1&", 10_001), "&")
-	for _, query := range []string{"a;b", "a=1;b=2", "a=%zz", "%", "a=%", "&&&", "=", "a=b=c", "a+b", "a%20b", "?", "??", "/../", "//", "%00", "a=%00", "a[]=1", long, "x=\xff", "a=%E5%BC%A0", "'\"<>`{}|^", "a=http://evil.test/", "rd=//evil.test"} {
+	for _, query := range []string{"a;b", "a=1;b=2", "a=%zz", "%", "a=%", "&&&", "=", "a=b=c", "a+b", "a%20b", "?",
+		"??", "/../", "//", "%00", "a=%00", "a[]=1", long, "x=\xff", "a=%E5%BC%A0", "'\"<>`{}|^",
+		"a=http://evil.test/", "rd=//evil.test"} {
 		list = append(list, try{fmt.Sprintf("P15 %.60q", query), func(h *client) {
 			a := h.send(request{raw: requestText("GET", "/public/q?"+query, h.id), right: true})
-			if seen := h.env.up.of(h.id); a.status == 200 && (len(seen) != 1 || seen[0].target != "/public/q?"+query) || a.status != 200 && a.status != 400 && a.status != 431 && a.status != 414 {
+			if seen := h.env.up.of(h.id); a.status == 200 &&
+				(len(seen) != 1 || seen[0].target != "/public/q?"+query) ||
+				a.status != 200 && a.status != 400 && a.status != 431 && a.status != 414 {
 				h.failf("got %.200v", a)
 			}
 		}})
@@ -203,10 +265,17 @@ func targets() (list []try) {
 
 // methods are P11, P12.
 func methods() (list []try) {
-	for _, method := range []string{"TRACE", "TRACK", "CONNECT", "trace", "Track", "connect", "PRI", "get", "Get", "gET", "post", "options", "head", "GET\x00", "GE T", "", "G\tET", "GET,POST", "GET\u00a0", "PROPFIND", "M-SEARCH", "BREW", "QUERY", "PURGE", "DEBUG", "X", strings.Repeat("A", 300)} {
+	for _, method := range []string{"TRACE", "TRACK", "CONNECT", "trace", "Track", "connect", "PRI", "get", "Get",
+		"gET", "post", "options", "head", "GET\x00", "GE T", "", "G\tET", "GET,POST", "GET\u00a0", "PROPFIND",
+		"M-SEARCH", "BREW", "QUERY", "PURGE", "DEBUG", "X", strings.Repeat("A", 300)} {
 		for _, target := range []string{"/read/x", "/page", "/public/x"} {
 			list = append(list, try{fmt.Sprintf("P11 %q %s", method, target), func(h *client) {
-				a := h.send(request{method: method, raw: requestText(method, target, h.id), right: target == "/public/x", fresh: true})
+				a := h.send(request{
+					method: method,
+					raw:    requestText(method, target, h.id),
+					right:  target == "/public/x",
+					fresh:  true,
+				})
 				upper := strings.ToUpper(method)
 				if (upper == "TRACE" || upper == "TRACK" || upper == "CONNECT") && a.status != 405 && a.status != 400 {
 					h.failf("got %v, want 405", a)
@@ -221,15 +290,23 @@ func methods() (list []try) {
 		method, target, header string
 		status                 int
 	}{
-		{"HEAD", "/read/x", "", 200}, {"HEAD", "/page", "", 401}, {"OPTIONS", "/page", "", 401}, {"OPTIONS", "/read/x", "", 401}, {"OPTIONS", "/admin/", "Access-Control-Request-Method: GET\r\nOrigin: https://evil.test", 401},
-		{"OPTIONS", "/page", "Access-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: x\r\nOrigin: https://app.test", 401}, {"DELETE", "/read/x", "", 401}, {"PATCH", "/read/x", "", 401}, {"GET", "/read/x", "", 200},
+		{"HEAD", "/read/x", "", 200}, {"HEAD", "/page", "", 401}, {"OPTIONS", "/page", "", 401},
+		{"OPTIONS", "/read/x", "", 401},
+		{"OPTIONS", "/admin/", "Access-Control-Request-Method: GET\r\nOrigin: https://evil.test", 401},
+		{"OPTIONS", "/page",
+			"Access-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: x\r\nOrigin: https://app.test",
+			401}, {"DELETE", "/read/x", "", 401}, {"PATCH", "/read/x", "", 401}, {"GET", "/read/x", "", 200},
 	} {
 		list = append(list, try{fmt.Sprintf("P12 %s %s %q", c.method, c.target, c.header), func(h *client) {
 			lines := []string{}
 			if c.header != "" {
 				lines = []string{c.header}
 			}
-			if a := h.send(request{method: c.method, raw: requestText(c.method, c.target, h.id, lines...), right: c.status == 200}); a.status != c.status {
+			if a := h.send(request{
+				method: c.method,
+				raw:    requestText(c.method, c.target, h.id, lines...),
+				right:  c.status == 200,
+			}); a.status != c.status {
 				h.failf("got %v, want %d", a, c.status)
 			}
 		}})

@@ -77,7 +77,8 @@ func (a *answer) whole() string {
 			state += ", " + flag.name
 		}
 	}
-	text := fmt.Sprintf("%d after %v%s: %.1000s %.400q", a.status, a.took.Round(time.Millisecond), state, headLine(a.header), a.body)
+	text := fmt.Sprintf("%d after %v%s: %.1000s %.400q", a.status, a.took.Round(time.Millisecond), state,
+		headLine(a.header), a.body)
 	if a.rest != "" {
 		text += fmt.Sprintf(" and then %.300q", a.rest)
 	}
@@ -229,6 +230,7 @@ func (w *rawConn) read(s request) (*answer, error) {
 	}
 	a.body = body.String()
 	// net/http's own refusals carry no Date.
-	a.bare = a.closed && len(r.Header["Date"]) == 0 && strings.HasPrefix(r.Header.Get("Content-Type"), "text/plain") || a.status == 417
+	a.bare = a.closed && len(r.Header["Date"]) == 0 &&
+		strings.HasPrefix(r.Header.Get("Content-Type"), "text/plain") || a.status == 417
 	return a, nil
 }

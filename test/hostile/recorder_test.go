@@ -75,7 +75,14 @@ func newRecorder(t testing.TB) *recorder {
 	if err != nil {
 		t.Fatal(err)
 	}
-	u := &recorder{l: l, seen: map[string][]*sighting{}, open: map[net.Conn]bool{}, served: map[net.Conn]int{}, people: map[net.Conn]string{}, behave: map[string]func(net.Conn, *sighting){}}
+	u := &recorder{
+		l:      l,
+		seen:   map[string][]*sighting{},
+		open:   map[net.Conn]bool{},
+		served: map[net.Conn]int{},
+		people: map[net.Conn]string{},
+		behave: map[string]func(net.Conn, *sighting){},
+	}
 	go func() {
 		for {
 			c, err := l.Accept()
@@ -136,7 +143,8 @@ func (u *recorder) serve(c net.Conn) {
 		}
 		text := mark + " " + s.method + " " + s.target + "\n"
 		head := fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nX-Upstream: %s\r\nContent-Length: %d\r\n"+
-			"Set-Cookie: __Host-dinggate=planted; Path=/\r\nSet-Cookie: app=own; Path=/\r\nX-Auth-Request-User: planted\r\nX-Forwarded-User: planted\r\n\r\n", mark, len(text))
+			"Set-Cookie: __Host-dinggate=planted; Path=/\r\nSet-Cookie: app=own; Path=/\r\nX-Auth-Request-User: "+
+			"planted\r\nX-Forwarded-User: planted\r\n\r\n", mark, len(text))
 		if u.plain {
 			head = fmt.Sprintf("HTTP/1.1 200 OK\r\nX-Upstream: %s\r\nContent-Length: %d\r\n\r\n", mark, len(text))
 		}

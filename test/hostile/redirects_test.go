@@ -19,7 +19,8 @@ func redirects(s *env) []try {
 		// Some are ours to every reader once their bytes are encoded, or in one of
 		// the codings: the invariants alone are checked there.
 		after, absolute := strings.CutPrefix(target, "https://app.test")
-		if len(target) > 1 && target[0] == '/' && target[1] >= 0x80 || absolute && strings.ContainsAny(after[:1], "/?#%") {
+		if len(target) > 1 && target[0] == '/' && target[1] >= 0x80 ||
+			absolute && strings.ContainsAny(after[:1], "/?#%") {
 			home, out = "", ""
 		}
 		way("start", target, home, startEscaped)
@@ -62,7 +63,9 @@ func redirectHeader(h *client, target, want string) {
 	if strings.ContainsAny(target, "\r\n") {
 		return // would be another header: class M
 	}
-	follow2(v, "/oauth2/start", want, "X-Forwarded-For: 10.9."+fmt.Sprint(h.env.seq.Add(1)%250, ".", h.env.seq.Add(1)%250), "X-Auth-Request-Redirect: "+target)
+	follow2(v, "/oauth2/start", want,
+		"X-Forwarded-For: 10.9."+fmt.Sprint(h.env.seq.Add(1)%250, ".", h.env.seq.Add(1)%250),
+		"X-Auth-Request-Redirect: "+target)
 }
 
 func follow(h *client, target, want string) { follow2(h.visitor(), target, want) }
@@ -92,7 +95,11 @@ func follow2(v *visitor, target, want string, headers ...string) {
 func signOut(h *client, target, want string) {
 	where := "/oauth2/sign_out?rd=" + strings.ReplaceAll(url.QueryEscape(target), "+", "%20")
 	h.send(request{raw: requestText("GET", where, h.id, "Accept: text/html"), cleared: true})
-	a := h.send(request{method: "POST", raw: requestText("POST", where, h.id, "Sec-Fetch-Site: same-origin", "Origin: null", "Content-Length: 0"), cleared: true})
+	a := h.send(request{
+		method:  "POST",
+		raw:     requestText("POST", where, h.id, "Sec-Fetch-Site: same-origin", "Origin: null", "Content-Length: 0"),
+		cleared: true,
+	})
 	if want != "" && a.status == http.StatusSeeOther && a.header.Get("Location") != want {
 		h.failf("signed out to %q, want %q", a.header.Get("Location"), want)
 	}
@@ -135,7 +142,8 @@ func asTarget(h *client, target, _ string) {
 		return
 	}
 	a := h.get(target)
-	if a.status >= 300 && a.status < 400 && !strings.HasPrefix(a.header.Get("Location"), h.env.simURL) && !strings.HasPrefix(a.header.Get("Location"), "https://app.test/oauth2/") {
+	if a.status >= 300 && a.status < 400 && !strings.HasPrefix(a.header.Get("Location"), h.env.simURL) &&
+		!strings.HasPrefix(a.header.Get("Location"), "https://app.test/oauth2/") {
 		h.failf("redirected to %q", a.header.Get("Location"))
 	}
 }
@@ -144,7 +152,10 @@ func asTarget(h *client, target, _ string) {
 // believe, a journey begun elsewhere.
 func claims() (list []try) {
 	add := func(name string, do func(h *client)) { list = append(list, try{name, do}) }
-	for _, query := range []string{"rd=%2Fa&rd=%2F%2Fevil.test", "rd=%2F%2Fevil.test&rd=%2Fa", "RD=%2F%2Fevil.test", "Rd=https://evil.test/", "rd[]=//evil.test", "rd=%2Fa;rd=//evil.test", "rd%5B%5D=//evil.test", "%72d=//evil.test", "redirect=https://evil.test", "next=//evil.test", "url=//evil.test", "rd", "rd=", "&&rd=//evil.test&", "rd=%2Fa%26rd=//evil.test"} {
+	for _, query := range []string{"rd=%2Fa&rd=%2F%2Fevil.test", "rd=%2F%2Fevil.test&rd=%2Fa", "RD=%2F%2Fevil.test",
+		"Rd=https://evil.test/", "rd[]=//evil.test", "rd=%2Fa;rd=//evil.test", "rd%5B%5D=//evil.test",
+		"%72d=//evil.test", "redirect=https://evil.test", "next=//evil.test", "url=//evil.test", "rd", "rd=",
+		"&&rd=//evil.test&", "rd=%2Fa%26rd=//evil.test"} {
 		add("R9 "+query, func(h *client) {
 			v := h.visitor()
 			state, a := v.begin("/oauth2/start?" + query)
@@ -156,8 +167,11 @@ func claims() (list []try) {
 			}
 		})
 	}
-	for _, name := range []string{"X-Auth-Request-Redirect", "X-Forwarded-Uri", "X-Forwarded-Host", "X-Forwarded-Prefix", "X-Forwarded-Proto", "X-Forwarded-Server", "X-Original-URL", "X-Rewrite-URL", "X-Host", "Forwarded", "Referer", "X-Forwarded-Port", "X-Original-Host", "Origin"} {
-		for _, value := range []string{"evil.test", "//evil.test/", "https://evil.test/x", "/\\evil.test", "host=evil.test;proto=http"} {
+	for _, name := range []string{"X-Auth-Request-Redirect", "X-Forwarded-Uri", "X-Forwarded-Host",
+		"X-Forwarded-Prefix", "X-Forwarded-Proto", "X-Forwarded-Server", "X-Original-URL", "X-Rewrite-URL", "X-Host",
+		"Forwarded", "Referer", "X-Forwarded-Port", "X-Original-Host", "Origin"} {
+		for _, value := range []string{"evil.test", "//evil.test/", "https://evil.test/x", "/\\evil.test",
+			"host=evil.test;proto=http"} {
 			for _, where := range []string{"/oauth2/start", "/page", "/oauth2/sign_in", "/oauth2/sign_out"} {
 				add("R11 "+name+" "+value+" at "+where, func(h *client) {
 					v := h.visitor()
@@ -179,8 +193,10 @@ func claims() (list []try) {
 			}
 		}
 	}
-	for _, host := range []string{"evil.test", "app.test.evil.test", "other.test", "APP.TEST", "app.test:443", "app.test.", "app.test:8443", "127.0.0.1"} {
-		for _, where := range []string{"/oauth2/start", "/page", "/oauth2/sign_in", "/oauth2/sign_out", "/oauth2/userinfo"} {
+	for _, host := range []string{"evil.test", "app.test.evil.test", "other.test", "APP.TEST", "app.test:443",
+		"app.test.", "app.test:8443", "127.0.0.1"} {
+		for _, where := range []string{"/oauth2/start", "/page", "/oauth2/sign_in", "/oauth2/sign_out",
+			"/oauth2/userinfo"} {
 			add("R11 Host "+host+" at "+where, func(h *client) {
 				if a := h.get(where, "Host: "+host); strings.Contains(a.body+headLine(a.header), "evil.test") {
 					h.failf("our answer speaks of the caller's host: %v", a)
@@ -188,10 +204,13 @@ func claims() (list []try) {
 			})
 		}
 	}
-	for _, query := range []string{"", "&rd=//evil.test", "&forward_url=https://evil.test/", "&redirect_uri=https://evil.test/", "&state=other"} {
+	for _, query := range []string{"", "&rd=//evil.test", "&forward_url=https://evil.test/",
+		"&redirect_uri=https://evil.test/", "&state=other"} {
 		add("R17 "+query, func(h *client) {
 			v := h.visitor()
-			if a := v.ask(request{}, "GET", "/oauth2/callback?authCode="+v.code("zhangsan")+"&state="+strings.Repeat("A", 43)+query); a.status != 403 && a.status != 400 {
+			if a := v.ask(request{}, "GET",
+				"/oauth2/callback?authCode="+v.code("zhangsan")+"&state="+strings.Repeat("A", 43)+
+					query); a.status != 403 && a.status != 400 {
 				h.failf("a journey begun elsewhere = %v, want 403", a)
 			}
 		})

@@ -30,7 +30,14 @@ func until(ok func() bool) bool {
 // page asks a process for a page with a Cookie line, as a person who may enter
 // and whose trouble may be told by a 5xx.
 func (h *client) page(p *process, cookie string) *answer {
-	return h.send(request{to: p.gate, raw: requestText("GET", "/page", h.id, "Accept: text/html", "Sec-Fetch-Mode: navigate", cookie), right: true, trouble: true, slow: true, cleared: true})
+	return h.send(request{
+		to:      p.gate,
+		raw:     requestText("GET", "/page", h.id, "Accept: text/html", "Sec-Fetch-Mode: navigate", cookie),
+		right:   true,
+		trouble: true,
+		slow:    true,
+		cleared: true,
+	})
 }
 
 // load lets n members ask p for a page, one after another each, until the func
@@ -73,7 +80,9 @@ func (h *client) at(p *process, person string) string {
 // rechecks are V7–V10 and V36: memberships are looked at again each second.
 func rechecks(s *env, add func(string, func(*client))) {
 	quick := func() *process {
-		return s.another(func(text string) string { return strings.Replace(text, "recheck: 1h", "recheck: 1s, grace: 3s", 1) })
+		return s.another(func(text string) string {
+			return strings.Replace(text, "recheck: 1h", "recheck: 1s, grace: 3s", 1)
+		})
 	}
 	add("V7 a lookup that fails for a moment ends nothing", func(h *client) {
 		p := quick()
@@ -91,7 +100,14 @@ func rechecks(s *env, add func(string, func(*client))) {
 	add("V8 who has left is out", func(h *client) {
 		p := quick()
 		defer p.kill()
-		if err := s.sim.Join(simulator.Person{ID: h.id, UserID: h.id, Name: "离开", Nick: "x", OrgEmail: h.id + "@example.com", Departments: []int64{42}}); err != nil {
+		if err := s.sim.Join(simulator.Person{
+			ID:          h.id,
+			UserID:      h.id,
+			Name:        "离开",
+			Nick:        "x",
+			OrgEmail:    h.id + "@example.com",
+			Departments: []int64{42},
+		}); err != nil {
 			h.failf("%v", err)
 			return
 		}
@@ -133,7 +149,11 @@ func rechecks(s *env, add func(string, func(*client))) {
 				w := &rawConns{kept: map[string]*rawConn{}}
 				defer w.close()
 				for time.Since(began) < 2500*time.Millisecond {
-					if a, err := w.send(request{raw: requestText("GET", "/page", h.id, line), from: stranger, to: p.gate}); err != nil || a.status != 200 {
+					if a, err := w.send(request{
+						raw:  requestText("GET", "/page", h.id, line),
+						from: stranger,
+						to:   p.gate,
+					}); err != nil || a.status != 200 {
 						h.failf("got %v %v", a, err)
 						return
 					}
@@ -203,7 +223,9 @@ func reloads(s *env, add func(string, func(*client))) {
 			h.failf("%v", err)
 			return
 		}
-		p := s.another(func(text string) string { return text + fmt.Sprintf("tls: {cert_file: %q, key_file: %q}\n", cert, key) })
+		p := s.another(func(text string) string {
+			return text + fmt.Sprintf("tls: {cert_file: %q, key_file: %q}\n", cert, key)
+		})
 		defer p.kill()
 		shows := func(a *authority) bool {
 			c, err := tls.DialWithDialer(&net.Dialer{Timeout: 5 * time.Second}, "tcp", p.gate, a.trusting())
@@ -234,15 +256,19 @@ func reloads(s *env, add func(string, func(*client))) {
 		add("V37 "+kind, func(h *client) {
 			socket := filepath.Join(s.t.TempDir(), "gate.sock")
 			p := s.another(func(text string) string {
-				return strings.Replace(text, "listen: 127.0.0.1:0\ntrusted", "listen: "+strings.Replace(listen, "SOCKET", socket, 1)+"\ntrusted", 1)
+				return strings.Replace(text, "listen: 127.0.0.1:0\ntrusted",
+					"listen: "+strings.Replace(listen, "SOCKET", socket, 1)+"\ntrusted", 1)
 			})
 			defer p.kill()
-			client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, Dial: func(string, string) (net.Conn, error) {
-				if strings.HasPrefix(p.gate, "[") {
-					return net.Dial("tcp6", p.gate)
-				}
-				return net.Dial("unix", socket)
-			}}}
+			client := &http.Client{
+				Timeout: 10 * time.Second,
+				Transport: &http.Transport{DisableKeepAlives: true, Dial: func(string, string) (net.Conn, error) {
+					if strings.HasPrefix(p.gate, "[") {
+						return net.Dial("tcp6", p.gate)
+					}
+					return net.Dial("unix", socket)
+				}},
+			}
 			ask, err := http.NewRequest("GET", "http://app.test/public/x", nil)
 			if err != nil {
 				h.failf("%v", err)
@@ -274,7 +300,8 @@ func uploads(s *env, add func(string, func(*client))) {
 		}
 		defer stuck.Close()
 		p := s.another(func(text string) string {
-			return strings.Replace(text, "routes:\n", "routes:\n  - {path: /stuck, access: public, upstream: \"http://"+stuck.Addr().String()+"\"}\n", 1)
+			return strings.Replace(text, "routes:\n",
+				"routes:\n  - {path: /stuck, access: public, upstream: \"http://"+stuck.Addr().String()+"\"}\n", 1)
 		})
 		defer p.kill()
 		h.env.foreign.Store(h.id, true)
@@ -284,7 +311,9 @@ func uploads(s *env, add func(string, func(*client))) {
 			return
 		}
 		defer w.c.Close()
-		io.WriteString(w.c, fmt.Sprintf("POST /stuck HTTP/1.1\r\nHost: app.test\r\nX-Case: %s\r\nContent-Length: %d\r\n\r\n", h.id, huge))
+		io.WriteString(w.c,
+			fmt.Sprintf("POST /stuck HTTP/1.1\r\nHost: app.test\r\nX-Case: %s\r\nContent-Length: %d\r\n\r\n", h.id,
+				huge))
 		part, sent := make([]byte, 1<<20), 0
 		for sent < huge {
 			w.c.SetWriteDeadline(time.Now().Add(1500 * time.Millisecond))
@@ -299,7 +328,12 @@ func uploads(s *env, add func(string, func(*client))) {
 	})
 	for _, target := range []string{"/page", "/admin/x", "/oauth2/auth", "/oauth2/forward-auth"} {
 		add("V23 100 MiB from nobody to "+target, func(h *client) {
-			a := h.send(request{raw: fmt.Sprintf("POST %s HTTP/1.1\r\nHost: app.test\r\nX-Case: %s\r\nContent-Length: %d\r\n\r\n", target, h.id, huge), method: "POST", fresh: true})
+			a := h.send(request{
+				raw: fmt.Sprintf("POST %s HTTP/1.1\r\nHost: app.test\r\nX-Case: %s\r\nContent-Length: %d\r\n\r\n",
+					target, h.id, huge),
+				method: "POST",
+				fresh:  true,
+			})
 			if a.status != 401 || a.continued {
 				h.failf("got %v, want 401 before the body", a)
 			}
@@ -308,7 +342,13 @@ func uploads(s *env, add func(string, func(*client))) {
 	add("V25 a POST is not sent twice", func(h *client) {
 		line := h.member("zhangsan")
 		h.send(request{raw: requestText("GET", "/page", h.id+"-warm", line), right: true})
-		a := h.send(request{raw: "POST /act/closes HTTP/1.1\r\nHost: app.test\r\nX-Case: " + h.id + "\r\n" + line + "\r\nContent-Length: 3\r\n\r\nabc", method: "POST", right: true, trouble: true})
+		a := h.send(request{
+			raw: "POST /act/closes HTTP/1.1\r\nHost: app.test\r\nX-Case: " + h.id + "\r\n" + line +
+				"\r\nContent-Length: 3\r\n\r\nabc",
+			method:  "POST",
+			right:   true,
+			trouble: true,
+		})
 		if n := len(s.up.of(h.id)); a.status != 502 || n != 1 {
 			h.failf("got %v, and the application saw it %d times", a, n)
 		}
@@ -340,7 +380,8 @@ func uploads(s *env, add func(string, func(*client))) {
 				return
 			}
 		}
-		if grown := p.resident() - before; grown > crowd*200<<10 { // the race detector multiplies what a connection takes
+		// the race detector multiplies what a connection takes
+		if grown := p.resident() - before; grown > crowd*200<<10 {
 			h.failf("%d KiB for each of %d connections", grown/crowd>>10, crowd)
 		}
 		if a := h.page(p, h.member("zhangsan")); a.status != 200 {

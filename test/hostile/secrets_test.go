@@ -29,11 +29,17 @@ func secrets(s *env) (list []try) {
 		grant := h.grant("third-party-state-" + canary[:6])
 		got := h.redeem(grant, "third-party-state-"+canary[:6])
 		h.userinfo("Authorization: " + got.Access)
-		h.send(request{raw: requestText("GET", "/page?authCode="+code+"&token="+got.Access, h.id, v.cookie(), "Authorization: Bearer "+got.Access), right: true})
+		h.send(request{
+			raw: requestText("GET", "/page?authCode="+code+"&token="+got.Access, h.id, v.cookie(),
+				"Authorization: Bearer "+got.Access),
+			right: true,
+		})
 		h.env.logged(a.header.Get("X-Request-Id"))
 		time.Sleep(300 * time.Millisecond)
 		said := h.env.said()
-		for what, secret := range map[string]string{"state": state, "attempt cookie": attempt, "authCode": code, "session cookie": v.value(sessionCookie), "code": grant, "access token": got.Access, "refresh token": got.Refresh, "Basic": strings.TrimPrefix(authOne, "Authorization: Basic ")} {
+		for what, secret := range map[string]string{"state": state, "attempt cookie": attempt, "authCode": code,
+			"session cookie": v.value(sessionCookie), "code": grant, "access token": got.Access,
+			"refresh token": got.Refresh, "Basic": strings.TrimPrefix(authOne, "Authorization: Basic ")} {
 			if secret == "" {
 				h.failf("no %s to look for", what)
 			}
@@ -45,7 +51,9 @@ func secrets(s *env) (list []try) {
 		}
 	})
 	list = append(list, trap(s))
-	for _, path := range []string{"/livez", "/ready", "/metrics", "/debug/pprof/", "/debug/pprof/goroutine?debug=2", "/debug/vars", "/oauth2/livez", "/oauth2/ready", "/oauth2/metrics", "/oauth2/ping", "/oauth2/debug/pprof/", "/ping", "/status", "/config", "/.env", "/.git/config"} {
+	for _, path := range []string{"/livez", "/ready", "/metrics", "/debug/pprof/", "/debug/pprof/goroutine?debug=2",
+		"/debug/vars", "/oauth2/livez", "/oauth2/ready", "/oauth2/metrics", "/oauth2/ping", "/oauth2/debug/pprof/",
+		"/ping", "/status", "/config", "/.env", "/.git/config"} {
 		for _, member := range []bool{false, true} {
 			add(fmt.Sprintf("L10 %s member %v", path, member), func(h *client) {
 				lines := []string{}
@@ -53,24 +61,39 @@ func secrets(s *env) (list []try) {
 					lines = []string{h.member("zhangsan")}
 				}
 				a := h.send(request{raw: requestText("GET", path, h.id, lines...), right: member})
-				if strings.HasPrefix(path, "/oauth2/") && a.status != 404 || !member && a.status == 200 || strings.Contains(a.body, "go_goroutines") || strings.Contains(a.body, "goroutine ") {
+				if strings.HasPrefix(path, "/oauth2/") && a.status != 404 || !member && a.status == 200 ||
+					strings.Contains(a.body, "go_goroutines") || strings.Contains(a.body, "goroutine ") {
 					h.failf("got %v", a)
 				}
 			})
 		}
 	}
-	for _, claim := range []string{"127.0.0.1", "127.0.0.2", "192.0.2.1", "junk, 192.0.2.1", "192.0.2.1, junk", "::ffff:192.0.2.1", "[::ffff:192.0.2.1]:80", "192.0.2.1:80", "0300.0.2.1", "192.0.2.1, 198.51.100.1", "198.51.100.1, 192.0.2.1", "192.0.2.1%eth0", "", "192.0.2.1,", ",192.0.2.1", "192.0.2.1 192.0.2.1", "unknown", "_hidden", "for=192.0.2.1", "3221225985", "192.0.2.1/24", "192.0.2.1\t", "192.0.2.999", "127.0.0.2, 192.0.2.1"} {
-		in := map[string]bool{"192.0.2.1": true, "junk, 192.0.2.1": true, "::ffff:192.0.2.1": true, "[::ffff:192.0.2.1]:80": true, "192.0.2.1:80": true, "198.51.100.1, 192.0.2.1": true, ",192.0.2.1": true, "192.0.2.1\t": true, "127.0.0.2, 192.0.2.1": true}[claim]
+	for _, claim := range []string{"127.0.0.1", "127.0.0.2", "192.0.2.1", "junk, 192.0.2.1", "192.0.2.1, junk",
+		"::ffff:192.0.2.1", "[::ffff:192.0.2.1]:80", "192.0.2.1:80", "0300.0.2.1", "192.0.2.1, 198.51.100.1",
+		"198.51.100.1, 192.0.2.1", "192.0.2.1%eth0", "", "192.0.2.1,", ",192.0.2.1", "192.0.2.1 192.0.2.1", "unknown",
+		"_hidden", "for=192.0.2.1", "3221225985", "192.0.2.1/24", "192.0.2.1\t", "192.0.2.999",
+		"127.0.0.2, 192.0.2.1"} {
+		in := map[string]bool{"192.0.2.1": true, "junk, 192.0.2.1": true, "::ffff:192.0.2.1": true,
+			"[::ffff:192.0.2.1]:80": true, "192.0.2.1:80": true, "198.51.100.1, 192.0.2.1": true, ",192.0.2.1": true,
+			"192.0.2.1\t": true, "127.0.0.2, 192.0.2.1": true}[claim]
 		for _, from := range []string{stranger, gateway} {
 			add(fmt.Sprintf("L9 %q from %s", claim, from), func(h *client) { // /office/ is open to 192.0.2.0/24
-				a := h.send(request{from: from, raw: requestText("GET", "/office/x", h.id, "X-Forwarded-For: "+claim), right: in && from == gateway})
+				a := h.send(request{
+					from:  from,
+					raw:   requestText("GET", "/office/x", h.id, "X-Forwarded-For: "+claim),
+					right: in && from == gateway,
+				})
 				if (a.status == 200) != (in && from == gateway) && !a.bare {
 					h.failf("got %v, let in should be %v", a, in && from == gateway)
 				}
 			})
-			for _, name := range []string{"X-Real-IP", "True-Client-IP", "CF-Connecting-IP", "X-Client-IP", "Forwarded"} {
+			for _, name := range []string{"X-Real-IP", "True-Client-IP", "CF-Connecting-IP", "X-Client-IP",
+				"Forwarded"} {
 				add(fmt.Sprintf("L9 %s: %q from %s", name, claim, from), func(h *client) {
-					if a := h.send(request{from: from, raw: requestText("GET", "/office/x", h.id, name+": "+claim)}); a.status == 200 {
+					if a := h.send(request{
+						from: from,
+						raw:  requestText("GET", "/office/x", h.id, name+": "+claim),
+					}); a.status == 200 {
 						h.failf("got %v", a)
 					}
 				})
@@ -103,15 +126,32 @@ func trap(s *env) try {
 		}()
 		place := "http://" + l.Addr().String() + "/x.png"
 		escaped := url.QueryEscape(place)
-		for _, target := range []string{"/oauth2/start?rd=" + escaped, "/oauth2/sign_in?rd=" + escaped, "/oauth2/sign_out?rd=" + escaped, "/dingtalk/authorize?client_id=app-one&redirect_url=" + escaped, "/dingtalk/callback?forward_url=" + escaped + "&authCode=x&state=x", "/oauth2/callback?authCode=" + escaped + "&state=" + escaped, "/oauth2/start?page=" + escaped, "/public/?url=" + escaped, "/page?logo=" + escaped} {
-			h.send(request{right: true, raw: requestText("GET", target, h.id, "Accept: text/html", "Referer: "+place, "Origin: "+place)})
+		for _, target := range []string{"/oauth2/start?rd=" + escaped, "/oauth2/sign_in?rd=" + escaped,
+			"/oauth2/sign_out?rd=" + escaped, "/dingtalk/authorize?client_id=app-one&redirect_url=" + escaped,
+			"/dingtalk/callback?forward_url=" + escaped + "&authCode=x&state=x",
+			"/oauth2/callback?authCode=" + escaped + "&state=" + escaped, "/oauth2/start?page=" + escaped,
+			"/public/?url=" + escaped, "/page?logo=" + escaped} {
+			h.send(request{
+				right: true,
+				raw:   requestText("GET", target, h.id, "Accept: text/html", "Referer: "+place, "Origin: "+place),
+			})
 		}
-		for _, line := range []string{"X-Original-URL: " + place, "X-Forwarded-Host: " + l.Addr().String(), "X-Auth-Request-Redirect: " + place, "X-Rewrite-URL: " + place, "Destination: " + place, "Host: " + l.Addr().String()} {
-			for _, where := range []string{"/page", "/oauth2/auth", "/oauth2/forward-auth", "/oauth2/ext-authz/x", "/oauth2/start"} {
+		for _, line := range []string{"X-Original-URL: " + place, "X-Forwarded-Host: " + l.Addr().String(),
+			"X-Auth-Request-Redirect: " + place, "X-Rewrite-URL: " + place, "Destination: " + place,
+			"Host: " + l.Addr().String()} {
+			for _, where := range []string{"/page", "/oauth2/auth", "/oauth2/forward-auth", "/oauth2/ext-authz/x",
+				"/oauth2/start"} {
 				h.send(request{from: gateway, raw: requestText("GET", where, h.id, line)})
 			}
 		}
-		h.env.sim.Join(simulator.Person{ID: "l11", UserID: "l11", Name: "L11", Avatar: place, OrgEmail: "l11@" + l.Addr().String(), Departments: []int64{42}})
+		h.env.sim.Join(simulator.Person{
+			ID:          "l11",
+			UserID:      "l11",
+			Name:        "L11",
+			Avatar:      place,
+			OrgEmail:    "l11@" + l.Addr().String(),
+			Departments: []int64{42},
+		})
 		h.visitor().signIn("l11")
 		if n := visits.Load(); n > 0 {
 			h.failf("%d visits", n)
@@ -184,7 +224,9 @@ func mistakes(s *env) (list []try) {
 			os.WriteFile(file, []byte(text), 0o600)
 			for _, command := range []string{"check", "serve"} {
 				out, code := run(h, []string{command, "--config", file})
-				if code == 0 || !strings.Contains(out, "config.yaml:") && name != "no corp_id" && name != "no client_secret" && name != "no public_url" {
+				if code == 0 ||
+					!strings.Contains(out, "config.yaml:") && name != "no corp_id" && name != "no client_secret" &&
+						name != "no public_url" {
 					h.failf("%s exits %d and says %.300s", command, code, out)
 				}
 				if strings.Contains(out, "panic") || strings.Contains(out, "goroutine") {
@@ -203,12 +245,14 @@ func mistakes(s *env) (list []try) {
 		"no configuration":           {"serve", "--config", "/nonexistent"},
 	} {
 		list = append(list, try{"L5 L12 " + name, func(h *client) {
-			if out, code := run(h, args, "DINGGATE_PUBLIC_URL=", "HOME=/nonexistent"); code == 0 || strings.Contains(out, "panic") {
+			if out, code := run(h, args, "DINGGATE_PUBLIC_URL=", "HOME=/nonexistent"); code == 0 ||
+				strings.Contains(out, "panic") {
 				h.failf("exits %d and says %.300s", code, out)
 			}
 		}})
 	}
-	for _, name := range []string{"DINGGATE_LSITEN", "DINGGATE_DINGTALK_SECRET", "DINGGATE_COOKIE_SECRET", "DINGGATE_TRUSTED_PROXY"} {
+	for _, name := range []string{"DINGGATE_LSITEN", "DINGGATE_DINGTALK_SECRET", "DINGGATE_COOKIE_SECRET",
+		"DINGGATE_TRUSTED_PROXY"} {
 		list = append(list, try{"L6 " + name, func(h *client) {
 			if out, code := run(h, []string{"check"}, name+"=x"); code == 0 || !strings.Contains(out, name) {
 				h.failf("exits %d and says %.300s", code, out)

@@ -97,8 +97,15 @@ func state(s *env) (list []try) {
 		})
 	}
 	for label, spell := range map[string]func(string) string{
-		"padded": func(s string) string { return s + "=" }, "padded twice": func(s string) string { return s + "==" }, "plus": func(s string) string { return strings.NewReplacer("-", "+", "_", "/").Replace(s) + "+" }, "second spelling": second,
-		"upper": strings.ToUpper, "doubled": func(s string) string { return s + s }, "cut": func(s string) string { return s[:42] }, "line break": func(s string) string { return s[:20] + "%0A" + s[20:] }, "blank": func(s string) string { return s + "%20" }, "NUL": func(s string) string { return s + "%00" }, "array": func(s string) string { return s + "," + s }, "empty": func(string) string { return "" }, "other": func(string) string { return strings.Repeat("A", 43) },
+		"padded": func(s string) string { return s + "=" }, "padded twice": func(s string) string { return s + "==" },
+		"plus":            func(s string) string { return strings.NewReplacer("-", "+", "_", "/").Replace(s) + "+" },
+		"second spelling": second,
+		"upper":           strings.ToUpper, "doubled": func(s string) string { return s + s },
+		"cut":        func(s string) string { return s[:42] },
+		"line break": func(s string) string { return s[:20] + "%0A" + s[20:] },
+		"blank":      func(s string) string { return s + "%20" }, "NUL": func(s string) string { return s + "%00" },
+		"array": func(s string) string { return s + "," + s }, "empty": func(string) string { return "" },
+		"other": func(string) string { return strings.Repeat("A", 43) },
 	} {
 		add("S6 state "+label, func(h *client) {
 			begun(h)
@@ -107,19 +114,34 @@ func state(s *env) (list []try) {
 		add("S6 cookie "+label, func(h *client) {
 			begun(h)
 			if label != "second spelling" { // the cookie's last character may have no spare bits
-				h.callback("authCode="+code+"&state="+state, name, strings.NewReplacer("%0A", "", "%20", "x", "%00", "x").Replace(spell(value[:min(42, len(value))]))+value[min(42, len(value)):]+"x")
+				h.callback("authCode="+code+"&state="+state, name,
+					strings.NewReplacer("%0A", "", "%20", "x", "%00",
+						"x").Replace(spell(value[:min(42, len(value))]))+value[min(42, len(value)):]+"x")
 			}
 		})
 	}
-	for _, query := range []string{"", "authCode=CODE", "state=STATE", "state[]=STATE&authCode=CODE", "authCode=CODE&state=STATE&state=STATE", "authCode=CODE&state=STATE&state=x", "authCode=CODE&state=x&state=STATE", "authCode=CODE&authCode=CODE&state=STATE", "authCode=CODE&code=other&state=STATE", "code=other&authCode=CODE&state=STATE", "authCode=CODE&STATE=STATE", "authCode=CODE;state=STATE", "authCode=CODE&state=%zz", "authCode=%zz&state=STATE", "authCode=&state=STATE", "code=&state=STATE", "authCode=a%20b&state=STATE", "authCode=a%0d%0ab&state=STATE", "authCode=" + strings.Repeat("c", 1025) + "&state=STATE", "state=STATE&authCode=%E5%BC%A0", "authCode=CODE&state=" + strings.Repeat("s", 50_000), "authCode=CODE&state=" + strings.Repeat("s", 1<<20), "?authCode=CODE&state=STATE", "authCode=CODE#&state=STATE", "authCode[]=CODE&state=STATE", "authCode=CODE&state=null", "authCode=CODE&state=undefined"} {
+	for _, query := range []string{"", "authCode=CODE", "state=STATE", "state[]=STATE&authCode=CODE",
+		"authCode=CODE&state=STATE&state=STATE", "authCode=CODE&state=STATE&state=x",
+		"authCode=CODE&state=x&state=STATE", "authCode=CODE&authCode=CODE&state=STATE",
+		"authCode=CODE&code=other&state=STATE", "code=other&authCode=CODE&state=STATE", "authCode=CODE&STATE=STATE",
+		"authCode=CODE;state=STATE", "authCode=CODE&state=%zz", "authCode=%zz&state=STATE", "authCode=&state=STATE",
+		"code=&state=STATE", "authCode=a%20b&state=STATE", "authCode=a%0d%0ab&state=STATE",
+		"authCode=" + strings.Repeat("c", 1025) + "&state=STATE", "state=STATE&authCode=%E5%BC%A0",
+		"authCode=CODE&state=" + strings.Repeat("s", 50_000), "authCode=CODE&state=" + strings.Repeat("s", 1<<20),
+		"?authCode=CODE&state=STATE", "authCode=CODE#&state=STATE", "authCode[]=CODE&state=STATE",
+		"authCode=CODE&state=null", "authCode=CODE&state=undefined"} {
 		add(fmt.Sprintf("S7 %.60q", query), func(h *client) {
 			begun(h)
-			h.callback(strings.NewReplacer("CODE", code, "STATE", state).Replace(query), name, value, 400, 403, 431, 414, 0)
+			h.callback(strings.NewReplacer("CODE", code, "STATE", state).Replace(query), name, value, 400, 403, 431,
+				414, 0)
 		})
 	}
-	for _, from := range []string{"", "access_denied", "<script>alert(1)</script>", "\"><svg onload=1>", "server_error", strings.Repeat("e", 3000)} { // S11
+	// S11
+	for _, from := range []string{"", "access_denied", "<script>alert(1)</script>", "\"><svg onload=1>",
+		"server_error", strings.Repeat("e", 3000)} {
 		add(fmt.Sprintf("S11 %.20q without a state", from), func(h *client) {
-			a := h.callback("error="+url.QueryEscape(from)+"&error_description=%3Cscript%3Ealert(2)%3C/script%3E", "", "", 400, 403)
+			a := h.callback("error="+url.QueryEscape(from)+"&error_description=%3Cscript%3Ealert(2)%3C/script%3E", "",
+				"", 400, 403)
 			if strings.Contains(a.body, "alert(") || strings.Contains(a.body, "<svg onload") {
 				h.failf("a stranger's words are on the page: %v", a)
 			}
@@ -136,7 +158,11 @@ func state(s *env) (list []try) {
 	for _, method := range []string{"HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS", "get"} { // S13
 		add("S13 "+method, func(h *client) {
 			begun(h)
-			a := h.send(request{method: method, raw: requestText(method, "/oauth2/callback?authCode="+code+"&state="+state, h.id, "Cookie: "+name+"="+value)})
+			a := h.send(request{
+				method: method,
+				raw: requestText(method, "/oauth2/callback?authCode="+code+"&state="+state, h.id,
+					"Cookie: "+name+"="+value),
+			})
 			if a.status != 405 {
 				h.failf("got %v, want 405", a)
 			}
@@ -146,19 +172,35 @@ func state(s *env) (list []try) {
 		add("S13 "+line, func(h *client) {
 			begun(h)
 			v := h.visitor()
-			if a := v.ask(request{}, "GET", "/oauth2/callback?authCode="+code+"&state="+state, "Cookie: "+name+"="+value, line); a.status == 302 || a.header["Set-Cookie"] != nil {
+			if a := v.ask(request{}, "GET", "/oauth2/callback?authCode="+code+"&state="+state,
+				"Cookie: "+name+"="+value, line); a.status == 302 || a.header["Set-Cookie"] != nil {
 				h.failf("looking ahead used something up: %v", a)
 			}
 		})
 	}
-	for _, where := range []string{"/oauth2/start", authorizeFor(appOne, oneCallback, "s"), "/page"} { // S10: nobody else's page pushes out what is under way
-		for _, lines := range [][]string{{"Sec-Fetch-Site: same-site", "Sec-Fetch-Mode: no-cors", "Sec-Fetch-Dest: image"}, {"Sec-Fetch-Site: same-site", "Sec-Fetch-Mode: cors", "Origin: https://sibling.test"}, {"Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: no-cors", "Accept: text/html"}, {"Origin: https://evil.test", "Accept: application/json"}, {"Referer: https://evil.test/", "Accept: application/json"}, {"Accept: image/avif,image/webp,*/*;q=0.8"},
-			{"Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: iframe", "Accept: text/html"}, {"Sec-Fetch-Site: same-origin", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: iframe", "Accept: text/html"}, {"Sec-Fetch-Site: same-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: object", "Accept: text/html"}, {"Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: embed"}, {"Sec-Fetch-Site: none", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: frame"},
-			{"Sec-Fetch-Site: same-origin", "Sec-Fetch-Mode: no-cors", "Sec-Fetch-Dest: image", "Accept: image/avif,*/*;q=0.8"}, {"Sec-Fetch-Site: same-origin", "Sec-Fetch-Mode: no-cors", "Sec-Fetch-Dest: script"}, {"Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document", "Sec-Fetch-Dest: iframe"}} {
+	// S10: nobody else's page pushes out what is under way
+	for _, where := range []string{"/oauth2/start", authorizeFor(appOne, oneCallback, "s"), "/page"} {
+		for _, lines := range [][]string{{"Sec-Fetch-Site: same-site", "Sec-Fetch-Mode: no-cors",
+			"Sec-Fetch-Dest: image"},
+			{"Sec-Fetch-Site: same-site", "Sec-Fetch-Mode: cors", "Origin: https://sibling.test"},
+			{"Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: no-cors", "Accept: text/html"},
+			{"Origin: https://evil.test", "Accept: application/json"},
+			{"Referer: https://evil.test/", "Accept: application/json"}, {"Accept: image/avif,image/webp,*/*;q=0.8"},
+			{"Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: iframe", "Accept: text/html"},
+			{"Sec-Fetch-Site: same-origin", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: iframe",
+				"Accept: text/html"},
+			{"Sec-Fetch-Site: same-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: object", "Accept: text/html"},
+			{"Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: embed"},
+			{"Sec-Fetch-Site: none", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: frame"},
+			{"Sec-Fetch-Site: same-origin", "Sec-Fetch-Mode: no-cors", "Sec-Fetch-Dest: image",
+				"Accept: image/avif,*/*;q=0.8"},
+			{"Sec-Fetch-Site: same-origin", "Sec-Fetch-Mode: no-cors", "Sec-Fetch-Dest: script"},
+			{"Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document", "Sec-Fetch-Dest: iframe"}} {
 			add(fmt.Sprintf("S10 %.20s by %.90q", where, lines), func(h *client) {
 				v := h.visitor()
 				v.begin("/oauth2/start")
-				if a := v.ask(request{}, "GET", where, append(lines, "X-Requested-With: x")...); a.status != 403 && a.status != 401 || a.header["Set-Cookie"] != nil {
+				if a := v.ask(request{}, "GET", where, append(lines, "X-Requested-With: x")...); a.status != 403 &&
+					a.status != 401 || a.header["Set-Cookie"] != nil {
 					h.failf("got %v", a)
 				}
 			})
@@ -168,12 +210,14 @@ func state(s *env) (list []try) {
 		add("S17 "+host, func(h *client) {
 			begun(h)
 			v := h.visitor()
-			if a := v.ask(request{}, "GET", "/oauth2/callback?authCode="+code+"&state="+state, "Cookie: "+name+"="+value, "Host: "+host); a.status != 421 {
+			if a := v.ask(request{}, "GET", "/oauth2/callback?authCode="+code+"&state="+state,
+				"Cookie: "+name+"="+value, "Host: "+host); a.status != 421 {
 				h.failf("finished on another host: %v", a)
 			}
 		})
 	}
-	return append(append(list, journeys()...), sealedByUs(func(h *client) (string, string) { begun(h); return name, value })...)
+	return append(append(list, journeys()...),
+		sealedByUs(func(h *client) (string, string) { begun(h); return name, value })...)
 }
 
 // second is the other spelling of the last character of 32 bytes in base64url.
@@ -196,7 +240,9 @@ func sealedByUs(attempt func(h *client) (name, value string)) (list []try) {
 		"another app's": func(b []byte) []byte {
 			return []byte(strings.Replace(string(b), clientID, "dingother"+clientID[9:], 1))
 		},
-		"another host's":       func(b []byte) []byte { return []byte(strings.Replace(string(b), "app.test", "bpp.test", 1)) },
+		"another host's": func(b []byte) []byte {
+			return []byte(strings.Replace(string(b), "app.test", "bpp.test", 1))
+		},
 		"another version's":    func(b []byte) []byte { b[0]++; return b },
 		"an old version's":     func(b []byte) []byte { b[0] = 0; return b },
 		"cut":                  func(b []byte) []byte { return b[:len(b)-1] },
@@ -230,7 +276,8 @@ func sealedByUs(attempt func(h *client) (name, value string)) (list []try) {
 		}
 	}}, try{"S8 an attempt as a session", func(h *client) {
 		_, value := attempt(h)
-		if a := h.send(request{raw: requestText("GET", "/page", h.id, "Cookie: "+sessionCookie+"="+value)}); a.status != 401 {
+		if a := h.send(request{raw: requestText("GET", "/page", h.id,
+			"Cookie: "+sessionCookie+"="+value)}); a.status != 401 {
 			h.failf("got %v", a)
 		}
 	}}, try{"S8 an attempt in another slot", func(h *client) {
@@ -275,11 +322,15 @@ func journeys() (list []try) {
 			attacker := h.visitor()
 			state, _ := attacker.begin("/oauth2/start")
 			victim := h.visitor()
-			if a := victim.ask(request{}, "GET", "/oauth2/callback?authCode="+attacker.code("lisi")+"&state="+state); a.status != 403 || victim.value(sessionCookie) != "" {
+			if a := victim.ask(request{}, "GET",
+				"/oauth2/callback?authCode="+attacker.code("lisi")+"&state="+state); a.status != 403 ||
+				victim.value(sessionCookie) != "" {
 				h.failf("got %v", a)
 			}
 			mine, _ := victim.begin("/oauth2/start") // S3: a valid attempt of one's own does not help
-			if a := victim.ask(request{}, "GET", "/oauth2/callback?authCode="+attacker.code("lisi")+"&state="+state); a.status != 403 || victim.value(sessionCookie) != "" {
+			if a := victim.ask(request{}, "GET",
+				"/oauth2/callback?authCode="+attacker.code("lisi")+"&state="+state); a.status != 403 ||
+				victim.value(sessionCookie) != "" {
 				h.failf("got %v", a)
 			}
 			if a := victim.finish("zhangsan", mine); a.status != 302 {
@@ -317,7 +368,8 @@ func journeys() (list []try) {
 		add(fmt.Sprintf("S18 at once %d", i), func(h *client) {
 			v := h.visitor()
 			state, _ := v.begin("/oauth2/start")
-			text := requestText("GET", "/oauth2/callback?authCode="+v.code("zhangsan")+"&state="+state, h.id, "Accept: text/html", v.cookie())
+			text := requestText("GET", "/oauth2/callback?authCode="+v.code("zhangsan")+"&state="+state, h.id,
+				"Accept: text/html", v.cookie())
 			h.env.budget.Add(callsPerSignIn)
 			var all sync.WaitGroup
 			var mu sync.Mutex
@@ -363,7 +415,10 @@ func journeys() (list []try) {
 			}
 		}
 		for range 200 {
-			if a := v.h.send(request{from: v.from, raw: requestText("GET", "/api", h.id, "Sec-Fetch-Mode: cors", v.cookie())}); a.status != 401 || a.header["Set-Cookie"] != nil {
+			if a := v.h.send(request{
+				from: v.from,
+				raw:  requestText("GET", "/api", h.id, "Sec-Fetch-Mode: cors", v.cookie()),
+			}); a.status != 401 || a.header["Set-Cookie"] != nil {
 				h.failf("a fetch got %v", a)
 				return
 			}
@@ -380,14 +435,19 @@ func journeys() (list []try) {
 			h.failf("my attempt is lost: %v", a)
 		}
 	})
-	for i, lines := range [][]string{{"Sec-Fetch-Site: cross-site"}, {"Origin: https://evil.test"}, {"Origin: null"}, {"Sec-Fetch-Site: same-site", "Origin: https://x.app.test"}, {"Origin: https://app.test.evil.test"}, {"Sec-Fetch-Site: cross-site", "Origin: https://app.test"}, {"Origin: http://app.test"}, {"Sec-Fetch-Site: same-origin", "Sec-Fetch-Site: cross-site"}} {
+	for i, lines := range [][]string{{"Sec-Fetch-Site: cross-site"}, {"Origin: https://evil.test"}, {"Origin: null"},
+		{"Sec-Fetch-Site: same-site", "Origin: https://x.app.test"}, {"Origin: https://app.test.evil.test"},
+		{"Sec-Fetch-Site: cross-site", "Origin: https://app.test"}, {"Origin: http://app.test"},
+		{"Sec-Fetch-Site: same-origin", "Sec-Fetch-Site: cross-site"}} {
 		add(fmt.Sprintf("S15 %q", lines), func(h *client) {
 			v := h.visitor().signIn("zhangsan")
 			before := v.value(sessionCookie)
-			if a := v.ask(request{}, "GET", "/oauth2/sign_out", lines...); a.status != 200 || v.value(sessionCookie) != before {
+			if a := v.ask(request{}, "GET", "/oauth2/sign_out", lines...); a.status != 200 ||
+				v.value(sessionCookie) != before {
 				h.failf("GET = %v", a)
 			}
-			if a := v.ask(request{}, "POST", "/oauth2/sign_out", append(lines, "Content-Length: 0")...); a.status != 403 || v.value(sessionCookie) != before {
+			if a := v.ask(request{}, "POST", "/oauth2/sign_out",
+				append(lines, "Content-Length: 0")...); a.status != 403 || v.value(sessionCookie) != before {
 				h.failf("POST = %v", a)
 			}
 			if a := v.ask(request{right: true}, "GET", "/page"); a.status != 200 {
@@ -396,13 +456,22 @@ func journeys() (list []try) {
 			_ = i
 		})
 	}
-	for _, body := range []string{"", "code=x", `{"code":"x"}`, "code=CODE&state=x", `{"code":"CODE","corpId":"` + simulator.DemoCorpID + `"}`} { // S19
-		for _, lines := range [][]string{{"Sec-Fetch-Site: cross-site"}, {"Origin: https://evil.test"}, {"Origin: null"}, {"Sec-Fetch-Site: same-origin"}, {}} {
+	// S19
+	for _, body := range []string{"", "code=x", `{"code":"x"}`, "code=CODE&state=x",
+		`{"code":"CODE","corpId":"` + simulator.DemoCorpID + `"}`} {
+		for _, lines := range [][]string{{"Sec-Fetch-Site: cross-site"}, {"Origin: https://evil.test"},
+			{"Origin: null"}, {"Sec-Fetch-Site: same-origin"}, {}} {
 			add(fmt.Sprintf("S19 %.20q %q", body, lines), func(h *client) {
 				text := strings.ReplaceAll(body, "CODE", h.env.sim.SilentCode("zhangsan"))
 				for _, kind := range []string{"application/x-www-form-urlencoded", "application/json", "text/plain"} {
 					v := h.visitor()
-					a := h.send(request{from: v.from, method: "POST", raw: requestText("POST", "/oauth2/silent", h.id, append(lines, "Content-Type: "+kind, fmt.Sprintf("Content-Length: %d", len(text)))...) + text})
+					a := h.send(request{
+						from:   v.from,
+						method: "POST",
+						raw: requestText("POST", "/oauth2/silent", h.id,
+							append(lines, "Content-Type: "+kind, fmt.Sprintf("Content-Length: %d", len(text)))...) +
+							text,
+					})
 					if a.status < 400 {
 						h.failf("a silent sign-in without an attempt = %v", a)
 					}

@@ -25,7 +25,8 @@ func redisOrSkip(t *testing.T) (found bool) {
 // inRedis runs one more process whose sessions are in a Redis.
 func (s *env) inRedis(url string, more ...string) *process {
 	return s.another(func(text string) string {
-		text = strings.Replace(text, "recheck: 1h", "recheck: 1h, store: redis", 1) + fmt.Sprintf("redis: {url: %q}\n", url)
+		text = strings.Replace(text, "recheck: 1h", "recheck: 1h, store: redis", 1) +
+			fmt.Sprintf("redis: {url: %q}\n", url)
 		return strings.NewReplacer(more...).Replace(text)
 	})
 }
@@ -42,7 +43,14 @@ func stores(s *env, add func(string, func(*client))) {
 		if a.status != 503 || a.header["Set-Cookie"] != nil || a.header.Get("Retry-After") == "" {
 			h.failf("%s: a page is %v, want 503, Retry-After, no cookie", what, a)
 		}
-		a = h.send(request{to: p.gate, from: gateway, raw: requestText("GET", "/oauth2/auth", h.id, line, "X-Original-URI: /page", "X-Original-Method: GET", "X-Forwarded-Host: app.test", "X-Forwarded-Proto: https"), trouble: true, slow: true})
+		a = h.send(request{
+			to:   p.gate,
+			from: gateway,
+			raw: requestText("GET", "/oauth2/auth", h.id, line, "X-Original-URI: /page", "X-Original-Method: GET",
+				"X-Forwarded-Host: app.test", "X-Forwarded-Proto: https"),
+			trouble: true,
+			slow:    true,
+		})
 		if a.status != 403 || a.header.Get("X-Dinggate-Reason") == "" || a.header["Set-Cookie"] != nil {
 			h.failf("%s: /oauth2/auth is %v, want 403 with a reason", what, a)
 		}
@@ -78,7 +86,8 @@ func stores(s *env, add func(string, func(*client))) {
 		who, _ := s.sim.Who("zhangsan")
 		_, cookie, _ := strings.Cut(line, sessionCookie+"=")
 		dump := dumped(redis)
-		for _, secret := range []string{canary, cookie, cookie[:len(cookie)/2], who.UnionID, who.Name, who.OrgEmail, "zhangsan"} {
+		for _, secret := range []string{canary, cookie, cookie[:len(cookie)/2], who.UnionID, who.Name, who.OrgEmail,
+			"zhangsan"} {
 			for name, form := range forms(secret) {
 				if len(form) > 5 && strings.Contains(dump, form) {
 					h.failf("%.12s… can be read in the store (%s)", secret, name)
@@ -87,7 +96,12 @@ func stores(s *env, add func(string, func(*client))) {
 		}
 		for _, key := range strings.Fields(redis.Do("KEYS", "*")) { // no name in the store is a ticket
 			for _, ticket := range []string{key, key[strings.LastIndexByte(key, ':')+1:]} {
-				if a := h.send(request{to: p.gate, raw: requestText("GET", "/page", h.id, "Accept: text/html", "Cookie: "+sessionCookie+"="+ticket), cleared: true}); a.status == 200 {
+				if a := h.send(request{
+					to: p.gate,
+					raw: requestText("GET", "/page", h.id, "Accept: text/html",
+						"Cookie: "+sessionCookie+"="+ticket),
+					cleared: true,
+				}); a.status == 200 {
 					h.failf("a key of the store opens the door: %q", ticket)
 				}
 			}
@@ -122,8 +136,11 @@ func stores(s *env, add func(string, func(*client))) {
 		}
 		h.at(p, "zhangsan")
 	})
-	for _, lie := range []string{"LOADING Redis is loading the dataset in memory", "READONLY You can't write against a read only replica.", "OOM command not allowed when used memory > 'maxmemory'.",
-		"NOAUTH Authentication required.", "MOVED 3999 127.0.0.1:6381", "CLUSTERDOWN The cluster is down", "ERR unknown", "", "\x00"} {
+	for _, lie := range []string{"LOADING Redis is loading the dataset in memory",
+		"READONLY You can't write against a read only replica.",
+		"OOM command not allowed when used memory > 'maxmemory'.",
+		"NOAUTH Authentication required.", "MOVED 3999 127.0.0.1:6381", "CLUSTERDOWN The cluster is down",
+		"ERR unknown", "", "\x00"} {
 		add(fmt.Sprintf("V15 Redis says %.9q", lie), func(h *client) {
 			redis := realtool.StartRedis(s.t)
 			defer redis.Kill()
@@ -148,7 +165,13 @@ func stores(s *env, add func(string, func(*client))) {
 		if a := h.page(other, line); a.status != 200 {
 			h.failf("at the other replica: %v", a)
 		}
-		a := h.send(request{to: p.gate, method: "POST", cleared: true, raw: requestText("POST", "/oauth2/sign_out", h.id, line, "Sec-Fetch-Site: same-origin", "Content-Length: 0")})
+		a := h.send(request{
+			to:      p.gate,
+			method:  "POST",
+			cleared: true,
+			raw: requestText("POST", "/oauth2/sign_out", h.id, line, "Sec-Fetch-Site: same-origin",
+				"Content-Length: 0"),
+		})
 		if a.status >= 400 {
 			h.failf("signing out: %v", a)
 		}
@@ -180,7 +203,11 @@ func replicas(s *env, add func(string, func(*client))) {
 			crowd.Go(func() {
 				for time.Since(began) < 3*time.Second {
 					w := &rawConns{kept: map[string]*rawConn{}}
-					if a, err := w.send(request{raw: requestText("GET", "/page", h.id, line), from: stranger, to: all[i%2].gate}); err != nil || a.status != 200 {
+					if a, err := w.send(request{
+						raw:  requestText("GET", "/page", h.id, line),
+						from: stranger,
+						to:   all[i%2].gate,
+					}); err != nil || a.status != 200 {
 						h.failf("got %v %v", a, err)
 						return
 					}
@@ -197,7 +224,8 @@ func replicas(s *env, add func(string, func(*client))) {
 		add("V12 who looks somebody up dies", func(h *client) {
 			redis := realtool.StartRedis(s.t)
 			defer redis.Kill()
-			first, second := s.inRedis(redis.URL(), "recheck: 1h", "recheck: 1s"), s.inRedis(redis.URL(), "recheck: 1h", "recheck: 1s")
+			first, second := s.inRedis(redis.URL(), "recheck: 1h", "recheck: 1s"),
+				s.inRedis(redis.URL(), "recheck: 1h", "recheck: 1s")
 			defer second.kill()
 			line := h.at(first, "zhangsan")
 			s.sim.Fault(simulator.Fault{On: userGet, Do: simulator.Hang()})
@@ -218,7 +246,8 @@ func dumped(redis *realtool.Redis) string {
 	var all strings.Builder
 	for _, key := range strings.Split(strings.TrimSuffix(redis.Do("KEYS", "*"), "\n"), "\n") {
 		fmt.Fprintln(&all, key)
-		for _, ask := range [][]string{{"GET", key}, {"HGETALL", key}, {"SMEMBERS", key}, {"ZRANGE", key, "0", "-1", "WITHSCORES"}, {"XRANGE", key, "-", "+"}, {"LRANGE", key, "0", "-1"}} {
+		for _, ask := range [][]string{{"GET", key}, {"HGETALL", key}, {"SMEMBERS", key},
+			{"ZRANGE", key, "0", "-1", "WITHSCORES"}, {"XRANGE", key, "-", "+"}, {"LRANGE", key, "0", "-1"}} {
 			fmt.Fprintln(&all, redis.Do(ask...))
 		}
 	}

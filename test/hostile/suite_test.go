@@ -88,7 +88,13 @@ func (h *client) send(s request) *answer {
 	a, err := h.wires.send(s)
 	h.note(s, a, err)
 	if err == nil && h.env.invariants.late(s, a) { // O9: alone, and beside a plain request
-		plain, _ := h.wires.send(request{raw: requestText("GET", "/open", h.id+"-plain"), to: h.env.gate, secure: h.env.secure, from: stranger, fresh: true})
+		plain, _ := h.wires.send(request{
+			raw:    requestText("GET", "/open", h.id+"-plain"),
+			to:     h.env.gate,
+			secure: h.env.secure,
+			from:   stranger,
+			fresh:  true,
+		})
 		limit := 3 * time.Second // of what can be sent once only
 		if !s.session && (s.method == "" || s.method == "GET" || s.method == "HEAD") {
 			limit = time.Second
@@ -209,7 +215,8 @@ func (s *env) run(t *testing.T, c *count, class string, floor int, tries []try) 
 				one.on(h)
 				c.name(one.name)
 				if ran.Add(1); len(h.wrong) > 0 {
-					tell(one.name+" (case "+h.id+")", append(h.wrong, "the last exchanges:\n\t"+strings.Join(h.last, "\n\t")))
+					tell(one.name+" (case "+h.id+")",
+						append(h.wrong, "the last exchanges:\n\t"+strings.Join(h.last, "\n\t")))
 				}
 			}
 		})
@@ -267,7 +274,8 @@ func samePath(r record, sent string) bool {
 		}
 	}
 	if len(sent) >= 1024 || strings.ToValidUTF8(sent, "\ufffd") != sent {
-		return strings.HasPrefix(strings.ToValidUTF8(sent, "\ufffd"), strings.ToValidUTF8(decided[:min(len(decided), 500)], "\ufffd"))
+		return strings.HasPrefix(strings.ToValidUTF8(sent, "\ufffd"),
+			strings.ToValidUTF8(decided[:min(len(decided), 500)], "\ufffd"))
 	}
 	return decided == sent
 }

@@ -41,7 +41,8 @@ func hostileTargets() []string {
 			add(scheme+slashes+"evil.test", scheme+slashes+"evil.test/path")
 		}
 	}
-	for _, scheme := range []string{"javascript", "JaVaScRiPt", "data", "vbscript", "file", "ftp", "ws", "wss", "blob", "about", "mailto", "tel", "intent", "dingtalk", "view-source", "jar", "filesystem", "chrome", "x"} {
+	for _, scheme := range []string{"javascript", "JaVaScRiPt", "data", "vbscript", "file", "ftp", "ws", "wss",
+		"blob", "about", "mailto", "tel", "intent", "dingtalk", "view-source", "jar", "filesystem", "chrome", "x"} {
 		add(scheme+":alert(1)", scheme+"://evil.test/", scheme+"://app.test/", scheme+"://%0aalert(1)")
 	}
 	// R4: a user name in front of the host.
@@ -51,10 +52,15 @@ func hostileTargets() []string {
 	add("https://user@app.test/", "https://user:pass@app.test/", "https://@app.test/", "https://:@app.test/")
 	// R5: hosts that look like ours.
 	for _, host := range []string{
-		"app.test.evil.test", "evilapp.test", "app.testevil", "app-test", "app.tes", "pp.test", "xapp.test", "app.test.", "app.test..", ".app.test", "app..test",
-		"ａｐｐ.test", "app．test", "app。test", "app｡test", "app.te\u200bst", "\u200bapp.test", "app.te\u00adst", "xn--app-.test", "xn--pp-8ia.test", "аpp.test", "app.tеst", "APP.TEST.EVIL.TEST",
-		"app.test%2eevil.test", "app%2etest", "%61pp.test", "app.test%00.evil.test", "app.test%23.evil.test", "app.test%3f.evil.test", "[::1]", "127.0.0.1", "2130706433", "0x7f.1", "localhost", "sub.app.test", "other.test.evil.test", "friend.test.evil.test", "evil.test",
-		"ﬀ.test", "ﾠapp.test", "app.test\u2024", "app\u2215.test", "app.test\uff0fevil.test", "evil.test\uff03app.test", "evil.test\uff20app.test",
+		"app.test.evil.test", "evilapp.test", "app.testevil", "app-test", "app.tes", "pp.test", "xapp.test",
+		"app.test.", "app.test..", ".app.test", "app..test",
+		"ａｐｐ.test", "app．test", "app。test", "app｡test", "app.te\u200bst", "\u200bapp.test", "app.te\u00adst",
+		"xn--app-.test", "xn--pp-8ia.test", "аpp.test", "app.tеst", "APP.TEST.EVIL.TEST",
+		"app.test%2eevil.test", "app%2etest", "%61pp.test", "app.test%00.evil.test", "app.test%23.evil.test",
+		"app.test%3f.evil.test", "[::1]", "127.0.0.1", "2130706433", "0x7f.1", "localhost", "sub.app.test",
+		"other.test.evil.test", "friend.test.evil.test", "evil.test",
+		"ﬀ.test", "ﾠapp.test", "app.test\u2024", "app\u2215.test", "app.test\uff0fevil.test",
+		"evil.test\uff03app.test", "evil.test\uff20app.test",
 	} {
 		if host != "app.test." { // one final dot is the same host: it comes out canonical
 			add("https://"+host+"/", "//"+host+"/")
@@ -66,30 +72,36 @@ func hostileTargets() []string {
 	}
 	add("http://app.test/", "http://app.test:443/", "http://other.test/", "http://friend.test/")
 	// R7: line breaks and what some decoder makes one of.
-	for _, crlf := range []string{"\r\n", "\r", "\n", "%0d%0a", "%0D%0A", "嘊嘍", "%E5%98%8A%E5%98%8D", "\u0085", "\u2028", "\\r\\n"} {
+	for _, crlf := range []string{"\r\n", "\r", "\n", "%0d%0a", "%0D%0A", "嘊嘍", "%E5%98%8A%E5%98%8D", "\u0085",
+		"\u2028", "\\r\\n"} {
 		add("//evil.test/"+crlf+"Set-Cookie:x=1", crlf+"//evil.test/", "https://evil.test/"+crlf)
 	}
-	for _, line := range []string{"/a\r\nLocation: //evil.test/", "/a\nSet-Cookie: __Host-dinggate=x", "/\r\n\r\n<script>"} {
+	for _, line := range []string{"/a\r\nLocation: //evil.test/", "/a\nSet-Cookie: __Host-dinggate=x",
+		"/\r\n\r\n<script>"} {
 		add(line)
 	}
 	// Our own endpoints are no places to come back to.
-	add("/oauth2/start", "/oauth2/start?rd=//evil.test", "/oauth2/sign_out?rd=https://evil.test", "/oauth2/callback?state=x", "/oauth2/../oauth2/start", "/%6fauth2/start", "https://app.test/oauth2/sign_out")
+	add("/oauth2/start", "/oauth2/start?rd=//evil.test", "/oauth2/sign_out?rd=https://evil.test",
+		"/oauth2/callback?state=x", "/oauth2/../oauth2/start", "/%6fauth2/start", "https://app.test/oauth2/sign_out")
 	// R12: longer than any cookie.
-	add("/"+strings.Repeat("a", 64<<10-200), "/"+strings.Repeat("a", 1025), "https://app.test/"+strings.Repeat("%20", 2000))
+	add("/"+strings.Repeat("a", 64<<10-200), "/"+strings.Repeat("a", 1025),
+		"https://app.test/"+strings.Repeat("%20", 2000))
 	slices.Sort(list)
 	return slices.Compact(list)
 }
 
 // ownTargets are targets that must arrive, and as what.
 var ownTargets = map[string]string{
-	"/": "/", "/a": "/a", "/a?b=1&c=2": "/a?b=1&c=2", "/a/b//c": "/a/b//c", "/a%2Fb": "/a%2Fb", "/a?rd=%2F%2Fevil.test": "/a?rd=%2F%2Fevil.test",
+	"/": "/", "/a": "/a", "/a?b=1&c=2": "/a?b=1&c=2", "/a/b//c": "/a/b//c", "/a%2Fb": "/a%2Fb",
+	"/a?rd=%2F%2Fevil.test":         "/a?rd=%2F%2Fevil.test",
 	"/a?next=https://evil.test/":    "/a?next=https://evil.test/", // R10: we never follow it
 	"/a?next=//evil.test&x=%5Cevil": "/a?next=//evil.test&x=%5Cevil",
 	"/%252f%252fevil.test":          "/%252f%252fevil.test", // R8: one path on our site
 	"/%25252f":                      "/%25252f",
 	"/https://evil.test":            "/https://evil.test",
 	"/a@evil.test":                  "/a@evil.test", "/:80/evil": "/:80/evil", "/;/evil.test": "/;/evil.test",
-	"https://app.test/x": "/x", "https://app.test:443/x": "/x", "https://APP.test/x": "/x", "HTTPS://app.test/x?y": "/x?y", "https://app.test./x": "/x", "https://app.test": "/",
+	"https://app.test/x": "/x", "https://app.test:443/x": "/x", "https://APP.test/x": "/x",
+	"HTTPS://app.test/x?y": "/x?y", "https://app.test./x": "/x", "https://app.test": "/",
 	"https://friend.test/x": "https://friend.test/x", "https://Friend.Test:443/x": "https://friend.test/x",
 	"/报表":    "/%E6%8A%A5%E8%A1%A8",
 	"/嘊嘍Set": "/%E5%98%8A%E5%98%8DSet", // R7: its bytes hold no line break, and stay apart

@@ -53,17 +53,26 @@ func (c threatClass) ids() (list []string) {
 // witnesses are where a threat is tried whose number no try's name begins with:
 // what a name holds, or a test of another folder as "folder TestName".
 var witnesses = map[string]string{
-	"R2": `start …\t//evil.test`, "R3": `start …javascript:`, "R4": `start …https://app.test@evil.test/`, "R6": `start …https://app.test:8443/`, "R7": `start …%0d%0a`, "R8": `…%252f%252fevil`, "R10": `…next=https://evil.test/`, "R12": "start …aaaaaaaaaaaaaaaaaaaa", "R13": `as the page asked for "//evil.test/`,
-	"S3": "S1 S2 the attacker's link", "S12": `S7 "authCode=CODE&code=other`, "S14": "S1 S2 the attacker's link",
-	"C2": "C5 ", "C8": "session TestRecheckInTheBackground", "C15": "session TestRecheckInTheBackground", "C17": "session TestStoreDumpIsUseless",
-	"H3": `H1 signed in ["X-Forwarded-User:" "X-Forwarded-User: FORGED"`, "H6": `H1 nobody ["X-Forwarded-For: FORGED"]`, "H7": `H1 nobody ["Proxy: FORGED"]`, "H11": "proxy TestHostileDirectory", "H12": "proxy TestAnswerCleaned",
-	"P2": "P1–P9 …%2f", "P3": "P1–P9 …%252f", "P4": "P1–P9 …;", "P5": "P1–P9 …%00", "P6": "P1–P9 …?x=/public/", "P7": `P1–P9 …"//`, "P8": "P1–P9 …PUBLIC",
+	"R2": `start …\t//evil.test`, "R3": `start …javascript:`, "R4": `start …https://app.test@evil.test/`,
+	"R6": `start …https://app.test:8443/`, "R7": `start …%0d%0a`, "R8": `…%252f%252fevil`,
+	"R10": `…next=https://evil.test/`, "R12": "start …aaaaaaaaaaaaaaaaaaaa",
+	"R13": `as the page asked for "//evil.test/`,
+	"S3":  "S1 S2 the attacker's link", "S12": `S7 "authCode=CODE&code=other`, "S14": "S1 S2 the attacker's link",
+	"C2": "C5 ", "C8": "session TestRecheckInTheBackground", "C15": "session TestRecheckInTheBackground",
+	"C17": "session TestStoreDumpIsUseless",
+	"H3":  `H1 signed in ["X-Forwarded-User:" "X-Forwarded-User: FORGED"`,
+	"H6":  `H1 nobody ["X-Forwarded-For: FORGED"]`, "H7": `H1 nobody ["Proxy: FORGED"]`,
+	"H11": "proxy TestHostileDirectory", "H12": "proxy TestAnswerCleaned",
+	"P2": "P1–P9 …%2f", "P3": "P1–P9 …%252f", "P4": "P1–P9 …;", "P5": "P1–P9 …%00", "P6": "P1–P9 …?x=/public/",
+	"P7": `P1–P9 …"//`, "P8": "P1–P9 …PUBLIC",
 	"F3": "F5 ", "F4": "P16 ", "F14": "proxy TestTrouble",
 	"W4": "cmd/dinggate TestDrain", "T15": "T13 one final newline, T15", "T24": "cmd/dinggate TestClientRemoved",
 	"D7": "K4 K5", "D8": "session TestFitUser", "D11": "internal/web TestEntrancePanics",
 	"L3": "V19 /act/closes", "L4": `D9 "X-Request-Id`,
 	"K13": "H15 ", "K17": "cmd/dinggate TestSilentAfterSignOut",
-	"V1": "dingtalk TestSlow", "V11": "session TestOneLookupForAllReplicas", "V12": "session TestLeaseHolderDies", "V14": "cmd/dinggate TestRedisDiesAndReturns", "V15": "session/redisstore TestFaults", "V16": "cmd/dinggate TestRedisEmptied", "V18": "S5 S8 from the future",
+	"V1": "dingtalk TestSlow", "V11": "session TestOneLookupForAllReplicas", "V12": "session TestLeaseHolderDies",
+	"V14": "cmd/dinggate TestRedisDiesAndReturns", "V15": "session/redisstore TestFaults",
+	"V16": "cmd/dinggate TestRedisEmptied", "V18": "S5 S8 from the future",
 	"V34": "dingtalk TestMoves",
 }
 
@@ -122,7 +131,9 @@ func uncovered(names []string) (list []string) {
 	}
 	for _, id := range threats() {
 		witness, listed := witnesses[id]
-		if tried[id] >= max(1, floors[id]) || listed && (elsewhere(witness) || slices.ContainsFunc(names, func(name string) bool { return seenIn(name, witness) })) {
+		if tried[id] >= max(1, floors[id]) ||
+			listed && (elsewhere(witness) ||
+				slices.ContainsFunc(names, func(name string) bool { return seenIn(name, witness) })) {
 			continue
 		}
 		list = append(list, id)
@@ -154,7 +165,8 @@ func TestThreats(t *testing.T) {
 			continue
 		}
 		folder, test, _ := strings.Cut(witness, " ")
-		if out, err := exec.Command("grep", "-l", "func "+test+"(", "-r", "--include=*_test.go", filepath.Join("..", "..", folder)).Output(); err != nil || len(out) == 0 {
+		if out, err := exec.Command("grep", "-l", "func "+test+"(", "-r", "--include=*_test.go",
+			filepath.Join("..", "..", folder)).Output(); err != nil || len(out) == 0 {
 			t.Errorf("%s is said to be tried by %s, which is not there", id, witness)
 		}
 	}

@@ -60,7 +60,8 @@ func versions(s *env) (list []try) {
 			c.CipherSuites = []uint16{suite.ID}
 		}, false)
 	}
-	for _, protocols := range [][]string{{"spdy/3"}, {"h3"}, {"http/1.0"}, {"h2c"}, {"HTTP/1.1"}, {strings.Repeat("x", 255)}} {
+	for _, protocols := range [][]string{{"spdy/3"}, {"h3"}, {"http/1.0"}, {"h2c"}, {"HTTP/1.1"},
+		{strings.Repeat("x", 255)}} {
 		shake(fmt.Sprintf("the protocol %.20q", protocols), func(c *tls.Config) { c.NextProtos = protocols }, false)
 	}
 	list = append(list, try{"L7 renegotiation", func(h *client) {
@@ -68,8 +69,10 @@ func versions(s *env) (list []try) {
 		if err != nil {
 			return // no client here knows how
 		}
-		cmd := exec.Command(program, "s_client", "-connect", s.gate, "-tls1_2", "-servername", "app.test", "-legacy_renegotiation")
-		in, out := strings.NewReader("R\nGET /public/x HTTP/1.1\r\nHost: app.test\r\nX-Case: "+h.id+"\r\nConnection: close\r\n\r\n"), &strings.Builder{}
+		cmd := exec.Command(program, "s_client", "-connect", s.gate, "-tls1_2", "-servername", "app.test",
+			"-legacy_renegotiation")
+		in, out := strings.NewReader("R\nGET /public/x HTTP/1.1\r\nHost: app.test\r\nX-Case: "+h.id+
+			"\r\nConnection: close\r\n\r\n"), &strings.Builder{}
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = io.MultiReader(in, lazy(2*time.Second)), out, out
 		cmd.Run()
 		if text := out.String(); !strings.Contains(text, "RENEGOTIATING") || strings.Contains(text, "HTTP/1.1 200") {
@@ -111,7 +114,8 @@ func hellos(s *env) (list []try) {
 				first = text[:1]
 			}
 			io.WriteString(w.c, first)
-			if gone, err := trickle(w, text[len(first):], max(drip, 200*time.Millisecond), 25*time.Second); !gone && !isEnd(err) {
+			if gone, err := trickle(w, text[len(first):], max(drip, 200*time.Millisecond), 25*time.Second); !gone &&
+				!isEnd(err) {
 				h.failf("a handshake that never ends is still welcome after 25 s")
 			}
 		}})
@@ -129,7 +133,9 @@ func hellos(s *env) (list []try) {
 	add("heartbleed", "\x18\x03\x02\x00\x03\x01\x40\x00", 0)
 	add("HTTP in clear", "GET /public/x HTTP/1.1\r\nHost: app.test\r\n\r\n", 0)
 	add("HTTP/2 in clear", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00", 0)
-	for name, odd := range map[string]string{"NUL": "aaaa\x00aaa.test", "line break": "aaa\r\naaa.test", "blank": "aaaa aaa.test", "dots": ".............", "slashes": "../../../etc/", "final dot": "aaaaaaaa.tes.", "address": "127.000.0.001", "high": "aaaa\xff\xfeaa.test", "wildcard": "*.*.*.*.*.tes"} {
+	for name, odd := range map[string]string{"NUL": "aaaa\x00aaa.test", "line break": "aaa\r\naaa.test",
+		"blank": "aaaa aaa.test", "dots": ".............", "slashes": "../../../etc/", "final dot": "aaaaaaaa.tes.",
+		"address": "127.000.0.001", "high": "aaaa\xff\xfeaa.test", "wildcard": "*.*.*.*.*.tes"} {
 		list = append(list, try{"D10 SNI " + name, func(h *client) { // answered or refused; the gate lives
 			w, err := dial(h.env.someone(), h.env.gate)
 			if err != nil {
@@ -212,12 +218,18 @@ func (h *client) says(c *tls.Config, text, never string) {
 // names: the name of the handshake and the name of the request are two things,
 // and only the second chooses a route.
 func names(s *env) (list []try) {
-	for _, sni := range []string{"app.test", "evil.test", "", "127.0.0.1", "APP.test", "app.test.", "localhost", strings.Repeat("a.", 100) + "test"} {
+	for _, sni := range []string{"app.test", "evil.test", "", "127.0.0.1", "APP.test", "app.test.", "localhost",
+		strings.Repeat("a.", 100) + "test"} {
 		for _, host := range []string{"app.test", "evil.test", "localhost"} {
 			list = append(list, try{fmt.Sprintf("D10 SNI %.20q, Host %q", sni, host), func(h *client) {
 				c := s.secure.Clone()
 				c.ServerName, c.InsecureSkipVerify = sni, true
-				a := h.send(request{raw: requestText("GET", "/page", h.id, "Host: "+host, h.member("zhangsan")), right: host == "app.test", fresh: true, secure: c})
+				a := h.send(request{
+					raw:    requestText("GET", "/page", h.id, "Host: "+host, h.member("zhangsan")),
+					right:  host == "app.test",
+					fresh:  true,
+					secure: c,
+				})
 				if (a.status == 200) != (host == "app.test") {
 					h.failf("got %v", a)
 				}
@@ -242,32 +254,50 @@ func clients(s *env) (list []try) {
 		pair *tls.Certificate
 		in   bool
 	}{
-		"a right one":        {ptr(s.authority.pair(leaf{client: true})), true},
-		"none":               {nil, false},
-		"one of its own":     {ptr(s.authority.pair(leaf{client: true, self: true})), false},
-		"another's":          {ptr(stranger.pair(leaf{client: true})), false},
-		"an expired one":     {ptr(s.authority.pair(leaf{client: true, ends: -time.Minute})), false},
-		"one not yet good":   {ptr(s.authority.pair(leaf{client: true, begins: 30 * time.Minute})), false},
-		"one for servers":    {ptr(s.authority.pair(leaf{})), false},
-		"a key not its own":  {&tls.Certificate{Certificate: s.authority.pair(leaf{client: true}).Certificate, PrivateKey: stranger.key}, false},
-		"the authority's":    {&tls.Certificate{Certificate: [][]byte{s.authority.cert.Raw}, PrivateKey: stranger.key}, false},
-		"a chain of another": {&tls.Certificate{Certificate: append(stranger.pair(leaf{client: true}).Certificate, s.authority.cert.Raw), PrivateKey: stranger.key}, false},
+		"a right one":      {ptr(s.authority.pair(leaf{client: true})), true},
+		"none":             {nil, false},
+		"one of its own":   {ptr(s.authority.pair(leaf{client: true, self: true})), false},
+		"another's":        {ptr(stranger.pair(leaf{client: true})), false},
+		"an expired one":   {ptr(s.authority.pair(leaf{client: true, ends: -time.Minute})), false},
+		"one not yet good": {ptr(s.authority.pair(leaf{client: true, begins: 30 * time.Minute})), false},
+		"one for servers":  {ptr(s.authority.pair(leaf{})), false},
+		"a key not its own": {&tls.Certificate{
+			Certificate: s.authority.pair(leaf{client: true}).Certificate,
+			PrivateKey:  stranger.key,
+		}, false},
+		"the authority's": {&tls.Certificate{
+			Certificate: [][]byte{s.authority.cert.Raw},
+			PrivateKey:  stranger.key,
+		}, false},
+		"a chain of another": {&tls.Certificate{
+			Certificate: append(stranger.pair(leaf{client: true}).Certificate, s.authority.cert.Raw),
+			PrivateKey:  stranger.key,
+		}, false},
 	} {
 		for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
-			list = append(list, try{fmt.Sprintf("L7 a client's certificate: %s, TLS %x", name, version), func(h *client) {
-				config := s.secure.Clone()
-				config.MinVersion, config.MaxVersion = version, version
-				if c.pair != nil {
-					config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return c.pair, nil }
-				}
-				w := &rawConns{kept: map[string]*rawConn{}}
-				defer w.close()
-				a, err := w.send(request{raw: requestText("GET", "/public/x", h.id), from: "127.0.0.1", to: p.gate, secure: config, fresh: true})
-				h.env.foreign.Store(h.id, true)
-				if got := err == nil && a.status == 200; got != c.in {
-					h.failf("came in: %v (%v, %v), want %v", got, a, err, c.in)
-				}
-			}})
+			list = append(list,
+				try{fmt.Sprintf("L7 a client's certificate: %s, TLS %x", name, version), func(h *client) {
+					config := s.secure.Clone()
+					config.MinVersion, config.MaxVersion = version, version
+					if c.pair != nil {
+						config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+							return c.pair, nil
+						}
+					}
+					w := &rawConns{kept: map[string]*rawConn{}}
+					defer w.close()
+					a, err := w.send(request{
+						raw:    requestText("GET", "/public/x", h.id),
+						from:   "127.0.0.1",
+						to:     p.gate,
+						secure: config,
+						fresh:  true,
+					})
+					h.env.foreign.Store(h.id, true)
+					if got := err == nil && a.status == 200; got != c.in {
+						h.failf("came in: %v (%v, %v), want %v", got, a, err, c.in)
+					}
+				}})
 		}
 	}
 	return list
@@ -287,16 +317,17 @@ func pairs(s *env) (list []try) {
 	write(s.t, filepath.Join(dir, "half.pem"), string(text[:len(text)/2]))
 	write(s.t, filepath.Join(dir, "empty.pem"), "")
 	for name, lines := range map[string]string{
-		"another's key":           fmt.Sprintf("cert_file: %q, key_file: %q", cert, other),
-		"half a certificate":      fmt.Sprintf("cert_file: %q, key_file: %q", filepath.Join(dir, "half.pem"), key),
-		"an empty file":           fmt.Sprintf("cert_file: %q, key_file: %q", filepath.Join(dir, "empty.pem"), key),
-		"the two exchanged":       fmt.Sprintf("cert_file: %q, key_file: %q", key, cert),
-		"no key":                  fmt.Sprintf("cert_file: %q", cert),
-		"no certificate":          fmt.Sprintf("key_file: %q", key),
-		"a file that is none":     fmt.Sprintf("cert_file: %q, key_file: %q", dir, key),
-		"no file":                 fmt.Sprintf("cert_file: %q, key_file: %q", filepath.Join(dir, "none.pem"), key),
-		"an authority that is no": fmt.Sprintf("cert_file: %q, key_file: %q, client_ca_file: %q", cert, key, filepath.Join(dir, "empty.pem")),
-		"an authority alone":      fmt.Sprintf("client_ca_file: %q", cert),
+		"another's key":       fmt.Sprintf("cert_file: %q, key_file: %q", cert, other),
+		"half a certificate":  fmt.Sprintf("cert_file: %q, key_file: %q", filepath.Join(dir, "half.pem"), key),
+		"an empty file":       fmt.Sprintf("cert_file: %q, key_file: %q", filepath.Join(dir, "empty.pem"), key),
+		"the two exchanged":   fmt.Sprintf("cert_file: %q, key_file: %q", key, cert),
+		"no key":              fmt.Sprintf("cert_file: %q", cert),
+		"no certificate":      fmt.Sprintf("key_file: %q", key),
+		"a file that is none": fmt.Sprintf("cert_file: %q, key_file: %q", dir, key),
+		"no file":             fmt.Sprintf("cert_file: %q, key_file: %q", filepath.Join(dir, "none.pem"), key),
+		"an authority that is no": fmt.Sprintf("cert_file: %q, key_file: %q, client_ca_file: %q", cert, key,
+			filepath.Join(dir, "empty.pem")),
+		"an authority alone": fmt.Sprintf("client_ca_file: %q", cert),
 	} {
 		list = append(list, try{"L7 " + name, func(h *client) {
 			before, _, _ := strings.Cut(s.text, "\ntls: ")
@@ -309,7 +340,8 @@ func pairs(s *env) (list []try) {
 			timer := time.AfterFunc(30*time.Second, func() { cmd.Process.Kill() })
 			defer timer.Stop()
 			out, err := cmd.CombinedOutput()
-			if err == nil || cmd.ProcessState.ExitCode() != 1 && cmd.ProcessState.ExitCode() != 2 || strings.Contains(string(out), "goroutine") || !strings.Contains(string(out), "tls") {
+			if err == nil || cmd.ProcessState.ExitCode() != 1 && cmd.ProcessState.ExitCode() != 2 ||
+				strings.Contains(string(out), "goroutine") || !strings.Contains(string(out), "tls") {
 				h.failf("it ends with %v and says %.500s", err, out)
 			}
 		}})

@@ -77,9 +77,12 @@ func openBehind(t *testing.T) *env {
 		_, rest, _ = strings.Cut(rest, "cookie:")
 		middle, rest, _ := strings.Cut(rest, "sso_server:\n")
 		_, rest, _ = strings.Cut(rest, "admin:")
-		return before + fmt.Sprintf("sso: {url: %q, client_id: gate, client_secret: %s-gate-secret}\napi_tokens: true\ncookie:", service.base, canary) + middle + "admin:" + rest
+		return before +
+			fmt.Sprintf("sso: {url: %q, client_id: gate, client_secret: %s-gate-secret}\napi_tokens: true\ncookie:",
+				service.base, canary) + middle + "admin:" + rest
 	})
-	s.t, s.tokens, s.excused = t, service, []string{"The configuration has no mistakes, but", "takes every access token"}
+	s.t, s.tokens, s.excused = t, service,
+		[]string{"The configuration has no mistakes, but", "takes every access token"}
 	return s
 }
 
@@ -89,14 +92,16 @@ var tokenDoors = []string{"/page", "/oauth2/auth", "/oauth2/forward-auth", "/oau
 func behind(s *env) (list []try) {
 	service := s.tokens
 	add := func(name string, do func(h *client)) { list = append(list, try{name, do}) }
-	for _, aud := range []string{`"other"`, `["other"]`, `["other","another"]`, `[]`, `7`, `{"gate":1}`, `["gate",7]`, `"Gate"`, `"gate "`, `"gate\u0000"`, `"gate,other"`, `true`, `""`} {
+	for _, aud := range []string{`"other"`, `["other"]`, `["other","another"]`, `[]`, `7`, `{"gate":1}`, `["gate",7]`,
+		`"Gate"`, `"gate "`, `"gate\u0000"`, `"gate,other"`, `true`, `""`} {
 		for _, door := range tokenDoors {
 			add(fmt.Sprintf("T30 aud %s at %s", aud, door), func(h *client) {
 				token := "aud-" + base64.RawURLEncoding.EncodeToString([]byte(aud)) + "-" + h.id
 				if a, seen := h.api(door, false, "Authorization: Bearer "+token); a.status != 401 || len(seen) > 0 {
 					h.failf("got %v, want 401", a)
 				}
-				if a, seen := h.api("/public/page", true, "Authorization: Bearer "+token); a.status != 200 || slices.ContainsFunc(seen, func(one sighting) bool { return len(one.values("Authorization")) > 0 }) {
+				if a, seen := h.api("/public/page", true, "Authorization: Bearer "+token); a.status != 200 ||
+					slices.ContainsFunc(seen, func(one sighting) bool { return len(one.values("Authorization")) > 0 }) {
 					h.failf("on a public page = %v, the application saw %+v", a, seen)
 				}
 			})
@@ -105,7 +110,8 @@ func behind(s *env) (list []try) {
 	for _, aud := range []string{`"gate"`, `["other","gate"]`, `null`} {
 		add("T30 taken: aud "+aud, func(h *client) {
 			token := "aud-" + base64.RawURLEncoding.EncodeToString([]byte(aud)) + "-" + h.id
-			if a, seen := h.api("/page", true, "Authorization: Bearer "+token); a.status != 200 || len(seen) != 1 || seen[0].value("X-Forwarded-User") != "alice" {
+			if a, seen := h.api("/page", true, "Authorization: Bearer "+token); a.status != 200 || len(seen) != 1 ||
+				seen[0].value("X-Forwarded-User") != "alice" {
 				h.failf("got %v, the application saw %+v", a, seen)
 			}
 		})
@@ -116,7 +122,8 @@ func behind(s *env) (list []try) {
 				add(fmt.Sprintf("T31 D12 %q%s at %s", scheme, token, target), func(h *client) {
 					token := token + "-" + h.id
 					a, seen := h.api(target, true, "Authorization: "+scheme+token)
-					if a.status != 200 || len(seen) != 1 || len(seen[0].values("Authorization")) > 0 || strings.Contains(seen[0].head, token) {
+					if a.status != 200 || len(seen) != 1 || len(seen[0].values("Authorization")) > 0 ||
+						strings.Contains(seen[0].head, token) {
 						h.failf("got %v, the application saw %+v", a, seen)
 					}
 					if n := service.read(service.asked, token); n > 0 {
@@ -129,13 +136,20 @@ func behind(s *env) (list []try) {
 	for i := range 3 {
 		add(fmt.Sprintf("D12 forty with one token %d", i), func(h *client) {
 			token := "hang-" + h.id
-			if statuses := h.manyTokens(40, func(int) (string, string) { return h.env.someone(), token }); statuses[503] != 40 {
+			if statuses := h.manyTokens(40, func(int) (string, string) {
+				return h.env.someone(), token
+			}); statuses[503] != 40 {
 				h.failf("statuses %v, want 503", statuses)
 			}
 			if n := service.read(service.asked, token); n != 1 {
 				h.failf("the service was asked %d times", n)
 			}
-			if a := h.send(request{from: h.env.someone(), slow: true, trouble: true, raw: requestText("GET", "/page", h.id, "Authorization: Bearer "+token)}); a.status != 503 || service.read(service.asked, token) != 1 {
+			if a := h.send(request{
+				from:    h.env.someone(),
+				slow:    true,
+				trouble: true,
+				raw:     requestText("GET", "/page", h.id, "Authorization: Bearer "+token),
+			}); a.status != 503 || service.read(service.asked, token) != 1 {
 				h.failf("a moment later = %v, %d questions", a, service.read(service.asked, token))
 			}
 		})
@@ -160,13 +174,20 @@ func behind(s *env) (list []try) {
 		add(fmt.Sprintf("D13 a stranger's flood %d", i), func(h *client) {
 			stranger, good := h.env.someone(), "good-"+h.id
 			use := func(from, token, when string) {
-				if a := h.send(request{from: from, right: true, slow: true, raw: requestText("GET", "/page", h.id, "Authorization: Bearer "+token)}); a.status != 200 {
+				if a := h.send(request{
+					from:  from,
+					right: true,
+					slow:  true,
+					raw:   requestText("GET", "/page", h.id, "Authorization: Bearer "+token),
+				}); a.status != 200 {
 					h.failf("%s: a good token = %v", when, a)
 				}
 			}
 			use(stranger, good, "before")
 			for round := range 4 {
-				statuses := h.manyTokens(60, func(n int) (string, string) { return stranger, fmt.Sprintf("none-%s-%d-%d", h.id, round, n) })
+				statuses := h.manyTokens(60, func(n int) (string, string) {
+					return stranger, fmt.Sprintf("none-%s-%d-%d", h.id, round, n)
+				})
 				if statuses[401]+statuses[429] != 60 || round == 3 && statuses[429] == 0 {
 					h.failf("round %d: statuses %v, want 401 and at last 429", round, statuses)
 				}
@@ -188,7 +209,12 @@ func (h *client) manyTokens(n int, say func(int) (from, token string)) map[int]i
 		all.Go(func() {
 			w := &rawConns{kept: map[string]*rawConn{}}
 			defer w.close()
-			a, err := w.send(request{from: from, to: h.env.gate, fresh: true, raw: requestText("GET", "/page", h.id, "Authorization: Bearer "+token)})
+			a, err := w.send(request{
+				from:  from,
+				to:    h.env.gate,
+				fresh: true,
+				raw:   requestText("GET", "/page", h.id, "Authorization: Bearer "+token),
+			})
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
@@ -209,7 +235,8 @@ func strangersTokens() (list []try) {
 		for _, scheme := range []string{"Bearer ", "bearer ", "BEARER "} {
 			list = append(list, try{"T30 " + scheme + "of another client at " + door, func(h *client) {
 				v := h.visitor().signIn("zhangsan")
-				to, _ := url.Parse(v.ask(request{}, "GET", authorizeFor(appTwo, twoCallback, "s")).header.Get("Location"))
+				to, _ := url.Parse(v.ask(request{}, "GET",
+					authorizeFor(appTwo, twoCallback, "s")).header.Get("Location"))
 				a := h.token("code="+to.Query().Get("code")+"&state=s", authTwo, "Content-Type: text/plain")
 				token, _, _ := strings.Cut(strings.TrimPrefix(a.body, `{"access_token":"`), `"`)
 				if a.status != 200 || token == "" {
@@ -218,7 +245,9 @@ func strangersTokens() (list []try) {
 				}
 				public := door == "/public/page"
 				got, seen := h.api(door, public, "Authorization: "+scheme+token)
-				if public && (got.status != 200 || len(seen) != 1 || len(seen[0].values("Authorization")) > 0 || seen[0].value("X-Forwarded-User") != "") {
+				if public &&
+					(got.status != 200 || len(seen) != 1 || len(seen[0].values("Authorization")) > 0 ||
+						seen[0].value("X-Forwarded-User") != "") {
 					h.failf("got %v, the application saw %+v", got, seen)
 				} else if !public && (got.status != 401 || len(seen) > 0) {
 					h.failf("got %v, want 401", got)
@@ -237,27 +266,34 @@ func unjudged() (list []try) {
 	}
 	for i, scheme := range []string{"Basic ", "basic ", "BASIC "} {
 		for _, target := range []string{"/public/page", "/open", "/read/page"} {
-			list = append(list, try{fmt.Sprintf("T31 a %sright after too many tries at %s", scheme, target), func(h *client) {
-				from := h.env.someone()
-				ask := func(where, name, secret string, right bool) (*answer, []sighting) {
-					id := fmt.Sprintf("%s-%d", h.id, h.env.seq.Add(1))
-					a := h.send(request{from: from, slow: true, right: right, raw: requestText("GET", where, id, "Authorization: "+scheme+coded(name, secret))})
-					return a, h.env.up.of(id)
-				}
-				limited := false
-				for n := 0; n < 40 && !limited; n++ {
-					a, _ := ask("/page", "frank", fmt.Sprint("guess", i, n), false)
-					limited = a.status == 429
-				}
-				if !limited {
-					h.failf("40 guesses, and no end")
-				}
-				for _, secret := range []string{password("frank"), "wrong"} {
-					if a, seen := ask(target, "frank", secret, true); a.status != 200 || len(seen) != 1 || len(seen[0].values("Authorization")) > 0 || seen[0].value("X-Forwarded-User") != "" {
-						h.failf("got %v, the application saw %+v", a, seen)
+			list = append(list,
+				try{fmt.Sprintf("T31 a %sright after too many tries at %s", scheme, target), func(h *client) {
+					from := h.env.someone()
+					ask := func(where, name, secret string, right bool) (*answer, []sighting) {
+						id := fmt.Sprintf("%s-%d", h.id, h.env.seq.Add(1))
+						a := h.send(request{
+							from:  from,
+							slow:  true,
+							right: right,
+							raw:   requestText("GET", where, id, "Authorization: "+scheme+coded(name, secret)),
+						})
+						return a, h.env.up.of(id)
 					}
-				}
-			}})
+					limited := false
+					for n := 0; n < 40 && !limited; n++ {
+						a, _ := ask("/page", "frank", fmt.Sprint("guess", i, n), false)
+						limited = a.status == 429
+					}
+					if !limited {
+						h.failf("40 guesses, and no end")
+					}
+					for _, secret := range []string{password("frank"), "wrong"} {
+						if a, seen := ask(target, "frank", secret, true); a.status != 200 || len(seen) != 1 ||
+							len(seen[0].values("Authorization")) > 0 || seen[0].value("X-Forwarded-User") != "" {
+							h.failf("got %v, the application saw %+v", a, seen)
+						}
+					}
+				}})
 		}
 	}
 	return list

@@ -16,7 +16,9 @@ func upgrades(s *env) (list []try) {
 	tunnelled, ended := map[string]string{}, map[string]bool{} // by case: what came through the tunnel; that it is over
 	switchTo := func(protocol string) func(net.Conn, *sighting) {
 		return func(c net.Conn, r *sighting) {
-			fmt.Fprintf(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: %s\r\nConnection: Upgrade\r\nX-Upstream: %s\r\n\r\n", protocol, mark)
+			fmt.Fprintf(c,
+				"HTTP/1.1 101 Switching Protocols\r\nUpgrade: %s\r\nConnection: Upgrade\r\nX-Upstream: %s\r\n\r\n",
+				protocol, mark)
 			c.SetReadDeadline(time.Now().Add(patience))
 			b, _ := io.ReadAll(io.LimitReader(c, 1<<20)) // the client ends it
 			mu.Lock()
@@ -49,25 +51,44 @@ func upgrades(s *env) (list []try) {
 	})
 	rest := handshake[1:]
 	// M6: not one websocket token.
-	for _, up := range []string{"h2c", "H2C", "h2c, websocket", "websocket, h2c", "websocket,h2c", "TLS/1.0", "IRC/6.9", "websocket/13", "websocket x", "WebSocket;q=1", "HTTP/2.0", "connect-udp", "ssh", "", ",", "websocket,", `"websocket"`, "web socket", "foo, bar", "HTTP/1.1", "websocket\x00", "spdy/3", "quic", "w\u00e9bsocket"} {
+	for _, up := range []string{"h2c", "H2C", "h2c, websocket", "websocket, h2c", "websocket,h2c", "TLS/1.0",
+		"IRC/6.9", "websocket/13", "websocket x", "WebSocket;q=1", "HTTP/2.0", "connect-udp", "ssh", "", ",",
+		"websocket,", `"websocket"`, "web socket", "foo, bar", "HTTP/1.1", "websocket\x00", "spdy/3", "quic",
+		"w\u00e9bsocket"} {
 		for _, path := range []string{"/act/tunnel", "/act/h2c", "/act/unasked"} {
 			add(fmt.Sprintf("M6 %q at %s", up, path), func(h *client) {
-				lines := append([]string{"Upgrade: " + up, h.member("zhangsan"), "HTTP2-Settings: AAMAAABkAAQAAP__"}, rest...)
-				a := h.send(request{raw: requestText("GET", path, h.id, lines...) + "SSH-2.0-tunnel\r\n", right: true, trouble: true, fresh: true, more: true})
+				lines := append([]string{"Upgrade: " + up, h.member("zhangsan"), "HTTP2-Settings: AAMAAABkAAQAAP__"},
+					rest...)
+				a := h.send(request{
+					raw:     requestText("GET", path, h.id, lines...) + "SSH-2.0-tunnel\r\n",
+					right:   true,
+					trouble: true,
+					fresh:   true,
+					more:    true,
+				})
 				if a.status == 101 {
 					h.failf("became a tunnel: %v", a)
 				}
 				for _, got := range h.env.up.of(h.id) {
-					if len(got.values("Upgrade")) > 0 || len(got.values("HTTP2-Settings")) > 0 && strings.Contains(strings.ToLower(got.value("Connection")), "upgrade") {
+					if len(got.values("Upgrade")) > 0 ||
+						len(got.values("HTTP2-Settings")) > 0 &&
+							strings.Contains(strings.ToLower(got.value("Connection")), "upgrade") {
 						h.failf("the upgrade arrived: %q", got.head)
 					}
 				}
 			})
 		}
 	}
-	for _, lines := range [][]string{{"Upgrade: websocket", "Upgrade: h2c"}, {"Upgrade: h2c", "Upgrade: websocket"}, {"Upgrade: websocket", "Upgrade: websocket"}, {"upgrade: websocket", "UPGRADE: x"}} {
+	for _, lines := range [][]string{{"Upgrade: websocket", "Upgrade: h2c"}, {"Upgrade: h2c", "Upgrade: websocket"},
+		{"Upgrade: websocket", "Upgrade: websocket"}, {"upgrade: websocket", "UPGRADE: x"}} {
 		add(fmt.Sprintf("M6 %q", lines), func(h *client) {
-			a := h.send(request{raw: requestText("GET", "/act/tunnel", h.id, append(append(lines[:2:2], h.member("zhangsan")), rest...)...), right: true, trouble: true, fresh: true})
+			a := h.send(request{
+				raw: requestText("GET", "/act/tunnel", h.id,
+					append(append(lines[:2:2], h.member("zhangsan")), rest...)...),
+				right:   true,
+				trouble: true,
+				fresh:   true,
+			})
 			if a.status == 101 {
 				h.failf("became a tunnel: %v", a)
 			}
@@ -77,9 +98,18 @@ func upgrades(s *env) (list []try) {
 	for name, c := range map[string]struct {
 		method, change, to, more string
 	}{
-		"POST": {"POST", "", "", ""}, "HEAD": {"HEAD", "", "", ""}, "a length": {"GET", "", "", "Content-Length: 3"}, "chunked": {"GET", "", "", "Transfer-Encoding: chunked"}, "no key": {"GET", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "X: y", ""},
-		"two keys": {"GET", "", "", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="}, "short key": {"GET", "dGhlIHNhbXBsZSBub25jZQ==", "dGhl", ""}, "no base64": {"GET", "dGhlIHNhbXBsZSBub25jZQ==", "!!!!!!!!!!!!!!!!!!!!!!!!", ""}, "no version": {"GET", "Sec-WebSocket-Version: 13", "X: y", ""},
-		"version 8": {"GET", "Version: 13", "Version: 8", ""}, "version 13, 8": {"GET", "Version: 13", "Version: 13, 8", ""}, "two versions": {"GET", "", "", "Sec-WebSocket-Version: 8"}, "no Connection": {"GET", "Connection: Upgrade", "Connection: keep-alive", ""}, "PUT": {"PUT", "", "", ""}, "OPTIONS": {"OPTIONS", "", "", ""},
+		"POST": {"POST", "", "", ""}, "HEAD": {"HEAD", "", "", ""}, "a length": {"GET", "", "", "Content-Length: 3"},
+		"chunked":       {"GET", "", "", "Transfer-Encoding: chunked"},
+		"no key":        {"GET", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "X: y", ""},
+		"two keys":      {"GET", "", "", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="},
+		"short key":     {"GET", "dGhlIHNhbXBsZSBub25jZQ==", "dGhl", ""},
+		"no base64":     {"GET", "dGhlIHNhbXBsZSBub25jZQ==", "!!!!!!!!!!!!!!!!!!!!!!!!", ""},
+		"no version":    {"GET", "Sec-WebSocket-Version: 13", "X: y", ""},
+		"version 8":     {"GET", "Version: 13", "Version: 8", ""},
+		"version 13, 8": {"GET", "Version: 13", "Version: 13, 8", ""},
+		"two versions":  {"GET", "", "", "Sec-WebSocket-Version: 8"},
+		"no Connection": {"GET", "Connection: Upgrade", "Connection: keep-alive", ""}, "PUT": {"PUT", "", "", ""},
+		"OPTIONS": {"OPTIONS", "", "", ""},
 	} {
 		add("M7 "+name, func(h *client) {
 			text := requestText(c.method, "/act/tunnel", h.id, append([]string{h.member("zhangsan")}, handshake...)...)
@@ -89,13 +119,20 @@ func upgrades(s *env) (list []try) {
 			if c.more != "" {
 				text = strings.TrimSuffix(text, "\r\n") + c.more + "\r\n\r\n"
 			}
-			if a := h.send(request{method: c.method, raw: text, fresh: true, more: true, right: true}); a.status != 400 || len(h.env.up.of(h.id)) > 0 || !a.closed {
+			if a := h.send(request{
+				method: c.method,
+				raw:    text,
+				fresh:  true,
+				more:   true,
+				right:  true,
+			}); a.status != 400 || len(h.env.up.of(h.id)) > 0 || !a.closed {
 				h.failf("got %v, closed %v, want 400 and the end", a, a.closed)
 			}
 		})
 	}
 	add("M7 HTTP/1.0", func(h *client) {
-		text := strings.Replace(requestText("GET", "/act/tunnel", h.id, append([]string{h.member("zhangsan")}, handshake...)...), "HTTP/1.1", "HTTP/1.0", 1)
+		text := strings.Replace(requestText("GET", "/act/tunnel", h.id,
+			append([]string{h.member("zhangsan")}, handshake...)...), "HTTP/1.1", "HTTP/1.0", 1)
 		if a := h.send(request{raw: text, fresh: true, more: true, right: true}); a.status != 400 {
 			h.failf("got %v", a)
 		}
@@ -108,7 +145,12 @@ func upgrades(s *env) (list []try) {
 				if member {
 					lines = append([]string{h.member("zhangsan")}, lines...)
 				}
-				a := h.send(request{raw: requestText("GET", "/act/tunnel", h.id, lines...) + strings.ReplaceAll(early, "ID", h.id), fresh: true, more: true, right: true})
+				a := h.send(request{
+					raw:   requestText("GET", "/act/tunnel", h.id, lines...) + strings.ReplaceAll(early, "ID", h.id),
+					fresh: true,
+					more:  true,
+					right: true,
+				})
 				if !member && (a.status != 401 || !a.closed || a.rest != "") {
 					h.failf("refused with %v, closed %v, then %q", a, a.closed, a.rest)
 				}
@@ -132,7 +174,13 @@ func upgrades(s *env) (list []try) {
 				if ask {
 					lines = append(lines, handshake...)
 				}
-				if a := h.send(request{raw: requestText("GET", path, h.id, lines...), fresh: true, more: true, right: true, trouble: true}); a.status != 502 || strings.Contains(a.body+a.rest, mark) {
+				if a := h.send(request{
+					raw:     requestText("GET", path, h.id, lines...),
+					fresh:   true,
+					more:    true,
+					right:   true,
+					trouble: true,
+				}); a.status != 502 || strings.Contains(a.body+a.rest, mark) {
 					h.failf("got %v, want 502", a)
 				}
 			})
@@ -148,27 +196,46 @@ func misframed(s *env) (list []try) {
 		answer string
 		want   []int
 	}{
-		"a second answer":         {"HTTP/1.1 200 OK\r\nX-Upstream: x\r\nContent-Length: 5\r\n\r\nhello" + evil, []int{200}},
-		"a second behind a 204":   {"HTTP/1.1 204 No Content\r\nX-Upstream: x\r\n\r\n" + evil, []int{204}},
-		"a second behind a 304":   {"HTTP/1.1 304 Not Modified\r\nX-Upstream: x\r\nContent-Length: 5\r\n\r\n" + evil, []int{304}},
-		"short":                   {"HTTP/1.1 200 OK\r\nX-Upstream: x\r\nContent-Length: 500\r\n\r\nhello", nil},
-		"two lengths":             {"HTTP/1.1 200 OK\r\nX-Upstream: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello", []int{502}},
-		"a negative length":       {"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nhello", []int{502}},
-		"length and chunks":       {"HTTP/1.1 200 OK\r\nX-Upstream: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n" + evil, nil},
-		"unknown coding":          {"HTTP/1.1 200 OK\r\nTransfer-Encoding: cow\r\n\r\nhello", []int{502}},
-		"junk chunks":             {"HTTP/1.1 200 OK\r\nX-Upstream: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nhello", nil},
-		"a giant header":          {"HTTP/1.1 200 OK\r\nX-A: " + strings.Repeat("a", 2<<20) + "\r\n\r\n", []int{502}},
-		"endless 1xx":             {strings.Repeat("HTTP/1.1 103 Early Hints\r\nX-A: "+strings.Repeat("a", 2000)+"\r\n\r\n", 3000) + evil, nil},
-		"no status line":          {"hello\r\n\r\n", []int{502}},
-		"HTTP/0.9":                {"<html>" + mark, []int{502}},
-		"status 99":               {"HTTP/1.1 99 X\r\nContent-Length: 0\r\n\r\n", []int{502}},
-		"status 1000":             {"HTTP/1.1 1000 X\r\nContent-Length: 0\r\n\r\n", []int{502}},
-		"status 000":              {"HTTP/1.1 000 X\r\nContent-Length: 0\r\n\r\n", []int{502}},
-		"a header without colon":  {"HTTP/1.1 200 OK\r\nX-A\r\n\r\nhello", []int{502}},
-		"a NUL in a header":       {"HTTP/1.1 200 OK\r\nX-A: a\x00b\r\nContent-Length: 0\r\n\r\n", nil},
-		"a CR in a header":        {"HTTP/1.1 200 OK\r\nX-Upstream: x\r\nX-A: a\rSet-Cookie: __Host-dinggate=x\r\nContent-Length: 0\r\n\r\n", nil},
-		"our names as 103":        {"HTTP/1.1 103 Early Hints\r\nSet-Cookie: __Host-dinggate=planted; Path=/; Secure; HttpOnly\r\nX-Auth-Request-User: planted\r\n\r\n" + evil, nil},
-		"our cookie as trailer":   {"HTTP/1.1 200 OK\r\nX-Upstream: x\r\nTransfer-Encoding: chunked\r\nTrailer: Set-Cookie\r\n\r\n0\r\nSet-Cookie: __Host-dinggate=planted; Path=/; Secure; HttpOnly; SameSite=Lax\r\n\r\n", nil},
+		"a second answer": {"HTTP/1.1 200 OK\r\nX-Upstream: x\r\nContent-Length: 5\r\n\r\nhello" + evil,
+			[]int{200}},
+		"a second behind a 204": {"HTTP/1.1 204 No Content\r\nX-Upstream: x\r\n\r\n" + evil, []int{204}},
+		"a second behind a 304": {"HTTP/1.1 304 Not Modified\r\nX-Upstream: x\r\nContent-Length: 5\r\n\r\n" + evil,
+			[]int{304}},
+		"short": {"HTTP/1.1 200 OK\r\nX-Upstream: x\r\nContent-Length: 500\r\n\r\nhello", nil},
+		"two lengths": {
+			"HTTP/1.1 200 OK\r\nX-Upstream: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello", []int{502},
+		},
+		"a negative length": {"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nhello", []int{502}},
+		"length and chunks": {
+			"HTTP/1.1 200 OK\r\nX-Upstream: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n" +
+				"hello\r\n0\r\n\r\n" + evil, nil,
+		},
+		"unknown coding": {"HTTP/1.1 200 OK\r\nTransfer-Encoding: cow\r\n\r\nhello", []int{502}},
+		"junk chunks": {
+			"HTTP/1.1 200 OK\r\nX-Upstream: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nhello", nil,
+		},
+		"a giant header": {"HTTP/1.1 200 OK\r\nX-A: " + strings.Repeat("a", 2<<20) + "\r\n\r\n", []int{502}},
+		"endless 1xx": {strings.Repeat("HTTP/1.1 103 Early Hints\r\nX-A: "+strings.Repeat("a", 2000)+
+			"\r\n\r\n", 3000) + evil, nil},
+		"no status line":         {"hello\r\n\r\n", []int{502}},
+		"HTTP/0.9":               {"<html>" + mark, []int{502}},
+		"status 99":              {"HTTP/1.1 99 X\r\nContent-Length: 0\r\n\r\n", []int{502}},
+		"status 1000":            {"HTTP/1.1 1000 X\r\nContent-Length: 0\r\n\r\n", []int{502}},
+		"status 000":             {"HTTP/1.1 000 X\r\nContent-Length: 0\r\n\r\n", []int{502}},
+		"a header without colon": {"HTTP/1.1 200 OK\r\nX-A\r\n\r\nhello", []int{502}},
+		"a NUL in a header":      {"HTTP/1.1 200 OK\r\nX-A: a\x00b\r\nContent-Length: 0\r\n\r\n", nil},
+		"a CR in a header": {
+			"HTTP/1.1 200 OK\r\nX-Upstream: x\r\nX-A: a\rSet-Cookie: __Host-dinggate=x\r\nContent-Length: 0\r\n\r\n",
+			nil,
+		},
+		"our names as 103": {
+			"HTTP/1.1 103 Early Hints\r\nSet-Cookie: __Host-dinggate=planted; Path=/; Secure; HttpOnly\r\n" +
+				"X-Auth-Request-User: planted\r\n\r\n" + evil, nil,
+		},
+		"our cookie as trailer": {
+			"HTTP/1.1 200 OK\r\nX-Upstream: x\r\nTransfer-Encoding: chunked\r\nTrailer: Set-Cookie\r\n\r\n0\r\n" +
+				"Set-Cookie: __Host-dinggate=planted; Path=/; Secure; HttpOnly; SameSite=Lax\r\n\r\n", nil,
+		},
 		"closes at once":          {"", []int{502}},
 		"only a part of a header": {"HTTP/1.1 200 OK\r\nX-A: ", []int{502}},
 	} {
@@ -180,7 +247,13 @@ func misframed(s *env) (list []try) {
 			}
 		})
 		list = append(list, try{"M10 " + name, func(h *client) {
-			a := h.send(request{raw: requestText("GET", "/act/"+path, h.id, h.member("zhangsan")), right: true, trouble: true, fresh: true, more: true})
+			a := h.send(request{
+				raw:     requestText("GET", "/act/"+path, h.id, h.member("zhangsan")),
+				right:   true,
+				trouble: true,
+				fresh:   true,
+				more:    true,
+			})
 			ok := len(c.want) == 0
 			for _, want := range c.want {
 				ok = ok || a.status == want
@@ -192,7 +265,10 @@ func misframed(s *env) (list []try) {
 				h.failf("a short answer looks whole")
 			}
 			for range 3 { // the next ones get their own answer
-				if a := h.send(request{raw: requestText("GET", "/after", h.id, h.member("zhangsan")), right: true}); a.status != 200 || strings.Contains(a.body, "EVIL") {
+				if a := h.send(request{
+					raw:   requestText("GET", "/after", h.id, h.member("zhangsan")),
+					right: true,
+				}); a.status != 200 || strings.Contains(a.body, "EVIL") {
 					h.failf("the next request got %v", a)
 				}
 			}

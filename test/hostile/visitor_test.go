@@ -117,7 +117,8 @@ func (v *visitor) code(person string) string {
 // finish comes back from DingTalk.
 func (v *visitor) finish(person, state string) *answer {
 	v.h.env.budget.Add(callsPerSignIn)
-	return v.ask(request{session: true}, "GET", "/oauth2/callback?authCode="+v.code(person)+"&state="+url.QueryEscape(state))
+	return v.ask(request{session: true}, "GET",
+		"/oauth2/callback?authCode="+v.code(person)+"&state="+url.QueryEscape(state))
 }
 
 // signIn is a whole sign-in; it fails the try when there is no session then.
@@ -146,7 +147,14 @@ func (h *client) member(person string) string {
 // arrival lets somebody with this name and address join, sign in, and ask for a
 // page; it gives what the application saw, nil when they were refused.
 func (h *client) arrival(id, name, mail string) *sighting {
-	err := h.env.sim.Join(simulator.Person{ID: id, UserID: id, Name: name, Nick: name, OrgEmail: mail, Departments: []int64{42}})
+	err := h.env.sim.Join(simulator.Person{
+		ID:          id,
+		UserID:      id,
+		Name:        name,
+		Nick:        name,
+		OrgEmail:    mail,
+		Departments: []int64{42},
+	})
 	if err != nil {
 		h.failf("joining: %v", err)
 		return nil

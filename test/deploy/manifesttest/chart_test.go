@@ -23,7 +23,8 @@ const chart = "../../../deploy/helm/dinggate"
 // types of a dozen gateways do not hang on the product's own dependencies.
 func helm(t *testing.T) string {
 	t.Helper()
-	path := filepath.Join(cmp.Or(os.Getenv("XDG_CACHE_HOME"), os.Getenv("HOME")+"/.cache"), "dinggate-tools", "helm@v3.22.0", "helm")
+	path := filepath.Join(cmp.Or(os.Getenv("XDG_CACHE_HOME"), os.Getenv("HOME")+"/.cache"), "dinggate-tools",
+		"helm@v3.22.0", "helm")
 	if _, err := os.Stat(path); err == nil {
 		return path
 	}
@@ -38,7 +39,8 @@ func helm(t *testing.T) string {
 // its own; its order is that of installing.
 func render(t *testing.T, values string) (string, error) {
 	t.Helper()
-	cmd := exec.Command(helm(t), "template", "gate", chart, "--namespace", "auth", "--kube-version", "1.33.0", "--values", "-")
+	cmd := exec.Command(helm(t), "template", "gate", chart, "--namespace", "auth", "--kube-version", "1.33.0",
+		"--values", "-")
 	cmd.Stdin = strings.NewReader(values)
 	var out, trouble strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &trouble
@@ -50,7 +52,8 @@ func render(t *testing.T, values string) (string, error) {
 
 // TestChartLint lets helm judge the chart, its values.schema.json included.
 func TestChartLint(t *testing.T) {
-	if out, err := exec.Command(helm(t), "lint", "--strict", chart, "--set", "existingSecret=mine").CombinedOutput(); err != nil {
+	if out, err := exec.Command(helm(t), "lint", "--strict", chart, "--set",
+		"existingSecret=mine").CombinedOutput(); err != nil {
 		t.Errorf("helm lint --strict: %v\n%s", err, out)
 	}
 	for _, c := range []struct{ values, want string }{
@@ -96,7 +99,9 @@ func TestChartNetworkPolicy(t *testing.T) {
 	if !admits(rules, test.Labels, port) {
 		t.Errorf("the NetworkPolicy shuts out the chart's test with the labels %v:\n%s", test.Labels, text)
 	}
-	for _, labels := range []map[string]string{nil, {"app.kubernetes.io/name": "dinggate-test"}, {"app.kubernetes.io/name": "dinggate-test", "app.kubernetes.io/instance": "other"}, {"app.kubernetes.io/name": "app", "app.kubernetes.io/instance": "gate"}} {
+	for _, labels := range []map[string]string{nil, {"app.kubernetes.io/name": "dinggate-test"},
+		{"app.kubernetes.io/name": "dinggate-test", "app.kubernetes.io/instance": "other"},
+		{"app.kubernetes.io/name": "app", "app.kubernetes.io/instance": "gate"}} {
 		if admits(rules, labels, port) {
 			t.Errorf("the NetworkPolicy lets in a pod of the namespace with the labels %v", labels)
 		}
@@ -143,13 +148,22 @@ func TestChart(t *testing.T) {
 		name, values string
 		kinds        string
 	}{
-		{"existing secret", "existingSecret: mine", "PodDisruptionBudget ServiceAccount ConfigMap Service Deployment Pod"},
-		{"own secret", "secret: {dingtalkSecret: a, cookieSecret: b}", "PodDisruptionBudget ServiceAccount Secret ConfigMap Service Deployment Pod"},
-		{"everything", "{existingSecret: mine, networkPolicy: {enabled: true}, serviceMonitor: {enabled: true, labels: {a: b}}, podAnnotations: {a: b}, nodeSelector: {a: b}, tolerations: [{key: a, operator: Exists}], affinity: {nodeAffinity: {}}, imagePullSecrets: [{name: a}], serviceAccount: {annotations: {a: b}}}",
-			"NetworkPolicy PodDisruptionBudget ServiceAccount ConfigMap Service Service Deployment ServiceMonitor Pod"},
-		{"an SSO service and Redis", "{existingSecret: mine, config: {dingtalk: null, sso: {url: https://sso.example.com, client_id: app}, session: {store: redis}}, extraEnv: [{name: DINGGATE_REDIS_URL, valueFrom: {secretKeyRef: {name: redis, key: url}}}]}",
+		{"existing secret", "existingSecret: mine",
 			"PodDisruptionBudget ServiceAccount ConfigMap Service Deployment Pod"},
-		{"little", "{existingSecret: mine, podDisruptionBudget: {enabled: false}, serviceAccount: {create: false}}", "ConfigMap Service Deployment Pod"},
+		{"own secret", "secret: {dingtalkSecret: a, cookieSecret: b}",
+			"PodDisruptionBudget ServiceAccount Secret ConfigMap Service Deployment Pod"},
+		{"everything",
+			"{existingSecret: mine, networkPolicy: {enabled: true}, serviceMonitor: {enabled: true, labels: {a: " +
+				"b}}, podAnnotations: {a: b}, nodeSelector: {a: b}, tolerations: [{key: a, operator: Exists}], " +
+				"affinity: {nodeAffinity: {}}, imagePullSecrets: [{name: a}], serviceAccount: {annotations: {a: b}}}",
+			"NetworkPolicy PodDisruptionBudget ServiceAccount ConfigMap Service Service Deployment ServiceMonitor Pod"},
+		{"an SSO service and Redis",
+			"{existingSecret: mine, config: {dingtalk: null, sso: {url: https://sso.example.com, client_id: " +
+				"app}, session: {store: redis}}, extraEnv: [{name: DINGGATE_REDIS_URL, valueFrom: {secretKeyRef: " +
+				"{name: redis, key: url}}}]}",
+			"PodDisruptionBudget ServiceAccount ConfigMap Service Deployment Pod"},
+		{"little", "{existingSecret: mine, podDisruptionBudget: {enabled: false}, serviceAccount: {create: false}}",
+			"ConfigMap Service Deployment Pod"},
 	} {
 		text, err := render(t, c.values)
 		if err != nil {

@@ -35,14 +35,19 @@ import (
 // kinds are types that are decoded as Kubernetes does.
 func kinds() map[string]any {
 	return map[string]any{
-		"apps/v1 Deployment": &apps.Deployment{}, "v1 Service": &core.Service{}, "v1 ServiceAccount": &core.ServiceAccount{}, "v1 ConfigMap": &core.ConfigMap{},
-		"v1 Secret": &core.Secret{}, "v1 Pod": &core.Pod{}, "networking.k8s.io/v1 Ingress": &ingress.Ingress{}, "networking.k8s.io/v1 NetworkPolicy": &ingress.NetworkPolicy{},
-		"policy/v1 PodDisruptionBudget":                 &policy.PodDisruptionBudget{},
-		"gateway.networking.k8s.io/v1 HTTPRoute":        &gatewayapi.HTTPRoute{},
-		"gateway.envoyproxy.io/v1alpha1 SecurityPolicy": &gateway.SecurityPolicy{}, "gateway.envoyproxy.io/v1alpha1 ClientTrafficPolicy": &gateway.ClientTrafficPolicy{},
-		"traefik.io/v1alpha1 Middleware": &resource[middleware]{}, "traefik.io/v1alpha1 IngressRoute": &resource[ingressRoute]{},
-		"extensions.higress.io/v1alpha1 WasmPlugin": &resource[wasmPlugin]{}, "monitoring.coreos.com/v1 ServiceMonitor": &resource[serviceMonitor]{},
-		"kustomize.config.k8s.io/v1beta1 Kustomization": &kustomization{},
+		"apps/v1 Deployment": &apps.Deployment{}, "v1 Service": &core.Service{},
+		"v1 ServiceAccount": &core.ServiceAccount{}, "v1 ConfigMap": &core.ConfigMap{},
+		"v1 Secret": &core.Secret{}, "v1 Pod": &core.Pod{}, "networking.k8s.io/v1 Ingress": &ingress.Ingress{},
+		"networking.k8s.io/v1 NetworkPolicy":                 &ingress.NetworkPolicy{},
+		"policy/v1 PodDisruptionBudget":                      &policy.PodDisruptionBudget{},
+		"gateway.networking.k8s.io/v1 HTTPRoute":             &gatewayapi.HTTPRoute{},
+		"gateway.envoyproxy.io/v1alpha1 SecurityPolicy":      &gateway.SecurityPolicy{},
+		"gateway.envoyproxy.io/v1alpha1 ClientTrafficPolicy": &gateway.ClientTrafficPolicy{},
+		"traefik.io/v1alpha1 Middleware":                     &resource[middleware]{},
+		"traefik.io/v1alpha1 IngressRoute":                   &resource[ingressRoute]{},
+		"extensions.higress.io/v1alpha1 WasmPlugin":          &resource[wasmPlugin]{},
+		"monitoring.coreos.com/v1 ServiceMonitor":            &resource[serviceMonitor]{},
+		"kustomize.config.k8s.io/v1beta1 Kustomization":      &kustomization{},
 	}
 }
 
@@ -157,7 +162,10 @@ func read(t *testing.T, path string) []byte {
 
 func TestManifests(t *testing.T) {
 	var files []string
-	for _, pattern := range []string{"../../../deploy/kubernetes/*/*.yaml", "../../../deploy/traefik/kubernetes.yaml", "../../../deploy/istio/dinggate.yaml", "../../../deploy/envoy-gateway/*.yaml", "../../../deploy/gateway-api/*.yaml", "../../../deploy/higress/*.yaml", "../../../deploy/ingress-nginx/*.yaml"} {
+	for _, pattern := range []string{"../../../deploy/kubernetes/*/*.yaml", "../../../deploy/traefik/kubernetes.yaml",
+		"../../../deploy/istio/dinggate.yaml", "../../../deploy/envoy-gateway/*.yaml",
+		"../../../deploy/gateway-api/*.yaml", "../../../deploy/higress/*.yaml",
+		"../../../deploy/ingress-nginx/*.yaml"} {
 		found, err := filepath.Glob(pattern)
 		if err != nil || len(found) == 0 {
 			t.Fatalf("%s: nothing found, %v", pattern, err)
@@ -236,17 +244,20 @@ func checkPod(t *testing.T, file string, pod core.PodSpec) {
 		}
 		found = true
 		s := c.SecurityContext
-		if s == nil || s.RunAsUser == nil || *s.RunAsUser != 65532 || !*s.ReadOnlyRootFilesystem || *s.AllowPrivilegeEscalation || len(s.Capabilities.Drop) != 1 {
+		if s == nil || s.RunAsUser == nil || *s.RunAsUser != 65532 || !*s.ReadOnlyRootFilesystem ||
+			*s.AllowPrivilegeEscalation || len(s.Capabilities.Drop) != 1 {
 			t.Errorf("%s: the gate's securityContext is not the least it needs", file)
 		}
-		if c.LivenessProbe == nil || c.LivenessProbe.HTTPGet.Path != "/livez" || c.ReadinessProbe == nil || c.ReadinessProbe.HTTPGet.Path != "/ready" || c.StartupProbe == nil {
+		if c.LivenessProbe == nil || c.LivenessProbe.HTTPGet.Path != "/livez" || c.ReadinessProbe == nil ||
+			c.ReadinessProbe.HTTPGet.Path != "/ready" || c.StartupProbe == nil {
 			t.Errorf("%s: the gate lacks a probe", file)
 		}
 	}
 	if !found {
 		t.Errorf("%s has no container dinggate", file)
 	}
-	if pod.AutomountServiceAccountToken == nil || *pod.AutomountServiceAccountToken || *pod.TerminationGracePeriodSeconds <= 25+5 {
+	if pod.AutomountServiceAccountToken == nil || *pod.AutomountServiceAccountToken ||
+		*pod.TerminationGracePeriodSeconds <= 25+5 {
 		t.Errorf("%s: a service account token is mounted, or the gate has no time to drain", file)
 	}
 }

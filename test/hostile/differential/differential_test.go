@@ -50,7 +50,8 @@ func TestDifferential(t *testing.T) {
 	t.Run("servers", func(t *testing.T) {
 		for name, start := range map[string]func(*testing.T){
 			"java": f.java, "node": f.node, "python": f.python, "php": f.phpFPM,
-			"apache": func(t *testing.T) { f.apache(t, files) }, "caddy": func(t *testing.T) { f.caddy(t, files) }, "go": func(t *testing.T) { f.goServers(t, files) },
+			"apache": func(t *testing.T) { f.apache(t, files) }, "caddy": func(t *testing.T) { f.caddy(t, files) },
+			"go": func(t *testing.T) { f.goServers(t, files) },
 		} {
 			t.Run(name, func(t *testing.T) { t.Parallel(); start(t) })
 		}
@@ -111,13 +112,16 @@ func (s *env) start(program string) {
 	s.sim = simulator.Demo()
 	dingtalk := httptest.NewServer(s.sim)
 	t.Cleanup(func() { s.sim.Close(); dingtalk.Close() })
-	err := s.sim.ChangeApp("", func(a *simulator.App) { a.Redirects = []string{"https://gate." + domain + "/oauth2/callback"} })
+	err := s.sim.ChangeApp("", func(a *simulator.App) {
+		a.Redirects = []string{"https://gate." + domain + "/oauth2/callback"}
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	routes := ""
 	for _, one := range s.list {
-		for _, route := range []string{"/public/, access: public", "/admin/, access: {users: [lisi]}", "/settings, access: {users: [lisi]}", "/report.php, access: {users: [lisi]}", "/"} {
+		for _, route := range []string{"/public/, access: public", "/admin/, access: {users: [lisi]}",
+			"/settings, access: {users: [lisi]}", "/report.php, access: {users: [lisi]}", "/"} {
 			routes += fmt.Sprintf("  - {host: %s, upstream: \"http://%s\", path: %s}\n", one.host(), one.addr, route)
 		}
 	}
@@ -127,11 +131,14 @@ listen: 127.0.0.1:0
 trusted_proxies: [%[2]s/32]
 cookie: {domain: %[1]s, secrets: ["%[3]s"]}
 session: {recheck: 1h}
-dingtalk: {client_id: %[4]s, client_secret: %[5]s, corp_id: %[6]s, events: false, login_url: "%[7]s", api_url: "%[7]s", oapi_url: "%[7]s"}
+dingtalk:
+  {client_id: %[4]s, client_secret: %[5]s, corp_id: %[6]s, events: false,
+   login_url: "%[7]s", api_url: "%[7]s", oapi_url: "%[7]s"}
 admin: {listen: 127.0.0.1:0}
 log: {level: warn}
 routes:
-%[8]s`, domain, gateway, base64.StdEncoding.EncodeToString([]byte(strings.Repeat("differential", 3)[:32])), simulator.DemoClientID, simulator.DemoClientSecret, simulator.DemoCorpID, dingtalk.URL, routes)
+%[8]s`, domain, gateway, base64.StdEncoding.EncodeToString([]byte(strings.Repeat("differential", 3)[:32])),
+		simulator.DemoClientID, simulator.DemoClientSecret, simulator.DemoCorpID, dingtalk.URL, routes)
 	file := write(t, filepath.Join(t.TempDir(), "config.yaml"), config)
 	if err := os.Chmod(file, 0o600); err != nil {
 		t.Fatal(err)
@@ -158,7 +165,8 @@ func (s *env) signIn(person string) string {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	came, err := w.get(s.gate, host, "/oauth2/callback?authCode="+code+"&state="+url.QueryEscape(started.State), cookies(began.header, ""))
+	came, err := w.get(s.gate, host, "/oauth2/callback?authCode="+code+"&state="+url.QueryEscape(started.State),
+		cookies(began.header, ""))
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -200,12 +208,14 @@ func TestScript(t *testing.T) {
 	defer w.close()
 	for _, path := range scripts {
 		if r, err := w.get(f.find("php"), "php."+domain, path, ""); err != nil || !r.holds(adminMark) {
-			t.Errorf("PHP-FPM asked for %s = %d %.200q, %v, want the script: the row shows nothing", path, r.status, r.body, err)
+			t.Errorf("PHP-FPM asked for %s = %d %.200q, %v, want the script: the row shows nothing", path, r.status,
+				r.body, err)
 		}
 		for _, addr := range s.entryPoints() {
 			for _, cookie := range []string{s.member, ""} {
 				if r, err := w.get(addr, "php."+domain, path, cookie); err != nil || r.holds(adminMark) {
-					t.Errorf("%s, %s as a member (%v) = %d %.200q, %v, want a refusal", addr, path, cookie != "", r.status, r.body, err)
+					t.Errorf("%s, %s as a member (%v) = %d %.200q, %v, want a refusal", addr, path, cookie != "",
+						r.status, r.body, err)
 				}
 			}
 			if r, err := w.get(addr, "php."+domain, path, s.boss); err != nil || !r.holds(adminMark) {
@@ -222,9 +232,11 @@ func (s *env) alive() {
 	defer w.close()
 	for _, addr := range s.entryPoints() {
 		for _, one := range s.list {
-			for path, want := range map[string]string{"/admin/x": adminMark, "/settings": adminMark, "/public/x": publicMark, "/page": restMark} {
+			for path, want := range map[string]string{"/admin/x": adminMark, "/settings": adminMark,
+				"/public/x": publicMark, "/page": restMark} {
 				if r, err := w.get(addr, one.host(), path, s.boss); err != nil || !r.holds(want) {
-					s.t.Errorf("%s by %s, %s = %d %.200q, %v, want %s", one.name, addr, path, r.status, r.body, err, want)
+					s.t.Errorf("%s by %s, %s = %d %.200q, %v, want %s", one.name, addr, path, r.status, r.body, err,
+						want)
 				}
 			}
 			if r, err := w.get(addr, one.host(), "/admin/x", s.member); err != nil || r.status != 403 {
@@ -286,7 +298,8 @@ func (s *env) try(w rawConns, addr string, i int, path, cookie string, denied ..
 		}
 		for _, mark := range denied {
 			if r.holds(mark) {
-				s.fail("%s served %s for %q (cookie %v, by %s)", one.name, mark, path, cookie != "", map[bool]string{true: "nginx", false: "dinggate"}[addr == s.front])
+				s.fail("%s served %s for %q (cookie %v, by %s)", one.name, mark, path, cookie != "",
+					map[bool]string{true: "nginx", false: "dinggate"}[addr == s.front])
 			}
 		}
 		if r.refused() {
@@ -308,14 +321,16 @@ func (s *env) try(w rawConns, addr string, i int, path, cookie string, denied ..
 // refused reports an answer that came from no server: dinggate's own, which has a
 // request id, or nginx's.
 func (r reply) refused() bool {
-	return r.status == 0 || len(r.header["X-Request-Id"]) > 0 || strings.HasPrefix(r.header.Get("Server"), "nginx") && (r.status == 400 || r.status == 401 || r.status == 403)
+	return r.status == 0 || len(r.header["X-Request-Id"]) > 0 ||
+		strings.HasPrefix(r.header.Get("Server"), "nginx") && (r.status == 400 || r.status == 401 || r.status == 403)
 }
 
 // diverge sends a path past dinggate and counts the servers that take it for a
 // restricted page although it is another path when it is decoded once.
 func (s *env) diverge(w rawConns, path string) {
 	plain, err := url.PathUnescape(path)
-	if err != nil || plain == "/admin" || strings.HasPrefix(plain, "/admin/") || plain == "/settings" || plain == "/report.php" {
+	if err != nil || plain == "/admin" || strings.HasPrefix(plain, "/admin/") || plain == "/settings" ||
+		plain == "/report.php" {
 		return
 	}
 	for _, one := range s.list {
@@ -337,14 +352,18 @@ func (s *env) tell(corpus int, took time.Duration) {
 	for _, one := range s.list {
 		figures += fmt.Sprintf(" %s %d", one.name, one.divergent.Load())
 	}
-	fmt.Fprintf(os.Stderr, "\ndifferential: %d paths, %d requests, %d let a member in, %d everybody, %d failed (%.1f s)\npast dinggate, of %d paths these are served as restricted and look otherwise:%s\n",
+	fmt.Fprintf(os.Stderr,
+		"\ndifferential: %d paths, %d requests, %d let a member in, %d everybody, %d failed (%.1f s)\npast "+
+			"dinggate, of %d paths these are served as restricted and look otherwise:%s\n",
 		corpus, s.asked.Load(), s.allowed.Load(), s.public.Load(), s.failed.Load(), took.Seconds(), direct, figures)
 	if n := int64(corpus); s.allowed.Load() < n/10 || s.public.Load() < n/100 {
-		s.t.Errorf("of %d paths %d let a member in and %d everybody: the corpus is too strange", corpus, s.allowed.Load(), s.public.Load())
+		s.t.Errorf("of %d paths %d let a member in and %d everybody: the corpus is too strange", corpus,
+			s.allowed.Load(), s.public.Load())
 	}
 	for _, one := range s.list {
 		if floor := leastDivergent[one.name]; one.divergent.Load() < int64(floor) {
-			s.t.Errorf("%s takes %d paths for restricted ones that look otherwise, want at least %d", one.name, one.divergent.Load(), floor)
+			s.t.Errorf("%s takes %d paths for restricted ones that look otherwise, want at least %d", one.name,
+				one.divergent.Load(), floor)
 		}
 	}
 }
@@ -352,8 +371,9 @@ func (s *env) tell(corpus int, took time.Duration) {
 // leastDivergent are the floors of server.divergent: below them the corpus is too
 // tame to show anything.
 var leastDivergent = map[string]int{
-	"apache": 4, "caddy": 15, "caddy-files": 4, "express": 5, "go-files": 4, "hop": 15, "hops": 20, "jetty": 10, "jetty-lenient": 30,
-	"nginx": 8, "node-files": 8, "node-url": 4, "php": 10, "tomcat": 30, "tomcat-lenient": 35,
+	"apache": 4, "caddy": 15, "caddy-files": 4, "express": 5, "go-files": 4, "hop": 15, "hops": 20, "jetty": 10,
+	"jetty-lenient": 30,
+	"nginx":         8, "node-files": 8, "node-url": 4, "php": 10, "tomcat": 30, "tomcat-lenient": 35,
 }
 
 var listening = regexp.MustCompile(`^gate listening on (?:https?://)?(.*)$`)

@@ -8,24 +8,36 @@ import (
 
 // seeds are spellings that bypassed a rule somewhere.
 var seeds = []string{
-	"/;%2Fx/admin/x", "/;%2Fx%2Fy/admin/x", "/admin;%2Fz/x/y", "/;%252Fx/admin/x", "/admin%3Bx/y", "/admin;x/y", "//admin/x", "//x/admin/y", "/ADMIN/x", "/Settings", "/settings/", "/settings;x",
-	"/admin%2Fx", "/%2561dmin/x", "/%252561dmin/x", "/admin%3Fx", "/admin%253Fx", "/public/..;/admin/x", "/public/%2e%2e/admin/x", "/index.php/admin/x", "/x/../admin/x", "/admin%5cx", "/a%2F..%2Fadmin/x", "/public%2F..%2Fadmin", "/%70ublic/x", "/public%3F/x",
+	"/;%2Fx/admin/x", "/;%2Fx%2Fy/admin/x", "/admin;%2Fz/x/y", "/;%252Fx/admin/x", "/admin%3Bx/y", "/admin;x/y",
+	"//admin/x", "//x/admin/y", "/ADMIN/x", "/Settings", "/settings/", "/settings;x",
+	"/admin%2Fx", "/%2561dmin/x", "/%252561dmin/x", "/admin%3Fx", "/admin%253Fx", "/public/..;/admin/x",
+	"/public/%2e%2e/admin/x", "/index.php/admin/x", "/x/../admin/x", "/admin%5cx", "/a%2F..%2Fadmin/x",
+	"/public%2F..%2Fadmin", "/%70ublic/x", "/public%3F/x",
 }
 
 // scripts are spellings for which PHP-FPM behind nginx runs report.php.
-var scripts = []string{"/report.php", "/report.php/", "/report.php/x", "/report.php/x/y.css", "/report.php/public/x", "/report.php//x", "//report.php/x", "/report.php%2fx", "/report%2ephp/x", "/report.php/x%2Fy", "/report.php/index.php/x"}
+var scripts = []string{"/report.php", "/report.php/", "/report.php/x", "/report.php/x/y.css", "/report.php/public/x",
+	"/report.php//x", "//report.php/x", "/report.php%2fx", "/report%2ephp/x", "/report.php/x%2Fy",
+	"/report.php/index.php/x"}
 
 // bases are paths that half of the corpus are made of.
-var bases = []string{"/admin/x", "/admin/", "/admin", "/settings", "/public/x", "/public/page", "/public/", "/public/x/page", "/page", "/x/a", "/a/page/x", "/x/public/a", "/page/admin", "/report.php", "/report.php/x"}
+var bases = []string{"/admin/x", "/admin/", "/admin", "/settings", "/public/x", "/public/page", "/public/",
+	"/public/x/page", "/page", "/x/a", "/a/page/x", "/x/public/a", "/page/admin", "/report.php", "/report.php/x"}
 
 // words are the segments of the other half, of which some name an area.
 var words = []string{"admin", "admin", "settings", "public", "public", "page", "x", "a", "index.php", "report.php"}
 
 // glue stands between segments. What is strange stands beside a slash that is not.
-var glue = []string{"//", "///", "/./", "/x/../", "/x/%2e%2e/", "/..;/", "/;/", "/;x/", "/;%2Fx/", "/;x=1;y%2Fz/", "/%3b/", "/%3bx%2f", "/%253b%252fx/", "%2F", "%2f", "%252f", "%25252F", "/%2f", "%5c", `\`, "/.;x/", "/%20/", "/x/..%2f", "/x%2f..%2f", "/%252e%252e/", "/x/%25252e%25252e/", "/;/x/", "/%20x/", "//x/", "/(S(x))/", "/index.php/"}
+var glue = []string{"//", "///", "/./", "/x/../", "/x/%2e%2e/", "/..;/", "/;/", "/;x/", "/;%2Fx/", "/;x=1;y%2Fz/",
+	"/%3b/", "/%3bx%2f", "/%253b%252fx/", "%2F", "%2f", "%252f", "%25252F", "/%2f", "%5c", `\`, "/.;x/", "/%20/",
+	"/x/..%2f", "/x%2f..%2f", "/%252e%252e/", "/x/%25252e%25252e/", "/;/x/", "/%20x/", "//x/", "/(S(x))/",
+	"/index.php/"}
 
 // tails stand behind a segment.
-var tails = []string{";", ";x", ";x=1", ";%2Fx", ";%2f..%2f", ";%2Fa%2Fx", ";%252Fa", ";/", "%3b", "%3Bx", "%253bx", "%3F", "%3fx", "%253F", "%23", "%2523x", ".", "..", "%20", "%2e", "%00", "%0a", "%09", "~", "::$DATA", ".json", "%c2%a0", "%E2%80%8B", "%", "%zz", "%25", ";%3F", "%3F%2Fx", ";.%2F", "/", "%2f", "+", "=x", ",x", "@x", ":x", "%41", "%2541"}
+var tails = []string{";", ";x", ";x=1", ";%2Fx", ";%2f..%2f", ";%2Fa%2Fx", ";%252Fa", ";/", "%3b", "%3Bx", "%253bx",
+	"%3F", "%3fx", "%253F", "%23", "%2523x", ".", "..", "%20", "%2e", "%00", "%0a", "%09", "~", "::$DATA", ".json",
+	"%c2%a0", "%E2%80%8B", "%", "%zz", "%25", ";%3F", "%3F%2Fx", ";.%2F", "/", "%2f", "+", "=x", ",x", "@x", ":x",
+	"%41", "%2541"}
 
 // path makes one: a base or a few segments, then a few changes.
 func path(r *rand.Rand) string {

@@ -20,7 +20,9 @@ func (f *fleet) phpFPM(t *testing.T) {
 	if os.Getuid() == 0 {
 		pool, args = "user = root\ngroup = root\n", append(args, "--allow-to-run-as-root")
 	}
-	write(t, filepath.Join(dir, "fpm.conf"), "[global]\nerror_log = /dev/stderr\nlog_level = error\n[www]\n"+pool+"listen = "+socket+"\npm = static\npm.max_children = 4\n")
+	write(t, filepath.Join(dir, "fpm.conf"),
+		"[global]\nerror_log = /dev/stderr\nlog_level = error\n[www]\n"+pool+"listen = "+socket+
+			"\npm = static\npm.max_children = 4\n")
 	out := f.run(t, exec.Command(realtool.File(t, "/usr/sbin/php-fpm[0-9]*"), args...))
 	listensUnix(t, socket, out)
 	f.php = socket
@@ -39,15 +41,22 @@ func (f *fleet) nginx(t *testing.T) (front string, ask func(gate string)) {
 		f.add(name, addr)
 		return "server {\nlisten " + addr + ";\n"
 	}
-	behind := fmt.Sprintf(add("nginx")+"location = /admin { return 200 %[1]s; }\nlocation /admin/ { return 200 %[1]s; }\nlocation = /settings { return 200 %[1]s; }\nlocation = /public { return 200 %[2]s; }\nlocation /public/ { return 200 %[2]s; }\nlocation / { return 200 %[3]s; }\n}\n", adminMark, publicMark, restMark)
+	behind := fmt.Sprintf(add("nginx")+
+		"location = /admin { return 200 %[1]s; }\nlocation /admin/ { return 200 %[1]s; }\nlocation = /settings { "+
+		"return 200 %[1]s; }\nlocation = /public { return 200 %[2]s; }\nlocation /public/ { return 200 %[2]s; "+
+		"}\nlocation / { return 200 %[3]s; }\n}\n", adminMark, publicMark, restMark)
 	if f.php != "" {
 		root, err := filepath.Abs("testdata")
 		if err != nil {
 			t.Fatal(err)
 		}
-		fastcgi := "fastcgi_pass unix:" + f.php + ";\nfastcgi_param REQUEST_METHOD $request_method;\nfastcgi_param QUERY_STRING $query_string;\nfastcgi_param REQUEST_URI $request_uri;\nfastcgi_param SERVER_PROTOCOL $server_protocol;\n"
-		behind += add("php") + "location / { fastcgi_param SCRIPT_FILENAME " + root + "/index.php;\n" + fastcgi + "}\n" +
-			"location ~ \\.php(/|$) { fastcgi_split_path_info ^(.+?\\.php)(/.*)$;\nfastcgi_param SCRIPT_FILENAME " + root + "$fastcgi_script_name;\nfastcgi_param PATH_INFO $fastcgi_path_info;\n" + fastcgi + "}\n}\n"
+		fastcgi := "fastcgi_pass unix:" + f.php +
+			";\nfastcgi_param REQUEST_METHOD $request_method;\nfastcgi_param QUERY_STRING $query_string;\n" +
+			"fastcgi_param REQUEST_URI $request_uri;\nfastcgi_param SERVER_PROTOCOL $server_protocol;\n"
+		behind += add("php") + "location / { fastcgi_param SCRIPT_FILENAME " + root + "/index.php;\n" + fastcgi +
+			"}\n" +
+			"location ~ \\.php(/|$) { fastcgi_split_path_info ^(.+?\\.php)(/.*)$;\nfastcgi_param SCRIPT_FILENAME " +
+			root + "$fastcgi_script_name;\nfastcgi_param PATH_INFO $fastcgi_path_info;\n" + fastcgi + "}\n}\n"
 	}
 	if f.find("node-url") != "" {
 		hop := "proxy_http_version 1.1;\nproxy_set_header Connection \"\";\nproxy_set_header Host $http_host;\n"
@@ -89,7 +98,11 @@ location / {
 		for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
 			temp += kind + "_temp_path " + dir + "/" + kind + ";\n"
 		}
-		conf := write(t, filepath.Join(dir, "nginx.conf"), "daemon off; master_process off; pid "+dir+"/pid; error_log stderr crit;\nevents { worker_connections 4096; }\nhttp {\naccess_log off; keepalive_requests 1000000; keepalive_timeout 600; server_names_hash_bucket_size 128;\n"+temp+behind+sites+"}\n")
+		conf := write(t, filepath.Join(dir, "nginx.conf"),
+			"daemon off; master_process off; pid "+dir+
+				"/pid; error_log stderr crit;\nevents { worker_connections 4096; }\nhttp {\naccess_log off; "+
+				"keepalive_requests 1000000; keepalive_timeout 600; server_names_hash_bucket_size 128;\n"+temp+behind+
+				sites+"}\n")
 		out := f.run(t, exec.Command(program, "-e", "stderr", "-c", conf))
 		for _, addr := range append([]string{front}, f.find("nginx")) {
 			listens(t, addr, out)

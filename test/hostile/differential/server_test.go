@@ -165,8 +165,10 @@ func (f *fleet) named(t *testing.T, cmd *exec.Cmd, names ...string) {
 func pages(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	for name, mark := range map[string]string{"index.html": restMark, "page": restMark, "x": restMark, "a": restMark, "settings": adminMark,
-		"admin/index.html": adminMark, "admin/x": adminMark, "admin/page": adminMark, "public/index.html": publicMark, "public/x": publicMark, "public/page": publicMark} {
+	for name, mark := range map[string]string{"index.html": restMark, "page": restMark, "x": restMark, "a": restMark,
+		"settings":         adminMark,
+		"admin/index.html": adminMark, "admin/x": adminMark, "admin/page": adminMark, "public/index.html": publicMark,
+		"public/x": publicMark, "public/page": publicMark} {
 		write(t, filepath.Join(dir, filepath.FromSlash(name)), mark)
 	}
 	return dir
@@ -186,7 +188,8 @@ func write(t *testing.T, name, text string) string {
 // goServers are net/http's multiplexer and its file server.
 func (f *fleet) goServers(t *testing.T, files string) {
 	mux := http.NewServeMux()
-	for pattern, mark := range map[string]string{"/admin/": adminMark, "/settings": adminMark, "/public/": publicMark, "/": restMark} {
+	for pattern, mark := range map[string]string{"/admin/": adminMark, "/settings": adminMark, "/public/": publicMark,
+		"/": restMark} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, mark) })
 	}
 	for name, handler := range map[string]http.Handler{"go-mux": mux, "go-files": http.FileServer(http.Dir(files))} {
@@ -204,14 +207,17 @@ func (f *fleet) node(t *testing.T) {
 
 func (f *fleet) java(t *testing.T) {
 	dir, jars := f.life.TempDir(), []string{}
-	for _, jar := range []string{"tomcat10-embed-core", "jetty9-server", "jetty9-servlet", "jetty9-http", "jetty9-io", "jetty9-util", "jetty9-security", "servlet-api"} {
+	for _, jar := range []string{"tomcat10-embed-core", "jetty9-server", "jetty9-servlet", "jetty9-http", "jetty9-io",
+		"jetty9-util", "jetty9-security", "servlet-api"} {
 		jars = append(jars, realtool.File(t, "/usr/share/java/"+jar+".jar"))
 	}
 	path := strings.Join(append(jars, dir), string(filepath.ListSeparator))
-	if out, err := exec.Command(realtool.Path(t, "javac"), "-J-XX:TieredStopAtLevel=1", "-nowarn", "-cp", path, "-d", dir, filepath.Join("testdata", "Servers.java")).CombinedOutput(); err != nil {
+	if out, err := exec.Command(realtool.Path(t, "javac"), "-J-XX:TieredStopAtLevel=1", "-nowarn", "-cp", path, "-d",
+		dir, filepath.Join("testdata", "Servers.java")).CombinedOutput(); err != nil {
 		t.Fatalf("javac: %v\n%s", err, out)
 	}
-	cmd := exec.Command(realtool.Path(t, "java"), "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.io.tmpdir="+dir, "-cp", path, "Servers")
+	cmd := exec.Command(realtool.Path(t, "java"), "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
+		"-Djava.io.tmpdir="+dir, "-cp", path, "Servers")
 	f.named(t, cmd, "tomcat", "tomcat-lenient", "jetty", "jetty-lenient")
 }
 
@@ -221,7 +227,8 @@ func (f *fleet) python(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(realtool.Path(t, "gunicorn"), "--bind", addr, "--workers", "1", "--threads", "8", "--keep-alive", "60", "--chdir", dir, "--worker-tmp-dir", f.life.TempDir(), "--log-level", "error", "app:app")
+	cmd := exec.Command(realtool.Path(t, "gunicorn"), "--bind", addr, "--workers", "1", "--threads", "8",
+		"--keep-alive", "60", "--chdir", dir, "--worker-tmp-dir", f.life.TempDir(), "--log-level", "error", "app:app")
 	cmd.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1")
 	listens(t, addr, f.run(t, cmd))
 	f.add("python", addr)
@@ -230,10 +237,16 @@ func (f *fleet) python(t *testing.T) {
 func (f *fleet) apache(t *testing.T, files string) {
 	dir, addr, modules := f.life.TempDir(), realtool.FreeAddr(t), ""
 	for _, name := range []string{"mpm_event", "authz_core", "dir"} {
-		modules += "LoadModule " + name + "_module " + realtool.File(t, "/usr/lib/apache2/modules/mod_"+name+".so") + "\n"
+		modules += "LoadModule " + name + "_module " + realtool.File(t, "/usr/lib/apache2/modules/mod_"+name+".so") +
+			"\n"
 	}
-	conf := write(t, filepath.Join(dir, "httpd.conf"), "ServerRoot "+dir+"\nDefaultRuntimeDir "+dir+"\nPidFile "+dir+"/pid\nServerName 127.0.0.1\nErrorLog /dev/stderr\nLogLevel crit\nStartServers 1\nListen "+addr+"\n"+modules+
-		"DocumentRoot "+files+"\nDirectoryIndex index.html\nAllowEncodedSlashes On\nKeepAlive On\nMaxKeepAliveRequests 0\nKeepAliveTimeout 60\n<Directory "+files+">\nRequire all granted\n</Directory>\n")
+	conf := write(t, filepath.Join(dir, "httpd.conf"),
+		"ServerRoot "+dir+"\nDefaultRuntimeDir "+dir+"\nPidFile "+dir+
+			"/pid\nServerName 127.0.0.1\nErrorLog /dev/stderr\nLogLevel crit\nStartServers 1\nListen "+addr+"\n"+
+			modules+
+			"DocumentRoot "+files+
+			"\nDirectoryIndex index.html\nAllowEncodedSlashes On\nKeepAlive On\nMaxKeepAliveRequests 0\n"+
+			"KeepAliveTimeout 60\n<Directory "+files+">\nRequire all granted\n</Directory>\n")
 	listens(t, addr, f.run(t, exec.Command(realtool.Path(t, "apache2"), "-DFOREGROUND", "-f", conf)))
 	f.add("apache", addr)
 }
