@@ -71,6 +71,7 @@ var plan = map[string][]string{
 	"test/bench":                nil, // measures the wired whole
 	"test/contract":             nil, // compares the public contract with golden files
 	"test/deploy":               nil, // tests that run the examples
+	"test/docs":                 {},  // tests that read the documentation
 	"test/hostile":              nil, // tests that attack the real program
 	"test/hostile/differential": nil, // … and compare it with real servers
 }

@@ -1,0 +1,110 @@
+package docs
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// messageCodes are the error codes that pages have a message for.
+func messageCodes(t *testing.T) []string {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(root, "internal/page/messages_en.go"), nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var codes []string
+	for _, decl := range file.Decls {
+		gen, ok := decl.(*ast.GenDecl)
+		if !ok {
+			continue
+		}
+		for _, spec := range gen.Specs {
+			value, ok := spec.(*ast.ValueSpec)
+			if !ok || value.Names[0].Name != "enMessages" {
+				continue
+			}
+			for _, e := range value.Values[0].(*ast.CompositeLit).Elts {
+				code, err := strconv.Unquote(e.(*ast.KeyValueExpr).Key.(*ast.BasicLit).Value)
+				if err != nil {
+					t.Fatal(err)
+				}
+				codes = append(codes, code)
+			}
+		}
+	}
+	if len(codes) < 50 {
+		t.Fatalf("found %d codes: something is wrong with this test", len(codes))
+	}
+	return codes
+}
+
+// TestErrorCodes: the page on trouble explains every error code once, and no
+// other.
+func TestErrorCodes(t *testing.T) {
+	codes := messageCodes(t)
+	row := regexp.MustCompile("(?m)^\\| `([a-z_]+)` \\|")
+	for _, name := range []string{"docs/troubleshooting.md", "docs/troubleshooting.zh-CN.md"} {
+		var told []string
+		for _, m := range row.FindAllStringSubmatch(pages(t)[name].text, -1) {
+			told = append(told, m[1])
+		}
+		for _, code := range codes {
+			if !slices.Contains(told, code) {
+				t.Errorf("%s does not explain %s", name, code)
+			}
+		}
+		for i, code := range told {
+			if !slices.Contains(codes, code) || slices.Contains(told[:i], code) {
+				t.Errorf("%s explains %s, which there is not, or twice", name, code)
+			}
+		}
+	}
+}
+
+// TestMetricNames: a metric that any page names is in the table of operating.md,
+// which cmd/dinggate compares with the program.
+func TestMetricNames(t *testing.T) {
+	all := pages(t)
+	metric := regexp.MustCompile(`\bdinggate_[a-z_]+[a-z]\b`) // in prose: nginx and HAProxy have variables
+	known := map[string]bool{}
+	for _, m := range metric.FindAllString(all["docs/operating.md"].text, -1) {
+		known[m] = true
+	}
+	for name, p := range all {
+		if name == "CHANGELOG.md" {
+			continue // names of the past stay
+		}
+		for _, m := range metric.FindAllString(fence.ReplaceAllString(strings.ReplaceAll(p.text, "$dinggate", ""), ""), -1) {
+			if !known[m] && !known[strings.TrimSuffix(strings.TrimSuffix(m, "_bucket"), "_count")] {
+				t.Errorf("%s names the metric %s, which docs/operating.md has not", name, m)
+			}
+		}
+	}
+}
+
+// source is the Go source of the product, without tests.
+func source(t *testing.T, folder string) string {
+	t.Helper()
+	var b strings.Builder
+	err := filepath.WalkDir(filepath.Join(root, folder), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		b.Write(data)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
