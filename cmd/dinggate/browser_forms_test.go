@@ -59,7 +59,7 @@ func formsGate(t testing.TB, origin string, bare bool) (h *testEnv, base string)
 				}
 			}
 		}
-		h.current.ServeHTTP(w, r)
+		h.state.ServeHTTP(w, r)
 	}))
 	t.Cleanup(front.Close)
 	return h, front.URL

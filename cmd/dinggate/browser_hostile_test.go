@@ -11,14 +11,11 @@ import (
 	"time"
 
 	"dinggate/cmd/dinggate/internal/config"
-	"dinggate/cmd/dinggate/internal/server"
 	"dinggate/dingtalk/simulator"
-	"dinggate/proxy/login"
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
-	"github.com/gorilla/mux"
 )
 
 // hostileText is what a stranger writes wherever they may; short enough for a title.
@@ -150,15 +147,7 @@ func TestBrowserHostile(t *testing.T) {
 // everyEndpoint fails when an endpoint of ours is missing in ourParameters.
 func everyEndpoint(t *testing.T, h *testEnv) {
 	t.Helper()
-	paths := []string{}
-	server.NewEndpoints("/oauth2", &login.Flow{}, nil).Router.Walk(func(route *mux.Route, _ *mux.Router, _ []*mux.Route) error {
-		path, err := route.GetPathTemplate()
-		paths = append(paths, path)
-		return err
-	})
-	for path := range h.gate.SSO.Handlers() {
-		paths = append(paths, path)
-	}
+	paths := h.gate.Endpoints()
 	if len(paths) < 12 {
 		t.Errorf("only %d endpoints are known: %q", len(paths), paths)
 	}

@@ -40,7 +40,7 @@ func TestBrowserStarts(t *testing.T) {
 			got := map[string]string{} // by query: status and cookies
 			front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				rec := httptest.NewRecorder()
-				h.current.ServeHTTP(rec, r)
+				h.state.ServeHTTP(rec, r)
 				mu.Lock()
 				got[r.URL.RawQuery] = fmt.Sprint(rec.Code, len(rec.Header()["Set-Cookie"]))
 				mu.Unlock()

@@ -97,7 +97,7 @@ func TestClientsThatLeave(t *testing.T) {
 	leave()
 	all.Wait()
 	waitFor(t, "the calls of those who left", func() bool { return gone.Load() == 15 })
-	if n := h.gate.InFlight.Load(); n != 0 {
+	if n := h.state.InFlight.Load(); n != 0 {
 		t.Errorf("%d requests are in flight", n)
 	}
 	s.hang.Store(func(*http.Request) {})

@@ -49,18 +49,20 @@ func runDemo(ctx context.Context, address string, out io.Writer) error {
 	cfg := demoConfig(public, app, dingtalk)
 	cfg.LoginAPI = true    // for the sample application's own login page
 	cfg.SignIn.Page = true // what people see first, with the company's name on it
-	gate, err := server.New(cfg, server.MemoryStores(), kit)
+	state := server.NewState(server.MemoryStores(), kit)
+	gateway, err := server.New(cfg, state)
 	if err != nil {
 		return errors.Join(err, s.Close())
 	}
-	s.Add(gateListener, gate)
+	state.Serve(gateway)
+	s.Add(gateListener, state)
 	opened(out, public)
 	fmt.Fprint(out, `  张三 Zhang San   may open everything 可以打开所有页面
   赵六 Zhao Liu    gets in, but not to "R&D only": he is in HR 可以登录，但打不开“仅研发部”：他在人力资源部
   孙七 Sun Qi      is of another organisation, and is refused 属于其他企业，无法登录
 `)
-	s.End = gate.Streams.Shutdown
-	return s.Serve(ctx, gate.Run)
+	s.End = state.Conns.Shutdown
+	return s.Serve(ctx, gateway.Run)
 }
 
 // demoConfig is what an operator would have written.

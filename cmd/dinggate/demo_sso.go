@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"strings"
 	"sync"
@@ -53,23 +54,28 @@ func runDemoSSO(ctx context.Context, address string, out io.Writer) error {
 	// Cookies know no ports: the service needs a host name of its own.
 	service := "http://" + strings.Replace(serviceListener.Addr().String(), "127.0.0.1", "localhost", 1)
 	front, back := demoChain(public, service, app, dingtalk)
-	gate, err := server.New(front, server.MemoryStores(), kit())
-	if err != nil {
-		return errors.Join(err, s.Close())
+	var background sync.WaitGroup
+	var run []func(context.Context)
+	for _, one := range []struct {
+		cfg      *config.Config
+		listener net.Listener
+	}{{front, gateListener}, {back, serviceListener}} {
+		state := server.NewState(server.MemoryStores(), kit())
+		gateway, err := server.New(one.cfg, state)
+		if err != nil {
+			return errors.Join(err, s.Close())
+		}
+		state.Serve(gateway)
+		s.Add(one.listener, state)
+		run = append(run, gateway.Run)
 	}
-	behind, err := server.New(back, server.MemoryStores(), kit())
-	if err != nil {
-		return errors.Join(err, s.Close())
-	}
-	s.Add(gateListener, gate)
-	s.Add(serviceListener, behind)
 	opened(out, public)
 	fmt.Fprintf(out, "  application 应用 <- gate 网关 (sso) %s <- SSO service 单点登录服务 (sso_server) %s <- DingTalk 钉钉模拟器 %s\n", public, service, dingtalk)
 	return s.Serve(ctx, func(ctx context.Context) {
-		var both sync.WaitGroup
-		both.Go(func() { gate.Run(ctx) })
-		both.Go(func() { behind.Run(ctx) })
-		both.Wait()
+		for _, run := range run {
+			background.Go(func() { run(ctx) })
+		}
+		background.Wait()
 	})
 }
 

@@ -35,7 +35,7 @@ type testEnv struct {
 	app         *recorder
 	log         *lockedBuffer
 	gate        *server.Gateway
-	current     server.Current // the gate that requests go to: gate, or what followed it
+	state       *server.State // serves gate, or what followed it
 	cfg         *config.Config
 	stores      *server.Stores
 	kit         server.Observability
@@ -84,11 +84,12 @@ func newTestEnv(t testing.TB, change func(*config.Config), kits ...func(*server.
 		}
 		t.Cleanup(func() { h.stores.Close() })
 	}
-	if h.gate, err = server.New(c, h.stores, kit); err != nil {
+	h.state = server.NewState(h.stores, kit)
+	if h.gate, err = server.New(c, h.state); err != nil {
 		t.Fatal(err)
 	}
-	h.current.Gate.Store(h.gate)
-	front.Config.Handler = &h.current
+	h.state.Serve(h.gate)
+	front.Config.Handler = h.state
 	front.Config.DisableGeneralOptionsHandler = true
 	front.Start()
 	ctx, cancel := context.WithCancel(context.Background())

@@ -55,10 +55,12 @@ func newClocked(t *testing.T, change func(*server.Gateway)) *clocked {
 		if err != nil {
 			t.Fatal(err)
 		}
-		g, err := server.New(c, stores, kit)
+		state := server.NewState(stores, kit)
+		g, err := server.New(c, state)
 		if err != nil {
 			t.Fatal(err)
 		}
+		state.Serve(g)
 		g.Sessions.Now = k.now
 		if change != nil {
 			change(g)

@@ -150,7 +150,7 @@ func TestCrowdOfWrongPasswords(t *testing.T) {
 			})
 		}
 	}
-	waitFor(t, "a crowd that waits", func() bool { return h.gate.InFlight.Load() > crowd })
+	waitFor(t, "a crowd that waits", func() bool { return h.state.InFlight.Load() > crowd })
 	if w := h.formFrom("192.0.2.30", "ls", "pw-ls"); w.Code != 303 {
 		t.Errorf("somebody new beside the crowd = %d, want 303", w.Code)
 	}

@@ -92,12 +92,12 @@ func metered(t *testing.T) *testEnv {
 	h := newTestEnv(t, func(c *config.Config) {
 		c.Session.Store, c.Redis.URL = "redis", conf.NewSecret("redis://"+miniredis.RunT(t).Addr())
 	})
-	again, err := server.New(h.cfg, h.stores, h.kit) // as after a reload: what is offered anew replaces the old
+	again, err := server.New(h.cfg, h.state)
 	if err != nil {
 		t.Fatal(err)
 	}
-	again.Provider.Close()
-	h.gate.Measure(h.gate.Events.Client, nil, h.kit.Metrics) // and back: this one runs
+	h.state.Serve(again) // as in a reload: what is registered anew replaces the old
+	h.state.Serve(h.gate)
 	if _, err := server.Guarded(nil, h.cfg, h.kit); err != nil {
 		t.Fatal(err)
 	}

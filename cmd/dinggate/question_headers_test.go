@@ -134,7 +134,7 @@ func grpcClient(t *testing.T, h *testEnv) func(peer, host, path, header string) 
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- (&envoygrpc.Server{Gate: &h.current, Prefix: "/oauth2"}).Serve(ctx, l) }()
+	go func() { done <- (&envoygrpc.Server{Gate: h.state, Prefix: "/oauth2"}).Serve(ctx, l) }()
 	t.Cleanup(func() { cancel(); <-done })
 	return func(peer, host, path, header string) string {
 		conn, err := grpc.NewClient(l.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {

@@ -234,7 +234,7 @@ func TestReloadKeepsSignOuts(t *testing.T) {
 	out.do("POST", h.base+"/oauth2/sign_out", "", "Sec-Fetch-Site: same-origin")
 	cfg := *h.cfg
 	cfg.Routes = nil
-	next, err := server.Next(&cfg, h.stores, h.kit, h.gate)
+	next, err := server.New(&cfg, h.state)
 	if err != nil {
 		t.Fatal(err)
 	}

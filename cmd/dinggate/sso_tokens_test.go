@@ -450,11 +450,13 @@ func (h *testEnv) replica(change func(*config.Config)) string {
 	change(&cfg)
 	kit := h.kit
 	kit.Metrics = telemetry.NewMetrics("test", "", func() uint64 { return 0 })
-	g, err := server.New(&cfg, h.stores, kit)
+	state := server.NewState(h.stores, kit)
+	g, err := server.New(&cfg, state)
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	server := httptest.NewServer(g)
+	state.Serve(g)
+	server := httptest.NewServer(state)
 	h.t.Cleanup(server.Close)
 	return server.URL
 }

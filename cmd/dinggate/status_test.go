@@ -25,7 +25,7 @@ func (h *testEnv) admin() http.Handler {
 	ready.Store(true)
 	return admin.Handler(&ready, h.stores.Reads, func() string { return "" }, h.kit.Metrics, &admin.Status{Version: buildinfo.Version(), Revision: buildinfo.Revision(), Started: time.Now(),
 		Today: h.kit.Today, Health: h.kit.Health, Strangers: h.kit.Strangers, Dropped: h.kit.Metrics.Dropped,
-		Gateway: func() admin.GatewayState { return h.gate.State() }, Store: h.stores.State, Host: "gate-1", Reload: func() *admin.ReloadResult { return &h.reload }})
+		Gateway: h.state.Status, Store: h.stores.State, Host: "gate-1", Reload: func() *admin.ReloadResult { return &h.reload }})
 }
 
 func askAdmin(h http.Handler, path string, headers ...string) *httptest.ResponseRecorder {

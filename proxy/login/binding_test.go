@@ -189,11 +189,10 @@ func TestUserInfoKeepsRefusals(t *testing.T) {
 		{errIll, true, 503, "store_unavailable"},
 		{session.ErrUnconfirmed, false, 503, "unconfirmed"},
 	} {
-		h := withAccounts(t, account.Off, func(f *Flow) {
-			f.Authenticate = func(context.Context, netip.Addr, http.Header, time.Duration) (*session.Session, bool, error) {
-				return nil, tt.credential, tt.err
-			}
-		})
+		h := withAccounts(t, account.Off)
+		h.find = func(context.Context, netip.Addr, http.Header, time.Duration) (*session.Session, bool, error) {
+			return nil, tt.credential, tt.err
+		}
 		for _, accept := range []string{html, script} {
 			b := h.browser()
 			a := b.send("GET", "/oauth2/userinfo", "Accept", accept)

@@ -111,6 +111,7 @@ type env struct {
 	store    *store
 	server   *httptest.Server
 	ahead    atomic.Int64 // of the clock
+	find     Authenticate // of API clients; nil: there are none
 
 	mu     sync.Mutex
 	events []Event
@@ -207,7 +208,7 @@ func (h *env) next(w http.ResponseWriter, r *http.Request) error {
 	case "/oauth2/sign_out":
 		return h.SignOut(w, r)
 	case "/oauth2/userinfo":
-		return h.UserInfo(w, r)
+		return h.UserInfo(h.find)(w, r)
 	case "/dingtalk/login/callback":
 		return h.LoginAPI(w, r)
 	case "/elsewhere":

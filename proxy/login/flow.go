@@ -67,10 +67,6 @@ type Flow struct {
 	Accounts *account.File
 	People   *account.Policy
 
-	// Authenticate is proxy.Front.Authenticate, by which userinfo answers API
-	// clients too. Nil: only a cookie counts.
-	Authenticate func(ctx context.Context, client netip.Addr, h http.Header, patience time.Duration) (s *session.Session, credential bool, err error)
-
 	Silent    *Silent       // sign in inside the DingTalk client without a click; nil: there as anywhere
 	QRLogin   string        // DingTalk's login_url, to draw its QR code into the sign-in page; "" draws none
 	PageFirst bool          // a page with a button comes before DingTalk

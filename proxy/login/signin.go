@@ -44,7 +44,7 @@ func (f *Flow) SignIn(w http.ResponseWriter, r *http.Request) error {
 	if target == "/" && e.person == nil {
 		if s, err := f.loadSession(r, f.maxWait()); err == nil {
 			x.User = s.User.Username
-			return userInfo{f}.showPerson(w, r, x, s, "")
+			return userInfo{Flow: f}.showPerson(w, r, x, s, "")
 		}
 	}
 	if f.Accounts != nil {

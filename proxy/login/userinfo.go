@@ -2,12 +2,14 @@ package login
 
 import (
 	"context"
-	"dinggate/account"
-	"dinggate/internal/page"
 	"errors"
 	"net/http"
+	"net/netip"
 	"strings"
+	"time"
 
+	"dinggate/account"
+	"dinggate/internal/page"
 	"dinggate/internal/web"
 	"dinggate/session"
 )
@@ -27,14 +29,23 @@ type person struct {
 	Departments       []int64  `json:"departments"`
 }
 
+// Authenticate finds the session of a request: by its Authorization header if that
+// is one of ours, which credential reports, otherwise by its cookie. Errors are
+// those of session.Manager's Load, or a *web.Error to be answered as it is.
+type Authenticate func(ctx context.Context, client netip.Addr, h http.Header, patience time.Duration) (s *session.Session, credential bool, err error)
+
 // userInfo answers who is signed in, and removes their binding.
-type userInfo struct{ *Flow }
+type userInfo struct {
+	*Flow
+	find Authenticate
+}
 
 // UserInfo answers page scripts and API clients with who is signed in: 200, or 401
 // with a login_url, or 503 when that is unknown now. It sends no CORS header, so
 // that only pages of the same origin can read it (threats W5). A person who opens
 // it gets a page, with the binding of their account and a form that removes it.
-func (f *Flow) UserInfo(w http.ResponseWriter, r *http.Request) error { return userInfo{f}.serve(w, r) }
+// find is proxy.Handler.Authenticate; if nil, only a cookie counts.
+func (f *Flow) UserInfo(find Authenticate) web.HandlerFunc { return userInfo{f, find}.serve }
 
 func (f userInfo) serve(w http.ResponseWriter, r *http.Request) error {
 	x := web.From(w)
@@ -102,8 +113,8 @@ func (f userInfo) visitor(err error) error {
 
 // authenticate finds the session of a credential, otherwise that of the cookie.
 func (f userInfo) authenticate(r *http.Request, x *web.Exchange) (s *session.Session, credential bool, err error) {
-	if f.Authenticate != nil {
-		return f.Authenticate(r.Context(), x.Client, r.Header, f.maxWait())
+	if f.find != nil {
+		return f.find(r.Context(), x.Client, r.Header, f.maxWait())
 	}
 	s, err = f.loadSession(r, f.maxWait())
 	return s, false, err

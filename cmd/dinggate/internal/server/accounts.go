@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"dinggate/account"
@@ -21,48 +20,45 @@ var (
 	_ account.Bindings = (*redisstore.Bindings)(nil)
 )
 
-// Accounts is who can sign in with a password, and who of DingTalk is which of
-// them. The zero value is nobody.
+// Accounts is who can sign in with a password, and which DingTalk person is which
+// of them. The zero value is nobody.
 type Accounts struct {
-	File   *account.File   // nil: no local accounts
-	policy *account.Policy // nil: DingTalk people keep their names
-	gone   []string        // whom the file before had and this one has not, or with another password
-
-	// verified and sessions, those of the gate that serves, go with the file,
-	// which outlives gates.
-	verified *passwordMemory
-	sessions *atomic.Pointer[session.Manager]
-	kit      Observability
+	File     *account.File   // nil: no local accounts
+	policy   *account.Policy // nil: DingTalk people keep their names
+	gone     []string        // accounts that the file before has and this one has not, or with another password
+	verified *PasswordState  // goes with the file; nil without one
 }
 
-// newAccounts reads the accounts that cfg names. A file that the gate before has
-// already is shared: what it knows of tries that failed stays known.
-func newAccounts(cfg *config.Config, bindings account.Bindings, before *Gateway, t Observability) (a Accounts, err error) {
-	a.kit = t
-	path := cfg.Accounts.HtpasswdFile
-	var old *account.File
-	if before != nil {
-		old = before.Accounts.File
+// newAccounts reads the accounts that cfg names. A file that the gateway which
+// serves has already is shared: what it knows of failed attempts stays known.
+func newAccounts(cfg *config.Config, st *State) (a Accounts, err error) {
+	var before Accounts
+	if g := st.Serving(); g != nil {
+		before = g.Accounts
 	}
-	switch {
-	case old != nil && old.Path == path:
-		a.File, a.sessions, a.verified = old, before.Accounts.sessions, before.Accounts.verified
+	switch path := cfg.Accounts.HtpasswdFile; {
+	case before.File != nil && before.File.Path == path:
+		a.File, a.verified = before.File, before.verified
 	case path != "":
 		if a.File, err = account.Open(path); err != nil {
 			return a, fmt.Errorf("accounts.htpasswd_file: %w", err)
 		}
-		a.sessions, a.verified = new(atomic.Pointer[session.Manager]), newPasswordMemory()
+		a.verified = NewPasswordState()
 		file := a.File
-		file.Changed = func(names []string) { endAccounts(a.sessions.Load(), names, file, t) }
-		a.File.Trouble = func(err error) {
-			t.Log.Error("the local accounts stay as they were", "err", err.Error())
+		file.Changed = func(names []string) {
+			if g := st.Serving(); g != nil { // whose sessions are those of all gateways
+				endAccounts(g.Sessions, names, file, st.Observability)
+			}
+		}
+		file.Trouble = func(err error) {
+			st.Log.Error("the local accounts stay as they were", "err", err.Error())
 		}
 	}
-	if a.File != old {
-		a.gone = old.Gone(a.File)
+	if a.File != before.File {
+		a.gone = before.File.Gone(a.File)
 	}
 	if cfg.Accounts.Binds() {
-		a.policy = &account.Policy{Binding: cfg.Accounts.Binding, Bindings: bindings, Accounts: a.File}
+		a.policy = &account.Policy{Binding: cfg.Accounts.Binding, Bindings: st.Stores.Bindings, Accounts: a.File}
 	}
 	return a, nil
 }
@@ -94,13 +90,6 @@ func (a Accounts) known() session.Accounts {
 	return a.File
 }
 
-// serve makes sessions the ones that end with their accounts.
-func (a Accounts) serve(sessions *session.Manager) {
-	if a.sessions != nil {
-		a.sessions.Store(sessions)
-	}
-}
-
 // endAccounts ends the sessions of accounts that are gone or have another
 // password, on every replica: those of the password that the file has now go on,
 // since another replica may have read it before.
@@ -121,12 +110,12 @@ func endAccounts(sessions *session.Manager, names []string, now *account.File, t
 
 // run ends the sessions of the accounts that went with the file before, renews
 // what is bound, and looks after this file until ctx ends.
-func (a Accounts) run(ctx context.Context, sessions *session.Manager) {
-	endAccounts(sessions, a.gone, a.File, a.kit)
+func (a Accounts) run(ctx context.Context, sessions *session.Manager, t Observability) {
+	endAccounts(sessions, a.gone, a.File, t)
 	var all sync.WaitGroup
 	defer all.Wait()
 	if a.policy != nil {
-		all.Go(func() { renewBindings(ctx, a.policy.Bindings, a.kit) })
+		all.Go(func() { renewBindings(ctx, a.policy.Bindings, t) })
 	}
 	if a.File != nil {
 		a.File.Run(ctx)

@@ -122,9 +122,9 @@ func (t Observability) auditSSO(e sso.Event) error {
 	return t.Note(level, "sso", "sso_"+e.What, pairs([2]string{"req", e.RequestID}, [2]string{"client", e.Client.String()}, [2]string{"app", e.App}, [2]string{"owner", e.Owner}, [2]string{"user", e.User})...)
 }
 
-// auditDenied writes that somebody who is signed in was kept out by a rule: the
-// first time in a minute, since a page may ask a hundred times.
-func (t Observability) auditDenied(x *web.Exchange) {
+// auditDenied writes that a rule refused somebody who is signed in: the first time
+// in a minute, since a page may ask a hundred times.
+func (t *recorder) auditDenied(x *web.Exchange) {
 	code := "not_allowed"
 	if e, ok := errors.AsType[*web.Error](x.Err); ok {
 		code = e.Code

@@ -10,8 +10,9 @@ import (
 	"dinggate/session"
 )
 
-// bindingKeys seals bindings under the secrets of now: stores outlive a reload,
-// and a reload may bring other secrets.
+// bindingKeys seals bindings under the secrets of the configuration that serves:
+// stores outlive a reload, and a reload may bring other secrets. State.Serve sets
+// them.
 type bindingKeys struct {
 	now atomic.Pointer[session.Keyring]
 }

@@ -6,50 +6,100 @@ import (
 	"strings"
 	"time"
 
+	"dinggate/cmd/dinggate/internal/config"
+	"dinggate/dingtalk/sso"
 	"dinggate/internal/web"
 	"dinggate/proxy/login"
 
 	"github.com/gorilla/mux"
 )
 
-// endpoints are our own, each below a root such as the prefix. What is not
-// registered there is 404 and never proxied.
-type endpoints struct {
-	roots  []string
-	Router *mux.Router
-	answer func(http.ResponseWriter, *http.Request, error)
+// family is our own endpoints below one root. The zero family is none.
+type family struct {
+	root  string                     // everything below it is ours, registered or not
+	paths map[string]web.HandlerFunc // by path; one that ends with a slash has everything below it, too
 }
 
-// NewEndpoints registers the sign-in. mux neither cleans nor redirects: paths
-// have been judged before, and a redirect of its own would lose a POST.
-func NewEndpoints(prefix string, flow *login.Flow, answer func(http.ResponseWriter, *http.Request, error)) *endpoints {
-	e := &endpoints{Router: mux.NewRouter().SkipClean(true).UseEncodedPath(), answer: answer}
-	e.addTree(prefix, map[string]web.HandlerFunc{
-		prefix + "/start": flow.Start, prefix + "/callback": flow.Callback, prefix + "/sign_in": flow.SignIn, prefix + "/signed_in": flow.SignedIn, prefix + "/sign_out": flow.SignOut, prefix + "/userinfo": flow.UserInfo, prefix + "/silent": flow.SilentCode,
-	})
-	e.Router.PathPrefix(prefix + "/assets/").Handler(handle("assets", flow.Pages.Asset, answer))
+// newOwnEndpoints lists all our endpoints but those for gateways, which are
+// forwardauth's.
+func newOwnEndpoints(c settings, flow *login.Flow, service *sso.Server, authenticate login.Authenticate) *endpoints {
+	families := []family{
+		signInEndpoints(c.Prefix, flow, authenticate),
+		keyEndpoints(c),
+		ssoEndpoints(service),
+	}
+	for _, path := range c.LoginAPIPaths() {
+		families = append(families, family{path, map[string]web.HandlerFunc{path: flow.LoginAPI}})
+	}
+	return newEndpoints(c.Prefix, c.pages.Answer, families...)
+}
+
+func signInEndpoints(prefix string, flow *login.Flow, authenticate login.Authenticate) family {
+	return family{prefix, map[string]web.HandlerFunc{
+		prefix + "/start":     flow.Start,
+		prefix + "/callback":  flow.Callback,
+		prefix + "/silent":    flow.SilentCode,
+		prefix + "/sign_in":   flow.SignIn,
+		prefix + "/signed_in": flow.SignedIn,
+		prefix + "/sign_out":  flow.SignOut,
+		prefix + "/userinfo":  flow.UserInfo(authenticate),
+		prefix + "/assets/":   flow.Pages.Asset,
+	}}
+}
+
+func keyEndpoints(c settings) family {
+	if c.assertions == nil {
+		return family{}
+	}
+	return family{c.Prefix, map[string]web.HandlerFunc{c.Prefix + "/jwks.json": jwks(c.assertions)}}
+}
+
+func ssoEndpoints(service *sso.Server) family {
+	if service == nil {
+		return family{}
+	}
+	return family{config.SSORoot, service.Handlers()}
+}
+
+// endpoints routes to our own endpoints. What is below one of the roots and not
+// registered is 404 and never proxied.
+type endpoints struct {
+	roots  []string
+	paths  []string // all that are registered
+	router *mux.Router
+}
+
+// newEndpoints registers the families, the first of which is the prefix's. mux
+// neither cleans nor redirects: paths have been judged before, and a redirect of
+// its own would lose a POST.
+func newEndpoints(prefix string, answer func(http.ResponseWriter, *http.Request, error), families ...family) *endpoints {
+	e := &endpoints{router: mux.NewRouter().SkipClean(true).UseEncodedPath()}
+	for _, f := range families {
+		if f.root == "" {
+			continue
+		}
+		if !slices.Contains(e.roots, f.root) {
+			e.roots = append(e.roots, f.root)
+		}
+		for path, h := range f.paths {
+			e.paths = append(e.paths, path)
+			handler := handle(strings.Trim(strings.TrimPrefix(path, prefix), "/"), h, answer)
+			if strings.HasSuffix(path, "/") {
+				e.router.PathPrefix(path).Handler(handler)
+			} else {
+				e.router.Path(path).Handler(handler)
+			}
+		}
+	}
 	notFound := handle("", func(http.ResponseWriter, *http.Request) error {
 		return &web.Error{Status: http.StatusNotFound, Code: "not_found"}
 	}, answer)
-	e.Router.NotFoundHandler, e.Router.MethodNotAllowedHandler = notFound, notFound
+	e.router.NotFoundHandler, e.router.MethodNotAllowedHandler = notFound, notFound
 	return e
 }
 
-// addTree takes everything below root, and serves these paths of it.
-func (e *endpoints) addTree(root string, handlers map[string]web.HandlerFunc) {
-	e.roots = append(e.roots, root)
-	for path, h := range handlers {
-		e.add(path, h)
-	}
-}
-
-// add serves one more path below a root.
-func (e *endpoints) add(path string, h web.HandlerFunc) {
-	e.Router.Path(path).Handler(handle(strings.TrimPrefix(strings.TrimPrefix(path, e.roots[0]), "/"), h, e.answer))
-}
-
-// bodyWithin is how long a body to one of our own endpoints may take.
-const bodyWithin = 10 * time.Second
+// maxBodyWait is how long a body to one of our own endpoints may take.
+const maxBodyWait = 10 * time.Second
 
 // handle names the endpoint for log and metrics and answers its error.
 func handle(name string, h web.HandlerFunc, answer func(http.ResponseWriter, *http.Request, error)) http.Handler {
@@ -57,7 +107,7 @@ func handle(name string, h web.HandlerFunc, answer func(http.ResponseWriter, *ht
 		x := web.From(w)
 		x.Endpoint = name
 		if r.ContentLength != 0 { // slow bodies (threats D2)
-			http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyWithin))
+			http.NewResponseController(w).SetReadDeadline(time.Now().Add(maxBodyWait))
 			r.Body = http.MaxBytesReader(w, r.Body, 64<<10)
 		}
 		if err := h(w, r); err != nil {
@@ -68,7 +118,7 @@ func handle(name string, h web.HandlerFunc, answer func(http.ResponseWriter, *ht
 }
 
 // match reports whether a path is ours. One that only some programs would read
-// as ours is nobody's (threats P14).
+// as ours is refused (threats P14).
 func (e *endpoints) match(p web.Path) (ours bool, err error) {
 	if e.under(p.Plain) {
 		if p.Raw != p.Plain {
@@ -83,7 +133,7 @@ func (e *endpoints) match(p web.Path) (ours bool, err error) {
 }
 
 // under compares without letter case: /OAuth2/auth is ours to some programs, and
-// nobody's here, since no endpoint is registered so.
+// 404 here, since no endpoint is registered so.
 func (e *endpoints) under(path string) bool {
 	for _, root := range e.roots {
 		if web.UnderFold(path, root) {
@@ -91,9 +141,4 @@ func (e *endpoints) under(path string) bool {
 		}
 	}
 	return false
-}
-
-func (e *endpoints) serve(w http.ResponseWriter, r *http.Request) error {
-	e.Router.ServeHTTP(w, r)
-	return nil
 }

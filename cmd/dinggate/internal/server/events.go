@@ -11,36 +11,39 @@ import (
 )
 
 // newEvents follows the organisation's events; nil when they are off.
-func newEvents(cfg *config.Config, g *Gateway, client *dingtalk.Client, t Observability) *dingtalk.Stream {
+func newEvents(cfg *config.Config, client *dingtalk.Client, sessions *session.Manager, t Observability) *dingtalk.Stream {
 	if !cfg.DingTalk.Events || cfg.SSO.On() {
 		return nil
 	}
-	return &dingtalk.Stream{Client: client, OnError: func(err error) { t.Log.Warn("event stream", "err", err.Error()) },
+	return &dingtalk.Stream{
+		Client:  client,
+		OnError: func(err error) { t.Log.Warn("event stream", "err", err.Error()) },
 		Handle: func(ctx context.Context, e dingtalk.Event) error {
-			return g.Sessions.Once(ctx, e.ID, func() error { return g.happened(ctx, e) })
-		}}
+			return sessions.Once(ctx, e.ID, func() error { return applyEvent(ctx, sessions, e) })
+		},
+	}
 }
 
-// happened draws the consequence of an event of the organisation: a leaver is
-// out at once, everybody else it names is looked up again, on every replica,
-// although each event reaches one. An event may be lost, late or doubled; the
+// applyEvent applies an event of the organisation: the sessions of a leaver end at
+// once, everybody else it names is looked up again, on every replica, although
+// each event reaches one. An event may be lost, late or doubled; the
 // periodic recheck does not rely on it.
-func (g *Gateway) happened(ctx context.Context, e dingtalk.Event) error {
+func applyEvent(ctx context.Context, sessions *session.Manager, e dingtalk.Event) error {
 	switch e.Effect {
 	case dingtalk.OrganisationGone:
-		return g.Sessions.RevokeAll(ctx, "organisation_gone")
+		return sessions.RevokeAll(ctx, "organisation_gone")
 	case dingtalk.Left:
-		all := errgroup.Group{} // an ill store is waited for once, not once for each
+		all := errgroup.Group{} // a store that fails is waited for once, not once for each
 		all.SetLimit(64)
 		for _, id := range e.UserIDs {
-			all.Go(func() error { return g.Sessions.RevokeUser(ctx, session.Person{UserID: id}, "left") })
+			all.Go(func() error { return sessions.RevokeUser(ctx, session.Person{UserID: id}, "left") })
 		}
 		return all.Wait()
 	case dingtalk.Recheck:
 		for _, id := range e.UserIDs {
-			g.Sessions.RecheckUser(session.Person{UserID: id})
+			sessions.RecheckUser(session.Person{UserID: id})
 		}
-		g.Sessions.RecheckPlaces(session.Places{Departments: e.Departments, Roles: e.Roles})
+		sessions.RecheckPlaces(session.Places{Departments: e.Departments, Roles: e.Roles})
 	}
 	return nil
 }

@@ -1,30 +1,32 @@
 // Package server builds the product from a configuration and serves it.
 //
-//	Run ─► Stores, Listeners ─► reloader ─► Gateway ─► web.Entrance ─► our endpoints
-//	                               ▲                                └─► proxy.Front
-//	        SIGHUP, a changed file ┘
+//	NewState ─► State                       everything that lives as long as the process
+//	              │
+//	              ├─► New(cfg, State) ─► Gateway    everything that belongs to one configuration
+//	              │       ▲                 │
+//	              │       │ SIGHUP, a changed file (reloader)
+//	              ▼       └─────────────────┤
+//	           State.ServeHTTP ◄─ State.Serve
+//	              │
+//	              └─► web.Chain ─┬─► endpoints: sign-in, SSO service, keys, …
+//	                             └─► proxy.Handler
 //
-// A Gateway belongs to one configuration. Stores and State outlive it: a reload
-// builds the next Gateway over them.
+// New builds in one direction: each part is complete before the next one is made
+// of it. A new family of endpoints is a function that returns a family and one
+// more line in newOwnEndpoints; what it keeps beyond a reload is a field of State.
 package server
 
 import (
 	"context"
-	"errors"
-	"log/slog"
 	"net/http"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
-	"dinggate/cmd/dinggate/internal/admin"
 	"dinggate/cmd/dinggate/internal/config"
 	"dinggate/dingtalk"
 	"dinggate/dingtalk/sso"
-	"dinggate/internal/identity"
 	"dinggate/internal/page"
-	"dinggate/internal/telemetry"
 	"dinggate/internal/web"
 	"dinggate/proxy"
 	"dinggate/proxy/access"
@@ -34,145 +36,88 @@ import (
 	"dinggate/session"
 )
 
-var _ login.Provider = (*dingtalk.WebLogin)(nil)
-
 const (
-	// How long a request waits for a membership check that is overdue, say after
-	// a night: a page may, a gateway gives its question about a second.
-	pagePatience = 5 * time.Second
-	gatePatience = 800 * time.Millisecond
-
-	// rechecksPerSecond stays below DingTalk's 20 calls a second, app and API.
-	rechecksPerSecond = 15
+	// How long a request waits for a membership check that is overdue, for example
+	// after a night: a page may, a gateway gives its subrequest about a second.
+	pageMaxWait    = 5 * time.Second
+	gatewayMaxWait = 800 * time.Millisecond
 )
 
-// Observability is where a gate reports to.
-type Observability struct {
-	Log     *slog.Logger
-	Access  *telemetry.AccessLog
-	Metrics *telemetry.Metrics
-	Tracing *telemetry.Tracing // nil: no spans
-	Audits  *telemetry.Audit   // nil: the log takes the audit records
-	Today   *telemetry.Today   // for the status page
-	Health  *telemetry.Health  // how the calls to DingTalk went last, for the status page
-	denials *denials           // who was kept out a moment ago
-
-	Strangers *telemetry.Strangers // who spoke for others without being believed
-	rules     map[string]string    // whom the routes let in, by their names, for the audit records
-}
-
-// Gateway is the product for one configuration: everything wired together.
+// Gateway is the product for one configuration.
 type Gateway struct {
 	http.Handler
-	Sessions  *session.Manager
-	Provider  provider
-	Events    *dingtalk.Stream   // nil: the organisation's events are not followed
-	SSO       *sso.Server        // nil: we are no SSO service
-	InFlight  *atomic.Int64      // requests that are being answered
-	Streams   *proxy.ConnTracker // those of the gates before this one too
-	front     *proxy.Handler
+	Sessions *session.Manager
+	Provider provider
+	Client   *dingtalk.Client // without calls of its own behind an SSO service
+	Events   *dingtalk.Stream // nil: the organisation's events are not followed
+	SSO      *sso.Server      // nil: this is no SSO service
+	Accounts Accounts
+
+	handler   *proxy.Handler
+	own       *endpoints
 	upstreams []*proxy.Upstream
-	Accounts  Accounts
-	Lasting   State
+	tokens    *ServiceState
+	keyring   *session.Keyring
+	log       Observability
 }
 
-// New wires cfg, which has been checked, over stores. It opens no network.
-func New(cfg *config.Config, stores *Stores, t Observability) (*Gateway, error) {
-	return Next(cfg, stores, t, nil)
+// New builds the gateway of cfg, which has been checked. It opens no network and
+// changes nothing in st: the gateway that serves goes on until Serve replaces it.
+// What st and that gateway know of sign-outs, of open connections, of limits that
+// are used up and of answers of DingTalk the new one knows too.
+func New(cfg *config.Config, st *State) (*Gateway, error) {
+	c, err := newSettings(cfg)
+	if err != nil {
+		return nil, err
+	}
+	accounts, err := newAccounts(cfg, st)
+	if err != nil {
+		return nil, err
+	}
+	client, tokens := st.client(cfg), st.tokens(cfg)
+	sessions, people := newSessions(c, st, client, accounts)
+	flow, err := newFlow(c, st, people, sessions, client, accounts)
+	if err != nil {
+		return nil, err
+	}
+	service, err := newSSOServer(cfg, flow, sessions, st)
+	if err != nil {
+		return nil, err
+	}
+	authenticate := newAuthenticator(c, st, sessions, people, service, tokens, accounts)
+	handler, upstreams, err := newHandler(c, st, sessions, flow, authenticate)
+	if err != nil {
+		return nil, err
+	}
+	own := newOwnEndpoints(c, flow, service, handler.Authenticate)
+	return &Gateway{
+		Handler:   hsts(cfg.TLS, st.traced(newChain(c, st, handler, flow, own), c.peers)),
+		Sessions:  sessions,
+		Provider:  people,
+		Client:    client,
+		Events:    newEvents(cfg, client, sessions, st.Observability),
+		SSO:       service,
+		Accounts:  accounts,
+		handler:   handler,
+		own:       own,
+		upstreams: upstreams,
+		tokens:    tokens,
+		keyring:   c.keyring,
+		log:       st.Observability,
+	}, nil
 }
 
-// Next is New for a gate that takes the place of another: what that one
-// knows of sign-outs, of open connections and of who tried what it knows too.
-func Next(cfg *config.Config, stores *Stores, t Observability, before *Gateway) (*Gateway, error) {
-	t.rules = ruleTexts(cfg)
-	peers, err := web.ParsePeers(cfg.TrustedProxies)
-	if err != nil {
-		return nil, err
-	}
-	origins, err := cfg.Origins()
-	if err != nil {
-		return nil, err
-	}
-	hosts, err := cfg.KnownHosts()
-	if err != nil {
-		return nil, err
-	}
-	pages, err := newPages(cfg, origins)
-	if err != nil {
-		return nil, err
-	}
-	keyring, err := session.NewKeyring(cfg.Cookie.Secrets)
-	if err != nil {
-		return nil, err
-	}
-	kept := newState(cfg, before, t)
-	g := &Gateway{Lasting: kept, Provider: newProvider(cfg, stores, kept, t), InFlight: new(atomic.Int64), Streams: new(proxy.ConnTracker)}
-	if g.Accounts, err = newAccounts(cfg, stores.Bindings, before, t); err != nil {
-		return nil, err
-	}
-	g.Sessions = newSessions(cfg, stores, keyring, g.Provider, t)
-	if before != nil {
-		g.InFlight, g.Streams = before.InFlight, before.Streams
-		g.Sessions.Inherit(before.Sessions)
-	}
-	g.Sessions.Recheck, g.Sessions.Accounts = g.Accounts.Recheck(g.Sessions.Recheck), g.Accounts.known()
-	g.Events = newEvents(cfg, g, kept.Client, t)
-	flow := &login.Flow{
-		Provider: g.Provider, AttemptIn: g.Provider.attemptIn,
-		Sessions: g.Sessions, Keyring: keyring, Used: stores.Used, Pages: pages, Origins: origins, Prefix: cfg.Prefix,
-		ClientID: cfg.ProviderClientID(),
-		Silent:   newSilent(cfg, kept.Client),
-		Accounts: g.Accounts.File, People: g.Accounts.policy, StrictAPI: cfg.LoginAPIStatus == config.LoginAPIStrict,
-		PageFirst: cfg.SignIn.First() || g.Accounts.File != nil, Patience: pagePatience, Audit: t.audit, Limits: login.Limits{Counts: kept.SignIns},
-	}
-	if cfg.SignIn.EmbedQR {
-		flow.QRLogin = cfg.DingTalk.LoginURL
-	}
-	if err := flow.Check(); err != nil {
-		return nil, err
-	}
-	assertions, err := newAssertions(cfg, keyring, origins)
-	if err != nil {
-		return nil, err
-	}
-	front, err := newFront(cfg, g, flow, origins, assertions, t)
-	if err != nil {
-		return nil, err
-	}
-	g.front = front
-	own := NewEndpoints(cfg.Prefix, flow, pages.Answer)
-	if cfg.SSOServer.On() {
-		if g.SSO, err = newSSOServer(cfg, flow, g.Sessions, stores.SSO, kept.sso, t); err != nil {
-			return nil, err
-		}
-		own.addTree(config.SSORoot, g.SSO.Handlers())
-	}
-	if assertions != nil {
-		own.add(cfg.Prefix+"/jwks.json", jwks(assertions))
-	}
-	for _, path := range cfg.LoginAPIPaths() {
-		own.addTree(path, map[string]web.HandlerFunc{path: flow.LoginAPI})
-	}
-	front.Credentials = newCredentials(cfg, g, t)
-	flow.Authenticate = front.Authenticate
-	g.Handler = counting(t.traced(newEntrance(cfg, front, flow, own, pages, origins, hosts, peers, t), peers), g.InFlight)
-	if value := insist(cfg.TLS); value != nil {
-		g.Handler = insisting(g.Handler, value)
-	}
-	g.Measure(kept.Client, before, t.Metrics)
-	g.Accounts.serve(g.Sessions)
-	stores.keys.use(keyring)
-	return g, nil
-}
+// Endpoints lists the paths of our own endpoints, without those for gateways.
+func (g *Gateway) Endpoints() []string { return slices.Clone(g.own.paths) }
 
-// Run does what goes on in the background until ctx ends.
+// Run does the background work until ctx ends.
 func (g *Gateway) Run(ctx context.Context) { g.runWith(ctx, ctx) }
 
-// runWith is run with events followed only until theirs ends.
+// runWith is Run with events followed only until the second context ends.
 func (g *Gateway) runWith(ctx, events context.Context) {
 	var all sync.WaitGroup
 	all.Go(func() { g.Sessions.Run(ctx) })
-	all.Go(func() { g.Accounts.run(ctx, g.Sessions) })
+	all.Go(func() { g.Accounts.run(ctx, g.Sessions, g.log) })
 	if g.Events != nil {
 		all.Go(func() { g.Events.Run(events) })
 	}
@@ -189,6 +134,39 @@ func (g *Gateway) closeIdle() {
 	}
 }
 
+// settings is a configuration in the form that the parts of a Gateway are built
+// from.
+type settings struct {
+	*config.Config
+	peers      *web.Peers
+	origins    *web.Origins
+	hosts      *web.Hosts
+	pages      *page.Pages
+	keyring    *session.Keyring
+	assertions *assertion.Signer // nil: nothing is signed
+}
+
+func newSettings(cfg *config.Config) (c settings, err error) {
+	c.Config = cfg
+	if c.peers, err = web.ParsePeers(cfg.TrustedProxies); err != nil {
+		return c, err
+	}
+	if c.origins, err = cfg.Origins(); err != nil {
+		return c, err
+	}
+	if c.hosts, err = cfg.KnownHosts(); err != nil {
+		return c, err
+	}
+	if c.pages, err = newPages(cfg, c.origins); err != nil {
+		return c, err
+	}
+	if c.keyring, err = session.NewKeyring(cfg.Cookie.Secrets); err != nil {
+		return c, err
+	}
+	c.assertions, err = newAssertions(cfg, c.keyring, c.origins)
+	return c, err
+}
+
 func newPages(cfg *config.Config, origins *web.Origins) (*page.Pages, error) {
 	c, err := cfg.SignIn.Pages(origins.Public(), cfg.Prefix)
 	if err != nil {
@@ -198,77 +176,114 @@ func newPages(cfg *config.Config, origins *web.Origins) (*page.Pages, error) {
 	return page.New(c)
 }
 
-func newSessions(cfg *config.Config, stores *Stores, keyring *session.Keyring, p provider, t Observability) *session.Manager {
-	m := &session.Manager{
-		Keyring: keyring, Store: stores.Sessions, Journal: stores.Journal, Config: cfg.Session, Cookie: cfg.Cookie, Realm: cfg.Realm(), Secure: cfg.Secure(), Service: cfg.SSO.On(),
-		Headers: session.Headers{Request: cfg.Headers.Request.Rules(), Response: cfg.Headers.Response.Rules()},
-		Recheck: t.counted(stores.paced(cfg, p.recheck)), Refresh: p.refresh,
-		OnRevoked: t.auditEnded, OnTokenTruncated: t.unkept(cfg),
+// newFlow is the sign-in.
+func newFlow(c settings, st *State, people provider, sessions *session.Manager, client *dingtalk.Client, accounts Accounts) (*login.Flow, error) {
+	flow := &login.Flow{
+		Provider:  people,
+		AttemptIn: people.attemptIn,
+		Sessions:  sessions,
+		Keyring:   c.keyring,
+		Used:      st.Stores.Used,
+		Pages:     c.pages,
+		Origins:   c.origins,
+		Prefix:    c.Prefix,
+		ClientID:  c.ProviderClientID(),
+		Silent:    newSilent(c.Config, client),
+		Accounts:  accounts.File,
+		People:    accounts.policy,
+		StrictAPI: c.LoginAPIStatus == config.LoginAPIStrict,
+		PageFirst: c.SignIn.First() || accounts.File != nil,
+		Patience:  pageMaxWait,
+		Audit:     st.audit,
+		Limits:    login.Limits{Counts: &st.signIns},
 	}
-	p.Ids.use(m, keyring)
-	return m
+	if c.SignIn.EmbedQR {
+		flow.QRLogin = c.DingTalk.LoginURL
+	}
+	return flow, flow.Check()
 }
 
-// recheck looks members up again, paced.
-func recheck(cfg *config.Config, l State) func(context.Context, *session.Session) (identity.User, error) {
-	directory := &dingtalk.Directory{Client: l.Client, Username: cfg.DingTalk.Username, Ancestors: cfg.NamesDepartments(), Pace: l.rechecks}
-	return func(ctx context.Context, s *session.Session) (identity.User, error) {
-		u, err := directory.Person(ctx, s.User.UnionID)
-		if err == nil && u.UserID != s.User.UserID { // a userid given to somebody new (threats K10)
-			err = &identity.Failure{Class: identity.Refused, Code: "not_member", Err: errors.New("the organisation knows this person under another userid now")}
-		}
-		return u, err
-	}
-}
-
-// newFront builds the routes. Without any, gateways may ask and every member passes.
-func newFront(cfg *config.Config, g *Gateway, flow *login.Flow, origins *web.Origins, assertions *assertion.Signer, t Observability) (*proxy.Handler, error) {
-	policy, err := cfg.Policy()
+// newHandler is the reverse proxy with its routes. Without any route, gateways may
+// ask and every member passes.
+func newHandler(c settings, st *State, sessions *session.Manager, flow *login.Flow, authenticate credentialFunc) (*proxy.Handler, []*proxy.Upstream, error) {
+	policy, err := c.Policy()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	protected := web.NewProtected(cfg.Headers.Names()...)
-	front := &proxy.Handler{Policy: policy, Sessions: g.Sessions, RequireSignIn: flow.RequireSignIn, Origins: origins, MaxWait: pagePatience, Failed: t.Metrics.UpstreamError, Streams: g.Streams, HSTS: insist(cfg.TLS)}
-	for _, r := range cfg.AllRoutes() {
-		route := proxy.Route{Name: r.Path, WebSocket: r.WebSocket, Answered: t.Metrics.UpstreamTime(r.Path), Assert: asserted(assertions, r, origins)}
+	var routes []proxy.Route
+	var upstreams []*proxy.Upstream
+	protected := web.NewProtected(c.Headers.Names()...)
+	for _, r := range c.AllRoutes() {
+		route := proxy.Route{
+			Name:      r.Path,
+			WebSocket: r.WebSocket,
+			Answered:  st.Metrics.UpstreamTime(r.Path),
+			Assert:    asserted(c.assertions, r, c.origins),
+		}
 		if r.Upstream != "" {
 			if route.Upstream, err = proxy.NewUpstream(r.UpstreamConfig, protected); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
-			g.upstreams = append(g.upstreams, route.Upstream)
+			upstreams = append(upstreams, route.Upstream)
 		}
-		front.Routes = append(front.Routes, route)
+		routes = append(routes, route)
 	}
-	return front, nil
+	return &proxy.Handler{
+		Policy:        policy,
+		Routes:        routes,
+		Sessions:      sessions,
+		RequireSignIn: flow.RequireSignIn,
+		Credentials:   authenticate,
+		Origins:       c.origins,
+		MaxWait:       pageMaxWait,
+		Failed:        st.Metrics.UpstreamError,
+		Streams:       &st.Conns,
+		HSTS:          hstsValue(c.TLS),
+	}, upstreams, nil
 }
 
-// newEntrance is the stack in front of everything, drawn in web.Entrance.
-func newEntrance(cfg *config.Config, front *proxy.Handler, flow *login.Flow, own *endpoints, pages *page.Pages, origins *web.Origins, hosts *web.Hosts, peers *web.Peers, t Observability) *web.Chain {
-	questions := &forwardauth.Handler{Prefix: cfg.Prefix, Origins: origins, LoginURL: flow.LoginURL, Hosts: hosts, Proofs: cfg.Headers.Response.Proofs(),
-		AtRoot: !slices.ContainsFunc(cfg.AllRoutes(), func(r config.Route) bool { return r.Upstream != "" }),
+// newChain is the middleware in front of everything, drawn in web.Chain.
+func newChain(c settings, st *State, handler *proxy.Handler, flow *login.Flow, own *endpoints) *web.Chain {
+	questions := &forwardauth.Handler{
+		Prefix:   c.Prefix,
+		Origins:  c.origins,
+		LoginURL: flow.LoginURL,
+		Hosts:    c.hosts,
+		Proofs:   c.Headers.Response.Proofs(),
+		AtRoot:   !slices.ContainsFunc(c.AllRoutes(), func(r config.Route) bool { return r.Upstream != "" }),
 		Ask: func(ctx context.Context, target access.Target, h http.Header) (forwardauth.Decision, error) {
-			answer, err := front.Authorize(ctx, target, h, gatePatience)
-			return forwardauth.Decision{Decision: answer.Decision, Route: answer.Route, User: answer.User(), Person: answer.Person(), Headers: answer.Headers(), Cookie: answer.Cookie,
-				Assertion: answer.Assertion, WrongCredential: answer.WrongCredential}, err
-		}}
-	return &web.Chain{Peers: peers, Scheme: origins.Scheme(), Asked: questions.Handlers(), Known: origins.HasHost, Hosts: hosts, Answer: pages.Answer, Record: t.record,
-		Next: func(w http.ResponseWriter, r *http.Request) error {
-			if mine, err := own.match(web.From(w).Path); mine || err != nil {
-				if err != nil {
-					return err
-				}
-				return own.serve(w, r)
-			}
-			return front.Serve(w, r)
-		}}
-}
-
-// State is what the status page shows of a gateway.
-func (g *Gateway) State() admin.GatewayState {
-	s := admin.GatewayState{Sessions: g.Sessions.Stats(), Replicated: g.Sessions.Journal != nil, InFlight: int(g.InFlight.Load()), SharedUnionIDs: g.Provider.Ids.Voids()}
-	if g.Events != nil {
-		events := g.Events.State()
-		s.Events = &events
+			a, err := handler.Authorize(ctx, target, h, gatewayMaxWait)
+			return forwardauth.Decision{
+				Decision:        a.Decision,
+				Route:           a.Route,
+				User:            a.User(),
+				Person:          a.Person(),
+				Headers:         a.Headers(),
+				Cookie:          a.Cookie,
+				Assertion:       a.Assertion,
+				WrongCredential: a.WrongCredential,
+			}, err
+		},
 	}
-	return s
+	requests := &recorder{st.Observability, ruleTexts(c.Config)}
+	return &web.Chain{
+		Peers:  c.peers,
+		Scheme: c.origins.Scheme(),
+		Asked:  questions.Handlers(),
+		Known:  c.origins.HasHost,
+		Hosts:  c.hosts,
+		Answer: c.pages.Answer,
+		Record: requests.record,
+		Next: func(w http.ResponseWriter, r *http.Request) error {
+			ours, err := own.match(web.From(w).Path)
+			switch {
+			case err != nil:
+				return err
+			case ours:
+				own.router.ServeHTTP(w, r)
+				return nil
+			}
+			return handler.Serve(w, r)
+		},
+	}
 }

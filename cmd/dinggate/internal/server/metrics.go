@@ -6,25 +6,21 @@ import (
 	"math"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"time"
 
-	"dinggate/dingtalk"
 	"dinggate/internal/identity"
-	"dinggate/internal/telemetry"
 	"dinggate/internal/web"
 	"dinggate/session"
 )
 
-// Measure offers what is read at each scrape: what the sessions, the app token
-// and the event stream know of themselves. before is the gate whose place this
-// one takes, or nil.
-func (g *Gateway) Measure(client *dingtalk.Client, before *Gateway, m *telemetry.Metrics) {
-	held := g.held()
+// measure registers what is read at each scrape: the state of the sessions, of the
+// app token and of the event stream. before is the gateway that g replaces, or nil.
+func (s *State) measure(g, before *Gateway) {
+	m, held := s.Metrics, g.held()
 	of := func(read func(session.Stats) int) func() float64 {
 		return func() float64 { return float64(read(held())) }
 	}
-	m.Gauge("http_requests_in_flight", "Requests that are being answered, open WebSockets and streams among them.", func() float64 { return float64(g.InFlight.Load()) })
+	m.Gauge("http_requests_in_flight", "Requests that are being answered, open WebSockets and streams among them.", func() float64 { return float64(s.InFlight.Load()) })
 	m.Gauge("sockets_open", "WebSockets and long streams that are open.", of(func(s session.Stats) int { return s.Watched }))
 	entries := "What is held in memory: verified sessions, people, sign-outs and other ends."
 	m.GaugeOf("cache_entries", entries, "cache", "sessions", of(func(s session.Stats) int { return s.Cached }))
@@ -40,7 +36,7 @@ func (g *Gateway) Measure(client *dingtalk.Client, before *Gateway, m *telemetry
 		m.Gauge("journal_live", "1 while what ends on other replicas arrives within moments.", func() float64 { return number(held().Live) })
 		m.Gauge("journal_unsent", "Ends that other replicas have not been told of yet.", of(func(s session.Stats) int { return s.Unsent }))
 	}
-	m.Moment("dingtalk_app_token_expiry_timestamp_seconds", "When the app's token ends, Unix time; 0 while there is none. It is renewed ten minutes before.", client.TokenExpires)
+	m.Moment("dingtalk_app_token_expiry_timestamp_seconds", "When the app's token ends, Unix time; 0 while there is none. It is renewed ten minutes before.", g.Client.TokenExpires)
 	if g.Events == nil && before != nil && before.Events != nil { // turned off: not a stream that is down
 		none := math.NaN
 		m.Gauge("events_connected_since_seconds", "", none)
@@ -81,15 +77,6 @@ func (t Observability) traced(next http.Handler, peers *web.Peers) http.Handler 
 	return t.Tracing.Handler(next, func(r *http.Request) bool {
 		_, trusted, _ := peers.Resolve(r)
 		return trusted
-	})
-}
-
-// counting counts the requests that are in h.
-func counting(h http.Handler, n *atomic.Int64) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		n.Add(1)
-		defer n.Add(-1)
-		h.ServeHTTP(w, r)
 	})
 }
 

@@ -2,8 +2,8 @@ package server
 
 import (
 	"context"
-	_ "embed"
 	"errors"
+	"log/slog"
 	"net/http"
 	"time"
 
@@ -12,8 +12,28 @@ import (
 	"dinggate/internal/web"
 )
 
+// Observability is where the product reports to.
+type Observability struct {
+	Log     *slog.Logger
+	Access  *telemetry.AccessLog
+	Metrics *telemetry.Metrics
+	Tracing *telemetry.Tracing // nil: no spans
+	Audits  *telemetry.Audit   // nil: the log takes the audit records
+	Today   *telemetry.Today   // for the status page
+	Health  *telemetry.Health  // how the calls to DingTalk went last, for the status page
+	denials *denials           // which refusals were recorded a moment ago
+
+	Strangers *telemetry.Strangers // peers whose forwarded headers were not believed
+}
+
+// recorder writes the access record of each request.
+type recorder struct {
+	Observability
+	rules map[string]string // what the routes require, by their names, for the audit records
+}
+
 // record writes the one line of a request and counts it.
-func (t Observability) record(x *web.Exchange, r *http.Request) {
+func (t *recorder) record(x *web.Exchange, r *http.Request) {
 	t.Metrics.Request(x.Endpoint, x.Route, x.Verdict, x.Status, x.Duration)
 	if !x.Trusted && forwards(r.Header) {
 		t.Strangers.Note(x.Peer, x.Start)

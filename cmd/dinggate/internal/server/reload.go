@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net/http"
 	"os"
 	"os/signal"
 	"strings"
@@ -19,68 +18,54 @@ import (
 	"dinggate/internal/i18n"
 )
 
-// Current is the gate that requests go to now: one atomic load each.
-type Current struct {
-	Gate    atomic.Pointer[Gateway]
-	leaving atomic.Bool // the process is to stop: each connection ends with its answer
-}
-
-func (c *Current) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if c.leaving.Load() {
-		w.Header()["Connection"] = []string{"close"}
-	}
-	c.Gate.Load().Handler.ServeHTTP(w, r)
-}
-
-// reloader replaces the gate when the configuration changes:
+// reloader replaces the gateway when the configuration changes:
 //
 //	SIGHUP ───────────────┐
-//	a file that was read ─┴─► read anew ─► mistakes? ─► the old gate serves on
-//	                                   └─► new gate over the same stores ─► swap
+//	a file that was read ─┴─► read anew ─► mistakes? ─► the old gateway serves on
+//	                                   └─► New with the same State ─► State.Serve
 //
 // A certificate that is no pair with its key is a mistake of its own: the old
 // pair stays and the rest is taken. The files of the pair that is shown are
 // followed also while the configuration is refused.
 //
-// The new gate is made whole before the old one is let go, so that no request
-// ever finds none; requests under way end in the gate that they came in by, and
-// open connections still end with their session.
+// The new gateway is complete before it replaces the old one, so that there is
+// always one that serves; requests under way end in the gateway that they came to,
+// and open connections still end with their session.
 type reloader struct {
-	kit    Observability
-	level  *slog.LevelVar
-	stores *Stores
-	keys   *keyPair // nil: no TLS of our own
-	read   func() Loaded
+	state *State
+	level *slog.LevelVar
+	keys  *keyPair // nil: no TLS of our own
+	read  func() Loaded
 
-	current Current
 	hangup  chan os.Signal
-	serving Loaded        // the configuration that the gate is made from; its files are those read last
+	serving Loaded        // the configuration that the gateway is made from; its files are those read last
 	running []*generation // the last one serves, the others end soon
 	last    atomic.Pointer[admin.ReloadResult]
 }
 
-// generation is a gate at work.
+// generation is a gateway whose background work runs.
 type generation struct {
-	gate    *Gateway
+	gateway *Gateway
 	ignore  context.CancelFunc // ends the following of events
 	stop    context.CancelFunc // ends all that goes on in the background
 	stopped chan struct{}
 }
 
 const (
-	// retireWithin is how long the old gate's background work goes on: longer than
+	// retireWithin is how long the old gateway's background work goes on: longer than
 	// any of its requests waits for a lookup.
 	retireWithin = lookupPatience + 5*time.Second
 
 	lookupPatience = 10 * time.Second
 
-	// maxRetiring bounds the old gates that still work, if reloads come fast.
+	// maxRetiring bounds the old gateways that still work, if reloads come fast.
 	maxRetiring = 2
 )
 
-// newReloader makes the first gate. From here on SIGHUP does not end the process.
-func newReloader(first Loaded, read func() Loaded, stores *Stores, level *slog.LevelVar, t Observability) (*reloader, error) {
-	r := &reloader{kit: t, level: level, stores: stores, read: read, hangup: make(chan os.Signal, 1)}
+// newReloader makes the first gateway and has it serve. From here on SIGHUP does
+// not end the process.
+func newReloader(first Loaded, read func() Loaded, st *State, level *slog.LevelVar) (*reloader, error) {
+	r := &reloader{state: st, level: level, read: read, hangup: make(chan os.Signal, 1)}
 	r.serve(first)
 	level.Set(first.Cfg.Log.Slog())
 	if first.Cfg.TLS.On() {
@@ -88,20 +73,20 @@ func newReloader(first Loaded, read func() Loaded, stores *Stores, level *slog.L
 		if err := r.keys.load(first.Cfg.TLS); err != nil {
 			return nil, err
 		}
-		t.Metrics.Certificate(r.keys.notAfter)
+		st.Metrics.Certificate(r.keys.notAfter)
 	}
-	g, err := New(first.Cfg, stores, t)
+	g, err := New(first.Cfg, st)
 	if err != nil {
 		return nil, err
 	}
-	r.current.Gate.Store(g)
+	st.Serve(g)
 	r.last.Store(&admin.ReloadResult{Taken: time.Now(), First: true})
-	t.Metrics.Configured(func() bool { return r.result().Refused.IsZero() }, func() time.Time { return r.last.Load().Taken })
+	st.Metrics.Configured(func() bool { return r.result().Refused.IsZero() }, func() time.Time { return r.last.Load().Taken })
 	signal.Notify(r.hangup, syscall.SIGHUP)
 	return r, nil
 }
 
-// serve notes what the gate is made from. The accounts see to their file
+// serve notes what the gateway is made from. The accounts see to their file
 // themselves, whatever becomes of the rest.
 func (r *reloader) serve(now Loaded) {
 	r.serving = now
@@ -111,7 +96,7 @@ func (r *reloader) serve(now Loaded) {
 // result is how the last reading ended, that of the accounts' file with it.
 func (r *reloader) result() *admin.ReloadResult {
 	last := r.last.Load()
-	at, err := r.current.Gate.Load().Accounts.File.Refused()
+	at, err := r.state.Serving().Accounts.File.Refused()
 	if err == nil {
 		return last
 	}
@@ -135,14 +120,14 @@ func (r *reloader) note() string {
 	return "the changed configuration has mistakes and is refused; " + of + " serves on"
 }
 
-// run runs the gate's background work and reloads, until ctx ends.
+// run runs the gateway's background work and reloads, until ctx ends.
 func (r *reloader) run(ctx context.Context) {
 	defer signal.Stop(r.hangup)
 	watch := newFileWatch(r.serving.files, func(err error) {
-		r.kit.Log.Warn("watching the configuration: changes are noticed by reading it again", "err", err.Error())
+		r.state.Log.Warn("watching the configuration: changes are noticed by reading it again", "err", err.Error())
 	})
 	defer watch.close()
-	r.start(ctx, r.current.Gate.Load())
+	r.start(ctx, r.state.Serving())
 	for {
 		select {
 		case <-ctx.Done():
@@ -156,7 +141,7 @@ func (r *reloader) run(ctx context.Context) {
 			watch.soon()
 			continue
 		case err := <-watch.errors:
-			r.kit.Log.Debug("watching the configuration", "err", err.Error())
+			r.state.Log.Debug("watching the configuration", "err", err.Error())
 			watch.soon()
 			continue
 		case <-watch.poll.C:
@@ -172,11 +157,11 @@ func (r *reloader) run(ctx context.Context) {
 	}
 }
 
-// start runs g in the background, beside the gates before it for a while.
+// start runs g in the background, beside the gateways before it for a while.
 func (r *reloader) start(ctx context.Context, g *Gateway) {
 	all, stop := context.WithCancel(ctx)
 	events, ignore := context.WithCancel(all)
-	next := &generation{gate: g, ignore: ignore, stop: stop, stopped: make(chan struct{})}
+	next := &generation{gateway: g, ignore: ignore, stop: stop, stopped: make(chan struct{})}
 	go func() {
 		defer close(next.stopped)
 		defer stop()
@@ -185,12 +170,12 @@ func (r *reloader) start(ctx context.Context, g *Gateway) {
 	r.running = append(r.running, next)
 }
 
-// retire lets the gates before the one that serves end their work.
+// retire lets the gateways before the one that serves end their work.
 func (r *reloader) retire() {
 	old := r.running[:len(r.running)-1]
 	for i, g := range old {
 		g.ignore() // each event reaches one stream, which must be the new one
-		g.gate.closeIdle()
+		g.gateway.closeIdle()
 		if len(old)-i > maxRetiring {
 			g.stop()
 		}
@@ -210,8 +195,8 @@ func (r *reloader) retire() {
 
 // reload reads the configuration and takes it, or says what is wrong with it.
 func (r *reloader) reload(ctx context.Context) {
-	notify(r.kit.Log, "RELOADING=1"+monotonic())
-	defer notify(r.kit.Log, "READY=1")
+	notify(r.state.Log, "RELOADING=1"+monotonic())
+	defer notify(r.state.Log, "READY=1")
 	next := r.read()
 	err := r.take(ctx, next)
 	if err == nil {
@@ -228,8 +213,8 @@ func (r *reloader) reload(ctx context.Context) {
 	last := *r.last.Load()
 	last.Refused, last.Problems, last.Partly, last.First = time.Now(), found, false, false
 	r.last.Store(&last)
-	r.kit.Metrics.Reloaded(false)
-	r.kit.Log.Error("the changed configuration is refused, the old one serves on", "problems", found.Lines(i18n.English))
+	r.state.Metrics.Reloaded(false)
+	r.state.Log.Error("the changed configuration is refused, the old one serves on", "problems", found.Lines(i18n.English))
 }
 
 func (r *reloader) take(ctx context.Context, next Loaded) error {
@@ -246,31 +231,30 @@ func (r *reloader) take(ctx context.Context, next Loaded) error {
 			return append(wrong, conf.Problem{Text: conf.Textf("these keys need a restart: %s", strings.Join(fixed, ", "))})
 		}
 	}
-	g, err := Next(next.Cfg, r.stores, r.kit, r.current.Gate.Load())
+	g, err := New(next.Cfg, r.state)
 	if err != nil {
 		return err
 	}
 	stay = r.renew(&next, stay)
 	r.level.Set(next.Cfg.Log.Slog())
 	r.start(ctx, g)
-	g.Streams.SetPolicy(g.front)
-	r.current.Gate.Store(g)
+	r.state.Serve(g)
 	r.retire()
 	r.serve(next)
 	result := admin.ReloadResult{Taken: time.Now(), Restart: fixed}
 	if len(stay) > 0 {
 		result.Refused, result.Problems, result.Partly = result.Taken, stay, true
-		r.kit.Log.Error("a part of the changed configuration is refused and stays as it was", "problems", stay.Lines(i18n.English))
+		r.state.Log.Error("a part of the changed configuration is refused and stays as it was", "problems", stay.Lines(i18n.English))
 	}
 	r.last.Store(&result)
-	r.kit.Metrics.Reloaded(len(stay) == 0)
+	r.state.Metrics.Reloaded(len(stay) == 0)
 	if len(fixed) > 0 {
-		r.kit.Log.Warn("the configuration is taken, but these keys need a restart and keep their old values", "keys", fixed)
+		r.state.Log.Warn("the configuration is taken, but these keys need a restart and keep their old values", "keys", fixed)
 	}
 	for _, p := range next.Problems {
-		r.kit.Log.Warn("configuration", "problem", p.String())
+		r.state.Log.Warn("configuration", "problem", p.String())
 	}
-	r.kit.Log.Info("the changed configuration serves")
+	r.state.Log.Info("the changed configuration serves")
 	return nil
 }
 

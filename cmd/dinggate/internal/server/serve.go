@@ -78,30 +78,30 @@ func Run(ctx context.Context, first Loaded, read func() Loaded, out io.Writer) e
 		return err
 	}
 	defer stores.Close()
-	r, err := newReloader(first, read, stores, level, kit)
+	st := NewState(stores, kit)
+	r, err := newReloader(first, read, st, level)
 	if err != nil {
 		return err
 	}
-	s := &Listeners{Log: kit.Log, config: cfg.Server, leave: func() { r.current.leaving.Store(true) },
-		End: func(ctx context.Context) bool { return r.current.Gate.Load().Streams.Shutdown(ctx) }}
+	s := &Listeners{Log: kit.Log, config: cfg.Server, leave: func() { st.draining.Store(true) }, End: st.Conns.Shutdown}
 	s.guard = func(l net.Listener) (net.Listener, error) { return Guarded(l, cfg, kit) }
-	if err := s.open(r.keys, cfg.Listen, "gate", &r.current, out); err != nil {
+	if err := s.open(r.keys, cfg.Listen, "gate", st, out); err != nil {
 		return err
 	}
 	s.guard = nil
 	status := &admin.Status{Version: buildinfo.Version(), Revision: buildinfo.Revision(), Started: time.Now(), Today: kit.Today, Health: kit.Health, Strangers: kit.Strangers,
-		Dropped: kit.Metrics.Dropped, Gateway: func() admin.GatewayState { return r.current.Gate.Load().State() }, Store: stores.State, Reload: r.result}
+		Dropped: kit.Metrics.Dropped, Gateway: st.Status, Store: stores.State, Reload: r.result}
 	if err := s.open(nil, cfg.Admin.Listen, "admin", admin.OwnNames(cfg.Admin.Listen, admin.Handler(&s.ready, stores.Reads, r.note, kit.Metrics, status)), out); err != nil {
 		return errors.Join(err, s.Close())
 	}
 	background := []func(context.Context){r.run, stores.run, func(ctx context.Context) {
 		if stores.File != nil && cfg.Accounts.Binds() {
 			admin.ServeControl(ctx, &admin.Control{Dir: cfg.StateDir, Bindings: admin.BindingStore{Bindings: stores.Bindings, Note: kit.Note},
-				Sessions: func() *session.Manager { return r.current.Gate.Load().Sessions }, Log: kit.Log})
+				Sessions: func() *session.Manager { return st.Serving().Sessions }, Log: kit.Log})
 		}
 	}}
 	if cfg.EnvoyGRPC.Listen != "" {
-		answer, err := s.openEnvoyGRPC(cfg, &r.current, out)
+		answer, err := s.openEnvoyGRPC(cfg, st, out)
 		if err != nil {
 			return errors.Join(err, s.Close())
 		}

@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/http"
@@ -12,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"dinggate/cmd/dinggate/internal/config"
 	"dinggate/dingtalk/sso"
 	"dinggate/internal/identity"
 	"dinggate/internal/ratelimit"
@@ -21,84 +19,83 @@ import (
 	"dinggate/session"
 )
 
-// serviceTokens are those of the SSO service that people sign in at.
+// ServiceTokens are the access tokens of the SSO service that people sign in at.
 //
-//	known ───► younger than session.recheck ─► the answer of then
-//	   │       older ─► userinfo, in the background where it takes long ─► the answer of then stands for session.grace
+//	known ───► younger than session.recheck ─► the last answer
+//	   │       older ─► userinfo, in the background if slow ─► the last answer holds for session.grace
 //	unknown ─► a failure of a moment ago ─► the same again
-//	           none ─► public route: nobody is asked ─► limit per client ─► a place ─► userinfo
+//	           none ─► public route: no call ─► limit per client ─► a place ─► userinfo
 //
-// What is known is outside the limits that are there for strangers' inventions,
-// and in a memory of its own, which those cannot fill (threats D12, D13).
-type serviceTokens struct {
-	*tokenMemory
-	cfg      *config.Config
-	client   *sso.Client
-	sessions *session.Manager
-	clients  []string // whose tokens count
-	untold   func()   // hears that the service tells no aud
+// Known tokens are outside the limits on unknown ones, and in a cache of their own,
+// which invented tokens cannot fill (threats D12, D13).
+type ServiceTokens struct {
+	*ServiceState
+	Client   *sso.Client
+	Sessions *session.Manager
+	Clients  []string      // client ids whose tokens count
+	MaxWait  time.Duration // as proxy.Handler.MaxWait
+
+	// OnNoAudience is called once if the service tells no aud.
+	OnNoAudience func()
 }
 
-func newServiceTokens(cfg *config.Config, client *sso.Client, g *Gateway, t Observability) *serviceTokens {
-	s := &serviceTokens{tokenMemory: g.Lasting.tokens, cfg: cfg, client: client, sessions: g.Sessions, clients: cfg.TokenClients()}
-	s.untold = func() {
-		s.told.Do(func() {
-			t.Log.Warn("the SSO service tells no aud: a token that it gave any of its clients opens routes here", "hint", "api_token_clients")
-		})
-	}
-	return s
-}
+// ServiceState is what is known of the tokens of one SSO service. It outlives
+// reloads: a reload while the service is away would otherwise lock every API
+// client out, and give back the attempts that clients have used up.
+type ServiceState struct {
+	Service sso.ClientConfig
 
-// tokenMemory outlives gates: a reload while the service is away would otherwise
-// leave every API client outside, and give strangers their tries back.
-type tokenMemory struct {
-	of     sso.ClientConfig
-	good   tokenCache[*apiPerson]
+	good   tokenCache[*tokenOwner]
 	failed tokenCache[error]
-	calls  sharedCalls[*apiPerson]
+	calls  sharedCalls[*tokenOwner]
 
-	wrong  ratelimit.Keyed[netip.Prefix] // tokens per client that the service did not know
-	crowd  ratelimit.Keyed[struct{}]     // all clients together that have such tokens
-	asking ratelimit.Queue               // calls about unknown tokens
-	again  ratelimit.Queue               // calls about known ones
-	told   sync.Once
+	unknown    ratelimit.Keyed[netip.Prefix] // tokens per client that the service did not know
+	unknownAll ratelimit.Keyed[struct{}]     // of all clients with such tokens together
+	firstCalls ratelimit.Queue               // calls about unknown tokens
+	laterCalls ratelimit.Queue               // calls about known ones
+	noAudience sync.Once
 }
 
-func newTokenMemory(of sso.ClientConfig) *tokenMemory {
-	return &tokenMemory{of: of, asking: ratelimit.Queue{Places: 64, Share: 8, Waiting: 256}, again: ratelimit.Queue{Places: 64, Waiting: maxTokens}}
+// NewServiceState knows no token of the service.
+func NewServiceState(of sso.ClientConfig) *ServiceState {
+	return &ServiceState{
+		Service:    of,
+		firstCalls: ratelimit.Queue{Places: 64, Share: 8, Waiting: 256},
+		laterCalls: ratelimit.Queue{Places: 64, Waiting: maxTokens},
+	}
 }
 
 var (
-	wrongLimit = ratelimit.Rate{Every: time.Second / 5, Burst: 60}
-	asksLimit  = ratelimit.Rate{Every: time.Second / 20, Burst: 200}
+	unknownLimit    = ratelimit.Rate{Every: time.Second / 5, Burst: 60}
+	unknownAllLimit = ratelimit.Rate{Every: time.Second / 20, Burst: 200}
 )
 
 const (
-	askWithin      = 5 * time.Second // one call, with the wait for a place
+	callTimeout    = 5 * time.Second // one call, with the wait for a place
 	refusedFor     = 10 * time.Second
 	unansweredFor  = 5 * time.Second
-	retryKnown     = 5 * time.Second // a service that did not answer is not asked again about somebody known
-	rememberTokens = 12 * time.Hour  // how long a token that was good is no stranger's
+	retryKnown     = 5 * time.Second // the pause after a call about a known token that failed
+	rememberTokens = 12 * time.Hour  // how long a good token counts as known
 )
 
-// apiPerson is what userinfo said last. Immutable.
-type apiPerson struct {
+// tokenOwner is the last answer of userinfo. Immutable.
+type tokenOwner struct {
 	session  *session.Session
-	audience []string       // nil: none was told
-	by       *serviceTokens // whose headers the session has
-	fresh    time.Time      // until then nobody is asked
-	retry    time.Time      // nor until then
-	stands   time.Time      // until then the answer holds while the service is away
+	audience []string       // nil: the service told none
+	by       *ServiceTokens // whose headers the session has
+	fresh    time.Time      // no call before
+	retry    time.Time      // nor before
+	expires  time.Time      // how long the answer holds while the service is away
 }
 
 var (
-	errUnasked  = fmt.Errorf("%w: the service is not asked about an unknown token for a page that everybody may see", session.ErrUnconfirmed)
-	errOver     = fmt.Errorf("%w: the service does not take the access token any more", session.ErrForged)
+	errNoCall   = fmt.Errorf("%w: no call about an unknown token for a public route", session.ErrUnconfirmed)
+	errRevoked  = fmt.Errorf("%w: the service no longer accepts the access token", session.ErrForged)
 	errTooSlow  = fmt.Errorf("%w: the service did not answer in time", session.ErrUnconfirmed)
 	errNoAnswer = fmt.Errorf("%w: the service cannot be asked", session.ErrUnconfirmed)
 )
 
-func (s *serviceTokens) find(ctx context.Context, q proxy.CredentialQuery, token string) (proxy.Credential, error) {
+func (s *ServiceTokens) find(ctx context.Context, q proxy.CredentialQuery, token string) (proxy.Credential, error) {
 	now, key := time.Now(), sha256.Sum256([]byte(token))
 	if p, ok := s.good.get(key, now); ok {
 		return s.known(ctx, q, key, token, p, now)
@@ -107,12 +104,12 @@ func (s *serviceTokens) find(ctx context.Context, q proxy.CredentialQuery, token
 		return proxy.Credential{Foreign: errors.Is(err, errToken)}, err
 	}
 	if q.Local {
-		return proxy.Credential{}, errUnasked
+		return proxy.Credential{}, errNoCall
 	}
 	from := ratelimit.Client(q.Client)
-	ctx, cancel := context.WithTimeout(ctx, askWithin+time.Second) // longer than the call, whose end is to be remembered
+	ctx, cancel := context.WithTimeout(ctx, callTimeout+time.Second) // longer than the call, whose end is to be remembered
 	defer cancel()
-	p, err := s.calls.do(ctx, key, func() error { return s.admit(from, now) }, func(ctx context.Context) (*apiPerson, error) {
+	p, err := s.calls.do(ctx, key, func() error { return s.admit(from, now) }, func(ctx context.Context) (*tokenOwner, error) {
 		return s.first(ctx, from, key, token)
 	})
 	switch {
@@ -124,15 +121,15 @@ func (s *serviceTokens) find(ctx context.Context, q proxy.CredentialQuery, token
 	return proxy.Credential{Session: p.session}, nil
 }
 
-// admit takes one from the client's allowance; it comes back where the token is
-// good. Clients that sent unknown tokens lately are held together, too, to what
-// the service can bear (threats D6).
-func (s *serviceTokens) admit(from netip.Prefix, now time.Time) error {
-	clean := s.wrong.Whole(from, now)
-	wait, ok := s.wrong.Allow(wrongLimit, from, now)
+// admit takes one from the client's allowance, which is returned if the token is
+// good. All clients that sent unknown tokens lately share a second allowance, which
+// bounds the load on the service (threats D6).
+func (s *ServiceTokens) admit(from netip.Prefix, now time.Time) error {
+	clean := s.unknown.Whole(from, now)
+	wait, ok := s.unknown.Allow(unknownLimit, from, now)
 	if ok && !clean {
-		if wait, ok = s.crowd.Allow(asksLimit, struct{}{}, now); !ok {
-			s.wrong.Return(wrongLimit, from)
+		if wait, ok = s.unknownAll.Allow(unknownAllLimit, struct{}{}, now); !ok {
+			s.unknown.Return(unknownLimit, from)
 		}
 	}
 	if !ok {
@@ -141,16 +138,16 @@ func (s *serviceTokens) admit(from netip.Prefix, now time.Time) error {
 	return nil
 }
 
-// first asks about an unknown token and remembers the answer: a good one for
-// long, a bad one for a moment.
-func (s *serviceTokens) first(ctx context.Context, from netip.Prefix, key [32]byte, token string) (*apiPerson, error) {
-	ctx, cancel := context.WithTimeout(ctx, askWithin)
+// first looks an unknown token up and remembers the answer: a good one for long, a
+// bad one for a moment.
+func (s *ServiceTokens) first(ctx context.Context, from netip.Prefix, key [32]byte, token string) (*tokenOwner, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	class := 0
-	if !s.wrong.Whole(from, time.Now().Add(wrongLimit.Every)) { // more than this one is missing
+	if !s.unknown.Whole(from, time.Now().Add(unknownLimit.Every)) { // more than this one is missing
 		class = 1
 	}
-	leave, err := s.asking.Enter(ctx, from, class)
+	leave, err := s.firstCalls.Enter(ctx, from, class)
 	if err != nil {
 		return nil, errNoAnswer
 	}
@@ -159,20 +156,20 @@ func (s *serviceTokens) first(ctx context.Context, from netip.Prefix, key [32]by
 	now := time.Now()
 	switch {
 	case err == nil:
-		s.wrong.Return(wrongLimit, from)
+		s.unknown.Return(unknownLimit, from)
 		s.good.put(key, p, now.Add(rememberTokens), now)
 	case errors.Is(err, errToken), errors.Is(err, errAudience):
 		s.failed.put(key, err, now.Add(refusedFor), now)
-	case errors.Is(ctx.Err(), context.Canceled): // nobody waits any more: that says nothing
+	case errors.Is(ctx.Err(), context.Canceled): // no request waits any more: that says nothing
 	default:
 		s.failed.put(key, err, now.Add(unansweredFor), now)
 	}
 	return p, err
 }
 
-// ask calls userinfo. Errors are errToken, errAudience, or that nothing is known.
-func (s *serviceTokens) ask(ctx context.Context, key [32]byte, token string) (*apiPerson, error) {
-	user, audience, err := s.client.Identify(ctx, token)
+// ask calls userinfo. Errors are errToken, errAudience, or session.ErrUnconfirmed.
+func (s *ServiceTokens) ask(ctx context.Context, key [32]byte, token string) (*tokenOwner, error) {
+	user, audience, err := s.Client.Identify(ctx, token)
 	if f, ok := errors.AsType[*identity.Failure](err); ok && f.Class == identity.Refused {
 		return nil, errToken
 	} else if err != nil {
@@ -181,26 +178,26 @@ func (s *serviceTokens) ask(ctx context.Context, key [32]byte, token string) (*a
 	if !s.accepts(audience) {
 		return nil, errAudience
 	}
-	return s.person(key, user, audience, time.Now()), nil
+	return s.owner(key, user, audience, time.Now()), nil
 }
 
-// accepts holds a token to api_token_clients, wherever the service tells whom it
-// gave it to (threats T30).
-func (s *serviceTokens) accepts(audience []string) bool {
+// accepts holds a token to api_token_clients, if the service tells its audience
+// (threats T30).
+func (s *ServiceTokens) accepts(audience []string) bool {
 	if audience == nil {
-		s.untold()
+		s.noAudience.Do(s.OnNoAudience)
 		return true
 	}
-	return slices.ContainsFunc(audience, func(client string) bool { return slices.Contains(s.clients, client) })
+	return slices.ContainsFunc(audience, func(client string) bool { return slices.Contains(s.Clients, client) })
 }
 
-// known answers for a token that was good. Where it has to be asked about again, a
-// request waits for a moment, and, once the grace is over, as long as for an
+// known answers for a token that was good. If it has to be looked up again, a
+// request waits for MaxWait, and, once the grace is over, as long as for an
 // unknown one; the call goes on without it.
-func (s *serviceTokens) known(ctx context.Context, q proxy.CredentialQuery, key [32]byte, token string, p *apiPerson, now time.Time) (proxy.Credential, error) {
+func (s *ServiceTokens) known(ctx context.Context, q proxy.CredentialQuery, key [32]byte, token string, p *tokenOwner, now time.Time) (proxy.Credential, error) {
 	if p.by != s { // the configuration changed
 		again := *p
-		again.by, again.session = s, s.session(key, p.session.User, p.session.SignedIn, p.session.Checked)
+		again.by, again.session = s, newSession(s.Sessions, key, p.session.User, p.session.SignedIn, p.session.Checked)
 		p = &again
 		s.good.put(key, p, now.Add(rememberTokens), now)
 	}
@@ -210,27 +207,27 @@ func (s *serviceTokens) known(ctx context.Context, q proxy.CredentialQuery, key 
 	if now.Before(p.fresh) || now.Before(p.retry) || q.Local {
 		return p.answer(now)
 	}
-	patience := gatePatience
-	if !now.Before(p.stands) {
-		patience = askWithin
+	maxWait := s.MaxWait
+	if !now.Before(p.expires) {
+		maxWait = callTimeout
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, maxWait)
 	defer cancel()
-	newer, err := s.calls.doKept(ctx, key, func(ctx context.Context) (*apiPerson, error) { return s.repeat(ctx, key, token, p) })
+	newer, err := s.calls.doKept(ctx, key, func(ctx context.Context) (*tokenOwner, error) { return s.repeat(ctx, key, token, p) })
 	switch {
 	case err == nil:
 		return newer.answer(time.Now())
-	case errors.Is(err, errOver), errors.Is(err, errAudience):
+	case errors.Is(err, errRevoked), errors.Is(err, errAudience):
 		return proxy.Credential{}, err
 	}
 	return p.answer(time.Now())
 }
 
-// repeat asks about a token that was good.
-func (s *serviceTokens) repeat(ctx context.Context, key [32]byte, token string, p *apiPerson) (*apiPerson, error) {
-	ctx, cancel := context.WithTimeout(ctx, askWithin)
+// repeat looks a token up that was good.
+func (s *ServiceTokens) repeat(ctx context.Context, key [32]byte, token string, p *tokenOwner) (*tokenOwner, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	leave, err := s.again.Enter(ctx, netip.Prefix{}, 0)
+	leave, err := s.laterCalls.Enter(ctx, netip.Prefix{}, 0)
 	if err != nil {
 		return nil, errNoAnswer
 	}
@@ -243,7 +240,7 @@ func (s *serviceTokens) repeat(ctx context.Context, key [32]byte, token string, 
 		s.good.put(key, newer, now.Add(rememberTokens), now)
 		return newer, nil
 	case errors.Is(err, errToken):
-		err = errOver // and not an application's own, since it was a person's
+		err = errRevoked // and not foreign, since it was a person's
 	case !errors.Is(err, errAudience):
 		later := *p
 		later.retry = now.Add(retryKnown)
@@ -255,21 +252,20 @@ func (s *serviceTokens) repeat(ctx context.Context, key [32]byte, token string, 
 	return nil, err
 }
 
-func (p *apiPerson) answer(now time.Time) (proxy.Credential, error) {
-	if !now.Before(p.stands) {
+func (p *tokenOwner) answer(now time.Time) (proxy.Credential, error) {
+	if !now.Before(p.expires) {
 		return proxy.Credential{}, errNoAnswer
 	}
 	return proxy.Credential{Session: p.session}, nil
 }
 
-func (s *serviceTokens) person(key [32]byte, user identity.User, audience []string, now time.Time) *apiPerson {
-	fresh := now.Add(s.cfg.Session.Recheck)
-	return &apiPerson{session: s.session(key, user, now, now), audience: audience, by: s, fresh: fresh, stands: fresh.Add(s.cfg.Session.Grace)}
-}
-
-// session is one that no cookie stands for.
-func (s *serviceTokens) session(key [32]byte, user identity.User, signedIn, checked time.Time) *session.Session {
-	h := s.sessions.Headers
-	return &session.Session{ID: "api-" + base64.RawURLEncoding.EncodeToString(key[:12]), Realm: s.cfg.Realm(), User: user, SignedIn: signedIn, Checked: checked,
-		Headers: identity.HeaderSet{Request: h.Request.Render(&user, identity.Token{}), Response: h.Response.Render(&user, identity.Token{})}}
+func (s *ServiceTokens) owner(key [32]byte, user identity.User, audience []string, now time.Time) *tokenOwner {
+	fresh := now.Add(s.Sessions.Config.Recheck)
+	return &tokenOwner{
+		session:  newSession(s.Sessions, key, user, now, now),
+		audience: audience,
+		by:       s,
+		fresh:    fresh,
+		expires:  fresh.Add(s.Sessions.Config.Grace),
+	}
 }

@@ -1,41 +1,101 @@
 package server
 
 import (
+	"net/http"
 	"reflect"
+	"sync/atomic"
 
+	"dinggate/cmd/dinggate/internal/admin"
 	"dinggate/cmd/dinggate/internal/config"
 	"dinggate/dingtalk"
 	"dinggate/dingtalk/sso"
+	"dinggate/proxy"
 	"dinggate/proxy/login"
 
 	"golang.org/x/time/rate"
 )
 
-// State is what one gate leaves to the next. Who has used up what they may do
-// has it used up after a reload too: somebody who can wait for reloads would
-// else be limited by nothing (threats D6, V27). What DingTalk or a service has
-// said already is not asked again by everybody at once.
+// rechecksPerSecond stays below DingTalk's 20 calls a second per app and API.
+const rechecksPerSecond = 15
+
+// State is everything that lives as long as the process. It is made once, by
+// NewState; a reload builds the next Gateway from the same State. A limit that a
+// client has used up is still used up then: otherwise a client that can wait for
+// reloads would have no limit (threats D6, V27).
+//
+// It answers requests by the Gateway that serves; safe for concurrent use.
 type State struct {
-	SignIns  *login.Counts
-	sso      *sso.Counts
-	rechecks *rate.Limiter    // DingTalk counts per app, however often that is configured
-	Client   *dingtalk.Client // the app's token, and how long DingTalk wants to be left alone
-	tokens   *tokenMemory
+	Observability
+	Stores *Stores
+	Conns  proxy.ConnTracker // open WebSockets and event streams
+
+	InFlight atomic.Int64 // requests that are being answered
+	draining atomic.Bool  // each connection ends with its response
+	serving  atomic.Pointer[Gateway]
+
+	signIns   login.Counts
+	ssoCounts sso.Counts
+	rechecks  *rate.Limiter // DingTalk counts per app, however often that is configured
 }
 
-// newState is what cfg's gate begins with: all that before, if there is one,
-// knew about the same app and the same service.
-func newState(cfg *config.Config, before *Gateway, t Observability) (l State) {
-	if before != nil {
-		l = before.Lasting
-	} else {
-		l = State{SignIns: &login.Counts{}, sso: &sso.Counts{}, rechecks: rate.NewLimiter(rechecksPerSecond, rechecksPerSecond)}
+// NewState is the state of a process that has these stores. Serve gives it its
+// first gateway.
+func NewState(stores *Stores, t Observability) *State {
+	return &State{Observability: t, Stores: stores, rechecks: rate.NewLimiter(rechecksPerSecond, rechecksPerSecond)}
+}
+
+// Serving is the gateway that serves; nil before the first Serve.
+func (s *State) Serving() *Gateway { return s.serving.Load() }
+
+// Serve has g, which New made of this State, answer the requests from now on, and
+// judge the connections that are open by its rules. Requests that are under way
+// end in the gateway that they came to. It is not safe for concurrent use.
+func (s *State) Serve(g *Gateway) {
+	before := s.Serving()
+	s.Conns.SetPolicy(g.handler) // first: no request of g may be judged by the rules before
+	s.Stores.keys.use(g.keyring)
+	s.measure(g, before)
+	s.serving.Store(g)
+}
+
+func (s *State) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if s.draining.Load() {
+		w.Header()["Connection"] = []string{"close"}
 	}
-	if l.Client == nil || !reflect.DeepEqual(l.Client.Config, cfg.DingTalk) {
-		l.Client = &dingtalk.Client{Config: cfg.DingTalk, Observe: t.call}
+	s.InFlight.Add(1)
+	defer s.InFlight.Add(-1)
+	s.serving.Load().Handler.ServeHTTP(w, r)
+}
+
+// Status is what the status page shows of the gateway that serves.
+func (s *State) Status() admin.GatewayState {
+	g := s.Serving()
+	status := admin.GatewayState{
+		Sessions:       g.Sessions.Stats(),
+		Replicated:     g.Sessions.Journal != nil,
+		InFlight:       int(s.InFlight.Load()),
+		SharedUnionIDs: g.Provider.Ids.Voids(),
 	}
-	if l.tokens == nil || !reflect.DeepEqual(l.tokens.of, cfg.SSO) {
-		l.tokens = newTokenMemory(cfg.SSO)
+	if g.Events != nil {
+		events := g.Events.State()
+		status.Events = &events
 	}
-	return l
+	return status
+}
+
+// client is that of the gateway that serves, if it is the same app: it holds the
+// app's token, and how long DingTalk wants no calls.
+func (s *State) client(cfg *config.Config) *dingtalk.Client {
+	if g := s.Serving(); g != nil && reflect.DeepEqual(g.Client.Config, cfg.DingTalk) {
+		return g.Client
+	}
+	return &dingtalk.Client{Config: cfg.DingTalk, Observe: s.call}
+}
+
+// tokens are those of the gateway that serves, if it is the same SSO service.
+func (s *State) tokens(cfg *config.Config) *ServiceState {
+	if g := s.Serving(); g != nil && reflect.DeepEqual(g.tokens.Service, cfg.SSO) {
+		return g.tokens
+	}
+	return NewServiceState(cfg.SSO)
 }

@@ -157,7 +157,7 @@ func (s *Stores) paced(cfg *config.Config, recheck recheckFunc) recheckFunc {
 		// a request waits, so that it waits too.
 		patience := time.Second / 2
 		if time.Since(who.Checked) > cfg.Session.Recheck+cfg.Session.Grace {
-			patience = pagePatience
+			patience = pageMaxWait
 		}
 		if err := pace.Wait(ctx, patience); err != nil {
 			return identity.User{}, err
@@ -165,8 +165,6 @@ func (s *Stores) paced(cfg *config.Config, recheck recheckFunc) recheckFunc {
 		return recheck(ctx, who)
 	}
 }
-
-type recheckFunc = func(context.Context, *session.Session) (identity.User, error)
 
 // State is which kind of store there is, and whether it answers.
 func (s *Stores) State() (kind string, up bool) {

@@ -58,17 +58,21 @@ func (k *keyPair) config() *tls.Config {
 // notAfter is when the certificate ends.
 func (k *keyPair) notAfter() time.Time { return k.now.Load().Certificates[0].Leaf.NotAfter }
 
-// insist is the header's value, nil when nothing is to be said.
-func insist(c config.TLSConfig) []string {
+// hstsValue is the value of Strict-Transport-Security; nil: it is not sent.
+func hstsValue(c config.TLSConfig) []string {
 	if c.HSTS <= 0 {
 		return nil
 	}
 	return []string{"max-age=" + strconv.Itoa(int(c.HSTS.Seconds()))}
 }
 
-// insisting has browsers come by https alone for a time (RFC 6797), to this host
-// and not to those below it: they may be somebody else's.
-func insisting(h http.Handler, value []string) http.Handler {
+// hsts has browsers use https alone for a time (RFC 6797), for this host and not
+// for those below it: they may be run by others.
+func hsts(c config.TLSConfig, h http.Handler) http.Handler {
+	value := hstsValue(c)
+	if value == nil {
+		return h
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header()["Strict-Transport-Security"] = value
 		h.ServeHTTP(w, r)

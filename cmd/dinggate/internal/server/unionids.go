@@ -8,10 +8,8 @@ import (
 	"fmt"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
-	"dinggate/cmd/dinggate/internal/config"
 	"dinggate/dingtalk/sso"
 	"dinggate/internal/identity"
 	"dinggate/session"
@@ -30,16 +28,18 @@ import (
 // A claim is a record in the Store that all replicas share, sealed:
 // the username, a blank, `=`, or `!` of a void one.
 type unionIDs struct {
-	store    session.Store
-	realm    string
-	t        Observability
-	sessions atomic.Pointer[session.Manager]
-	keyring  atomic.Pointer[session.Keyring]
+	store   session.Store
+	realm   string
+	keyring *session.Keyring
+	revoke  revokeFunc  // ends what was begun under a shared one
+	warn    func(error) // once a minute
 
-	mu    sync.Mutex
-	void  map[string]bool // keys, for status and metrics; bounded
-	warns func(error)
+	mu   sync.Mutex
+	void map[string]bool // keys, for status and metrics; bounded
 }
+
+// revokeFunc is session.Manager.RevokeUser.
+type revokeFunc = func(ctx context.Context, who session.Person, reason string) error
 
 const (
 	claimLife = 400 * 24 * time.Hour // since the last sign-in
@@ -50,20 +50,17 @@ const (
 	claimWait = time.Second
 )
 
-func newUnionIDs(cfg *config.Config, stores *Stores, t Observability) *unionIDs {
-	u := &unionIDs{store: stores.Claims, realm: cfg.Realm(), t: t, void: map[string]bool{}}
-	u.warns = oncePerMinute(func(err error) {
-		t.Log.Error("the SSO service tells one unionid for several people: it identifies nobody, they go by their usernames", "err", err.Error(),
-			"hint", "have the service tell each person's own unionid, or none; bindings by it do not count")
-	})
-	return u
-}
-
-// use is called once what the judgement needs is there.
-func (u *unionIDs) use(sessions *session.Manager, keyring *session.Keyring) {
-	if u != nil {
-		u.sessions.Store(sessions)
-		u.keyring.Store(keyring)
+func newUnionIDs(c settings, st *State, revoke revokeFunc) *unionIDs {
+	return &unionIDs{
+		store:   st.Stores.Claims,
+		realm:   c.Realm(),
+		keyring: c.keyring,
+		revoke:  revoke,
+		void:    map[string]bool{},
+		warn: oncePerMinute(func(err error) {
+			st.Log.Error("the SSO service tells one unionid for several people: it identifies nobody, they go by their usernames",
+				"err", err.Error(), "hint", "have the service tell each person's own unionid, or none; bindings by it do not count")
+		}),
 	}
 }
 
@@ -126,7 +123,7 @@ func (u *unionIDs) claim(ctx context.Context, who identity.User) (theirs bool, e
 // known judges by the record that is there. One that does not open was written by
 // somebody else, or under a secret that is gone: it is a new claim's to replace.
 func (u *unionIDs) known(ctx context.Context, key string, box []byte, who identity.User) (theirs bool, err error) {
-	plain, old, err := u.keyring.Load().OpenRecord(key, box)
+	plain, old, err := u.keyring.OpenRecord(key, box)
 	name, mark := "", byte('=')
 	var at time.Time
 	if err == nil {
@@ -153,10 +150,8 @@ func (u *unionIDs) known(ctx context.Context, key string, box []byte, who identi
 			return false, err
 		}
 		u.note(key, who)
-		if m := u.sessions.Load(); m != nil { // those that were begun under it, by either
-			return false, m.RevokeUser(ctx, session.Person{UnionID: who.UnionID}, "unionid_shared")
-		}
-		return false, nil
+		// Those that were begun under it, by either.
+		return false, u.revoke(ctx, session.Person{UnionID: who.UnionID}, "unionid_shared")
 	}
 	u.note(key, who)
 	if name != who.Username && (old || now.Sub(at) > claimStep) {
@@ -166,7 +161,7 @@ func (u *unionIDs) known(ctx context.Context, key string, box []byte, who identi
 }
 
 func (u *unionIDs) seal(key, username string, mark byte) ([]byte, error) {
-	return u.keyring.Load().SealRecord(key, fmt.Appendf(nil, "%c%d %s", mark, time.Now().UnixMilli(), username))
+	return u.keyring.SealRecord(key, fmt.Appendf(nil, "%c%d %s", mark, time.Now().UnixMilli(), username))
 }
 
 func readClaim(plain []byte) (name string, mark byte, at time.Time) {
@@ -188,7 +183,7 @@ func (u *unionIDs) note(key string, who identity.User) {
 		u.void[key] = true
 	}
 	u.mu.Unlock()
-	u.warns(fmt.Errorf("unionid %.40q of %.40q is another person's too", who.UnionID, who.Username))
+	u.warn(fmt.Errorf("unionid %.40q of %.40q is another person's too", who.UnionID, who.Username))
 }
 
 // Voids is how many unionids were found void since the start.

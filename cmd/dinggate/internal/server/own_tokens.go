@@ -1,0 +1,65 @@
+package server
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"dinggate/dingtalk/sso"
+	"dinggate/proxy"
+	"dinggate/session"
+)
+
+// OwnTokens are the access tokens of our own SSO service. A token refers to the
+// sign-in that it came from, so that the end of that ends it on the next request.
+// A token that is revoked in this process ends at once, one revoked on another
+// replica within ownTokenTrust.
+type OwnTokens struct {
+	Server   *sso.Server
+	Sessions *session.Manager
+	Clients  []string      // client ids whose tokens count
+	MaxWait  time.Duration // as proxy.Handler.MaxWait
+
+	known tokenCache[ownToken]
+}
+
+type ownToken struct {
+	ref   string // to the sign-in
+	ended uint64 // sso.Server.Ended at the lookup
+}
+
+const ownTokenTrust = 2 * time.Second
+
+func (o *OwnTokens) find(ctx context.Context, token string) (proxy.Credential, error) {
+	if !o.Server.Made(token) { // the MAC says so without a lookup
+		return proxy.Credential{Foreign: true}, errToken
+	}
+	now, ended := time.Now(), o.Server.Ended()
+	key := sha256.Sum256([]byte(token))
+	known, ok := o.known.get(key, now)
+	if !ok || known.ended != ended {
+		p, client, expires, err := o.Server.Identify(ctx, token)
+		switch {
+		case errors.Is(err, sso.ErrNobody):
+			return proxy.Credential{}, errToken
+		case err != nil:
+			return proxy.Credential{}, fmt.Errorf("%w: %w", session.ErrStore, err)
+		case !slices.Contains(o.Clients, client):
+			return proxy.Credential{}, errAudience
+		}
+		known = ownToken{p.Ref, ended}
+		o.known.put(key, known, earlier(expires, now.Add(ownTokenTrust)), now)
+	}
+	s, err := o.Sessions.Load(ctx, []string{known.ref}, o.MaxWait)
+	return proxy.Credential{Session: s}, err
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
