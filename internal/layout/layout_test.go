@@ -45,6 +45,7 @@ var plan = map[string][]string{
 
 	"proxy":                       {"internal/identity", "internal/conf", "internal/web", "proxy/access", "session"},
 	"proxy/forwardauth":           {"internal/identity", "internal/conf", "internal/web", "proxy/access"},
+	"proxy/apiauth":               {"internal/identity", "internal/ratelimit", "internal/web", "account", "dingtalk/sso", "proxy", "session"},
 	"proxy/forwardauth/envoygrpc": {}, // asks the gate as a http.Handler
 
 	"proxy/login":             {"internal/identity", "internal/conf", "internal/ratelimit", "internal/web", "internal/page", "account", "session"},
@@ -101,7 +102,7 @@ var homes = []struct {
 	{"testing", []string{"session/storetest", "account/accounttest", "internal/realtool", "internal/realtool/browser"}, "product code does not ask whether it is under test"},
 	{"text/template", []string{"cmd/dinggate/internal/gatewayconf"}, "pages are html/template, which escapes; gateway snippets are no HTML"},
 	{"math/rand", []string{"session", "dingtalk", "dingtalk/simulator"}, "jitter only; randomness that anybody must not guess is crypto/rand"},
-	{"net/http", []string{"cmd/dinggate", "cmd/dinggate/internal/config", "cmd/dinggate/internal/server", "cmd/dinggate/internal/admin", "cmd/dinggate/internal/doctor", "cmd/dinggate/internal/explain", "proxy", "proxy/forwardauth", "proxy/login", "session", "dingtalk", "dingtalk/sso", "dingtalk/simulator", "internal/web", "internal/page", "internal/telemetry", "internal/httpclient", "proxy/forwardauth/envoygrpc", "test/bench", "internal/realtool/browser"}, "who may enter is decided without HTTP"},
+	{"net/http", []string{"cmd/dinggate", "cmd/dinggate/internal/config", "cmd/dinggate/internal/server", "cmd/dinggate/internal/admin", "cmd/dinggate/internal/doctor", "cmd/dinggate/internal/explain", "proxy", "proxy/apiauth", "proxy/forwardauth", "proxy/login", "session", "dingtalk", "dingtalk/sso", "dingtalk/simulator", "internal/web", "internal/page", "internal/telemetry", "internal/httpclient", "proxy/forwardauth/envoygrpc", "test/bench", "internal/realtool/browser"}, "who may enter is decided without HTTP"},
 }
 
 type listed struct {

@@ -10,6 +10,7 @@ import (
 	"dinggate/account"
 	"dinggate/cmd/dinggate/internal/config"
 	"dinggate/internal/identity"
+	"dinggate/proxy/apiauth"
 	"dinggate/session"
 	"dinggate/session/boltstore"
 	"dinggate/session/redisstore"
@@ -23,10 +24,10 @@ var (
 // Accounts is who can sign in with a password, and which DingTalk person is which
 // of them. The zero value is nobody.
 type Accounts struct {
-	File     *account.File   // nil: no local accounts
-	policy   *account.Policy // nil: DingTalk people keep their names
-	gone     []string        // accounts that the file before has and this one has not, or with another password
-	verified *PasswordState  // goes with the file; nil without one
+	File     *account.File          // nil: no local accounts
+	policy   *account.Policy        // nil: DingTalk people keep their names
+	gone     []string               // accounts that the file before has and this one has not, or with another password
+	verified *apiauth.PasswordState // goes with the file; nil without one
 }
 
 // newAccounts reads the accounts that cfg names. A file that the gateway which
@@ -43,7 +44,7 @@ func newAccounts(cfg *config.Config, st *State) (a Accounts, err error) {
 		if a.File, err = account.Open(path); err != nil {
 			return a, fmt.Errorf("accounts.htpasswd_file: %w", err)
 		}
-		a.verified = NewPasswordState()
+		a.verified = apiauth.NewPasswordState()
 		file := a.File
 		file.Changed = func(names []string) {
 			if g := st.Serving(); g != nil { // whose sessions are those of all gateways

@@ -5,6 +5,7 @@ import (
 
 	"dinggate/dingtalk/sso"
 	"dinggate/proxy"
+	"dinggate/proxy/apiauth"
 	"dinggate/session"
 )
 
@@ -14,19 +15,19 @@ type credentialFunc = func(context.Context, proxy.CredentialQuery) (proxy.Creden
 // api_tokens is off. Where this process is an SSO service and the client of
 // another one, only its own tokens count: the other's are for us as its client and
 // not for others.
-func newAuthenticator(c settings, st *State, sessions *session.Manager, people provider, service *sso.Server, tokens *ServiceState, accounts Accounts) credentialFunc {
+func newAuthenticator(c settings, st *State, sessions *session.Manager, people provider, service *sso.Server, tokens *apiauth.ServiceState, accounts Accounts) credentialFunc {
 	if !c.APITokens {
 		return nil
 	}
-	a := &Authenticator{}
+	a := &apiauth.Authenticator{}
 	if accounts.File != nil {
-		a.Passwords = &Passwords{PasswordState: accounts.verified, Accounts: accounts.File, Sessions: sessions}
+		a.Passwords = &apiauth.Passwords{PasswordState: accounts.verified, Accounts: accounts.File, Sessions: sessions}
 	}
 	switch client, external := people.Provider.(judgedClient); {
 	case service != nil:
-		a.OwnTokens = &OwnTokens{Server: service, Sessions: sessions, Clients: c.TokenClients(), MaxWait: gatewayMaxWait}
+		a.OwnTokens = &apiauth.OwnTokens{Server: service, Sessions: sessions, Clients: c.TokenClients(), MaxWait: gatewayMaxWait}
 	case external:
-		a.ServiceTokens = &ServiceTokens{
+		a.ServiceTokens = &apiauth.ServiceTokens{
 			ServiceState: tokens,
 			Client:       client.Client,
 			Sessions:     sessions,

@@ -30,6 +30,7 @@ import (
 	"dinggate/internal/web"
 	"dinggate/proxy"
 	"dinggate/proxy/access"
+	"dinggate/proxy/apiauth"
 	"dinggate/proxy/assertion"
 	"dinggate/proxy/forwardauth"
 	"dinggate/proxy/login"
@@ -56,7 +57,7 @@ type Gateway struct {
 	handler   *proxy.Handler
 	own       *endpoints
 	upstreams []*proxy.Upstream
-	tokens    *ServiceState
+	tokens    *apiauth.ServiceState
 	keyring   *session.Keyring
 	log       Observability
 }

@@ -10,6 +10,7 @@ import (
 	"dinggate/dingtalk"
 	"dinggate/dingtalk/sso"
 	"dinggate/proxy"
+	"dinggate/proxy/apiauth"
 	"dinggate/proxy/login"
 
 	"golang.org/x/time/rate"
@@ -93,9 +94,9 @@ func (s *State) client(cfg *config.Config) *dingtalk.Client {
 }
 
 // tokens are those of the gateway that serves, if it is the same SSO service.
-func (s *State) tokens(cfg *config.Config) *ServiceState {
+func (s *State) tokens(cfg *config.Config) *apiauth.ServiceState {
 	if g := s.Serving(); g != nil && reflect.DeepEqual(g.tokens.Service, cfg.SSO) {
 		return g.tokens
 	}
-	return NewServiceState(cfg.SSO)
+	return apiauth.NewServiceState(cfg.SSO)
 }

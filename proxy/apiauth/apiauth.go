@@ -1,4 +1,12 @@
-package server
+// Package apiauth finds the person behind the Authorization header of an API client.
+//
+//	Basic ──► Passwords ─────► account.File
+//	Bearer ─► OwnTokens ─────► sso.Server (this process issued the token)
+//	       └► ServiceTokens ─► sso.Client, cached (an SSO service issued it)
+//
+// Which requests are authenticated this way, and what a failure means for them,
+// is decided in proxy.
+package apiauth
 
 import (
 	"context"
