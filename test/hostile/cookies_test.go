@@ -170,9 +170,10 @@ func stripped(value func(*client) string) (list []try) {
 		"a=1;  b=2; S=V": "a=1;  b=2",
 		"mydinggate=1; S=V; dinggate_theme=dark; dinggateway=x": "mydinggate=1; " +
 			"dinggate_theme=dark; dinggateway=x",
-		"S=V; __Host-dinggateway=1; dinggate-attempts=2; dinggate-linked=3; dinggate-language=4": "__Host-dinggateway=1; dinggate-attempts=2; dinggate-linked=3; dinggate-language=4",
-		`S=V; p="a; mydinggate=1"; q=/?dinggate=1`:                                               `p="a; mydinggate=1"; q=/?dinggate=1`,
-		`S=V; p="a; S=V"; a=1`: "a=1", `S=V; p="a;S =V"; a=1`: "a=1", "S=V; p=x, S=V; a=1": "a=1",
+		"S=V; __Host-dinggateway=1; dinggate-attempts=2; dinggate-linked=3; dinggate-language=4": "__Host-dinggateway=1; " +
+			"dinggate-attempts=2; dinggate-linked=3; dinggate-language=4",
+		`S=V; p="a; mydinggate=1"; q=/?dinggate=1`: `p="a; mydinggate=1"; q=/?dinggate=1`,
+		`S=V; p="a; S=V"; a=1`:                     "a=1", `S=V; p="a;S =V"; a=1`: "a=1", "S=V; p=x, S=V; a=1": "a=1",
 		"S=V; p=x S=V; a=1": "a=1",
 		"S=V; S[]=V; S.0=V; ..Host-dinggate=V; __Host%2Ddinggate=V; S%20=V; =S=V; a=1": "a=1",
 		"S=V; dinggate-link=x; dinggate-lang=zh; DINGGATE-LANG=en; a=1":                "a=1",
