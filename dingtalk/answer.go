@@ -97,7 +97,14 @@ func (a answer) readNew(out any) (string, error) {
 }
 
 func (a answer) apiErrorAPI(e newEnvelope) *APIError {
-	refusal := &APIError{Host: a.host, Path: a.path, Status: a.status, Code: e.Code, Message: e.Message, RequestID: e.RequestID}
+	refusal := &APIError{
+		Host:      a.host,
+		Path:      a.path,
+		Status:    a.status,
+		Code:      e.Code,
+		Message:   e.Message,
+		RequestID: e.RequestID,
+	}
 	if e.Code == "" && e.ErrCode != nil {
 		refusal.Code, refusal.Message = strconv.FormatInt(int64(*e.ErrCode), 10), e.ErrMsg
 	}

@@ -77,7 +77,8 @@ var oapiClassifications = map[int]classification{
 	40014: {identity.Operator, "token_refused", renew},
 	42001: {identity.Operator, "token_refused", renew},
 	40001: {identity.Operator, "credentials_wrong", renew}, // a dead token or a wrong secret
-	40000: {identity.Internal, "bad_request", report},      // a parameter, unless the text says that the token is missing
+	// a parameter, unless the text says that the token is missing
+	40000: {identity.Internal, "bad_request", report},
 	40089: {identity.Operator, "credentials_wrong", report},
 	40096: {identity.Operator, "credentials_wrong", report},
 	40013: {identity.Operator, "credentials_wrong", report},

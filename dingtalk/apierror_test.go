@@ -21,14 +21,16 @@ func ruled(a answer, user bool) string {
 		return fmt.Sprint(err)
 	}
 	r := classifyError(e, user)
-	return strings.TrimSpace(className(r.class) + " " + r.code + [...]string{"", " renew", " again", " back off"}[r.then])
+	return strings.TrimSpace(className(r.class) + " " + r.code +
+		[...]string{"", " renew", " again", " back off"}[r.then])
 }
 
 // Every row of the old host's table, wrapped in 88 and not.
 func TestOldRefusals(t *testing.T) {
 	rows := map[string][]int{
-		"later unavailable again":          {-1},
-		"internal bad_request":             {22, 40000, 40035, 400002, 40009, 33011, 40068, 40069, 853001, 853003, 853004},
+		"later unavailable again": {-1},
+		"internal bad_request": {22, 40000, 40035, 400002, 40009, 33011, 40068, 40069, 853001, 853003,
+			853004},
 		"refused not_member":               {33012, 60121},
 		"refused disabled":                 {60120},
 		"refused out_of_scope":             {50002, 40079},
@@ -104,10 +106,14 @@ func TestNewRefusals(t *testing.T) {
 		{400, "invalidParameter.authCode.notFound", "restart code_rejected"},
 		{400, "invalidCode", "restart code_rejected"}, {409, "invalidCode", "restart code_rejected"},
 		{400, "accesstoken.expired", "restart code_rejected"},
-		{400, "invalidClientIdOrSecret", "operator credentials_wrong"}, {400, "invalid.client", "operator credentials_wrong"},
-		{400, "unsupported.grant.type", "operator credentials_wrong"}, {401, "unauthorized.client", "operator credentials_wrong"},
-		{400, "unauthorized.client", "operator credentials_wrong"}, {400, "invalidAuthInfo", "operator credentials_wrong"},
-		{400, "InvalidAuthentication", "operator token_refused renew"}, {400, "AuthenticationFailed.MissingParameter", "operator token_refused renew"},
+		{400, "invalidClientIdOrSecret", "operator credentials_wrong"},
+		{400, "invalid.client", "operator credentials_wrong"},
+		{400, "unsupported.grant.type", "operator credentials_wrong"},
+		{401, "unauthorized.client", "operator credentials_wrong"},
+		{400, "unauthorized.client", "operator credentials_wrong"},
+		{400, "invalidAuthInfo", "operator credentials_wrong"},
+		{400, "InvalidAuthentication", "operator token_refused renew"},
+		{400, "AuthenticationFailed.MissingParameter", "operator token_refused renew"},
 		{400, "Missingbody", "internal bad_request"}, {400, "invalidParameter", "internal bad_request"},
 		{403, "Forbidden.AccessDenied.AccessTokenPermissionDenied", "operator permission_missing"},
 		{403, "forbidden.accessdenied.accesstokenpermissiondenied", "operator permission_missing"},
@@ -118,8 +124,10 @@ func TestNewRefusals(t *testing.T) {
 		{403, "Forbidden.AccessDenied.QpsLimitForSuitekeyAndOrgAndApi", "later throttled back off"},
 		{403, "Forbidden.AccessDenied.ApiCountLimitForOrg", "operator quota_exhausted"},
 		{404, "invalidParameter.user.notFound", "refused not_member"},
-		{429, "system.busy", "later throttled back off"}, {400, "systemBusy", "later unavailable"}, {500, "server.error", "later unavailable"},
-		{400, "system.busy", "later unavailable"}, {400, "server.error", "later unavailable"}, {400, "unknownError", "later unavailable"},
+		{429, "system.busy", "later throttled back off"}, {400, "systemBusy", "later unavailable"},
+		{500, "server.error", "later unavailable"},
+		{400, "system.busy", "later unavailable"}, {400, "server.error", "later unavailable"},
+		{400, "unknownError", "later unavailable"},
 		{500, "unknownError", "later unavailable"}, {503, "invalidParameter.user.notFound", "later unavailable"},
 		{400, "something.new", "later unrecognized"}, {403, "Forbidden.AccessDenied.New", "later unrecognized"},
 		{200, "odd", "internal bad_request"},
@@ -141,7 +149,8 @@ func TestNewRefusals(t *testing.T) {
 	}{
 		{200, `{"errcode":404,"errmsg":"请求的URI地址不存在"}`, "internal bad_request"},
 		{400, `{"code":"InvalidAuthentication"}`, "restart code_rejected"}, // a person's token is not renewed
-		{502, "<html>", "later unavailable"}, {302, "", "later bad_answer"}, {400, "{}", "later bad_answer"}, {200, "", "unreadable answer: not JSON, or cut off"},
+		{502, "<html>", "later unavailable"}, {302, "", "later bad_answer"}, {400, "{}", "later bad_answer"},
+		{200, "", "unreadable answer: not JSON, or cut off"},
 	} {
 		if got := ruled(answer{host: hostNew, status: c.status, body: []byte(c.body)}, true); got != c.want {
 			t.Errorf("rule(%d %s) = %s, want %s", c.status, c.body, got, c.want)
@@ -151,13 +160,26 @@ func TestNewRefusals(t *testing.T) {
 
 func TestHintDetails(t *testing.T) {
 	for _, c := range []struct{ host, body, want string }{
-		{hostOld, `{"errcode":88,"sub_code":"60011","sub_msg":"应用尚未开通所需的权限：[qyapi_get_member]，点击链接申请并开通即可：https://open-dev.dingtalk.com/x"}`, "成员信息读权限 qyapi_get_member — "},
+		{
+			hostOld, `{"errcode":88,"sub_code":"60011","sub_msg":"应用尚未开通所需的权限：[qyapi_get_member]，` +
+				`点击链接申请并开通即可：https://open-dev.dingtalk.com/x"}`, "成员信息读权限 qyapi_get_member — ",
+		},
 		{hostOld, `{"errcode":60011,"errmsg":"no"}`, "通讯录部门信息读权限 qyapi_get_department_list — "}, // by the path
 		{hostOld, `{"errcode":60011,"errmsg":"权限：[a b<script>]"}`, "a — "},
-		{hostOld, `{"errcode":88,"sub_code":"60020","sub_msg":"访问ip不在白名单之中,request ip=203.0.113.9 appKey(dingabc)"}`, "出口 IP 203.0.113.9 "},
-		{hostOld, `{"errcode":88,"sub_code":"60020","sub_msg":"访问ip不在白名单之中,request ip=2001:db8::7 appKey(dingabc)"}`, "出口 IP 2001:db8::7 "},
-		{hostNew, `{"code":"Forbidden.AccessDenied.AccessTokenPermissionDenied","accessdenieddetail":{"requiredScopes":["Contact.User.Read","fieldEmail"]}}`, "通讯录个人信息读权限 Contact.User.Read, 邮箱等个人信息 fieldEmail — "},
-		{hostNew, `{"code":"Forbidden.AccessDenied.AccessTokenPermissionDenied","accessdenieddetail":"odd","message":"应用尚未开通所需的权限：[New.Point]"}`, "New.Point — "},
+		{hostOld, `{"errcode":88,"sub_code":"60020","sub_msg":"访问ip不在白名单之中,request ip=203.0.113.9 appKey(dingabc)"}`,
+			"出口 IP 203.0.113.9 "},
+		{hostOld, `{"errcode":88,"sub_code":"60020","sub_msg":"访问ip不在白名单之中,request ip=2001:db8::7 appKey(dingabc)"}`,
+			"出口 IP 2001:db8::7 "},
+		{
+			hostNew, `{"code":"Forbidden.AccessDenied.AccessTokenPermissionDenied",` +
+				`"accessdenieddetail":{"requiredScopes":["Contact.User.Read","fieldEmail"]}}`,
+			"通讯录个人信息读权限 Contact.User.Read, 邮箱等个人信息 fieldEmail — ",
+		},
+		{
+			hostNew, `{"code":"Forbidden.AccessDenied.AccessTokenPermissionDenied","accessdenieddetail":"odd",` +
+				`"message":"应用尚未开通所需的权限：[New.Point]"}`,
+			"New.Point — ",
+		},
 		{hostNew, `{"code":"invalidClientIdOrSecret"}`, "Client ID 或 Client Secret 不正确"},
 	} {
 		status := 200

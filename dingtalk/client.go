@@ -61,8 +61,10 @@ type Client struct {
 
 // Call is one try of one call, as Client.Observe receives it.
 type Call struct {
-	Name      string // the path, without host and query: one of a fixed set
-	Result    string // ok, refused, throttled, punished, unavailable, bad_answer, held, canceled, timeout, dns, connect, tls, transport
+	Name string // the path, without host and query: one of a fixed set
+	// ok, refused, throttled, punished, unavailable, bad_answer, held, canceled, timeout, dns,
+	// connect, tls, transport
+	Result    string
 	Code      string // DingTalk's code when it refused
 	Blameless bool   // DingTalk works: it refused a person or a code, as it should
 	Label     string // Code out of a fixed set, for metrics: throttled and other stand for the rest
@@ -175,7 +177,8 @@ func (t attempt) failure() *identity.Failure {
 		f.Hint = hint(e, t.code)
 	}
 	if t.result == "punished" {
-		f.Hint = "钉钉暂时拒绝了本机出口 IP 的所有请求，5 分钟后再试 (DingTalk refuses our public address for now; all calls stop for 5 minutes)"
+		f.Hint = "钉钉暂时拒绝了本机出口 IP 的所有请求，5 分钟后再试 (DingTalk refuses our public address for now; all calls stop for " +
+			"5 minutes)"
 	}
 	return f
 }
@@ -240,7 +243,8 @@ func (c *Client) send(ctx context.Context, q request, token string, secrets reda
 	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }}
 	r, err := c.build(httptrace.WithClientTrace(ctx, trace), q, token)
 	if err != nil {
-		return badAnswer(q.path, formatError("the request could not be built")) // a token with odd characters: err would quote it
+		// a token with odd characters: err would quote it
+		return badAnswer(q.path, formatError("the request could not be built"))
 	}
 	client := c.http.Kept
 	if q.single {
@@ -263,7 +267,11 @@ func (c *Client) send(ctx context.Context, q request, token string, secrets reda
 	case len(body) > maxBody:
 		return badAnswer(q.path, formatError("longer than 1 MiB"))
 	case a.ipBlocked():
-		return attempt{classification: classification{identity.Later, "throttled", report}, err: &callError{path: q.path, text: "our address is refused for 5 minutes"}, result: "punished"}
+		return attempt{
+			classification: classification{identity.Later, "throttled", report},
+			err:            &callError{path: q.path, text: "our address is refused for 5 minutes"},
+			result:         "punished",
+		}
 	}
 	return classify(a, q, secrets, out)
 }
@@ -281,7 +289,12 @@ func classify(a answer, q request, secrets redactor, out any) attempt {
 		t.requestID = id
 		return t
 	}
-	t := attempt{classification: classifyError(e, q.user != ""), err: secrets.clean(e), result: "refused", requestID: id}
+	t := attempt{
+		classification: classifyError(e, q.user != ""),
+		err:            secrets.clean(e),
+		result:         "refused",
+		requestID:      id,
+	}
 	switch {
 	case t.then == backOff:
 		t.result = "throttled"
@@ -294,7 +307,11 @@ func classify(a answer, q request, secrets redactor, out any) attempt {
 // badAnswer is an answer that cannot be read: temporary, and never "not a
 // member" or "no departments".
 func badAnswer(path string, err error) attempt {
-	return attempt{classification: classification{identity.Later, "bad_answer", report}, err: &unreadableError{path, err}, result: "bad_answer"}
+	return attempt{
+		classification: classification{identity.Later, "bad_answer", report},
+		err:            &unreadableError{path, err},
+		result:         "bad_answer",
+	}
 }
 
 type unreadableError struct {

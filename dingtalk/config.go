@@ -28,14 +28,21 @@ type Config struct {
 	CorpID       string      `yaml:"corp_id"`       // the organisation: only its members are anybody
 	Username     string      `yaml:"username"`      // userid | job_number | email | email_localpart | name | unionid
 	Events       bool        `yaml:"events"`        // follow the organisation's Stream events
-	LoginURL     string      `yaml:"login_url"`     // where browsers sign in; other deployments of DingTalk have other hosts
-	APIURL       string      `yaml:"api_url"`       // the new API
-	OAPIURL      string      `yaml:"oapi_url"`      // the old API
+	// where browsers sign in; other deployments of DingTalk have other hosts
+	LoginURL string `yaml:"login_url"`
+	APIURL   string `yaml:"api_url"`  // the new API
+	OAPIURL  string `yaml:"oapi_url"` // the old API
 }
 
 // Defaults is what holds where the file is silent.
 func Defaults() Config {
-	return Config{Username: "userid", Events: true, LoginURL: defaultLoginURL, APIURL: defaultAPIURL, OAPIURL: defaultOAPIURL}
+	return Config{
+		Username: "userid",
+		Events:   true,
+		LoginURL: defaultLoginURL,
+		APIURL:   defaultAPIURL,
+		OAPIURL:  defaultOAPIURL,
+	}
 }
 
 // Check reports every mistake below key (`dingtalk`). It opens nothing and
@@ -44,13 +51,17 @@ func (c Config) Check(p *conf.Problems, key string) {
 	at := func(name string) conf.Place { return p.At("%s.%s", key, name) }
 	at("client_id").If(c.ClientID == "", "is missing; it is the Client ID (AppKey) under 基础信息 > 凭证与基础信息")
 	at("client_id").If(!plain(c.ClientID), "holds a blank or a control character")
-	at("client_id").Warn(c.ClientID != "" && !strings.HasPrefix(c.ClientID, "ding"), "does not begin with `ding`, as a Client ID does (DingTalk answers 900103 to another id)")
+	at("client_id").Warn(c.ClientID != "" && !strings.HasPrefix(c.ClientID, "ding"),
+		"does not begin with `ding`, as a Client ID does (DingTalk answers 900103 to another id)")
 	at("client_secret").If(c.ClientSecret.IsZero(), "is missing; give client_secret_file")
 	at("client_secret").If(!plain(c.ClientSecret.Reveal()), "holds a blank or a control character")
-	at("corp_id").If(c.CorpID == "", "is missing; without it anybody with a DingTalk account could sign in (开发者后台首页 shows it)")
+	at("corp_id").If(c.CorpID == "",
+		"is missing; without it anybody with a DingTalk account could sign in (开发者后台首页 shows it)")
 	at("corp_id").If(!plain(c.CorpID), "holds a blank or a control character")
-	at("username").If(c.Username != "" && !slices.Contains(Usernames, c.Username), "is not one of %s", strings.Join(Usernames, ", "))
-	for _, u := range []struct{ name, text string }{{"login_url", c.LoginURL}, {"api_url", c.APIURL}, {"oapi_url", c.OAPIURL}} {
+	at("username").If(c.Username != "" && !slices.Contains(Usernames, c.Username), "is not one of %s",
+		strings.Join(Usernames, ", "))
+	for _, u := range []struct{ name, text string }{{"login_url", c.LoginURL}, {"api_url", c.APIURL},
+		{"oapi_url", c.OAPIURL}} {
 		if u.text != "" {
 			checkURL(at(u.name), u.text)
 		}
@@ -65,9 +76,12 @@ func checkURL(at conf.Place, text string) {
 		at.If(true, "is not a URL such as %s", defaultAPIURL)
 		return
 	}
-	at.Warn(Government(u.Hostname()), "is 专有钉钉 (浙政钉), which speaks another protocol: nobody can sign in there by other hosts alone")
-	at.If(u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "", "must be a bare address, without user, query or fragment")
-	at.If(u.Scheme != "https" && !(u.Scheme == "http" && loopback(u.Hostname())), "must be https (http only on loopback)")
+	at.Warn(Government(u.Hostname()),
+		"is 专有钉钉 (浙政钉), which speaks another protocol: nobody can sign in there by other hosts alone")
+	at.If(u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "",
+		"must be a bare address, without user, query or fragment")
+	at.If(u.Scheme != "https" && !(u.Scheme == "http" && loopback(u.Hostname())),
+		"must be https (http only on loopback)")
 }
 
 // Government reports whether host is of 专有钉钉 or 浙政钉, DingTalk for public

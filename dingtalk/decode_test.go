@@ -17,16 +17,23 @@ func TestDecode(t *testing.T) {
 		{`{"l":null,"o":null}`, `{0 false [] [] }`},
 		{`{"l":" [\"3\"]","o":"[{\"id\":2}]"}`, `{0 false [3] [{2}] }`},
 		{`{"unknown":{"deep":[1e999]}}`, `{0 false [] [] }`},
-		{`{"n":1.5}`, `no number`}, {`{"n":1e3}`, `no number`}, {`{"n":""}`, `no number`}, {`{"n":"1 "}`, `no number`}, {`{"n":null}`, `no number`},
+		{`{"n":1.5}`, `no number`}, {`{"n":1e3}`, `no number`}, {`{"n":""}`, `no number`},
+		{`{"n":"1 "}`, `no number`}, {`{"n":null}`, `no number`},
 		{`{"n":99999999999999999999}`, `no number`}, {`{"n":[1]}`, `no number`}, {`{"n":"0x1"}`, `no number`},
-		{`{"b":1}`, `no boolean`}, {`{"b":"True"}`, `no boolean`}, {`{"b":null}`, `no boolean`}, {`{"b":""}`, `no boolean`},
-		{`{"l":1}`, `no list`}, {`{"l":{"id":1}}`, `no list`}, {`{"l":"1"}`, `no list`}, {`{"l":"[1"}`, `not JSON`}, {`{"l":true}`, `no list`},
-		{`{"l":[null]}`, `null inside`}, {`{"o":[null]}`, `null inside`}, {`{"o":"[{\"id\":1,\"id\":2}]"}`, `doubled`}, {`{"o":"{\"id\":1}"}`, `no list`},
+		{`{"b":1}`, `no boolean`}, {`{"b":"True"}`, `no boolean`}, {`{"b":null}`, `no boolean`},
+		{`{"b":""}`, `no boolean`},
+		{`{"l":1}`, `no list`}, {`{"l":{"id":1}}`, `no list`}, {`{"l":"1"}`, `no list`}, {`{"l":"[1"}`, `not JSON`},
+		{`{"l":true}`, `no list`},
+		{`{"l":[null]}`, `null inside`}, {`{"o":[null]}`, `null inside`},
+		{`{"o":"[{\"id\":1,\"id\":2}]"}`, `doubled`}, {`{"o":"{\"id\":1}"}`, `no list`},
 		{`{"s":1}`, `wrong type`}, {`[]`, `wrong type`},
-		{``, `not JSON`}, {`{`, `not JSON`}, {`{"n":1}x`, `after`}, {`{"n":1}{}`, `after`}, {`<html>`, `not JSON`}, {`{"n":1,}`, `not JSON`}, {`{"n" 1}`, `not JSON`},
-		{`{"n":1,"n":1}`, `doubled`}, {`{"n":1,"N":1}`, `doubled`}, {`{"x":{"a":1,"a":2}}`, `doubled`}, {`{"ſ":1,"S":2}`, `doubled`}, {`{"x":[{"a":1},{"a":2}]}`, `{0 false`},
+		{``, `not JSON`}, {`{`, `not JSON`}, {`{"n":1}x`, `after`}, {`{"n":1}{}`, `after`}, {`<html>`, `not JSON`},
+		{`{"n":1,}`, `not JSON`}, {`{"n" 1}`, `not JSON`},
+		{`{"n":1,"n":1}`, `doubled`}, {`{"n":1,"N":1}`, `doubled`}, {`{"x":{"a":1,"a":2}}`, `doubled`},
+		{`{"ſ":1,"S":2}`, `doubled`}, {`{"x":[{"a":1},{"a":2}]}`, `{0 false`},
 		{`{"n":1,"\u006e":2}`, `doubled`}, {"{\"s\":\"\xff\"}", `not UTF-8`},
-		{`{"x":` + deep(maxDepth-1) + `}`, `{0 false`}, {`{"x":` + deep(maxDepth) + `}`, `nested`}, {strings.Repeat(`{"a":`, 1e5), `nested`}, {deep(1e5), `nested`},
+		{`{"x":` + deep(maxDepth-1) + `}`, `{0 false`}, {`{"x":` + deep(maxDepth) + `}`, `nested`},
+		{strings.Repeat(`{"a":`, 1e5), `nested`}, {deep(1e5), `nested`},
 	} {
 		var v struct {
 			N flexInt           `json:"n"`
@@ -51,7 +58,8 @@ func TestDecode(t *testing.T) {
 // The laws: no panic; what is accepted is one JSON document that encoding/json
 // accepts too, without a doubled name.
 func FuzzDecode(f *testing.F) {
-	for _, s := range []string{`{"a":1,"A":2}`, `[1e999]`, `{"a":"[1,2]"}`, "{\"a\":\"\xff\"}", `{"a":{"b":[{}]}}`, `null`, `"x"`, strings.Repeat("[", 100), `{"":0,"":0}`, `{}{}`} {
+	for _, s := range []string{`{"a":1,"A":2}`, `[1e999]`, `{"a":"[1,2]"}`, "{\"a\":\"\xff\"}", `{"a":{"b":[{}]}}`,
+		`null`, `"x"`, strings.Repeat("[", 100), `{"":0,"":0}`, `{}{}`} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -77,7 +85,8 @@ func FuzzAnswer(f *testing.F) {
 		`{"errcode":0,"errmsg":"ok","result":{"contact_type":0,"userid":"0138"},"request_id":"r"}`,
 		`{"errcode":"0","result":{"contact_type":"0","userid":"u"}}`,
 		`{"code":"InvalidAuthentication","requestid":"01A0","message":"不合法的access_token"}`,
-		`{"code":"Forbidden.AccessDenied.AccessTokenPermissionDenied","accessdenieddetail":{"requiredScopes":["Contact.User.Read"]}}`,
+		`{"code":"Forbidden.AccessDenied.AccessTokenPermissionDenied",` +
+			`"accessdenieddetail":{"requiredScopes":["Contact.User.Read"]}}`,
 		`{"errcode":404,"errmsg":"请求的URI地址不存在"}`, `{"status":1111,"wait":5,"punish":"deny"}`, `<html>punish</html>`, ``,
 	} {
 		for _, status := range []int{200, 400, 403, 503} {

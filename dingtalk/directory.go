@@ -58,7 +58,9 @@ func (d *Directory) Colleague(ctx context.Context, userID string) (identity.User
 	if !validID(userID) {
 		return identity.User{}, refuse("not_member", "no userid to ask for")
 	}
-	if err := d.Client.do(ctx, request{host: hostOld, path: pathUserGet, body: map[string]string{"userid": userID, "language": "zh_CN"}}, &got); err != nil {
+	if err := d.Client.do(ctx,
+		request{host: hostOld, path: pathUserGet, body: map[string]string{"userid": userID, "language": "zh_CN"}},
+		&got); err != nil {
 		return identity.User{}, err
 	}
 	u, err := d.Person(ctx, got.UnionID)
@@ -103,7 +105,8 @@ func (d *Directory) member(ctx context.Context, unionID string) (userID string, 
 		ContactType *flexInt `json:"contact_type"`
 		UserID      string   `json:"userid"`
 	}
-	if err := d.Client.do(ctx, request{host: hostOld, path: pathGetByUnionID, body: map[string]string{"unionid": unionID}}, &got); err != nil {
+	if err := d.Client.do(ctx,
+		request{host: hostOld, path: pathGetByUnionID, body: map[string]string{"unionid": unionID}}, &got); err != nil {
 		return "", err
 	}
 	if got.ContactType != nil && *got.ContactType != 0 {
@@ -143,7 +146,9 @@ type role struct {
 func (d *Directory) record(ctx context.Context, userID, unionID string) (identity.User, error) {
 	var nobody identity.User
 	var got userRecord
-	if err := d.Client.do(ctx, request{host: hostOld, path: pathUserGet, body: map[string]string{"userid": userID, "language": "zh_CN"}}, &got); err != nil {
+	if err := d.Client.do(ctx,
+		request{host: hostOld, path: pathUserGet, body: map[string]string{"userid": userID, "language": "zh_CN"}},
+		&got); err != nil {
 		return nobody, err
 	}
 	named := func(f *identity.Failure) error {
@@ -159,7 +164,12 @@ func (d *Directory) record(ctx context.Context, userID, unionID string) (identit
 	case disabled(got.DisableStatus):
 		return nobody, named(refuse("disabled", "the enterprise account is disabled"))
 	}
-	u := identity.User{UnionID: unionID, UserID: userID, Name: strings.TrimSpace(got.Name), JobNumber: strings.TrimSpace(got.JobNumber)}
+	u := identity.User{
+		UnionID:   unionID,
+		UserID:    userID,
+		Name:      strings.TrimSpace(got.Name),
+		JobNumber: strings.TrimSpace(got.JobNumber),
+	}
 	if u.Email = identity.NormalizeEmail(got.OrgEmail); u.Email == "" {
 		u.Email = identity.NormalizeEmail(got.Email)
 	}
@@ -215,8 +225,10 @@ func (d *Directory) ancestors(ctx context.Context, u identity.User) ([]int64, er
 			IDs flexList[flexInt] `json:"parent_dept_id_list"`
 		}] `json:"parent_list"`
 	}
-	err := d.Client.do(ctx, request{host: hostOld, path: pathParents, body: map[string]string{"userid": u.UserID}}, &got)
-	if f, ok := errors.AsType[*identity.Failure](err); ok && (f.Code == "permission_missing" || f.Code == "department_unknown") {
+	err := d.Client.do(ctx, request{host: hostOld, path: pathParents, body: map[string]string{"userid": u.UserID}},
+		&got)
+	if f, ok := errors.AsType[*identity.Failure](err); ok &&
+		(f.Code == "permission_missing" || f.Code == "department_unknown") {
 		return nil, nil
 	}
 	if err != nil {

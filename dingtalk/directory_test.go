@@ -15,8 +15,9 @@ import (
 )
 
 const (
-	goodMember  = `{"errcode":0,"result":{"contact_type":0,"userid":"p1"}}`
-	goodRecord  = `{"errcode":0,"result":{"userid":"p1","unionid":"u1","name":"张三","active":true,"dept_id_list":[4201],"role_list":[{"id":100,"name":"主管"}]}}`
+	goodMember = `{"errcode":0,"result":{"contact_type":0,"userid":"p1"}}`
+	goodRecord = `{"errcode":0,"result":{"userid":"p1","unionid":"u1","name":"张三","active":true,` +
+		`"dept_id_list":[4201],"role_list":[{"id":100,"name":"主管"}]}}`
 	goodParents = `{"errcode":0,"result":{"parent_list":[{"parent_dept_id_list":[4201,42,1]}]}}`
 )
 
@@ -40,7 +41,8 @@ func TestDisabledAccounts(t *testing.T) {
 		status string
 		want   bool
 	}{
-		{`false`, false}, {`"false"`, false}, {`0`, false}, {`"0"`, false}, {`null`, false}, {`""`, false}, {`"Enabled"`, false},
+		{`false`, false}, {`"false"`, false}, {`0`, false}, {`"0"`, false}, {`null`, false}, {`""`, false},
+		{`"Enabled"`, false},
 		{`true`, true}, {`"true"`, true}, {`1`, true}, {`"disabled"`, true}, {`"odd"`, true}, {`{}`, true},
 	} {
 		if got := disabled(json.RawMessage(c.status)); got != c.want {
@@ -79,8 +81,11 @@ func TestPace(t *testing.T) {
 // The law: no panic; an identity is complete or absent, and it is the one that
 // was asked for.
 func FuzzPerson(f *testing.F) {
-	for _, record := range []string{goodRecord, `{"errcode":"0","result":{"userid":"p1","unionid":"u1","active":"true","dept_id_list":"[2,3]","role_list":{"id":"1","name":"x"}}}`,
-		`{"errcode":0,"result":{"userid":"p1","unionid":"u1","unionid":"u2","active":true}}`, `{"errcode":60121}`, `{}`, ``} {
+	for _, record := range []string{goodRecord,
+		`{"errcode":"0","result":{"userid":"p1","unionid":"u1","active":"true","dept_id_list":"[2,3]",` +
+			`"role_list":{"id":"1","name":"x"}}}`,
+		`{"errcode":0,"result":{"userid":"p1","unionid":"u1","unionid":"u2","active":true}}`, `{"errcode":60121}`,
+		`{}`, ``} {
 		f.Add(goodMember, record, goodParents)
 		f.Add(`{"errcode":0,"result":{"contact_type":"1","userid":"p1"}}`, record, `{"errcode":60011}`)
 	}
@@ -106,10 +111,13 @@ func FuzzPerson(f *testing.F) {
 // The law: no panic; an event that names people names at least one, by a valid id.
 func FuzzFrame(f *testing.F) {
 	for _, s := range []string{
-		`{"specVersion":"1.0","type":"EVENT","headers":{"topic":"*","messageId":"213d","time":"1693221579964","eventType":"user_leave_org","eventId":"c7","eventCorpId":"ding9f","eventBornTime":"1683533823336"},"data":"{\"timeStamp\":\"1\",\"userId\":[\"015\"]}"}`,
+		`{"specVersion":"1.0","type":"EVENT","headers":{"topic":"*","messageId":"213d","time":"1693221579964",` +
+			`"eventType":"user_leave_org","eventId":"c7","eventCorpId":"ding9f",` +
+			`"eventBornTime":"1683533823336"},"data":"{\"timeStamp\":\"1\",\"userId\":[\"015\"]}"}`,
 		`{"type":"EVENT","header":{"messageId":1,"eventType":"label_user_change"},"data":{"userIdList":["a"]}}`,
 		`{"type":"SYSTEM","headers":{"topic":"ping","messageId":"1"},"data":"{\"opaque\":\"1\"}"}`,
-		`{"type":"EVENT","headers":{"eventType":"user_modify_org"},"data":"{\"userId\":\"a\"}"}`, `{"errCode":20001}`, `[]`,
+		`{"type":"EVENT","headers":{"eventType":"user_modify_org"},"data":"{\"userId\":\"a\"}"}`, `{"errCode":20001}`,
+		`[]`,
 	} {
 		f.Add([]byte(s))
 	}
@@ -132,9 +140,11 @@ func FuzzFrame(f *testing.F) {
 
 func TestEndpoint(t *testing.T) {
 	for _, c := range []struct{ api, endpoint, ticket, want string }{
-		{"", "wss://wss-open-connection.dingtalk.com:443/connect", "a b+c", "wss://wss-open-connection.dingtalk.com:443/connect?ticket=a+b%2Bc"},
+		{"", "wss://wss-open-connection.dingtalk.com:443/connect", "a b+c",
+			"wss://wss-open-connection.dingtalk.com:443/connect?ticket=a+b%2Bc"},
 		{"", "wss://h/connect?x=1", "t", "wss://h/connect?x=1&ticket=t"},
-		{"", "ws://h/connect", "t", ""}, {"", "http://h/", "t", ""}, {"", "wss:///connect", "t", ""}, {"", "", "t", ""}, {"", "wss://h/", "", ""},
+		{"", "ws://h/connect", "t", ""}, {"", "http://h/", "t", ""}, {"", "wss:///connect", "t", ""},
+		{"", "", "t", ""}, {"", "wss://h/", "", ""},
 		{"http://127.0.0.1:1", "ws://127.0.0.1:2/connect", "t", "ws://127.0.0.1:2/connect?ticket=t"},
 	} {
 		got, _ := (&Client{Config: Config{APIURL: c.api}}).endpoint(c.endpoint, c.ticket)

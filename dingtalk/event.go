@@ -109,7 +109,8 @@ func (f frame) payload() string {
 }
 
 // changes are the types whose data names a department or a role, not people.
-var changes = map[string]bool{"org_dept_modify": true, "org_dept_remove": true, "label_conf_modify": true, "label_conf_del": true}
+var changes = map[string]bool{"org_dept_modify": true, "org_dept_remove": true, "label_conf_modify": true,
+	"label_conf_del": true}
 
 // event reads f. The error means that data could not be read: such an event
 // names nobody and is not asked for again, it would be the same.
@@ -126,8 +127,9 @@ func (f frame) event() (Event, error) {
 		UserID     oneOrMany        `json:"userId"`
 		UserIDList flexList[string] `json:"userIdList"` // label_user_change
 
-		DeptID      flexList[flexInt] `json:"deptId"`      // org_dept_…
-		LabelIDList flexList[flexInt] `json:"labelIdList"` // label_conf_…; of label_user_change what these people got or lost
+		DeptID flexList[flexInt] `json:"deptId"` // org_dept_…
+		// label_conf_…; of label_user_change what these people got or lost
+		LabelIDList flexList[flexInt] `json:"labelIdList"`
 	}
 	if err := decode([]byte(f.payload()), &data); err != nil {
 		return e, err

@@ -53,7 +53,8 @@ func TestFaults(t *testing.T) {
 		{pathMe, simulator.Body("{}"), bad, 1},
 		{pathMe, simulator.Body(`{"unionId":""}`), bad, 1},
 		{pathMe, simulator.Body(`{"unionId":7}`), bad, 1},
-		{pathMe, simulator.Code("Forbidden.AccessDenied.AccessTokenPermissionDenied"), "operator permission_missing", 1},
+		{pathMe, simulator.Code("Forbidden.AccessDenied.AccessTokenPermissionDenied"), "operator permission_missing",
+			1},
 		{pathMe, simulator.Code("Forbidden.AccessDenied.QpsLimitForApi"), "later throttled", 1},
 		{pathMe, simulator.Code("Forbidden.AccessDenied.ApiCountLimitForOrg"), "operator quota_exhausted", 1},
 		{pathMe, simulator.Code("InvalidAuthentication"), "restart code_rejected", 1},
@@ -70,11 +71,15 @@ func TestFaults(t *testing.T) {
 		{pathGetByUnionID, simulator.Body(`{"errcode":0,"result":null}`), bad, 1},
 		{pathGetByUnionID, simulator.Body(`{"errcode":0,"result":{"userid":"zhangsan"}}`), bad, 1},
 		{pathGetByUnionID, simulator.Body(`{"errcode":0,"result":{"userid":"zhangsan","contact_type":"x"}}`), bad, 1},
-		{pathGetByUnionID, simulator.Body(`{"errcode":0,"result":{"userid":"zhangsan","contact_type":"1"}}`), "refused external_contact", 1},
+		{pathGetByUnionID, simulator.Body(`{"errcode":0,"result":{"userid":"zhangsan","contact_type":"1"}}`),
+			"refused external_contact", 1},
 		{pathGetByUnionID, simulator.Body(`{"errcode":0,"result":{"userid":"","contact_type":0}}`), bad, 1},
-		{pathGetByUnionID, simulator.Body(`{"errcode":0,"result":{"userid":"lisi","contact_type":0}}`), "refused not_member", 1},
-		{pathUserGet, simulator.Body(`{"errcode":0,"result":{"userid":"zhangsan","unionid":"","active":true}}`), bad, 1},
-		{pathUserGet, simulator.Body(`{"errcode":0,"result":{"userid":"zhangsan","unionid":"x","active":true}}`), "refused not_member", 1},
+		{pathGetByUnionID, simulator.Body(`{"errcode":0,"result":{"userid":"lisi","contact_type":0}}`),
+			"refused not_member", 1},
+		{pathUserGet, simulator.Body(`{"errcode":0,"result":{"userid":"zhangsan","unionid":"","active":true}}`), bad,
+			1},
+		{pathUserGet, simulator.Body(`{"errcode":0,"result":{"userid":"zhangsan","unionid":"x","active":true}}`),
+			"refused not_member", 1},
 		{pathUserGet, simulator.Body("{\"errcode\":0,\"result\":{\"name\":\"\xff\"}}"), bad, 1},
 		{pathUserGet, simulator.Body(`{"errcode":0,"result":{"name":1e999}}`), bad, 1},
 		{pathUserGet, simulator.Body(strings.Repeat(`{"errcode":`, 100_000)), bad, 1},
@@ -116,7 +121,8 @@ func TestSlow(t *testing.T) {
 		on string
 		do simulator.Verb
 	}{
-		{pathUserToken, simulator.Hang()}, {pathUserGet, simulator.Hang()}, {pathAppToken, simulator.Hang()}, {"", simulator.Delay(150 * time.Millisecond)},
+		{pathUserToken, simulator.Hang()}, {pathUserGet, simulator.Hang()}, {pathAppToken, simulator.Hang()},
+		{"", simulator.Delay(150 * time.Millisecond)},
 	} {
 		g := newEnv(t)
 		g.client.Timeout = 400 * time.Millisecond
@@ -185,8 +191,10 @@ func TestBusyThenGood(t *testing.T) {
 	}
 	g.Fault(simulator.Fault{On: pathGetUserInfo, Do: simulator.Code(-1)})
 	g.ResetCalls()
-	if _, err := g.silent.Exchange(t.Context(), g.SilentCode("zhangsan")); verdict(err) != "later unavailable" || g.Calls(pathGetUserInfo) != 1 {
-		t.Errorf("silent Exchange at -1 = %v after %d calls, want later unavailable after 1", err, g.Calls(pathGetUserInfo))
+	if _, err := g.silent.Exchange(t.Context(), g.SilentCode("zhangsan")); verdict(err) != "later unavailable" ||
+		g.Calls(pathGetUserInfo) != 1 {
+		t.Errorf("silent Exchange at -1 = %v after %d calls, want later unavailable after 1", err,
+			g.Calls(pathGetUserInfo))
 	}
 }
 
@@ -245,15 +253,20 @@ func TestTokenDies(t *testing.T) {
 
 // No secret in any error, whatever comes back, even its echo (threats L1, L3).
 func TestCanaries(t *testing.T) {
-	const secret, token, user, refresh, code = "canary/secret+1", "canary/app+2", "canary/user+3", "canary/refresh+4", "canary/code+5"
+	const secret, token, user, refresh, code = "canary/secret+1", "canary/app+2", "canary/user+3", "canary/refresh+4",
+		"canary/code+5"
 	canary := func(text string) bool { return strings.Contains(strings.ToLower(text), "canary") }
 	echo := func(w http.ResponseWriter, r *http.Request, kind string) {
 		body, _ := io.ReadAll(r.Body) // a hanging server does not notice a client that leaves before the body's end
 		query := r.URL.Query().Get("access_token")
-		all := strings.TrimSpace(r.URL.RawQuery + " " + query + " " + r.Header.Get("X-Acs-Dingtalk-Access-Token") + " " + string(body))
+		all := strings.TrimSpace(r.URL.RawQuery + " " + query + " " + r.Header.Get("X-Acs-Dingtalk-Access-Token") +
+			" " + string(body))
 		switch kind {
 		case "refusal":
-			fmt.Fprintf(w, `{"errcode":99999,"code":%q,"errmsg":%q,"message":%[2]q,"request_id":%[2]q,"requestid":%[2]q,"accessdenieddetail":{"requiredScopes":[%[3]q]}}`, "x"+all, all, query)
+			fmt.Fprintf(w,
+				`{"errcode":99999,"code":%q,"errmsg":%q,"message":%[2]q,"request_id":%[2]q,"requestid":%[2]q,`+
+					`"accessdenieddetail":{"requiredScopes":[%[3]q]}}`,
+				"x"+all, all, query)
 		case "status":
 			w.WriteHeader(400)
 			fmt.Fprintf(w, `{"code":%q,"message":%q}`, all, all)
@@ -273,7 +286,8 @@ func TestCanaries(t *testing.T) {
 		}
 	}
 	for _, kind := range []string{"refusal", "status", "garbage", "type", "reset", "broken", "hang"} {
-		for _, at := range []string{pathAppToken, pathUserToken, pathMe, pathGetByUnionID, pathUserGet, pathParents, pathGetUserInfo} {
+		for _, at := range []string{pathAppToken, pathUserToken, pathMe, pathGetByUnionID, pathUserGet, pathParents,
+			pathGetUserInfo} {
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				answers := map[string]string{
 					pathAppToken:     `{"accessToken":"` + token + `"}`,
@@ -323,7 +337,8 @@ func TestObserve(t *testing.T) {
 			t.Errorf("Observe heard %+v, want a duration and an error when refused", c)
 		}
 	}
-	want := []string{pathUserToken + " ok ", pathMe + " ok ", pathAppToken + " ok ", pathGetByUnionID + " ok ", pathUserGet + " refused 60121"}
+	want := []string{pathUserToken + " ok ", pathMe + " ok ", pathAppToken + " ok ", pathGetByUnionID + " ok ",
+		pathUserGet + " refused 60121"}
 	if !slices.Equal(got, want) {
 		t.Errorf("Observe heard %q, want %q", got, want)
 	}

@@ -47,16 +47,22 @@ func PermissionName(point string) string {
 // hints tell the operator where a refusal is put right, for every code that
 // needs no detail of the refusal.
 var hints = map[string]string{
-	"credentials_wrong":     "Client ID 或 Client Secret 不正确 — 开发者后台 > 基础信息 > 凭证与基础信息 (wrong Client ID or Client Secret)",
-	"corp_mismatch":         "corp_id 与应用不匹配 — 开发者后台首页显示本企业的 corpId (corp_id is not the organisation of this app: the home page of the developer console shows it)",
-	"token_refused":         "应用的 access_token 更新后仍被拒绝；请核对 Client ID 与 corp_id — 开发者后台 > 基础信息 > 凭证与基础信息 (a fresh app token is refused: check Client ID and corp_id)",
-	"out_of_scope":          "此人不在应用的可使用范围或通讯录授权范围内，或应用未发布 — 开发者后台 > 应用发布 > 版本管理与发布 > 可使用范围；权限管理 > 通讯录权限 > 授权范围 (the person is outside the app's visible range or contact scope, or the app is not published)",
+	"credentials_wrong": "Client ID 或 Client Secret 不正确 — 开发者后台 > 基础信息 > 凭证与基础信息 (wrong Client ID or " +
+		"Client Secret)",
+	"corp_mismatch": "corp_id 与应用不匹配 — 开发者后台首页显示本企业的 corpId (corp_id is not the organisation of this " +
+		"app: the home page of the developer console shows it)",
+	"token_refused": "应用的 access_token 更新后仍被拒绝；请核对 Client ID 与 corp_id — 开发者后台 > 基础信息 > 凭证与基础信息 (a fresh " +
+		"app token is refused: check Client ID and corp_id)",
+	"out_of_scope": "此人不在应用的可使用范围或通讯录授权范围内，或应用未发布 — 开发者后台 > 应用发布 > 版本管理与发布 > 可使用范围；权限管理 > 通讯录权限 > 授权范围 " +
+		"(the person is outside the app's visible range or contact scope, or the app is not published)",
 	"app_disabled":          "应用已停用 — 管理后台 https://oa.dingtalk.com > 工作台 (the app is stopped)",
 	"organisation_disabled": "企业已禁用 (the organisation is disabled in DingTalk)",
 	"quota_exhausted":       "本月 API 调用量已用完 — 开发者后台 > 资源管理 (the monthly API quota is used up)",
-	"department_unknown":    "部门不存在或不在通讯录授权范围内 — 开发者后台 > 权限管理 > 通讯录权限 > 授权范围 (the department does not exist or is outside the contact scope)",
-	"clock_wrong":           "本机时钟与钉钉相差超过 1 分钟 (this machine's clock is more than a minute off)",
-	"no_username":           "通讯录中没有 dingtalk.username 所选的字段；邮箱需要 邮箱等个人信息 fieldEmail — 开发者后台 > 权限管理 (the record lacks the field chosen as username; e-mail needs fieldEmail)",
+	"department_unknown": "部门不存在或不在通讯录授权范围内 — 开发者后台 > 权限管理 > 通讯录权限 > 授权范围 (the department does not exist or " +
+		"is outside the contact scope)",
+	"clock_wrong": "本机时钟与钉钉相差超过 1 分钟 (this machine's clock is more than a minute off)",
+	"no_username": "通讯录中没有 dingtalk.username 所选的字段；邮箱需要 邮箱等个人信息 fieldEmail — 开发者后台 > 权限管理 (the record " +
+		"lacks the field chosen as username; e-mail needs fieldEmail)",
 }
 
 // hint is the operator's text for a refusal that became code.
@@ -74,9 +80,11 @@ func hint(e *APIError, code string) string {
 		if len(names) == 0 {
 			names = []string{"调用 " + e.Path + " 所需的权限"}
 		}
-		return strings.Join(names, ", ") + " — 开发者后台 > 权限管理 (permission not granted: Developer console > Permission management)"
+		return strings.Join(names, ", ") +
+			" — 开发者后台 > 权限管理 (permission not granted: Developer console > Permission management)"
 	case "ip_not_allowed":
-		return "出口 IP " + addressIn(e.Message) + " 不在服务器出口IP中 — 开发者后台 > 开发配置 > 安全设置 > 服务器出口IP (our public address is not on the app's allow-list)"
+		return "出口 IP " + addressIn(e.Message) +
+			" 不在服务器出口IP中 — 开发者后台 > 开发配置 > 安全设置 > 服务器出口IP (our public address is not on the app's allow-list)"
 	}
 	return hints[code]
 }
@@ -102,7 +110,8 @@ func points(list []string) []string {
 	var kept []string
 	for _, point := range list {
 		odd := func(r rune) bool {
-			return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '.' || r == '_' || r == '-')
+			return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '.' || r == '_' ||
+				r == '-')
 		}
 		if point != "" && len(point) <= 80 && len(kept) < 10 && !strings.ContainsFunc(point, odd) {
 			kept = append(kept, point)

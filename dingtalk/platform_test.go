@@ -43,13 +43,22 @@ func newEnv(t *testing.T) *env {
 func envAt(t *testing.T, sim *simulator.Platform, base string) *env {
 	t.Helper()
 	g := &env{Platform: sim}
-	g.client = &dingtalk.Client{Config: dingtalk.Config{ClientID: simulator.DemoClientID, ClientSecret: conf.NewSecret(simulator.DemoClientSecret),
-		CorpID: simulator.DemoCorpID, LoginURL: base, APIURL: base, OAPIURL: base}, Timeout: 5 * time.Second,
+	g.client = &dingtalk.Client{
+		Config: dingtalk.Config{
+			ClientID:     simulator.DemoClientID,
+			ClientSecret: conf.NewSecret(simulator.DemoClientSecret),
+			CorpID:       simulator.DemoCorpID,
+			LoginURL:     base,
+			APIURL:       base,
+			OAPIURL:      base,
+		},
+		Timeout: 5 * time.Second,
 		Observe: func(_ context.Context, c dingtalk.Call) {
 			g.mu.Lock()
 			defer g.mu.Unlock()
 			g.calls = append(g.calls, c)
-		}}
+		},
+	}
 	t.Cleanup(g.client.CloseIdleConnections)
 	g.dir = &dingtalk.Directory{Client: g.client, Ancestors: true}
 	g.web = &dingtalk.WebLogin{Client: g.client, Directory: g.dir}
@@ -130,12 +139,22 @@ func TestWebLogin(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := identity.User{UnionID: g.unionID(t, "zhangsan"), UserID: "zhangsan", Username: "zhangsan", Name: "张三", Email: "zhangsan@yunfan.example",
-		JobNumber: "0004", Departments: []int64{4201}, Ancestors: []int64{1, 42, 4201}, Roles: []identity.Role{{ID: 100, Name: "主管"}}}
+	want := identity.User{
+		UnionID:     g.unionID(t, "zhangsan"),
+		UserID:      "zhangsan",
+		Username:    "zhangsan",
+		Name:        "张三",
+		Email:       "zhangsan@yunfan.example",
+		JobNumber:   "0004",
+		Departments: []int64{4201},
+		Ancestors:   []int64{1, 42, 4201},
+		Roles:       []identity.Role{{ID: 100, Name: "主管"}},
+	}
 	if fmt.Sprint(u) != fmt.Sprint(want) {
 		t.Errorf("Exchange = %v, want %v", u, want)
 	}
-	if left := time.Until(token.Expires); token.Access == "" || token.Refresh == "" || left < time.Hour || left > 2*time.Hour {
+	if left := time.Until(token.Expires); token.Access == "" || token.Refresh == "" || left < time.Hour ||
+		left > 2*time.Hour {
 		t.Errorf("Exchange token lives %v, want about 2h and both tokens", left)
 	}
 	for _, path := range []string{pathAppToken, pathUserToken, pathMe, pathGetByUnionID, pathUserGet, pathParents} {
@@ -241,10 +260,13 @@ func TestCodes(t *testing.T) {
 func TestUsername(t *testing.T) {
 	g := newEnv(t)
 	for _, c := range []struct{ person, field, want string }{
-		{"zhangsan", "", "zhangsan"}, {"zhangsan", "userid", "zhangsan"}, {"zhangsan", "job_number", "0004"}, {"zhangsan", "email", "zhangsan@yunfan.example"},
-		{"zhangsan", "email_localpart", "zhangsan"}, {"zhangsan", "name", "张三"}, {"zhangsan", "unionid", g.unionID(t, "zhangsan")},
+		{"zhangsan", "", "zhangsan"}, {"zhangsan", "userid", "zhangsan"}, {"zhangsan", "job_number", "0004"},
+		{"zhangsan", "email", "zhangsan@yunfan.example"},
+		{"zhangsan", "email_localpart", "zhangsan"}, {"zhangsan", "name", "张三"},
+		{"zhangsan", "unionid", g.unionID(t, "zhangsan")},
 		{"ouyang", "userid", "ouyang-xiu_01.A@yunfan"},
-		{"wangwu", "email", "refused no_username"}, {"wangwu", "email_localpart", "refused no_username"}, {"wangwu", "job_number", "refused no_username"},
+		{"wangwu", "email", "refused no_username"}, {"wangwu", "email_localpart", "refused no_username"},
+		{"wangwu", "job_number", "refused no_username"},
 		{"zhangsan", "nick", "refused no_username"},
 	} {
 		dir := &dingtalk.Directory{Client: g.client, Username: c.field}
@@ -267,12 +289,18 @@ func TestRecheck(t *testing.T) {
 	}{
 		{"leaves", func(g *env) error { return g.Leave("zhangsan") }, "refused not_member"},
 		{"disabled", func(g *env) error { return g.Disable("zhangsan") }, "refused disabled"},
-		{"blocked", func(g *env) error { return g.Change("zhangsan", func(p *simulator.Person) { p.Blocked = true }) }, "refused disabled"},
-		{"becomes external", func(g *env) error { return g.Change("zhangsan", func(p *simulator.Person) { p.External = true }) }, "refused external_contact"},
+		{"blocked", func(g *env) error {
+			return g.Change("zhangsan", func(p *simulator.Person) { p.Blocked = true })
+		}, "refused disabled"},
+		{"becomes external",
+			func(g *env) error { return g.Change("zhangsan", func(p *simulator.Person) { p.External = true }) },
+			"refused external_contact"},
 		{"userid reassigned", func(g *env) error {
 			return g.Reassign("zhangsan", simulator.Person{ID: "other", Name: "另一个张三", Departments: []int64{1}})
 		}, "refused not_member"},
-		{"out of scope", func(g *env) error { return g.ChangeApp("", func(a *simulator.App) { a.Scope = []int64{43} }) }, "refused out_of_scope"},
+		{"out of scope",
+			func(g *env) error { return g.ChangeApp("", func(a *simulator.App) { a.Scope = []int64{43} }) },
+			"refused out_of_scope"},
 		{"moves", func(g *env) error { return g.Move("zhangsan", 43) }, ""},
 	} {
 		g := newEnv(t)
@@ -296,8 +324,10 @@ func TestHints(t *testing.T) {
 		want   string
 		hint   string
 	}{
-		{func(a *simulator.App) { a.Missing = []string{"Contact.User.Read"} }, "operator permission_missing", "通讯录个人信息读权限 Contact.User.Read — 开发者后台 > 权限管理"},
-		{func(a *simulator.App) { a.Missing = []string{"qyapi_get_member"} }, "operator permission_missing", "成员信息读权限 qyapi_get_member — 开发者后台 > 权限管理"},
+		{func(a *simulator.App) { a.Missing = []string{"Contact.User.Read"} }, "operator permission_missing",
+			"通讯录个人信息读权限 Contact.User.Read — 开发者后台 > 权限管理"},
+		{func(a *simulator.App) { a.Missing = []string{"qyapi_get_member"} }, "operator permission_missing",
+			"成员信息读权限 qyapi_get_member — 开发者后台 > 权限管理"},
 		{func(a *simulator.App) { a.Addresses = []string{"192.0.2.1"} }, "operator ip_not_allowed", "出口 IP 127.0.0.1"},
 		{func(a *simulator.App) { a.ClientSecret = "changed" }, "operator credentials_wrong", "凭证与基础信息"},
 		{func(a *simulator.App) { a.Missing = []string{"qyapi_get_department_list"} }, "", ""},
@@ -321,7 +351,8 @@ func TestHints(t *testing.T) {
 func TestAuthURL(t *testing.T) {
 	l := &dingtalk.WebLogin{Client: &dingtalk.Client{Config: dingtalk.Config{ClientID: "dingabc", CorpID: "dingcorp"}}}
 	got := l.AuthURL("https://app.example.com/oauth2/callback", "s+/= &x")
-	want := "https://login.dingtalk.com/oauth2/auth?redirect_uri=https%3A%2F%2Fapp.example.com%2Foauth2%2Fcallback&response_type=code&client_id=dingabc" +
+	want := "https://login.dingtalk.com/oauth2/auth?redirect_uri=https%3A%2F%2Fapp.example.com%2Foauth2%2Fcallback&" +
+		"response_type=code&client_id=dingabc" +
 		"&scope=openid%20corpid&corpId=dingcorp&prompt=consent&state=s%2B%2F%3D%20%26x"
 	if got != want {
 		t.Errorf("AuthURL = %s, want %s", got, want)

@@ -35,15 +35,18 @@ func (p *Probe) Credentials(ctx context.Context) error {
 // Corp asks whether the app is one of the organisation Config.CorpID.
 func (p *Probe) Corp(ctx context.Context) error {
 	c := &p.Client.Config
-	body := map[string]string{"client_id": c.ClientID, "client_secret": c.ClientSecret.Reveal(), "grant_type": "client_credentials"}
-	err := p.Client.do(ctx, request{host: hostNew, path: "/v1.0/oauth2/" + url.PathEscape(c.CorpID) + "/token", body: body}, &struct{}{})
+	body := map[string]string{"client_id": c.ClientID, "client_secret": c.ClientSecret.Reveal(),
+		"grant_type": "client_credentials"}
+	err := p.Client.do(ctx,
+		request{host: hostNew, path: "/v1.0/oauth2/" + url.PathEscape(c.CorpID) + "/token", body: body}, &struct{}{})
 	e, refused := errors.AsType[*APIError](err)
 	if !refused {
 		return err
 	}
 	// A foreign corp_id earns 400, or 500 unknownError; a throttle or a wrong
 	// secret are what they are anywhere.
-	if code := strings.ToLower(e.Code); code == "unknownerror" || code == "40013" || e.Status == http.StatusBadRequest && code != "invalid.client" && code != "invalidclientidorsecret" {
+	if code := strings.ToLower(e.Code); code == "unknownerror" || code == "40013" ||
+		e.Status == http.StatusBadRequest && code != "invalid.client" && code != "invalidclientidorsecret" {
 		return &identity.Failure{Class: identity.Operator, Code: "corp_mismatch", Hint: hints["corp_mismatch"], Err: e}
 	}
 	return err
@@ -65,13 +68,15 @@ func (p *Probe) Scope(ctx context.Context) (whole bool, err error) {
 
 // Members asks for the permission qyapi_get_member, which proves membership.
 func (p *Probe) Members(ctx context.Context) error {
-	err := p.Client.do(ctx, request{host: hostOld, path: pathGetByUnionID, body: map[string]string{"unionid": nobodyID}}, nil)
+	err := p.Client.do(ctx,
+		request{host: hostOld, path: pathGetByUnionID, body: map[string]string{"unionid": nobodyID}}, nil)
 	return unless(err, "60121", "33012", "400002", "40009")
 }
 
 // Silent asks whether codes of the DingTalk client can be redeemed (免登).
 func (p *Probe) Silent(ctx context.Context) error {
-	err := p.Client.do(ctx, request{host: hostOld, path: pathGetUserInfo, body: map[string]string{"code": nobodyID}}, nil)
+	err := p.Client.do(ctx, request{host: hostOld, path: pathGetUserInfo, body: map[string]string{"code": nobodyID}},
+		nil)
 	return unless(err, "40078")
 }
 
@@ -92,7 +97,8 @@ func (p *Probe) Department(ctx context.Context, id int64) (name string, err erro
 	var got struct {
 		Name string `json:"name"`
 	}
-	err = p.Client.do(ctx, request{host: hostOld, path: pathDepartment, body: map[string]any{"dept_id": id, "language": "zh_CN"}}, &got)
+	err = p.Client.do(ctx,
+		request{host: hostOld, path: pathDepartment, body: map[string]any{"dept_id": id, "language": "zh_CN"}}, &got)
 	return got.Name, err
 }
 
@@ -109,7 +115,9 @@ func (p *Probe) Roles(ctx context.Context) ([]identity.Role, error) {
 				Roles flexList[role] `json:"roles"`
 			}] `json:"list"`
 		}
-		if err := p.Client.do(ctx, request{host: hostOld, path: pathRoles, body: map[string]int{"size": 200, "offset": 200 * page}}, &got); err != nil {
+		if err := p.Client.do(ctx,
+			request{host: hostOld, path: pathRoles, body: map[string]int{"size": 200, "offset": 200 * page}},
+			&got); err != nil {
 			return nil, err
 		}
 		for _, group := range got.List {

@@ -39,7 +39,13 @@ func (l *SilentLogin) exchange(ctx context.Context, code string) (identity.User,
 		UnionID string `json:"unionid"`
 		Name    string `json:"name"` // for the log alone: the organisation's record names people
 	}
-	q := request{host: hostOld, path: pathGetUserInfo, body: map[string]string{"code": code}, single: true, secrets: secretForms(code)}
+	q := request{
+		host:    hostOld,
+		path:    pathGetUserInfo,
+		body:    map[string]string{"code": code},
+		single:  true,
+		secrets: secretForms(code),
+	}
 	if err := l.Client.do(ctx, q, &got); err != nil {
 		return identity.User{}, err
 	}

@@ -171,13 +171,20 @@ func (s *Stream) open(ctx context.Context) (*link, error) {
 		return nil, transportError(ctx, "stream", err, secretForms(ticket))
 	}
 	conn.SetReadLimit(maxBody)
-	l := &link{conn: conn, since: time.Now(), leaving: make(chan struct{}), done: make(chan struct{}), secrets: secretForms(ticket)}
+	l := &link{
+		conn:    conn,
+		since:   time.Now(),
+		leaving: make(chan struct{}),
+		done:    make(chan struct{}),
+		secrets: secretForms(ticket),
+	}
 	return l, nil
 }
 
 // openTicket is step 1: where to connect, and the secret to come in with.
 func (c *Client) openTicket(ctx context.Context) (endpoint, ticket string, err error) {
-	body := map[string]any{"clientId": c.Config.ClientID, "clientSecret": c.Config.ClientSecret.Reveal(), "ua": "dinggate-sdk-go/1.0.0",
+	body := map[string]any{"clientId": c.Config.ClientID, "clientSecret": c.Config.ClientSecret.Reveal(),
+		"ua":            "dinggate-sdk-go/1.0.0",
 		"subscriptions": []map[string]string{{"type": "EVENT", "topic": "*"}}} // types are ticked in the console
 	var got struct {
 		Endpoint string `json:"endpoint"`
@@ -227,7 +234,8 @@ func (s *Stream) follow(ctx context.Context, l *link) {
 			return
 		}
 		l.lastFrame.Store(int64(time.Since(l.since)))
-		handling, cancel := context.WithTimeout(ctx, handleTimeout) // from the arrival on, with the wait for another connection's event
+		// from the arrival on, with the wait for another connection's event
+		handling, cancel := context.WithTimeout(ctx, handleTimeout)
 		err = s.handleFrame(ctx, handling, l, data)
 		cancel()
 		if err != nil {

@@ -90,15 +90,21 @@ func TestStreamEvents(t *testing.T) {
 		effect dingtalk.Effect
 		users  []string // nil: Handle is not called
 	}{
-		{simulator.Event{Type: "user_leave_org", Data: map[string]any{"userId": []string{"a", "b"}, "timeStamp": "1"}}, dingtalk.Left, []string{"a", "b"}},
+		{simulator.Event{
+			Type: "user_leave_org",
+			Data: map[string]any{"userId": []string{"a", "b"}, "timeStamp": "1"},
+		}, dingtalk.Left, []string{"a", "b"}},
 		{simulator.Event{Type: "user_leave_org", Data: `{"userId":"a"}`}, dingtalk.Left, []string{"a"}},
-		{simulator.Event{Type: "user_modify_org", Data: `{"userId":["a"],"diffInfo":[{"userid":"z"}]}`}, dingtalk.Recheck, []string{"a"}},
-		{simulator.Event{Type: "label_user_change", Data: `{"userIdList":["a"],"action":"add","labelIdList":[1881]}`}, dingtalk.Recheck, []string{"a"}},
+		{simulator.Event{Type: "user_modify_org", Data: `{"userId":["a"],"diffInfo":[{"userid":"z"}]}`},
+			dingtalk.Recheck, []string{"a"}},
+		{simulator.Event{Type: "label_user_change", Data: `{"userIdList":["a"],"action":"add","labelIdList":[1881]}`},
+			dingtalk.Recheck, []string{"a"}},
 		{simulator.Event{Type: "user_active_org", Data: `{"userId":["a"]}`}, dingtalk.Recheck, []string{"a"}},
 		{simulator.Event{Type: "org_remove", Data: `{}`}, dingtalk.OrganisationGone, []string{}},
 		{simulator.Event{Type: "org_dept_create", Data: `{"deptId":[4]}`}, dingtalk.NoEffect, []string{}},
 		{simulator.Event{Type: "org_dept_modify", Data: `{"deptId":[4]}`}, dingtalk.Recheck, []string{}},
-		{simulator.Event{Type: "label_conf_del", Data: `{"scope":"1","labelIdList":[1881]}`}, dingtalk.Recheck, []string{}},
+		{simulator.Event{Type: "label_conf_del", Data: `{"scope":"1","labelIdList":[1881]}`}, dingtalk.Recheck,
+			[]string{}},
 		{simulator.Event{Type: "label_conf_modify", Data: `{"labelIdList":[]}`}, 0, nil},
 		{simulator.Event{Type: "some_day", Data: `no JSON`}, dingtalk.NoEffect, []string{}},
 		{simulator.Event{Type: "user_leave_org", Data: `{"userId":["a"]}`, Corp: "dingother"}, 0, nil},
@@ -118,8 +124,10 @@ func TestStreamEvents(t *testing.T) {
 			if len(events) != 0 {
 				t.Errorf("event %+v reached Handle as %+v, want not at all", c.event, events)
 			}
-		case len(events) != 1 || events[0].Effect != c.effect || !slices.Equal(events[0].UserIDs, c.users) || events[0].ID != id || events[0].Born.IsZero():
-			t.Errorf("event %+v reached Handle as %+v, want once with effect %d for %v", c.event, events, c.effect, c.users)
+		case len(events) != 1 || events[0].Effect != c.effect || !slices.Equal(events[0].UserIDs, c.users) ||
+			events[0].ID != id || events[0].Born.IsZero():
+			t.Errorf("event %+v reached Handle as %+v, want once with effect %d for %v", c.event, events, c.effect,
+				c.users)
 		}
 	}
 	if list := f.Complaints(); len(list) != 0 {
@@ -149,7 +157,8 @@ func TestStreamPlaces(t *testing.T) {
 	f.delivered(t, f.Emit("org_dept_remove", `{"deptId":[4,"5"]}`))
 	f.delivered(t, f.Emit("label_conf_modify", `{"scope":"1","labelIdList":[1881],"preLabelList":"[]"}`))
 	events, _ := f.observed()
-	if len(events) != 2 || !slices.Equal(events[0].Departments, []int64{4, 5}) || !slices.Equal(events[1].Roles, []int64{1881}) {
+	if len(events) != 2 || !slices.Equal(events[0].Departments, []int64{4, 5}) ||
+		!slices.Equal(events[1].Roles, []int64{1881}) {
 		t.Errorf("Handle heard %+v, want departments 4 and 5, then role 1881", events)
 	}
 }
@@ -240,8 +249,10 @@ func TestStreamReconnects(t *testing.T) {
 		{"drop and 503", fault(simulator.Status(503), 2), 4},
 		{"drop and throttled", fault(simulator.Code("Forbidden.AccessDenied.QpsLimitForApi"), 1), 3},
 		{"drop and no ticket", fault(simulator.Body(`{"endpoint":"ws://127.0.0.1:1/"}`), 1), 3},
-		{"drop and another scheme", fault(simulator.Body(`{"endpoint":"http://127.0.0.1:1/","ticket":"canary-ticket"}`), 1), 3},
-		{"drop and nobody there", fault(simulator.Body(`{"endpoint":"ws://127.0.0.1:1/connect","ticket":"canary-ticket"}`), 1), 3},
+		{"drop and another scheme",
+			fault(simulator.Body(`{"endpoint":"http://127.0.0.1:1/","ticket":"canary-ticket"}`), 1), 3},
+		{"drop and nobody there",
+			fault(simulator.Body(`{"endpoint":"ws://127.0.0.1:1/connect","ticket":"canary-ticket"}`), 1), 3},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := follow(t, func(s *dingtalk.Stream) { s.Quiet = 200 * time.Millisecond })
@@ -256,7 +267,8 @@ func TestStreamReconnects(t *testing.T) {
 			f.streams(t, 1)
 			f.delivered(t, f.Emit("user_leave_org", `{"userId":["a"]}`))
 			_, trouble := f.observed()
-			if text := strings.Join(trouble, "\n"); strings.Contains(text, "canary") || strings.Contains(text, "ticket=") {
+			if text := strings.Join(trouble, "\n"); strings.Contains(text, "canary") ||
+				strings.Contains(text, "ticket=") {
 				t.Errorf("Trouble heard a ticket: %s", text)
 			}
 		})

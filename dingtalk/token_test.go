@@ -23,7 +23,12 @@ func (s script) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err := r.Context().Err(); err != nil {
 		return nil, err
 	}
-	return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader([]byte(body))), Request: r}, nil
+	return &http.Response{
+		StatusCode: status,
+		Header:     http.Header{},
+		Body:       io.NopCloser(bytes.NewReader([]byte(body))),
+		Request:    r,
+	}, nil
 }
 
 // tokens is a DingTalk that only gives tokens, numbered.
@@ -52,10 +57,13 @@ func TestTokenLife(t *testing.T) {
 		at   time.Duration
 		want string
 	}{
-		{`"expireIn":7200`, 0, "t1"}, {`"expireIn":7200`, 109 * time.Minute, "t1"}, {`"expireIn":7200`, 111 * time.Minute, "t2"}, {`"expireIn":7200`, 3 * time.Hour, "t2"},
+		{`"expireIn":7200`, 0, "t1"}, {`"expireIn":7200`, 109 * time.Minute, "t1"},
+		{`"expireIn":7200`, 111 * time.Minute, "t2"}, {`"expireIn":7200`, 3 * time.Hour, "t2"},
 		{`"expiresIn":3600`, 49 * time.Minute, "t1"}, {`"expiresIn":3600`, 51 * time.Minute, "t2"},
-		{`"expireIn":"7200"`, 109 * time.Minute, "t1"}, {`"x":0`, 109 * time.Minute, "t1"}, {`"x":0`, 111 * time.Minute, "t2"},
-		{`"expireIn":-5`, 109 * time.Minute, "t1"}, {`"expireIn":1`, 29 * time.Second, "t1"}, {`"expireIn":1`, 31 * time.Second, "t2"},
+		{`"expireIn":"7200"`, 109 * time.Minute, "t1"}, {`"x":0`, 109 * time.Minute, "t1"},
+		{`"x":0`, 111 * time.Minute, "t2"},
+		{`"expireIn":-5`, 109 * time.Minute, "t1"}, {`"expireIn":1`, 29 * time.Second, "t1"},
+		{`"expireIn":1`, 31 * time.Second, "t2"},
 		{`"expireIn":9000000000000000000`, 25 * time.Hour, "t2"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
@@ -138,7 +146,8 @@ func TestBusy(t *testing.T) {
 		})}
 		began := time.Now()
 		_, err := (&Directory{Client: client}).Person(t.Context(), "u1")
-		if took := time.Since(began); err == nil || calls != 4 || took < 875*time.Millisecond || took > 1750*time.Millisecond {
+		if took := time.Since(began); err == nil || calls != 4 || took < 875*time.Millisecond ||
+			took > 1750*time.Millisecond {
 			t.Errorf("Person = %v after %d calls in %v, want an error after 4 in about 1s", err, calls, took)
 		}
 	})
@@ -176,13 +185,15 @@ func TestBackOff(t *testing.T) {
 			calls int
 		}{
 			{0, true, "throttled", 1}, {0, true, "throttled", 1}, {900 * time.Millisecond, true, "throttled", 1},
-			{400 * time.Millisecond, true, "throttled", 2}, {1900 * time.Millisecond, true, "throttled", 2}, {time.Second, true, "throttled", 3},
+			{400 * time.Millisecond, true, "throttled", 2}, {1900 * time.Millisecond, true, "throttled", 2},
+			{time.Second, true, "throttled", 3},
 			{5 * time.Second, false, "", 4}, {0, false, "", 5},
 		} {
 			time.Sleep(c.wait)
 			throttled = c.still
 			if got := code(); got != c.want || calls[pathUserGet] != c.calls {
-				t.Errorf("Person after %v = %q, %d calls, want %q, %d", c.wait, got, calls[pathUserGet], c.want, c.calls)
+				t.Errorf("Person after %v = %q, %d calls, want %q, %d", c.wait, got, calls[pathUserGet], c.want,
+					c.calls)
 			}
 		}
 		if calls[pathGetByUnionID] != 8 {
@@ -201,7 +212,8 @@ func TestGateTries(t *testing.T) {
 		enter bool
 		after outcome
 		want  bool
-	}{{true, -1, true}, {true, -1, false}, {false, unknown, true}, {true, -1, true}, {false, answered, true}, {true, -1, true}, {true, -1, true}} {
+	}{{true, -1, true}, {true, -1, false}, {false, unknown, true}, {true, -1, true}, {false, answered, true},
+		{true, -1, true}, {true, -1, true}} {
 		if c.enter {
 			if got := g.allow("a", later); got != c.want {
 				t.Errorf("step %d: enter = %v, want %v", i, got, c.want)

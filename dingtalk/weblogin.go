@@ -66,7 +66,8 @@ func (l *WebLogin) exchange(ctx context.Context, code string) (identity.User, id
 		if unionID, err := l.Client.me(ctx, got.AccessToken); err == nil { // for the record of the refusal alone
 			stranger.UnionID = unionID
 		}
-		return nobody, identity.Token{}, identity.About(refuse("wrong_organisation", "signed in for another organisation"), stranger)
+		return nobody, identity.Token{},
+			identity.About(refuse("wrong_organisation", "signed in for another organisation"), stranger)
 	}
 	token := got.token(l.Client.now())
 	unionID, err := l.Client.me(ctx, got.AccessToken)
@@ -83,8 +84,10 @@ func (c *Client) userToken(ctx context.Context, code string) (tokenAnswer, error
 		return tokenAnswer{}, codeRejected()
 	}
 	var got tokenAnswer
-	body := map[string]string{"clientId": c.Config.ClientID, "clientSecret": c.Config.ClientSecret.Reveal(), "grantType": "authorization_code", "code": code}
-	err := c.do(ctx, request{host: hostNew, path: pathUserToken, body: body, single: true, secrets: secretForms(code)}, &got)
+	body := map[string]string{"clientId": c.Config.ClientID, "clientSecret": c.Config.ClientSecret.Reveal(),
+		"grantType": "authorization_code", "code": code}
+	err := c.do(ctx,
+		request{host: hostNew, path: pathUserToken, body: body, single: true, secrets: secretForms(code)}, &got)
 	if err == nil && (!validToken(got.AccessToken) || got.RefreshToken != "" && !validToken(got.RefreshToken)) {
 		err = badAnswer(pathUserToken, formatError("no usable accessToken")).failure()
 	}
@@ -118,12 +121,21 @@ func signIn(err error) error {
 
 // refuse is a definite refusal of ours, not of DingTalk.
 func refuse(code, why string) *identity.Failure {
-	return &identity.Failure{Class: identity.Refused, Code: code, Hint: hints[code], Err: fmt.Errorf("dingtalk: %s", why)}
+	return &identity.Failure{
+		Class: identity.Refused,
+		Code:  code,
+		Hint:  hints[code],
+		Err:   fmt.Errorf("dingtalk: %s", why),
+	}
 }
 
 // codeRejected refuses a code that cannot be one, without a call (threats D6).
 func codeRejected() *identity.Failure {
-	return &identity.Failure{Class: identity.Restart, Code: "code_rejected", Err: errors.New("dingtalk: the code is empty, too long or unprintable")}
+	return &identity.Failure{
+		Class: identity.Restart,
+		Code:  "code_rejected",
+		Err:   errors.New("dingtalk: the code is empty, too long or unprintable"),
+	}
 }
 
 func validCode(code string) bool { return validToken(code) && len(code) <= 1024 }

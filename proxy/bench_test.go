@@ -36,8 +36,10 @@ func BenchmarkProxied(b *testing.B) {
 	r := httptest.NewRequest("GET", "/a/page?b=c", nil)
 	r.Host, r.RemoteAddr = host, "192.0.2.1:1234"
 	for name, value := range map[string]string{
-		"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "Accept-Encoding": "gzip, deflate, br", "Accept-Language": "zh-CN,zh;q=0.9",
-		"User-Agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Site": "none", "Sec-Fetch-Dest": "document",
+		"Accept":          "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+		"Accept-Encoding": "gzip, deflate, br", "Accept-Language": "zh-CN,zh;q=0.9",
+		"User-Agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36", "Sec-Fetch-Mode": "navigate",
+		"Sec-Fetch-Site": "none", "Sec-Fetch-Dest": "document",
 		"Referer": "https://app.test/", "Cookie": "app=1; " + cookie,
 	} {
 		r.Header.Set(name, value)

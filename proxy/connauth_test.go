@@ -28,7 +28,8 @@ func TestOtherChallenges(t *testing.T) {
 		{`Bearer`, `Bearer`},
 		{`Basic realm="ntlmish"`, `Basic realm="ntlmish"`},
 		{`Negotiate, Basic realm="a, b", NTLM`, `Basic realm="a, b"`},
-		{`Basic realm="a", charset="UTF-8", NTLM, Digest realm="d", nonce="n\", NTLM"`, `Basic realm="a", charset="UTF-8", Digest realm="d", nonce="n\", NTLM"`},
+		{`Basic realm="a", charset="UTF-8", NTLM, Digest realm="d", nonce="n\", NTLM"`,
+			`Basic realm="a", charset="UTF-8", Digest realm="d", nonce="n\", NTLM"`},
 		{`NTLM realm="x", opaque="y", Bearer error="invalid_token"`, `Bearer error="invalid_token"`},
 		{`Basic realm="an NTLM server"`, `Basic realm="an NTLM server"`},
 		{`Basic realm="x, NTLM`, ``},
@@ -43,8 +44,10 @@ func TestOtherChallenges(t *testing.T) {
 
 func TestBindsConnection(t *testing.T) {
 	for line, want := range map[string]bool{
-		"NTLM TlRMTVNTUAAB": true, "ntlm x": true, "Negotiate YII": true, "\tNEGOTIATE\tYII": true, "Kerberos x": true, "NTLM": true, "Basic eDp5, NTLM x": true, "Custom TlRMTVNTUAADAAAA": true, "Nego2 x": true,
-		"Basic eDp5": false, "Bearer ntlm.x.y": false, "Bearer eyJ": false, "Digest username=\"ntlm\"": false, "NTLMv9x y": false, "": false,
+		"NTLM TlRMTVNTUAAB": true, "ntlm x": true, "Negotiate YII": true, "\tNEGOTIATE\tYII": true,
+		"Kerberos x": true, "NTLM": true, "Basic eDp5, NTLM x": true, "Custom TlRMTVNTUAADAAAA": true, "Nego2 x": true,
+		"Basic eDp5": false, "Bearer ntlm.x.y": false, "Bearer eyJ": false, "Digest username=\"ntlm\"": false,
+		"NTLMv9x y": false, "": false,
 	} {
 		if got := bindsConnection([]string{"Basic eDp5", line}); got != want {
 			t.Errorf("bindsConnection(%q) = %v, want %v", line, got, want)
@@ -67,7 +70,9 @@ type connKey struct{}
 func (w *windows) start(t *testing.T) string {
 	w.people, w.closed = map[net.Conn]string{}, make(chan net.Conn, 100)
 	app := httptest.NewUnstartedServer(w)
-	app.Config.ConnContext = func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) }
+	app.Config.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		return context.WithValue(ctx, connKey{}, c)
+	}
 	app.Config.ConnState = func(c net.Conn, s http.ConnState) {
 		if s == http.StateClosed {
 			w.closed <- c
@@ -104,17 +109,20 @@ func TestConnectionAuthAlone(t *testing.T) {
 		t.Errorf("nobody = %d with the challenge %q, want 401 with Basic alone", res.StatusCode, got)
 	}
 	seen := map[string]bool{shared: true}
-	for _, credential := range []string{"Negotiate ZHANGSAN", "NTLM ZHANGSAN", "ntlm ZHANGSAN", "NEGOTIATE ZHANGSAN", "Kerberos ZHANGSAN", "Basic\tx,NTLM ZHANGSAN", "Other TlRMTVNTUAADAAAA"} {
+	for _, credential := range []string{"Negotiate ZHANGSAN", "NTLM ZHANGSAN", "ntlm ZHANGSAN", "NEGOTIATE ZHANGSAN",
+		"Kerberos ZHANGSAN", "Basic\tx,NTLM ZHANGSAN", "Other TlRMTVNTUAADAAAA"} {
 		_, body := d.do("POST /public/", "Authorization: "+credential, "Content-Length: 0")
 		who, conn, _ := strings.Cut(body, " ")
 		if who == "" || seen[conn] {
-			t.Errorf("%s: the application takes us for %q on a connection that was used before (%v)", credential, body, seen[conn])
+			t.Errorf("%s: the application takes us for %q on a connection that was used before (%v)", credential,
+				body, seen[conn])
 		}
 		seen[conn] = true
 		for _, line := range []string{"GET /public/", "GET /public/other", "POST /public/"} {
 			res, body := d.do(line, "Content-Length: 0")
 			if res.StatusCode != 401 || body != " "+shared {
-				t.Errorf("%s after %s = %d %q, want nobody on the shared connection %s", line, credential, res.StatusCode, body, shared)
+				t.Errorf("%s after %s = %d %q, want nobody on the shared connection %s", line, credential,
+					res.StatusCode, body, shared)
 			}
 		}
 	}

@@ -43,7 +43,8 @@ func TestGoodbyeBetweenFrames(t *testing.T) {
 				want = append(want, one...)
 			}
 			if b := <-got; !bytes.Equal(b, append(want, closeFrame...)) {
-				t.Errorf("frame of %d, end after %d bytes: the client got %d bytes, want %d", n, cut, len(b), len(want)+len(closeFrame))
+				t.Errorf("frame of %d, end after %d bytes: the client got %d bytes, want %d", n, cut, len(b),
+					len(want)+len(closeFrame))
 			}
 		}
 	}

@@ -43,7 +43,8 @@ func (i identified) withheld() bool { return i.sent && !i.Foreign }
 
 // identify finds the person behind a request: by its credential, otherwise by
 // its cookie. A wrong credential never falls through to another identity.
-func (f *Handler) identify(ctx context.Context, q CredentialQuery, h http.Header, patience time.Duration) (identified, error) {
+func (f *Handler) identify(ctx context.Context, q CredentialQuery, h http.Header,
+	patience time.Duration) (identified, error) {
 	if f.Credentials != nil && len(q.Lines) > 0 {
 		c, err := f.Credentials(ctx, q)
 		if c.Session != nil || err != nil || !c.Foreign {

@@ -26,10 +26,12 @@ import (
 
 const host = "app.test"
 
-var requestRules = identity.HeaderRules{{Name: "X-Forwarded-User", Field: "username"}, {Name: "X-Forwarded-Email", Field: "email"},
+var requestRules = identity.HeaderRules{{Name: "X-Forwarded-User", Field: "username"},
+	{Name: "X-Forwarded-Email", Field: "email"},
 	{Name: "X-Forwarded-Preferred-Username", Field: "name"}, {Name: "X-Forwarded-Groups", Field: "groups"}}
 
-var responseRules = identity.HeaderRules{{Name: "X-Auth-Request-User", Field: "username"}, {Name: "X-Auth-Request-Email", Field: "email"}}
+var responseRules = identity.HeaderRules{{Name: "X-Auth-Request-User", Field: "username"},
+	{Name: "X-Auth-Request-Email", Field: "email"}}
 
 // door is a whole front door: an Entrance and a Front on a real socket, with an
 // application behind it.
@@ -100,12 +102,17 @@ func open(t testing.TB, p plan) *door {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.front = &Handler{Policy: policy, Sessions: manager(t, p, func() time.Time { return time.Now().Add(time.Duration(d.skip.Load())) }), Origins: origins, RequireSignIn: challenge,
+	d.front = &Handler{
+		Policy:        policy,
+		Sessions:      manager(t, p, func() time.Time { return time.Now().Add(time.Duration(d.skip.Load())) }),
+		Origins:       origins,
+		RequireSignIn: challenge,
 		Failed: func(route, reason string) {
 			d.mu.Lock()
 			defer d.mu.Unlock()
 			d.failed = append(d.failed, route+" "+reason)
-		}}
+		},
+	}
 	for _, r := range p.policy {
 		route := Route{Name: r.Name, Upstream: up, WebSocket: r.Name != "plain"}
 		if r.Name == "gateway" {
@@ -117,7 +124,14 @@ func open(t testing.TB, p plan) *door {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.server = httptest.NewUnstartedServer(&web.Chain{Peers: peers, Scheme: "https", Known: origins.HasHost, Next: d.front.Serve, Answer: answerJSON, Record: d.record})
+	d.server = httptest.NewUnstartedServer(&web.Chain{
+		Peers:  peers,
+		Scheme: "https",
+		Known:  origins.HasHost,
+		Next:   d.front.Serve,
+		Answer: answerJSON,
+		Record: d.record,
+	})
 	d.server.Config.ErrorLog = up.proxy.ErrorLog
 	d.server.Start()
 	t.Cleanup(d.server.Close)
@@ -193,8 +207,9 @@ func (d *door) last(n int) web.Exchange {
 // signIn makes a session and gives its Cookie line's value.
 func (d *door) signIn(username string) (*session.Session, string) {
 	d.t.Helper()
-	s, c, err := d.front.Sessions.Create(d.t.Context(), identity.User{UnionID: "union-" + username, UserID: username, Username: username,
-		Name: "张三", Email: username + "@example.com"}, identity.Token{Access: "canary-access-token"})
+	s, c, err := d.front.Sessions.Create(d.t.Context(),
+		identity.User{UnionID: "union-" + username, UserID: username, Username: username,
+			Name: "张三", Email: username + "@example.com"}, identity.Token{Access: "canary-access-token"})
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -204,7 +219,8 @@ func (d *door) signIn(username string) (*session.Session, string) {
 // do sends a request for host as it stands: "GET /path" and header lines.
 func (d *door) do(line string, headers ...string) (*http.Response, string) {
 	d.t.Helper()
-	conn := d.speak(line + " HTTP/1.1\r\nHost: " + host + "\r\n" + strings.Join(append(headers, "Connection: close", ""), "\r\n") + "\r\n")
+	conn := d.speak(line + " HTTP/1.1\r\nHost: " + host + "\r\n" +
+		strings.Join(append(headers, "Connection: close", ""), "\r\n") + "\r\n")
 	return answered(d.t, conn, strings.Fields(line)[0])
 }
 
@@ -264,7 +280,10 @@ func (*sick) Get(context.Context, string) ([]byte, error) { return nil, errors.N
 const page = "Accept: text/html"
 
 func TestServe(t *testing.T) {
-	d := open(t, plan{app: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "UPSTREAM-MARK") })})
+	d := open(t,
+		plan{app: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			io.WriteString(w, "UPSTREAM-MARK")
+		})})
 	_, member := d.signIn("zhangsan")
 	_, boss := d.signIn("boss")
 	forged := member[:len(member)-4] + "AAAA"
@@ -280,7 +299,8 @@ func TestServe(t *testing.T) {
 		{"POST /", member, "", 200, "UPSTREAM-MARK", "allow", "app"},
 		{"GET /?a=1&b=//x", "", page, 302, "", "sign_in", "app"},
 		{"GET /x", forged, page, 302, "", "sign_in", "app"},
-		{"GET /x", member + "; " + boss, page, 302, "", "sign_in", "app"}, // of two nobody can tell which was planted (C3)
+		// of two nobody can tell which was planted (C3)
+		{"GET /x", member + "; " + boss, page, 302, "", "sign_in", "app"},
 		{"GET /x", member + "; " + forged, "", 200, "UPSTREAM-MARK", "allow", "app"},
 		{"GET /x", "", "", 401, `"unauthenticated"`, "sign_in", "app"},
 		{"POST /x", "", page, 401, `"unauthenticated"`, "sign_in", "app"},
@@ -295,11 +315,14 @@ func TestServe(t *testing.T) {
 	} {
 		res, body := d.do(c.line, "Cookie: "+c.cookie, c.header+"\r\nX-Nothing: 1")
 		x := d.last(i + 1)
-		if res.StatusCode != c.status || !strings.Contains(body, c.body) || strings.Contains(body, "UPSTREAM-MARK") != (c.body == "UPSTREAM-MARK") {
-			t.Errorf("%s (cookie %t) = %d %q, want %d with %q", c.line, c.cookie != "", res.StatusCode, body, c.status, c.body)
+		if res.StatusCode != c.status || !strings.Contains(body, c.body) ||
+			strings.Contains(body, "UPSTREAM-MARK") != (c.body == "UPSTREAM-MARK") {
+			t.Errorf("%s (cookie %t) = %d %q, want %d with %q", c.line, c.cookie != "", res.StatusCode, body,
+				c.status, c.body)
 		}
 		if x.Verdict != c.verdict || x.Route != c.route || x.Status != c.status {
-			t.Errorf("%s: record %q %q %d, want %q %q %d", c.line, x.Verdict, x.Route, x.Status, c.verdict, c.route, c.status)
+			t.Errorf("%s: record %q %q %d, want %q %q %d", c.line, x.Verdict, x.Route, x.Status, c.verdict, c.route,
+				c.status)
 		}
 		if len(res.Header["Set-Cookie"]) > 0 {
 			t.Errorf("%s: Set-Cookie %q", c.line, res.Header["Set-Cookie"])
@@ -319,7 +342,8 @@ func TestTarget(t *testing.T) {
 		{"app.test", "http://app.test/a?b", "/a?b"},
 		{"app.test", "/" + strings.Repeat("a", 2000), "/"},
 	} {
-		conn := d.speak("GET " + c.uri + " HTTP/1.1\r\nHost: " + c.host + "\r\n" + page + "\r\nConnection: close\r\n\r\n")
+		conn := d.speak("GET " + c.uri + " HTTP/1.1\r\nHost: " + c.host + "\r\n" + page +
+			"\r\nConnection: close\r\n\r\n")
 		res, _ := answered(t, conn, "GET")
 		if got := res.Header.Get("Location"); got != "https://login.test/?target="+c.want {
 			t.Errorf("target of %s %.40s = %q, want %q", c.host, c.uri, got, c.want)
@@ -338,14 +362,16 @@ func TestTrouble(t *testing.T) {
 	}{{"GET /", 503}, {"POST /", 503}, {"GET /public/", 200}, {"GET //public/", 400}} {
 		res, body := d.do(c.line, "Cookie: "+cookie, page)
 		if res.StatusCode != c.status || len(res.Header["Set-Cookie"]) > 0 {
-			t.Errorf("%s = %d, Set-Cookie %q, want %d and none", c.line, res.StatusCode, res.Header["Set-Cookie"], c.status)
+			t.Errorf("%s = %d, Set-Cookie %q, want %d and none", c.line, res.StatusCode, res.Header["Set-Cookie"],
+				c.status)
 		}
 		if c.status == 503 && (res.Header.Get("Retry-After") == "" || !strings.Contains(body, "store_unavailable")) {
 			t.Errorf("%s = %q %q, want Retry-After and store_unavailable", c.line, res.Header, body)
 		}
 	}
 	h := http.Header{"Cookie": {cookie}}
-	if a, err := d.front.Authorize(t.Context(), access.Target{Method: "GET", Host: host, Path: "/"}, h, 0); err == nil || a.Decision.Verdict != access.Deny || a.Route != "app" {
+	if a, err := d.front.Authorize(t.Context(), access.Target{Method: "GET", Host: host, Path: "/"}, h,
+		0); err == nil || a.Decision.Verdict != access.Deny || a.Route != "app" {
 		t.Errorf("Ask() = %+v, %v, want a denial with an error", a.Decision, err)
 	}
 }
@@ -388,7 +414,8 @@ func TestAsk(t *testing.T) {
 // A body of somebody without a session is not read (V23, M12).
 func TestRefusedBeforeReading(t *testing.T) {
 	d := open(t, plan{app: echo})
-	conn := d.speak("POST /x HTTP/1.1\r\nHost: " + host + "\r\nContent-Length: 104857600\r\nExpect: 100-continue\r\n\r\n")
+	conn := d.speak("POST /x HTTP/1.1\r\nHost: " + host +
+		"\r\nContent-Length: 104857600\r\nExpect: 100-continue\r\n\r\n")
 	res, body := answered(t, conn, "POST")
 	if res.StatusCode != 401 || !strings.Contains(body, "unauthenticated") {
 		t.Errorf("POST of 100 MiB by nobody = %d %q, want 401 before any 100", res.StatusCode, body)

@@ -104,7 +104,11 @@ func (p *proxiedRequest) leave() {
 	case p.ended.Load() != nil:
 		p.x.Err = p.ended.Load()
 	default:
-		p.x.Err = p.failed(&web.Error{Status: http.StatusBadGateway, Code: "upstream_aborted", Err: describe("reading the answer", broken)})
+		p.x.Err = p.failed(&web.Error{
+			Status: http.StatusBadGateway,
+			Code:   "upstream_aborted",
+			Err:    describe("reading the answer", broken),
+		})
 	}
 }
 
@@ -136,12 +140,24 @@ func (p *proxiedRequest) failure() *web.Error {
 		return &web.Error{Status: http.StatusBadRequest, Code: "websocket_handshake", Err: errEarly}
 	}
 	if e, ok := errors.AsType[net.Error](p.err); ok && e.Timeout() {
-		return p.failed(&web.Error{Status: http.StatusGatewayTimeout, Code: "upstream_timeout", Err: describe("waiting for the upstream", p.err)})
+		return p.failed(&web.Error{
+			Status: http.StatusGatewayTimeout,
+			Code:   "upstream_timeout",
+			Err:    describe("waiting for the upstream", p.err),
+		})
 	}
 	if e, ok := errors.AsType[*net.OpError](p.err); ok && e.Op == "dial" {
-		return p.failed(&web.Error{Status: http.StatusBadGateway, Code: "upstream_unreachable", Err: describe("reaching the upstream", p.err)})
+		return p.failed(&web.Error{
+			Status: http.StatusBadGateway,
+			Code:   "upstream_unreachable",
+			Err:    describe("reaching the upstream", p.err),
+		})
 	}
-	return p.failed(&web.Error{Status: http.StatusBadGateway, Code: "bad_gateway", Err: describe("reading the upstream's answer", p.err)})
+	return p.failed(&web.Error{
+		Status: http.StatusBadGateway,
+		Code:   "bad_gateway",
+		Err:    describe("reading the upstream's answer", p.err),
+	})
 }
 
 // describe gives an error without the bytes that it quotes: net/http quotes

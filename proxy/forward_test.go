@@ -21,9 +21,13 @@ import (
 func TestTargetByteForByte(t *testing.T) {
 	for _, base := range []string{"", "/base", "/b%C3%A9/"} {
 		app := httptest.NewServer(echo)
-		d := open(t, plan{upstream: app.URL + base, policy: []access.Route{{Path: "/", Rule: access.Rule{Public: true}}}})
+		d := open(t, plan{
+			upstream: app.URL + base,
+			policy:   []access.Route{{Path: "/", Rule: access.Rule{Public: true}}},
+		})
 		for _, target := range []string{
-			"/", "/a/b.c", "/a?", "/a?b=c;d&%zz&a=%", "/?" + strings.Repeat("a=b&", 10_001), "/a%20b", "/%41", "/a//b/", "//a//b", "/a?x=//../%2f",
+			"/", "/a/b.c", "/a?", "/a?b=c;d&%zz&a=%", "/?" + strings.Repeat("a=b&", 10_001), "/a%20b", "/%41",
+			"/a//b/", "//a//b", "/a?x=//../%2f",
 			"/é/文", "/%e6%96%87", "/a\"<>^`{|}b", "/a!$&'()*+,=:@[]-._~", "/a:b@c", "//a%20b",
 		} {
 			if base != "" && strings.HasPrefix(target, "//") && strings.ContainsAny(target, "\"é") {
@@ -41,9 +45,11 @@ func TestTargetByteForByte(t *testing.T) {
 func TestRequestPassesUntouched(t *testing.T) {
 	d := open(t, plan{app: echo})
 	_, cookie := d.signIn("zhangsan")
-	_, body := d.do("PATCH /a", "Cookie: "+cookie, "Accept-Encoding: br;q=1, gzip", "Range: bytes=1-2", "X-App: one", "X-App: two", "Content-Type: a/b", "Content-Length: 3", "", "abc")
+	_, body := d.do("PATCH /a", "Cookie: "+cookie, "Accept-Encoding: br;q=1, gzip", "Range: bytes=1-2", "X-App: one",
+		"X-App: two", "Content-Type: a/b", "Content-Length: 3", "", "abc")
 	saw := sawOf(t, body)
-	if saw.Method != "PATCH" || saw.Host != host || saw.Body != "abc" || saw.Header.Get("Accept-Encoding") != "br;q=1, gzip" || saw.Header.Get("Range") != "bytes=1-2" ||
+	if saw.Method != "PATCH" || saw.Host != host || saw.Body != "abc" ||
+		saw.Header.Get("Accept-Encoding") != "br;q=1, gzip" || saw.Header.Get("Range") != "bytes=1-2" ||
 		len(saw.Header["X-App"]) != 2 || saw.Header["User-Agent"] != nil {
 		t.Errorf("the upstream saw %s", body)
 	}
@@ -110,7 +116,9 @@ func TestUpstreamFails(t *testing.T) {
 		{"status 000", "", "HTTP/1.1 000 X\r\nContent-Length: 0\r\n\r\n", 502, "bad_gateway"},
 		{"giant header", "", "HTTP/1.1 200 OK\r\nX: " + strings.Repeat("a", 2<<20) + "\r\n\r\n", 502, "bad_gateway"},
 		{"101 unasked", "", "HTTP/1.1 101 Switching Protocols\r\n\r\n", 502, "bad_gateway"},
-		{"101 unasked, named", "", "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", 502, "bad_gateway"},
+		{"101 unasked, named", "",
+			"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", 502,
+			"bad_gateway"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if c.upstream == "" {
@@ -161,7 +169,8 @@ func TestAnswerBreaksOff(t *testing.T) {
 		if !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Errorf("%q: the client read %q, %v, want an aborted transfer", say, body, err)
 		}
-		if x := d.last(1); x.Err == nil || !strings.Contains(x.Err.Error(), "upstream_aborted") || fmt.Sprint(d.failed) != "[app upstream_aborted]" {
+		if x := d.last(1); x.Err == nil || !strings.Contains(x.Err.Error(), "upstream_aborted") ||
+			fmt.Sprint(d.failed) != "[app upstream_aborted]" {
 			t.Errorf("%q: record %v, Failed %v, want upstream_aborted", say, x.Err, d.failed)
 		}
 	}
@@ -193,7 +202,8 @@ func TestNoSecondPost(t *testing.T) {
 		d.do("GET /", "X-Keep: 1", "Cookie: "+cookie)
 		res, _ := d.do(c.line, "X-Keep: 1", "Cookie: "+cookie, c.header)
 		if got := count.Load(); got != c.want || (res.StatusCode == 502) != (c.want == 2) {
-			t.Errorf("%s, %q: the upstream saw %d requests, status %d, want %d", c.line, c.header, got, res.StatusCode, c.want)
+			t.Errorf("%s, %q: the upstream saw %d requests, status %d, want %d", c.line, c.header, got,
+				res.StatusCode, c.want)
 		}
 	}
 }

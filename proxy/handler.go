@@ -105,7 +105,9 @@ type Answer struct {
 	// for nobody, nil where none is sent at all.
 	Assertion []string
 
-	WrongCredential bool // an Authorization header came that opens nothing, and somebody has to be known here: 401, never a sign-in
+	// an Authorization header came that opens nothing, and somebody has to be known here: 401,
+	// never a sign-in
+	WrongCredential bool
 
 	credential *CredentialQuery // what stands for the session; nil: a cookie, or nothing
 	withheld   bool             // the Authorization header does not travel on
@@ -145,11 +147,12 @@ func (f *Handler) init() {
 	})
 }
 
-// Authorize decides whether the sender of h may enter t, for every endpoint. An error is always a *web.Error of status 503 (or 429, for an
-// API client who tries too often): nothing is known about
-// the session now, so keep the cookie and let nobody in (threats V14, F14).
-// patience is as in Handler.MaxWait.
-func (f *Handler) Authorize(ctx context.Context, t access.Target, h http.Header, patience time.Duration) (Answer, error) {
+// Authorize decides whether the sender of h may enter t, for every endpoint. An error is always a
+// *web.Error of status 503 (or 429, for an API client who tries too often): nothing is known about
+// the session now, so keep the cookie and let nobody in (threats V14, F14). patience is as in
+// Handler.MaxWait.
+func (f *Handler) Authorize(ctx context.Context, t access.Target, h http.Header,
+	patience time.Duration) (Answer, error) {
 	a, err := f.authorize(ctx, t, h, patience)
 	if err == nil && a.Decision.Verdict == access.Allow {
 		a.Assertion = f.assertion(&a)
@@ -186,7 +189,8 @@ func (f *Handler) assertion(a *Answer) (value []string) {
 	return value
 }
 
-func (f *Handler) authorize(ctx context.Context, t access.Target, h http.Header, patience time.Duration) (Answer, error) {
+func (f *Handler) authorize(ctx context.Context, t access.Target, h http.Header,
+	patience time.Duration) (Answer, error) {
 	f.init()
 	q := f.credentialQuery(t, h)
 	who, dead := f.identify(ctx, q, h, patience)
@@ -222,7 +226,8 @@ func (f *Handler) authorize(ctx context.Context, t access.Target, h http.Header,
 // otherwise by its cookie. A wrong credential never falls through to another
 // identity. Errors are those of Credentials and of session.Manager's Load;
 // patience is as in Handler.MaxWait.
-func (f *Handler) Authenticate(ctx context.Context, client netip.Addr, h http.Header, patience time.Duration) (s *session.Session, credential bool, err error) {
+func (f *Handler) Authenticate(ctx context.Context, client netip.Addr, h http.Header,
+	patience time.Duration) (s *session.Session, credential bool, err error) {
 	who, err := f.identify(ctx, CredentialQuery{Client: client, Lines: h["Authorization"]}, h, patience)
 	return who.Session, who.sent, err
 }
@@ -232,7 +237,8 @@ const retryAfter = 5 * time.Second
 
 // noSession distinguishes absence from failure. An unknown error is a failure.
 func noSession(err error) bool {
-	return errors.Is(err, session.ErrNone) || errors.Is(err, session.ErrExpired) || errors.Is(err, session.ErrRevoked) || errors.Is(err, session.ErrForged)
+	return errors.Is(err, session.ErrNone) || errors.Is(err, session.ErrExpired) ||
+		errors.Is(err, session.ErrRevoked) || errors.Is(err, session.ErrForged)
 }
 
 // Serve answers a routed request; it is a web.HandlerFunc and wants the
@@ -277,7 +283,8 @@ func (f *Handler) serve(w http.ResponseWriter, r *http.Request, x *web.Exchange)
 		return &web.Error{Status: http.StatusUnauthorized, Code: "invalid_credentials", Err: a.dead}
 	}
 	if d.Verdict != access.Allow {
-		if errors.Is(a.dead, session.ErrForged) { // worth a line: somebody tries, or two cookies stand side by side (threats C3)
+		// worth a line: somebody tries, or two cookies stand side by side (threats C3)
+		if errors.Is(a.dead, session.ErrForged) {
 			x.Err = &web.Error{Status: http.StatusUnauthorized, Code: "unauthenticated", Err: a.dead}
 		}
 		return f.RequireSignIn(w, r, f.target(x, r))
@@ -288,9 +295,21 @@ func (f *Handler) serve(w http.ResponseWriter, r *http.Request, x *web.Exchange)
 	route := &f.Routes[d.Route]
 	if websocket = websocket && route.WebSocket; websocket && !f.ownOrigin(r) {
 		x.Verdict = access.Deny.String()
-		return &web.Error{Status: http.StatusForbidden, Code: "cross_site", Err: errors.New("proxy: WebSocket from a page of another origin")}
+		return &web.Error{
+			Status: http.StatusForbidden,
+			Code:   "cross_site",
+			Err:    errors.New("proxy: WebSocket from a page of another origin"),
+		}
 	}
-	return f.forward(w, r, &proxiedRequest{x: x, front: f, route: route, session: a.Session, credential: a.credential, websocket: websocket})
+	return f.forward(w,
+		r, &proxiedRequest{
+			x:          x,
+			front:      f,
+			route:      route,
+			session:    a.Session,
+			credential: a.credential,
+			websocket:  websocket,
+		})
 }
 
 // named adds to a refusal who the person is here, and how to come back to
@@ -308,7 +327,15 @@ func (f *Handler) named(e *web.Error, a *Answer, x *web.Exchange, r *http.Reques
 }
 
 func target(x *web.Exchange, method string) access.Target {
-	return access.Target{Method: method, Host: x.Host, Path: x.Path.Plain, Readings: x.Path.Readings, Variants: x.Path.Variants, Odd: x.Path.Odd, Client: x.Client}
+	return access.Target{
+		Method:   method,
+		Host:     x.Host,
+		Path:     x.Path.Plain,
+		Readings: x.Path.Readings,
+		Variants: x.Path.Variants,
+		Odd:      x.Path.Odd,
+		Client:   x.Client,
+	}
 }
 
 func errorFor(reason string) *web.Error {

@@ -74,7 +74,8 @@ func clearsCookies(lines []string) bool {
 // page load. No shared cache may keep it: an answer that invites one goes
 // without, another page will come (threats W6).
 func (p *proxiedRequest) renew(h http.Header) {
-	if p.session == nil || !p.front.Sessions.Renewable(p.session) || !web.IsPageLoad(p.in.Method, p.in.Header) || sharedCache(h) {
+	if p.session == nil || !p.front.Sessions.Renewable(p.session) || !web.IsPageLoad(p.in.Method, p.in.Header) ||
+		sharedCache(h) {
 		return
 	}
 	if c := p.front.Sessions.Renew(p.session); c != nil {

@@ -17,11 +17,15 @@ import (
 
 // protectedNames are what an upstream may hear from us alone (threats H).
 var protectedNames = []string{
-	"X-Forwarded-User", "X-Forwarded-Email", "X-Forwarded-Preferred-Username", "X-Forwarded-Groups", "X-Forwarded-Access-Token",
+	"X-Forwarded-User", "X-Forwarded-Email", "X-Forwarded-Preferred-Username", "X-Forwarded-Groups",
+	"X-Forwarded-Access-Token",
 	"X-Auth-Request-User", "X-Auth-Request-Email", "X-Auth-Request-Preferred-Username", "X-Auth-Request-Groups",
-	"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port", "X-Forwarded-Prefix", "X-Forwarded-Uri", "X-Forwarded-Server",
-	"X-Original-Url", "X-Original-Uri", "X-Original-Method", "X-Original-Host", "X-Rewrite-Url", "X-Real-Ip", "X-Client-Ip", "True-Client-Ip", "Cf-Connecting-Ip",
-	"Forwarded", "Proxy", "Remote-User", "Remote-Addr", "Remote-Groups", "X-Client-Cert-Subject", "Ssl-Client-S-Dn", "X-Http-Method-Override", "X-Request-Id",
+	"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port", "X-Forwarded-Prefix",
+	"X-Forwarded-Uri", "X-Forwarded-Server",
+	"X-Original-Url", "X-Original-Uri", "X-Original-Method", "X-Original-Host", "X-Rewrite-Url", "X-Real-Ip",
+	"X-Client-Ip", "True-Client-Ip", "Cf-Connecting-Ip",
+	"Forwarded", "Proxy", "Remote-User", "Remote-Addr", "Remote-Groups", "X-Client-Cert-Subject", "Ssl-Client-S-Dn",
+	"X-Http-Method-Override", "X-Request-Id",
 }
 
 // spellings are ways to write one name that some server takes for it.
@@ -31,8 +35,10 @@ func spellings(name string) []string {
 	if i := strings.IndexByte(name, '-'); i >= 0 {
 		mixed = name[:i] + "_" + name[i+1:]
 	}
-	return []string{name, lower, strings.ToUpper(name), mixed, strings.ReplaceAll(lower, "-", "_"), strings.ReplaceAll(strings.ToUpper(name), "-", "_"),
-		strings.ReplaceAll(lower, "-", "."), strings.ReplaceAll(lower, "-", ""), strings.ReplaceAll(lower, "-", "--"), "_" + lower, lower + "_", "-" + lower}
+	return []string{name, lower, strings.ToUpper(name), mixed, strings.ReplaceAll(lower, "-", "_"),
+		strings.ReplaceAll(strings.ToUpper(name), "-", "_"),
+		strings.ReplaceAll(lower, "-", "."), strings.ReplaceAll(lower, "-", ""), strings.ReplaceAll(lower, "-", "--"),
+		"_" + lower, lower + "_", "-" + lower}
 }
 
 // TestForged sends 34 names in 12 spellings to every kind of route (H1, H2, H3,
@@ -41,8 +47,10 @@ func TestForged(t *testing.T) {
 	d := open(t, plan{app: echo})
 	_, cookie := d.signIn("zhangsan")
 	ours := map[string]string{
-		"X-Forwarded-User": "zhangsan", "X-Forwarded-Email": "zhangsan@example.com", "X-Forwarded-Preferred-Username": "%E5%BC%A0%E4%B8%89", "X-Forwarded-Groups": "",
-		"X-Forwarded-For": "127.0.0.1", "X-Real-Ip": "127.0.0.1", "X-Forwarded-Host": host, "X-Forwarded-Proto": "https",
+		"X-Forwarded-User": "zhangsan", "X-Forwarded-Email": "zhangsan@example.com",
+		"X-Forwarded-Preferred-Username": "%E5%BC%A0%E4%B8%89", "X-Forwarded-Groups": "",
+		"X-Forwarded-For": "127.0.0.1", "X-Real-Ip": "127.0.0.1", "X-Forwarded-Host": host,
+		"X-Forwarded-Proto": "https",
 	}
 	protected := web.NewProtected()
 	ran := 0
@@ -55,7 +63,8 @@ func TestForged(t *testing.T) {
 			for _, c := range []struct {
 				line, cookie string
 				person       bool
-			}{{"GET /public/", "", false}, {"GET /public/", cookie, true}, {"GET /", cookie, true}, {"POST /plain/", cookie, true}} {
+			}{{"GET /public/", "", false}, {"GET /public/", cookie, true}, {"GET /", cookie, true},
+				{"POST /plain/", cookie, true}} {
 				ran++
 				_, body := d.do(c.line, append(copies, "Cookie: "+c.cookie)...)
 				if strings.Contains(body, "forged") {
@@ -64,7 +73,10 @@ func TestForged(t *testing.T) {
 				saw := sawOf(t, body)
 				for name, values := range saw.Header {
 					want, ok := ours[name]
-					if ok && (c.person || !slices.ContainsFunc(requestRules, func(r identity.HeaderRule) bool { return r.Name == name })) {
+					if ok && (c.person ||
+						!slices.ContainsFunc(requestRules, func(r identity.HeaderRule) bool {
+							return r.Name == name
+						})) {
 						if len(values) != 1 || values[0] != want {
 							t.Errorf("%s, %s: the upstream saw %s: %q, want %q", c.line, spelling, name, values, want)
 						}
@@ -91,7 +103,8 @@ func TestForgedHTTP2(t *testing.T) {
 	server.EnableHTTP2 = true
 	server.StartTLS()
 	defer server.Close()
-	for _, name := range []string{"x-forwarded-user", "x_forwarded_user", "x.forwarded.user", "remote-user", "x-forwarded-for"} {
+	for _, name := range []string{"x-forwarded-user", "x_forwarded_user", "x.forwarded.user", "remote-user",
+		"x-forwarded-for"} {
 		req, err := http.NewRequest("POST", server.URL+"/a?b", strings.NewReader("abc"))
 		if err != nil {
 			t.Fatal(err)
@@ -104,7 +117,8 @@ func TestForgedHTTP2(t *testing.T) {
 		}
 		body, _ := io.ReadAll(res.Body)
 		res.Body.Close()
-		if saw := sawOf(t, string(body)); res.ProtoMajor != 2 || strings.Contains(string(body), "forged") || saw.Header.Get("X-Forwarded-User") != "zhangsan" || saw.Body != "abc" {
+		if saw := sawOf(t, string(body)); res.ProtoMajor != 2 || strings.Contains(string(body), "forged") ||
+			saw.Header.Get("X-Forwarded-User") != "zhangsan" || saw.Body != "abc" {
 			t.Errorf("%s over %s: the upstream saw %s", name, res.Proto, body)
 		}
 	}
@@ -114,10 +128,13 @@ func TestForgedHTTP2(t *testing.T) {
 func TestConnectionNames(t *testing.T) {
 	d := open(t, plan{app: echo})
 	_, cookie := d.signIn("zhangsan")
-	for _, list := range []string{"X-Forwarded-User", "x-forwarded-user, X-FORWARDED-EMAIL", "X-Forwarded-For\r\nConnection: X-Forwarded-Host,X-Forwarded-User", "keep-alive, X-Forwarded-User, X-Request-Id"} {
+	for _, list := range []string{"X-Forwarded-User", "x-forwarded-user, X-FORWARDED-EMAIL",
+		"X-Forwarded-For\r\nConnection: X-Forwarded-Host,X-Forwarded-User",
+		"keep-alive, X-Forwarded-User, X-Request-Id"} {
 		_, body := d.do("GET /", "Cookie: "+cookie, "Connection: "+list)
 		h := sawOf(t, body).Header
-		for _, name := range []string{"X-Forwarded-User", "X-Forwarded-Email", "X-Forwarded-For", "X-Forwarded-Host", "X-Request-Id"} {
+		for _, name := range []string{"X-Forwarded-User", "X-Forwarded-Email", "X-Forwarded-For", "X-Forwarded-Host",
+			"X-Request-Id"} {
 			if len(h[name]) != 1 {
 				t.Errorf("Connection: %q: the upstream saw %s: %q, want ours", list, name, h[name])
 			}
@@ -130,11 +147,14 @@ func TestConnectionNames(t *testing.T) {
 func TestRequestTrailers(t *testing.T) {
 	d := open(t, plan{app: echo})
 	_, cookie := d.signIn("zhangsan")
-	conn := d.speak("POST / HTTP/1.1\r\nHost: " + host + "\r\nCookie: " + cookie + "\r\nConnection: close\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum, X_Forwarded_User, X-Real-IP\r\n\r\n" +
-		"3\r\nabc\r\n0\r\nX-Sum: 42\r\nX_Forwarded_User: forged\r\nX-Real-IP: forged\r\nX-Forwarded-Email: forged\r\n\r\n")
+	conn := d.speak("POST / HTTP/1.1\r\nHost: " + host + "\r\nCookie: " + cookie +
+		"\r\nConnection: close\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum, X_Forwarded_User, X-Real-IP\r\n\r\n" +
+		"3\r\nabc\r\n0\r\nX-Sum: 42\r\nX_Forwarded_User: forged\r\nX-Real-IP: forged\r\nX-Forwarded-Email: " +
+		"forged\r\n\r\n")
 	_, body := answered(t, conn, "POST")
 	saw := sawOf(t, body)
-	if saw.Body != "abc" || len(saw.Trailer) != 1 || saw.Trailer.Get("X-Sum") != "42" || strings.Contains(body, "forged") {
+	if saw.Body != "abc" || len(saw.Trailer) != 1 || saw.Trailer.Get("X-Sum") != "42" ||
+		strings.Contains(body, "forged") {
 		t.Errorf("the upstream saw %s, want the body and X-Sum alone", body)
 	}
 }
@@ -162,9 +182,11 @@ func TestAuthorization(t *testing.T) {
 // What the directory says can start no second header (H9, H11).
 func TestHostileDirectory(t *testing.T) {
 	d := open(t, plan{app: echo, policy: []access.Route{{Name: "app", Path: "/", Rule: access.Rule{SignedIn: true}}}})
-	for _, name := range []string{"a\r\nX-Forwarded-User: boss", "a\x00b", "\u202eboss", "张三", strings.Repeat("长", 300), " a ", "a%0d%0ab"} {
-		_, c, err := d.front.Sessions.Create(t.Context(), identity.User{UnionID: "u" + name[:1], Username: "zhangsan", Name: name,
-			Roles: []identity.Role{{ID: 1, Name: name + ",boss"}}}, identity.Token{})
+	for _, name := range []string{"a\r\nX-Forwarded-User: boss", "a\x00b", "\u202eboss", "张三",
+		strings.Repeat("长", 300), " a ", "a%0d%0ab"} {
+		_, c, err := d.front.Sessions.Create(t.Context(),
+			identity.User{UnionID: "u" + name[:1], Username: "zhangsan", Name: name,
+				Roles: []identity.Role{{ID: 1, Name: name + ",boss"}}}, identity.Token{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -174,7 +196,8 @@ func TestHostileDirectory(t *testing.T) {
 			continue
 		}
 		h := sawOf(t, body).Header
-		if len(h["X-Forwarded-User"]) != 1 || h.Get("X-Forwarded-User") != "zhangsan" || strings.Contains(h.Get("X-Forwarded-Groups"), ",") {
+		if len(h["X-Forwarded-User"]) != 1 || h.Get("X-Forwarded-User") != "zhangsan" ||
+			strings.Contains(h.Get("X-Forwarded-Groups"), ",") {
 			t.Errorf("name %.20q: the upstream saw %q", name, h)
 		}
 	}
@@ -184,15 +207,19 @@ func TestHostileDirectory(t *testing.T) {
 func TestForwarded(t *testing.T) {
 	for _, c := range []struct{ trusted, sent, want, real, proto, host string }{
 		{"10.0.0.0/8", "", "127.0.0.1", "127.0.0.1", "https", "app.test"},
-		{"10.0.0.0/8", "X-Forwarded-For: 192.0.2.9\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: evil.test", "127.0.0.1", "127.0.0.1", "https", "app.test"},
+		{"10.0.0.0/8", "X-Forwarded-For: 192.0.2.9\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: evil.test",
+			"127.0.0.1", "127.0.0.1", "https", "app.test"},
 		{"127.0.0.0/8", "X-Forwarded-For: 192.0.2.9", "192.0.2.9, 127.0.0.1", "192.0.2.9", "https", "app.test"},
-		{"127.0.0.0/8", "X-Forwarded-For: 198.51.100.1, 192.0.2.9\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: APP.test.:80", "192.0.2.9, 127.0.0.1", "192.0.2.9", "http", "app.test"},
+		{"127.0.0.0/8",
+			"X-Forwarded-For: 198.51.100.1, 192.0.2.9\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: APP.test.:80",
+			"192.0.2.9, 127.0.0.1", "192.0.2.9", "http", "app.test"},
 		{"127.0.0.0/8", "X-Forwarded-For: nonsense", "", "", "https", "app.test"},
 	} {
 		d := open(t, plan{app: echo, trusted: []string{c.trusted}})
 		_, body := d.do("GET /public/", c.sent+"\r\nX-Nothing: 1")
 		saw := sawOf(t, body)
-		got := [5]string{saw.Header.Get("X-Forwarded-For"), saw.Header.Get("X-Real-Ip"), saw.Header.Get("X-Forwarded-Proto"), saw.Header.Get("X-Forwarded-Host"), saw.Host}
+		got := [5]string{saw.Header.Get("X-Forwarded-For"), saw.Header.Get("X-Real-Ip"),
+			saw.Header.Get("X-Forwarded-Proto"), saw.Header.Get("X-Forwarded-Host"), saw.Host}
 		if want := [5]string{c.want, c.real, c.proto, c.host, c.host}; got != want {
 			t.Errorf("trusting %s, sent %q: the upstream saw %q, want %q", c.trusted, c.sent, got, want)
 		}
@@ -234,9 +261,11 @@ func TestAnswerCleaned(t *testing.T) {
 	d := open(t, plan{app: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		for range 2 {
-			h["Set-Cookie"] = []string{"app=1", "__Host-dinggate=; Max-Age=0", "DingGate=x", "dinggate-attempt-1=y", "=dinggate=z", "other=2; Path=/"}
+			h["Set-Cookie"] = []string{"app=1", "__Host-dinggate=; Max-Age=0", "DingGate=x", "dinggate-attempt-1=y",
+				"=dinggate=z", "other=2; Path=/"}
 			h["Clear-Site-Data"] = []string{`"cache"`, `"cookies"`}
-			for _, name := range []string{"X-Auth-Request-User", "X-Auth-Request-Groups", "X-Forwarded-User", "x_auth_request_email", "Remote-User"} {
+			for _, name := range []string{"X-Auth-Request-User", "X-Auth-Request-Groups", "X-Forwarded-User",
+				"x_auth_request_email", "Remote-User"} {
 				h[name] = []string{"boss"}
 			}
 			h.Set("Link", "</a.css>")
@@ -254,13 +283,16 @@ func TestAnswerCleaned(t *testing.T) {
 	})})
 	_, cookie := d.signIn("zhangsan")
 	for _, line := range []string{"GET /", "GET /hints"} {
-		conn := d.speak(line + " HTTP/1.1\r\nHost: " + host + "\r\nTE: trailers\r\nCookie: " + cookie + "\r\nConnection: close\r\n\r\n")
+		conn := d.speak(line + " HTTP/1.1\r\nHost: " + host + "\r\nTE: trailers\r\nCookie: " + cookie +
+			"\r\nConnection: close\r\n\r\n")
 		raw, err := io.ReadAll(conn)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if text := strings.ToLower(string(raw)); strings.Contains(text, "boss") || strings.Contains(text, "dinggate") || strings.Contains(text, "clear-site-data") ||
-			!strings.Contains(text, "x-sum: 42") || !strings.Contains(text, "x-late: late") || !strings.Contains(text, "x-request-id") {
+		if text := strings.ToLower(string(raw)); strings.Contains(text, "boss") ||
+			strings.Contains(text, "dinggate") || strings.Contains(text, "clear-site-data") ||
+			!strings.Contains(text, "x-sum: 42") || !strings.Contains(text, "x-late: late") ||
+			!strings.Contains(text, "x-request-id") {
 			t.Errorf("%s: the client saw %s", line, raw)
 		}
 		if n := strings.Count(string(raw), "other=2"); n != map[string]int{"GET /": 1, "GET /hints": 3}[line] {
@@ -303,12 +335,15 @@ func TestRenewal(t *testing.T) {
 		for range 3 {
 			res, _ := d.do(c.line, c.header, "Cookie: "+cookie)
 			got += len(res.Header["Set-Cookie"])
-			if len(res.Header["Set-Cookie"]) > 0 && !strings.Contains(strings.Join(res.Header["Cache-Control"], ","), "private") {
-				t.Errorf("%s %s: renewed with Cache-Control %q, want private", c.line, c.header, res.Header["Cache-Control"])
+			if len(res.Header["Set-Cookie"]) > 0 &&
+				!strings.Contains(strings.Join(res.Header["Cache-Control"], ","), "private") {
+				t.Errorf("%s %s: renewed with Cache-Control %q, want private", c.line, c.header,
+					res.Header["Cache-Control"])
 			}
 		}
 		if want := map[bool]int{true: 1}[c.renewed]; got != want {
-			t.Errorf("%s %s, Cache-Control %q: %d cookies in three answers, want %d", c.line, c.header, c.cache, got, want)
+			t.Errorf("%s %s, Cache-Control %q: %d cookies in three answers, want %d", c.line, c.header, c.cache, got,
+				want)
 		}
 	}
 }

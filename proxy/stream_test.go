@@ -153,9 +153,11 @@ func TestAnswersComeThrough(t *testing.T) {
 		{"GET /public/599", 599, ""},
 		{"GET /public/gzip", 200, "not gzip at all"},
 	} {
-		conn := d.speak(c.line + " HTTP/1.1\r\nHost: " + host + "\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n")
+		conn := d.speak(c.line + " HTTP/1.1\r\nHost: " + host +
+			"\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n")
 		raw, err := io.ReadAll(conn)
-		if err != nil || !strings.HasPrefix(string(raw), fmt.Sprintf("HTTP/1.1 %d ", c.status)) || !strings.Contains(string(raw), c.want) {
+		if err != nil || !strings.HasPrefix(string(raw), fmt.Sprintf("HTTP/1.1 %d ", c.status)) ||
+			!strings.Contains(string(raw), c.want) {
 			t.Errorf("%s = %q, %v, want %d with %q", c.line, raw, err, c.status, c.want)
 		}
 	}
@@ -193,15 +195,19 @@ func TestTLSUpstream(t *testing.T) {
 	}
 	pool := app.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
 	up := newUpstream(t, UpstreamConfig{Upstream: app.URL})
-	up.pool.shared.TLSClientConfig, up.pool.alone.TLSClientConfig = &tls.Config{RootCAs: pool}, &tls.Config{RootCAs: pool}
+	up.pool.shared.TLSClientConfig, up.pool.alone.TLSClientConfig = &tls.Config{RootCAs: pool},
+		&tls.Config{RootCAs: pool}
 	d.front.Routes[0].Upstream = up
 	for _, target := range []string{"/public/a%20b?c;d", "/public//é"} {
 		res, body := d.do("POST "+target, "Content-Length: 3", "", "abc")
-		if saw := sawOf(t, body); res.Header.Get("X-Proto") != "HTTP/2.0" || saw.URI != target || saw.Host != host || saw.Body != "abc" {
+		if saw := sawOf(t, body); res.Header.Get("X-Proto") != "HTTP/2.0" || saw.URI != target || saw.Host != host ||
+			saw.Body != "abc" {
 			t.Errorf("POST %s over %s: the upstream saw %s", target, res.Header.Get("X-Proto"), body)
 		}
 	}
-	if res, body := d.do("GET /public/", "Authorization: NTLM x"); res.StatusCode != 200 || res.Header.Get("X-Proto") != "HTTP/1.1" { // NTLM has no meaning over HTTP/2 (M17)
+	// NTLM has no meaning over HTTP/2 (M17)
+	if res, body := d.do("GET /public/", "Authorization: NTLM x"); res.StatusCode != 200 ||
+		res.Header.Get("X-Proto") != "HTTP/1.1" {
 		t.Errorf("with NTLM over %s = %d %s, want HTTP/1.1", res.Header.Get("X-Proto"), res.StatusCode, body)
 	}
 }

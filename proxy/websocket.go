@@ -111,7 +111,11 @@ func (p *proxiedRequest) watch(upstream io.Closer, after time.Duration) {
 				}
 				p.end(upstream, why)
 			case <-gone:
-				p.end(upstream, &web.Error{Status: http.StatusUnauthorized, Code: "unauthenticated", Err: errSessionEnded})
+				p.end(upstream, &web.Error{
+					Status: http.StatusUnauthorized,
+					Code:   "unauthenticated",
+					Err:    errSessionEnded,
+				})
 			case <-finished:
 			}
 			return
@@ -135,5 +139,6 @@ func (f *Handler) stillAllowed(p *proxiedRequest) bool {
 		user = &p.session.User
 	}
 	d := f.Policy.Decide(target(p.x, p.in.Method), user)
-	return d.Verdict == access.Allow && d.Route >= 0 && d.Route < len(f.Routes) && f.Routes[d.Route].Upstream != nil && (!p.websocket || f.Routes[d.Route].WebSocket)
+	return d.Verdict == access.Allow && d.Route >= 0 && d.Route < len(f.Routes) &&
+		f.Routes[d.Route].Upstream != nil && (!p.websocket || f.Routes[d.Route].WebSocket)
 }

@@ -12,7 +12,8 @@ import (
 	"dinggate/session"
 )
 
-const handshake = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13"
+const handshake = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" +
+	"Sec-WebSocket-Version: 13"
 
 // talker switches to a protocol that sends every byte back; end closes when the
 // connection is over. Without a handshake it echoes the request.
@@ -27,7 +28,9 @@ func talker(end chan<- error) http.Handler {
 			panic(err)
 		}
 		defer conn.Close()
-		io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nX-User: "+r.Header.Get("X-Forwarded-User")+"\r\nSet-Cookie: dinggate=x\r\n\r\n")
+		io.WriteString(conn,
+			"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nX-User: "+
+				r.Header.Get("X-Forwarded-User")+"\r\nSet-Cookie: dinggate=x\r\n\r\n")
 		_, err = io.Copy(conn, brw)
 		end <- err
 	})
@@ -36,7 +39,8 @@ func talker(end chan<- error) http.Handler {
 // connect makes a handshake and gives the connection after the 101.
 func (d *door) connect(headers ...string) (net.Conn, *bufio.Reader, *http.Response) {
 	d.t.Helper()
-	conn := d.speak("GET /ws HTTP/1.1\r\nHost: " + host + "\r\n" + strings.Join(append(headers, handshake, "", ""), "\r\n"))
+	conn := d.speak("GET /ws HTTP/1.1\r\nHost: " + host + "\r\n" +
+		strings.Join(append(headers, handshake, "", ""), "\r\n"))
 	in := bufio.NewReader(conn)
 	res, err := http.ReadResponse(in, nil)
 	if err != nil {
@@ -59,7 +63,8 @@ func TestWebSocket(t *testing.T) {
 	_, cookie := d.signIn("zhangsan")
 	for _, origin := range []string{"X-Nothing: 1", "Origin: https://app.test", "Origin: HTTPS://APP.test:443"} {
 		conn, in, res := d.connect("Cookie: "+cookie, origin, "X_Forwarded_User: forged")
-		if res.StatusCode != 101 || res.Header.Get("X-User") != "zhangsan" || len(res.Header["Set-Cookie"]) > 0 || strings.Join(res.Header["Connection"], ",") != "Upgrade" {
+		if res.StatusCode != 101 || res.Header.Get("X-User") != "zhangsan" || len(res.Header["Set-Cookie"]) > 0 ||
+			strings.Join(res.Header["Connection"], ",") != "Upgrade" {
 			t.Fatalf("%s: %d %v, want 101 as zhangsan", origin, res.StatusCode, res.Header)
 		}
 		d.talk(conn, in, "hello")
@@ -89,22 +94,26 @@ func TestHandshakeRefused(t *testing.T) {
 		{"GET /ws HTTP/1.1", signedIn + "\r\nOrigin: https://evil.test\r\n" + handshake, 403, "cross_site"},
 		{"GET /ws HTTP/1.1", signedIn + "\r\nOrigin: null\r\n" + handshake, 403, "cross_site"},
 		{"GET /ws HTTP/1.1", signedIn + "\r\nOrigin: https://app.test.evil.test\r\n" + handshake, 403, "cross_site"},
-		{"GET /ws HTTP/1.1", signedIn + "\r\nOrigin: https://app.test\r\nOrigin: https://app.test\r\n" + handshake, 403, "cross_site"},
+		{"GET /ws HTTP/1.1", signedIn + "\r\nOrigin: https://app.test\r\nOrigin: https://app.test\r\n" + handshake,
+			403, "cross_site"},
 		{"GET /public/ HTTP/1.1", "Origin: https://evil.test\r\n" + handshake, 403, "cross_site"},
 		{"GET /admin/ HTTP/1.1", signedIn + "\r\n" + handshake, 403, "not_allowed"},
 		{"POST /ws HTTP/1.1", signedIn + "\r\n" + handshake, 400, "websocket_handshake"},
 		{"GET /ws HTTP/1.0", signedIn + "\r\n" + handshake, 400, "websocket_handshake"},
 		{"GET /ws HTTP/1.1", signedIn + "\r\nContent-Length: 1\r\n" + handshake, 400, "websocket_handshake"},
-		{"GET /ws HTTP/1.1", signedIn + "\r\n" + strings.Replace(handshake, "-Key", "-Lock", 1), 400, "websocket_handshake"},
+		{"GET /ws HTTP/1.1", signedIn + "\r\n" + strings.Replace(handshake, "-Key", "-Lock", 1), 400,
+			"websocket_handshake"},
 		{"GET /ws HTTP/1.1", signedIn + "\r\n" + strings.Replace(handshake, "13", "8", 1), 400, "websocket_handshake"},
 	} {
-		conn := d.speak(c.line + "\r\nHost: " + host + "\r\n" + c.headers + "\r\n\r\nGET /public/smuggled HTTP/1.1\r\nHost: " + host + "\r\n\r\n")
+		conn := d.speak(c.line + "\r\nHost: " + host + "\r\n" + c.headers +
+			"\r\n\r\nGET /public/smuggled HTTP/1.1\r\nHost: " + host + "\r\n\r\n")
 		raw, _ := io.ReadAll(conn)
 		res, err := http.ReadResponse(bufio.NewReader(strings.NewReader(string(raw))), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if res.StatusCode != c.status || !strings.Contains(string(raw), c.body) || !res.Close || strings.Contains(string(raw), "smuggled") {
+		if res.StatusCode != c.status || !strings.Contains(string(raw), c.body) || !res.Close ||
+			strings.Contains(string(raw), "smuggled") {
 			t.Errorf("%s %q = %s, want %d %s and the end of the connection", c.line, c.headers, raw, c.status, c.body)
 		}
 	}
@@ -124,7 +133,8 @@ func TestUpgradeStripped(t *testing.T) {
 		{"/x", "Upgrade: websocket-x\r\nConnection: keep-alive"},
 		{"/plain/x", handshake},
 	} {
-		conn := d.speak("GET " + c.path + " HTTP/1.1\r\nHost: " + host + "\r\nCookie: " + cookie + "\r\n" + c.headers + "\r\n\r\n")
+		conn := d.speak("GET " + c.path + " HTTP/1.1\r\nHost: " + host + "\r\nCookie: " + cookie + "\r\n" +
+			c.headers + "\r\n\r\n")
 		res, body := answered(t, conn, "GET")
 		if res.StatusCode != 200 || !res.Close {
 			t.Errorf("%q = %d, close %t, want 200 and the end of the connection", c.headers, res.StatusCode, res.Close)
@@ -152,10 +162,12 @@ func TestBytesBehindHandshake(t *testing.T) {
 		})
 		d := open(t, plan{upstream: upstream})
 		_, cookie := d.signIn("zhangsan")
-		conn := d.speak("GET /ws HTTP/1.1\r\nHost: " + host + "\r\nCookie: " + cookie + "\r\n" + handshake + "\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: " + host + "\r\nCookie: " + cookie + "\r\n\r\n")
+		conn := d.speak("GET /ws HTTP/1.1\r\nHost: " + host + "\r\nCookie: " + cookie + "\r\n" + handshake +
+			"\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: " + host + "\r\nCookie: " + cookie + "\r\n\r\n")
 		raw, _ := io.ReadAll(conn)
 		d.front.Routes[0].Upstream.CloseIdleConnections()
-		if rest := <-got; rest != "" || strings.Count(string(raw), "HTTP/1.1 ") > 1 || strings.Contains(string(raw), " 101 ") {
+		if rest := <-got; rest != "" || strings.Count(string(raw), "HTTP/1.1 ") > 1 ||
+			strings.Contains(string(raw), " 101 ") {
 			t.Errorf("answer %q: the upstream got %q, the client %q", answer, rest, raw)
 		}
 	}

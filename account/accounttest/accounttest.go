@@ -155,7 +155,8 @@ func kinds(t *testing.T, s account.Bindings) {
 }
 
 func exact(t *testing.T, s account.Bindings) {
-	odd := []account.Binding{b("U*", "*"), b("U1", "A"), b("u1", "a"), b("u:1", `q"u,o`), b("{u}", "中文名 字"), b("+/=", strings.Repeat("长", 42))}
+	odd := []account.Binding{b("U*", "*"), b("U1", "A"), b("u1", "a"), b("u:1", `q"u,o`), b("{u}", "中文名 字"),
+		b("+/=", strings.Repeat("长", 42))}
 	add(t, s, odd...)
 	account.Sort(odd)
 	holds(t, s, odd...)
@@ -216,7 +217,9 @@ func sorted(t *testing.T, s account.Bindings) {
 }
 
 func nonsense(t *testing.T, s account.Bindings) {
-	for _, bad := range []account.Binding{b("", "a"), b("u", ""), b("u v", "a"), b("u", "a:b"), b("u", "a\n"), b("u\x00", "a"), b("u", " a"), b("u", "a\u202eb"), b("u", "\xff"), b("u", strings.Repeat("a", 129)), b(strings.Repeat("u", 129), "a")} {
+	for _, bad := range []account.Binding{b("", "a"), b("u", ""), b("u v", "a"), b("u", "a:b"), b("u", "a\n"),
+		b("u\x00", "a"), b("u", " a"), b("u", "a\u202eb"), b("u", "\xff"), b("u", strings.Repeat("a", 129)),
+		b(strings.Repeat("u", 129), "a")} {
 		err := s.Add(t.Context(), b("good", "good"), bad)
 		if _, taken := errors.AsType[*account.TakenError](err); err == nil || taken {
 			t.Errorf("Add(%q) = %v, want a refusal", bad, err)
@@ -234,7 +237,8 @@ func ended(t *testing.T, s account.Bindings) {
 	_, remove := s.Remove(ctx, "a")
 	_, resembles := s.Resembles(ctx, "a")
 	_, renew := s.Renew(ctx)
-	for name, err := range map[string]error{"Find": find, "List": list, "Resembles": resembles, "Renew": renew, "Remove": remove, "Add": s.Add(ctx, b("u2", "b"))} {
+	for name, err := range map[string]error{"Find": find, "List": list, "Resembles": resembles, "Renew": renew,
+		"Remove": remove, "Add": s.Add(ctx, b("u2", "b"))} {
 		if err == nil || errors.Is(err, account.ErrNone) {
 			t.Errorf("%s with an ended context = %v, want trouble", name, err)
 		}
@@ -263,7 +267,8 @@ func race(t *testing.T, s account.Bindings) {
 	}
 	all.Wait()
 	kept, err := s.List(t.Context())
-	if err != nil || len(kept) != int(won.Load()) || len(kept) == 0 || len(kept) > 2 { // one of the person, one of account0, unless they are the same
+	// one of the person, one of account0, unless they are the same
+	if err != nil || len(kept) != int(won.Load()) || len(kept) == 0 || len(kept) > 2 {
 		t.Errorf("%d calls won and %v are kept, %v", won.Load(), kept, err)
 	}
 	holds(t, s, kept...)

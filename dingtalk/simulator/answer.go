@@ -26,7 +26,8 @@ var apiErrors = []apiError{
 	{errcode: 22, text: "Invalid method"},
 	{errcode: 33011, text: "不合法的角色id"},
 	{errcode: 33012, text: "无效的USERID"},
-	{errcode: 40000, gateway: true, status: 400, code: "AuthenticationFailed.MissingParameter", text: "access_token is blank"},
+	{errcode: 40000, gateway: true, status: 400, code: "AuthenticationFailed.MissingParameter",
+		text: "access_token is blank"},
 	{errcode: 40001, text: "获取access_token时Secret错误，或者access_token无效"},
 	{errcode: 40009, text: "不合法的部门id"},
 	{errcode: 40013, text: "不合法的corpid"},
@@ -46,11 +47,13 @@ var apiErrors = []apiError{
 	{errcode: 50004, text: "企业部门不在授权范围"},
 	{errcode: 50005, text: "企业已禁用"},
 	{errcode: 60003, text: "部门不存在"},
-	{errcode: 60011, gateway: true, status: 403, code: "Forbidden.AccessDenied.AccessTokenPermissionDenied", text: "没有调用该接口的权限"},
+	{errcode: 60011, gateway: true, status: 403, code: "Forbidden.AccessDenied.AccessTokenPermissionDenied",
+		text: "没有调用该接口的权限"},
 	{errcode: 60020, gateway: true, status: 403, code: "Forbidden.AccessDenied.IpNotInWhiteList", text: "访问ip不在白名单之中"},
 	{errcode: 60120, text: "用户已禁用"},
 	{errcode: 60121, status: 404, code: "invalidParameter.user.notFound", text: "找不到该用户"},
-	{errcode: 90002, gateway: true, status: 403, code: "Forbidden.AccessDenied.QpsLimitForApi", text: "您的服务器调用钉钉开放平台当前接口的所有请求都被暂时禁用了"},
+	{errcode: 90002, gateway: true, status: 403, code: "Forbidden.AccessDenied.QpsLimitForApi",
+		text: "您的服务器调用钉钉开放平台当前接口的所有请求都被暂时禁用了"},
 	{errcode: 90018, status: 403, code: "Forbidden.AccessDenied.QpsLimitForAppkeyAndApi", text: "当前应用调用该接口的频率超过限制"},
 	{errcode: 90020, status: 403, code: "Forbidden.AccessDenied.ApiCountLimitForOrg", text: "本月API调用量已用完"},
 	{errcode: 400001, status: 500, code: "server.error", text: "系统错误"},
@@ -94,7 +97,10 @@ func (r *apiError) withText(format string, args ...any) *apiError {
 
 // deniedPermission names the permission point, and the link to apply for it, as DingTalk does.
 func deniedPermission(a *App, point string) *apiError {
-	r := apiErrorFor("60011").withText("应用尚未开通所需的权限：[%s]，点击链接申请并开通即可：https://open-dev.dingtalk.com/appscope/apply?content=%s%%23%s", point, a.ClientID, point)
+	r := apiErrorFor("60011").withText(
+		"应用尚未开通所需的权限：[%s]，点击链接申请并开通即可：https://open-dev.dingtalk.com/appscope/apply?content=%s%%23%s", point,
+		a.ClientID, point,
+	)
 	r.scopes = []string{point}
 	return r
 }

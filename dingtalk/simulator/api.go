@@ -118,7 +118,8 @@ func me(p *Platform, c *call) (any, *apiError) {
 	if who == nil || c.segment != "me" && c.segment != who.UnionID {
 		return nil, apiErrorFor("invalidParameter.user.notFound")
 	}
-	answer := map[string]any{"nick": who.Nick, "unionId": who.UnionID, "openId": digest("open", c.app.ClientID, who.UnionID), "visitor": who.Visitor}
+	answer := map[string]any{"nick": who.Nick, "unionId": who.UnionID,
+		"openId": digest("open", c.app.ClientID, who.UnionID), "visitor": who.Visitor}
 	optional(answer, "avatarUrl", who.Avatar)
 	optional(answer, "email", who.OwnEmail)
 	optional(answer, "loginEmail", who.LoginEmail)

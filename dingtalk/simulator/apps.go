@@ -18,10 +18,14 @@ type App struct {
 	ClientSecret string `json:"client_secret"`
 	Name         string `json:"name"`
 
-	Redirects       []string `json:"redirects"`        // 重定向URL; empty = any http URL of the loopback host
-	RedirectHosts   []string `json:"redirect_hosts"`   // without Redirects: any http or https URL of these hosts too, with or without a port; "*" = of every host
-	RedirectDomain  bool     `json:"redirect_domain"`  // true: scheme and host must be registered; false: the whole address
-	Missing         []string `json:"missing"`          // permission points that were not granted: "qyapi_get_member", "Contact.User.Read" …
+	Redirects []string `json:"redirects"` // 重定向URL; empty = any http URL of the loopback host
+	// without Redirects: any http or https URL of these hosts too, with or without a port; "*" = of
+	// every host
+	RedirectHosts []string `json:"redirect_hosts"`
+	// true: scheme and host must be registered; false: the whole address
+	RedirectDomain bool `json:"redirect_domain"`
+	// permission points that were not granted: "qyapi_get_member", "Contact.User.Read" …
+	Missing         []string `json:"missing"`
 	Scope           []int64  `json:"scope"`            // 通讯录权限范围, departments; nil with ScopeUsers nil = all
 	ScopeUsers      []string `json:"scope_users"`      // userids besides Scope
 	Range           []int64  `json:"range"`            // 可使用范围, departments; nil with RangeUsers nil = all
@@ -100,9 +104,10 @@ func (a *App) allowsRedirect(redirect string) bool {
 		return false
 	}
 	if len(a.Redirects) == 0 {
-		return u.Scheme == "http" && loopback(u.Hostname()) || slices.ContainsFunc(a.RedirectHosts, func(host string) bool {
-			return host == "*" || strings.EqualFold(host, u.Host) || strings.EqualFold(host, u.Hostname())
-		})
+		return u.Scheme == "http" && loopback(u.Hostname()) ||
+			slices.ContainsFunc(a.RedirectHosts, func(host string) bool {
+				return host == "*" || strings.EqualFold(host, u.Host) || strings.EqualFold(host, u.Hostname())
+			})
 	}
 	return slices.ContainsFunc(a.Redirects, func(registered string) bool {
 		if !a.RedirectDomain {
@@ -153,7 +158,8 @@ func (o *organisation) inDepartmentsOrUsers(who *Person, departments []int64, us
 	if departments == nil && users == nil {
 		return true
 	}
-	return slices.Contains(users, who.UserID) || slices.ContainsFunc(who.Departments, func(id int64) bool { return o.inSubtree(id, departments) })
+	return slices.Contains(users, who.UserID) ||
+		slices.ContainsFunc(who.Departments, func(id int64) bool { return o.inSubtree(id, departments) })
 }
 
 // seesDepartment is sees for a department.

@@ -51,7 +51,8 @@ func (p *Platform) Code(kind Kind, clientID, person string) (string, error) {
 	defer p.lock()()
 	a, who := p.apps.get(clientID), p.org.person(person)
 	if a == nil || who == nil || !slices.Contains([]Kind{Browser, Silent, SNS}, kind) {
-		return "", fmt.Errorf("simulator: making a %q code: no app %q, no person %q, or no such kind", kind, clientID, person)
+		return "", fmt.Errorf("simulator: making a %q code: no app %q, no person %q, or no such kind", kind, clientID,
+			person)
 	}
 	return p.credentials.issueCode(p.now(), code{kind: kind, app: a.ClientID, person: who.ID}), nil
 }

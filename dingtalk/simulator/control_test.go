@@ -28,13 +28,19 @@ func TestControl(t *testing.T) {
 		{"people", `{"do":"move","id":"zhangsan","departments":[43,1]}`, record("dept_id_list"), "0 [43 1]"},
 		{"people", `{"do":"rename","id":"zhangsan","name":"张三丰"}`, record("name"), "0 张三丰"},
 		{"people", `{"do":"roles","id":"zhangsan","roles":[]}`, record("role_list"), "0 <nil>"},
-		{"people", `{"do":"change","id":"zhangsan","person":{"org_email":"new@yunfan.example","id":"other"}}`, record("org_email"), "0 new@yunfan.example"},
+		{"people", `{"do":"change","id":"zhangsan","person":{"org_email":"new@yunfan.example","id":"other"}}`,
+			record("org_email"), "0 new@yunfan.example"},
 		{"people", `{"do":"reassign","user_id":"zhangsan","person":{"id":"z2","name":"新人"}}`, record("name"), "0 新人"},
-		{"people", `{"do":"join","person":{"id":"n1","name":"N"}}`, func(w *world) string { p, _ := w.Who("n1"); return p.UserID }, "n1"},
-		{"people", `{"do":"outsider","person":{"id":"n1","nick":"N"}}`, func(w *world) string { p, ok := w.Who("n1"); return fmt.Sprint(ok, p.UserID) }, "true"},
-		{"people", `{"do":"external","person":{"id":"n1","user_id":"n1"}}`, func(w *world) string { p, _ := w.Who("n1"); return fmt.Sprint(p.External) }, "true"},
-		{"people", `{"do":"activate","id":"wujiu"}`, func(w *world) string { p, _ := w.Who("wujiu"); return fmt.Sprint(p.Inactive) }, "false"},
-		{"people", `{"do":"enable","id":"zhengshi"}`, func(w *world) string { p, _ := w.Who("zhengshi"); return fmt.Sprint(p.Disabled) }, "false"},
+		{"people", `{"do":"join","person":{"id":"n1","name":"N"}}`,
+			func(w *world) string { p, _ := w.Who("n1"); return p.UserID }, "n1"},
+		{"people", `{"do":"outsider","person":{"id":"n1","nick":"N"}}`,
+			func(w *world) string { p, ok := w.Who("n1"); return fmt.Sprint(ok, p.UserID) }, "true"},
+		{"people", `{"do":"external","person":{"id":"n1","user_id":"n1"}}`,
+			func(w *world) string { p, _ := w.Who("n1"); return fmt.Sprint(p.External) }, "true"},
+		{"people", `{"do":"activate","id":"wujiu"}`,
+			func(w *world) string { p, _ := w.Who("wujiu"); return fmt.Sprint(p.Inactive) }, "false"},
+		{"people", `{"do":"enable","id":"zhengshi"}`,
+			func(w *world) string { p, _ := w.Who("zhengshi"); return fmt.Sprint(p.Disabled) }, "false"},
 		{"departments", `{"do":"add","department":{"id":45,"name":"新部门"}}`, func(w *world) string {
 			return fmt.Sprint(w.old("/topapi/v2/department/get", `{"dept_id":45}`)["errcode"])
 		}, "0"},
@@ -45,15 +51,19 @@ func TestControl(t *testing.T) {
 			return fmt.Sprint(w.old("/topapi/v2/department/get", `{"dept_id":44}`)["errcode"])
 		}, "60003"},
 		{"apps", `{"client_id":"","missing":["fieldEmail"]}`, record("email"), "0 <nil>"},
-		{"apps", `{"client_id":"dingnew","client_secret":"s"}`, func(w *world) string { _, err := w.Code(simulator.Browser, "dingnew", "lisi"); return fmt.Sprint(err) }, "<nil>"},
+		{"apps", `{"client_id":"dingnew","client_secret":"s"}`,
+			func(w *world) string { _, err := w.Code(simulator.Browser, "dingnew", "lisi"); return fmt.Sprint(err) },
+			"<nil>"},
 		{"callback", `{"form":"both"}`, func(w *world) string {
 			resp, _ := w.send("GET", authorize("person", "lisi"), "", "")
 			return fmt.Sprint(strings.Count(resp.Header.Get("Location"), "ode="))
 		}, "2"},
 		{"faults", `{"on":"/topapi/v2/user/get","do":"code 60121"}`, record("name"), "60121 <nil>"},
-		{"faults", `[{"on":"/x","do":"hang"},{"on":"/y","do":"delay 5s","times":3,"from":2}]`, func(w *world) string { return fmt.Sprint(w.Faults()) }, "[{/x hang 0 0} {/y delay 5s 3 2}]"},
+		{"faults", `[{"on":"/x","do":"hang"},{"on":"/y","do":"delay 5s","times":3,"from":2}]`,
+			func(w *world) string { return fmt.Sprint(w.Faults()) }, "[{/x hang 0 0} {/y delay 5s 3 2}]"},
 		{"tokens", `{"do":"kill"}`, func(w *world) string { return "" }, ""},
-		{"events", `{"type":"org_change","data":{},"id":"e1"}`, func(w *world) string { return fmt.Sprint(w.Repeat("e1")) }, "<nil>"},
+		{"events", `{"type":"org_change","data":{},"id":"e1"}`,
+			func(w *world) string { return fmt.Sprint(w.Repeat("e1")) }, "<nil>"},
 		{"streams", `{"do":"ping"}`, func(w *world) string { return "" }, ""},
 		{"streams", `{"do":"disconnect","id":true}`, func(w *world) string { return "" }, ""},
 		{"streams", `{"do":"drop"}`, func(w *world) string { return "" }, ""},
@@ -141,7 +151,8 @@ func TestControlReads(t *testing.T) {
 	if _, got := w.control("DELETE", "calls", ""); got != `{}` {
 		t.Errorf("calls after DELETE = %s", got)
 	}
-	if _, got := w.control("GET", "people", ""); !strings.Contains(got, `"id":"zhangsan"`) || strings.Contains(got, simulator.DemoClientSecret) {
+	if _, got := w.control("GET", "people", ""); !strings.Contains(got, `"id":"zhangsan"`) ||
+		strings.Contains(got, simulator.DemoClientSecret) {
 		t.Errorf("people = %s", got)
 	}
 	if _, got := w.control("GET", "streams", ""); got != `{"open":0}` {

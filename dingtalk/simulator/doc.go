@@ -37,22 +37,30 @@
 //	POST   /_simulator/faults       {"on":"/topapi/v2/user/get","do":"status 503","times":3,"from":0}, or a list of such
 //	GET    /_simulator/faults       those still active
 //	DELETE /_simulator/faults       ends all
-//	       do: delay 5s | hang | status 503 | code 60121 | body TEXT | gzip TEXT | flood BYTES | redirect URL | stringly | cut BYTES | reset | refuse | tls
+//	       do: delay 5s | hang | status 503 | code 60121 | body TEXT | gzip TEXT | flood BYTES |
+//	       redirect URL | stringly | cut BYTES | reset | refuse | tls
 //	POST   /_simulator/people       {"do":"leave","id":"zhangsan"}, also disable, enable, activate
 //	                                {"do":"move","id":"zhangsan","departments":[43]}
 //	                                {"do":"roles","id":"zhangsan","roles":[200]}
 //	                                {"do":"rename","id":"zhangsan","name":"张三丰"}
-//	                                {"do":"join","person":{"id":"new","name":"新人","departments":[42],…}}, also outsider, external
+//	                                {"do":"join","person":{"id":"new","name":"新人","departments":[42],…}},
+//	                                also outsider, external
 //	                                {"do":"reassign","user_id":"zhangsan","person":{"id":"other","name":"另一个张三"}}
-//	                                {"do":"change","id":"zhangsan","person":{"nick":"admin"}}: these fields only, no event
+//	                                {"do":"change","id":"zhangsan","person":{"nick":"admin"}}:
+//	                                these fields only, no event
 //	GET    /_simulator/people       all people
 //	POST   /_simulator/departments  {"do":"add","department":{"id":45,"parent":1,"name":"新部门"}}, also change, remove
-//	POST   /_simulator/apps         {"client_id":"","missing":["fieldEmail"]}: these switches only ("" = the first app); an unknown client_id is added
+//	POST   /_simulator/apps         {"client_id":"","missing":["fieldEmail"]}: these switches only
+//	                                ("" = the first app); an unknown client_id is added
 //	POST   /_simulator/clock        {"advance":"5m"}; GET returns the time
 //	GET    /_simulator/calls        {"/topapi/v2/user/get":3,…}; DELETE sets them to zero
-//	POST   /_simulator/codes        {"kind":"silent","person":"zhangsan","client_id":""} → {"code"}; kinds: browser, silent, sns
+//	POST   /_simulator/codes        {"kind":"silent","person":"zhangsan","client_id":""} → {"code"};
+//	                                kinds: browser, silent, sns
 //	POST   /_simulator/tokens       {"do":"kill","client_id":""}
 //	POST   /_simulator/callback     {"form":"authCode"}, also code, both
-//	POST   /_simulator/events       {"type":"user_leave_org","data":{"userId":["x"]},"id":"","corp":""} → {"id"}; GET: deliveries, complaints
-//	POST   /_simulator/streams      {"do":"ping"}, {"do":"disconnect","id":true}, {"do":"drop"}, {"do":"mute"}, {"do":"unmute"}, {"do":"raw","text":"…"}; GET counts them
+//	POST   /_simulator/events       {"type":"user_leave_org","data":{"userId":["x"]},"id":"","corp":""}
+//	                                → {"id"}; GET: deliveries, complaints
+//	POST   /_simulator/streams      {"do":"ping"}, {"do":"disconnect","id":true}, {"do":"drop"},
+//	                                {"do":"mute"}, {"do":"unmute"}, {"do":"raw","text":"…"};
+//	                                GET counts them
 package simulator

@@ -181,7 +181,14 @@ type eventSender struct {
 // record records one attempt.
 func (s eventSender) record(attempt, stream int, answer string) {
 	e := s.event.event
-	s.p.recordDelivery(Delivery{Event: e.ID, Type: e.Type, App: s.app, Stream: stream, Attempt: attempt, Answer: answer})
+	s.p.recordDelivery(Delivery{
+		Event:   e.ID,
+		Type:    e.Type,
+		App:     s.app,
+		Stream:  stream,
+		Attempt: attempt,
+		Answer:  answer,
+	})
 }
 
 // overStream sends the event over one of the app's streams until the app
@@ -208,10 +215,11 @@ func (s eventSender) overStream() bool {
 // sendEvent is one attempt on one stream.
 func (s eventSender) sendEvent(ctx context.Context, l *link) string {
 	e := s.event
-	reply, err := s.p.sendAndWait(ctx, l, frame{SpecVersion: "1.0", Type: "EVENT", Data: e.data, Headers: map[string]string{
-		"topic": "*", "eventType": e.event.Type, "eventId": e.event.ID, "eventCorpId": e.event.Corp,
-		"eventBornTime": millis(e.created), "eventUnifiedAppId": digest("app", l.app), "time": millis(s.p.Time()),
-	}})
+	reply, err := s.p.sendAndWait(ctx,
+		l, frame{SpecVersion: "1.0", Type: "EVENT", Data: e.data, Headers: map[string]string{
+			"topic": "*", "eventType": e.event.Type, "eventId": e.event.ID, "eventCorpId": e.event.Corp,
+			"eventBornTime": millis(e.created), "eventUnifiedAppId": digest("app", l.app), "time": millis(s.p.Time()),
+		}})
 	if err != nil {
 		return ""
 	}

@@ -23,17 +23,20 @@ func TestEvent(t *testing.T) {
 		TimeStamp string
 		UserID    []string
 	}
-	if err := json.Unmarshal([]byte(f.Data), &data); err != nil || len(data.UserID) != 1 || data.UserID[0] != "zhangsan" || data.TimeStamp == "" {
+	if err := json.Unmarshal([]byte(f.Data), &data); err != nil || len(data.UserID) != 1 ||
+		data.UserID[0] != "zhangsan" || data.TimeStamp == "" {
 		t.Errorf("data = %s", f.Data)
 	}
-	if f.Type != "EVENT" || f.Headers["eventType"] != "user_leave_org" || f.Headers["eventCorpId"] != simulator.DemoCorpID || f.Headers["topic"] != "*" {
+	if f.Type != "EVENT" || f.Headers["eventType"] != "user_leave_org" ||
+		f.Headers["eventCorpId"] != simulator.DemoCorpID || f.Headers["topic"] != "*" {
 		t.Errorf("frame = %+v", f)
 	}
 	l.reply(f, 200, "SUCCESS")
 	if err := w.delivered(f.Headers["eventId"]); err != nil {
 		t.Error(err)
 	}
-	if got, want := fmt.Sprint(w.Deliveries()[0]), fmt.Sprintf("{%s user_leave_org %s 1 1 SUCCESS}", f.Headers["eventId"], simulator.DemoClientID); got != want {
+	if got, want := fmt.Sprint(w.Deliveries()[0]),
+		fmt.Sprintf("{%s user_leave_org %s 1 1 SUCCESS}", f.Headers["eventId"], simulator.DemoClientID); got != want {
 		t.Errorf("delivery = %s, want %s", got, want)
 	}
 }
@@ -47,12 +50,16 @@ func TestPeopleEmitTheRightEvent(t *testing.T) {
 		event, has string
 	}{
 		{func() error { return w.Move("lisi", 42) }, "user_modify_org", `"userId":["lisi"]`},
-		{func() error { return w.Rename("lisi", "李思") }, "user_modify_org", `"curr":{"email":"lisi@yunfan.example","jobNumber":"0007","managerUserid":"zhangsan","name":"李思"`},
-		{func() error { return w.SetRoles("lisi", 200) }, "label_user_change", `"labelIdList":[200],"userIdList":["lisi"]`},
+		{func() error { return w.Rename("lisi", "李思") }, "user_modify_org",
+			`"curr":{"email":"lisi@yunfan.example","jobNumber":"0007","managerUserid":"zhangsan","name":"李思"`},
+		{func() error { return w.SetRoles("lisi", 200) }, "label_user_change",
+			`"labelIdList":[200],"userIdList":["lisi"]`},
 		{func() error { return w.Activate("wujiu") }, "user_active_org", `{"userId":["wujiu"]}`},
 		{func() error { return w.Join(simulator.Person{ID: "new", Name: "新人"}) }, "user_add_org", `"userId":["new"]`},
-		{func() error { return w.AddDepartment(simulator.Department{ID: 50, Name: "新部门"}) }, "org_dept_create", `{"deptId":[50]}`},
-		{func() error { return w.ChangeDepartment(50, func(d *simulator.Department) { d.Name = "老部门" }) }, "org_dept_modify", `{"deptId":[50]}`},
+		{func() error { return w.AddDepartment(simulator.Department{ID: 50, Name: "新部门"}) }, "org_dept_create",
+			`{"deptId":[50]}`},
+		{func() error { return w.ChangeDepartment(50, func(d *simulator.Department) { d.Name = "老部门" }) },
+			"org_dept_modify", `{"deptId":[50]}`},
 		{func() error { return w.RemoveDepartment(50) }, "org_dept_remove", `{"deptId":[50]}`},
 		{func() error { w.Emit("org_remove", map[string]any{}); return nil }, "org_remove", `{}`},
 		{func() error {
@@ -133,7 +140,8 @@ func TestGivenUp(t *testing.T) {
 	l.write("no JSON")
 	l.write(`{"code":200,"headers":{"messageId":"m"},"data":"{}"}`)
 	w.Ping(t.Context())
-	if got := strings.Join(w.Complaints(), "\n"); !strings.Contains(got, "no JSON object") || !strings.Contains(got, `message "m"`) {
+	if got := strings.Join(w.Complaints(), "\n"); !strings.Contains(got, "no JSON object") ||
+		!strings.Contains(got, `message "m"`) {
 		t.Errorf("complaints = %s", got)
 	}
 }
@@ -173,7 +181,10 @@ func TestOneStreamOfSeveral(t *testing.T) {
 				}
 				var f heard
 				json.Unmarshal(text, &f)
-				l.conn.Write(t.Context(), websocket.MessageText, fmt.Appendf(nil, `{"code":200,"headers":{"messageId":%q},"message":"OK","data":"{\"status\":\"SUCCESS\"}"}`, f.Headers["messageId"]))
+				l.conn.Write(t.Context(), websocket.MessageText,
+					fmt.Appendf(nil,
+						`{"code":200,"headers":{"messageId":%q},"message":"OK","data":"{\"status\":\"SUCCESS\"}"}`,
+						f.Headers["messageId"]))
 			}
 		}()
 	}

@@ -200,7 +200,8 @@ func (f *faultInjector) matchFaults(name, path string) []*activeFault {
 }
 
 // injectFaults answers a call with its faults, or with answer if there are none.
-func (p *Platform) injectFaults(w http.ResponseWriter, r *http.Request, faults []*activeFault, e endpoint, answer func(http.ResponseWriter)) {
+func (p *Platform) injectFaults(w http.ResponseWriter, r *http.Request, faults []*activeFault, e endpoint,
+	answer func(http.ResponseWriter)) {
 	for _, f := range faults {
 		switch v := f.Do; v.name {
 		case "delay":

@@ -20,7 +20,8 @@ const recordPath = "/topapi/v2/user/get"
 
 // record asks for 张三 without failing the test, since faults make it fail.
 func (w *world) record(ctx context.Context, token string) (int, string, error) {
-	r, err := http.NewRequestWithContext(ctx, "POST", w.url+recordPath+"?access_token="+token, strings.NewReader(`{"userid":"zhangsan"}`))
+	r, err := http.NewRequestWithContext(ctx, "POST", w.url+recordPath+"?access_token="+token,
+		strings.NewReader(`{"userid":"zhangsan"}`))
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -65,7 +66,8 @@ func TestFaultVerbs(t *testing.T) {
 			token := w.appToken()
 			w.Fault(simulator.Fault{On: recordPath, Do: c.do, Times: 1})
 			status, body, err := w.record(t.Context(), token)
-			if status != c.status || !strings.Contains(body, c.has) || !errors.Is(err, c.err) && c.err != errAny || (err == nil) != (c.err == nil) {
+			if status != c.status || !strings.Contains(body, c.has) || !errors.Is(err, c.err) && c.err != errAny ||
+				(err == nil) != (c.err == nil) {
 				t.Errorf("= %d %q %v, want %d with %q and %v", status, body, err, c.status, c.has, c.err)
 			}
 			if c.do == simulator.Cut(12) && len(body) > 12 {
@@ -74,7 +76,8 @@ func TestFaultVerbs(t *testing.T) {
 			if c.do == simulator.Flood(100_000) && len(body) != 100_000 {
 				t.Errorf("flood = %d bytes", len(body))
 			}
-			if status, body, err := w.record(t.Context(), token); status != 200 || err != nil || !strings.Contains(body, `"errcode":0`) {
+			if status, body, err := w.record(t.Context(), token); status != 200 || err != nil ||
+				!strings.Contains(body, `"errcode":0`) {
 				t.Errorf("after the fault = %d %q %v", status, body, err)
 			}
 			if got := w.Calls(recordPath); got != 2 {
@@ -101,7 +104,8 @@ func TestFaultsOverTLS(t *testing.T) {
 			w.client.Transport = server.Client().Transport
 		}
 		token := w.appToken()
-		for _, verb := range []simulator.Verb{simulator.Reset(), simulator.Refuse(), simulator.TLS(), simulator.Cut(3)} {
+		for _, verb := range []simulator.Verb{simulator.Reset(), simulator.Refuse(), simulator.TLS(),
+			simulator.Cut(3)} {
 			w.Fault(simulator.Fault{On: recordPath, Do: verb, Times: 1})
 			if _, body, err := w.record(t.Context(), token); err == nil {
 				t.Errorf("%v over TLS (HTTP/2 %v) = %q, want an error", verb, h2, body)
@@ -151,7 +155,8 @@ func TestCodeOnNewHost(t *testing.T) {
 		do   simulator.Verb
 		want string
 	}{
-		{simulator.Code("Forbidden.AccessDenied.ApiCountLimitForOrg"), "403 Forbidden.AccessDenied.ApiCountLimitForOrg"},
+		{simulator.Code("Forbidden.AccessDenied.ApiCountLimitForOrg"),
+			"403 Forbidden.AccessDenied.ApiCountLimitForOrg"},
 		{simulator.Code("Forbidden.AccessDenied.New"), "403 Forbidden.AccessDenied.New"},
 		{simulator.Code("system.busy"), "500 system.busy"},
 		{simulator.Code("systemBusy"), "429 systemBusy"},
@@ -212,7 +217,9 @@ func TestStringly(t *testing.T) {
 
 // FuzzVerb: what is read is written back and read as the same verb.
 func FuzzVerb(f *testing.F) {
-	for _, s := range []string{"delay 5s", "hang", "status 503", "code 60121", "body <html>", "body", "gzip x y", "flood 9", "redirect http://x/", "stringly", "cut 0", "reset", "refuse", "tls", "status 0", "cut -1", "delay 5", "nothing", "hang now", ""} {
+	for _, s := range []string{"delay 5s", "hang", "status 503", "code 60121", "body <html>", "body", "gzip x y",
+		"flood 9", "redirect http://x/", "stringly", "cut 0", "reset", "refuse", "tls", "status 0", "cut -1",
+		"delay 5", "nothing", "hang now", ""} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

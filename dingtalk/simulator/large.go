@@ -25,8 +25,15 @@ func Large(people, departments int) *Platform {
 	}
 	for i := range min(people, peopleMax-len(p.People)) {
 		id := fmt.Sprintf("m%05d", i+1)
-		who := Person{ID: id, UserID: id, Name: fmt.Sprintf("员工%05d", i+1), Nick: id, JobNumber: fmt.Sprintf("9%05d", i+1),
-			OrgEmail: id + "@yunfan.example", Departments: []int64{int64(100_000 + i%departments)}}
+		who := Person{
+			ID:          id,
+			UserID:      id,
+			Name:        fmt.Sprintf("员工%05d", i+1),
+			Nick:        id,
+			JobNumber:   fmt.Sprintf("9%05d", i+1),
+			OrgEmail:    id + "@yunfan.example",
+			Departments: []int64{int64(100_000 + i%departments)},
+		}
 		if i%10 == 9 {
 			who.Departments = append(who.Departments, int64(100_000+(i/10)%departments))
 			if who.Departments[0] == who.Departments[1] {

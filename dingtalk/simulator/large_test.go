@@ -17,10 +17,12 @@ func TestLarge(t *testing.T) {
 	seen := map[string]bool{}
 	departments := []any{1}
 	for n := 0; n < len(departments); n++ {
-		below := w.oldWith(token, "/topapi/v2/department/listsubid", fmt.Sprintf(`{"dept_id":%v}`, departments[n]))["result"].(map[string]any)
+		below := w.oldWith(token, "/topapi/v2/department/listsubid",
+			fmt.Sprintf(`{"dept_id":%v}`, departments[n]))["result"].(map[string]any)
 		departments = append(departments, below["dept_id_list"].([]any)...)
 		for cursor := 0; ; cursor += 100 {
-			page := w.oldWith(token, "/topapi/v2/user/list", fmt.Sprintf(`{"dept_id":%v,"cursor":%d,"size":100}`, departments[n], cursor))["result"].(map[string]any)
+			page := w.oldWith(token, "/topapi/v2/user/list",
+				fmt.Sprintf(`{"dept_id":%v,"cursor":%d,"size":100}`, departments[n], cursor))["result"].(map[string]any)
 			for _, one := range page["list"].([]any) {
 				record := one.(map[string]any)
 				seen[record["userid"].(string)] = true
@@ -77,14 +79,16 @@ func TestLeaveRecords(t *testing.T) {
 	to := w.Time().Add(time.Minute).UTC().Format(time.RFC3339)
 	n := 0
 	for next := "0"; next != ""; {
-		page := get("/v1.0/contact/empLeaveRecords?startTime=" + from + "&endTime=" + to + "&nextToken=" + next + "&maxResults=50")
+		page := get("/v1.0/contact/empLeaveRecords?startTime=" + from + "&endTime=" + to + "&nextToken=" + next +
+			"&maxResults=50")
 		n += len(page["records"].([]any))
 		next, _ = page["nextToken"].(string)
 	}
 	if n != 60 {
 		t.Errorf("%d leave records, want 60", n)
 	}
-	if page := get("/v1.0/contact/empLeaveRecords?startTime=" + from + "&nextToken=0&maxResults=51"); page["code"] != "invalidParameter" {
+	if page := get("/v1.0/contact/empLeaveRecords?startTime=" + from +
+		"&nextToken=0&maxResults=51"); page["code"] != "invalidParameter" {
 		t.Errorf("a page of 51 = %v, want invalidParameter", page)
 	}
 }

@@ -43,7 +43,8 @@ func leaveRecords(p *Platform, c *call) (any, *apiError) {
 		if l.at.Before(from) || l.at.After(to) {
 			continue
 		}
-		one := map[string]any{"userId": l.userID, "name": l.name, "leaveTime": l.at.UTC().Format(time.RFC3339), "leaveReason": ""}
+		one := map[string]any{"userId": l.userID, "name": l.name, "leaveTime": l.at.UTC().Format(time.RFC3339),
+			"leaveReason": ""}
 		if l.mobile != "" {
 			one["mobile"], one["stateCode"] = l.mobile, "86"
 		}

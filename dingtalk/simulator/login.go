@@ -30,20 +30,24 @@ var loginPage = template.Must(template.New("login").Parse(loginHTML))
 // stylePolicy is a Content-Security-Policy that allows the page's style sheet alone.
 func stylePolicy() string {
 	sum := sha256.Sum256([]byte(loginCSS))
-	return "default-src 'none'; img-src data:; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; frame-ancestors 'none'; base-uri 'none'"
+	return "default-src 'none'; img-src data:; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
+		"'; frame-ancestors 'none'; base-uri 'none'"
 }
 
 // pageError is an error that the page shows instead of redirecting.
 type pageError struct{ Code, Zh, En string }
 
 var (
-	noClient      = &pageError{"client_id_invalid", "应用不存在或 Client ID 不正确", "There is no app with this client id."}
-	noRedirect    = &pageError{"redirect_uri_mismatch", "回调地址未在开发者后台登记（开发配置 > 安全设置 > 重定向URL）", "This redirect URI is not registered for the app."}
-	noType        = &pageError{"response_type_invalid", "参数 response_type 必须为 code", "response_type must be \"code\"."}
-	noScope       = &pageError{"scope_invalid", "参数 scope 必须为 openid 或 openid corpid（以空格分隔）", "scope must be \"openid\" or \"openid corpid\", separated by a space."}
-	noPrompt      = &pageError{"prompt_missing", "缺少参数 prompt=consent", "prompt=consent is missing."}
-	notLive       = &pageError{"app_unavailable", "应用未发布或已停用", "The app is not published, or it was stopped."}
-	notInRange    = &pageError{"app_not_visible", "该应用对你不可见，请联系管理员调整可使用范围", "This app is not visible to you; its administrator sets who may use it."}
+	noClient   = &pageError{"client_id_invalid", "应用不存在或 Client ID 不正确", "There is no app with this client id."}
+	noRedirect = &pageError{"redirect_uri_mismatch", "回调地址未在开发者后台登记（开发配置 > 安全设置 > 重定向URL）",
+		"This redirect URI is not registered for the app."}
+	noType  = &pageError{"response_type_invalid", "参数 response_type 必须为 code", "response_type must be \"code\"."}
+	noScope = &pageError{"scope_invalid", "参数 scope 必须为 openid 或 openid corpid（以空格分隔）",
+		"scope must be \"openid\" or \"openid corpid\", separated by a space."}
+	noPrompt   = &pageError{"prompt_missing", "缺少参数 prompt=consent", "prompt=consent is missing."}
+	notLive    = &pageError{"app_unavailable", "应用未发布或已停用", "The app is not published, or it was stopped."}
+	notInRange = &pageError{"app_not_visible", "该应用对你不可见，请联系管理员调整可使用范围",
+		"This app is not visible to you; its administrator sets who may use it."}
 	noOutsiders   = &pageError{"other_organisation", "该应用仅限本组织成员使用", "This app is for members of its own organisation."}
 	unknownPerson = &pageError{"person_unknown", "没有这个人", "There is no such person."}
 )
@@ -136,7 +140,12 @@ func authorize(p *Platform, r *http.Request) (target string, pageErr *pageError,
 }
 
 func parseAuthRequest(p *Platform, q url.Values) (authRequest, *pageError) {
-	ask := authRequest{redirect: q.Get("redirect_uri"), state: q.Get("state"), hasState: q.Has("state"), corp: q.Get("corpId")}
+	ask := authRequest{
+		redirect: q.Get("redirect_uri"),
+		state:    q.Get("state"),
+		hasState: q.Has("state"),
+		corp:     q.Get("corpId"),
+	}
 	scopes := strings.Split(q.Get("scope"), " ")
 	ask.corpid = slices.Contains(scopes, "corpid")
 	if q.Get("client_id") != "" {
@@ -202,7 +211,15 @@ func signInButtons(p *Platform, ask authRequest) []signInButton {
 		zh, en := who.label()
 		name := cmp.Or(cmp.Or(who.Name, who.Nick), who.ID)
 		first, _ := utf8.DecodeRuneInString(name)
-		c := signInButton{ID: "person-" + who.ID, Value: who.ID, Name: name, Initial: string(first), Detail: p.org.affiliation(who), Zh: zh, En: en}
+		c := signInButton{
+			ID:      "person-" + who.ID,
+			Value:   who.ID,
+			Name:    name,
+			Initial: string(first),
+			Detail:  p.org.affiliation(who),
+			Zh:      zh,
+			En:      en,
+		}
 		list = append(list, c)
 		mine := p.org.corps(who)
 		if !ask.corpid || len(mine) < 2 || slices.Contains(mine, ask.corp) {

@@ -100,7 +100,8 @@ const credentials = `"clientId":"` + simulator.DemoClientID + `","clientSecret":
 
 func (w *world) appToken() string {
 	w.Helper()
-	_, m := w.post("/v1.0/oauth2/accessToken", `{"appKey":"`+simulator.DemoClientID+`","appSecret":"`+simulator.DemoClientSecret+`"}`)
+	_, m := w.post("/v1.0/oauth2/accessToken",
+		`{"appKey":"`+simulator.DemoClientID+`","appSecret":"`+simulator.DemoClientSecret+`"}`)
 	token, _ := m["accessToken"].(string)
 	if token == "" {
 		w.Fatalf("no app token: %v", m)
@@ -135,7 +136,8 @@ func (w *world) code(kind simulator.Kind, person string) string {
 // userToken exchanges a code.
 func (w *world) userToken(code string) (int, map[string]any) {
 	w.Helper()
-	return w.post("/v1.0/oauth2/userAccessToken", `{`+credentials+`,"grantType":"authorization_code","code":"`+code+`"}`)
+	return w.post("/v1.0/oauth2/userAccessToken",
+		`{`+credentials+`,"grantType":"authorization_code","code":"`+code+`"}`)
 }
 
 func (w *world) me(token string) (int, map[string]any) {
@@ -146,8 +148,9 @@ func (w *world) me(token string) (int, map[string]any) {
 
 // authorize is the URL of the sign-in page with changes: "name", "value" ("" = left out).
 func authorize(changes ...string) string {
-	q := url.Values{"redirect_uri": {"http://127.0.0.1:4180/oauth2/callback"}, "response_type": {"code"}, "client_id": {simulator.DemoClientID},
-		"scope": {"openid corpid"}, "corpId": {simulator.DemoCorpID}, "prompt": {"consent"}, "state": {"s t/1"}}
+	q := url.Values{"redirect_uri": {"http://127.0.0.1:4180/oauth2/callback"}, "response_type": {"code"},
+		"client_id": {simulator.DemoClientID},
+		"scope":     {"openid corpid"}, "corpId": {simulator.DemoCorpID}, "prompt": {"consent"}, "state": {"s t/1"}}
 	for i := 0; i+1 < len(changes); i += 2 {
 		q.Set(changes[i], changes[i+1])
 		if changes[i+1] == "" {

@@ -23,7 +23,8 @@ func TestEnvelopes(t *testing.T) {
 	for _, c := range []struct{ name, method, path, kind, body, header, want string }{
 		{"old: no token", "POST", union, json, `{"unionid":"x"}`, "", "200 88 40000"},
 		{"old: wrong token", "POST", union + "?access_token=x", json, `{"unionid":"x"}`, "", "200 88 40014"},
-		{"old: token in a header", "POST", union, json, `{"unionid":"x"}`, "x-acs-dingtalk-access-token=TOKEN", "200 88 40000"},
+		{"old: token in a header", "POST", union, json, `{"unionid":"x"}`, "x-acs-dingtalk-access-token=TOKEN",
+			"200 88 40000"},
 		{"old: token in JSON", "POST", union, json, `{"unionid":"x","access_token":"TOKEN"}`, "", "200 88 40000"},
 		{"old: token in a form", "POST", union, form, `access_token=TOKEN&unionid=x`, "", "200 60121"},
 		{"old: query", "GET", union + "?access_token=TOKEN&unionid=x", "", "", "", "200 60121"},
@@ -32,23 +33,31 @@ func TestEnvelopes(t *testing.T) {
 		{"old: broken JSON", "POST", union + "?access_token=TOKEN", json, `{"unionid"`, "", "200 400002"},
 		{"old: no such path", "POST", "/topapi/nothing", json, `{}`, "", "200 22"},
 		{"old: gettoken with a body", "GET", "/gettoken", json, `{"appkey":"x"}`, "", "200 40035"},
-		{"old: gettoken, wrong secret", "GET", "/gettoken?appkey=" + simulator.DemoClientID + "&appsecret=x", "", "", "", "200 40096"},
+		{"old: gettoken, wrong secret", "GET", "/gettoken?appkey=" + simulator.DemoClientID + "&appsecret=x", "", "",
+			"", "200 40096"},
 		{"new: form body", "POST", token, form, "appKey=x", "", "400 Missingbody"},
 		{"new: no body", "POST", token, json, "", "", "400 Missingbody"},
-		{"new: wrong secret", "POST", token, json, `{"appKey":"` + simulator.DemoClientID + `","appSecret":"x"}`, "", "400 invalidClientIdOrSecret"},
-		{"new: no client", "POST", token, json, `{"appSecret":"` + simulator.DemoClientSecret + `"}`, "", "400 invalidClientIdOrSecret"},
+		{"new: wrong secret", "POST", token, json, `{"appKey":"` + simulator.DemoClientID + `","appSecret":"x"}`, "",
+			"400 invalidClientIdOrSecret"},
+		{"new: no client", "POST", token, json, `{"appSecret":"` + simulator.DemoClientSecret + `"}`, "",
+			"400 invalidClientIdOrSecret"},
 		{"new: no token", "GET", me, "", "", "", "400 AuthenticationFailed.MissingParameter"},
 		{"new: bearer", "GET", me, "", "", "Authorization=Bearer TOKEN", "400 AuthenticationFailed.MissingParameter"},
-		{"new: token in the query", "GET", me + "?access_token=TOKEN", "", "", "", "400 AuthenticationFailed.MissingParameter"},
+		{"new: token in the query", "GET", me + "?access_token=TOKEN", "", "", "",
+			"400 AuthenticationFailed.MissingParameter"},
 		{"new: wrong token", "GET", me, "", "", "x-acs-dingtalk-access-token=x", "400 InvalidAuthentication"},
-		{"new: app token", "GET", me, "", "", "x-acs-dingtalk-access-token=TOKEN", "403 Forbidden.AccessDenied.AccessTokenPermissionDenied"},
+		{"new: app token", "GET", me, "", "", "x-acs-dingtalk-access-token=TOKEN",
+			"403 Forbidden.AccessDenied.AccessTokenPermissionDenied"},
 		{"new: no such path", "POST", "/v1.0/nothing", json, `{}`, "", "200 404"},
 		{"new: wrong method", "GET", token, "", "", "", "200 404"},
 		{"new: pattern as a path", "POST", "/v1.0/oauth2/{corpId}/token", json, corpBody, "", "500 unknownError"},
 		{"new: other organisation", "POST", "/v1.0/oauth2/dingother/token", json, corpBody, "", "500 unknownError"},
-		{"new: corp token, wrong secret", "POST", "/v1.0/oauth2/x/token", json, `{"client_id":"x","grant_type":"client_credentials"}`, "", "400 invalid.client"},
-		{"new: corp token, wrong grant", "POST", "/v1.0/oauth2/x/token", json, `{"client_id":"x"}`, "", "400 unsupported.grant.type"},
-		{"new: unknown grant", "POST", "/v1.0/oauth2/userAccessToken", json, `{` + credentials + `,"grantType":"password"}`, "", "400 invalidParameter"},
+		{"new: corp token, wrong secret", "POST", "/v1.0/oauth2/x/token", json,
+			`{"client_id":"x","grant_type":"client_credentials"}`, "", "400 invalid.client"},
+		{"new: corp token, wrong grant", "POST", "/v1.0/oauth2/x/token", json, `{"client_id":"x"}`, "",
+			"400 unsupported.grant.type"},
+		{"new: unknown grant", "POST", "/v1.0/oauth2/userAccessToken", json,
+			`{` + credentials + `,"grantType":"password"}`, "", "400 invalidParameter"},
 		{"new: ticket", "POST", "/v1.0/oauth2/jsapiTickets", json, `{}`, "x-acs-dingtalk-access-token=TOKEN", "200"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -74,13 +83,18 @@ func TestWording(t *testing.T) {
 	if id, _ := m["request_id"].(string); id == "" {
 		t.Errorf("old answer without request_id: %v", m)
 	}
-	if got, want := compact(m), `{"errcode":88,"errmsg":"ding talk error[subcode=40014,submsg=不合法的access_token]","sub_code":"40014","sub_msg":"不合法的access_token"}`; got != want {
+	if got, want := compact(m),
+		`{"errcode":88,"errmsg":"ding talk `+
+			`error[subcode=40014,submsg=不合法的access_token]","sub_code":"40014",`+
+			`"sub_msg":"不合法的access_token"}`; got != want {
 		t.Errorf("wrapped = %s, want %s", got, want)
 	}
-	if got, want := compact(w.old("/topapi/user/getbyunionid", `{"unionid":"x"}`)), `{"errcode":60121,"errmsg":"找不到该用户"}`; got != want {
+	if got, want := compact(w.old("/topapi/user/getbyunionid", `{"unionid":"x"}`)),
+		`{"errcode":60121,"errmsg":"找不到该用户"}`; got != want {
 		t.Errorf("plain = %s, want %s", got, want)
 	}
-	if _, m = w.me("x"); m["requestid"] == nil || compact(m) != `{"code":"InvalidAuthentication","message":"不合法的access_token"}` {
+	if _, m = w.me("x"); m["requestid"] == nil ||
+		compact(m) != `{"code":"InvalidAuthentication","message":"不合法的access_token"}` {
 		t.Errorf("new = %v", m)
 	}
 	_, m = w.post("/v1.0/nothing", `{}`)
@@ -91,33 +105,57 @@ func TestWording(t *testing.T) {
 
 func TestDirectory(t *testing.T) {
 	for _, c := range []struct{ path, body, want string }{
-		{"/auth/scopes", ``, `{"auth_org_scopes":{"authed_dept":[1],"authed_user":[]},"auth_user_field":["name","userid","department","position","jobnumber","avatar","isAdmin"],"condition_field":[],"errcode":0,"errmsg":"ok"}`},
+		{"/auth/scopes", ``,
+			`{"auth_org_scopes":{"authed_dept":[1],"authed_user":[]},"auth_user_field":["name","userid",` +
+				`"department","position","jobnumber","avatar","isAdmin"],"condition_field":[],"errcode":0,` +
+				`"errmsg":"ok"}`},
 		{"/topapi/v2/user/get", `{"userid":"ghost"}`, `{"errcode":60121,"errmsg":"找不到该用户"}`},
 		{"/topapi/v2/user/get", `{"userid":"zhouba"}`, `{"errcode":60121,"errmsg":"找不到该用户"}`},
 		{"/topapi/v2/user/get", `{}`, `{"errcode":400002,"errmsg":"无效的参数"}`},
-		{"/topapi/user/listid", `{"dept_id":43}`, `{"errcode":0,"errmsg":"ok","result":{"userid_list":["wujiu","zhengshi"]}}`},
-		{"/topapi/user/listadmin", `{}`, `{"errcode":0,"errmsg":"ok","result":[{"sys_level":1,"userid":"ouyang-xiu_01.A@yunfan"}]}`},
-		{"/topapi/v2/user/getbymobile", `{"mobile":"13800000002"}`, `{"errcode":0,"errmsg":"ok","result":{"userid":"lisi"}}`},
+		{"/topapi/user/listid", `{"dept_id":43}`,
+			`{"errcode":0,"errmsg":"ok","result":{"userid_list":["wujiu","zhengshi"]}}`},
+		{"/topapi/user/listadmin", `{}`,
+			`{"errcode":0,"errmsg":"ok","result":[{"sys_level":1,"userid":"ouyang-xiu_01.A@yunfan"}]}`},
+		{"/topapi/v2/user/getbymobile", `{"mobile":"13800000002"}`,
+			`{"errcode":0,"errmsg":"ok","result":{"userid":"lisi"}}`},
 		{"/topapi/v2/user/getbymobile", `{"mobile":"13800000006"}`, `{"errcode":60121,"errmsg":"找不到该用户"}`},
 		{"/topapi/v2/user/list", `{"dept_id":43,"cursor":0}`, `{"errcode":400002,"errmsg":"无效的参数"}`},
-		{"/topapi/v2/department/get", `{"dept_id":4201}`, `{"errcode":0,"errmsg":"ok","result":{"auto_add_user":false,"create_dept_group":false,"dept_id":4201,"dept_manager_userid_list":[],"hide_dept":false,"member_count":1,"name":"平台组","outer_dept":false,"parent_id":42}}`},
+		{"/topapi/v2/department/get", `{"dept_id":4201}`,
+			`{"errcode":0,"errmsg":"ok","result":{"auto_add_user":false,"create_dept_group":false,` +
+				`"dept_id":4201,"dept_manager_userid_list":[],"hide_dept":false,"member_count":1,"name":"平台组",` +
+				`"outer_dept":false,"parent_id":42}}`},
 		{"/topapi/v2/department/get", `{"dept_id":"4201x"}`, `{"errcode":40009,"errmsg":"不合法的部门id"}`},
 		{"/topapi/v2/department/get", `{"dept_id":-7}`, `{"errcode":40009,"errmsg":"不合法的部门id"}`},
 		{"/topapi/v2/department/get", `{"dept_id":999}`, `{"errcode":60003,"errmsg":"部门不存在"}`},
-		{"/topapi/v2/department/listsub", `{"dept_id":43}`, `{"errcode":0,"errmsg":"ok","result":[{"auto_add_user":false,"create_dept_group":false,"dept_id":4301,"name":"华东区","parent_id":43}]}`},
-		{"/topapi/v2/department/listsubid", `{"dept_id":1}`, `{"errcode":0,"errmsg":"ok","result":{"dept_id_list":[42,43,44]}}`},
-		{"/topapi/v2/department/listsubid", `{"dept_id":4301}`, `{"errcode":0,"errmsg":"ok","result":{"dept_id_list":[]}}`},
-		{"/topapi/v2/department/listparentbydept", `{"dept_id":4201}`, `{"errcode":0,"errmsg":"ok","result":{"parent_id_list":[4201,42,1]}}`},
-		{"/topapi/v2/department/listparentbyuser", `{"userid":"lisi"}`, `{"errcode":0,"errmsg":"ok","result":{"parent_list":[{"parent_dept_id_list":[4301,43,1]},{"parent_dept_id_list":[4202,42,1]}]}}`},
+		{"/topapi/v2/department/listsub", `{"dept_id":43}`,
+			`{"errcode":0,"errmsg":"ok","result":[{"auto_add_user":false,"create_dept_group":false,` +
+				`"dept_id":4301,"name":"华东区","parent_id":43}]}`},
+		{"/topapi/v2/department/listsubid", `{"dept_id":1}`,
+			`{"errcode":0,"errmsg":"ok","result":{"dept_id_list":[42,43,44]}}`},
+		{"/topapi/v2/department/listsubid", `{"dept_id":4301}`,
+			`{"errcode":0,"errmsg":"ok","result":{"dept_id_list":[]}}`},
+		{"/topapi/v2/department/listparentbydept", `{"dept_id":4201}`,
+			`{"errcode":0,"errmsg":"ok","result":{"parent_id_list":[4201,42,1]}}`},
+		{"/topapi/v2/department/listparentbyuser", `{"userid":"lisi"}`,
+			`{"errcode":0,"errmsg":"ok","result":{"parent_list":[{"parent_dept_id_list":[4301,43,1]},` +
+				`{"parent_dept_id_list":[4202,42,1]}]}}`},
 		{"/topapi/v2/department/listparentbyuser", `{"userid":"ghost"}`, `{"errcode":33012,"errmsg":"无效的USERID"}`},
-		{"/topapi/role/list", `{}`, `{"errcode":0,"errmsg":"ok","result":{"hasMore":false,"list":[{"groupId":1,"name":"职务","roles":[{"id":100,"name":"主管"},{"id":101,"name":"总监"}]},{"groupId":2,"name":"岗位","roles":[{"id":200,"name":"财务"}]},{"groupId":3,"name":"项目","roles":[{"id":300,"name":"主管"}]}]}}`},
-		{"/topapi/role/list", `{"size":1,"offset":1}`, `{"errcode":0,"errmsg":"ok","result":{"hasMore":true,"list":[{"groupId":2,"name":"岗位","roles":[{"id":200,"name":"财务"}]}]}}`},
+		{"/topapi/role/list", `{}`,
+			`{"errcode":0,"errmsg":"ok","result":{"hasMore":false,"list":[{"groupId":1,"name":"职务",` +
+				`"roles":[{"id":100,"name":"主管"},{"id":101,"name":"总监"}]},{"groupId":2,"name":"岗位",` +
+				`"roles":[{"id":200,"name":"财务"}]},{"groupId":3,"name":"项目","roles":[{"id":300,"name":"主管"}]}]}}`},
+		{"/topapi/role/list", `{"size":1,"offset":1}`,
+			`{"errcode":0,"errmsg":"ok","result":{"hasMore":true,"list":[{"groupId":2,"name":"岗位",` +
+				`"roles":[{"id":200,"name":"财务"}]}]}}`},
 		{"/topapi/role/list", `{"size":201,"offset":0}`, `{"errcode":40069,"errmsg":"不合法的分页大小"}`},
 		{"/topapi/role/list", `{"size":20}`, `{"errcode":40068,"errmsg":"不合法的偏移量"}`},
-		{"/topapi/role/getrolegroup", `{"group_id":2}`, `{"errcode":0,"errmsg":"ok","role_group":{"group_name":"岗位","roles":[{"role_id":200,"role_name":"财务"}]}}`},
+		{"/topapi/role/getrolegroup", `{"group_id":2}`,
+			`{"errcode":0,"errmsg":"ok","role_group":{"group_name":"岗位","roles":[{"role_id":200,"role_name":"财务"}]}}`},
 		{"/topapi/role/getrole", `{"roleId":300}`, `{"errcode":0,"errmsg":"ok","role":{"groupId":3,"name":"主管"}}`},
 		{"/topapi/role/getrole", `{"roleId":999}`, `{"errcode":33011,"errmsg":"不合法的角色id"}`},
-		{"/topapi/role/simplelist", `{"role_id":100}`, `{"errcode":0,"errmsg":"ok","result":{"hasMore":false,"list":[{"manageScopes":[],"name":"张三","userid":"zhangsan"}]}}`},
+		{"/topapi/role/simplelist", `{"role_id":100}`,
+			`{"errcode":0,"errmsg":"ok","result":{"hasMore":false,"list":[{"manageScopes":[],"name":"张三",` +
+				`"userid":"zhangsan"}]}}`},
 	} {
 		t.Run(c.path+c.body, func(t *testing.T) {
 			if got := compact(demo(t).old(c.path, c.body)); got != c.want {
@@ -137,14 +175,16 @@ func TestUserListPages(t *testing.T) {
 	if last["has_more"] != false || last["next_cursor"] != nil || len(last["list"].([]any)) != 1 {
 		t.Errorf("last page = %v", last)
 	}
-	beyond := w.old("/topapi/v2/user/list", `{"dept_id":43,"cursor":9223372036854775807,"size":100}`)["result"].(map[string]any)
+	beyond := w.old("/topapi/v2/user/list",
+		`{"dept_id":43,"cursor":9223372036854775807,"size":100}`)["result"].(map[string]any)
 	if beyond["has_more"] != false || len(beyond["list"].([]any)) != 0 {
 		t.Errorf("page beyond the end = %v", beyond)
 	}
 }
 
 func TestOptionalFields(t *testing.T) {
-	const always = "active admin boss dept_id_list dept_order_list exclusive_account hide_mobile leader_in_dept name real_authed senior unionid userid"
+	const always = "active admin boss dept_id_list dept_order_list exclusive_account hide_mobile leader_in_dept " +
+		"name real_authed senior unionid userid"
 	sorted := func(more ...string) string {
 		m := map[string]int{}
 		for _, name := range append(strings.Fields(always), more...) {
@@ -157,12 +197,19 @@ func TestOptionalFields(t *testing.T) {
 		missing []string
 		want    string
 	}{
-		{"zhangsan", nil, sorted("avatar", "email", "job_number", "mobile", "state_code", "org_email", "org_email_type", "role_list", "title")},
-		{"zhangsan", []string{"fieldEmail"}, sorted("avatar", "job_number", "mobile", "state_code", "org_email", "org_email_type", "role_list", "title")},
-		{"zhangsan", []string{"fieldMobile"}, sorted("avatar", "email", "job_number", "org_email", "org_email_type", "role_list", "title")},
+		{"zhangsan", nil,
+			sorted("avatar", "email", "job_number", "mobile", "state_code", "org_email", "org_email_type",
+				"role_list", "title")},
+		{"zhangsan", []string{"fieldEmail"},
+			sorted("avatar", "job_number", "mobile", "state_code", "org_email", "org_email_type", "role_list",
+				"title")},
+		{"zhangsan", []string{"fieldMobile"},
+			sorted("avatar", "email", "job_number", "org_email", "org_email_type", "role_list", "title")},
 		{"wangwu", []string{"fieldMobile"}, sorted()},
 		{"lisi", []string{"fieldEmail", "fieldMobile"}, sorted("job_number", "manager_userid", "role_list", "title")},
-		{"zhengshi", nil, sorted("disable_status", "exclusive_account_corp_id", "exclusive_account_corp_name", "exclusive_account_type", "login_id", "org_email", "org_email_type")},
+		{"zhengshi", nil,
+			sorted("disable_status", "exclusive_account_corp_id", "exclusive_account_corp_name",
+				"exclusive_account_type", "login_id", "org_email", "org_email_type")},
 	} {
 		w := demo(t)
 		w.ChangeApp("", func(a *simulator.App) { a.Missing = c.missing })
@@ -205,21 +252,32 @@ func TestAppSwitches(t *testing.T) {
 		change           func(*simulator.App)
 		path, body, want string
 	}{
-		{"permission", func(a *simulator.App) { a.Missing = []string{"qyapi_get_member"} }, get, `{"userid":"zhangsan"}`, "200 88 60011"},
-		{"permission before existence", func(a *simulator.App) { a.Missing = []string{"qyapi_get_member"} }, get, `{"userid":"ghost"}`, "200 88 60011"},
-		{"department permission", func(a *simulator.App) { a.Missing = []string{"qyapi_get_department_list"} }, dept, `{"dept_id":1}`, "200 88 60011"},
+		{"permission", func(a *simulator.App) { a.Missing = []string{"qyapi_get_member"} }, get,
+			`{"userid":"zhangsan"}`, "200 88 60011"},
+		{"permission before existence", func(a *simulator.App) { a.Missing = []string{"qyapi_get_member"} }, get,
+			`{"userid":"ghost"}`, "200 88 60011"},
+		{"department permission", func(a *simulator.App) { a.Missing = []string{"qyapi_get_department_list"} }, dept,
+			`{"dept_id":1}`, "200 88 60011"},
 		{"in scope", func(a *simulator.App) { a.Scope = []int64{42} }, get, `{"userid":"zhangsan"}`, "200 0"},
-		{"in scope by name", func(a *simulator.App) { a.ScopeUsers = []string{"zhangsan"} }, get, `{"userid":"zhangsan"}`, "200 0"},
+		{"in scope by name", func(a *simulator.App) { a.ScopeUsers = []string{"zhangsan"} }, get,
+			`{"userid":"zhangsan"}`, "200 0"},
 		{"out of scope", func(a *simulator.App) { a.Scope = []int64{43} }, get, `{"userid":"zhangsan"}`, "200 50002"},
-		{"department out of scope", func(a *simulator.App) { a.Scope = []int64{43} }, dept, `{"dept_id":42}`, "200 50004"},
+		{"department out of scope", func(a *simulator.App) { a.Scope = []int64{43} }, dept, `{"dept_id":42}`,
+			"200 50004"},
 		{"department below scope", func(a *simulator.App) { a.Scope = []int64{43} }, dept, `{"dept_id":4301}`, "200 0"},
-		{"lineage is not cut to scope", func(a *simulator.App) { a.Scope = []int64{43} }, "/topapi/v2/department/listparentbydept", `{"dept_id":42}`, "200 0"},
-		{"address", func(a *simulator.App) { a.Addresses = []string{"192.0.2.0/24", "nonsense"} }, get, `{"userid":"zhangsan"}`, "200 88 60020"},
-		{"address listed", func(a *simulator.App) { a.Addresses = []string{"127.0.0.1", "::1"} }, get, `{"userid":"zhangsan"}`, "200 0"},
-		{"address by network", func(a *simulator.App) { a.Addresses = []string{"127.0.0.0/8"} }, get, `{"userid":"zhangsan"}`, "200 0"},
+		{"lineage is not cut to scope", func(a *simulator.App) { a.Scope = []int64{43} },
+			"/topapi/v2/department/listparentbydept", `{"dept_id":42}`, "200 0"},
+		{"address", func(a *simulator.App) { a.Addresses = []string{"192.0.2.0/24", "nonsense"} }, get,
+			`{"userid":"zhangsan"}`, "200 88 60020"},
+		{"address listed", func(a *simulator.App) { a.Addresses = []string{"127.0.0.1", "::1"} }, get,
+			`{"userid":"zhangsan"}`, "200 0"},
+		{"address by network", func(a *simulator.App) { a.Addresses = []string{"127.0.0.0/8"} }, get,
+			`{"userid":"zhangsan"}`, "200 0"},
 		{"stopped", func(a *simulator.App) { a.Stopped = true }, get, `{"userid":"zhangsan"}`, "200 50003"},
-		{"silent, unpublished", func(a *simulator.App) { a.Unpublished = true }, silent, `{"code":"SILENT"}`, "200 40079"},
-		{"silent, out of range", func(a *simulator.App) { a.Range = []int64{43} }, silent, `{"code":"SILENT"}`, "200 40079"},
+		{"silent, unpublished", func(a *simulator.App) { a.Unpublished = true }, silent, `{"code":"SILENT"}`,
+			"200 40079"},
+		{"silent, out of range", func(a *simulator.App) { a.Range = []int64{43} }, silent, `{"code":"SILENT"}`,
+			"200 40079"},
 		{"silent, unknown code", func(a *simulator.App) {}, silent, `{"code":"x"}`, "200 40078"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -241,14 +299,17 @@ func TestRefusalsNameTheirCause(t *testing.T) {
 	}
 	_, token := w.userToken(w.code(simulator.Browser, "zhangsan"))
 	status, m := w.me(token["accessToken"].(string))
-	if got := fmt.Sprint(status, m["accessdenieddetail"]); got != "403map[requiredScopes:[Contact.User.Read]]" && got != "403 map[requiredScopes:[Contact.User.Read]]" {
+	if got := fmt.Sprint(status, m["accessdenieddetail"]); got != "403map[requiredScopes:[Contact.User.Read]]" &&
+		got != "403 map[requiredScopes:[Contact.User.Read]]" {
 		t.Errorf("users/me = %s, want the scope named", got)
 	}
 	w.ChangeApp("", func(a *simulator.App) { a.Addresses = []string{"192.0.2.1"} })
-	if m := w.old("/topapi/v2/user/get", `{}`); !strings.Contains(fmt.Sprint(m["sub_msg"]), "request ip=127.0.0.1 appKey("+simulator.DemoClientID+")") {
+	if m := w.old("/topapi/v2/user/get", `{}`); !strings.Contains(fmt.Sprint(m["sub_msg"]),
+		"request ip=127.0.0.1 appKey("+simulator.DemoClientID+")") {
 		t.Errorf("60020 = %v, want the address named", m)
 	}
-	if status, m := w.me(token["accessToken"].(string)); outcome(status, m) != "403 Forbidden.AccessDenied.IpNotInWhiteList" {
+	if status, m := w.me(token["accessToken"].(string)); outcome(status,
+		m) != "403 Forbidden.AccessDenied.IpNotInWhiteList" {
 		t.Errorf("users/me from elsewhere = %s", outcome(status, m))
 	}
 }

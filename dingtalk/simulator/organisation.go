@@ -35,7 +35,8 @@ type organisation struct {
 // AddDepartment adds a department and emits org_dept_create. The id must be new and the parent known.
 func (p *Platform) AddDepartment(d Department) error {
 	unlock := p.lock()
-	if len(p.org.departments) >= peopleMax || d.ID <= 1 || p.org.department(d.ID) != nil || p.org.department(max(d.Parent, 1)) == nil {
+	if len(p.org.departments) >= peopleMax || d.ID <= 1 || p.org.department(d.ID) != nil ||
+		p.org.department(max(d.Parent, 1)) == nil {
 		unlock()
 		return fmt.Errorf("simulator: adding department %d: its id is taken or its parent unknown", d.ID)
 	}

@@ -13,7 +13,9 @@ import (
 // Person is an account of DingTalk and, if UserID is set, the organisation's
 // record of its owner. A person who leaves keeps the account.
 type Person struct {
-	ID      string `json:"id"`       // the simulator's name of the person, in its methods and on the sign-in page; "" = UserID; letters, digits, . _ -
+	// the simulator's name of the person, in its methods and on the sign-in page; "" = UserID;
+	// letters, digits, . _ -
+	ID      string `json:"id"`
 	UnionID string `json:"union_id"` // "" = made from ID
 
 	// the account
@@ -54,7 +56,8 @@ var personID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 
 func (who *Person) clone() *Person {
 	c := *who
-	c.Corps, c.Departments, c.Leads, c.Roles = slices.Clone(c.Corps), slices.Clone(c.Departments), slices.Clone(c.Leads), slices.Clone(c.Roles)
+	c.Corps, c.Departments, c.Leads, c.Roles = slices.Clone(c.Corps), slices.Clone(c.Departments),
+		slices.Clone(c.Leads), slices.Clone(c.Roles)
 	return &c
 }
 
@@ -198,7 +201,8 @@ func (old *Person) rejoin(who Person) Person {
 		return back
 	}
 	who.UnionID, who.Nick, who.Avatar = old.UnionID, cmp.Or(who.Nick, old.Nick), cmp.Or(who.Avatar, old.Avatar)
-	who.Mobile, who.OwnEmail, who.LoginEmail = cmp.Or(who.Mobile, old.Mobile), cmp.Or(who.OwnEmail, old.OwnEmail), cmp.Or(who.LoginEmail, old.LoginEmail)
+	who.Mobile, who.OwnEmail, who.LoginEmail = cmp.Or(who.Mobile, old.Mobile), cmp.Or(who.OwnEmail, old.OwnEmail),
+		cmp.Or(who.LoginEmail, old.LoginEmail)
 	if who.Corps == nil {
 		who.Corps = old.Corps
 	}
@@ -257,7 +261,8 @@ func (p *Platform) SetRoles(id string, roles ...int64) error {
 	userID := ""
 	err := p.Change(id, func(who *Person) { userID, who.Roles = who.UserID, slices.Clone(roles) })
 	if err == nil {
-		p.Emit("label_user_change", map[string]any{"userIdList": []string{userID}, "action": "add", "labelIdList": roles})
+		p.Emit("label_user_change",
+			map[string]any{"userIdList": []string{userID}, "action": "add", "labelIdList": roles})
 	}
 	return err
 }
@@ -298,7 +303,8 @@ func (p *Platform) modify(id string, change func(*Person)) error {
 		return err
 	}
 	facts := func(who *Person) map[string]any {
-		return map[string]any{"name": who.Name, "email": who.Email, "jobNumber": who.JobNumber, "workPlace": who.WorkPlace, "telephone": who.Telephone, "managerUserid": who.Manager}
+		return map[string]any{"name": who.Name, "email": who.Email, "jobNumber": who.JobNumber,
+			"workPlace": who.WorkPlace, "telephone": who.Telephone, "managerUserid": who.Manager}
 	}
 	data := orgEventData(p.Time(), now.UserID)
 	data["diffInfo"] = map[string]any{"prev": facts(prev), "curr": facts(now), "userid": now.UserID}

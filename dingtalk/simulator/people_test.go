@@ -32,24 +32,28 @@ func TestPeopleComeAndGo(t *testing.T) {
 		t.Errorf("a leaver cannot sign in at DingTalk any more: %v", err)
 	}
 	do(w.Join(simulator.Person{ID: "zhangsan"}))
-	if now, _ := w.Who("zhangsan"); now.Name != "张三" || now.UnionID != was.UnionID || w.contact(was.UnionID) != "0 zhangsan" {
+	if now, _ := w.Who("zhangsan"); now.Name != "张三" || now.UnionID != was.UnionID ||
+		w.contact(was.UnionID) != "0 zhangsan" {
 		t.Errorf("back again = %+v", now)
 	}
 	do(w.Reassign("zhangsan", simulator.Person{ID: "zhang2", Name: "张三丰"}))
 	now, _ := w.Who("zhang2")
-	if got := w.contact(was.UnionID); got != "60121 <nil>" || w.contact(now.UnionID) != "0 zhangsan" || now.UnionID == was.UnionID {
+	if got := w.contact(was.UnionID); got != "60121 <nil>" || w.contact(now.UnionID) != "0 zhangsan" ||
+		now.UnionID == was.UnionID {
 		t.Errorf("after the userid went to somebody new: old %s, new %s", got, w.contact(now.UnionID))
 	}
 	do(w.Reassign("zhangsan", simulator.Person{ID: "zhang3", Name: "张三又"}))
 	do(w.Move("lisi", 42))
-	if got := fmt.Sprint(w.old("/topapi/v2/department/listparentbyuser", `{"userid":"lisi"}`)["result"]); got != "map[parent_list:[map[parent_dept_id_list:[42 1]]]]" {
+	if got := fmt.Sprint(w.old("/topapi/v2/department/listparentbyuser",
+		`{"userid":"lisi"}`)["result"]); got != "map[parent_list:[map[parent_dept_id_list:[42 1]]]]" {
 		t.Errorf("moved = %s", got)
 	}
 	do(w.Rename("lisi", "李思"))
 	do(w.SetRoles("lisi", 200))
 	do(w.Disable("lisi"))
 	r := w.old("/topapi/v2/user/get", `{"userid":"lisi"}`)["result"].(map[string]any)
-	if got := fmt.Sprint(r["name"], " ", r["role_list"], " ", r["disable_status"]); got != "李思 [map[group_name:岗位 id:200 name:财务]] true" {
+	if got := fmt.Sprint(r["name"], " ", r["role_list"], " ",
+		r["disable_status"]); got != "李思 [map[group_name:岗位 id:200 name:财务]] true" {
 		t.Errorf("changed record = %s", got)
 	}
 	do(w.Enable("lisi"))
@@ -60,8 +64,10 @@ func TestPeopleComeAndGo(t *testing.T) {
 	}
 	do(w.AddOutsider(simulator.Person{ID: "out", UserID: "ignored", Nick: "x"}))
 	do(w.AddExternal(simulator.Person{ID: "ext", UserID: "ext"}))
-	for _, err := range []error{w.Add(simulator.Person{ID: "lisi"}), w.Add(simulator.Person{ID: "-"}), w.Add(simulator.Person{ID: "a b"}), w.Add(simulator.Person{}),
-		w.Join(simulator.Person{ID: "wangwu", Name: "x"}), w.Join(simulator.Person{ID: "new", UserID: "wangwu"}), w.Leave("ghost"), w.Reassign("ghost", simulator.Person{ID: "g"})} {
+	for _, err := range []error{w.Add(simulator.Person{ID: "lisi"}), w.Add(simulator.Person{ID: "-"}),
+		w.Add(simulator.Person{ID: "a b"}), w.Add(simulator.Person{}),
+		w.Join(simulator.Person{ID: "wangwu", Name: "x"}), w.Join(simulator.Person{ID: "new", UserID: "wangwu"}),
+		w.Leave("ghost"), w.Reassign("ghost", simulator.Person{ID: "g"})} {
 		if err == nil {
 			t.Error("an impossible change succeeded")
 		}
@@ -95,7 +101,8 @@ func TestDepartmentsChange(t *testing.T) {
 	if err := w.AddDepartment(simulator.Department{ID: 4201, Parent: 42, Name: "新组"}); err != nil {
 		t.Fatal(err)
 	}
-	for _, err := range []error{w.AddDepartment(simulator.Department{ID: 42}), w.AddDepartment(simulator.Department{ID: 1}), w.AddDepartment(simulator.Department{ID: 99, Parent: 98}),
+	for _, err := range []error{w.AddDepartment(simulator.Department{ID: 42}),
+		w.AddDepartment(simulator.Department{ID: 1}), w.AddDepartment(simulator.Department{ID: 99, Parent: 98}),
 		w.RemoveDepartment(1), w.RemoveDepartment(99), w.ChangeDepartment(99, nil)} {
 		if err == nil {
 			t.Error("an impossible change succeeded")
@@ -142,7 +149,8 @@ func TestZeroPlatform(t *testing.T) {
 	}
 	w.send("GET", "/favicon.ico", "", "")
 	w.send("POST", "/v1.0/oauth2/dingx/token", "application/json", corpBody)
-	if got, want := fmt.Sprint(w.AllCalls()), "map[/oauth2/auth:1 /v1.0/oauth2/{corpId}/token:1 unknown:1]"; got != want {
+	if got, want := fmt.Sprint(w.AllCalls()),
+		"map[/oauth2/auth:1 /v1.0/oauth2/{corpId}/token:1 unknown:1]"; got != want {
 		t.Errorf("AllCalls = %s, want %s", got, want)
 	}
 	w.ResetCalls()

@@ -96,7 +96,9 @@ func (s eventSender) pushOnce(to Push) error {
 	if json.Unmarshal([]byte(e.data), &message) != nil || message == nil {
 		message = map[string]any{}
 	}
-	maps.Copy(message, map[string]any{"EventType": e.event.Type, "EventTime": e.created.UnixMilli(), "CorpId": e.event.Corp, "BizId": digest(e.event.ID), "eventId": e.event.ID})
+	maps.Copy(message,
+		map[string]any{"EventType": e.event.Type, "EventTime": e.created.UnixMilli(), "CorpId": e.event.Corp,
+			"BizId": digest(e.event.ID), "eventId": e.event.ID})
 	text, err := json.Marshal(message)
 	if err != nil {
 		return err
@@ -138,7 +140,8 @@ func (s eventSender) sendPush(r *http.Request, to Push, key []byte) error {
 	if err := json.NewDecoder(io.LimitReader(resp.Body, bodyLimit)).Decode(&answer); err != nil {
 		return fmt.Errorf("HTTP %d without a JSON answer", resp.StatusCode)
 	}
-	if subtle.ConstantTimeCompare([]byte(answer.Signature), []byte(to.sign(answer.Stamp, answer.Nonce, answer.Encrypt))) != 1 {
+	if subtle.ConstantTimeCompare([]byte(answer.Signature),
+		[]byte(to.sign(answer.Stamp, answer.Nonce, answer.Encrypt))) != 1 {
 		return errors.New("the answer's signature is wrong")
 	}
 	word, err := openPush(key, answer.Encrypt, s.app)

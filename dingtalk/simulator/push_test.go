@@ -12,7 +12,11 @@ import (
 	"time"
 )
 
-var pushed = Push{URL: "http://app.example/events", Token: "123456", AESKey: "1234567890123456789012345678901234567890123"}
+var pushed = Push{
+	URL:    "http://app.example/events",
+	Token:  "123456",
+	AESKey: "1234567890123456789012345678901234567890123",
+}
 
 // The vectors of dingtalk's documentation, and two of the same make.
 func TestPushVectors(t *testing.T) {
@@ -22,9 +26,16 @@ func TestPushVectors(t *testing.T) {
 		t.Fatalf("key = %x, %v", key, err)
 	}
 	for _, c := range []struct{ salt, message, stamp, nonce, sealed, signature string }{
-		{"", "success", "1614767836", "A7Co0cJLMzIDtMMI", "YvkvaGe4hQxd3VxRmEty0dVlnCOAqwf56xwTRHDHoOURqhalbmBJQk5FNcRk42Gl5T0YQXZNwpwWSm1xAFJ5ZA==", "9a95a004dd16f5c307e849b994173f76aa26e5eb"},
-		{"0123456789abcdef", "success", "1700000000000", "n0nce123", "GCr6999U/V4/3veZ85Bxl8C6wynLzYV25PCR3saSX7v+7tNf5Ck2RJ2NAGnTOWhvJ4H0D2M/DU/3568ASGogSA==", "8e64a97bb4eb56ae5bc22c8be11fbeddd1a9bdb8"},
-		{"fedcba9876543210", `{"EventType":"check_url"}`, "1700000000000", "n0nce123", "Gg1ruTtt6YTsvh9RfdxRuYyf6vxNTQkYT/AFSvuEQOX/4CFPYpEOK/sIMjO4YSDT6NEsYr+4PZZXR4JYzYnzAEaWGLPVTOv+gGY9D86NefjJdl0gI6VVcQn5JQ1NiDPo", "b9b0ffe0bf9fd0cecd24492dc9af6808109acf80"},
+		{"", "success", "1614767836", "A7Co0cJLMzIDtMMI",
+			"YvkvaGe4hQxd3VxRmEty0dVlnCOAqwf56xwTRHDHoOURqhalbmBJQk5FNcRk42Gl5T0YQXZNwpwWSm1xAFJ5ZA==",
+			"9a95a004dd16f5c307e849b994173f76aa26e5eb"},
+		{"0123456789abcdef", "success", "1700000000000", "n0nce123",
+			"GCr6999U/V4/3veZ85Bxl8C6wynLzYV25PCR3saSX7v+7tNf5Ck2RJ2NAGnTOWhvJ4H0D2M/DU/3568ASGogSA==",
+			"8e64a97bb4eb56ae5bc22c8be11fbeddd1a9bdb8"},
+		{"fedcba9876543210", `{"EventType":"check_url"}`, "1700000000000", "n0nce123",
+			"Gg1ruTtt6YTsvh9RfdxRuYyf6vxNTQkYT/AFSvuEQOX/4CFPYpEOK/sIMjO4YSDT6NEsYr" +
+				"+4PZZXR4JYzYnzAEaWGLPVTOv+gGY9D86NefjJdl0gI6VVcQn5JQ1NiDPo",
+			"b9b0ffe0bf9fd0cecd24492dc9af6808109acf80"},
 	} {
 		if c.salt != "" {
 			if got := sealPush(key, []byte(c.salt), []byte(c.message), owner); got != c.sealed {
@@ -75,7 +86,8 @@ func (f receiver) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	word := f(message)
 	sealed := sealPush(key, []byte("0123456789abcdef"), []byte(word), DemoClientID)
-	answer, _ := json.Marshal(map[string]string{"msg_signature": pushed.sign("1", "n", sealed), "timeStamp": "1", "nonce": "n", "encrypt": sealed})
+	answer, _ := json.Marshal(map[string]string{"msg_signature": pushed.sign("1", "n", sealed), "timeStamp": "1",
+		"nonce": "n", "encrypt": sealed})
 	return &http.Response{StatusCode: 200, Body: io.NopCloser(strings.NewReader(string(answer)))}, nil
 }
 
@@ -96,7 +108,9 @@ func TestPush(t *testing.T) {
 		{"at once", 0, 0, "[]"},
 		{"second attempt", 1, 10 * time.Second, "[]"},
 		{"third attempt", 2, 40 * time.Second, "[]"},
-		{"given up", 3, 40 * time.Second, "[map[call_back_tag:user_leave_org event_time:%d user_leave_org:map[corpid:dingyunfan8f3c userid:[zhangsan]]]]"},
+		{"given up", 3, 40 * time.Second,
+			"[map[call_back_tag:user_leave_org event_time:%d user_leave_org:map[corpid:dingyunfan8f3c " +
+				"userid:[zhangsan]]]]"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -105,7 +119,8 @@ func TestPush(t *testing.T) {
 				defer p.Close()
 				p.Apps[0].Push = pushed
 				p.Transport = receiver(func(m map[string]any) string {
-					if got := fmt.Sprint(m["EventType"], m["CorpId"], m["userId"]); got != "user_leave_org"+DemoCorpID+"[zhangsan]" && got != "user_leave_orgdingyunfan8f3c [zhangsan]" {
+					if got := fmt.Sprint(m["EventType"], m["CorpId"], m["userId"]); got != "user_leave_org"+
+						DemoCorpID+"[zhangsan]" && got != "user_leave_orgdingyunfan8f3c [zhangsan]" {
 						t.Errorf("message = %s", got)
 					}
 					if fails--; fails >= 0 {

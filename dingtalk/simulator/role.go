@@ -28,7 +28,8 @@ func roleList(p *Platform, c *call) (any, *apiError) {
 		role := map[string]any{"id": r.ID, "name": r.Name}
 		i := slices.IndexFunc(groups, func(g map[string]any) bool { return g["groupId"] == r.GroupID })
 		if i < 0 {
-			groups = append(groups, map[string]any{"groupId": r.GroupID, "name": r.Group, "roles": []map[string]any{role}})
+			groups = append(groups,
+				map[string]any{"groupId": r.GroupID, "name": r.Group, "roles": []map[string]any{role}})
 			continue
 		}
 		groups[i]["roles"] = append(groups[i]["roles"].([]map[string]any), role)

@@ -294,7 +294,8 @@ func (s *streams) Ping(ctx context.Context) error {
 	var wrong []error
 	for _, l := range links {
 		data := `{"opaque":"` + random("") + `"}`
-		got, err := s.sendAndWait(ctx, l, frame{SpecVersion: "1.0", Type: "SYSTEM", Headers: map[string]string{"topic": "ping"}, Data: data})
+		got, err := s.sendAndWait(ctx,
+			l, frame{SpecVersion: "1.0", Type: "SYSTEM", Headers: map[string]string{"topic": "ping"}, Data: data})
 		if err == nil && (got.Code != 200 || got.Message != "OK" || got.Data != data) {
 			err = fmt.Errorf("answered code %d, message %q, data %q", got.Code, got.Message, got.Data)
 		}

@@ -20,7 +20,8 @@ const openPath = "/v1.0/gateway/connections/open"
 // ticket is step 1.
 func (w *world) ticket() string {
 	w.Helper()
-	status, m := w.post(openPath, `{`+credentials+`,"subscriptions":[{"type":"EVENT","topic":"*"}],"ua":"x-sdk-go/1","localIp":"127.0.0.1"}`)
+	status, m := w.post(openPath,
+		`{`+credentials+`,"subscriptions":[{"type":"EVENT","topic":"*"}],"ua":"x-sdk-go/1","localIp":"127.0.0.1"}`)
 	if want := strings.Replace(w.url, "http://", "ws://", 1) + "/connect"; status != 200 || m["endpoint"] != want {
 		w.Fatalf("step 1 = %d %v, want the endpoint %s", status, m, want)
 	}
@@ -28,7 +29,8 @@ func (w *world) ticket() string {
 }
 
 func (w *world) dial(ticket string) (*websocket.Conn, error) {
-	conn, resp, err := websocket.Dial(w.Context(), strings.Replace(w.url, "http://", "ws://", 1)+"/connect?ticket="+url.QueryEscape(ticket), nil)
+	conn, resp, err := websocket.Dial(w.Context(),
+		strings.Replace(w.url, "http://", "ws://", 1)+"/connect?ticket="+url.QueryEscape(ticket), nil)
 	if err != nil && resp != nil && resp.Body != nil {
 		resp.Body.Close()
 	}
@@ -75,7 +77,13 @@ func (l listener) next() heard {
 
 // reply acknowledges with this code and status.
 func (l listener) reply(f heard, code int, status string) {
-	l.write(fmt.Sprintf(`{"code":%d,"headers":{"messageId":%q,"contentType":"application/json"},"message":"OK","data":"{\"status\":%s}"}`, code, f.Headers["messageId"], strings.ReplaceAll(fmt.Sprintf("%q", status), `"`, `\"`)))
+	l.write(
+		fmt.Sprintf(
+			`{"code":%d,"headers":{"messageId":%q,"contentType":"application/json"},"message":"OK",`+
+				`"data":"{\"status\":%s}"}`,
+			code, f.Headers["messageId"], strings.ReplaceAll(fmt.Sprintf("%q", status), `"`, `\"`),
+		),
+	)
 }
 
 func (l listener) write(text string) {
@@ -147,7 +155,11 @@ func TestPing(t *testing.T) {
 		name, reply string
 		ok          bool
 	}{
-		{"right", `{"code":200,"headers":{"messageId":"ID","contentType":"application/json"},"message":"OK","data":DATA}`, true},
+		{
+			"right", `{"code":200,"headers":{"messageId":"ID","contentType":"application/json"},"message":"OK",` +
+				`"data":DATA}`,
+			true,
+		},
 		{"other data", `{"code":200,"headers":{"messageId":"ID"},"message":"OK","data":"{}"}`, false},
 		{"other code", `{"code":404,"headers":{"messageId":"ID"},"message":"OK","data":DATA}`, false},
 		{"silence", `{"headers":{}}`, false},
@@ -181,7 +193,8 @@ func TestDisconnect(t *testing.T) {
 			t.Errorf("Disconnect told %d streams, want 1", n)
 		}
 		f := l.next()
-		if f.Type != "SYSTEM" || f.Headers["topic"] != "disconnect" || (f.Headers["messageId"] != "") != withID || !strings.Contains(f.Data, "reason") {
+		if f.Type != "SYSTEM" || f.Headers["topic"] != "disconnect" || (f.Headers["messageId"] != "") != withID ||
+			!strings.Contains(f.Data, "reason") {
 			t.Errorf("disconnect frame = %+v", f)
 		}
 		fresh := w.listen()

@@ -33,7 +33,8 @@ func accessToken(p *Platform, c *call) (any, *apiError) {
 	if apiErr != nil {
 		return nil, apiErr
 	}
-	return map[string]any{"accessToken": p.credentials.issueAppToken(p.now(), a), "expireIn": int(tokenLife.Seconds())}, nil
+	return map[string]any{"accessToken": p.credentials.issueAppToken(p.now(), a),
+		"expireIn": int(tokenLife.Seconds())}, nil
 }
 
 // corpToken is POST /v1.0/oauth2/{corpId}/token, the one call of the new host in snake_case.
@@ -50,7 +51,8 @@ func corpToken(p *Platform, c *call) (any, *apiError) {
 	if p.apps.throttled(a, corpTokenPath, p.now()) {
 		return nil, apiErrorFor("90018")
 	}
-	return map[string]any{"access_token": p.credentials.issueAppToken(p.now(), a), "expires_in": int(tokenLife.Seconds())}, nil
+	return map[string]any{"access_token": p.credentials.issueAppToken(p.now(), a),
+		"expires_in": int(tokenLife.Seconds())}, nil
 }
 
 // authenticated is the app that a token call names by these arguments. The limit
@@ -93,7 +95,8 @@ func userAccessToken(p *Platform, c *call) (any, *apiError) {
 	}
 	access, refresh := t, t
 	access.expires, refresh.expires = p.now().Add(tokenLife), p.now().Add(refreshLife)
-	result := map[string]any{"accessToken": random("usertoken-"), "refreshToken": random("refreshtoken-"), "expireIn": int(tokenLife.Seconds())}
+	result := map[string]any{"accessToken": random("usertoken-"), "refreshToken": random("refreshtoken-"),
+		"expireIn": int(tokenLife.Seconds())}
 	p.credentials.userTokens.put(result["accessToken"].(string), &access)
 	p.credentials.refreshes.put(result["refreshToken"].(string), &refresh)
 	if t.corp != "" {

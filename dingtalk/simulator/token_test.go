@@ -48,7 +48,8 @@ func TestSilentCodeHasNoGrant(t *testing.T) {
 		t.Errorf("SilentCode(ghost) = %q, want nothing", got)
 	}
 	info := w.old("/topapi/v2/user/getuserinfo", `{"code":"`+w.SilentCode("ouyang")+`"}`)["result"].(map[string]any)
-	if info["userid"] != "ouyang-xiu_01.A@yunfan" || info["sys"] != true || fmt.Sprint(info["sys_level"]) != "1" || info["unionid"] == "" {
+	if info["userid"] != "ouyang-xiu_01.A@yunfan" || info["sys"] != true || fmt.Sprint(info["sys_level"]) != "1" ||
+		info["unionid"] == "" {
 		t.Errorf("getuserinfo = %v", info)
 	}
 }
@@ -60,7 +61,8 @@ func TestCodesAreUsedOnce(t *testing.T) {
 		t.Fatalf("first exchange = %d", status)
 	}
 	status, m := w.userToken(code)
-	if got, want := fmt.Sprint(status, compact(m)), `400{"code":"invalidParameter.authCode.notFound","message":"不合法的临时授权码"}`; got != want {
+	if got, want := fmt.Sprint(status, compact(m)),
+		`400{"code":"invalidParameter.authCode.notFound","message":"不合法的临时授权码"}`; got != want {
 		t.Errorf("second exchange = %s, want %s", got, want)
 	}
 	silent := w.SilentCode("lisi")
@@ -99,7 +101,8 @@ func TestCodesBelongToOneApp(t *testing.T) {
 	if status, m := w.userToken(code); status != 400 {
 		t.Errorf("a code of another app = %d %v, want 400", status, m)
 	}
-	status, _ := w.post("/v1.0/oauth2/userAccessToken", `{"clientId":"dingother","clientSecret":"x","grantType":"authorization_code","code":"`+code+`"}`)
+	status, _ := w.post("/v1.0/oauth2/userAccessToken",
+		`{"clientId":"dingother","clientSecret":"x","grantType":"authorization_code","code":"`+code+`"}`)
 	if status != 200 {
 		t.Errorf("the code at its own app = %d, want 200", status)
 	}
@@ -145,7 +148,8 @@ func TestAppTokenIsKeptAndExtended(t *testing.T) {
 func TestAllTokenCallsGiveTheSameToken(t *testing.T) {
 	w := demo(t)
 	want := w.appToken()
-	_, text := w.send("GET", "/gettoken?appkey="+simulator.DemoClientID+"&appsecret="+simulator.DemoClientSecret, "", "")
+	_, text := w.send("GET", "/gettoken?appkey="+simulator.DemoClientID+"&appsecret="+simulator.DemoClientSecret, "",
+		"")
 	if got := decode(t, text); got["access_token"] != want || fmt.Sprint(got["errcode"]) != "0" {
 		t.Errorf("gettoken = %v", got)
 	}
@@ -155,7 +159,8 @@ func TestAllTokenCallsGiveTheSameToken(t *testing.T) {
 	}
 }
 
-const corpBody = `{"client_id":"` + simulator.DemoClientID + `","client_secret":"` + simulator.DemoClientSecret + `","grant_type":"client_credentials"}`
+const corpBody = `{"client_id":"` + simulator.DemoClientID + `","client_secret":"` + simulator.DemoClientSecret +
+	`","grant_type":"client_credentials"}`
 
 func TestTokensAreNotInterchangeable(t *testing.T) {
 	w := demo(t)
@@ -180,7 +185,8 @@ func TestRefreshRotates(t *testing.T) {
 	w := demo(t)
 	_, m := w.userToken(w.code(simulator.Browser, "zhangsan"))
 	refresh := func(token any) (int, map[string]any) {
-		return w.post("/v1.0/oauth2/userAccessToken", fmt.Sprintf(`{%s,"grantType":"refresh_token","refreshToken":%q}`, credentials, token))
+		return w.post("/v1.0/oauth2/userAccessToken",
+			fmt.Sprintf(`{%s,"grantType":"refresh_token","refreshToken":%q}`, credentials, token))
 	}
 	status, next := refresh(m["refreshToken"])
 	if status != 200 || next["refreshToken"] == m["refreshToken"] {

@@ -14,7 +14,8 @@ func authScopes(p *Platform, c *call) (any, *apiError) {
 	return flat{
 		"condition_field": []string{},
 		"auth_user_field": []string{"name", "userid", "department", "position", "jobnumber", "avatar", "isAdmin"},
-		"auth_org_scopes": map[string]any{"authed_user": append([]string{}, users...), "authed_dept": append([]int64{}, departments...)},
+		"auth_org_scopes": map[string]any{"authed_user": append([]string{}, users...),
+			"authed_dept": append([]int64{}, departments...)},
 	}, nil
 }
 
@@ -65,11 +66,14 @@ func userGet(p *Platform, c *call) (any, *apiError) {
 // permission are absent.
 func userRecord(p *Platform, a *App, who *Person) map[string]any {
 	m := map[string]any{
-		"userid": who.UserID, "unionid": who.UnionID, "name": who.Name, "dept_id_list": append([]int64{}, who.Departments...),
-		"active": !who.Inactive, "admin": who.Admin, "boss": who.Boss, "senior": who.Senior, "real_authed": true, "hide_mobile": false,
+		"userid": who.UserID, "unionid": who.UnionID, "name": who.Name,
+		"dept_id_list": append([]int64{}, who.Departments...),
+		"active":       !who.Inactive, "admin": who.Admin, "boss": who.Boss, "senior": who.Senior, "real_authed": true,
+		"hide_mobile":       false,
 		"exclusive_account": who.Disabled,
 	}
-	for name, value := range map[string]string{"job_number": who.JobNumber, "title": who.Title, "telephone": who.Telephone,
+	for name, value := range map[string]string{"job_number": who.JobNumber, "title": who.Title,
+		"telephone": who.Telephone,
 		"org_email": who.OrgEmail, "avatar": who.Avatar, "manager_userid": who.Manager} {
 		optional(m, name, value)
 	}
@@ -77,7 +81,8 @@ func userRecord(p *Platform, a *App, who *Person) map[string]any {
 		m["org_email_type"] = "base"
 	}
 	if a.hasPermission("fieldEmail") {
-		for name, value := range map[string]string{"email": who.Email, "work_place": who.WorkPlace, "remark": who.Remark, "extension": who.Extension} {
+		for name, value := range map[string]string{"email": who.Email, "work_place": who.WorkPlace,
+			"remark": who.Remark, "extension": who.Extension} {
 			optional(m, name, value)
 		}
 	}
@@ -130,8 +135,9 @@ func getUserInfo(p *Platform, c *call) (any, *apiError) {
 	case who.Boss:
 		level = 100
 	}
-	return map[string]any{"userid": who.UserID, "unionid": who.UnionID, "name": who.Name, "device_id": digest("device", who.ID),
-		"sys": who.Admin, "sys_level": level, "associated_unionid": digest("associated", who.UnionID)}, nil
+	return map[string]any{"userid": who.UserID, "unionid": who.UnionID, "name": who.Name,
+		"device_id": digest("device", who.ID),
+		"sys":       who.Admin, "sys_level": level, "associated_unionid": digest("associated", who.UnionID)}, nil
 }
 
 // members are the direct members of a department, in the order they joined.
@@ -149,7 +155,8 @@ func (o *organisation) members(department int64) []*Person {
 // record without the roles, and with what holds in this department alone.
 func listRecord(p *Platform, a *App, who *Person, department int64) map[string]any {
 	m := userRecord(p, a, who)
-	for _, name := range []string{"role_list", "leader_in_dept", "dept_order_list", "manager_userid", "senior", "real_authed"} {
+	for _, name := range []string{"role_list", "leader_in_dept", "dept_order_list", "manager_userid", "senior",
+		"real_authed"} {
 		delete(m, name)
 	}
 	m["leader"], m["dept_order"] = slices.Contains(who.Leads, department), slices.Index(who.Departments, department)+1

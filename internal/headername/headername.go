@@ -16,7 +16,8 @@ package headername
 // members that are known.
 var Prefixes = []string{
 	"X-Forwarded", "X-Original-", "X-Auth-Request-", "Remote-", "X-Remote-", "X-SSL-", "SSL-Client-",
-	"X-Client-Cert", "Client-Cert", "WL-Proxy-", "X-MS-Client-Principal", "X-Goog-IAP-", "X-Goog-Authenticated-User-", "X-AppEngine-User",
+	"X-Client-Cert", "Client-Cert", "WL-Proxy-", "X-MS-Client-Principal", "X-Goog-IAP-", "X-Goog-Authenticated-User-",
+	"X-AppEngine-User",
 }
 
 // Names are complete names in their usual spelling, in groups. Within the first
@@ -27,31 +28,44 @@ var Names = []string{
 	"X-Forwarded-Prefix", "X-Forwarded-Uri", "X-Forwarded-Port", "Forwarded", "True-Client-IP", "X-Client-IP",
 	"Client-IP", "CF-Connecting-IP", "Proxy", "X-Dinggate-Assertion", "X-Middleware-Subrequest",
 	"X-Original-URI", "X-Original-Path", "X-Original-Method", "X-Original-Host", "X-Override-URL", "X-Script-Name",
-	"X-Forwarded-Path", "X-Forwarded-Method", "X-Forwarded-Host", "X-Forwarded-Server", "X-Host", "X-Envoy-Original-Path",
-	"X-Waws-Unencoded-URL", "X-Request-URI", "Request-URI", "X-HTTP-Path-Override", "X-Tunnel-Method", "X-Verb", "Script-Name", "X-Proxy-URL", "Base-URL",
+	"X-Forwarded-Path", "X-Forwarded-Method", "X-Forwarded-Host", "X-Forwarded-Server", "X-Host",
+	"X-Envoy-Original-Path",
+	"X-Waws-Unencoded-URL", "X-Request-URI", "Request-URI", "X-HTTP-Path-Override", "X-Tunnel-Method", "X-Verb",
+	"Script-Name", "X-Proxy-URL", "Base-URL",
 
 	// Another address or scheme.
-	"X-Forwarded-For", "X-Forwarded", "X-Forwarded-By", "X-Original-Forwarded-For", "Forwarded-For", "X-Real-IP", "CF-Connecting-IPv6",
-	"Fastly-Client-IP", "Fly-Client-IP", "X-Cluster-Client-IP", "Proxy-Client-IP", "WL-Proxy-Client-IP", "X-Azure-ClientIP",
-	"Ali-CDN-Real-IP", "CDN-Src-IP", "X-Originating-IP", "X-Remote-IP", "X-Remote-Addr", "X-ProxyUser-IP", "X-Envoy-External-Address",
-	"X-Forwarded-Proto", "X-Forwarded-Protocol", "X-Forwarded-Scheme", "X-Forwarded-Ssl", "X-Scheme", "X-Url-Scheme", "Front-End-Https",
+	"X-Forwarded-For", "X-Forwarded", "X-Forwarded-By", "X-Original-Forwarded-For", "Forwarded-For", "X-Real-IP",
+	"CF-Connecting-IPv6",
+	"Fastly-Client-IP", "Fly-Client-IP", "X-Cluster-Client-IP", "Proxy-Client-IP", "WL-Proxy-Client-IP",
+	"X-Azure-ClientIP",
+	"Ali-CDN-Real-IP", "CDN-Src-IP", "X-Originating-IP", "X-Remote-IP", "X-Remote-Addr", "X-ProxyUser-IP",
+	"X-Envoy-External-Address",
+	"X-Forwarded-Proto", "X-Forwarded-Protocol", "X-Forwarded-Scheme", "X-Forwarded-Ssl", "X-Scheme", "X-Url-Scheme",
+	"Front-End-Https",
 
 	// A client certificate that nobody has seen.
-	"X-SSL-Client-Cert", "X-SSL-Client-Verify", "X-SSL-Client-DN", "X-SSL-Client-S-DN", "X-SSL-Client-I-DN", "X-SSL-Client-CN",
-	"X-SSL-Client-Serial", "X-SSL-Client-Fingerprint", "X-SSL-Client-SHA1", "X-SSL-Client-NotAfter", "X-SSL-Cert", "X-SSL-Subject",
+	"X-SSL-Client-Cert", "X-SSL-Client-Verify", "X-SSL-Client-DN", "X-SSL-Client-S-DN", "X-SSL-Client-I-DN",
+	"X-SSL-Client-CN",
+	"X-SSL-Client-Serial", "X-SSL-Client-Fingerprint", "X-SSL-Client-SHA1", "X-SSL-Client-NotAfter", "X-SSL-Cert",
+	"X-SSL-Subject",
 	"X-SSL-Issuer", "X-SSL-Cipher", "X-SSL-Protocol", "X-SSL-Session-ID", "X-SSL",
-	"SSL-Client-Cert", "SSL-Client-Verify", "SSL-Client-S-DN", "SSL-Client-I-DN", "SSL-Client-Subject-DN", "SSL-Client-Issuer-DN",
+	"SSL-Client-Cert", "SSL-Client-Verify", "SSL-Client-S-DN", "SSL-Client-I-DN", "SSL-Client-Subject-DN",
+	"SSL-Client-Issuer-DN",
 	"X-Client-Cert", "X-Client-Cert-Chain", "X-Client-DN", "X-Client-Verify", "Client-Cert", "Client-Cert-Chain",
-	"X-Forwarded-Client-Cert", "X-Forwarded-Tls-Client-Cert", "X-Forwarded-Tls-Client-Cert-Info", "X-ARR-ClientCert", "X-ARR-SSL",
+	"X-Forwarded-Client-Cert", "X-Forwarded-Tls-Client-Cert", "X-Forwarded-Tls-Client-Cert-Info", "X-ARR-ClientCert",
+	"X-ARR-SSL",
 	"WL-Proxy-Client-Cert", "WL-Proxy-SSL",
 
 	// Another person.
-	"X-Auth-Request-User", "X-Auth-Request-Email", "X-Auth-Request-Preferred-Username", "X-Auth-Request-Groups", "X-Auth-Request-Access-Token",
-	"X-Forwarded-User", "X-Forwarded-Email", "X-Forwarded-Preferred-Username", "X-Forwarded-Groups", "X-Forwarded-Access-Token",
+	"X-Auth-Request-User", "X-Auth-Request-Email", "X-Auth-Request-Preferred-Username", "X-Auth-Request-Groups",
+	"X-Auth-Request-Access-Token",
+	"X-Forwarded-User", "X-Forwarded-Email", "X-Forwarded-Preferred-Username", "X-Forwarded-Groups",
+	"X-Forwarded-Access-Token",
 	"Remote-User", "Remote-Email", "Remote-Name", "Remote-Groups", "X-Remote-User", "X-Remote-Group", "X-WebAuth-User",
 	"X-MS-Client-Principal", "X-MS-Client-Principal-Name", "X-MS-Client-Principal-ID", "X-MS-Client-Principal-IDP",
 	"X-Goog-IAP-JWT-Assertion", "X-Goog-Authenticated-User-Email", "X-Goog-Authenticated-User-ID",
-	"X-AppEngine-User-Email", "X-AppEngine-User-ID", "X-AppEngine-User-Nickname", "X-AppEngine-User-Organization", "X-AppEngine-User-Is-Admin", "X-AppEngine-User",
+	"X-AppEngine-User-Email", "X-AppEngine-User-ID", "X-AppEngine-User-Nickname", "X-AppEngine-User-Organization",
+	"X-AppEngine-User-Is-Admin", "X-AppEngine-User",
 }
 
 // Odd are the characters that a name may have beside letters, digits and dashes

@@ -46,7 +46,10 @@ func (c Clients) CloseIdleConnections() {
 }
 
 func client(t http.RoundTripper) *http.Client {
-	return &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	return &http.Client{
+		Transport:     t,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 }
 
 // transport uses an HTTP proxy from the environment, compresses, and ends idle

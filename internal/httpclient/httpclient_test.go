@@ -55,7 +55,8 @@ func TestClients(t *testing.T) {
 			}
 		}
 		if connections.Load() != c.connections || thefts.Load() != 0 {
-			t.Errorf("%s: %d connections and %d calls where it was redirected to, want %d and 0", c.name, connections.Load(), thefts.Load(), c.connections)
+			t.Errorf("%s: %d connections and %d calls where it was redirected to, want %d and 0", c.name,
+				connections.Load(), thefts.Load(), c.connections)
 		}
 	}
 	own.CloseIdleConnections()

@@ -42,7 +42,8 @@ func About(err error, s Subject) error {
 		return err
 	}
 	about := *f // it may be shared
-	about.Subject = Subject{cmp.Or(f.Subject.UserID, s.UserID), cmp.Or(f.Subject.Name, s.Name), cmp.Or(f.Subject.UnionID, s.UnionID)}
+	about.Subject = Subject{cmp.Or(f.Subject.UserID, s.UserID), cmp.Or(f.Subject.Name, s.Name),
+		cmp.Or(f.Subject.UnionID, s.UnionID)}
 	return &about
 }
 

@@ -7,7 +7,8 @@ import (
 )
 
 // Fields lists the names that headers.request and headers.response may use.
-var Fields = []string{"username", "email", "name", "groups", "roles", "departments", "userid", "unionid", "job_number", "access_token"}
+var Fields = []string{"username", "email", "name", "groups", "roles", "departments", "userid", "unionid",
+	"job_number", "access_token"}
 
 // HeaderRule gives one header the value of one field.
 type HeaderRule struct {

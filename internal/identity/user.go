@@ -14,9 +14,13 @@ import "time"
 // The zero User is nobody. Values are immutable once they are in a session:
 // copy before changing one.
 type User struct {
-	UnionID     string  // the key: the same in every app of one developer organisation, never reassigned
-	UserID      string  // unique in the organisation; after a deletion it may belong to somebody new, so it is never a key
-	Username    string  // what upstreams call the person; chosen by dingtalk.username, never empty for a signed-in person
+	UnionID string // the key: the same in every app of one developer organisation, never reassigned
+	// unique in the organisation; after a deletion it may belong to somebody new, so it is never a
+	// key
+	UserID string
+	// what upstreams call the person; chosen by dingtalk.username, never empty for a signed-in
+	// person
+	Username    string
 	Name        string  // display name kept by the organisation
 	Email       string  // org_email, else the directory's email; normalised by NormalizeEmail, "" when unknown
 	JobNumber   string  // 工号; free text, may repeat

@@ -15,9 +15,11 @@ type AccountData struct {
 	Person   string // the DingTalk person who is bound to the account by this sign-in; "" binds nobody
 	Username string // what was typed
 	Problem  string // the code of a message about the last try; "" for the first
-	Again    string // a path of ours, with a query, that shows the page with Problem, for the other language where r is a form
-	Status   int    // 0 is 200
-	Next     string // where the answer to the form leads to: another origin has to be named in the page's policy
+	// a path of ours, with a query, that shows the page with Problem, for the other language where
+	// r is a form
+	Again  string
+	Status int    // 0 is 200
+	Next   string // where the answer to the form leads to: another origin has to be named in the page's policy
 }
 
 type accountView struct {
@@ -28,7 +30,12 @@ type accountView struct {
 
 // Account shows the form for local accounts. It needs no script.
 func (p *Pages) Account(w http.ResponseWriter, r *http.Request, data AccountData) {
-	v := accountView{view: p.view(w, r), StartURL: link(data.StartURL), Person: clean(data.Person, 100), Username: clean(data.Username, 100)}
+	v := accountView{
+		view:     p.view(w, r),
+		StartURL: link(data.StartURL),
+		Person:   clean(data.Person, 100),
+		Username: clean(data.Username, 100),
+	}
 	if ownPath(data.Action) {
 		v.Action = data.Action
 	}

@@ -74,7 +74,8 @@ func forPeople(r *http.Request, e *web.Error) bool {
 	if mode := r.Header["Sec-Fetch-Mode"]; len(mode) > 0 {
 		return mode[0] == "navigate"
 	}
-	return e.LoginURL == "" && len(r.Header["X-Requested-With"]) == 0 && strings.Contains(strings.Join(r.Header["Accept"], ","), "text/html")
+	return e.LoginURL == "" && len(r.Header["X-Requested-With"]) == 0 &&
+		strings.Contains(strings.Join(r.Header["Accept"], ","), "text/html")
 }
 
 // answerJSON is on the hot path of every call without a session: no template,
@@ -233,8 +234,9 @@ func link(s string) string {
 // otherAccount lists the refusals at a sign-in that another account may not
 // meet, signedIn those of somebody who has a session.
 var (
-	otherAccount = map[string]bool{"not_member": true, "external_contact": true, "disabled": true, "not_bound": true, "out_of_scope": true}
-	signedIn     = map[string]bool{"not_allowed": true, "forbidden": true}
+	otherAccount = map[string]bool{"not_member": true, "external_contact": true, "disabled": true, "not_bound": true,
+		"out_of_scope": true}
+	signedIn = map[string]bool{"not_allowed": true, "forbidden": true}
 )
 
 func icon(e *web.Error) string {

@@ -11,10 +11,11 @@ import (
 type BindingData struct {
 	Person, Account string    // who is bound to the reader, who is the other of the two; the reader's own is ""
 	Since           time.Time // zero when that is not known
-	ID              string    // what the form that removes the binding sends back, in URL base64; "" offers no such form
-	Action          string    // where that form posts to: a path of ours
-	News            bool      // it was made since the reader's last sign-in, who has not seen it yet
-	Next            string    // a button that goes on; "" shows none
+	// what the form that removes the binding sends back, in URL base64; "" offers no such form
+	ID     string
+	Action string // where that form posts to: a path of ours
+	News   bool   // it was made since the reader's last sign-in, who has not seen it yet
+	Next   string // a button that goes on; "" shows none
 }
 
 const base64Letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"

@@ -35,7 +35,10 @@ func TestBundle(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(fresh, embedded) {
-		t.Errorf("assets/silent.js (%d bytes) is not what silent/ builds (%d bytes): run internal/page/silent/build.sh", len(embedded), len(fresh))
+		t.Errorf(
+			"assets/silent.js (%d bytes) is not what silent/ builds (%d bytes): run internal/page/silent/build.sh",
+			len(embedded), len(fresh),
+		)
 	}
 	for _, never := range []string{"eval(", "http://", "new Function"} {
 		if bytes.Contains(embedded, []byte(never)) {

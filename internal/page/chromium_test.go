@@ -26,14 +26,17 @@ import (
 const watch = `window.__wrong=[];
 document.addEventListener("securitypolicyviolation",e=>__wrong.push("CSP: "+e.violatedDirective+" "+e.blockedURI));
 addEventListener("error",e=>__wrong.push("error: "+(e.message||e.target&&e.target.src)),true);
-for(const m of ["error","warn"]){const f=console[m];console[m]=(...a)=>{__wrong.push(m+": "+a.join(" "));f.apply(console,a)}}`
+for(const m of ["error","warn"]){const f=console[m];
+  console[m]=(...a)=>{__wrong.push(m+": "+a.join(" "));f.apply(console,a)}}`
 
 // audit is what can be told of a page only after a browser has laid it out: a
 // list of complaints.
 const audit = `(()=>{const wrong=[...window.__wrong];
 const rgb=s=>{const m=s.match(/[\d.]+/g).map(Number);return m.length<4?[...m,1]:m};
-const light=c=>{const v=c.slice(0,3).map(x=>{x/=255;return x<=.04045?x/12.92:((x+.055)/1.055)**2.4});return .2126*v[0]+.7152*v[1]+.0722*v[2]};
-const ground=e=>{for(;e;e=e.parentElement){const c=rgb(getComputedStyle(e).backgroundColor);if(c[3]===1)return c}return rgb("rgb(255,255,255)")};
+const light=c=>{const v=c.slice(0,3).map(x=>{x/=255;return x<=.04045?x/12.92:((x+.055)/1.055)**2.4});
+  return .2126*v[0]+.7152*v[1]+.0722*v[2]};
+const ground=e=>{for(;e;e=e.parentElement){const c=rgb(getComputedStyle(e).backgroundColor);if(c[3]===1)return c}
+  return rgb("rgb(255,255,255)")};
 const shown=e=>e.getClientRects().length>0&&getComputedStyle(e).visibility==="visible";
 const texts=document.createTreeWalker(document.body,NodeFilter.SHOW_TEXT);
 for(let n=texts.nextNode();n;n=texts.nextNode()){const e=n.parentElement;
@@ -42,19 +45,25 @@ for(let n=texts.nextNode();n;n=texts.nextNode()){const e=n.parentElement;
   if(c<4.5)wrong.push("contrast "+c.toFixed(2)+": "+n.textContent.trim().slice(0,30));
   for(const m of n.textContent.matchAll(/[^-\s，。；：、！？…“”]+/gu)){ // a run of words stands on one line
     const r=document.createRange();r.setStart(n,m.index);r.setEnd(n,m.index+m[0].length);
-    if(e.closest("h1,main p,.id,.button,dt")&&!e.closest("bdi")&&new Set([...r.getClientRects()].map(x=>Math.round(x.top))).size>1)wrong.push("broken inside: "+m[0]);
+    if(e.closest("h1,main p,.id,.button,dt")&&!e.closest("bdi")&&
+      new Set([...r.getClientRects()].map(x=>Math.round(x.top))).size>1)wrong.push("broken inside: "+m[0]);
   }
   const own=e.closest("bdi,code,[aria-hidden],[dir=auto],[lang]:not(html)");
-  if(document.documentElement.lang==="en"&&!own&&/\p{Script=Han}/u.test(n.textContent))wrong.push("not English: "+n.textContent.trim());
-  if(document.documentElement.lang==="zh-CN"&&!own&&/[A-Za-z]{4,}/.test(n.textContent.replace(/Cookie|English|Authorization|type=1/g,"")))wrong.push("not Chinese: "+n.textContent.trim());
+  if(document.documentElement.lang==="en"&&!own&&/\p{Script=Han}/u.test(n.textContent))
+    wrong.push("not English: "+n.textContent.trim());
+  if(document.documentElement.lang==="zh-CN"&&!own&&
+    /[A-Za-z]{4,}/.test(n.textContent.replace(/Cookie|English|Authorization|type=1/g,"")))
+    wrong.push("not Chinese: "+n.textContent.trim());
 }
 for(const e of document.querySelectorAll("a,button,input,summary,[tabindex]")){if(!shown(e))continue;
   const label=e.labels&&e.labels.length?e.labels[0].textContent:e.textContent||e.getAttribute("aria-label")||"";
   if(!label.trim())wrong.push("no label: "+e.outerHTML.slice(0,60));
   if(e.tagName==="INPUT"&&!(e.labels&&e.labels.length))wrong.push("no label: "+e.outerHTML.slice(0,60));
-  if((e.classList.contains("button")||e.tagName==="INPUT")&&e.getBoundingClientRect().height<44)wrong.push("too small to touch: "+e.outerHTML.slice(0,60));
+  if((e.classList.contains("button")||e.tagName==="INPUT")&&e.getBoundingClientRect().height<44)
+    wrong.push("too small to touch: "+e.outerHTML.slice(0,60));
 }
-if(document.documentElement.scrollWidth>innerWidth)wrong.push("wider than the screen: "+document.documentElement.scrollWidth+" > "+innerWidth);
+if(document.documentElement.scrollWidth>innerWidth)
+  wrong.push("wider than the screen: "+document.documentElement.scrollWidth+" > "+innerWidth);
 if(document.querySelectorAll("main").length!==1)wrong.push("no main, or several");
 if([...document.querySelectorAll("h1")].filter(shown).length!==1)wrong.push("not one heading that is seen");
 if(!document.title.trim())wrong.push("no title");
@@ -68,7 +77,9 @@ for(const [key,m] of Object.entries(messages)){h1.textContent=m.Title;text.textC
 return JSON.stringify(all)})(MESSAGES)`
 
 // theirQR stands in for DingTalk's script.
-const theirQR = `window.DTFrameLogin=(frame)=>{const f=document.createElement("iframe");f.title="QR";f.width=300;f.height=300;f.srcdoc="QR";document.getElementById(frame.id).append(f)}`
+const theirQR = `window.DTFrameLogin=(frame)=>{const ` +
+	`f=document.createElement("iframe");f.title="QR";f.width=300;f.height=300;f.srcdoc="QR";` +
+	`document.getElementById(frame.id).append(f)}`
 
 // TestChromium lays out every page in both languages, light and dark, on a
 // phone and on a desk, and complains about what a person would.
@@ -78,15 +89,18 @@ func TestChromium(t *testing.T) {
 		io.WriteString(w, theirQR)
 	}))
 	t.Cleanup(cdn.Close)
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(realtool.Path(t, "chromium")), chromedp.NoSandbox,
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(realtool.Path(t, "chromium")),
+		chromedp.NoSandbox,
 		chromedp.Flag("disable-dev-shm-usage", true), chromedp.Flag("disable-background-networking", true),
-		chromedp.Flag("ignore-certificate-errors", true), chromedp.Flag("host-resolver-rules", "MAP g.alicdn.com:443 "+cdn.Listener.Addr().String()))
+		chromedp.Flag("ignore-certificate-errors", true),
+		chromedp.Flag("host-resolver-rules", "MAP g.alicdn.com:443 "+cdn.Listener.Addr().String()))
 	ctx, cancel := chromedp.NewExecAllocator(context.Background(), options...)
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewContext(ctx)
 	t.Cleanup(cancel)
 	if err := chromedp.Do(ctx, chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
-		_, err := cdp.Call(ctx, target, devpage.AddScriptToEvaluateOnNewDocument, devpage.AddScriptToEvaluateOnNewDocumentParams{Source: watch})
+		_, err := cdp.Call(ctx, target, devpage.AddScriptToEvaluateOnNewDocument,
+			devpage.AddScriptToEvaluateOnNewDocumentParams{Source: watch})
 		return err
 	})); err != nil {
 		t.Fatal(err)
@@ -96,10 +110,13 @@ func TestChromium(t *testing.T) {
 
 	p := pages(t, Config{Title: Both("示例科技"), Contact: Both("it@example.com"), Accent: "#e60012"})
 	show := append(gallery(p), furtherStates(p)...)
-	for i, bad := range []string{`"><svg onload=__wrong.push("ran")>`, `';__wrong.push("ran")//`, "{{7*7}}", "\u202egpj.exe"} {
-		show = append(show, exhibit{fmt.Sprintf("hostile %d", i), "GET", "/oauth2/sign_in?rd=" + url.QueryEscape(bad), shows(func(w http.ResponseWriter, r *http.Request) {
-			p.WhoAmI(w, r, WhoAmIData{bad, bad, bad, []string{bad}, bad})
-		})})
+	for i, bad := range []string{`"><svg onload=__wrong.push("ran")>`, `';__wrong.push("ran")//`, "{{7*7}}",
+		"\u202egpj.exe"} {
+		show = append(show,
+			exhibit{fmt.Sprintf("hostile %d", i), "GET", "/oauth2/sign_in?rd=" + url.QueryEscape(bad),
+				shows(func(w http.ResponseWriter, r *http.Request) {
+					p.WhoAmI(w, r, WhoAmIData{bad, bad, bad, []string{bad}, bad})
+				})})
 	}
 	base := exhibition(t, p, show)
 	for _, scheme := range []string{"light", "dark"} {
@@ -107,10 +124,14 @@ func TestChromium(t *testing.T) {
 			for _, lang := range []string{"zh-CN", "en"} {
 				for i, x := range show {
 					name := fmt.Sprintf("%s %s %d %s", x.name, lang, width, scheme)
-					err := chromedp.Do(ctx, chromedp.EmulateViewport(width, 740), chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
-						_, err := cdp.Call(ctx, target, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
-						return err
-					}), chromedp.Navigate(fmt.Sprintf("%s/%d/%s", base, i, lang)))
+					err := chromedp.Do(ctx, chromedp.EmulateViewport(width, 740),
+						chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
+							_, err := cdp.Call(ctx, target, emulation.SetEmulatedMedia,
+								emulation.SetEmulatedMediaParams{
+									Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
+								})
+							return err
+						}), chromedp.Navigate(fmt.Sprintf("%s/%d/%s", base, i, lang)))
 					if err != nil {
 						t.Fatalf("%s: %v", name, err)
 					}
@@ -128,7 +149,9 @@ func TestChromium(t *testing.T) {
 						if err != nil {
 							t.Fatal(err)
 						}
-						text, err := chromedp.Run(ctx, chromedp.Evaluate[string](strings.NewReplacer("AUDIT", audit, "MESSAGES", string(list)).Replace(everyMessage)))
+						text, err := chromedp.Run(ctx,
+							chromedp.Evaluate[string](strings.NewReplacer("AUDIT", audit, "MESSAGES",
+								string(list)).Replace(everyMessage)))
 						if err != nil {
 							t.Fatalf("%s, every message: %v", name, err)
 						}
@@ -157,20 +180,43 @@ func complain(t *testing.T, name, text string) {
 func furtherStates(p *Pages) []exhibit {
 	return []exhibit{
 		{"qr", "GET", "/oauth2/sign_in", shows(func(w http.ResponseWriter, r *http.Request) {
-			p.SignIn(w, r, SignInData{QR: &QR{"http://" + r.Host + "/oauth2/callback", "dingapp", "STATE", "https://login.dingtalk.com"}, StartURL: "/oauth2/start?rd=%2F"})
+			p.SignIn(w, r, SignInData{
+				QR: &QR{"http://" + r.Host + "/oauth2/callback", "dingapp", "STATE",
+					"https://login.dingtalk.com"},
+				StartURL: "/oauth2/start?rd=%2F",
+			})
 		})},
 		{"account_qr", "GET", "/oauth2/sign_in", shows(func(w http.ResponseWriter, r *http.Request) {
-			p.Account(w, r, AccountData{Action: "/oauth2/sign_in", StartURL: "/oauth2/start", QR: &QR{"http://" + r.Host + "/oauth2/callback", "dingapp", "STATE", "https://login.dingtalk.com"}})
+			p.Account(w,
+				r, AccountData{
+					Action:   "/oauth2/sign_in",
+					StartURL: "/oauth2/start",
+					QR: &QR{"http://" + r.Host + "/oauth2/callback", "dingapp", "STATE",
+						"https://login.dingtalk.com"},
+				})
 		})},
 		{"silent, under way", "GET", "/wiki", shows(func(w http.ResponseWriter, r *http.Request) {
 			still := httptest.NewRecorder()
-			p.Silent(still, r, SilentData{CorpID: "dingcorp", ClientID: "dingapp", State: "STATE", PostURL: "/oauth2/silent", StartURL: "/oauth2/start"})
+			p.Silent(still,
+				r, SilentData{
+					CorpID:   "dingcorp",
+					ClientID: "dingapp",
+					State:    "STATE",
+					PostURL:  "/oauth2/silent",
+					StartURL: "/oauth2/start",
+				})
 			w.Header().Set("Content-Type", "text/html; charset=utf-8")
 			w.Header().Set("Content-Security-Policy", still.Header().Get("Content-Security-Policy"))
 			io.WriteString(w, scriptTag.ReplaceAllString(still.Body.String(), ""))
 		})},
 		{"who, much", "GET", "/oauth2/sign_in", shows(func(w http.ResponseWriter, r *http.Request) {
-			p.WhoAmI(w, r, WhoAmIData{Name: "阿卜杜热合曼·买买提依明江", Username: strings.Repeat("x", 64), Email: "a.very.long.address.of.somebody@mail.department.example.com", Groups: slices.Repeat([]string{"主管", "财务, 华东"}, 9), SignOutURL: "/oauth2/sign_out"})
+			p.WhoAmI(w, r, WhoAmIData{
+				Name:       "阿卜杜热合曼·买买提依明江",
+				Username:   strings.Repeat("x", 64),
+				Email:      "a.very.long.address.of.somebody@mail.department.example.com",
+				Groups:     slices.Repeat([]string{"主管", "财务, 华东"}, 9),
+				SignOutURL: "/oauth2/sign_out",
+			})
 		})},
 	}
 }
@@ -195,7 +241,13 @@ func exhibition(t *testing.T, p *Pages, show []exhibit) string {
 			asked.Host, asked.RemoteAddr = r.Host, r.RemoteAddr
 			r, next = asked, show[i].serve
 		}
-		(&web.Chain{Peers: peers, Scheme: "http", Next: next, Answer: p.Answer, Record: func(*web.Exchange, *http.Request) {}}).ServeHTTP(w, r)
+		(&web.Chain{
+			Peers:  peers,
+			Scheme: "http",
+			Next:   next,
+			Answer: p.Answer,
+			Record: func(*web.Exchange, *http.Request) {},
+		}).ServeHTTP(w, r)
 	}))
 	t.Cleanup(server.Close)
 	return server.URL

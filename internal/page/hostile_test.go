@@ -13,8 +13,10 @@ import (
 
 // hostile are the values of threats W7.
 var hostile = []string{
-	`"><svg onload=1>`, `{{7*7}}`, `';alert(1)//`, `</style><script>alert(1)</script>`, "javascript:alert(1)", "data:text/html,<script>alert(1)</script>",
-	"\u202egpj.exe\u2066\u2069\u200f\u061c", "a\x00b\r\nSet-Cookie: x=y", "\xff\xfe", `//evil.test/`, strings.Repeat("长<", 50<<10),
+	`"><svg onload=1>`, `{{7*7}}`, `';alert(1)//`, `</style><script>alert(1)</script>`, "javascript:alert(1)",
+	"data:text/html,<script>alert(1)</script>",
+	"\u202egpj.exe\u2066\u2069\u200f\u061c", "a\x00b\r\nSet-Cookie: x=y", "\xff\xfe", `//evil.test/`,
+	strings.Repeat("长<", 50<<10),
 }
 
 // Every field of every page takes every hostile value and stays text.
@@ -28,19 +30,31 @@ func TestHostile(t *testing.T) {
 			"sign_in, qr": shows(func(w http.ResponseWriter, r *http.Request) {
 				p.SignIn(w, r, SignInData{QR: &QR{bad, bad, bad, "https://login.dingtalk.com"}})
 			}),
-			"sign_in, whole": shows(func(w http.ResponseWriter, r *http.Request) { p.SignIn(w, r, SignInData{StartURL: bad}) }),
+			"sign_in, whole": shows(func(w http.ResponseWriter, r *http.Request) {
+				p.SignIn(w, r, SignInData{StartURL: bad})
+			}),
 			"account": shows(func(w http.ResponseWriter, r *http.Request) {
 				p.Account(w, r, AccountData{bad, bad, &QR{bad, bad, bad, bad}, bad, bad, bad, bad, 401, bad})
 			}),
 			"signed_out": shows(func(w http.ResponseWriter, r *http.Request) { p.SignedOut(w, r, bad) }),
 			"signed_in":  shows(func(w http.ResponseWriter, r *http.Request) { p.SignedIn(w, r, bad) }),
 			"confirm":    shows(func(w http.ResponseWriter, r *http.Request) { p.ConfirmSignOut(w, r, bad, bad) }),
-			"silent":     shows(func(w http.ResponseWriter, r *http.Request) { p.Silent(w, r, SilentData{bad, bad, bad, bad, bad}) }),
+			"silent": shows(func(w http.ResponseWriter, r *http.Request) {
+				p.Silent(w, r, SilentData{bad, bad, bad, bad, bad})
+			}),
 			"who": shows(func(w http.ResponseWriter, r *http.Request) {
 				p.WhoAmI(w, r, WhoAmIData{bad, bad, bad, []string{bad, bad}, bad})
 			}),
 			"bindings": shows(func(w http.ResponseWriter, r *http.Request) {
-				p.Bindings(w, r, WhoAmIData{Name: bad}, BindingData{Person: bad, Account: bad, ID: bad, Action: "/" + bad, News: true, Next: bad})
+				p.Bindings(w, r,
+					WhoAmIData{Name: bad}, BindingData{
+						Person:  bad,
+						Account: bad,
+						ID:      bad,
+						Action:  "/" + bad,
+						News:    true,
+						Next:    bad,
+					})
 			}),
 			"error":   fails(&web.Error{Status: 403, Code: bad, Retry: "/" + bad, Allow: "GET"}),
 			"refused": fails(&web.Error{Status: 401, Code: "unauthenticated", LoginURL: bad}),
@@ -65,7 +79,11 @@ func TestHostile(t *testing.T) {
 
 // kept is what no browser follows or runs by itself (a text field's value, a
 // data attribute), and our own scripts.
-var kept = regexp.MustCompile(` name="username" value="[^"]*"| data-[a-z]+="[^"]*"|<script src="/oauth2/assets/[a-z_]+\.[0-9a-f]{12}\.js" defer></script>|<script src="https://g\.alicdn\.com/dingding/h5-dingtalk-login/0\.21\.0/ddlogin\.js" defer></script>`)
+var kept = regexp.MustCompile(
+	` name="username" value="[^"]*"| data-[a-z]+="[^"]*"|<script src="/oauth2/assets/[a-z_]+\.[0-9a-f]{12}\.js" ` +
+		`defer></script>|<script src="https://g\.alicdn\.com/dingding/h5-dingtalk-login/0\.21\.0/ddlogin\.js" ` +
+		`defer></script>`,
+)
 
 // inert fails when a page holds anything but our own elements and our own kinds of links.
 func inert(t *testing.T, name, text string) {
@@ -98,7 +116,9 @@ func TestParseContact(t *testing.T) {
 		{"it@example.com", "it@example.com", "mailto:it@example.com"},
 		{"mailto:it@example.com?subject=x", "it@example.com", "mailto:it@example.com?subject=x"},
 		{"https://help.example.com/", "help.example.com", "https://help.example.com/"},
-		{"dingtalk://dingtalkclient/action/sendmsg?dingtalk_id=abc", "dingtalk://dingtalkclient/action/sendmsg?dingtalk_id=abc", "dingtalk://dingtalkclient/action/sendmsg?dingtalk_id=abc"},
+		{"dingtalk://dingtalkclient/action/sendmsg?dingtalk_id=abc",
+			"dingtalk://dingtalkclient/action/sendmsg?dingtalk_id=abc",
+			"dingtalk://dingtalkclient/action/sendmsg?dingtalk_id=abc"},
 		{"http://help.example.com/", "http://help.example.com/", ""},
 		{"https://user:pass@evil.test/", "https://user:pass@evil.test/", ""},
 		{"https:evil", "https:evil", ""},
@@ -117,12 +137,14 @@ func TestParseContact(t *testing.T) {
 
 // Whatever stands in the configuration, a link has one of three schemes.
 func FuzzParseContact(f *testing.F) {
-	for _, s := range append(hostile, "it@example.com", "https://help.example.com/?a=b", "dingtalk://x/y", "mailto:a@b.c") {
+	for _, s := range append(hostile, "it@example.com", "https://help.example.com/?a=b", "dingtalk://x/y",
+		"mailto:a@b.c") {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		c := parseContact(s)
-		if utf8.RuneCountInString(c.Text) > 201 || !utf8.ValidString(c.Text) || strings.ContainsAny(c.Text, "\r\n\u202e") {
+		if utf8.RuneCountInString(c.Text) > 201 || !utf8.ValidString(c.Text) ||
+			strings.ContainsAny(c.Text, "\r\n\u202e") {
 			t.Errorf("parseContact(%q).Text = %q", s, c.Text)
 		}
 		if c.Link == "" {

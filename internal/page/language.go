@@ -62,7 +62,8 @@ func relayed(w http.ResponseWriter) bool {
 // only, and only where no cookie that matters is on its way (one Set-Cookie
 // per answer, gateways lose the second).
 func (p *Pages) keepLanguage(w http.ResponseWriter, r *http.Request) {
-	if p.prefix == "" || !strings.HasPrefix(r.URL.Path, p.prefix+"/") || !repeatable(r) || relayed(w) || len(w.Header()["Set-Cookie"]) > 0 {
+	if p.prefix == "" || !strings.HasPrefix(r.URL.Path, p.prefix+"/") || !repeatable(r) || relayed(w) ||
+		len(w.Header()["Set-Cookie"]) > 0 {
 		return
 	}
 	lang := r.URL.Query().Get("lang")

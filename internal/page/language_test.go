@@ -17,7 +17,8 @@ func TestLanguageLink(t *testing.T) {
 		{"GET", "/a?lang=zh", "?lang=en"},
 		{"GET", "/a?lang=zh&b=1", "?lang=en&b=1"},
 		{"GET", "/a?lang=zhou", "?lang=en&lang=zhou"},
-		{"GET", "/oauth2/sign_in?rd=/wiki?x=1&lang=zh", "?lang=en&rd=/wiki?x=1&lang=zh"}, // what follows a raw rd belongs to it
+		// what follows a raw rd belongs to it
+		{"GET", "/oauth2/sign_in?rd=/wiki?x=1&lang=zh", "?lang=en&rd=/wiki?x=1&lang=zh"},
 		{"POST", "/a", ""},
 		{"GET", "/oauth2/callback?code=1&state=2", ""},
 		{"GET", "/oauth2/callback?x=y&authCode=1", ""},
@@ -60,13 +61,15 @@ func TestKeepLanguage(t *testing.T) {
 // carries both languages and neither link nor cookie.
 func TestRelayed(t *testing.T) {
 	p := pages(t, Config{})
-	resp := through(t, p, browser("GET", "/oauth2/forward-auth?lang=en"), func(w http.ResponseWriter, r *http.Request) error {
-		x := web.From(w)
-		x.Path = web.Path{Raw: "/wiki", Plain: "/wiki"}
-		return &web.Error{Status: 403, Code: "not_allowed"}
-	})
+	resp := through(t, p,
+		browser("GET", "/oauth2/forward-auth?lang=en"), func(w http.ResponseWriter, r *http.Request) error {
+			x := web.From(w)
+			x.Path = web.Path{Raw: "/wiki", Plain: "/wiki"}
+			return &web.Error{Status: 403, Code: "not_allowed"}
+		})
 	text := body(t, resp)
-	if strings.Contains(text, "?lang=") || !strings.Contains(text, zhMessages["not_allowed"].Next) || !strings.Contains(text, enMessages["not_allowed"].Text) {
+	if strings.Contains(text, "?lang=") || !strings.Contains(text, zhMessages["not_allowed"].Next) ||
+		!strings.Contains(text, enMessages["not_allowed"].Text) {
 		t.Errorf("relayed page = %s", text)
 	}
 	if got := resp.Header["Set-Cookie"]; got != nil {

@@ -11,9 +11,12 @@ import (
 // Whatever colour a house has, the text on its buttons can be read.
 func TestAccent(t *testing.T) {
 	rule := regexp.MustCompile(`:root\{--button:#([0-9a-f]{6});--over:#([0-9a-f]{6});--ink:#([0-9a-f]{6})\}</style>`)
-	for _, colour := range []string{"#0f62de", "#ffffff", "#000000", "#ff6600", "#FFCC00", "#777777", "#008800", "#e60012"} {
+	for _, colour := range []string{"#0f62de", "#ffffff", "#000000", "#ff6600", "#FFCC00", "#777777", "#008800",
+		"#e60012"} {
 		p := pages(t, Config{Accent: colour})
-		found := rule.FindStringSubmatch(body(t, through(t, p, browser("GET", "/oauth2/sign_in"), shows(func(w http.ResponseWriter, r *http.Request) { p.SignIn(w, r, SignInData{}) }))))
+		found := rule.FindStringSubmatch(body(t,
+			through(t, p, browser("GET", "/oauth2/sign_in"),
+				shows(func(w http.ResponseWriter, r *http.Request) { p.SignIn(w, r, SignInData{}) }))))
 		if found == nil || "#"+found[1] != strings.ToLower(colour) {
 			t.Errorf("%s: the style ends with %q", colour, found)
 			continue
@@ -42,12 +45,23 @@ func TestTemplates(t *testing.T) {
 			return nil, fs.ErrNotExist
 		}}
 	}
-	p := pages(t, own("sign_in.html", `{{define "main"}}<h1 id="heading">OURS {{.Words.SignInLead}}</h1><a href="{{.StartURL}}">go</a>{{end}}`))
-	got := body(t, through(t, p, browser("GET", "/oauth2/sign_in"), shows(func(w http.ResponseWriter, r *http.Request) { p.SignIn(w, r, SignInData{StartURL: "/oauth2/start"}) })))
-	if !strings.Contains(got, `OURS 欢迎 welcome</h1><a href="/oauth2/start">`) || !strings.Contains(got, "<style>:root") {
+	p := pages(t,
+		own("sign_in.html",
+			`{{define "main"}}<h1 id="heading">OURS {{.Words.SignInLead}}</h1><a href="{{.StartURL}}">go</a>{{end}}`))
+	got := body(t,
+		through(t, p, browser("GET", "/oauth2/sign_in"),
+			shows(func(w http.ResponseWriter, r *http.Request) {
+				p.SignIn(w, r, SignInData{StartURL: "/oauth2/start"})
+			})))
+	if !strings.Contains(got, `OURS 欢迎 welcome</h1><a href="/oauth2/start">`) ||
+		!strings.Contains(got, "<style>:root") {
 		t.Errorf("the page with an own template is\n%s", got)
 	}
-	for name, text := range map[string]string{"sign_in.html": `{{define "main"}}{{.NoSuchField}}{{end}}`, "who.html": `{{define "main"}}{{range .Rows}}{{.NoSuchField}}{{end}}{{end}}`, "account.html": `{{define "main"}}{{with .QR}}{{.NoSuchField}}{{end}}{{end}}`, "error.html": `{{define "main"}}{{if}}{{end}}`, "layout.html": "{{define \"layout\"}}{{template \"nothing\"}}{{end}}"} {
+	for name, text := range map[string]string{"sign_in.html": `{{define "main"}}{{.NoSuchField}}{{end}}`,
+		"who.html":     `{{define "main"}}{{range .Rows}}{{.NoSuchField}}{{end}}{{end}}`,
+		"account.html": `{{define "main"}}{{with .QR}}{{.NoSuchField}}{{end}}{{end}}`,
+		"error.html":   `{{define "main"}}{{if}}{{end}}`,
+		"layout.html":  "{{define \"layout\"}}{{template \"nothing\"}}{{end}}"} {
 		if _, err := New(own(name, text)); err == nil {
 			t.Errorf("New with a broken %s is no error", name)
 		}

@@ -65,53 +65,123 @@ type words struct {
 }
 
 var zhWords = words{
-	DefaultTitle: "统一登录", Language: "语言", OtherLanguage: "English",
+	DefaultTitle:  "统一登录",
+	Language:      "语言",
+	OtherLanguage: "English",
 
-	SignIn: "登录", SignInAgain: "重新登录", TryAgain: "再试一次", OtherAccount: "换个账号", Home: "回到首页", SignOut: "退出登录", Cancel: "取消",
+	SignIn:       "登录",
+	SignInAgain:  "重新登录",
+	TryAgain:     "再试一次",
+	OtherAccount: "换个账号",
+	Home:         "回到首页",
+	SignOut:      "退出登录",
+	Cancel:       "取消",
 
-	SignInLead: "登录后即可继续访问", SignInDingTalk: "用钉钉登录", SignInNote: "仅限本企业成员使用", Silent: "正在通过钉钉免登…",
+	SignInLead:     "登录后即可继续访问",
+	SignInDingTalk: "用钉钉登录",
+	SignInNote:     "仅限本企业成员使用",
+	Silent:         "正在通过钉钉免登…",
 
-	Or: "或者", Password: "密码", SignInAccount: "用账号登录",
-	Link: "绑定账号", LinkLead: "钉钉用户", LinkText: "请用您的账号登录一次，完成绑定；以后用钉钉就能登录这个账号。如果这不是您本人的钉钉，请关闭本页。", LinkAccount: "登录并绑定",
+	Or:            "或者",
+	Password:      "密码",
+	SignInAccount: "用账号登录",
+	Link:          "绑定账号",
+	LinkLead:      "钉钉用户",
+	LinkText:      "请用您的账号登录一次，完成绑定；以后用钉钉就能登录这个账号。如果这不是您本人的钉钉，请关闭本页。",
+	LinkAccount:   "登录并绑定",
 
-	SignedIn: "您已登录", SignedInText: "可以关闭这个窗口，回到原来的页面继续。",
+	SignedIn:     "您已登录",
+	SignedInText: "可以关闭这个窗口，回到原来的页面继续。",
 
-	SignedOut: "您已退出登录", SignedOutText: "您的登录已经结束，可以放心关闭这个页面。", SignedOutNote: "如果这是公用电脑，请把钉钉也一并退出。",
+	SignedOut:     "您已退出登录",
+	SignedOutText: "您的登录已经结束，可以放心关闭这个页面。",
+	SignedOutNote: "如果这是公用电脑，请把钉钉也一并退出。",
 
-	ConfirmSignOut: "要退出登录吗？", ConfirmText: "退出后，需要重新登录才能继续访问。", SignedInAs: "当前账号",
-	ConfirmSwitch: "换个账号登录？", SwitchText: "会先退出当前账号；用另一个账号登录后，回到刚才的页面。",
+	ConfirmSignOut: "要退出登录吗？",
+	ConfirmText:    "退出后，需要重新登录才能继续访问。",
+	SignedInAs:     "当前账号",
+	ConfirmSwitch:  "换个账号登录？",
+	SwitchText:     "会先退出当前账号；用另一个账号登录后，回到刚才的页面。",
 
-	WhoAmI: "我的账号", WhoLead: "您访问的应用会看到这些信息", Username: "用户名", Email: "邮箱", Groups: "角色",
+	WhoAmI:   "我的账号",
+	WhoLead:  "您访问的应用会看到这些信息",
+	Username: "用户名",
+	Email:    "邮箱",
+	Groups:   "角色",
 
-	BindingPerson: "绑定的钉钉用户", BindingAccount: "绑定的账号", BindingSince: "绑定时间", Unbind: "解除绑定", Continue: "继续",
-	NewsAccount: "自你上次登录以来，有一个钉钉用户绑定了这个账号，用钉钉就可以登录它。如果不是你本人，请立即解除绑定并修改密码。",
-	NewsPerson:  "自你上次登录以来，你的钉钉绑定到了下面的账号，今后用钉钉登录的就是这个账号。如果不是你本人操作的，请立即解除绑定。",
+	BindingPerson:  "绑定的钉钉用户",
+	BindingAccount: "绑定的账号",
+	BindingSince:   "绑定时间",
+	Unbind:         "解除绑定",
+	Continue:       "继续",
+	NewsAccount:    "自你上次登录以来，有一个钉钉用户绑定了这个账号，用钉钉就可以登录它。如果不是你本人，请立即解除绑定并修改密码。",
+	NewsPerson:     "自你上次登录以来，你的钉钉绑定到了下面的账号，今后用钉钉登录的就是这个账号。如果不是你本人操作的，请立即解除绑定。",
 
-	Contact: "需要帮助？请联系", RequestID: "请求编号", Copy: "复制", Copied: "已复制",
+	Contact:   "需要帮助？请联系",
+	RequestID: "请求编号",
+	Copy:      "复制",
+	Copied:    "已复制",
 }
 
 var enWords = words{
-	DefaultTitle: "Sign-in", Language: "Language", OtherLanguage: "中文",
+	DefaultTitle:  "Sign-in",
+	Language:      "Language",
+	OtherLanguage: "中文",
 
-	SignIn: "Sign in", SignInAgain: "Sign in again", TryAgain: "Try again", OtherAccount: "Use another account", Home: "Home page", SignOut: "Sign out", Cancel: "Cancel",
+	SignIn:       "Sign in",
+	SignInAgain:  "Sign in again",
+	TryAgain:     "Try again",
+	OtherAccount: "Use another account",
+	Home:         "Home page",
+	SignOut:      "Sign out",
+	Cancel:       "Cancel",
 
-	SignInLead: "Please sign in to continue", SignInDingTalk: "Sign in with DingTalk", SignInNote: "For members of this organisation only", Silent: "Signing you in with DingTalk…",
+	SignInLead:     "Please sign in to continue",
+	SignInDingTalk: "Sign in with DingTalk",
+	SignInNote:     "For members of this organisation only",
+	Silent:         "Signing you in with DingTalk…",
 
-	Or: "or", Password: "Password", SignInAccount: "Sign in with an account",
-	Link: "Link your account", LinkLead: "DingTalk user", LinkText: "Sign in once with your account to link it; from then on DingTalk signs you in to it. If this is not you in DingTalk, close this page.", LinkAccount: "Sign in and link",
+	Or:            "or",
+	Password:      "Password",
+	SignInAccount: "Sign in with an account",
+	Link:          "Link your account",
+	LinkLead:      "DingTalk user",
+	LinkText: "Sign in once with your account to link it; from then on DingTalk signs you in to it. If this " +
+		"is not you in DingTalk, close this page.",
+	LinkAccount: "Sign in and link",
 
-	SignedIn: "You are signed in", SignedInText: "You can close this window and go on where you were.",
+	SignedIn:     "You are signed in",
+	SignedInText: "You can close this window and go on where you were.",
 
-	SignedOut: "You are signed out", SignedOutText: "Your session has ended. You can safely close this page.", SignedOutNote: "On a shared computer, please sign out of DingTalk as well.",
+	SignedOut:     "You are signed out",
+	SignedOutText: "Your session has ended. You can safely close this page.",
+	SignedOutNote: "On a shared computer, please sign out of DingTalk as well.",
 
-	ConfirmSignOut: "Sign out?", ConfirmText: "You will have to sign in again before you can go on.", SignedInAs: "Signed in as",
-	ConfirmSwitch: "Use another account?", SwitchText: "This signs you out first. Once you have signed in with another account, you are back at the page you wanted.",
+	ConfirmSignOut: "Sign out?",
+	ConfirmText:    "You will have to sign in again before you can go on.",
+	SignedInAs:     "Signed in as",
+	ConfirmSwitch:  "Use another account?",
+	SwitchText: "This signs you out first. Once you have signed in with another account, you are back at the " +
+		"page you wanted.",
 
-	WhoAmI: "My account", WhoLead: "The applications you visit can see this", Username: "Username", Email: "Email", Groups: "Roles",
+	WhoAmI:   "My account",
+	WhoLead:  "The applications you visit can see this",
+	Username: "Username",
+	Email:    "Email",
+	Groups:   "Roles",
 
-	BindingPerson: "Linked DingTalk user", BindingAccount: "Linked account", BindingSince: "Linked since", Unbind: "Remove the link", Continue: "Continue",
-	NewsAccount: "Since your last sign-in a DingTalk user was linked to this account and can sign in to it with DingTalk. If that is not you, remove the link now and change your password.",
-	NewsPerson:  "Since your last sign-in your DingTalk was linked to the account below, and signs you in to it from now on. If you did not do this, remove the link now.",
+	BindingPerson:  "Linked DingTalk user",
+	BindingAccount: "Linked account",
+	BindingSince:   "Linked since",
+	Unbind:         "Remove the link",
+	Continue:       "Continue",
+	NewsAccount: "Since your last sign-in a DingTalk user was linked to this account and can sign in to it with " +
+		"DingTalk. If that is not you, remove the link now and change your password.",
+	NewsPerson: "Since your last sign-in your DingTalk was linked to the account below, and signs you in to it " +
+		"from now on. If you did not do this, remove the link now.",
 
-	Contact: "Need help? Contact", RequestID: "Request ID", Copy: "Copy", Copied: "Copied",
+	Contact:   "Need help? Contact",
+	RequestID: "Request ID",
+	Copy:      "Copy",
+	Copied:    "Copied",
 }

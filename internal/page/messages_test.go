@@ -34,7 +34,8 @@ func TestCatalogues(t *testing.T) {
 		return strings.ContainsFunc(s, func(r rune) bool { return unicode.Is(unicode.Han, r) })
 	}
 	for _, key := range zh {
-		for _, texts := range [][2]string{{zhMessages[key].Title, enMessages[key].Title}, {zhMessages[key].Text, enMessages[key].Text}, {zhMessages[key].Next, enMessages[key].Next}} {
+		for _, texts := range [][2]string{{zhMessages[key].Title, enMessages[key].Title},
+			{zhMessages[key].Text, enMessages[key].Text}, {zhMessages[key].Next, enMessages[key].Next}} {
 			if !han(texts[0]) || han(texts[1]) || texts[1] == "" {
 				t.Errorf("%s: %q in Chinese, %q in English", key, texts[0], texts[1])
 			}
@@ -54,8 +55,10 @@ func TestMessageKey(t *testing.T) {
 		code   string
 		want   string
 	}{
-		{403, "not_member", "not_member"}, {403, "new", "forbidden"}, {401, "new", "unauthenticated"}, {404, "new", "not_found"}, {429, "new", "too_many_attempts"},
-		{418, "new", "bad_request"}, {502, "new", "bad_gateway"}, {503, "new", "unready"}, {507, "new", "internal"}, {500, "", "internal"},
+		{403, "not_member", "not_member"}, {403, "new", "forbidden"}, {401, "new", "unauthenticated"},
+		{404, "new", "not_found"}, {429, "new", "too_many_attempts"},
+		{418, "new", "bad_request"}, {502, "new", "bad_gateway"}, {503, "new", "unready"}, {507, "new", "internal"},
+		{500, "", "internal"},
 	} {
 		if got := messageKey(&web.Error{Status: row.status, Code: row.code}); got != row.want {
 			t.Errorf("messageKey(%d %q) = %q, want %q", row.status, row.code, got, row.want)
@@ -65,7 +68,10 @@ func TestMessageKey(t *testing.T) {
 
 // inCode finds codes as the program writes them: in the literals of web.Error
 // and identity.Failure, and beside a class (`identity.Refused, "not_member"`).
-var inCode = regexp.MustCompile(`(?:\bError\{|\bFailure\{)[^{}]*?Code:\s*"([a-z_]+)"|identity\.(?:Internal|Refused|Restart|Operator|Later), "([a-z_]+)"`)
+var inCode = regexp.MustCompile(
+	`(?:\bError\{|\bFailure\{)[^{}]*?Code:\s*"([a-z_]+)"|identity\.(?:Internal|Refused|Restart|Operator|Later), ` +
+		`"([a-z_]+)"`,
+)
 
 // Every code that the program uses has a message of its own.
 func TestCodesUsed(t *testing.T) {
@@ -78,7 +84,8 @@ func TestCodesUsed(t *testing.T) {
 		for _, match := range inCode.FindAllStringSubmatch(string(text), -1) {
 			found++
 			if code := match[1] + match[2]; zhMessages[code] == (message{}) {
-				t.Errorf("%s uses the code %q, which has no message: add one to messages_zh.go and messages_en.go", path, code)
+				t.Errorf("%s uses the code %q, which has no message: add one to messages_zh.go and messages_en.go",
+					path, code)
 			}
 		}
 		return err

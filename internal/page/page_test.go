@@ -42,7 +42,13 @@ func through(t testing.TB, p *Pages, r *http.Request, next web.HandlerFunc) *htt
 		r.Header.Set("X-Request-Id", "7f3a09c2d41be8650a1c93ef")
 	}
 	rec := httptest.NewRecorder()
-	(&web.Chain{Peers: peers, Scheme: "https", Next: next, Answer: p.Answer, Record: func(*web.Exchange, *http.Request) {}}).ServeHTTP(rec, r)
+	(&web.Chain{
+		Peers:  peers,
+		Scheme: "https",
+		Next:   next,
+		Answer: p.Answer,
+		Record: func(*web.Exchange, *http.Request) {},
+	}).ServeHTTP(rec, r)
 	return rec.Result()
 }
 
@@ -86,40 +92,84 @@ func gallery(p *Pages) []exhibit {
 			p.Account(w, r, AccountData{Action: "/oauth2/sign_in?rd=%2F", StartURL: "/oauth2/start?rd=%2F"})
 		})},
 		{"account_wrong", "POST", "/oauth2/sign_in", shows(func(w http.ResponseWriter, r *http.Request) {
-			p.Account(w, r, AccountData{Action: "/oauth2/sign_in?rd=%2F", StartURL: "/oauth2/start?rd=%2F", Username: "zhangsan", Problem: "wrong_password", Status: 401, Again: "/oauth2/sign_in?rd=%2F&problem=wrong_password"})
+			p.Account(w,
+				r, AccountData{
+					Action:   "/oauth2/sign_in?rd=%2F",
+					StartURL: "/oauth2/start?rd=%2F",
+					Username: "zhangsan",
+					Problem:  "wrong_password",
+					Status:   401,
+					Again:    "/oauth2/sign_in?rd=%2F&problem=wrong_password",
+				})
 		})},
 		{"account_link", "GET", "/oauth2/sign_in?link=x", shows(func(w http.ResponseWriter, r *http.Request) {
-			p.Account(w, r, AccountData{Action: "/oauth2/sign_in?link=x", Person: "张三", Next: "https://other.example.com/x"})
+			p.Account(w,
+				r, AccountData{Action: "/oauth2/sign_in?link=x", Person: "张三", Next: "https://other.example.com/x"})
 		})},
-		{"not_bound", "GET", "/oauth2/callback?authCode=CANARY&state=CANARY", fails(&web.Error{Status: 403, Code: "not_bound", Retry: "/oauth2/sign_in?link=x"})},
-		{"signed_out", "GET", "/oauth2/sign_out", shows(func(w http.ResponseWriter, r *http.Request) { p.SignedOut(w, r, "/oauth2/sign_in") })},
-		{"signed_in", "GET", "/oauth2/signed_in", shows(func(w http.ResponseWriter, r *http.Request) { p.SignedIn(w, r, "张三 (zhangsan)") })},
+		{"not_bound", "GET", "/oauth2/callback?authCode=CANARY&state=CANARY",
+			fails(&web.Error{Status: 403, Code: "not_bound", Retry: "/oauth2/sign_in?link=x"})},
+		{"signed_out", "GET", "/oauth2/sign_out",
+			shows(func(w http.ResponseWriter, r *http.Request) { p.SignedOut(w, r, "/oauth2/sign_in") })},
+		{"signed_in", "GET", "/oauth2/signed_in",
+			shows(func(w http.ResponseWriter, r *http.Request) { p.SignedIn(w, r, "张三 (zhangsan)") })},
 		{"confirm", "GET", "/oauth2/sign_out", shows(func(w http.ResponseWriter, r *http.Request) {
 			p.ConfirmSignOut(w, r, "/oauth2/sign_out?rd=%2F", "张三 (zhangsan)")
 		})},
 		{"who", "GET", "/oauth2/userinfo", shows(func(w http.ResponseWriter, r *http.Request) {
-			p.WhoAmI(w, r, WhoAmIData{Name: "张三", Username: "zhangsan", Email: "zhangsan@example.com", Groups: []string{"主管", "财务, 华东"}, SignOutURL: "/oauth2/sign_out"})
+			p.WhoAmI(w, r, WhoAmIData{
+				Name:       "张三",
+				Username:   "zhangsan",
+				Email:      "zhangsan@example.com",
+				Groups:     []string{"主管", "财务, 华东"},
+				SignOutURL: "/oauth2/sign_out",
+			})
 		})},
 		{"who_bound", "GET", "/oauth2/userinfo", shows(func(w http.ResponseWriter, r *http.Request) {
 			p.Bindings(w, r, WhoAmIData{Name: "zs", Username: "zs", SignOutURL: "/oauth2/sign_out"},
-				BindingData{Person: "张三 (zhangsan)", Since: time.Date(2026, 11, 29, 9, 30, 0, 0, time.UTC), ID: "ID", Action: "/oauth2/userinfo?rd=%2Fwiki", News: true, Next: "/wiki"})
+				BindingData{
+					Person: "张三 (zhangsan)",
+					Since:  time.Date(2026, 11, 29, 9, 30, 0, 0, time.UTC),
+					ID:     "ID",
+					Action: "/oauth2/userinfo?rd=%2Fwiki",
+					News:   true,
+					Next:   "/wiki",
+				})
 		})},
 		{"silent", "GET", "/wiki?a=1", shows(func(w http.ResponseWriter, r *http.Request) {
-			p.Silent(w, r, SilentData{CorpID: "dingcorp", ClientID: "dingapp", State: "STATE", PostURL: "/oauth2/silent", StartURL: "/oauth2/start?silent=no&rd=%2Fwiki"})
+			p.Silent(w, r, SilentData{
+				CorpID:   "dingcorp",
+				ClientID: "dingapp",
+				State:    "STATE",
+				PostURL:  "/oauth2/silent",
+				StartURL: "/oauth2/start?silent=no&rd=%2Fwiki",
+			})
 		})},
-		{"not_allowed", "GET", "/admin/?tab=1", fails(&web.Error{Status: 403, Code: "not_allowed", Who: "赵六 (zhaoliu)", Wanted: "/admin/?tab=1"})},
+		{"not_allowed", "GET", "/admin/?tab=1",
+			fails(&web.Error{Status: 403, Code: "not_allowed", Who: "赵六 (zhaoliu)", Wanted: "/admin/?tab=1"})},
 		{"confirm_switch", "GET", "/oauth2/sign_out?then=sign_in", shows(func(w http.ResponseWriter, r *http.Request) {
-			p.ConfirmSwitch(w, r, "/oauth2/sign_out?then=sign_in&rd=%2Fadmin%2F", "赵六 (zhaoliu)", "https://login.dingtalk.com/oauth2/auth?state=", "/admin/")
+			p.ConfirmSwitch(w, r, "/oauth2/sign_out?then=sign_in&rd=%2Fadmin%2F", "赵六 (zhaoliu)",
+				"https://login.dingtalk.com/oauth2/auth?state=", "/admin/")
 		})},
-		{"not_member", "GET", "/oauth2/callback?authCode=CANARY&state=CANARY", fails(&web.Error{Status: 403, Code: "not_member"})},
-		{"state_expired", "GET", "/oauth2/callback?code=CANARY&state=CANARY", fails(&web.Error{Status: 403, Code: "state_expired", Retry: "/oauth2/start?rd=%2Fwiki"})},
-		{"unauthenticated", "GET", "/wiki", fails(&web.Error{Status: 401, Code: "unauthenticated", LoginURL: "https://app.example.com/oauth2/start?rd=%2Fwiki"})},
-		{"operator", "GET", "/oauth2/callback?code=CANARY&state=CANARY", fails(&web.Error{Status: 503, Code: "permission_missing", Retry: "/oauth2/start"})},
-		{"unavailable", "GET", "/wiki", fails(&web.Error{Status: 503, Code: "unavailable", RetryAfter: 1500 * time.Millisecond})},
+		{"not_member", "GET", "/oauth2/callback?authCode=CANARY&state=CANARY",
+			fails(&web.Error{Status: 403, Code: "not_member"})},
+		{"state_expired", "GET", "/oauth2/callback?code=CANARY&state=CANARY",
+			fails(&web.Error{Status: 403, Code: "state_expired", Retry: "/oauth2/start?rd=%2Fwiki"})},
+		{"unauthenticated", "GET", "/wiki",
+			fails(&web.Error{
+				Status:   401,
+				Code:     "unauthenticated",
+				LoginURL: "https://app.example.com/oauth2/start?rd=%2Fwiki",
+			})},
+		{"operator", "GET", "/oauth2/callback?code=CANARY&state=CANARY",
+			fails(&web.Error{Status: 503, Code: "permission_missing", Retry: "/oauth2/start"})},
+		{"unavailable", "GET", "/wiki",
+			fails(&web.Error{Status: 503, Code: "unavailable", RetryAfter: 1500 * time.Millisecond})},
 		{"upstream_timeout", "POST", "/wiki/save", fails(&web.Error{Status: 504, Code: "upstream_timeout"})},
 		{"no_route", "GET", "/nowhere", fails(&web.Error{Status: 404, Code: "no_route"})},
-		{"too_many_attempts", "GET", "/oauth2/start", fails(&web.Error{Status: 429, Code: "too_many_attempts", RetryAfter: time.Minute})},
-		{"method_not_allowed", "POST", "/oauth2/start", fails(&web.Error{Status: 405, Code: "method_not_allowed", Allow: "GET"})},
+		{"too_many_attempts", "GET", "/oauth2/start",
+			fails(&web.Error{Status: 429, Code: "too_many_attempts", RetryAfter: time.Minute})},
+		{"method_not_allowed", "POST", "/oauth2/start",
+			fails(&web.Error{Status: 405, Code: "method_not_allowed", Allow: "GET"})},
 		{"bad_path", "GET", "/a/%5C", fails(nil)}, // refused by the Entrance itself
 	}
 }
@@ -175,31 +225,39 @@ func TestEveryPage(t *testing.T) {
 		if strings.Contains(text, "<form") {
 			form, referrer = "form-action 'self'", "strict-origin" // W13
 		}
-		for _, want := range []string{"default-src 'none'", "style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'", "img-src data:", "base-uri 'none'", "frame-ancestors 'none'", form} {
+		for _, want := range []string{"default-src 'none'",
+			"style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'", "img-src data:",
+			"base-uri 'none'", "frame-ancestors 'none'", form} {
 			if !strings.Contains(csp, want) {
 				t.Errorf("%s: CSP = %s, want %s in it", x.name, csp, want)
 			}
 		}
-		for name, want := range map[string]string{"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": referrer,
-			"X-Request-Id": "7f3a09c2d41be8650a1c93ef", "Content-Type": "text/html; charset=utf-8", "Www-Authenticate": ""} {
+		for name, want := range map[string]string{"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff",
+			"Referrer-Policy": referrer,
+			"X-Request-Id":    "7f3a09c2d41be8650a1c93ef", "Content-Type": "text/html; charset=utf-8",
+			"Www-Authenticate": ""} {
 			if got := resp.Header.Get(name); got != want {
 				t.Errorf("%s: %s = %q, want %q", x.name, name, got, want)
 			}
 		}
-		if meta := `<meta name="referrer" content="strict-origin">`; strings.Contains(text, meta) != (referrer == "strict-origin") {
-			t.Errorf("%s: %s is there: %v", x.name, meta, strings.Contains(text, meta)) // a gateway may set a policy of its own
+		if meta := `<meta name="referrer" content="strict-origin">`; strings.Contains(text,
+			meta) != (referrer == "strict-origin") {
+			// a gateway may set a policy of its own
+			t.Errorf("%s: %s is there: %v", x.name, meta, strings.Contains(text, meta))
 		}
 		if resp.ContentLength != int64(len(text)) {
 			t.Errorf("%s: Content-Length = %d, want %d", x.name, resp.ContentLength, len(text))
 		}
 		lower := strings.ToLower(text)
-		for _, never := range []string{"javascript:", " style=", "canary", "zgotmplz", "http://", "<link rel=\"stylesheet", "user-scalable"} {
+		for _, never := range []string{"javascript:", " style=", "canary", "zgotmplz", "http://",
+			"<link rel=\"stylesheet", "user-scalable"} {
 			if strings.Contains(lower, never) {
 				t.Errorf("%s contains %q", x.name, never)
 			}
 		}
 		for _, script := range scriptTag.FindAllStringSubmatch(text, -1) {
-			if source := script[1]; source == "" || script[2] != "" || !strings.Contains(csp, "script-src 'self'") && !strings.Contains(csp, source) {
+			if source := script[1]; source == "" || script[2] != "" ||
+				!strings.Contains(csp, "script-src 'self'") && !strings.Contains(csp, source) {
 				t.Errorf("%s: the script %q is inline, or not named in the CSP %s", x.name, script[0], csp)
 			}
 		}

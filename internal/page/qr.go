@@ -29,6 +29,7 @@ func (p *Pages) qr(data *QR, csp string) (*qrView, string) {
 	if err != nil || login.Host == "" || link(data.LoginURL) == "" {
 		return nil, csp
 	}
-	v := &qrView{QR{clean(data.RedirectURI, 2048), clean(data.ClientID, 128), clean(data.State, 128), ""}, qrScript, p.assetURL("", "qr.js")}
+	v := &qrView{QR{clean(data.RedirectURI, 2048), clean(data.ClientID, 128), clean(data.State, 128), ""}, qrScript,
+		p.assetURL("", "qr.js")}
 	return v, csp + "; script-src 'self' " + qrScript + "; frame-src " + login.Scheme + "://" + login.Host
 }

@@ -23,7 +23,13 @@ type silentView struct {
 // Silent shows that a sign-in is under way and lets the script do it. Whoever
 // has no script, an old client or no luck gets the button.
 func (p *Pages) Silent(w http.ResponseWriter, r *http.Request, data SilentData) {
-	v := silentView{view: p.view(w, r), SilentData: data, Script: p.assetURL("", "silent.js"), Loop: enMessages["sign_in_loop"], Message: enMessages["silent_failed"]}
+	v := silentView{
+		view:       p.view(w, r),
+		SilentData: data,
+		Script:     p.assetURL("", "silent.js"),
+		Loop:       enMessages["sign_in_loop"],
+		Message:    enMessages["silent_failed"],
+	}
 	if v.Lang != "en" {
 		v.Loop, v.Message = zhMessages["sign_in_loop"], zhMessages["silent_failed"]
 	}

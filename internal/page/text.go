@@ -29,9 +29,15 @@ type said struct {
 func (c Config) texts() map[string]said {
 	title, contact := c.Title.or(), c.Contact.or()
 	one := func(title, lead, note, contact string) said {
-		s := said{title: clean(title, 60), lead: clean(lead, 200), note: clean(note, 200), contact: parseContact(contact)}
+		s := said{
+			title:   clean(title, 60),
+			lead:    clean(lead, 200),
+			note:    clean(note, 200),
+			contact: parseContact(contact),
+		}
 		s.mark = firstLetter(s.title)
 		return s
 	}
-	return map[string]said{"zh": one(title.Zh, c.Lead.Zh, c.Note.Zh, contact.Zh), "en": one(title.En, c.Lead.En, c.Note.En, contact.En)}
+	return map[string]said{"zh": one(title.Zh, c.Lead.Zh, c.Note.Zh, contact.Zh),
+		"en": one(title.En, c.Lead.En, c.Note.En, contact.En)}
 }

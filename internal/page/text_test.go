@@ -14,15 +14,20 @@ func TestText(t *testing.T) {
 		zh, en string // what the sign-in pages hold, separated by |
 	}{
 		{Config{Title: two("T"), Lead: two("L"), Note: two("N"), Contact: two("C")}, "T中|L中|N中|C中", "TE|LE|NE|CE"},
-		{Config{Title: Both("T1"), Lead: Both("L1"), Note: Both("N1"), Contact: Both("C1")}, "T1|L1|N1|C1", "T1|L1|N1|C1"},
-		{Config{Title: Text{Zh: "云帆"}, Contact: Text{En: "it@example.com"}}, "云帆|mailto:it@example.com", "云帆|mailto:it@example.com"},
-		{Config{Lead: Text{Zh: "只有中文"}, Note: Text{En: "English alone"}}, "只有中文|" + zhWords.SignInNote, enWords.SignInLead + "|English alone"},
+		{Config{Title: Both("T1"), Lead: Both("L1"), Note: Both("N1"), Contact: Both("C1")}, "T1|L1|N1|C1",
+			"T1|L1|N1|C1"},
+		{Config{Title: Text{Zh: "云帆"}, Contact: Text{En: "it@example.com"}}, "云帆|mailto:it@example.com",
+			"云帆|mailto:it@example.com"},
+		{Config{Lead: Text{Zh: "只有中文"}, Note: Text{En: "English alone"}}, "只有中文|" + zhWords.SignInNote,
+			enWords.SignInLead + "|English alone"},
 		{Config{}, zhWords.DefaultTitle + "|" + zhWords.SignInNote, enWords.DefaultTitle + "|" + enWords.SignInNote},
 	} {
 		p := pages(t, row.c)
 		for lang, want := range map[string]string{"zh": row.zh, "en": row.en} {
 			for name, serve := range map[string]func(http.ResponseWriter, *http.Request){
-				"sign-in": func(w http.ResponseWriter, r *http.Request) { p.SignIn(w, r, SignInData{StartURL: "/oauth2/start"}) },
+				"sign-in": func(w http.ResponseWriter, r *http.Request) {
+					p.SignIn(w, r, SignInData{StartURL: "/oauth2/start"})
+				},
 				"accounts": func(w http.ResponseWriter, r *http.Request) {
 					p.Account(w, r, AccountData{Action: "/oauth2/sign_in?rd=%2F"})
 				},

@@ -68,7 +68,8 @@ func (p *Pages) ConfirmSignOut(w http.ResponseWriter, r *http.Request, action, w
 // Cancel leads to wanted, the page first asked for.
 func (p *Pages) ConfirmSwitch(w http.ResponseWriter, r *http.Request, action, who, next, wanted string) {
 	v := p.view(w, r)
-	v.Words.ConfirmSignOut, v.Words.ConfirmText, v.Words.SignOut = v.Words.ConfirmSwitch, v.Words.SwitchText, v.Words.OtherAccount
+	v.Words.ConfirmSignOut, v.Words.ConfirmText, v.Words.SignOut = v.Words.ConfirmSwitch, v.Words.SwitchText,
+		v.Words.OtherAccount
 	p.confirm(w, r, v, p.formCSP+formTarget(next), action, who, wanted)
 }
 
@@ -122,7 +123,8 @@ func (p *Pages) who(w http.ResponseWriter, r *http.Request, data WhoAmIData) who
 		v.Name = clean(data.Username, 100)
 	}
 	v.Letter = firstLetter(v.Name)
-	for _, row := range []whoRow{{v.Words.Username, clean(data.Username, 100)}, {v.Words.Email, clean(data.Email, 254)}} {
+	for _, row := range []whoRow{{v.Words.Username, clean(data.Username, 100)},
+		{v.Words.Email, clean(data.Email, 254)}} {
 		if row.Value != "" {
 			v.Rows = append(v.Rows, row)
 		}

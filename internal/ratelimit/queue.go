@@ -157,7 +157,8 @@ func (q *Queue) next() int {
 				break
 			}
 		}
-		if best < 0 || t.class < q.line[best].class || t.class == q.line[best].class && q.given[t.client] < q.given[q.line[best].client] {
+		if best < 0 || t.class < q.line[best].class ||
+			t.class == q.line[best].class && q.given[t.client] < q.given[q.line[best].client] {
 			best = i
 		}
 	}

@@ -97,7 +97,8 @@ func TestRecent(t *testing.T) {
 	for i, c := range []struct {
 		at         time.Duration
 		key, count int
-	}{{0, 1, 1}, {0, 1, 2}, {0, 2, 1}, {59 * time.Second, 1, 3}, {118 * time.Second, 1, 4}, {178 * time.Second, 1, 1}, {178 * time.Second, 2, 1}} {
+	}{{0, 1, 1}, {0, 1, 2}, {0, 2, 1}, {59 * time.Second, 1, 3}, {118 * time.Second, 1, 4}, {178 * time.Second, 1, 1},
+		{178 * time.Second, 2, 1}} {
 		if got := r.Add(c.key, now.Add(c.at)); got != c.count || r.Count(c.key, now.Add(c.at)) != got {
 			t.Errorf("%d: Add(%d at %v) = %d, want %d", i, c.key, c.at, got, c.count)
 		}

@@ -33,7 +33,8 @@ func StartRedis(t testing.TB, args ...string) *Redis {
 	r := newRedis(t, "redis-server")
 	dir := t.TempDir()
 	r.log = filepath.Join(dir, "log")
-	r.args = append([]string{"--port", "PORT", "--bind", "127.0.0.1", "--dir", dir, "--save", "", "--appendonly", "no", "--logfile", r.log, "--daemonize", "no"}, args...)
+	r.args = append([]string{"--port", "PORT", "--bind", "127.0.0.1", "--dir", dir, "--save", "", "--appendonly",
+		"no", "--logfile", r.log, "--daemonize", "no"}, args...)
 	r.fill()
 	r.Start()
 	return r
@@ -49,8 +50,11 @@ func StartSentinel(t testing.TB, master *Redis, replicas int, lines ...string) *
 	r.log = filepath.Join(dir, "log")
 	host, port, _ := net.SplitHostPort(master.Addr)
 	_, own, _ := net.SplitHostPort(r.Addr)
-	text := fmt.Sprintf("port %s\nbind 127.0.0.1\ndir %s\nlogfile %s\nsentinel monitor main %s %s 1\nsentinel down-after-milliseconds main 1000\nsentinel failover-timeout main 3000\n%s\n",
-		own, dir, r.log, host, port, strings.Join(lines, "\n"))
+	text := fmt.Sprintf(
+		"port %s\nbind 127.0.0.1\ndir %s\nlogfile %s\nsentinel monitor main %s %s 1\nsentinel "+
+			"down-after-milliseconds main 1000\nsentinel failover-timeout main 3000\n%s\n",
+		own, dir, r.log, host, port, strings.Join(lines, "\n"),
+	)
 	file := filepath.Join(dir, "sentinel.conf")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)

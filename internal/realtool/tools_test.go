@@ -66,7 +66,8 @@ func TestFind(t *testing.T) {
 	home := t.TempDir()
 	t.Setenv("XDG_CACHE_HOME", home)
 	t.Setenv("PATH", filepath.Join(home, "bin"))
-	for _, file := range []string{"bin/tool", "dinggate-tools/tool@v1/tool", "dinggate-tools/npm/@a/b@2/node_modules/@a/b/package.json"} {
+	for _, file := range []string{"bin/tool", "dinggate-tools/tool@v1/tool",
+		"dinggate-tools/npm/@a/b@2/node_modules/@a/b/package.json"} {
 		write(t, filepath.Join(home, file), "#!/bin/sh\n")
 	}
 	for _, tt := range []struct{ name, want string }{
@@ -93,7 +94,8 @@ func TestFind(t *testing.T) {
 // that knows no more than POSIX.
 func TestToolsWithoutApt(t *testing.T) {
 	out, code := tools(t, t.TempDir(), "")
-	if code != 1 || !strings.Contains(out, "Debian's packages: gcc ") || !strings.Contains(out, " chromium ") || !strings.Contains(out, "go test ./...") {
+	if code != 1 || !strings.Contains(out, "Debian's packages: gcc ") || !strings.Contains(out, " chromium ") ||
+		!strings.Contains(out, "go test ./...") {
 		t.Errorf("scripts/tools without apt-get = %d:\n%s", code, out)
 	}
 }
@@ -102,7 +104,8 @@ func TestToolsWithoutApt(t *testing.T) {
 // down what they are asked: services stay off while packages are installed, and
 // what was there before is there afterwards.
 func TestToolsInstall(t *testing.T) {
-	const theirs, ours = "#!/bin/sh\nexit 104\n", "#!/bin/sh\n# made by scripts/tools of dinggate, for the time of an installation\nexit 101\n"
+	const theirs, ours = "#!/bin/sh\nexit 104\n",
+		"#!/bin/sh\n# made by scripts/tools of dinggate, for the time of an installation\nexit 101\n"
 	for _, tt := range []struct {
 		name, before, saved, after string
 		uid, apt                   string // sudo is there for uid 1000; apt's exit code
@@ -124,7 +127,8 @@ func TestToolsInstall(t *testing.T) {
 				}
 			}
 			log := filepath.Join(dir, "log")
-			write(t, bin+"/apt-get", "#!/bin/sh\n"+policy+"\necho apt-get $1 with policy $? as ${ROOT:-root} >>"+log+"\nexit "+tt.apt+"\n")
+			write(t, bin+"/apt-get",
+				"#!/bin/sh\n"+policy+"\necho apt-get $1 with policy $? as ${ROOT:-root} >>"+log+"\nexit "+tt.apt+"\n")
 			write(t, bin+"/sudo", "#!/bin/sh\nROOT=sudo exec \"$@\"\n")
 			write(t, bin+"/id", "#!/bin/sh\necho "+tt.uid+"\n")
 			write(t, bin+"/go", "#!/bin/sh\necho $GOBIN go $* >>"+log+"\n")
@@ -141,8 +145,10 @@ func TestToolsInstall(t *testing.T) {
 			}
 			said, _ := os.ReadFile(log)
 			as := map[string]string{"0": "root", "1000": "sudo"}[tt.uid]
-			for _, want := range []string{"apt-get update with policy 101 as " + as + "\n", "apt-get install with policy 101 as " + as + "\n",
-				dir + "/dinggate-tools/helm@v3.22.0 go install helm.sh/helm/v3/cmd/helm@v3.22.0\n", "--prefix " + dir + "/dinggate-tools/npm/axios@"} {
+			for _, want := range []string{"apt-get update with policy 101 as " + as + "\n",
+				"apt-get install with policy 101 as " + as + "\n",
+				dir + "/dinggate-tools/helm@v3.22.0 go install helm.sh/helm/v3/cmd/helm@v3.22.0\n",
+				"--prefix " + dir + "/dinggate-tools/npm/axios@"} {
 				if tt.code == 0 && !strings.Contains(string(said), want) {
 					t.Errorf("the log has no %q:\n%s", want, said)
 				}
@@ -160,7 +166,8 @@ func TestToolsInstall(t *testing.T) {
 func tools(t *testing.T, dir, path string) (string, int) {
 	t.Helper()
 	cmd := exec.Command("/bin/sh", script)
-	cmd.Env = []string{"PATH=" + path, "HOME=" + dir, "XDG_CACHE_HOME=" + dir, "POLICY_RC_D=" + filepath.Join(dir, "policy-rc.d")}
+	cmd.Env = []string{"PATH=" + path, "HOME=" + dir, "XDG_CACHE_HOME=" + dir,
+		"POLICY_RC_D=" + filepath.Join(dir, "policy-rc.d")}
 	out, err := cmd.CombinedOutput()
 	if _, exited := err.(*exec.ExitError); err != nil && !exited {
 		t.Fatal(err)

@@ -15,7 +15,8 @@ func Ending(s string) bool {
 		return false
 	}
 	switch strings.ToLower(s) {
-	case "php", "php3", "php4", "php5", "php7", "php8", "pht", "phtml", "cgi", "fcgi", "fpl", "pl", "py", "rb", "sh", "tcl", "lua", "exe",
+	case "php", "php3", "php4", "php5", "php7", "php8", "pht", "phtml", "cgi", "fcgi", "fpl", "pl", "py", "rb", "sh",
+		"tcl", "lua", "exe",
 		"asp", "aspx", "ashx", "asmx", "axd", "svc", "cfm", "cfc", "jsp", "jspx", "dll":
 		return true
 	}

@@ -220,7 +220,8 @@ func control(r rune) bool { return r < ' ' || r >= 0x7f && r < 0xa0 }
 
 // bidi marks turn the reading direction of a log viewer around.
 func bidi(r rune) bool {
-	return r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 || r == 0x200e || r == 0x200f || r == 0x061c || r == 0x2028 || r == 0x2029
+	return r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 || r == 0x200e || r == 0x200f || r == 0x061c ||
+		r == 0x2028 || r == 0x2029
 }
 
 func plainText(b []byte, s string) []byte {

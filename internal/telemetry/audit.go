@@ -48,7 +48,13 @@ var ErrAudit = errors.New("telemetry: writing the audit record")
 // With strict, Write waits until the record is with the operating system.
 // observe hears of every record, with the error of one that was lost.
 func OpenAudit(path string, strict bool, observe func(error)) (*Audit, error) {
-	a := &Audit{path: path, strict: strict, observe: observe, records: make(chan auditRecord, auditQueue), done: make(chan struct{})}
+	a := &Audit{
+		path:    path,
+		strict:  strict,
+		observe: observe,
+		records: make(chan auditRecord, auditQueue),
+		done:    make(chan struct{}),
+	}
 	if err := a.open(); err != nil {
 		return nil, fmt.Errorf("telemetry: opening the audit file: %w", err)
 	}
@@ -67,7 +73,8 @@ func (a *Audit) Write(at time.Time, attrs ...any) error {
 		}
 		return attr
 	}}
-	slog.New(slog.NewJSONHandler(&b, plain)).Info("", append([]any{"at", at.UTC().Format(time.RFC3339Nano)}, attrs...)...)
+	slog.New(slog.NewJSONHandler(&b, plain)).Info("",
+		append([]any{"at", at.UTC().Format(time.RFC3339Nano)}, attrs...)...)
 	r := auditRecord{line: harmless(b.Bytes())}
 	var written chan error
 	if a.strict {
@@ -88,7 +95,8 @@ func (a *Audit) Write(at time.Time, attrs ...any) error {
 	case err := <-written:
 		return a.failed(err)
 	case <-timer.C:
-		return fmt.Errorf("%w: the sink does not take it", ErrAudit) // it may still be written: the caller refuses all the same
+		// it may still be written: the caller refuses all the same
+		return fmt.Errorf("%w: the sink does not take it", ErrAudit)
 	}
 }
 

@@ -43,7 +43,8 @@ func TestAudit(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got map[string]string
-	if err := json.Unmarshal([]byte(auditLines(t, path)[0]), &got); err != nil || got["at"] != "1970-01-01T00:00:01Z" || got["audit"] != "sign_in" || got["user"] != "张三\n\"x" || len(got) != 3 {
+	if err := json.Unmarshal([]byte(auditLines(t, path)[0]), &got); err != nil ||
+		got["at"] != "1970-01-01T00:00:01Z" || got["audit"] != "sign_in" || got["user"] != "张三\n\"x" || len(got) != 3 {
 		t.Errorf("the record reads %v, %v", got, err)
 	}
 	if info, _ := os.Stat(path); info.Mode().Perm() != 0o600 {

@@ -37,7 +37,8 @@ func TestAuditStuck(t *testing.T) {
 		t.Error("nothing was counted although the sink takes nothing")
 	}
 	strict, _ := openAudit(t, path, true)
-	if err := strict.Write(time.Now(), "audit", "sign_in", "user", strings.Repeat("x", 1<<20)); !errors.Is(err, ErrAudit) {
+	if err := strict.Write(time.Now(), "audit", "sign_in", "user", strings.Repeat("x", 1<<20)); !errors.Is(err,
+		ErrAudit) {
 		t.Errorf("a strict record into a full pipe = %v, want ErrAudit", err)
 	}
 }

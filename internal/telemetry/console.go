@@ -27,12 +27,16 @@ type consoleOut struct {
 
 func newConsoleHandler(out io.Writer, level slog.Leveler) *consoleHandler {
 	o := &consoleOut{out: out}
-	return &consoleHandler{o, slog.NewTextHandler(&o.text, &slog.HandlerOptions{Level: level, ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
-		if len(groups) == 0 && (a.Key == slog.TimeKey || a.Key == slog.LevelKey || a.Key == slog.MessageKey) {
-			return slog.Attr{} // they stand in front
-		}
-		return a
-	}})}
+	return &consoleHandler{o,
+		slog.NewTextHandler(&o.text, &slog.HandlerOptions{
+			Level: level,
+			ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
+				if len(groups) == 0 && (a.Key == slog.TimeKey || a.Key == slog.LevelKey || a.Key == slog.MessageKey) {
+					return slog.Attr{} // they stand in front
+				}
+				return a
+			},
+		})}
 }
 
 func (h *consoleHandler) Enabled(ctx context.Context, level slog.Level) bool {

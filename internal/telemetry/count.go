@@ -97,18 +97,22 @@ func (m *Metrics) Reloaded(ok bool) { m.reloads.WithLabelValues(okOr(ok, "refuse
 // Configured offers whether what serves is what the files say, and since when it
 // serves.
 func (m *Metrics) Configured(current func() bool, since func() time.Time) {
-	m.Gauge("config_last_reload_successful", "1 when the last reload was taken whole, 0 when it was refused and the old configuration serves on, or when a part of it (a certificate, the local accounts) stays as it was.", func() float64 {
-		if current() {
-			return 1
-		}
-		return 0
-	})
-	m.Moment("config_last_reload_success_timestamp_seconds", "When the configuration that serves was taken, Unix time.", since)
+	m.Gauge("config_last_reload_successful",
+		"1 when the last reload was taken whole, 0 when it was refused and the old configuration serves on, or "+
+			"when a part of it (a certificate, the local accounts) stays as it was.", func() float64 {
+			if current() {
+				return 1
+			}
+			return 0
+		})
+	m.Moment("config_last_reload_success_timestamp_seconds",
+		"When the configuration that serves was taken, Unix time.", since)
 }
 
 // Certificate offers the end of our own certificate.
 func (m *Metrics) Certificate(notAfter func() time.Time) {
-	m.Gauge("tls_certificate_expiry_timestamp_seconds", "When our own certificate ends, Unix time; 0 without one.", func() float64 { return seconds(notAfter()) })
+	m.Gauge("tls_certificate_expiry_timestamp_seconds",
+		"When our own certificate ends, Unix time; 0 without one.", func() float64 { return seconds(notAfter()) })
 }
 
 // Moment offers a point in time, as Unix time; the zero time is 0.

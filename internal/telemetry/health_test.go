@@ -40,7 +40,8 @@ func TestHealth(t *testing.T) {
 	h.Call("/a", "timeout", "", false, at)
 	h.Call("/b", "refused", "60011", false, at.Add(time.Second))
 	got := h.Calls()
-	if len(got) != 2 || got[0].Call != "/a" || got[1] != (CallHealth{"/b", at, at.Add(time.Second), "refused", "60011"}) {
+	if len(got) != 2 || got[0].Call != "/a" ||
+		got[1] != (CallHealth{"/b", at, at.Add(time.Second), "refused", "60011"}) {
 		t.Errorf("Calls() = %+v", got)
 	}
 }

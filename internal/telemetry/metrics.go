@@ -57,22 +57,42 @@ const namespace = "dinggate"
 // NewMetrics registers what every process has. dropped counts log records that
 // found no room.
 func NewMetrics(version, revision string, dropped func() uint64) *Metrics {
-	m := &Metrics{registry: prometheus.NewRegistry(), dropped: dropped, names: map[string][]string{}, sources: map[string]*source{}}
-	m.requests = m.counter("http_requests_total", "Requests answered, by handler (an own endpoint, or proxy) and status code.", "handler", "code")
-	m.latency = m.histogram("http_request_duration_seconds", "Time to the end of the answer.", []float64{.0005, .001, .005, .025, .1, .5, 2.5, 10}, "handler")
+	m := &Metrics{
+		registry: prometheus.NewRegistry(),
+		dropped:  dropped,
+		names:    map[string][]string{},
+		sources:  map[string]*source{},
+	}
+	m.requests = m.counter("http_requests_total",
+		"Requests answered, by handler (an own endpoint, or proxy) and status code.", "handler", "code")
+	m.latency = m.histogram("http_request_duration_seconds", "Time to the end of the answer.",
+		[]float64{.0005, .001, .005, .025, .1, .5, 2.5, 10}, "handler")
 	m.decision = m.counter("decisions_total", "Who-may-enter decisions.", "endpoint", "route", "result")
-	m.signIns = m.counter("signins_total", "Finished sign-ins by method and result; a result other than ok is the code of the refusal.", "method", "result")
-	m.ended = m.counter("sessions_ended_total", "Sessions that ended before their time; sign_out is the person's own doing.", "reason")
-	m.calls = m.counter("dingtalk_requests_total", "Calls to DingTalk or to the SSO service; result is ok, refused, or what went wrong.", "call", "result")
-	m.refusals = m.counter("dingtalk_refusals_total", "Refusals of DingTalk by its effective error code; one that is not known here is other.", "call", "code")
-	m.callTime = m.histogram("dingtalk_request_duration_seconds", "Time of a call to DingTalk or to the SSO service.", []float64{.025, .05, .1, .25, .5, 1, 2.5, 8}, "call")
-	m.rechecks = m.counter("rechecks_total", "Lookups of people who are signed in: ok, refused (out at once), trouble (grace runs), postponed.", "result")
-	m.answers = m.histogram("upstream_request_duration_seconds", "Time until an upstream's response headers, from the arrival of the request.", []float64{.001, .005, .025, .1, .5, 2.5, 10, 60}, "route")
+	m.signIns = m.counter("signins_total",
+		"Finished sign-ins by method and result; a result other than ok is the code of the refusal.", "method",
+		"result")
+	m.ended = m.counter("sessions_ended_total",
+		"Sessions that ended before their time; sign_out is the person's own doing.", "reason")
+	m.calls = m.counter("dingtalk_requests_total",
+		"Calls to DingTalk or to the SSO service; result is ok, refused, or what went wrong.", "call", "result")
+	m.refusals = m.counter("dingtalk_refusals_total",
+		"Refusals of DingTalk by its effective error code; one that is not known here is other.", "call", "code")
+	m.callTime = m.histogram("dingtalk_request_duration_seconds", "Time of a call to DingTalk or to the SSO service.",
+		[]float64{.025, .05, .1, .25, .5, 1, 2.5, 8}, "call")
+	m.rechecks = m.counter("rechecks_total",
+		"Lookups of people who are signed in: ok, refused (out at once), trouble (grace runs), postponed.", "result")
+	m.answers = m.histogram("upstream_request_duration_seconds",
+		"Time until an upstream's response headers, from the arrival of the request.",
+		[]float64{.001, .005, .025, .1, .5, 2.5, 10, 60}, "route")
 	m.upstream = m.counter("upstream_errors_total", "Requests that an upstream failed to answer.", "route", "reason")
-	m.store = m.counter("store_requests_total", "Requests to the session store; result is ok or what went wrong.", "op", "result")
-	m.storing = m.histogram("store_request_duration_seconds", "Time of a request to the session store.", []float64{.0005, .001, .0025, .005, .01, .025, .1, .5}, "op")
-	m.audits = m.counter("audit_records_total", "Audit records; result is ok, or failed when the sink did not take one.", "result")
-	m.reloads = m.counter("config_reloads_total", "Reloads of the configuration; result is ok or refused, whole or in part.", "result")
+	m.store = m.counter("store_requests_total", "Requests to the session store; result is ok or what went wrong.",
+		"op", "result")
+	m.storing = m.histogram("store_request_duration_seconds", "Time of a request to the session store.",
+		[]float64{.0005, .001, .0025, .005, .01, .025, .1, .5}, "op")
+	m.audits = m.counter("audit_records_total",
+		"Audit records; result is ok, or failed when the sink did not take one.", "result")
+	m.reloads = m.counter("config_reloads_total",
+		"Reloads of the configuration; result is ok or refused, whole or in part.", "result")
 	// Prometheus sees no increase in a series that begins with its first failure.
 	for _, result := range []string{"ok", "refused", "trouble", "postponed"} {
 		m.rechecks.WithLabelValues(result)
@@ -81,10 +101,13 @@ func NewMetrics(version, revision string, dropped func() uint64) *Metrics {
 		m.audits.WithLabelValues(okOr(ok, "failed"))
 		m.reloads.WithLabelValues(okOr(ok, "refused"))
 	}
-	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: "build_info", Help: "Always 1."}, m.named("build_info", "version", "revision", "goversion"))
+	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: "build_info", Help: "Always 1."},
+		m.named("build_info", "version", "revision", "goversion"))
 	build.WithLabelValues(version, revision, runtime.Version()).Set(1)
-	m.registry.MustRegister(build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	m.Count("log_records_dropped_total", "Log records that found no room.", "", "", func() float64 { return float64(dropped()) })
+	m.registry.MustRegister(build, collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.Count("log_records_dropped_total", "Log records that found no room.", "",
+		"", func() float64 { return float64(dropped()) })
 	return m
 }
 
@@ -95,13 +118,19 @@ func (m *Metrics) named(name string, labels ...string) []string {
 }
 
 func (m *Metrics) counter(name, help string, labels ...string) *prometheus.CounterVec {
-	v := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, m.named(name, labels...))
+	v := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help},
+		m.named(name, labels...))
 	m.registry.MustRegister(v)
 	return v
 }
 
 func (m *Metrics) histogram(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
-	v := prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: namespace, Name: name, Help: help, Buckets: buckets}, m.named(name, labels...))
+	v := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Namespace: namespace,
+		Name:      name,
+		Help:      help,
+		Buckets:   buckets,
+	}, m.named(name, labels...))
 	m.registry.MustRegister(v)
 	return v
 }
@@ -128,19 +157,30 @@ func (m *Metrics) Gauge(name, help string, read func() float64) {
 // GaugeOf is Gauge for one value of a label, out of a fixed set.
 func (m *Metrics) GaugeOf(name, help, label, value string, read func() float64) {
 	m.offer(name, label, value, read, func(s *source, labels prometheus.Labels) prometheus.Collector {
-		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help, ConstLabels: labels}, s.value)
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Namespace:   namespace,
+			Name:        name,
+			Help:        help,
+			ConstLabels: labels,
+		}, s.value)
 	})
 }
 
 // Count is GaugeOf for a value that only grows; label may be "".
 func (m *Metrics) Count(name, help, label, value string, read func() float64) {
 	m.offer(name, label, value, read, func(s *source, labels prometheus.Labels) prometheus.Collector {
-		return prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help, ConstLabels: labels}, s.value)
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Namespace:   namespace,
+			Name:        name,
+			Help:        help,
+			ConstLabels: labels,
+		}, s.value)
 	})
 }
 
 // offer takes labels and values that are lists, joined by commas.
-func (m *Metrics) offer(name, label, value string, read func() float64, make func(*source, prometheus.Labels) prometheus.Collector) {
+func (m *Metrics) offer(name, label, value string, read func() float64,
+	make func(*source, prometheus.Labels) prometheus.Collector) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	key := name + " " + label + " " + value

@@ -88,17 +88,33 @@ func TestWriterCountsWhatASinkRefuses(t *testing.T) {
 
 func TestAccessLog(t *testing.T) {
 	var out bytes.Buffer
-	a := Access{Time: time.Unix(1, 0).UTC(), ID: "r1", Client: netip.MustParseAddr("192.0.2.1"), Method: "GET", Host: "app.test", Path: "/报表\"\n\x00\u202e\xff", Status: 403, Bytes: 5, Duration: 1500 * time.Microsecond,
-		Endpoint: "callback", Verdict: "deny", User: "zhangsan", UserAgent: strings.Repeat("u", 1<<20), Err: "why"}
+	a := Access{
+		Time:      time.Unix(1, 0).UTC(),
+		ID:        "r1",
+		Client:    netip.MustParseAddr("192.0.2.1"),
+		Method:    "GET",
+		Host:      "app.test",
+		Path:      "/报表\"\n\x00\u202e\xff",
+		Status:    403,
+		Bytes:     5,
+		Duration:  1500 * time.Microsecond,
+		Endpoint:  "callback",
+		Verdict:   "deny",
+		User:      "zhangsan",
+		UserAgent: strings.Repeat("u", 1<<20),
+		Err:       "why",
+	}
 	(&AccessLog{Out: &out}).Write(&a)
 	if strings.Count(out.String(), "\n") != 1 || out.Len() > 2048 {
-		t.Fatalf("the record has %d lines and %d bytes, want one short line", strings.Count(out.String(), "\n"), out.Len())
+		t.Fatalf("the record has %d lines and %d bytes, want one short line", strings.Count(out.String(), "\n"),
+			out.Len())
 	}
 	var got map[string]any
 	if err := json.Unmarshal(out.Bytes(), &got); err != nil {
 		t.Fatalf("the record %s is no JSON: %v", &out, err)
 	}
-	if got["path"] != "/报表\"\n\x00\ufffd\ufffd" || got["status"] != 403.0 || got["ms"] != 1.5 || got["user"] != "zhangsan" || got["level"] != "WARN" || got["client"] != "192.0.2.1" {
+	if got["path"] != "/报表\"\n\x00\ufffd\ufffd" || got["status"] != 403.0 || got["ms"] != 1.5 ||
+		got["user"] != "zhangsan" || got["level"] != "WARN" || got["client"] != "192.0.2.1" {
 		t.Errorf("the record reads %v", got)
 	}
 	out.Reset()
@@ -112,14 +128,16 @@ func TestAccessLogKeepsTime(t *testing.T) {
 	var out bytes.Buffer
 	l := &AccessLog{Out: &out} // one for all: it remembers the last second
 	west, east := time.FixedZone("", -3*3600-1800), time.FixedZone("", 8*3600)
-	for _, at := range []time.Time{time.Unix(0, 1), time.Unix(0, 999999999), time.Unix(1, 0), time.Unix(0, 20), time.Unix(1e9, 123456789).In(west), time.Unix(1e9, 5).In(east), time.Unix(1e9, 5).UTC()} {
+	for _, at := range []time.Time{time.Unix(0, 1), time.Unix(0, 999999999), time.Unix(1, 0), time.Unix(0, 20),
+		time.Unix(1e9, 123456789).In(west), time.Unix(1e9, 5).In(east), time.Unix(1e9, 5).UTC()} {
 		out.Reset()
 		l.Write(&Access{Time: at, Duration: 3*time.Second + 7*time.Microsecond})
 		var got struct {
 			Time time.Time
 			MS   json.Number
 		}
-		if err := json.Unmarshal(out.Bytes(), &got); err != nil || !got.Time.Equal(at) || got.Time.Format("Z07:00") != at.Format("Z07:00") || got.MS != "3000.007" {
+		if err := json.Unmarshal(out.Bytes(), &got); err != nil || !got.Time.Equal(at) ||
+			got.Time.Format("Z07:00") != at.Format("Z07:00") || got.MS != "3000.007" {
 			t.Errorf("a record of %v with 3.000007 s reads %s (%v)", at, &out, err)
 		}
 	}
@@ -149,8 +167,14 @@ func TestMetrics(t *testing.T) {
 	w := httptest.NewRecorder()
 	m.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
 	for _, want := range []string{
-		`dinggate_http_requests_total{code="200",handler="proxy"} 2`, `dinggate_http_requests_total{code="other",handler="auth"} 1`, `dinggate_decisions_total{endpoint="proxy",result="allow",route="/"} 2`,
-		`dinggate_signins_total{method="browser",result="ok"} 1`, `dinggate_dingtalk_requests_total{call="getbyunionid",result="refused"} 1`, `dinggate_dingtalk_refusals_total{call="getbyunionid",code="60121"} 1`, `dinggate_log_records_dropped_total 3`, `dinggate_build_info{`, `dinggate_sockets_open 2`, `dinggate_sessions_ended_total{reason="sign_out"} 1`,
+		`dinggate_http_requests_total{code="200",handler="proxy"} 2`,
+		`dinggate_http_requests_total{code="other",handler="auth"} 1`,
+		`dinggate_decisions_total{endpoint="proxy",result="allow",route="/"} 2`,
+		`dinggate_signins_total{method="browser",result="ok"} 1`,
+		`dinggate_dingtalk_requests_total{call="getbyunionid",result="refused"} 1`,
+		`dinggate_dingtalk_refusals_total{call="getbyunionid",code="60121"} 1`,
+		`dinggate_log_records_dropped_total 3`, `dinggate_build_info{`, `dinggate_sockets_open 2`,
+		`dinggate_sessions_ended_total{reason="sign_out"} 1`,
 	} {
 		if !strings.Contains(w.Body.String(), want) {
 			t.Errorf("/metrics lacks %s", want)
@@ -160,7 +184,19 @@ func TestMetrics(t *testing.T) {
 
 func BenchmarkAccessLog(b *testing.B) {
 	l := &AccessLog{Out: io.Discard}
-	a := Access{Time: time.Now(), ID: "0123456789abcdef01234567", Client: netip.MustParseAddr("192.0.2.1"), Method: "GET", Host: "app.test", Path: "/dashboard", Status: 200, Endpoint: "auth", Verdict: "allow", User: "zhangsan", UserAgent: "Mozilla/5.0 (X11; Linux x86_64)"}
+	a := Access{
+		Time:      time.Now(),
+		ID:        "0123456789abcdef01234567",
+		Client:    netip.MustParseAddr("192.0.2.1"),
+		Method:    "GET",
+		Host:      "app.test",
+		Path:      "/dashboard",
+		Status:    200,
+		Endpoint:  "auth",
+		Verdict:   "allow",
+		User:      "zhangsan",
+		UserAgent: "Mozilla/5.0 (X11; Linux x86_64)",
+	}
 	b.ReportAllocs()
 	for b.Loop() {
 		l.Write(&a)
@@ -178,8 +214,10 @@ func BenchmarkMetrics(b *testing.B) {
 func TestStrays(t *testing.T) {
 	var out bytes.Buffer
 	l := log.New(Strays{Logger(&out, "json", slog.LevelInfo)}, "", 0)
-	l.Printf("Unsolicited response received on idle HTTP channel starting with %q; err=%v", "HTTP/1.1 200 OK\r\nSet-Cookie: canary", nil)
-	if text := out.String(); strings.Contains(text, "canary") || !strings.Contains(text, "Unsolicited response") || strings.Count(text, "\n") != 1 {
+	l.Printf("Unsolicited response received on idle HTTP channel starting with %q; err=%v",
+		"HTTP/1.1 200 OK\r\nSet-Cookie: canary", nil)
+	if text := out.String(); strings.Contains(text, "canary") || !strings.Contains(text, "Unsolicited response") ||
+		strings.Count(text, "\n") != 1 {
 		t.Errorf("Strays wrote %q", text)
 	}
 }
@@ -196,10 +234,27 @@ func TestControlCharacters(t *testing.T) {
 	text := all.String()
 	outputs := map[string]func(out io.Writer){
 		"access": func(out io.Writer) {
-			(&AccessLog{Out: out}).Write(&Access{Method: text, Host: text, Path: text, User: text, Rule: text, Err: text, UserAgent: text, Trace: text})
+			(&AccessLog{Out: out}).Write(&Access{
+				Method:    text,
+				Host:      text,
+				Path:      text,
+				User:      text,
+				Rule:      text,
+				Err:       text,
+				UserAgent: text,
+				Trace:     text,
+			})
 		},
 		"access, console": func(out io.Writer) {
-			(&AccessLog{Out: out, Console: true}).Write(&Access{ID: text, Method: text, Host: text, Path: text, User: text, Rule: text, Err: text})
+			(&AccessLog{Out: out, Console: true}).Write(&Access{
+				ID:     text,
+				Method: text,
+				Host:   text,
+				Path:   text,
+				User:   text,
+				Rule:   text,
+				Err:    text,
+			})
 		},
 		"log": func(out io.Writer) {
 			Logger(out, "json", slog.LevelInfo).Warn(text, "err", text, text, errors.New(text))
@@ -255,13 +310,22 @@ func TestControlCharacters(t *testing.T) {
 func TestConsole(t *testing.T) {
 	var out bytes.Buffer
 	at := time.Date(2026, 11, 29, 20, 19, 54, 534e6, time.UTC)
-	(&AccessLog{Out: &out, Console: true}).Write(&Access{Time: at, Status: 403, Method: "GET", Host: "app.test", Path: "/admin/", User: "zhaoliu", ID: "7f3a"})
+	(&AccessLog{Out: &out, Console: true}).Write(&Access{
+		Time:   at,
+		Status: 403,
+		Method: "GET",
+		Host:   "app.test",
+		Path:   "/admin/",
+		User:   "zhaoliu",
+		ID:     "7f3a",
+	})
 	h := Logger(&out, "console", slog.LevelWarn).With("a", 1).Handler()
 	for _, r := range []struct {
 		level slog.Level
 		msg   string
 		attrs []any
-	}{{slog.LevelWarn, "kept out", []any{"rule", "departments 42", "user", "zhaoliu"}}, {slog.LevelError, "two\nlines", nil}} {
+	}{{slog.LevelWarn, "kept out", []any{"rule", "departments 42", "user", "zhaoliu"}},
+		{slog.LevelError, "two\nlines", nil}} {
 		record := slog.NewRecord(at, r.level, r.msg, 0)
 		record.Add(r.attrs...)
 		if err := h.Handle(t.Context(), record); err != nil {

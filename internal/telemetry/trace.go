@@ -9,7 +9,8 @@ func TraceID(traceparent string) string {
 		return ""
 	}
 	version, trace, parent, flags := traceparent[:2], traceparent[3:35], traceparent[36:52], traceparent[53:55]
-	if version == "ff" || !lowerHex(version) || !lowerHex(trace) || !lowerHex(parent) || !lowerHex(flags) || zeros(trace) || zeros(parent) {
+	if version == "ff" || !lowerHex(version) || !lowerHex(trace) || !lowerHex(parent) || !lowerHex(flags) ||
+		zeros(trace) || zeros(parent) {
 		return ""
 	}
 	if len(traceparent) > length && (version == "00" || traceparent[length] != '-') {

@@ -38,14 +38,16 @@ func StartTracing(ctx context.Context, endpoint, version string, share float64, 
 	if u.Path == "" || u.Path == "/" {
 		u.Path = "/v1/traces"
 	}
-	exporter, err := otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(u.String()), otlptracehttp.WithTimeout(5*time.Second))
+	exporter, err := otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(u.String()),
+		otlptracehttp.WithTimeout(5*time.Second))
 	if err != nil {
 		return nil, fmt.Errorf("telemetry: tracing: %w", err)
 	}
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(failed))
 	provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter), // bounded: what does not fit is dropped
 		sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.TraceIDRatioBased(share))),
-		sdktrace.WithResource(resource.NewSchemaless(attribute.String("service.name", "dinggate"), attribute.String("service.version", version))))
+		sdktrace.WithResource(resource.NewSchemaless(attribute.String("service.name", "dinggate"),
+			attribute.String("service.version", version))))
 	return &Tracing{provider, provider.Tracer("dinggate")}, nil
 }
 
@@ -84,8 +86,10 @@ func (t *Tracing) Describe(ctx context.Context, a *Access) {
 		handler = "proxy"
 	}
 	span.SetName(a.Method + " " + handler)
-	for _, pair := range [][2]string{{"http.request.method", a.Method}, {"url.path", a.Path}, {"server.address", a.Host}, {"http.route", a.Route},
-		{"dinggate.handler", handler}, {"dinggate.rule", a.Rule}, {"dinggate.verdict", a.Verdict}, {"dinggate.code", a.Code}, {"dinggate.request_id", a.ID}} {
+	for _, pair := range [][2]string{{"http.request.method", a.Method}, {"url.path", a.Path},
+		{"server.address", a.Host}, {"http.route", a.Route},
+		{"dinggate.handler", handler}, {"dinggate.rule", a.Rule}, {"dinggate.verdict", a.Verdict},
+		{"dinggate.code", a.Code}, {"dinggate.request_id", a.ID}} {
 		if pair[1] != "" {
 			span.SetAttributes(attribute.String(pair[0], pair[1]))
 		}
@@ -104,7 +108,9 @@ func (t *Tracing) Called(ctx context.Context, peer, call, result, code string, d
 	if t == nil {
 		return
 	}
-	t.past(ctx, d, peer+" "+call, result, result != "ok" && result != "refused", attribute.String("peer.service", peer), attribute.String("url.path", call), attribute.String("dinggate.code", code))
+	t.past(ctx, d, peer+" "+call, result, result != "ok" && result != "refused",
+		attribute.String("peer.service", peer), attribute.String("url.path", call),
+		attribute.String("dinggate.code", code))
 }
 
 // Stored is Called for a request to the session store. What no request waits for
@@ -113,11 +119,13 @@ func (t *Tracing) Stored(ctx context.Context, store, op, result string, d time.D
 	if t == nil || !trace.SpanContextFromContext(ctx).IsValid() {
 		return
 	}
-	t.past(ctx, d, store+" "+op, result, result != "ok", attribute.String("db.system.name", store), attribute.String("db.operation.name", op))
+	t.past(ctx, d, store+" "+op, result, result != "ok", attribute.String("db.system.name", store),
+		attribute.String("db.operation.name", op))
 }
 
 // past makes a span that ended now.
-func (t *Tracing) past(ctx context.Context, d time.Duration, name, result string, failed bool, about ...attribute.KeyValue) {
+func (t *Tracing) past(ctx context.Context, d time.Duration, name, result string, failed bool,
+	about ...attribute.KeyValue) {
 	end := time.Now()
 	_, span := t.tracer.Start(ctx, name, trace.WithSpanKind(trace.SpanKindClient), trace.WithTimestamp(end.Add(-d)))
 	defer span.End(trace.WithTimestamp(end))

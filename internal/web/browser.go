@@ -11,7 +11,8 @@ import (
 // Sec-Fetch-Mode, else from Accept; GET and HEAD only, never a WebSocket
 // handshake (gateways strip Upgrade and leave the key).
 func IsPageLoad(method string, h http.Header) bool {
-	if method != http.MethodGet && method != http.MethodHead || len(h["Upgrade"]) > 0 || len(h["Sec-Websocket-Key"]) > 0 {
+	if method != http.MethodGet && method != http.MethodHead || len(h["Upgrade"]) > 0 ||
+		len(h["Sec-Websocket-Key"]) > 0 {
 		return false
 	}
 	if mode := h["Sec-Fetch-Mode"]; len(mode) > 0 {
@@ -37,7 +38,8 @@ func Embeds(h http.Header) bool {
 	}
 	accept, _, _ := strings.Cut(h.Get("Accept"), ",") // of images: image/avif,…,*/*
 	kind, _, _ := strings.Cut(strings.ToLower(strings.TrimSpace(accept)), "/")
-	return kind == "image" || kind == "audio" || kind == "video" || kind == "font" || strings.HasPrefix(strings.ToLower(accept), "text/css")
+	return kind == "image" || kind == "audio" || kind == "video" || kind == "font" ||
+		strings.HasPrefix(strings.ToLower(accept), "text/css")
 }
 
 func isPrefetch(h http.Header) bool {

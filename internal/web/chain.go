@@ -71,7 +71,11 @@ func (e *Chain) serve(x *Exchange, r *http.Request) error {
 // way only is never forwarded (threats P, M4, H13).
 func (e *Chain) canonicalize(x *Exchange, r *http.Request) error {
 	if !plainMethod(r.Method) {
-		return &Error{Status: http.StatusMethodNotAllowed, Code: "method_not_allowed", Allow: "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"}
+		return &Error{
+			Status: http.StatusMethodNotAllowed,
+			Code:   "method_not_allowed",
+			Allow:  "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
+		}
 	}
 	var err error
 	if x.Scheme, x.Host, err = e.Peers.origin(r, x.Trusted, e.Scheme); err != nil {
@@ -80,7 +84,11 @@ func (e *Chain) canonicalize(x *Exchange, r *http.Request) error {
 	if r.URL.Host != "" || r.URL.Scheme != "" { // absolute-form: the target names a host of its own
 		host, err := CleanHost(r.URL.Host, r.URL.Scheme)
 		if err != nil || r.URL.Scheme != "http" && r.URL.Scheme != "https" || e.Known == nil || !e.Known(host) {
-			return &Error{Status: http.StatusBadRequest, Code: "bad_host", Err: errors.New("web: absolute-form target of another host")}
+			return &Error{
+				Status: http.StatusBadRequest,
+				Code:   "bad_host",
+				Err:    errors.New("web: absolute-form target of another host"),
+			}
 		}
 	}
 	if !e.Hosts.Serves(x.Host, r) {
@@ -91,16 +99,32 @@ func (e *Chain) canonicalize(x *Exchange, r *http.Request) error {
 		}
 	}
 	if r.ProtoMajor != 1 && !kept(r) {
-		return &Error{Status: http.StatusBadRequest, Code: "bad_request", Err: errors.New("web: a Content-Length that the frames do not keep")}
+		return &Error{
+			Status: http.StatusBadRequest,
+			Code:   "bad_request",
+			Err:    errors.New("web: a Content-Length that the frames do not keep"),
+		}
 	}
 	if r.ProtoMajor != 1 && !carried(r.URL.RawQuery) {
-		return &Error{Status: http.StatusBadRequest, Code: "bad_request", Err: errors.New("web: a query that HTTP/1.1 cannot carry")}
+		return &Error{
+			Status: http.StatusBadRequest,
+			Code:   "bad_request",
+			Err:    errors.New("web: a query that HTTP/1.1 cannot carry"),
+		}
 	}
 	if overfull(r.Header) { // its session would not be found, and a sign-in would go in circles
-		return &Error{Status: http.StatusRequestHeaderFieldsTooLarge, Code: "cookie_too_large", Err: errors.New("web: more cookies than are read")}
+		return &Error{
+			Status: http.StatusRequestHeaderFieldsTooLarge,
+			Code:   "cookie_too_large",
+			Err:    errors.New("web: more cookies than are read"),
+		}
 	}
 	if strings.IndexByte(r.RequestURI, '#') >= 0 { // would travel on as %23
-		return &Error{Status: http.StatusBadRequest, Code: "bad_path", Err: errors.New("web: raw # in the request target")}
+		return &Error{
+			Status: http.StatusBadRequest,
+			Code:   "bad_path",
+			Err:    errors.New("web: raw # in the request target"),
+		}
 	}
 	if x.Path, err = CleanPath(x.Target); err != nil {
 		return &Error{Status: http.StatusBadRequest, Code: "bad_path", Err: err}
@@ -192,7 +216,11 @@ func (e *Chain) record(x *Exchange, r *http.Request) {
 
 // Panicked makes an error of a recovered value, with the stack for the log.
 func Panicked(v any) *Error {
-	return &Error{Status: http.StatusInternalServerError, Code: "internal", Err: fmt.Errorf("web: panic: %v\n%s", v, debug.Stack())}
+	return &Error{
+		Status: http.StatusInternalServerError,
+		Code:   "internal",
+		Err:    fmt.Errorf("web: panic: %v\n%s", v, debug.Stack()),
+	}
 }
 
 func (e *Chain) now() time.Time {

@@ -161,7 +161,8 @@ func ourName(name string) bool {
 	if len(name) < len(cookieBase) {
 		return false
 	}
-	if ourBase(strings.TrimPrefix(strings.TrimLeft(name, " "), "__Host-")) { // as we write it: on every request with a session
+	// as we write it: on every request with a session
+	if ourBase(strings.TrimPrefix(strings.TrimLeft(name, " "), "__Host-")) {
 		return true
 	}
 	var room [64]byte
@@ -188,7 +189,8 @@ func numbered(end string) bool {
 	if end == "" {
 		return true
 	}
-	return (end[0] == '_' || end[0] == '-') && strings.ContainsAny(end, "0123456789") && strings.Trim(end, "0123456789_-") == ""
+	return (end[0] == '_' || end[0] == '-') && strings.ContainsAny(end, "0123456789") &&
+		strings.Trim(end, "0123456789_-") == ""
 }
 
 // foldCookieName decodes, trims and lowers a name, and cuts it at PHP's bracket.
@@ -205,7 +207,8 @@ func foldCookieName(dst []byte, name string) []byte {
 		}
 	}
 	dst = bytes.TrimFunc(dst, func(r rune) bool {
-		return unicode.IsSpace(r) || unicode.In(r, unicode.Cc, unicode.Cf) || r == utf8.RuneError || r == '"' || r == '\''
+		return unicode.IsSpace(r) || unicode.In(r, unicode.Cc, unicode.Cf) || r == utf8.RuneError || r == '"' ||
+			r == '\''
 	})
 	for i, c := range dst {
 		switch {

@@ -10,7 +10,11 @@ import (
 
 func entrance(t *testing.T, next HandlerFunc) (*Chain, *[]Exchange) {
 	var records []Exchange
-	return &Chain{Peers: peers(t, "10.0.0.0/8"), Scheme: "https", Next: next, Known: func(h string) bool { return h == "app.test" },
+	return &Chain{
+		Peers:  peers(t, "10.0.0.0/8"),
+		Scheme: "https",
+		Next:   next,
+		Known:  func(h string) bool { return h == "app.test" },
 		Answer: func(w http.ResponseWriter, _ *http.Request, err error) {
 			status := 500
 			if e, ok := errors.AsType[*Error](err); ok {
@@ -18,7 +22,8 @@ func entrance(t *testing.T, next HandlerFunc) (*Chain, *[]Exchange) {
 			}
 			w.WriteHeader(status)
 		},
-		Record: func(x *Exchange, _ *http.Request) { records = append(records, *x) }}, &records
+		Record: func(x *Exchange, _ *http.Request) { records = append(records, *x) },
+	}, &records
 }
 
 func TestEntranceJudges(t *testing.T) {
@@ -68,7 +73,8 @@ func TestEntranceJudges(t *testing.T) {
 		w := httptest.NewRecorder()
 		e.ServeHTTP(w, r)
 		if w.Code != c.status || w.Header().Get("X-Seen") != c.seen {
-			t.Errorf("%s %s Host %q %s = %d %q, want %d %q", c.method, c.target, c.host, c.header, w.Code, w.Header().Get("X-Seen"), c.status, c.seen)
+			t.Errorf("%s %s Host %q %s = %d %q, want %d %q", c.method, c.target, c.host, c.header, w.Code,
+				w.Header().Get("X-Seen"), c.status, c.seen)
 		}
 	}
 }
@@ -83,9 +89,12 @@ func TestLengthOfFrames(t *testing.T) {
 		counted int64
 		status  int
 	}{
-		{2, nil, -1, 200}, {2, nil, 0, 200}, {2, []string{"0"}, 0, 200}, {2, []string{"5"}, 5, 200}, {2, []string{"05"}, 5, 200},
-		{2, []string{"99999999999999999999"}, 0, 400}, {2, []string{"x"}, 0, 400}, {2, []string{"-1"}, 0, 400}, {2, []string{""}, 0, 400}, {2, []string{"+5"}, 0, 400},
-		{2, []string{"5"}, 0, 400}, {2, []string{"5", "5"}, 5, 400}, {2, []string{"0", "5"}, 0, 400}, {1, []string{"5"}, 5, 200},
+		{2, nil, -1, 200}, {2, nil, 0, 200}, {2, []string{"0"}, 0, 200}, {2, []string{"5"}, 5, 200},
+		{2, []string{"05"}, 5, 200},
+		{2, []string{"99999999999999999999"}, 0, 400}, {2, []string{"x"}, 0, 400}, {2, []string{"-1"}, 0, 400},
+		{2, []string{""}, 0, 400}, {2, []string{"+5"}, 0, 400},
+		{2, []string{"5"}, 0, 400}, {2, []string{"5", "5"}, 5, 400}, {2, []string{"0", "5"}, 0, 400},
+		{1, []string{"5"}, 5, 200},
 	} {
 		r := httptest.NewRequest("POST", "/a", nil)
 		r.Host, r.RemoteAddr, r.ProtoMajor, r.ContentLength = "app.test", "192.0.2.1:1", c.major, c.counted
@@ -94,7 +103,8 @@ func TestLengthOfFrames(t *testing.T) {
 		}
 		w := httptest.NewRecorder()
 		if e.ServeHTTP(w, r); w.Code != c.status {
-			t.Errorf("HTTP/%d with Content-Length %q, counted as %d = %d, want %d", c.major, c.lengths, c.counted, w.Code, c.status)
+			t.Errorf("HTTP/%d with Content-Length %q, counted as %d = %d, want %d", c.major, c.lengths, c.counted,
+				w.Code, c.status)
 		}
 	}
 }
@@ -107,8 +117,10 @@ func TestQueryOfFrames(t *testing.T) {
 		major  int
 		status int
 	}{
-		{"a=b", 2, 200}, {"a=%20b+c", 2, 200}, {"x=报表", 2, 200}, {"x=\xff", 2, 200}, {"a;b&&%zz", 2, 200}, {"x=\u00a0", 2, 200},
-		{"a b", 2, 400}, {" ", 2, 400}, {"a=b HTTP/1.1\r\nX: y", 2, 400}, {"a\t", 2, 400}, {"a\x7f", 2, 400}, {"x=\u0085", 2, 400}, {"\u009f", 2, 400}, {"x=\x85", 2, 400}, {"x=报\x9f", 2, 400},
+		{"a=b", 2, 200}, {"a=%20b+c", 2, 200}, {"x=报表", 2, 200}, {"x=\xff", 2, 200}, {"a;b&&%zz", 2, 200},
+		{"x=\u00a0", 2, 200},
+		{"a b", 2, 400}, {" ", 2, 400}, {"a=b HTTP/1.1\r\nX: y", 2, 400}, {"a\t", 2, 400}, {"a\x7f", 2, 400},
+		{"x=\u0085", 2, 400}, {"\u009f", 2, 400}, {"x=\x85", 2, 400}, {"x=报\x9f", 2, 400},
 		{"a b", 3, 400}, {"x=\xb1\xa8\x85\xe6", 1, 200}, // GBK as it is sent by old applications
 	} {
 		r := httptest.NewRequest("GET", "/x", nil)
@@ -126,12 +138,16 @@ func TestEntrancePanics(t *testing.T) {
 	w := httptest.NewRecorder()
 	e.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
 	if w.Code != 500 || strings.Contains(w.Body.String(), "secret") || len(*records) != 1 || (*records)[0].Err == nil {
-		t.Errorf("a panic = %d %q, %d records, want one 500 without detail and its error on record", w.Code, w.Body, len(*records))
+		t.Errorf("a panic = %d %q, %d records, want one 500 without detail and its error on record", w.Code, w.Body,
+			len(*records))
 	}
 	e, records = entrance(t, func(w http.ResponseWriter, r *http.Request) error { w.Write([]byte("half")); panic("x") })
 	defer func() {
 		if v := recover(); v != http.ErrAbortHandler || len(*records) != 1 {
-			t.Errorf("a panic in mid-answer recovered as %v with %d records, want the connection aborted and one record", v, len(*records))
+			t.Errorf(
+				"a panic in mid-answer recovered as %v with %d records, want the connection aborted and one record",
+				v, len(*records),
+			)
 		}
 	}()
 	e.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))
@@ -143,7 +159,9 @@ func TestRequestID(t *testing.T) {
 		trusted bool
 		taken   bool
 	}{
-		{[]string{"abc-1.2_3"}, true, true}, {[]string{"abc"}, false, false}, {[]string{"a b"}, true, false}, {[]string{"a\n"}, true, false}, {[]string{""}, true, false}, {[]string{"a", "b"}, true, false}, {[]string{strings.Repeat("a", 65)}, true, false}, {nil, true, false},
+		{[]string{"abc-1.2_3"}, true, true}, {[]string{"abc"}, false, false}, {[]string{"a b"}, true, false},
+		{[]string{"a\n"}, true, false}, {[]string{""}, true, false}, {[]string{"a", "b"}, true, false},
+		{[]string{strings.Repeat("a", 65)}, true, false}, {nil, true, false},
 	} {
 		r := &http.Request{Header: http.Header{"X-Request-Id": c.sent}}
 		if id := requestID(r, c.trusted); (len(c.sent) > 0 && id == c.sent[0]) != c.taken || id == "" {
@@ -157,9 +175,14 @@ func TestIsPageLoad(t *testing.T) {
 		method, headers string
 		want            bool
 	}{
-		{"GET", "Accept: text/html,*/*;q=0.8", true}, {"HEAD", "Accept: text/html", true}, {"POST", "Accept: text/html", false}, {"GET", "", false}, {"GET", "Accept: */*", false}, {"GET", "Accept: application/json", false},
-		{"GET", "Sec-Fetch-Mode: navigate", true}, {"GET", "Sec-Fetch-Mode: cors\nAccept: text/html", false}, {"GET", "Accept: text/html\nX-Requested-With: XMLHttpRequest", false}, {"GET", "Accept: text/html\nUpgrade: websocket", false},
-		{"GET", "Sec-Fetch-Mode: navigate\nSec-WebSocket-Key: x", false}, {"GET", "Sec-Fetch-Mode: navigate\nSec-Purpose: prefetch", false},
+		{"GET", "Accept: text/html,*/*;q=0.8", true}, {"HEAD", "Accept: text/html", true},
+		{"POST", "Accept: text/html", false}, {"GET", "", false}, {"GET", "Accept: */*", false},
+		{"GET", "Accept: application/json", false},
+		{"GET", "Sec-Fetch-Mode: navigate", true}, {"GET", "Sec-Fetch-Mode: cors\nAccept: text/html", false},
+		{"GET", "Accept: text/html\nX-Requested-With: XMLHttpRequest", false},
+		{"GET", "Accept: text/html\nUpgrade: websocket", false},
+		{"GET", "Sec-Fetch-Mode: navigate\nSec-WebSocket-Key: x", false},
+		{"GET", "Sec-Fetch-Mode: navigate\nSec-Purpose: prefetch", false},
 	} {
 		h := http.Header{}
 		for line := range strings.SplitSeq(c.headers, "\n") {
@@ -179,7 +202,9 @@ func TestSameOrigin(t *testing.T) {
 		site, origin string
 		want         bool
 	}{
-		{"same-origin", "null", true}, {"none", "", true}, {"cross-site", "https://app.test", false}, {"same-site", "https://app.test", false}, {"", "", true}, {"", "https://app.test", true}, {"", "null", false}, {"", "https://evil.test", false},
+		{"same-origin", "null", true}, {"none", "", true}, {"cross-site", "https://app.test", false},
+		{"same-site", "https://app.test", false}, {"", "", true}, {"", "https://app.test", true}, {"", "null", false},
+		{"", "https://evil.test", false},
 	} {
 		r := &http.Request{Header: http.Header{}}
 		if c.site != "" {
@@ -196,7 +221,9 @@ func TestSameOrigin(t *testing.T) {
 
 func TestLanguage(t *testing.T) {
 	for _, c := range []struct{ url, accept, cookie, want string }{
-		{"/", "", "", "zh"}, {"/", "en-US,en;q=0.9", "", "en"}, {"/", "zh-CN,zh;q=0.9,en;q=0.8", "", "zh"}, {"/", "fr,en;q=0.3,zh;q=0.2", "", "en"}, {"/", "fr", "", "zh"}, {"/?lang=en", "zh", "", "en"}, {"/?lang=xx", "en", "", "en"}, {"/", "en", "zh", "zh"},
+		{"/", "", "", "zh"}, {"/", "en-US,en;q=0.9", "", "en"}, {"/", "zh-CN,zh;q=0.9,en;q=0.8", "", "zh"},
+		{"/", "fr,en;q=0.3,zh;q=0.2", "", "en"}, {"/", "fr", "", "zh"}, {"/?lang=en", "zh", "", "en"},
+		{"/?lang=xx", "en", "", "en"}, {"/", "en", "zh", "zh"},
 	} {
 		r := httptest.NewRequest("GET", c.url, nil)
 		r.Header.Set("Accept-Language", c.accept)
@@ -210,7 +237,9 @@ func TestLanguage(t *testing.T) {
 }
 
 func TestIsDingTalk(t *testing.T) {
-	for ua, want := range map[string]bool{"AliApp(DingTalk/7.8.1) x": true, "dingtalk-win/1.0.0 DingTalk(7.8.10)": true, "DingTalk-LinkService/1.0": false, "Mozilla/5.0": false, "": false} {
+	for ua, want := range map[string]bool{"AliApp(DingTalk/7.8.1) x": true,
+		"dingtalk-win/1.0.0 DingTalk(7.8.10)": true, "DingTalk-LinkService/1.0": false, "Mozilla/5.0": false,
+		"": false} {
 		if got := IsDingTalk(&http.Request{Header: http.Header{"User-Agent": {ua}}}); got != want {
 			t.Errorf("IsDingTalk(%q) = %v, want %v", ua, got, want)
 		}

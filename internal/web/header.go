@@ -25,7 +25,8 @@ var protectedFamilies = func() (folded []string) {
 // framing are names by which programs find a message's end and its connection's
 // fate. They pass as themselves alone: Content_Length is a header like any other
 // to us, and the length of the body to an upstream that folds names.
-var framing = []string{"Content-Length", "Transfer-Encoding", "Host", "Connection", "Keep-Alive", "Upgrade", "Te", "Trailer", "Expect", "Content-Encoding"}
+var framing = []string{"Content-Length", "Transfer-Encoding", "Host", "Connection", "Keep-Alive", "Upgrade", "Te",
+	"Trailer", "Expect", "Content-Encoding"}
 
 // NewProtected protects the given names beside those that are always ours.
 func NewProtected(names ...string) *Protected {

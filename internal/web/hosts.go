@@ -27,7 +27,10 @@ func NewHosts(publicURL string, routes []string, cookieDomain string) (*Hosts, e
 		return nil, err
 	}
 	scheme, host, _ := strings.Cut(public, "://")
-	h := &Hosts{names: map[string]bool{HostName(host): true}, domain: strings.ToLower(strings.TrimPrefix(cookieDomain, "."))}
+	h := &Hosts{
+		names:  map[string]bool{HostName(host): true},
+		domain: strings.ToLower(strings.TrimPrefix(cookieDomain, ".")),
+	}
 	addr, isAddr := hostAddr(HostName(host))
 	h.loopback = HostName(host) == "localhost" || isAddr && addr.IsLoopback()
 	for _, route := range routes {
@@ -93,5 +96,8 @@ func UnknownHost(status int, host string, trusted bool) *Error {
 		hint = "; if a gateway of yours asks, list it in trusted_proxies"
 	}
 	return &Error{Status: status, Code: "unknown_host",
-		Err: fmt.Errorf("web: %q is neither public_url's host nor a route's nor below cookie.domain (hosts: any serves every host)%s", host, hint)}
+		Err: fmt.Errorf(
+			"web: %q is neither public_url's host nor a route's nor below cookie.domain (hosts: any serves "+
+				"every host)%s", host, hint,
+		)}
 }

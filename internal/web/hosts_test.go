@@ -9,7 +9,8 @@ import (
 )
 
 func TestHosts(t *testing.T) {
-	named, err := NewHosts("https://app.example.com:8443", []string{"Wiki.example.org", "api.example.org:444"}, ".example.net")
+	named, err := NewHosts("https://app.example.com:8443", []string{"Wiki.example.org", "api.example.org:444"},
+		".example.net")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +61,8 @@ func TestHosts(t *testing.T) {
 	} {
 		var r *http.Request
 		if c.local != nil {
-			r = httptest.NewRequest("GET", "/", nil).WithContext(context.WithValue(t.Context(), http.LocalAddrContextKey, c.local))
+			r = httptest.NewRequest("GET", "/",
+				nil).WithContext(context.WithValue(t.Context(), http.LocalAddrContextKey, c.local))
 		}
 		if got := c.hosts.Serves(c.host, r); got != c.want {
 			t.Errorf("Serves(%q, %v) = %v, want %v", c.host, c.local, got, c.want)
@@ -115,7 +117,8 @@ func TestEntranceHosts(t *testing.T) {
 		}
 		w := httptest.NewRecorder()
 		if e.ServeHTTP(w, r); w.Code != c.want {
-			t.Errorf("from %s, Host: %s, X-Forwarded-Host: %q = %d, want %d", c.peer, c.host, c.forwarded, w.Code, c.want)
+			t.Errorf("from %s, Host: %s, X-Forwarded-Host: %q = %d, want %d", c.peer, c.host, c.forwarded, w.Code,
+				c.want)
 		}
 	}
 }

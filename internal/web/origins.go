@@ -20,7 +20,11 @@ type Origins struct {
 // hosts of routes (served under the scheme of public_url, and one without a port
 // on public_url's port too) and cookie.domain.
 func NewOrigins(publicURL string, more, hosts []string, cookieDomain string) (*Origins, error) {
-	o := &Origins{allowed: map[string]bool{}, ours: map[string]bool{}, domain: strings.ToLower(strings.TrimPrefix(cookieDomain, "."))}
+	o := &Origins{
+		allowed: map[string]bool{},
+		ours:    map[string]bool{},
+		domain:  strings.ToLower(strings.TrimPrefix(cookieDomain, ".")),
+	}
 	var err error
 	if o.public, err = origin(publicURL); err != nil {
 		return nil, err
@@ -51,7 +55,8 @@ func NewOrigins(publicURL string, more, hosts []string, cookieDomain string) (*O
 
 func origin(raw string) (string, error) {
 	u, err := url.Parse(raw)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Path != "" && u.Path != "/" {
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || u.RawQuery != "" ||
+		u.Fragment != "" || u.Path != "" && u.Path != "/" {
 		return "", fmt.Errorf("web: %q is not an origin such as https://app.example.com", raw)
 	}
 	host, err := CleanHost(u.Host, u.Scheme)

@@ -10,7 +10,9 @@ import (
 // FuzzReturnBrowser: what Return accepts stays on our origins by a browser's
 // own reading, which finds more hosts than url.Parse does (threats class R).
 func FuzzReturnBrowser(f *testing.F) {
-	for _, s := range []string{"/", "/a?b#c", "//evil.test", `/\evil.test`, "https://app.test/x", "https://app.test@evil.test/", "/\t/evil.test", "https://x.corp.test:443/", "https:evil.test", "/..//evil.test", "/a/..//evil.test", "/%2e%2e//evil.test", "https://friend.test\uff0fevil.test/"} {
+	for _, s := range []string{"/", "/a?b#c", "//evil.test", `/\evil.test`, "https://app.test/x",
+		"https://app.test@evil.test/", "/\t/evil.test", "https://x.corp.test:443/", "https:evil.test",
+		"/..//evil.test", "/a/..//evil.test", "/%2e%2e//evil.test", "https://friend.test\uff0fevil.test/"} {
 		f.Add(s)
 	}
 	o, err := NewOrigins("https://app.test", []string{"https://friend.test:8443"}, nil, "corp.test")
@@ -29,7 +31,8 @@ func FuzzReturnBrowser(f *testing.F) {
 				continue // no browser goes there
 			}
 			host := u.Hostname()
-			if origin := u.Protocol() + "//" + u.Host(); !slices.Contains(ours, origin) && !(u.Protocol() == "https:" && len(host) > 10 && host[len(host)-10:] == ".corp.test") {
+			if origin := u.Protocol() + "//" + u.Host(); !slices.Contains(ours, origin) &&
+				!(u.Protocol() == "https:" && len(host) > 10 && host[len(host)-10:] == ".corp.test") {
 				t.Errorf("Return(%q) = %q, which leads a browser to %s", raw, target, origin)
 			}
 			if u.Username() != "" || u.Password() != "" {

@@ -6,7 +6,8 @@ import (
 )
 
 func testOrigins(t testing.TB) *Origins {
-	o, err := NewOrigins("https://app.test", []string{"https://other.test:8443", "http://plain.test"}, []string{"route.test"}, "corp.test")
+	o, err := NewOrigins("https://app.test", []string{"https://other.test:8443", "http://plain.test"},
+		[]string{"route.test"}, "corp.test")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -19,7 +20,9 @@ func TestRouteHostPort(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for host, want := range map[string]bool{"sso.test:8443": true, "sso.test": false, "route.test": true, "route.test:8443": true, "route.test:9443": false, "other.test:9443": true, "other.test:8443": false, "other.test": false} {
+	for host, want := range map[string]bool{"sso.test:8443": true, "sso.test": false, "route.test": true,
+		"route.test:8443": true, "route.test:9443": false, "other.test:9443": true, "other.test:8443": false,
+		"other.test": false} {
 		if got := o.HasHost(host); got != want {
 			t.Errorf("HasHost(%q) = %v, want %v", host, got, want)
 		}
@@ -53,12 +56,22 @@ func TestReturn(t *testing.T) {
 		}
 	}
 	for _, raw := range []string{
-		"", "a", "evil.test", "//evil.test", "///evil.test", "////evil.test", `/\evil.test`, `\/evil.test`, `\\evil.test`, "/\t/evil.test", "/ /evil.test", "/\n/evil.test",
-		"/./" + "/evil.test", "/..//evil.test", "/%2e%2e//evil.test", "/.%2e/x", " //evil.test", "\t//evil.test", "/a b", "/a\x7f",
-		"http:evil.test", "http:/evil.test", "https:evil.test", "https:/evil.test", "https:///evil.test", `https:\\evil.test`, `https:/\evil.test`, "javascript:alert(1)", "JaVaScRiPt:alert(1)", "data:text/html,x", "vbscript:x", "file:///etc/passwd", "blob:https://app.test/x",
-		"https://evil.test", "https://app.test@evil.test/", "https://app.test%40evil.test/", "https://user@app.test/", "https://user:pw@app.test/", "https://app.test:pw@evil.test", "https://app.test.evil.test/", "https://evilapp.test/", "https://evil.test/app.test", "https://evil.test#app.test", "https://evil.test?app.test", `https://evil.test\.app.test/`, `https://app.test\@evil.test/`,
-		"http://app.test/", "https://app.test:8443/", "https://app.test:0/", "https://app.test:99999/", "https://app.test:/", "https://app.test:443:1/", "ftp://app.test/", "https://xcorp.test/", "https://corp.test.evil.test/", "https://.corp.test/", "https://x.corp.test:444/", "http://x.corp.test/",
-		"https://аpp.test/", "https://app。test/", "https://app．test/", "https://ａpp.test/", "https://app.test\u200b/", "https://[::1]/", "https://app.test..//", "https://app%2etest/", "https://app.test%2f@evil.test/",
+		"", "a", "evil.test", "//evil.test", "///evil.test", "////evil.test", `/\evil.test`, `\/evil.test`,
+		`\\evil.test`, "/\t/evil.test", "/ /evil.test", "/\n/evil.test",
+		"/./" + "/evil.test", "/..//evil.test", "/%2e%2e//evil.test", "/.%2e/x", " //evil.test", "\t//evil.test",
+		"/a b", "/a\x7f",
+		"http:evil.test", "http:/evil.test", "https:evil.test", "https:/evil.test", "https:///evil.test",
+		`https:\\evil.test`, `https:/\evil.test`, "javascript:alert(1)", "JaVaScRiPt:alert(1)", "data:text/html,x",
+		"vbscript:x", "file:///etc/passwd", "blob:https://app.test/x",
+		"https://evil.test", "https://app.test@evil.test/", "https://app.test%40evil.test/", "https://user@app.test/",
+		"https://user:pw@app.test/", "https://app.test:pw@evil.test", "https://app.test.evil.test/",
+		"https://evilapp.test/", "https://evil.test/app.test", "https://evil.test#app.test",
+		"https://evil.test?app.test", `https://evil.test\.app.test/`, `https://app.test\@evil.test/`,
+		"http://app.test/", "https://app.test:8443/", "https://app.test:0/", "https://app.test:99999/",
+		"https://app.test:/", "https://app.test:443:1/", "ftp://app.test/", "https://xcorp.test/",
+		"https://corp.test.evil.test/", "https://.corp.test/", "https://x.corp.test:444/", "http://x.corp.test/",
+		"https://аpp.test/", "https://app。test/", "https://app．test/", "https://ａpp.test/", "https://app.test\u200b/",
+		"https://[::1]/", "https://app.test..//", "https://app%2etest/", "https://app.test%2f@evil.test/",
 		"https://app.test//evil.test/", "https://app.test/../x", "https://app.test/%2e%2e/x",
 		"/" + strings.Repeat("a", MaxReturn),
 	} {
@@ -94,7 +107,8 @@ func browser(target string) string {
 }
 
 func FuzzReturn(f *testing.F) {
-	for _, s := range []string{"/a", "//evil.test", `/\evil.test`, "https://app.test/", "https://app.test@evil.test", "/\t/evil.test", "https:evil.test", "/..//x"} {
+	for _, s := range []string{"/a", "//evil.test", `/\evil.test`, "https://app.test/", "https://app.test@evil.test",
+		"/\t/evil.test", "https:evil.test", "/..//x"} {
 		f.Add(s)
 	}
 	o := testOrigins(f)
@@ -105,7 +119,8 @@ func FuzzReturn(f *testing.F) {
 		}
 		host := browser(target)
 		switch {
-		case host == "", host == "app.test", host == "app.test:443", host == "other.test:8443", host == "plain.test", host == "route.test", host == "corp.test", strings.HasSuffix(host, ".corp.test"):
+		case host == "", host == "app.test", host == "app.test:443", host == "other.test:8443", host == "plain.test",
+			host == "route.test", host == "corp.test", strings.HasSuffix(host, ".corp.test"):
 		default:
 			t.Errorf("Return(%q) = %q, where a browser goes to %q", raw, target, host)
 		}
@@ -122,9 +137,11 @@ func FuzzReturn(f *testing.F) {
 func TestOurs(t *testing.T) {
 	o := testOrigins(t)
 	for origin, want := range map[string]struct{ ours, has bool }{
-		"https://app.test": {true, true}, "https://APP.TEST:443": {true, true}, "https://app.test.": {true, true}, "https://x.corp.test": {true, true}, "https://route.test": {true, true},
+		"https://app.test": {true, true}, "https://APP.TEST:443": {true, true}, "https://app.test.": {true, true},
+		"https://x.corp.test": {true, true}, "https://route.test": {true, true},
 		"http://plain.test": {false, true}, "https://other.test:8443": {false, true},
-		"": {}, "null": {}, "http://app.test": {}, "https://evil.test": {}, "https://app.test.evil.test": {}, "https://app.test:444": {}, "https://app.test/": {}, "app.test": {}, "http://x.corp.test": {},
+		"": {}, "null": {}, "http://app.test": {}, "https://evil.test": {}, "https://app.test.evil.test": {},
+		"https://app.test:444": {}, "https://app.test/": {}, "app.test": {}, "http://x.corp.test": {},
 	} {
 		if got := o.Ours(origin); got != want.ours {
 			t.Errorf("Ours(%q) = %v, want %v", origin, got, want.ours)

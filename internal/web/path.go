@@ -55,7 +55,8 @@ func CleanPath(raw string) (Path, error) {
 
 // UnderFold reports whether path is prefix or below it, in any letter case.
 func UnderFold(path, prefix string) bool {
-	return len(path) >= len(prefix) && strings.EqualFold(path[:len(prefix)], prefix) && (len(path) == len(prefix) || path[len(prefix)] == '/')
+	return len(path) >= len(prefix) && strings.EqualFold(path[:len(prefix)], prefix) &&
+		(len(path) == len(prefix) || path[len(prefix)] == '/')
 }
 
 // plain reports whether a path has one reading only and needs no decoding.

@@ -36,7 +36,8 @@ func TestCleanPath(t *testing.T) {
 		{"/如何？.md", "/如何？.md", nil, false},
 	} {
 		p, err := CleanPath(c.raw)
-		if err != nil || p.Plain != c.plain || !slices.Equal(p.Readings, c.readings) || p.Odd != c.odd || p.Raw != c.raw {
+		if err != nil || p.Plain != c.plain || !slices.Equal(p.Readings, c.readings) || p.Odd != c.odd ||
+			p.Raw != c.raw {
 			t.Errorf("CleanPath(%q) = %+v, %v, want %q %q odd %v", c.raw, p, err, c.plain, c.readings, c.odd)
 		}
 	}
@@ -123,9 +124,11 @@ func TestVariants(t *testing.T) {
 // A path with more readings than the bounds allow is none: its judging must not
 // cost more than a request.
 func TestReadingsAreBounded(t *testing.T) {
-	for _, raw := range []string{"/%" + strings.Repeat("25", 4000) + "41", "/" + strings.Repeat("a;b%252f/", 4000), strings.Repeat("/x%253b%253fy.", 50)} {
+	for _, raw := range []string{"/%" + strings.Repeat("25", 4000) + "41", "/" + strings.Repeat("a;b%252f/", 4000),
+		strings.Repeat("/x%253b%253fy.", 50)} {
 		if p, err := CleanPath(raw); err == nil && len(p.Readings) > maxReadings {
-			t.Errorf("CleanPath(%.30q…) has %d readings, want at most %d, or an error", raw, len(p.Readings), maxReadings)
+			t.Errorf("CleanPath(%.30q…) has %d readings, want at most %d, or an error", raw, len(p.Readings),
+				maxReadings)
 		}
 	}
 	if _, err := CleanPath("/%" + strings.Repeat("25", 4000) + "41"); err == nil {
@@ -135,7 +138,8 @@ func TestReadingsAreBounded(t *testing.T) {
 
 // What has one reading costs nothing.
 func TestPlainPathsCostNothing(t *testing.T) {
-	for _, raw := range []string{"/", "/reports/2026/Q1/index.html", "/api/v1.2/x:y/z", "/a(1).pdf", "/.well-known/x", "/static/app.min.js"} {
+	for _, raw := range []string{"/", "/reports/2026/Q1/index.html", "/api/v1.2/x:y/z", "/a(1).pdf", "/.well-known/x",
+		"/static/app.min.js"} {
 		if n := testing.AllocsPerRun(100, func() { CleanPath(raw) }); n != 0 {
 			t.Errorf("CleanPath(%q) allocates %v times, want 0", raw, n)
 		}
@@ -144,12 +148,20 @@ func TestPlainPathsCostNothing(t *testing.T) {
 
 func TestCleanPathRefuses(t *testing.T) {
 	for _, raw := range []string{
-		"", "*", "admin", "http://x/", "/a b", "/a\tb", "/a\x00b", "/a\x7fb", `/a\b`, "/a%5cb", "/a%5Cb", "/a%00b", "/a%0d%0ab", "/a%7fb",
+		"", "*", "admin", "http://x/", "/a b", "/a\tb", "/a\x00b", "/a\x7fb", `/a\b`, "/a%5cb", "/a%5Cb", "/a%00b",
+		"/a%0d%0ab", "/a%7fb",
 		"/%", "/%4", "/%zz", "/a%2", "/%ff", "/%c0%ae", "/a#b", "/a?b",
-		"/..", "/../a", "/a/..", "/a/../b", "/a/./b", "/.", "/a/.", "/%2e%2e/a", "/%2E./a", "/.%2e/a", "/a/%2e", "//../a",
-		"/public/..%2fadmin", "/public%2f..%2fadmin", "/public/..;/admin", "/public/..;x=1/admin", "/public/%252e%252e/admin", "/public/%252e%252e%252fadmin", "/a%255cb/..%255c",
-		"/public/..%20/admin", "/public/..%20", "/public/..%20%20/a", "/public/．．/admin", "/public/%ef%bc%8e%ef%bc%8e", "/public/․․/admin", "/public/‥/admin", "/public/．．;/admin", "/public/..%20;/admin",
-		"/public/%25252e%25252e/admin", "/public/%2525252525252e%2e/admin", "/a/public/..%3F", "/a/public/..%23x", "/public/..%253fx/admin", "/public/%25252f..%25252fadmin", "/public/..;%2Fx/admin", "/public/..%253bx/admin", "/100%25/%252e%252e/x", // P17, P18, P20
+		"/..", "/../a", "/a/..", "/a/../b", "/a/./b", "/.", "/a/.", "/%2e%2e/a", "/%2E./a", "/.%2e/a", "/a/%2e",
+		"//../a",
+		"/public/..%2fadmin", "/public%2f..%2fadmin", "/public/..;/admin", "/public/..;x=1/admin",
+		"/public/%252e%252e/admin", "/public/%252e%252e%252fadmin", "/a%255cb/..%255c",
+		"/public/..%20/admin", "/public/..%20", "/public/..%20%20/a", "/public/．．/admin",
+		"/public/%ef%bc%8e%ef%bc%8e", "/public/․․/admin", "/public/‥/admin", "/public/．．;/admin",
+		"/public/..%20;/admin",
+		// P17, P18, P20
+		"/public/%25252e%25252e/admin", "/public/%2525252525252e%2e/admin", "/a/public/..%3F", "/a/public/..%23x",
+		"/public/..%253fx/admin", "/public/%25252f..%25252fadmin", "/public/..;%2Fx/admin", "/public/..%253bx/admin",
+		"/100%25/%252e%252e/x",
 		"/a%c2%85b", "/a\u0085b", "/%c2%9b31m", "/a%25c2%2585",
 	} {
 		if p, err := CleanPath(raw); err == nil {
@@ -159,7 +171,8 @@ func TestCleanPathRefuses(t *testing.T) {
 }
 
 func FuzzCleanPath(f *testing.F) {
-	for _, s := range []string{"/", "/a/../b", "/%2e%2e/", "/a%2fb;c//d", "/%2561", "/a./%20", "/．．/ａ／‥", "/报表", `/\`, "/a;../b"} {
+	for _, s := range []string{"/", "/a/../b", "/%2e%2e/", "/a%2fb;c//d", "/%2561", "/a./%20", "/．．/ａ／‥", "/报表", `/\`,
+		"/a;../b"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, raw string) {

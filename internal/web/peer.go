@@ -27,7 +27,9 @@ func ParsePeers(list []string) (*Peers, error) {
 		}
 		prefix, err := netip.ParsePrefix(s)
 		if err != nil {
-			return nil, fmt.Errorf("web: %q is not a CIDR such as 10.0.0.0/8 (one address: add /32 or /128) and not the word unix", s)
+			return nil, fmt.Errorf(
+				"web: %q is not a CIDR such as 10.0.0.0/8 (one address: add /32 or /128) and not the word unix", s,
+			)
 		}
 		if prefix.Addr().Is4In6() && prefix.Bits() >= 96 { // ::ffff:10.0.0.0/104 is 10.0.0.0/8
 			prefix = netip.PrefixFrom(prefix.Addr().Unmap(), prefix.Bits()-96)

@@ -61,7 +61,8 @@ func TestResolve(t *testing.T) {
 
 func TestMappedPeers(t *testing.T) {
 	p := peers(t, "::ffff:10.0.0.0/104")
-	for remote, want := range map[string]bool{"10.1.2.3:1": true, "[::ffff:10.1.2.3]:1": true, "11.0.0.1:1": false, "[fd00::1]:1": false} {
+	for remote, want := range map[string]bool{"10.1.2.3:1": true, "[::ffff:10.1.2.3]:1": true, "11.0.0.1:1": false,
+		"[fd00::1]:1": false} {
 		r := httptest.NewRequest("GET", "/", nil)
 		r.RemoteAddr = remote
 		if _, trusted, _ := p.Resolve(r); trusted != want {

@@ -203,7 +203,8 @@ func narrow(path string) string {
 			return 's'
 		case r == '\u212a': // Kelvin
 			return 'k'
-		case r >= '\u200b' && r <= '\u200f', r >= '\u202a' && r <= '\u202e', r >= '\u2060' && r <= '\u206f', r == '\ufeff', r == '\u00ad':
+		case r >= '\u200b' && r <= '\u200f', r >= '\u202a' && r <= '\u202e', r >= '\u2060' && r <= '\u206f',
+			r == '\ufeff', r == '\u00ad':
 			return -1
 		}
 		return r
@@ -213,7 +214,8 @@ func narrow(path string) string {
 // trimTails drops dots and blanks at the end of each segment, as Windows does
 // with file names: /admin. is /admin there, and `.. ` is `..` (threats P9).
 func trimTails(path string) string {
-	if !strings.Contains(path, "./") && !strings.Contains(path, " /") && !strings.HasSuffix(path, ".") && !strings.HasSuffix(path, " ") {
+	if !strings.Contains(path, "./") && !strings.Contains(path, " /") && !strings.HasSuffix(path, ".") &&
+		!strings.HasSuffix(path, " ") {
 		return path
 	}
 	segments := strings.Split(path, "/")
@@ -266,7 +268,8 @@ func keepNeedless(raw string) string {
 
 // isPathChar reports whether a byte is in a path as it is (RFC 3986, pchar).
 func isPathChar(c byte) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("-._~!$&'()*+,;=:@", c) >= 0
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' ||
+		strings.IndexByte("-._~!$&'()*+,;=:@", c) >= 0
 }
 
 // dropScript takes the name of the first script off that a path goes on behind:

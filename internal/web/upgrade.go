@@ -23,7 +23,8 @@ func Upgrade(r *http.Request) (websocket bool, err error) {
 	}
 	key := r.Header["Sec-Websocket-Key"]
 	version := r.Header["Sec-Websocket-Version"]
-	if r.Method != http.MethodGet || r.ProtoMajor != 1 || r.ProtoMinor != 1 || r.ContentLength != 0 || len(r.TransferEncoding) > 0 ||
+	if r.Method != http.MethodGet || r.ProtoMajor != 1 || r.ProtoMinor != 1 || r.ContentLength != 0 ||
+		len(r.TransferEncoding) > 0 ||
 		!HasToken(r.Header["Connection"], "upgrade") || len(key) != 1 || len(version) != 1 || version[0] != "13" {
 		return false, errHandshake
 	}

@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-const handshake = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+const handshake = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" +
+	"Sec-WebSocket-Version: 13\r\n"
 
 func TestUpgrade(t *testing.T) {
 	for _, c := range []struct {
@@ -16,7 +17,8 @@ func TestUpgrade(t *testing.T) {
 	}{
 		{"GET / HTTP/1.1", handshake, true, true},
 		{"GET / HTTP/1.1", strings.Replace(handshake, "websocket", "WebSocket", 1), true, true},
-		{"GET / HTTP/1.1", strings.Replace(handshake, "Connection: Upgrade", "Connection: keep-alive, Upgrade", 1), true, true},
+		{"GET / HTTP/1.1", strings.Replace(handshake, "Connection: Upgrade", "Connection: keep-alive, Upgrade", 1),
+			true, true},
 		{"GET / HTTP/1.1", "", false, true},
 		{"GET / HTTP/1.1", "Upgrade: h2c\r\nConnection: Upgrade\r\n", false, true},
 		{"GET / HTTP/1.1", strings.Replace(handshake, "websocket", "websocket, h2c", 1), false, true},
@@ -27,10 +29,12 @@ func TestUpgrade(t *testing.T) {
 		{"GET / HTTP/1.1", handshake + "Transfer-Encoding: chunked\r\n", false, false},
 		{"GET / HTTP/1.1", strings.Replace(handshake, "13", "8", 1), false, false},
 		{"GET / HTTP/1.1", strings.Replace(handshake, "dGhl", "!!!!", 1), false, false},
-		{"GET / HTTP/1.1", strings.Replace(handshake, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", "", 1), false, false},
+		{"GET / HTTP/1.1", strings.Replace(handshake, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", "", 1),
+			false, false},
 		{"GET / HTTP/1.1", strings.Replace(handshake, "Connection: Upgrade\r\n", "", 1), false, false},
 	} {
-		r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(c.line + "\r\nHost: app.test\r\n" + c.headers + "\r\n")))
+		r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(c.line + "\r\nHost: app.test\r\n" + c.headers +
+			"\r\n")))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -51,7 +55,10 @@ func FuzzUpgrade(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if ws, err := Upgrade(r); ws && err == nil && (r.Method != "GET" || !r.ProtoAtLeast(1, 1) || r.ContentLength != 0 || len(r.TransferEncoding) > 0 || len(r.Header["Sec-Websocket-Key"]) != 1 || len(r.Header["Upgrade"]) != 1 || !strings.EqualFold(strings.TrimSpace(r.Header["Upgrade"][0]), "websocket")) {
+		if ws, err := Upgrade(r); ws && err == nil &&
+			(r.Method != "GET" || !r.ProtoAtLeast(1, 1) || r.ContentLength != 0 || len(r.TransferEncoding) > 0 ||
+				len(r.Header["Sec-Websocket-Key"]) != 1 || len(r.Header["Upgrade"]) != 1 ||
+				!strings.EqualFold(strings.TrimSpace(r.Header["Upgrade"][0]), "websocket")) {
 			t.Errorf("Upgrade(%q) accepted", raw)
 		}
 	})

@@ -33,9 +33,14 @@ type Error struct {
 	Allow      string        // the Allow header of a 405
 	Retry      string        // a path on our own origin that a page offers as the way forward; "" offers none
 	Who        string        // who is signed in, for the page; "" says nothing
-	Wanted     string        // the page first asked for, by its path or an absolute address of ours, to come back to as somebody else; "" is /
-	Again      string        // a path on our own origin, with a query, that shows this error again; "" is the address asked for
-	Leave      bool          // people are sent to Again: something in the address asked for must not stay in the browser
+	// the page first asked for, by its path or an absolute address of ours, to come back to as
+	// somebody else; "" is /
+	Wanted string
+	// a path on our own origin, with a query, that shows this error again; "" is the address asked
+	// for
+	Again string
+	// people are sent to Again: something in the address asked for must not stay in the browser
+	Leave bool
 }
 
 func (e *Error) Error() string {

@@ -12,13 +12,15 @@ import (
 // P16), nobody in particular gets in by a path that is not plainly public, and
 // no question makes a panic.
 func FuzzDoors(f *testing.F) {
-	for _, s := range []string{"/", "/public/", "/public/../admin/", "/public/%2e%2e/admin", "/public;x/", "//public/a", "/oauth2/auth", "/OAuth2/auth", "/admin/.", "/net/", "/\xff", "/public/．．/admin/"} {
+	for _, s := range []string{"/", "/public/", "/public/../admin/", "/public/%2e%2e/admin", "/public;x/",
+		"//public/a", "/oauth2/auth", "/OAuth2/auth", "/admin/.", "/net/", "/\xff", "/public/．．/admin/"} {
 		f.Add(s, true)
 		f.Add(s, false)
 	}
 	h := newGate(f)
 	f.Fuzz(func(t *testing.T, uri string, signedIn bool) {
-		if len(uri) == 0 || uri[0] != '/' || strings.ContainsAny(uri, "?#") { // of a path alone; a raw # is 400 where it travels in a request line
+		// of a path alone; a raw # is 400 where it travels in a request line
+		if len(uri) == 0 || uri[0] != '/' || strings.ContainsAny(uri, "?#") {
 			return
 		}
 		put := func(target string, headers map[string]string) int {
@@ -35,8 +37,11 @@ func FuzzDoors(f *testing.F) {
 			h.ServeHTTP(w, r)
 			return w.Code
 		}
-		nginx := put("/oauth2/auth", map[string]string{"X-Original-Url": "https://app.test" + uri, "X-Original-Method": "GET"})
-		forwarded := put("/oauth2/forward-auth", map[string]string{"X-Forwarded-Uri": uri, "X-Forwarded-Method": "GET", "X-Forwarded-Host": "app.test", "X-Forwarded-Proto": "https"})
+		nginx := put("/oauth2/auth",
+			map[string]string{"X-Original-Url": "https://app.test" + uri, "X-Original-Method": "GET"})
+		forwarded := put("/oauth2/forward-auth",
+			map[string]string{"X-Forwarded-Uri": uri, "X-Forwarded-Method": "GET", "X-Forwarded-Host": "app.test",
+				"X-Forwarded-Proto": "https"})
 		if (nginx == http.StatusOK) != (forwarded == http.StatusOK) {
 			t.Errorf("%q: auth %d, forward-auth %d", uri, nginx, forwarded)
 		}

@@ -79,13 +79,17 @@ type OriginalRequest struct {
 }
 
 // errOriginal is every reason for which the original request cannot be believed.
-var errOriginal = errors.New("forwardauth: the gateway's account of the original request is missing a part, repeated, contradictory or unreadable")
+var errOriginal = errors.New(
+	"forwardauth: the gateway's account of the original request is missing a part, repeated, contradictory or " +
+		"unreadable",
+)
 
 // Handlers returns a lookup of the handler for a raw path, nil for any other path.
 func (g *Handler) Handlers() func(rawPath string) web.HandlerFunc {
 	auth, forward, ext := g.handler(nginx), g.handler(forwarded), g.handler(envoy)
 	root := func(w http.ResponseWriter, r *http.Request) error {
-		if !web.From(w).Trusted || r.Method != http.MethodGet || len(r.Header["X-Forwarded-Uri"]) == 0 || len(r.Header["X-Forwarded-Method"]) == 0 {
+		if !web.From(w).Trusted || r.Method != http.MethodGet || len(r.Header["X-Forwarded-Uri"]) == 0 ||
+			len(r.Header["X-Forwarded-Method"]) == 0 {
 			return web.ErrNotAsked
 		}
 		return forward(w, r)
@@ -133,7 +137,8 @@ func (g *Handler) answer(d Dialect, q OriginalRequest, x *web.Exchange, r *http.
 		return d.unavailable(x, &web.Error{Status: http.StatusForbidden, Code: "bad_forwarded", Err: errH2C})
 	}
 	x.Scheme, x.Host = q.Scheme, q.Host
-	if !q.OwnName && !g.Hosts.Serves(q.Host, r) { // never 421, which some gateways take for a failure of ours (threats W12)
+	// never 421, which some gateways take for a failure of ours (threats W12)
+	if !q.OwnName && !g.Hosts.Serves(q.Host, r) {
 		return d.unavailable(x, web.UnknownHost(http.StatusForbidden, q.Host, x.Trusted))
 	}
 	target, err := g.target(q, x)
@@ -153,7 +158,11 @@ func (g *Handler) answer(d Dialect, q OriginalRequest, x *web.Exchange, r *http.
 	case access.Allow:
 		if reply.User != "" && g.otherHost(q, r) {
 			x.Verdict = "deny"
-			return d.unavailable(x, &web.Error{Status: http.StatusForbidden, Code: "cross_site", Err: errors.New("forwardauth: WebSocket from a page of another origin")})
+			return d.unavailable(x, &web.Error{
+				Status: http.StatusForbidden,
+				Code:   "cross_site",
+				Err:    errors.New("forwardauth: WebSocket from a page of another origin"),
+			})
 		}
 		x.Verdict = "allow"
 		g.allow(q, x, r, reply)
@@ -203,7 +212,11 @@ func (g *Handler) target(q OriginalRequest, x *web.Exchange) (access.Target, err
 		return t, &web.Error{Status: http.StatusBadRequest, Code: "bad_path", Err: err}
 	}
 	if web.UnderFold(path.Plain, g.Prefix) { // a redirect here would be an endless loop
-		return t, &web.Error{Status: http.StatusForbidden, Code: "own_prefix", Err: errors.New("forwardauth: exempt " + g.Prefix + "/ in the gateway")}
+		return t, &web.Error{
+			Status: http.StatusForbidden,
+			Code:   "own_prefix",
+			Err:    errors.New("forwardauth: exempt " + g.Prefix + "/ in the gateway"),
+		}
 	}
 	for _, reading := range path.Readings {
 		if web.UnderFold(reading, g.Prefix) {

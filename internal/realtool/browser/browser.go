@@ -38,7 +38,8 @@ const browserPatience = 20 * time.Second
 
 // New is for browsers that are driven otherwise: open loads a page, eval
 // gives the value of an expression that is a string.
-func New(t testing.TB, name string, open func(context.Context, string) error, eval func(context.Context, string) (string, error)) *Browser {
+func New(t testing.TB, name string, open func(context.Context, string) error,
+	eval func(context.Context, string) (string, error)) *Browser {
 	return &Browser{Name: name, t: t, open: open, eval: eval}
 }
 
@@ -142,7 +143,8 @@ func proxyCapability(proxy string) map[string]any {
 // home is an environment with empty directories for everything that a browser keeps.
 func home(t testing.TB, more ...string) []string {
 	dir := t.TempDir()
-	env := append(os.Environ(), "HOME="+dir, "XDG_CONFIG_HOME="+dir, "XDG_CACHE_HOME="+dir, "XDG_DATA_HOME="+dir, "XDG_RUNTIME_DIR="+dir, "DBUS_SESSION_BUS_ADDRESS=disabled:")
+	env := append(os.Environ(), "HOME="+dir, "XDG_CONFIG_HOME="+dir, "XDG_CACHE_HOME="+dir, "XDG_DATA_HOME="+dir,
+		"XDG_RUNTIME_DIR="+dir, "DBUS_SESSION_BUS_ADDRESS=disabled:")
 	return append(env, more...)
 }
 

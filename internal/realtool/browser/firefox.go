@@ -39,7 +39,8 @@ func Firefox(t testing.TB, proxy string) *Browser {
 	if err := os.WriteFile(filepath.Join(dir, "user.js"), []byte(quiet), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(realtool.Path(t, "firefox-esr"), "--headless", "--no-remote", "--remote-debugging-port=0", "--profile", dir)
+	cmd := exec.Command(realtool.Path(t, "firefox-esr"), "--headless", "--no-remote", "--remote-debugging-port=0",
+		"--profile", dir)
 	cmd.Env = home(t, "MOZ_HEADLESS=1")
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
@@ -64,25 +65,30 @@ func Firefox(t testing.TB, proxy string) *Browser {
 	conn.SetReadLimit(16 << 20)
 	t.Cleanup(func() { conn.CloseNow() })
 	d := &bidi{conn: conn}
-	if err := d.call(t.Context(), "session.new", map[string]any{"capabilities": map[string]any{"alwaysMatch": map[string]any{
-		"acceptInsecureCerts": true, "proxy": proxyCapability(proxy),
-	}}}, nil); err != nil {
+	if err := d.call(t.Context(), "session.new",
+		map[string]any{"capabilities": map[string]any{"alwaysMatch": map[string]any{
+			"acceptInsecureCerts": true, "proxy": proxyCapability(proxy),
+		}}}, nil); err != nil {
 		t.Fatalf("Firefox: %v", err)
 	}
 	var tree struct{ Contexts []struct{ Context string } }
-	if err := d.call(t.Context(), "browsingContext.getTree", map[string]any{}, &tree); err != nil || len(tree.Contexts) == 0 {
+	if err := d.call(t.Context(), "browsingContext.getTree", map[string]any{}, &tree); err != nil ||
+		len(tree.Contexts) == 0 {
 		t.Fatalf("Firefox has no tab: %v", err)
 	}
 	tab := tree.Contexts[0].Context
 	return New(t, "Firefox", func(ctx context.Context, address string) error {
 		// Not "complete": a frame whose server forbids it would fail the page around it.
-		return d.call(ctx, "browsingContext.navigate", map[string]any{"context": tab, "url": address, "wait": "interactive"}, nil)
+		return d.call(ctx, "browsingContext.navigate",
+			map[string]any{"context": tab, "url": address, "wait": "interactive"}, nil)
 	}, func(ctx context.Context, script string) (string, error) {
 		var got struct {
 			Result           struct{ Value string }
 			ExceptionDetails struct{ Text string }
 		}
-		err := d.call(ctx, "script.evaluate", map[string]any{"expression": script, "target": map[string]any{"context": tab}, "awaitPromise": true, "userActivation": true}, &got)
+		err := d.call(ctx, "script.evaluate",
+			map[string]any{"expression": script, "target": map[string]any{"context": tab}, "awaitPromise": true,
+				"userActivation": true}, &got)
 		if err == nil && got.ExceptionDetails.Text != "" {
 			err = fmt.Errorf("%s", got.ExceptionDetails.Text)
 		}

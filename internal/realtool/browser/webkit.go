@@ -36,10 +36,12 @@ func WebKit(t testing.TB, proxy string) *Browser {
 	}
 	eventually(t, "WebKitWebDriver", func() error { return call(t.Context(), "GET", "/status", nil, &struct{}{}) })
 	var made struct{ SessionID string }
-	if err := call(t.Context(), "POST", "/session", map[string]any{"capabilities": map[string]any{"alwaysMatch": map[string]any{
-		"acceptInsecureCerts":      true,
-		"webkitgtk:browserOptions": map[string]any{"binary": found[0], "args": []string{"--automation", "--proxy=socks5://" + proxy}},
-	}}}, &made); err != nil {
+	if err := call(t.Context(), "POST", "/session",
+		map[string]any{"capabilities": map[string]any{"alwaysMatch": map[string]any{
+			"acceptInsecureCerts": true,
+			"webkitgtk:browserOptions": map[string]any{"binary": found[0],
+				"args": []string{"--automation", "--proxy=socks5://" + proxy}},
+		}}}, &made); err != nil {
 		t.Fatalf("WebKit: %v", err)
 	}
 	session = "/session/" + made.SessionID
@@ -47,7 +49,8 @@ func WebKit(t testing.TB, proxy string) *Browser {
 	return New(t, "WebKit", func(ctx context.Context, address string) error {
 		return call(ctx, "POST", session+"/url", map[string]any{"url": address}, nil)
 	}, func(ctx context.Context, script string) (text string, err error) {
-		err = call(ctx, "POST", session+"/execute/sync", map[string]any{"script": "return " + script, "args": []any{}}, &text)
+		err = call(ctx, "POST", session+"/execute/sync",
+			map[string]any{"script": "return " + script, "args": []any{}}, &text)
 		return text, err
 	})
 }

@@ -44,7 +44,8 @@ const finishWithin = 10 * time.Second
 
 // Serve answers on l until ctx ends, then finishes what is asked.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	server := grpc.NewServer(grpc.MaxRecvMsgSize(maxQuestion), grpc.ConnectionTimeout(10*time.Second), grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: 10 * time.Minute}))
+	server := grpc.NewServer(grpc.MaxRecvMsgSize(maxQuestion), grpc.ConnectionTimeout(10*time.Second),
+		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: 10 * time.Minute}))
 	authv3.RegisterAuthorizationServer(server, s)
 	stop := context.AfterFunc(ctx, func() {
 		late := time.AfterFunc(finishWithin, server.Stop) // a peer that never ends its question
@@ -91,7 +92,17 @@ func (s *Server) request(ctx context.Context, asked *authv3.AttributeContext_Htt
 	if err != nil { // the gate would see a URL that is not the target
 		return nil, false
 	}
-	r := (&http.Request{Method: asked.GetMethod(), URL: u, RequestURI: target, Host: asked.GetHost(), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{}, Body: http.NoBody}).WithContext(ctx)
+	r := (&http.Request{
+		Method:     asked.GetMethod(),
+		URL:        u,
+		RequestURI: target,
+		Host:       asked.GetHost(),
+		Proto:      "HTTP/1.1",
+		ProtoMajor: 1,
+		ProtoMinor: 1,
+		Header:     http.Header{},
+		Body:       http.NoBody,
+	}).WithContext(ctx)
 	for name, value := range asked.GetHeaders() {
 		if strings.HasPrefix(name, ":") {
 			continue
@@ -122,11 +133,16 @@ func allowed(h http.Header) *authv3.CheckResponse {
 			ok.Headers = append(ok.Headers, options(name, values)...)
 		}
 	}
-	return &authv3.CheckResponse{Status: &status.Status{Code: int32(codes.OK)}, HttpResponse: &authv3.CheckResponse_OkResponse{OkResponse: ok}}
+	return &authv3.CheckResponse{
+		Status:       &status.Status{Code: int32(codes.OK)},
+		HttpResponse: &authv3.CheckResponse_OkResponse{OkResponse: ok},
+	}
 }
 
 // ours are the headers of a 200 that speak of our answer and not of a person.
-var ours = map[string]bool{"Cache-Control": true, "Content-Security-Policy": true, "Referrer-Policy": true, "X-Content-Type-Options": true, "X-Request-Id": true, "Content-Length": true, "Content-Type": true, "Date": true, "Connection": true}
+var ours = map[string]bool{"Cache-Control": true, "Content-Security-Policy": true, "Referrer-Policy": true,
+	"X-Content-Type-Options": true, "X-Request-Id": true, "Content-Length": true, "Content-Type": true, "Date": true,
+	"Connection": true}
 
 func identity(name string) bool { return !ours[name] }
 
@@ -141,7 +157,10 @@ func denied(code int, h http.Header, body []byte) *authv3.CheckResponse {
 			no.Headers = append(no.Headers, options(name, values)...)
 		}
 	}
-	return &authv3.CheckResponse{Status: &status.Status{Code: int32(grpcCode)}, HttpResponse: &authv3.CheckResponse_DeniedResponse{DeniedResponse: no}}
+	return &authv3.CheckResponse{
+		Status:       &status.Status{Code: int32(grpcCode)},
+		HttpResponse: &authv3.CheckResponse_DeniedResponse{DeniedResponse: no},
+	}
 }
 
 func options(name string, values []string) []*corev3.HeaderValueOption {
@@ -151,7 +170,10 @@ func options(name string, values []string) []*corev3.HeaderValueOption {
 		if i > 0 || name == "Set-Cookie" {
 			action = corev3.HeaderValueOption_APPEND_IF_EXISTS_OR_ADD
 		}
-		list = append(list, &corev3.HeaderValueOption{Header: &corev3.HeaderValue{Key: strings.ToLower(name), Value: v}, AppendAction: action})
+		list = append(list, &corev3.HeaderValueOption{
+			Header:       &corev3.HeaderValue{Key: strings.ToLower(name), Value: v},
+			AppendAction: action,
+		})
 	}
 	return list
 }

@@ -37,7 +37,13 @@ func client(t *testing.T, gate http.HandlerFunc) authv3.AuthorizationClient {
 
 func question(method, host, path string, headers map[string]string) *authv3.CheckRequest {
 	return &authv3.CheckRequest{Attributes: &authv3.AttributeContext{Request: &authv3.AttributeContext_Request{
-		Http: &authv3.AttributeContext_HttpRequest{Method: method, Host: host, Path: path, Scheme: "https", Headers: headers}}}}
+		Http: &authv3.AttributeContext_HttpRequest{
+			Method:  method,
+			Host:    host,
+			Path:    path,
+			Scheme:  "https",
+			Headers: headers,
+		}}}}
 }
 
 func TestCheck(t *testing.T) {
@@ -49,19 +55,26 @@ func TestCheck(t *testing.T) {
 		h["Cache-Control"], h["Set-Cookie"] = []string{"no-store"}, []string{"dinggate=renewed"}
 		w.WriteHeader(http.StatusOK)
 	})
-	out, err := c.Check(t.Context(), question("POST", "app.test", "/a%2Fb?x=1&y=2", map[string]string{":path": "/forged", "cookie": "s=1", "x-forwarded-for": "192.0.2.1"}))
+	out, err := c.Check(t.Context(),
+		question("POST", "app.test", "/a%2Fb?x=1&y=2",
+			map[string]string{":path": "/forged", "cookie": "s=1", "x-forwarded-for": "192.0.2.1"}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if seen.RequestURI != "/oauth2/ext-authz/a%2Fb?x=1&y=2" || seen.Method != "POST" || seen.Host != "app.test" || seen.Header.Get("Cookie") != "s=1" || seen.Header.Get("X-Forwarded-Proto") != "https" || !strings.HasPrefix(seen.RemoteAddr, "127.0.0.1:") {
-		t.Errorf("the gate was asked %s %s of %s from %s with %v", seen.Method, seen.RequestURI, seen.Host, seen.RemoteAddr, seen.Header)
+	if seen.RequestURI != "/oauth2/ext-authz/a%2Fb?x=1&y=2" || seen.Method != "POST" || seen.Host != "app.test" ||
+		seen.Header.Get("Cookie") != "s=1" || seen.Header.Get("X-Forwarded-Proto") != "https" ||
+		!strings.HasPrefix(seen.RemoteAddr, "127.0.0.1:") {
+		t.Errorf("the gate was asked %s %s of %s from %s with %v", seen.Method, seen.RequestURI, seen.Host,
+			seen.RemoteAddr, seen.Header)
 	}
 	ok := out.GetOkResponse()
-	if out.Status.Code != 0 || len(ok.GetHeaders()) != 1 || ok.Headers[0].Header.Key != "x-auth-request-user" || ok.Headers[0].Header.Value != "zhangsan" {
+	if out.Status.Code != 0 || len(ok.GetHeaders()) != 1 || ok.Headers[0].Header.Key != "x-auth-request-user" ||
+		ok.Headers[0].Header.Value != "zhangsan" {
 		t.Errorf("allowed = %v, want the one known identity header", out)
 	}
 	if len(ok.GetHeadersToRemove()) != 1 || ok.HeadersToRemove[0] != "x-auth-request-email" {
-		t.Errorf("removed %v, want the unknown identity header taken from the client's request", ok.GetHeadersToRemove())
+		t.Errorf("removed %v, want the unknown identity header taken from the client's request",
+			ok.GetHeadersToRemove())
 	}
 	if len(ok.GetResponseHeadersToAdd()) != 1 || ok.ResponseHeadersToAdd[0].Header.Value != "dinggate=renewed" {
 		t.Errorf("the browser gets %v, want the renewed cookie", ok.GetResponseHeadersToAdd())
@@ -76,18 +89,22 @@ func TestCheckDenies(t *testing.T) {
 			w.Write([]byte("why"))
 		})
 		out, err := c.Check(t.Context(), question("GET", "app.test", "/", nil))
-		if no := out.GetDeniedResponse(); err != nil || out.Status.Code == 0 || int(no.GetStatus().GetCode()) != status || no.GetBody() != "why" || len(no.GetHeaders()) != 1 {
+		if no := out.GetDeniedResponse(); err != nil || out.Status.Code == 0 ||
+			int(no.GetStatus().GetCode()) != status || no.GetBody() != "why" || len(no.GetHeaders()) != 1 {
 			t.Errorf("a gate's %d = %v, %v, want it relayed whole", status, out, err)
 		}
 	}
 	reached := false
 	c := client(t, func(http.ResponseWriter, *http.Request) { reached = true; panic("x") })
-	for _, q := range []*authv3.CheckRequest{{}, question("GET", "app.test", "", nil), question("GET", "app.test", "relative", nil), question("", "app.test", "/", nil), question("GET", "", "/", nil), question("GET", "app.test", "/%zz", nil)} {
+	for _, q := range []*authv3.CheckRequest{{}, question("GET", "app.test", "", nil),
+		question("GET", "app.test", "relative", nil), question("", "app.test", "/", nil),
+		question("GET", "", "/", nil), question("GET", "app.test", "/%zz", nil)} {
 		if out, err := c.Check(t.Context(), q); err != nil || out.GetDeniedResponse() == nil || reached {
 			t.Errorf("Check(%v) = %v, %v, want a denial without asking the gate", q, out, err)
 		}
 	}
-	if out, err := c.Check(t.Context(), question("GET", "app.test", "/", nil)); err != nil || int(out.GetDeniedResponse().GetStatus().GetCode()) != 503 {
+	if out, err := c.Check(t.Context(), question("GET", "app.test", "/", nil)); err != nil ||
+		int(out.GetDeniedResponse().GetStatus().GetCode()) != 503 {
 		t.Errorf("a panic = %v, %v, want 503", out, err)
 	}
 }
