@@ -38,7 +38,7 @@ var plan = map[string][]string{
 
 	"proxy/access":    {"internal/identity", "internal/conf", "internal/scriptname"},
 	"session":         {"internal/identity", "internal/conf"},
-	"dingtalk":        {"internal/identity", "internal/conf", "internal/httpclient"},
+	"dingtalk":        {"internal/identity", "internal/conf", "internal/httpclient", "internal/ratelimit"},
 	"proxy/assertion": {"internal/identity", "internal/conf"},
 	"account":         {"internal/identity", "internal/conf", "internal/ratelimit"},
 	"internal/page":   {"internal/conf", "internal/web"},
@@ -53,7 +53,7 @@ var plan = map[string][]string{
 	"dingtalk/sso":            {"internal/identity", "internal/conf", "internal/ratelimit", "internal/httpclient", "internal/web"},
 	"session/storetest":       {"session"},
 	"session/storetest/paper": {}, // tests inside package session use it
-	"session/redisstore":      {"session", "account", "internal/conf"},
+	"session/redisstore":      {"session", "account", "internal/conf", "internal/ratelimit"},
 	"session/boltstore":       {"session", "account"},
 
 	"cmd/dinggate": nil, // the command: may import everything
@@ -61,7 +61,7 @@ var plan = map[string][]string{
 	// Packages of the command alone. server builds on everything below it; the
 	// others know the configuration, never server, never each other.
 	"cmd/dinggate/internal/server":      nil,
-	"cmd/dinggate/internal/config":      {"internal/i18n", "internal/conf", "internal/headername", "internal/identity", "internal/web", "internal/page", "account", "proxy/assertion", "dingtalk", "dingtalk/sso", "proxy", "proxy/access", "proxy/login", "session", "session/redisstore"},
+	"cmd/dinggate/internal/config":      {"internal/i18n", "internal/ratelimit", "internal/conf", "internal/headername", "internal/identity", "internal/web", "internal/page", "account", "proxy/assertion", "dingtalk", "dingtalk/sso", "proxy", "proxy/access", "proxy/login", "session", "session/redisstore"},
 	"cmd/dinggate/internal/cli":         {"internal/i18n"},
 	"cmd/dinggate/internal/describe":    {"internal/i18n", "internal/identity", "cmd/dinggate/internal/cli"},
 	"cmd/dinggate/internal/admin":       {"internal/i18n", "internal/conf", "internal/telemetry", "internal/web", "account", "dingtalk", "session", "cmd/dinggate/internal/cli", "cmd/dinggate/internal/config"},

@@ -1,0 +1,285 @@
+package ratelimit
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// ErrNoTurn is what a Budget gives whose caller's time was over before its turn came.
+// It says nothing of what the call was to be about.
+var ErrNoTurn = errors.New("ratelimit: no turn in time")
+
+// Budget has callers wait for calls of an Allowance that all replicas share. In this
+// process the callers of a name and class stand in a line; the first
+// of it asks the Allowance, so that a thousand waiters cost no more than one.
+//
+//	Wait ─► line of the name ─► Allowance.Draw ─┬─ ok: make the call
+//	Enter ─► place ─► line of sign-ins ─────────┴─ not yet: ask again
+//
+// An Allowance that fails holds nobody back: this process then counts for
+// itself, with its part of the rate. Which class goes first the Allowance knows: each
+// class has a line of its own.
+//
+// Set the fields first; it must not be copied then. Safe for concurrent use.
+type Budget struct {
+	Shared Allowance // nil: this process is alone
+	Rate   int       // calls a second of each name, all replicas together
+
+	once     sync.Once
+	replica  string
+	local    Local
+	replicas atomic.Int64
+	failing  atomic.Bool
+
+	mu    sync.Mutex
+	lines map[string]*line
+	stats BudgetStats
+}
+
+// BudgetStats is what a Budget counted since the start, for metrics.
+type BudgetStats struct {
+	Waiting   map[Class]int // in this process, now
+	Queue     int           // sign-ins that wait on all replicas, as of the last that asked
+	Throttled uint64        // refusals by throttling
+	Alone     bool          // the shared allowance does not answer: this process counts for itself
+}
+
+const (
+	maxLine    = 20_000 // callers of one name
+	drawWithin = 2 * time.Second
+	drawPause  = 250 * time.Millisecond // the longest between two draws: a place in front may have become free
+)
+
+type line struct{ all []*waiter }
+
+type waiter struct {
+	class  Class
+	ticket int64
+	wake   chan struct{}
+}
+
+func (b *Budget) init() {
+	b.once.Do(func() {
+		b.replica = rand.Text()[:12]
+		b.lines = map[string]*line{}
+		b.replicas.Store(1)
+	})
+}
+
+// Wait returns when the caller may make a call of this name, as one of its class;
+// paid is for one that Enter has reserved. The error is ErrNoTurn when ctx ended
+// first, or ErrFull. A nil Budget holds nobody.
+func (b *Budget) Wait(ctx context.Context, name string, class Class, paid bool) error {
+	if b == nil || b.Rate <= 0 {
+		return nil
+	}
+	d := Draw{Names: []string{name}, Class: class}
+	if paid {
+		d.Class, d.Mode = SignIn, Paid
+		name += " paid" // those wait for nobody else's turn
+	}
+	return b.wait(ctx, name+" "+strconv.Itoa(int(d.Class)), d)
+}
+
+// Turn is what Enter found.
+type Turn struct {
+	Mine  bool          // calls of all names are reserved
+	Ahead int           // how many wait before the caller
+	Wait  time.Duration // about how long that takes
+}
+
+// Enter has id take a place among the sign-ins and waits for its turn, at most
+// until ctx ends or patience is over; if the turn cannot come within patience it
+// returns at once. A caller without its turn keeps its place: it comes again with
+// the same id. The error is ErrFull, or the context's.
+func (b *Budget) Enter(ctx context.Context, id string, names []string, patience time.Duration) (Turn, error) {
+	if b == nil || b.Rate <= 0 {
+		return Turn{Mine: true}, nil
+	}
+	b.init()
+	p, err := b.place(ctx, id)
+	if err != nil {
+		return Turn{}, err
+	}
+	if b.expect(p.Ahead) <= patience {
+		waiting, cancel := context.WithTimeout(ctx, patience)
+		err = b.wait(waiting, "sign-in "+strings.Join(names, " "), Draw{Names: names, Mode: Reserve, Ticket: p.Ticket, ID: id})
+		cancel()
+		switch {
+		case err == nil:
+			return Turn{Mine: true}, nil
+		case ctx.Err() != nil:
+			return Turn{}, ctx.Err()
+		case !errors.Is(err, ErrNoTurn):
+			return Turn{}, err
+		}
+		if p, err = b.place(ctx, id); err != nil {
+			return Turn{}, err
+		}
+	}
+	return Turn{Ahead: p.Ahead, Wait: b.expect(p.Ahead)}, nil
+}
+
+// expect is how long so many sign-ins take.
+func (b *Budget) expect(ahead int) time.Duration {
+	return time.Duration(ahead) * time.Second / time.Duration(max(1, b.Rate-1))
+}
+
+func (b *Budget) place(ctx context.Context, id string) (p Place, err error) {
+	asking, cancel := context.WithTimeout(ctx, drawWithin)
+	defer cancel()
+	if b.Shared != nil {
+		p, err = b.Shared.Place(asking, id)
+		b.failing.Store(err != nil && !errors.Is(err, ErrFull) && ctx.Err() == nil)
+	}
+	if b.Shared == nil || b.failing.Load() {
+		p, err = b.local.Place(asking, id)
+	}
+	b.mu.Lock()
+	b.stats.Queue = p.Queue
+	b.mu.Unlock()
+	return p, err
+}
+
+// Throttled notes that a call of this name was refused as one too many: all
+// replicas wait for a while.
+func (b *Budget) Throttled(ctx context.Context, name string) {
+	if b == nil || b.Rate <= 0 {
+		return
+	}
+	b.init()
+	b.mu.Lock()
+	b.stats.Throttled++
+	b.mu.Unlock()
+	_ = b.local.Throttled(ctx, name)
+	if b.Shared != nil {
+		asking, cancel := context.WithTimeout(context.WithoutCancel(ctx), drawWithin)
+		defer cancel()
+		_ = b.Shared.Throttled(asking, name) // what is not shared holds this process all the same
+	}
+}
+
+// Stats counts now.
+func (b *Budget) Stats() BudgetStats {
+	if b == nil {
+		return BudgetStats{}
+	}
+	b.init()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := b.stats
+	s.Alone, s.Waiting = b.failing.Load(), map[Class]int{}
+	for _, l := range b.lines {
+		for _, w := range l.all {
+			s.Waiting[w.class]++
+		}
+	}
+	return s
+}
+
+// wait stands in a line until the draw succeeds.
+func (b *Budget) wait(ctx context.Context, name string, d Draw) error {
+	b.init()
+	d.Replica, d.Rate = b.replica, b.Rate
+	w, err := b.join(name, d)
+	if err != nil {
+		return err
+	}
+	defer b.leave(name, w)
+	for {
+		pause := drawPause
+		if b.first(name, w) {
+			got, err := b.draw(ctx, d)
+			if err != nil {
+				return ErrNoTurn
+			}
+			if got.OK {
+				return nil
+			}
+			pause = min(max(got.Wait, time.Millisecond), drawPause)
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-w.wake:
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return ErrNoTurn
+		}
+		timer.Stop()
+	}
+}
+
+func (b *Budget) join(name string, d Draw) (*waiter, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	l := b.lines[name]
+	if l == nil {
+		l = &line{}
+		b.lines[name] = l
+	}
+	if len(l.all) >= maxLine {
+		return nil, ErrFull
+	}
+	w := &waiter{d.Class, d.Ticket, make(chan struct{}, 1)}
+	at, _ := slices.BinarySearchFunc(l.all, w, func(a, b *waiter) int {
+		return cmp.Or(cmp.Compare(a.ticket, b.ticket), -1) // behind its equals
+	})
+	l.all = slices.Insert(l.all, at, w)
+	return w, nil
+}
+
+func (b *Budget) first(name string, w *waiter) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	l := b.lines[name]
+	return l != nil && l.all[0] == w
+}
+
+func (b *Budget) leave(name string, w *waiter) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	l := b.lines[name]
+	if i := slices.Index(l.all, w); i >= 0 {
+		l.all = slices.Delete(l.all, i, i+1)
+	}
+	if len(l.all) == 0 {
+		delete(b.lines, name)
+		return
+	}
+	select {
+	case l.all[0].wake <- struct{}{}:
+	default:
+	}
+}
+
+// draw asks the shared allowance, or this process's own while that does not
+// answer. The error is the context's.
+func (b *Budget) draw(ctx context.Context, d Draw) (got Drawn, err error) {
+	if ctx.Err() != nil {
+		return got, ctx.Err()
+	}
+	if b.Shared != nil {
+		asking, cancel := context.WithTimeout(ctx, drawWithin)
+		got, err = b.Shared.Draw(asking, d)
+		cancel()
+		if ctx.Err() != nil {
+			return got, ctx.Err()
+		}
+		b.failing.Store(err != nil)
+		if err == nil {
+			b.replicas.Store(int64(max(1, got.Replicas)))
+			return got, nil
+		}
+	}
+	d.Rate = max(1, d.Rate/int(b.replicas.Load()))
+	return b.local.Draw(ctx, d)
+}

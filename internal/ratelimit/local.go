@@ -1,0 +1,204 @@
+package ratelimit
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Local is an Allowance of this process alone. The zero value is ready.
+type Local struct {
+	Now func() time.Time // nil: time.Now
+
+	mu    sync.Mutex
+	names map[string]*account
+	heads map[string]head // by replica
+	queue []place         // by ticket
+	next  int64
+}
+
+// account is what one name has left.
+type account struct {
+	budget, pace time.Time // when the next call is whole again (GCRA)
+	hold         time.Time // no call before this
+	held         time.Duration
+	share        float64 // of the rate, at the moment below
+	since        time.Time
+	kept         time.Time // when the others last had their call a second
+	waiting      [classes]time.Time
+}
+
+type head struct {
+	ticket int64
+	until  time.Time
+}
+
+type place struct {
+	id     string
+	ticket int64
+	seen   time.Time
+}
+
+var _ Allowance = (*Local)(nil)
+
+func (l *Local) now() time.Time {
+	if l.Now != nil {
+		return l.Now()
+	}
+	return time.Now()
+}
+
+func (l *Local) account(name string) *account {
+	if l.names == nil {
+		l.names, l.heads = map[string]*account{}, map[string]head{}
+	}
+	a := l.names[name]
+	if a == nil {
+		a = &account{share: 1}
+		l.names[name] = a
+	}
+	return a
+}
+
+// rate is the share of the rate that a name has now.
+func (a *account) rate(now time.Time) float64 {
+	return min(1, a.share+float64(now.Sub(a.since))/float64(regain))
+}
+
+// Draw takes the calls, or says when to ask again.
+func (l *Local) Draw(_ context.Context, d Draw) (Drawn, error) {
+	if len(d.Names) == 0 || d.Rate <= 0 {
+		return Drawn{}, errNoNames
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now, wait, ok := l.now(), time.Duration(0), true
+	for _, name := range d.Names {
+		w, free := l.account(name).free(d, now)
+		wait, ok = max(wait, w), ok && free
+	}
+	if d.Ticket > 0 {
+		for replica, h := range l.heads {
+			if replica != d.Replica && h.ticket < d.Ticket && h.until.After(now) {
+				wait, ok = max(wait, time.Second/time.Duration(2*d.Rate)), false
+			}
+		}
+	}
+	for _, name := range d.Names {
+		l.names[name].settle(d, now, wait, ok)
+	}
+	if d.Ticket > 0 {
+		if ok {
+			delete(l.heads, d.Replica)
+			l.leave(d.ID)
+		} else {
+			l.heads[d.Replica] = head{d.Ticket, now.Add(wait + markLife)}
+		}
+	}
+	return Drawn{OK: ok, Wait: max(wait, time.Millisecond), Replicas: 1}, nil
+}
+
+// free reports whether a call can be had, else when to ask again.
+func (a *account) free(d Draw, now time.Time) (wait time.Duration, ok bool) {
+	wait = a.hold.Sub(now)
+	if d.Mode != Reserve {
+		wait = max(wait, a.pace.Sub(now))
+	}
+	if d.Mode != Paid {
+		wait = max(wait, a.turn(d, now))
+	}
+	return max(wait, 0), wait <= 0
+}
+
+// turn is how long the class waits for a call of the budget; not above 0: no longer.
+func (a *account) turn(d Draw, now time.Time) time.Duration {
+	order := [classes]int{0, 1, 2, 3}
+	signing := d.Class > SignIn && a.waiting[SignIn].After(now)
+	if signing {
+		order = reserveOrder
+	}
+	for k := Overdue; k < classes; k++ {
+		if d.Class > SignIn && a.waiting[k].After(now) && order[k] < order[d.Class] {
+			return classPause
+		}
+	}
+	if signing {
+		return time.Second - now.Sub(a.kept)
+	}
+	return later(a.budget, now).Sub(now) - late*a.every(d.Rate, now)
+}
+
+// every is the time between two calls.
+func (a *account) every(rate int, now time.Time) time.Duration {
+	return time.Duration(float64(time.Second) / (float64(rate) * a.rate(now)))
+}
+
+// settle takes the call, or notes that somebody waits for it.
+func (a *account) settle(d Draw, now time.Time, wait time.Duration, ok bool) {
+	if !ok {
+		if d.Mode != Paid {
+			a.waiting[d.Class] = now.Add(wait + markLife)
+		}
+		return
+	}
+	if d.Mode != Reserve {
+		a.pace = later(a.pace, now).Add(a.every(d.Rate+1, now))
+	}
+	if d.Mode != Paid {
+		a.budget = later(a.budget, now).Add(a.every(d.Rate, now))
+		if d.Class > SignIn {
+			a.kept = now
+		}
+	}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// Throttled holds the name, longer each time in a row.
+func (l *Local) Throttled(_ context.Context, name string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now, a := l.now(), l.account(name)
+	if a.hold.After(now) {
+		return nil // of a call that was under way
+	}
+	if a.held == 0 || now.Sub(a.hold) > sameRow {
+		a.held = firstHold
+	} else {
+		a.held = min(2*a.held, longestHold)
+	}
+	a.share, a.since = max(lowestShare, a.rate(now)*slower), now
+	a.hold = now.Add(a.held)
+	return nil
+}
+
+// Place finds or makes the place of id.
+func (l *Local) Place(_ context.Context, id string) (Place, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.now()
+	l.queue = slices.DeleteFunc(l.queue, func(p place) bool { return p.id != id && now.Sub(p.seen) > PlaceLife })
+	i := slices.IndexFunc(l.queue, func(p place) bool { return p.id == id })
+	if i < 0 {
+		if len(l.queue) >= MaxPlaces {
+			return Place{}, ErrFull
+		}
+		i = len(l.queue)
+		l.next++
+		l.queue = append(l.queue, place{id: id, ticket: l.next})
+	}
+	l.queue[i].seen = now
+	return Place{Ticket: l.queue[i].ticket, Ahead: i, Queue: len(l.queue)}, nil
+}
+
+func (l *Local) leave(id string) {
+	if i := slices.IndexFunc(l.queue, func(p place) bool { return p.id == id }); i >= 0 {
+		l.queue = slices.Delete(l.queue, i, i+1)
+	}
+}
