@@ -29,7 +29,8 @@ var plan = map[string][]string{
 	"internal/buildinfo":        {},
 	"internal/web":              {"internal/headername", "internal/scriptname"},
 	"internal/telemetry":        {},
-	"internal/ratelimit":        {},
+	"internal/bounded":          {},
+	"internal/ratelimit":        {"internal/bounded"},
 	"internal/httpclient":       {},
 	"internal/layout":           {},
 	"internal/realtool":         {}, // for tests alone
@@ -45,7 +46,7 @@ var plan = map[string][]string{
 
 	"proxy":                       {"internal/identity", "internal/conf", "internal/web", "proxy/access", "session"},
 	"proxy/forwardauth":           {"internal/identity", "internal/conf", "internal/web", "proxy/access"},
-	"proxy/apiauth":               {"internal/identity", "internal/ratelimit", "internal/web", "account", "dingtalk/sso", "proxy", "session"},
+	"proxy/apiauth":               {"internal/bounded", "internal/identity", "internal/ratelimit", "internal/web", "account", "dingtalk/sso", "proxy", "session"},
 	"proxy/forwardauth/envoygrpc": {}, // asks the gate as a http.Handler
 
 	"proxy/login":             {"internal/identity", "internal/conf", "internal/ratelimit", "internal/web", "internal/page", "account", "session"},

@@ -12,6 +12,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"dinggate/internal/bounded"
 )
 
 // Rate allows one event per Every on average, and Burst at once. The zero Rate
@@ -59,7 +61,7 @@ func (l *Keyed[K]) Allow(rate Rate, key K, now time.Time) (wait time.Duration, o
 		l.full = map[K]time.Time{}
 	}
 	if !known && len(l.full) >= MaxKeys {
-		trim(l.full, func(full time.Time) bool { return !full.After(now) }, time.Time.Compare)
+		bounded.Trim(l.full, MaxKeys, func(full time.Time) bool { return !full.After(now) }, time.Time.Compare)
 	}
 	l.full[key] = full.Add(rate.Every)
 	return 0, true

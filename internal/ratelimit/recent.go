@@ -2,9 +2,10 @@ package ratelimit
 
 import (
 	"cmp"
-	"slices"
 	"sync"
 	"time"
+
+	"dinggate/internal/bounded"
 )
 
 // Recent counts recent events per key: a count expires when nothing was added to
@@ -41,7 +42,7 @@ func (r *Recent[K]) Add(key K, now time.Time) int {
 	}
 	t, known := r.all[key]
 	if !known && len(r.all) >= MaxKeys {
-		trim(r.all, func(t tally) bool { return r.over(t, now) }, func(a, b tally) int {
+		bounded.Trim(r.all, MaxKeys, func(t tally) bool { return r.over(t, now) }, func(a, b tally) int {
 			return cmp.Or(cmp.Compare(a.count, b.count), a.last.Compare(b.last))
 		})
 	}
@@ -68,29 +69,4 @@ func (r *Recent[K]) Forget(key K) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.all, key)
-}
-
-// trim deletes the expired entries, and the smallest of the rest until a sixteenth
-// of the table is free, so that one pass makes space for many new keys.
-func trim[K comparable, V any](all map[K]V, over func(V) bool, compare func(a, b V) int) {
-	var left []V
-	for key, v := range all {
-		if over(v) {
-			delete(all, key)
-		} else {
-			left = append(left, v)
-		}
-	}
-	surplus := len(left) - (MaxKeys - MaxKeys/16)
-	if surplus <= 0 {
-		return
-	}
-	slices.SortFunc(left, compare)
-	last := left[surplus-1]
-	for key, v := range all {
-		if compare(v, last) <= 0 && surplus > 0 {
-			delete(all, key)
-			surplus--
-		}
-	}
 }

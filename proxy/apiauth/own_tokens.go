@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"dinggate/dingtalk/sso"
+	"dinggate/internal/bounded"
 	"dinggate/proxy"
 	"dinggate/session"
 )
@@ -23,7 +24,7 @@ type OwnTokens struct {
 	Clients  []string      // client ids whose tokens count
 	MaxWait  time.Duration // as proxy.Handler.MaxWait
 
-	known tokenCache[ownToken]
+	known bounded.Map[[32]byte, ownToken]
 }
 
 type ownToken struct {
@@ -39,7 +40,7 @@ func (o *OwnTokens) find(ctx context.Context, token string) (proxy.Credential, e
 	}
 	now, ended := time.Now(), o.Server.Ended()
 	key := sha256.Sum256([]byte(token))
-	known, ok := o.known.get(key, now)
+	known, ok := o.known.Get(key, now)
 	if !ok || known.ended != ended {
 		p, client, expires, err := o.Server.Identify(ctx, token)
 		switch {
@@ -51,7 +52,7 @@ func (o *OwnTokens) find(ctx context.Context, token string) (proxy.Credential, e
 			return proxy.Credential{}, errAudience
 		}
 		known = ownToken{p.Ref, ended}
-		o.known.put(key, known, earlier(expires, now.Add(ownTokenTrust)), now)
+		o.known.Put(key, known, earlier(expires, now.Add(ownTokenTrust)), now)
 	}
 	s, err := o.Sessions.Load(ctx, []string{known.ref}, o.MaxWait)
 	return proxy.Credential{Session: s}, err

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"dinggate/account"
+	"dinggate/internal/bounded"
 	"dinggate/internal/identity"
 	"dinggate/internal/web"
 	"dinggate/proxy"
@@ -34,7 +35,7 @@ type Passwords struct {
 // seconds of bcrypt.
 type PasswordState struct {
 	key   [32]byte
-	known tokenCache[verifiedPassword]
+	known bounded.Map[[32]byte, verifiedPassword]
 	calls sharedCalls[uint64] // a client that begins with many requests at once is verified once
 }
 
@@ -72,10 +73,10 @@ func (p *Passwords) find(ctx context.Context, q proxy.CredentialQuery) (proxy.Cr
 	fmt.Fprintf(mac, "%d:%s%s", len(name), name, password)
 	key, now := [32]byte(mac.Sum(nil)), time.Now()
 	version := p.Accounts.Version() // before the password is verified: a change meanwhile outdates what follows
-	if found, ok := p.known.get(key, now); ok && found.version == version {
+	if found, ok := p.known.Get(key, now); ok && found.version == version {
 		if found.by != p {
 			found.session, found.by = p.session(key, name, found.session.Fingerprint, found.session.Checked), p
-			p.known.put(key, found, found.until, now)
+			p.known.Put(key, found, found.until, now)
 		}
 		return proxy.Credential{Session: found.session}, nil
 	}
@@ -92,7 +93,7 @@ func (p *Passwords) find(ctx context.Context, q proxy.CredentialQuery) (proxy.Cr
 		return proxy.Credential{Foreign: !p.Accounts.Has(name)}, err
 	}
 	found := verifiedPassword{p.session(key, name, fingerprint, now), p, version, now.Add(passwordTrust)}
-	p.known.put(key, found, found.until, now)
+	p.known.Put(key, found, found.until, now)
 	return proxy.Credential{Session: found.session}, nil
 }
 

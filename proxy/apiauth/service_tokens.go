@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"dinggate/dingtalk/sso"
+	"dinggate/internal/bounded"
 	"dinggate/internal/identity"
 	"dinggate/internal/ratelimit"
 	"dinggate/internal/web"
@@ -45,8 +46,8 @@ type ServiceTokens struct {
 type ServiceState struct {
 	Service sso.ClientConfig
 
-	good   tokenCache[*tokenOwner]
-	failed tokenCache[error]
+	good   bounded.Map[[32]byte, *tokenOwner]
+	failed bounded.Map[[32]byte, error]
 	calls  sharedCalls[*tokenOwner]
 
 	unknown    ratelimit.Keyed[netip.Prefix] // tokens per client that the service did not know
@@ -56,10 +57,15 @@ type ServiceState struct {
 	noAudience sync.Once
 }
 
+// maxTokens is how many tokens are remembered, and as many that failed.
+const maxTokens = 10_000
+
 // NewServiceState knows no token of the service.
 func NewServiceState(of sso.ClientConfig) *ServiceState {
 	return &ServiceState{
 		Service:    of,
+		good:       bounded.Map[[32]byte, *tokenOwner]{Max: maxTokens},
+		failed:     bounded.Map[[32]byte, error]{Max: maxTokens},
 		firstCalls: ratelimit.Queue{Places: 64, Share: 8, Waiting: 256},
 		laterCalls: ratelimit.Queue{Places: 64, Waiting: maxTokens},
 	}
@@ -97,10 +103,10 @@ var (
 
 func (s *ServiceTokens) find(ctx context.Context, q proxy.CredentialQuery, token string) (proxy.Credential, error) {
 	now, key := time.Now(), sha256.Sum256([]byte(token))
-	if p, ok := s.good.get(key, now); ok {
+	if p, ok := s.good.Get(key, now); ok {
 		return s.known(ctx, q, key, token, p, now)
 	}
-	if err, ok := s.failed.get(key, now); ok {
+	if err, ok := s.failed.Get(key, now); ok {
 		return proxy.Credential{Foreign: errors.Is(err, errToken)}, err
 	}
 	if q.Local {
@@ -157,12 +163,12 @@ func (s *ServiceTokens) first(ctx context.Context, from netip.Prefix, key [32]by
 	switch {
 	case err == nil:
 		s.unknown.Return(unknownLimit, from)
-		s.good.put(key, p, now.Add(rememberTokens), now)
+		s.good.Put(key, p, now.Add(rememberTokens), now)
 	case errors.Is(err, errToken), errors.Is(err, errAudience):
-		s.failed.put(key, err, now.Add(refusedFor), now)
+		s.failed.Put(key, err, now.Add(refusedFor), now)
 	case errors.Is(ctx.Err(), context.Canceled): // no request waits any more: that says nothing
 	default:
-		s.failed.put(key, err, now.Add(unansweredFor), now)
+		s.failed.Put(key, err, now.Add(unansweredFor), now)
 	}
 	return p, err
 }
@@ -199,7 +205,7 @@ func (s *ServiceTokens) known(ctx context.Context, q proxy.CredentialQuery, key 
 		again := *p
 		again.by, again.session = s, newSession(s.Sessions, key, p.session.User, p.session.SignedIn, p.session.Checked)
 		p = &again
-		s.good.put(key, p, now.Add(rememberTokens), now)
+		s.good.Put(key, p, now.Add(rememberTokens), now)
 	}
 	if !s.accepts(p.audience) {
 		return proxy.Credential{}, errAudience
@@ -237,18 +243,18 @@ func (s *ServiceTokens) repeat(ctx context.Context, key [32]byte, token string, 
 	switch {
 	case err == nil:
 		newer.session.SignedIn = p.session.SignedIn
-		s.good.put(key, newer, now.Add(rememberTokens), now)
+		s.good.Put(key, newer, now.Add(rememberTokens), now)
 		return newer, nil
 	case errors.Is(err, errToken):
 		err = errRevoked // and not foreign, since it was a person's
 	case !errors.Is(err, errAudience):
 		later := *p
 		later.retry = now.Add(retryKnown)
-		s.good.put(key, &later, now.Add(rememberTokens), now)
+		s.good.Put(key, &later, now.Add(rememberTokens), now)
 		return nil, err
 	}
-	s.good.drop(key)
-	s.failed.put(key, err, now.Add(refusedFor), now)
+	s.good.Delete(key)
+	s.failed.Put(key, err, now.Add(refusedFor), now)
 	return nil, err
 }
 

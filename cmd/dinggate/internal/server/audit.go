@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"dinggate/cmd/dinggate/internal/config"
 	"dinggate/dingtalk/sso"
+	"dinggate/internal/bounded"
 	"dinggate/internal/identity"
 	"dinggate/internal/telemetry"
 	"dinggate/internal/web"
@@ -45,7 +45,7 @@ func oncePerMinute(tell func(error)) func(error) {
 
 // Start gives the kit what the status page reads.
 func (t *Observability) Start() {
-	t.Today, t.Health, t.denials, t.Strangers = &telemetry.Today{}, &telemetry.Health{}, &denials{}, &telemetry.Strangers{}
+	t.Today, t.Health, t.denials, t.Strangers = &telemetry.Today{}, &telemetry.Health{}, &denials{Max: denialsMax}, &telemetry.Strangers{}
 }
 
 // Note writes one audit record; attrs begin with its kind. Without a sink of its
@@ -129,7 +129,7 @@ func (t *recorder) auditDenied(x *web.Exchange) {
 	if e, ok := errors.AsType[*web.Error](x.Err); ok {
 		code = e.Code
 	}
-	if !t.denials.first(x.User+"\x00"+x.Route, x.Start) {
+	if t.denials != nil && !t.denials.Add(x.User+"\x00"+x.Route, struct{}{}, x.Start.Add(denialEvery), x.Start) {
 		return
 	}
 	t.Note(slog.LevelWarn, "kept out", "denied", pairs([2]string{"req", x.ID}, [2]string{"client", x.Client.String()}, [2]string{"user", x.User},
@@ -150,30 +150,10 @@ func ruleTexts(c *config.Config) map[string]string {
 	return texts
 }
 
-// denials remembers for a minute who was kept out where. The nil one remembers
-// nothing. Bounded: a full one begins anew.
-type denials struct {
-	mu   sync.Mutex
-	seen map[string]time.Time
-}
+// denials is which refusals were recorded in the last minute, by user and route.
+type denials = bounded.Map[string, struct{}]
 
 const (
 	denialEvery = time.Minute
 	denialsMax  = 10_000
 )
-
-func (d *denials) first(key string, now time.Time) bool {
-	if d == nil {
-		return true
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if last, ok := d.seen[key]; ok && now.Sub(last) < denialEvery && !now.Before(last) {
-		return false
-	}
-	if d.seen == nil || len(d.seen) >= denialsMax {
-		d.seen = map[string]time.Time{}
-	}
-	d.seen[key] = now
-	return true
-}
