@@ -40,8 +40,11 @@ const (
 // Check finds the mistakes below key (`accounts`); it opens and changes nothing.
 func (c Config) Check(p *conf.Problems, key string) {
 	at := p.At("%s.binding", key)
-	at.If(c.Binding != "" && c.Binding != Off && c.Binding != Optional && c.Binding != Required, "is not off, optional or required")
-	at.Warn(c.Binds() && c.HtpasswdFile == "", "works without accounts.htpasswd_file only for people who are bound with \"dinggate bindings import\": nobody can bind their own account")
+	at.If(c.Binding != "" && c.Binding != Off && c.Binding != Optional && c.Binding != Required,
+		"is not off, optional or required")
+	at.Warn(c.Binds() && c.HtpasswdFile == "",
+		"works without accounts.htpasswd_file only for people who are bound with \"dinggate bindings import\": "+
+			"nobody can bind their own account")
 }
 
 // Binds reports whether DingTalk people can be bound to accounts.
@@ -78,7 +81,8 @@ func wrongName(name string) conf.Text {
 	case strings.ContainsFunc(name, func(r rune) bool {
 		return r == ':' || unicode.Is(unicode.C, r) || unicode.Is(unicode.Zl, r) || unicode.Is(unicode.Zp, r)
 	}):
-		return conf.Textf("has a colon or an invisible character in a name") // Cf too: a bidi mark makes one name look like another
+		// Cf too: a bidi mark makes one name look like another
+		return conf.Textf("has a colon or an invisible character in a name")
 	}
 	return conf.Text{}
 }

@@ -48,7 +48,9 @@ const (
 type File struct {
 	Path string
 
-	Pair, Client ratelimit.Rate   // failed tries per client and account, and per client; zero: 10 at once, then one in 30 s; 60, then one in 2 s
+	// failed tries per client and account, and per client; zero: 10 at once, then one in 30 s; 60,
+	// then one in 2 s
+	Pair, Client ratelimit.Rate
 	Now          func() time.Time // nil: time.Now
 
 	// Changed hears of the accounts that are gone or have another password since
@@ -80,7 +82,11 @@ type pair struct {
 
 // Open reads the file. An error tells every bad line.
 func Open(path string) (*File, error) {
-	f := &File{Path: path, hashing: ratelimit.Queue{Places: max(1, runtime.GOMAXPROCS(0)/2)}, history: history{good: ratelimit.Recent[pair]{Life: provenFor}}}
+	f := &File{
+		Path:    path,
+		hashing: ratelimit.Queue{Places: max(1, runtime.GOMAXPROCS(0)/2)},
+		history: history{good: ratelimit.Recent[pair]{Life: provenFor}},
+	}
 	stamp, all, err := f.load()
 	if err != nil {
 		return nil, err
@@ -116,7 +122,8 @@ func (f *File) load() (os.FileInfo, *accounts, error) {
 // first). It works as long for an unknown name as for a known one. Who waits for
 // whom is said at history.
 func (f *File) Verify(ctx context.Context, client netip.Addr, name, password string) (fingerprint uint64, err error) {
-	if name == "" || len(name) > maxUsername || password == "" || len(password) > maxPassword || strings.IndexByte(password, 0) >= 0 {
+	if name == "" || len(name) > maxUsername || password == "" || len(password) > maxPassword ||
+		strings.IndexByte(password, 0) >= 0 {
 		return 0, ErrWrong // nobody has such a name or such a password
 	}
 	now, from := f.now(), ratelimit.Client(client)

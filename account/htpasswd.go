@@ -63,7 +63,14 @@ func parseHtpasswd(text []byte) (*accounts, []conf.Problem) {
 			continue
 		}
 		if cost < goodCost {
-			found = append(found, conf.Problem{Line: n, Text: conf.Textf("has a hash of cost %d, which is soon guessed; htpasswd -B -C %d makes a better one", cost, goodCost), Warning: true})
+			found = append(found, conf.Problem{
+				Line: n,
+				Text: conf.Textf(
+					"has a hash of cost %d, which is soon guessed; htpasswd -B -C %d makes a better one", cost,
+					goodCost,
+				),
+				Warning: true,
+			})
 		}
 		first[name], all.hashes[name], all.cost = n, []byte(hash), max(all.cost, cost)
 	}
@@ -83,7 +90,8 @@ func parseEntry(entry string) (name, hash string, cost int, wrong conf.Text) {
 	}
 	// Nothing but bcrypt: what else htpasswd makes is guessed at millions a second.
 	const letters = "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-	if len(hash) != 60 || hash[:2] != "$2" || !strings.ContainsRune("aby", rune(hash[2])) || hash[3] != '$' || hash[6] != '$' || strings.Trim(hash[7:], letters) != "" {
+	if len(hash) != 60 || hash[:2] != "$2" || !strings.ContainsRune("aby", rune(hash[2])) || hash[3] != '$' ||
+		hash[6] != '$' || strings.Trim(hash[7:], letters) != "" {
 		return "", "", 0, conf.Textf("has no bcrypt hash; htpasswd -B makes one")
 	}
 	cost, err := bcrypt.Cost([]byte(hash))
@@ -132,7 +140,11 @@ func (a *accounts) alike() (found []conf.Problem) {
 			}
 		}
 		if other != "" {
-			found = append(found, conf.Problem{Text: conf.Textf("has the accounts %s and %s, which look alike: people take one for the other", strconv.QuoteToASCII(other), strconv.QuoteToASCII(name)), Warning: true})
+			found = append(found, conf.Problem{
+				Text: conf.Textf("has the accounts %s and %s, which look alike: people take one for the other",
+					strconv.QuoteToASCII(other), strconv.QuoteToASCII(name)),
+				Warning: true,
+			})
 		}
 	}
 	return found

@@ -40,13 +40,23 @@ func TestCheckHtpasswd(t *testing.T) {
 		{"BOM", "\xef\xbb\xbfzhangsan:" + strong, ""},
 		{"weak", zhangsan, "1 " + weak + " (warning)"},
 		{"empty", "", "0 holds no account (warning)"},
-		{"kinds", "a:{SHA}x\nb:$apr1$x$y\nc:plain\nd:\ne\n:" + strong + "\nf:$2x" + strong[3:] + "\ng:" + strong + "x\nh:" + strong[:59] + "\ni:" + strong[:59] + "!\nj:" + strings.Replace(strong, "$12$", "$15$", 1) + "\nk:" + strings.Replace(strong, "$12$", "$03$", 1),
-			"1 has no bcrypt hash; htpasswd -B makes one|2 has no bcrypt hash; htpasswd -B makes one|3 has no bcrypt hash; htpasswd -B makes one|4 has no bcrypt hash; htpasswd -B makes one|5 is not name:hash|6 has no account name|7 has no bcrypt hash; htpasswd -B makes one|8 has no bcrypt hash; htpasswd -B makes one|9 has no bcrypt hash; htpasswd -B makes one|10 has no bcrypt hash; htpasswd -B makes one|11 has a hash of cost 15; above 14 a sign-in takes seconds|12 has no bcrypt hash; htpasswd -B makes one"},
+		{"kinds", "a:{SHA}x\nb:$apr1$x$y\nc:plain\nd:\ne\n:" + strong + "\nf:$2x" + strong[3:] + "\ng:" + strong +
+			"x\nh:" + strong[:59] + "\ni:" + strong[:59] + "!\nj:" + strings.Replace(strong, "$12$", "$15$", 1) +
+			"\nk:" + strings.Replace(strong, "$12$", "$03$", 1),
+			"1 has no bcrypt hash; htpasswd -B makes one|2 has no bcrypt hash; htpasswd -B makes one|3 has no " +
+				"bcrypt hash; htpasswd -B makes one|4 has no bcrypt hash; htpasswd -B makes one|5 is not " +
+				"name:hash|6 has no account name|7 has no bcrypt hash; htpasswd -B makes one|8 has no bcrypt " +
+				"hash; htpasswd -B makes one|9 has no bcrypt hash; htpasswd -B makes one|10 has no bcrypt hash; " +
+				"htpasswd -B makes one|11 has a hash of cost 15; above 14 a sign-in takes seconds|12 has no " +
+				"bcrypt hash; htpasswd -B makes one"},
 		{"twice", "a:" + strong + "\nb:" + strong + "\na:" + strong, "3 has the account of line 1 again"},
-		{"names", "a b:" + strong + "\n a:" + strong + "\na\x01:" + strong + "\n\xff:" + strong + "\na\u202e:" + strong + "\n" + strings.Repeat("a", 129) + ":" + strong,
-			"2 has blanks around a name|3 has a colon or an invisible character in a name|4 is not UTF-8|5 has a colon or an invisible character in a name|6 has an account name longer than 128 bytes"},
+		{"names", "a b:" + strong + "\n a:" + strong + "\na\x01:" + strong + "\n\xff:" + strong + "\na\u202e:" +
+			strong + "\n" + strings.Repeat("a", 129) + ":" + strong,
+			"2 has blanks around a name|3 has a colon or an invisible character in a name|4 is not UTF-8|5 has a " +
+				"colon or an invisible character in a name|6 has an account name longer than 128 bytes"},
 		{"look alike", "Admin:" + strong + "\nadmin:" + strong + "\nаdmin:" + strong + "\nzhangsan:" + strong,
-			`0 has the accounts "Admin" and "admin", which look alike: people take one for the other (warning)|0 has the accounts "Admin" and "\u0430dmin", which look alike: people take one for the other (warning)`},
+			`0 has the accounts "Admin" and "admin", which look alike: people take one for the other (warning)|0 ` +
+				`has the accounts "Admin" and "\u0430dmin", which look alike: people take one for the other (warning)`},
 		{"too large", strings.Repeat("#", maxFile+1), "0 is larger than 1 MiB"},
 	} {
 		var got []string
@@ -122,17 +132,22 @@ func open(t testing.TB, lines ...string) *File {
 var here = netip.MustParseAddr("192.0.2.1")
 
 func TestVerify(t *testing.T) {
-	f := open(t, "zhangsan:"+hashOf(t, "correct horse", 4), "lisi:"+hashOf(t, "battery", 5), "长:"+hashOf(t, strings.Repeat("密", 24), 4))
+	f := open(t, "zhangsan:"+hashOf(t, "correct horse", 4), "lisi:"+hashOf(t, "battery", 5),
+		"长:"+hashOf(t, strings.Repeat("密", 24), 4))
 	for _, tt := range []struct {
 		name, password string
 		want           error
 	}{
 		{"zhangsan", "correct horse", nil}, {"lisi", "battery", nil}, {"长", strings.Repeat("密", 24), nil},
-		{"zhangsan", "battery", ErrWrong}, {"zhangsan", "correct hors", ErrWrong}, {"zhangsan", "Correct horse", ErrWrong}, {"zhangsan", "", ErrWrong},
-		{"zhangsan", "correct horse\x00", ErrWrong}, {"zhangsan", "correct horse ", ErrWrong}, {"Zhangsan", "correct horse", ErrWrong}, {"", "", ErrWrong},
-		{"nobody", "correct horse", ErrWrong}, {"zhangsan", strings.Repeat("x", maxPassword+1), ErrWrong}, {"zhangsan\n", "correct horse", ErrWrong},
+		{"zhangsan", "battery", ErrWrong}, {"zhangsan", "correct hors", ErrWrong},
+		{"zhangsan", "Correct horse", ErrWrong}, {"zhangsan", "", ErrWrong},
+		{"zhangsan", "correct horse\x00", ErrWrong}, {"zhangsan", "correct horse ", ErrWrong},
+		{"Zhangsan", "correct horse", ErrWrong}, {"", "", ErrWrong},
+		{"nobody", "correct horse", ErrWrong}, {"zhangsan", strings.Repeat("x", maxPassword+1), ErrWrong},
+		{"zhangsan\n", "correct horse", ErrWrong},
 	} {
-		if _, err := f.Verify(t.Context(), here, tt.name, tt.password); !errors.Is(err, tt.want) || (err == nil) != (tt.want == nil) {
+		if _, err := f.Verify(t.Context(), here, tt.name, tt.password); !errors.Is(err, tt.want) ||
+			(err == nil) != (tt.want == nil) {
 			t.Errorf("Verify(%q, %q) = %v, want %v", tt.name, tt.password, err, tt.want)
 		}
 	}
@@ -161,7 +176,8 @@ func TestEqualWork(t *testing.T) {
 		}
 	}
 	for _, cost := range []int{4, 5, 7} { // the stand-in is a hash that bcrypt takes and works on
-		if err := bcrypt.CompareHashAndPassword(nobody(cost), []byte("p")); !errors.Is(err, bcrypt.ErrMismatchedHashAndPassword) {
+		if err := bcrypt.CompareHashAndPassword(nobody(cost), []byte("p")); !errors.Is(err,
+			bcrypt.ErrMismatchedHashAndPassword) {
 			t.Errorf("comparing with nobody(%d) = %v, want a mismatch", cost, err)
 		}
 	}
@@ -258,8 +274,10 @@ func TestWhoWaitsForWhom(t *testing.T) {
 		who  pair
 		want int
 	}{
-		{at("192.0.2.9", "ww"), clean}, {at("192.0.2.9", "zs"), named}, {at("192.0.2.9", "name7"), named}, {at("192.0.2.1", "zs"), proven}, {at("192.0.2.1", "ww"), suspicious},
-		{at("192.0.2.2", "zs"), suspicious}, {at("192.0.2.3", "ls"), mistyped}, {at("192.0.2.3", "ww"), mistyped}, {at("192.0.2.4", "ww"), suspicious},
+		{at("192.0.2.9", "ww"), clean}, {at("192.0.2.9", "zs"), named}, {at("192.0.2.9", "name7"), named},
+		{at("192.0.2.1", "zs"), proven}, {at("192.0.2.1", "ww"), suspicious},
+		{at("192.0.2.2", "zs"), suspicious}, {at("192.0.2.3", "ls"), mistyped}, {at("192.0.2.3", "ww"), mistyped},
+		{at("192.0.2.4", "ww"), suspicious},
 	} {
 		if got := h.class(tt.who, now); got != tt.want {
 			t.Errorf("class(%v) = %d, want %d", tt.who, got, tt.want)
@@ -285,7 +303,8 @@ func TestFileChanges(t *testing.T) {
 		got := strings.Join(changed, ",")
 		changed = nil
 		if got != want || f.Version() != version || troubles != trouble {
-			t.Errorf("Look: changed %q, version %d, %d troubles; want %q, %d, %d", got, f.Version(), troubles, want, version, trouble)
+			t.Errorf("Look: changed %q, version %d, %d troubles; want %q, %d, %d", got, f.Version(), troubles, want,
+				version, trouble)
 		}
 	}
 	look("", 0, 0)
@@ -330,7 +349,8 @@ func TestFileChanges(t *testing.T) {
 		t.Errorf("Open of nothing = nil")
 	}
 	write(t, f.Path, "a:plain", "b:plain")
-	if _, err := Open(f.Path); err == nil || !strings.Contains(err.Error(), "line 1") || !strings.Contains(err.Error(), "line 2") {
+	if _, err := Open(f.Path); err == nil || !strings.Contains(err.Error(), "line 1") ||
+		!strings.Contains(err.Error(), "line 2") {
 		t.Errorf("Open of a bad file = %v, want every line", err)
 	}
 }

@@ -50,15 +50,24 @@ func (p *Policy) Resolve(ctx context.Context, u identity.User) (identity.User, e
 	case err != nil:
 		return identity.User{}, ill(err)
 	case taken:
-		return identity.User{}, refused("their own name is an account's that another person is bound to, or can be taken for one")
+		return identity.User{},
+			refused("their own name is an account's that another person is bound to, or can be taken for one")
 	}
 	return u, nil
 }
 
 func refused(why string) error {
-	return &identity.Failure{Class: identity.Refused, Code: NotBound, Err: errors.New("account: resolving a person: " + why)}
+	return &identity.Failure{
+		Class: identity.Refused,
+		Code:  NotBound,
+		Err:   errors.New("account: resolving a person: " + why),
+	}
 }
 
 func ill(err error) error {
-	return &identity.Failure{Class: identity.Later, Code: "store_unavailable", Err: fmt.Errorf("account: resolving a person: %w", err)}
+	return &identity.Failure{
+		Class: identity.Later,
+		Code:  "store_unavailable",
+		Err:   fmt.Errorf("account: resolving a person: %w", err),
+	}
 }

@@ -36,24 +36,39 @@ func TestResolve(t *testing.T) {
 		{"no policy", nil, identity.User{UnionID: "U1", Username: "zhangsan"}, "zhangsan", 0, ""},
 		{"zero", &Policy{}, identity.User{UnionID: "U1", Username: "zhangsan"}, "zhangsan", 0, ""},
 		{"off", &Policy{Off, kept, accounts}, identity.User{UnionID: "U1", Username: "zhangsan"}, "zhangsan", 0, ""},
-		{"optional, bound", &Policy{Optional, kept, accounts}, identity.User{UnionID: "U1", Username: "zhangsan"}, "zs", 0, ""},
-		{"optional, not bound", &Policy{Optional, kept, accounts}, identity.User{UnionID: "U2", Username: "lisi"}, "lisi", 0, ""},
-		{"optional, called like an account", &Policy{Optional, kept, accounts}, identity.User{UnionID: "U2", Username: "admin"}, "", identity.Refused, NotBound},
-		{"optional, called like a bound account", &Policy{Optional, kept, nil}, identity.User{UnionID: "U2", Username: "old"}, "", identity.Refused, NotBound},
-		{"optional, looks like an account", &Policy{Optional, kept, accounts}, identity.User{UnionID: "U2", Username: "Аdmin"}, "", identity.Refused, NotBound},
-		{"optional, looks like a bound account", &Policy{Optional, kept, accounts}, identity.User{UnionID: "U2", Username: "0ld"}, "", identity.Refused, NotBound},
-		{"optional, bound, whatever they are called", &Policy{Optional, kept, accounts}, identity.User{UnionID: "U1", Username: "Admin"}, "zs", 0, ""},
-		{"required, bound", &Policy{Required, kept, nil}, identity.User{UnionID: "U3", Username: "zhangsan"}, "old", 0, ""},
-		{"required, not bound", &Policy{Required, kept, accounts}, identity.User{UnionID: "U2", Username: "lisi"}, "", identity.Refused, NotBound},
-		{"required, without a unionId", &Policy{Required, kept, accounts}, identity.User{Username: "zs"}, "", identity.Refused, NotBound},
-		{"an ill store is no refusal", &Policy{Required, new(broken), nil}, identity.User{UnionID: "U1", Username: "zhangsan"}, "", identity.Later, "store_unavailable"},
-		{"nor for somebody without a unionId", &Policy{Optional, new(broken), nil}, identity.User{Username: "zhangsan"}, "", identity.Later, "store_unavailable"},
-		{"nor a pass", &Policy{Optional, new(broken), nil}, identity.User{UnionID: "U1", Username: "zhangsan"}, "", identity.Later, "store_unavailable"},
+		{"optional, bound", &Policy{Optional, kept, accounts}, identity.User{UnionID: "U1", Username: "zhangsan"},
+			"zs", 0, ""},
+		{"optional, not bound", &Policy{Optional, kept, accounts}, identity.User{UnionID: "U2", Username: "lisi"},
+			"lisi", 0, ""},
+		{"optional, called like an account", &Policy{Optional, kept, accounts},
+			identity.User{UnionID: "U2", Username: "admin"}, "", identity.Refused, NotBound},
+		{"optional, called like a bound account", &Policy{Optional, kept, nil},
+			identity.User{UnionID: "U2", Username: "old"}, "", identity.Refused, NotBound},
+		{"optional, looks like an account", &Policy{Optional, kept, accounts},
+			identity.User{UnionID: "U2", Username: "Аdmin"}, "", identity.Refused, NotBound},
+		{"optional, looks like a bound account", &Policy{Optional, kept, accounts},
+			identity.User{UnionID: "U2", Username: "0ld"}, "", identity.Refused, NotBound},
+		{"optional, bound, whatever they are called", &Policy{Optional, kept, accounts},
+			identity.User{UnionID: "U1", Username: "Admin"}, "zs", 0, ""},
+		{"required, bound", &Policy{Required, kept, nil}, identity.User{UnionID: "U3", Username: "zhangsan"}, "old",
+			0, ""},
+		{"required, not bound", &Policy{Required, kept, accounts}, identity.User{UnionID: "U2", Username: "lisi"}, "",
+			identity.Refused, NotBound},
+		{"required, without a unionId", &Policy{Required, kept, accounts}, identity.User{Username: "zs"}, "",
+			identity.Refused, NotBound},
+		{"an ill store is no refusal", &Policy{Required, new(broken), nil},
+			identity.User{UnionID: "U1", Username: "zhangsan"}, "", identity.Later, "store_unavailable"},
+		{"nor for somebody without a unionId", &Policy{Optional, new(broken), nil},
+			identity.User{Username: "zhangsan"}, "", identity.Later, "store_unavailable"},
+		{"nor a pass", &Policy{Optional, new(broken), nil}, identity.User{UnionID: "U1", Username: "zhangsan"}, "",
+			identity.Later, "store_unavailable"},
 	} {
 		got, err := tt.policy.Resolve(t.Context(), tt.user)
 		f, failed := errors.AsType[*identity.Failure](err)
-		if got.Username != tt.want || (err != nil) != (tt.want == "") || failed && (f.Class != tt.class || f.Code != tt.code) {
-			t.Errorf("%s: Resolve(%s) = %q, %v, want %q, %v %s", tt.name, tt.user.Username, got.Username, err, tt.want, tt.class, tt.code)
+		if got.Username != tt.want || (err != nil) != (tt.want == "") ||
+			failed && (f.Class != tt.class || f.Code != tt.code) {
+			t.Errorf("%s: Resolve(%s) = %q, %v, want %q, %v %s", tt.name, tt.user.Username, got.Username, err,
+				tt.want, tt.class, tt.code)
 		}
 	}
 }

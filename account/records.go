@@ -22,8 +22,13 @@ type Sealer interface {
 // Errors of a store whose records are not what was written there. Nobody is
 // anybody by such a record, and nobody has the name that it stands for.
 var (
-	ErrSealed   = errors.New("account: a binding does not open under cookie.secrets: it was written by somebody else, or the secret it was sealed with is gone; importing it again replaces it")
-	ErrUnsealed = errors.New("account: a binding of an older release is not sealed and counts for nothing until it is imported again")
+	ErrSealed = errors.New(
+		"account: a binding does not open under cookie.secrets: it was written by somebody else, or the secret " +
+			"it was sealed with is gone; importing it again replaces it",
+	)
+	ErrUnsealed = errors.New(
+		"account: a binding of an older release is not sealed and counts for nothing until it is imported again",
+	)
 )
 
 // Records is how a store keeps bindings: each in two boxes, one to be found by
@@ -104,5 +109,6 @@ type Renewed struct {
 
 // String is for the log.
 func (r Renewed) String() string {
-	return fmt.Sprintf("%d sealed anew, %d do not open, %d not sealed, %d migrated", r.Sealed, r.Foreign, r.Unsealed, r.Migrated)
+	return fmt.Sprintf("%d sealed anew, %d do not open, %d not sealed, %d migrated", r.Sealed, r.Foreign, r.Unsealed,
+		r.Migrated)
 }

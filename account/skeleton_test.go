@@ -14,9 +14,12 @@ func alike(a, b string) bool {
 
 func TestLooks(t *testing.T) { // threats T35
 	for name, others := range map[string][]string{
-		"alice": {"alice", "Alice", "ALICE", "ａｌｉｃｅ", "ＡＬＩＣＥ", "аlice", "alіce", "АLІСЕ", "ɑlice", "αlice", "𝐚𝐥𝐢𝐜𝐞", "𝓪𝓵𝓲𝓬𝓮", "ⓐⓛⓘⓒⓔ", "a1ice", "aIice", "a|ice", "AIice", "ALlCE", "alıce", "ali̇ce", "ALİCE",
-			"al\u200bice", "\ufeffalice", "alice\u00ad", "al\u034fice", "a\u2060lice", "alice\ufe0f", " alice ", "alice\u00a0", "\u3164alice", "alice\u2800", "\u202ealice", "\u202eecila", "alic\u0435", "Alic\U000e0065e"},
-		"admin":      {"Admin", "ADMIN", "аdmin", "аdМin", "adrnin", "admın", "ADMlN", "admin\u200d", "ａdmin", "Ａｄｍｉｎ", "ΑDMIN", "ad\u00admin", "αdmin"},
+		"alice": {"alice", "Alice", "ALICE", "ａｌｉｃｅ", "ＡＬＩＣＥ", "аlice", "alіce", "АLІСЕ", "ɑlice", "αlice", "𝐚𝐥𝐢𝐜𝐞",
+			"𝓪𝓵𝓲𝓬𝓮", "ⓐⓛⓘⓒⓔ", "a1ice", "aIice", "a|ice", "AIice", "ALlCE", "alıce", "ali̇ce", "ALİCE",
+			"al\u200bice", "\ufeffalice", "alice\u00ad", "al\u034fice", "a\u2060lice", "alice\ufe0f", " alice ",
+			"alice\u00a0", "\u3164alice", "alice\u2800", "\u202ealice", "\u202eecila", "alic\u0435", "Alic\U000e0065e"},
+		"admin": {"Admin", "ADMIN", "аdmin", "аdМin", "adrnin", "admın", "ADMlN", "admin\u200d", "ａdmin",
+			"Ａｄｍｉｎ", "ΑDMIN", "ad\u00admin", "αdmin"},
 		"root":       {"r00t", "rооt", "ROOT", "Rοοt", "roοt", "rഠഠt"},
 		"zhang san":  {"zhang\u3000san", "Zhang  San", "zhang\tsan", "zhang\u2009san"},
 		"张三":         {"张三", "张\u200b三", " 张三", "张⼆三"[:3] + "三"},
@@ -33,7 +36,9 @@ func TestLooks(t *testing.T) { // threats T35
 			}
 		}
 	}
-	for _, pair := range [][2]string{{"alice", "alicia"}, {"alice", "bob"}, {"zhangsan", "zhangsang"}, {"张三", "张二"}, {"张三", "李三"}, {"lin", "lim"}, {"nan", "van"}, {"user1", "user2"}, {"wang.li", "wangli"}, {"a-b", "a_b"}, {"admin", "admins"}, {"u10", "u11"},
+	for _, pair := range [][2]string{{"alice", "alicia"}, {"alice", "bob"}, {"zhangsan", "zhangsang"}, {"张三", "张二"},
+		{"张三", "李三"}, {"lin", "lim"}, {"nan", "van"}, {"user1", "user2"}, {"wang.li", "wangli"}, {"a-b", "a_b"},
+		{"admin", "admins"}, {"u10", "u11"},
 		{"zhang san", "zhangsan"}, {"b", "ss"}, {"陈", "陳"}, {"chen", "cheng"}, {"é", "e"}, {"100", "101"}} {
 		if alike(pair[0], pair[1]) {
 			t.Errorf("%q and %q, looks %q and %q, are one", pair[0], pair[1], Looks(pair[0]), Looks(pair[1]))

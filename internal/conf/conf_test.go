@@ -50,7 +50,8 @@ func TestProblems(t *testing.T) {
 	for _, problem := range p.All() {
 		got = append(got, problem.String())
 	}
-	want := []string{`cookie.secrets is empty; make one with "dinggate keygen"`, "warning: routes[2].path is shadowed", "c.yaml:3: listen is odd"}
+	want := []string{`cookie.secrets is empty; make one with "dinggate keygen"`,
+		"warning: routes[2].path is shadowed", "c.yaml:3: listen is odd"}
 	if fmt.Sprint(got) != fmt.Sprint(want) || p.Mistakes() != 2 {
 		t.Errorf("All() = %q with %d mistakes, want %q with 2", got, p.Mistakes(), want)
 	}

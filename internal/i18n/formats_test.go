@@ -26,7 +26,8 @@ func formats(t *testing.T) map[string]string {
 		if err != nil || !d.IsDir() {
 			return err
 		}
-		if name := d.Name(); name == "testdata" || strings.HasPrefix(name, ".") && dir != root || name == "conf" || name == "node_modules" {
+		if name := d.Name(); name == "testdata" || strings.HasPrefix(name, ".") && dir != root || name == "conf" ||
+			name == "node_modules" {
 			return fs.SkipDir
 		}
 		files := token.NewFileSet()
@@ -65,7 +66,8 @@ func formats(t *testing.T) map[string]string {
 					return true
 				}
 				i, ok := at[sel.Sel.Name]
-				if from, named := sel.X.(*ast.Ident); !ok || len(call.Args) <= i || sel.Sel.Name == "Errorf" && (!named || from.Name != "conf") {
+				if from, named := sel.X.(*ast.Ident); !ok || len(call.Args) <= i ||
+					sel.Sel.Name == "Errorf" && (!named || from.Name != "conf") {
 					return true
 				}
 				if i == 1 {
@@ -76,7 +78,8 @@ func formats(t *testing.T) map[string]string {
 				place := files.Position(call.Pos()).String()
 				if text, ok := constantText(call.Args[i], constants); ok {
 					found[text] = place
-				} else if place := filepath.ToSlash(place); !strings.Contains(place, "config/load.go") { // mistake hands its own format on
+				} else if place := filepath.ToSlash(place); !strings.Contains(place, "config/load.go") {
+					// mistake hands its own format on
 					t.Errorf("%s: the format is no constant, so that nothing can look for its translation", place)
 				}
 				return true

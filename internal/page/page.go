@@ -42,7 +42,9 @@ type Config struct {
 	Logo     []byte // a picture of at most MaxLogo bytes; nil draws the first letter of Title
 	LogoType string // its media type; "" looks at the bytes
 
-	Username string // which field of the directory names people, as dingtalk.username calls it; a person without it reads which one it is
+	// which field of the directory names people, as dingtalk.username calls it; a person without it
+	// reads which one it is
+	Username string
 
 	Lead   Text   // under the title of the sign-in page; "" is ours
 	Note   Text   // at its foot; "" is ours
@@ -65,8 +67,9 @@ var logoTypes = []string{"image/png", "image/jpeg", "image/gif", "image/webp", "
 
 // Pages holds the compiled pages; immutable and safe for concurrent use.
 type Pages struct {
-	texts          map[string]said // by language
-	missing        string          // key of the message for somebody without the field that names people; "" is no_username
+	texts map[string]said // by language
+	// key of the message for somebody without the field that names people; "" is no_username
+	missing        string
 	logo, style    template.HTML
 	prefix, public string
 	csp, formCSP   string
@@ -101,7 +104,8 @@ func New(c Config) (*Pages, error) {
 	if err := p.loadAssets(); err != nil {
 		return nil, err
 	}
-	policy := "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; img-src data:; base-uri 'none'; frame-ancestors 'none'; form-action "
+	policy := "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
+		"'; img-src data:; base-uri 'none'; frame-ancestors 'none'; form-action "
 	p.csp, p.formCSP = policy+"'none'", policy+"'self'"
 	p.scriptCSP = policy + "'none'; script-src 'self'; connect-src 'self'"
 	p.errorCSP = p.scriptCSP
@@ -128,7 +132,9 @@ func New(c Config) (*Pages, error) {
 
 func (p *Pages) compile(c Config) error {
 	p.templates = make(map[string]*template.Template)
-	for name, sample := range map[string]any{"error": errorView{}, "sign_in": signInView{}, "account": accountView{}, "signed_out": signInView{}, "confirm": confirmView{}, "signed_in": signedInView{}, "who": whoView{}, "silent": silentView{}} {
+	for name, sample := range map[string]any{"error": errorView{}, "sign_in": signInView{}, "account": accountView{},
+		"signed_out": signInView{}, "confirm": confirmView{}, "signed_in": signedInView{}, "who": whoView{},
+		"silent": silentView{}} {
 		t, err := c.parse(name)
 		for _, data := range []any{sample, filled(sample)} {
 			if err == nil {
@@ -158,7 +164,8 @@ func logo(c Config) (template.HTML, error) {
 	}
 	for _, known := range logoTypes {
 		if kind == known {
-			return template.HTML(`<img class="logo" alt="" src="data:` + known + ";base64," + base64.StdEncoding.EncodeToString(c.Logo) + `">`), nil
+			return template.HTML(`<img class="logo" alt="" src="data:` + known + ";base64," +
+				base64.StdEncoding.EncodeToString(c.Logo) + `">`), nil
 		}
 	}
 	return "", conf.Errorf("the logo is %q; use one of %s", kind, strings.Join(logoTypes, ", "))
@@ -183,7 +190,17 @@ type view struct {
 func (p *Pages) view(w http.ResponseWriter, r *http.Request) view {
 	lang := web.Language(r)
 	own := p.texts[lang]
-	v := view{Words: zhWords, Lang: "zh-CN", OtherLang: "en", Title: own.title, Mark: own.mark, Logo: p.logo, Style: p.style, Contact: own.contact, ID: web.From(w).ID}
+	v := view{
+		Words:     zhWords,
+		Lang:      "zh-CN",
+		OtherLang: "en",
+		Title:     own.title,
+		Mark:      own.mark,
+		Logo:      p.logo,
+		Style:     p.style,
+		Contact:   own.contact,
+		ID:        web.From(w).ID,
+	}
 	if lang == "en" {
 		v.Words, v.Lang, v.OtherLang = enWords, "en", "zh"
 	}

@@ -12,9 +12,23 @@ func common(t testing.TB) (*Policy, Target) {
 		Route{Path: "/assets/", Rule: public},
 		Route{Path: "/", Host: "wiki.test", Rule: signedIn},
 		Route{Path: "/admin/", Methods: []string{"GET"}, Rule: lead},
-		Route{Path: "/", Rule: Rule{Departments: []int64{9}, Roles: []string{"r"}, Users: []string{"u"}, Emails: []string{"*@example.com"},
-			Networks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}})
-	return p, Target{Method: "GET", Host: "App.test:8443", Path: "/reports/2026/q1", Readings: []string{"/reports"}, Client: netip.MustParseAddr("192.0.2.7")}
+		Route{
+			Path: "/",
+			Rule: Rule{
+				Departments: []int64{9},
+				Roles:       []string{"r"},
+				Users:       []string{"u"},
+				Emails:      []string{"*@example.com"},
+				Networks:    []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
+			},
+		})
+	return p, Target{
+		Method:   "GET",
+		Host:     "App.test:8443",
+		Path:     "/reports/2026/q1",
+		Readings: []string{"/reports"},
+		Client:   netip.MustParseAddr("192.0.2.7"),
+	}
 }
 
 func TestDecideAllocatesNothing(t *testing.T) {

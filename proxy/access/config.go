@@ -11,7 +11,8 @@ import (
 // RouteConfig is the part of a route's configuration that says where a rule
 // holds; the proxy's own part stands beside it, inlined.
 type RouteConfig struct {
-	Path    string      `yaml:"path"`    // /healthz: exactly this; /admin/: /admin, /admin/ and all below; written decoded
+	// /healthz: exactly this; /admin/: /admin, /admin/ and all below; written decoded
+	Path    string      `yaml:"path"`
 	Host    string      `yaml:"host"`    // empty = any; the port counts only if written
 	Methods []string    `yaml:"methods"` // empty = any; GET lets HEAD through
 	Access  *RuleConfig `yaml:"access"`  // nil = signed_in
@@ -71,7 +72,9 @@ func (c Config) Check(p *conf.Problems, key string) {
 		earlier[i] = &compiled
 		for j, before := range earlier[:i] {
 			if before != nil && before.shadows(&compiled) {
-				p.At("%s[%d]", key, i).Warn(true, "is never reached: %s[%d] (%s) covers all of it; the first match decides, so put it above", key, j, c[j].Path)
+				p.At("%s[%d]", key, i).Warn(true,
+					"is never reached: %s[%d] (%s) covers all of it; the first match decides, so put it above", key,
+					j, c[j].Path)
 				break
 			}
 		}
@@ -93,16 +96,23 @@ func (c *RuleConfig) rule() (Rule, []fault) {
 	case c.Named == "public":
 		return Rule{Public: true}, nil
 	case c.Named != "":
-		return Rule{}, []fault{{part: "access", text: conf.Textf("is %q; it is public, signed_in, or lists such as {departments: [42]}", c.Named)}}
+		return Rule{},
+			[]fault{{part: "access",
+				text: conf.Textf("is %q; it is public, signed_in, or lists such as {departments: [42]}", c.Named)}}
 	case len(c.Departments)+len(c.Roles)+len(c.Users)+len(c.Emails)+len(c.Networks) == 0:
-		return Rule{}, []fault{{part: "access", text: conf.Textf("names nobody; it is public, signed_in, or lists such as {departments: [42]}")}}
+		return Rule{},
+			[]fault{{part: "access",
+				text: conf.Textf("names nobody; it is public, signed_in, or lists such as {departments: [42]}")}}
 	}
 	rule := Rule{Roles: c.Roles, Users: c.Users, Emails: c.Emails}
 	var faults []fault
 	for _, text := range c.Departments {
 		id, ok := parseID(text)
 		if !ok {
-			faults = append(faults, fault{part: "access.departments", text: conf.Textf("has %q; write the department's id, a number", text)})
+			faults = append(faults, fault{
+				part: "access.departments",
+				text: conf.Textf("has %q; write the department's id, a number", text),
+			})
 			continue
 		}
 		rule.Departments = append(rule.Departments, id)

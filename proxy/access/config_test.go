@@ -70,9 +70,11 @@ func TestCheckMistakes(t *testing.T) {
 		{at("[::0]"), host + `is "[::0]", which is no plain IPv6 address in brackets`},
 		{at("[10.0.0.1]"), host + `is "[10.0.0.1]", which is no plain IPv6 address in brackets`},
 
-		{RouteConfig{Path: "/", Methods: list("get")}, methods + `has "get"; a method is written in capitals, as in GET`},
+		{RouteConfig{Path: "/", Methods: list("get")},
+			methods + `has "get"; a method is written in capitals, as in GET`},
 		{RouteConfig{Path: "/", Methods: list("")}, methods + `has ""; a method is written in capitals, as in GET`},
-		{RouteConfig{Path: "/", Methods: list("GET,POST")}, methods + `has "GET,POST"; a method is written in capitals, as in GET`},
+		{RouteConfig{Path: "/", Methods: list("GET,POST")},
+			methods + `has "GET,POST"; a method is written in capitals, as in GET`},
 		{RouteConfig{Path: "/", Methods: list("GET", "TRACE")}, methods + `has TRACE, which is never let through`},
 		{RouteConfig{Path: "/", Methods: list("TRACK")}, methods + `has TRACK, which is never let through`},
 		{RouteConfig{Path: "/", Methods: list("CONNECT")}, methods + `has CONNECT, which is never let through`},
@@ -80,25 +82,39 @@ func TestCheckMistakes(t *testing.T) {
 		{rule(RuleConfig{}), "routes[0].access names nobody" + forms},
 		{rule(RuleConfig{Networks: list()}), "routes[0].access names nobody" + forms},
 		{rule(RuleConfig{Named: "Public"}), `routes[0].access is "Public"` + forms},
-		{rule(RuleConfig{Departments: list("dev")}), `routes[0].access.departments has "dev"; write the department's id, a number`},
-		{rule(RuleConfig{Departments: list("042")}), `routes[0].access.departments has "042"; write the department's id, a number`},
-		{rule(RuleConfig{Departments: list("-1")}), `routes[0].access.departments has "-1"; write the department's id, a number`},
-		{rule(RuleConfig{Roles: list("007")}), `routes[0].access.roles has "007"; digits alone are a role's id, which has no zeros in front`},
+		{rule(RuleConfig{Departments: list("dev")}),
+			`routes[0].access.departments has "dev"; write the department's id, a number`},
+		{rule(RuleConfig{Departments: list("042")}),
+			`routes[0].access.departments has "042"; write the department's id, a number`},
+		{rule(RuleConfig{Departments: list("-1")}),
+			`routes[0].access.departments has "-1"; write the department's id, a number`},
+		{rule(RuleConfig{Roles: list("007")}),
+			`routes[0].access.roles has "007"; digits alone are a role's id, which has no zeros in front`},
 		{rule(RuleConfig{Roles: list("")}), `routes[0].access.roles has ""; write a name without blanks around it`},
 		{rule(RuleConfig{Users: list(" a")}), `routes[0].access.users has " a"; write a name without blanks around it`},
-		{rule(RuleConfig{Emails: list("a@b@c.test")}), `routes[0].access.emails has "a@b@c.test", with more than one @`},
-		{rule(RuleConfig{Emails: list("*@b@c.test")}), `routes[0].access.emails has "*@b@c.test", with more than one @`},
-		{rule(RuleConfig{Emails: list("@c.test")}), `routes[0].access.emails has "@c.test"; a whole domain is written *@example.com`},
-		{rule(RuleConfig{Emails: list("a*@c.test")}), `routes[0].access.emails has "a*@c.test"; a whole domain is written *@example.com`},
-		{rule(RuleConfig{Emails: list("*@*.c.test")}), `routes[0].access.emails has "*@*.c.test"; a whole domain is written *@example.com`},
-		{rule(RuleConfig{Emails: list("*")}), `routes[0].access.emails has "*"; a whole domain is written *@example.com`},
+		{rule(RuleConfig{Emails: list("a@b@c.test")}),
+			`routes[0].access.emails has "a@b@c.test", with more than one @`},
+		{rule(RuleConfig{Emails: list("*@b@c.test")}),
+			`routes[0].access.emails has "*@b@c.test", with more than one @`},
+		{rule(RuleConfig{Emails: list("@c.test")}),
+			`routes[0].access.emails has "@c.test"; a whole domain is written *@example.com`},
+		{rule(RuleConfig{Emails: list("a*@c.test")}),
+			`routes[0].access.emails has "a*@c.test"; a whole domain is written *@example.com`},
+		{rule(RuleConfig{Emails: list("*@*.c.test")}),
+			`routes[0].access.emails has "*@*.c.test"; a whole domain is written *@example.com`},
+		{rule(RuleConfig{Emails: list("*")}),
+			`routes[0].access.emails has "*"; a whole domain is written *@example.com`},
 		{rule(RuleConfig{Emails: list("*@")}), `routes[0].access.emails has "*@", which is no address`},
 		{rule(RuleConfig{Emails: list("c.test")}), `routes[0].access.emails has "c.test", which is no address`},
-		{rule(RuleConfig{Networks: list("10.0.0.1")}), `routes[0].access.networks has the address 10.0.0.1; write 10.0.0.1/32 for it alone`},
-		{rule(RuleConfig{Networks: list("fd00::1")}), `routes[0].access.networks has the address fd00::1; write fd00::1/128 for it alone`},
+		{rule(RuleConfig{Networks: list("10.0.0.1")}),
+			`routes[0].access.networks has the address 10.0.0.1; write 10.0.0.1/32 for it alone`},
+		{rule(RuleConfig{Networks: list("fd00::1")}),
+			`routes[0].access.networks has the address fd00::1; write fd00::1/128 for it alone`},
 		{rule(RuleConfig{Networks: list("10.0.0.1/8")}), `routes[0].access.networks has 10.0.0.1/8; write 10.0.0.0/8`},
-		{rule(RuleConfig{Networks: list("office")}), `routes[0].access.networks has "office"; write a network such as 10.0.0.0/8`},
-		{rule(RuleConfig{Networks: list("::ffff:10.0.0.0/104")}), `routes[0].access.networks has ::ffff:10.0.0.0/104; write the IPv4 network itself`},
+		{rule(RuleConfig{Networks: list("office")}),
+			`routes[0].access.networks has "office"; write a network such as 10.0.0.0/8`},
+		{rule(RuleConfig{Networks: list("::ffff:10.0.0.0/104")}),
+			`routes[0].access.networks has ::ffff:10.0.0.0/104; write the IPv4 network itself`},
 	} {
 		if got := findings(Config{c.route}); !slices.Equal(got, []string{c.want}) {
 			t.Errorf("Check(%+v) = %q, want %q", c.route, got, c.want)
@@ -108,7 +124,8 @@ func TestCheckMistakes(t *testing.T) {
 
 func TestCheckTellsAllAtOnce(t *testing.T) {
 	got := findings(Config{
-		{Path: "a", Host: "b/", Methods: []string{"get"}, Access: &RuleConfig{Departments: []string{"x"}, Networks: []string{"y"}, Users: []string{""}}},
+		{Path: "a", Host: "b/", Methods: []string{"get"},
+			Access: &RuleConfig{Departments: []string{"x"}, Networks: []string{"y"}, Users: []string{""}}},
 		{Path: "/"},
 		{Path: "b", Access: &RuleConfig{}},
 	})
@@ -120,7 +137,8 @@ func TestCheckTellsAllAtOnce(t *testing.T) {
 func TestCheckWarns(t *testing.T) {
 	open := &RuleConfig{Named: "public"}
 	never := func(i, j, path string) string {
-		return "warning: routes[" + i + "] is never reached: routes[" + j + "] (" + path + ") covers all of it; the first match decides, so put it above"
+		return "warning: routes[" + i + "] is never reached: routes[" + j + "] (" + path +
+			") covers all of it; the first match decides, so put it above"
 	}
 	get, post := []string{"GET"}, []string{"POST"}
 	for _, c := range []struct {
@@ -128,24 +146,33 @@ func TestCheckWarns(t *testing.T) {
 		config Config
 		want   []string
 	}{
-		{"nothing odd", Config{{Path: "/a/", Access: open}, {Path: "/", Host: "a.test:8443"}, {Path: "/", Host: "[::1]"}, {Path: "/文档/", Methods: get}, {Path: "/"}}, nil},
+		{"nothing odd",
+			Config{{Path: "/a/", Access: open}, {Path: "/", Host: "a.test:8443"}, {Path: "/", Host: "[::1]"},
+				{Path: "/文档/", Methods: get}, {Path: "/"}}, nil},
 		{"below", Config{{Path: "/"}, {Path: "/a/"}}, []string{never("1", "0", "/")}},
 		{"the bare path", Config{{Path: "/a/"}, {Path: "/a"}, {Path: "/"}}, []string{never("1", "0", "/a/")}},
 		{"twice", Config{{Path: "/a"}, {Path: "/a"}}, []string{never("1", "0", "/a")}},
 		{"exact above tree", Config{{Path: "/a"}, {Path: "/a/"}}, nil},
-		{"one of many", Config{{Path: "/"}, {Path: "/a/"}, {Path: "/a/b"}}, []string{never("1", "0", "/"), never("2", "0", "/")}},
+		{"one of many", Config{{Path: "/"}, {Path: "/a/"}, {Path: "/a/b"}},
+			[]string{never("1", "0", "/"), never("2", "0", "/")}},
 		{"any host", Config{{Path: "/"}, {Path: "/", Host: "a.test"}}, []string{never("1", "0", "/")}},
 		{"another host", Config{{Path: "/", Host: "a.test"}, {Path: "/", Host: "b.test"}}, nil},
-		{"host in other letters", Config{{Path: "/", Host: "a.test"}, {Path: "/", Host: "A.test"}}, []string{never("1", "0", "/")}},
-		{"any port", Config{{Path: "/", Host: "a.test"}, {Path: "/", Host: "a.test:8443"}}, []string{never("1", "0", "/")}},
+		{"host in other letters", Config{{Path: "/", Host: "a.test"}, {Path: "/", Host: "A.test"}},
+			[]string{never("1", "0", "/")}},
+		{"any port", Config{{Path: "/", Host: "a.test"}, {Path: "/", Host: "a.test:8443"}},
+			[]string{never("1", "0", "/")}},
 		{"one port", Config{{Path: "/", Host: "a.test:8443"}, {Path: "/", Host: "a.test"}}, nil},
 		{"any method", Config{{Path: "/"}, {Path: "/", Methods: get}}, []string{never("1", "0", "/")}},
-		{"HEAD is in GET", Config{{Path: "/", Methods: get}, {Path: "/", Methods: []string{"HEAD"}}}, []string{never("1", "0", "/")}},
+		{"HEAD is in GET", Config{{Path: "/", Methods: get}, {Path: "/", Methods: []string{"HEAD"}}},
+			[]string{never("1", "0", "/")}},
 		{"another method", Config{{Path: "/", Methods: get}, {Path: "/", Methods: post}}, nil},
 		{"fewer methods", Config{{Path: "/", Methods: get}, {Path: "/"}}, nil},
-		{"all public", Config{{Path: "/a/", Access: open}, {Path: "/", Access: open}}, []string{"warning: routes are all public: nobody is ever asked to sign in"}},
-		{"network of everybody", Config{{Path: "/", Access: &RuleConfig{Networks: []string{"0.0.0.0/0"}}}}, []string{"warning: routes[0].access.networks has 0.0.0.0/0, which is everybody"}},
-		{"beside a mistake", Config{{Path: "/", Access: &RuleConfig{Named: "x"}}, {Path: "/"}}, []string{`routes[0].access is "x"; it is public, signed_in, or lists such as {departments: [42]}`}},
+		{"all public", Config{{Path: "/a/", Access: open}, {Path: "/", Access: open}},
+			[]string{"warning: routes are all public: nobody is ever asked to sign in"}},
+		{"network of everybody", Config{{Path: "/", Access: &RuleConfig{Networks: []string{"0.0.0.0/0"}}}},
+			[]string{"warning: routes[0].access.networks has 0.0.0.0/0, which is everybody"}},
+		{"beside a mistake", Config{{Path: "/", Access: &RuleConfig{Named: "x"}}, {Path: "/"}},
+			[]string{`routes[0].access is "x"; it is public, signed_in, or lists such as {departments: [42]}`}},
 		{"no routes", nil, nil},
 	} {
 		if got := findings(c.config); !slices.Equal(got, c.want) {
@@ -162,7 +189,13 @@ func TestRoutes(t *testing.T) {
 		}
 		return &c
 	}
-	full := &RuleConfig{Departments: []string{"42", "x"}, Roles: []string{"主管"}, Users: []string{"u"}, Emails: []string{"*@a.test"}, Networks: []string{"10.0.0.0/8", "y"}}
+	full := &RuleConfig{
+		Departments: []string{"42", "x"},
+		Roles:       []string{"主管"},
+		Users:       []string{"u"},
+		Emails:      []string{"*@a.test"},
+		Networks:    []string{"10.0.0.0/8", "y"},
+	}
 	for _, c := range []struct {
 		access *RuleConfig
 		want   Rule
@@ -173,7 +206,13 @@ func TestRoutes(t *testing.T) {
 		{word("true"), Rule{}}, // a mistake lets nobody in
 		{word(""), Rule{}},
 		{&RuleConfig{}, Rule{}},
-		{full, Rule{Departments: []int64{42}, Roles: []string{"主管"}, Users: []string{"u"}, Emails: []string{"*@a.test"}, Networks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}},
+		{full, Rule{
+			Departments: []int64{42},
+			Roles:       []string{"主管"},
+			Users:       []string{"u"},
+			Emails:      []string{"*@a.test"},
+			Networks:    []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
+		}},
 	} {
 		got := Config{{Path: "/a", Host: "b.test", Methods: []string{"GET"}, Access: c.access}}.Routes()
 		want := []Route{{Name: "GET b.test/a", Path: "/a", Host: "b.test", Methods: []string{"GET"}, Rule: c.want}}
@@ -192,15 +231,22 @@ func TestCaseRoutes(t *testing.T) {
 	}{
 		{Config{{Path: "/"}}, nil, nil},
 		{Config{{Path: "/admin/", Access: who("a")}, {Path: "/"}}, []CaseRoute{{0, 1, "/admin/", "/ADMIN/"}}, nil},
-		{Config{{Path: "/admin/"}, {Path: "/"}}, nil, nil},                                                   // one rule
-		{Config{{Path: "/admin/", Access: who("a")}}, nil, nil},                                              // nothing else matches
-		{Config{{Path: "/1/", Access: who("a")}, {Path: "/"}}, nil, nil},                                     // no letters
-		{Config{{Path: "/admin/", Host: "a.test", Access: who("a")}, {Path: "/", Host: "b.test"}}, nil, nil}, // never the same request
-		{Config{{Path: "/admin/", Methods: []string{"GET"}, Access: who("a")}, {Path: "/", Methods: []string{"PUT"}}}, nil, nil},
+		// one rule
+		{Config{{Path: "/admin/"}, {Path: "/"}}, nil, nil},
+		// nothing else matches
+		{Config{{Path: "/admin/", Access: who("a")}}, nil, nil},
+		// no letters
+		{Config{{Path: "/1/", Access: who("a")}, {Path: "/"}}, nil, nil},
+		// never the same request
+		{Config{{Path: "/admin/", Host: "a.test", Access: who("a")}, {Path: "/", Host: "b.test"}}, nil, nil},
+		{Config{{Path: "/admin/", Methods: []string{"GET"}, Access: who("a")}, {Path: "/", Methods: []string{"PUT"}}},
+			nil, nil},
 		{Config{{Path: "/"}, {Path: "/admin/", Access: who("a")}}, nil, nil}, // never reached at all
-		{Config{{Path: "/A/", Access: who("a")}, {Path: "/a/", Access: who("b")}}, []CaseRoute{{0, 1, "/A/", "/a/"}, {1, 1, "/a/", "/a/"}}, []int{1}},
+		{Config{{Path: "/A/", Access: who("a")}, {Path: "/a/", Access: who("b")}},
+			[]CaseRoute{{0, 1, "/A/", "/a/"}, {1, 1, "/a/", "/a/"}}, []int{1}},
 		{Config{{Path: "/A/", Access: who("a")}, {Path: "/a/", Access: who("a")}}, nil, nil},
-		{Config{{Path: "/A/", Host: "a.test", Access: who("a")}, {Path: "/a/x", Access: who("b")}}, []CaseRoute{{1, 1, "/a/x", "/a/x"}}, nil},
+		{Config{{Path: "/A/", Host: "a.test", Access: who("a")}, {Path: "/a/x", Access: who("b")}},
+			[]CaseRoute{{1, 1, "/a/x", "/a/x"}}, nil},
 	} {
 		if got := c.routes.CaseRoutes(); !slices.Equal(got, c.want) {
 			t.Errorf("%+v: CaseRoutes() = %+v, want %+v", c.routes, got, c.want)

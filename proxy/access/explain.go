@@ -43,7 +43,10 @@ func (s *trace) reading(path string) {
 
 func (s *trace) variant(path string) {
 	if s != nil {
-		*s = append(*s, Step{Route: -1, Text: conf.Text{Format: "the sterner rule decides, since it may be meant as %s", Args: []any{path}}})
+		*s = append(*s, Step{
+			Route: -1,
+			Text:  conf.Text{Format: "the sterner rule decides, since it may be meant as %s", Args: []any{path}},
+		})
 	}
 }
 

@@ -61,7 +61,9 @@ func (r Route) faults() []fault {
 // pathFault wants a path as internal/web makes it, or nothing would ever equal it.
 // Braces and stars are refused because nothing here is a pattern (threats L6).
 func pathFault(s string) conf.Text {
-	switch i := strings.IndexFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f || strings.ContainsRune(`{}*%\;?#`, r) }); {
+	switch i := strings.IndexFunc(s, func(r rune) bool {
+		return r < ' ' || r == 0x7f || strings.ContainsRune(`{}*%\;?#`, r)
+	}); {
 	case s == "":
 		return conf.Textf(`is missing; "/" is everything`)
 	case s[0] != '/':
@@ -142,7 +144,9 @@ func fullWidth(part, name string) []fault {
 		return nil
 	}
 	mark, _ := utf8.DecodeRuneInString(name[i:])
-	return []fault{{part, conf.Textf("has %q with the full-width %q, which is part of the name; between two names write , and a space", name, string(mark)), true}}
+	return []fault{{part,
+		conf.Textf("has %q with the full-width %q, which is part of the name; between two names write , and a space",
+			name, string(mark)), true}}
 }
 
 func roleFault(s string) conf.Text {

@@ -83,14 +83,16 @@ func (d *dice) target(path, method, host string) Target {
 	for range d.roll(3) {
 		t.Readings = append(t.Readings, words.paths[d.roll(len(words.paths))])
 	}
-	t.Client = []netip.Addr{{}, netip.MustParseAddr("10.1.1.1"), netip.MustParseAddr("::ffff:10.1.1.1"), netip.MustParseAddr("192.0.2.1")}[d.roll(4)]
+	t.Client = []netip.Addr{{}, netip.MustParseAddr("10.1.1.1"), netip.MustParseAddr("::ffff:10.1.1.1"),
+		netip.MustParseAddr("192.0.2.1")}[d.roll(4)]
 	return t
 }
 
 // Whatever leaves more open, or asks for more, never lets in more; whatever a
 // rule gains never keeps out.
 func FuzzDecide(f *testing.F) {
-	for _, path := range []string{"/", "/a", "/a/b", "/A/", "//a", "/a/../c", "/a;x/b", "/a/\x00", "/%2e%2e/a", "/a ", "", "a", "/a\\b", "*"} {
+	for _, path := range []string{"/", "/a", "/a/b", "/A/", "//a", "/a/../c", "/a;x/b", "/a/\x00", "/%2e%2e/a", "/a ",
+		"", "a", "/a\\b", "*"} {
 		f.Add([]byte{3, 2, 0, 1, 1, 2, 1, 2, 1, 0, 3, 4, 5, 6, 1, 0, 2, 2, 1, 1, 2}, path, "GET", "a.test")
 		f.Add([]byte{2, 0, 1, 1, 0, 1, 3, 0, 0, 0, 1, 0, 0, 0, 0, 1, 1, 1}, path, "get", "A.test.:443")
 		f.Add([]byte{1, 0, 0, 0, 1, 6, 0, 0, 1, 1, 1, 1, 1, 0, 0, 0, 1}, path, "", "")
@@ -111,14 +113,16 @@ func FuzzDecide(f *testing.F) {
 		if told, _ := p.Explain(target, u); told != got {
 			t.Errorf("Explain(%+v) = %+v, want %+v as Decide says", target, told, got)
 		}
-		if (got.Verdict == Allow) != (got.Rule != "") || (got.Verdict == Allow) == (got.Reason != "") || got.Verdict == SignIn && u.Username != "" {
+		if (got.Verdict == Allow) != (got.Rule != "") || (got.Verdict == Allow) == (got.Reason != "") ||
+			got.Verdict == SignIn && u.Username != "" {
 			t.Errorf("Decide(%+v) = %+v, which contradicts itself", target, got)
 		}
 
 		if odd := target; u.Username != "" {
 			odd.Odd = true
 			if open := p.Decide(odd, nil); open.Verdict == Allow {
-				t.Errorf("Decide(%+v) of %+v lets nobody in by a path that was not written plainly: %+v", odd, routes, open)
+				t.Errorf("Decide(%+v) of %+v lets nobody in by a path that was not written plainly: %+v", odd, routes,
+					open)
 			}
 		}
 
@@ -140,9 +144,14 @@ func FuzzDecide(f *testing.F) {
 		less("lower-case method", p, change(func(c *Target) { c.Method = strings.ToLower(c.Method) }), u)
 		less("unknown host", p, change(func(c *Target) { c.Host = "" }), u)
 		less("unknown client", p, change(func(c *Target) { c.Client = netip.Addr{} }), u)
-		less("one more variant", p, change(func(c *Target) { c.Variants = append(slices.Clone(c.Variants), words.paths[d.roll(len(words.paths))]) }), u)
-		less("one more reading", p, change(func(c *Target) { c.Readings = append(slices.Clone(c.Readings), words.paths[d.roll(6)]) }), u)
-		less("one more route in front, for nobody", policy(t, append([]Route{{Path: words.paths[d.roll(6)]}}, routes...)...), target, u)
+		less("one more variant", p,
+			change(func(c *Target) {
+				c.Variants = append(slices.Clone(c.Variants), words.paths[d.roll(len(words.paths))])
+			}), u)
+		less("one more reading", p,
+			change(func(c *Target) { c.Readings = append(slices.Clone(c.Readings), words.paths[d.roll(6)]) }), u)
+		less("one more route in front, for nobody",
+			policy(t, append([]Route{{Path: words.paths[d.roll(6)]}}, routes...)...), target, u)
 		if got.Reason != NoRoute && got.Reason != AmbiguousPath { // every route would let in, and there is none
 			less("unknown path", p, change(func(c *Target) { c.Unknown = true }), u)
 		}
@@ -151,7 +160,8 @@ func FuzzDecide(f *testing.F) {
 			if open := p.CaseSensitive().Decide(target, u); open.Verdict != Allow {
 				t.Errorf("Decide(%+v) of %+v = %+v, and %+v where letter case counts", target, routes, got, open)
 			}
-			if lowered := p.Decide(change(func(c *Target) { c.Path, c.Readings = lower(c.Path), nil }), u); lowered.Verdict != Allow {
+			if lowered := p.Decide(change(func(c *Target) { c.Path, c.Readings = lower(c.Path), nil }),
+				u); lowered.Verdict != Allow {
 				t.Errorf("Decide(%+v) of %+v = %+v, in lower case %+v", target, routes, got, lowered)
 			}
 		}
@@ -166,10 +176,12 @@ func FuzzDecide(f *testing.F) {
 
 // One host has one answer, however it is written (threats H13).
 func FuzzHost(f *testing.F) {
-	for _, host := range []string{"a.test", "A.TEST.", "a.test:443", "[::1]:80", "b.test:08443", "a:b:c", "]:", "\u212a", "", "."} {
+	for _, host := range []string{"a.test", "A.TEST.", "a.test:443", "[::1]:80", "b.test:08443", "a:b:c", "]:",
+		"\u212a", "", "."} {
 		f.Add(host)
 	}
-	p := policy(f, Route{Path: "/", Host: "a.test"}, Route{Path: "/", Host: "b.test:8443"}, Route{Path: "/", Host: "[::1]"}, Route{Path: "/"})
+	p := policy(f, Route{Path: "/", Host: "a.test"}, Route{Path: "/", Host: "b.test:8443"},
+		Route{Path: "/", Host: "[::1]"}, Route{Path: "/"})
 	f.Fuzz(func(t *testing.T, host string) {
 		want := p.Decide(Target{Path: "/", Host: host}, member)
 		name, port := splitHost(host)
@@ -182,7 +194,8 @@ func FuzzHost(f *testing.F) {
 			}
 			return r
 		}, name)
-		if strings.ToValidUTF8(name, "") != name || strings.ContainsAny(name, ":") && !strings.HasSuffix(name, "]") || strings.HasSuffix(name, ".") || name == "" {
+		if strings.ToValidUTF8(name, "") != name || strings.ContainsAny(name, ":") && !strings.HasSuffix(name, "]") ||
+			strings.HasSuffix(name, ".") || name == "" {
 			return // no host name, which the doors refuse
 		}
 		for _, other := range []string{name + port, name + "." + port, upper + port} {
@@ -199,8 +212,9 @@ func FuzzConfig(f *testing.F) {
 	f.Add("/a{x}", "*.test", "get", "", "042", "007", "a@b@c", "10.0.0.1")
 	f.Add("/文档", "[::1]", "M-SEARCH", "", "1", "7", "A@b.test", "::ffff:10.0.0.0/104")
 	f.Fuzz(func(t *testing.T, path, host, method, named, department, role, email, network string) {
-		c := Config{{Path: path, Host: host, Methods: []string{method}, Access: &RuleConfig{Named: named, Departments: []string{department},
-			Roles: []string{role}, Users: []string{role}, Emails: []string{email}, Networks: []string{network}}}}
+		c := Config{{Path: path, Host: host, Methods: []string{method},
+			Access: &RuleConfig{Named: named, Departments: []string{department},
+				Roles: []string{role}, Users: []string{role}, Emails: []string{email}, Networks: []string{network}}}}
 		var problems conf.Problems
 		c.Check(&problems, "routes")
 		p, err := New(c.Routes())

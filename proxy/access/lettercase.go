@@ -115,7 +115,9 @@ func (c Config) CheckCase(p *conf.Problems, key string) {
 		for j := range policy.routes[:i] {
 			o := &policy.routes[j]
 			if o.same != r.same && o.opensAs(r) && covers(o.folded, r.folded, false) && !covers(o.path, r.path, false) {
-				p.At("%s[%d]", key, i).Warn(true, "is never reached: in lower case %s[%d] (%s) covers all of it, with another rule; path_case: sensitive tells them apart", key, j, c[j].Path)
+				p.At("%s[%d]", key, i).Warn(true,
+					"is never reached: in lower case %s[%d] (%s) covers all of it, with another rule; path_case: "+
+						"sensitive tells them apart", key, j, c[j].Path)
 				break
 			}
 		}
@@ -125,7 +127,9 @@ func (c Config) CheckCase(p *conf.Problems, key string) {
 // meets reports that some request is for the host and the method of both.
 func (r *route) meets(o *route) bool {
 	hosts := r.host == "" || o.host == "" || r.host == o.host && (r.port == "" || o.port == "" || r.port == o.port)
-	return hosts && (len(r.methods) == 0 || len(o.methods) == 0 || slices.ContainsFunc(r.methods, func(m string) bool { return slices.Contains(o.methods, m) }))
+	return hosts &&
+		(len(r.methods) == 0 || len(o.methods) == 0 ||
+			slices.ContainsFunc(r.methods, func(m string) bool { return slices.Contains(o.methods, m) }))
 }
 
 // opensAs reports that each request for the host and a method of s is for those of r.

@@ -21,7 +21,14 @@ type route struct {
 }
 
 func compile(r Route) route {
-	c := route{name: r.Name, path: r.Path, folded: lower(r.Path), script: scriptname.Path(r.Path), methods: slices.Clone(r.Methods), rule: r.Rule.compile()}
+	c := route{
+		name:    r.Name,
+		path:    r.Path,
+		folded:  lower(r.Path),
+		script:  scriptname.Path(r.Path),
+		methods: slices.Clone(r.Methods),
+		rule:    r.Rule.compile(),
+	}
 	c.host, c.port = splitHost(strings.ToLower(r.Host))
 	if slices.Contains(c.methods, "GET") {
 		c.methods = append(c.methods, "HEAD")

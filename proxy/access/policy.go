@@ -141,7 +141,9 @@ func New(routes []Route) (*Policy, error) {
 			}
 		}
 		p.routes[i] = compile(r)
-		p.routes[i].same = slices.IndexFunc(p.routes[:i+1], func(o route) bool { return reflect.DeepEqual(o.rule, p.routes[i].rule) })
+		p.routes[i].same = slices.IndexFunc(p.routes[:i+1], func(o route) bool {
+			return reflect.DeepEqual(o.rule, p.routes[i].rule)
+		})
 		p.folds = p.folds || p.routes[i].same > 0
 		p.upper = p.upper || hasUpper(r.Path)
 	}

@@ -97,35 +97,58 @@ func TestVerdicts(t *testing.T) {
 		want   Decision
 	}{
 		{"public", Target{Host: "app.test", Path: "/assets/a.js"}, nil, Decision{Allow, 6, "public", ""}},
-		{"public, signed in", Target{Host: "app.test", Path: "/assets/a.js"}, stranger, Decision{Allow, 6, "public", ""}},
+		{"public, signed in", Target{Host: "app.test", Path: "/assets/a.js"}, stranger,
+			Decision{Allow, 6, "public", ""}},
 		{"nobody", Target{Method: "GET", Host: "app.test", Path: "/x"}, nil, Decision{SignIn, 7, "", NotSignedIn}},
-		{"the zero user is nobody", Target{Method: "GET", Host: "app.test", Path: "/x"}, &identity.User{}, Decision{SignIn, 7, "", NotSignedIn}},
-		{"a key without a name is nobody", Target{Method: "GET", Host: "app.test", Path: "/x"}, &identity.User{UnionID: "u"}, Decision{SignIn, 7, "", NotSignedIn}},
+		{"the zero user is nobody", Target{Method: "GET", Host: "app.test", Path: "/x"}, &identity.User{},
+			Decision{SignIn, 7, "", NotSignedIn}},
+		{"a key without a name is nobody", Target{Method: "GET", Host: "app.test", Path: "/x"},
+			&identity.User{UnionID: "u"}, Decision{SignIn, 7, "", NotSignedIn}},
 		{"member", Target{Method: "GET", Host: "app.test", Path: "/x"}, stranger, Decision{Allow, 7, "signed_in", ""}},
-		{"not named", Target{Method: "GET", Host: "app.test", Path: "/admin/x"}, stranger, Decision{Deny, 1, "", NotAllowed}},
-		{"named", Target{Method: "GET", Host: "app.test", Path: "/admin/x"}, member, Decision{Allow, 1, "roles 主管", ""}},
+		{"not named", Target{Method: "GET", Host: "app.test", Path: "/admin/x"}, stranger,
+			Decision{Deny, 1, "", NotAllowed}},
+		{"named", Target{Method: "GET", Host: "app.test", Path: "/admin/x"}, member,
+			Decision{Allow, 1, "roles 主管", ""}},
 		{"zero target", Target{}, member, Decision{Deny, -1, "", NoRoute}},
 
-		{"odd is never public", Target{Host: "app.test", Path: "/assets/a;b", Odd: true}, nil, Decision{SignIn, 6, "", OddPath}}, // P4
-		{"odd, signed in", Target{Host: "app.test", Path: "/assets/a;b", Odd: true}, stranger, Decision{Allow, 6, "public", ""}},
+		// P4
+		{"odd is never public", Target{Host: "app.test", Path: "/assets/a;b", Odd: true}, nil,
+			Decision{SignIn, 6, "", OddPath}},
+		{"odd, signed in", Target{Host: "app.test", Path: "/assets/a;b", Odd: true}, stranger,
+			Decision{Allow, 6, "public", ""}},
 
-		{"readings of one route", Target{Host: "app.test", Path: "/assets//x", Readings: []string{"/assets/x"}}, nil, Decision{Allow, 6, "public", ""}},
-		{"readings of two", Target{Host: "app.test", Path: "/assets/..%2fadmin", Readings: []string{"/admin"}}, member, Decision{Deny, -1, "", AmbiguousPath}}, // P3
-		{"slashes collapsed", Target{Host: "app.test", Path: "//admin", Readings: []string{"/admin"}}, member, Decision{Deny, -1, "", AmbiguousPath}},          // P7
-		{"the last reading counts", Target{Host: "app.test", Path: "/x", Readings: []string{"/y", "/admin/"}}, member, Decision{Deny, -1, "", AmbiguousPath}},
+		{"readings of one route", Target{Host: "app.test", Path: "/assets//x", Readings: []string{"/assets/x"}}, nil,
+			Decision{Allow, 6, "public", ""}},
+		// P3
+		{"readings of two", Target{Host: "app.test", Path: "/assets/..%2fadmin", Readings: []string{"/admin"}},
+			member, Decision{Deny, -1, "", AmbiguousPath}},
+		// P7
+		{"slashes collapsed", Target{Host: "app.test", Path: "//admin", Readings: []string{"/admin"}}, member,
+			Decision{Deny, -1, "", AmbiguousPath}},
+		{"the last reading counts", Target{Host: "app.test", Path: "/x", Readings: []string{"/y", "/admin/"}}, member,
+			Decision{Deny, -1, "", AmbiguousPath}},
 
-		{"unknown method meets no route with methods", Target{Host: "app.test", Path: "/api/x"}, member, Decision{Allow, 7, "signed_in", ""}},
-		{"nor leads around one", Target{Host: "app.test", Path: "/api/x"}, stranger, Decision{Deny, 5, "", NotAllowed}},                      // F6
-		{"nor does a lower-case one", Target{Method: "post", Host: "app.test", Path: "/api/x"}, stranger, Decision{Deny, 5, "", NotAllowed}}, // P11
-		{"nor one with a byte too many", Target{Method: "POST ", Host: "app.test", Path: "/api/x"}, stranger, Decision{Deny, 5, "", NotAllowed}},
+		{"unknown method meets no route with methods", Target{Host: "app.test", Path: "/api/x"}, member,
+			Decision{Allow, 7, "signed_in", ""}},
+		// F6
+		{"nor leads around one", Target{Host: "app.test", Path: "/api/x"}, stranger, Decision{Deny, 5, "", NotAllowed}},
+		// P11
+		{"nor does a lower-case one", Target{Method: "post", Host: "app.test", Path: "/api/x"}, stranger,
+			Decision{Deny, 5, "", NotAllowed}},
+		{"nor one with a byte too many", Target{Method: "POST ", Host: "app.test", Path: "/api/x"}, stranger,
+			Decision{Deny, 5, "", NotAllowed}},
 		{"unknown method, nobody", Target{Host: "app.test", Path: "/api/x"}, nil, Decision{SignIn, 7, "", NotSignedIn}},
-		{"unknown host leads around none", Target{Method: "GET", Path: "/x"}, stranger, Decision{Deny, 2, "", NotAllowed}}, // F5
+		// F5
+		{"unknown host leads around none", Target{Method: "GET", Path: "/x"}, stranger,
+			Decision{Deny, 2, "", NotAllowed}},
 		{"unknown host, named by all", Target{Method: "GET", Path: "/x"}, member, Decision{Allow, 7, "signed_in", ""}},
 
 		{"unknown path, nobody", Target{Unknown: true}, nil, Decision{SignIn, 1, "", NotSignedIn}}, // F5
 		{"unknown path, not named by all", Target{Unknown: true}, stranger, Decision{Deny, 1, "", NotAllowed}},
 		{"unknown path, named by all", Target{Unknown: true}, member, Decision{Allow, -1, "every route", ""}},
-		{"unknown path counts, a path beside it does not", Target{Unknown: true, Path: "/healthz", Readings: []string{"/admin"}}, stranger, Decision{Deny, 1, "", NotAllowed}},
+		{"unknown path counts, a path beside it does not",
+			Target{Unknown: true, Path: "/healthz", Readings: []string{"/admin"}}, stranger,
+			Decision{Deny, 1, "", NotAllowed}},
 	} {
 		if got := p.Decide(c.target, c.user); got != c.want {
 			t.Errorf("%s: Decide(%+v) = %+v, want %+v", c.name, c.target, got, c.want)
@@ -178,14 +201,16 @@ func TestLetterCase(t *testing.T) {
 			t.Errorf("case-sensitive: Decide(%+v).Route = %d, want %d", c.target, got, c.sensitive)
 		}
 	}
-	if got := policy(t, Route{Path: "/a/", Rule: public}).Decide(Target{Path: "/A/"}, nil); got != (Decision{Deny, -1, "", NoRoute}) {
+	if got := policy(t, Route{Path: "/a/", Rule: public}).Decide(Target{Path: "/A/"}, nil); got != (Decision{Deny, -1,
+		"", NoRoute}) {
 		t.Errorf("one route, another case: Decide() = %+v, want no route", got)
 	}
 }
 
 // Of two readings that clients mean, the sterner rule decides for each caller.
 func TestVariants(t *testing.T) {
-	p := policy(t, Route{Path: "/admin/", Rule: lead}, Route{Path: "/public/", Rule: public}, Route{Path: "/index.php/own/", Rule: lead}, Route{Path: "/", Rule: signedIn})
+	p := policy(t, Route{Path: "/admin/", Rule: lead}, Route{Path: "/public/", Rule: public},
+		Route{Path: "/index.php/own/", Rule: lead}, Route{Path: "/", Rule: signedIn})
 	for _, c := range []struct {
 		path, variant string
 		user          *identity.User
@@ -206,7 +231,8 @@ func TestVariants(t *testing.T) {
 		}
 	}
 	alone := policy(t, Route{Path: "/index.php/", Rule: public})
-	if got := alone.Decide(Target{Path: "/index.php/x", Variants: []string{"/x"}}, nil); got != (Decision{Allow, 0, "public", ""}) {
+	if got := alone.Decide(Target{Path: "/index.php/x", Variants: []string{"/x"}}, nil); got != (Decision{Allow, 0,
+		"public", ""}) {
 		t.Errorf("a variant without a route: Decide() = %+v, want Allow", got)
 	}
 }
@@ -214,7 +240,9 @@ func TestVariants(t *testing.T) {
 // A slash behind an exact route's path is the same page to many applications: it
 // leads around no rule, and opens nothing (threats P9).
 func TestFinalSlash(t *testing.T) {
-	p := policy(t, Route{Path: "/healthz", Rule: public}, Route{Path: "/settings", Rule: lead}, Route{Path: "/private", Rule: signedIn}, Route{Path: "/private/", Rule: public}, Route{Path: "/", Rule: signedIn})
+	p := policy(t, Route{Path: "/healthz", Rule: public}, Route{Path: "/settings", Rule: lead},
+		Route{Path: "/private", Rule: signedIn},
+		Route{Path: "/private/", Rule: public}, Route{Path: "/", Rule: signedIn})
 	for _, c := range []struct {
 		path string
 		user *identity.User
@@ -237,7 +265,9 @@ func TestFinalSlash(t *testing.T) {
 // one, in any reading, and opens nothing. An earlier route for a part of the path
 // info decides alone (threats P17).
 func TestScriptPathInfo(t *testing.T) {
-	p := policy(t, Route{Path: "/index.php/s/", Rule: public}, Route{Path: "/index.php", Rule: lead}, Route{Path: "/Up.aspx", Rule: lead}, Route{Path: "/ping.php", Rule: public}, Route{Path: "/report", Rule: lead}, Route{Path: "/", Rule: signedIn})
+	p := policy(t, Route{Path: "/index.php/s/", Rule: public}, Route{Path: "/index.php", Rule: lead},
+		Route{Path: "/Up.aspx", Rule: lead}, Route{Path: "/ping.php", Rule: public},
+		Route{Path: "/report", Rule: lead}, Route{Path: "/", Rule: signedIn})
 	for _, c := range []struct {
 		path string
 		user *identity.User
@@ -290,9 +320,11 @@ func TestFewRoutes(t *testing.T) {
 		{"no routes", policy(t), Target{Path: "/"}, member, Decision{Deny, -1, "", NoRoute}},
 		{"no routes, unknown path", policy(t), Target{Unknown: true}, member, Decision{Deny, -1, "", NoRoute}},
 		{"zero policy", &Policy{}, Target{Unknown: true}, member, Decision{Deny, -1, "", NoRoute}},
-		{"a rule that names nobody", policy(t, Route{Path: "/"}), Target{Path: "/"}, member, Decision{Deny, 0, "", NotAllowed}},
+		{"a rule that names nobody", policy(t, Route{Path: "/"}), Target{Path: "/"}, member,
+			Decision{Deny, 0, "", NotAllowed}},
 		{"no catch-all", open, Target{Path: "/c"}, member, Decision{Deny, -1, "", NoRoute}},
-		{"no route, and a reading of one", open, Target{Path: "//a/x", Readings: []string{"/a/x"}}, nil, Decision{Deny, -1, "", AmbiguousPath}},
+		{"no route, and a reading of one", open, Target{Path: "//a/x", Readings: []string{"/a/x"}}, nil,
+			Decision{Deny, -1, "", AmbiguousPath}},
 		{"unknown path, all public", open, Target{Unknown: true}, nil, Decision{Allow, -1, "every route", ""}},
 		{"unknown and odd", open, Target{Unknown: true, Odd: true}, nil, Decision{SignIn, 0, "", OddPath}},
 	} {
@@ -320,19 +352,25 @@ func TestRules(t *testing.T) {
 	}{
 		{"direct department", Rule{Departments: []int64{42}}, member, "", "departments 42"},
 		{"department above", Rule{Departments: []int64{7}}, member, "", "departments 7"}, // K12
-		{"direct without ancestors", Rule{Departments: []int64{5}}, &identity.User{Username: "x", Departments: []int64{5}}, "", "departments 5"},
+		{"direct without ancestors", Rule{Departments: []int64{5}},
+			&identity.User{Username: "x", Departments: []int64{5}}, "", "departments 5"},
 		{"department that is gone", Rule{Departments: []int64{4242}}, member, "", ""},
 		{"department of a stranger", Rule{Departments: []int64{42}}, stranger, "", ""},
 		{"role by name", lead, member, "", "roles 主管"},
 		{"role by id", Rule{Roles: []string{"100"}}, member, "", "roles 100"},
-		{"role named like an id", Rule{Roles: []string{"7"}}, &identity.User{Username: "x", Roles: []identity.Role{{ID: 8, Name: "7"}}}, "", ""},
+		{"role named like an id", Rule{Roles: []string{"7"}},
+			&identity.User{Username: "x", Roles: []identity.Role{{ID: 8, Name: "7"}}}, "", ""},
 		{"part of a role's name", Rule{Roles: []string{"主"}}, member, "", ""},
-		{"a comma makes no second role", Rule{Roles: []string{"admin"}}, &identity.User{Username: "x", Roles: []identity.Role{{ID: 8, Name: "a,admin"}}}, "", ""}, // H11
+		// H11
+		{"a comma makes no second role", Rule{Roles: []string{"admin"}},
+			&identity.User{Username: "x", Roles: []identity.Role{{ID: 8, Name: "a,admin"}}}, "", ""},
 		{"username", Rule{Users: []string{"zhangsan"}}, member, "", "users zhangsan"},
 		{"userid", Rule{Users: []string{"0042"}}, member, "", "users 0042"},
 		{"letter case of a username", Rule{Users: []string{"Zhangsan"}}, member, "", ""},
 		{"unionid is no username", Rule{Users: []string{"u1"}}, member, "", ""},
-		{"display name is no username", Rule{Users: []string{"boss"}}, &identity.User{Username: "x", Name: "boss"}, "", ""}, // K9
+		// K9
+		{"display name is no username", Rule{Users: []string{"boss"}}, &identity.User{Username: "x", Name: "boss"},
+			"", ""},
 		{"address", Rule{Emails: []string{"Zhang@example.com"}}, member, "", "emails Zhang@example.com"},
 		{"domain", domain, member, "", "emails *@Example.com"},
 		{"subdomain", domain, email("a@x.example.com"), "", ""},
@@ -343,14 +381,17 @@ func TestRules(t *testing.T) {
 		{"no address", domain, email(""), "", ""},
 		{"no local part", domain, email("@example.com"), "", ""},
 		{"a domain alone", domain, email("example.com"), "", ""},
-		{"any one is enough", Rule{Departments: []int64{9}, Users: []string{"nobody"}, Emails: []string{"*@example.com"}}, member, "", "emails *@example.com"},
+		{"any one is enough",
+			Rule{Departments: []int64{9}, Users: []string{"nobody"}, Emails: []string{"*@example.com"}}, member, "",
+			"emails *@example.com"},
 		{"network", Rule{Networks: prefixes("10.0.0.0/8")}, nil, "10.1.2.3", "networks 10.0.0.0/8"},
 		{"network, mapped", Rule{Networks: prefixes("10.0.0.0/8")}, nil, "::ffff:10.1.2.3", "networks 10.0.0.0/8"},
 		{"network of IPv6", Rule{Networks: prefixes("10.0.0.0/8", "fd00::/8")}, nil, "fd00::1", "networks fd00::/8"},
 		{"another network", Rule{Networks: prefixes("10.0.0.0/8")}, nil, "11.0.0.1", ""},
 		{"unknown client", Rule{Networks: prefixes("0.0.0.0/0", "::/0")}, nil, "", ""},
 		{"zoned client", Rule{Networks: prefixes("::/0")}, nil, "fe80::1%eth0", ""},
-		{"network beside a rule for others", Rule{Users: []string{"nobody"}, Networks: prefixes("10.0.0.0/8")}, stranger, "10.1.2.3", "networks 10.0.0.0/8"},
+		{"network beside a rule for others", Rule{Users: []string{"nobody"}, Networks: prefixes("10.0.0.0/8")},
+			stranger, "10.1.2.3", "networks 10.0.0.0/8"},
 	} {
 		target := Target{Path: "/x"}
 		if c.client != "" {
@@ -421,7 +462,12 @@ func TestExplain(t *testing.T) {
 		{Path: "/a", Access: &RuleConfig{Named: "public"}},
 		{Path: "/", Host: "wiki.test"},
 		{Path: "/", Methods: []string{"GET", "PUT"}, Access: &RuleConfig{Users: []string{"x"}}},
-		{Path: "/", Access: &RuleConfig{Departments: []string{"3"}, Roles: []string{"r"}, Emails: []string{"*@b.test"}, Networks: []string{"10.0.0.0/8"}}},
+		{Path: "/", Access: &RuleConfig{
+			Departments: []string{"3"},
+			Roles:       []string{"r"},
+			Emails:      []string{"*@b.test"},
+			Networks:    []string{"10.0.0.0/8"},
+		}},
 	}.Routes()...)
 	d, steps := p.Explain(Target{Method: "POST", Host: "app.test", Path: "/x"}, member)
 	if want := (Decision{Deny, 3, "", NotAllowed}); d != want {
@@ -450,11 +496,27 @@ func TestExplainWholeRequest(t *testing.T) {
 		target Target
 		want   []Step
 	}{
-		{Target{Path: "/b"}, []Step{{0, "a", conf.Text{Format: "does not match: another path"}}, {-1, "", conf.Text{Format: "no route matches"}}}},
-		{Target{Path: "/b", Readings: []string{"/c"}}, []Step{{0, "a", conf.Text{Format: "does not match: another path"}}, {-1, "", conf.Text{Format: "no route matches"}}, {-1, "", conf.Textf("may be read as %s", "/c")}, {0, "a", conf.Text{Format: "does not match: another path"}}, {-1, "", conf.Text{Format: "no route matches"}}}},
-		{Target{Path: "/a", Method: "GET", Host: "a.test", Readings: []string{"/b"}}, []Step{{0, "a", conf.Text{Format: "matches"}}, {0, "a", conf.Text{Format: "public"}}, {-1, "", conf.Textf("may be read as %s", "/b")}, {0, "a", conf.Text{Format: "does not match: another path"}}, {-1, "", conf.Text{Format: "no route matches"}}, {-1, "", conf.Text{Format: "the readings of the path meet different routes"}}}},
-		{Target{Path: "/a"}, []Step{{0, "a", conf.Text{Format: "may be meant: the host is unknown"}}, {0, "a", conf.Text{Format: "may be meant: the method is unknown"}}, {0, "a", conf.Text{Format: "public"}}, {-1, "", conf.Text{Format: "no route matches"}}}},
-		{Target{Unknown: true}, []Step{{0, "a", conf.Text{Format: "may be meant: the path is unknown"}}, {0, "a", conf.Text{Format: "public"}}}},
+		{Target{Path: "/b"},
+			[]Step{{0, "a", conf.Text{Format: "does not match: another path"}},
+				{-1, "", conf.Text{Format: "no route matches"}}}},
+		{Target{Path: "/b", Readings: []string{"/c"}},
+			[]Step{{0, "a", conf.Text{Format: "does not match: another path"}},
+				{-1, "", conf.Text{Format: "no route matches"}}, {-1, "", conf.Textf("may be read as %s", "/c")},
+				{0, "a", conf.Text{Format: "does not match: another path"}},
+				{-1, "", conf.Text{Format: "no route matches"}}}},
+		{Target{Path: "/a", Method: "GET", Host: "a.test", Readings: []string{"/b"}},
+			[]Step{{0, "a", conf.Text{Format: "matches"}}, {0, "a", conf.Text{Format: "public"}},
+				{-1, "", conf.Textf("may be read as %s", "/b")},
+				{0, "a", conf.Text{Format: "does not match: another path"}},
+				{-1, "", conf.Text{Format: "no route matches"}},
+				{-1, "", conf.Text{Format: "the readings of the path meet different routes"}}}},
+		{Target{Path: "/a"},
+			[]Step{{0, "a", conf.Text{Format: "may be meant: the host is unknown"}},
+				{0, "a", conf.Text{Format: "may be meant: the method is unknown"}},
+				{0, "a", conf.Text{Format: "public"}}, {-1, "", conf.Text{Format: "no route matches"}}}},
+		{Target{Unknown: true},
+			[]Step{{0, "a", conf.Text{Format: "may be meant: the path is unknown"}},
+				{0, "a", conf.Text{Format: "public"}}}},
 	} {
 		if _, got := p.Explain(c.target, nil); !reflect.DeepEqual(got, c.want) {
 			t.Errorf("Explain(%+v) = %+v, want %+v", c.target, got, c.want)

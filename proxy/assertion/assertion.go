@@ -28,10 +28,13 @@ const Header = "X-Dinggate-Assertion"
 
 // Config is the `assertion` part of the configuration.
 type Config struct {
-	Enabled  bool          `yaml:"enabled"`
-	KeyFiles []string      `yaml:"key_files"` // PEM, ECDSA P-256 or Ed25519; the first signs, all are published. Empty: keys made from cookie.secrets
-	Lifetime time.Duration `yaml:"lifetime"`  // of a token; what is known of a person may be this old at the application
-	Issuer   string        `yaml:"issuer"`    // the `iss`; empty: public_url
+	Enabled bool `yaml:"enabled"`
+	// PEM, ECDSA P-256 or Ed25519; the first signs, all are published. Empty: keys made from
+	// cookie.secrets
+	KeyFiles []string `yaml:"key_files"`
+	// of a token; what is known of a person may be this old at the application
+	Lifetime time.Duration `yaml:"lifetime"`
+	Issuer   string        `yaml:"issuer"` // the `iss`; empty: public_url
 }
 
 // Defaults is the `assertion` part of an empty configuration file.
@@ -85,7 +88,12 @@ func New(issuer string, lifetime time.Duration, keys []Key) (*Signer, error) {
 	seen := map[string]bool{}
 	for _, k := range keys {
 		if !seen[k.id] {
-			set.Keys = append(set.Keys, jose.JSONWebKey{Key: k.public(), KeyID: k.id, Algorithm: string(k.algorithm), Use: "sig"})
+			set.Keys = append(set.Keys, jose.JSONWebKey{
+				Key:       k.public(),
+				KeyID:     k.id,
+				Algorithm: string(k.algorithm),
+				Use:       "sig",
+			})
 		}
 		seen[k.id] = true
 	}
@@ -93,7 +101,10 @@ func New(issuer string, lifetime time.Duration, keys []Key) (*Signer, error) {
 	if s.set, err = json.Marshal(set); err != nil {
 		return nil, fmt.Errorf("assertion: publishing keys: %w", err)
 	}
-	first := jose.SigningKey{Algorithm: keys[0].algorithm, Key: jose.JSONWebKey{Key: keys[0].private, KeyID: keys[0].id}}
+	first := jose.SigningKey{
+		Algorithm: keys[0].algorithm,
+		Key:       jose.JSONWebKey{Key: keys[0].private, KeyID: keys[0].id},
+	}
 	if s.signer, err = jose.NewSigner(first, (&jose.SignerOptions{}).WithType("JWT")); err != nil {
 		return nil, fmt.Errorf("assertion: making a signer: %w", err)
 	}
@@ -186,8 +197,21 @@ func (s *Signer) forget(now time.Time) {
 func (s *Signer) sign(p Person, audience string, now time.Time) (string, error) {
 	u := p.User
 	groups := u.RoleNames()
-	body, err := json.Marshal(claims{Issuer: s.issuer, Subject: u.Username, Audience: audience, IssuedAt: now.Unix(), Expires: now.Add(s.lifetime).Unix(), SignedIn: p.SignedIn.Unix(),
-		Name: u.Name, Email: u.Email, UserID: u.UserID, UnionID: u.UnionID, JobNumber: u.JobNumber, Groups: groups[:min(len(groups), maxGroups)], Departments: u.Departments[:min(len(u.Departments), maxDepartments)]})
+	body, err := json.Marshal(claims{
+		Issuer:      s.issuer,
+		Subject:     u.Username,
+		Audience:    audience,
+		IssuedAt:    now.Unix(),
+		Expires:     now.Add(s.lifetime).Unix(),
+		SignedIn:    p.SignedIn.Unix(),
+		Name:        u.Name,
+		Email:       u.Email,
+		UserID:      u.UserID,
+		UnionID:     u.UnionID,
+		JobNumber:   u.JobNumber,
+		Groups:      groups[:min(len(groups), maxGroups)],
+		Departments: u.Departments[:min(len(u.Departments), maxDepartments)],
+	})
 	if err != nil {
 		return "", err
 	}

@@ -44,7 +44,16 @@ func edKey(t testing.TB) Key {
 	return k
 }
 
-var zhangsan = identity.User{UnionID: "U1", UserID: "zs", Username: "zhangsan", Name: "张三", Email: "z@corp.test", JobNumber: "007", Departments: []int64{42}, Roles: []identity.Role{{ID: 1, Name: "主管"}}}
+var zhangsan = identity.User{
+	UnionID:     "U1",
+	UserID:      "zs",
+	Username:    "zhangsan",
+	Name:        "张三",
+	Email:       "z@corp.test",
+	JobNumber:   "007",
+	Departments: []int64{42},
+	Roles:       []identity.Role{{ID: 1, Name: "主管"}},
+}
 
 // open verifies a token as an application does: by the published keys alone.
 func open(t testing.TB, set []byte, token string) (c claims, header jose.Header, err error) {
@@ -82,9 +91,23 @@ func TestToken(t *testing.T) {
 			t.Fatalf("%s: %q", name, value)
 		}
 		got, header, err := open(t, s.JWKS(), value[0])
-		want := claims{Issuer: "https://app.test", Subject: "zhangsan", Audience: "https://app.test/admin/", IssuedAt: now.Unix(), Expires: now.Unix() + 300, SignedIn: now.Unix() - 3600,
-			Name: "张三", Email: "z@corp.test", UserID: "zs", UnionID: "U1", JobNumber: "007", Groups: []string{"主管"}, Departments: []int64{42}}
-		if err != nil || !reflect.DeepEqual(got, want) || header.Algorithm != name || header.ExtraHeaders["typ"] != "JWT" {
+		want := claims{
+			Issuer:      "https://app.test",
+			Subject:     "zhangsan",
+			Audience:    "https://app.test/admin/",
+			IssuedAt:    now.Unix(),
+			Expires:     now.Unix() + 300,
+			SignedIn:    now.Unix() - 3600,
+			Name:        "张三",
+			Email:       "z@corp.test",
+			UserID:      "zs",
+			UnionID:     "U1",
+			JobNumber:   "007",
+			Groups:      []string{"主管"},
+			Departments: []int64{42},
+		}
+		if err != nil || !reflect.DeepEqual(got, want) || header.Algorithm != name ||
+			header.ExtraHeaders["typ"] != "JWT" {
 			t.Errorf("%s: the token says %+v (%+v), %v, want %+v", name, got, header, err, want)
 		}
 		if strings.Contains(string(s.JWKS()), `"d"`) {
@@ -133,7 +156,8 @@ func TestKept(t *testing.T) {
 	other.Session = "S2"
 	newer := p
 	newer.Checked = now.Add(time.Second)
-	for name, value := range map[string][]string{"another route": s.Header(p, "b"), "another session": s.Header(other, "a"), "newer facts": s.Header(newer, "a")} {
+	for name, value := range map[string][]string{"another route": s.Header(p, "b"),
+		"another session": s.Header(other, "a"), "newer facts": s.Header(newer, "a")} {
 		if value[0] == one[0] {
 			t.Errorf("%s gets the same token", name)
 		}
@@ -172,7 +196,8 @@ func TestRotation(t *testing.T) {
 	if seeded(t, 1).id != seeded(t, 1).id || seeded(t, 1).id == seeded(t, 2).id {
 		t.Errorf("key ids: %s, %s", seeded(t, 1).id, seeded(t, 2).id)
 	}
-	if text := fmt.Sprintf("%v %+v %#v", seeded(t, 1), seeded(t, 1), seeded(t, 1)); !strings.HasPrefix(text, "assertion key") || len(text) > 250 {
+	if text := fmt.Sprintf("%v %+v %#v", seeded(t, 1), seeded(t, 1), seeded(t, 1)); !strings.HasPrefix(text,
+		"assertion key") || len(text) > 250 {
 		t.Errorf("a key prints as %s", text)
 	}
 }
@@ -211,7 +236,10 @@ func TestBounded(t *testing.T) {
 	}
 	crowd := zhangsan
 	for i := range 1000 {
-		crowd.Roles, crowd.Departments = append(crowd.Roles, identity.Role{ID: int64(i), Name: fmt.Sprint("role", i)}), append(crowd.Departments, int64(i))
+		crowd.Roles, crowd.Departments = append(crowd.Roles, identity.Role{
+			ID:   int64(i),
+			Name: fmt.Sprint("role", i),
+		}), append(crowd.Departments, int64(i))
 	}
 	if value := s.Header(Person{"S", &crowd, now, now}, "a"); len(value[0]) > 3000 {
 		t.Errorf("somebody with 1000 roles has a header of %d bytes", len(value[0]))
@@ -236,9 +264,12 @@ func TestParseKey(t *testing.T) {
 	for _, tt := range []struct{ name, text, want string }{
 		{"P-256", pkcs8(p256), ""}, {"Ed25519", pkcs8(ed), ""}, {"SEC 1", encode("EC PRIVATE KEY", sec1, err), ""},
 		{"SEC 1 with parameters", encode("EC PARAMETERS", []byte{6, 8}, nil) + encode("EC PRIVATE KEY", sec1, nil), ""},
-		{"P-384", pkcs8(p384), "is an ECDSA key of another curve than P-256"}, {"nothing", "", "holds no private key in PEM form"}, {"text", "CANARY", "holds no private key in PEM form"},
-		{"certificate", encode("CERTIFICATE", sec1, nil), "holds no private key in PEM form"}, {"garbage", encode("PRIVATE KEY", []byte("CANARY"), nil), "holds a private key that does not read"},
-		{"encrypted", encode("ENCRYPTED PRIVATE KEY", sec1, nil), "holds a private key that is encrypted; decrypt it first"},
+		{"P-384", pkcs8(p384), "is an ECDSA key of another curve than P-256"},
+		{"nothing", "", "holds no private key in PEM form"}, {"text", "CANARY", "holds no private key in PEM form"},
+		{"certificate", encode("CERTIFICATE", sec1, nil), "holds no private key in PEM form"},
+		{"garbage", encode("PRIVATE KEY", []byte("CANARY"), nil), "holds a private key that does not read"},
+		{"encrypted", encode("ENCRYPTED PRIVATE KEY", sec1, nil),
+			"holds a private key that is encrypted; decrypt it first"},
 	} {
 		k, err := ParseKey([]byte(tt.text))
 		got := ""
@@ -273,7 +304,8 @@ func FuzzParseKey(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, _, err := open(t, s.JWKS(), s.Header(Person{"S", &zhangsan, time.Now(), time.Now()}, "a")[0]); err != nil {
+		if _, _, err := open(t, s.JWKS(),
+			s.Header(Person{"S", &zhangsan, time.Now(), time.Now()}, "a")[0]); err != nil {
 			t.Errorf("what the key signs does not verify: %v", err)
 		}
 	})
@@ -284,8 +316,11 @@ func TestCheck(t *testing.T) {
 		change func(*Config)
 		want   string
 	}{
-		{func(c *Config) {}, ""}, {func(c *Config) { c.Lifetime = 0 }, "assertion.lifetime is not between 30s and 1h"}, {func(c *Config) { c.Lifetime = 2 * time.Hour }, "assertion.lifetime is not between 30s and 1h"},
-		{func(c *Config) { c.KeyFiles = make([]string, 9) }, "assertion.key_files has 9 files, more than 8"}, {func(c *Config) { c.Issuer = strings.Repeat("i", 201) }, "assertion.issuer is longer than 200 characters"},
+		{func(c *Config) {}, ""},
+		{func(c *Config) { c.Lifetime = 0 }, "assertion.lifetime is not between 30s and 1h"},
+		{func(c *Config) { c.Lifetime = 2 * time.Hour }, "assertion.lifetime is not between 30s and 1h"},
+		{func(c *Config) { c.KeyFiles = make([]string, 9) }, "assertion.key_files has 9 files, more than 8"},
+		{func(c *Config) { c.Issuer = strings.Repeat("i", 201) }, "assertion.issuer is longer than 200 characters"},
 	} {
 		c, p := Defaults(), conf.Problems{}
 		tt.change(&c)
