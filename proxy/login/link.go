@@ -7,6 +7,7 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"net/url"
@@ -25,7 +26,7 @@ import (
 // of which the link holds the hash (threats T29).
 //
 //	version  1 byte, now 1
-//	id       32 random bytes, for its one use
+//	id       32 random bytes, for its one use: they name the sign-in that waits for it
 //	browser  32 bytes, SHA-256 of the cookie
 //	issued   8 bytes, Unix milliseconds
 //	app      of which client id
@@ -112,7 +113,8 @@ func (e *notBound) Unwrap() error { return e.cause }
 // accountLinkToken gives this browser the one-time right to bind the person, in
 // the refusal it returns. Always under a new cookie: one that was there might be
 // known to an attacker who planted it.
-func (f accountLinks) accountLinkToken(w http.ResponseWriter, u identity.User, target string, cause error) error {
+func (f accountLinks) accountLinkToken(ctx context.Context, w http.ResponseWriter, in session.SignIn, target string, cause error) error {
+	u := in.User
 	refusal := &web.Error{Status: http.StatusForbidden, Code: account.NotBound, Err: cause}
 	if f.Accounts == nil || u.UnionID == "" {
 		return refusal // no one could use it
@@ -131,6 +133,9 @@ func (f accountLinks) accountLinkToken(w http.ResponseWriter, u identity.User, t
 	cookie := base64.RawURLEncoding.EncodeToString(secret[:])
 	l.browser = sha256.Sum256([]byte(cookie))
 	token, err := f.Keyring.Seal(linkPurpose, linkPurpose, l.encode())
+	if err == nil {
+		err = f.keep(ctx, &l, in)
+	}
 	if err != nil {
 		return err
 	}
@@ -170,19 +175,67 @@ func (bs bindings) enabled() bool {
 	return bs.people != nil && (bs.people.Binding == account.Optional || bs.people.Binding == account.Required)
 }
 
-// bind uses the link up and makes its person the account.
-func (f accountLinks) bind(r *http.Request, x *web.Exchange, l *link, username string) error {
-	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
-	defer cancel()
+// linkedSignIn is the sign-in that a link waits for: what the provider said of the
+// person. A link without it is of no use, so that taking it uses the link up.
+type linkedSignIn struct {
+	User  identity.User
+	Token identity.Token
+	Since time.Time
+}
+
+func (l *link) key() string {
 	sum := sha256.Sum256(l.id[:])
-	err := f.Used.Add(ctx, "link:"+base64.RawURLEncoding.EncodeToString(sum[:]), []byte("1"), linkLife+2*attemptSkew)
-	if errors.Is(err, session.ErrExists) {
-		return &web.Error{Status: http.StatusForbidden, Code: "link_invalid", Retry: f.urls().path("/start", "/"), Err: errors.New("login: a link that was used")}
+	return "link:" + base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// keep puts the sign-in by, sealed, for as long as the link is good.
+func (f accountLinks) keep(ctx context.Context, l *link, in session.SignIn) error {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	plain, err := json.Marshal(linkedSignIn{in.User, in.Token, in.Since})
+	if err != nil {
+		return err
+	}
+	box, err := f.Keyring.SealRecord(linkPurpose+" "+l.key(), plain)
+	if err == nil {
+		err = f.Used.Add(ctx, l.key(), box, linkLife+2*attemptSkew)
 	}
 	if err != nil {
 		return &web.Error{Status: http.StatusServiceUnavailable, Code: "store_unavailable", RetryAfter: retryAfter, Err: err}
 	}
-	return f.makeBinding(ctx, x, account.Binding{UnionID: l.unionID, Username: username}, l.name)
+	return nil
+}
+
+// take uses the link up, on all replicas, and gives the sign-in that it waited for.
+func (f accountLinks) take(ctx context.Context, l *link) (session.SignIn, error) {
+	box, err := f.Used.Take(ctx, l.key())
+	if err != nil && !errors.Is(err, session.ErrNone) {
+		return session.SignIn{}, &web.Error{Status: http.StatusServiceUnavailable, Code: "store_unavailable", RetryAfter: retryAfter, Err: err}
+	}
+	var kept linkedSignIn
+	if err == nil {
+		var plain []byte
+		if plain, _, err = f.Keyring.OpenRecord(linkPurpose+" "+l.key(), box); err == nil {
+			err = json.Unmarshal(plain, &kept)
+		}
+	}
+	if err != nil || kept.User.UnionID != l.unionID {
+		return session.SignIn{}, &web.Error{Status: http.StatusForbidden, Code: "link_invalid", Retry: f.urls().path("/start", "/"), Err: errors.New("login: a link that was used")}
+	}
+	return session.SignIn{User: kept.User, Token: kept.Token, Since: kept.Since}, nil
+}
+
+// bind uses the link up and makes its person the account. It returns the sign-in of
+// that person: their session has their departments and roles at once, and ends with
+// the binding like any other of theirs.
+func (f accountLinks) bind(r *http.Request, x *web.Exchange, l *link, username string) (session.SignIn, error) {
+	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
+	defer cancel()
+	in, err := f.take(ctx, l)
+	if err != nil {
+		return session.SignIn{}, err
+	}
+	return in, f.makeBinding(ctx, x, account.Binding{UnionID: l.unionID, Username: username}, l.name)
 }
 
 // makeBinding binds. Its record comes first: no binding is made without one, where

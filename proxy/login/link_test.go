@@ -14,7 +14,9 @@ import (
 	"time"
 
 	"dinggate/account"
+	"dinggate/internal/identity"
 	"dinggate/internal/web"
+	"dinggate/session"
 )
 
 var linkHref = regexp.MustCompile(`href="(/oauth2/sign_in\?link=[^"]+)"`)
@@ -66,6 +68,36 @@ func TestLink(t *testing.T) {
 		t.Errorf("the link, used again = %d, want 403", a.StatusCode)
 	}
 	h.bound(t, account.Binding{UnionID: "union-zhangsan", Username: "zs"})
+}
+
+// TestLinkedSession: binding by the form begins the session of the DingTalk person,
+// with their departments and roles, which ends with the binding.
+func TestLinkedSession(t *testing.T) {
+	h := withAccounts(t, account.Required)
+	b := h.browser()
+	at := b.unbound("zhangsan", "/")
+	h.ahead.Store(int64(time.Minute))
+	if a := b.submit(at, "zs", "pw-zs"); a.StatusCode != 303 {
+		t.Fatalf("binding = %d", a.StatusCode)
+	}
+	s, err := h.Sessions.Load(t.Context(), []string{b.session()}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := identity.User{UnionID: "union-zhangsan", UserID: "user-zhangsan", Username: "zs", Name: "张三", Email: "zhangsan@example.com",
+		Departments: []int64{42}, Roles: []identity.Role{{ID: 1, Name: "主管"}}}
+	if !reflect.DeepEqual(s.User, want) || s.Token.Access != "CANARY-access" {
+		t.Errorf("signed in is %+v, %v, want %+v and the token", s.User, s.Token, want)
+	}
+	if h.now().Sub(s.SignedIn) < time.Minute {
+		t.Errorf("signed in at %v: what ended the person's sessions since DingTalk was asked would not count", s.SignedIn)
+	}
+	if err := h.Sessions.RevokeUser(t.Context(), session.Person{UnionID: "union-zhangsan"}, "unbound"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Sessions.Load(t.Context(), []string{b.session()}, 0); !errors.Is(err, session.ErrRevoked) {
+		t.Errorf("without the binding = %v, want %v", err, session.ErrRevoked)
+	}
 }
 
 // TestLinkIsRefused: a link twice, late, in another browser, altered, of another

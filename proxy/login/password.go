@@ -87,7 +87,7 @@ func (f passwordForm) show(w http.ResponseWriter, r *http.Request, e formRequest
 
 // signIn signs in by the form:
 //
-//	POST ─► our own page ─► form ─► link, if one is used ─► limits ─► File.Verify ─► binding ─► session
+//	POST ─► our own page ─► form ─► link, if one is used ─► limits ─► File.Verify ─► binding, if a link is used ─► session
 //
 // Wrong names and wrong passwords read the same and cost the same (threats T6).
 func (f passwordForm) signIn(w http.ResponseWriter, r *http.Request, x *web.Exchange) error {
@@ -116,10 +116,7 @@ func (f passwordForm) signIn(w http.ResponseWriter, r *http.Request, x *web.Exch
 		return f.refused(x, f.known(username), f.unverified(err, f.action(e)))
 	}
 	if e.person != nil {
-		if err := (accountLinks{f.Flow}).bind(r, x, e.person, username); err != nil {
-			return f.refused(x, username, err)
-		}
-		accountLinks{f.Flow}.drop(w)
+		return f.bind(w, r, x, e, username)
 	}
 	in := session.SignIn{User: identity.User{Username: username, Name: username, Local: true}, Since: since, Fingerprint: fingerprint}
 	s, cookie, err := completion{f.Flow}.create(r.Context(), in, e.target)
@@ -131,11 +128,27 @@ func (f passwordForm) signIn(w http.ResponseWriter, r *http.Request, x *web.Exch
 	if err := f.recorded(w, r, x, Event{What: "sign_in", How: "password", User: username, Session: s.ID}); err != nil {
 		return err
 	}
-	target := e.target
-	if e.person == nil {
-		target = f.afterSignIn(r.Context(), s, target)
+	redirect(w, http.StatusSeeOther, f.afterSignIn(r.Context(), s, e.target))
+	return nil
+}
+
+// bind makes the person of a link the account whose password was right, and signs
+// that person in.
+func (f passwordForm) bind(w http.ResponseWriter, r *http.Request, x *web.Exchange, e formRequest, username string) error {
+	in, err := accountLinks{f.Flow}.bind(r, x, e.person, username)
+	if err != nil {
+		return f.refused(x, username, err)
 	}
-	redirect(w, http.StatusSeeOther, target)
+	accountLinks{f.Flow}.drop(w)
+	s, _, err := completion{f.Flow}.admit(w, r, in, e.target)
+	if err != nil {
+		return f.refused(x, username, err)
+	}
+	x.User = s.User.Username
+	if err := f.recorded(w, r, x, Event{What: "sign_in", How: "password", User: s.User.Username, UserID: s.User.UserID, Session: s.ID}); err != nil {
+		return err
+	}
+	redirect(w, http.StatusSeeOther, e.target)
 	return nil
 }
 
