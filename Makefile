@@ -11,7 +11,7 @@ FUZZTIME ?= 20s
 TARGETS ?= linux/amd64 linux/arm64 linux/loong64 linux/riscv64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64 freebsd/amd64
 
 .DEFAULT_GOAL := help
-.PHONY: help build cross test check tools fuzz hostile endure bench demo image screenshots dashboard golden clean
+.PHONY: help build cross test check tools fuzz hostile endure bench demo image screenshots dashboard site golden clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,7 @@ cross: ## the binary for every system and processor that is supported, thrown aw
 test: tools ## every test with the race detector, real tools included; installs what is missing
 	TEST_TOOLS=required $(GO) test -race -shuffle=on -timeout 30m ./...
 	cd test/deploy/manifesttest && TEST_TOOLS=required $(GO) test ./...
+	cd scripts/site && $(GO) test ./...
 
 check: ## format, vet, linters where installed, and the tests
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt would change:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
@@ -71,6 +72,9 @@ screenshots: tools ## pictures of the pages for the README, taken in Chromium
 
 dashboard: tools ## the picture of the Grafana dashboard, drawn from what a real Prometheus says of a busy minute
 	DASHBOARD_PICTURE=1 TEST_TOOLS=required $(GO) test -count=1 -run TestDashboardPicture ./cmd/dinggate
+
+site: ## the documentation as a static site, dist/site
+	cd scripts/site && $(GO) run . ../.. ../../dist/site
 
 golden: ## rewrite the expected pages and messages; read the difference before committing
 	$(GO) test ./internal/page -update
