@@ -19,7 +19,6 @@ import (
 	"errors"
 	"net/http"
 	"net/netip"
-	"strings"
 	"sync"
 	"time"
 
@@ -349,18 +348,13 @@ func errorFor(reason string) *web.Error {
 }
 
 // target is where a browser comes back to after the sign-in: what it asked for,
-// on the origin it asked, if that is ours. On public_url's host public_url's
-// scheme and port count, since a balancer in front may lose them.
+// on the origin it asked, if that is ours.
 func (f *Handler) target(x *web.Exchange, r *http.Request) string {
 	uri := x.Path.Raw
 	if r.URL.RawQuery != "" || r.URL.ForceQuery {
 		uri += "?" + r.URL.RawQuery
 	}
-	origin := x.Scheme + "://" + x.Host
-	if _, public, _ := strings.Cut(f.Origins.Public(), "://"); web.HostName(public) == web.HostName(x.Host) {
-		origin = f.Origins.Public()
-	}
-	if target, ok := f.Origins.Return(origin + uri); ok {
+	if target, ok := f.Origins.Target(x.Scheme, x.Host, uri); ok {
 		return target
 	}
 	if target, ok := f.Origins.Return(uri); ok {

@@ -22,11 +22,10 @@ type Hosts struct {
 
 // NewHosts takes public_url, the hosts of routes and cookie.domain.
 func NewHosts(publicURL string, routes []string, cookieDomain string) (*Hosts, error) {
-	public, err := origin(publicURL)
+	scheme, host, err := parseOrigin(publicURL)
 	if err != nil {
 		return nil, err
 	}
-	scheme, host, _ := strings.Cut(public, "://")
 	h := &Hosts{
 		names:  map[string]bool{HostName(host): true},
 		domain: strings.ToLower(strings.TrimPrefix(cookieDomain, ".")),

@@ -9,11 +9,12 @@ import (
 // Origins knows which origins are ours, and so where a browser may be sent.
 // The zero value knows none. Immutable after NewOrigins; safe for concurrent use.
 type Origins struct {
-	public  string // scheme://host of public_url
-	allowed map[string]bool
-	ours    map[string]bool // of allowed, those whose pages are ours
-	domain  string          // cookie.domain without its leading dot
-	scheme  string
+	public     string // scheme://host of public_url
+	publicHost string
+	allowed    map[string]bool
+	ours       map[string]bool // of allowed, those whose pages are ours
+	domain     string          // cookie.domain without its leading dot
+	scheme     string
 }
 
 // NewOrigins takes public_url, further origins (https://other.example.com), the
@@ -26,20 +27,19 @@ func NewOrigins(publicURL string, more, hosts []string, cookieDomain string) (*O
 		domain:  strings.ToLower(strings.TrimPrefix(cookieDomain, ".")),
 	}
 	var err error
-	if o.public, err = origin(publicURL); err != nil {
+	if o.scheme, o.publicHost, err = parseOrigin(publicURL); err != nil {
 		return nil, err
 	}
-	o.scheme, _, _ = strings.Cut(o.public, "://")
+	o.public = o.scheme + "://" + o.publicHost
 	o.allowed[o.public], o.ours[o.public] = true, true
 	for _, raw := range more {
-		s, err := origin(raw)
+		scheme, host, err := parseOrigin(raw)
 		if err != nil {
 			return nil, err
 		}
-		o.allowed[s] = true
+		o.allowed[scheme+"://"+host] = true
 	}
-	_, publicHost, _ := strings.Cut(o.public, "://")
-	port := strings.TrimPrefix(publicHost, HostName(publicHost))
+	port := strings.TrimPrefix(o.publicHost, HostName(o.publicHost))
 	for _, host := range hosts {
 		clean, err := CleanHost(host, o.scheme)
 		if err != nil {
@@ -53,17 +53,17 @@ func NewOrigins(publicURL string, more, hosts []string, cookieDomain string) (*O
 	return o, nil
 }
 
-func origin(raw string) (string, error) {
+// parseOrigin reads scheme://host, both canonical in what it returns.
+func parseOrigin(raw string) (scheme, host string, err error) {
 	u, err := url.Parse(raw)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || u.RawQuery != "" ||
 		u.Fragment != "" || u.Path != "" && u.Path != "/" {
-		return "", fmt.Errorf("web: %q is not an origin such as https://app.example.com", raw)
+		return "", "", fmt.Errorf("web: %q is not an origin such as https://app.example.com", raw)
 	}
-	host, err := CleanHost(u.Host, u.Scheme)
-	if err != nil {
-		return "", fmt.Errorf("web: %q is not an origin such as https://app.example.com", raw)
+	if host, err = CleanHost(u.Host, u.Scheme); err != nil {
+		return "", "", fmt.Errorf("web: %q is not an origin such as https://app.example.com", raw)
 	}
-	return u.Scheme + "://" + host, nil
+	return u.Scheme, host, nil
 }
 
 // Public is scheme://host of public_url.
@@ -71,6 +71,25 @@ func (o *Origins) Public() string { return o.public }
 
 // Scheme is that of public_url.
 func (o *Origins) Scheme() string { return o.scheme }
+
+// PublicHost is the canonical host of public_url, with its port if that is not the
+// scheme's.
+func (o *Origins) PublicHost() string { return o.publicHost }
+
+// OnPublic reports whether a canonical host is public_url's. Ports do not count:
+// cookies know none, and gateways lose them.
+func (o *Origins) OnPublic(host string) bool { return HostName(host) == HostName(o.publicHost) }
+
+// Target is the return target of a request: uri on the origin at which it came, as
+// Return gives it. On public_url's host public_url's scheme and port count, since a
+// balancer in front may lose them.
+func (o *Origins) Target(scheme, host, uri string) (target string, ok bool) {
+	origin := scheme + "://" + host
+	if o.OnPublic(host) {
+		origin = o.public
+	}
+	return o.Return(origin + uri)
+}
 
 // Ours reports whether an Origin header names a page of ours: one on public_url,
 // on a route's host, or on a host that the session cookie reaches. Somebody whom

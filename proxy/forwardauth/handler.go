@@ -245,19 +245,13 @@ func (g *Handler) signIn(d Dialect, q OriginalRequest, x *web.Exchange, r *http.
 	return nil
 }
 
-// back is where the browser returns to. On public_url's host its own scheme
-// and port count: behind a TLS balancer a gateway reports http, and some leave
-// the port out.
+// back is where the browser returns to.
 func (g *Handler) back(q OriginalRequest, r *http.Request) string {
 	uri := q.URI
 	if uri == "" || q.method(r) != http.MethodGet && q.method(r) != http.MethodHead {
 		uri = "/"
 	}
-	origin := q.Scheme + "://" + q.Host
-	if _, public, _ := strings.Cut(g.Origins.Public(), "://"); web.HostName(public) == web.HostName(q.Host) {
-		origin = g.Origins.Public()
-	}
-	if target, ok := g.Origins.Return(origin + uri); ok {
+	if target, ok := g.Origins.Target(q.Scheme, q.Host, uri); ok {
 		return target
 	}
 	return "/"

@@ -156,8 +156,7 @@ func (u returnURLs) onOurScheme(raw string) string {
 		end = len(rest)
 	}
 	host, err := web.CleanHost(rest[:end], "")
-	_, public, _ := strings.Cut(u.origins.Public(), "://")
-	if err != nil || web.HostName(host) != web.HostName(public) {
+	if err != nil || !u.origins.OnPublic(host) {
 		return raw
 	}
 	return u.origins.Public() + rest[end:]
@@ -183,9 +182,5 @@ func (u returnURLs) path(endpoint, target string) string {
 	return u.prefix + endpoint + "?rd=" + url.QueryEscape(target)
 }
 
-// onPublic reports whether the browser is on public_url's host. Ports are left
-// out: cookies know none, and gateways lose them.
-func (u returnURLs) onPublic(x *web.Exchange) bool {
-	_, public, _ := strings.Cut(u.origins.Public(), "://")
-	return web.HostName(x.Host) == web.HostName(public)
-}
+// onPublic reports whether the browser is on public_url's host.
+func (u returnURLs) onPublic(x *web.Exchange) bool { return u.origins.OnPublic(x.Host) }

@@ -96,8 +96,7 @@ func (c *Config) PublicHost() string {
 	if err != nil {
 		return ""
 	}
-	_, host, _ := strings.Cut(origins.Public(), "://")
-	return host
+	return origins.PublicHost()
 }
 
 func IsLoopback(host string) bool {

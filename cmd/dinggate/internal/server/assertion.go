@@ -71,11 +71,11 @@ func asserted(s *assertion.Signer, r config.Route, origins *web.Origins) func(*s
 	if s == nil {
 		return nil
 	}
-	scheme, host, _ := strings.Cut(origins.Public(), "://")
+	host := origins.PublicHost()
 	if r.Host != "" {
 		host = strings.ToLower(r.Host)
 	}
-	audience := scheme + "://" + host + r.Path
+	audience := origins.Scheme() + "://" + host + r.Path
 	return func(who *session.Session) []string {
 		return s.Header(assertion.Person{Session: who.ID, User: &who.User, SignedIn: who.SignedIn, Checked: who.Checked}, audience)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"strings"
 	"time"
 
 	"dinggate/cmd/dinggate/internal/config"
@@ -79,8 +78,7 @@ func (a *ssoAdapter) person(s *session.Session, text string) sso.Person {
 // before it, which may offer more than one way, the browser comes back to
 // authorize; otherwise straight to the SSO callback.
 func (a *ssoAdapter) signIn(w http.ResponseWriter, r *http.Request, redirectURI, target string) error {
-	_, public, _ := strings.Cut(a.flow.Origins.Public(), "://")
-	if x := web.From(w); web.HostName(x.Host) != web.HostName(public) && a.flow.Origins.HasHost(x.Host) {
+	if x := web.From(w); !a.flow.Origins.OnPublic(x.Host) && a.flow.Origins.HasHost(x.Host) {
 		// Begun on another host of ours, the attempt's cookie would not be there when
 		// the browser comes back (threats S17).
 		web.SecurityHeaders(w, "")
