@@ -95,7 +95,7 @@ func (f *Handler) recheckCredential(p *proxiedRequest) *web.Error {
 		return nil
 	case c.Session != nil && !reflect.DeepEqual(c.Session.User, p.session.User):
 		return &web.Error{Status: http.StatusUnauthorized, Code: "unauthenticated", Err: errPersonChanged}
-	case err == nil && c.Session == nil, noSession(err):
+	case err == nil && c.Session == nil, session.Absent(err):
 		return &web.Error{Status: http.StatusUnauthorized, Code: "invalid_credentials", Err: errCredentialEnded}
 	case errors.Is(err, session.ErrUnconfirmed):
 		return &web.Error{Status: http.StatusUnauthorized, Code: "unconfirmed", Err: err}

@@ -202,23 +202,19 @@ func (f *Handler) authorize(ctx context.Context, t access.Target, h http.Header,
 	if who.sent && dead == nil {
 		a.credential = new(CredentialQuery{Client: q.Client, Lines: q.Lines})
 	}
-	a.WrongCredential = who.sent && dead != nil && noSession(dead) && d.Verdict == access.SignIn
+	a.WrongCredential = who.sent && dead != nil && session.Absent(dead) && d.Verdict == access.SignIn
 	if d.Route >= 0 && d.Route < len(f.Routes) {
 		a.Route = f.Routes[d.Route].Name
 	}
 	// What lets nobody in particular in, or keeps everybody out, needs no session.
-	if dead == nil || noSession(dead) || d.Verdict != access.SignIn {
+	if dead == nil || session.Absent(dead) || d.Verdict != access.SignIn {
 		return a, nil
 	}
 	a.Decision = access.Decision{Verdict: access.Deny, Route: d.Route}
 	if e, ok := errors.AsType[*web.Error](dead); ok {
 		return a, e
 	}
-	code := "store_unavailable"
-	if errors.Is(dead, session.ErrUnconfirmed) {
-		code = "unconfirmed"
-	}
-	return a, &web.Error{Status: http.StatusServiceUnavailable, Code: code, Err: dead, RetryAfter: retryAfter}
+	return a, &web.Error{Status: http.StatusServiceUnavailable, Code: session.FailureCode(dead), Err: dead, RetryAfter: retryAfter}
 }
 
 // Authenticate finds the session of a request: by its credential if it sends one,
@@ -233,12 +229,6 @@ func (f *Handler) Authenticate(ctx context.Context, client netip.Addr, h http.He
 
 // retryAfter is what a browser is told to wait while a store or DingTalk is ill.
 const retryAfter = 5 * time.Second
-
-// noSession distinguishes absence from failure. An unknown error is a failure.
-func noSession(err error) bool {
-	return errors.Is(err, session.ErrNone) || errors.Is(err, session.ErrExpired) ||
-		errors.Is(err, session.ErrRevoked) || errors.Is(err, session.ErrForged)
-}
 
 // Serve answers a routed request; it is a web.HandlerFunc and wants the
 // web.Exchange of a Chain.

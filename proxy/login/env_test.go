@@ -227,7 +227,7 @@ func (h *env) next(w http.ResponseWriter, r *http.Request) error {
 	}
 	s, err := h.Sessions.Load(r.Context(), web.CookieValues(r.Header, h.Sessions.CookieName()), 0)
 	switch {
-	case noSession(err):
+	case session.Absent(err):
 		return h.RequireSignIn(w, r, r.RequestURI)
 	case err != nil:
 		return unavailable(err)

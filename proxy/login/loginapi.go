@@ -173,11 +173,11 @@ func (f loginAPI) localSession(r *http.Request) (*session.Session, error) {
 	off := f.Accounts == nil || !f.bindings().enabled()
 	s, err := f.loadSession(r, f.maxWait())
 	switch {
-	case noSession(err) && off:
+	case session.Absent(err) && off:
 		return nil, &web.Error{Status: http.StatusForbidden, Code: "binding_off", Err: errSignInFirst}
 	case off:
 		return nil, &web.Error{Status: http.StatusForbidden, Code: "binding_off"}
-	case noSession(err):
+	case session.Absent(err):
 		return nil, refuse("not_local_account", fmt.Errorf("%w: %w", errSignInFirst, err))
 	case err != nil:
 		return nil, unavailable(err)

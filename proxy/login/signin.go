@@ -75,7 +75,7 @@ func (f *Flow) SignedIn(w http.ResponseWriter, r *http.Request) error {
 	}
 	s, err := f.loadSession(r, f.maxWait())
 	switch {
-	case noSession(err):
+	case session.Absent(err):
 		f.clearStaleCookie(w, r)
 		redirect(w, http.StatusFound, f.urls().path("/sign_in", f.Prefix+"/signed_in"))
 		return nil
@@ -124,23 +124,12 @@ func (f *Flow) maxWait() time.Duration {
 	return patience
 }
 
-// noSession reports whether err means that there is no session, as opposed to one
-// that cannot be judged now.
-func noSession(err error) bool {
-	return errors.Is(err, session.ErrNone) || stale(err)
-}
-
-// stale reports whether err means that a session cookie is of no use any more.
-func stale(err error) bool {
-	return errors.Is(err, session.ErrForged) || errors.Is(err, session.ErrExpired) || errors.Is(err, session.ErrRevoked)
-}
-
 // clearStaleCookie deletes a session cookie that is of no use any more. Call it
 // before a page is written: after the status line it would be lost (threats C2,
 // GHSA-f24x-5g9q-753f). A cookie that cannot be judged now, because the store or
 // DingTalk is out of reach, is kept.
 func (f *Flow) clearStaleCookie(w http.ResponseWriter, r *http.Request) {
-	if _, err := f.loadSession(r, 0); stale(err) {
+	if _, err := f.loadSession(r, 0); session.Stale(err) {
 		addCookie(w, f.Sessions.Clear())
 	}
 }
@@ -153,9 +142,5 @@ func unavailable(err error) error {
 	if e, ok := errors.AsType[*web.Error](err); ok {
 		return e
 	}
-	code := "store_unavailable"
-	if errors.Is(err, session.ErrUnconfirmed) {
-		code = "unconfirmed"
-	}
-	return &web.Error{Status: http.StatusServiceUnavailable, Code: code, RetryAfter: retryAfter, Err: err}
+	return &web.Error{Status: http.StatusServiceUnavailable, Code: session.FailureCode(err), RetryAfter: retryAfter, Err: err}
 }

@@ -67,12 +67,12 @@ func (f userInfo) serve(w http.ResponseWriter, r *http.Request) error {
 	}
 	s, credential, err := f.authenticate(r, x)
 	switch {
-	case noSession(err) && credential:
+	case session.Absent(err) && credential:
 		return &web.Error{Status: http.StatusUnauthorized, Code: "invalid_credentials", Err: err}
-	case noSession(err) && visit:
+	case session.Absent(err) && visit:
 		f.clearStaleCookie(w, r)
 		return f.visitor(err)
-	case noSession(err):
+	case session.Absent(err):
 		f.clearStaleCookie(w, r)
 		return f.unauthenticated(r)
 	case err != nil:
@@ -192,7 +192,7 @@ func (f userInfo) unbind(w http.ResponseWriter, r *http.Request, x *web.Exchange
 	}
 	s, err := f.loadSession(r, f.maxWait())
 	switch {
-	case noSession(err):
+	case session.Absent(err):
 		f.clearStaleCookie(w, r)
 		return f.visitor(err)
 	case err != nil:

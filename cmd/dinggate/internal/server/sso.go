@@ -114,13 +114,15 @@ func (a *ssoAdapter) recall(ctx context.Context, ref string) (sso.Person, error)
 }
 
 func ssoError(err error) error {
-	switch {
-	case errors.Is(err, session.ErrNone), errors.Is(err, session.ErrExpired), errors.Is(err, session.ErrRevoked), errors.Is(err, session.ErrForged):
+	if session.Absent(err) {
 		return sso.ErrNobody
-	case errors.Is(err, session.ErrUnconfirmed):
-		return &web.Error{Status: http.StatusServiceUnavailable, Code: "unconfirmed", RetryAfter: ssoRetryAfter, Err: err}
 	}
-	return &web.Error{Status: http.StatusServiceUnavailable, Code: "store_unavailable", RetryAfter: ssoRetryAfter, Err: err}
+	return &web.Error{
+		Status:     http.StatusServiceUnavailable,
+		Code:       session.FailureCode(err),
+		RetryAfter: ssoRetryAfter,
+		Err:        err,
+	}
 }
 
 const ssoRetryAfter = gatewayMaxWait * 5
