@@ -43,24 +43,24 @@ func (i identified) withheld() bool { return i.sent && !i.Foreign }
 
 // identify finds the person behind a request: by its credential, otherwise by
 // its cookie. A wrong credential never falls through to another identity.
-func (f *Handler) identify(ctx context.Context, q CredentialQuery, h http.Header,
+func (h *Handler) identify(ctx context.Context, q CredentialQuery, header http.Header,
 	patience time.Duration) (identified, error) {
-	if f.Credentials != nil && len(q.Lines) > 0 {
-		c, err := f.Credentials(ctx, q)
+	if h.Credentials != nil && len(q.Lines) > 0 {
+		c, err := h.Credentials(ctx, q)
 		if c.Session != nil || err != nil || !c.Foreign {
 			return identified{c, true}, err
 		}
 	}
 	var room [1]string
-	s, err := f.Sessions.Load(ctx, web.AppendCookieValues(room[:0], h, f.Sessions.CookieName()), patience)
+	s, err := h.Sessions.Load(ctx, web.AppendCookieValues(room[:0], header, h.Sessions.CookieName()), patience)
 	return identified{Credential{Session: s, Foreign: true}, false}, err
 }
 
 // credentialQuery is what Credentials is asked about a request for t.
-func (f *Handler) credentialQuery(t access.Target, h http.Header) CredentialQuery {
-	q := CredentialQuery{Client: t.Client, Lines: h["Authorization"]}
-	if f.Credentials != nil && len(q.Lines) > 0 {
-		d := f.Policy.Decide(t, nil)
+func (h *Handler) credentialQuery(t access.Target, header http.Header) CredentialQuery {
+	q := CredentialQuery{Client: t.Client, Lines: header["Authorization"]}
+	if h.Credentials != nil && len(q.Lines) > 0 {
+		d := h.Policy.Decide(t, nil)
 		q.Local = d.Everybody() || d.Verdict == access.Deny
 	}
 	return q
@@ -82,13 +82,13 @@ var (
 // recheckCredential returns why a stream that a credential opened has to end; nil: it goes on.
 // A store that is ill, or a client that has tried too often meanwhile, ends
 // nothing.
-func (f *Handler) recheckCredential(p *proxiedRequest) *web.Error {
+func (h *Handler) recheckCredential(p *proxiedRequest) *web.Error {
 	ctx, cancel := context.WithTimeout(p.Context, reviewWithin)
 	defer cancel()
 	var c Credential
 	err := session.ErrNone // api_tokens is off now
-	if f.Credentials != nil {
-		c, err = f.Credentials(ctx, *p.credential)
+	if h.Credentials != nil {
+		c, err = h.Credentials(ctx, *p.credential)
 	}
 	switch {
 	case p.Context.Err() != nil:

@@ -12,88 +12,81 @@ import (
 	"dinggate/session"
 )
 
-// Answer is what Ask found out. The zero Answer keeps everybody out.
-type Answer struct {
-	Decision access.Decision
-	Session  *session.Session // nil for nobody
-	Route    string           // name of the deciding route; "" when there is none
-	Cookie   *http.Cookie     // a renewed session for the browser; nil when there is no need, or no page load
+// Decision is the outcome of one authorization. The zero value denies.
+type Decision struct {
+	access.Decision
+	Route   string           // name of the deciding route; "" if there is none
+	Session *session.Session // nil for nobody
+	Cookie  *http.Cookie     // a renewed session for the browser; nil if there is no need, or no page load
+
+	// Headers are those of headers.response for a gateway to hand on, every one of
+	// them, empty where unknown: a missing one could let a client's own copy
+	// through (GHSA-7r4p-vjf4-gxv4).
+	Headers []identity.Header
 
 	// Assertion is the signed proof of who this is, for a gateway to hand on: empty
-	// for nobody, nil where none is sent at all.
+	// for nobody, nil if none is sent at all.
 	Assertion []string
 
-	// an Authorization header came that opens nothing, and somebody has to be known here: 401,
-	// never a sign-in
+	// WrongCredential reports an Authorization header that is not valid where the
+	// route requires a session: 401, never a sign-in.
 	WrongCredential bool
 
-	credential *CredentialQuery // what stands for the session; nil: a cookie, or nothing
+	credential *CredentialQuery // the session is this credential's; nil: a cookie's, or there is none
 	withheld   bool             // the Authorization header does not travel on
 	dead       error            // why what was sent is no session
-	nobody     []identity.Header
 }
 
 // User is the username, "" for nobody.
-func (a *Answer) User() string {
-	if a.Session == nil {
+func (d *Decision) User() string {
+	if d.Session == nil {
 		return ""
 	}
-	return a.Session.User.Username
+	return d.Session.User.Username
 }
 
 // Person is who is signed in by a cookie, nil for nobody and for an API client.
-func (a *Answer) Person() *identity.User {
-	if a.Session == nil || a.credential != nil {
+func (d *Decision) Person() *identity.User {
+	if d.Session == nil || d.credential != nil {
 		return nil
 	}
-	return &a.Session.User
+	return &d.Session.User
 }
 
-// Headers are those of headers.response for a gateway to hand on, every one of
-// them, empty where unknown: a missing one could let a client's own copy
-// through (GHSA-7r4p-vjf4-gxv4).
-func (a *Answer) Headers() []identity.Header {
-	if a.Session == nil {
-		return a.nobody
+// Authorize decides whether the sender of h may enter t, for every endpoint. An
+// error is always a *web.Error of status 503, or 429 for an API client with too
+// many attempts: nothing is known about the session now, so keep the cookie and
+// let nobody in (threats V14, F14). maxWait is as Handler.MaxWait.
+func (h *Handler) Authorize(ctx context.Context, t access.Target, header http.Header, maxWait time.Duration) (Decision, error) {
+	d, err := h.authorize(ctx, t, header, maxWait)
+	if err == nil && d.Verdict == access.Allow {
+		d.Assertion = h.assertion(&d)
 	}
-	return a.Session.Headers.Response
-}
-
-// Authorize decides whether the sender of h may enter t, for every endpoint. An error is always a
-// *web.Error of status 503 (or 429, for an API client who tries too often): nothing is known about
-// the session now, so keep the cookie and let nobody in (threats V14, F14). patience is as in
-// Handler.MaxWait.
-func (f *Handler) Authorize(ctx context.Context, t access.Target, h http.Header,
-	patience time.Duration) (Answer, error) {
-	a, err := f.authorize(ctx, t, h, patience)
-	if err == nil && a.Decision.Verdict == access.Allow {
-		a.Assertion = f.assertion(&a)
-	}
-	if err != nil || a.Session == nil || a.credential != nil || a.Decision.Verdict != access.Allow {
-		return a, err
+	if err != nil || d.Session == nil || d.credential != nil || d.Verdict != access.Allow {
+		return d, err
 	}
 	method := t.Method
-	if method == "" { // a gateway that does not tell asks about page loads like any other
+	if method == "" { // a gateway that does not report it asks about page loads like any other
 		method = http.MethodGet
 	}
-	if f.Sessions.Renewable(a.Session) && web.IsPageLoad(method, h) {
-		a.Cookie = f.Sessions.Renew(a.Session)
+	if h.Sessions.Renewable(d.Session) && web.IsPageLoad(method, header) {
+		d.Cookie = h.Sessions.Renew(d.Session)
 	}
-	return a, nil
+	return d, nil
 }
 
-// assertion is Answer.Assertion. A page that the gateway did not tell has no route,
-// unless there is only one, and so none to prove anything to.
-func (f *Handler) assertion(a *Answer) (value []string) {
-	if len(f.Routes) == 0 || f.Routes[0].Assert == nil { // all routes have one, or none
+// assertion is Decision.Assertion. A path that the gateway did not report has no
+// route, unless there is only one, and so none to prove anything to.
+func (h *Handler) assertion(d *Decision) (value []string) {
+	if len(h.Routes) == 0 || h.Routes[0].Assert == nil { // all routes have one, or none
 		return nil
 	}
-	route := a.Decision.Route
-	if route < 0 && len(f.Routes) == 1 {
-		route = 0
+	route := h.route(d.Decision.Route)
+	if route == nil && len(h.Routes) == 1 {
+		route = &h.Routes[0]
 	}
-	if a.Session != nil && route >= 0 && route < len(f.Routes) {
-		value = f.Routes[route].Assert(a.Session)
+	if d.Session != nil && route != nil {
+		value = route.Assert(d.Session)
 	}
 	if value == nil { // a missing header could let a client's own copy through
 		value = unproven
@@ -101,31 +94,51 @@ func (f *Handler) assertion(a *Answer) (value []string) {
 	return value
 }
 
-func (f *Handler) authorize(ctx context.Context, t access.Target, h http.Header,
-	patience time.Duration) (Answer, error) {
-	f.init()
-	q := f.credentialQuery(t, h)
-	who, dead := f.identify(ctx, q, h, patience)
+// route is the route of an index in an access.Decision; nil if there is none.
+func (h *Handler) route(i int) *Route {
+	if i < 0 || i >= len(h.Routes) {
+		return nil
+	}
+	return &h.Routes[i]
+}
+
+func (h *Handler) authorize(ctx context.Context, t access.Target, header http.Header, maxWait time.Duration) (Decision, error) {
+	h.init()
+	q := h.credentialQuery(t, header)
+	who, dead := h.identify(ctx, q, header, maxWait)
 	var user *identity.User
 	if dead == nil {
 		user = &who.Session.User
 	}
-	d := f.Policy.Decide(t, user)
-	a := Answer{Decision: d, Session: who.Session, withheld: who.withheld(), dead: dead, nobody: f.nobody}
+	d := Decision{
+		Decision: h.Policy.Decide(t, user),
+		Session:  who.Session,
+		Headers:  h.nobody,
+		withheld: who.withheld(),
+		dead:     dead,
+	}
+	if who.Session != nil {
+		d.Headers = who.Session.Headers.Response
+	}
 	if who.sent && dead == nil {
-		a.credential = new(CredentialQuery{Client: q.Client, Lines: q.Lines})
+		d.credential = new(CredentialQuery{Client: q.Client, Lines: q.Lines})
 	}
-	a.WrongCredential = who.sent && dead != nil && session.Absent(dead) && d.Verdict == access.SignIn
-	if d.Route >= 0 && d.Route < len(f.Routes) {
-		a.Route = f.Routes[d.Route].Name
+	d.WrongCredential = who.sent && dead != nil && session.Absent(dead) && d.Verdict == access.SignIn
+	if route := h.route(d.Decision.Route); route != nil {
+		d.Route = route.Name
 	}
-	// What lets nobody in particular in, or keeps everybody out, needs no session.
+	// A verdict that does not depend on the person needs no session.
 	if dead == nil || session.Absent(dead) || d.Verdict != access.SignIn {
-		return a, nil
+		return d, nil
 	}
-	a.Decision = access.Decision{Verdict: access.Deny, Route: d.Route}
+	d.Decision = access.Decision{Verdict: access.Deny, Route: d.Decision.Route}
 	if e, ok := errors.AsType[*web.Error](dead); ok {
-		return a, e
+		return d, e
 	}
-	return a, &web.Error{Status: http.StatusServiceUnavailable, Code: session.FailureCode(dead), Err: dead, RetryAfter: retryAfter}
+	return d, &web.Error{
+		Status:     http.StatusServiceUnavailable,
+		Code:       session.FailureCode(dead),
+		Err:        dead,
+		RetryAfter: retryAfter,
+	}
 }

@@ -405,8 +405,8 @@ func TestAsk(t *testing.T) {
 		if err != nil || a.Decision.Verdict != c.verdict || a.User() != c.user {
 			t.Errorf("Ask(%s) = %v %q, %v, want %v %q", c.path, a.Decision.Verdict, a.User(), err, c.verdict, c.user)
 		}
-		if h := a.Headers(); len(h) != 2 || h[0].Name != "X-Auth-Request-User" || h[0].Value[0] != c.user {
-			t.Errorf("Ask(%s).Headers() = %v, want every name of headers.response with %q", c.path, h, c.user)
+		if h := a.Headers; len(h) != 2 || h[0].Name != "X-Auth-Request-User" || h[0].Value[0] != c.user {
+			t.Errorf("Ask(%s).Headers = %v, want every name of headers.response with %q", c.path, h, c.user)
 		}
 	}
 }

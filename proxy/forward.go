@@ -67,7 +67,7 @@ func (p *proxiedRequest) WriteHeader(status int) {
 // did. When an answer breaks off in the middle it panics with
 // http.ErrAbortHandler, so that the client sees an aborted transfer and never a
 // clean end (threats V20).
-func (f *Handler) forward(w http.ResponseWriter, r *http.Request, p *proxiedRequest) (err error) {
+func (h *Handler) forward(w http.ResponseWriter, r *http.Request, p *proxiedRequest) (err error) {
 	up := p.route.Upstream
 	if p.to, err = up.address(p.x.Path); err != nil {
 		return &web.Error{Status: http.StatusBadRequest, Code: "bad_path", Err: err}

@@ -93,9 +93,9 @@ type Route struct {
 	Answered func(time.Duration)
 }
 
-func (f *Handler) init() {
-	f.once.Do(func() {
-		f.nobody = f.Sessions.Headers.Response.Render(nil, identity.Token{})
+func (h *Handler) init() {
+	h.once.Do(func() {
+		h.nobody = h.Sessions.Headers.Response.Render(nil, identity.Token{})
 	})
 }
 
@@ -103,9 +103,9 @@ func (f *Handler) init() {
 // otherwise by its cookie. A wrong credential never falls through to another
 // identity. Errors are those of Credentials and of session.Manager's Load;
 // patience is as in Handler.MaxWait.
-func (f *Handler) Authenticate(ctx context.Context, client netip.Addr, h http.Header,
+func (h *Handler) Authenticate(ctx context.Context, client netip.Addr, header http.Header,
 	patience time.Duration) (s *session.Session, credential bool, err error) {
-	who, err := f.identify(ctx, CredentialQuery{Client: client, Lines: h["Authorization"]}, h, patience)
+	who, err := h.identify(ctx, CredentialQuery{Client: client, Lines: header["Authorization"]}, header, patience)
 	return who.Session, who.sent, err
 }
 
@@ -117,9 +117,9 @@ const retryAfter = 5 * time.Second
 //
 // A cookie that is no session is not cleared here: the sign-in that follows
 // replaces it, and of two cookies of the name nobody can tell which to clear.
-func (f *Handler) Serve(w http.ResponseWriter, r *http.Request) error {
+func (h *Handler) Serve(w http.ResponseWriter, r *http.Request) error {
 	upgrade := len(r.Header["Upgrade"]) > 0
-	err := f.serve(w, r, web.From(w))
+	err := h.serve(w, r, web.From(w))
 	if err != nil && upgrade {
 		// Whatever follows a refused handshake was meant for the new protocol; it
 		// must not be read as requests (RFC 9931 §4, threats M8).
@@ -130,41 +130,39 @@ func (f *Handler) Serve(w http.ResponseWriter, r *http.Request) error {
 
 var closing = []string{"close"}
 
-func (f *Handler) serve(w http.ResponseWriter, r *http.Request, x *web.Exchange) error {
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request, x *web.Exchange) error {
 	websocket, err := web.Upgrade(r)
 	if err != nil {
 		return &web.Error{Status: http.StatusBadRequest, Code: "websocket_handshake", Err: err}
 	}
-	t := target(x, r.Method)
-	a, err := f.authorize(r.Context(), t, r.Header, f.MaxWait)
-	d := a.Decision
-	x.Route, x.Rule, x.User, x.Verdict = a.Route, d.Rule, a.User(), d.Verdict.String()
+	d, err := h.authorize(r.Context(), target(x, r.Method), r.Header, h.MaxWait)
+	x.Route, x.Rule, x.User, x.Verdict = d.Route, d.Rule, d.User(), d.Verdict.String()
 	if err != nil {
 		return err
 	}
 	if d.Verdict == access.Deny {
-		return f.named(errorFor(d.Reason), &a, x, r)
+		return h.named(errorFor(d.Reason), &d, x, r)
 	}
-	if d.Route < 0 || d.Route >= len(f.Routes) || f.Routes[d.Route].Upstream == nil {
+	route := h.route(d.Decision.Route)
+	if route == nil || route.Upstream == nil {
 		x.Verdict = access.Deny.String() // nothing to enter here: do not send anybody to sign in first
 		return errorFor(access.NoRoute)
 	}
-	if a.WrongCredential {
+	if d.WrongCredential {
 		web.AsJSON(r)
-		return &web.Error{Status: http.StatusUnauthorized, Code: "invalid_credentials", Err: a.dead}
+		return &web.Error{Status: http.StatusUnauthorized, Code: "invalid_credentials", Err: d.dead}
 	}
 	if d.Verdict != access.Allow {
-		// worth a line: somebody tries, or two cookies stand side by side (threats C3)
-		if errors.Is(a.dead, session.ErrForged) {
-			x.Err = &web.Error{Status: http.StatusUnauthorized, Code: "unauthenticated", Err: a.dead}
+		// worth a record: an attempt, or two cookies of the name (threats C3)
+		if errors.Is(d.dead, session.ErrForged) {
+			x.Err = &web.Error{Status: http.StatusUnauthorized, Code: "unauthenticated", Err: d.dead}
 		}
-		return f.RequireSignIn(w, r, f.target(x, r))
+		return h.RequireSignIn(w, r, h.target(x, r))
 	}
-	if a.withheld {
+	if d.withheld {
 		delete(r.Header, "Authorization") // it was for us, or may have been
 	}
-	route := &f.Routes[d.Route]
-	if websocket = websocket && route.WebSocket; websocket && !f.ownOrigin(r) {
+	if websocket = websocket && route.WebSocket; websocket && !h.ownOrigin(r) {
 		x.Verdict = access.Deny.String()
 		return &web.Error{
 			Status: http.StatusForbidden,
@@ -172,27 +170,26 @@ func (f *Handler) serve(w http.ResponseWriter, r *http.Request, x *web.Exchange)
 			Err:    errors.New("proxy: WebSocket from a page of another origin"),
 		}
 	}
-	return f.forward(w,
-		r, &proxiedRequest{
-			x:          x,
-			front:      f,
-			route:      route,
-			session:    a.Session,
-			credential: a.credential,
-			websocket:  websocket,
-		})
+	return h.forward(w, r, &proxiedRequest{
+		x:          x,
+		front:      h,
+		route:      route,
+		session:    d.Session,
+		credential: d.credential,
+		websocket:  websocket,
+	})
 }
 
 // named adds to a refusal who the person is here, and how to come back to
 // what they asked for as somebody else.
-func (f *Handler) named(e *web.Error, a *Answer, x *web.Exchange, r *http.Request) error {
-	u := a.Person()
+func (h *Handler) named(e *web.Error, d *Decision, x *web.Exchange, r *http.Request) error {
+	u := d.Person()
 	if e.Status != http.StatusForbidden || u == nil {
 		return e
 	}
 	e.Who = u.FullName()
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {
-		e.Wanted = f.target(x, r)
+		e.Wanted = h.target(x, r)
 	}
 	return e
 }
@@ -221,15 +218,15 @@ func errorFor(reason string) *web.Error {
 
 // target is where a browser comes back to after the sign-in: what it asked for,
 // on the origin it asked, if that is ours.
-func (f *Handler) target(x *web.Exchange, r *http.Request) string {
+func (h *Handler) target(x *web.Exchange, r *http.Request) string {
 	uri := x.Path.Raw
 	if r.URL.RawQuery != "" || r.URL.ForceQuery {
 		uri += "?" + r.URL.RawQuery
 	}
-	if target, ok := f.Origins.Target(x.Scheme, x.Host, uri); ok {
+	if target, ok := h.Origins.Target(x.Scheme, x.Host, uri); ok {
 		return target
 	}
-	if target, ok := f.Origins.Return(uri); ok {
+	if target, ok := h.Origins.Return(uri); ok {
 		return target
 	}
 	return "/"

@@ -17,9 +17,9 @@ import (
 // ownOrigin reports whether a WebSocket handshake comes from a page of ours.
 // Browsers send cookies with handshakes of any page and ask nobody, so Origin
 // is all there is against foreign ones (threats W3). No Origin is no browser.
-func (f *Handler) ownOrigin(r *http.Request) bool {
+func (h *Handler) ownOrigin(r *http.Request) bool {
 	origin := r.Header["Origin"]
-	return len(origin) == 0 || len(origin) == 1 && f.Origins.Ours(origin[0])
+	return len(origin) == 0 || len(origin) == 1 && h.Origins.Ours(origin[0])
 }
 
 var (
@@ -133,12 +133,12 @@ func (p *proxiedRequest) end(upstream io.Closer, why *web.Error) {
 }
 
 // stillAllowed decides anew about what came in by a front before this one.
-func (f *Handler) stillAllowed(p *proxiedRequest) bool {
+func (h *Handler) stillAllowed(p *proxiedRequest) bool {
 	var user *identity.User
 	if p.session != nil {
 		user = &p.session.User
 	}
-	d := f.Policy.Decide(target(p.x, p.in.Method), user)
-	return d.Verdict == access.Allow && d.Route >= 0 && d.Route < len(f.Routes) &&
-		f.Routes[d.Route].Upstream != nil && (!p.websocket || f.Routes[d.Route].WebSocket)
+	d := h.Policy.Decide(target(p.x, p.in.Method), user)
+	route := h.route(d.Route)
+	return d.Verdict == access.Allow && route != nil && route.Upstream != nil && (!p.websocket || route.WebSocket)
 }

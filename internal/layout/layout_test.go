@@ -45,7 +45,7 @@ var plan = map[string][]string{
 	"internal/page":   {"internal/conf", "internal/web"},
 
 	"proxy":                       {"internal/identity", "internal/conf", "internal/web", "proxy/access", "session"},
-	"proxy/forwardauth":           {"internal/identity", "internal/conf", "internal/web", "proxy/access"},
+	"proxy/forwardauth":           {"internal/web", "proxy", "proxy/access"},
 	"proxy/apiauth":               {"internal/bounded", "internal/identity", "internal/ratelimit", "internal/web", "account", "dingtalk/sso", "proxy", "session"},
 	"proxy/forwardauth/envoygrpc": {}, // asks the gate as a http.Handler
 

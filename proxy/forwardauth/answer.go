@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"dinggate/internal/web"
+	"dinggate/proxy"
 )
 
 // maxAnswer bounds all headers of a 200 together: nginx reads them into one
@@ -22,27 +23,27 @@ var unknown = []string{""}
 // read the answer, with the cookie of whoever looks at it: what proves that person
 // to another application goes to trusted peers alone (threats W14). A header that
 // is kept back is there and empty, like every one that is unknown.
-func (g *Handler) allow(q OriginalRequest, x *web.Exchange, r *http.Request, reply Decision) {
-	h := x.Header()
+func (h *Handler) allow(q OriginalRequest, x *web.Exchange, r *http.Request, d *proxy.Decision) {
+	header := x.Header()
 	web.BareHeaders(x)
 	size := 0
 	add := func(name string, value []string) {
-		h[name] = value
+		header[name] = value
 		size += len(name) + len(value[0]) + 4
 	}
-	for _, header := range reply.Headers {
-		if !x.Trusted && slices.Contains(g.Proofs, header.Name) {
-			add(header.Name, unknown)
+	for _, one := range d.Headers {
+		if !x.Trusted && slices.Contains(h.Proofs, one.Name) {
+			add(one.Name, unknown)
 			continue
 		}
-		add(header.Name, header.Value)
+		add(one.Name, one.Value)
 	}
-	if reply.Assertion != nil && x.Trusted {
-		add(assertionHeader, reply.Assertion)
+	if d.Assertion != nil && x.Trusted {
+		add(assertionHeader, d.Assertion)
 	}
-	if reply.Cookie != nil && web.IsPageLoad(q.method(r), r.Header) {
-		if text := reply.Cookie.String(); size+len(text) < maxAnswer {
-			h["Set-Cookie"] = []string{text}
+	if d.Cookie != nil && web.IsPageLoad(q.method(r), r.Header) {
+		if text := d.Cookie.String(); size+len(text) < maxAnswer {
+			header["Set-Cookie"] = []string{text}
 		}
 	}
 	x.WriteHeader(http.StatusOK)

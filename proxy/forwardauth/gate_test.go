@@ -10,10 +10,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"dinggate/internal/identity"
 	"dinggate/internal/web"
+	"dinggate/proxy"
 	"dinggate/proxy/access"
+	"dinggate/session"
 )
 
 const (
@@ -47,26 +50,23 @@ func newGate(t testing.TB, change ...func(*Handler)) http.Handler {
 		{Name: "X-Auth-Request-Email", Field: "email"}}
 	g := &Handler{Prefix: "/oauth2", Origins: origins,
 		LoginURL: func(target string) string { return "https://app.test/oauth2/start?rd=" + url.QueryEscape(target) },
-		Ask: func(_ context.Context, target access.Target, h http.Header) (Decision, error) {
+		Authorize: func(_ context.Context, target access.Target, h http.Header, _ time.Duration) (proxy.Decision, error) {
 			var u *identity.User
+			var s *session.Session
 			switch who := strings.Join(web.CookieValues(h, "s"), ""); who {
 			case "":
 			case "ill":
-				return Decision{},
+				return proxy.Decision{},
 					&web.Error{Status: http.StatusServiceUnavailable, Code: "store_unavailable", RetryAfter: 5e9}
 			case "panic":
 				panic("deciding")
 			default:
-				u = &identity.User{UnionID: who, Username: who}
+				s = &session.Session{User: identity.User{UnionID: who, Username: who}}
+				u = &s.User
 			}
-			d := policy.Decide(target, u)
-			name := ""
-			if u != nil {
-				name = u.Username
-			}
-			return Decision{
-				Decision: d,
-				User:     name,
+			return proxy.Decision{
+				Decision: policy.Decide(target, u),
+				Session:  s,
 				Headers:  rules.Render(u, identity.Token{}),
 				Cookie:   &http.Cookie{Name: "dinggate", Value: "renewed"},
 			}, nil
@@ -375,8 +375,8 @@ func TestBodyThatNeverComes(t *testing.T) {
 
 func TestAnswerFitsNginx(t *testing.T) {
 	g := &Handler{Prefix: "/oauth2"}
-	g.Ask = func(context.Context, access.Target, http.Header) (Decision, error) {
-		return Decision{
+	g.Authorize = func(context.Context, access.Target, http.Header, time.Duration) (proxy.Decision, error) {
+		return proxy.Decision{
 			Decision: access.Decision{Verdict: access.Allow},
 			Headers:  []identity.Header{{Name: "X-Auth-Request-Groups", Value: []string{strings.Repeat("g", 2000)}}},
 			Cookie:   &http.Cookie{Name: "dinggate", Value: strings.Repeat("c", 1800)},

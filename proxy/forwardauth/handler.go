@@ -6,7 +6,7 @@
 // Each endpoint has one dialect and one list of sources for the original
 // request; nothing is guessed from a User-Agent. The answer is local: the body
 // is never read, DingTalk is never called. Who may enter is decided in
-// proxy/access, sessions are read by the func in Gate.Ask.
+// proxy.
 package forwardauth
 
 import (
@@ -14,25 +14,12 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"time"
 
-	"dinggate/internal/identity"
 	"dinggate/internal/web"
+	"dinggate/proxy"
 	"dinggate/proxy/access"
 )
-
-// Decision is the outcome of one authorization.
-type Decision struct {
-	Decision access.Decision
-	Route    string            // the route's name, for the log
-	User     string            // username, "" for nobody
-	Person   *identity.User    // who is signed in by a cookie, for a page that keeps them out; nil says nothing
-	Headers  []identity.Header // every header of headers.response, empty where unknown
-	Cookie   *http.Cookie      // a renewed session, or nil
-
-	Assertion []string // X-Dinggate-Assertion, empty for nobody; nil: none is sent
-
-	WrongCredential bool // an API client's credential opens nothing: 401, never a sign-in
-}
 
 // Handler answers the questions of outer proxies. All fields but Hosts, Proofs and
 // AtRoot are required;
@@ -40,8 +27,11 @@ type Decision struct {
 type Handler struct {
 	Prefix   string // of our own endpoints, such as /oauth2
 	Origins  *web.Origins
-	Ask      func(ctx context.Context, t access.Target, h http.Header) (Decision, error)
 	LoginURL func(target string) string // absolute address of /start with its rd
+
+	// Authorize is proxy.Handler.Authorize, and MaxWait its last argument.
+	Authorize func(context.Context, access.Target, http.Header, time.Duration) (proxy.Decision, error)
+	MaxWait   time.Duration
 
 	// AtRoot is set where nothing is served at / anyway, since no route has an
 	// upstream: then GET / is a question too, as oauth2-proxy answers one with
@@ -85,8 +75,8 @@ var errOriginal = errors.New(
 )
 
 // Handlers returns a lookup of the handler for a raw path, nil for any other path.
-func (g *Handler) Handlers() func(rawPath string) web.HandlerFunc {
-	auth, forward, ext := g.handler(nginx), g.handler(forwarded), g.handler(envoy)
+func (h *Handler) Handlers() func(rawPath string) web.HandlerFunc {
+	auth, forward, ext := h.handler(nginx), h.handler(forwarded), h.handler(envoy)
 	root := func(w http.ResponseWriter, r *http.Request) error {
 		if !web.From(w).Trusted || r.Method != http.MethodGet || len(r.Header["X-Forwarded-Uri"]) == 0 ||
 			len(r.Header["X-Forwarded-Method"]) == 0 {
@@ -94,14 +84,14 @@ func (g *Handler) Handlers() func(rawPath string) web.HandlerFunc {
 		}
 		return forward(w, r)
 	}
-	authPath, forwardPath, extPath := g.Prefix+"/auth", g.Prefix+"/forward-auth", g.Prefix+"/ext-authz"
+	authPath, forwardPath, extPath := h.Prefix+"/auth", h.Prefix+"/forward-auth", h.Prefix+"/ext-authz"
 	return func(rawPath string) web.HandlerFunc {
 		switch {
 		case rawPath == authPath:
 			return auth
 		case rawPath == forwardPath:
 			return forward
-		case rawPath == "/" && g.AtRoot:
+		case rawPath == "/" && h.AtRoot:
 			return root
 		case strings.HasPrefix(rawPath, extPath) && (len(rawPath) == len(extPath) || rawPath[len(extPath)] == '/'):
 			return ext
@@ -110,7 +100,7 @@ func (g *Handler) Handlers() func(rawPath string) web.HandlerFunc {
 	}
 }
 
-func (g *Handler) handler(d Dialect) web.HandlerFunc {
+func (h *Handler) handler(d Dialect) web.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) (err error) {
 		x := web.From(w)
 		x.Endpoint = d.Name
@@ -124,39 +114,39 @@ func (g *Handler) handler(d Dialect) web.HandlerFunc {
 				err = d.unavailable(w, web.Panicked(v))
 			}
 		}()
-		q, err := d.Original(g, x, r)
+		q, err := d.Original(h, x, r)
 		if err != nil {
 			return d.unavailable(w, &web.Error{Status: http.StatusBadRequest, Code: "bad_forwarded", Err: err})
 		}
-		return g.answer(d, q, x, r)
+		return h.answer(d, q, x, r)
 	}
 }
 
-func (g *Handler) answer(d Dialect, q OriginalRequest, x *web.Exchange, r *http.Request) error {
+func (h *Handler) answer(d Dialect, q OriginalRequest, x *web.Exchange, r *http.Request) error {
 	if q.Scheme == "https" && len(r.Header["Http2-Settings"]) > 0 {
 		return d.unavailable(x, &web.Error{Status: http.StatusForbidden, Code: "bad_forwarded", Err: errH2C})
 	}
 	x.Scheme, x.Host = q.Scheme, q.Host
 	// never 421, which some gateways take for a failure of ours (threats W12)
-	if !q.OwnName && !g.Hosts.Serves(q.Host, r) {
+	if !q.OwnName && !h.Hosts.Serves(q.Host, r) {
 		return d.unavailable(x, web.UnknownHost(http.StatusForbidden, q.Host, x.Trusted))
 	}
-	target, err := g.target(q, x)
+	target, err := h.target(q, x)
 	if err != nil {
 		return d.unavailable(x, err)
 	}
-	reply, err := g.Ask(r.Context(), target, r.Header)
-	x.Route, x.Rule, x.User = reply.Route, reply.Decision.Rule, reply.User
+	decision, err := h.Authorize(r.Context(), target, r.Header, h.MaxWait)
+	x.Route, x.Rule, x.User = decision.Route, decision.Rule, decision.User()
 	if err != nil {
 		return d.unavailable(x, err)
 	}
-	if reply.WrongCredential {
+	if decision.WrongCredential {
 		x.Verdict = "deny"
 		return d.wrongCredential(x, r)
 	}
-	switch reply.Decision.Verdict {
+	switch decision.Verdict {
 	case access.Allow:
-		if reply.User != "" && g.otherHost(q, r) {
+		if decision.Session != nil && h.otherHost(q, r) {
 			x.Verdict = "deny"
 			return d.unavailable(x, &web.Error{
 				Status: http.StatusForbidden,
@@ -165,16 +155,16 @@ func (g *Handler) answer(d Dialect, q OriginalRequest, x *web.Exchange, r *http.
 			})
 		}
 		x.Verdict = "allow"
-		g.allow(q, x, r, reply)
+		h.allow(q, x, r, &decision)
 		return nil
 	case access.SignIn:
 		x.Verdict = "sign_in"
-		return g.signIn(d, q, x, r)
+		return h.signIn(d, q, x, r)
 	}
 	x.Verdict = "deny"
-	e := &web.Error{Status: http.StatusForbidden, Code: reply.Decision.Reason}
-	if reply.Person != nil {
-		e.Who, e.Wanted = reply.Person.FullName(), g.back(q, r)
+	e := &web.Error{Status: http.StatusForbidden, Code: decision.Reason}
+	if person := decision.Person(); person != nil {
+		e.Who, e.Wanted = person.FullName(), h.back(q, r)
 	}
 	return d.unavailable(x, e)
 }
@@ -187,7 +177,7 @@ var errH2C = errors.New("forwardauth: an upgrade to h2c")
 // otherHost reports a WebSocket handshake by a page that is neither ours nor on the
 // host that is asked about: browsers send cookies with handshakes of any page
 // and ask nobody (threats W3). Gateways strip Upgrade and leave the key.
-func (g *Handler) otherHost(q OriginalRequest, r *http.Request) bool {
+func (h *Handler) otherHost(q OriginalRequest, r *http.Request) bool {
 	origin := r.Header["Origin"]
 	if len(r.Header["Sec-Websocket-Key"]) == 0 || len(origin) == 0 {
 		return false
@@ -197,11 +187,11 @@ func (g *Handler) otherHost(q OriginalRequest, r *http.Request) bool {
 	}
 	scheme, host, _ := strings.Cut(origin[0], "://")
 	own, err := web.CleanHost(host, scheme)
-	return !g.Origins.Ours(origin[0]) && (err != nil || own != q.Host)
+	return !h.Origins.Ours(origin[0]) && (err != nil || own != q.Host)
 }
 
 // target makes the question canonical, by the rules that hold at every endpoint.
-func (g *Handler) target(q OriginalRequest, x *web.Exchange) (access.Target, error) {
+func (h *Handler) target(q OriginalRequest, x *web.Exchange) (access.Target, error) {
 	t := access.Target{Method: q.Method, Host: q.Host, Client: x.Client, Unknown: q.URI == ""}
 	if t.Unknown {
 		return t, nil
@@ -211,15 +201,15 @@ func (g *Handler) target(q OriginalRequest, x *web.Exchange) (access.Target, err
 	if err != nil {
 		return t, &web.Error{Status: http.StatusBadRequest, Code: "bad_path", Err: err}
 	}
-	if web.UnderFold(path.Plain, g.Prefix) { // a redirect here would be an endless loop
+	if web.UnderFold(path.Plain, h.Prefix) { // a redirect here would be an endless loop
 		return t, &web.Error{
 			Status: http.StatusForbidden,
 			Code:   "own_prefix",
-			Err:    errors.New("forwardauth: exempt " + g.Prefix + "/ in the gateway"),
+			Err:    errors.New("forwardauth: exempt " + h.Prefix + "/ in the gateway"),
 		}
 	}
 	for _, reading := range path.Readings {
-		if web.UnderFold(reading, g.Prefix) {
+		if web.UnderFold(reading, h.Prefix) {
 			return t, &web.Error{Status: http.StatusForbidden, Code: "own_prefix"}
 		}
 	}
@@ -228,13 +218,13 @@ func (g *Handler) target(q OriginalRequest, x *web.Exchange) (access.Target, err
 	return t, nil
 }
 
-func (g *Handler) signIn(d Dialect, q OriginalRequest, x *web.Exchange, r *http.Request) error {
+func (h *Handler) signIn(d Dialect, q OriginalRequest, x *web.Exchange, r *http.Request) error {
 	if d.Plain {
 		web.BareHeaders(x)
 		x.WriteHeader(http.StatusUnauthorized)
 		return nil
 	}
-	login := g.LoginURL(g.back(q, r))
+	login := h.LoginURL(h.back(q, r))
 	if !web.IsTopLevel(q.method(r), r.Header) {
 		web.AsJSON(r) // the question is a GET, whatever was asked about: a form's POST must not get a page
 		return &web.Error{Status: http.StatusUnauthorized, Code: "unauthenticated", LoginURL: login}
@@ -246,12 +236,12 @@ func (g *Handler) signIn(d Dialect, q OriginalRequest, x *web.Exchange, r *http.
 }
 
 // back is where the browser returns to.
-func (g *Handler) back(q OriginalRequest, r *http.Request) string {
+func (h *Handler) back(q OriginalRequest, r *http.Request) string {
 	uri := q.URI
 	if uri == "" || q.method(r) != http.MethodGet && q.method(r) != http.MethodHead {
 		uri = "/"
 	}
-	if target, ok := g.Origins.Target(q.Scheme, q.Host, uri); ok {
+	if target, ok := h.Origins.Target(q.Scheme, q.Host, uri); ok {
 		return target
 	}
 	return "/"

@@ -39,7 +39,7 @@ func forwardedMethod(h http.Header, names ...string) (string, error) {
 // forwardedHost reads X-Forwarded-Host and X-Forwarded-Proto into q. Without the
 // first the request's own Host counts, without the second the scheme of
 // public_url. Traefik reports ws and wss for WebSocket handshakes.
-func (g *Handler) forwardedHost(r *http.Request, q *OriginalRequest) (err error) {
+func (h *Handler) forwardedHost(r *http.Request, q *OriginalRequest) (err error) {
 	host, ok := web.Single(r.Header, "X-Forwarded-Host")
 	if !ok {
 		return errOriginal
@@ -47,20 +47,20 @@ func (g *Handler) forwardedHost(r *http.Request, q *OriginalRequest) (err error)
 	if q.OwnName = host == ""; q.OwnName {
 		host = r.Host
 	}
-	if q.Scheme, err = g.forwardedProto(r.Header); err != nil {
+	if q.Scheme, err = h.forwardedProto(r.Header); err != nil {
 		return err
 	}
 	q.Host, err = web.CleanHost(host, q.Scheme)
 	return err
 }
 
-func (g *Handler) forwardedProto(h http.Header) (string, error) {
-	proto, ok := web.Single(h, "X-Forwarded-Proto")
+func (h *Handler) forwardedProto(header http.Header) (string, error) {
+	proto, ok := web.Single(header, "X-Forwarded-Proto")
 	if !ok {
 		return "", errOriginal
 	}
 	if proto == "" {
-		return g.Origins.Scheme(), nil
+		return h.Origins.Scheme(), nil
 	}
 	return schemeOf(proto)
 }
@@ -77,7 +77,7 @@ func schemeOf(proto string) (string, error) {
 
 // ownHost is the question when the peer is not trusted: what it forwards counts
 // as not sent (CVE-2026-40575), so only the address it called is known.
-func (g *Handler) ownHost(r *http.Request) (OriginalRequest, error) {
-	host, err := web.CleanHost(r.Host, g.Origins.Scheme())
-	return OriginalRequest{Scheme: g.Origins.Scheme(), Host: host}, err
+func (h *Handler) ownHost(r *http.Request) (OriginalRequest, error) {
+	host, err := web.CleanHost(r.Host, h.Origins.Scheme())
+	return OriginalRequest{Scheme: h.Origins.Scheme(), Host: host}, err
 }

@@ -29,7 +29,6 @@ import (
 	"dinggate/internal/page"
 	"dinggate/internal/web"
 	"dinggate/proxy"
-	"dinggate/proxy/access"
 	"dinggate/proxy/apiauth"
 	"dinggate/proxy/assertion"
 	"dinggate/proxy/forwardauth"
@@ -246,25 +245,14 @@ func newHandler(c settings, st *State, sessions *session.Manager, flow *login.Fl
 // newChain is the middleware in front of everything, drawn in web.Chain.
 func newChain(c settings, st *State, handler *proxy.Handler, flow *login.Flow, own *endpoints) *web.Chain {
 	questions := &forwardauth.Handler{
-		Prefix:   c.Prefix,
-		Origins:  c.origins,
-		LoginURL: flow.LoginURL,
-		Hosts:    c.hosts,
-		Proofs:   c.Headers.Response.Proofs(),
-		AtRoot:   !slices.ContainsFunc(c.AllRoutes(), func(r config.Route) bool { return r.Upstream != "" }),
-		Ask: func(ctx context.Context, target access.Target, h http.Header) (forwardauth.Decision, error) {
-			a, err := handler.Authorize(ctx, target, h, gatewayMaxWait)
-			return forwardauth.Decision{
-				Decision:        a.Decision,
-				Route:           a.Route,
-				User:            a.User(),
-				Person:          a.Person(),
-				Headers:         a.Headers(),
-				Cookie:          a.Cookie,
-				Assertion:       a.Assertion,
-				WrongCredential: a.WrongCredential,
-			}, err
-		},
+		Prefix:    c.Prefix,
+		Origins:   c.origins,
+		LoginURL:  flow.LoginURL,
+		Authorize: handler.Authorize,
+		MaxWait:   gatewayMaxWait,
+		Hosts:     c.hosts,
+		Proofs:    c.Headers.Response.Proofs(),
+		AtRoot:    !slices.ContainsFunc(c.AllRoutes(), func(r config.Route) bool { return r.Upstream != "" }),
 	}
 	requests := &recorder{st.Observability, ruleTexts(c.Config)}
 	return &web.Chain{
