@@ -6,23 +6,23 @@ import (
 	"sync/atomic"
 )
 
-// upload is a request's body on its way to the upstream. It notes the client's
-// own faults, which would look like the upstream's otherwise, and hands on the
+// requestBody is a request's body on its way to the upstream. It notes the client's
+// own faults, which would look like the upstream's otherwise, and copies the
 // trailers that may pass: httputil announces them all and sends none.
-type upload struct {
+type requestBody struct {
 	io.ReadCloser
 	from    *http.Request
 	trailer http.Header // of the outgoing request: announced, less the protected ones (threats H5)
 	failed  atomic.Pointer[error]
-	over    atomic.Bool // the transport gave up; what a Read says from here on is nobody's fault
+	over    atomic.Bool // the transport gave up: later errors of Read are no fault of the client
 }
 
-func (u *upload) Close() error {
+func (u *requestBody) Close() error {
 	u.over.Store(true)
 	return u.ReadCloser.Close()
 }
 
-func (u *upload) Read(b []byte) (int, error) {
+func (u *requestBody) Read(b []byte) (int, error) {
 	n, err := u.ReadCloser.Read(b)
 	if err == nil {
 		return n, nil
@@ -39,22 +39,22 @@ func (u *upload) Read(b []byte) (int, error) {
 	return n, io.EOF
 }
 
-// answer is a response's body on its way to the client. It tells an upstream
-// that broke off from a client that left.
-type answer struct {
+// responseBody is a response's body on its way to the client. It distinguishes an
+// upstream that broke off from a client that left.
+type responseBody struct {
 	io.ReadCloser
 	up  *Upstream
 	res *http.Response
 	err error
 
-	leaving atomic.Bool // the process is to stop: a stream of events ends as if the upstream had ended it
+	ended atomic.Bool // by shutdown: a stream of events ends as if the upstream had ended it
 }
 
-func (a *answer) Read(b []byte) (int, error) {
+func (a *responseBody) Read(b []byte) (int, error) {
 	n, err := a.ReadCloser.Read(b)
 	switch {
 	case err == nil:
-	case err != io.EOF && a.leaving.Load():
+	case err != io.EOF && a.ended.Load():
 		err = io.EOF
 	case err != io.EOF:
 		a.err = err
@@ -64,7 +64,7 @@ func (a *answer) Read(b []byte) (int, error) {
 	return n, err
 }
 
-func (a *answer) leave() {
-	a.leaving.Store(true)
+func (a *responseBody) shutdown() {
+	a.ended.Store(true)
 	_ = a.ReadCloser.Close()
 }

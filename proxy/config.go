@@ -10,7 +10,7 @@ import (
 )
 
 // UpstreamConfig is the part of a route's configuration that says where it
-// leads; access.RouteConfig stands beside it, inlined. Begin with Defaults: the
+// leads; access.RouteConfig is inlined beside it. Begin with Defaults: the
 // zero value passes no WebSocket.
 type UpstreamConfig struct {
 	Upstream    string        `yaml:"upstream"`     // http://host:port, https://host, either with a path to put in front; unix:/path; empty: the route only answers gateways

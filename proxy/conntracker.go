@@ -8,29 +8,29 @@ import (
 	"time"
 )
 
-// ConnTracker are the answers that end only when somebody ends them: WebSockets and
-// server-sent events. A process that is to stop ends them, since nothing else
-// would: a WebSocket with status 1001, "going away", so that a client connects
-// anew, to somebody else; an event stream with its regular end.
+// ConnTracker tracks the responses that do not end by themselves: WebSockets and
+// server-sent events. A process that is to stop ends them: a WebSocket with status
+// 1001, "going away", so that the client connects anew, to another process; an
+// event stream with its regular end.
 //
 // The zero value is ready; safe for concurrent use.
 type ConnTracker struct {
 	mu    sync.Mutex
 	open  map[stream]struct{}
 	ended bool
-	none  chan struct{} // made by End; closed when nothing is open
+	none  chan struct{} // made by Shutdown; closed when nothing is open
 
-	now     *Handler      // whose rules hold; nil: those of the front that each came in by
-	changed chan struct{} // closed when another takes its place; nil: nobody waits
+	policy  *Handler      // whose rules hold; nil: those of the Handler that each was opened by
+	changed chan struct{} // closed when another replaces it; nil: nobody waits
 }
 
-// SetPolicy has next decide about what is open, as it will about what comes: what it
-// would not let in ends, all else goes on to where it leads. Call it before
-// requests go to next, else those could be judged by the rules before.
+// SetPolicy has next decide about what is open: what it would not allow ends, all
+// else goes on to the upstream that it leads to. Call it before requests go to
+// next, otherwise those could be judged by the rules before.
 func (s *ConnTracker) SetPolicy(next *Handler) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.now = next
+	s.policy = next
 	if s.changed != nil {
 		close(s.changed)
 		s.changed = nil
@@ -47,15 +47,15 @@ func (s *ConnTracker) handler() (*Handler, <-chan struct{}) {
 	if s.changed == nil {
 		s.changed = make(chan struct{})
 	}
-	return s.now, s.changed
+	return s.policy, s.changed
 }
 
-// stream is one of them; leave begins its end and may take a while.
-type stream interface{ leave() }
+// stream is one of them; shutdown begins its end and may take a while.
+type stream interface{ shutdown() }
 
 var (
 	_ stream = (*socket)(nil)
-	_ stream = (*answer)(nil)
+	_ stream = (*responseBody)(nil)
 )
 
 func (s *ConnTracker) add(one stream) {
@@ -66,7 +66,7 @@ func (s *ConnTracker) add(one stream) {
 	}
 	s.open[one] = struct{}{}
 	if s.ended {
-		go one.leave()
+		go one.shutdown()
 	}
 }
 
@@ -91,7 +91,7 @@ func (s *ConnTracker) Shutdown(ctx context.Context) bool {
 		s.none = gone
 	}
 	for one := range s.open {
-		go one.leave()
+		go one.shutdown()
 	}
 	s.mu.Unlock()
 	if gone == nil {
@@ -106,32 +106,32 @@ func (s *ConnTracker) Shutdown(ctx context.Context) bool {
 }
 
 // socket is the client's side of a WebSocket. It follows the frames that go to
-// the client, since a word of our own fits only between two of them.
+// the client, since a frame of our own fits only between two of them.
 type socket struct {
 	net.Conn
 	mu      sync.Mutex
 	frames  frames
-	leaving bool
-	said    bool
+	closing bool // shutdown was called
+	closed  bool // the close frame was sent, or could not be
 }
 
-// goodbyeWithin bounds what is left of a frame, and the client's own goodbye.
-const goodbyeWithin = 3 * time.Second
+// closeTimeout bounds the rest of a frame, and the client's own close frame.
+const closeTimeout = 3 * time.Second
 
 // closeFrame is a close frame with status 1001 (RFC 6455 §5.5.1, §7.4.1).
 var closeFrame = []byte{0x88, 2, 1001 >> 8, 1001 & 0xff}
 
-var errLeaving = errors.New("proxy: the process is to stop")
+var errShutdown = errors.New("proxy: the process is to stop")
 
 func (s *socket) Write(b []byte) (n int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for len(b) > 0 {
-		if s.said {
-			return n, errLeaving
+		if s.closed {
+			return n, errShutdown
 		}
 		part := b
-		if s.leaving {
+		if s.closing {
 			part = b[:s.frames.next(b)]
 		} else {
 			s.frames.pass(b)
@@ -146,31 +146,31 @@ func (s *socket) Write(b []byte) (n int, err error) {
 	return n, nil
 }
 
-// closeWithFrame says goodbye where that is wanted and fits.
+// closeWithFrame sends the close frame once shutdown was called and it fits.
 func (s *socket) closeWithFrame() {
-	if !s.leaving || s.said || !s.frames.between() {
+	if !s.closing || s.closed || !s.frames.between() {
 		return
 	}
-	s.said = true
+	s.closed = true
 	if _, err := s.Conn.Write(closeFrame); err != nil {
 		s.Conn.Close()
 		return
 	}
-	// Closing both directions at once would make the system throw the goodbye
-	// away if something of the client's is unread. Where one cannot be closed
+	// Closing both directions at once would make the system discard the close
+	// frame if something of the client's is unread. Where one cannot be closed
 	// alone, the deadline ends both.
 	if half, ok := s.Conn.(interface{ CloseWrite() error }); ok {
 		_ = half.CloseWrite()
 	}
 }
 
-func (s *socket) leave() {
-	// Whoever does not read holds the lock in Write: the deadline frees it. When
+func (s *socket) shutdown() {
+	// A client that does not read holds the lock in Write: the deadline frees it. When
 	// the client has had the time to answer, the other direction ends as well.
-	_ = s.Conn.SetDeadline(time.Now().Add(goodbyeWithin))
+	_ = s.Conn.SetDeadline(time.Now().Add(closeTimeout))
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.leaving = true
+	s.closing = true
 	s.closeWithFrame()
 }
 
@@ -183,7 +183,7 @@ func (s *socket) CloseWrite() error {
 }
 
 // frames follows WebSocket frames through a stream of bytes (RFC 6455 §5.2).
-// The zero value stands before the first.
+// The zero value is before the first.
 type frames struct {
 	head [14]byte
 	have int    // bytes of a header so far

@@ -32,7 +32,7 @@ func TestGoodbyeBetweenFrames(t *testing.T) {
 			got := make(chan []byte)
 			go func() { b, _ := io.ReadAll(client); got <- b }()
 			s.Write(all[:cut])
-			s.leave()
+			s.shutdown()
 			s.Write(all[cut:])
 			server.Close()
 			want := append([]byte(nil), all[:0]...)

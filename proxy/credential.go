@@ -18,7 +18,7 @@ type CredentialQuery struct {
 	Client netip.Addr
 	Lines  []string // all Authorization headers of the request, at least one
 
-	// Local asks for what this process can tell by itself: the route lets everybody
+	// Local asks for what this process knows by itself: the route lets everybody
 	// in, so that a stranger's invented token must not have a service asked, nor a
 	// request wait for one (threats D12).
 	Local bool
@@ -44,7 +44,7 @@ func (i identified) withheld() bool { return i.sent && !i.Foreign }
 // identify finds the person behind a request: by its credential, otherwise by
 // its cookie. A wrong credential never falls through to another identity.
 func (h *Handler) identify(ctx context.Context, q CredentialQuery, header http.Header,
-	patience time.Duration) (identified, error) {
+	maxWait time.Duration) (identified, error) {
 	if h.Credentials != nil && len(q.Lines) > 0 {
 		c, err := h.Credentials(ctx, q)
 		if c.Session != nil || err != nil || !c.Foreign {
@@ -52,7 +52,7 @@ func (h *Handler) identify(ctx context.Context, q CredentialQuery, header http.H
 		}
 	}
 	var room [1]string
-	s, err := h.Sessions.Load(ctx, web.AppendCookieValues(room[:0], header, h.Sessions.CookieName()), patience)
+	s, err := h.Sessions.Load(ctx, web.AppendCookieValues(room[:0], header, h.Sessions.CookieName()), maxWait)
 	return identified{Credential{Session: s, Foreign: true}, false}, err
 }
 
@@ -70,8 +70,8 @@ func (h *Handler) credentialQuery(t access.Target, header http.Header) Credentia
 // revocation nor the membership behind it, as a cookie's session does not
 // (threats W2). What is fresh costs a look into memory.
 const (
-	reviewEvery  = time.Second
-	reviewWithin = 3 * time.Second
+	credentialRecheckEvery   = time.Second
+	credentialRecheckTimeout = 3 * time.Second
 )
 
 var (
@@ -83,7 +83,7 @@ var (
 // A store that is ill, or a client that has tried too often meanwhile, ends
 // nothing.
 func (h *Handler) recheckCredential(p *proxiedRequest) *web.Error {
-	ctx, cancel := context.WithTimeout(p.Context, reviewWithin)
+	ctx, cancel := context.WithTimeout(p.Context, credentialRecheckTimeout)
 	defer cancel()
 	var c Credential
 	err := session.ErrNone // api_tokens is off now

@@ -33,13 +33,12 @@ var requestRules = identity.HeaderRules{{Name: "X-Forwarded-User", Field: "usern
 var responseRules = identity.HeaderRules{{Name: "X-Auth-Request-User", Field: "username"},
 	{Name: "X-Auth-Request-Email", Field: "email"}}
 
-// door is a whole front door: an Entrance and a Front on a real socket, with an
-// application behind it.
-type door struct {
-	t      testing.TB
-	addr   string
-	server *httptest.Server
-	front  *Handler
+// env is a Chain and a Handler on a real socket, with an application behind them.
+type env struct {
+	t       testing.TB
+	addr    string
+	server  *httptest.Server
+	handler *Handler
 
 	skip atomic.Int64 // nanoseconds that the sessions' clock is ahead
 
@@ -49,7 +48,7 @@ type door struct {
 	failed   []string
 }
 
-// plan is what a test changes about a door; the zero plan has one route of
+// plan is what a test changes about an env; the zero plan has one route of
 // every kind, all leading to app.
 type plan struct {
 	app      http.Handler
@@ -62,7 +61,7 @@ type plan struct {
 	session  session.Config
 }
 
-func open(t testing.TB, p plan) *door {
+func open(t testing.TB, p plan) *env {
 	t.Helper()
 	if p.upstream == "" {
 		app := httptest.NewServer(p.app)
@@ -92,7 +91,7 @@ func open(t testing.TB, p plan) *door {
 			{Name: "app", Path: "/", Host: host, Rule: member},
 		}
 	}
-	d := &door{t: t}
+	d := &env{t: t}
 	d.recorded = sync.NewCond(&d.mu)
 	policy, err := access.New(p.policy)
 	if err != nil {
@@ -102,7 +101,7 @@ func open(t testing.TB, p plan) *door {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.front = &Handler{
+	d.handler = &Handler{
 		Policy:        policy,
 		Sessions:      manager(t, p, func() time.Time { return time.Now().Add(time.Duration(d.skip.Load())) }),
 		Origins:       origins,
@@ -118,7 +117,7 @@ func open(t testing.TB, p plan) *door {
 		if r.Name == "gateway" {
 			route.Upstream = nil
 		}
-		d.front.Routes = append(d.front.Routes, route)
+		d.handler.Routes = append(d.handler.Routes, route)
 	}
 	peers, err := web.ParsePeers(p.trusted)
 	if err != nil {
@@ -128,7 +127,7 @@ func open(t testing.TB, p plan) *door {
 		Peers:  peers,
 		Scheme: "https",
 		Known:  origins.HasHost,
-		Next:   d.front.Serve,
+		Next:   d.handler.Serve,
 		Answer: answerJSON,
 		Record: d.record,
 	})
@@ -187,7 +186,7 @@ func answerJSON(w http.ResponseWriter, r *http.Request, err error) {
 	json.NewEncoder(w).Encode(map[string]string{"error": e.Code})
 }
 
-func (d *door) record(x *web.Exchange, _ *http.Request) {
+func (d *env) record(x *web.Exchange, _ *http.Request) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.records = append(d.records, *x)
@@ -195,7 +194,7 @@ func (d *door) record(x *web.Exchange, _ *http.Request) {
 }
 
 // last is the newest record of at least n; an answer may arrive before its record.
-func (d *door) last(n int) web.Exchange {
+func (d *env) last(n int) web.Exchange {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for len(d.records) < n {
@@ -205,9 +204,9 @@ func (d *door) last(n int) web.Exchange {
 }
 
 // signIn makes a session and gives its Cookie line's value.
-func (d *door) signIn(username string) (*session.Session, string) {
+func (d *env) signIn(username string) (*session.Session, string) {
 	d.t.Helper()
-	s, c, err := d.front.Sessions.Create(d.t.Context(),
+	s, c, err := d.handler.Sessions.Create(d.t.Context(),
 		identity.User{UnionID: "union-" + username, UserID: username, Username: username,
 			Name: "张三", Email: username + "@example.com"}, identity.Token{Access: "canary-access-token"})
 	if err != nil {
@@ -217,7 +216,7 @@ func (d *door) signIn(username string) (*session.Session, string) {
 }
 
 // do sends a request for host as it stands: "GET /path" and header lines.
-func (d *door) do(line string, headers ...string) (*http.Response, string) {
+func (d *env) do(line string, headers ...string) (*http.Response, string) {
 	d.t.Helper()
 	conn := d.speak(line + " HTTP/1.1\r\nHost: " + host + "\r\n" +
 		strings.Join(append(headers, "Connection: close", ""), "\r\n") + "\r\n")
@@ -225,7 +224,7 @@ func (d *door) do(line string, headers ...string) (*http.Response, string) {
 }
 
 // speak opens a connection and sends raw bytes.
-func (d *door) speak(raw string) net.Conn {
+func (d *env) speak(raw string) net.Conn {
 	d.t.Helper()
 	conn, err := net.Dial("tcp", d.addr)
 	if err != nil {
@@ -370,7 +369,7 @@ func TestTrouble(t *testing.T) {
 		}
 	}
 	h := http.Header{"Cookie": {cookie}}
-	if a, err := d.front.Authorize(t.Context(), access.Target{Method: "GET", Host: host, Path: "/"}, h,
+	if a, err := d.handler.Authorize(t.Context(), access.Target{Method: "GET", Host: host, Path: "/"}, h,
 		0); err == nil || a.Decision.Verdict != access.Deny || a.Route != "app" {
 		t.Errorf("Ask() = %+v, %v, want a denial with an error", a.Decision, err)
 	}
@@ -401,7 +400,7 @@ func TestAsk(t *testing.T) {
 		if c.client != "" {
 			target.Client = netip.MustParseAddr(c.client)
 		}
-		a, err := d.front.Authorize(t.Context(), target, c.h, 0)
+		a, err := d.handler.Authorize(t.Context(), target, c.h, 0)
 		if err != nil || a.Decision.Verdict != c.verdict || a.User() != c.user {
 			t.Errorf("Ask(%s) = %v %q, %v, want %v %q", c.path, a.Decision.Verdict, a.User(), err, c.verdict, c.user)
 		}

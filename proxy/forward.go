@@ -23,21 +23,21 @@ type proxiedRequest struct {
 	in              *http.Request
 
 	x          *web.Exchange
-	front      *Handler
+	handler    *Handler
 	route      *Route
 	session    *session.Session // nil for nobody
-	credential *CredentialQuery // what stands for the session; nil: a cookie
+	credential *CredentialQuery // the session is this credential's; nil: a cookie's
 	websocket  bool             // asked for and allowed
 	upgrade    bool             // some Upgrade was asked for
 	to         url.URL          // where it goes, without its query
 
-	upload   upload
-	answer   answer
-	release  func()                    // ends the watch; nil: none began
-	stream   stream                    // on the front's list; nil: not
-	ended    atomic.Pointer[web.Error] // why we ended this while it was open; nil: we did not
-	hijacked bool
-	err      error // why there is no answer of the upstream
+	requestBody  requestBody
+	responseBody responseBody
+	release      func()                    // ends the watch; nil: none began
+	stream       stream                    // in the ConnTracker; nil: not there
+	ended        atomic.Pointer[web.Error] // why we ended this while it was open; nil: we did not
+	hijacked     bool
+	err          error // why there is no answer of the upstream
 }
 
 type proxiedRequestKey struct{}
@@ -77,7 +77,7 @@ func (h *Handler) forward(w http.ResponseWriter, r *http.Request, p *proxiedRequ
 		delete(r.Header, "Upgrade") // never travels on: behind a tunnel nobody checks anything (threats M6)
 	}
 	p.in = r.WithContext(p)
-	defer p.leave()
+	defer p.finish()
 	up.proxy.ServeHTTP(p, p.in)
 	if p.err == nil {
 		return nil
@@ -90,15 +90,15 @@ func (h *Handler) forward(w http.ResponseWriter, r *http.Request, p *proxiedRequ
 	return failure
 }
 
-// leave runs when nothing more will be written, panic or not.
-func (p *proxiedRequest) leave() {
+// finish runs when nothing more will be written, panic or not.
+func (p *proxiedRequest) finish() {
 	if p.release != nil {
 		p.release()
 	}
 	if p.stream != nil {
-		p.front.Streams.remove(p.stream)
+		p.handler.Streams.remove(p.stream)
 	}
-	broken := p.answer.err
+	broken := p.responseBody.err
 	switch {
 	case broken == nil || p.Context.Err() != nil:
 	case p.ended.Load() != nil:
@@ -113,8 +113,8 @@ func (p *proxiedRequest) leave() {
 }
 
 func (p *proxiedRequest) failed(e *web.Error) *web.Error {
-	if p.front.Failed != nil {
-		p.front.Failed(p.route.Name, e.Code)
+	if p.handler.Failed != nil {
+		p.handler.Failed(p.route.Name, e.Code)
 	}
 	return e
 }
@@ -124,7 +124,7 @@ const statusGone = 499
 
 // failure says whose fault it is that there is no answer.
 func (p *proxiedRequest) failure() *web.Error {
-	if err := p.upload.failed.Load(); err != nil { // the client's own body, not the upstream (threats M3)
+	if err := p.requestBody.failed.Load(); err != nil { // the client's own body, not the upstream (threats M3)
 		status := http.StatusBadRequest
 		if _, large := errors.AsType[*http.MaxBytesError](*err); large {
 			status = http.StatusRequestEntityTooLarge

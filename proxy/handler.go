@@ -44,10 +44,10 @@ type Handler struct {
 	// Credentials, when set, finds the person behind an Authorization header of
 	// an API client; it is not called for a request without one. A foreign
 	// credential without an error is a scheme that is none of ours: the cookie
-	// counts. An error as session.Manager's Load gives it: whoever sends a
-	// wrong credential is nobody, whatever cookie comes with it, and is told so
-	// in JSON; a page behind a rule that lets everybody in is served. A *web.Error
-	// is answered as it is: nothing was looked at.
+	// counts. An error is one of session.Manager's Load: a client that sends a
+	// wrong credential is nobody, whatever cookie comes with it, and gets 401 in
+	// JSON; a page behind a rule that lets everybody in is served. A *web.Error
+	// is answered as it is: nothing was verified.
 	Credentials func(ctx context.Context, q CredentialQuery) (Credential, error)
 
 	// MaxWait is how long a request waits for a membership check that is
@@ -64,8 +64,8 @@ type Handler struct {
 	HSTS []string
 
 	// Streams, when set, tracks the open WebSockets and event streams, so that a
-	// process that is to stop can end them. A front that takes another's place
-	// shares it, so that open connections are judged by its rules.
+	// process that is to stop can end them. A Handler that replaces another shares
+	// it, so that open connections are judged by its rules.
 	Streams *ConnTracker
 
 	once   sync.Once
@@ -88,9 +88,9 @@ type Route struct {
 	// be had. A nil func sends none; all routes have one, or none has.
 	Assert func(*session.Session) []string
 
-	// Answered receives how long after the arrival of a request the upstream's
+	// OnResponse receives how long after the arrival of a request the upstream's
 	// response headers came. If nil, it is not called.
-	Answered func(time.Duration)
+	OnResponse func(time.Duration)
 }
 
 func (h *Handler) init() {
@@ -102,21 +102,21 @@ func (h *Handler) init() {
 // Authenticate finds the session of a request: by its credential if it sends one,
 // otherwise by its cookie. A wrong credential never falls through to another
 // identity. Errors are those of Credentials and of session.Manager's Load;
-// patience is as in Handler.MaxWait.
+// maxWait is as in Handler.MaxWait.
 func (h *Handler) Authenticate(ctx context.Context, client netip.Addr, header http.Header,
-	patience time.Duration) (s *session.Session, credential bool, err error) {
-	who, err := h.identify(ctx, CredentialQuery{Client: client, Lines: header["Authorization"]}, header, patience)
+	maxWait time.Duration) (s *session.Session, credential bool, err error) {
+	who, err := h.identify(ctx, CredentialQuery{Client: client, Lines: header["Authorization"]}, header, maxWait)
 	return who.Session, who.sent, err
 }
 
-// retryAfter is what a browser is told to wait while a store or DingTalk is ill.
+// retryAfter is how long a browser is to wait while a store or DingTalk fails.
 const retryAfter = 5 * time.Second
 
 // Serve answers a routed request; it is a web.HandlerFunc and wants the
 // web.Exchange of a Chain.
 //
 // A cookie that is no session is not cleared here: the sign-in that follows
-// replaces it, and of two cookies of the name nobody can tell which to clear.
+// replaces it, and of two cookies of the name it is unknown which to clear.
 func (h *Handler) Serve(w http.ResponseWriter, r *http.Request) error {
 	upgrade := len(r.Header["Upgrade"]) > 0
 	err := h.serve(w, r, web.From(w))
@@ -172,7 +172,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, x *web.Exchange)
 	}
 	return h.forward(w, r, &proxiedRequest{
 		x:          x,
-		front:      h,
+		handler:    h,
 		route:      route,
 		session:    d.Session,
 		credential: d.credential,

@@ -8,7 +8,7 @@ import (
 )
 
 // forwarded sets what the upstream learns of the client, the host and the scheme. The client's own claims have
-// been dropped (threats H6). An unknown client is not told at all: the nearest
+// been dropped (threats H6). An unknown client is left out: the nearest
 // proxy's address in its place might be one that an upstream trusts.
 func forwarded(h http.Header, x *web.Exchange) {
 	v := new([5]string) // one allocation for all
@@ -74,11 +74,11 @@ func clearsCookies(lines []string) bool {
 // page load. No shared cache may keep it: an answer that invites one goes
 // without, another page will come (threats W6).
 func (p *proxiedRequest) renew(h http.Header) {
-	if p.session == nil || !p.front.Sessions.Renewable(p.session) || !web.IsPageLoad(p.in.Method, p.in.Header) ||
+	if p.session == nil || !p.handler.Sessions.Renewable(p.session) || !web.IsPageLoad(p.in.Method, p.in.Header) ||
 		sharedCache(h) {
 		return
 	}
-	if c := p.front.Sessions.Renew(p.session); c != nil {
+	if c := p.handler.Sessions.Renew(p.session); c != nil {
 		h["Set-Cookie"] = append(h["Set-Cookie"], c.String())
 		h["Cache-Control"] = append(h["Cache-Control"], "private")
 	}

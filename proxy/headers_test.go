@@ -184,7 +184,7 @@ func TestHostileDirectory(t *testing.T) {
 	d := open(t, plan{app: echo, policy: []access.Route{{Name: "app", Path: "/", Rule: access.Rule{SignedIn: true}}}})
 	for _, name := range []string{"a\r\nX-Forwarded-User: boss", "a\x00b", "\u202eboss", "张三",
 		strings.Repeat("长", 300), " a ", "a%0d%0ab"} {
-		_, c, err := d.front.Sessions.Create(t.Context(),
+		_, c, err := d.handler.Sessions.Create(t.Context(),
 			identity.User{UnionID: "u" + name[:1], Username: "zhangsan", Name: name,
 				Roles: []identity.Role{{ID: 1, Name: name + ",boss"}}}, identity.Token{})
 		if err != nil {
@@ -327,7 +327,7 @@ func TestRenewal(t *testing.T) {
 		s, cookie := d.signIn("zhangsan")
 		d.skip.Store(int64(time.Second))
 		// Newer facts about the person make the manager want to re-seal.
-		if _, _, err := d.front.Sessions.Create(t.Context(), later(s.User), identity.Token{}); err != nil {
+		if _, _, err := d.handler.Sessions.Create(t.Context(), later(s.User), identity.Token{}); err != nil {
 			t.Fatal(err)
 		}
 		cache = c.cache

@@ -50,7 +50,7 @@ func TestEventStream(t *testing.T) {
 			next <- fmt.Sprintf("data: %d\n\n", i+1)
 		}
 	}
-	if err := d.front.Sessions.Revoke(t.Context(), s.ID); err != nil {
+	if err := d.handler.Sessions.Revoke(t.Context(), s.ID); err != nil {
 		t.Fatal(err)
 	}
 	if rest, err := io.ReadAll(events); err != io.ErrUnexpectedEOF || len(rest) > 0 {
@@ -197,7 +197,7 @@ func TestTLSUpstream(t *testing.T) {
 	up := newUpstream(t, UpstreamConfig{Upstream: app.URL})
 	up.pool.shared.TLSClientConfig, up.pool.alone.TLSClientConfig = &tls.Config{RootCAs: pool},
 		&tls.Config{RootCAs: pool}
-	d.front.Routes[0].Upstream = up
+	d.handler.Routes[0].Upstream = up
 	for _, target := range []string{"/public/a%20b?c;d", "/public//é"} {
 		res, body := d.do("POST "+target, "Content-Length: 3", "", "abc")
 		if saw := sawOf(t, body); res.Header.Get("X-Proto") != "HTTP/2.0" || saw.URI != target || saw.Host != host ||

@@ -17,7 +17,7 @@ import (
 	"dinggate/internal/web"
 )
 
-// Upstream is an application behind us. It keeps connections of its own; safe
+// Upstream is an application behind this proxy, with connections of its own; safe
 // for concurrent use.
 type Upstream struct {
 	scheme, host string
@@ -180,8 +180,8 @@ func (u *Upstream) rewrite(pr *httputil.ProxyRequest) {
 	}
 	if out.Body != nil {
 		u.protected.Drop(out.Trailer) // announced ones too (threats H5)
-		p.upload.ReadCloser, p.upload.from, p.upload.trailer = out.Body, pr.In, out.Trailer
-		out.Body = &p.upload
+		p.requestBody.ReadCloser, p.requestBody.from, p.requestBody.trailer = out.Body, pr.In, out.Trailer
+		out.Body = &p.requestBody
 	}
 	for _, name := range idempotency {
 		if v, ok := h[name[0]]; ok {
@@ -202,13 +202,13 @@ func (u *Upstream) modify(res *http.Response) error {
 	if res.StatusCode < 100 { // 000 is three digits and no status (threats M10)
 		return errStatus
 	}
-	if p.route.Answered != nil {
-		p.route.Answered(time.Since(p.x.Start))
+	if p.route.OnResponse != nil {
+		p.route.OnResponse(time.Since(p.x.Start))
 	}
 	u.scrubResponse(res.Header)
-	if p.front.HSTS != nil { // once: of two a browser takes the first
-		delete(p.w.Header(), insists)
-		res.Header[insists] = p.front.HSTS
+	if p.handler.HSTS != nil { // once: of two a browser takes the first
+		delete(p.w.Header(), hstsHeader)
+		res.Header[hstsHeader] = p.handler.HSTS
 	}
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		return p.switched(res)
@@ -218,20 +218,20 @@ func (u *Upstream) modify(res *http.Response) error {
 	}
 	p.renew(res.Header)
 	u.scrubResponse(res.Trailer)
-	p.answer.ReadCloser, p.answer.up, p.answer.res = res.Body, u, res
-	res.Body = &p.answer
+	p.responseBody.ReadCloser, p.responseBody.up, p.responseBody.res = res.Body, u, res
+	res.Body = &p.responseBody
 	kind := res.Header["Content-Type"]
 	events := len(kind) == 1 && strings.HasPrefix(kind[0], "text/event-stream")
 	if res.ContentLength < 0 && (events || p.session != nil) {
-		p.watch(&p.answer, streamAge)
+		p.watch(&p.responseBody, streamAge)
 	}
 	if events {
-		p.track(&p.answer)
+		p.track(&p.responseBody)
 	}
 	return nil
 }
 
-const insists = "Strict-Transport-Security"
+const hstsHeader = "Strict-Transport-Security"
 
 var errStatus = errors.New("proxy: the upstream's status is none")
 

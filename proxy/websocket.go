@@ -50,7 +50,7 @@ func (p *proxiedRequest) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		conn.Close()
 		return nil, nil, errEarly
 	}
-	if p.front.Streams != nil {
+	if p.handler.Streams != nil {
 		s := &socket{Conn: conn}
 		p.track(s)
 		conn = s
@@ -60,9 +60,9 @@ func (p *proxiedRequest) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 
 // track lets a process that is to stop end one.
 func (p *proxiedRequest) track(one stream) {
-	if p.front.Streams != nil {
+	if p.handler.Streams != nil {
 		p.stream = one
-		p.front.Streams.add(one)
+		p.handler.Streams.add(one)
 	}
 }
 
@@ -72,7 +72,7 @@ const streamAge = time.Second
 
 var (
 	errSessionEnded = errors.New("proxy: the session ended under an open stream")
-	errRuleChanged  = errors.New("proxy: by the new rules an open stream may not be there")
+	errRuleChanged  = errors.New("proxy: the new rules do not allow an open stream")
 )
 
 // watch ends what outlives its request together with the session, or when by new
@@ -83,20 +83,20 @@ func (p *proxiedRequest) watch(upstream io.Closer, after time.Duration) {
 	begin := time.AfterFunc(after, func() {
 		var gone <-chan struct{} // nobody's does not end
 		if p.session != nil {
-			watched, stop := p.front.Sessions.Watch(p.session)
+			watched, stop := p.handler.Sessions.Watch(p.session)
 			defer stop()
 			gone = watched
 		}
 		var again <-chan time.Time
 		if p.credential != nil {
-			ticker := time.NewTicker(reviewEvery)
+			ticker := time.NewTicker(credentialRecheckEvery)
 			defer ticker.Stop()
 			again = ticker.C
 		}
-		for seen := p.front; ; {
-			front, changed := p.front.Streams.handler()
-			if front != nil && front != seen {
-				if seen = front; !front.stillAllowed(p) {
+		for seen := p.handler; ; {
+			next, changed := p.handler.Streams.handler()
+			if next != nil && next != seen {
+				if seen = next; !next.stillAllowed(p) {
 					p.end(upstream, &web.Error{Status: http.StatusForbidden, Code: "not_allowed", Err: errRuleChanged})
 					return
 				}
@@ -132,7 +132,7 @@ func (p *proxiedRequest) end(upstream io.Closer, why *web.Error) {
 	upstream.Close()
 }
 
-// stillAllowed decides anew about what came in by a front before this one.
+// stillAllowed decides anew about a request of a Handler before this one.
 func (h *Handler) stillAllowed(p *proxiedRequest) bool {
 	var user *identity.User
 	if p.session != nil {

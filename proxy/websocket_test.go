@@ -37,7 +37,7 @@ func talker(end chan<- error) http.Handler {
 }
 
 // connect makes a handshake and gives the connection after the 101.
-func (d *door) connect(headers ...string) (net.Conn, *bufio.Reader, *http.Response) {
+func (d *env) connect(headers ...string) (net.Conn, *bufio.Reader, *http.Response) {
 	d.t.Helper()
 	conn := d.speak("GET /ws HTTP/1.1\r\nHost: " + host + "\r\n" +
 		strings.Join(append(headers, handshake, "", ""), "\r\n"))
@@ -49,7 +49,7 @@ func (d *door) connect(headers ...string) (net.Conn, *bufio.Reader, *http.Respon
 	return conn, in, res
 }
 
-func (d *door) talk(conn net.Conn, in *bufio.Reader, text string) {
+func (d *env) talk(conn net.Conn, in *bufio.Reader, text string) {
 	d.t.Helper()
 	io.WriteString(conn, text+"\n")
 	if got, err := in.ReadString('\n'); got != text+"\n" {
@@ -165,7 +165,7 @@ func TestBytesBehindHandshake(t *testing.T) {
 		conn := d.speak("GET /ws HTTP/1.1\r\nHost: " + host + "\r\nCookie: " + cookie + "\r\n" + handshake +
 			"\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: " + host + "\r\nCookie: " + cookie + "\r\n\r\n")
 		raw, _ := io.ReadAll(conn)
-		d.front.Routes[0].Upstream.CloseIdleConnections()
+		d.handler.Routes[0].Upstream.CloseIdleConnections()
 		if rest := <-got; rest != "" || strings.Count(string(raw), "HTTP/1.1 ") > 1 ||
 			strings.Contains(string(raw), " 101 ") {
 			t.Errorf("answer %q: the upstream got %q, the client %q", answer, rest, raw)
@@ -177,13 +177,13 @@ func TestBytesBehindHandshake(t *testing.T) {
 func TestWebSocketEndsWithSession(t *testing.T) {
 	for _, c := range []struct {
 		name string
-		end  func(d *door, s *session.Session) error
+		end  func(d *env, s *session.Session) error
 	}{
-		{"signed out", func(d *door, s *session.Session) error { return d.front.Sessions.Revoke(t.Context(), s.ID) }},
-		{"left", func(d *door, s *session.Session) error {
-			return d.front.Sessions.RevokeUser(t.Context(), session.Person{UnionID: s.User.UnionID}, "left")
+		{"signed out", func(d *env, s *session.Session) error { return d.handler.Sessions.Revoke(t.Context(), s.ID) }},
+		{"left", func(d *env, s *session.Session) error {
+			return d.handler.Sessions.RevokeUser(t.Context(), session.Person{UnionID: s.User.UnionID}, "left")
 		}},
-		{"expired", func(*door, *session.Session) error { return nil }},
+		{"expired", func(*env, *session.Session) error { return nil }},
 	} {
 		config := session.Defaults()
 		if c.name == "expired" {

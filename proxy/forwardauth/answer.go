@@ -20,7 +20,7 @@ const assertionHeader = "X-Dinggate-Assertion"
 var unknown = []string{""}
 
 // allow answers 200 without a body. Any page of ours can ask these endpoints and
-// read the answer, with the cookie of whoever looks at it: what proves that person
+// read the response, with the cookie of the person who looks at it: what proves that person
 // to another application goes to trusted peers alone (threats W14). A header that
 // is kept back is there and empty, like every one that is unknown.
 func (h *Handler) allow(q OriginalRequest, x *web.Exchange, r *http.Request, d *proxy.Decision) {

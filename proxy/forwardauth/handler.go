@@ -64,7 +64,7 @@ type Dialect struct {
 type OriginalRequest struct {
 	Method       string // "" when unknown
 	Scheme, Host string // canonical
-	OwnName      bool   // Host is the name under which a trusted gateway reaches us: it does not tell the browser's
+	OwnName      bool   // Host is the name by which a trusted gateway reaches us: it does not report the browser's
 	URI          string // raw path and query; "" when unknown
 }
 

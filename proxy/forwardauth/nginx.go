@@ -34,7 +34,7 @@ func originalURL(g *Handler, x *web.Exchange, r *http.Request) (OriginalRequest,
 		return q, err
 	}
 	// A client's own X-Original-URI passes through gateways that set another of
-	// these: together they must tell the same story.
+	// these: they must agree.
 	for _, name := range []string{"X-Original-Uri", "X-Forwarded-Uri"} {
 		uri, sent, err := once(r.Header, name)
 		if err != nil || sent && q.URI != "" && uri != q.URI {

@@ -215,10 +215,10 @@ func newHandler(c settings, st *State, sessions *session.Manager, flow *login.Fl
 	protected := web.NewProtected(c.Headers.Names()...)
 	for _, r := range c.AllRoutes() {
 		route := proxy.Route{
-			Name:      r.Path,
-			WebSocket: r.WebSocket,
-			Answered:  st.Metrics.UpstreamTime(r.Path),
-			Assert:    asserted(c.assertions, r, c.origins),
+			Name:       r.Path,
+			WebSocket:  r.WebSocket,
+			OnResponse: st.Metrics.UpstreamTime(r.Path),
+			Assert:     asserted(c.assertions, r, c.origins),
 		}
 		if r.Upstream != "" {
 			if route.Upstream, err = proxy.NewUpstream(r.UpstreamConfig, protected); err != nil {
