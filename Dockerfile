@@ -41,6 +41,9 @@ LABEL org.opencontainers.image.title="dinggate" \
 COPY --from=binary /out/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=binary /out/dinggate /usr/bin/dinggate
 USER 65532:65532
+# Every address, or a published port would lead nowhere. A variable beats the file: to
+# listen elsewhere set it, not `listen`.
+ENV DINGGATE_LISTEN=:4180
 EXPOSE 4180 9180
 # serve and healthcheck read the same configuration: the environment, and
 # /etc/dinggate/config.yaml where it is, or what DINGGATE_CONFIG names.

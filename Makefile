@@ -11,7 +11,7 @@ FUZZTIME ?= 20s
 TARGETS ?= linux/amd64 linux/arm64 linux/loong64 linux/riscv64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64 freebsd/amd64
 
 .DEFAULT_GOAL := help
-.PHONY: help build cross test check tools fuzz hostile endure bench demo image screenshots dashboard site golden clean
+.PHONY: help build cross release test check tools fuzz hostile endure bench demo image screenshots dashboard site golden clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,16 @@ cross: ## the binary for every system and processor that is supported, thrown aw
 	@set -e; export CGO_ENABLED=0; for target in $(TARGETS); do \
 	  export GOOS=$${target%/*} GOARCH=$${target#*/}; echo "build $$target"; $(GO) build -o /dev/null ./cmd/dinggate; \
 	  case $$target in */amd64) echo "vet $$GOOS"; $(GO) vet ./... ;; esac; done
+
+# All times in a release are the commit's. RELEASE_KEY: a PEM file with an Ed25519 key.
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null)
+PARTS ?= archive,package,image,sbom
+MAINTAINER ?= The dinggate authors <dinggate@localhost>
+
+release: ## archives, deb, rpm, image, SBOM, checksums for TARGETS in dist/release; docs/releasing.md
+	@GO=$(GO) scripts/tools nfpm cyclonedx-gomod buildah ca-certificates
+	SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) $(GO) run ./scripts/release -version '$(VERSION)' -revision '$(REVISION)' -source '$(SOURCE)' \
+	  -maintainer '$(MAINTAINER)' -targets '$(TARGETS)' -parts '$(PARTS)'
 
 test: tools ## every test with the race detector, real tools included; installs what is missing
 	TEST_TOOLS=required $(GO) test -race -shuffle=on -timeout 30m ./...

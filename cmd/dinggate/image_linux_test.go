@@ -93,7 +93,8 @@ func TestImage(t *testing.T) {
 		t.Errorf("dinggate version in the image prints %q, %v", out, err)
 	}
 
-	// What Docker runs: the entrypoint with CMD, and the health check.
+	// What Docker runs: the entrypoint with CMD, and the health check. The image's own
+	// DINGGATE_LISTEN is a port that may be taken here.
 	serving, asking := append(config.Entrypoint, config.Cmd...), config.Healthcheck.Test[1:]
 	address := realtool.FreeAddr(t)
 	file := filepath.Join(dir, "config.yaml")
@@ -112,8 +113,8 @@ func TestImage(t *testing.T) {
 	}{
 		{"environment", append(slices.Clone(environment), "DINGGATE_ADMIN_LISTEN="+address), ""},
 		{"socket", append(slices.Clone(environment), "DINGGATE_ADMIN_LISTEN=unix:/run/admin.sock"), dir + ":/run"},
-		{"file", nil, file + ":/etc/dinggate/config.yaml:ro"},
-		{"file elsewhere", []string{"DINGGATE_CONFIG=/run/config.yaml"}, dir + ":/run"},
+		{"file", []string{"DINGGATE_LISTEN=127.0.0.1:0"}, file + ":/etc/dinggate/config.yaml:ro"},
+		{"file elsewhere", []string{"DINGGATE_CONFIG=/run/config.yaml", "DINGGATE_LISTEN=127.0.0.1:0"}, dir + ":/run"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if out, err := inside(tt.env, tt.volume, asking...).CombinedOutput(); err == nil {

@@ -74,6 +74,8 @@ var plan = map[string][]string{
 	"test/contract":             nil, // compares the public contract with golden files
 	"test/deploy":               nil, // tests that run the examples
 	"test/docs":                 {},  // tests that read the documentation
+	"test/release":              nil, // tests that install and run a release
+	"scripts/release":           {},  // builds a release
 	"test/hostile":              nil, // tests that attack the real program
 	"test/hostile/differential": nil, // … and compare it with real servers
 }

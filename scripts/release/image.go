@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// certificates is where the image's roots come from: the machine that builds.
+const certificates = "/etc/ssl/certs/ca-certificates.crt"
+
+// image makes one OCI archive with an index: an image of the Dockerfile for each
+// processor. Nothing runs in them while they are built, so no emulator is needed.
+func (r *release) image(ctx context.Context) error {
+	index := "dinggate:" + r.version.plain()
+	b := func(args ...string) (string, error) {
+		store := []string{"--storage-driver", "vfs", "--root", filepath.Join(r.work, "store"), "--runroot", filepath.Join(r.work, "run")}
+		return command(ctx, nil, "buildah", append(store, args...)...)
+	}
+	if _, err := b("manifest", "create", index); err != nil {
+		return err
+	}
+	found := false
+	for _, t := range r.targets {
+		if t.os != "linux" {
+			continue
+		}
+		found = true
+		fmt.Println("image", t)
+		folder, err := r.imageContext(t)
+		if err != nil {
+			return err
+		}
+		args := []string{"bud", "--isolation", "chroot", "--format", "oci", "--platform", t.String(), "--manifest", index, "--timestamp", fmt.Sprint(r.epoch.Unix())}
+		for _, arg := range []string{"BINARY=prebuilt", "VERSION=" + r.version.plain(), "REVISION=" + r.revision, "SOURCE=" + r.source, "CREATED=" + r.epoch.Format(time.RFC3339)} {
+			args = append(args, "--build-arg", arg)
+		}
+		if _, err := b(append(args, folder)...); err != nil {
+			return err
+		}
+	}
+	if !found {
+		return nil
+	}
+	folder := layout(filepath.Join(r.work, "oci"))
+	if _, err := b("manifest", "push", "--all", "--format", "oci", index, "oci:"+string(folder)); err != nil {
+		return err
+	}
+	if err := folder.addHealthcheck(r.version.plain()); err != nil {
+		return err
+	}
+	return r.packLayout(string(folder), filepath.Join(r.out, "dinggate_"+r.version.plain()+"_image.oci.tar"))
+}
+
+// imageContext is what the Dockerfile needs for its stage prebuilt.
+func (r *release) imageContext(t target) (string, error) {
+	folder := filepath.Join(r.work, "context", t.arch)
+	for from, to := range map[string]string{"Dockerfile": "Dockerfile", "go.mod": "go.mod", r.binaries[t]: "dist/dinggate", certificates: "dist/ca-certificates.crt"} {
+		data, err := os.ReadFile(from)
+		if err != nil {
+			return "", err
+		}
+		to = filepath.Join(folder, to)
+		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+			return "", err
+		}
+		mode := os.FileMode(0o644)
+		if filepath.Base(to) == "dinggate" {
+			mode = 0o755
+		}
+		if err := os.WriteFile(to, data, mode); err != nil {
+			return "", err
+		}
+		if err := os.Chmod(to, mode); err != nil { // whatever the umask is
+			return "", err
+		}
+	}
+	return folder, nil
+}
+
+// packLayout packs an OCI layout folder as docker, podman, skopeo and crane read it.
+func (r *release) packLayout(folder, file string) error {
+	var entries []entry
+	err := filepath.WalkDir(folder, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		name, err := filepath.Rel(folder, path)
+		entries = append(entries, entry{filepath.ToSlash(name), path, 0o644})
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return create(file, func(w io.Writer) error { return writeTar(w, entries, r.epoch) })
+}

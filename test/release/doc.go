@@ -1,0 +1,8 @@
+// Package release tests what scripts/release builds: packages are installed, and
+// images run, as their users do it.
+//
+//	scripts/release ─┬─► deb, rpm ─► a copy of this machine that systemd boots: install, upgrade, remove
+//	                 ├─► image ────► run read-only, configured by its environment alone
+//	                 ├─► SBOM ─────► compared with the modules in the binary
+//	                 └─► twice, in two folders ─► the same bytes
+package release
