@@ -98,7 +98,7 @@ func metered(t *testing.T) *testEnv {
 	}
 	h.state.Serve(again) // as in a reload: what is registered anew replaces the old
 	h.state.Serve(h.gate)
-	if _, err := server.Guarded(nil, h.cfg, h.kit); err != nil {
+	if _, err := server.LimitConnections(nil, h.cfg, h.kit); err != nil {
 		t.Fatal(err)
 	}
 	h.kit.Metrics.Reloaded(true)

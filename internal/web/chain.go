@@ -11,20 +11,20 @@ import (
 	"unicode/utf8"
 )
 
-// Chain is the one stack in front of everything, in this order:
+// Chain is the middleware in front of everything, in this order:
 //
-//	recover → request id → peer → record → Asked, or: host, path, method → Next
+//	recover → request id → peer → record → Subrequest, or: host, path, method → Next
 //
-// All fields save Asked, Known, Hosts and Now are required.
+// All fields except Subrequest, Known, Hosts and Now are required.
 type Chain struct {
 	Peers  *Peers
 	Scheme string // of public_url: what an untrusted peer's request is taken for
 
-	// Asked finds the handler of a gateway's question by its raw path. Such a
-	// request describes somebody else's: its own host and path are not judged
-	// here. nil, or a nil answer, means that the request is an ordinary one, and so
-	// does a handler that has done nothing yet and returns ErrNotAsked.
-	Asked func(rawPath string) HandlerFunc
+	// Subrequest finds the handler of a gateway's authorization subrequest by its raw
+	// path. A subrequest describes another request: its own host and path are not
+	// checked here. nil, or a nil answer, means that the request is an ordinary one,
+	// and so does a handler that has done nothing yet and returns ErrNotSubrequest.
+	Subrequest func(rawPath string) HandlerFunc
 
 	// Known reports whether an absolute-form target may name this host. nil knows none.
 	Known func(host string) bool
@@ -38,38 +38,38 @@ type Chain struct {
 	Now    func() time.Time                                        // nil means time.Now
 }
 
-// ErrNotAsked is what a handler of Asked returns for a request that is no
-// gateway's question after all.
-var ErrNotAsked = errors.New("web: not a gateway's question")
+// ErrNotSubrequest is what a handler of Subrequest returns for a request that is no
+// authorization subrequest after all.
+var ErrNotSubrequest = errors.New("web: not an authorization subrequest")
 
-func (e *Chain) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	x := &Exchange{w: w, Start: e.now(), Method: r.Method, body: r.ContentLength != 0}
-	defer e.record(x, r)
-	x.Peer, x.Trusted, x.Client = e.Peers.Resolve(r)
+func (c *Chain) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := &Exchange{w: w, Start: c.now(), Method: r.Method, body: r.ContentLength != 0}
+	defer c.record(x, r)
+	x.Peer, x.Trusted, x.Client = c.Peers.Resolve(r)
 	x.ID = requestID(r, x.Trusted)
 	x.Target = rawPath(r.RequestURI)
-	if err := e.serve(x, r); err != nil {
-		e.answerError(x, r, err)
+	if err := c.serve(x, r); err != nil {
+		c.answerError(x, r, err)
 	}
 }
 
-func (e *Chain) serve(x *Exchange, r *http.Request) error {
-	if e.Asked != nil {
-		if h := e.Asked(x.Target); h != nil {
-			if err := h(x, r); err != ErrNotAsked {
+func (c *Chain) serve(x *Exchange, r *http.Request) error {
+	if c.Subrequest != nil {
+		if h := c.Subrequest(x.Target); h != nil {
+			if err := h(x, r); err != ErrNotSubrequest {
 				return err
 			}
 		}
 	}
-	if err := e.canonicalize(x, r); err != nil {
+	if err := c.canonicalize(x, r); err != nil {
 		return err
 	}
-	return e.Next(x, r)
+	return c.Next(x, r)
 }
 
 // canonicalize makes host and path canonical, or refuses: what cannot be read in one
 // way only is never forwarded (threats P, M4, H13).
-func (e *Chain) canonicalize(x *Exchange, r *http.Request) error {
+func (c *Chain) canonicalize(x *Exchange, r *http.Request) error {
 	if !plainMethod(r.Method) {
 		return &Error{
 			Status: http.StatusMethodNotAllowed,
@@ -78,12 +78,12 @@ func (e *Chain) canonicalize(x *Exchange, r *http.Request) error {
 		}
 	}
 	var err error
-	if x.Scheme, x.Host, err = e.Peers.origin(r, x.Trusted, e.Scheme); err != nil {
+	if x.Scheme, x.Host, err = c.Peers.origin(r, x.Trusted, c.Scheme); err != nil {
 		return &Error{Status: http.StatusBadRequest, Code: "bad_host", Err: err}
 	}
 	if r.URL.Host != "" || r.URL.Scheme != "" { // absolute-form: the target names a host of its own
 		host, err := CleanHost(r.URL.Host, r.URL.Scheme)
-		if err != nil || r.URL.Scheme != "http" && r.URL.Scheme != "https" || e.Known == nil || !e.Known(host) {
+		if err != nil || r.URL.Scheme != "http" && r.URL.Scheme != "https" || c.Known == nil || !c.Known(host) {
 			return &Error{
 				Status: http.StatusBadRequest,
 				Code:   "bad_host",
@@ -91,7 +91,7 @@ func (e *Chain) canonicalize(x *Exchange, r *http.Request) error {
 			}
 		}
 	}
-	if !e.Hosts.Serves(x.Host, r) {
+	if !c.Hosts.Serves(x.Host, r) {
 		// A trusted proxy asks under its own name, unless it forwards the browser's:
 		// a name, since what probes it goes by its address.
 		if !x.Trusted || r.Header.Get("X-Forwarded-Host") != "" && !IsAddress(x.Host) {
@@ -182,33 +182,33 @@ func plainMethod(m string) bool {
 	return true
 }
 
-func (e *Chain) answerError(x *Exchange, r *http.Request, err error) {
+func (c *Chain) answerError(x *Exchange, r *http.Request, err error) {
 	if x.Err == nil {
 		x.Err = err
 	}
 	if !x.headersSent {
-		e.Answer(x, r, err)
+		c.Answer(x, r, err)
 	}
 }
 
-// record runs whatever happened: a panic is an error like any other, save
+// record runs whatever happened: a panic is an error like any other, except
 // http.ErrAbortHandler, which is how a proxied answer is cut off on purpose.
-func (e *Chain) record(x *Exchange, r *http.Request) {
+func (c *Chain) record(x *Exchange, r *http.Request) {
 	v := recover()
 	if v != nil && v != http.ErrAbortHandler {
-		e.answerError(x, r, Panicked(v))
+		c.answerError(x, r, Panicked(v))
 		if x.Status < http.StatusInternalServerError { // half an answer must not look whole
 			v = http.ErrAbortHandler
 		} else {
 			v = nil
 		}
 	}
-	if e.Now == nil {
+	if c.Now == nil {
 		x.Duration = time.Since(x.Start) // reads one clock where time.Now reads two
 	} else {
-		x.Duration = e.Now().Sub(x.Start)
+		x.Duration = c.Now().Sub(x.Start)
 	}
-	e.Record(x, r)
+	c.Record(x, r)
 	if v != nil {
 		panic(http.ErrAbortHandler)
 	}
@@ -223,9 +223,9 @@ func Panicked(v any) *Error {
 	}
 }
 
-func (e *Chain) now() time.Time {
-	if e.Now != nil {
-		return e.Now()
+func (c *Chain) now() time.Time {
+	if c.Now != nil {
+		return c.Now()
 	}
 	return time.Now()
 }

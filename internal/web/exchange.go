@@ -72,5 +72,5 @@ func (x *Exchange) Write(p []byte) (int, error) {
 // Unwrap lets http.ResponseController reach Flush, Hijack and the deadlines.
 func (x *Exchange) Unwrap() http.ResponseWriter { return x.w }
 
-// Answered reports whether the status line has gone out.
-func (x *Exchange) Answered() bool { return x.headersSent }
+// HeadersSent reports whether the status line has gone out.
+func (x *Exchange) HeadersSent() bool { return x.headersSent }

@@ -80,7 +80,7 @@ func (h *Handler) Handlers() func(rawPath string) web.HandlerFunc {
 	root := func(w http.ResponseWriter, r *http.Request) error {
 		if !web.From(w).Trusted || r.Method != http.MethodGet || len(r.Header["X-Forwarded-Uri"]) == 0 ||
 			len(r.Header["X-Forwarded-Method"]) == 0 {
-			return web.ErrNotAsked
+			return web.ErrNotSubrequest
 		}
 		return forward(w, r)
 	}

@@ -74,7 +74,7 @@ func newGate(t testing.TB, change ...func(*Handler)) http.Handler {
 	for _, f := range change {
 		f(g)
 	}
-	return &web.Chain{Peers: peers, Scheme: "https", Asked: g.Handlers(), Record: func(*web.Exchange, *http.Request) {},
+	return &web.Chain{Peers: peers, Scheme: "https", Subrequest: g.Handlers(), Record: func(*web.Exchange, *http.Request) {},
 		Next: func(http.ResponseWriter, *http.Request) error { return &web.Error{Status: 404, Code: "not_found"} },
 		Answer: func(w http.ResponseWriter, r *http.Request, err error) {
 			e, _ := errors.AsType[*web.Error](err)
@@ -387,10 +387,10 @@ func TestAnswerFitsNginx(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := &web.Chain{
-		Peers:  &web.Peers{},
-		Scheme: "https",
-		Asked:  g.Handlers(),
-		Record: func(*web.Exchange, *http.Request) {},
+		Peers:      &web.Peers{},
+		Scheme:     "https",
+		Subrequest: g.Handlers(),
+		Record:     func(*web.Exchange, *http.Request) {},
 	}
 	if res := ask(t, h, "GET", "/oauth2/auth", trusted, page); res.StatusCode != 200 ||
 		res.Header.Get("Set-Cookie") != "" {

@@ -70,7 +70,7 @@ type Flow struct {
 	Silent    *Silent       // sign in inside the DingTalk client without a click; nil: there as anywhere
 	QRLogin   string        // DingTalk's login_url, to draw its QR code into the sign-in page; "" draws none
 	PageFirst bool          // a page with a button comes before DingTalk
-	Patience  time.Duration // how long one request waits for a membership check that is due; zero: 3 s
+	MaxWait   time.Duration // how long one request waits for a membership check that is due; zero: 3 s
 	// Audit takes one event per sign-in, sign-out, refusal and binding. Its error
 	// on a sign_in keeps the person out; on another it changes nothing. nil: none.
 	Audit func(Event) error

@@ -11,8 +11,8 @@ import (
 	"dinggate/session"
 )
 
-// patience is how long one request waits for a membership check that is due.
-const patience = 3 * time.Second
+// usualMaxWait is how long one request waits for a membership check that is due.
+const usualMaxWait = 3 * time.Second
 
 // SignIn shows a page with one button, and a form where there are local
 // accounts; the button's link is absolute, since gateways show the page under
@@ -113,15 +113,15 @@ func pageOnly(r *http.Request, allow string) error {
 
 // loadSession finds the session of a request; the errors are those of
 // session.Manager.Load.
-func (f *Flow) loadSession(r *http.Request, patience time.Duration) (*session.Session, error) {
-	return f.Sessions.Load(r.Context(), web.CookieValues(r.Header, f.Sessions.CookieName()), patience)
+func (f *Flow) loadSession(r *http.Request, maxWait time.Duration) (*session.Session, error) {
+	return f.Sessions.Load(r.Context(), web.CookieValues(r.Header, f.Sessions.CookieName()), maxWait)
 }
 
 func (f *Flow) maxWait() time.Duration {
-	if f.Patience > 0 {
-		return f.Patience
+	if f.MaxWait > 0 {
+		return f.MaxWait
 	}
-	return patience
+	return usualMaxWait
 }
 
 // clearStaleCookie deletes a session cookie that is of no use any more. Call it
@@ -136,8 +136,8 @@ func (f *Flow) clearStaleCookie(w http.ResponseWriter, r *http.Request) {
 
 // unavailable is the answer when it is unknown whether there is a session: the
 // store or DingTalk is out of reach. The cookie is kept. A *web.Error stays
-// what it is: a credential that was not looked at, since it was tried too often,
-// is no failure of the store.
+// what it is: a credential that was not verified, after too many attempts, is no
+// failure of the store.
 func unavailable(err error) error {
 	if e, ok := errors.AsType[*web.Error](err); ok {
 		return e

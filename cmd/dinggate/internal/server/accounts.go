@@ -97,15 +97,15 @@ func (a Accounts) known() session.Accounts {
 func endAccounts(sessions *session.Manager, names []string, now *account.File, t Observability) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	var untold []string
+	var failed []string
 	var last error
 	for _, name := range names {
 		if err := sessions.RevokeUser(ctx, session.Person{Account: name, Spare: now.Fingerprint(name)}, "account_changed"); err != nil {
-			untold, last = append(untold, name), err
+			failed, last = append(failed, name), err
 		}
 	}
 	if last != nil {
-		t.Log.Error("other replicas do not know yet that accounts changed", "accounts", len(untold), "user", untold[0], "err", last.Error())
+		t.Log.Error("other replicas do not know yet that accounts changed", "accounts", len(failed), "user", failed[0], "err", last.Error())
 	}
 }
 

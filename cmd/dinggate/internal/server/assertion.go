@@ -46,7 +46,7 @@ func assertionKeys(files []string, keyring *session.Keyring) (keys []assertion.K
 	if len(files) > 0 {
 		return keys, nil
 	}
-	for try := 0; ; try++ { // one seed in 2³² stands for no key; then all take the next
+	for try := 0; ; try++ { // one seed in 2³² makes no key; then all replicas take the next
 		seeds, err := keyring.Derive("assertion " + strconv.Itoa(try))
 		if err != nil {
 			return nil, err
@@ -65,7 +65,7 @@ func assertionKeys(files []string, keyring *session.Keyring) (keys []assertion.K
 	}
 }
 
-// asserted gives a route's token for whoever a session is; nil when nothing is
+// asserted makes a route's token for the person of a session; nil when nothing is
 // signed. Its audience is the route's address.
 func asserted(s *assertion.Signer, r config.Route, origins *web.Origins) func(*session.Session) []string {
 	if s == nil {
@@ -93,7 +93,7 @@ func jwks(s *assertion.Signer) web.HandlerFunc {
 		w.Header()["Content-Length"] = []string{strconv.Itoa(len(body))}
 		w.WriteHeader(http.StatusOK)
 		if r.Method == http.MethodGet {
-			w.Write(body) // nobody is left to tell when this fails
+			w.Write(body) // an error means that the client is gone
 		}
 		return nil
 	}

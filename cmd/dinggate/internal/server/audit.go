@@ -32,13 +32,13 @@ func OpenAudit(c config.AuditConfig, t Observability) (*telemetry.Audit, error) 
 }
 
 // oncePerMinute passes an error on once a minute.
-func oncePerMinute(tell func(error)) func(error) {
-	var told atomic.Int64
+func oncePerMinute(report func(error)) func(error) {
+	var reported atomic.Int64
 	begin := time.Now().Add(-time.Minute) // the wall clock may be set
 	return func(err error) {
 		now := int64(time.Since(begin))
-		if last := told.Load(); now-last >= int64(time.Minute) && told.CompareAndSwap(last, now) {
-			tell(err)
+		if last := reported.Load(); now-last >= int64(time.Minute) && reported.CompareAndSwap(last, now) {
+			report(err)
 		}
 	}
 }
@@ -49,8 +49,8 @@ func (t *Observability) Start() {
 }
 
 // Note writes one audit record; attrs begin with its kind. Without a sink of its
-// own the log takes it, and never fails. What an operator has to act on stands
-// in the log in any case.
+// own the log takes it, and never fails. What an operator has to act on is in the
+// log in any case.
 func (t Observability) Note(level slog.Level, msg, kind string, attrs ...any) error {
 	attrs = append([]any{"audit", kind}, attrs...)
 	if t.Audits == nil || level >= slog.LevelError {

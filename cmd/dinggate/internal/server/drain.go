@@ -11,9 +11,9 @@ import (
 	"dinggate/cmd/dinggate/internal/config"
 )
 
-// drain ends everything in an order that costs nobody a request (threats V26):
+// drain ends everything in an order that loses no request (threats V26):
 //
-//	not ready ─► drain_delay: balancers look away, connections are still taken
+//	not ready ─► drain_delay: balancers choose other replicas, connections are still accepted
 //	          ─► no new connection; WebSockets get 1001, event streams their end
 //	          ─► what is in flight finishes, at most drain_timeout
 //	          ─► the listener that says "not ready"
@@ -23,8 +23,8 @@ func (s *Listeners) drain() {
 	s.ready.Store(false)
 	notify(s.Log, "STOPPING=1")
 	s.Log.Info("draining", "delay", s.config.DrainDelay.String())
-	if s.leave != nil {
-		s.leave()
+	if s.onDrain != nil {
+		s.onDrain()
 	}
 	time.Sleep(s.config.DrainDelay)
 	within := s.config.DrainTimeout
@@ -40,14 +40,14 @@ func (s *Listeners) drain() {
 	var cut atomic.Bool
 	for _, srv := range s.all[:max(1, len(s.all))-1] {
 		all.Go(func() {
-			if !shut(ctx, srv) {
+			if !shutdown(ctx, srv) {
 				cut.Store(true)
 			}
 		})
 	}
 	all.Wait()
 	for _, srv := range s.all[max(1, len(s.all))-1:] {
-		shut(ctx, srv)
+		shutdown(ctx, srv)
 	}
 	if cut.Load() {
 		s.Log.Warn("drained, but some requests took longer than drain_timeout and were cut off")
@@ -56,8 +56,8 @@ func (s *Listeners) drain() {
 	s.Log.Info("drained")
 }
 
-// shut reports whether everything in flight had its end.
-func shut(ctx context.Context, srv *http.Server) bool {
+// shutdown reports whether all requests in flight finished.
+func shutdown(ctx context.Context, srv *http.Server) bool {
 	if srv.Shutdown(ctx) == nil {
 		return true
 	}

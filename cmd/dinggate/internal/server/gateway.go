@@ -193,7 +193,7 @@ func newFlow(c settings, st *State, people provider, sessions *session.Manager, 
 		People:    accounts.policy,
 		StrictAPI: c.LoginAPIStatus == config.LoginAPIStrict,
 		PageFirst: c.SignIn.First() || accounts.File != nil,
-		Patience:  pageMaxWait,
+		MaxWait:   pageMaxWait,
 		Audit:     st.audit,
 		Limits:    login.Limits{Counts: &st.signIns},
 	}
@@ -244,7 +244,7 @@ func newHandler(c settings, st *State, sessions *session.Manager, flow *login.Fl
 
 // newChain is the middleware in front of everything, drawn in web.Chain.
 func newChain(c settings, st *State, handler *proxy.Handler, flow *login.Flow, own *endpoints) *web.Chain {
-	questions := &forwardauth.Handler{
+	subrequests := &forwardauth.Handler{
 		Prefix:    c.Prefix,
 		Origins:   c.origins,
 		LoginURL:  flow.LoginURL,
@@ -256,13 +256,13 @@ func newChain(c settings, st *State, handler *proxy.Handler, flow *login.Flow, o
 	}
 	requests := &recorder{st.Observability, ruleTexts(c.Config)}
 	return &web.Chain{
-		Peers:  c.peers,
-		Scheme: c.origins.Scheme(),
-		Asked:  questions.Handlers(),
-		Known:  c.origins.HasHost,
-		Hosts:  c.hosts,
-		Answer: c.pages.Answer,
-		Record: requests.record,
+		Peers:      c.peers,
+		Scheme:     c.origins.Scheme(),
+		Subrequest: subrequests.Handlers(),
+		Known:      c.origins.HasHost,
+		Hosts:      c.hosts,
+		Answer:     c.pages.Answer,
+		Record:     requests.record,
 		Next: func(w http.ResponseWriter, r *http.Request) error {
 			ours, err := own.match(web.From(w).Path)
 			switch {

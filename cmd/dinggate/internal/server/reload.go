@@ -54,9 +54,9 @@ type generation struct {
 const (
 	// retireWithin is how long the old gateway's background work goes on: longer than
 	// any of its requests waits for a lookup.
-	retireWithin = lookupPatience + 5*time.Second
+	retireWithin = lookupTimeout + 5*time.Second
 
-	lookupPatience = 10 * time.Second
+	lookupTimeout = 10 * time.Second
 
 	// maxRetiring bounds the old gateways that still work, if reloads come fast.
 	maxRetiring = 2

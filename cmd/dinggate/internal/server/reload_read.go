@@ -16,7 +16,7 @@ type Loaded struct {
 	files    map[string]digest // all that were read, or were to be read
 }
 
-// digest stands for what a file was: its content, or that it could not be read.
+// digest identifies what a file was: its content, or that it could not be read.
 // The zero value is a pipe, which can be read only once.
 type digest [sha256.Size]byte
 
@@ -30,7 +30,7 @@ func digestOf(data []byte, mode fs.FileMode, err error) digest {
 	return sha256.Sum256(append([]byte("content: "), data...))
 }
 
-// LoadAll is load, and tells which files it was made from.
+// LoadAll loads the configuration and notes the files that it was made from.
 func LoadAll(args, environ []string) Loaded {
 	l := config.NewLoader()
 	l.Standard = config.StandardFile

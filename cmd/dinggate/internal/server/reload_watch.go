@@ -11,22 +11,21 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// fileWatch finds out when files hold something else than was read of them. The
-// system says that something happened in a directory of theirs; whether it
-// matters is found by reading them. Directories, since editors and Kubernetes
+// fileWatch notices when files differ from what was read of them. The system
+// reports events in their directories; whether one matters is found by reading. Directories, since editors and Kubernetes
 // (whose ..data is a link that moves) put a new file in the old one's place.
 //
 // It belongs to one goroutine, which waits for its channels.
 type fileWatch struct {
 	events <-chan fsnotify.Event
 	errors <-chan error
-	poll   *time.Ticker     // finds what no event told, say on a network file system
+	poll   *time.Ticker     // finds changes without an event, for example on a network file system
 	due    <-chan time.Time // nil: nothing has happened
 
 	read    map[string]digest // what the configuration was made from
 	seen    map[string]digest // at the last look
-	notify  *fsnotify.Watcher // nil: the system has none for us
-	trouble func(error)
+	notify  *fsnotify.Watcher // nil: not available
+	onError func(error)
 }
 
 const (
@@ -34,11 +33,11 @@ const (
 	pollEvery    = 5 * time.Second
 )
 
-func newFileWatch(files map[string]digest, trouble func(error)) *fileWatch {
-	w := &fileWatch{trouble: trouble, poll: time.NewTicker(pollEvery)}
+func newFileWatch(files map[string]digest, onError func(error)) *fileWatch {
+	w := &fileWatch{onError: onError, poll: time.NewTicker(pollEvery)}
 	var err error
 	if w.notify, err = fsnotify.NewWatcher(); err != nil {
-		trouble(err)
+		onError(err)
 	} else {
 		w.events, w.errors = w.notify.Events, w.notify.Errors
 	}
@@ -82,7 +81,7 @@ func (w *fileWatch) set(files map[string]digest) {
 		}
 		watched = append(watched, dir)
 		if err := w.notify.Add(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			w.trouble(err)
+			w.onError(err)
 		}
 	}
 }

@@ -29,9 +29,9 @@ import (
 // Limits of every listener. Bodies have no limit here: an upload to an upstream
 // may take as long as it likes, one to our own endpoints may not (endpoints.go).
 const (
-	readHeaderWithin = 10 * time.Second // slow headers are cut (threats D1)
-	idleWithin       = 2 * time.Minute
-	maxHeaderBytes   = 64 << 10
+	readHeaderTimeout = 10 * time.Second // slow headers are cut (threats D1)
+	idleTimeout       = 2 * time.Minute
+	maxHeaderBytes    = 64 << 10
 )
 
 // heapFloor is memory that is held and never touched, so that it takes none. The
@@ -46,7 +46,7 @@ func Run(ctx context.Context, first Loaded, read func() Loaded, out io.Writer) e
 	cfg := first.Cfg
 	floor := make([]byte, heapFloor)
 	defer runtime.KeepAlive(floor)
-	signal.Ignore(syscall.SIGPIPE) // whoever read our log may be gone: that ends nobody's request (threats V29)
+	signal.Ignore(syscall.SIGPIPE) // a closed stderr or stdout must not end the process (threats V29)
 	records := telemetry.NewWriter(os.Stderr)
 	defer records.Close()
 	level := &slog.LevelVar{}
@@ -83,8 +83,8 @@ func Run(ctx context.Context, first Loaded, read func() Loaded, out io.Writer) e
 	if err != nil {
 		return err
 	}
-	s := &Listeners{Log: kit.Log, config: cfg.Server, leave: func() { st.draining.Store(true) }, End: st.Conns.Shutdown}
-	s.guard = func(l net.Listener) (net.Listener, error) { return Guarded(l, cfg, kit) }
+	s := &Listeners{Log: kit.Log, config: cfg.Server, onDrain: func() { st.draining.Store(true) }, End: st.Conns.Shutdown}
+	s.guard = func(l net.Listener) (net.Listener, error) { return LimitConnections(l, cfg, kit) }
 	if err := s.open(r.keys, cfg.Listen, "gate", st, out); err != nil {
 		return err
 	}
@@ -112,10 +112,10 @@ func Run(ctx context.Context, first Loaded, read func() Loaded, out io.Writer) e
 
 // Listeners is the listeners of one process.
 type Listeners struct {
-	Log    *slog.Logger
-	config config.ServerConfig
-	leave  func()                     // told once when the drain begins; nil: nobody is
-	End    func(context.Context) bool // ends WebSockets and event streams; nil: there are none
+	Log     *slog.Logger
+	config  config.ServerConfig
+	onDrain func()                     // called once when the drain begins; if nil, it is not called
+	End     func(context.Context) bool // ends WebSockets and event streams; nil: there are none
 
 	guard func(net.Listener) (net.Listener, error) // put around the next listener; nil: nothing
 
@@ -155,7 +155,7 @@ func (s *Listeners) open(pair *keyPair, address, name string, h http.Handler, ou
 
 // Add serves h on l once serve runs.
 func (s *Listeners) Add(l net.Listener, h http.Handler) {
-	srv := &http.Server{Handler: h, ReadHeaderTimeout: readHeaderWithin, IdleTimeout: idleWithin, MaxHeaderBytes: maxHeaderBytes,
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 		DisableGeneralOptionsHandler: true, ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug)}
 	s.all, s.start = append(s.all, srv), append(s.start, func() error { return srv.Serve(l) })
 }

@@ -87,15 +87,15 @@ func openRedis(ctx context.Context, c redisstore.Config, keys *bindingKeys, t Ob
 	if err != nil {
 		return nil, err
 	}
-	var deaf atomic.Bool
+	var disconnected atomic.Bool
 	r.Observe = func(ctx context.Context, op string, d time.Duration, err error) {
 		t.Metrics.Store(op, redisstore.Reason(err), d)
 		t.Tracing.Stored(ctx, "redis", op, redisstore.Reason(err), d)
 		switch {
 		case op != "follow" || errors.Is(err, context.Canceled):
-		case err != nil && !deaf.Swap(true):
+		case err != nil && !disconnected.Swap(true):
 			t.Log.Warn("replicas do not hear of each other: requests ask Redis instead", "err", err.Error())
-		case err == nil && deaf.Swap(false):
+		case err == nil && disconnected.Swap(false):
 			t.Log.Info("replicas hear of each other again")
 		}
 	}
@@ -143,8 +143,8 @@ func openFile(dir string, keys *bindingKeys, t Observability) (*Stores, error) {
 	return s, nil
 }
 
-// paced keeps the lookups of all replicas together below DingTalk's limit, which
-// counts per app. Without an app, or alone, nothing needs to be shared.
+// paced limits the lookups of all replicas together to DingTalk's limit, which is
+// per app. Without an app, or alone, nothing needs to be shared.
 func (s *Stores) paced(cfg *config.Config, recheck recheckFunc) recheckFunc {
 	app := cfg.DingTalk.ClientID
 	if s.Redis == nil || app == "" || recheck == nil {
@@ -189,7 +189,7 @@ func (s *Stores) Reads() bool { return s.reads.Load() }
 // watchEvery is the pause between two questions to Redis whether it is there.
 const watchEvery = time.Second
 
-// run keeps an eye on Redis until ctx ends. Two failures in a row are an outage,
+// run watches Redis until ctx ends. Two failures in a row are an outage,
 // one success ends it.
 func (s *Stores) run(ctx context.Context) {
 	if s.Redis == nil {

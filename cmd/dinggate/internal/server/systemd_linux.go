@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// notify tells systemd how we are (sd_notify(3)); without it, nobody.
+// notify reports the state to systemd (sd_notify(3)), if it started us.
 func notify(log *slog.Logger, state string) {
 	name := os.Getenv("NOTIFY_SOCKET")
 	if name == "" {
@@ -31,8 +31,8 @@ func notify(log *slog.Logger, state string) {
 	}
 }
 
-// monotonic is what systemd wants beside RELOADING=1: when this was said, on the
-// clock that nobody sets, so that it belongs to the reload that was asked for.
+// monotonic is what systemd wants beside RELOADING=1: the time on the clock that
+// is never set, so that the answer belongs to the reload that was asked for.
 func monotonic() string {
 	var now unix.Timespec
 	if unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) != nil {
@@ -41,9 +41,9 @@ func monotonic() string {
 	return fmt.Sprintf("\nMONOTONIC_USEC=%d", now.Nano()/1000)
 }
 
-// passed gives the listener that systemd opened for us under this name
-// (sd_listen_fds(3), FileDescriptorName=), or nil. A socket without a name of
-// ours is the gate's. With one, the key `listen` is not looked at.
+// passed is the listener that systemd opened for us under this name
+// (sd_listen_fds(3), FileDescriptorName=), or nil. A socket with another name or
+// none is that of the key listen, which is ignored then.
 func passed(name string) (net.Listener, error) {
 	if pid, err := strconv.Atoi(os.Getenv("LISTEN_PID")); err != nil || pid != os.Getpid() {
 		return nil, nil

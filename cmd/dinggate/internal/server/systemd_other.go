@@ -7,7 +7,7 @@ import (
 	"net"
 )
 
-// systemd is Linux's: elsewhere nobody is told, and no listener is passed.
+// systemd is on Linux alone: elsewhere nothing is notified, and no listener is passed.
 func notify(*slog.Logger, string) {}
 
 func monotonic() string { return "" }

@@ -15,10 +15,10 @@ import (
 	"dinggate/session"
 )
 
-// unionIDs judges the unionids that an SSO service tells. Bindings go by them,
-// and a service may tell one for everybody: one that two usernames claim
-// identifies nobody (threats T36). Both then go by their usernames, and what was
-// begun under it ends.
+// unionIDs verifies the unionids that an SSO service returns. Bindings go by them,
+// and a service may return the same for everybody: one that two usernames claim
+// identifies nobody (threats T36). Both then go by their usernames, and the sessions
+// begun under it end.
 //
 //	userinfo ─► a placeholder ─────────────────────────────► without it
 //	        └─► Store: whose is it? ─┬─ nobody's: theirs now ─► with it
