@@ -35,7 +35,6 @@ type App struct {
 	Unpublished     bool     `json:"unpublished"`      // no version was published
 	Stopped         bool     `json:"stopped"`          // 应用已停用
 	PerSecond       int      `json:"per_second"`       // calls per second and API; 0 = no limit. DingTalk's is 20
-	Push            Push     `json:"push"`             // events by HTTP push as well
 }
 
 func (a App) clone() *App {

@@ -32,7 +32,7 @@ type Delivery struct {
 	Event   string `json:"event"` // its ID
 	Type    string `json:"type"`
 	App     string `json:"app"`
-	Stream  int    `json:"stream"` // which connection; 0 = none was there, or HTTP push
+	Stream  int    `json:"stream"` // which connection; 0 = none was there
 	Attempt int    `json:"attempt"`
 	Answer  string `json:"answer"` // SUCCESS, LATER, "" if none came, otherwise what was wrong with it
 }
@@ -48,17 +48,16 @@ type emittedEvent struct {
 	done    chan struct{} // closed when open is 0
 }
 
-// eventLog records the events, their deliveries and the pushes that failed.
+// eventLog records the events and their deliveries.
 type eventLog struct {
 	mu         sync.Mutex
 	emitted    boundedMap[*emittedEvent]
 	inFlight   int // deliveries that have not ended
 	deliveries []Delivery
-	failed     []failedPush
 }
 
-// Emit sends an event to every app that has, or had, a stream or an HTTP push
-// address, and returns its id. It does not wait: see Delivered.
+// Emit sends an event to every app that has, or had, a stream, and returns its id.
+// It does not wait: see Delivered.
 func (p *Platform) Emit(eventType string, data any) string {
 	return p.EmitEvent(Event{Type: eventType, Data: data})
 }
@@ -80,12 +79,8 @@ func (p *Platform) EmitEvent(event Event) string {
 	}
 	var deliveries []func() bool
 	for _, a := range p.apps.list {
-		sender := eventSender{p, e, a.ClientID}
 		if p.hasSubscribed(a.ClientID) {
-			deliveries = append(deliveries, sender.overStream)
-		}
-		if to := a.Push; to.URL != "" {
-			deliveries = append(deliveries, func() bool { return sender.overPush(to) })
+			deliveries = append(deliveries, eventSender{p, e, a.ClientID}.overStream)
 		}
 	}
 	p.deliver(e, deliveries, p.life.run)

@@ -52,7 +52,6 @@ type oldCall struct {
 var oldCalls = map[string]oldCall{
 	"/gettoken":    {"", true, oldToken},
 	"/auth/scopes": {"qyapi_base", false, authScopes},
-	failedPath:     {"qyapi_base", false, failedPushes},
 
 	"/topapi/user/getbyunionid":   {"qyapi_get_member", false, getByUnionID},
 	"/topapi/v2/user/get":         {"qyapi_get_member", false, userGet},

@@ -36,9 +36,8 @@ type Platform struct {
 	People      []Person
 	Callback    CallbackForm // how the code comes back at the redirect URI
 
-	Now       func() time.Time  // nil = time.Now; Advance counts on top of it
-	Transport http.RoundTripper // carries HTTP pushes; nil = http.DefaultTransport
-	AckWithin time.Duration     // how long an event waits for its acknowledgement before it is sent again; 0 = 3 s
+	Now       func() time.Time // nil = time.Now; Advance counts on top of it
+	AckWithin time.Duration    // how long an event waits for its acknowledgement before it is sent again; 0 = 3 s
 
 	once     sync.Once
 	life     lifetime
