@@ -12,13 +12,13 @@ import (
 // limits are the numbers that running.md gives and the constants they come from:
 // the row of the table begins with row and holds says.
 var limits = []struct{ constant, row, rowZH, says, saysZH string }{
-	{`readHeaderWithin = 10 \* time\.Second`, "request header, complete", "收齐请求头", "10 s", "10 秒"},
+	{`readHeaderWithin += 10 \* time\.Second`, "request header, complete", "收齐请求头", "10 s", "10 秒"},
 	{`maxHeaderBytes +(?:int +)?= 64 << 10`, "size of the header", "请求头大小", "68 KiB", "68 KiB"}, // net/http adds 4 KiB
 	{`maxCookies +(?:int +)?= 3_?000`, "cookies of a request", "一个请求的 Cookie", "3,000", "3,000"},
 	{`maxCookieBytes +(?:int +)?= 48 << 10`, "cookies of a request", "一个请求的 Cookie", "48 KiB", "48 KiB"},
 	{`idleWithin +(?:time\.Duration +)?= 2 \* time\.Minute`, "idle connection", "空闲连接", "2 min", "2 分钟"},
-	{`bodyWithin = 10 \* time\.Second`, "body to our own endpoints", "发往自有端点的请求体", "10 s", "10 秒"},
-	{`maxForm = 8 << 10`, "body to our own endpoints", "发往自有端点的请求体", "8 KiB", "8 KiB"},
+	{`maxBodyWait += 10 \* time\.Second`, "body to our own endpoints", "发往自有端点的请求体", "10 s", "10 秒"},
+	{`maxForm += 8 << 10`, "body to our own endpoints", "发往自有端点的请求体", "8 KiB", "8 KiB"},
 	{`maxBody +(?:int +)?= 8 << 10`, "body to our own endpoints", "发往自有端点的请求体", "token request 8 KiB", "令牌请求 8 KiB"},
 	{`maxSilent +(?:int +)?= 4 << 10`, "body to our own endpoints", "发往自有端点的请求体", "4 KiB", "4 KiB"},
 	{`MaxBytesReader\(w, r\.Body, 64<<10\)`, "body to our own endpoints", "发往自有端点的请求体", "64 KiB", "64 KiB"},
@@ -27,7 +27,7 @@ var limits = []struct{ constant, row, rowZH, says, saysZH string }{
 	{`writeAtMost += 4 << 20`, "log records that wait", "等待写出的日志", "4 MiB", "4 MiB"},
 	{`startsLimit += ratelimit\.Rate\{Every: time\.Second / 20, Burst: 600\}`, "sign-ins begun by one client", "同一来源发起的登录", "20 a second, 600 at once", "突发 600"},
 	{`exchangesLimit += ratelimit\.Rate\{Every: time\.Second / 5, Burst: 60\}`, "codes of one client", "同一来源未能登录成功的授权码", "5 a second, 60 at once", "60"},
-	{`signInsLimit = ratelimit\.Rate\{Every: 10 \* time\.Second, Burst: 3_?000\}`, "sign-ins of one person or account", "同一人或同一账号的登录", "3,000 at once, then one in 10 s", "3,000"},
+	{`signInsLimit += ratelimit\.Rate\{Every: 10 \* time\.Second, Burst: 3_?000\}`, "sign-ins of one person or account", "同一人或同一账号的登录", "3,000 at once, then one in 10 s", "3,000"},
 }
 
 // TestLimits: the limits in running.md are those of the program. A constant that
