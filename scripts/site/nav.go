@@ -9,7 +9,7 @@ type section struct {
 
 // sections are the navigation. A test keeps every page in it.
 var sections = []section{
-	{"Begin", "入门", []string{"README.md", "docs/README.md", "docs/install.md", "docs/quick-start.md", "docs/console.md", "docs/faq.md"}},
+	{"Begin", "入门", []string{"README.md", "docs/README.md", "docs/install.md", "docs/packaging.md", "docs/quick-start.md", "docs/console.md", "docs/faq.md"}},
 	{"Use", "使用", []string{"docs/configuration.md", "docs/applications.md", "docs/pages.md", "docs/paths.md", "docs/accounts.md", "docs/single-page-apps.md",
 		"docs/assertion.md", "docs/sso.md", "docs/oidc.md", "docs/mcp.md", "docs/access-requests.md", "docs/from-oauth2-proxy.md"}},
 	{"Gateways", "网关", []string{"docs/gateways.md", "docs/gateways/nginx.md", "docs/gateways/traefik.md", "docs/gateways/caddy.md", "docs/gateways/haproxy.md",
@@ -18,5 +18,5 @@ var sections = []section{
 	{"Operate", "运维", []string{"docs/operating.md", "docs/running.md", "docs/troubleshooting.md", "docs/runbooks.md", "docs/sessions.md", "docs/scaling.md",
 		"docs/corporate-network.md", "docs/upgrading.md"}},
 	{"Judge", "评估", []string{"docs/security.md", "SECURITY.md", "docs/threats.md", "docs/hostile.md", "docs/performance.md", "CHANGELOG.md"}},
-	{"Develop", "开发", []string{"CONTRIBUTING.md", "docs/architecture.md", "docs/dependencies.md", "docs/release.md"}},
+	{"Develop", "开发", []string{"CONTRIBUTING.md", "docs/architecture.md", "docs/dependencies.md", "docs/releasing.md"}},
 }
