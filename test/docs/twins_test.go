@@ -55,13 +55,14 @@ func TestReadme(t *testing.T) {
 	}
 }
 
-// TestWords: the reader is 你, an address that a mirror has is the reader's own,
-// and there is no line that runs over the screen but in tables.
+// TestWords: the reader is 你, and a sign-out is 退出登录.
 func TestWords(t *testing.T) {
 	for name, p := range pages(t) {
 		for i, line := range strings.Split(p.text, "\n") {
-			if strings.Contains(line, "您") {
-				t.Errorf("%s:%d says 您: %s", name, i+1, line)
+			for _, word := range []string{"您", "登出"} {
+				if strings.Contains(line, word) {
+					t.Errorf("%s:%d says %s: %s", name, i+1, word, line)
+				}
 			}
 		}
 	}
