@@ -3,7 +3,7 @@
 #   docker build -t dinggate .                                   builds inside golang:1.26
 #   make image                                                   packs bin/dinggate, needs no base image at all
 #   --build-arg BUILD_IMAGE=… --build-arg RUNTIME_IMAGE=…        mirrors, or a distroless static base
-#   --build-arg GOPROXY=https://goproxy.cn,direct                where the Go module proxy is out of reach
+#   --build-arg GOPROXY=…                                         a mirror, where the Go module proxy is out of reach
 #   --build-arg VERSION=… REVISION=… CREATED=… SOURCE=…          what the image says of itself; make image fills them in
 ARG BUILD_IMAGE=golang:1.26
 ARG RUNTIME_IMAGE=scratch

@@ -12,12 +12,12 @@ import (
 // limits are the numbers that running.md gives and the constants they come from:
 // the row of the table begins with row and holds says.
 var limits = []struct{ constant, row, rowZH, says, saysZH string }{
-	{`readHeaderWithin += 10 \* time\.Second`, "request header, complete", "收齐请求头", "10 s", "10 秒"},
+	{`readHeader\w+ += 10 \* time\.Second`, "request header, complete", "收齐请求头", "10 s", "10 秒"},
 	{`maxHeaderBytes +(?:int +)?= 64 << 10`, "size of the header", "请求头大小", "68 KiB", "68 KiB"}, // net/http adds 4 KiB
 	{`maxCookies +(?:int +)?= 3_?000`, "cookies of a request", "一个请求的 Cookie", "3,000", "3,000"},
 	{`maxCookieBytes +(?:int +)?= 48 << 10`, "cookies of a request", "一个请求的 Cookie", "48 KiB", "48 KiB"},
-	{`idleWithin +(?:time\.Duration +)?= 2 \* time\.Minute`, "idle connection", "空闲连接", "2 min", "2 分钟"},
-	{`maxBodyWait += 10 \* time\.Second`, "body to our own endpoints", "发往自有端点的请求体", "10 s", "10 秒"},
+	{`\bidle\w+ += 2 \* time\.Minute`, "idle connection", "空闲连接", "2 min", "2 分钟"},
+	{`\w*[bB]ody\w* += 10 \* time\.Second`, "body to our own endpoints", "发往自有端点的请求体", "10 s", "10 秒"},
 	{`maxForm += 8 << 10`, "body to our own endpoints", "发往自有端点的请求体", "8 KiB", "8 KiB"},
 	{`maxBody +(?:int +)?= 8 << 10`, "body to our own endpoints", "发往自有端点的请求体", "token request 8 KiB", "令牌请求 8 KiB"},
 	{`maxSilent +(?:int +)?= 4 << 10`, "body to our own endpoints", "发往自有端点的请求体", "4 KiB", "4 KiB"},
