@@ -9,7 +9,7 @@ import (
 )
 
 // Sealer seals what a store keeps, so that somebody who writes to the store cannot
-// make a record, nor put one in another's place. A session.Keyring is one.
+// make a record, nor put one in another's place. A keyring.Keyring is one.
 type Sealer interface {
 	// SealRecord makes a box that only OpenRecord with the same name opens.
 	SealRecord(name string, plain []byte) ([]byte, error)

@@ -19,9 +19,11 @@ import (
 
 	"dinggate/internal/conf"
 	"dinggate/internal/identity"
+	"dinggate/internal/keyring"
 	"dinggate/internal/web"
 	"dinggate/proxy/access"
 	"dinggate/session"
+	"dinggate/store"
 )
 
 const host = "app.test"
@@ -56,7 +58,7 @@ type plan struct {
 	config   UpstreamConfig
 	rules    identity.HeaderRules
 	trusted  []string
-	store    session.Store
+	store    store.Store
 	policy   []access.Route
 	session  session.Config
 }
@@ -140,7 +142,7 @@ func open(t testing.TB, p plan) *env {
 
 func manager(t testing.TB, p plan, now func() time.Time) *session.Manager {
 	t.Helper()
-	keyring, err := session.NewKeyring([]conf.Secret{conf.NewSecret("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")})
+	keyring, err := keyring.New([]conf.Secret{conf.NewSecret("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -272,7 +274,7 @@ func sawOf(t *testing.T, body string) seen {
 }
 
 // sick is a store that answers nothing.
-type sick struct{ session.Memory }
+type sick struct{ store.Memory }
 
 func (*sick) Get(context.Context, string) ([]byte, error) { return nil, errors.New("sick") }
 

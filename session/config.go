@@ -1,13 +1,12 @@
 package session
 
 import (
-	"bytes"
-	"encoding/base64"
 	"net/netip"
 	"strings"
 	"time"
 
 	"dinggate/internal/conf"
+	"dinggate/internal/keyring"
 )
 
 // CookieConfig is the `cookie` part of the configuration.
@@ -49,21 +48,15 @@ func Defaults() Config {
 	return Config{Lifetime: 24 * time.Hour, Recheck: 5 * time.Minute, Grace: 15 * time.Minute, Store: StoreCookie}
 }
 
-// ExampleSecret is in example configurations; Check refuses it.
-const ExampleSecret = "ZGluZ2dhdGUtZXhhbXBsZS1zZWNyZXQtMzItYnl0ZXM="
-
-// maxSecrets bounds the work that a forged cookie causes: one MAC per secret.
-const maxSecrets = 8
-
 // Check finds the mistakes below key (`cookie`); it opens and changes nothing.
 func (c CookieConfig) Check(p *conf.Problems, key string) {
 	at := p.At("%s.secrets", key)
 	at.If(len(c.Secrets) == 0, `is empty; make one with "dinggate keygen"`)
-	at.If(len(c.Secrets) > maxSecrets, "has %d secrets; each costs work on every forged cookie, keep at most %d", len(c.Secrets), maxSecrets)
+	at.If(len(c.Secrets) > keyring.MaxSecrets, "has %d secrets; each costs work on every forged cookie, keep at most %d", len(c.Secrets), keyring.MaxSecrets)
 	seen := map[string]bool{}
 	for i, secret := range c.Secrets {
 		at := p.At("%s.secrets[%d]", key, i)
-		raw, err := secretBytes(secret)
+		raw, err := keyring.ParseSecret(secret)
 		if err != nil {
 			at.Fault(err)
 			continue
@@ -92,23 +85,4 @@ func (c Config) Check(p *conf.Problems, key string) {
 	p.At("%s.recheck", key).Warn(c.Lifetime > 0 && c.Recheck > c.Lifetime, "is longer than session.lifetime (%v): membership is never looked at again", c.Lifetime)
 	p.At("%s.grace", key).If(c.Grace < 0, "is negative")
 	p.At("%s.store", key).If(c.Store != "" && c.Store != StoreCookie && c.Store != StoreRedis, "is not cookie or redis")
-}
-
-// secretBytes reads 32 bytes of standard or URL base64, with or without
-// padding. Its errors never quote the secret.
-func secretBytes(s conf.Secret) ([]byte, error) {
-	text := strings.NewReplacer("-", "+", "_", "/").Replace(strings.TrimSpace(s.Reveal()))
-	text = strings.TrimSuffix(text, "=")
-	raw, err := base64.RawStdEncoding.Strict().DecodeString(text)
-	switch {
-	case text == "":
-		return nil, conf.Errorf(`is empty; make one with "dinggate keygen"`)
-	case err != nil || len(raw) != 32:
-		return nil, conf.Errorf(`is not 32 bytes in base64; make one with "dinggate keygen"`)
-	case text == strings.TrimSuffix(ExampleSecret, "="):
-		return nil, conf.Errorf(`is the example's, which everybody knows; make one with "dinggate keygen"`)
-	case bytes.Count(raw, raw[:1]) == len(raw):
-		return nil, conf.Errorf(`is one byte repeated; make one with "dinggate keygen"`)
-	}
-	return raw, nil
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"dinggate/internal/conf"
+	"dinggate/internal/keyring"
 )
 
 func TestCookieCheck(t *testing.T) {
@@ -22,8 +23,8 @@ func TestCookieCheck(t *testing.T) {
 		{good[:20], "", "", "cookie.secrets[0] is not 32 bytes"},
 		{good + "AAAA", "", "", "is not 32 bytes"},
 		{"CANARY-not base64 at all, but long enough.", "", "", "is not 32 bytes"},
-		{ExampleSecret, "", "", "is the example's"},
-		{strings.TrimRight(ExampleSecret, "="), "", "", "is the example's"},
+		{keyring.ExampleSecret, "", "", "is the example's"},
+		{strings.TrimRight(keyring.ExampleSecret, "="), "", "", "is the example's"},
 		{strings.Repeat("A", 43) + "=", "", "", "is one byte repeated"},
 		{good, "https://example.com", "", "cookie.domain is not a domain"},
 		{good, "example.com:443", "", "cookie.domain"},

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"dinggate/internal/identity"
+	"dinggate/internal/keyring"
+	"dinggate/store"
 )
 
 // A notice is what an entry of the Journal says:
@@ -73,7 +75,7 @@ func (n event) encode() []byte {
 }
 
 func decodeNotice(b []byte) (n event, err error) {
-	if len(b) < 2 || len(b) > MaxEntry || b[0] != noticeVersion && b[0] != noticeKeyed {
+	if len(b) < 2 || len(b) > store.MaxEntry || b[0] != noticeVersion && b[0] != noticeKeyed {
 		return event{}, errNotice
 	}
 	n.kind = b[1]
@@ -123,7 +125,7 @@ func (m *Manager) tag() []byte {
 
 // mine reports whether an entry is about our organisation.
 func (m *Manager) mine(entry []byte) bool {
-	return len(entry) >= realmTag+saltLength && slices.Equal(entry[:realmTag], m.tag())
+	return len(entry) >= realmTag+keyring.SaltLength && slices.Equal(entry[:realmTag], m.tag())
 }
 
 // entry makes the journal entry of a notice; nil without a Journal. It is noted
@@ -135,7 +137,7 @@ func (m *Manager) entry(n event) []byte {
 	n.at = time.UnixMilli(n.at.UnixMilli())
 	n.reason = n.reason[:min(len(n.reason), maxReason)]
 	box, err := m.Keyring.SealRecord(noticeName+" "+m.Realm, n.encode())
-	if err != nil || realmTag+len(box) > MaxEntry {
+	if err != nil || realmTag+len(box) > store.MaxEntry {
 		return nil
 	}
 	entry := append(m.tag(), box...)

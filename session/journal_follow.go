@@ -3,6 +3,8 @@ package session
 import (
 	"context"
 	"sync"
+
+	"dinggate/internal/keyring"
 )
 
 // followJournal follows the journal until ctx ends.
@@ -51,14 +53,14 @@ const heardEntries = 1024
 // dedup remembers the last entries by their salt. The zero value is empty.
 type dedup struct {
 	mu   sync.Mutex
-	all  map[[saltLength]byte]bool
-	ring [][saltLength]byte
+	all  map[[keyring.SaltLength]byte]bool
+	ring [][keyring.SaltLength]byte
 	next int
 }
 
 // once reports whether entry is new, and remembers it.
 func (h *dedup) once(entry []byte) bool {
-	var salt [saltLength]byte
+	var salt [keyring.SaltLength]byte
 	copy(salt[:], entry[realmTag:])
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -66,7 +68,7 @@ func (h *dedup) once(entry []byte) bool {
 		return false
 	}
 	if h.all == nil {
-		h.all = map[[saltLength]byte]bool{}
+		h.all = map[[keyring.SaltLength]byte]bool{}
 	}
 	if len(h.ring) < heardEntries {
 		h.ring = append(h.ring, salt)

@@ -10,19 +10,19 @@ import (
 	"time"
 
 	"dinggate/internal/identity"
-	"dinggate/session/storetest/paper"
+	"dinggate/store/storetest"
 )
 
 // fleet is replicas that run, over one store and one journal.
 type fleet struct {
 	store   *faulty
-	journal *paper.Journal
+	journal *storetest.FakeJournal
 	people  *directory
 	all     []*Manager
 }
 
 func newFleet(t *testing.T, n int) *fleet {
-	f := &fleet{store: new(faulty), journal: new(paper.Journal), people: new(directory)}
+	f := &fleet{store: new(faulty), journal: new(storetest.FakeJournal), people: new(directory)}
 	f.people.say(func(_ context.Context, s *Session) (identity.User, error) { return s.User, nil })
 	for range n {
 		f.add(t)
@@ -277,7 +277,7 @@ func TestForeignAndUnreadableEntries(t *testing.T) {
 		m := f.all[0]
 		_, c := signIn(t, m, zhangsan)
 		newer := replica(t, f.store, f.people) // after a rotation that has not reached us
-		newer.Keyring = keyring(t, 9, 1)
+		newer.Keyring = newKeyring(t, 9, 1)
 		foreign := replica(t, f.store, f.people)
 		foreign.Realm = "another"
 		for _, e := range []struct {

@@ -8,7 +8,8 @@ import (
 	"time"
 
 	"dinggate/internal/identity"
-	"dinggate/session/storetest/paper"
+	"dinggate/store"
+	"dinggate/store/storetest"
 )
 
 // TestSessionsLeaveNothingBehind lets sessions come and go, more than every bound
@@ -25,7 +26,7 @@ func TestSessionsLeaveNothingBehind(t *testing.T) {
 				m := manager(t)
 				m.Config.Store, m.Config.Lifetime, m.Refresh = kind, time.Hour, v.refresh
 				m.MaxSessions, m.MaxRevoked, m.MaxPeople = 2000, 3000, 2500
-				memory, journal := &Memory{Max: 10 * each}, new(paper.Journal)
+				memory, journal := &store.Memory{Max: 10 * each}, new(storetest.FakeJournal)
 				if kind == StoreRedis {
 					m.Store, m.Journal = memory, journal
 				}
@@ -40,7 +41,7 @@ func TestSessionsLeaveNothingBehind(t *testing.T) {
 				}
 				time.Sleep(2*time.Hour + m.Config.Recheck + m.Config.Grace)
 				synctest.Wait()
-				memory.items = nil // Redis is elsewhere
+				*memory = store.Memory{} // Redis is elsewhere
 				if s := m.Stats(); s.Cached+s.People+s.Revoked+s.Watched+s.Lookups+s.Unsent+len(m.tokenStates.all) != 0 {
 					t.Errorf("after everybody has left: %+v and %d tokens, want nothing", s, len(m.tokenStates.all))
 				}

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"dinggate/store"
 )
 
 // A lease lets one replica at a time do what all of them want done: ask DingTalk
@@ -34,7 +36,7 @@ type lease struct {
 	done  chan struct{}
 }
 
-// acquire takes the lease; ErrExists when somebody else has it.
+// acquire takes the lease; store.ErrExists when somebody else has it.
 func (m *Manager) acquire(ctx context.Context, key string) (*lease, error) {
 	if m.Store == nil {
 		return nil, ill("taking a lease", errors.New("there is no store"))
@@ -44,7 +46,7 @@ func (m *Manager) acquire(ctx context.Context, key string) (*lease, error) {
 		return nil, fmt.Errorf("session: taking a lease: %w", err)
 	}
 	if err := m.Store.Add(ctx, key, value, leaseTime); err != nil {
-		if errors.Is(err, ErrExists) {
+		if errors.Is(err, store.ErrExists) {
 			return nil, err
 		}
 		return nil, ill("taking a lease", err)
@@ -79,7 +81,7 @@ func (l *lease) set(ctx context.Context, value []byte, ttl time.Duration) (ours 
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	now, err := l.m.Store.Get(ctx, l.key)
-	if errors.Is(err, ErrNone) || err == nil && !bytes.Equal(now, l.value) {
+	if errors.Is(err, store.ErrNotFound) || err == nil && !bytes.Equal(now, l.value) {
 		return false
 	}
 	if err == nil {
@@ -123,7 +125,7 @@ func (m *Manager) await(ctx context.Context, key string, found func(context.Cont
 			}
 			return l, nil
 		}
-		if !errors.Is(err, ErrExists) {
+		if !errors.Is(err, store.ErrExists) {
 			return nil, err
 		}
 		if held, err := m.Store.Get(ctx, key); err == nil && bytes.Equal(held, leaseFailed) {

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 
 	"dinggate/internal/conf"
 	"dinggate/internal/identity"
+	"dinggate/internal/keyring"
 
 	"go.uber.org/goleak"
 )
@@ -27,13 +29,13 @@ func secret(first byte) conf.Secret {
 	return conf.NewSecret(base64.StdEncoding.EncodeToString(raw))
 }
 
-func keyring(t testing.TB, first ...byte) *Keyring {
+func newKeyring(t testing.TB, first ...byte) *keyring.Keyring {
 	t.Helper()
 	var secrets []conf.Secret
 	for _, f := range first {
 		secrets = append(secrets, secret(f))
 	}
-	k, err := NewKeyring(secrets)
+	k, err := keyring.New(secrets)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +51,7 @@ var (
 // manager is one that checks nobody again until a test says so.
 func manager(t testing.TB) *Manager {
 	return &Manager{
-		Keyring: keyring(t, 1), Config: Defaults(), Realm: "dingcorp", Secure: true,
+		Keyring: newKeyring(t, 1), Config: Defaults(), Realm: "dingcorp", Secure: true,
 		Headers: Headers{Request: identity.HeaderRules{{Name: "X-Forwarded-User", Field: "username"}}},
 	}
 }
@@ -85,7 +87,9 @@ func refuses(t testing.TB, m *Manager, want error, texts ...string) {
 	}
 }
 
-// isError wants exactly one of the sentinels, so that a refusal cannot pass for trouble.
+func is(err, target error) bool { return errors.Is(err, target) }
+
+// isError wants exactly one of the sentinels, so that a refusal cannot pass for an outage.
 func isError(err, want error) bool {
 	for _, e := range []error{ErrNone, ErrExpired, ErrRevoked, ErrForged, ErrStore, ErrUnconfirmed} {
 		if is(err, e) != (e == want) {

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"dinggate/internal/identity"
+	"dinggate/internal/keyring"
+	"dinggate/store"
 )
 
 // Manager makes sessions and recognises them.
@@ -15,7 +17,7 @@ import (
 // Config and Realm are needed: without them every session is refused. Run does
 // the housekeeping and owns the lookups in the background.
 type Manager struct {
-	Keyring *Keyring
+	Keyring *keyring.Keyring
 	Config  Config
 	Cookie  CookieConfig
 	Realm   string           // corp_id or the SSO service's URL; a cookie of another realm is ErrForged (threats C9)
@@ -27,12 +29,12 @@ type Manager struct {
 	// depends on the Journal. With cookie it is a store of this process alone
 	// that outlives a restart; it is asked when a cookie is first seen. Nil:
 	// sign-outs are in memory.
-	Store Store
+	Store store.Store
 
 	// Journal spreads what ends to the other replicas, so that requests need not
 	// ask the Store (see askAgain for the bounds); only with Config.Store redis,
 	// and only while Run runs. Nil: every request asks.
-	Journal Journal
+	Journal store.Journal
 
 	// Service says that an SSO service names the people: it may give several of
 	// them one unionid (threats T36), so that no two are one person here unless

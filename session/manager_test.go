@@ -235,13 +235,13 @@ func TestRenewAfterRotation(t *testing.T) { // threats C6
 		t.Errorf("Renew(nothing new) = %v, want nil", again)
 	}
 	rotated := manager(t)
-	rotated.Keyring = keyring(t, 9, 1)
+	rotated.Keyring = newKeyring(t, 9, 1)
 	again := rotated.Renew(allows(t, rotated, c.Value))
 	if again == nil {
 		t.Fatal("Renew(old secret) = nil, want a cookie")
 	}
 	alone := manager(t)
-	alone.Keyring = keyring(t, 9)
+	alone.Keyring = newKeyring(t, 9)
 	allows(t, alone, again.Value)
 	refuses(t, alone, ErrForged, c.Value)
 }

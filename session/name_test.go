@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"dinggate/internal/identity"
+	"dinggate/store"
 )
 
 // passwords are Accounts whose fingerprints a test sets.
@@ -79,7 +80,7 @@ func TestKindsOfPeople(t *testing.T) {
 				}
 				replica := m
 				if shared == 1 {
-					m.Config.Store, m.Store = StoreRedis, new(Memory)
+					m.Config.Store, m.Store = StoreRedis, new(store.Memory)
 					replica = manager(t)
 					replica.Service, replica.Accounts, replica.Recheck, replica.Config, replica.Store = true, accounts, m.Recheck, m.Config, m.Store
 				}
@@ -153,7 +154,7 @@ func TestLeftMeanwhile(t *testing.T) {
 		for shared := range 2 {
 			synctest.Test(t, func(t *testing.T) {
 				a, b := manager(t), manager(t)
-				if a.Store = new(Memory); shared == 1 {
+				if a.Store = new(store.Memory); shared == 1 {
 					a.Config.Store, b.Config.Store = StoreRedis, StoreRedis
 				}
 				b.Store = a.Store
@@ -191,7 +192,7 @@ func TestLeftMeanwhile(t *testing.T) {
 // also where a replica that reads its file late ends the account's sessions.
 func TestPasswordChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := new(Memory)
+		store := new(store.Memory)
 		replica := func(fingerprint uint64) (*Manager, *passwords) {
 			m, p := manager(t), new(passwords)
 			p.set("zs", fingerprint)

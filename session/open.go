@@ -101,7 +101,7 @@ func (m *Manager) open(text string, now time.Time) (candidate, error) {
 	}
 	plain, old, err := m.Keyring.Open(purpose, m.CookieName(), text)
 	if err != nil {
-		return candidate{}, err
+		return candidate{}, ErrForged
 	}
 	if plain[0] == ticketVersion && m.shared() {
 		t, err := decodeTicket(plain)

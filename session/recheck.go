@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"dinggate/internal/identity"
+	"dinggate/store"
 )
 
 // How a membership stands:
@@ -218,7 +219,7 @@ func (m *Manager) recheck(p *member, s *Session) {
 	if m.base.Err() != nil {
 		return // our own end says nothing about DingTalk
 	}
-	if errors.Is(err, ErrNotAsked) {
+	if errors.Is(err, store.ErrLimited) {
 		p.postponed(m.now())
 		return
 	}
@@ -254,7 +255,7 @@ func (m *Manager) ask(ctx context.Context, p *member, s *Session) (found *profil
 		return found, false, err
 	}
 	found, err = m.question(ctx, p, s)
-	l.end(err != nil && !errors.Is(err, ErrNotAsked))
+	l.end(err != nil && !errors.Is(err, store.ErrLimited))
 	return found, true, err
 }
 

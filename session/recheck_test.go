@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"dinggate/internal/identity"
+	"dinggate/store"
 )
 
 var (
@@ -377,5 +378,33 @@ func TestHousekeeping(t *testing.T) {
 			t.Errorf("Stats() = %+v after a day, want nothing", got)
 		}
 		cancel()
+	})
+}
+
+// TestManager_LimitedLookupIsNoFailure: a lookup that found no place says nothing of DingTalk;
+// the sessions go on, and it is tried again soon.
+func TestManager_LimitedLookupIsNoFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, d := checked(t)
+		_, text := signIn(t, m, zhangsan)
+		d.fails(store.ErrLimited)
+		time.Sleep(m.Config.Recheck)
+		for limit := time.Now().Add(m.Config.Grace - time.Minute); time.Now().Before(limit); time.Sleep(10 * time.Second) {
+			allows(t, m, text.Value)
+		}
+		if n := d.calls.Load(); n < 50 {
+			t.Errorf("asked %d times in a quarter of an hour, want again and again", n)
+		}
+		d.knows(zhangsan)
+		allows(t, m, text.Value)
+		time.Sleep(5 * time.Second)
+		allows(t, m, text.Value)
+		synctest.Wait()
+		d.fails(errors.New("away")) // the grace begins here, not with what was not asked
+		time.Sleep(m.Config.Recheck)
+		for range 14 {
+			allows(t, m, text.Value)
+			time.Sleep(time.Minute)
+		}
 	})
 }

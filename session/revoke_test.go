@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"dinggate/internal/identity"
+	"dinggate/store"
 )
 
 func TestRevoke(t *testing.T) { // threats C10
@@ -134,7 +135,7 @@ func TestSignOutsFold(t *testing.T) {
 			m, p := manager(t), new(passwords)
 			p.set("zs", 1)
 			m.MaxRevoked, m.Accounts = max, p
-			m.Store = new(Memory) // of this process: a restart asks it
+			m.Store = new(store.Memory) // of this process: a restart asks it
 			var out []string
 			over := func(in SignIn) {
 				t.Helper()

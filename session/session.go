@@ -27,16 +27,15 @@ import (
 	"dinggate/internal/identity"
 )
 
-// Why there is no session. The first four mean "sign in"; the last two are our
-// a failing store: 503, the cookie is kept, nobody is signed out.
+// Why there is no session. The first four mean "sign in"; the last two are
+// a failing service of ours: 503, the cookie is kept, nobody is signed out.
 var (
-	ErrNone        = errors.New("session: none")                           // no cookie; from a Store: absent or expired
+	ErrNone        = errors.New("session: none")                           // no cookie
 	ErrExpired     = errors.New("session: expired")                        // past its lifetime or idle limit
 	ErrRevoked     = errors.New("session: revoked")                        // signed out, or the person may be nobody any more
 	ErrForged      = errors.New("session: does not verify")                // not ours, of another organisation, or of a newer format
 	ErrStore       = errors.New("session: the store is ill")               // nothing is known about this session now
 	ErrUnconfirmed = errors.New("session: membership cannot be confirmed") // DingTalk has been silent for longer than the grace
-	ErrExists      = errors.New("session: the store has this key already") // only from Store.Add
 )
 
 // Session is one sign-in of one person.

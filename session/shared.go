@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"dinggate/internal/identity"
+	"dinggate/store"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -89,7 +90,7 @@ func (m *Manager) askSession(ctx context.Context, id string, s *Session, now tim
 		kind = "session"
 	}
 	record, err = m.Store.Get(ctx, m.recordKey(kind, id))
-	if err != nil && !errors.Is(err, ErrNone) {
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return nil, ill("asking about a session", err)
 	}
 	if found := err == nil; found != m.shared() {
@@ -106,7 +107,7 @@ func (m *Manager) askSession(ctx context.Context, id string, s *Session, now tim
 // askEnd brings the end of a person's sessions into memory.
 func (m *Manager) askEnd(ctx context.Context, n name, now time.Time) error {
 	text, err := m.Store.Get(ctx, m.nameKey("end", n))
-	if errors.Is(err, ErrNone) {
+	if errors.Is(err, store.ErrNotFound) {
 		return nil
 	}
 	if err != nil {
@@ -178,7 +179,7 @@ func (m *Manager) writeRevocation(id string) func(context.Context) error {
 			return m.Store.Put(ctx, m.recordKey("revoked", id), []byte("1"), m.Config.Lifetime+2*skew)
 		}
 		_, err := m.Store.Take(ctx, m.recordKey("session", id))
-		if errors.Is(err, ErrNone) {
+		if errors.Is(err, store.ErrNotFound) {
 			err = nil
 		}
 		if m.Refresh != nil { // opens for nobody any more, but why keep it
@@ -207,7 +208,7 @@ func (m *Manager) writeEnds(by []name, end revocation) func(context.Context) err
 func (m *Manager) readFacts(ctx context.Context, person name) (*profile, error) {
 	key := m.nameKey("facts", person)
 	text, err := m.Store.Get(ctx, key)
-	if errors.Is(err, ErrNone) {
+	if errors.Is(err, store.ErrNotFound) {
 		return nil, nil
 	}
 	if err != nil {

@@ -10,11 +10,12 @@ import (
 	"time"
 
 	"dinggate/internal/identity"
+	"dinggate/store"
 )
 
 // faulty is a Store that a test can make ill.
 type faulty struct {
-	Memory
+	store.Memory
 	mu   sync.Mutex
 	err  error
 	hang bool
@@ -104,10 +105,10 @@ func (f *faulty) Take(ctx context.Context, key string) ([]byte, error) {
 }
 
 // replica is a manager beside others over one store and one directory.
-func replica(t *testing.T, store Store, d *directory) *Manager {
+func replica(t *testing.T, db store.Store, d *directory) *Manager {
 	m := manager(t)
 	m.Config.Store = StoreRedis
-	m.Store, m.Recheck = store, d.recheck
+	m.Store, m.Recheck = db, d.recheck
 	return m
 }
 
@@ -148,7 +149,7 @@ func TestReplicasAgreeOnRevocation(t *testing.T) { // threats C10, B6
 func TestAnEmptiedStoreSignsOut(t *testing.T) { // threats V16
 	a, _, _, d := replicas(t)
 	_, c := signIn(t, a, zhangsan)
-	b := replica(t, new(Memory), d)
+	b := replica(t, new(store.Memory), d)
 	refuses(t, b, ErrRevoked, c.Value)
 	_, again := signIn(t, b, zhangsan)
 	allows(t, b, again.Value)
@@ -288,7 +289,7 @@ func TestLeaseIsRenewed(t *testing.T) { // threats V11
 				t.Fatal(err)
 			}
 			time.Sleep(leaseTime)
-			if _, err := b.acquire(t.Context(), "lease:x"); !errors.Is(err, ErrExists) {
+			if _, err := b.acquire(t.Context(), "lease:x"); !errors.Is(err, store.ErrExists) {
 				t.Fatalf("acquire() beside a holder at work = %v, want ErrExists", err)
 			}
 		}
@@ -300,7 +301,7 @@ func TestLeaseIsRenewed(t *testing.T) { // threats V11
 		l.end(true) // late: it is another's now
 		other.end(true)
 		time.Sleep(leasePause - time.Second)
-		if _, err := a.acquire(t.Context(), "lease:x"); !errors.Is(err, ErrExists) {
+		if _, err := a.acquire(t.Context(), "lease:x"); !errors.Is(err, store.ErrExists) {
 			t.Errorf("acquire() in the pause after a failure = %v, want ErrExists", err)
 		}
 		time.Sleep(2 * time.Second)

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"dinggate/internal/keyring"
+
 	"golang.org/x/sync/errgroup"
 )
 
@@ -24,7 +26,7 @@ import (
 //	realm     text
 //	times     signed in, sealed
 //
-// The record under the ticket's id is a box (see sealBox) around a session as
+// The record under the ticket's id is a box (see keyring.SealBox) around a session as
 // the payload writes it. It never changes: what a recheck finds is in facts:…,
 // a refreshed token in token:…, and a sign-out takes the record away, so that
 // nothing can bring a session back that has ended.
@@ -43,7 +45,7 @@ const (
 )
 
 func newTicket(s *Session) (*ticket, error) {
-	t := &ticket{id: s.ID, key: make([]byte, keyLength), realm: s.Realm, signedIn: s.SignedIn, sealed: s.SignedIn}
+	t := &ticket{id: s.ID, key: make([]byte, keyring.KeyLength), realm: s.Realm, signedIn: s.SignedIn, sealed: s.SignedIn}
 	_, err := rand.Read(t.key)
 	return t, err
 }
@@ -61,7 +63,7 @@ func (t *ticket) encode(sealed time.Time) ([]byte, error) {
 }
 
 func decodeTicket(b []byte) (*ticket, error) {
-	const fixed = 1 + idLength + keyLength
+	const fixed = 1 + idLength + keyring.KeyLength
 	if len(b) < fixed || b[0] != ticketVersion {
 		return nil, fmt.Errorf("%w: ticket of another version", ErrForged)
 	}
@@ -168,7 +170,7 @@ func (m *Manager) fetch(ctx context.Context, c candidate, now time.Time) (*entry
 // openSession opens the record of a ticket. A record of a newer release, or one
 // that somebody put there, is ErrForged: sign in (threats V33).
 func (m *Manager) openSession(t *ticket, box []byte) (*Session, error) {
-	plain, err := openBox(t.key, m.recordKey("session", t.id), box)
+	plain, err := keyring.OpenBox(t.key, m.recordKey("session", t.id), box)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrForged, err)
 	}
@@ -188,5 +190,5 @@ func (m *Manager) sealSession(t *ticket, s *Session) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("session: sealing: the session %w", err)
 	}
-	return sealBox(t.key, m.recordKey("session", t.id), plain)
+	return keyring.SealBox(t.key, m.recordKey("session", t.id), plain)
 }

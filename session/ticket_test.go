@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"dinggate/internal/identity"
+	"dinggate/internal/keyring"
+	"dinggate/store"
 )
 
 // crowded is a person for whom no cookie has room.
@@ -60,14 +62,12 @@ func TestTheStoreAloneOpensNothing(t *testing.T) { // threats C17
 	s, other := signIn(t, a, lisi)
 	find := func(id string) string { return a.recordKey("session", id) }
 	mine, _ := store.Memory.Get(t.Context(), find(s.ID))
-	for _, secret := range a.Keyring.secrets {
-		if _, err := openBox(secret, find(s.ID), mine); err == nil {
-			t.Error("the keyring opens a session's record, want the ticket alone to")
-		}
+	if _, _, err := a.Keyring.OpenRecord(find(s.ID), mine); err == nil {
+		t.Error("the keyring opens a session's record, want the ticket alone to")
 	}
 	plain, _, _ := a.Keyring.Open(purpose, a.CookieName(), c.Value)
 	stolen, _ := decodeTicket(plain)
-	if _, err := openBox(stolen.key, find(s.ID), mine); err == nil {
+	if _, err := keyring.OpenBox(stolen.key, find(s.ID), mine); err == nil {
 		t.Error("another session's ticket opens the record")
 	}
 	store.Put(t.Context(), find(stolen.id), mine, time.Hour) // somebody else's record under our ticket
@@ -100,9 +100,9 @@ func TestTwoReleasesSideBySide(t *testing.T) { // threats V33
 	plain[0] = ticketVersion
 	tk, _ := decodeTicket(plain)
 	box, _ := store.Memory.Get(t.Context(), a.recordKey("session", tk.id))
-	inside, _ := openBox(tk.key, a.recordKey("session", tk.id), box)
+	inside, _ := keyring.OpenBox(tk.key, a.recordKey("session", tk.id), box)
 	inside[0]++
-	box, _ = sealBox(tk.key, a.recordKey("session", tk.id), inside)
+	box, _ = keyring.SealBox(tk.key, a.recordKey("session", tk.id), inside)
 	store.Put(t.Context(), a.recordKey("session", tk.id), box, time.Hour)
 	refuses(t, replica(t, store, d), ErrForged, c.Value) // a newer record: sign in, no trouble
 }
@@ -185,7 +185,7 @@ func TestRotateTwiceUnderLoad(t *testing.T) { // threats C6, V33
 			f := newFleet(t, 1)
 			next := func(old *Manager, secrets ...byte) *Manager {
 				m := replica(t, f.store, f.people)
-				m.Keyring, m.Journal, m.Config.Store = keyring(t, secrets...), f.journal, kind
+				m.Keyring, m.Journal, m.Config.Store = newKeyring(t, secrets...), f.journal, kind
 				if kind == StoreCookie {
 					m.Store, m.Journal = nil, nil
 				}
@@ -225,7 +225,7 @@ func TestRotateTwiceUnderLoad(t *testing.T) { // threats C6, V33
 
 // A known session costs nothing with a shared store either.
 func TestLoadKnownSharedAllocates(t *testing.T) {
-	m := replica(t, new(Memory), new(directory))
+	m := replica(t, new(store.Memory), new(directory))
 	m.Now = func() time.Time { return time.UnixMilli(1e12) }
 	m.Journal = withJournal(m, newFleet(t, 0)).Journal
 	m.setLive(true)

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"dinggate/internal/identity"
+	"dinggate/internal/keyring"
+	"dinggate/store"
 )
 
 // The record token:<id> is a box under the ticket's key, or under the keyring
@@ -18,7 +20,7 @@ const tokenVersion = 1
 func (m *Manager) sealToken(k *tokenState, t identity.Token) ([]byte, error) {
 	plain, name := appendToken([]byte{tokenVersion}, t), m.recordKey("token", k.id)
 	if k.ticket != nil {
-		return sealBox(k.ticket.key, name, plain)
+		return keyring.SealBox(k.ticket.key, name, plain)
 	}
 	return m.Keyring.SealRecord(name, plain)
 }
@@ -30,7 +32,7 @@ func (m *Manager) openToken(k *tokenState, box []byte) *identity.Token {
 	var plain []byte
 	var err error
 	if k.ticket != nil {
-		plain, err = openBox(k.ticket.key, name, box)
+		plain, err = keyring.OpenBox(k.ticket.key, name, box)
 	} else {
 		plain, _, err = m.Keyring.OpenRecord(name, box)
 	}
@@ -49,7 +51,7 @@ func (m *Manager) readToken(ctx context.Context, k *tokenState) (*identity.Token
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	box, err := m.Store.Get(ctx, m.recordKey("token", k.id))
-	if errors.Is(err, ErrNone) {
+	if errors.Is(err, store.ErrNotFound) {
 		return nil, nil
 	}
 	if err != nil {

@@ -17,9 +17,10 @@ import (
 	"dinggate/cmd/dinggate/internal/cli"
 	"dinggate/cmd/dinggate/internal/config"
 	"dinggate/internal/i18n"
+	"dinggate/internal/keyring"
 	"dinggate/session"
-	"dinggate/session/boltstore"
-	"dinggate/session/redisstore"
+	"dinggate/store/boltstore"
+	"dinggate/store/redisstore"
 )
 
 // bindingsDesk is where `dinggate bindings` does its work: a store it has opened
@@ -154,7 +155,7 @@ func removeBinding(c cli.Invocation, ctx context.Context, desk bindingsDesk, nam
 // serves from it when there is one.
 func openDesk(c cli.Invocation, ctx context.Context, cfg *config.Config) (bindingsDesk, func(), error) {
 	nothing := func() {}
-	keys, err := session.NewKeyring(cfg.Cookie.Secrets)
+	keys, err := keyring.New(cfg.Cookie.Secrets)
 	if err != nil {
 		return nil, nothing, err
 	}

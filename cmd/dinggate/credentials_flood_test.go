@@ -14,7 +14,7 @@ import (
 
 	"dinggate/cmd/dinggate/internal/config"
 	"dinggate/internal/ratelimit"
-	"dinggate/session"
+	"dinggate/store"
 )
 
 const bearer = "Authorization: Bearer "
@@ -208,7 +208,7 @@ func TestUnjudgedCredentials(t *testing.T) {
 
 // illStore fails while ill.
 type illStore struct {
-	session.Store
+	store.Store
 	ill atomic.Bool
 }
 

@@ -1,7 +1,6 @@
 package sso
 
 import (
-	"context"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
@@ -15,15 +14,6 @@ import (
 	"fmt"
 	"time"
 )
-
-// Codes keeps what was handed out; a session.Store is one. Add and Take are
-// atomic, on all replicas that share it.
-type Codes interface {
-	Get(ctx context.Context, key string) ([]byte, error)
-	Put(ctx context.Context, key string, value []byte, ttl time.Duration) error
-	Add(ctx context.Context, key string, value []byte, ttl time.Duration) error
-	Take(ctx context.Context, key string) ([]byte, error)
-}
 
 // What third parties hold. The kind is under the MAC, so that none passes for
 // another (threats T19), and whoever sends one that we never made costs a MAC

@@ -14,6 +14,7 @@ import (
 	"dinggate/internal/identity"
 	"dinggate/internal/ratelimit"
 	"dinggate/internal/web"
+	"dinggate/store"
 )
 
 // ErrNobody means that no sign-in stands behind a request or a reference. Any
@@ -35,8 +36,7 @@ type Server struct {
 	PublicURL string   // scheme and host of the service
 	Keys      [][]byte // at least 32 random bytes each: the first makes tokens, all are accepted
 
-	Codes        Codes
-	None, Exists error // what Codes answers for absence, and Codes.Add for a name that is taken
+	Codes store.Store // what was handed out; all replicas share it
 
 	// WhoIs tells who is signed in in this browser; ErrNobody for nobody.
 	WhoIs func(r *http.Request) (Person, error)
@@ -113,8 +113,8 @@ const (
 // Check finds what a Server cannot work without.
 func (s *Server) Check() error {
 	switch {
-	case s.Codes == nil || s.None == nil || s.Exists == nil || s.WhoIs == nil || s.SignIn == nil || s.Finish == nil || s.Recall == nil:
-		return errors.New("sso: checking the server: Codes, None, Exists, WhoIs, SignIn, Finish and Recall are required")
+	case s.Codes == nil || s.WhoIs == nil || s.SignIn == nil || s.Finish == nil || s.Recall == nil:
+		return errors.New("sso: checking the server: Codes, WhoIs, SignIn, Finish and Recall are required")
 	case !strings.HasPrefix(s.PublicURL, "http") || strings.HasSuffix(s.PublicURL, "/"):
 		return errors.New("sso: checking the server: PublicURL is scheme and host")
 	}

@@ -19,17 +19,16 @@ import (
 	"dinggate/internal/conf"
 	"dinggate/internal/identity"
 	"dinggate/internal/ratelimit"
+	"dinggate/store"
 )
 
-// shelf is a Codes that keeps everything that was ever written.
+// shelf is a store.Store that keeps everything that was ever written.
 type shelf struct {
 	mu  sync.Mutex
 	all map[string][]byte
 	log bytes.Buffer
 	ill bool
 }
-
-var errNone, errExists = errors.New("none"), errors.New("exists")
 
 func (s *shelf) Get(_ context.Context, key string) ([]byte, error) {
 	s.mu.Lock()
@@ -39,7 +38,7 @@ func (s *shelf) Get(_ context.Context, key string) ([]byte, error) {
 	case s.ill:
 		return nil, errors.New("connection refused")
 	case !ok:
-		return nil, errNone
+		return nil, store.ErrNotFound
 	}
 	return v, nil
 }
@@ -54,8 +53,8 @@ func (s *shelf) Put(_ context.Context, key string, value []byte, _ time.Duration
 
 func (s *shelf) Add(ctx context.Context, key string, value []byte, ttl time.Duration) error {
 	if _, err := s.Get(ctx, key); err == nil {
-		return errExists
-	} else if !errors.Is(err, errNone) {
+		return store.ErrExists
+	} else if !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
 	return s.Put(ctx, key, value, ttl)
@@ -75,7 +74,7 @@ func newServer(t *testing.T, keys ...string) (*Server, *shelf) {
 	codes := &shelf{all: map[string][]byte{}}
 	s := &Server{
 		Config:    ServerConfig{Clients: []App{{ClientID: "app", ClientSecret: conf.NewSecret("app-secret"), RedirectURLs: []string{"https://o.test/cb"}}}},
-		PublicURL: "https://sso.test", Codes: codes, None: errNone, Exists: errExists,
+		PublicURL: "https://sso.test", Codes: codes,
 		WhoIs: func(*http.Request) (Person, error) {
 			return Person{User: identity.User{Username: "zhangsan"}, Ref: canaryRef, Until: time.Now().Add(time.Hour)}, nil
 		},

@@ -13,6 +13,7 @@ import (
 
 	"dinggate/internal/ratelimit"
 	"dinggate/internal/web"
+	"dinggate/store"
 )
 
 // Token is step 3: a third party turns a code, or a refresh token, into
@@ -183,7 +184,7 @@ func (s *Server) redeem(ctx context.Context, x *web.Exchange, app *App, q TokenR
 	}
 	key := codeKey(q.Code)
 	value, err := s.Codes.Get(ctx, key)
-	if errors.Is(err, s.None) {
+	if errors.Is(err, store.ErrNotFound) {
 		return s.reused(ctx, x, app, fam, "the code is used, or nobody redeemed it in time")
 	} else if err != nil {
 		return tokenAnswer{}, unavailable(err)
@@ -194,7 +195,7 @@ func (s *Server) redeem(ctx context.Context, x *web.Exchange, app *App, q TokenR
 		return tokenAnswer{}, invalidGrant("the code was made with a key that is gone")
 	case g.Client != app.ClientID:
 		s.audit(x, Event{What: "code_of_another_client", App: app.ClientID, Owner: g.Client})
-		if _, err := s.Codes.Take(ctx, key); err != nil && !errors.Is(err, s.None) {
+		if _, err := s.Codes.Take(ctx, key); err != nil && !errors.Is(err, store.ErrNotFound) {
 			return tokenAnswer{}, unavailable(err)
 		}
 		return tokenAnswer{}, invalidGrant("the code is another client's")
@@ -219,7 +220,7 @@ func (s *Server) redeem(ctx context.Context, x *web.Exchange, app *App, q TokenR
 	if no != nil {
 		return tokenAnswer{}, no
 	}
-	if _, err := s.Codes.Take(ctx, key); errors.Is(err, s.None) {
+	if _, err := s.Codes.Take(ctx, key); errors.Is(err, store.ErrNotFound) {
 		return s.reused(ctx, x, app, fam, "the code was redeemed at the same moment")
 	} else if err != nil {
 		return tokenAnswer{}, unavailable(err)
@@ -240,7 +241,7 @@ func (s *Server) found(ctx context.Context, fam family, app *App, ref string, un
 	}
 	err = s.Codes.Add(ctx, fam.key(), value, until.Sub(s.now())+codeSkew)
 	switch {
-	case errors.Is(err, s.Exists):
+	case errors.Is(err, store.ErrExists):
 		return errTaken
 	case err != nil:
 		return unavailable(err)
@@ -269,7 +270,7 @@ func (s *Server) give(ctx context.Context, fam family, until time.Time) (tokenAn
 // whoever is a client here could otherwise sign everybody out of all others (T7).
 func (s *Server) reused(ctx context.Context, x *web.Exchange, app *App, fam family, why string) (tokenAnswer, *refusal) {
 	value, err := s.Codes.Get(ctx, fam.key())
-	if errors.Is(err, s.None) {
+	if errors.Is(err, store.ErrNotFound) {
 		return tokenAnswer{}, invalidGrant(why)
 	} else if err != nil {
 		return tokenAnswer{}, unavailable(err)
@@ -296,7 +297,7 @@ func (s *Server) reused(ctx context.Context, x *web.Exchange, app *App, fam fami
 func (s *Server) end(ctx context.Context, fam family) (bool, error) {
 	defer s.ended.Add(1)
 	_, err := s.Codes.Take(context.WithoutCancel(ctx), fam.key())
-	if errors.Is(err, s.None) {
+	if errors.Is(err, store.ErrNotFound) {
 		return false, nil
 	}
 	return err == nil, err
@@ -337,7 +338,7 @@ func (s *Server) renew(ctx context.Context, x *web.Exchange, app *App, refresh s
 	if no != nil {
 		return tokenAnswer{}, no
 	}
-	if _, err := s.Codes.Take(ctx, refreshKey(refresh)); errors.Is(err, s.None) {
+	if _, err := s.Codes.Take(ctx, refreshKey(refresh)); errors.Is(err, store.ErrNotFound) {
 		if _, err := s.end(ctx, fam); err != nil {
 			return tokenAnswer{}, unavailable(err)
 		}
@@ -356,7 +357,7 @@ func (s *Server) renew(ctx context.Context, x *web.Exchange, app *App, refresh s
 // over is taken away.
 func (s *Server) member(ctx context.Context, fam family) (Person, grant, *refusal) {
 	value, err := s.Codes.Get(ctx, fam.key())
-	if errors.Is(err, s.None) {
+	if errors.Is(err, store.ErrNotFound) {
 		return Person{}, grant{}, invalidGrant("taken back, or over")
 	} else if err != nil {
 		return Person{}, grant{}, unavailable(err)

@@ -33,12 +33,13 @@ var plan = map[string][]string{
 	"internal/ratelimit":        {"internal/bounded"},
 	"internal/httpclient":       {},
 	"internal/layout":           {},
+	"internal/keyring":          {"internal/conf"},
 	"internal/realtool":         {}, // for tests alone
 	"internal/realtool/browser": {"internal/realtool"},
 	"dingtalk/simulator":        {}, // two readings of one API that cannot be wrong together
 
 	"proxy/access":    {"internal/identity", "internal/conf", "internal/scriptname"},
-	"session":         {"internal/identity", "internal/conf"},
+	"session":         {"internal/identity", "internal/conf", "internal/keyring", "store"},
 	"dingtalk":        {"internal/identity", "internal/conf", "internal/httpclient", "internal/ratelimit"},
 	"proxy/assertion": {"internal/identity", "internal/conf"},
 	"account":         {"internal/identity", "internal/conf", "internal/ratelimit"},
@@ -49,24 +50,25 @@ var plan = map[string][]string{
 	"proxy/apiauth":               {"internal/bounded", "internal/identity", "internal/ratelimit", "internal/web", "account", "dingtalk/sso", "proxy", "session"},
 	"proxy/forwardauth/envoygrpc": {}, // asks the gate as a http.Handler
 
-	"proxy/login":             {"internal/identity", "internal/conf", "internal/ratelimit", "internal/web", "internal/page", "account", "session"},
-	"account/accounttest":     {"account"},
-	"dingtalk/sso":            {"internal/identity", "internal/conf", "internal/ratelimit", "internal/httpclient", "internal/web"},
-	"session/storetest":       {"session"},
-	"session/storetest/paper": {}, // tests inside package session use it
-	"session/redisstore":      {"session", "account", "internal/conf", "internal/ratelimit"},
-	"session/boltstore":       {"session", "account"},
+	"proxy/login":         {"internal/identity", "internal/conf", "internal/keyring", "internal/ratelimit", "internal/web", "internal/page", "account", "session", "store"},
+	"account/accounttest": {"account"},
+	"dingtalk/sso":        {"internal/identity", "internal/conf", "internal/ratelimit", "internal/httpclient", "internal/web", "store"},
+
+	"store":            {},
+	"store/storetest":  {"store"},
+	"store/redisstore": {"store", "account", "internal/conf", "internal/ratelimit"},
+	"store/boltstore":  {"store", "account"},
 
 	"cmd/dinggate": nil, // the command: may import everything
 
 	// Packages of the command alone. server builds on everything below it; the
 	// others know the configuration, never server, never each other.
 	"cmd/dinggate/internal/server":      nil,
-	"cmd/dinggate/internal/config":      {"internal/i18n", "internal/ratelimit", "internal/conf", "internal/headername", "internal/identity", "internal/web", "internal/page", "account", "proxy/assertion", "dingtalk", "dingtalk/sso", "proxy", "proxy/access", "proxy/login", "session", "session/redisstore"},
+	"cmd/dinggate/internal/config":      {"internal/i18n", "internal/ratelimit", "internal/conf", "internal/headername", "internal/identity", "internal/web", "internal/page", "account", "proxy/assertion", "dingtalk", "dingtalk/sso", "proxy", "proxy/access", "proxy/login", "session", "store/redisstore"},
 	"cmd/dinggate/internal/cli":         {"internal/i18n"},
 	"cmd/dinggate/internal/describe":    {"internal/i18n", "internal/identity", "cmd/dinggate/internal/cli"},
 	"cmd/dinggate/internal/admin":       {"internal/i18n", "internal/conf", "internal/telemetry", "internal/web", "account", "dingtalk", "session", "cmd/dinggate/internal/cli", "cmd/dinggate/internal/config"},
-	"cmd/dinggate/internal/doctor":      {"internal/i18n", "internal/buildinfo", "internal/conf", "internal/identity", "internal/httpclient", "internal/web", "dingtalk", "dingtalk/sso", "proxy", "session", "session/redisstore", "account", "cmd/dinggate/internal/admin", "cmd/dinggate/internal/cli", "cmd/dinggate/internal/config", "cmd/dinggate/internal/describe"},
+	"cmd/dinggate/internal/doctor":      {"internal/i18n", "internal/buildinfo", "internal/conf", "internal/identity", "internal/httpclient", "internal/web", "dingtalk", "dingtalk/sso", "proxy", "session", "internal/keyring", "store/redisstore", "account", "cmd/dinggate/internal/admin", "cmd/dinggate/internal/cli", "cmd/dinggate/internal/config", "cmd/dinggate/internal/describe"},
 	"cmd/dinggate/internal/explain":     {"internal/i18n", "internal/conf", "internal/identity", "internal/web", "dingtalk", "proxy/access", "cmd/dinggate/internal/cli", "cmd/dinggate/internal/config", "cmd/dinggate/internal/describe"},
 	"cmd/dinggate/internal/gatewayconf": {"internal/i18n", "internal/conf", "internal/headername", "internal/web", "session", "cmd/dinggate/internal/cli", "cmd/dinggate/internal/config"},
 
@@ -93,18 +95,18 @@ var homes = []struct {
 	{"github.com/go-jose/go-jose", []string{"proxy/assertion"}, "signing has one home"},
 	{"github.com/pires/go-proxyproto", []string{"cmd/dinggate/internal/server"}, "the command opens the listeners"},
 	{"golang.org/x/crypto/bcrypt", []string{"account"}, "passwords have one home"},
-	{"github.com/gorilla/securecookie", []string{"session"}, "sealing has one home"},
-	{"github.com/redis/go-redis", []string{"session/redisstore"}, "Redis has one home"},
-	{"go.etcd.io/bbolt", []string{"session/boltstore"}, "the embedded file has one home"},
-	{"github.com/patrickmn/go-cache", []string{"session", "dingtalk"}, "it has no bound, so it sits in types that have one"},
+	{"github.com/gorilla/securecookie", []string{"internal/keyring"}, "sealing has one home"},
+	{"github.com/redis/go-redis", []string{"store/redisstore"}, "Redis has one home"},
+	{"go.etcd.io/bbolt", []string{"store/boltstore"}, "the embedded file has one home"},
+	{"github.com/patrickmn/go-cache", []string{"store", "session", "dingtalk"}, "it has no bound, so it sits in types that have one"},
 	{"github.com/gorilla/mux", []string{"proxy/login", "cmd/dinggate/internal/server"}, "routing of our own endpoints"},
 	{"github.com/prometheus", []string{"internal/telemetry"}, "only telemetry knows metrics"},
 	{"go.opentelemetry.io", []string{"internal/telemetry"}, "only telemetry knows traces"},
 	{"github.com/coder/websocket", []string{"test/bench", "dingtalk", "dingtalk/simulator", "cmd/dinggate", "internal/realtool/browser"}, "the event stream, the demo's sample application, and WebDriver BiDi in tests"},
 	{"net/http/httputil", []string{"proxy", "test/bench", "internal/realtool/browser"}, "forwarding has one home"},
-	{"testing", []string{"session/storetest", "account/accounttest", "internal/realtool", "internal/realtool/browser"}, "product code does not ask whether it is under test"},
+	{"testing", []string{"store/storetest", "account/accounttest", "internal/realtool", "internal/realtool/browser"}, "product code does not ask whether it is under test"},
 	{"text/template", []string{"cmd/dinggate/internal/gatewayconf"}, "pages are html/template, which escapes; gateway snippets are no HTML"},
-	{"math/rand", []string{"session", "dingtalk", "dingtalk/simulator"}, "jitter only; randomness that anybody must not guess is crypto/rand"},
+	{"math/rand", []string{"store", "session", "dingtalk", "dingtalk/simulator"}, "jitter only; randomness that anybody must not guess is crypto/rand"},
 	{"net/http", []string{"cmd/dinggate", "cmd/dinggate/internal/config", "cmd/dinggate/internal/server", "cmd/dinggate/internal/admin", "cmd/dinggate/internal/doctor", "cmd/dinggate/internal/explain", "proxy", "proxy/apiauth", "proxy/forwardauth", "proxy/login", "session", "dingtalk", "dingtalk/sso", "dingtalk/simulator", "internal/web", "internal/page", "internal/telemetry", "internal/httpclient", "proxy/forwardauth/envoygrpc", "test/bench", "internal/realtool/browser"}, "who may enter is decided without HTTP"},
 }
 

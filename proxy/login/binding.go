@@ -9,7 +9,9 @@ import (
 	"time"
 
 	"dinggate/account"
+	"dinggate/internal/keyring"
 	"dinggate/session"
+	"dinggate/store"
 )
 
 // bindingNote is what is known of a binding that was made here beside who is
@@ -37,8 +39,8 @@ func noteKey(unionID string) string {
 // bindings reads which account a DingTalk person is bound to, and what the two of
 // them have been shown of it.
 type bindings struct {
-	keyring *session.Keyring
-	store   session.Store
+	keyring *keyring.Keyring
+	store   store.Store
 	people  *account.Policy // nil: no bindings
 }
 
@@ -62,7 +64,7 @@ func (bs bindings) putNote(ctx context.Context, unionID string, n bindingNote) e
 func (bs bindings) note(ctx context.Context, b account.Binding) (n bindingNote, err error) {
 	key := noteKey(b.UnionID)
 	text, err := bs.store.Get(ctx, key)
-	if errors.Is(err, session.ErrNone) {
+	if errors.Is(err, store.ErrNotFound) {
 		return bindingNote{}, nil
 	} else if err != nil {
 		return bindingNote{}, err

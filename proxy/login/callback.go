@@ -17,6 +17,7 @@ import (
 	"dinggate/internal/ratelimit"
 	"dinggate/internal/web"
 	"dinggate/session"
+	"dinggate/store"
 )
 
 const (
@@ -177,7 +178,7 @@ func (f completion) redeem(w http.ResponseWriter, r *http.Request, x *web.Exchan
 	if wait, ok := f.counts().exchanges.Allow(f.Exchanges.Or(exchangesLimit), ratelimit.Client(x.Client), now); !ok {
 		return q, a, &web.Error{Status: http.StatusTooManyRequests, Code: "too_many_attempts", RetryAfter: wait}
 	}
-	if err := f.useUp(r.Context(), state); errors.Is(err, session.ErrExists) {
+	if err := f.useUp(r.Context(), state); errors.Is(err, store.ErrExists) {
 		forget()
 		return q, a, f.refuse(r, "state_used", page)
 	} else if err != nil { // nothing is used up: a reload tries again
@@ -204,7 +205,7 @@ func (f completion) judge(r *http.Request, x *web.Exchange, a *attempt, q callba
 }
 
 // useUp marks a state as used. Of equal callbacks, on any replica, one gets
-// nil, the others session.ErrExists (threats S4, S18).
+// nil, the others store.ErrExists (threats S4, S18).
 func (f completion) useUp(ctx context.Context, state [32]byte) error {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()

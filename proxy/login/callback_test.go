@@ -13,7 +13,7 @@ import (
 
 	"dinggate/internal/conf"
 	"dinggate/internal/identity"
-	"dinggate/session"
+	"dinggate/internal/keyring"
 )
 
 // A state is worth something only in the browser that got it (S1–S3, R17).
@@ -182,7 +182,7 @@ func TestAttemptsOfOthers(t *testing.T) {
 		{"a newer version", seal(attemptPurpose, name, a, func(b []byte) []byte { b[0]++; return b })},
 		{"a tail", seal(attemptPurpose, name, a, func(b []byte) []byte { return append(b, 0) })},
 		{"cut", seal(attemptPurpose, name, a, func(b []byte) []byte { return b[:len(b)-1] })},
-		{"another installation's secret", must(must(session.NewKeyring([]conf.Secret{secret(9)})).Seal(attemptPurpose, name, a.encode()))},
+		{"another installation's secret", must(must(keyring.New([]conf.Secret{secret(9)})).Seal(attemptPurpose, name, a.encode()))},
 	} {
 		b := h.browser()
 		b.plant(name, c.text)
@@ -369,7 +369,7 @@ func TestDeadSession(t *testing.T) { // C2
 func TestRotation(t *testing.T) {
 	b := build(t, plan{}).browser()
 	state := b.stateOf(b.visit("/page"))
-	rotated := must(session.NewKeyring([]conf.Secret{secret(7), secret(1)}))
+	rotated := must(keyring.New([]conf.Secret{secret(7), secret(1)}))
 	b.Keyring = rotated
 	if a := b.back("zhangsan", state); a.StatusCode != http.StatusFound {
 		t.Errorf("callback after a rotation = %d %s", a.StatusCode, a.text)

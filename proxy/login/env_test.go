@@ -20,9 +20,11 @@ import (
 
 	"dinggate/internal/conf"
 	"dinggate/internal/identity"
+	"dinggate/internal/keyring"
 	"dinggate/internal/page"
 	"dinggate/internal/web"
 	"dinggate/session"
+	"dinggate/store"
 )
 
 // provider is a DingTalk that knows whoever the code names.
@@ -66,36 +68,36 @@ func (p *provider) fails(err error) {
 	p.fail = err
 }
 
-// store is a memory store that can be ill.
-type store struct {
-	session.Memory
+// faultyStore is a memory store that a test can break.
+type faultyStore struct {
+	store.Memory
 	ill, noPut atomic.Bool
 }
 
 var errIll = errors.New("store: connection refused")
 
-func (s *store) Get(ctx context.Context, key string) ([]byte, error) {
+func (s *faultyStore) Get(ctx context.Context, key string) ([]byte, error) {
 	if s.ill.Load() {
 		return nil, errIll
 	}
 	return s.Memory.Get(ctx, key)
 }
 
-func (s *store) Add(ctx context.Context, key string, value []byte, ttl time.Duration) error {
+func (s *faultyStore) Add(ctx context.Context, key string, value []byte, ttl time.Duration) error {
 	if s.ill.Load() {
 		return errIll
 	}
 	return s.Memory.Add(ctx, key, value, ttl)
 }
 
-func (s *store) Put(ctx context.Context, key string, value []byte, ttl time.Duration) error {
+func (s *faultyStore) Put(ctx context.Context, key string, value []byte, ttl time.Duration) error {
 	if s.ill.Load() || s.noPut.Load() {
 		return errIll
 	}
 	return s.Memory.Put(ctx, key, value, ttl)
 }
 
-func (s *store) Take(ctx context.Context, key string) ([]byte, error) {
+func (s *faultyStore) Take(ctx context.Context, key string) ([]byte, error) {
 	if s.ill.Load() {
 		return nil, errIll
 	}
@@ -108,7 +110,7 @@ type env struct {
 	*Flow
 	t        testing.TB
 	provider *provider
-	store    *store
+	store    *faultyStore
 	server   *httptest.Server
 	ahead    atomic.Int64 // of the clock
 	find     Authenticate // of API clients; nil: there are none
@@ -146,9 +148,9 @@ func flow(t testing.TB, p plan) *env {
 	if p.public == "" {
 		p.public = "https://app.test"
 	}
-	h := &env{t: t, provider: &provider{}, store: &store{}}
+	h := &env{t: t, provider: &provider{}, store: &faultyStore{}}
 	https := strings.HasPrefix(p.public, "https:")
-	keyring := must(session.NewKeyring([]conf.Secret{secret(1)}))
+	keyring := must(keyring.New([]conf.Secret{secret(1)}))
 	cfg := session.Defaults()
 	cfg.Store = session.StoreRedis // the store is asked each time, so that it can be ill
 	now := func() time.Time { return time.Now().Add(time.Duration(h.ahead.Load())) }

@@ -22,9 +22,11 @@ import (
 
 	"dinggate/account"
 	"dinggate/internal/identity"
+	"dinggate/internal/keyring"
 	"dinggate/internal/page"
 	"dinggate/internal/web"
 	"dinggate/session"
+	"dinggate/store"
 )
 
 // Provider is where people prove who they are.
@@ -48,8 +50,8 @@ type Provider interface {
 type Flow struct {
 	Provider Provider
 	Sessions *session.Manager
-	Keyring  *session.Keyring
-	Used     session.Store // remembers which attempts were redeemed; shared by all replicas, or a replay works once at each
+	Keyring  *keyring.Keyring
+	Used     store.Store // remembers which attempts were redeemed; shared by all replicas, or a replay works once at each
 	Pages    *page.Pages
 	Origins  *web.Origins // knows public_url, on whose origin every sign-in ends
 	Prefix   string       // of our own endpoints, such as /oauth2

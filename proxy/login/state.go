@@ -14,8 +14,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"dinggate/internal/keyring"
 	"dinggate/internal/web"
-	"dinggate/session"
 )
 
 // attempt is one sign-in on its way. It travels as a sealed cookie in the
@@ -112,7 +112,7 @@ const (
 // attemptJar keeps the attempts of a browser in that browser, as sealed cookies:
 // the server remembers none.
 type attemptJar struct {
-	keyring *session.Keyring
+	keyring *keyring.Keyring
 	session string // the session cookie's name, which those of attempts derive from
 	secure  bool   // public_url is https
 	turn    *atomic.Uint32

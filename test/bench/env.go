@@ -13,6 +13,7 @@ import (
 
 	"dinggate/internal/conf"
 	"dinggate/internal/identity"
+	"dinggate/internal/keyring"
 	"dinggate/session"
 )
 
@@ -109,7 +110,7 @@ func (h *env) alike(header http.Header) (*process, error) {
 
 // signIn makes the cookie that a sign-in would have left in the browser.
 func (h *env) signIn(secret string) error {
-	keyring, err := session.NewKeyring([]conf.Secret{conf.NewSecret(secret)})
+	keyring, err := keyring.New([]conf.Secret{conf.NewSecret(secret)})
 	if err != nil {
 		return err
 	}

@@ -13,10 +13,12 @@ import (
 
 	"dinggate/internal/conf"
 	"dinggate/internal/identity"
+	"dinggate/internal/keyring"
 	"dinggate/internal/realtool"
 	"dinggate/session"
-	"dinggate/session/boltstore"
-	"dinggate/session/redisstore"
+	"dinggate/store"
+	"dinggate/store/boltstore"
+	"dinggate/store/redisstore"
 )
 
 // heap is the memory in use after everything that is dead has gone.
@@ -43,7 +45,7 @@ func grows(n int, f func(i int)) int64 {
 //	go test ./test/bench -run TestFootprint -v
 func TestFootprint(t *testing.T) {
 	const n = 10_000 // what a replica remembers unless it is told otherwise
-	keyring, err := session.NewKeyring(
+	keyring, err := keyring.New(
 		[]conf.Secret{conf.NewSecret(base64.StdEncoding.EncodeToString([]byte("a key that all the replicas know")))},
 	)
 	if err != nil {
@@ -53,7 +55,7 @@ func TestFootprint(t *testing.T) {
 	headers := identity.HeaderRules{{Name: "X-Forwarded-User", Field: "username"},
 		{Name: "X-Forwarded-Email", Field: "email"}, {Name: "X-Forwarded-Preferred-Username", Field: "name"},
 		{Name: "X-Forwarded-Groups", Field: "groups"}}
-	fresh := func(store session.Store, kind string) *session.Manager {
+	fresh := func(store store.Store, kind string) *session.Manager {
 		cfg := session.Defaults()
 		cfg.Store = kind
 		return &session.Manager{
@@ -85,7 +87,7 @@ func TestFootprint(t *testing.T) {
 		}
 	}
 	for _, kind := range []string{session.StoreCookie, session.StoreRedis} {
-		var store session.Store
+		var store store.Store
 		if kind == session.StoreRedis {
 			store = redis
 		}

@@ -17,8 +17,10 @@ import (
 
 	"dinggate/internal/conf"
 	"dinggate/internal/identity"
+	"dinggate/internal/keyring"
 	"dinggate/session"
-	"dinggate/session/storetest/paper"
+	"dinggate/store"
+	"dinggate/store/storetest"
 
 	"golang.org/x/time/rate"
 )
@@ -30,7 +32,7 @@ var (
 
 // counted is a Store that all replicas share and that counts what it is asked.
 type counted struct {
-	session.Memory
+	store.Memory
 	mu  sync.Mutex
 	ops map[string]int
 }
@@ -67,7 +69,7 @@ func (c *counted) Take(ctx context.Context, key string) ([]byte, error) {
 type town struct {
 	replicas []*session.Manager
 	store    *counted
-	journal  paper.Journal
+	journal  storetest.FakeJournal
 	random   *rand.Rand
 
 	mu              sync.Mutex
@@ -91,12 +93,12 @@ func member(i int) identity.User {
 
 // hearing counts what arrives at one replica.
 type hearing struct {
-	*paper.Journal
+	*storetest.FakeJournal
 	t *town
 }
 
 func (h hearing) Follow(ctx context.Context, heard func([]byte), live func(bool)) {
-	h.Journal.Follow(ctx, func(e []byte) {
+	h.FakeJournal.Follow(ctx, func(e []byte) {
 		h.t.mu.Lock()
 		h.t.heard++
 		h.t.mu.Unlock()
@@ -109,7 +111,7 @@ func newTown(tb testing.TB, replicas int, now func() time.Time) *town {
 	t.store.Max = 10_000_000
 	cfg := session.Defaults()
 	cfg.Store = session.StoreRedis
-	keyring, err := session.NewKeyring(
+	keyring, err := keyring.New(
 		[]conf.Secret{conf.NewSecret(base64.StdEncoding.EncodeToString([]byte("a key that all the replicas know")))},
 	)
 	if err != nil {
@@ -117,7 +119,7 @@ func newTown(tb testing.TB, replicas int, now func() time.Time) *town {
 	}
 	for range replicas {
 		// as the command sets them
-		pace, together := rate.NewLimiter(15, 15), session.SharedLimiter{Store: t.store, Name: "app", PerSecond: 15}
+		pace, together := rate.NewLimiter(15, 15), store.SharedLimiter{Store: t.store, Name: "app", PerSecond: 15}
 		t.replicas = append(t.replicas, &session.Manager{
 			Keyring: keyring,
 			Config:  cfg,

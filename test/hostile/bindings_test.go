@@ -119,7 +119,7 @@ func (v *visitor) older(by time.Duration) {
 		if c.Name != sessionCookie {
 			continue
 		}
-		plain, _, err := keyring().Open("session", sessionCookie, c.Value)
+		plain, _, err := productKeyring().Open("session", sessionCookie, c.Value)
 		if err != nil {
 			v.h.failf("opening our own session: %v", err)
 			return
@@ -129,7 +129,7 @@ func (v *visitor) older(by time.Duration) {
 		moment, n := binary.Uvarint(plain[at:])
 		changed := append(binary.AppendUvarint(slices.Clone(plain[:at]), moment-uint64(by.Milliseconds())),
 			plain[at+n:]...)
-		if c.Value, err = keyring().Seal("session", sessionCookie, changed); err != nil {
+		if c.Value, err = productKeyring().Seal("session", sessionCookie, changed); err != nil {
 			v.h.failf("%v", err)
 		}
 	}

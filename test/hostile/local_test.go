@@ -581,12 +581,12 @@ func links29(s *env) (list []try) {
 	} {
 		add("sealed by us, "+name, func(h *client) {
 			v, token := h.sharedLink()
-			plain, _, err := keyring().Open(purpose, purpose, token)
+			plain, _, err := productKeyring().Open(purpose, purpose, token)
 			if err != nil {
 				h.failf("opening our own link: %v", err)
 				return
 			}
-			text, err := keyring().Seal(purpose, purpose, change(plain))
+			text, err := productKeyring().Seal(purpose, purpose, change(plain))
 			if err != nil {
 				h.failf("%v", err)
 				return
@@ -596,8 +596,8 @@ func links29(s *env) (list []try) {
 	}
 	add("sealed by us, for another purpose", func(h *client) {
 		v, token := h.sharedLink()
-		plain, _, _ := keyring().Open(purpose, purpose, token)
-		text, _ := keyring().Seal("login attempt", purpose, plain)
+		plain, _, _ := productKeyring().Open(purpose, purpose, token)
+		text, _ := productKeyring().Seal("login attempt", purpose, plain)
 		refused(h, v, text, "dora")
 	})
 	return list

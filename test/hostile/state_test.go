@@ -11,13 +11,13 @@ import (
 
 	"dinggate/dingtalk/simulator"
 	"dinggate/internal/conf"
-	"dinggate/session"
+	"dinggate/internal/keyring"
 )
 
-// keyring seals and opens as the program under test does: what only somebody with
+// productKeyring seals and opens as the program under test does: what only somebody with
 // its keys can make is tried too.
-func keyring() *session.Keyring {
-	k, err := session.NewKeyring([]conf.Secret{conf.NewSecret(cookieSecret)})
+func productKeyring() *keyring.Keyring {
+	k, err := keyring.New([]conf.Secret{conf.NewSecret(cookieSecret)})
 	if err != nil {
 		panic(err)
 	}
@@ -251,12 +251,12 @@ func sealedByUs(attempt func(h *client) (name, value string)) (list []try) {
 	} {
 		list = append(list, try{"S5 S8 " + label, func(h *client) {
 			name, value := attempt(h)
-			plain, _, err := keyring().Open(purpose, name, value)
+			plain, _, err := productKeyring().Open(purpose, name, value)
 			if err != nil {
 				h.failf("opening our own attempt: %v", err)
 				return
 			}
-			text, err := keyring().Seal(purpose, name, change(plain))
+			text, err := productKeyring().Seal(purpose, name, change(plain))
 			if err != nil {
 				h.failf("%v", err)
 				return
@@ -293,12 +293,12 @@ func sealedByUs(attempt func(h *client) (name, value string)) (list []try) {
 	for _, purpose := range []string{"session", "login", "binding", "sso attempt", "link", ""} {
 		list = append(list, try{"S8 sealed for " + purpose, func(h *client) {
 			name, value := attempt(h)
-			plain, _, err := keyring().Open("login attempt", name, value)
+			plain, _, err := productKeyring().Open("login attempt", name, value)
 			if err != nil {
 				h.failf("%v", err)
 				return
 			}
-			if text, err := keyring().Seal(purpose, name, plain); err == nil {
+			if text, err := productKeyring().Seal(purpose, name, plain); err == nil {
 				h.callback("authCode=x&state="+strings.Repeat("A", 43), name, text)
 			}
 		}})

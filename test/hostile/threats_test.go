@@ -71,7 +71,7 @@ var witnesses = map[string]string{
 	"L3": "V19 /act/closes", "L4": `D9 "X-Request-Id`,
 	"K13": "H15 ", "K17": "cmd/dinggate TestSilentAfterSignOut",
 	"V1": "dingtalk TestSlow", "V11": "session TestOneLookupForAllReplicas", "V12": "session TestLeaseHolderDies",
-	"V14": "cmd/dinggate TestRedisDiesAndReturns", "V15": "session/redisstore TestFaults",
+	"V14": "cmd/dinggate TestRedisDiesAndReturns", "V15": "store/redisstore TestFaults",
 	"V16": "cmd/dinggate TestRedisEmptied", "V18": "S5 S8 from the future",
 	"V34": "dingtalk TestMoves",
 }

@@ -22,7 +22,7 @@ import (
 	"dinggate/proxy/access"
 	"dinggate/proxy/assertion"
 	"dinggate/session"
-	"dinggate/session/redisstore"
+	"dinggate/store/redisstore"
 )
 
 // Config is the whole configuration, composed of the parts that packages own.

@@ -7,8 +7,9 @@ import (
 
 	"dinggate/account"
 	"dinggate/internal/i18n"
+	"dinggate/internal/keyring"
 	"dinggate/session"
-	"dinggate/session/redisstore"
+	"dinggate/store/redisstore"
 )
 
 // bindingChecks look at what is bound in Redis, where others may write.
@@ -20,7 +21,7 @@ func (d *Doctor) bindingChecks() []check {
 }
 
 func (d *Doctor) bindings(ctx context.Context) Result {
-	keys, err := session.NewKeyring(d.cfg.Cookie.Secrets)
+	keys, err := keyring.New(d.cfg.Cookie.Secrets)
 	if err != nil {
 		return Result{Severity: Wrong, Text: i18n.Message{"cannot be opened", "无法打开"}, Detail: err.Error(), Hint: i18n.Message{"see cookie.secrets", "核对 cookie.secrets"}}
 	}

@@ -24,7 +24,7 @@ import (
 	"dinggate/internal/identity"
 	"dinggate/internal/web"
 	"dinggate/session"
-	"dinggate/session/redisstore"
+	"dinggate/store/redisstore"
 )
 
 // soon is when a certificate's end is worth a warning.

@@ -12,8 +12,8 @@ import (
 	"dinggate/internal/identity"
 	"dinggate/proxy/apiauth"
 	"dinggate/session"
-	"dinggate/session/boltstore"
-	"dinggate/session/redisstore"
+	"dinggate/store/boltstore"
+	"dinggate/store/redisstore"
 )
 
 var (

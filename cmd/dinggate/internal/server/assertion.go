@@ -8,13 +8,14 @@ import (
 	"strings"
 
 	"dinggate/cmd/dinggate/internal/config"
+	"dinggate/internal/keyring"
 	"dinggate/internal/web"
 	"dinggate/proxy/assertion"
 	"dinggate/session"
 )
 
 // newAssertions makes what signs; nil when assertion.enabled is false.
-func newAssertions(cfg *config.Config, keyring *session.Keyring, origins *web.Origins) (*assertion.Signer, error) {
+func newAssertions(cfg *config.Config, keyring *keyring.Keyring, origins *web.Origins) (*assertion.Signer, error) {
 	if !cfg.Assertion.Enabled {
 		return nil, nil
 	}
@@ -31,7 +32,7 @@ func newAssertions(cfg *config.Config, keyring *session.Keyring, origins *web.Or
 
 // assertionKeys reads the files, or makes a key of each secret of cookie.secrets:
 // all replicas have the same, they outlive a restart, and they rotate together.
-func assertionKeys(files []string, keyring *session.Keyring) (keys []assertion.Key, err error) {
+func assertionKeys(files []string, keyring *keyring.Keyring) (keys []assertion.Key, err error) {
 	for i, name := range files {
 		text, err := os.ReadFile(name)
 		if err != nil {

@@ -7,20 +7,20 @@ import (
 
 	"dinggate/account"
 	"dinggate/cmd/dinggate/internal/config"
-	"dinggate/session"
+	"dinggate/internal/keyring"
 )
 
 // bindingKeys seals bindings under the secrets of the configuration that serves:
 // stores outlive a reload, and a reload may bring other secrets. State.Serve sets
 // them.
 type bindingKeys struct {
-	now atomic.Pointer[session.Keyring]
+	now atomic.Pointer[keyring.Keyring]
 }
 
 var _ account.Sealer = (*bindingKeys)(nil)
 
 func newBindingKeys(cfg *config.Config) (*bindingKeys, error) {
-	keyring, err := session.NewKeyring(cfg.Cookie.Secrets)
+	keyring, err := keyring.New(cfg.Cookie.Secrets)
 	if err != nil {
 		return nil, err
 	}
@@ -30,7 +30,7 @@ func newBindingKeys(cfg *config.Config) (*bindingKeys, error) {
 }
 
 // use makes these the secrets of now. The nil bindingKeys seals nothing.
-func (k *bindingKeys) use(keyring *session.Keyring) {
+func (k *bindingKeys) use(keyring *keyring.Keyring) {
 	if k != nil {
 		k.now.Store(keyring)
 	}

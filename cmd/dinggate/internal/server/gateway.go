@@ -26,6 +26,7 @@ import (
 	"dinggate/cmd/dinggate/internal/config"
 	"dinggate/dingtalk"
 	"dinggate/dingtalk/sso"
+	"dinggate/internal/keyring"
 	"dinggate/internal/page"
 	"dinggate/internal/web"
 	"dinggate/proxy"
@@ -57,7 +58,7 @@ type Gateway struct {
 	own       *endpoints
 	upstreams []*proxy.Upstream
 	tokens    *apiauth.ServiceState
-	keyring   *session.Keyring
+	keyring   *keyring.Keyring
 	log       Observability
 }
 
@@ -142,7 +143,7 @@ type settings struct {
 	origins    *web.Origins
 	hosts      *web.Hosts
 	pages      *page.Pages
-	keyring    *session.Keyring
+	keyring    *keyring.Keyring
 	assertions *assertion.Signer // nil: nothing is signed
 }
 
@@ -160,7 +161,7 @@ func newSettings(cfg *config.Config) (c settings, err error) {
 	if c.pages, err = newPages(cfg, c.origins); err != nil {
 		return c, err
 	}
-	if c.keyring, err = session.NewKeyring(cfg.Cookie.Secrets); err != nil {
+	if c.keyring, err = keyring.New(cfg.Cookie.Secrets); err != nil {
 		return c, err
 	}
 	c.assertions, err = newAssertions(cfg, c.keyring, c.origins)

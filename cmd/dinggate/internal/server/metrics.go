@@ -11,6 +11,7 @@ import (
 	"dinggate/internal/identity"
 	"dinggate/internal/web"
 	"dinggate/session"
+	"dinggate/store"
 )
 
 // measure registers what is read at each scrape: the state of the sessions, of the
@@ -91,7 +92,7 @@ func (t Observability) counted(recheck recheckFunc) recheckFunc {
 		switch {
 		case err == nil:
 			t.Metrics.Recheck("ok")
-		case errors.Is(err, session.ErrNotAsked):
+		case errors.Is(err, store.ErrLimited):
 			t.Metrics.Recheck("postponed")
 		case failed && f.Class == identity.Refused:
 			t.Metrics.Recheck("refused")

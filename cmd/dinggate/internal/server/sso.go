@@ -13,10 +13,7 @@ import (
 	"dinggate/session"
 )
 
-var (
-	_ login.Provider = judgedClient{}
-	_ sso.Codes      = session.Store(nil)
-)
+var _ login.Provider = judgedClient{}
 
 // ssoPurpose seals the purpose of a sign-in that a third party asked for.
 const ssoPurpose = "sso"
@@ -43,8 +40,6 @@ func newSSOServer(cfg *config.Config, flow *login.Flow, sessions *session.Manage
 		PublicURL: flow.Origins.Public(),
 		Keys:      keys,
 		Codes:     st.Stores.SSO,
-		None:      session.ErrNone,
-		Exists:    session.ErrExists,
 		WhoIs:     a.whoIs,
 		SignIn:    a.signIn,
 		Finish:    a.finish,

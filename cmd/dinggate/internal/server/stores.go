@@ -10,14 +10,15 @@ import (
 	"dinggate/cmd/dinggate/internal/config"
 	"dinggate/internal/identity"
 	"dinggate/session"
-	"dinggate/session/boltstore"
-	"dinggate/session/redisstore"
+	"dinggate/store"
+	"dinggate/store/boltstore"
+	"dinggate/store/redisstore"
 )
 
 var (
-	_ session.Store   = (*redisstore.Store)(nil)
-	_ session.Journal = (*redisstore.Store)(nil)
-	_ session.Store   = (*boltstore.Table)(nil)
+	_ store.Store   = (*redisstore.Store)(nil)
+	_ store.Journal = (*redisstore.Store)(nil)
+	_ store.Store   = (*boltstore.Table)(nil)
 )
 
 // usedAttempts bounds the memory of redeemed sign-ins; a full one refuses.
@@ -29,11 +30,11 @@ const ssoRecords = 200_000
 // Stores is what outlives a request. It is opened once per process: a reload of
 // the configuration keeps it.
 type Stores struct {
-	Sessions session.Store    // sessions, or sign-outs; nil: in the memory of the session manager alone
-	Used     session.Store    // redeemed attempts
-	SSO      session.Store    // codes and refresh tokens of third parties
-	Claims   session.Store    // whose the unionids of an SSO service are
-	Journal  session.Journal  // nil: this process is alone
+	Sessions store.Store      // sessions, or sign-outs; nil: in the memory of the session manager alone
+	Used     store.Store      // redeemed attempts
+	SSO      store.Store      // codes and refresh tokens of third parties
+	Claims   store.Store      // whose the unionids of an SSO service are
+	Journal  store.Journal    // nil: this process is alone
 	Bindings account.Bindings // which DingTalk person is which account, sealed under keys
 	keys     *bindingKeys     // nil: nothing lasts
 
@@ -47,7 +48,7 @@ type Stores struct {
 
 // MemoryStores forget everything with the process.
 func MemoryStores() *Stores {
-	s := &Stores{Used: &session.Memory{Max: usedAttempts}, SSO: &session.Memory{Max: ssoRecords}, Claims: &session.Memory{Max: claimsMax}, Bindings: new(account.Memory)}
+	s := &Stores{Used: &store.Memory{Max: usedAttempts}, SSO: &store.Memory{Max: ssoRecords}, Claims: &store.Memory{Max: claimsMax}, Bindings: new(account.Memory)}
 	s.up.Store(true)
 	s.reads.Store(true)
 	return s
@@ -150,7 +151,7 @@ func (s *Stores) paced(cfg *config.Config, recheck recheckFunc) recheckFunc {
 	if s.Redis == nil || app == "" || recheck == nil {
 		return recheck
 	}
-	pace := &session.SharedLimiter{Store: s.Redis, Name: app, PerSecond: rechecksPerSecond}
+	pace := &store.SharedLimiter{Store: s.Redis, Name: app, PerSecond: rechecksPerSecond}
 	return func(ctx context.Context, who *session.Session) (identity.User, error) {
 		// A lookup in the background gives its place in this process up soon: others
 		// may only want to read what another replica found. For one that is overdue

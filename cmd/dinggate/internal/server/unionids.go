@@ -12,7 +12,9 @@ import (
 
 	"dinggate/dingtalk/sso"
 	"dinggate/internal/identity"
+	"dinggate/internal/keyring"
 	"dinggate/session"
+	"dinggate/store"
 )
 
 // unionIDs verifies the unionids that an SSO service returns. Bindings go by them,
@@ -28,9 +30,9 @@ import (
 // A claim is a record in the Store that all replicas share, sealed:
 // the username, a blank, `=`, or `!` of a void one.
 type unionIDs struct {
-	store   session.Store
+	store   store.Store
 	realm   string
-	keyring *session.Keyring
+	keyring *keyring.Keyring
 	revoke  revokeFunc  // ends what was begun under a shared one
 	warn    func(error) // once a minute
 
@@ -103,12 +105,12 @@ func (u *unionIDs) claim(ctx context.Context, who identity.User) (theirs bool, e
 	for range 3 {
 		box, err := u.store.Get(ctx, key)
 		switch {
-		case errors.Is(err, session.ErrNone):
+		case errors.Is(err, store.ErrNotFound):
 			box, err := u.seal(key, who.Username, '=')
 			if err == nil {
 				err = u.store.Add(ctx, key, box, claimLife)
 			}
-			if errors.Is(err, session.ErrExists) {
+			if errors.Is(err, store.ErrExists) {
 				continue // another replica was first: whose is it?
 			}
 			return err == nil, err

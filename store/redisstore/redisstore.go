@@ -19,13 +19,13 @@ import (
 	"sync/atomic"
 	"time"
 
-	"dinggate/session"
+	"dinggate/store"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
-// Store is a session.Store and a session.Journal in Redis; make it with Open.
+// Store is a store.Store and a store.Journal in Redis; make it with Open.
 // Safe for concurrent use.
 type Store struct {
 	// Observe hears of every operation: get, put, add, take, append, ping, and of
@@ -40,8 +40,8 @@ type Store struct {
 }
 
 var (
-	_ session.Store   = (*Store)(nil)
-	_ session.Journal = (*Store)(nil)
+	_ store.Store   = (*Store)(nil)
+	_ store.Journal = (*Store)(nil)
 )
 
 // Open makes a store and opens no connection: Redis may come later. Errors are
@@ -111,7 +111,7 @@ func (s *Store) do(ctx context.Context, op string, f func(ctx context.Context) e
 	if err == nil {
 		err = f(ctx)
 	}
-	answer := err == nil || err == session.ErrNone || err == session.ErrExists
+	answer := err == nil || err == store.ErrNotFound || err == store.ErrExists
 	if !answer {
 		if s.lookAround != nil && ctx.Err() != context.Canceled {
 			s.lookAround(ctx) // it does so in the background, and not more often than five times a second
@@ -157,7 +157,7 @@ func (s *Store) Add(ctx context.Context, key string, value []byte, ttl time.Dura
 		}
 		err = s.client.SetArgs(ctx, s.prefix+key, value, redis.SetArgs{Mode: "NX", TTL: life}).Err()
 		if errors.Is(err, redis.Nil) {
-			return session.ErrExists
+			return store.ErrExists
 		}
 		return err
 	})
@@ -195,7 +195,7 @@ func (s *Store) Ping(ctx context.Context) error {
 
 func none(err error) error {
 	if errors.Is(err, redis.Nil) {
-		return session.ErrNone
+		return store.ErrNotFound
 	}
 	return err
 }

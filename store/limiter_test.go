@@ -1,4 +1,4 @@
-package session
+package store
 
 import (
 	"context"
@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-func TestPace(t *testing.T) {
+func TestSharedLimiter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := new(Memory)
 		var went atomic.Int32
@@ -26,7 +26,7 @@ func TestPace(t *testing.T) {
 						switch err := p.Wait(ctx, time.Second/2); {
 						case err == nil:
 							went.Add(1)
-						case errors.Is(err, ErrNotAsked):
+						case errors.Is(err, ErrLimited):
 							held.Add(1)
 						case ctx.Err() == nil:
 							t.Errorf("Wait = %v", err)
@@ -45,7 +45,7 @@ func TestPace(t *testing.T) {
 	})
 }
 
-func TestPaceHoldsNobody(t *testing.T) {
+func TestSharedLimiter_LimitsNothing(t *testing.T) {
 	for name, p := range map[string]*SharedLimiter{
 		"without a store":   {PerSecond: 1},
 		"without a limit":   {Store: new(Memory)},
@@ -68,31 +68,3 @@ func TestPaceHoldsNobody(t *testing.T) {
 type sick struct{ Store }
 
 func (sick) Add(context.Context, string, []byte, time.Duration) error { return errors.New("ill") }
-
-// TestNotAskedIsNoFailure: a lookup that found no place says nothing of DingTalk;
-// the sessions go on, and it is tried again soon.
-func TestNotAskedIsNoFailure(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m, d := checked(t)
-		_, text := signIn(t, m, zhangsan)
-		d.fails(ErrNotAsked)
-		time.Sleep(m.Config.Recheck)
-		for limit := time.Now().Add(m.Config.Grace - time.Minute); time.Now().Before(limit); time.Sleep(10 * time.Second) {
-			allows(t, m, text.Value)
-		}
-		if n := d.calls.Load(); n < 50 {
-			t.Errorf("asked %d times in a quarter of an hour, want again and again", n)
-		}
-		d.knows(zhangsan)
-		allows(t, m, text.Value)
-		time.Sleep(5 * time.Second)
-		allows(t, m, text.Value)
-		synctest.Wait()
-		d.fails(errors.New("away")) // the grace begins here, not with what was not asked
-		time.Sleep(m.Config.Recheck)
-		for range 14 {
-			allows(t, m, text.Value)
-			time.Sleep(time.Minute)
-		}
-	})
-}

@@ -1,4 +1,4 @@
-package session
+package keyring
 
 import (
 	"crypto/aes"
@@ -6,7 +6,6 @@ import (
 	"crypto/hkdf"
 	"crypto/rand"
 	"crypto/sha256"
-	"errors"
 )
 
 // A box is how records and journal entries are sealed: AES-256-GCM under a key
@@ -17,14 +16,12 @@ import (
 //
 // The name is the record's key: a box does not open in another one's place.
 const (
-	saltLength = 24
-	keyLength  = 32
+	SaltLength = 24 // every box begins with its salt, by which it can be known again
+	KeyLength  = 32
 )
 
-var errBox = errors.New("a record does not open")
-
 func boxCipher(secret, salt []byte, name string) (cipher.AEAD, error) {
-	key, err := hkdf.Key(sha256.New, secret, salt, "dinggate 1 box "+name, keyLength)
+	key, err := hkdf.Key(sha256.New, secret, salt, "dinggate 1 box "+name, KeyLength)
 	if err != nil {
 		return nil, err
 	}
@@ -35,9 +32,9 @@ func boxCipher(secret, salt []byte, name string) (cipher.AEAD, error) {
 	return cipher.NewGCM(block)
 }
 
-// sealBox makes a box; secret is 32 random bytes.
-func sealBox(secret []byte, name string, plain []byte) ([]byte, error) {
-	box := make([]byte, saltLength, saltLength+len(plain)+16)
+// SealBox makes a box; secret is KeyLength random bytes.
+func SealBox(secret []byte, name string, plain []byte) ([]byte, error) {
+	box := make([]byte, SaltLength, SaltLength+len(plain)+16)
 	if _, err := rand.Read(box); err != nil {
 		return nil, err
 	}
@@ -48,18 +45,18 @@ func sealBox(secret []byte, name string, plain []byte) ([]byte, error) {
 	return aead.Seal(box, make([]byte, aead.NonceSize()), plain, nil), nil
 }
 
-// openBox returns what sealBox was given, or errBox.
-func openBox(secret []byte, name string, box []byte) ([]byte, error) {
-	if len(box) < saltLength {
-		return nil, errBox
+// OpenBox returns what SealBox was given, or ErrForged.
+func OpenBox(secret []byte, name string, box []byte) ([]byte, error) {
+	if len(box) < SaltLength {
+		return nil, ErrForged
 	}
-	aead, err := boxCipher(secret, box[:saltLength], name)
+	aead, err := boxCipher(secret, box[:SaltLength], name)
 	if err != nil {
 		return nil, err
 	}
-	plain, err := aead.Open(nil, make([]byte, aead.NonceSize()), box[saltLength:], nil)
+	plain, err := aead.Open(nil, make([]byte, aead.NonceSize()), box[SaltLength:], nil)
 	if err != nil {
-		return nil, errBox
+		return nil, ErrForged
 	}
 	return plain, nil
 }
@@ -69,9 +66,9 @@ func openBox(secret []byte, name string, box []byte) ([]byte, error) {
 // number of records, and any number of a name.
 func (k *Keyring) SealRecord(name string, plain []byte) ([]byte, error) {
 	if k == nil || len(k.secrets) == 0 {
-		return nil, errors.New("the keyring has no secret")
+		return nil, errNoSecret
 	}
-	return sealBox(k.secrets[0], name, plain)
+	return SealBox(k.secrets[0], name, plain)
 }
 
 // OpenRecord returns what SealRecord was given under the same name; old reports
@@ -79,12 +76,12 @@ func (k *Keyring) SealRecord(name string, plain []byte) ([]byte, error) {
 // before that one goes.
 func (k *Keyring) OpenRecord(name string, box []byte) (plain []byte, old bool, err error) {
 	if k == nil {
-		return nil, false, errBox
+		return nil, false, ErrForged
 	}
 	for i, secret := range k.secrets {
-		if plain, err := openBox(secret, name, box); err == nil {
+		if plain, err := OpenBox(secret, name, box); err == nil {
 			return plain, i > 0, nil
 		}
 	}
-	return nil, false, errBox
+	return nil, false, ErrForged
 }

@@ -17,7 +17,7 @@ import (
 	"dinggate/account"
 	"dinggate/account/accounttest"
 	"dinggate/internal/conf"
-	"dinggate/session"
+	"dinggate/internal/keyring"
 
 	bolt "go.etcd.io/bbolt"
 )
@@ -39,14 +39,14 @@ func bindings(t *testing.T, dir string) (*File, *Bindings) {
 // sealed are records under secrets that begin with these bytes.
 func sealed(t testing.TB, first ...byte) account.Records {
 	t.Helper()
-	k, err := keyring(first...)
+	k, err := newKeyring(first...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return account.Records{Sealer: k}
 }
 
-func keyring(first ...byte) (*session.Keyring, error) {
+func newKeyring(first ...byte) (*keyring.Keyring, error) {
 	var secrets []conf.Secret
 	for _, f := range first {
 		raw := make([]byte, 32)
@@ -55,7 +55,7 @@ func keyring(first ...byte) (*session.Keyring, error) {
 		}
 		secrets = append(secrets, conf.NewSecret(base64.StdEncoding.EncodeToString(raw)))
 	}
-	return session.NewKeyring(secrets)
+	return keyring.New(secrets)
 }
 
 func TestBindings(t *testing.T) {
@@ -89,7 +89,7 @@ func bindingsChild(dir string) {
 		fmt.Println("error", err)
 		return
 	}
-	k, err := keyring(1)
+	k, err := newKeyring(1)
 	if err != nil {
 		fmt.Println("error", err)
 		return

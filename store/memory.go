@@ -1,4 +1,4 @@
-package session
+package store
 
 import (
 	"bytes"
@@ -23,7 +23,7 @@ type Memory struct {
 	swept time.Time
 }
 
-var errFull = errors.New("session: the memory store is full")
+var errFull = errors.New("store: the memory store is full")
 
 var _ Store = (*Memory)(nil)
 
@@ -53,7 +53,7 @@ func value(items *gocache.Cache, key string) ([]byte, error) {
 	if v, ok := items.Get(key); ok {
 		return bytes.Clone(v.([]byte)), nil
 	}
-	return nil, ErrNone
+	return nil, ErrNotFound
 }
 
 // Put writes a copy of value.
@@ -93,13 +93,13 @@ func (m *Memory) Take(ctx context.Context, key string) ([]byte, error) {
 
 func (m *Memory) write(items *gocache.Cache, key string, value []byte, ttl time.Duration) error {
 	if ttl <= 0 {
-		return errors.New("session: the memory store keeps nothing for ever: no time to live")
+		return errors.New("store: the memory store keeps nothing for ever: the time to live is not positive")
 	}
 	limit := m.Max
 	if limit <= 0 {
 		limit = 100_000
 	}
-	if now := time.Now(); items.ItemCount() >= limit && now.Sub(m.swept) >= sweepEvery {
+	if now := time.Now(); items.ItemCount() >= limit && now.Sub(m.swept) >= time.Second {
 		m.swept = now // a sweep walks all records: not on every write to a full store
 		items.DeleteExpired()
 	}

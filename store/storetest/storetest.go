@@ -1,7 +1,7 @@
-// Package storetest checks that a session.Store keeps its promises.
+// Package storetest checks that a store.Store keeps its promises.
 //
 //	func TestStore(t *testing.T) {
-//		storetest.Run(t, func(t *testing.T) session.Store { return open(t) })
+//		storetest.Run(t, func(t *testing.T) store.Store { return open(t) })
 //	}
 package storetest
 
@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"dinggate/session"
+	"dinggate/store"
 )
 
 // Passer is a Store whose clock a test can move, such as one over a fake
@@ -23,10 +23,10 @@ import (
 type Passer interface{ Pass(d time.Duration) }
 
 // Run calls open for an empty store in each subtest; open cleans up by t.Cleanup.
-func Run(t *testing.T, open func(t *testing.T) session.Store) {
+func Run(t *testing.T, open func(t *testing.T) store.Store) {
 	for _, law := range []struct {
 		name string
-		test func(*testing.T, session.Store)
+		test func(*testing.T, store.Store)
 	}{
 		{"absent is ErrNone", absent},
 		{"what is put comes back", puts},
@@ -44,12 +44,12 @@ func Run(t *testing.T, open func(t *testing.T) session.Store) {
 	}
 }
 
-func absent(t *testing.T, s session.Store) {
-	wantErr(t, "Get(absent)", second(s.Get(t.Context(), "k")), session.ErrNone)
-	wantErr(t, "Take(absent)", second(s.Take(t.Context(), "k")), session.ErrNone)
+func absent(t *testing.T, s store.Store) {
+	wantErr(t, "Get(absent)", second(s.Get(t.Context(), "k")), store.ErrNotFound)
+	wantErr(t, "Take(absent)", second(s.Take(t.Context(), "k")), store.ErrNotFound)
 }
 
-func puts(t *testing.T, s session.Store) {
+func puts(t *testing.T, s store.Store) {
 	long := strings.Repeat("k:", 100)
 	for key, value := range map[string]string{"a": "1", "a:b": "2", "a:*": "3", long: "\x00\xff\n", "empty": ""} {
 		wantErr(t, "Put("+key+")", s.Put(t.Context(), key, []byte(value), time.Hour), nil)
@@ -60,7 +60,7 @@ func puts(t *testing.T, s session.Store) {
 	want(t, s, "a", "new1")
 }
 
-func copies(t *testing.T, s session.Store) {
+func copies(t *testing.T, s store.Store) {
 	value := []byte("value")
 	wantErr(t, "Put", s.Put(t.Context(), "k", value, time.Hour), nil)
 	value[0] = 'X'
@@ -71,37 +71,37 @@ func copies(t *testing.T, s session.Store) {
 	want(t, s, "k", "value")
 }
 
-func adds(t *testing.T, s session.Store) {
+func adds(t *testing.T, s store.Store) {
 	wantErr(t, "Add", s.Add(t.Context(), "k", []byte("1"), time.Hour), nil)
-	wantErr(t, "Add again", s.Add(t.Context(), "k", []byte("2"), time.Hour), session.ErrExists)
+	wantErr(t, "Add again", s.Add(t.Context(), "k", []byte("2"), time.Hour), store.ErrExists)
 	want(t, s, "k", "1")
 	wantErr(t, "Put", s.Put(t.Context(), "p", nil, time.Hour), nil)
-	wantErr(t, "Add after Put", s.Add(t.Context(), "p", nil, time.Hour), session.ErrExists)
+	wantErr(t, "Add after Put", s.Add(t.Context(), "p", nil, time.Hour), store.ErrExists)
 }
 
-func takes(t *testing.T, s session.Store) {
+func takes(t *testing.T, s store.Store) {
 	wantErr(t, "Put", s.Put(t.Context(), "k", []byte("1"), time.Hour), nil)
 	if got, err := s.Take(t.Context(), "k"); err != nil || string(got) != "1" {
 		t.Errorf("Take() = %q, %v, want \"1\"", got, err)
 	}
-	wantErr(t, "Take again", second(s.Take(t.Context(), "k")), session.ErrNone)
-	wantErr(t, "Get after Take", second(s.Get(t.Context(), "k")), session.ErrNone)
+	wantErr(t, "Take again", second(s.Take(t.Context(), "k")), store.ErrNotFound)
+	wantErr(t, "Get after Take", second(s.Get(t.Context(), "k")), store.ErrNotFound)
 	wantErr(t, "Add after Take", s.Add(t.Context(), "k", []byte("2"), time.Hour), nil)
 }
 
-func expires(t *testing.T, s session.Store) {
+func expires(t *testing.T, s store.Store) {
 	for _, key := range []string{"get", "take", "add"} {
 		wantErr(t, "Put", s.Put(t.Context(), key, []byte("1"), brief), nil)
 	}
 	wantErr(t, "Add", s.Add(t.Context(), "added", []byte("1"), brief), nil)
 	pass(t, s, "added")
-	wantErr(t, "Get(expired)", second(s.Get(t.Context(), "get")), session.ErrNone)
-	wantErr(t, "Take(expired)", second(s.Take(t.Context(), "take")), session.ErrNone)
+	wantErr(t, "Get(expired)", second(s.Get(t.Context(), "get")), store.ErrNotFound)
+	wantErr(t, "Take(expired)", second(s.Take(t.Context(), "take")), store.ErrNotFound)
 	wantErr(t, "Add(expired)", s.Add(t.Context(), "add", []byte("2"), time.Hour), nil)
 	want(t, s, "add", "2")
 }
 
-func renews(t *testing.T, s session.Store) {
+func renews(t *testing.T, s store.Store) {
 	wantErr(t, "Put", s.Put(t.Context(), "k", []byte("1"), brief), nil)
 	wantErr(t, "Put", s.Put(t.Context(), "k", []byte("2"), time.Hour), nil)
 	wantErr(t, "Put", s.Put(t.Context(), "clock", []byte("1"), brief), nil)
@@ -109,15 +109,15 @@ func renews(t *testing.T, s session.Store) {
 	want(t, s, "k", "2")
 }
 
-func forever(t *testing.T, s session.Store) {
+func forever(t *testing.T, s store.Store) {
 	for _, ttl := range []time.Duration{0, -time.Second} {
 		wantTrouble(t, "Put(no ttl)", s.Put(t.Context(), "k", nil, ttl))
 		wantTrouble(t, "Add(no ttl)", s.Add(t.Context(), "k", nil, ttl))
 	}
-	wantErr(t, "Get", second(s.Get(t.Context(), "k")), session.ErrNone)
+	wantErr(t, "Get", second(s.Get(t.Context(), "k")), store.ErrNotFound)
 }
 
-func ended(t *testing.T, s session.Store) {
+func ended(t *testing.T, s store.Store) {
 	wantErr(t, "Put", s.Put(t.Context(), "k", []byte("1"), time.Hour), nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -129,13 +129,13 @@ func ended(t *testing.T, s session.Store) {
 	want(t, s, "k", "1")
 }
 
-func addRace(t *testing.T, s session.Store) {
-	race(t, session.ErrExists, func() error { return s.Add(t.Context(), "k", []byte("1"), time.Hour) })
+func addRace(t *testing.T, s store.Store) {
+	race(t, store.ErrExists, func() error { return s.Add(t.Context(), "k", []byte("1"), time.Hour) })
 }
 
-func takeRace(t *testing.T, s session.Store) {
+func takeRace(t *testing.T, s store.Store) {
 	wantErr(t, "Put", s.Put(t.Context(), "k", []byte("1"), time.Hour), nil)
-	race(t, session.ErrNone, func() error { return second(s.Take(t.Context(), "k")) })
+	race(t, store.ErrNotFound, func() error { return second(s.Take(t.Context(), "k")) })
 }
 
 // race calls f from many goroutines: one wins, the others get lost.
@@ -163,7 +163,7 @@ func race(t *testing.T, lost error, f func() error) {
 const brief = 50 * time.Millisecond
 
 // pass lets brief go by until key has expired.
-func pass(t *testing.T, s session.Store, key string) {
+func pass(t *testing.T, s store.Store, key string) {
 	t.Helper()
 	if p, ok := s.(Passer); ok {
 		p.Pass(2 * brief)
@@ -172,7 +172,7 @@ func pass(t *testing.T, s session.Store, key string) {
 	again := time.NewTicker(brief / 5)
 	defer again.Stop()
 	for limit := time.Now().Add(10 * time.Second); time.Now().Before(limit); <-again.C {
-		if _, err := s.Get(t.Context(), key); errors.Is(err, session.ErrNone) {
+		if _, err := s.Get(t.Context(), key); errors.Is(err, store.ErrNotFound) {
 			return
 		}
 	}
@@ -181,7 +181,7 @@ func pass(t *testing.T, s session.Store, key string) {
 
 func second(_ []byte, err error) error { return err }
 
-func want(t *testing.T, s session.Store, key, value string) {
+func want(t *testing.T, s store.Store, key, value string) {
 	t.Helper()
 	if got, err := s.Get(t.Context(), key); err != nil || !bytes.Equal(got, []byte(value)) {
 		t.Errorf("Get(%q) = %q, %v, want %q", key, got, err, value)
@@ -198,7 +198,7 @@ func wantErr(t *testing.T, what string, got, want error) {
 // wantTrouble accepts any error that is not an answer.
 func wantTrouble(t *testing.T, what string, got error) {
 	t.Helper()
-	if got == nil || errors.Is(got, session.ErrNone) || errors.Is(got, session.ErrExists) {
+	if got == nil || errors.Is(got, store.ErrNotFound) || errors.Is(got, store.ErrExists) {
 		t.Errorf("%s = %v, want an error that is no answer", what, got)
 	}
 }

@@ -1,6 +1,6 @@
 // Package boltstore keeps session records in one embedded file, for one machine.
 //
-//	File ─┬─ tables by name ── Table, a session.Store with a bound of its own
+//	File ─┬─ tables by name ── Table, a store.Store with a bound of its own
 //	      └─ Bindings, which DingTalk person is which account (account.Bindings)
 //
 // A record is in the file before the call that wrote it returns, also when the
@@ -18,7 +18,7 @@ import (
 	"sync"
 	"time"
 
-	"dinggate/session"
+	"dinggate/store"
 
 	bolt "go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
@@ -106,14 +106,14 @@ func (f *File) Table(name string, max int) (*Table, error) {
 	return t, nil
 }
 
-// Table is a session.Store. Safe for concurrent use.
+// Table is a store.Store. Safe for concurrent use.
 type Table struct {
 	f             *File
 	max           int
 	records, ends []byte // buckets: key → moment of its end, value; moment and key → nothing
 }
 
-var _ session.Store = (*Table)(nil)
+var _ store.Store = (*Table)(nil)
 
 var (
 	errFull    = errors.New("the table is full")
@@ -135,7 +135,7 @@ func (t *Table) do(ctx context.Context, op string, f func() error) error {
 	if err == nil {
 		err = guard(f)
 	}
-	answer := err == nil || err == session.ErrNone || err == session.ErrExists
+	answer := err == nil || err == store.ErrNotFound || err == store.ErrExists
 	if !answer {
 		err = fmt.Errorf("boltstore: %s: %w", op, err)
 	}
@@ -186,7 +186,7 @@ func (t *Table) value(tx *bolt.Tx, key string) ([]byte, error) {
 	}
 	record := tx.Bucket(t.records).Get([]byte(key))
 	if len(record) < endSize || int64(binary.BigEndian.Uint64(record)) <= t.now() {
-		return nil, session.ErrNone
+		return nil, store.ErrNotFound
 	}
 	return append([]byte{}, record[endSize:]...), nil
 }
@@ -202,9 +202,9 @@ func (t *Table) Put(ctx context.Context, key string, value []byte, ttl time.Dura
 func (t *Table) Add(ctx context.Context, key string, value []byte, ttl time.Duration) error {
 	return t.do(ctx, "add", func() error {
 		return t.f.write(ctx, func(tx *bolt.Tx) error {
-			if _, err := t.value(tx, key); !errors.Is(err, session.ErrNone) {
+			if _, err := t.value(tx, key); !errors.Is(err, store.ErrNotFound) {
 				if err == nil {
-					err = session.ErrExists
+					err = store.ErrExists
 				}
 				return err
 			}

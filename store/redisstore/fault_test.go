@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"dinggate/session"
-	"dinggate/session/storetest"
+	"dinggate/store"
+	"dinggate/store/storetest"
 )
 
 // faulty is a server that speaks just enough RESP to be ill in every way: it
@@ -154,7 +154,7 @@ func TestFaults(t *testing.T) {
 					begin := time.Now()
 					err := f()
 					took := time.Since(begin)
-					if err == nil || errors.Is(err, session.ErrNone) || errors.Is(err, session.ErrExists) {
+					if err == nil || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrExists) {
 						t.Errorf("%s %s = %v, want trouble", form, op, err)
 						continue
 					}

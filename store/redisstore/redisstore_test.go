@@ -12,8 +12,8 @@ import (
 
 	"dinggate/internal/conf"
 	"dinggate/internal/realtool"
-	"dinggate/session"
-	"dinggate/session/storetest"
+	"dinggate/store"
+	"dinggate/store/storetest"
 
 	"github.com/alicebob/miniredis/v2"
 	"go.uber.org/goleak"
@@ -50,7 +50,7 @@ type passing struct {
 func (p passing) Pass(d time.Duration) { p.server.FastForward(d) }
 
 func TestStoreOnMiniredis(t *testing.T) {
-	storetest.Run(t, func(t *testing.T) session.Store {
+	storetest.Run(t, func(t *testing.T) store.Store {
 		server := miniredis.RunT(t)
 		return passing{open(t, "redis://"+server.Addr()+"/0"), server}
 	})
@@ -58,7 +58,7 @@ func TestStoreOnMiniredis(t *testing.T) {
 
 func TestStoreOnRedis(t *testing.T) {
 	server := realtool.StartRedis(t)
-	storetest.Run(t, func(t *testing.T) session.Store {
+	storetest.Run(t, func(t *testing.T) store.Store {
 		server.Do("FLUSHALL")
 		return open(t, server.URL())
 	})
@@ -72,7 +72,7 @@ func TestStoreOnSocket(t *testing.T) {
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	path := filepath.Join(dir, "s")
 	server := realtool.StartRedis(t, "--unixsocket", path)
-	storetest.Run(t, func(t *testing.T) session.Store {
+	storetest.Run(t, func(t *testing.T) store.Store {
 		server.Do("FLUSHALL")
 		return open(t, "unix://"+path+"?db=3")
 	})
@@ -110,11 +110,11 @@ func TestNarrowUser(t *testing.T) {
 	}
 	server := realtool.StartRedis(t, "--aclfile", file)
 	url := "redis://gate:canary-77@" + server.Addr
-	storetest.Run(t, func(t *testing.T) session.Store { // every law uses keys of its own prefix
+	storetest.Run(t, func(t *testing.T) store.Store { // every law uses keys of its own prefix
 		return open(t, url, func(c *Config) { c.Prefix = "dinggate:" + t.Name() + ":" })
 	})
-	storetest.RunJournal(t, func(t *testing.T) func() session.Journal {
-		return func() session.Journal {
+	storetest.RunJournal(t, func(t *testing.T) func() store.Journal {
+		return func() store.Journal {
 			return open(t, url, func(c *Config) { c.Prefix = "dinggate:" + t.Name() + ":" })
 		}
 	})
@@ -143,7 +143,7 @@ func TestNarrowUser(t *testing.T) {
 
 func TestOldRedisTakes(t *testing.T) { // before 6.2 there is no GETDEL
 	server := realtool.StartRedis(t, "--rename-command", "GETDEL", "")
-	storetest.Run(t, func(t *testing.T) session.Store {
+	storetest.Run(t, func(t *testing.T) store.Store {
 		server.Do("FLUSHALL")
 		return open(t, server.URL())
 	})
@@ -151,11 +151,11 @@ func TestOldRedisTakes(t *testing.T) { // before 6.2 there is no GETDEL
 
 func TestCluster(t *testing.T) {
 	url, _ := startCluster(t, 3)
-	storetest.Run(t, func(t *testing.T) session.Store {
+	storetest.Run(t, func(t *testing.T) store.Store {
 		return open(t, url, func(c *Config) { c.Prefix = t.Name() + ":" })
 	})
-	storetest.RunJournal(t, func(t *testing.T) func() session.Journal {
-		return func() session.Journal { return open(t, url, func(c *Config) { c.Prefix = t.Name() + ":" }) }
+	storetest.RunJournal(t, func(t *testing.T) func() store.Journal {
+		return func() store.Journal { return open(t, url, func(c *Config) { c.Prefix = t.Name() + ":" }) }
 	})
 	alone := open(t, strings.Replace(strings.Split(url, ",")[0], "redis-cluster", "redis", 1))
 	seen := map[string]bool{}
@@ -207,17 +207,17 @@ func meet(r, other *realtool.Redis) {
 func portOf(addr string) string { _, port, _ := net.SplitHostPort(addr); return port }
 
 func TestJournalOnMiniredis(t *testing.T) {
-	storetest.RunJournal(t, func(t *testing.T) func() session.Journal {
+	storetest.RunJournal(t, func(t *testing.T) func() store.Journal {
 		server := miniredis.RunT(t)
-		return func() session.Journal { return open(t, "redis://"+server.Addr()) }
+		return func() store.Journal { return open(t, "redis://"+server.Addr()) }
 	})
 }
 
 func TestJournalOnRedis(t *testing.T) {
 	server := realtool.StartRedis(t)
-	storetest.RunJournal(t, func(t *testing.T) func() session.Journal {
+	storetest.RunJournal(t, func(t *testing.T) func() store.Journal {
 		server.Do("FLUSHALL")
-		return func() session.Journal { return open(t, server.URL()) }
+		return func() store.Journal { return open(t, server.URL()) }
 	})
 }
 
@@ -298,7 +298,7 @@ func TestAbsentRedis(t *testing.T) {
 		told = append(told, op+" "+Reason(err))
 	}
 	_, err := s.Get(t.Context(), "k")
-	if err == nil || errors.Is(err, session.ErrNone) || Reason(err) != "refused" {
+	if err == nil || errors.Is(err, store.ErrNotFound) || Reason(err) != "refused" {
 		t.Errorf("Get(no server) = %v (%s), want refused", err, Reason(err))
 	}
 	ctx, cancel := context.WithCancel(t.Context())

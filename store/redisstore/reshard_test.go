@@ -9,7 +9,7 @@ import (
 
 	"dinggate/account"
 	"dinggate/internal/realtool"
-	"dinggate/session/storetest"
+	"dinggate/store/storetest"
 )
 
 // TestClusterReshard: while slots of a cluster move, a node answers ASK and the
@@ -23,7 +23,7 @@ func TestClusterReshard(t *testing.T) {
 		}
 	}
 	s := open(t, strings.Replace(url, "://", "://gate:canary-77@", 1))
-	bindings := s.Bindings(keyring(t, 1))
+	bindings := s.Bindings(newKeyring(t, 1))
 	l := storetest.Listen(t, s)
 	l.Live(t)
 	var keys []string

@@ -1,9 +1,8 @@
-package session
+package keyring
 
 import (
 	"bytes"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -11,7 +10,35 @@ import (
 	"dinggate/internal/conf"
 )
 
-func is(err, target error) bool { return errors.Is(err, target) }
+// secret is 32 different bytes beginning with first.
+func secret(first byte) conf.Secret {
+	raw := make([]byte, 32)
+	for i := range raw {
+		raw[i] = first + byte(i)
+	}
+	return conf.NewSecret(base64.StdEncoding.EncodeToString(raw))
+}
+
+func keyring(t testing.TB, first ...byte) *Keyring {
+	t.Helper()
+	var secrets []conf.Secret
+	for _, f := range first {
+		secrets = append(secrets, secret(f))
+	}
+	k, err := New(secrets)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+// flip changes the character at i into another one of the same alphabet.
+func flip(text string, i int) string {
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	b := []byte(text)
+	b[i] = alphabet[(strings.IndexByte(alphabet, b[i])+1)%len(alphabet)]
+	return string(b)
+}
 
 func TestKeyringBindsPurposeAndName(t *testing.T) { // threats S8, C9
 	k := keyring(t, 1)
@@ -114,12 +141,12 @@ func TestSealRefuses(t *testing.T) {
 
 func TestNewKeyringHidesSecrets(t *testing.T) { // threats L1
 	canary := "Q0FOQVJZLUNBTkFSWS1DQU5BUlk"
-	_, err := NewKeyring([]conf.Secret{secret(1), conf.NewSecret(canary)})
+	_, err := New([]conf.Secret{secret(1), conf.NewSecret(canary)})
 	if err == nil || strings.Contains(err.Error(), canary) || !strings.Contains(err.Error(), "secret 1") {
-		t.Errorf("NewKeyring(short) = %v, want an error that names its place alone", err)
+		t.Errorf("New(short) = %v, want an error that names its place alone", err)
 	}
-	if _, err := NewKeyring(nil); err == nil {
-		t.Error("NewKeyring(none) = nil, want an error")
+	if _, err := New(nil); err == nil {
+		t.Error("New(none) = nil, want an error")
 	}
 	k := keyring(t, 'A')
 	for _, text := range []string{fmt.Sprintf("%v %+v %#v %s", k, k, k, k)} {

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"dinggate/session"
+	"dinggate/store"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -43,7 +43,7 @@ func (s *Store) journal() string { return s.prefix + journalKey }
 // Append adds an entry.
 func (s *Store) Append(ctx context.Context, entry []byte) error {
 	return s.do(ctx, "append", func(ctx context.Context) error {
-		if len(entry) == 0 || len(entry) > session.MaxEntry {
+		if len(entry) == 0 || len(entry) > store.MaxEntry {
 			return fmt.Errorf("an entry of %d bytes", len(entry))
 		}
 		_, err := s.add(ctx, entryField, entry)

@@ -1,4 +1,4 @@
-package session_test
+package store_test
 
 import (
 	"fmt"
@@ -6,18 +6,17 @@ import (
 	"testing/synctest"
 	"time"
 
-	"dinggate/session"
-	"dinggate/session/storetest"
-	"dinggate/session/storetest/paper"
+	"dinggate/store"
+	"dinggate/store/storetest"
 )
 
 func TestMemory(t *testing.T) {
-	storetest.Run(t, func(*testing.T) session.Store { return new(session.Memory) })
+	storetest.Run(t, func(*testing.T) store.Store { return new(store.Memory) })
 }
 
-func TestFullMemoryRefuses(t *testing.T) { // threats S4: forgetting a used mark would allow a replay
+func TestMemory_FullRefuses(t *testing.T) { // threats S4: forgetting a used mark would allow a replay
 	synctest.Test(t, func(t *testing.T) {
-		m := &session.Memory{Max: 2}
+		m := &store.Memory{Max: 2}
 		for i := range 2 {
 			if err := m.Add(t.Context(), fmt.Sprint(i), nil, time.Minute); err != nil {
 				t.Fatal(err)
@@ -27,11 +26,11 @@ func TestFullMemoryRefuses(t *testing.T) { // threats S4: forgetting a used mark
 			"Add": m.Add(t.Context(), "2", nil, time.Minute),
 			"Put": m.Put(t.Context(), "2", nil, time.Minute),
 		} {
-			if err == nil || err == session.ErrExists || err == session.ErrNone {
+			if err == nil || err == store.ErrExists || err == store.ErrNotFound {
 				t.Errorf("%s(to a full store) = %v, want trouble", what, err)
 			}
 		}
-		if err := m.Add(t.Context(), "1", nil, time.Minute); err != session.ErrExists {
+		if err := m.Add(t.Context(), "1", nil, time.Minute); err != store.ErrExists {
 			t.Errorf("Add(used, full) = %v, want ErrExists", err)
 		}
 		if err := m.Put(t.Context(), "1", []byte("x"), time.Minute); err != nil {
@@ -44,15 +43,15 @@ func TestFullMemoryRefuses(t *testing.T) { // threats S4: forgetting a used mark
 	})
 }
 
-func TestPaper(t *testing.T) {
-	storetest.RunJournal(t, func(*testing.T) func() session.Journal {
-		p := new(paper.Journal)
-		return func() session.Journal { return p }
+func TestFakeJournal(t *testing.T) {
+	storetest.RunJournal(t, func(*testing.T) func() store.Journal {
+		p := new(storetest.FakeJournal)
+		return func() store.Journal { return p }
 	})
 }
 
-func TestPaperTellsOfTrouble(t *testing.T) {
-	p := new(paper.Journal)
+func TestFakeJournal_Unreachable(t *testing.T) {
+	p := new(storetest.FakeJournal)
 	l := storetest.Listen(t, p)
 	l.Live(t)
 	p.Cut()

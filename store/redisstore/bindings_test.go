@@ -15,15 +15,15 @@ import (
 	"dinggate/account"
 	"dinggate/account/accounttest"
 	"dinggate/internal/conf"
+	"dinggate/internal/keyring"
 	"dinggate/internal/realtool"
-	"dinggate/session"
 
 	"github.com/alicebob/miniredis/v2"
 )
 
 func TestBindingsOnMiniredis(t *testing.T) {
 	accounttest.Run(t, func(t *testing.T) account.Bindings {
-		return open(t, "redis://"+miniredis.RunT(t).Addr()).Bindings(keyring(t, 1))
+		return open(t, "redis://"+miniredis.RunT(t).Addr()).Bindings(newKeyring(t, 1))
 	})
 }
 
@@ -38,14 +38,14 @@ func TestBindingsOnRedis(t *testing.T) {
 	}
 	server := realtool.StartRedis(t, "--aclfile", file)
 	accounttest.Run(t, func(t *testing.T) account.Bindings {
-		return open(t, "redis://gate:canary-77@"+server.Addr, func(c *Config) { c.Prefix = "dinggate:" + strings.ReplaceAll(t.Name(), " ", "_") + ":" }).Bindings(keyring(t, 1))
+		return open(t, "redis://gate:canary-77@"+server.Addr, func(c *Config) { c.Prefix = "dinggate:" + strings.ReplaceAll(t.Name(), " ", "_") + ":" }).Bindings(newKeyring(t, 1))
 	})
 }
 
 // TestBindingsOfReplicas: two replicas bind the same account at once, one wins.
 func TestBindingsOfReplicas(t *testing.T) {
 	server := realtool.StartRedis(t)
-	replicas := []*Bindings{open(t, server.URL()).Bindings(keyring(t, 1)), open(t, server.URL()).Bindings(keyring(t, 1))}
+	replicas := []*Bindings{open(t, server.URL()).Bindings(newKeyring(t, 1)), open(t, server.URL()).Bindings(newKeyring(t, 1))}
 	var won atomic.Int32
 	var all sync.WaitGroup
 	for i := range 20 {
@@ -65,7 +65,7 @@ func TestBindingsOfReplicas(t *testing.T) {
 }
 
 func TestBindingsOfAnIllRedis(t *testing.T) {
-	b := open(t, "redis://127.0.0.1:1").Bindings(keyring(t, 1))
+	b := open(t, "redis://127.0.0.1:1").Bindings(newKeyring(t, 1))
 	one := account.Binding{UnionID: "u", Username: "n"}
 	_, find := b.Find(t.Context(), one)
 	_, list := b.List(t.Context())
@@ -79,7 +79,7 @@ func TestBindingsOfAnIllRedis(t *testing.T) {
 	}
 }
 
-func keyring(t testing.TB, first ...byte) *session.Keyring {
+func newKeyring(t testing.TB, first ...byte) *keyring.Keyring {
 	t.Helper()
 	var secrets []conf.Secret
 	for _, f := range first {
@@ -89,7 +89,7 @@ func keyring(t testing.TB, first ...byte) *session.Keyring {
 		}
 		secrets = append(secrets, conf.NewSecret(base64.StdEncoding.EncodeToString(raw)))
 	}
-	k, err := session.NewKeyring(secrets)
+	k, err := keyring.New(secrets)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +102,7 @@ func keyring(t testing.TB, first ...byte) *session.Keyring {
 func TestAWriterMakesNobodyAnybody(t *testing.T) {
 	server := realtool.StartRedis(t)
 	store := open(t, server.URL())
-	b := store.Bindings(keyring(t, 1))
+	b := store.Bindings(newKeyring(t, 1))
 	mallory, admin := account.Binding{UnionID: "UM", Username: "mallory"}, account.Binding{UnionID: "UA", Username: "admin"}
 	people, accounts, plain, plainAccounts := b.keys()[0], b.keys()[1], b.keys()[3], b.keys()[4]
 	hm, ha, hn, hd := b.records.PersonPlace("UM"), b.records.PersonPlace("UA"), b.records.AccountPlace("mallory"), b.records.AccountPlace("admin")
@@ -110,11 +110,11 @@ func TestAWriterMakesNobodyAnybody(t *testing.T) {
 	copied := func(key, from, to string) {
 		do("EVAL", "redis.call('HSET', KEYS[1], ARGV[2], redis.call('HGET', KEYS[1], ARGV[1]))", "1", key, from, to)
 	}
-	theirs, err := account.Records{Sealer: keyring(t, 9), Scope: store.prefix}.Seal(hm, account.Binding{UnionID: "UM", Username: "admin"})
+	theirs, err := account.Records{Sealer: newKeyring(t, 9), Scope: store.prefix}.Seal(hm, account.Binding{UnionID: "UM", Username: "admin"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	elsewhere, err := account.Records{Sealer: keyring(t, 1), Scope: "staging:"}.Seal(hm, account.Binding{UnionID: "UM", Username: "admin"})
+	elsewhere, err := account.Records{Sealer: newKeyring(t, 1), Scope: "staging:"}.Seal(hm, account.Binding{UnionID: "UM", Username: "admin"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +180,7 @@ func TestAWriterMakesNobodyAnybody(t *testing.T) {
 // its names meanwhile, and an import restores it.
 func TestUnsealedBindings(t *testing.T) {
 	server := realtool.StartRedis(t)
-	b := open(t, server.URL()).Bindings(keyring(t, 1))
+	b := open(t, server.URL()).Bindings(newKeyring(t, 1))
 	for id, name := range map[string]string{"U1": "zs", "U2": "admin", "U3": "ww"} {
 		server.Do("HSET", b.keys()[3], id, name)
 		server.Do("HSET", b.keys()[4], name, id)
@@ -223,7 +223,7 @@ func TestKeysOfBindingsRotate(t *testing.T) {
 	for i := range 300 {
 		all = append(all, account.Binding{UnionID: fmt.Sprint("u", i), Username: fmt.Sprintf("n%03d", i)})
 	}
-	under := func(first ...byte) *Bindings { return open(t, server.URL()).Bindings(keyring(t, first...)) }
+	under := func(first ...byte) *Bindings { return open(t, server.URL()).Bindings(newKeyring(t, first...)) }
 	if err := under(1).Add(t.Context(), all...); err != nil {
 		t.Fatal(err)
 	}

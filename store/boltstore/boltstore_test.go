@@ -12,8 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"dinggate/session"
-	"dinggate/session/storetest"
+	"dinggate/store"
+	"dinggate/store/storetest"
 
 	bolt "go.etcd.io/bbolt"
 	"go.uber.org/goleak"
@@ -46,7 +46,7 @@ func table(t *testing.T, dir string, max int) (*File, *Table) {
 }
 
 func TestStore(t *testing.T) {
-	storetest.Run(t, func(t *testing.T) session.Store { _, s := table(t, t.TempDir(), 0); return s })
+	storetest.Run(t, func(t *testing.T) store.Store { _, s := table(t, t.TempDir(), 0); return s })
 }
 
 func TestRestartRemembers(t *testing.T) {
@@ -67,7 +67,7 @@ func TestRestartRemembers(t *testing.T) {
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Get(t.Context(), "put"); err == nil || errors.Is(err, session.ErrNone) {
+	if _, err := s.Get(t.Context(), "put"); err == nil || errors.Is(err, store.ErrNotFound) {
 		t.Errorf("Get(closed) = %v, want trouble", err)
 	}
 	f, s = table(t, dir, 0)
@@ -75,10 +75,10 @@ func TestRestartRemembers(t *testing.T) {
 	if v, err := s.Get(t.Context(), "put"); err != nil || string(v) != "2" {
 		t.Errorf("Get after a restart = %q, %v, want \"2\"", v, err)
 	}
-	if err := s.Add(t.Context(), "added", nil, time.Hour); err != session.ErrExists {
+	if err := s.Add(t.Context(), "added", nil, time.Hour); err != store.ErrExists {
 		t.Errorf("Add after a restart = %v, want ErrExists: a replay", err)
 	}
-	if _, err := s.Get(t.Context(), "brief"); err != session.ErrNone {
+	if _, err := s.Get(t.Context(), "brief"); err != store.ErrNotFound {
 		t.Errorf("Get(expired meanwhile) = %v, want ErrNone", err)
 	}
 }
@@ -92,7 +92,7 @@ func TestTablesAreApart(t *testing.T) {
 	if err := one.Put(t.Context(), "k", nil, time.Hour); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := two.Get(t.Context(), "k"); err != session.ErrNone {
+	if _, err := two.Get(t.Context(), "k"); err != store.ErrNotFound {
 		t.Errorf("Get(of another table) = %v, want ErrNone", err)
 	}
 	if again, _ := f.Table("test", 0); again != one {
@@ -115,7 +115,7 @@ func TestFullRefuses(t *testing.T) {
 	if err := s.Put(t.Context(), "3", []byte("y"), time.Minute); err != nil {
 		t.Errorf("Put(known, full) = %v, want nil", err)
 	}
-	if err := s.Add(t.Context(), "3", nil, time.Minute); err != session.ErrExists {
+	if err := s.Add(t.Context(), "3", nil, time.Minute); err != store.ErrExists {
 		t.Errorf("Add(known, full) = %v, want ErrExists", err)
 	}
 	if _, err := s.Take(t.Context(), "3"); err != nil {
@@ -256,7 +256,7 @@ func TestKilledInMidWrite(t *testing.T) {
 		f, s := table(t, dir, 0)
 		for i := range last + 1 {
 			v, err := s.Get(t.Context(), fmt.Sprint("k", i))
-			if taken := i%3 == 1 && i < last; taken && err != session.ErrNone || !taken && i%3 != 1 && (err != nil || string(v) != fmt.Sprint(i)) {
+			if taken := i%3 == 1 && i < last; taken && err != store.ErrNotFound || !taken && i%3 != 1 && (err != nil || string(v) != fmt.Sprint(i)) {
 				t.Errorf("killed after %d: record %d is %q, %v", last, i, v, err)
 			}
 		}

@@ -19,8 +19,8 @@ import (
 
 	"dinggate/internal/conf"
 	"dinggate/internal/realtool"
-	"dinggate/session"
-	"dinggate/session/storetest"
+	"dinggate/store"
+	"dinggate/store/storetest"
 )
 
 // TestSentinelFailover: the master dies; what it held is there a moment later,
@@ -94,7 +94,7 @@ func TestClusterFailover(t *testing.T) {
 	lost := func() (n int) {
 		for _, key := range keys {
 			v, err := s.Get(t.Context(), key)
-			if errors.Is(err, session.ErrNone) || err == nil && string(v) != key {
+			if errors.Is(err, store.ErrNotFound) || err == nil && string(v) != key {
 				t.Fatalf("Get(%s) in the failover = %q, %v: an answer that is wrong", key, v, err)
 			}
 			if err != nil {
@@ -130,7 +130,7 @@ func TestTLS(t *testing.T) {
 	ours := func(c *Config) {
 		c.CAFile, c.CertFile, c.KeyFile = file("ca.pem"), file("client.pem"), file("client.key")
 	}
-	storetest.Run(t, func(t *testing.T) session.Store {
+	storetest.Run(t, func(t *testing.T) store.Store {
 		server.Do("FLUSHALL")
 		return open(t, url, ours)
 	})

@@ -1,36 +1,35 @@
-// Package paper is a session.Journal in memory, for tests with several replicas
+// Package paper is a store.Journal in memory, for tests with several replicas
 // in one process. It imports nothing of ours, so that tests inside package
 // session can use it.
-package paper
+package storetest
 
 import (
 	"bytes"
 	"context"
 	"errors"
 	"sync"
+
+	"dinggate/store"
 )
 
-// Journal is what all replicas of a test share. The zero value is ready. It
-// serves in virtual time.
-type Journal struct {
+// FakeJournal is a store.Journal in memory, for tests with several replicas in
+// one process. The zero value is ready. It works in virtual time.
+type FakeJournal struct {
 	mu      sync.Mutex
 	entries [][]byte
 	changed chan struct{} // closed at each change
-	cut     int           // odd: it is out of reach
+	cut     int           // odd: it is unreachable
 }
 
-// maxEntry is session.MaxEntry.
-const maxEntry = 4 << 10
+var errCut = errors.New("storetest: the journal is unreachable")
 
-var errCut = errors.New("paper: the journal is out of reach")
-
-// Cut takes the journal out of reach of everybody, Mend brings it back.
-func (j *Journal) Cut() { j.turn(1) }
+// Cut makes the journal unreachable until Mend.
+func (j *FakeJournal) Cut() { j.turn(1) }
 
 // Mend ends what Cut began.
-func (j *Journal) Mend() { j.turn(0) }
+func (j *FakeJournal) Mend() { j.turn(0) }
 
-func (j *Journal) turn(to int) {
+func (j *FakeJournal) turn(to int) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.cut%2 != to {
@@ -41,7 +40,7 @@ func (j *Journal) turn(to int) {
 
 // Lose forgets every entry and breaks the connections, as a server does that
 // restarts without its data.
-func (j *Journal) Lose() {
+func (j *FakeJournal) Lose() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.entries = nil
@@ -50,7 +49,7 @@ func (j *Journal) Lose() {
 }
 
 // wake needs j.mu.
-func (j *Journal) wake() {
+func (j *FakeJournal) wake() {
 	if j.changed != nil {
 		close(j.changed)
 		j.changed = nil
@@ -58,12 +57,12 @@ func (j *Journal) wake() {
 }
 
 // Append adds a copy of entry.
-func (j *Journal) Append(ctx context.Context, entry []byte) error {
+func (j *FakeJournal) Append(ctx context.Context, entry []byte) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if len(entry) == 0 || len(entry) > maxEntry {
-		return errors.New("paper: the entry is empty or too long")
+	if len(entry) == 0 || len(entry) > store.MaxEntry {
+		return errors.New("storetest: the entry is empty or too long")
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -76,7 +75,7 @@ func (j *Journal) Append(ctx context.Context, entry []byte) error {
 }
 
 // Follow hands over all entries there are and come, all of them again after each Cut.
-func (j *Journal) Follow(ctx context.Context, heard func(entry []byte), live func(bool)) {
+func (j *FakeJournal) Follow(ctx context.Context, heard func(entry []byte), live func(bool)) {
 	next, cut, alive := 0, -1, false
 	for ctx.Err() == nil {
 		j.mu.Lock()

@@ -1,4 +1,7 @@
-package session
+// Package keyring keeps the secrets of an installation and seals with them: texts
+// for browsers to carry, records of a store, and keys for those who seal by
+// themselves.
+package keyring
 
 import (
 	"bytes"
@@ -29,24 +32,36 @@ type Keyring struct {
 	purposes map[string][]*securecookie.SecureCookie
 }
 
+// ExampleSecret is in example configurations; ParseSecret refuses it.
+const ExampleSecret = "ZGluZ2dhdGUtZXhhbXBsZS1zZWNyZXQtMzItYnl0ZXM="
+
+// MaxSecrets bounds the work that a forged cookie causes: one MAC per secret.
+const MaxSecrets = 8
+
+// ErrForged is the only answer to what does not open, whatever is wrong with it,
+// so that nobody learns how far a forgery came.
+var ErrForged = errors.New("keyring: does not verify")
+
+var errNoSecret = errors.New("the keyring has no secret")
+
 // MaxText is the longest text that Seal makes and Open looks at, in bytes.
 const MaxText = 3500
 
 // maxPurposes bounds the map of derived keys; purposes are constants of our code.
 const maxPurposes = 32
 
-// NewKeyring derives keys from secrets, each exactly 32 bytes in standard or
+// New derives keys from secrets, each exactly 32 bytes in standard or
 // URL base64, and tries a seal, since securecookie notices a wrong key only
 // then. Errors name the secret by its place, never by its text.
-func NewKeyring(secrets []conf.Secret) (*Keyring, error) {
+func New(secrets []conf.Secret) (*Keyring, error) {
 	if len(secrets) == 0 {
-		return nil, errors.New("session: making a keyring: no secret")
+		return nil, errors.New("keyring: making a keyring: no secret")
 	}
 	k := &Keyring{purposes: map[string][]*securecookie.SecureCookie{}}
 	for i, secret := range secrets {
-		raw, err := secretBytes(secret)
+		raw, err := ParseSecret(secret)
 		if err != nil {
-			return nil, fmt.Errorf("session: making a keyring: secret %d %w", i, err)
+			return nil, fmt.Errorf("keyring: making a keyring: secret %d %w", i, err)
 		}
 		k.secrets = append(k.secrets, raw)
 	}
@@ -55,13 +70,13 @@ func NewKeyring(secrets []conf.Secret) (*Keyring, error) {
 		return nil, err
 	}
 	if _, _, err := k.Open("trial", "trial", text); err != nil {
-		return nil, fmt.Errorf("session: making a keyring: what was sealed does not open: %w", err)
+		return nil, fmt.Errorf("keyring: making a keyring: what was sealed does not open: %w", err)
 	}
 	return k, nil
 }
 
 // String keeps the secrets out of fmt, which would print unexported fields.
-func (k *Keyring) String() string   { return "session.Keyring" }
+func (k *Keyring) String() string   { return "keyring.Keyring" }
 func (k *Keyring) GoString() string { return k.String() }
 
 // Seal makes a text that only Open with the same purpose and name reads. plain
@@ -69,22 +84,21 @@ func (k *Keyring) GoString() string { return k.String() }
 func (k *Keyring) Seal(purpose, name string, plain []byte) (string, error) {
 	codecs, err := k.codecs(purpose)
 	if err != nil {
-		return "", fmt.Errorf("session: sealing: %w", err)
+		return "", fmt.Errorf("keyring: sealing: %w", err)
 	}
 	if len(plain) == 0 || strings.Contains(name, "|") {
-		return "", errors.New("session: sealing: nothing to seal, or a name with a bar")
+		return "", errors.New("keyring: sealing: nothing to seal, or a name with a bar")
 	}
 	text, err := codecs[0].Encode(name, bytes.Clone(plain)) // it encrypts in place
 	if err != nil {
-		return "", fmt.Errorf("session: sealing: %w", err)
+		return "", fmt.Errorf("keyring: sealing: %w", err)
 	}
 	return text, nil
 }
 
 // Open returns what Seal was given. old reports that it was not the first
 // secret that opened, so the text should be issued anew. The only error is
-// ErrForged, whatever is wrong with text, so that nobody learns how far a
-// forgery came.
+// ErrForged.
 func (k *Keyring) Open(purpose, name, text string) (plain []byte, old bool, err error) {
 	if len(text) > MaxText || strings.Contains(name, "|") || !canonical(text) {
 		return nil, false, ErrForged
@@ -134,7 +148,7 @@ func (k *Keyring) Derive(purpose string) ([][]byte, error) {
 	for _, secret := range k.secrets {
 		key, err := hkdf.Key(sha256.New, secret, nil, "dinggate 1 key "+purpose, 32)
 		if err != nil {
-			return nil, fmt.Errorf("session: deriving a key: %w", err)
+			return nil, fmt.Errorf("keyring: deriving a key: %w", err)
 		}
 		keys = append(keys, key)
 	}
@@ -143,7 +157,7 @@ func (k *Keyring) Derive(purpose string) ([][]byte, error) {
 
 func (k *Keyring) codecs(purpose string) ([]*securecookie.SecureCookie, error) {
 	if k == nil || len(k.secrets) == 0 {
-		return nil, errors.New("the keyring has no secret")
+		return nil, errNoSecret
 	}
 	k.mu.RLock()
 	codecs := k.purposes[purpose]
@@ -182,4 +196,23 @@ func derive(secret []byte, purpose string) (*securecookie.SecureCookie, error) {
 	codec.MaxAge(0)                                // its clock cannot be set and it accepts the future: our times are in the payload
 	codec.MaxLength(MaxText)
 	return codec, nil
+}
+
+// ParseSecret reads 32 bytes of standard or URL base64, with or without
+// padding. Its errors never quote the secret.
+func ParseSecret(s conf.Secret) ([]byte, error) {
+	text := strings.NewReplacer("-", "+", "_", "/").Replace(strings.TrimSpace(s.Reveal()))
+	text = strings.TrimSuffix(text, "=")
+	raw, err := base64.RawStdEncoding.Strict().DecodeString(text)
+	switch {
+	case text == "":
+		return nil, conf.Errorf(`is empty; make one with "dinggate keygen"`)
+	case err != nil || len(raw) != 32:
+		return nil, conf.Errorf(`is not 32 bytes in base64; make one with "dinggate keygen"`)
+	case text == strings.TrimSuffix(ExampleSecret, "="):
+		return nil, conf.Errorf(`is the example's, which everybody knows; make one with "dinggate keygen"`)
+	case bytes.Count(raw, raw[:1]) == len(raw):
+		return nil, conf.Errorf(`is one byte repeated; make one with "dinggate keygen"`)
+	}
+	return raw, nil
 }

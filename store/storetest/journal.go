@@ -10,16 +10,16 @@ import (
 	"testing"
 	"time"
 
-	"dinggate/session"
+	"dinggate/store"
 )
 
-// RunJournal checks that a session.Journal keeps its promises. open gives a
+// RunJournal checks that a store.Journal keeps its promises. open gives a
 // function that makes one replica's journal after the other, all over the same
 // fresh list; open cleans up by t.Cleanup.
-func RunJournal(t *testing.T, open func(t *testing.T) (replica func() session.Journal)) {
+func RunJournal(t *testing.T, open func(t *testing.T) (replica func() store.Journal)) {
 	for _, law := range []struct {
 		name string
-		test func(*testing.T, func() session.Journal)
+		test func(*testing.T, func() store.Journal)
 	}{
 		{"every replica hears, in order", allHear},
 		{"who comes late hears what was just written", lateHears},
@@ -43,7 +43,7 @@ type Listener struct {
 }
 
 // Listen follows j until the test ends.
-func Listen(t *testing.T, j session.Journal) *Listener {
+func Listen(t *testing.T, j store.Journal) *Listener {
 	t.Helper()
 	l := &Listener{changed: make(chan struct{})}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -99,12 +99,12 @@ func (l *Listener) Hears(t *testing.T, entry string) {
 	l.Wait(t, "the entry "+entry, func(entries []string, _ []bool) bool { return slices.Contains(entries, entry) })
 }
 
-func appends(t *testing.T, j session.Journal, entry string) {
+func appends(t *testing.T, j store.Journal, entry string) {
 	t.Helper()
 	wantErr(t, "Append", j.Append(t.Context(), []byte(entry)), nil)
 }
 
-func allHear(t *testing.T, replica func() session.Journal) {
+func allHear(t *testing.T, replica func() store.Journal) {
 	a, b := replica(), replica()
 	all := []*Listener{Listen(t, a), Listen(t, b)}
 	for _, l := range all {
@@ -113,7 +113,7 @@ func allHear(t *testing.T, replica func() session.Journal) {
 	var want []string
 	for i := range 20 {
 		want = append(want, fmt.Sprint("entry ", i))
-		appends(t, []session.Journal{a, b}[i%2], want[i])
+		appends(t, []store.Journal{a, b}[i%2], want[i])
 	}
 	for _, l := range all {
 		l.Hears(t, want[19])
@@ -125,12 +125,12 @@ func allHear(t *testing.T, replica func() session.Journal) {
 	}
 }
 
-func lateHears(t *testing.T, replica func() session.Journal) {
+func lateHears(t *testing.T, replica func() store.Journal) {
 	appends(t, replica(), "early")
 	Listen(t, replica()).Hears(t, "early")
 }
 
-func liveMeans(t *testing.T, replica func() session.Journal) {
+func liveMeans(t *testing.T, replica func() store.Journal) {
 	j := replica()
 	for i := range 300 {
 		appends(t, j, fmt.Sprint(i))
@@ -144,29 +144,29 @@ func liveMeans(t *testing.T, replica func() session.Journal) {
 	})
 }
 
-func wholeEntries(t *testing.T, replica func() session.Journal) {
+func wholeEntries(t *testing.T, replica func() store.Journal) {
 	j := replica()
 	l := Listen(t, j)
 	l.Live(t)
-	for _, entry := range []string{"\x00\xff\r\n$3", "张三", string(bytes.Repeat([]byte{7}, session.MaxEntry))} {
+	for _, entry := range []string{"\x00\xff\r\n$3", "张三", string(bytes.Repeat([]byte{7}, store.MaxEntry))} {
 		appends(t, j, entry)
 		l.Hears(t, entry)
 	}
 }
 
-func entrySizes(t *testing.T, replica func() session.Journal) {
+func entrySizes(t *testing.T, replica func() store.Journal) {
 	j := replica()
 	wantTrouble(t, "Append(nothing)", j.Append(t.Context(), nil))
-	wantTrouble(t, "Append(too much)", j.Append(t.Context(), make([]byte, session.MaxEntry+1)))
+	wantTrouble(t, "Append(too much)", j.Append(t.Context(), make([]byte, store.MaxEntry+1)))
 }
 
-func endedAppend(t *testing.T, replica func() session.Journal) {
+func endedAppend(t *testing.T, replica func() store.Journal) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	wantTrouble(t, "Append(ended)", replica().Append(ctx, []byte("x")))
 }
 
-func followEnds(t *testing.T, replica func() session.Journal) {
+func followEnds(t *testing.T, replica func() store.Journal) {
 	j := replica()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
@@ -181,7 +181,7 @@ func followEnds(t *testing.T, replica func() session.Journal) {
 	}
 }
 
-func manyWriters(t *testing.T, replica func() session.Journal) {
+func manyWriters(t *testing.T, replica func() store.Journal) {
 	l := Listen(t, replica())
 	l.Live(t)
 	const writers, each = 4, 100
