@@ -50,7 +50,7 @@ func (c Config) Check(p *conf.Problems, key string) {
 // Binds reports whether DingTalk people can be bound to accounts.
 func (c Config) Binds() bool { return c.Binding == Optional || c.Binding == Required }
 
-// Errors of Bindings. Any other one means that the store is ill and nothing may
+// Errors of Bindings. Any other one means that the store is failing and nothing may
 // be concluded from it.
 var (
 	ErrNone = errors.New("account: no such binding")
@@ -66,7 +66,7 @@ const (
 	maxUnionID  = 128
 )
 
-// wrongName tells what keeps a text from being an account's name; "" when
+// wrongName gives the reason why a text is no account's name; "" when
 // nothing does. Names go into headers, files and log lines.
 func wrongName(name string) conf.Text {
 	switch {

@@ -16,9 +16,9 @@ type Binding struct {
 	Username string
 }
 
-// Bindings keeps bindings, for ever. Implementations are safe for concurrent
+// Bindings stores bindings, for ever. Implementations are safe for concurrent
 // use and pass accounttest.Run. ErrNone, ErrFull and *TakenError are answers;
-// any other error is trouble: what was to be written is there in whole or not at
+// any other error is a failure: what was to be written is there in whole or not at
 // all, and asking again does no harm. So is an ended context. So are
 // ErrSealed and ErrUnsealed, of a store that others may write to: what they wrote
 // makes nobody anybody.
@@ -38,7 +38,7 @@ type Bindings interface {
 	// not open or is not sealed.
 	Add(ctx context.Context, all ...Binding) error
 
-	// Remove takes away the binding of an account, or else that of a unionId, and
+	// Remove takes away the binding of an account, otherwise that of a unionId, and
 	// returns it; ErrNone when there is none.
 	Remove(ctx context.Context, name string) (Binding, error)
 
@@ -51,7 +51,7 @@ type Bindings interface {
 	Renew(ctx context.Context) (Renewed, error)
 }
 
-// TakenError tells which of the given bindings cannot be made: the person or
+// TakenError names the given bindings that cannot be made: the person or
 // the account belongs to another one.
 type TakenError struct {
 	Taken []int // places in what Add was given, ascending

@@ -31,8 +31,8 @@ func (e *WaitError) Error() string {
 
 // The usual limits. Only tries that fail use an allowance up, so that an office
 // behind one address can sign in at nine. The pair of address and account is
-// what is slowed down: whoever guesses at zhangsan's password from elsewhere
-// does not lock zhangsan out.
+// what is slowed down: guesses at zhangsan's password from elsewhere do not
+// lock zhangsan out.
 var (
 	pairLimit   = ratelimit.Rate{Every: 30 * time.Second, Burst: 10}
 	clientLimit = ratelimit.Rate{Every: 2 * time.Second, Burst: 60}
@@ -53,14 +53,14 @@ type File struct {
 	Pair, Client ratelimit.Rate
 	Now          func() time.Time // nil: time.Now
 
-	// Changed hears of the accounts that are gone or have another password since
-	// the file changed: sessions begun with the old one are no longer good. Nil:
-	// nobody hears.
+	// Changed is called with the accounts that are gone or have another password
+	// since the file changed: sessions begun with the old one are no longer good.
+	// If nil, it is not called.
 	Changed func(names []string)
 
-	// Trouble hears why a changed file is not obeyed: the accounts stay as they
-	// were. If nil, it is not called.
-	Trouble func(error)
+	// OnReadError is called with the reason for which a changed file is not
+	// taken: the accounts stay as they were. If nil, it is not called.
+	OnReadError func(error)
 
 	read    atomic.Pointer[accounts]
 	version atomic.Uint64
@@ -80,7 +80,7 @@ type pair struct {
 	name   string
 }
 
-// Open reads the file. An error tells every bad line.
+// Open reads the file. An error lists every bad line.
 func Open(path string) (*File, error) {
 	f := &File{
 		Path:    path,
@@ -131,8 +131,8 @@ func (f *File) Verify(ctx context.Context, client netip.Addr, name, password str
 	perPair, perClient := f.Pair.Or(pairLimit), f.Client.Or(clientLimit)
 	class := f.history.class(who, now)
 	// The client first: names are anybody's to invent, and one address with 20,000
-	// of them would fill the table of pairs. Whoever signed in from here before is
-	// not held to what others of the address do: it may be a whole office.
+	// of them would fill the table of pairs. A client that signed in from here before
+	// is not limited by the others of the address: it may be a whole office.
 	wait, ok := f.clients.Allow(perClient, from, now)
 	if !ok && class != proven {
 		return 0, &WaitError{wait}
@@ -205,7 +205,7 @@ func (f *File) Look() {
 	defer f.mu.Unlock()
 	stamp, err := os.Stat(f.Path)
 	if err != nil {
-		f.trouble(fmt.Errorf("account: looking at accounts: %w", err))
+		f.readFailed(fmt.Errorf("account: looking at accounts: %w", err))
 		return
 	}
 	settled := same(stamp, f.seen)
@@ -219,7 +219,7 @@ func (f *File) Look() {
 	}
 	stamp, all, err := f.load()
 	if err != nil {
-		f.trouble(err)
+		f.readFailed(err)
 		return
 	}
 	all.prove(f.read.Load())
@@ -254,14 +254,14 @@ func (a *accounts) gone(next *accounts) (names []string) {
 	return names
 }
 
-// trouble tells once, not at every look.
-func (f *File) trouble(err error) {
+// readFailed reports a failure once, not at every look.
+func (f *File) readFailed(err error) {
 	last := f.refused.Load()
 	if last != nil && last.err.Error() == err.Error() {
 		return
 	}
-	if f.refused.Store(&refusal{err, f.now()}); f.Trouble != nil {
-		f.Trouble(err)
+	if f.refused.Store(&refusal{err, f.now()}); f.OnReadError != nil {
+		f.OnReadError(err)
 	}
 }
 
@@ -270,7 +270,7 @@ type refusal struct {
 	at  time.Time
 }
 
-// Refused tells since when, and why, the accounts are not what the file says;
+// Refused returns since when, and why, the accounts are not what the file says;
 // nil: they are. The nil File has none.
 func (f *File) Refused() (at time.Time, err error) {
 	if f == nil {

@@ -126,7 +126,7 @@ func CheckHtpasswd(text []byte) []conf.Problem {
 	return found
 }
 
-// alike tells of accounts whose names people take for each other.
+// alike reports accounts whose names people take for each other.
 func (a *accounts) alike() (found []conf.Problem) {
 	first, names := map[string]string{}, slices.Sorted(maps.Keys(a.hashes))
 	for _, name := range names {

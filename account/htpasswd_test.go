@@ -175,7 +175,7 @@ func TestEqualWork(t *testing.T) {
 			t.Errorf("a try for %s costs %d, want %d", name, got, 1<<7)
 		}
 	}
-	for _, cost := range []int{4, 5, 7} { // the stand-in is a hash that bcrypt takes and works on
+	for _, cost := range []int{4, 5, 7} { // the substitute is a hash that bcrypt takes and works on
 		if err := bcrypt.CompareHashAndPassword(nobody(cost), []byte("p")); !errors.Is(err,
 			bcrypt.ErrMismatchedHashAndPassword) {
 			t.Errorf("comparing with nobody(%d) = %v, want a mismatch", cost, err)
@@ -294,17 +294,17 @@ func TestFileChanges(t *testing.T) {
 	a, b, c := "a:"+hashOf(t, "p", 4), "b:"+hashOf(t, "p", 4), "c:"+hashOf(t, "p", 4)
 	f := open(t, a, b)
 	var changed []string
-	var troubles int
+	var failures int
 	f.Changed = func(names []string) { changed = append(changed, names...) }
-	f.Trouble = func(error) { troubles++ }
-	look := func(want string, version uint64, trouble int) {
+	f.OnReadError = func(error) { failures++ }
+	look := func(want string, version uint64, wantFailures int) {
 		t.Helper()
 		f.Look()
 		got := strings.Join(changed, ",")
 		changed = nil
-		if got != want || f.Version() != version || troubles != trouble {
-			t.Errorf("Look: changed %q, version %d, %d troubles; want %q, %d, %d", got, f.Version(), troubles, want,
-				version, trouble)
+		if got != want || f.Version() != version || failures != wantFailures {
+			t.Errorf("Look: changed %q, version %d, %d failures; want %q, %d, %d", got, f.Version(), failures, want,
+				version, wantFailures)
 		}
 	}
 	look("", 0, 0)
@@ -356,7 +356,7 @@ func TestFileChanges(t *testing.T) {
 }
 
 // TestTriesPastTheTable: a crowd that guesses at everything locks nobody out, and
-// whoever has guessed too often does not begin again because others came
+// a client that has guessed too often does not begin again because others came
 // (threats D5). One address that invents names fills no table.
 func TestTriesPastTheTable(t *testing.T) {
 	f := open(t, "zhangsan:"+hashOf(t, "p", 4))

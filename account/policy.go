@@ -20,7 +20,7 @@ type Policy struct {
 const NotBound = "not_bound"
 
 // Resolve gives the person the name of the account they are bound to. The
-// error is a *identity.Failure: NotBound, of class Refused, or an ill store, of
+// error is a *identity.Failure: NotBound, of class Refused, or a failing store, of
 // class Later.
 //
 // Where binding is optional, a person who is not bound keeps their own name,

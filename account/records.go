@@ -77,7 +77,7 @@ func (r Records) Seal(place string, b Binding) ([]byte, error) {
 }
 
 // Open opens a box that is kept at a place. The only error is ErrSealed: the box
-// is none of ours, or another place's.
+// is not ours, or another place's.
 func (r Records) Open(place string, box []byte) (b Binding, old bool, err error) {
 	plain, old, err := r.Sealer.OpenRecord(r.name(place), box)
 	if err != nil || len(plain) == 0 || plain[0] != recordVersion {

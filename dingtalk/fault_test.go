@@ -334,12 +334,12 @@ func TestObserve(t *testing.T) {
 	for _, c := range g.observed() {
 		got = append(got, c.Name+" "+c.Result+" "+c.Code)
 		if c.Duration <= 0 || c.Result == "refused" && c.Err == nil {
-			t.Errorf("Observe heard %+v, want a duration and an error when refused", c)
+			t.Errorf("Observe got %+v, want a duration and an error when refused", c)
 		}
 	}
 	want := []string{pathUserToken + " ok ", pathMe + " ok ", pathAppToken + " ok ", pathGetByUnionID + " ok ",
 		pathUserGet + " refused 60121"}
 	if !slices.Equal(got, want) {
-		t.Errorf("Observe heard %q, want %q", got, want)
+		t.Errorf("Observe got %q, want %q", got, want)
 	}
 }

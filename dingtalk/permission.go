@@ -44,7 +44,7 @@ func PermissionName(point string) string {
 	return point
 }
 
-// hints tell the operator where a refusal is put right, for every code that
+// hints say where the operator corrects a refusal, for every code that
 // needs no detail of the refusal.
 var hints = map[string]string{
 	"credentials_wrong": "Client ID 或 Client Secret 不正确 — 开发者后台 > 基础信息 > 凭证与基础信息 (wrong Client ID or " +

@@ -17,7 +17,7 @@ const (
 	pathRoles      = "/topapi/role/list"
 )
 
-// Probe finds out how an app is set up. No call tells it, so harmless ones are
+// Probe finds out how an app is set up. No call returns it, so harmless ones are
 // made with made-up arguments: where DingTalk looked for them and did not find
 // them, the permission was there. Every error is an *identity.Failure whose Hint
 // says what to change in the console. Safe for concurrent use.
@@ -133,7 +133,7 @@ func (p *Probe) Roles(ctx context.Context) ([]identity.Role, error) {
 }
 
 // Stream asks for a place at the event stream and does not take it: an event
-// that came to a connection of ours would be lost to the process that serves. It gives the host
+// sent to our connection would be lost to the process that serves. It gives the host
 // and port to connect to.
 func (p *Probe) Stream(ctx context.Context) (hostport string, secure bool, err error) {
 	endpoint, ticket, err := p.Client.openTicket(ctx)

@@ -53,7 +53,7 @@ type Stream struct {
 	seen seen
 
 	connected atomic.Int64 // when the connection was made that is open, Unix nanoseconds; 0: none is
-	lastEvent atomic.Int64 // when the last event of ours came, Unix nanoseconds
+	lastEvent atomic.Int64 // when the last event for our organisation came, Unix nanoseconds
 }
 
 // State is the state of the connection.

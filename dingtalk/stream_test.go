@@ -13,13 +13,13 @@ import (
 	"dinggate/dingtalk/simulator"
 )
 
-// follower runs a Stream and keeps what it heard.
+// follower runs a Stream and records what it got.
 type follower struct {
 	*env
-	mu      sync.Mutex
-	events  []dingtalk.Event
-	trouble []string
-	fail    int // how many events Handle refuses first
+	mu       sync.Mutex
+	events   []dingtalk.Event
+	failures []string
+	fail     int // how many events Handle refuses first
 }
 
 func follow(t *testing.T, change func(*dingtalk.Stream)) *follower {
@@ -39,7 +39,7 @@ func follow(t *testing.T, change func(*dingtalk.Stream)) *follower {
 		OnError: func(err error) {
 			f.mu.Lock()
 			defer f.mu.Unlock()
-			f.trouble = append(f.trouble, err.Error())
+			f.failures = append(f.failures, err.Error())
 		}}
 	if change != nil {
 		change(s)
@@ -77,10 +77,10 @@ func (f *follower) delivered(t *testing.T, id string) {
 	}
 }
 
-func (f *follower) observed() (events []dingtalk.Event, trouble []string) {
+func (f *follower) observed() (events []dingtalk.Event, failures []string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return slices.Clone(f.events), slices.Clone(f.trouble)
+	return slices.Clone(f.events), slices.Clone(f.failures)
 }
 
 func TestStreamEvents(t *testing.T) {
@@ -148,7 +148,7 @@ func TestStreamOnce(t *testing.T) {
 	f.delivered(t, again)
 	events, _ := f.observed()
 	if len(events) != 2 || events[0].ID != id || events[1].ID != again {
-		t.Errorf("Handle heard %+v, want each event once", events)
+		t.Errorf("Handle got %+v, want each event once", events)
 	}
 }
 
@@ -159,7 +159,7 @@ func TestStreamPlaces(t *testing.T) {
 	events, _ := f.observed()
 	if len(events) != 2 || !slices.Equal(events[0].Departments, []int64{4, 5}) ||
 		!slices.Equal(events[1].Roles, []int64{1881}) {
-		t.Errorf("Handle heard %+v, want departments 4 and 5, then role 1881", events)
+		t.Errorf("Handle got %+v, want departments 4 and 5, then role 1881", events)
 	}
 }
 
@@ -186,10 +186,10 @@ func TestStreamAcknowledgesInTime(t *testing.T) {
 		answers = append(answers, d.Answer)
 	}
 	if !slices.Equal(answers, []string{"LATER", "SUCCESS"}) {
-		t.Errorf("the platform heard %q, want LATER, then SUCCESS", answers)
+		t.Errorf("the platform got %q, want LATER, then SUCCESS", answers)
 	}
 	if events, _ := f.observed(); len(events) != 1 {
-		t.Errorf("Handle heard %+v, want the event once", events)
+		t.Errorf("Handle got %+v, want the event once", events)
 	}
 }
 
@@ -222,9 +222,9 @@ func TestStreamSystem(t *testing.T) {
 	if err := f.Ping(soon(t)); err != nil {
 		t.Errorf("Ping after garbage = %v, want nil", err)
 	}
-	_, trouble := f.observed()
-	if len(trouble) != 2 || !strings.Contains(trouble[1], "20001") {
-		t.Errorf("Trouble heard %q, want the garbage and 20001", trouble)
+	_, failures := f.observed()
+	if len(failures) != 2 || !strings.Contains(failures[1], "20001") {
+		t.Errorf("OnError got %q, want the garbage and 20001", failures)
 	}
 }
 
@@ -266,10 +266,10 @@ func TestStreamReconnects(t *testing.T) {
 			f.Mute(false)
 			f.streams(t, 1)
 			f.delivered(t, f.Emit("user_leave_org", `{"userId":["a"]}`))
-			_, trouble := f.observed()
-			if text := strings.Join(trouble, "\n"); strings.Contains(text, "canary") ||
+			_, failures := f.observed()
+			if text := strings.Join(failures, "\n"); strings.Contains(text, "canary") ||
 				strings.Contains(text, "ticket=") {
-				t.Errorf("Trouble heard a ticket: %s", text)
+				t.Errorf("OnError got a ticket: %s", text)
 			}
 		})
 	}

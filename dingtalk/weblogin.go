@@ -119,7 +119,7 @@ func signIn(err error) error {
 	return err
 }
 
-// refuse is a definite refusal of ours, not of DingTalk.
+// refuse is a definite refusal by this program, not by DingTalk.
 func refuse(code, why string) *identity.Failure {
 	return &identity.Failure{
 		Class: identity.Refused,

@@ -55,7 +55,7 @@ func TestBindsConnection(t *testing.T) {
 	}
 }
 
-// windows is an application that takes a connection for whoever sent a
+// windows is an application that takes a connection for the person who sent a
 // credential on it: in one step, as IIS does with Kerberos, so that no challenge
 // has to reach a client. It tells whom it takes a request's sender for, and on
 // which connection it came.

@@ -221,7 +221,7 @@ func (f *frames) next(b []byte) (n int) {
 	return n
 }
 
-// length of the header, as far as its first two bytes tell.
+// length of the header, as far as its first two bytes say.
 func (f *frames) length() int {
 	if f.have < 2 {
 		return 2

@@ -19,7 +19,7 @@ type CredentialQuery struct {
 	Lines  []string // all Authorization headers of the request, at least one
 
 	// Local asks for what this process knows by itself: the route lets everybody
-	// in, so that a stranger's invented token must not have a service asked, nor a
+	// in, so that an invented token must not have a service asked, nor a
 	// request wait for one (threats D12).
 	Local bool
 }
@@ -51,8 +51,8 @@ func (h *Handler) identify(ctx context.Context, q CredentialQuery, header http.H
 			return identified{c, true}, err
 		}
 	}
-	var room [1]string
-	s, err := h.Sessions.Load(ctx, web.AppendCookieValues(room[:0], header, h.Sessions.CookieName()), maxWait)
+	var buf [1]string
+	s, err := h.Sessions.Load(ctx, web.AppendCookieValues(buf[:0], header, h.Sessions.CookieName()), maxWait)
 	return identified{Credential{Session: s, Foreign: true}, false}, err
 }
 

@@ -144,7 +144,7 @@ func TestUpstreamFails(t *testing.T) {
 				t.Errorf("the record says %v %q, want why, and nothing quoted", x.Err, x.Verdict)
 			}
 			if got := fmt.Sprint(d.failed); got != "[app "+c.code+"]" {
-				t.Errorf("Failed heard %s, want %s", got, c.code)
+				t.Errorf("Failed got %s, want %s", got, c.code)
 			}
 		})
 	}
@@ -238,7 +238,7 @@ func TestBrokenUpload(t *testing.T) {
 		}
 	}
 	if len(d.failed) != 0 {
-		t.Errorf("Failed heard %v, want nothing", d.failed)
+		t.Errorf("Failed got %v, want nothing", d.failed)
 	}
 	conn := d.speak("POST /public/ HTTP/1.1\r\nHost: " + host + "\r\nContent-Length: 100\r\n\r\nhalf")
 	conn.Close()

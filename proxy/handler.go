@@ -38,12 +38,12 @@ type Handler struct {
 
 	// RequireSignIn answers a request that needs a session and has none; it is
 	// login.Flow.RequireSignIn. target is where the browser comes back to: a path
-	// on public_url, or an absolute URL of ours.
+	// on public_url, or one of our absolute URLs.
 	RequireSignIn func(w http.ResponseWriter, r *http.Request, target string) error
 
 	// Credentials, when set, finds the person behind an Authorization header of
 	// an API client; it is not called for a request without one. A foreign
-	// credential without an error is a scheme that is none of ours: the cookie
+	// credential without an error is a scheme that is not ours: the cookie
 	// counts. An error is one of session.Manager's Load: a client that sends a
 	// wrong credential is nobody, whatever cookie comes with it, and gets 401 in
 	// JSON; a page behind a rule that lets everybody in is served. A *web.Error

@@ -238,7 +238,7 @@ func TestHostSpelling(t *testing.T) {
 	}
 }
 
-// An upstream gets the application's cookies byte for byte, and none of ours (C13).
+// An upstream gets the application's cookies byte for byte, and none of our cookies (C13).
 func TestCookies(t *testing.T) {
 	d := open(t, plan{app: echo})
 	_, ours := d.signIn("zhangsan")

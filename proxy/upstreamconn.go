@@ -106,7 +106,7 @@ func claimReused(info httptrace.GotConnInfo) {
 }
 
 // roundTrip sends r over t with claimReused in the trace that
-// httputil.ReverseProxy puts into every request: adding one of ours would cost
+// httputil.ReverseProxy puts into every request: adding our own would cost
 // allocations for each.
 func roundTrip(t *http.Transport, r *http.Request) (*http.Response, error) {
 	trace := httptrace.ContextClientTrace(r.Context())

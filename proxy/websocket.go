@@ -14,7 +14,7 @@ import (
 	"dinggate/proxy/access"
 )
 
-// ownOrigin reports whether a WebSocket handshake comes from a page of ours.
+// ownOrigin reports whether a WebSocket handshake comes from one of our pages.
 // Browsers send cookies with handshakes of any page and ask nobody, so Origin
 // is all there is against foreign ones (threats W3). No Origin is no browser.
 func (h *Handler) ownOrigin(r *http.Request) bool {

@@ -1,4 +1,4 @@
-// Package accounttest checks that account.Bindings keep their promises.
+// Package accounttest checks implementations of account.Bindings against its contract.
 //
 //	func TestBindings(t *testing.T) {
 //		accounttest.Run(t, func(t *testing.T) account.Bindings { return open(t) })
@@ -37,7 +37,7 @@ func Run(t *testing.T, open func(t *testing.T) account.Bindings) {
 		{"renewing changes nothing", renewing},
 		{"the list is sorted", sorted},
 		{"nonsense is refused", nonsense},
-		{"an ended context is trouble", ended},
+		{"an ended context is an error", ended},
 		{"of many that exclude each other one wins", race},
 		{"many at once", many},
 	} {
@@ -240,7 +240,7 @@ func ended(t *testing.T, s account.Bindings) {
 	for name, err := range map[string]error{"Find": find, "List": list, "Resembles": resembles, "Renew": renew,
 		"Remove": remove, "Add": s.Add(ctx, b("u2", "b"))} {
 		if err == nil || errors.Is(err, account.ErrNone) {
-			t.Errorf("%s with an ended context = %v, want trouble", name, err)
+			t.Errorf("%s with an ended context = %v, want another error", name, err)
 		}
 	}
 	holds(t, s, b("u1", "a"))

@@ -87,15 +87,15 @@ func TestPeopleEmitTheRightEvent(t *testing.T) {
 func TestRedelivery(t *testing.T) {
 	for _, c := range []struct {
 		name  string
-		reply func(l listener, f heard)
+		reply func(l listener, f received)
 		want  string // answers of the deliveries
 	}{
-		{"later", func(l listener, f heard) { l.reply(f, 200, "LATER") }, "LATER SUCCESS"},
-		{"later with 500", func(l listener, f heard) { l.reply(f, 500, "LATER") }, "LATER SUCCESS"},
-		{"silence", func(listener, heard) {}, " SUCCESS"},
-		{"another code", func(l listener, f heard) { l.reply(f, 404, "SUCCESS") }, "code 404 with SUCCESS SUCCESS"},
-		{"another word", func(l listener, f heard) { l.reply(f, 200, "DONE") }, `status "DONE" SUCCESS`},
-		{"no message id", func(l listener, f heard) { l.reply(heard{}, 200, "SUCCESS") }, " SUCCESS"},
+		{"later", func(l listener, f received) { l.reply(f, 200, "LATER") }, "LATER SUCCESS"},
+		{"later with 500", func(l listener, f received) { l.reply(f, 500, "LATER") }, "LATER SUCCESS"},
+		{"silence", func(listener, received) {}, " SUCCESS"},
+		{"another code", func(l listener, f received) { l.reply(f, 404, "SUCCESS") }, "code 404 with SUCCESS SUCCESS"},
+		{"another word", func(l listener, f received) { l.reply(f, 200, "DONE") }, `status "DONE" SUCCESS`},
+		{"no message id", func(l listener, f received) { l.reply(received{}, 200, "SUCCESS") }, " SUCCESS"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := quick(t)
@@ -179,7 +179,7 @@ func TestOneStreamOfSeveral(t *testing.T) {
 				if err != nil {
 					return
 				}
-				var f heard
+				var f received
 				json.Unmarshal(text, &f)
 				l.conn.Write(t.Context(), websocket.MessageText,
 					fmt.Appendf(nil,

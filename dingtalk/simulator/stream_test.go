@@ -53,14 +53,14 @@ func (w *world) listen() listener {
 	return listener{w, conn}
 }
 
-// heard is one frame as a client reads it.
-type heard struct {
+// received is one frame as a client reads it.
+type received struct {
 	Type    string
 	Headers map[string]string
 	Data    string
 }
 
-func (l listener) next() heard {
+func (l listener) next() received {
 	l.Helper()
 	ctx, cancel := context.WithTimeout(l.Context(), 5*time.Second)
 	defer cancel()
@@ -68,7 +68,7 @@ func (l listener) next() heard {
 	if err != nil {
 		l.Fatalf("reading the stream: %v", err)
 	}
-	var f heard
+	var f received
 	if err := json.Unmarshal(text, &f); err != nil {
 		l.Fatalf("frame %s: %v", text, err)
 	}
@@ -76,7 +76,7 @@ func (l listener) next() heard {
 }
 
 // reply acknowledges with this code and status.
-func (l listener) reply(f heard, code int, status string) {
+func (l listener) reply(f received, code int, status string) {
 	l.write(
 		fmt.Sprintf(
 			`{"code":%d,"headers":{"messageId":%q,"contentType":"application/json"},"message":"OK",`+

@@ -1,4 +1,4 @@
-// Package bounded is maps with a bound: nothing that strangers can add to may grow
+// Package bounded is maps with a bound: nothing that unknown clients can add to may grow
 // without one.
 package bounded
 

@@ -24,7 +24,7 @@ func Version() string {
 	return "devel"
 }
 
-// Revision is the commit that was built, "unknown" when nobody told.
+// Revision is the commit that was built, "unknown" without build information.
 func Revision() string {
 	if commit != "" {
 		return commit

@@ -7,7 +7,7 @@
 // A name is here because some server, framework or widely used application
 // believes it: where it was asked (X-Original-URL), how (X-HTTP-Method-Override),
 // from where (True-Client-IP), over what (X-SSL-Client-Verify) or by whom
-// (Remote-User). A rule of ours has judged another request than such an
+// (Remote-User). One of our rules has judged another request than such an
 // application serves (threats H14, H16).
 package headername
 

@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// Class tells what has to happen after a person could not be identified.
+// Class says what has to happen after a person could not be identified.
 type Class int
 
 const (

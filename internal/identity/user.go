@@ -1,7 +1,7 @@
 // Package identity says who a person is.
 //
-// It is vocabulary: every door and every provider speaks it, and it imports
-// nothing of ours.
+// It holds types alone, which every endpoint and every provider uses, and imports
+// no other package of dinggate.
 //
 //	provider (dingtalk, sso) ── User, Token ──► session ── HeaderSet ──► upstream
 //	         └────────────── *Failure ────────► login (which page), session (does it end)
@@ -22,13 +22,13 @@ type User struct {
 	// person
 	Username    string
 	Name        string  // display name kept by the organisation
-	Email       string  // org_email, else the directory's email; normalised by NormalizeEmail, "" when unknown
+	Email       string  // org_email, otherwise the directory's email; normalised by NormalizeEmail, "" when unknown
 	JobNumber   string  // 工号; free text, may repeat
 	Departments []int64 // direct departments
 	Ancestors   []int64 // direct departments and everything above them; empty when no rule names a department
 	Roles       []Role
 
-	// Local means that the person signed in with a password of our own: Username
+	// Local means that the person signed in with a local password: Username
 	// names an account of this installation, and is nobody whom DingTalk or an SSO
 	// service calls by the same name (threats T32).
 	Local bool

@@ -9,13 +9,13 @@ import (
 
 // AccountData is what the page with a name and a password needs.
 type AccountData struct {
-	Action   string // where the form posts to: a path of ours
+	Action   string // where the form posts to: one of our paths
 	StartURL string // the sign-in with DingTalk beside it; "" offers none
 	QR       *QR    // DingTalk's QR code in the page; nil draws none
 	Person   string // the DingTalk person who is bound to the account by this sign-in; "" binds nobody
 	Username string // what was typed
 	Problem  string // the code of a message about the last try; "" for the first
-	// a path of ours, with a query, that shows the page with Problem, for the other language where
+	// one of our paths, with a query, that shows the page with Problem, for the other language where
 	// r is a form
 	Again  string
 	Status int    // 0 is 200

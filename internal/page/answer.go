@@ -12,7 +12,7 @@ import (
 	"dinggate/internal/web"
 )
 
-// Answer tells the caller about an error; it is the only place that does. A
+// Answer answers with an error; it is the only place that does. A
 // *web.Error anywhere in err decides status and code, anything else is 500
 // `internal`. People get a page, others
 //
@@ -169,11 +169,11 @@ func passing(e *web.Error) bool { return e.Status >= 500 || e.Status == http.Sta
 
 // buttons are the ways forward that an error leaves.
 func (p *Pages) buttons(r *http.Request, e *web.Error, words words) (first, second button) {
-	trouble := passing(e)
+	temporary := passing(e)
 	switch {
 	case ownPath(e.Retry) && e.Code == "not_bound":
 		first = button{words.Link, e.Retry}
-	case ownPath(e.Retry) && trouble:
+	case ownPath(e.Retry) && temporary:
 		first = button{words.TryAgain, e.Retry}
 	case ownPath(e.Retry) && e.Status == http.StatusForbidden && otherAccount[e.Code]:
 		first = button{words.OtherAccount, e.Retry}
@@ -181,7 +181,7 @@ func (p *Pages) buttons(r *http.Request, e *web.Error, words words) (first, seco
 		first = button{words.SignInAgain, e.Retry}
 	case link(e.LoginURL) != "":
 		first = button{words.SignIn, e.LoginURL}
-	case trouble && repeatable(r):
+	case temporary && repeatable(r):
 		first = button{words.TryAgain, ""}
 	case e.Status == http.StatusNotFound:
 		first = button{words.Home, "/"}
@@ -218,7 +218,7 @@ func ownPath(s string) bool {
 	return true
 }
 
-// link is s where it is a path of ours or an absolute web address, and "" where
+// link is s where it is one of our paths or an absolute web address, and "" where
 // it is anything else: a button that leads nowhere good is left out.
 func link(s string) string {
 	if ownPath(s) {

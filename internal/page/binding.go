@@ -13,7 +13,7 @@ type BindingData struct {
 	Since           time.Time // zero when that is not known
 	// what the form that removes the binding sends back, in URL base64; "" offers no such form
 	ID     string
-	Action string // where that form posts to: a path of ours
+	Action string // where that form posts to: one of our paths
 	News   bool   // it was made since the reader's last sign-in, who has not seen it yet
 	Next   string // a button that goes on; "" shows none
 }

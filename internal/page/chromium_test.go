@@ -76,7 +76,7 @@ for(const [key,m] of Object.entries(messages)){h1.textContent=m.Title;text.textC
   for(const wrong of JSON.parse(AUDIT))all.push(key+": "+wrong)}
 return JSON.stringify(all)})(MESSAGES)`
 
-// theirQR stands in for DingTalk's script.
+// theirQR replaces DingTalk's script.
 const theirQR = `window.DTFrameLogin=(frame)=>{const ` +
 	`f=document.createElement("iframe");f.title="QR";f.width=300;f.height=300;f.srcdoc="QR";` +
 	`document.getElementById(frame.id).append(f)}`

@@ -135,7 +135,7 @@ func TestParseContact(t *testing.T) {
 	}
 }
 
-// Whatever stands in the configuration, a link has one of three schemes.
+// Whatever the configuration says, a link has one of three schemes.
 func FuzzParseContact(f *testing.F) {
 	for _, s := range append(hostile, "it@example.com", "https://help.example.com/?a=b", "dingtalk://x/y",
 		"mailto:a@b.c") {

@@ -33,11 +33,11 @@ func otherLanguage(address, lang string) template.URL {
 	if query != "" {
 		query = "&" + query
 	}
-	return template.URL(path + "?lang=" + lang + query) // begins with ? or is a path of ours: it leads nowhere else
+	return template.URL(path + "?lang=" + lang + query) // begins with ? or is one of our paths: it leads nowhere else
 }
 
 // repeatable reports whether loading the page again does no harm: not a form,
-// and not the one-time answer of a sign-in, whose code must not stand in a page.
+// and not the one-time answer of a sign-in, whose code must not be in a page.
 func repeatable(r *http.Request) bool {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return false

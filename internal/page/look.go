@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// read gives one file of the pages: the house's own where it has one, else ours.
+// read returns one file of the pages: the organisation's own if there is one, otherwise ours.
 func (c Config) read(name string) ([]byte, error) {
 	if c.Templates != nil {
 		text, err := c.Templates(name)

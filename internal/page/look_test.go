@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// Whatever colour a house has, the text on its buttons can be read.
+// Whatever colour an organisation has, the text on its buttons can be read.
 func TestAccent(t *testing.T) {
 	rule := regexp.MustCompile(`:root\{--button:#([0-9a-f]{6});--over:#([0-9a-f]{6});--ink:#([0-9a-f]{6})\}</style>`)
 	for _, colour := range []string{"#0f62de", "#ffffff", "#000000", "#ff6600", "#FFCC00", "#777777", "#008800",
@@ -35,7 +35,7 @@ func TestAccent(t *testing.T) {
 	}
 }
 
-// A house's own files take the place of ours; one that does not work stops the start.
+// An organisation's own files replace ours; one that does not work stops the start.
 func TestTemplates(t *testing.T) {
 	own := func(name, text string) Config {
 		return Config{Lead: Both("欢迎 welcome"), Templates: func(file string) ([]byte, error) {

@@ -6,7 +6,7 @@ import "dinggate/internal/web"
 // next. Text alone is the `message` of a JSON answer.
 type message struct{ Title, Text, Next string }
 
-// messageKey finds the message of an error: that of its code, else that of its
+// messageKey finds the message of an error: that of its code, otherwise that of its
 // status. It never answers a key without a message.
 func messageKey(e *web.Error) string {
 	if _, ok := zhMessages[e.Code]; ok {

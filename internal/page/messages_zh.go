@@ -51,7 +51,7 @@ var zhMessages = map[string]message{
 	"too_many_attempts":  {"操作太频繁了", "短时间内的尝试太多，我们先暂停一下。", "请等一分钟再试。"},
 	"prefetch":           {"登录还没有开始", "浏览器提前打开了这个页面，为了安全，我们没有开始登录。", "请点按钮登录。"},
 
-	// The administrator has to act. What exactly stands in the log.
+	// The administrator has to act. The log has the details.
 	"operator":           {"登录暂时不可用", "登录服务的设置有问题，与您的账号无关。", "需要管理员处理，请把下面的请求编号告诉管理员。"},
 	"permission_missing": {"登录暂时不可用", "登录服务在钉钉里还缺少一项权限，与您的账号无关。", "需要管理员处理，请把下面的请求编号告诉管理员。"},
 	"ip_not_allowed":     {"登录暂时不可用", "钉钉没有接受登录服务的请求，与您的账号无关。", "需要管理员处理，请把下面的请求编号告诉管理员。"},

@@ -1,10 +1,10 @@
 // Package page renders our pages in Chinese and English.
 //
 //	handler ── data ──► SignIn, Account, SignedIn, SignedOut, ConfirmSignOut, WhoAmI ─┐
-//	Entrance ─ error ─► Answer ─┬─ a person looks ─► error page ─────────────┴─► one complete HTML file
+//	Chain ──── error ─► Answer ─┬─ a person looks ─► error page ─────────────┴─► one complete HTML file
 //	                            └─ anything else ──► JSON
 //
-// A page is whole by itself: its style stands inside and is named in the CSP by
+// A page is whole by itself: its style is inside and is named in the CSP by
 // its hash, its logo is a data: address, it has no script and asks nobody for
 // anything. So a gateway may relay it from any path. Which error happened is
 // decided elsewhere; here is only what people read about it (messages_zh.go,
@@ -30,13 +30,13 @@ import (
 //go:embed pages
 var files embed.FS
 
-// Config is what the pages say about the house they belong to. The zero value
+// Config is what the pages say about the organisation they belong to. The zero value
 // gives complete pages without a name.
 type Config struct {
 	Title Text // of the application or the company, on every page; cut after 60 characters
 
-	// Contact tells people whom to ask: an e-mail address or a URL with the
-	// scheme https, mailto or dingtalk becomes a link, all else stays text.
+	// Contact is whom people may ask: an e-mail address or a URL with the
+	// scheme https, mailto or dingtalk becomes a link, everything else stays text.
 	Contact Text
 
 	Logo     []byte // a picture of at most MaxLogo bytes; nil draws the first letter of Title
@@ -50,7 +50,7 @@ type Config struct {
 	Note   Text   // at its foot; "" is ours
 	Accent string // colour of buttons, as #0f62de; "" is ours
 
-	// Templates gives a house's own file in place of one in the folder pages:
+	// Templates gives the organisation's own file in place of one in the folder pages:
 	// layout.html, sign_in.html … style.css. fs.ErrNotExist means ours. nil: all ours.
 	Templates func(name string) ([]byte, error)
 
@@ -74,7 +74,7 @@ type Pages struct {
 	prefix, public string
 	csp, formCSP   string
 	errorCSP       string            // of the pages with a request id to copy
-	scriptCSP      string            // of the pages that need a script of ours
+	scriptCSP      string            // of the pages that need one of our scripts
 	assets         map[string][]byte // by the name they are served under
 	assetNames     map[string]string // file → that name
 	templates      map[string]*template.Template
@@ -109,7 +109,7 @@ func New(c Config) (*Pages, error) {
 	p.csp, p.formCSP = policy+"'none'", policy+"'self'"
 	p.scriptCSP = policy + "'none'; script-src 'self'; connect-src 'self'"
 	p.errorCSP = p.scriptCSP
-	if p.public != "" { // a gateway may show the page on another host of ours
+	if p.public != "" { // a gateway may show the page on another of our hosts
 		p.errorCSP = policy + "'none'; script-src " + p.assetURL(p.public, "page.js")
 	}
 	if err := p.compile(c); err != nil {

@@ -31,7 +31,7 @@ func pages(t testing.TB, c Config) *Pages {
 	return p
 }
 
-// through sends r through a real Entrance that believes its request id.
+// through sends r through a real Chain that trusts its request id.
 func through(t testing.TB, p *Pages, r *http.Request, next web.HandlerFunc) *http.Response {
 	t.Helper()
 	peers, err := web.ParsePeers([]string{"192.0.2.0/24"})
@@ -170,7 +170,7 @@ func gallery(p *Pages) []exhibit {
 			fails(&web.Error{Status: 429, Code: "too_many_attempts", RetryAfter: time.Minute})},
 		{"method_not_allowed", "POST", "/oauth2/start",
 			fails(&web.Error{Status: 405, Code: "method_not_allowed", Allow: "GET"})},
-		{"bad_path", "GET", "/a/%5C", fails(nil)}, // refused by the Entrance itself
+		{"bad_path", "GET", "/a/%5C", fails(nil)}, // refused by the Chain itself
 	}
 }
 

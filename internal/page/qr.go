@@ -8,7 +8,7 @@ type QR struct {
 	RedirectURI string // our callback, as it is registered at DingTalk
 	ClientID    string
 	State       string // of this browser's attempt
-	LoginURL    string // of DingTalk, whose page stands in the frame
+	LoginURL    string // of DingTalk, whose page the frame shows
 }
 
 // qrScript is DingTalk's, from DingTalk: no licence says that others may serve it.

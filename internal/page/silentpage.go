@@ -8,7 +8,7 @@ import (
 type SilentData struct {
 	CorpID, ClientID string
 	State            string // of the attempt that the page ends
-	PostURL          string // where its script sends the code: a path of ours
+	PostURL          string // where its script sends the code: one of our paths
 	StartURL         string // the way out: the ordinary sign-in
 }
 

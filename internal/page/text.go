@@ -1,6 +1,6 @@
 package page
 
-// Text is what a house says on its pages, in Chinese and in English.
+// Text is the organisation's text on the pages, in Chinese and in English.
 type Text struct{ Zh, En string }
 
 // Both is one text for both languages.
@@ -17,7 +17,7 @@ func (t Text) or() Text {
 	return t
 }
 
-// said is what a house says of itself in one language; empty fields are ours.
+// said is what the organisation says of itself in one language; empty fields are ours.
 type said struct {
 	title, mark string
 	lead, note  string

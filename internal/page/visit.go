@@ -29,7 +29,7 @@ func (p *Pages) SignIn(w http.ResponseWriter, r *http.Request, data SignInData) 
 	p.render(w, r, "sign_in", csp, http.StatusOK, v)
 }
 
-// SignedOut tells that the session is over. It never signs in by itself: its
+// SignedOut says that the session is over. It never signs in by itself: its
 // button leads to signInURL (threats K17).
 func (p *Pages) SignedOut(w http.ResponseWriter, r *http.Request, signInURL string) {
 	v := signInView{view: p.view(w, r), StartURL: link(signInURL)}

@@ -49,7 +49,7 @@ type Drawn struct {
 	Replicas int           // processes that asked lately, this one among them
 }
 
-// Place is where somebody stands in the queue of sign-ins.
+// Place is a position in the queue of sign-ins.
 type Place struct {
 	Ticket int64 // lower ones were there before
 	Ahead  int   // how many of them still wait

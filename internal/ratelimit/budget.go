@@ -18,7 +18,7 @@ import (
 var ErrNoTurn = errors.New("ratelimit: no turn in time")
 
 // Budget has callers wait for calls of an Allowance that all replicas share. In this
-// process the callers of a name and class stand in a line; the first
+// process the callers of a name and class queue; the first
 // of it asks the Allowance, so that a thousand waiters cost no more than one.
 //
 //	Wait ─► line of the name ─► Allowance.Draw ─┬─ ok: make the call
@@ -111,7 +111,8 @@ func (b *Budget) Enter(ctx context.Context, id string, names []string, patience 
 	}
 	if b.expect(p.Ahead) <= patience {
 		waiting, cancel := context.WithTimeout(ctx, patience)
-		err = b.wait(waiting, "sign-in "+strings.Join(names, " "), Draw{Names: names, Mode: Reserve, Ticket: p.Ticket, ID: id})
+		err = b.wait(waiting,
+			"sign-in "+strings.Join(names, " "), Draw{Names: names, Mode: Reserve, Ticket: p.Ticket, ID: id})
 		cancel()
 		switch {
 		case err == nil:
@@ -185,7 +186,7 @@ func (b *Budget) Stats() BudgetStats {
 	return s
 }
 
-// wait stands in a line until the draw succeeds.
+// wait queues until the draw succeeds.
 func (b *Budget) wait(ctx context.Context, name string, d Draw) error {
 	b.init()
 	d.Replica, d.Rate = b.replica, b.Rate

@@ -72,7 +72,7 @@ func signIn(b *Budget, id string, c *calls) (waited time.Duration, err error) {
 }
 
 // TestBudget_Monday: 33 people a second for a minute, at three replicas, while
-// the others have more to ask than there is room for. Everybody gets in, at 17 a
+// the others ask for more than is allowed. Everybody is served, at 17 a
 // second or more, nobody's calls fail, and DingTalk never sees more than 20 a second.
 func TestBudget_Monday(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -127,9 +127,13 @@ func TestBudget_Monday(t *testing.T) {
 			}
 			slowest = min(slowest, n)
 		}
-		t.Logf("%d in after %v; the slowest 30 s: %.1f a second; waits: median %v, p99 %v; rechecks %d; most calls in a second: %d",
-			len(in), in[len(in)-1].Round(time.Second), float64(slowest)/30, waits[len(waits)/2].Round(time.Second), waits[len(waits)*99/100].Round(time.Second),
-			len(made.at["record"])-arrivals, made.most("record"))
+		t.Logf(
+			"%d in after %v; the slowest 30 s: %.1f a second; waits: median %v, p99 %v; rechecks %d; most calls "+
+				"in a second: %d",
+			len(in), in[len(in)-1].Round(time.Second), float64(slowest)/30, waits[len(waits)/2].Round(time.Second),
+			waits[len(waits)*99/100].Round(time.Second),
+			len(made.at["record"])-arrivals, made.most("record"),
+		)
 		if len(in) != arrivals || slowest < 17*30-2 {
 			t.Errorf("%d of %d in, %d in the slowest 30 s, want all and 17 a second", len(in), arrivals, slowest)
 		}
@@ -156,7 +160,13 @@ func TestBudget_Classes(t *testing.T) {
 		{"event before due", []Class{Event, Due}, map[Class][2]int{Event: {350, 365}, Due: {0, 5}}},
 		{"overdue before event", []Class{Overdue, Event}, map[Class][2]int{Overdue: {350, 365}, Event: {0, 5}}},
 		{"sign-ins leave one a second", []Class{SignIn, Due}, map[Class][2]int{SignIn: {330, 350}, Due: {15, 22}}},
-		{"which is for events first", []Class{SignIn, Overdue, Event, Due}, map[Class][2]int{SignIn: {330, 350}, Event: {15, 22}, Overdue: {0, 5}, Due: {0, 2}}},
+		{"which is for events first",
+			[]Class{SignIn, Overdue, Event, Due}, map[Class][2]int{
+				SignIn:  {330, 350},
+				Event:   {15, 22},
+				Overdue: {0, 5},
+				Due:     {0, 2},
+			}},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			shared := &Local{}
@@ -171,7 +181,8 @@ func TestBudget_Classes(t *testing.T) {
 					all.Go(func() {
 						for j := 0; ; j++ {
 							if class == SignIn {
-								if turn, err := b.Enter(ctx, fmt.Sprint(i, j), []string{"record"}, time.Hour); err != nil || !turn.Mine {
+								if turn, err := b.Enter(ctx, fmt.Sprint(i, j), []string{"record"},
+									time.Hour); err != nil || !turn.Mine {
 									return
 								}
 							} else if b.Wait(ctx, "record", class, false) != nil {

@@ -99,7 +99,7 @@ func (l *Local) Draw(_ context.Context, d Draw) (Drawn, error) {
 	return Drawn{OK: ok, Wait: max(wait, time.Millisecond), Replicas: 1}, nil
 }
 
-// free reports whether a call can be had, else when to ask again.
+// free reports whether a call can be had, otherwise when to ask again.
 func (a *account) free(d Draw, now time.Time) (wait time.Duration, ok bool) {
 	wait = a.hold.Sub(now)
 	if d.Mode != Reserve {

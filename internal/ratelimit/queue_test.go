@@ -18,8 +18,8 @@ func TestQueue(t *testing.T) {
 		{"clients take turns", "a0 a0 a0 b0 c0", "a0 b0 c0 a0 a0"},
 		{"the lower class first, every fourth to the oldest", "a2 b1 c0 a1 b0", "c0 b0 a1 a2 b1"},
 		{"a crowd behind one", "a1 b1 c1 d1 e1 z0", "z0 a1 b1 c1 d1 e1"},
-		{"room for six: the highest class gives way", "a2 b2 c2 d2 e2 f2 z0", "z0 a2 b2 c2 d2 e2 f2!"},
-		{"room for six: a newcomer of the same class does not", "a0 b0 c0 d0 e0 f0 z0", "a0 b0 c0 d0 e0 f0 z0!"},
+		{"capacity of six: the highest class gives way", "a2 b2 c2 d2 e2 f2 z0", "z0 a2 b2 c2 d2 e2 f2!"},
+		{"capacity of six: a newcomer of the same class does not", "a0 b0 c0 d0 e0 f0 z0", "a0 b0 c0 d0 e0 f0 z0!"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			q := Queue{Waiting: 6}

@@ -54,7 +54,7 @@ func TestLimit(t *testing.T) {
 }
 
 // TestLimiterIsBounded: past the table's size a newcomer has an allowance of its
-// own, and whoever has used theirs up does not get it back (threats D5).
+// own, and a client that has used up its own does not get it back (threats D5).
 func TestLimiterIsBounded(t *testing.T) {
 	rate := Rate{Every: time.Second, Burst: 2}
 	now := time.Unix(1_700_000_000, 0)

@@ -186,5 +186,5 @@ func (r *Redis) wait(what string, ok func() bool) {
 	r.t.Fatalf("%s has no %s after 30 s:\n%s", r.path, what, log)
 }
 
-// Await waits until ok tells so, for tests that watch r from outside.
+// Await waits until ok returns true, for tests that watch r from outside.
 func (r *Redis) Await(what string, ok func() bool) { r.t.Helper(); r.wait(what, ok) }

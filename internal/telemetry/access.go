@@ -151,7 +151,7 @@ func field(b []byte, key, value string) []byte {
 	return quote(b, value)
 }
 
-// maxField cuts what strangers write into a log: a path, a host, a User-Agent
+// maxField cuts what clients write into a log: a path, a host, a User-Agent
 // of one megabyte (threats D9).
 const maxField = 1024
 
@@ -193,7 +193,7 @@ func quote(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
-// plain reports whether s stands in JSON as it is.
+// plain reports whether s needs no escape in JSON.
 func plain(s string) bool {
 	for i := 0; i < len(s); i++ {
 		if c := s[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' {

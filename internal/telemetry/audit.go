@@ -46,7 +46,7 @@ var ErrAudit = errors.New("telemetry: writing the audit record")
 
 // OpenAudit opens path for appending; what cannot be opened now is an error.
 // With strict, Write waits until the record is with the operating system.
-// observe hears of every record, with the error of one that was lost.
+// observe is called with every record, with the error of one that was lost.
 func OpenAudit(path string, strict bool, observe func(error)) (*Audit, error) {
 	a := &Audit{
 		path:    path,

@@ -32,7 +32,7 @@ func newConsoleHandler(out io.Writer, level slog.Leveler) *consoleHandler {
 			Level: level,
 			ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
 				if len(groups) == 0 && (a.Key == slog.TimeKey || a.Key == slog.LevelKey || a.Key == slog.MessageKey) {
-					return slog.Attr{} // they stand in front
+					return slog.Attr{} // they come first
 				}
 				return a
 			},

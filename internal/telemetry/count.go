@@ -88,7 +88,7 @@ func (m *Metrics) DingTalk(call, result, code string, d time.Duration) {
 // Audited counts one audit record.
 func (m *Metrics) Audited(ok bool) { m.audits.WithLabelValues(okOr(ok, "failed")).Inc() }
 
-// Dropped counts the log records that found no room.
+// Dropped counts the log records that did not fit.
 func (m *Metrics) Dropped() uint64 { return m.dropped() }
 
 // Reloaded counts a reload of the configuration.

@@ -46,7 +46,7 @@ func TestHealth(t *testing.T) {
 	}
 }
 
-// TestStrangers: the proxy that comes all the time stays in sight of whoever
+// TestUntrustedForwarders: the proxy that comes all the time stays in sight of those who
 // looks, however many others pass by.
 func TestStrangers(t *testing.T) {
 	var s Strangers

@@ -4,7 +4,7 @@
 //	slog ──────────────┴─► Writer (one buffer, never waits for the sink) ─► stdout
 //	counters ────────────► Metrics ─► /metrics on the admin listener
 //
-// It knows nothing of ours: the command hands it plain values. Only this
+// It imports no other package of dinggate: the command hands it plain values. Only this
 // package knows Prometheus.
 package telemetry
 
@@ -66,7 +66,7 @@ func (w *Writer) Write(record []byte) (int, error) {
 	return len(record), nil
 }
 
-// Dropped counts the records that found no room, or that the sink refused.
+// Dropped counts the records that did not fit, or that the sink refused.
 func (w *Writer) Dropped() uint64 { return w.dropped.Load() }
 
 func (w *Writer) nudge() {
@@ -129,8 +129,8 @@ func (w *Writer) Close() {
 }
 
 // Strays takes the lines of the standard library's own logger, where net/http
-// tells of an upstream that answers unasked, and makes records of them. What
-// they quote is a stranger's, may be somebody's cookie, and is left out.
+// says of an upstream that answers unasked, and makes records of them. What
+// they quote comes from outside, may be a person's cookie, and is left out.
 type Strays struct{ Log *slog.Logger }
 
 func (s Strays) Write(line []byte) (int, error) {

@@ -41,7 +41,7 @@ type Metrics struct {
 	dropped func() uint64
 
 	mu      sync.Mutex
-	names   map[string][]string // every metric of ours and its labels
+	names   map[string][]string // each of our metrics and its labels
 	sources map[string]*source  // what is read at each scrape, by name and label
 }
 
@@ -55,7 +55,7 @@ func (s *source) value() float64 { return (*s.read.Load())() }
 const namespace = "dinggate"
 
 // NewMetrics registers what every process has. dropped counts log records that
-// found no room.
+// did not fit.
 func NewMetrics(version, revision string, dropped func() uint64) *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
@@ -106,7 +106,7 @@ func NewMetrics(version, revision string, dropped func() uint64) *Metrics {
 	build.WithLabelValues(version, revision, runtime.Version()).Set(1)
 	m.registry.MustRegister(build, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	m.Count("log_records_dropped_total", "Log records that found no room.", "",
+	m.Count("log_records_dropped_total", "Log records that did not fit into the buffer.", "",
 		"", func() float64 { return float64(dropped()) })
 	return m
 }
@@ -140,8 +140,8 @@ func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
 }
 
-// Names lists every metric of ours with its labels, for whoever checks
-// dashboards and alerts.
+// Names lists each of our metrics with its labels, for checks of dashboards
+// and alerts.
 func (m *Metrics) Names() map[string][]string {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -28,7 +28,7 @@ var w3c = propagation.TraceContext{}
 
 // StartTracing sends spans to endpoint by OTLP over HTTP, a share of them where
 // no trusted peer has decided already. It opens no connection yet; failed
-// hears of spans that did not get there. OTEL_EXPORTER_OTLP_HEADERS and its kin
+// is called with the errors of spans that did not arrive. OTEL_EXPORTER_OTLP_HEADERS and its kin
 // are obeyed.
 func StartTracing(ctx context.Context, endpoint, version string, share float64, failed func(error)) (*Tracing, error) {
 	u, err := url.Parse(endpoint)
@@ -52,8 +52,8 @@ func StartTracing(ctx context.Context, endpoint, version string, share float64, 
 }
 
 // Handler begins a span before next and ends it after. trusted reports whether
-// the peer may say what the request is part of; whoever else sends a traceparent
-// begins a trace of their own. The upstream is told of our span.
+// the peer may name the trace that the request is part of; a traceparent of any
+// other peer begins a new trace. The upstream gets our span.
 func (t *Tracing) Handler(next http.Handler, trusted func(*http.Request) bool) http.Handler {
 	if t == nil {
 		return next
@@ -72,7 +72,7 @@ func (t *Tracing) Handler(next http.Handler, trusted func(*http.Request) bool) h
 	})
 }
 
-// Describe tells what became of the request whose context this is.
+// Describe adds the outcome of the request whose context this is.
 func (t *Tracing) Describe(ctx context.Context, a *Access) {
 	if t == nil {
 		return
@@ -103,7 +103,7 @@ func (t *Tracing) Describe(ctx context.Context, a *Access) {
 // Called makes a span of a call to DingTalk or to the SSO service that has just
 // ended, below the request that it was made for. One that no request waits for,
 // such as a lookup in the background, is a trace of its own. code is why it was
-// refused, from a fixed set. The other end is told nothing of our traces.
+// refused, from a fixed set. The other end gets nothing of our traces.
 func (t *Tracing) Called(ctx context.Context, peer, call, result, code string, d time.Duration) {
 	if t == nil {
 		return

@@ -8,7 +8,7 @@ import (
 
 // IsPageLoad reports whether a person's browser is loading a page, which may
 // be redirected; everything else gets a 401 it can read. Decided from
-// Sec-Fetch-Mode, else from Accept; GET and HEAD only, never a WebSocket
+// Sec-Fetch-Mode, otherwise from Accept; GET and HEAD only, never a WebSocket
 // handshake (gateways strip Upgrade and leave the key).
 func IsPageLoad(method string, h http.Header) bool {
 	if method != http.MethodGet && method != http.MethodHead || len(h["Upgrade"]) > 0 ||
@@ -23,7 +23,7 @@ func IsPageLoad(method string, h http.Header) bool {
 
 // IsTopLevel reports whether a page load fills a window or tab of its own, and
 // not a frame or an object of another page (threats W8). A browser without fetch
-// metadata does not tell.
+// metadata does not say.
 func IsTopLevel(method string, h http.Header) bool {
 	dest := h["Sec-Fetch-Dest"]
 	return IsPageLoad(method, h) && (len(dest) == 0 || len(dest) == 1 && dest[0] == "document")
@@ -73,7 +73,7 @@ func accepts(h http.Header, kind string) bool {
 }
 
 // SameOrigin reports whether a request that changes something comes from a
-// page of ours, as http.CrossOriginProtection reads it: where the browser sends
+// our own page, as http.CrossOriginProtection reads it: where the browser sends
 // Sec-Fetch-Site, that alone decides. Without it (plain http, WebKit before
 // 16.4), Origin must be one that ours accepts, or absent (not a browser). A page
 // under no-referrer posts its own form with `Origin: null`, so our pages with a
@@ -88,7 +88,7 @@ func SameOrigin(r *http.Request, ours func(origin string) bool) bool {
 
 // IsDingTalk reports whether the browser calls itself the DingTalk client. It
 // chooses a page and decides nothing: anybody can send a User-Agent. The robot
-// that makes link previews is a stranger.
+// that makes link previews counts as another client.
 func IsDingTalk(r *http.Request) bool {
 	for _, ua := range r.Header["User-Agent"] {
 		if containsFold(ua, "dingtalk") && !containsFold(ua, "dingtalk-linkservice") {

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-func entrance(t *testing.T, next HandlerFunc) (*Chain, *[]Exchange) {
+func newChain(t *testing.T, next HandlerFunc) (*Chain, *[]Exchange) {
 	var records []Exchange
 	return &Chain{
 		Peers:  peers(t, "10.0.0.0/8"),
@@ -26,8 +26,8 @@ func entrance(t *testing.T, next HandlerFunc) (*Chain, *[]Exchange) {
 	}, &records
 }
 
-func TestEntranceJudges(t *testing.T) {
-	e, _ := entrance(t, func(w http.ResponseWriter, r *http.Request) error {
+func TestChain_Judges(t *testing.T) {
+	e, _ := newChain(t, func(w http.ResponseWriter, r *http.Request) error {
 		x := From(w)
 		w.Header().Set("X-Seen", x.Scheme+" "+x.Host+" "+x.Path.Plain+" "+x.Client.String())
 		return nil
@@ -82,7 +82,7 @@ func TestEntranceJudges(t *testing.T) {
 // TestLengthOfFrames: threats M11. What net/http makes of these would be an empty
 // body, or none.
 func TestLengthOfFrames(t *testing.T) {
-	e, _ := entrance(t, func(http.ResponseWriter, *http.Request) error { return nil })
+	e, _ := newChain(t, func(http.ResponseWriter, *http.Request) error { return nil })
 	for _, c := range []struct {
 		major   int
 		lengths []string
@@ -111,7 +111,7 @@ func TestLengthOfFrames(t *testing.T) {
 
 // A query of HTTP/2 that no HTTP/1.1 request line can hold is 400 (threats M18).
 func TestQueryOfFrames(t *testing.T) {
-	e, _ := entrance(t, func(http.ResponseWriter, *http.Request) error { return nil })
+	e, _ := newChain(t, func(http.ResponseWriter, *http.Request) error { return nil })
 	for _, c := range []struct {
 		query  string
 		major  int
@@ -133,15 +133,15 @@ func TestQueryOfFrames(t *testing.T) {
 	}
 }
 
-func TestEntrancePanics(t *testing.T) {
-	e, records := entrance(t, func(w http.ResponseWriter, r *http.Request) error { panic("secret detail") })
+func TestChain_Panics(t *testing.T) {
+	e, records := newChain(t, func(w http.ResponseWriter, r *http.Request) error { panic("secret detail") })
 	w := httptest.NewRecorder()
 	e.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
 	if w.Code != 500 || strings.Contains(w.Body.String(), "secret") || len(*records) != 1 || (*records)[0].Err == nil {
 		t.Errorf("a panic = %d %q, %d records, want one 500 without detail and its error on record", w.Code, w.Body,
 			len(*records))
 	}
-	e, records = entrance(t, func(w http.ResponseWriter, r *http.Request) error { w.Write([]byte("half")); panic("x") })
+	e, records = newChain(t, func(w http.ResponseWriter, r *http.Request) error { w.Write([]byte("half")); panic("x") })
 	defer func() {
 		if v := recover(); v != http.ErrAbortHandler || len(*records) != 1 {
 			t.Errorf(

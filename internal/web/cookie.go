@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-// cookieBase is in the name of every cookie of ours.
+// cookieBase is in the name of each of our cookies.
 const cookieBase = "dinggate"
 
 // cookieNames are our cookies, each without the prefix that https gives it and
@@ -52,7 +52,7 @@ func overfull(h http.Header) bool {
 // nobody's cookie. More than 3,000 cookies, or 48 KiB of them, are none.
 func CookieValues(h http.Header, name string) []string { return AppendCookieValues(nil, h, name) }
 
-// AppendCookieValues is CookieValues into room that the caller has.
+// AppendCookieValues is CookieValues into the caller's slice.
 func AppendCookieValues(values []string, h http.Header, name string) []string {
 	if overfull(h) {
 		return values
@@ -69,7 +69,7 @@ func AppendCookieValues(values []string, h http.Header, name string) []string {
 	return values
 }
 
-// StripCookies removes every cookie of ours, in any form that some parser might
+// StripCookies removes each of our cookies, in any form that some parser might
 // read as ours (see ourCookie), and leaves the others byte for byte.
 func StripCookies(h http.Header) {
 	lines, changed := h["Cookie"], false
@@ -114,7 +114,7 @@ func stripLine(line string) string {
 }
 
 // ourCookie judges one segment of a Cookie line: ours by its name, or with a
-// pair of ours where some parser would begin a new one: after the `;` inside a
+// our own pair where some parser would begin a new one: after the `;` inside a
 // quoted value, after a comma (`$Version=1, dinggate=…`), after a blank, or
 // behind a name that is empty (threats C4).
 func ourCookie(seg string) bool {
@@ -153,9 +153,9 @@ func OurCookieName(setCookie string) bool {
 	return ourName(name)
 }
 
-// ourName reports whether some server reads a cookie's name as one of ours: in
+// ourName reports whether some server reads a cookie's name as ours: in
 // any letter case, with what it trims around it, percent-encoded (CVE-2020-7070),
-// with `.`, blanks and `[` for `_` as PHP has it, and as a numbered piece of ours
+// with `.`, blanks and `[` for `_` as PHP has it, and as a numbered piece of our cookie
 // (threats C11). Everything else with our name in it is an application's own.
 func ourName(name string) bool {
 	if len(name) < len(cookieBase) {
@@ -165,8 +165,8 @@ func ourName(name string) bool {
 	if ourBase(strings.TrimPrefix(strings.TrimLeft(name, " "), "__Host-")) {
 		return true
 	}
-	var room [64]byte
-	folded := foldCookieName(room[:0], name)
+	var buf [64]byte
+	folded := foldCookieName(buf[:0], name)
 	for _, prefix := range cookiePrefixes {
 		if rest, ok := strings.CutPrefix(string(folded), prefix); ok { // no allocation: it does not leave this function
 			return ourBase(rest)
@@ -195,7 +195,7 @@ func numbered(end string) bool {
 
 // foldCookieName decodes, trims and lowers a name, and cuts it at PHP's bracket.
 func foldCookieName(dst []byte, name string) []byte {
-	for i := 0; i < len(name) && len(dst) < cap(dst); i++ { // no name of ours is as long
+	for i := 0; i < len(name) && len(dst) < cap(dst); i++ { // none of our names is as long
 		c := name[i]
 		if c == '%' && i+2 < len(name) {
 			if v, err := strconv.ParseUint(name[i+1:i+3], 16, 8); err == nil {

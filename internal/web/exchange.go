@@ -10,7 +10,7 @@ import (
 // handler behind a Chain, and the record that goes to the log afterwards.
 // One allocation serves both. It belongs to the request's goroutine.
 type Exchange struct {
-	ID      string     // the request id; on every answer of ours and in the log
+	ID      string     // the request id; on each of our answers and in the log
 	Peer    netip.Addr // who is connected to us; zero on a unix socket
 	Trusted bool       // the peer is one of trusted_proxies
 	Client  netip.Addr // the real client; zero when unknown or unreadable, and then in no network

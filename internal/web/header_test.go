@@ -65,7 +65,7 @@ func FuzzProtected(f *testing.F) {
 	f.Add("x.mail")
 	f.Add("Content_Length")
 	p := NewProtected("X-Mail")
-	letters := func(r rune) rune { // what is left of a name for whoever folds it; not our own fold, which is on trial
+	letters := func(r rune) rune { // what is left of a name once a server folds it; not our own fold, which is on trial
 		switch {
 		case r >= utf8.RuneSelf:
 			return -1
@@ -83,7 +83,7 @@ func FuzzProtected(f *testing.F) {
 			if f := strings.Map(letters, left); f == "xmail" || strings.HasPrefix(f, "xforwarded") {
 				t.Errorf("Drop left %q, which folds to %q", left, f)
 			} else if (f == "contentlength" || f == "transferencoding") && http.CanonicalHeaderKey(left) != left {
-				t.Errorf("Drop left %q, a body's end to whoever folds names", left)
+				t.Errorf("Drop left %q, a body's end to a server that folds names", left)
 			}
 		}
 	})

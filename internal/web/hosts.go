@@ -42,7 +42,7 @@ func NewHosts(publicURL string, routes []string, cookieDomain string) (*Hosts, e
 	return h, nil
 }
 
-// Serves reports whether a canonical host is one of ours. An address is, when it
+// Serves reports whether a canonical host is ours. An address is, when it
 // is the one that the request came in by: no name can be pointed at it, and
 // probes know no other. r may be nil.
 func (h *Hosts) Serves(host string, r *http.Request) bool {

@@ -77,7 +77,7 @@ func TestHosts(t *testing.T) {
 
 // A name that nobody configured is 421 from anybody but a trusted proxy that asks
 // under a name of its own; what that one says of the browser's host counts (W12).
-func TestEntranceHosts(t *testing.T) {
+func TestChain_Hosts(t *testing.T) {
 	hosts, err := NewHosts("https://app.test", []string{"wiki.test"}, "")
 	if err != nil {
 		t.Fatal(err)

@@ -91,7 +91,7 @@ func (o *Origins) Target(scheme, host, uri string) (target string, ok bool) {
 	return o.Return(origin + uri)
 }
 
-// Ours reports whether an Origin header names a page of ours: one on public_url,
+// Ours reports whether an Origin header names one of our pages: one on public_url,
 // on a route's host, or on a host that the session cookie reaches. Somebody whom
 // a person may be sent back to is not let to act for them: its pages, on a
 // sibling's host, would otherwise open WebSockets with our cookie (threats W3).
@@ -116,7 +116,7 @@ func (o *Origins) read(raw string) (scheme, host string, ok bool) {
 	return scheme, host, err == nil
 }
 
-// HasHost reports whether a canonical host is one of ours.
+// HasHost reports whether a canonical host is ours.
 func (o *Origins) HasHost(host string) bool {
 	return o.allowed[o.scheme+"://"+host] || o.underDomain(host)
 }
@@ -131,8 +131,8 @@ func (o *Origins) underDomain(host string) bool {
 const MaxReturn = 1024
 
 // Return checks where a browser wants to be sent back to and gives the target
-// in the form to send: a path when it is on public_url's origin, else an
-// absolute URL of an origin of ours. Anything a browser might read as another
+// in the form to send: a path when it is on public_url's origin, otherwise an
+// absolute URL of one of our origins. Anything a browser might read as another
 // host is refused: `//`, `\`, control bytes and blanks anywhere, user names,
 // other schemes, dot segments (GHSA-qqxw-m5fj-f7gv, GHSA-j7px-6hwj-hpjg,
 // GHSA-4mf2-f3wh-gvf2). url.Parse finding no host proves nothing, so the text

@@ -133,7 +133,7 @@ func FuzzReturn(f *testing.F) {
 	})
 }
 
-// TestOurs: threats W3. Where a person may be sent back to is no page of ours.
+// TestOurs: threats W3. Where a person may be sent back to is none of our pages.
 func TestOurs(t *testing.T) {
 	o := testOrigins(t)
 	for origin, want := range map[string]struct{ ours, has bool }{

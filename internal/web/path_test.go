@@ -56,7 +56,7 @@ func TestReadings(t *testing.T) {
 		{"/;x%2f%2e/admin;%2F%2e/y", ""},     // a dot segment where it is decoded first
 		{"/%253b%252fx/admin", "/admin"},     // a second decoding, then the parameters
 		{"/;%252Fx/admin", "/admin"},         // the reverse
-		{"/a;%2525252Fb/c", "/a/c"},          // whatever stands in it
+		{"/a;%2525252Fb/c", "/a/c"},          // whatever it contains
 		{"/admin%3Fx", "/admin"},             // P18
 		{"/admin%23x/y", "/admin"},           // P18
 		{"/admin%253Fx", "/admin"},           // decoded twice

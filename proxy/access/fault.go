@@ -123,7 +123,7 @@ func methodFault(s string) conf.Text {
 	switch {
 	case !isMethod(s):
 		return conf.Textf("has %q; a method is written in capitals, as in GET", s)
-	case s == "TRACE" || s == "TRACK" || s == "CONNECT": // the doors answer 405 (threats P11)
+	case s == "TRACE" || s == "TRACK" || s == "CONNECT": // the handlers answer 405 (threats P11)
 		return conf.Textf("has %s, which is never let through", s)
 	}
 	return conf.Text{}

@@ -196,7 +196,7 @@ func FuzzHost(f *testing.F) {
 		}, name)
 		if strings.ToValidUTF8(name, "") != name || strings.ContainsAny(name, ":") && !strings.HasSuffix(name, "]") ||
 			strings.HasSuffix(name, ".") || name == "" {
-			return // no host name, which the doors refuse
+			return // no host name, which the handlers refuse
 		}
 		for _, other := range []string{name + port, name + "." + port, upper + port} {
 			if got := p.Decide(Target{Path: "/", Host: other}, member); got != want {

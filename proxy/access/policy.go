@@ -1,13 +1,13 @@
 // Package access decides who may enter which route.
 //
 //	Target ──► match ──► one route ──► its rule, identity.User ──► Decision
-//	(a door)     │                        │
+//	             │                        │
 //	             └─ none: Deny            └─ nothing lets in: SignIn (nobody yet) or Deny
 //
 // It is pure: no clock, no network, no net/http. The proxy and every gateway's
 // question come here with the same Target, so one path has one answer at all
-// doors (threats P16). Making the path canonical is internal/web's work; pages,
-// redirects and status codes are the doors'.
+// endpoints (threats P16). Package internal/web makes the path canonical; pages,
+// redirects and status codes are the handlers' work.
 package access
 
 import (
@@ -40,7 +40,7 @@ type Target struct {
 
 	Client netip.Addr // zero = unknown, in no network; with a zone, in no network either
 
-	// Unknown says that nobody told us the path. A person passes if every route
+	// Unknown says that the path is unknown. A person passes if every route
 	// would let them in, nobody in particular only if every route is public.
 	// Networks count for nothing: an address is no person.
 	Unknown bool
@@ -62,7 +62,7 @@ type Route struct {
 	Rule    Rule
 }
 
-// Verdict is the answer. The zero value keeps everybody out.
+// Verdict is the answer. The zero value denies.
 type Verdict int
 
 const (
@@ -103,7 +103,7 @@ type Decision struct {
 	Reason string // one of the constants above; "" with Allow
 }
 
-// Everybody reports whether the decision lets everybody in, whoever and wherever
+// Everybody reports whether the decision lets everybody in, without a session and from anywhere
 // they are.
 func (d Decision) Everybody() bool {
 	return d.Verdict == Allow && (d.Rule == rulePublic || d.Rule == ruleEvery)
@@ -156,8 +156,8 @@ func New(routes []Route) (*Policy, error) {
 // Decide is the only place that says who may enter. A nil u, or one without a
 // Username, is somebody who has not signed in.
 //
-// Whatever t leaves open never opens a door: a route whose host or method can
-// not be compared is passed over, and still has to let the person in.
+// What t leaves open never allows anything: a route whose host or method can
+// not be compared is passed over, and still has to allow the person.
 func (p *Policy) Decide(t Target, u *identity.User) Decision {
 	return p.decide(&t, u, nil)
 }

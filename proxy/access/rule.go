@@ -15,7 +15,7 @@ type Rule struct {
 	SignedIn bool // every member of the organisation
 
 	// Departments by id; a department means all below it, through the ancestors
-	// that the directory tells. An id that no longer exists names nobody.
+	// that the directory returns. An id that no longer exists names nobody.
 	Departments []int64
 
 	// Roles by exact name, or by id when the text is digits only: names repeat

@@ -36,7 +36,7 @@ type ServiceTokens struct {
 	Clients  []string      // client ids whose tokens count
 	MaxWait  time.Duration // as proxy.Handler.MaxWait
 
-	// OnNoAudience is called once if the service tells no aud.
+	// OnNoAudience is called once if the service sends no aud.
 	OnNoAudience func()
 }
 
@@ -87,7 +87,7 @@ const (
 // tokenOwner is the last answer of userinfo. Immutable.
 type tokenOwner struct {
 	session  *session.Session
-	audience []string       // nil: the service told none
+	audience []string       // nil: the service sent none
 	by       *ServiceTokens // whose headers the session has
 	fresh    time.Time      // no call before
 	retry    time.Time      // nor before
@@ -113,11 +113,13 @@ func (s *ServiceTokens) find(ctx context.Context, q proxy.CredentialQuery, token
 		return proxy.Credential{}, errNoCall
 	}
 	from := ratelimit.Client(q.Client)
-	ctx, cancel := context.WithTimeout(ctx, callTimeout+time.Second) // longer than the call, whose end is to be remembered
+	// longer than the call, whose end is to be remembered
+	ctx, cancel := context.WithTimeout(ctx, callTimeout+time.Second)
 	defer cancel()
-	p, err := s.calls.do(ctx, key, func() error { return s.admit(from, now) }, func(ctx context.Context) (*tokenOwner, error) {
-		return s.first(ctx, from, key, token)
-	})
+	p, err := s.calls.do(ctx, key,
+		func() error { return s.admit(from, now) }, func(ctx context.Context) (*tokenOwner, error) {
+			return s.first(ctx, from, key, token)
+		})
 	switch {
 	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
 		return proxy.Credential{}, errTooSlow
@@ -139,7 +141,12 @@ func (s *ServiceTokens) admit(from netip.Prefix, now time.Time) error {
 		}
 	}
 	if !ok {
-		return &web.Error{Status: http.StatusTooManyRequests, Code: "too_many_attempts", RetryAfter: wait, Err: errors.New("too many unknown access tokens from this client")}
+		return &web.Error{
+			Status:     http.StatusTooManyRequests,
+			Code:       "too_many_attempts",
+			RetryAfter: wait,
+			Err:        errors.New("too many unknown access tokens from this client"),
+		}
 	}
 	return nil
 }
@@ -187,7 +194,7 @@ func (s *ServiceTokens) ask(ctx context.Context, key [32]byte, token string) (*t
 	return s.owner(key, user, audience, time.Now()), nil
 }
 
-// accepts holds a token to api_token_clients, if the service tells its audience
+// accepts holds a token to api_token_clients, if the service sends its audience
 // (threats T30).
 func (s *ServiceTokens) accepts(audience []string) bool {
 	if audience == nil {
@@ -200,7 +207,8 @@ func (s *ServiceTokens) accepts(audience []string) bool {
 // known answers for a token that was good. If it has to be looked up again, a
 // request waits for MaxWait, and, once the grace is over, as long as for an
 // unknown one; the call goes on without it.
-func (s *ServiceTokens) known(ctx context.Context, q proxy.CredentialQuery, key [32]byte, token string, p *tokenOwner, now time.Time) (proxy.Credential, error) {
+func (s *ServiceTokens) known(ctx context.Context, q proxy.CredentialQuery, key [32]byte, token string, p *tokenOwner,
+	now time.Time) (proxy.Credential, error) {
 	if p.by != s { // the configuration changed
 		again := *p
 		again.by, again.session = s, newSession(s.Sessions, key, p.session.User, p.session.SignedIn, p.session.Checked)
@@ -219,7 +227,8 @@ func (s *ServiceTokens) known(ctx context.Context, q proxy.CredentialQuery, key 
 	}
 	ctx, cancel := context.WithTimeout(ctx, maxWait)
 	defer cancel()
-	newer, err := s.calls.doKept(ctx, key, func(ctx context.Context) (*tokenOwner, error) { return s.repeat(ctx, key, token, p) })
+	newer, err := s.calls.doKept(ctx,
+		key, func(ctx context.Context) (*tokenOwner, error) { return s.repeat(ctx, key, token, p) })
 	switch {
 	case err == nil:
 		return newer.answer(time.Now())

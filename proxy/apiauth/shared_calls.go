@@ -6,7 +6,7 @@ import (
 )
 
 // sharedCalls lets requests that want the same share one call. A call ends with
-// the last request that waits for it, unless it is kept: whoever hangs up leaves
+// the last request that waits for it, unless it is kept: a caller that hangs up leaves
 // nothing behind (threats D12). The zero value is ready.
 type sharedCalls[V any] struct {
 	mu  sync.Mutex
@@ -24,7 +24,8 @@ type sharedCall[V any] struct {
 // do waits for the call for key until ctx ends, whose error it gives then. Where
 // none runs, it starts one, unless admit refuses: its error is do's. The call's
 // context does not end with ctx.
-func (s *sharedCalls[V]) do(ctx context.Context, key [32]byte, admit func() error, call func(context.Context) (V, error)) (value V, err error) {
+func (s *sharedCalls[V]) do(ctx context.Context, key [32]byte, admit func() error,
+	call func(context.Context) (V, error)) (value V, err error) {
 	c, err := s.join(ctx, key, 1, admit, call)
 	if err != nil {
 		return value, err
@@ -33,7 +34,8 @@ func (s *sharedCalls[V]) do(ctx context.Context, key [32]byte, admit func() erro
 }
 
 // doKept is do with a call that goes on when nobody waits any more.
-func (s *sharedCalls[V]) doKept(ctx context.Context, key [32]byte, call func(context.Context) (V, error)) (value V, err error) {
+func (s *sharedCalls[V]) doKept(ctx context.Context, key [32]byte,
+	call func(context.Context) (V, error)) (value V, err error) {
 	c, err := s.join(ctx, key, 2, func() error { return nil }, call)
 	if err != nil {
 		return value, err
@@ -51,7 +53,8 @@ func (s *sharedCalls[V]) wait(ctx context.Context, key [32]byte, c *sharedCall[V
 	}
 }
 
-func (s *sharedCalls[V]) join(ctx context.Context, key [32]byte, waiting int, admit func() error, call func(context.Context) (V, error)) (*sharedCall[V], error) {
+func (s *sharedCalls[V]) join(ctx context.Context, key [32]byte, waiting int, admit func() error,
+	call func(context.Context) (V, error)) (*sharedCall[V], error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if c, running := s.all[key]; running {

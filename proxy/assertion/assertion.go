@@ -174,7 +174,7 @@ func (s *Signer) Header(p Person, audience string) []string {
 	return kept.value
 }
 
-// forget makes room for one token.
+// forget drops one token, so that another fits.
 func (s *Signer) forget(now time.Time) {
 	var first place
 	var renew time.Time

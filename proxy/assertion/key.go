@@ -74,7 +74,7 @@ func ParseKey(text []byte) (Key, error) {
 		case "ENCRYPTED PRIVATE KEY":
 			return Key{}, conf.Errorf("holds a private key that is encrypted; decrypt it first")
 		}
-		text = rest // EC PARAMETERS stand in front of a key that openssl made
+		text = rest // EC PARAMETERS precede a key that openssl made
 	}
 }
 

@@ -8,10 +8,10 @@ import (
 	"testing"
 )
 
-// FuzzDoors: one path has one verdict, whichever way it is asked about (threats
+// FuzzEndpoints: one path has one verdict, whichever way it is asked about (threats
 // P16), nobody in particular gets in by a path that is not plainly public, and
 // no question makes a panic.
-func FuzzDoors(f *testing.F) {
+func FuzzEndpoints(f *testing.F) {
 	for _, s := range []string{"/", "/public/", "/public/../admin/", "/public/%2e%2e/admin", "/public;x/",
 		"//public/a", "/oauth2/auth", "/OAuth2/auth", "/admin/.", "/net/", "/\xff", "/public/．．/admin/"} {
 		f.Add(s, true)

@@ -127,7 +127,7 @@ func (h *Handler) answer(d Dialect, q OriginalRequest, x *web.Exchange, r *http.
 		return d.unavailable(x, &web.Error{Status: http.StatusForbidden, Code: "bad_forwarded", Err: errH2C})
 	}
 	x.Scheme, x.Host = q.Scheme, q.Host
-	// never 421, which some gateways take for a failure of ours (threats W12)
+	// never 421, which some gateways take for one of our failures (threats W12)
 	if !q.OwnName && !h.Hosts.Serves(q.Host, r) {
 		return d.unavailable(x, web.UnknownHost(http.StatusForbidden, q.Host, x.Trusted))
 	}
@@ -247,7 +247,7 @@ func (h *Handler) back(q OriginalRequest, r *http.Request) string {
 	return "/"
 }
 
-// method is the original method where it is known, else the question's own.
+// method is the original method where it is known, otherwise the question's own.
 func (q OriginalRequest) method(r *http.Request) string {
 	if q.Method != "" {
 		return q.Method

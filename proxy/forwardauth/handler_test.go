@@ -165,7 +165,7 @@ func TestAnswers(t *testing.T) {
 		{"nginx odd method", "get", "/oauth2/auth", trusted, nurl + "/x" + signed, 200, ""},
 		{"nginx original POST on a GET route", "GET", "/oauth2/auth", trusted,
 			"X-Original-Method: POST\nX-Original-URL: https://app.test/read/", 401, ""},
-		{"nginx query of ours is ignored", "GET", "/oauth2/auth?rd=/public/&allowed_groups=x", trusted,
+		{"nginx query to our endpoint is ignored", "GET", "/oauth2/auth?rd=/public/&allowed_groups=x", trusted,
 			nurl + "/admin/" + signed, 403, "not_allowed"},
 		{"nginx bad forwarded host", "GET", "/oauth2/auth", trusted,
 			"X-Original-URI: /public/\nX-Forwarded-Host: a, b", 403, "bad_forwarded"},
@@ -254,7 +254,7 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// TestOneDecision is threats P16: the same path gets the same verdict at every door.
+// TestOneDecision is threats P16: the same path gets the same verdict at every endpoint.
 // TestHandshakes: threats M6, W3, as far as a gateway tells of them.
 // TestAtRoot: GET / is a question where nothing else is served there, and only
 // from a trusted peer that says what was asked for.

@@ -9,7 +9,7 @@ import (
 
 // nginx is `auth_request` and its relatives (ingress-nginx, Tengine, OpenResty,
 // Angie): a fixed path, the original request in X-Original-URL, else
-// X-Original-URI, else X-Forwarded-Uri; 200, 401 or 403 and nothing else.
+// X-Original-URI, otherwise X-Forwarded-Uri; 200, 401 or 403 and nothing else.
 var nginx = Dialect{Name: "auth", Original: originalURL, Plain: true}
 
 func originalURL(g *Handler, x *web.Exchange, r *http.Request) (OriginalRequest, error) {

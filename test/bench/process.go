@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// process is a server of ours, pinned to the first core.
+// process is one of our servers, pinned to the first core.
 type process struct {
 	cmd   *exec.Cmd
 	base  string        // http://127.0.0.1:port

@@ -238,7 +238,7 @@ func basics() (list []try) {
 			}})
 		}
 	}
-	list = append(list, try{"H8 a scheme that is none of ours stays the application's", func(h *client) {
+	list = append(list, try{"H8 a scheme that is not ours stays the application's", func(h *client) {
 		for _, line := range []string{"Digest username=\"erin\"", "AWS4-HMAC-SHA256 x", "Negotiate x", "token x"} {
 			if a, _ := h.api("/page", false, "Authorization: "+line); a.status != 401 {
 				h.failf("got %v", a)

@@ -187,7 +187,7 @@ func (h *client) stream(s request, fields []hpack.HeaderField, body string) (a *
 	if a.took = time.Since(began); why == "silence" {
 		h.failf("O9: nothing came after %.300q", s.raw)
 	}
-	// What net/http refuses by itself carries no id of ours.
+	// What net/http refuses by itself carries none of our ids.
 	a.bare = a.header["X-Request-Id"] == nil && (a.status == 400 || a.status == 431 || a.status == 417)
 	if a.closed || s.fresh || why != "" || err != nil {
 		w.c.Close()

@@ -147,7 +147,7 @@ func (o *invariants) location(to string) string {
 		return ""
 	}
 	if !ourText(to) {
-		return "is no address of ours by its text"
+		return "is none of our addresses by its text"
 	}
 	return leaves(to)
 }

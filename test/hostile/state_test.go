@@ -243,11 +243,11 @@ func sealedByUs(attempt func(h *client) (name, value string)) (list []try) {
 		"another host's": func(b []byte) []byte {
 			return []byte(strings.Replace(string(b), "app.test", "bpp.test", 1))
 		},
-		"another version's":    func(b []byte) []byte { b[0]++; return b },
-		"an old version's":     func(b []byte) []byte { b[0] = 0; return b },
-		"cut":                  func(b []byte) []byte { return b[:len(b)-1] },
-		"longer":               func(b []byte) []byte { return append(b, 0) },
-		"with a state of ours": func(b []byte) []byte { copy(b[1:33], make([]byte, 32)); return b },
+		"another version's":      func(b []byte) []byte { b[0]++; return b },
+		"an old version's":       func(b []byte) []byte { b[0] = 0; return b },
+		"cut":                    func(b []byte) []byte { return b[:len(b)-1] },
+		"longer":                 func(b []byte) []byte { return append(b, 0) },
+		"with one of our states": func(b []byte) []byte { copy(b[1:33], make([]byte, 32)); return b },
 	} {
 		list = append(list, try{"S5 S8 " + label, func(h *client) {
 			name, value := attempt(h)
@@ -263,7 +263,7 @@ func sealedByUs(attempt func(h *client) (name, value string)) (list []try) {
 			}
 			v := h.visitor()
 			state, _ := v.begin("/oauth2/start")
-			if label == "with a state of ours" {
+			if label == "with one of our states" {
 				state = strings.Repeat("A", 42) + "B"
 			}
 			h.callback("authCode="+v.code("zhangsan")+"&state="+state, name, text)

@@ -67,7 +67,7 @@ var witnesses = map[string]string{
 	"P7": `P1–P9 …"//`, "P8": "P1–P9 …PUBLIC",
 	"F3": "F5 ", "F4": "P16 ", "F14": "proxy TestTrouble",
 	"W4": "cmd/dinggate TestDrain", "T15": "T13 one final newline, T15", "T24": "cmd/dinggate TestClientRemoved",
-	"D7": "K4 K5", "D8": "session TestFitUser", "D11": "internal/web TestEntrancePanics",
+	"D7": "K4 K5", "D8": "session TestFitUser", "D11": "internal/web TestChain_Panics",
 	"L3": "V19 /act/closes", "L4": `D9 "X-Request-Id`,
 	"K13": "H15 ", "K17": "cmd/dinggate TestSilentAfterSignOut",
 	"V1": "dingtalk TestSlow", "V11": "session TestOneLookupForAllReplicas", "V12": "session TestLeaseHolderDies",

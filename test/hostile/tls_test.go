@@ -87,7 +87,7 @@ type lazy time.Duration
 
 func (l lazy) Read([]byte) (int, error) { time.Sleep(time.Duration(l)); return 0, io.EOF }
 
-// clientHello is what a client of ours says first.
+// clientHello is what one of our clients says first.
 func clientHello(c *tls.Config) []byte {
 	ours, theirs := net.Pipe()
 	go tls.Client(ours, c).Handshake()

@@ -4,7 +4,7 @@
 //	                 ├─ WebKit (WebDriver)          ├─► Names (SOCKS5, TLS) ─► servers on loopback
 //	                 └─ New: any other, by its own  ─┘
 //
-// The programs are found by realtool. What a page of ours must be like is tested
+// The programs are found by realtool. The requirements on our pages are tested
 // where the page is made.
 package browser
 

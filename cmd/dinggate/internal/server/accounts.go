@@ -51,7 +51,7 @@ func newAccounts(cfg *config.Config, st *State) (a Accounts, err error) {
 				endAccounts(g.Sessions, names, file, st.Observability)
 			}
 		}
-		file.Trouble = func(err error) {
+		file.OnReadError = func(err error) {
 			st.Log.Error("the local accounts stay as they were", "err", err.Error())
 		}
 	}
@@ -71,7 +71,12 @@ func (a Accounts) Recheck(next recheckFunc) recheckFunc {
 	return func(ctx context.Context, s *session.Session) (identity.User, error) {
 		if s.User.Local {
 			if a.File == nil || !a.File.Has(s.User.Username) {
-				return identity.User{}, &identity.Failure{Class: identity.Refused, Code: "account_gone", Err: errors.New("the local account is gone")}
+				return identity.User{},
+					&identity.Failure{
+						Class: identity.Refused,
+						Code:  "account_gone",
+						Err:   errors.New("the local account is gone"),
+					}
 			}
 			return s.User, nil
 		}
@@ -100,12 +105,14 @@ func endAccounts(sessions *session.Manager, names []string, now *account.File, t
 	var failed []string
 	var last error
 	for _, name := range names {
-		if err := sessions.RevokeUser(ctx, session.Person{Account: name, Spare: now.Fingerprint(name)}, "account_changed"); err != nil {
+		if err := sessions.RevokeUser(ctx, session.Person{Account: name, Spare: now.Fingerprint(name)},
+			"account_changed"); err != nil {
 			failed, last = append(failed, name), err
 		}
 	}
 	if last != nil {
-		t.Log.Error("other replicas do not know yet that accounts changed", "accounts", len(failed), "user", failed[0], "err", last.Error())
+		t.Log.Error("other replicas do not know yet that accounts changed", "accounts", len(failed), "user",
+			failed[0], "err", last.Error())
 	}
 }
 
