@@ -31,37 +31,47 @@ type bindingsDesk interface {
 	Remove(ctx context.Context, name string) (account.Binding, error)
 }
 
-// runBindings is `dinggate bindings list|import FILE|remove NAME`; FILE may be -.
-func runBindings(c cli.Invocation) int {
-	usage := func() int {
-		fmt.Fprintln(c.Stderr, c.Say(i18n.Message{
-			"dinggate bindings list | import FILE | remove NAME, then --config FILE; NAME is an account or a unionId, FILE is CSV with the header unionid,username",
-			"用法：dinggate bindings list | import 文件 | remove 名称，然后 --config 文件；名称为账号或 unionId，文件为 CSV，表头 unionid,username"}))
-		return 2
-	}
-	words, flags := splitWords(c.Args)
-	if len(words) == 0 || len(words) != map[string]int{"list": 1, "import": 2, "remove": 2}[words[0]] {
-		return usage()
-	}
-	cfg, problems := config.Load(flags, c.Environ)
-	if code := config.ExitCode(problems); code != 0 {
-		config.PrintProblems(c.Stderr, c.Language, problems)
-		return code
-	}
-	return c.Until(func(ctx context.Context) error {
-		desk, done, err := openDesk(c, ctx, cfg)
-		if err != nil {
-			return err
+var bindingsCommands = cli.Command{
+	Name:  "bindings",
+	Brief: i18n.Message{"list, import or remove account bindings", "列出、导入或解除账号绑定"},
+	Commands: []cli.Command{
+		{
+			Name: "list", Config: true,
+			Brief: i18n.Message{"print all bindings as CSV, which import takes", "以 CSV 打印全部绑定，可再次导入"},
+			Run:   withBindings(listBindings),
+		},
+		{
+			Name: "import", Config: true, Operands: []cli.Operand{{Name: "FILE", Path: true}},
+			Brief: i18n.Message{
+				"add the bindings of a CSV with the header unionid,username; FILE may be - for standard input",
+				"导入 CSV 中的绑定，表头为 unionid,username；FILE 为 - 时读取标准输入"},
+			Run: withBindings(importBindings),
+		},
+		{
+			Name: "remove", Config: true, Operands: []cli.Operand{{Name: "NAME"}},
+			Brief: i18n.Message{"remove the binding of an account or a unionId", "解除某个账号或 unionId 的绑定"},
+			Run:   withBindings(removeBinding),
+		},
+	},
+}
+
+// withBindings opens the bindings of the configuration for work.
+func withBindings(work func(cli.Invocation, context.Context, bindingsDesk) error) func(cli.Invocation) int {
+	return func(c cli.Invocation) int {
+		cfg, problems := c.Load()
+		if code := config.ExitCode(problems); code != 0 {
+			config.PrintProblems(c.Stderr, c.Language, problems)
+			return code
 		}
-		defer done()
-		switch words[0] {
-		case "import":
-			return importBindings(c, ctx, desk, words[1])
-		case "remove":
-			return removeBinding(c, ctx, desk, words[1])
-		}
-		return listBindings(c, ctx, desk)
-	})
+		return c.Until(func(ctx context.Context) error {
+			desk, done, err := openDesk(c, ctx, cfg)
+			if err != nil {
+				return err
+			}
+			defer done()
+			return work(c, ctx, desk)
+		})
+	}
 }
 
 // listBindings writes all that can be imported again. What is not sealed stands
@@ -89,26 +99,8 @@ func listBindings(c cli.Invocation, ctx context.Context, desk bindingsDesk) erro
 	return err
 }
 
-// splitWords takes the words of a command line apart from its flags, which have
-// a value each unless it stands behind a `=`. What follows -- is a word.
-func splitWords(args []string) (words, flags []string) {
-	for i := 0; i < len(args); i++ {
-		switch arg := args[i]; {
-		case arg == "--":
-			return append(words, args[i+1:]...), flags
-		case !strings.HasPrefix(arg, "--"):
-			words = append(words, arg)
-		case !strings.Contains(arg, "=") && i+1 < len(args) && !strings.HasPrefix(args[i+1], "--"):
-			flags = append(flags, arg, args[i+1])
-			i++
-		default:
-			flags = append(flags, arg)
-		}
-	}
-	return words, flags
-}
-
-func importBindings(c cli.Invocation, ctx context.Context, desk bindingsDesk, file string) error {
+func importBindings(c cli.Invocation, ctx context.Context, desk bindingsDesk) error {
+	file := c.Args[0]
 	in := io.Reader(os.Stdin)
 	if file != "-" {
 		f, err := os.Open(file)
@@ -140,8 +132,8 @@ func importBindings(c cli.Invocation, ctx context.Context, desk bindingsDesk, fi
 	return nil
 }
 
-func removeBinding(c cli.Invocation, ctx context.Context, desk bindingsDesk, name string) error {
-	b, err := desk.Remove(ctx, name)
+func removeBinding(c cli.Invocation, ctx context.Context, desk bindingsDesk) error {
+	b, err := desk.Remove(ctx, c.Args[0])
 	if errors.Is(err, account.ErrNone) {
 		return errors.New(c.Say(i18n.Message{"no account and no unionId of this name is bound", "没有绑定这个名称的账号或 unionId"}))
 	}

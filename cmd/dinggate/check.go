@@ -15,7 +15,7 @@ import (
 // served. It opens no network and shows no secret. The exit code is 1 with a
 // mistake, 2 with one on the command line, otherwise 0.
 func runCheck(c cli.Invocation) int {
-	cfg, problems := config.Load(c.Args, c.Environ)
+	cfg, problems := c.Load()
 	config.PrintProblems(c.Stdout, c.Language, problems)
 	if code := config.ExitCode(problems); code != 0 {
 		return code
@@ -45,8 +45,8 @@ func summary(c cli.Invocation, cfg *config.Config) {
 		row(i18n.Message{"Register this callback URL at DingTalk (开发配置 > 安全设置 > 重定向URL)", "请在钉钉开放平台登记回调地址（开发配置 > 安全设置 > 重定向URL）"}, "%s", strings.Join(cfg.CallbackURLs(), "\n    "))
 	}
 	row(i18n.Message{"Session cookie", "会话 Cookie"}, "%s", c.Say(i18n.Message{
-		fmt.Sprintf("%s, for %s, membership looked up every %s", session.CookieName(cfg.Secure(), cfg.Cookie.Domain), short(cfg.Session.Lifetime), short(cfg.Session.Recheck)),
-		fmt.Sprintf("%s，有效期 %s，每 %s 复查一次成员身份", session.CookieName(cfg.Secure(), cfg.Cookie.Domain), short(cfg.Session.Lifetime), short(cfg.Session.Recheck))}))
+		fmt.Sprintf("%s, for %s, membership looked up every %s", session.CookieName(cfg.Secure(), cfg.Cookie.Domain), config.Short(cfg.Session.Lifetime), config.Short(cfg.Session.Recheck)),
+		fmt.Sprintf("%s，有效期 %s，每 %s 复查一次成员身份", session.CookieName(cfg.Secure(), cfg.Cookie.Domain), config.Short(cfg.Session.Lifetime), config.Short(cfg.Session.Recheck))}))
 	fmt.Fprintln(c.Stdout, c.Say(i18n.Message{"Routes: the first match decides, nothing matched is 404", "路由：按顺序匹配，首个命中者生效，均不命中为 404"}))
 	routes(c, cfg)
 	row(i18n.Message{"With nginx in front, give its buffers room for our headers", "前面有 nginx 时，请加大缓冲区以容纳我们的响应头"},

@@ -10,14 +10,51 @@ import (
 	"net"
 	"os"
 
+	"dinggate/cmd/dinggate/internal/cli"
 	"dinggate/cmd/dinggate/internal/config"
 	"dinggate/cmd/dinggate/internal/server"
 	"dinggate/dingtalk/simulator"
 	"dinggate/internal/buildinfo"
 	"dinggate/internal/conf"
+	"dinggate/internal/i18n"
 	"dinggate/internal/telemetry"
 	"dinggate/proxy/access"
 )
+
+var demoCommand = cli.Command{
+	Name: "demo", Run: runDemos,
+	Brief: i18n.Message{
+		"try everything on this machine: no account, no network, no file",
+		"在本机体验全部功能：无需账号、网络和文件"},
+	Flags: []cli.Flag{
+		{Name: "listen", Value: "ADDRESS", Help: i18n.Message{
+			"where the demo is, on this machine alone; " + demoAddress + " where it is not given",
+			"演示的监听地址，仅限本机；默认为 " + demoAddress}},
+		{Name: "sso", Help: i18n.Message{
+			"sign in by way of an SSO service, which is another dinggate",
+			"经由 SSO 服务（另一个 dinggate）登录"}},
+	},
+}
+
+func runDemos(c cli.Invocation) int {
+	if !listenFlag(c, demoAddress) {
+		return 2
+	}
+	serve := runDemo
+	if c.Has("sso") {
+		serve = runDemoSSO
+	}
+	return c.Until(func(ctx context.Context) error { return serve(ctx, c.Given["listen"], c.Stdout) })
+}
+
+// listenFlag looks at --listen of a command without a configuration.
+func listenFlag(c cli.Invocation, standard string) bool {
+	if c.Has("listen") && !config.IsHostPort(c.Given["listen"]) {
+		c.Misused(conf.Problem{Key: "--listen", Text: conf.Textf("is not host:port such as %s", standard)})
+		return false
+	}
+	return true
+}
 
 // runDemo serves everything in one process on loopback: a simulated DingTalk,
 // a sample application and the gate between them. Fresh secrets each time, no

@@ -135,7 +135,7 @@ func snippetOf(t testing.TB, gateway, text string) *gatewayconf.GatewayConfig {
 	t.Helper()
 	l := config.NewLoader()
 	l.Read = func(string) ([]byte, os.FileMode, error) { return []byte(text), 0o600, nil }
-	cfg, _ := l.Load([]string{"--config", "config.yaml"}, nil)
+	cfg, _ := l.Load(&config.Flags{File: "config.yaml"}, nil)
 	var p conf.Problems
 	s := gatewayconf.New(gateway, cfg, &p)
 	if p.Mistakes() > 0 {

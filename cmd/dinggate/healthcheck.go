@@ -4,15 +4,37 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"dinggate/cmd/dinggate/internal/admin"
 	"dinggate/cmd/dinggate/internal/cli"
+	"dinggate/cmd/dinggate/internal/config"
+	"dinggate/internal/conf"
 	"dinggate/internal/i18n"
 )
 
-// runHealthcheck asks /livez on the admin listener of a running dinggate; nil
+// runHealthcheck asks the process that the configuration belongs to. A mistake that was
+// made in it since the start does not make the running one ill.
+func runHealthcheck(c cli.Invocation) int {
+	cfg, problems := c.Load()
+	wrong := config.Refusing(problems)
+	if slices.ContainsFunc(wrong, func(p conf.Problem) bool { return p.File == "" }) {
+		wrong = nil // nothing is configured: then the default is what to ask
+	}
+	config.PrintProblems(c.Stderr, c.Language, wrong)
+	if config.ExitCode(wrong) == 2 {
+		return 2
+	}
+	guessed := len(wrong) > 0 && cfg.Admin.Listen == config.Default().Admin.Listen
+	if guessed && config.FileMissing(wrong) { // what answers there may be any other dinggate
+		return config.ExitCode(wrong)
+	}
+	return c.Until(func(ctx context.Context) error { return healthcheck(ctx, cfg.Admin.Listen, guessed) })
+}
+
+// healthcheck asks /livez on the admin listener of a running dinggate; nil
 // when it is alive. guessed: the configuration has mistakes, and address is the default.
-func runHealthcheck(ctx context.Context, address string, guessed bool) error {
+func healthcheck(ctx context.Context, address string, guessed bool) error {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost/livez", nil)
 	if err != nil {
 		return err

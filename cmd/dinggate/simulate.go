@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -16,7 +17,14 @@ import (
 	"dinggate/internal/i18n"
 )
 
+// simulateAddress is where the simulator is unless --listen names an address.
+const simulateAddress = "127.0.0.1:4190"
+
 var simulateFlags = []cli.Flag{
+	{Name: "listen", Value: "ADDRESS", Help: i18n.Message{
+		"where the simulator listens; " + simulateAddress + " where it is not given",
+		"模拟器的监听地址；默认为 " + simulateAddress,
+	}},
 	{Name: "callback", Value: "HOST,…", Help: i18n.Message{
 		"hosts that people may be sent back to, besides this machine; any: every host",
 		"除本机外，允许跳回的主机；any 表示任意主机",
@@ -25,6 +33,25 @@ var simulateFlags = []cli.Flag{
 		"so many more people in 500 departments, and at most 20 calls a second per API, as DingTalk has it",
 		"另加 N 名员工，分布在 500 个部门；每个接口每秒最多 20 次调用，与钉钉一致",
 	}},
+}
+
+var simulateCommand = cli.Command{
+	Name:  "simulate",
+	Brief: i18n.Message{"serve the simulated DingTalk alone, for tests", "单独运行钉钉模拟器，供测试使用"},
+	Flags: simulateFlags,
+	Run: func(c cli.Invocation) int {
+		if !listenFlag(c, simulateAddress) {
+			return 2
+		}
+		address := cmp.Or(c.Given["listen"], simulateAddress)
+		return c.Until(func(ctx context.Context) error {
+			people, err := simulatedPeople(c.Given["people"])
+			if err != nil {
+				return err
+			}
+			return runSimulate(ctx, address, c.List("callback"), people, c.Stdout)
+		})
+	},
 }
 
 // runSimulate serves the simulated DingTalk of the demo alone, all three hosts

@@ -45,7 +45,7 @@ func TestSimulate(t *testing.T) {
 		if err := os.WriteFile(file, []byte(yaml), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		read := server.LoadAll([]string{"--config", file}, nil)
+		read := server.LoadAll(&config.Flags{File: file}, nil)
 		if config.Mistakes(read.Problems) > 0 {
 			t.Fatalf("the keys have mistakes: %v\n%s", read.Problems, yaml)
 		}

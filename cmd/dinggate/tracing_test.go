@@ -161,7 +161,7 @@ func TestTracingCalls(t *testing.T) {
 }
 
 func TestTracingConfig(t *testing.T) {
-	_, problems := config.Load([]string{"--tracing.endpoint", "http://127.0.0.1:4318/x"}, environment)
+	_, problems := config.Load(nil, append(environment, "DINGGATE_TRACING_ENDPOINT=http://127.0.0.1:4318/x"))
 	if config.Mistakes(problems) > 0 {
 		t.Errorf("the endpoint is a mistake: %v", problems)
 	}

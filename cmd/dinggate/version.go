@@ -2,13 +2,14 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"runtime"
 
+	"dinggate/cmd/dinggate/internal/cli"
 	"dinggate/internal/buildinfo"
 )
 
 // runVersion prints what somebody who reports a problem is asked for.
-func runVersion(out io.Writer) {
-	fmt.Fprintf(out, "dinggate %s\nrevision %s\n%s %s/%s\n", buildinfo.Version(), buildinfo.Revision(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+func runVersion(c cli.Invocation) int {
+	fmt.Fprintf(c.Stdout, "dinggate %s\nrevision %s\n%s %s/%s\n", buildinfo.Version(), buildinfo.Revision(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return 0
 }

@@ -47,9 +47,6 @@ func (in Language) Problem(p conf.Problem) string {
 		return p.String()
 	}
 	p.Text = conf.Text{Format: "%s", Args: []any{in.Text(p.Text)}}
-	if p.File == CommandLine {
-		p.File = "命令行"
-	}
 	if p.Warning { // the word stands between place and key, as in English
 		p.Warning = false
 		mark := "警告："
@@ -95,6 +92,3 @@ func (in Language) cause(err error) string {
 	}
 	return err.Error()
 }
-
-// CommandLine is the place of what belongs to no flag.
-const CommandLine = "command line"

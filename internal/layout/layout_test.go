@@ -65,7 +65,7 @@ var plan = map[string][]string{
 	// others know the configuration, never server, never each other.
 	"cmd/dinggate/internal/server":      nil,
 	"cmd/dinggate/internal/config":      {"internal/i18n", "internal/ratelimit", "internal/conf", "internal/headername", "internal/identity", "internal/web", "internal/page", "account", "proxy/assertion", "dingtalk", "dingtalk/sso", "proxy", "proxy/access", "proxy/login", "session", "store/redisstore"},
-	"cmd/dinggate/internal/cli":         {"internal/i18n"},
+	"cmd/dinggate/internal/cli":         {"internal/i18n", "internal/conf", "internal/buildinfo", "cmd/dinggate/internal/config"},
 	"cmd/dinggate/internal/describe":    {"internal/i18n", "internal/identity", "cmd/dinggate/internal/cli"},
 	"cmd/dinggate/internal/admin":       {"internal/i18n", "internal/conf", "internal/telemetry", "internal/web", "account", "dingtalk", "session", "cmd/dinggate/internal/cli", "cmd/dinggate/internal/config"},
 	"cmd/dinggate/internal/doctor":      {"internal/i18n", "internal/buildinfo", "internal/conf", "internal/identity", "internal/httpclient", "internal/web", "dingtalk", "dingtalk/sso", "proxy", "session", "internal/keyring", "store/redisstore", "account", "cmd/dinggate/internal/admin", "cmd/dinggate/internal/cli", "cmd/dinggate/internal/config", "cmd/dinggate/internal/describe"},
@@ -89,6 +89,7 @@ var homes = []struct {
 	homes  []string
 	why    string
 }{
+	{"github.com/spf13", []string{"cmd/dinggate", "cmd/dinggate/internal/cli", "cmd/dinggate/internal/config"}, "the command line has one home"},
 	{"go.yaml.in/yaml", []string{"cmd/dinggate/internal/config"}, "only the configuration knows YAML"},
 	{"github.com/fsnotify/fsnotify", []string{"cmd/dinggate/internal/server"}, "the command reloads its configuration"},
 	{"golang.org/x/sys", []string{"cmd/dinggate/internal/server"}, "the command speaks to systemd"},

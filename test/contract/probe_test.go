@@ -57,7 +57,7 @@ func built(t *testing.T) string {
 }
 
 var (
-	helpCommand = regexp.MustCompile(`(?m)^  (?:dinggate )?([a-z]+) {2,}`)
+	helpCommand = regexp.MustCompile(`(?m)^  dinggate ([a-z]+(?: [a-z]+)?)(?: [A-Z]+)? {2,}`)
 	helpFlag    = regexp.MustCompile(`--([a-z][a-z0-9_.-]*)`)
 	helpKey     = regexp.MustCompile(`DINGGATE_[A-Z0-9_]+`)
 )
@@ -73,33 +73,41 @@ func TestCommands(t *testing.T) {
 		}
 		return string(out)
 	}
-	common := map[string]bool{} // the keys of the configuration, flags of each command that reads it
-	for _, m := range helpFlag.FindAllStringSubmatch(help("check", "--help"), -1) {
+	common := map[string]bool{"lang": true, "help": true} // every command has these; and the keys of the configuration
+	for _, m := range helpFlag.FindAllStringSubmatch(help("serve", "--help-keys")+help("serve", "--help"), -1) {
 		common[m[1]] = true
 	}
 	var lines []string
 	for flag := range common {
 		lines = append(lines, "(configuration) --"+flag)
 	}
-	for _, name := range helpKey.FindAllString(help("check", "--help"), -1) {
+	for _, name := range helpKey.FindAllString(help("serve", "--help-keys"), -1) {
 		lines = append(lines, "(configuration) "+name)
 	}
-	commands := helpCommand.FindAllStringSubmatch(help("help"), -1)
-	if len(commands) < 10 {
-		t.Fatalf("found %d commands: something is wrong with this test", len(commands))
-	}
-	for _, m := range commands {
-		text := help(m[1], "--help")
-		lines = append(lines, m[1])
-		configured := strings.Contains(text, "--config")
+	var walk func(path ...string)
+	walk = func(path ...string) {
+		text := help(append(path, "--help")...)
+		name := strings.Join(path, " ")
+		if name != "" {
+			lines = append(lines, name)
+		}
+		if strings.Contains(text, "--help-keys") {
+			lines = append(lines, name+" (configuration)")
+		}
 		for _, flag := range helpFlag.FindAllStringSubmatch(text, -1) {
-			if !configured || !common[flag[1]] {
-				lines = append(lines, m[1]+" --"+flag[1])
+			if !common[flag[1]] || !strings.Contains(text, "--help-keys") && flag[1] != "lang" && flag[1] != "help" {
+				lines = append(lines, strings.TrimSpace(name+" --"+flag[1]))
 			}
 		}
-		if configured {
-			lines = append(lines, m[1]+" (configuration)")
+		for _, m := range helpCommand.FindAllStringSubmatch(text, -1) {
+			if below := strings.Fields(m[1]); len(below) > len(path) && strings.Join(below[:len(path)], " ") == name {
+				walk(below[:len(path)+1]...)
+			}
 		}
+	}
+	walk()
+	if len(lines) < 150 {
+		t.Fatalf("found %d lines: something is wrong with this test", len(lines))
 	}
 	golden(t, "commands.txt", lines)
 }

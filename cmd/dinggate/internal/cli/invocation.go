@@ -1,5 +1,3 @@
-// Package cli is one invocation of a command: its arguments, its environment, its
-// streams and its language.
 package cli
 
 import (
@@ -12,17 +10,24 @@ import (
 	"strings"
 	"syscall"
 
+	"dinggate/cmd/dinggate/internal/config"
+	"dinggate/internal/conf"
 	"dinggate/internal/i18n"
 )
 
 // Invocation is one call of a command.
 type Invocation struct {
-	Args, Environ  []string          // args without the command's name
+	Name           string            // of the command
+	Args           []string          // the arguments that are no flags
 	Given          map[string]string // what the command's own flags gave
+	Flags          *config.Flags     // what the configuration's flags gave
+	Environ        []string
 	Stdout, Stderr io.Writer
-	SSO            bool // demo --sso: a chain with an SSO service in the middle
 	i18n.Language
 }
+
+// Load reads the configuration that the flags and the environment give.
+func (c Invocation) Load() (*config.Config, []conf.Problem) { return config.Load(c.Flags, c.Environ) }
 
 // Until runs work until it ends or the process is asked to; asked twice, it
 // ends at once.
@@ -41,13 +46,6 @@ func (c Invocation) Until(work func(context.Context) error) int {
 	return 0
 }
 
-// Flag is a flag that one command has besides those of the configuration.
-type Flag struct {
-	Name  string
-	Value string // what the help calls its value; "" for a switch
-	Help  i18n.Message
-}
-
 // Has reports whether a flag of the command's own was given.
 func (c Invocation) Has(name string) bool {
 	_, ok := c.Given[name]
@@ -62,4 +60,17 @@ func (c Invocation) List(name string) (items []string) {
 		}
 	}
 	return items
+}
+
+// Misused prints what is wrong with the call, one line for each, and is the exit
+// code for that. Nothing else has been done by then.
+func (c Invocation) Misused(faults ...conf.Problem) int {
+	name := strings.TrimSpace("dinggate " + c.Name)
+	colon := c.Say(i18n.Message{": ", "："})
+	for _, p := range faults {
+		p.File = ""
+		fmt.Fprintln(c.Stderr, name+colon+c.Problem(p))
+	}
+	fmt.Fprintf(c.Stderr, c.Say(i18n.Message{"%s --help shows how it is called\n", "用法见 %s --help\n"}), name)
+	return 2
 }

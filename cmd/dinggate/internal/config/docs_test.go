@@ -116,7 +116,7 @@ func loadShown(text string, top []string) (mistakes []string) {
 	if gives("accounts") && !gives("state_dir") {
 		environ = append(environ, "DINGGATE_STATE_DIR=/var/lib/dinggate")
 	}
-	_, problems := l.Load([]string{"--config=config.yaml"}, environ)
+	_, problems := l.Load(&Flags{File: "config.yaml"}, environ)
 	for _, p := range problems {
 		// PEM is not made here: these files are tried in other tests.
 		if !p.Warning && !strings.Contains(p.String(), "PEM") {

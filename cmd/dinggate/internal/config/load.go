@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"io/fs"
@@ -11,24 +12,22 @@ import (
 	"strings"
 
 	"dinggate/internal/conf"
-	"dinggate/internal/i18n"
 )
 
 // StandardFile is read where neither --config nor DINGGATE_CONFIG names a file and
 // it is there.
 const StandardFile = "/etc/dinggate/config.yaml"
 
-// Load reads the configuration: flag > environment > file > default. args are
-// what follows the command's name, environ is os.Environ(). It opens the file
-// that --config or DINGGATE_CONFIG names, or StandardFile, and those that secrets,
+// Load reads the configuration: flag > environment > file > default. environ is
+// os.Environ(). It opens the file that --config or DINGGATE_CONFIG names, or StandardFile, and those that secrets,
 // certificate and logo lie in; no network.
 //
 // The problems are all there are, sorted, each with its place. With a mistake
 // among them nobody may start from the Config, which is never nil.
-func Load(args, environ []string) (*Config, []conf.Problem) {
+func Load(flags *Flags, environ []string) (*Config, []conf.Problem) {
 	l := NewLoader()
 	l.Read, l.Standard = ReadFile, StandardFile
-	return l.Load(args, environ)
+	return l.Load(flags, environ)
 }
 
 // FileMissing reports whether the file could not be read at all.
@@ -63,22 +62,22 @@ func NewLoader() *loader {
 	return &loader{cfg: Default(), keys: Keys(), places: map[string]place{}, bad: map[string]bool{}}
 }
 
-func (l *loader) Load(args, environ []string) (*Config, []conf.Problem) {
+func (l *loader) Load(flags *Flags, environ []string) (*Config, []conf.Problem) {
 	l.cfg.inPod = slices.ContainsFunc(environ, func(v string) bool { return strings.HasPrefix(v, "KUBERNETES_SERVICE_HOST=") })
-	flags := l.parseFlags(args)
-	if all := l.problems.All(); len(all) > 0 { // with --confg FILE all else would be missing
-		return l.cfg, all
+	if flags == nil {
+		flags = &Flags{}
 	}
-	variables := l.parseEnviron(environ)
-	if l.name = flags.config; l.name == "" {
-		l.name = variables.config
+	if len(flags.faults) > 0 {
+		return l.cfg, flags.faults
 	}
+	file, variables := l.parseEnviron(environ)
+	l.name = cmp.Or(flags.File, file)
 	if l.name == "" && l.Standard != "" {
 		if _, err := os.Lstat(l.Standard); !errors.Is(err, fs.ErrNotExist) { // one that cannot be read is a mistake, not absent
 			l.name = l.Standard
 		}
 	}
-	if l.name == "" && l.Standard != "" && len(variables.values)+len(flags.values)+len(l.problems.All()) == 0 {
+	if l.name == "" && l.Standard != "" && len(variables)+len(flags.values)+len(l.problems.All()) == 0 {
 		l.problems.Add(conf.Problem{Text: conf.Textf("no configuration file: --config FILE or %s, and no DINGGATE_ variables", StandardFile)})
 	}
 	if l.name != "" {
@@ -87,7 +86,7 @@ func (l *loader) Load(args, environ []string) (*Config, []conf.Problem) {
 			l.salvageAdmin()
 		}
 	}
-	l.source(func() { l.fromTexts(variables.values) })
+	l.source(func() { l.fromTexts(variables) })
 	l.source(func() { l.fromTexts(flags.values) })
 	if !l.unread {
 		l.check()
@@ -162,7 +161,7 @@ func (l *loader) mistake(at place, path, format string, args ...any) {
 
 func (l *loader) fault(at place, path string, text conf.Text) {
 	l.bad[path] = true
-	usage := at.file == i18n.CommandLine || strings.HasPrefix(at.file, "--")
+	usage := strings.HasPrefix(at.file, "--")
 	l.problems.Add(conf.Problem{Key: path, Text: text, File: at.file, Line: at.line, Usage: usage})
 }
 

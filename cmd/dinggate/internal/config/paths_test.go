@@ -41,7 +41,7 @@ func TestRelativePaths(t *testing.T) {
 			read = append(read, name)
 			return nil, 0, &fs.PathError{Op: "open", Path: name, Err: syscall.ENOENT}
 		}
-		cfg, _ := l.Load([]string{"--config=/etc/dinggate/config.yaml", "--sso.client_secret_file=flag"}, []string{"DINGGATE_REDIS_PASSWORD_FILE=env"})
+		cfg, _ := l.Load(flagsOf("--config=/etc/dinggate/config.yaml", "--sso.client_secret_file=flag"), []string{"DINGGATE_REDIS_PASSWORD_FILE=env"})
 		read = append(read, cfg.StateDir, cfg.Audit.File, cfg.SignIn.TemplatesDir)
 		want := []string{"/abs/ca.pem", "/abs/assertion.pem", "flag", "env"}
 		for _, name := range []string{"a/secret", "a/cookie", "a/pages", "a/logo.png", "a/htpasswd", "a/cert.pem", "../key.pem", "a/assertion.pem",
@@ -94,11 +94,7 @@ func TestStandardFile(t *testing.T) {
 	} {
 		l := NewLoader()
 		l.Read, l.Standard = ReadFile, tt.standard
-		var args []string
-		if tt.flag != "" {
-			args = []string{"--config", tt.flag}
-		}
-		cfg, problems := l.Load(args, append(slices.Clone(required), "DINGGATE_CONFIG="+tt.env))
+		cfg, problems := l.Load(&Flags{File: tt.flag}, append(slices.Clone(required), "DINGGATE_CONFIG="+tt.env))
 		if cfg.Prefix != tt.want || len(problems) != tt.problems {
 			t.Errorf("%s: prefix %s and %v, want %s and %d problems", tt.name, cfg.Prefix, problems, tt.want, tt.problems)
 		}

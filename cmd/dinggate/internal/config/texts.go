@@ -3,7 +3,6 @@ package config
 import (
 	"encoding"
 	"maps"
-	"os"
 	"reflect"
 	"slices"
 	"strconv"
@@ -11,7 +10,6 @@ import (
 	"time"
 
 	"dinggate/internal/conf"
-	"dinggate/internal/i18n"
 )
 
 // textValue is a value that the environment or a flag gives.
@@ -21,16 +19,10 @@ type textValue struct {
 	from  string // DINGGATE_SESSION_LIFETIME or --session.lifetime
 }
 
-// given is what one of these sources gives: the file to read, and values.
-type given struct {
-	config string
-	values []textValue
-}
-
 // parseEnviron finds our variables. An unknown one is a mistake (a misspelt
 // DINGGATE_TRUSTED_PROXY would go unnoticed), except those that Kubernetes
 // makes for a service called dinggate.
-func (l *loader) parseEnviron(environ []string) (out given) {
+func (l *loader) parseEnviron(environ []string) (file string, values []textValue) {
 	seen := map[string]bool{}
 	for _, variable := range environ {
 		name, value, _ := strings.Cut(variable, "=")
@@ -43,17 +35,17 @@ func (l *loader) parseEnviron(environ []string) (out given) {
 		k, ok := l.key(func(k key) bool { return k.Env() == name })
 		switch {
 		case name == ConfigVariable:
-			out.config = value
+			file = value
 		case name == LanguageVariable: // run has read it
 		case ok && k.FileOnly:
 			l.mistake(at, k.Path, "can only be given in a file")
 		case ok:
-			out.values = append(out.values, textValue{k, value, name})
+			values = append(values, textValue{k, value, name})
 		default:
 			l.fault(at, "", l.unknownVariable(name, rest))
 		}
 	}
-	return out
+	return file, values
 }
 
 const ConfigVariable = envPrefix + "CONFIG"
@@ -70,75 +62,6 @@ func (l *loader) unknownVariable(name, rest string) conf.Text {
 		return conf.Textf("is not a variable of ours; did you mean %s?", m)
 	}
 	return conf.Textf("is not a variable of ours")
-}
-
-// parseFlags reads --config FILE and --key.path VALUE, also with `=`; true may
-// be left out. A secret is refused: every process of the machine can read a
-// command line (threats L5). No message repeats the value of a flag.
-func (l *loader) parseFlags(args []string) (out given) {
-	seen, secret := map[string]bool{}, false
-	for len(args) > 0 {
-		arg := args[0]
-		args = args[1:]
-		name, isFlag := strings.CutPrefix(arg, "--")
-		if !isFlag {
-			l.fault(place{file: i18n.CommandLine}, "", strayWord(arg, secret))
-			continue
-		}
-		name, value, has := strings.Cut(name, "=")
-		k, ok := l.key(func(k key) bool { return k.Path == name })
-		next := len(args) > 0 && !strings.HasPrefix(args[0], "--")
-		switch {
-		case has:
-		case ok && k.typ.Kind() == reflect.Bool:
-			value, has = "true", true
-			if next && (args[0] == "true" || args[0] == "false") {
-				value, args = args[0], args[1:]
-			}
-		case next: // of an unknown flag too: what follows it is its value, not a word of its own
-			value, has, args = args[0], true, args[1:]
-		}
-		at := place{file: "--" + Shown(name)}
-		secret = secret || k.Secret
-		switch {
-		case !ok && name != "config":
-			l.fault(at, "", l.unknownFlag(name))
-		case seen[name]:
-			l.mistake(at, "", "is given twice")
-		case k.Secret && !(has && k.harmless(value)):
-			l.mistake(at, k.Path, "is a secret, and every process can read a command line; use %s, --%s%s or the file", k.Env(), name, fileSuffix)
-		case k.FileOnly:
-			l.mistake(at, k.Path, "can only be given in a file")
-		case !has:
-			l.mistake(at, k.Path, "has no value")
-		case name == "config":
-			out.config = value
-		default:
-			out.values = append(out.values, textValue{k, value, at.file})
-		}
-		seen[name] = true
-	}
-	return out
-}
-
-// strayWord names a word that belongs to no flag, unless it may be the secret of
-// a flag before it.
-func strayWord(word string, secret bool) conf.Text {
-	if secret {
-		return conf.Textf("has a word that belongs to no flag; flags are written --key VALUE")
-	}
-	if info, err := os.Stat(word); err == nil && info.Mode().IsRegular() { // then it is the name of a file, and no secret
-		return conf.Textf("%q belongs to no flag; did you mean --config %s?", word, word)
-	}
-	return conf.Textf("%q belongs to no flag; flags are written --key VALUE", Shown(word))
-}
-
-func (l *loader) unknownFlag(name string) conf.Text {
-	known := l.paths(func(k key) bool { return k.Secret && !k.harmless("") || k.FileOnly })
-	if m := Closest(name, append(known, "config")); m != "" {
-		return conf.Textf("is not a flag; did you mean --%s?", m)
-	}
-	return conf.Textf("is not a flag")
 }
 
 // fromTexts puts values of the environment or of flags where they belong.

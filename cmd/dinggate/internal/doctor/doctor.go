@@ -89,7 +89,7 @@ const (
 // Run makes all checks at once. The exit code is 1 when something is
 // wrong, also in the configuration itself; warnings and notes are 0.
 func Run(c cli.Invocation) int {
-	cfg, problems := config.Load(c.Args, c.Environ)
+	cfg, problems := c.Load()
 	if code := config.ExitCode(problems); code != 0 {
 		config.PrintProblems(c.Stderr, c.Language, problems)
 		return code

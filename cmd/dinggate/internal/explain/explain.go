@@ -81,7 +81,7 @@ func Run(c cli.Invocation) int {
 		fmt.Fprintln(c.Stderr, c.Say(i18n.Message{"dinggate explain: say what is asked for: --url https://app.example.com/reports", "dinggate explain：请说明请求的地址：--url https://app.example.com/reports"}))
 		return 2
 	}
-	cfg, problems := config.Load(c.Args, c.Environ)
+	cfg, problems := c.Load()
 	if !c.Has("lookup") { // the secrets lie on the server; routes can be explained anywhere
 		problems = slices.DeleteFunc(problems, func(p conf.Problem) bool { return !p.Usage && !config.AffectsGateway(p.Key) })
 	}

@@ -25,25 +25,11 @@ import (
 // when the configuration has a mistake that reaches the snippet, 2 when there
 // is no such gateway.
 func Run(c cli.Invocation) int {
-	known := Names()
-	if len(c.Args) == 0 || strings.HasPrefix(c.Args[0], "-") {
-		fmt.Fprintf(c.Stderr, c.Say(i18n.Message{"dinggate gen: name the gateway: %s\n", "dinggate gen：请指定网关：%s\n"}), strings.Join(known, ", "))
-		return 2
-	}
 	if c.Given["out"] == "" && (c.Has("out") || c.Has("force")) {
-		fmt.Fprintln(c.Stderr, c.Say(i18n.Message{"dinggate gen: name the directory: --out DIR", "dinggate gen：请指定目录：--out 目录"}))
-		return 2
+		return c.Misused(conf.Problem{Key: "--out", Text: conf.Textf("is missing")})
 	}
 	gateway := c.Args[0]
-	if !slices.Contains(known, gateway) {
-		fmt.Fprintf(c.Stderr, c.Say(i18n.Message{"dinggate gen: there is no snippet for %q", "dinggate gen：没有 %q 的配置片段"}), config.Shown(gateway))
-		if m := config.Closest(gateway, known); m != "" {
-			fmt.Fprintf(c.Stderr, c.Say(i18n.Message{"; did you mean %q?", "；是否想输入 %q？"}), m)
-		}
-		fmt.Fprintf(c.Stderr, c.Say(i18n.Message{"\nThere is one for %s\n", "\n可选：%s\n"}), strings.Join(known, ", "))
-		return 2
-	}
-	cfg, problems := config.Load(c.Args[1:], c.Environ)
+	cfg, problems := c.Load()
 	problems = slices.DeleteFunc(problems, func(p conf.Problem) bool { return p.Warning || !p.Usage && !config.AffectsGateway(p.Key) })
 	if len(problems) == 0 {
 		var more conf.Problems

@@ -31,7 +31,7 @@ func digestOf(data []byte, mode fs.FileMode, err error) digest {
 }
 
 // LoadAll loads the configuration and notes the files that it was made from.
-func LoadAll(args, environ []string) Loaded {
+func LoadAll(flags *config.Flags, environ []string) Loaded {
 	l := config.NewLoader()
 	l.Standard = config.StandardFile
 	files := map[string]digest{}
@@ -40,7 +40,7 @@ func LoadAll(args, environ []string) Loaded {
 		files[name] = digestOf(data, mode, err)
 		return data, mode, err
 	}
-	cfg, problems := l.Load(args, environ)
+	cfg, problems := l.Load(flags, environ)
 	return Loaded{cfg, problems, files}
 }
 
