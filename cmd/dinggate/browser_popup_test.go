@@ -122,7 +122,7 @@ func TestBrowserPopup(t *testing.T) {
 			if person != "zhangsan" || woken != 1 {
 				t.Errorf("the page was told %d times, of %q, want once of zhangsan", woken, person)
 			}
-			if len(seen) != 1 || !strings.HasPrefix(seen[0], "/oauth2/signed_in ") || !strings.Contains(seen[0], "您已登录") || !strings.Contains(seen[0], "张三 (zhangsan)") || !strings.Contains(seen[0], "可以关闭这个窗口") {
+			if len(seen) != 1 || !strings.HasPrefix(seen[0], "/oauth2/signed_in ") || !strings.Contains(seen[0], "你已登录") || !strings.Contains(seen[0], "张三 (zhangsan)") || !strings.Contains(seen[0], "可以关闭这个窗口") {
 				t.Errorf("the window showed %q, want where it may be closed", seen)
 			}
 		})

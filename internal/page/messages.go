@@ -87,14 +87,14 @@ var zhWords = words{
 	SignInAccount: "用账号登录",
 	Link:          "绑定账号",
 	LinkLead:      "钉钉用户",
-	LinkText:      "请用您的账号登录一次，完成绑定；以后用钉钉就能登录这个账号。如果这不是您本人的钉钉，请关闭本页。",
+	LinkText:      "请用你的账号登录一次，完成绑定；以后用钉钉就能登录这个账号。如果这不是你本人的钉钉，请关闭本页。",
 	LinkAccount:   "登录并绑定",
 
-	SignedIn:     "您已登录",
+	SignedIn:     "你已登录",
 	SignedInText: "可以关闭这个窗口，回到原来的页面继续。",
 
-	SignedOut:     "您已退出登录",
-	SignedOutText: "您的登录已经结束，可以放心关闭这个页面。",
+	SignedOut:     "你已退出登录",
+	SignedOutText: "你的登录已经结束，可以放心关闭这个页面。",
 	SignedOutNote: "如果这是公用电脑，请把钉钉也一并退出。",
 
 	ConfirmSignOut: "要退出登录吗？",
@@ -104,7 +104,7 @@ var zhWords = words{
 	SwitchText:     "会先退出当前账号；用另一个账号登录后，回到刚才的页面。",
 
 	WhoAmI:   "我的账号",
-	WhoLead:  "您访问的应用会看到这些信息",
+	WhoLead:  "你访问的应用会看到这些信息",
 	Username: "用户名",
 	Email:    "邮箱",
 	Groups:   "角色",

@@ -2,6 +2,9 @@ package docs
 
 import (
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -65,5 +68,31 @@ func TestWords(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestAddress: the program addresses people as 你 too, but where the simulator
+// repeats what DingTalk says.
+func TestAddress(t *testing.T) {
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			if err == nil && (d.Name() == "simulator" || d.Name() == "docs" || d.Name() == ".git") {
+				return filepath.SkipDir
+			}
+			return err
+		}
+		switch filepath.Ext(path) {
+		case ".go", ".html", ".js", ".yaml", ".json", ".golden", ".txtar":
+		default:
+			return nil
+		}
+		data, err := os.ReadFile(path)
+		if strings.Contains(string(data), "您") {
+			t.Errorf("%s says 您", path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }

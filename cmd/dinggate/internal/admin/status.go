@@ -204,7 +204,7 @@ var StatusTexts = map[string]i18n.Message{
 	"stream": {"Event stream", "事件流"}, "connected": {"connected since", "连接自"}, "unconnected": {"not connected: a leaver stays until the next recheck", "未连接：离职者要到下次复查才退出"}, "event": {"last event", "最近事件"},
 	"store": {"Session store", "会话存储"}, "up": {"up", "正常"}, "down": {"away", "不可用"}, "heard": {"what ends on other replicas arrives", "可收到其他副本的终止消息"}, "deaf": {"what ends on other replicas does NOT arrive", "收不到其他副本的终止消息"}, "unsent": {"not yet told to others", "尚未通知其他副本"},
 	"reload": {"Configuration", "配置"}, "reloaded": {"reloaded at", "重新加载于"}, "sinceStart": {"as at the start", "与启动时相同"}, "refusedReload": {"the changed configuration is REFUSED, the old one serves on", "新配置被拒绝，仍使用旧配置"}, "partlyReload": {"a part of the configuration is REFUSED and stays as it was", "配置中有一部分被拒绝，该部分保持原样"}, "servingSince": {"what serves is of", "当前配置加载于"}, "refusedAt": {"refused at", "拒绝于"}, "restart": {"wait for a restart", "需要重启才生效"},
-	"untrusted": {"Not believed", "未受信任的转发者"}, "untrustedWhy": {"These peers sent X-Forwarded-* or X-Original-* and are not in trusted_proxies. If one is your gateway, add it.", "以下对端发送了 X-Forwarded-* 或 X-Original-*，但不在 trusted_proxies 中；若其中有您的网关，请加入。"}, "times": {"times", "次"}, "last": {"last", "最近"},
+	"untrusted": {"Not believed", "未受信任的转发者"}, "untrustedWhy": {"These peers sent X-Forwarded-* or X-Original-* and are not in trusted_proxies. If one is your gateway, add it.", "以下对端发送了 X-Forwarded-* 或 X-Original-*，但不在 trusted_proxies 中；若其中有你的网关，请加入。"}, "times": {"times", "次"}, "last": {"last", "最近"},
 	"log": {"Log records dropped", "丢弃的日志记录"},
 }
 

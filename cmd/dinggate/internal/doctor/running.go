@@ -90,5 +90,5 @@ func (d *Doctor) seen(ctx context.Context) Result {
 	list := strings.Join(peers, ", ")
 	return Result{Severity: Warning, Text: i18n.Message{
 		"sends X-Forwarded-* or X-Original-* and is not believed: " + list, "发送了 X-Forwarded-* 或 X-Original-* 但未受信任：" + list},
-		Hint: i18n.Message{"if it is your gateway, add " + peers[0] + "/32, or its network, to trusted_proxies", "若是您的网关，请把 " + peers[0] + "/32 或其网段加入 trusted_proxies"}}
+		Hint: i18n.Message{"if it is your gateway, add " + peers[0] + "/32, or its network, to trusted_proxies", "若是你的网关，请把 " + peers[0] + "/32 或其网段加入 trusted_proxies"}}
 }
