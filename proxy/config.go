@@ -13,7 +13,9 @@ import (
 // leads; access.RouteConfig is inlined beside it. Begin with Defaults: the
 // zero value passes no WebSocket.
 type UpstreamConfig struct {
-	Upstream    string        `yaml:"upstream"`     // http://host:port, https://host, either with a path to put in front; unix:/path; empty: the route only answers gateways
+	// http://host:port, https://host, either with a path to put in front; unix:/path; empty: the
+	// route only answers gateways
+	Upstream    string        `yaml:"upstream"`
 	WebSocket   bool          `yaml:"websocket"`    // WebSocket handshakes pass
 	StripPrefix string        `yaml:"strip_prefix"` // cut off the path, at a slash; a path without it is refused
 	Timeout     time.Duration `yaml:"timeout"`      // until the response headers are there; the body may take any time
@@ -41,7 +43,8 @@ func (c UpstreamConfig) Check(p *conf.Problems, key string) {
 		p.At("%sstrip_prefix", key).Fault(err)
 		p.At("%sstrip_prefix", key).Warn(c.Upstream == "", "does nothing: the route has no upstream")
 	}
-	p.At("%sconnection_auth", key).If(c.ConnectionAuth != "" && c.ConnectionAuth != ConnectionRefuse, "is %q; the only value is refuse", c.ConnectionAuth)
+	p.At("%sconnection_auth", key).If(c.ConnectionAuth != "" && c.ConnectionAuth != ConnectionRefuse,
+		"is %q; the only value is refuse", c.ConnectionAuth)
 	p.At("%stimeout", key).If(c.Timeout <= 0, "must be longer than 0s")
 }
 
@@ -72,7 +75,8 @@ func (c UpstreamConfig) parse() (*url.URL, error) {
 	if _, err := web.CleanHost(u.Host, u.Scheme); err != nil {
 		return nil, conf.Errorf("has no readable host; %s", want)
 	}
-	if base, err := web.CleanPath(strings.TrimSuffix(u.EscapedPath(), "/") + "/"); err != nil || base.Odd || len(base.Readings) > 0 {
+	base, err := web.CleanPath(strings.TrimSuffix(u.EscapedPath(), "/") + "/")
+	if err != nil || base.Odd || len(base.Readings) > 0 {
 		return nil, conf.Errorf("has a path that can be read in more than one way")
 	}
 	return u, nil

@@ -57,7 +57,8 @@ func (d *Decision) Person() *identity.User {
 // error is always a *web.Error of status 503, or 429 for an API client with too
 // many attempts: nothing is known about the session now, so keep the cookie and
 // let nobody in (threats V14, F14). maxWait is as Handler.MaxWait.
-func (h *Handler) Authorize(ctx context.Context, t access.Target, header http.Header, maxWait time.Duration) (Decision, error) {
+func (h *Handler) Authorize(ctx context.Context, t access.Target, header http.Header,
+	maxWait time.Duration) (Decision, error) {
 	d, err := h.authorize(ctx, t, header, maxWait)
 	if err == nil && d.Verdict == access.Allow {
 		d.Assertion = h.assertion(&d)
@@ -102,7 +103,8 @@ func (h *Handler) route(i int) *Route {
 	return &h.Routes[i]
 }
 
-func (h *Handler) authorize(ctx context.Context, t access.Target, header http.Header, maxWait time.Duration) (Decision, error) {
+func (h *Handler) authorize(ctx context.Context, t access.Target, header http.Header,
+	maxWait time.Duration) (Decision, error) {
 	h.init()
 	q := h.credentialQuery(t, header)
 	who, dead := h.identify(ctx, q, header, maxWait)

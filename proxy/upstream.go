@@ -58,7 +58,13 @@ func NewUpstream(c UpstreamConfig, protected *web.Protected) (*Upstream, error) 
 	if c.Timeout == 0 {
 		c.Timeout = Defaults().Timeout
 	}
-	u := &Upstream{scheme: target.Scheme, host: target.Host, base: strings.TrimSuffix(target.EscapedPath(), "/"), strip: strip, protected: protected}
+	u := &Upstream{
+		scheme:    target.Scheme,
+		host:      target.Host,
+		base:      strings.TrimSuffix(target.EscapedPath(), "/"),
+		strip:     strip,
+		protected: protected,
+	}
 	dial := dialFunc((&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext)
 	if target.Scheme == "unix" {
 		socket, overTCP := target.Path, dial
@@ -162,7 +168,8 @@ func (u *Upstream) rewrite(pr *httputil.ProxyRequest) {
 	p := pr.In.Context().(*proxiedRequest)
 	out, h := pr.Out, pr.Out.Header
 	*out.URL = p.to
-	out.URL.RawQuery, out.URL.ForceQuery = pr.In.URL.RawQuery, pr.In.URL.ForceQuery // byte for byte; nothing is decided on it (threats P15)
+	// byte for byte; nothing is decided on it (threats P15)
+	out.URL.RawQuery, out.URL.ForceQuery = pr.In.URL.RawQuery, pr.In.URL.ForceQuery
 	out.Host = p.x.Host
 
 	u.protected.Drop(h) // on every route, public ones too (threats H1, H2)

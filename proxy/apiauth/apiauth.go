@@ -53,7 +53,8 @@ func (a *Authenticator) Find(ctx context.Context, q proxy.CredentialQuery) (prox
 
 var (
 	errToken    = fmt.Errorf("%w: the access token is not valid here", session.ErrForged)
-	errAudience = fmt.Errorf("%w: the access token was given to a client that is not in api_token_clients", session.ErrForged)
+	errAudience = fmt.Errorf("%w: the access token was given to a client that is not in api_token_clients",
+		session.ErrForged)
 )
 
 // newSession is the session of a credential, which has no cookie. key is the hash

@@ -99,14 +99,16 @@ func (p *Passwords) find(ctx context.Context, q proxy.CredentialQuery) (proxy.Cr
 
 // verify verifies a password. Requests that share a name, a password and an address
 // share the attempt too; others do not wait for them.
-func (p *Passwords) verify(ctx context.Context, client netip.Addr, key [32]byte, name, password string) (fingerprint uint64, err error) {
+func (p *Passwords) verify(ctx context.Context, client netip.Addr, key [32]byte,
+	name, password string) (fingerprint uint64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, passwordMaxWait)
 	defer cancel()
 	mac := hmac.New(sha256.New, p.key[:])
 	fmt.Fprintf(mac, "%s %s", client, key[:])
-	return p.calls.do(ctx, [32]byte(mac.Sum(nil)), func() error { return nil }, func(ctx context.Context) (uint64, error) {
-		return p.Accounts.Verify(ctx, client, name, password)
-	})
+	return p.calls.do(ctx, [32]byte(mac.Sum(nil)), func() error { return nil },
+		func(ctx context.Context) (uint64, error) {
+			return p.Accounts.Verify(ctx, client, name, password)
+		})
 }
 
 func (p *Passwords) session(key [32]byte, name string, fingerprint uint64, now time.Time) *session.Session {

@@ -15,7 +15,8 @@ type credentialFunc = func(context.Context, proxy.CredentialQuery) (proxy.Creden
 // api_tokens is off. Where this process is an SSO service and the client of
 // another one, only its own tokens count: the other's are for us as its client and
 // not for others.
-func newAuthenticator(c settings, st *State, sessions *session.Manager, people provider, service *sso.Server, tokens *apiauth.ServiceState, accounts Accounts) credentialFunc {
+func newAuthenticator(c settings, st *State, sessions *session.Manager, people provider, service *sso.Server,
+	tokens *apiauth.ServiceState, accounts Accounts) credentialFunc {
 	if !c.APITokens {
 		return nil
 	}
@@ -25,7 +26,12 @@ func newAuthenticator(c settings, st *State, sessions *session.Manager, people p
 	}
 	switch client, external := people.Provider.(judgedClient); {
 	case service != nil:
-		a.OwnTokens = &apiauth.OwnTokens{Server: service, Sessions: sessions, Clients: c.TokenClients(), MaxWait: gatewayMaxWait}
+		a.OwnTokens = &apiauth.OwnTokens{
+			Server:   service,
+			Sessions: sessions,
+			Clients:  c.TokenClients(),
+			MaxWait:  gatewayMaxWait,
+		}
 	case external:
 		a.ServiceTokens = &apiauth.ServiceTokens{
 			ServiceState: tokens,
@@ -34,7 +40,8 @@ func newAuthenticator(c settings, st *State, sessions *session.Manager, people p
 			Clients:      c.TokenClients(),
 			MaxWait:      gatewayMaxWait,
 			OnNoAudience: func() {
-				st.Log.Warn("the SSO service tells no aud: a token that it gave any of its clients opens routes here", "hint", "api_token_clients")
+				st.Log.Warn("the SSO service tells no aud: a token that it gave any of its clients opens routes here",
+					"hint", "api_token_clients")
 			},
 		}
 	}

@@ -78,7 +78,12 @@ func asserted(s *assertion.Signer, r config.Route, origins *web.Origins) func(*s
 	}
 	audience := origins.Scheme() + "://" + host + r.Path
 	return func(who *session.Session) []string {
-		return s.Header(assertion.Person{Session: who.ID, User: &who.User, SignedIn: who.SignedIn, Checked: who.Checked}, audience)
+		return s.Header(assertion.Person{
+			Session:  who.ID,
+			User:     &who.User,
+			SignedIn: who.SignedIn,
+			Checked:  who.Checked,
+		}, audience)
 	}
 }
 

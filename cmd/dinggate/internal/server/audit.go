@@ -75,8 +75,9 @@ func pairs(list ...[2]string) (attrs []any) {
 // audit writes who signed in, who was refused and why, who signed out, and who
 // was bound to which account.
 func (t Observability) audit(e login.Event) error {
-	attrs := pairs([2]string{"req", e.RequestID}, [2]string{"client", e.Client.String()}, [2]string{"how", e.How}, [2]string{"code", e.Code}, [2]string{"user", e.User},
-		[2]string{"userid", e.UserID}, [2]string{"name", e.Name}, [2]string{"unionid", e.UnionID}, [2]string{"session", e.Session})
+	attrs := pairs([2]string{"req", e.RequestID}, [2]string{"client", e.Client.String()}, [2]string{"how", e.How},
+		[2]string{"code", e.Code}, [2]string{"user", e.User}, [2]string{"userid", e.UserID},
+		[2]string{"name", e.Name}, [2]string{"unionid", e.UnionID}, [2]string{"session", e.Session})
 	level, result := slog.LevelInfo, "ok"
 	if e.What == "refused" {
 		level, result = slog.LevelWarn, e.Code
@@ -109,7 +110,9 @@ func (t Observability) audit(e login.Event) error {
 func (t Observability) auditEnded(s *session.Session, reason string) {
 	t.Metrics.SessionEnded(reason)
 	t.Today.Ended(reason)
-	t.Note(slog.LevelWarn, "session ended", "session_ended", pairs([2]string{"user", s.User.Username}, [2]string{"userid", s.User.UserID}, [2]string{"session", s.ID}, [2]string{"reason", reason})...)
+	t.Note(slog.LevelWarn, "session ended", "session_ended",
+		pairs([2]string{"user", s.User.Username}, [2]string{"userid", s.User.UserID}, [2]string{"session", s.ID},
+			[2]string{"reason", reason})...)
 }
 
 // auditSSO writes what third parties were given, and who tried what.
@@ -119,7 +122,9 @@ func (t Observability) auditSSO(e sso.Event) error {
 	case "code", "token", "refresh":
 		level = slog.LevelInfo
 	}
-	return t.Note(level, "sso", "sso_"+e.What, pairs([2]string{"req", e.RequestID}, [2]string{"client", e.Client.String()}, [2]string{"app", e.App}, [2]string{"owner", e.Owner}, [2]string{"user", e.User})...)
+	return t.Note(level, "sso", "sso_"+e.What,
+		pairs([2]string{"req", e.RequestID}, [2]string{"client", e.Client.String()}, [2]string{"app", e.App},
+			[2]string{"owner", e.Owner}, [2]string{"user", e.User})...)
 }
 
 // auditDenied writes that a rule refused somebody who is signed in: the first time
@@ -132,8 +137,9 @@ func (t *recorder) auditDenied(x *web.Exchange) {
 	if t.denials != nil && !t.denials.Add(x.User+"\x00"+x.Route, struct{}{}, x.Start.Add(denialEvery), x.Start) {
 		return
 	}
-	t.Note(slog.LevelWarn, "kept out", "denied", pairs([2]string{"req", x.ID}, [2]string{"client", x.Client.String()}, [2]string{"user", x.User},
-		[2]string{"code", code}, [2]string{"route", x.Route}, [2]string{"rule", t.rules[x.Route]})...)
+	t.Note(slog.LevelWarn, "kept out", "denied",
+		pairs([2]string{"req", x.ID}, [2]string{"client", x.Client.String()}, [2]string{"user", x.User},
+			[2]string{"code", code}, [2]string{"route", x.Route}, [2]string{"rule", t.rules[x.Route]})...)
 }
 
 // ruleTexts says by a route's name whom it lets in; a name that two routes share

@@ -72,7 +72,8 @@ type endpoints struct {
 // newEndpoints registers the families, the first of which is the prefix's. mux
 // neither cleans nor redirects: paths have been judged before, and a redirect of
 // its own would lose a POST.
-func newEndpoints(prefix string, answer func(http.ResponseWriter, *http.Request, error), families ...family) *endpoints {
+func newEndpoints(prefix string, answer func(http.ResponseWriter, *http.Request, error),
+	families ...family) *endpoints {
 	e := &endpoints{router: mux.NewRouter().SkipClean(true).UseEncodedPath()}
 	for _, f := range families {
 		if f.root == "" {

@@ -13,7 +13,8 @@ import (
 // openEnvoyGRPC listens for Envoy's questions. What it returns answers them until
 // the drain takes no new one, with the other listeners, and waits for the answers
 // to those that were taken.
-func (s *Listeners) openEnvoyGRPC(cfg *config.Config, current http.Handler, out io.Writer) (answer func(context.Context), err error) {
+func (s *Listeners) openEnvoyGRPC(cfg *config.Config, current http.Handler,
+	out io.Writer) (answer func(context.Context), err error) {
 	l, err := listen(cfg.EnvoyGRPC.Listen)
 	if err != nil {
 		return nil, ListenError("envoy_grpc.listen", cfg.EnvoyGRPC.Listen, err)

@@ -11,7 +11,8 @@ import (
 )
 
 // newEvents follows the organisation's events; nil when they are off.
-func newEvents(cfg *config.Config, client *dingtalk.Client, sessions *session.Manager, t Observability) *dingtalk.Stream {
+func newEvents(cfg *config.Config, client *dingtalk.Client, sessions *session.Manager,
+	t Observability) *dingtalk.Stream {
 	if !cfg.DingTalk.Events || cfg.SSO.On() {
 		return nil
 	}

@@ -178,7 +178,8 @@ func newPages(cfg *config.Config, origins *web.Origins) (*page.Pages, error) {
 }
 
 // newFlow is the sign-in.
-func newFlow(c settings, st *State, people provider, sessions *session.Manager, client *dingtalk.Client, accounts Accounts) (*login.Flow, error) {
+func newFlow(c settings, st *State, people provider, sessions *session.Manager, client *dingtalk.Client,
+	accounts Accounts) (*login.Flow, error) {
 	flow := &login.Flow{
 		Provider:  people,
 		AttemptIn: people.attemptIn,
@@ -206,7 +207,8 @@ func newFlow(c settings, st *State, people provider, sessions *session.Manager, 
 
 // newHandler is the reverse proxy with its routes. Without any route, gateways may
 // ask and every member passes.
-func newHandler(c settings, st *State, sessions *session.Manager, flow *login.Flow, authenticate credentialFunc) (*proxy.Handler, []*proxy.Upstream, error) {
+func newHandler(c settings, st *State, sessions *session.Manager, flow *login.Flow,
+	authenticate credentialFunc) (*proxy.Handler, []*proxy.Upstream, error) {
 	policy, err := c.Policy()
 	if err != nil {
 		return nil, nil, err

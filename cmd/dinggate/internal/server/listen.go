@@ -40,7 +40,8 @@ func listen(address string) (net.Listener, error) {
 func ListenError(key, address string, err error) error {
 	set := i18n.Message{"choose another one by --listen", "或用 --listen 另选一个"}
 	if key != "" {
-		set = i18n.Message{fmt.Sprintf("choose another one: %s (%s, --%s)", key, config.EnvName(key), key), fmt.Sprintf("或另选一个：%s（%s、--%s）", key, config.EnvName(key), key)}
+		set = i18n.Message{fmt.Sprintf("choose another one: %s (%s, --%s)", key, config.EnvName(key), key),
+			fmt.Sprintf("或另选一个：%s（%s、--%s）", key, config.EnvName(key), key)}
 	}
 	port := ""
 	if !strings.HasPrefix(address, "unix:") {
@@ -50,11 +51,14 @@ func ListenError(key, address string, err error) error {
 	case errors.Is(err, errInUse) || errors.Is(err, errAnswers):
 		who := i18n.Message{}
 		if port != "" {
-			who = i18n.Message{fmt.Sprintf(" (`ss -ltnp sport = :%s` or `lsof -i :%s` names it)", port, port), fmt.Sprintf("（用 `ss -ltnp sport = :%s` 或 `lsof -i :%s` 查看）", port, port)}
+			who = i18n.Message{fmt.Sprintf(" (`ss -ltnp sport = :%s` or `lsof -i :%s` names it)", port, port),
+				fmt.Sprintf("（用 `ss -ltnp sport = :%s` 或 `lsof -i :%s` 查看）", port, port)}
 		}
 		return cli.SaidError{Message: i18n.Message{
-			fmt.Sprintf("%s is in use: another program, perhaps another dinggate, listens there%s; end it, or %s", address, who[i18n.English], set[i18n.English]),
-			fmt.Sprintf("%s 已被占用：另一个程序（也可能是另一个 dinggate）正在监听%s；请结束它，%s", address, who[i18n.Chinese], set[i18n.Chinese])}, Err: err}
+			fmt.Sprintf("%s is in use: another program, perhaps another dinggate, listens there%s; end it, or %s",
+				address, who[i18n.English], set[i18n.English]),
+			fmt.Sprintf("%s 已被占用：另一个程序（也可能是另一个 dinggate）正在监听%s；请结束它，%s", address, who[i18n.Chinese],
+				set[i18n.Chinese])}, Err: err}
 	case errors.Is(err, syscall.EACCES) && port != "":
 		return cli.SaidError{Message: i18n.Message{
 			fmt.Sprintf("%s: a port below 1024 takes root or CAP_NET_BIND_SERVICE; give that (systemd: AmbientCapabilities, or a socket unit), or %s", address, set[i18n.English]),

@@ -21,31 +21,44 @@ func (s *State) measure(g, before *Gateway) {
 	of := func(read func(session.Stats) int) func() float64 {
 		return func() float64 { return float64(read(held())) }
 	}
-	m.Gauge("http_requests_in_flight", "Requests that are being answered, open WebSockets and streams among them.", func() float64 { return float64(s.InFlight.Load()) })
-	m.Gauge("sockets_open", "WebSockets and long streams that are open.", of(func(s session.Stats) int { return s.Watched }))
+	m.Gauge("http_requests_in_flight", "Requests that are being answered, open WebSockets and streams among them.",
+		func() float64 { return float64(s.InFlight.Load()) })
+	m.Gauge("sockets_open", "WebSockets and long streams that are open.",
+		of(func(s session.Stats) int { return s.Watched }))
 	entries := "What is held in memory: verified sessions, people, sign-outs and other ends."
 	m.GaugeOf("cache_entries", entries, "cache", "sessions", of(func(s session.Stats) int { return s.Cached }))
 	m.GaugeOf("cache_entries", entries, "cache", "people", of(func(s session.Stats) int { return s.People }))
 	m.GaugeOf("cache_entries", entries, "cache", "revocations", of(func(s session.Stats) int { return s.Revoked }))
 	requests := "Cookies looked for among the verified sessions; a miss costs a decryption."
-	m.Count("cache_requests_total", requests, "cache,result", "sessions,hit", func() float64 { return float64(held().Hits) })
-	m.Count("cache_requests_total", requests, "cache,result", "sessions,miss", func() float64 { return float64(held().Misses) })
+	m.Count("cache_requests_total", requests, "cache,result", "sessions,hit",
+		func() float64 { return float64(held().Hits) })
+	m.Count("cache_requests_total", requests, "cache,result", "sessions,miss",
+		func() float64 { return float64(held().Misses) })
 	m.Gauge("rechecks_running", "Lookups of people that run now.", of(func(s session.Stats) int { return s.Lookups }))
-	m.Gauge("people_on_grace", "People whose lookups fail: their sessions end when session.grace is over.", of(func(s session.Stats) int { return s.Failing }))
-	m.Gauge("sso_shared_unionids", "Unionids that the SSO service returned for several people since the start: they identify nobody.", func() float64 { return float64(g.Provider.Ids.Voids()) })
+	m.Gauge("people_on_grace", "People whose lookups fail: their sessions end when session.grace is over.",
+		of(func(s session.Stats) int { return s.Failing }))
+	m.Gauge("sso_shared_unionids",
+		"Unionids that the SSO service returned for several people since the start: they identify nobody.",
+		func() float64 { return float64(g.Provider.Ids.Voids()) })
 	if g.Sessions.Journal != nil {
-		m.Gauge("journal_live", "1 while what ends on other replicas arrives within moments.", func() float64 { return number(held().Live) })
-		m.Gauge("journal_unsent", "Revocations that other replicas have not received yet.", of(func(s session.Stats) int { return s.Unsent }))
+		m.Gauge("journal_live", "1 while what ends on other replicas arrives within moments.",
+			func() float64 { return number(held().Live) })
+		m.Gauge("journal_unsent", "Revocations that other replicas have not received yet.",
+			of(func(s session.Stats) int { return s.Unsent }))
 	}
-	m.Moment("dingtalk_app_token_expiry_timestamp_seconds", "When the app's token ends, Unix time; 0 while there is none. It is renewed ten minutes before.", g.Client.TokenExpires)
+	m.Moment("dingtalk_app_token_expiry_timestamp_seconds",
+		"When the app's token ends, Unix time; 0 while there is none. It is renewed ten minutes before.",
+		g.Client.TokenExpires)
 	if g.Events == nil && before != nil && before.Events != nil { // turned off: not a stream that is down
 		none := math.NaN
 		m.Gauge("events_connected_since_seconds", "", none)
 		m.Gauge("events_last_seconds", "", none)
 	}
 	if g.Events != nil {
-		m.Moment("events_connected_since_seconds", "When the event stream was connected, Unix time; 0 while it is not.", func() time.Time { return g.Events.State().Connected })
-		m.Moment("events_last_seconds", "When the last event came, Unix time; 0 before the first.", func() time.Time { return g.Events.State().LastEvent })
+		m.Moment("events_connected_since_seconds", "When the event stream was connected, Unix time; 0 while it is not.",
+			func() time.Time { return g.Events.State().Connected })
+		m.Moment("events_last_seconds", "When the last event came, Unix time; 0 before the first.",
+			func() time.Time { return g.Events.State().LastEvent })
 	}
 }
 

@@ -74,7 +74,8 @@ func (t Observability) call(ctx context.Context, c dingtalk.Call) {
 	if c.Err == nil {
 		return
 	}
-	t.Log.Warn("call to DingTalk", "call", c.Name, "result", c.Result, "code", c.Code, "dingtalk_request", c.RequestID, "ms", c.Duration.Milliseconds(), "err", c.Err.Error())
+	t.Log.Warn("call to DingTalk", "call", c.Name, "result", c.Result, "code", c.Code,
+		"dingtalk_request", c.RequestID, "ms", c.Duration.Milliseconds(), "err", c.Err.Error())
 }
 
 // forwards reports whether a request speaks for somebody else.

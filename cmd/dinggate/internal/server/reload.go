@@ -81,7 +81,8 @@ func newReloader(first Loaded, read func() Loaded, st *State, level *slog.LevelV
 	}
 	st.Serve(g)
 	r.last.Store(&admin.ReloadResult{Taken: time.Now(), First: true})
-	st.Metrics.Configured(func() bool { return r.result().Refused.IsZero() }, func() time.Time { return r.last.Load().Taken })
+	st.Metrics.Configured(func() bool { return r.result().Refused.IsZero() },
+		func() time.Time { return r.last.Load().Taken })
 	signal.Notify(r.hangup, syscall.SIGHUP)
 	return r, nil
 }
@@ -103,7 +104,10 @@ func (r *reloader) result() *admin.ReloadResult {
 	all := *last
 	all.Partly = all.Partly || all.Refused.IsZero()
 	all.Refused, all.First = at, false
-	all.Problems = append(all.Problems[:len(all.Problems):len(all.Problems)], conf.Problem{Key: "accounts.htpasswd_file", Text: conf.Textf("stays as it was: %s", err)})
+	all.Problems = append(all.Problems[:len(all.Problems):len(all.Problems)], conf.Problem{
+		Key:  "accounts.htpasswd_file",
+		Text: conf.Textf("stays as it was: %s", err),
+	})
 	return &all
 }
 
@@ -202,7 +206,8 @@ func (r *reloader) reload(ctx context.Context) {
 	if err == nil {
 		return
 	}
-	r.serving.files = both(next.files, r.serving.files) // the mistake may be mended in a file that only one of them names
+	// the mistake may be mended in a file that only one of them names
+	r.serving.files = both(next.files, r.serving.files)
 	if r.keys != nil {
 		_ = r.keys.load(r.serving.Cfg.TLS) // a renewed pair of what serves; else the old one stays
 	}
@@ -214,7 +219,8 @@ func (r *reloader) reload(ctx context.Context) {
 	last.Refused, last.Problems, last.Partly, last.First = time.Now(), found, false, false
 	r.last.Store(&last)
 	r.state.Metrics.Reloaded(false)
-	r.state.Log.Error("the changed configuration is refused, the old one serves on", "problems", found.Lines(i18n.English))
+	r.state.Log.Error("the changed configuration is refused, the old one serves on",
+		"problems", found.Lines(i18n.English))
 }
 
 func (r *reloader) take(ctx context.Context, next Loaded) error {
@@ -244,12 +250,14 @@ func (r *reloader) take(ctx context.Context, next Loaded) error {
 	result := admin.ReloadResult{Taken: time.Now(), Restart: fixed}
 	if len(stay) > 0 {
 		result.Refused, result.Problems, result.Partly = result.Taken, stay, true
-		r.state.Log.Error("a part of the changed configuration is refused and stays as it was", "problems", stay.Lines(i18n.English))
+		r.state.Log.Error("a part of the changed configuration is refused and stays as it was",
+			"problems", stay.Lines(i18n.English))
 	}
 	r.last.Store(&result)
 	r.state.Metrics.Reloaded(len(stay) == 0)
 	if len(fixed) > 0 {
-		r.state.Log.Warn("the configuration is taken, but these keys need a restart and keep their old values", "keys", fixed)
+		r.state.Log.Warn("the configuration is taken, but these keys need a restart and keep their old values",
+			"keys", fixed)
 	}
 	for _, p := range next.Problems {
 		r.state.Log.Warn("configuration", "problem", p.String())
@@ -273,7 +281,11 @@ func (r *reloader) renew(next *Loaded, stay config.Problems) config.Problems {
 		return stay
 	}
 	if err := r.keys.load(next.Cfg.TLS); err != nil { // it has changed again since it was read
-		stay = config.Problems{{Key: "tls.cert_file", Text: conf.Textf("stays as it was: %s", config.Cause(err)), Stays: true}}
+		stay = config.Problems{{
+			Key:   "tls.cert_file",
+			Text:  conf.Textf("stays as it was: %s", config.Cause(err)),
+			Stays: true,
+		}}
 	}
 	return stay
 }

@@ -57,7 +57,12 @@ func (l Loaded) Again(read func() Loaded) func() Loaded {
 	for name, d := range l.files {
 		if d == (digest{}) {
 			return func() Loaded {
-				return Loaded{Cfg: l.Cfg, files: l.files, Problems: []conf.Problem{{File: name, Text: conf.Textf("was read from a pipe, which can be done once; a change needs a restart")}}}
+				return Loaded{
+					Cfg:   l.Cfg,
+					files: l.files,
+					Problems: []conf.Problem{{File: name,
+						Text: conf.Textf("was read from a pipe, which can be done once; a change needs a restart")}},
+				}
 			}
 		}
 	}

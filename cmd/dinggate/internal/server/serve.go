@@ -50,29 +50,11 @@ func Run(ctx context.Context, first Loaded, read func() Loaded, out io.Writer) e
 	records := telemetry.NewWriter(os.Stderr)
 	defer records.Close()
 	level := &slog.LevelVar{}
-	kit := Observability{
-		Log:     telemetry.Logger(records, cfg.Log.Format, level),
-		Access:  &telemetry.AccessLog{Out: records, Console: cfg.Log.Format == "console"},
-		Metrics: telemetry.NewMetrics(buildinfo.Version(), buildinfo.Revision(), records.Dropped),
-	}
-	log.SetFlags(0)
-	log.SetOutput(telemetry.Strays{Log: kit.Log})
-	kit.Start()
-	if cfg.Tracing.Endpoint != "" {
-		tracing, err := telemetry.StartTracing(ctx, cfg.Tracing.Endpoint, buildinfo.Version(), cfg.Tracing.Share(), oncePerMinute(func(err error) { kit.Log.Warn("spans do not arrive", "err", err.Error()) }))
-		if err != nil {
-			return err
-		}
-		kit.Tracing = tracing
-		defer tracing.Close()
-	}
-	audits, err := OpenAudit(cfg.Audit, kit)
+	kit, closeKit, err := openObservability(ctx, cfg, records, level)
 	if err != nil {
 		return err
 	}
-	if kit.Audits = audits; audits != nil {
-		defer audits.Close()
-	}
+	defer closeKit()
 	stores, err := OpenStores(ctx, cfg, kit)
 	if err != nil {
 		return err
@@ -83,23 +65,25 @@ func Run(ctx context.Context, first Loaded, read func() Loaded, out io.Writer) e
 	if err != nil {
 		return err
 	}
-	s := &Listeners{Log: kit.Log, config: cfg.Server, onDrain: func() { st.draining.Store(true) }, End: st.Conns.Shutdown}
+	s := &Listeners{
+		Log:     kit.Log,
+		config:  cfg.Server,
+		onDrain: func() { st.draining.Store(true) },
+		End:     st.Conns.Shutdown,
+	}
 	s.guard = func(l net.Listener) (net.Listener, error) { return LimitConnections(l, cfg, kit) }
 	if err := s.open(r.keys, cfg.Listen, "gate", st, out); err != nil {
 		return err
 	}
 	s.guard = nil
-	status := &admin.Status{Version: buildinfo.Version(), Revision: buildinfo.Revision(), Started: time.Now(), Today: kit.Today, Health: kit.Health, Strangers: kit.Strangers,
-		Dropped: kit.Metrics.Dropped, Gateway: st.Status, Store: stores.State, Reload: r.result}
-	if err := s.open(nil, cfg.Admin.Listen, "admin", admin.OwnNames(cfg.Admin.Listen, admin.Handler(&s.ready, stores.Reads, r.note, kit.Metrics, status)), out); err != nil {
+	own := admin.OwnNames(cfg.Admin.Listen, admin.Handler(&s.ready, stores.Reads, r.note, kit.Metrics, newStatus(st, r)))
+	if err := s.open(nil, cfg.Admin.Listen, "admin", own, out); err != nil {
 		return errors.Join(err, s.Close())
 	}
-	background := []func(context.Context){r.run, stores.run, func(ctx context.Context) {
-		if stores.File != nil && cfg.Accounts.Binds() {
-			admin.ServeControl(ctx, &admin.Control{Dir: cfg.StateDir, Bindings: admin.BindingStore{Bindings: stores.Bindings, Note: kit.Note},
-				Sessions: func() *session.Manager { return st.Serving().Sessions }, Log: kit.Log})
-		}
-	}}
+	background := []func(context.Context){r.run, stores.run}
+	if stores.File != nil && cfg.Accounts.Binds() {
+		background = append(background, newControl(cfg, st))
+	}
 	if cfg.EnvoyGRPC.Listen != "" {
 		answer, err := s.openEnvoyGRPC(cfg, st, out)
 		if err != nil {
@@ -108,6 +92,68 @@ func Run(ctx context.Context, first Loaded, read func() Loaded, out io.Writer) e
 		background = append(background, answer)
 	}
 	return s.Serve(ctx, func(ctx context.Context) { waitAll(ctx, background...) })
+}
+
+// openObservability opens what cfg reports to. The func closes it.
+func openObservability(ctx context.Context, cfg *config.Config, records *telemetry.Writer,
+	level *slog.LevelVar) (Observability, func(), error) {
+	kit := Observability{
+		Log:     telemetry.Logger(records, cfg.Log.Format, level),
+		Access:  &telemetry.AccessLog{Out: records, Console: cfg.Log.Format == "console"},
+		Metrics: telemetry.NewMetrics(buildinfo.Version(), buildinfo.Revision(), records.Dropped),
+	}
+	log.SetFlags(0)
+	log.SetOutput(telemetry.Strays{Log: kit.Log})
+	kit.Start()
+	if cfg.Tracing.Endpoint != "" {
+		tracing, err := telemetry.StartTracing(ctx, cfg.Tracing.Endpoint, buildinfo.Version(), cfg.Tracing.Share(),
+			oncePerMinute(func(err error) { kit.Log.Warn("spans do not arrive", "err", err.Error()) }))
+		if err != nil {
+			return kit, nil, err
+		}
+		kit.Tracing = tracing
+	}
+	closeAll := func() {
+		if kit.Audits != nil {
+			kit.Audits.Close()
+		}
+		if kit.Tracing != nil {
+			kit.Tracing.Close()
+		}
+	}
+	var err error
+	if kit.Audits, err = OpenAudit(cfg.Audit, kit); err != nil {
+		closeAll()
+		return kit, nil, err
+	}
+	return kit, closeAll, nil
+}
+
+func newStatus(st *State, r *reloader) *admin.Status {
+	return &admin.Status{
+		Version:   buildinfo.Version(),
+		Revision:  buildinfo.Revision(),
+		Started:   time.Now(),
+		Today:     st.Today,
+		Health:    st.Health,
+		Strangers: st.Strangers,
+		Dropped:   st.Metrics.Dropped,
+		Gateway:   st.Status,
+		Store:     st.Stores.State,
+		Reload:    r.result,
+	}
+}
+
+// newControl serves the control socket until its context ends.
+func newControl(cfg *config.Config, st *State) func(context.Context) {
+	return func(ctx context.Context) {
+		admin.ServeControl(ctx, &admin.Control{
+			Dir:      cfg.StateDir,
+			Bindings: admin.BindingStore{Bindings: st.Stores.Bindings, Note: st.Note},
+			Sessions: func() *session.Manager { return st.Serving().Sessions },
+			Log:      st.Log,
+		})
+	}
 }
 
 // Listeners is the listeners of one process.
@@ -155,7 +201,8 @@ func (s *Listeners) open(pair *keyPair, address, name string, h http.Handler, ou
 
 // Add serves h on l once serve runs.
 func (s *Listeners) Add(l net.Listener, h http.Handler) {
-	srv := &http.Server{Handler: h, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout,
+		MaxHeaderBytes:               maxHeaderBytes,
 		DisableGeneralOptionsHandler: true, ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug)}
 	s.all, s.start = append(s.all, srv), append(s.start, func() error { return srv.Serve(l) })
 }

@@ -79,7 +79,12 @@ func newProvider(c settings, st *State, client *dingtalk.Client, revoke revokeFu
 
 // recheck looks members up again, paced.
 func recheck(cfg *config.Config, client *dingtalk.Client, pace *rate.Limiter) recheckFunc {
-	directory := &dingtalk.Directory{Client: client, Username: cfg.DingTalk.Username, Ancestors: cfg.NamesDepartments(), Pace: pace}
+	directory := &dingtalk.Directory{
+		Client:    client,
+		Username:  cfg.DingTalk.Username,
+		Ancestors: cfg.NamesDepartments(),
+		Pace:      pace,
+	}
 	return func(ctx context.Context, s *session.Session) (identity.User, error) {
 		u, err := directory.Person(ctx, s.User.UnionID)
 		if err == nil && u.UserID != s.User.UserID { // a userid given to another person (threats K10)

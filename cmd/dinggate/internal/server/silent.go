@@ -13,6 +13,13 @@ func newSilent(cfg *config.Config, client *dingtalk.Client) *login.Silent {
 	if cfg.SSO.On() {
 		return nil
 	}
-	in := &dingtalk.SilentLogin{Client: client, Directory: &dingtalk.Directory{Client: client, Username: cfg.DingTalk.Username, Ancestors: cfg.NamesDepartments()}}
+	in := &dingtalk.SilentLogin{
+		Client: client,
+		Directory: &dingtalk.Directory{
+			Client:    client,
+			Username:  cfg.DingTalk.Username,
+			Ancestors: cfg.NamesDepartments(),
+		},
+	}
 	return &login.Silent{CorpID: cfg.DingTalk.CorpID, ClientID: cfg.DingTalk.ClientID, Exchange: in.Exchange}
 }

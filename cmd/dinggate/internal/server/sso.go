@@ -89,7 +89,8 @@ func (a *ssoAdapter) signIn(w http.ResponseWriter, r *http.Request, redirectURI,
 	return a.flow.RedirectToProvider(w, r, login.Purpose{Kind: ssoPurpose, RedirectURI: redirectURI, Target: target})
 }
 
-func (a *ssoAdapter) finish(w http.ResponseWriter, r *http.Request, judge func(string) error) (sso.Person, string, error) {
+func (a *ssoAdapter) finish(w http.ResponseWriter, r *http.Request,
+	judge func(string) error) (sso.Person, string, error) {
 	s, cookie, target, err := a.flow.Complete(w, r, ssoPurpose, judge)
 	if err != nil {
 		return sso.Person{}, target, err
@@ -130,7 +131,8 @@ func (t Observability) tokenTruncated(cfg *config.Config) func(*session.Session)
 		return nil
 	}
 	report := oncePerMinute(func(err error) {
-		t.Log.Error("the SSO service's tokens do not fit into the cookie", "err", err.Error(), "hint", "session.store: redis keeps tokens of any length")
+		t.Log.Error("the SSO service's tokens do not fit into the cookie", "err", err.Error(),
+			"hint", "session.store: redis keeps tokens of any length")
 	})
 	return func(s *session.Session) {
 		ends := "with the access token: there is no room for the refresh token"
@@ -147,6 +149,7 @@ func (t Observability) callSSO(ctx context.Context, c sso.Call) {
 	t.Metrics.DingTalk(c.Name, c.Result, "", c.Duration)
 	t.Health.Call(c.Name, c.Result, "", c.Err == nil || c.Result == "refused", time.Now())
 	if c.Err != nil {
-		t.Log.Warn("call to the SSO service", "call", c.Name, "result", c.Result, "ms", c.Duration.Milliseconds(), "err", c.Err.Error())
+		t.Log.Warn("call to the SSO service", "call", c.Name, "result", c.Result, "ms", c.Duration.Milliseconds(),
+			"err", c.Err.Error())
 	}
 }

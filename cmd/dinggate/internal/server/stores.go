@@ -48,7 +48,12 @@ type Stores struct {
 
 // MemoryStores forget everything with the process.
 func MemoryStores() *Stores {
-	s := &Stores{Used: &store.Memory{Max: usedAttempts}, SSO: &store.Memory{Max: ssoRecords}, Claims: &store.Memory{Max: claimsMax}, Bindings: new(account.Memory)}
+	s := &Stores{
+		Used:     &store.Memory{Max: usedAttempts},
+		SSO:      &store.Memory{Max: ssoRecords},
+		Claims:   &store.Memory{Max: claimsMax},
+		Bindings: new(account.Memory),
+	}
 	s.up.Store(true)
 	s.reads.Store(true)
 	return s
@@ -100,7 +105,17 @@ func openRedis(ctx context.Context, c redisstore.Config, keys *bindingKeys, t Ob
 			t.Log.Info("replicas hear of each other again")
 		}
 	}
-	s := &Stores{Sessions: r, Used: r, SSO: r, Claims: r, Journal: r, Bindings: r.Bindings(keys), keys: keys, Redis: r, t: t}
+	s := &Stores{
+		Sessions: r,
+		Used:     r,
+		SSO:      r,
+		Claims:   r,
+		Journal:  r,
+		Bindings: r.Bindings(keys),
+		keys:     keys,
+		Redis:    r,
+		t:        t,
+	}
 	if err := r.Ping(ctx); err != nil {
 		t.Log.Error("the session store is away: not ready until it comes", "err", err.Error())
 	} else {
@@ -140,7 +155,8 @@ func openFile(dir string, keys *bindingKeys, t Observability) (*Stores, error) {
 	}
 	s.up.Store(true)
 	s.reads.Store(true)
-	t.Log.Info("sessions live in cookies: a sign-out is known to this machine alone, not to other replicas", "state_dir", dir)
+	t.Log.Info("sessions live in cookies: a sign-out is known to this machine alone, not to other replicas",
+		"state_dir", dir)
 	return s, nil
 }
 
@@ -225,7 +241,8 @@ func (s *Stores) run(ctx context.Context) {
 			case reads:
 				s.t.Log.Error("the session store takes no writes: nobody can sign in or out", "err", err.Error())
 			default:
-				s.t.Log.Error("the session store is away: sessions are kept, requests that need it get 503", "err", err.Error())
+				s.t.Log.Error("the session store is away: sessions are kept, requests that need it get 503",
+					"err", err.Error())
 			}
 		}
 	}

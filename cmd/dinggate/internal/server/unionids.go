@@ -91,7 +91,11 @@ func (u *unionIDs) judge(ctx context.Context, who identity.User) (identity.User,
 	defer cancel()
 	theirs, err := u.claim(ctx, who)
 	if err != nil {
-		return identity.User{}, &identity.Failure{Class: identity.Later, Code: "store_unavailable", Err: fmt.Errorf("whose a unionid is: %w", err)}
+		return identity.User{}, &identity.Failure{
+			Class: identity.Later,
+			Code:  "store_unavailable",
+			Err:   fmt.Errorf("whose a unionid is: %w", err),
+		}
 	}
 	if theirs {
 		return who, nil
