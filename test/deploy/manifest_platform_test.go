@@ -49,10 +49,12 @@ type composeFile struct {
 	Services map[string]composeService    `yaml:"services"`
 	Secrets  map[string]map[string]string `yaml:"secrets"`
 	Networks map[string]composeNetwork    `yaml:"networks"`
+	Volumes  map[string]struct{}          `yaml:"volumes"`
 }
 
 type composeNetwork struct {
-	IPAM struct {
+	Internal bool `yaml:"internal"`
+	IPAM     struct {
 		Config []struct {
 			Subnet  string `yaml:"subnet"`
 			Gateway string `yaml:"gateway"`
@@ -61,18 +63,20 @@ type composeNetwork struct {
 }
 
 type composeService struct {
-	Image       string   `yaml:"image"`
-	Command     []string `yaml:"command"`
-	Ports       []string `yaml:"ports"`
-	Expose      []string `yaml:"expose"`
-	Volumes     []string `yaml:"volumes"`
-	Secrets     []string `yaml:"secrets"`
-	Networks    []string `yaml:"networks"`
-	DependsOn   []string `yaml:"depends_on"`
-	CapDrop     []string `yaml:"cap_drop"`
-	SecurityOpt []string `yaml:"security_opt"`
-	ReadOnly    bool     `yaml:"read_only"`
-	Restart     string   `yaml:"restart"`
+	Image       string            `yaml:"image"`
+	Command     []string          `yaml:"command"`
+	Ports       []string          `yaml:"ports"`
+	Expose      []string          `yaml:"expose"`
+	Volumes     []string          `yaml:"volumes"`
+	User        string            `yaml:"user"`
+	Environment map[string]string `yaml:"environment"`
+	Secrets     []string          `yaml:"secrets"`
+	Networks    []string          `yaml:"networks"`
+	DependsOn   []string          `yaml:"depends_on"`
+	CapDrop     []string          `yaml:"cap_drop"`
+	SecurityOpt []string          `yaml:"security_opt"`
+	ReadOnly    bool              `yaml:"read_only"`
+	Restart     string            `yaml:"restart"`
 	Build       struct {
 		Context string            `yaml:"context"`
 		Args    map[string]string `yaml:"args"`
@@ -154,6 +158,32 @@ func TestManifestComposeTrust(t *testing.T) {
 	}
 	if hosts != 1 {
 		t.Errorf("%s is the host on %d networks of the gate, want 1", believed[0], hosts)
+	}
+}
+
+// TestManifestComposeRedis: Redis is reached by the gate alone and forgets nothing,
+// and the gate takes what the file gives it.
+func TestManifestComposeRedis(t *testing.T) {
+	var c composeFile
+	strictYAML(t, "compose/docker-compose.redis.yaml", &c)
+	redis, gate := c.Services["redis"], c.Services["dinggate"]
+	if len(redis.Ports) > 0 || !slices.Equal(redis.Networks, []string{"store"}) || !c.Networks["store"].Internal || !redis.ReadOnly {
+		t.Errorf("Redis is open: %+v", redis)
+	}
+	command := strings.Join(redis.Command, " ")
+	if !strings.Contains(command, "--maxmemory-policy noeviction") || !strings.Contains(command, "--appendonly yes") || len(redis.Volumes) != 1 {
+		t.Errorf("Redis would lose sign-outs: %s, %v", command, redis.Volumes)
+	}
+	secrets := t.TempDir()
+	putGatewayFile(t, filepath.Join(secrets, "dingtalk-secret"), "x")
+	putGatewayFile(t, filepath.Join(secrets, "cookie-secret"), standinSecret)
+	cmd := exec.Command(gatewayBinary(t), "check", "--config", townFile(t, "compose/config.yaml", "/run/secrets", secrets))
+	cmd.Env = os.Environ()
+	for name, value := range gate.Environment {
+		cmd.Env = append(cmd.Env, name+"="+value)
+	}
+	if out, err := cmd.CombinedOutput(); err != nil || len(gate.Environment) == 0 {
+		t.Errorf("dinggate check with %v = %v:\n%s", gate.Environment, err, out)
 	}
 }
 

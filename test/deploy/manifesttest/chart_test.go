@@ -10,30 +10,30 @@ import (
 	"strings"
 	"testing"
 
-	apps "k8s.io/api/apps/v1"
 	core "k8s.io/api/core/v1"
 	ingress "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
-	"sigs.k8s.io/yaml"
 )
 
 const chart = "../../../deploy/helm/dinggate"
 
-// helm is where scripts/tools has built it. This module stands alone, so that the
-// types of a dozen gateways do not hang on the product's own dependencies.
-func helm(t *testing.T) string {
+// tool is a program that scripts/tools has built, by NAME@VERSION. This module stands
+// alone, so that the types of a dozen gateways do not hang on the product's own dependencies.
+func tool(t *testing.T, name string) string {
 	t.Helper()
-	path := filepath.Join(cmp.Or(os.Getenv("XDG_CACHE_HOME"), os.Getenv("HOME")+"/.cache"), "dinggate-tools",
-		"helm@v3.22.0", "helm")
+	program, _, _ := strings.Cut(name, "@")
+	path := filepath.Join(cmp.Or(os.Getenv("XDG_CACHE_HOME"), os.Getenv("HOME")+"/.cache"), "dinggate-tools", name, program)
 	if _, err := os.Stat(path); err == nil {
 		return path
 	}
 	if os.Getenv("TEST_TOOLS") == "required" {
-		t.Fatal("helm is not built: run `make tools`")
+		t.Fatalf("%s is not built: run `make tools`", name)
 	}
-	t.Skip("SKIPPED: helm is not built; `make test` builds it")
+	t.Skipf("SKIPPED: %s is not built; `make test` builds it", name)
 	return ""
 }
+
+func helm(t *testing.T) string { return tool(t, "helm@v3.22.0") }
 
 // render is what `helm template` makes of the chart with these values on top of
 // its own; its order is that of installing.
@@ -61,6 +61,10 @@ func TestChartLint(t *testing.T) {
 		{"{existingSecret: mine, replicas: many}", "replicas"}, // the schema knows types
 		{"{existingSecret: mine, config: {sso: {url: https://sso.example.com}}}", "oneOf"},
 		{"{existingSecret: mine, replicaz: 2}", "replicaz"}, // and names
+		{"{existingSecret: mine, persistence: {enabled: true}, replicas: 2}", "one replica"},
+		{"{existingSecret: mine, persistence: {enabled: true}, autoscaling: {enabled: true}}", "one replica"},
+		{"{existingSecret: mine, httpRoute: {enabled: true}}", "parentRefs"},
+		{"{existingSecret: mine, podLabels: {app.kubernetes.io/name: other}}", "app.kubernetes.io/name"}, // the Service would lose its pods
 	} {
 		if _, err := render(t, c.values); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("helm template with %s = %v, want a mistake that names %s", c.values, err, c.want)
@@ -71,7 +75,7 @@ func TestChartLint(t *testing.T) {
 // TestChartNetworkPolicy: the pod of `helm test` is let in at the port that the
 // Service leads to, and another pod of the namespace is not.
 func TestChartNetworkPolicy(t *testing.T) {
-	text, err := render(t, "{existingSecret: mine, networkPolicy: {enabled: true}}")
+	text, err := render(t, "{existingSecret: mine, networkPolicy: {gateFrom: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: ingress}}}]}}")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,58 +145,4 @@ func admits(policy *ingress.NetworkPolicy, pod map[string]string, port intstr.In
 		}
 	}
 	return false
-}
-
-func TestChart(t *testing.T) {
-	for _, c := range []struct {
-		name, values string
-		kinds        string
-	}{
-		{"existing secret", "existingSecret: mine",
-			"PodDisruptionBudget ServiceAccount ConfigMap Service Deployment Pod"},
-		{"own secret", "secret: {dingtalkSecret: a, cookieSecret: b}",
-			"PodDisruptionBudget ServiceAccount Secret ConfigMap Service Deployment Pod"},
-		{"everything",
-			"{existingSecret: mine, networkPolicy: {enabled: true}, serviceMonitor: {enabled: true, labels: {a: " +
-				"b}}, podAnnotations: {a: b}, nodeSelector: {a: b}, tolerations: [{key: a, operator: Exists}], " +
-				"affinity: {nodeAffinity: {}}, imagePullSecrets: [{name: a}], serviceAccount: {annotations: {a: b}}}",
-			"NetworkPolicy PodDisruptionBudget ServiceAccount ConfigMap Service Service Deployment ServiceMonitor Pod"},
-		{"an SSO service and Redis",
-			"{existingSecret: mine, config: {dingtalk: null, sso: {url: https://sso.example.com, client_id: " +
-				"app}, session: {store: redis}}, extraEnv: [{name: DINGGATE_REDIS_URL, valueFrom: {secretKeyRef: " +
-				"{name: redis, key: url}}}]}",
-			"PodDisruptionBudget ServiceAccount ConfigMap Service Deployment Pod"},
-		{"little", "{existingSecret: mine, podDisruptionBudget: {enabled: false}, serviceAccount: {create: false}}",
-			"ConfigMap Service Deployment Pod"},
-	} {
-		text, err := render(t, c.values)
-		if err != nil {
-			t.Errorf("%s: %v", c.name, err)
-			continue
-		}
-		var got []string
-		for _, doc := range documents([]byte(text)) {
-			object, err := decode(doc)
-			if err != nil {
-				t.Errorf("%s: %v in\n%s", c.name, err, doc)
-				continue
-			}
-			var head struct{ Kind string }
-			if err := yaml.Unmarshal(doc, &head); err != nil {
-				t.Fatal(err)
-			}
-			got = append(got, head.Kind)
-			switch o := object.(type) {
-			case *apps.Deployment:
-				checkPod(t, c.name, o.Spec.Template.Spec)
-			case *core.ConfigMap:
-				if !strings.Contains(o.Data["config.yaml"], "public_url: https://app.example.com") {
-					t.Errorf("%s: the ConfigMap holds %q", c.name, o.Data)
-				}
-			}
-		}
-		if strings.Join(got, " ") != c.kinds {
-			t.Errorf("%s makes %q, want %q", c.name, strings.Join(got, " "), c.kinds)
-		}
-	}
 }

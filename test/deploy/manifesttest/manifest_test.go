@@ -25,6 +25,7 @@ import (
 	filter "istio.io/api/networking/v1alpha3"
 	security "istio.io/api/security/v1"
 	apps "k8s.io/api/apps/v1"
+	autoscaling "k8s.io/api/autoscaling/v2"
 	core "k8s.io/api/core/v1"
 	ingress "k8s.io/api/networking/v1"
 	policy "k8s.io/api/policy/v1"
@@ -39,6 +40,9 @@ func kinds() map[string]any {
 		"v1 ServiceAccount": &core.ServiceAccount{}, "v1 ConfigMap": &core.ConfigMap{},
 		"v1 Secret": &core.Secret{}, "v1 Pod": &core.Pod{}, "networking.k8s.io/v1 Ingress": &ingress.Ingress{},
 		"networking.k8s.io/v1 NetworkPolicy":                 &ingress.NetworkPolicy{},
+		"autoscaling/v2 HorizontalPodAutoscaler":             &autoscaling.HorizontalPodAutoscaler{},
+		"v1 PersistentVolumeClaim":                           &core.PersistentVolumeClaim{},
+		"monitoring.coreos.com/v1 PrometheusRule":            &resource[prometheusRule]{},
 		"policy/v1 PodDisruptionBudget":                      &policy.PodDisruptionBudget{},
 		"gateway.networking.k8s.io/v1 HTTPRoute":             &gatewayapi.HTTPRoute{},
 		"gateway.envoyproxy.io/v1alpha1 SecurityPolicy":      &gateway.SecurityPolicy{},
@@ -105,7 +109,17 @@ type (
 		Priority      int            `json:"priority"`
 		DefaultConfig map[string]any `json:"defaultConfig"`
 	}
+	prometheusRule struct {
+		Groups []struct {
+			Name  string
+			Rules []struct {
+				Alert, Record, Expr, For string
+				Labels, Annotations      map[string]string
+			}
+		} `json:"groups"`
+	}
 	serviceMonitor struct {
+		JobLabel  string                                  `json:"jobLabel"`
 		Selector  struct{ MatchLabels map[string]string } `json:"selector"`
 		Endpoints []struct{ Port, Path, Interval string } `json:"endpoints"`
 	}

@@ -1,3 +1,7 @@
+{{- define "dinggate.fullname" -}}
+{{- default .Release.Name .Values.fullnameOverride | trunc 52 | trimSuffix "-" -}}
+{{- end -}}
+
 {{- define "dinggate.labels" -}}
 app.kubernetes.io/name: dinggate
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
@@ -17,13 +21,60 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{- define "dinggate.secret" -}}
-{{ default .Release.Name .Values.existingSecret }}
+{{ default (include "dinggate.fullname" .) .Values.existingSecret }}
 {{- end -}}
 
 {{- define "dinggate.serviceAccount" -}}
 {{- if .Values.serviceAccount.create -}}
-{{ default .Release.Name .Values.serviceAccount.name }}
+{{ default (include "dinggate.fullname" .) .Values.serviceAccount.name }}
 {{- else -}}
 {{ default "default" .Values.serviceAccount.name }}
+{{- end -}}
+{{- end -}}
+
+{{/* The host of public_url without its port, for Ingress and HTTPRoute. */}}
+{{- define "dinggate.host" -}}
+{{- (urlParse .Values.config.public_url).hostname -}}
+{{- end -}}
+
+{{- define "dinggate.config" -}}
+{{- $config := deepCopy .Values.config -}}
+{{- if and .Values.persistence.enabled (not $config.state_dir) -}}
+{{- $_ := set $config "state_dir" "/var/lib/dinggate" -}}
+{{- end -}}
+{{- toYaml $config -}}
+{{- end -}}
+
+{{/* "true" where replicas share what they know. */}}
+{{- define "dinggate.shared" -}}
+{{- if eq (dig "session" "store" "" .Values.config) "redis" -}}true{{- end -}}
+{{- end -}}
+
+{{- define "dinggate.replicas" -}}
+{{- if not (kindIs "invalid" .Values.replicas) -}}
+{{ .Values.replicas }}
+{{- else if include "dinggate.shared" . -}}2{{- else -}}1{{- end -}}
+{{- end -}}
+
+{{/* Nine tenths of limits.memory in bytes. */}}
+{{- define "dinggate.goMemLimit" -}}
+{{- if .Values.goMemLimit -}}
+{{ .Values.goMemLimit }}
+{{- else -}}
+{{- $text := toString (dig "limits" "memory" "" .Values.resources) -}}
+{{- $units := dict "" 1 "k" 1000 "M" 1000000 "G" 1000000000 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 -}}
+{{- $unit := regexFind "[A-Za-z]*$" $text -}}
+{{- if and (regexMatch "^[0-9]+[A-Za-z]*$" $text) (hasKey $units $unit) -}}
+{{ printf "%d" (div (mul (atoi (trimSuffix $unit $text)) (get $units $unit) 9) 10) }}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Two processes cannot open one state_dir, and a volume that hangs on one node cannot follow. */}}
+{{- define "dinggate.check" -}}
+{{- if .Values.persistence.enabled -}}
+{{- if or .Values.autoscaling.enabled (gt (int (include "dinggate.replicas" .)) 1) -}}
+{{- fail "persistence is for one replica: set replicas to 1 and autoscaling.enabled to false, or keep the state in Redis (config.session.store)" -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
