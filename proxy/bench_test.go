@@ -45,7 +45,7 @@ func BenchmarkProxied(b *testing.B) {
 		r.Header.Set(name, value)
 	}
 	target, _ := url.Parse(app.URL)
-	bare := &httputil.ReverseProxy{Transport: d.handler.Routes[0].Upstream.pool.shared, BufferPool: buffers{},
+	bare := &httputil.ReverseProxy{Transport: d.handler.Routes.list[0].Upstream.pool.shared, BufferPool: buffers{},
 		Rewrite: func(pr *httputil.ProxyRequest) { pr.SetURL(target); pr.SetXForwarded() }}
 	stack := *d.server.Config.Handler.(*web.Chain)
 	stack.Record = func(*web.Exchange, *http.Request) {}

@@ -60,7 +60,7 @@ func (h *Handler) identify(ctx context.Context, q CredentialQuery, header http.H
 func (h *Handler) credentialQuery(t access.Target, header http.Header) CredentialQuery {
 	q := CredentialQuery{Client: t.Client, Lines: header["Authorization"]}
 	if h.Credentials != nil && len(q.Lines) > 0 {
-		d := h.Policy.Decide(t, nil)
+		d := h.Routes.policy.Decide(t, nil)
 		q.Local = d.Everybody() || d.Verdict == access.Deny
 	}
 	return q

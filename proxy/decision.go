@@ -79,12 +79,13 @@ func (h *Handler) Authorize(ctx context.Context, t access.Target, header http.He
 // assertion is Decision.Assertion. A path that the gateway did not report has no
 // route, unless there is only one, and so none to prove anything to.
 func (h *Handler) assertion(d *Decision) (value []string) {
-	if len(h.Routes) == 0 || h.Routes[0].Assert == nil { // all routes have one, or none
+	all := h.Routes.list
+	if len(all) == 0 || all[0].Assert == nil { // all routes have one, or none
 		return nil
 	}
-	route := h.route(d.Decision.Route)
-	if route == nil && len(h.Routes) == 1 {
-		route = &h.Routes[0]
+	route := h.Routes.of(d.Decision)
+	if route == nil && len(all) == 1 {
+		route = &all[0]
 	}
 	if d.Session != nil && route != nil {
 		value = route.Assert(d.Session)
@@ -93,14 +94,6 @@ func (h *Handler) assertion(d *Decision) (value []string) {
 		value = unproven
 	}
 	return value
-}
-
-// route is the route of an index in an access.Decision; nil if there is none.
-func (h *Handler) route(i int) *Route {
-	if i < 0 || i >= len(h.Routes) {
-		return nil
-	}
-	return &h.Routes[i]
 }
 
 func (h *Handler) authorize(ctx context.Context, t access.Target, header http.Header,
@@ -113,7 +106,7 @@ func (h *Handler) authorize(ctx context.Context, t access.Target, header http.He
 		user = &who.Session.User
 	}
 	d := Decision{
-		Decision: h.Policy.Decide(t, user),
+		Decision: h.Routes.policy.Decide(t, user),
 		Session:  who.Session,
 		Headers:  h.nobody,
 		withheld: who.withheld(),
@@ -126,7 +119,7 @@ func (h *Handler) authorize(ctx context.Context, t access.Target, header http.He
 		d.credential = new(CredentialQuery{Client: q.Client, Lines: q.Lines})
 	}
 	d.WrongCredential = who.sent && dead != nil && session.Absent(dead) && d.Verdict == access.SignIn
-	if route := h.route(d.Decision.Route); route != nil {
+	if route := h.Routes.of(d.Decision); route != nil {
 		d.Route = route.Name
 	}
 	// A verdict that does not depend on the person needs no session.

@@ -95,7 +95,15 @@ func open(t testing.TB, p plan) *env {
 	}
 	d := &env{t: t}
 	d.recorded = sync.NewCond(&d.mu)
-	policy, err := access.New(p.policy)
+	var routes []Route
+	for _, r := range p.policy {
+		route := Route{Route: r, Upstream: up, WebSocket: r.Name != "plain"}
+		if r.Name == "gateway" {
+			route.Upstream = nil
+		}
+		routes = append(routes, route)
+	}
+	compiled, err := NewRoutes(routes, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +112,7 @@ func open(t testing.TB, p plan) *env {
 		t.Fatal(err)
 	}
 	d.handler = &Handler{
-		Policy:        policy,
+		Routes:        compiled,
 		Sessions:      manager(t, p, func() time.Time { return time.Now().Add(time.Duration(d.skip.Load())) }),
 		Origins:       origins,
 		RequireSignIn: challenge,
@@ -113,13 +121,6 @@ func open(t testing.TB, p plan) *env {
 			defer d.mu.Unlock()
 			d.failed = append(d.failed, route+" "+reason)
 		},
-	}
-	for _, r := range p.policy {
-		route := Route{Name: r.Name, Upstream: up, WebSocket: r.Name != "plain"}
-		if r.Name == "gateway" {
-			route.Upstream = nil
-		}
-		d.handler.Routes = append(d.handler.Routes, route)
 	}
 	peers, err := web.ParsePeers(p.trusted)
 	if err != nil {

@@ -28,11 +28,10 @@ import (
 	"dinggate/session"
 )
 
-// Handler authorizes and forwards. Policy, Routes, Sessions, RequireSignIn and Origins are
+// Handler authorizes and forwards. Routes, Sessions, RequireSignIn and Origins are
 // required. Set the fields, then share the pointer; safe for concurrent use.
 type Handler struct {
-	Policy   *access.Policy
-	Routes   []Route // as many and in the same order as Policy's
+	Routes   *Routes
 	Sessions *session.Manager
 	Origins  *web.Origins
 
@@ -76,22 +75,6 @@ type Handler struct {
 const assertionHeader = "X-Dinggate-Assertion"
 
 var unproven = []string{""}
-
-// Route is where a route of the policy leads.
-type Route struct {
-	Name      string
-	Upstream  *Upstream // nil: only answers gateways; a direct request is 404
-	WebSocket bool      // false: an Upgrade does not travel on
-
-	// Assert gives the signed proof of who a session is, for this route alone, as
-	// the ready value of a header that nobody writes to; nil when there is none to
-	// be had. A nil func sends none; all routes have one, or none has.
-	Assert func(*session.Session) []string
-
-	// OnResponse receives how long after the arrival of a request the upstream's
-	// response headers came. If nil, it is not called.
-	OnResponse func(time.Duration)
-}
 
 func (h *Handler) init() {
 	h.once.Do(func() {
@@ -143,7 +126,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, x *web.Exchange)
 	if d.Verdict == access.Deny {
 		return h.named(errorFor(d.Reason), &d, x, r)
 	}
-	route := h.route(d.Decision.Route)
+	route := h.Routes.of(d.Decision)
 	if route == nil || route.Upstream == nil {
 		x.Verdict = access.Deny.String() // nothing to enter here: do not send anybody to sign in first
 		return errorFor(access.NoRoute)

@@ -197,7 +197,7 @@ func TestTLSUpstream(t *testing.T) {
 	up := newUpstream(t, UpstreamConfig{Upstream: app.URL})
 	up.pool.shared.TLSClientConfig, up.pool.alone.TLSClientConfig = &tls.Config{RootCAs: pool},
 		&tls.Config{RootCAs: pool}
-	d.handler.Routes[0].Upstream = up
+	d.handler.Routes.list[0].Upstream = up
 	for _, target := range []string{"/public/a%20b?c;d", "/public//é"} {
 		res, body := d.do("POST "+target, "Content-Length: 3", "", "abc")
 		if saw := sawOf(t, body); res.Header.Get("X-Proto") != "HTTP/2.0" || saw.URI != target || saw.Host != host ||

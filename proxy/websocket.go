@@ -138,7 +138,7 @@ func (h *Handler) stillAllowed(p *proxiedRequest) bool {
 	if p.session != nil {
 		user = &p.session.User
 	}
-	d := h.Policy.Decide(target(p.x, p.in.Method), user)
-	route := h.route(d.Route)
+	d := h.Routes.policy.Decide(target(p.x, p.in.Method), user)
+	route := h.Routes.of(d)
 	return d.Verdict == access.Allow && route != nil && route.Upstream != nil && (!p.websocket || route.WebSocket)
 }

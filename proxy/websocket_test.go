@@ -165,7 +165,7 @@ func TestBytesBehindHandshake(t *testing.T) {
 		conn := d.speak("GET /ws HTTP/1.1\r\nHost: " + host + "\r\nCookie: " + cookie + "\r\n" + handshake +
 			"\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: " + host + "\r\nCookie: " + cookie + "\r\n\r\n")
 		raw, _ := io.ReadAll(conn)
-		d.handler.Routes[0].Upstream.CloseIdleConnections()
+		d.handler.Routes.list[0].Upstream.CloseIdleConnections()
 		if rest := <-got; rest != "" || strings.Count(string(raw), "HTTP/1.1 ") > 1 ||
 			strings.Contains(string(raw), " 101 ") {
 			t.Errorf("answer %q: the upstream got %q, the client %q", answer, rest, raw)

@@ -44,7 +44,7 @@ type Config []RouteConfig
 func (c Config) Routes() []Route {
 	routes := make([]Route, len(c))
 	for i := range c {
-		routes[i], _ = c[i].route()
+		routes[i] = c[i].Route()
 	}
 	return routes
 }
@@ -80,6 +80,12 @@ func (c Config) Check(p *conf.Problems, key string) {
 		}
 	}
 	p.At(key).Warn(len(c) > 0 && public == len(c), "are all public: nobody is ever asked to sign in")
+}
+
+// Route gives one of Routes.
+func (c RouteConfig) Route() Route {
+	r, _ := c.route()
+	return r
 }
 
 func (c RouteConfig) route() (Route, []fault) {

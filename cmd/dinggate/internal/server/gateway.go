@@ -209,30 +209,32 @@ func newFlow(c settings, st *State, people provider, sessions *session.Manager, 
 // ask and every member passes.
 func newHandler(c settings, st *State, sessions *session.Manager, flow *login.Flow,
 	authenticate credentialFunc) (*proxy.Handler, []*proxy.Upstream, error) {
-	policy, err := c.Policy()
-	if err != nil {
-		return nil, nil, err
-	}
-	var routes []proxy.Route
+	var list []proxy.Route
 	var upstreams []*proxy.Upstream
 	protected := web.NewProtected(c.Headers.Names()...)
 	for _, r := range c.AllRoutes() {
 		route := proxy.Route{
-			Name:       r.Path,
+			Route:      r.Route(),
 			WebSocket:  r.WebSocket,
 			OnResponse: st.Metrics.UpstreamTime(r.Path),
 			Assert:     asserted(c.assertions, r, c.origins),
 		}
+		route.Name = r.Path // the label of logs and metrics
 		if r.Upstream != "" {
-			if route.Upstream, err = proxy.NewUpstream(r.UpstreamConfig, protected); err != nil {
+			up, err := proxy.NewUpstream(r.UpstreamConfig, protected)
+			if err != nil {
 				return nil, nil, err
 			}
-			upstreams = append(upstreams, route.Upstream)
+			route.Upstream = up
+			upstreams = append(upstreams, up)
 		}
-		routes = append(routes, route)
+		list = append(list, route)
+	}
+	routes, err := proxy.NewRoutes(list, c.PathCase == config.PathCaseSensitive)
+	if err != nil {
+		return nil, nil, err
 	}
 	return &proxy.Handler{
-		Policy:        policy,
 		Routes:        routes,
 		Sessions:      sessions,
 		RequireSignIn: flow.RequireSignIn,

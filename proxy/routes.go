@@ -1,0 +1,57 @@
+package proxy
+
+import (
+	"time"
+
+	"dinggate/proxy/access"
+	"dinggate/session"
+)
+
+// Route is a route of the policy, and where it leads. Its Name is for logs and
+// metrics.
+type Route struct {
+	access.Route
+	Upstream  *Upstream // nil: only answers gateways; a direct request is 404
+	WebSocket bool      // false: an Upgrade does not travel on
+
+	// Assert makes the signed proof of who a session is, for this route alone, as
+	// the ready value of a header that nobody writes to; nil if it cannot. A nil
+	// func sends none; all routes have one, or none has.
+	Assert func(*session.Session) []string
+
+	// OnResponse receives how long after the arrival of a request the upstream's
+	// response headers came. If nil, it is not called.
+	OnResponse func(time.Duration)
+}
+
+// Routes is a list of routes with the policy that selects among them. Build it
+// with NewRoutes; it never changes, and is safe for concurrent use.
+type Routes struct {
+	policy *access.Policy
+	list   []Route
+}
+
+// NewRoutes compiles routes; the first that matches a request decides. Errors are
+// those of access.New, caseSensitive is access.Policy.CaseSensitive.
+func NewRoutes(list []Route, caseSensitive bool) (*Routes, error) {
+	rules := make([]access.Route, len(list))
+	for i := range list {
+		rules[i] = list[i].Route
+	}
+	policy, err := access.New(rules)
+	if err != nil {
+		return nil, err
+	}
+	if caseSensitive {
+		policy = policy.CaseSensitive()
+	}
+	return &Routes{policy, list}, nil
+}
+
+// of is the route that a decision of the policy names; nil if it names none.
+func (r *Routes) of(d access.Decision) *Route {
+	if d.Route < 0 || d.Route >= len(r.list) {
+		return nil
+	}
+	return &r.list[d.Route]
+}
