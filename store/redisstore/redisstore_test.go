@@ -105,7 +105,7 @@ func TestDocumentedUser(t *testing.T) {
 
 func TestNarrowUser(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "acl")
-	if err := os.WriteFile(file, []byte("user default off\n"+acl+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte("user default off\n"+acl+" +eval +evalsha\n"), 0o600); err != nil { // Swap is a script
 		t.Fatal(err)
 	}
 	server := realtool.StartRedis(t, "--aclfile", file)

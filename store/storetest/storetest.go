@@ -39,6 +39,10 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"an ended context is trouble", ended},
 		{"one of many adds wins", addRace},
 		{"one of many takes wins", takeRace},
+		{"swap replaces what was read", swapping(swaps)},
+		{"swap begins a new life", swapping(swapLife)},
+		{"one of many swaps wins", swapping(swapRace)},
+		{"swaps count", swapping(swapCount)},
 	} {
 		t.Run(law.name, func(t *testing.T) { law.test(t, open(t)) })
 	}
