@@ -57,6 +57,9 @@ func (p *Problems) At(key string, args ...any) Place {
 	return Place{p, key}
 }
 
+// Key is the key that was named.
+func (at Place) Key() string { return at.key }
+
 // If records a mistake when bad is true. The text follows the key, so it begins
 // with a verb: "is empty; make one with …". The format must be a constant, see
 // Textf. It must not quote a secret.

@@ -23,6 +23,7 @@ type User struct {
 	Username    string
 	Name        string  // display name kept by the organisation
 	Email       string  // org_email, otherwise the directory's email; normalised by NormalizeEmail, "" when unknown
+	OrgEmail    bool    // Email is the organisation's own mailbox, and nobody else's
 	JobNumber   string  // 工号; free text, may repeat
 	Departments []int64 // direct departments
 	Ancestors   []int64 // direct departments and everything above them; empty when no rule names a department

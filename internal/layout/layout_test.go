@@ -31,6 +31,7 @@ var plan = map[string][]string{
 	"internal/telemetry":        {},
 	"internal/bounded":          {},
 	"internal/ratelimit":        {"internal/bounded"},
+	"internal/clientauth":       {"internal/conf", "internal/ratelimit"},
 	"internal/httpclient":       {},
 	"internal/layout":           {},
 	"internal/keyring":          {"internal/conf"},
@@ -50,11 +51,17 @@ var plan = map[string][]string{
 	"proxy/apiauth":               {"internal/bounded", "internal/identity", "internal/ratelimit", "internal/web", "account", "dingtalk/sso", "proxy", "session"},
 	"proxy/forwardauth/envoygrpc": {}, // asks the gate as a http.Handler
 
-	"proxy/login":         {"internal/identity", "internal/conf", "internal/keyring", "internal/ratelimit", "internal/web", "internal/page", "account", "session", "store"},
+	"proxy/login": {"internal/identity", "internal/conf", "internal/keyring", "internal/ratelimit", "internal/web", "internal/page", "account", "session", "store"},
+	"oidc": {
+		"internal/clientauth", "internal/conf", "internal/httpclient", "internal/identity", "internal/page", "internal/ratelimit",
+		"internal/web", "oidc/keys", "proxy/access", "store", "store/grant",
+	},
+	"oidc/keys":           {},
 	"account/accounttest": {"account"},
 	"dingtalk/sso":        {"internal/identity", "internal/conf", "internal/ratelimit", "internal/httpclient", "internal/web", "store"},
 
 	"store":            {},
+	"store/grant":      {"store"},
 	"store/storetest":  {"store"},
 	"store/redisstore": {"store", "account", "internal/conf", "internal/ratelimit"},
 	"store/boltstore":  {"store", "account"},
@@ -93,7 +100,7 @@ var homes = []struct {
 	{"go.yaml.in/yaml", []string{"cmd/dinggate/internal/config"}, "only the configuration knows YAML"},
 	{"github.com/fsnotify/fsnotify", []string{"cmd/dinggate/internal/server"}, "the command reloads its configuration"},
 	{"golang.org/x/sys", []string{"cmd/dinggate/internal/server"}, "the command speaks to systemd"},
-	{"github.com/go-jose/go-jose", []string{"proxy/assertion"}, "signing has one home"},
+	{"github.com/go-jose/go-jose", []string{"proxy/assertion", "oidc/keys"}, "signing has one home for each kind of key"},
 	{"github.com/pires/go-proxyproto", []string{"cmd/dinggate/internal/server"}, "the command opens the listeners"},
 	{"golang.org/x/crypto/bcrypt", []string{"account"}, "passwords have one home"},
 	{"github.com/gorilla/securecookie", []string{"internal/keyring"}, "sealing has one home"},
@@ -108,7 +115,7 @@ var homes = []struct {
 	{"testing", []string{"store/storetest", "account/accounttest", "internal/realtool", "internal/realtool/browser"}, "product code does not ask whether it is under test"},
 	{"text/template", []string{"cmd/dinggate/internal/gatewayconf"}, "pages are html/template, which escapes; gateway snippets are no HTML"},
 	{"math/rand", []string{"store", "session", "dingtalk", "dingtalk/simulator"}, "jitter only; randomness that anybody must not guess is crypto/rand"},
-	{"net/http", []string{"cmd/dinggate", "cmd/dinggate/internal/config", "cmd/dinggate/internal/server", "cmd/dinggate/internal/admin", "cmd/dinggate/internal/doctor", "cmd/dinggate/internal/explain", "proxy", "proxy/apiauth", "proxy/forwardauth", "proxy/login", "session", "dingtalk", "dingtalk/sso", "dingtalk/simulator", "internal/web", "internal/page", "internal/telemetry", "internal/httpclient", "proxy/forwardauth/envoygrpc", "test/bench", "internal/realtool/browser"}, "who may enter is decided without HTTP"},
+	{"net/http", []string{"cmd/dinggate", "cmd/dinggate/internal/config", "cmd/dinggate/internal/server", "cmd/dinggate/internal/admin", "cmd/dinggate/internal/doctor", "cmd/dinggate/internal/explain", "proxy", "proxy/apiauth", "proxy/forwardauth", "proxy/login", "session", "dingtalk", "dingtalk/sso", "dingtalk/simulator", "internal/web", "oidc", "internal/page", "internal/telemetry", "internal/httpclient", "proxy/forwardauth/envoygrpc", "test/bench", "internal/realtool/browser"}, "who may enter is decided without HTTP"},
 }
 
 type listed struct {

@@ -24,7 +24,7 @@ const helper = "dinggate.js"
 // loadAssets reads the scripts and gives each the name it is served under.
 func (p *Pages) loadAssets() error {
 	p.assets, p.assetNames = map[string][]byte{}, map[string]string{}
-	for _, name := range []string{"silent.js", "page.js", "qr.js", "signed_in.js", helper} {
+	for _, name := range []string{"silent.js", "page.js", "qr.js", "signed_in.js", "post_form.js", helper} {
 		body, err := assetFiles.ReadFile("assets/" + name)
 		if err != nil {
 			return fmt.Errorf("page: reading a script: %w", err)

@@ -35,6 +35,12 @@ var enMessages = map[string]message{
 	"account_gone":      {"Your account is gone", "Your account no longer exists, so you were signed out.", "If you think this is a mistake, ask your administrator."},
 	"binding_off":       {"Linking is not available", "Linking DingTalk with accounts is not available here.", "If you need it for your work, ask your administrator."},
 
+	"oidc_client":     {"The application is not registered", "This application is not registered with the sign-in service, or its client_id is wrong.", "Send this page to your administrator, who can register or correct it."},
+	"oidc_redirect":   {"The return address is not registered", "The application wants to send you to an address that is not registered. For your safety we did not.", "Send this page to your administrator, who can check the application's return address."},
+	"oidc_request":    {"The sign-in request is wrong", "The application sent a sign-in request that is incomplete or malformed.", "Go back to the application and try again. If that does not help, tell your administrator."},
+	"oidc_expired":    {"The sign-in request has expired", "This sign-in waited for too long, or was finished elsewhere.", "Go back to the application and sign in again."},
+	"oidc_no_subject": {"You cannot sign in to this application yet", "The sign-in service cannot say yet which account in the application is yours.", "Send this page to your administrator."},
+
 	"code_rejected":      {"The sign-in was not completed", "What DingTalk gave us for this sign-in has expired or was already used.", "Please sign in again."},
 	"state_unknown":      {"The sign-in was not completed", "This sign-in was not started in this browser, or the browser did not keep our cookie.", "Allow cookies for this site, then sign in again."},
 	"state_expired":      {"The sign-in took too long", "This sign-in was open for too long and has expired.", "Sign in again and finish within a few minutes."},

@@ -1,0 +1,315 @@
+package oidc
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"dinggate/internal/page"
+	"dinggate/internal/web"
+	"dinggate/oidc/keys"
+)
+
+// Authorize is where an application sends a browser.
+//
+//	GET ─► client, redirect_uri ─► the rest ─► session, fresh enough ─► rule ─► consent ─► code, back
+//	           └── page                └── error, back  └── sign-in        └── page, or error, back
+//
+// A POST with a request becomes a GET: browsers send our cookie along with a
+// navigation from elsewhere only then. A POST of our own page answers the question
+// for consent.
+func (p *Provider) Authorize(w http.ResponseWriter, r *http.Request) error {
+	web.From(w).Endpoint = "oidc_authorize"
+	switch {
+	case r.Method == http.MethodPost:
+		return p.authorization().authorizePost(w, r)
+	case r.Method != http.MethodGet:
+		return methodNotAllowed("GET, POST")
+	case web.IsPrefetch(r): // must use nothing up
+		return pageError(http.StatusBadRequest, "bad_request", "a prefetch")
+	}
+	raw, back, err := p.authorization().resumed(r)
+	if err != nil {
+		return err
+	}
+	return p.authorization().authorize(w, r, raw, back)
+}
+
+// attempt is one look at an authorization request.
+type attempt struct {
+	p    *Provider
+	w    http.ResponseWriter
+	r    *http.Request
+	q    *request
+	back pending // what the browser comes back with from a sign-in
+	in   Login
+	sub  string
+}
+
+func (p authorization) authorize(w http.ResponseWriter, r *http.Request, raw string, back pending) error {
+	q, params, err := p.identify(raw)
+	if err != nil {
+		p.measure("", "authorize", "page")
+		return err
+	}
+	a := &attempt{p: p.Provider, w: w, r: r, q: q, back: back}
+	if f := q.read(params); f != nil {
+		return a.fail(f)
+	}
+	p.speak(w, r, q)
+	a.in, err = p.Browser.Current(r)
+	switch {
+	case errors.Is(err, ErrNobody):
+		return a.signIn()
+	case err != nil:
+		return err
+	}
+	if a.stale() {
+		return a.signIn()
+	}
+	return a.person()
+}
+
+// stale reports whether the person has to sign in again, although there is a
+// session. A sign-in that began with this request is new enough.
+func (a *attempt) stale() bool {
+	since := a.in.SignedIn
+	if !a.back.Since.IsZero() && !since.Before(a.back.Since) {
+		return false
+	}
+	if a.q.prompts(promptLogin) || a.q.prompts(promptSelect) {
+		return true
+	}
+	return a.q.hasMaxAge && a.p.now().Sub(since) > a.q.maxAge
+}
+
+func (a *attempt) signIn() error {
+	if a.q.prompts(promptNone) {
+		return a.fail(fail("login_required", "nobody is signed in, or not recently enough",
+			"prompt=none without a session; where the application asks in a frame, third-party cookies may be off: let it navigate instead"))
+	}
+	target, err := a.p.authorization().target(a)
+	if err != nil {
+		return err
+	}
+	return a.p.Browser.SignIn(a.w, a.r, target)
+}
+
+// person goes on once somebody is signed in.
+func (a *attempt) person() error {
+	p, x := a.p, web.From(a.w)
+	ctx, cancel := context.WithTimeout(a.r.Context(), memberTimeout)
+	defer cancel()
+	x.User = a.in.User.Username
+	u, checked, err := p.People.Member(ctx, a.in, false)
+	switch {
+	case errors.Is(err, ErrNobody):
+		return a.signIn()
+	case err != nil:
+		return a.fail(unavailable(err))
+	}
+	a.in.User, a.in.Checked = u, checked
+	if a.sub, err = p.subjects().of(ctx, &u); err != nil {
+		return a.noSubject(err)
+	}
+	if err := a.replaced(ctx); err != nil {
+		return a.fail(unavailable(err))
+	}
+	if a.q.hint != "" && !a.hinted(ctx) {
+		if a.q.prompts(promptNone) || !a.back.Since.IsZero() {
+			return a.fail(fail("login_required", "another person is signed in", "id_token_hint is another person's, or no ID token of ours"))
+		}
+		a.q.prompt = append(a.q.prompt, promptLogin)
+		return a.signIn()
+	}
+	if _, ok := a.q.client.admits(&u); !ok {
+		return a.notAdmitted()
+	}
+	return a.consented(ctx)
+}
+
+// noSubject refuses somebody whom an application could take for another person.
+func (a *attempt) noSubject(err error) error {
+	if !errors.Is(err, errNoSubject) && !errors.Is(err, errUnsettled) {
+		return a.fail(unavailable(err))
+	}
+	a.p.audit(web.From(a.w), Event{What: "oidc_refused", Application: a.q.client.ClientID, User: a.in.User.Username, UserID: a.in.User.UserID, Reason: "no_subject", Err: err})
+	if a.q.prompts(promptNone) {
+		return a.fail(fail("access_denied", "the person cannot be told from others", "%w", err))
+	}
+	a.p.measure(a.q.client.ClientID, "authorize", "no_subject")
+	return &web.Error{Status: http.StatusForbidden, Code: "oidc_no_subject", Who: a.in.User.FullName(), Err: err}
+}
+
+func (a *attempt) notAdmitted() error {
+	a.p.audit(web.From(a.w), Event{What: "oidc_refused", Application: a.q.client.ClientID, User: a.in.User.Username, UserID: a.in.User.UserID, Reason: "not_allowed"})
+	why := "the rule of client %q names this person in no part; see its access"
+	if a.q.prompts(promptNone) {
+		return a.fail(fail("access_denied", "the person may not use this application", why, a.q.client.ClientID))
+	}
+	a.p.measure(a.q.client.ClientID, "authorize", "access_denied")
+	e := pageError(http.StatusForbidden, "not_allowed", why, a.q.client.ClientID).(*web.Error)
+	e.Who = a.in.User.FullName()
+	return e
+}
+
+// replaced settles what a new sign-in does to the session that it took the place
+// of: another person's ends at once, the same person's ends with the new one.
+func (a *attempt) replaced(ctx context.Context) error {
+	if a.back.Was == "" || a.back.Was == a.in.Session {
+		return nil
+	}
+	if a.back.Sub != a.sub {
+		return a.p.People.Revoke(ctx, a.back.Was)
+	}
+	return a.p.people().replaces(ctx, a.in.Session, a.back.Was, a.sub)
+}
+
+// hinted reports whether id_token_hint is of the person who is signed in. An
+// expired one counts: it says who, and proves nothing.
+func (a *attempt) hinted(ctx context.Context) bool {
+	c, err := a.p.readHint(ctx, a.q.hint)
+	return err == nil && c.Subject == a.sub
+}
+
+// hintClaims is what counts of an ID token that a client shows again.
+type hintClaims struct {
+	Issuer  string `json:"iss"`
+	Subject string `json:"sub"`
+	Client  string `json:"azp"`
+	SID     string `json:"sid"`
+}
+
+var errHint = errors.New("oidc: no ID token of ours, or signed with a key that is gone")
+
+func (p *Provider) readHint(ctx context.Context, text string) (c hintClaims, err error) {
+	set, err := p.Keys.Set(ctx)
+	if err != nil {
+		return c, err
+	}
+	body, err := set.Verify(text, keys.TypeID)
+	if err != nil || json.Unmarshal(body, &c) != nil || c.Issuer != p.Issuer || c.Subject == "" {
+		return hintClaims{}, errHint
+	}
+	return c, nil
+}
+
+// code gives the application a code for the person.
+func (a *attempt) code(ctx context.Context) error {
+	p, q, x, u := a.p, a.q, web.From(a.w), &a.in.User
+	if wait, ok := p.counts().codes.Allow(codesLimit, a.sub, p.now()); !ok { // a page in a loop must not fill the store
+		return &web.Error{Status: http.StatusTooManyRequests, Code: "too_many_attempts", RetryAfter: wait, Err: errors.New("oidc: codes for one person")}
+	}
+	g := given{Client: q.client.ClientID, Redirect: q.redirect, Nonce: q.nonce, Challenge: q.challenge, Scope: q.scope, Sub: a.sub, Login: a.in, SID: sidOf(a.in.Session)}
+	g.Userinfo, g.IDToken = q.claims.names()
+	code, _, err := p.Grants.Issue(ctx, g, p.Config.Code)
+	if err != nil {
+		return a.fail(unavailable(err))
+	}
+	if err := p.audit(x, Event{What: "oidc_sign_in", Application: q.client.ClientID, User: u.Username, UserID: u.UserID}); err != nil {
+		return &web.Error{Status: http.StatusServiceUnavailable, Code: "audit_unavailable", RetryAfter: retryAfter, Err: err}
+	}
+	p.measure(q.client.ClientID, "authorize", "ok")
+	return a.answer([][2]string{{"code", code}})
+}
+
+// fail sends an error back to the application. What only passes by itself is for
+// the person, who can try again.
+func (a *attempt) fail(f *failure) error {
+	a.p.measure(a.q.client.ClientID, "authorize", f.code)
+	if f.retry && !a.q.prompts(promptNone) {
+		return asPage(f)
+	}
+	web.From(a.w).Err = &web.Error{Status: http.StatusFound, Code: f.code, Err: f}
+	return a.answer([][2]string{{"error", f.code}, {"error_description", f.text}})
+}
+
+// answer ends the request at the application, by a redirect or by a form.
+func (a *attempt) answer(params [][2]string) error {
+	if a.q.stateSet {
+		params = append(params, [2]string{"state", a.q.state})
+	}
+	params = append(params, [2]string{"iss", a.p.Issuer}) // RFC 9207: no answer of another issuer passes for ours (threats E3)
+	if a.q.mode == modeFormPost {
+		a.p.Pages.PostForm(a.w, a.r, page.PostFormData{Action: a.q.redirect, Fields: params})
+		return nil
+	}
+	status := http.StatusFound
+	if a.r.Method == http.MethodPost {
+		status = http.StatusSeeOther
+	}
+	sendTo(a.w, status, withParameters(a.q.redirect, params))
+	return nil
+}
+
+func sendTo(w http.ResponseWriter, status int, location string) {
+	web.SecurityHeaders(w, "")
+	w.Header()["Location"] = []string{location}
+	w.WriteHeader(status)
+}
+
+// authorizePost takes a request of an application, or the answer of our page.
+func (p authorization) authorizePost(w http.ResponseWriter, r *http.Request) error {
+	body, err := formBody(r, maxRequest)
+	if err != nil {
+		return pageError(http.StatusBadRequest, "oidc_request", "the authorization request's body: %w", err)
+	}
+	if params, err := parseParams(body); err == nil && params.get(consentField) != "" {
+		return p.decided(w, r, params)
+	}
+	if _, _, err := p.identify(body); err != nil { // before anything is kept
+		return err
+	}
+	if len(PathAuthorize)+1+len(body) <= maxTarget {
+		sendTo(w, http.StatusSeeOther, PathAuthorize+"?"+body)
+		return nil
+	}
+	target, err := p.keep(w, r, pending{Query: body})
+	if err != nil {
+		return err
+	}
+	sendTo(w, http.StatusSeeOther, target)
+	return nil
+}
+
+var errBody = errors.New("oidc: the body is no form, or too large")
+
+// formBody reads a body that a form or a library sends.
+func formBody(r *http.Request, limit int) (string, error) {
+	types := r.Header["Content-Type"]
+	if len(types) != 1 || len(r.Header["Content-Encoding"]) > 0 {
+		return "", errBody
+	}
+	kind, _, _ := strings.Cut(types[0], ";")
+	if !strings.EqualFold(strings.TrimSpace(kind), "application/x-www-form-urlencoded") {
+		return "", errBody
+	}
+	body, err := io.ReadAll(io.LimitReader(r.Body, int64(limit)+1))
+	if err != nil || len(body) > limit {
+		return "", errBody
+	}
+	return string(body), nil
+}
+
+// speak keeps the language that an application asks for, where the person has
+// chosen none: the sign-in's pages follow it.
+func (p authorization) speak(w http.ResponseWriter, r *http.Request, q *request) {
+	if q.locales == "" || len(web.CookieValues(r.Header, "dinggate-lang")) > 0 {
+		return
+	}
+	for tag := range strings.FieldsSeq(q.locales) {
+		lang, _, _ := strings.Cut(strings.ToLower(tag), "-")
+		if slices.Contains([]string{"zh", "en"}, lang) {
+			c := &http.Cookie{Name: "dinggate-lang", Value: lang, Path: "/", MaxAge: int((time.Hour).Seconds()), HttpOnly: true, SameSite: http.SameSiteLaxMode,
+				Secure: strings.HasPrefix(p.Issuer, "https:")}
+			w.Header().Add("Set-Cookie", c.String())
+			r.Header["Accept-Language"] = []string{lang}
+			return
+		}
+	}
+}

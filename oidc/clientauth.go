@@ -1,0 +1,85 @@
+package oidc
+
+import (
+	"errors"
+	"net/http"
+
+	"dinggate/internal/clientauth"
+	"dinggate/internal/ratelimit"
+	"dinggate/internal/web"
+)
+
+const maxForm = 16 << 10 // of a body that a client's backend sends
+
+// called reads the form of a client's backend: POST, one type, nothing twice, no
+// secret in the address.
+func (p *Provider) called(w http.ResponseWriter, r *http.Request) (params, *failure) {
+	if r.Method != http.MethodPost {
+		w.Header()["Allow"] = []string{"POST"}
+		return params{}, &failure{status: http.StatusMethodNotAllowed, code: "invalid_request", text: "POST only", why: errors.New("the endpoint takes POST only")}
+	}
+	if q, err := parseParams(r.URL.RawQuery); err != nil || q.get("client_secret") != "" { // it is in every log on the way by now (threats E9)
+		return params{}, fail("invalid_request", "client_secret does not belong into the address", "the application sends its secret in the address: replace the secret, and have it sent as client_secret_basic")
+	}
+	body, err := formBody(r, maxForm)
+	if err != nil {
+		return params{}, invalidRequest("the body must be application/x-www-form-urlencoded, and not longer than 16 KiB")
+	}
+	form, err := parseForm(body, maxForm)
+	if err != nil {
+		return params{}, invalidRequest("the body does not read")
+	}
+	if len(form.twice) > 0 {
+		return params{}, invalidRequest("a parameter is there twice")
+	}
+	return form, nil
+}
+
+// authenticate finds the client that a call is from: by Basic, by client_secret in
+// the body, or, of a client without a secret, by its id alone. Two of them at once
+// are refused (threats E9).
+func (p *Provider) authenticate(w http.ResponseWriter, r *http.Request, form params) (*client, *failure) {
+	x := web.From(w)
+	id, secret := form.get("client_id"), form.get("client_secret")
+	_, inBody := form.values["client_secret"]
+	if len(r.Header["Authorization"]) > 0 {
+		basicID, basicSecret, err := clientauth.Basic(r.Header["Authorization"])
+		switch {
+		case err != nil:
+			return nil, invalidClient("the Authorization header is no Basic that can be read")
+		case inBody:
+			return nil, invalidRequest("two methods of client authentication at once")
+		case id != "" && id != basicID && id != clientauth.FormDecoded(basicID):
+			return nil, invalidRequest("client_id is not that of the Authorization header")
+		}
+		id, secret = basicID, basicSecret
+		if p.clients.all[id] == nil {
+			id = clientauth.FormDecoded(id)
+		}
+	}
+	c := p.clients.all[id]
+	name := ""
+	if c != nil {
+		name = id
+		if c.public() && secret == "" {
+			return c, nil
+		}
+	}
+	who := clientauth.Guesser{Client: name, Network: ratelimit.Client(x.Client)}
+	if !p.counts().wrong.Wait(r.Context(), who, p.now()) {
+		return nil, tooMany("too many wrong secrets from this address")
+	}
+	if _, ok := p.clients.secrets.Match(id, secret); ok && c != nil {
+		return c, nil
+	}
+	if n := p.counts().wrong.Wrong(who, p.now()); n <= clientauth.Free || n%100 == 0 { // a flood of them is noted now and then (threats D9)
+		p.audit(x, Event{What: "oidc_wrong_secret", Application: name})
+	}
+	switch {
+	case c == nil:
+		return nil, invalidClient("client_id %.60q is none of oidc.clients; add it, or correct it in the application", id)
+	case c.public():
+		return nil, invalidClient("client %q is a public client, and sends a secret: give it client_secret_file, or take the secret out of the application", name)
+	}
+	return nil, invalidClient("client %q sent no secret or a wrong one; compare its client_secret_file with the application's", name)
+}

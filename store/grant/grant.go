@@ -1,0 +1,320 @@
+// Package grant keeps what an OAuth client was given: a code that is redeemed
+// once, and the family of tokens that comes of it.
+//
+//	Issue ─► waiting ──Redeem──► live ──Rotate──► live, next generation …
+//	            │                  │
+//	            └── its time ──────┴── End, or its time ──► no record
+//
+// A code and its family are one record, and every step is one Swap of it: of any
+// number of redemptions on any replica one wins, and a crash leaves the record as
+// it was before the step or as it is after it. The family's name follows from the
+// code, so that a second use of the code finds what the first gave.
+//
+// Who may have what is the callers' decision: dingtalk/sso and oidc.
+package grant
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"dinggate/store"
+)
+
+// Errors that say what a text is worth. Any other error is the store's: nothing
+// is known.
+var (
+	ErrForeign = errors.New("grant: nothing that was made here")
+	ErrNone    = errors.New("grant: unknown, used, ended or expired")
+	ErrReused  = errors.New("grant: used before")
+)
+
+// Store is the part of a store that grants are kept in.
+type Store interface {
+	Get(ctx context.Context, key string) ([]byte, error)
+	Add(ctx context.Context, key string, value []byte, ttl time.Duration) error
+	Swap(ctx context.Context, key string, old, new []byte, ttl time.Duration) error
+	Take(ctx context.Context, key string) ([]byte, error)
+}
+
+// Skew is how much longer a record is kept than it counts: replicas' clocks may
+// differ by as much.
+const Skew = time.Minute
+
+// swaps bounds how often a step is tried again when another one came between.
+const swaps = 8
+
+// Issuer makes codes and tokens and keeps their records. Make it with New; safe
+// for concurrent use.
+type Issuer struct {
+	// Tolerance is how long after a rotation the refresh token of before gives its
+	// successor once more, for an answer that was lost on the way. 0: never.
+	Tolerance time.Duration
+
+	Now func() time.Time // nil: time.Now. Set it before first use
+
+	name  string // of the kind of grants: in keys of records, and under every key
+	store Store
+	mint  *mint
+}
+
+// New makes an Issuer whose records and tokens are worth nothing to one with
+// another name. keys are at least 32 random bytes each: the first makes, all open.
+func New(name string, s Store, keys [][]byte) (*Issuer, error) {
+	m, err := newMint(name, keys)
+	if err != nil {
+		return nil, err
+	}
+	if s == nil || name == "" {
+		return nil, errors.New("grant: making an issuer: no store or no name")
+	}
+	return &Issuer{name: name, store: s, mint: m}, nil
+}
+
+// Grant is the record of a code that waits or of a family that lives.
+type Grant struct {
+	Family  Family `json:"-"`
+	Live    bool   // the code was redeemed, or there never was one
+	Expires time.Time
+
+	Generation uint64    // of the refresh token that counts
+	Turned     time.Time // when the last rotation was; zero: none was
+	Repeated   bool      // its answer was given a second time
+
+	Data json.RawMessage // the caller's
+
+	raw []byte // as the store has it
+	key string
+}
+
+// Read decodes the caller's data.
+func (g *Grant) Read(to any) error {
+	if err := json.Unmarshal(g.Data, to); err != nil {
+		return fmt.Errorf("grant: reading a record: %w", err)
+	}
+	return nil
+}
+
+// Issue makes a code, which waits for life.
+func (i *Issuer) Issue(ctx context.Context, data any, life time.Duration) (code string, f Family, err error) {
+	code = i.mint.write(kindCode, random(familySize))
+	f = familyOf(code)
+	return code, f, i.add(ctx, f, Grant{Expires: i.now().Add(life)}, data)
+}
+
+func (i *Issuer) add(ctx context.Context, f Family, g Grant, data any) (err error) {
+	if g.Data, err = json.Marshal(data); err != nil {
+		return fmt.Errorf("grant: keeping a record: %w", err)
+	}
+	g.Expires = g.Expires.UTC().Truncate(time.Millisecond)
+	key := i.keyOf(f)
+	value, err := i.mint.seal(key, &g)
+	if err != nil {
+		return err
+	}
+	if err := i.store.Add(ctx, key, value, g.Expires.Sub(i.now())+Skew); err != nil {
+		return fmt.Errorf("grant: keeping a record: %w", err)
+	}
+	return nil
+}
+
+// ByCode finds what a code stands for, and its family in any case where the code
+// was made here. ErrForeign, ErrNone; a Grant that is Live says that the code was
+// redeemed.
+func (i *Issuer) ByCode(ctx context.Context, code string) (*Grant, Family, error) {
+	if _, err := i.mint.read(kindCode, code, familySize); err != nil {
+		return nil, Family{}, err
+	}
+	f := familyOf(code)
+	g, err := i.ByFamily(ctx, f)
+	return g, f, err
+}
+
+// ByFamily finds a record by its name. ErrNone.
+func (i *Issuer) ByFamily(ctx context.Context, f Family) (*Grant, error) {
+	key := i.keyOf(f)
+	value, err := i.store.Get(ctx, key)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, ErrNone
+	}
+	if err != nil {
+		return nil, fmt.Errorf("grant: reading a record: %w", err)
+	}
+	return i.open(f, key, value)
+}
+
+// open refuses what was sealed with a key that is gone, what stood under another
+// name, and what is too old.
+func (i *Issuer) open(f Family, key string, value []byte) (*Grant, error) {
+	g := &Grant{Family: f, raw: value, key: key}
+	if !i.mint.open(key, value, g) || !i.now().Before(g.Expires) {
+		return nil, ErrNone
+	}
+	return g, nil
+}
+
+// Redeem turns a code that waits into a family that lives until the given moment,
+// with its first refresh token. ErrReused: it was redeemed before, if only a
+// moment ago; ErrNone: it is gone. g is the family afterwards.
+func (i *Issuer) Redeem(ctx context.Context, g *Grant, data any, until time.Time) error {
+	if g.Live {
+		return ErrReused
+	}
+	next := *g
+	next.Live, next.Expires = true, until
+	err := i.swap(ctx, g, next, data)
+	if errors.Is(err, errChanged) {
+		return ErrReused
+	}
+	return err
+}
+
+// Update replaces the caller's data of a record and keeps everything else. It
+// fails with ErrReused when the record has changed since g was read.
+func (i *Issuer) Update(ctx context.Context, g *Grant, data any) error {
+	err := i.swap(ctx, g, *g, data)
+	if errors.Is(err, errChanged) {
+		return ErrReused
+	}
+	return err
+}
+
+var errChanged = errors.New("grant: the record has changed")
+
+// swap writes next in the place of g and makes g it. data nil keeps the data.
+func (i *Issuer) swap(ctx context.Context, g *Grant, next Grant, data any) (err error) {
+	if data != nil {
+		if next.Data, err = json.Marshal(data); err != nil {
+			return fmt.Errorf("grant: changing a record: %w", err)
+		}
+	}
+	next.Expires = next.Expires.UTC().Truncate(time.Millisecond)
+	value, err := i.mint.seal(g.key, &next)
+	if err != nil {
+		return err
+	}
+	life := next.Expires.Sub(i.now()) + Skew
+	if life <= 0 {
+		return ErrNone
+	}
+	switch err = i.store.Swap(ctx, g.key, g.raw, value, life); {
+	case errors.Is(err, store.ErrNotFound):
+		return ErrNone
+	case errors.Is(err, store.ErrExists):
+		return errChanged
+	case err != nil:
+		return fmt.Errorf("grant: changing a record: %w", err)
+	}
+	next.raw = value
+	*g = next
+	return nil
+}
+
+// ByRefresh finds the family of a refresh token, and the token's generation.
+// ErrForeign, ErrNone.
+func (i *Issuer) ByRefresh(ctx context.Context, token string) (*Grant, uint64, error) {
+	f, generation, err := i.mint.readRefresh(token)
+	if err != nil {
+		return nil, 0, err
+	}
+	g, err := i.ByFamily(ctx, f)
+	if err == nil && !g.Live {
+		return nil, 0, ErrNone
+	}
+	return g, generation, err
+}
+
+// Rotate uses the refresh token of a generation up and returns its successor.
+// ErrReused: it was used before, and longer ago than Tolerance, or its successor
+// was used, or was given twice already; the caller ends the family. ErrNone: the
+// family has ended meanwhile.
+func (i *Issuer) Rotate(ctx context.Context, g *Grant, generation uint64) (refresh string, err error) {
+	for range swaps {
+		next := *g
+		switch {
+		case generation == g.Generation:
+			next.Generation, next.Turned, next.Repeated = generation+1, i.now().UTC().Truncate(time.Millisecond), false
+		case i.repeatable(g, generation):
+			next.Repeated = true
+		default:
+			return "", ErrReused
+		}
+		switch err = i.swap(ctx, g, next, nil); {
+		case err == nil:
+			return i.Refresh(g), nil
+		case !errors.Is(err, errChanged):
+			return "", err
+		}
+		again, err := i.ByFamily(ctx, g.Family)
+		if err != nil {
+			return "", err
+		}
+		*g = *again
+	}
+	return "", fmt.Errorf("grant: rotating: %w", errChanged)
+}
+
+func (i *Issuer) repeatable(g *Grant, generation uint64) bool {
+	age := i.now().Sub(g.Turned)
+	return i.Tolerance > 0 && generation+1 == g.Generation && !g.Repeated && age <= i.Tolerance && age >= -Skew
+}
+
+// Refresh is the refresh token of g that counts.
+func (i *Issuer) Refresh(g *Grant) string { return i.mint.refresh(g.Family, g.Generation) }
+
+// Access makes an access token of a family.
+func (i *Issuer) Access(f Family, expires time.Time) string { return i.mint.access(f, expires) }
+
+// ByAccess finds the family of an access token, and when the token expires.
+// ErrForeign, ErrNone.
+func (i *Issuer) ByAccess(ctx context.Context, token string) (*Grant, time.Time, error) {
+	f, expires, err := i.mint.readAccess(token)
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	if !i.now().Before(expires) {
+		return nil, time.Time{}, ErrNone
+	}
+	g, err := i.ByFamily(ctx, f)
+	if err == nil && !g.Live {
+		return nil, time.Time{}, ErrNone
+	}
+	return g, expires, err
+}
+
+// Made reports whether a text was made here, whatever it is worth by now. It asks
+// nobody.
+func (i *Issuer) Made(text string) bool {
+	_, _, access := i.mint.readAccess(text)
+	_, _, refresh := i.mint.readRefresh(text)
+	_, code := i.mint.read(kindCode, text, familySize)
+	return access == nil || refresh == nil || code == nil
+}
+
+// End takes a record away, and with it the code or every token of the family. It
+// returns what was there, nil for nothing: of any number of calls one gets it. It
+// goes on when ctx ends.
+func (i *Issuer) End(ctx context.Context, f Family) (*Grant, error) {
+	key := i.keyOf(f)
+	value, err := i.store.Take(context.WithoutCancel(ctx), key)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("grant: ending: %w", err)
+	}
+	g, err := i.open(f, key, value)
+	if errors.Is(err, ErrNone) {
+		return nil, nil
+	}
+	return g, err
+}
+
+func (i *Issuer) now() time.Time {
+	if i.Now != nil {
+		return i.Now()
+	}
+	return time.Now()
+}

@@ -1,0 +1,184 @@
+package grant
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// What clients hold. The kind is under the MAC, so that none passes for another
+// (threats T19), and a text that was never made here costs a MAC and no question
+// to the store.
+//
+//	code     16 random bytes                                     ─┐
+//	access   family 16, expires 8 (Unix milliseconds), random 8   ├─ then 16 bytes of MAC, all in base64
+//	refresh  family 16, generation 8                             ─┘
+//
+// A refresh token has no random part of its own: the same successor can be made
+// again for an answer that was lost, and the MAC is what nobody can guess.
+const (
+	kindCode    = "code"
+	kindAccess  = "access token"
+	kindRefresh = "refresh token"
+
+	familySize  = 16
+	accessSize  = familySize + 8 + 8
+	refreshSize = familySize + 8
+	macSize     = 16
+)
+
+// Family is everything that one code gave.
+type Family [familySize]byte
+
+// String is a name for records; it opens nothing.
+func (f Family) String() string { return base64.RawURLEncoding.EncodeToString(f[:]) }
+
+// ParseFamily reads what String wrote.
+func ParseFamily(text string) (f Family, ok bool) {
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(text)
+	if err != nil || len(raw) != familySize {
+		return f, false
+	}
+	return Family(raw), true
+}
+
+func familyOf(code string) Family {
+	sum := sha256.Sum256([]byte("family of " + code))
+	return Family(sum[:familySize])
+}
+
+// keyOf is a hash: who reads the store can make no token of its keys (threats C17).
+func (i *Issuer) keyOf(f Family) string {
+	sum := sha256.Sum256(append([]byte(i.name+" family "), f[:]...))
+	return i.name + ":grant:" + base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// mint makes what clients hold and seals what the store keeps. The first key
+// makes, all open.
+type mint struct{ keys []mintKey }
+
+type mintKey struct {
+	mac  []byte
+	aead cipher.AEAD
+}
+
+func newMint(name string, keys [][]byte) (*mint, error) {
+	if len(keys) == 0 {
+		return nil, errors.New("grant: making an issuer: no key")
+	}
+	m := &mint{}
+	for _, key := range keys {
+		mac, err := hkdf.Key(sha256.New, key, nil, "dinggate "+name+" tokens", 32)
+		if err != nil {
+			return nil, fmt.Errorf("grant: making an issuer: %w", err)
+		}
+		sealing, err := hkdf.Key(sha256.New, key, nil, "dinggate "+name+" records", 32)
+		if err != nil {
+			return nil, fmt.Errorf("grant: making an issuer: %w", err)
+		}
+		block, err := aes.NewCipher(sealing)
+		if err != nil {
+			return nil, fmt.Errorf("grant: making an issuer: %w", err)
+		}
+		aead, err := cipher.NewGCM(block)
+		if err != nil {
+			return nil, fmt.Errorf("grant: making an issuer: %w", err)
+		}
+		m.keys = append(m.keys, mintKey{mac, aead})
+	}
+	return m, nil
+}
+
+func (k mintKey) tag(kind string, body []byte) []byte {
+	h := hmac.New(sha256.New, k.mac)
+	h.Write([]byte(kind))
+	h.Write([]byte{0})
+	h.Write(body)
+	return h.Sum(nil)[:macSize]
+}
+
+func (m *mint) write(kind string, body []byte) string {
+	return base64.RawURLEncoding.EncodeToString(append(body, m.keys[0].tag(kind, body)...))
+}
+
+// read gives back what write was given, for a text in its one spelling; ErrForeign.
+func (m *mint) read(kind, text string, size int) ([]byte, error) {
+	if len(text) != base64.RawURLEncoding.EncodedLen(size+macSize) {
+		return nil, ErrForeign
+	}
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(text)
+	if err != nil || len(raw) != size+macSize { // the decoder skips line breaks
+		return nil, ErrForeign
+	}
+	for _, key := range m.keys {
+		if hmac.Equal(raw[size:], key.tag(kind, raw[:size])) {
+			return raw[:size], nil
+		}
+	}
+	return nil, ErrForeign
+}
+
+func random(n int) []byte {
+	b := make([]byte, n)
+	rand.Read(b) // never fails: crypto/rand ends the process instead
+	return b
+}
+
+func (m *mint) access(f Family, expires time.Time) string {
+	body := binary.BigEndian.AppendUint64(append([]byte{}, f[:]...), uint64(expires.UnixMilli()))
+	return m.write(kindAccess, append(body, random(8)...))
+}
+
+func (m *mint) readAccess(text string) (f Family, expires time.Time, err error) {
+	body, err := m.read(kindAccess, text, accessSize)
+	if err != nil {
+		return Family{}, time.Time{}, err
+	}
+	return Family(body[:familySize]), time.UnixMilli(int64(binary.BigEndian.Uint64(body[familySize:]))), nil
+}
+
+func (m *mint) refresh(f Family, generation uint64) string {
+	return m.write(kindRefresh, binary.BigEndian.AppendUint64(append([]byte{}, f[:]...), generation))
+}
+
+func (m *mint) readRefresh(text string) (Family, uint64, error) {
+	body, err := m.read(kindRefresh, text, refreshSize)
+	if err != nil {
+		return Family{}, 0, err
+	}
+	return Family(body[:familySize]), binary.BigEndian.Uint64(body[familySize:]), nil
+}
+
+func (m *mint) seal(key string, g *Grant) ([]byte, error) {
+	plain, err := json.Marshal(g)
+	if err != nil {
+		return nil, fmt.Errorf("grant: sealing a record: %w", err)
+	}
+	aead := m.keys[0].aead
+	nonce := random(aead.NonceSize())
+	return aead.Seal(nonce, nonce, plain, []byte(key)), nil
+}
+
+// open fails for a record that was sealed with a key that is gone, or that stood
+// under another name.
+func (m *mint) open(key string, value []byte, g *Grant) bool {
+	for _, k := range m.keys {
+		n := k.aead.NonceSize()
+		if len(value) < n {
+			return false
+		}
+		if plain, err := k.aead.Open(nil, value[:n], value[n:], []byte(key)); err == nil {
+			return json.Unmarshal(plain, g) == nil
+		}
+	}
+	return false
+}
