@@ -41,6 +41,8 @@ type revocations struct {
 	floor  revocation // of everybody
 	stored bool       // every mark is in a shared Store too
 	swept  time.Time
+
+	observe func(End) // see ObserveEnds; nil: nobody does
 }
 
 func (r *revocations) spare(stored bool) {
@@ -87,6 +89,7 @@ func (r *revocations) endSession(id string, m revocation, now time.Time) {
 		return // dead already: a replayed cookie moves nothing
 	}
 	m.told = m.told || known.told
+	defer r.announce(End{Session: id})
 	if there || !r.extend(m) && r.room(now) {
 		r.ids[id] = m
 	}
@@ -100,6 +103,7 @@ func (r *revocations) endPerson(n name, m revocation, now time.Time) {
 	if there && !m.before.After(known.before) {
 		return
 	}
+	defer r.announce(endOfName(n))
 	if there || r.room(now) {
 		r.people[n] = m
 	}
@@ -151,6 +155,7 @@ func (r *revocations) endAll(end revocation) {
 	if end.before.After(r.floor.before) {
 		r.floor = end
 		r.gen.Add(1)
+		r.announce(End{All: true})
 	}
 }
 

@@ -71,7 +71,7 @@ var plan = map[string][]string{
 	// Packages of the command alone. server builds on everything below it; the
 	// others know the configuration, never server, never each other.
 	"cmd/dinggate/internal/server":      nil,
-	"cmd/dinggate/internal/config":      {"internal/i18n", "internal/ratelimit", "internal/conf", "internal/headername", "internal/identity", "internal/web", "internal/page", "account", "proxy/assertion", "dingtalk", "dingtalk/sso", "proxy", "proxy/access", "proxy/login", "session", "store/redisstore"},
+	"cmd/dinggate/internal/config":      {"internal/i18n", "internal/ratelimit", "internal/conf", "internal/headername", "internal/identity", "internal/web", "internal/page", "account", "proxy/assertion", "dingtalk", "dingtalk/sso", "oidc", "proxy", "proxy/access", "proxy/login", "session", "store/redisstore"},
 	"cmd/dinggate/internal/cli":         {"internal/i18n", "internal/conf", "internal/buildinfo", "cmd/dinggate/internal/config"},
 	"cmd/dinggate/internal/describe":    {"internal/i18n", "internal/identity", "cmd/dinggate/internal/cli"},
 	"cmd/dinggate/internal/admin":       {"internal/i18n", "internal/conf", "internal/telemetry", "internal/web", "account", "dingtalk", "session", "cmd/dinggate/internal/cli", "cmd/dinggate/internal/config"},

@@ -76,6 +76,11 @@ func (m *Metrics) Store(op, result string, d time.Duration) {
 	m.storing.WithLabelValues(op).Observe(d.Seconds())
 }
 
+// OIDC counts one request of an application, which is one of the configured ones or "".
+func (m *Metrics) OIDC(application, endpoint, result string) {
+	m.oidc.WithLabelValues(application, endpoint, result).Inc()
+}
+
 // DingTalk counts one call. code, from a fixed set, is why it was refused; "" it was not.
 func (m *Metrics) DingTalk(call, result, code string, d time.Duration) {
 	m.calls.WithLabelValues(call, result).Inc()

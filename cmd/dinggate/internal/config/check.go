@@ -32,6 +32,7 @@ func (c *Config) Check(p *conf.Problems) {
 	}
 	c.checkProvider(p)
 	c.checkSSOServer(p)
+	c.checkOIDC(p)
 	c.Cookie.Check(p, "cookie")
 	c.checkCookie(p)
 	c.Session.Check(p, "session")

@@ -18,6 +18,7 @@ import (
 	"dinggate/dingtalk"
 	"dinggate/dingtalk/sso"
 	"dinggate/internal/web"
+	"dinggate/oidc"
 	"dinggate/proxy"
 	"dinggate/proxy/access"
 	"dinggate/proxy/assertion"
@@ -52,6 +53,7 @@ type Config struct {
 	Headers HeadersConfig `yaml:"headers"`
 
 	SSOServer sso.ServerConfig `yaml:"sso_server"` // present: we are the SSO service too
+	OIDC      oidc.Config      `yaml:"oidc"`       // present: applications sign people in here by OpenID Connect
 	APITokens bool             `yaml:"api_tokens"` // access tokens and passwords stand in for a cookie
 
 	// APITokenClients are the clients whose access tokens do; empty: our own, behind
@@ -143,6 +145,7 @@ func Default() *Config {
 		Redis:     redisstore.Defaults(),
 		PathCase:  PathCaseInsensitive,
 		Headers:   defaultHeaders(),
+		OIDC:      oidc.Defaults(),
 		Assertion: assertion.Defaults(),
 		Accounts:  account.Config{Binding: account.Off},
 		Admin:     AdminConfig{Listen: "127.0.0.1:9180"},
@@ -228,5 +231,5 @@ func (c *Config) NamesDepartments() bool {
 			return true
 		}
 	}
-	return false
+	return c.OIDC.NamesDepartments()
 }

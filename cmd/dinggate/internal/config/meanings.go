@@ -63,6 +63,13 @@ var Meanings = map[string]i18n.Message{
 	"sso_server.clients":        {"third parties that may let people sign in here (config.example.yaml)", "可使用本服务登录的第三方平台（见 config.example.yaml）"},
 	"sso_server.plain_callback": {"leave forward_url out of the address that DingTalk sends people back to", "回调地址不带 forward_url 参数（钉钉逐字比对登记的地址时使用）"},
 
+	"oidc.clients":       {"applications that sign people in here by OpenID Connect (config.example.yaml)", "通过 OpenID Connect 在这里登录的应用（见 config.example.yaml）"},
+	"oidc.key_files":     {"PEM files with RSA or EC P-256 keys; the first of a kind signs, all are published; none: made and kept in state_dir or Redis", "RSA 或 EC P-256 私钥文件（PEM）；每种的首个用于签名，全部公布；留空则自动生成并保存在 state_dir 或 Redis"},
+	"oidc.code":          {"how long an authorization code may be redeemed", "授权码的有效期"},
+	"oidc.id_token":      {"lifetime of an ID token", "ID Token 的有效期"},
+	"oidc.access_token":  {"lifetime of an access token", "访问令牌的有效期"},
+	"oidc.refresh_token": {"lifetime of all refresh tokens that follow from one sign-in", "一次登录得到的刷新令牌（含轮换后的）总有效期"},
+
 	"api_tokens": {"access tokens of the SSO service (Authorization: Bearer) and local passwords (Basic) stand in for a cookie", "API 客户端可用 SSO 访问令牌（Authorization: Bearer）或本地账号密码（Basic）代替 Cookie"},
 
 	"api_token_clients": {"clients whose access tokens open routes; empty: our own behind sso, none as sso_server", "哪些客户端的访问令牌可访问路由；留空时，接入 sso 为自身的 client_id，作为 sso_server 则一个也没有"},

@@ -9,6 +9,7 @@ import (
 	"dinggate/cmd/dinggate/internal/config"
 	"dinggate/dingtalk/sso"
 	"dinggate/internal/web"
+	"dinggate/oidc"
 	"dinggate/proxy/login"
 
 	"github.com/gorilla/mux"
@@ -22,12 +23,13 @@ type family struct {
 
 // newOwnEndpoints lists all our endpoints but those for gateways, which are
 // forwardauth's.
-func newOwnEndpoints(c settings, flow *login.Flow, service *sso.Server, authenticate login.Authenticate) *endpoints {
+func newOwnEndpoints(c settings, flow *login.Flow, service *sso.Server, provider *oidc.Provider, authenticate login.Authenticate) *endpoints {
 	families := []family{
 		signInEndpoints(c.Prefix, flow, authenticate),
 		keyEndpoints(c),
 		ssoEndpoints(service),
 	}
+	families = append(families, oidcEndpoints(provider)...)
 	for _, path := range c.LoginAPIPaths() {
 		families = append(families, family{path, map[string]web.HandlerFunc{path: flow.LoginAPI}})
 	}

@@ -29,6 +29,7 @@ import (
 	"dinggate/internal/keyring"
 	"dinggate/internal/page"
 	"dinggate/internal/web"
+	"dinggate/oidc"
 	"dinggate/proxy"
 	"dinggate/proxy/apiauth"
 	"dinggate/proxy/assertion"
@@ -52,6 +53,7 @@ type Gateway struct {
 	Client   *dingtalk.Client // without calls of its own behind an SSO service
 	Events   *dingtalk.Stream // nil: the organisation's events are not followed
 	SSO      *sso.Server      // nil: this is no SSO service
+	OIDC     *oidc.Provider   // nil: no application signs in here by OpenID Connect
 	Accounts Accounts
 
 	handler   *proxy.Handler
@@ -90,7 +92,11 @@ func New(cfg *config.Config, st *State) (*Gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	own := newOwnEndpoints(c, flow, service, handler.Authenticate)
+	provider, err := newOIDC(c, flow, sessions, accounts, st)
+	if err != nil {
+		return nil, err
+	}
+	own := newOwnEndpoints(c, flow, service, provider, handler.Authenticate)
 	return &Gateway{
 		Handler:   hsts(cfg.TLS, st.traced(newChain(c, st, handler, flow, own), c.peers)),
 		Sessions:  sessions,
@@ -98,6 +104,7 @@ func New(cfg *config.Config, st *State) (*Gateway, error) {
 		Client:    client,
 		Events:    newEvents(cfg, client, sessions, st.Observability),
 		SSO:       service,
+		OIDC:      provider,
 		Accounts:  accounts,
 		handler:   handler,
 		own:       own,
@@ -121,6 +128,9 @@ func (g *Gateway) runWith(ctx, events context.Context) {
 	all.Go(func() { g.Accounts.run(ctx, g.Sessions, g.log) })
 	if g.Events != nil {
 		all.Go(func() { g.Events.Run(events) })
+	}
+	if g.OIDC != nil {
+		all.Go(func() { g.OIDC.Run(ctx) })
 	}
 	all.Wait()
 	g.closeIdle()
@@ -269,7 +279,11 @@ func newChain(c settings, st *State, handler *proxy.Handler, flow *login.Flow, o
 		Answer:     c.pages.Answer,
 		Record:     requests.record,
 		Next: func(w http.ResponseWriter, r *http.Request) error {
-			ours, err := own.match(web.From(w).Path)
+			x := web.From(w)
+			if isOIDC(x.Path) && !onPublicHost(c.origins, x.Host) { // the provider has one address
+				return handler.Serve(w, r)
+			}
+			ours, err := own.match(x.Path)
 			switch {
 			case err != nil:
 				return err

@@ -9,6 +9,7 @@ import (
 	"dinggate/cmd/dinggate/internal/config"
 	"dinggate/dingtalk"
 	"dinggate/dingtalk/sso"
+	"dinggate/oidc"
 	"dinggate/proxy"
 	"dinggate/proxy/apiauth"
 	"dinggate/proxy/login"
@@ -36,7 +37,9 @@ type State struct {
 
 	signIns   login.Counts
 	ssoCounts sso.Counts
-	rechecks  *rate.Limiter // DingTalk counts per app, however often that is configured
+
+	oidcCounts oidc.Counts
+	rechecks   *rate.Limiter // DingTalk counts per app, however often that is configured
 }
 
 // NewState is the state of a process that has these stores. Serve gives it its
@@ -55,6 +58,7 @@ func (s *State) Serve(g *Gateway) {
 	before := s.Serving()
 	s.Conns.SetPolicy(g.handler) // first: no request of g may be judged by the rules before
 	s.Stores.keys.use(g.keyring)
+	observeEnds(g.Sessions, g.OIDC)
 	s.measure(g, before)
 	s.serving.Store(g)
 }

@@ -34,6 +34,8 @@ type Stores struct {
 	Used     store.Store      // redeemed attempts
 	SSO      store.Store      // codes and refresh tokens of third parties
 	Claims   store.Store      // whose the unionids of an SSO service are
+	OIDC     store.Swapper    // what applications hold, and the keys that sign for them
+	Pending  store.Swapper    // their requests that wait for a sign-in
 	Journal  store.Journal    // nil: this process is alone
 	Bindings account.Bindings // which DingTalk person is which account, sealed under keys
 	keys     *bindingKeys     // nil: nothing lasts
@@ -52,6 +54,8 @@ func MemoryStores() *Stores {
 		Used:     &store.Memory{Max: usedAttempts},
 		SSO:      &store.Memory{Max: ssoRecords},
 		Claims:   &store.Memory{Max: claimsMax},
+		OIDC:     &store.Memory{Max: oidcRecords},
+		Pending:  &store.Memory{Max: pendingRecords},
 		Bindings: new(account.Memory),
 	}
 	s.up.Store(true)
@@ -110,6 +114,8 @@ func openRedis(ctx context.Context, c redisstore.Config, keys *bindingKeys, t Ob
 		Used:     r,
 		SSO:      r,
 		Claims:   r,
+		OIDC:     r,
+		Pending:  r,
 		Journal:  r,
 		Bindings: r.Bindings(keys),
 		keys:     keys,
@@ -140,17 +146,19 @@ func openFile(dir string, keys *bindingKeys, t Observability) (*Stores, error) {
 		t.Tracing.Stored(ctx, "file", op, result, d)
 	}
 	s := &Stores{File: f, keys: keys, t: t}
-	var errs [4]error
+	var errs [6]error
 	s.Sessions, errs[0] = f.Table("sessions", 1_000_000)
 	s.Used, errs[1] = f.Table("used", usedAttempts)
 	s.SSO, errs[2] = f.Table("sso", ssoRecords)
 	s.Claims, errs[3] = f.Table("claims", claimsMax)
+	s.OIDC, errs[4] = f.Table("oidc", oidcRecords)
+	s.Pending, errs[5] = f.Table("oidc_pending", pendingRecords)
 	bindings, migrated, err := f.Bindings(account.Records{Sealer: keys})
 	s.Bindings = bindings
 	if migrated > 0 {
 		t.Log.Info("bindings of an older release are sealed now", "count", migrated)
 	}
-	if err := errors.Join(errs[0], errs[1], errs[2], errs[3], err); err != nil {
+	if err := errors.Join(append(errs[:], err)...); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	s.up.Store(true)
