@@ -91,6 +91,9 @@ func (p *Provider) Run(ctx context.Context) {
 	defer p.logouts.shutdown()
 	tick := time.NewTicker(visitEvery)
 	defer tick.Stop()
+	if _, err := p.Keys.Set(ctx); err != nil { // a first key takes half a second to make: nobody is to wait for it
+		p.report(err)
+	}
 	p.people().visitAll(ctx)
 	for {
 		select {
