@@ -7,8 +7,6 @@ import (
 	"mime"
 	"net"
 	"net/http"
-	"strconv"
-	"strings"
 	"time"
 
 	"dinggate/internal/ratelimit"
@@ -32,37 +30,6 @@ func (s *Server) Token(w http.ResponseWriter, r *http.Request) error {
 		return s.refuse(w, r, no)
 	}
 	return web.JSON(w, r, http.StatusOK, given)
-}
-
-// refusal is an error in the words of RFC 6749 §5.2.
-type refusal struct {
-	status     int
-	code, text string
-	retry      bool  // it may pass by itself
-	err        error // for the operator
-}
-
-func (e *refusal) Error() string {
-	if e.err != nil {
-		return "sso: " + e.code + ": " + e.err.Error()
-	}
-	return "sso: " + e.code + ": " + e.text
-}
-
-func (e *refusal) Unwrap() error { return e.err }
-
-func badRequest(text string) *refusal {
-	return &refusal{status: http.StatusBadRequest, code: "invalid_request", text: text}
-}
-
-// invalidGrant is one answer for every code and refresh token that gives
-// nothing; why is for the log.
-func invalidGrant(why string) *refusal {
-	return &refusal{status: http.StatusBadRequest, code: "invalid_grant", text: "the code or refresh token is unknown, used, expired or of another client or state", err: errors.New(why)}
-}
-
-func unavailable(err error) *refusal {
-	return &refusal{status: http.StatusServiceUnavailable, code: "temporarily_unavailable", text: "try again in a moment", retry: true, err: err}
 }
 
 func (s *Server) token(w http.ResponseWriter, r *http.Request) (tokenAnswer, *refusal) {
@@ -112,10 +79,6 @@ func readable(r *http.Request) *refusal {
 		return tooLarge()
 	}
 	return nil
-}
-
-func tooLarge() *refusal {
-	return &refusal{status: http.StatusRequestEntityTooLarge, code: "invalid_request", text: "the body is larger than 8 KiB"}
 }
 
 // client is the third party that the Basic header proves.
@@ -373,22 +336,6 @@ func (s *Server) member(ctx context.Context, fam family) (Person, grant, *refusa
 		}
 	}
 	return p, g, no
-}
-
-// refuse writes an error and leaves it for the record.
-func (s *Server) refuse(w http.ResponseWriter, r *http.Request, e *refusal) error {
-	web.From(w).Err = &web.Error{Status: e.status, Code: e.code, Err: e}
-	h := w.Header()
-	if e.status == http.StatusUnauthorized {
-		h["Www-Authenticate"] = []string{challenges[e.code]}
-	}
-	if e.retry {
-		h["Retry-After"] = []string{strconv.Itoa(int(retryAfter / time.Second))}
-	}
-	return web.JSON(w, r, e.status, struct {
-		Error       string `json:"error"`
-		Description string `json:"error_description"`
-	}{e.code, strings.ReplaceAll(e.text, "…", "...")})
 }
 
 // challenges are the WWW-Authenticate of a 401 by its error.

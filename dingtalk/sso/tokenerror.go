@@ -1,0 +1,62 @@
+package sso
+
+import (
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"dinggate/internal/web"
+)
+
+// refusal is an error in the words of RFC 6749 §5.2.
+type refusal struct {
+	status     int
+	code, text string
+	retry      bool  // it may pass by itself
+	err        error // for the operator
+}
+
+func (e *refusal) Error() string {
+	if e.err != nil {
+		return "sso: " + e.code + ": " + e.err.Error()
+	}
+	return "sso: " + e.code + ": " + e.text
+}
+
+func (e *refusal) Unwrap() error { return e.err }
+
+func badRequest(text string) *refusal {
+	return &refusal{status: http.StatusBadRequest, code: "invalid_request", text: text}
+}
+
+// invalidGrant is one answer for every code and refresh token that gives
+// nothing; why is for the log.
+func invalidGrant(why string) *refusal {
+	return &refusal{status: http.StatusBadRequest, code: "invalid_grant", text: "the code or refresh token is unknown, used, expired or of another client or state", err: errors.New(why)}
+}
+
+func unavailable(err error) *refusal {
+	return &refusal{status: http.StatusServiceUnavailable, code: "temporarily_unavailable", text: "try again in a moment", retry: true, err: err}
+}
+
+func tooLarge() *refusal {
+	return &refusal{status: http.StatusRequestEntityTooLarge, code: "invalid_request", text: "the body is larger than 8 KiB"}
+}
+
+// refuse writes an error and leaves it for the record.
+func (s *Server) refuse(w http.ResponseWriter, r *http.Request, e *refusal) error {
+	web.From(w).Err = &web.Error{Status: e.status, Code: e.code, Err: e}
+	h := w.Header()
+	if e.status == http.StatusUnauthorized {
+		h["Www-Authenticate"] = []string{challenges[e.code]}
+	}
+	if e.retry {
+		h["Retry-After"] = []string{strconv.Itoa(int(retryAfter / time.Second))}
+	}
+	return web.JSON(w, r, e.status, struct {
+		Error       string `json:"error"`
+		Description string `json:"error_description"`
+	}{e.code, strings.ReplaceAll(e.text, "…", "...")})
+}
