@@ -74,8 +74,8 @@ func newApps(list []App) apps {
 	return all
 }
 
-// stranger stands for whoever is not registered: its hash is that of no text.
-var stranger = &registered{}
+// unregistered is compared for a client that is not registered: its hash is that of no text.
+var unregistered = &registered{}
 
 // known is the app that both texts belong to, or nil. Whatever is wrong takes
 // the same steps, an unknown client too: two look-ups, two hashes of what was
@@ -89,7 +89,7 @@ func (all apps) known(id, secret string) *App {
 	}
 	app := plain
 	if app == nil {
-		app = stranger
+		app = unregistered
 	}
 	given, decoded := sha256.Sum256([]byte(secret)), sha256.Sum256([]byte(formDecoded(secret)))
 	if subtle.ConstantTimeCompare(given[:], app.secret[:])|subtle.ConstantTimeCompare(decoded[:], app.secret[:]) != 1 {

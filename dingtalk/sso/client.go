@@ -28,7 +28,7 @@ type Client struct {
 	Timeout   time.Duration     // of a whole sign-in or lookup; 0 = 8 s
 	Now       func() time.Time  // nil = time.Now
 
-	// Observe hears of every call, with the context it was made in, for metrics,
+	// Observe is called after every call, with the context it was made in, for metrics,
 	// traces and the log; nil: not called.
 	Observe func(context.Context, Call)
 
@@ -36,7 +36,7 @@ type Client struct {
 	http httpclient.Clients
 }
 
-// Call is one call to the service, as Client.Observe hears of it.
+// Call is one call to the service, as Client.Observe gets it.
 type Call struct {
 	Name     string // PathToken or PathUserinfo
 	Result   string // ok, refused, unavailable, bad_answer
@@ -64,7 +64,8 @@ func (c *Client) AuthURL(redirectURI, attempt string) string {
 		mark = "&"
 	}
 	back := redirectURI + mark + AttemptParameter + "=" + url.QueryEscape(attempt)
-	return c.url(PathAuthorize) + "?redirect_url=" + url.QueryEscape(back) + "&client_id=" + url.QueryEscape(c.Config.ClientID)
+	return c.url(PathAuthorize) + "?redirect_url=" + url.QueryEscape(back) + "&client_id=" +
+		url.QueryEscape(c.Config.ClientID)
 }
 
 // Exchange redeems the code and state that the service sent, once, and asks
@@ -73,7 +74,8 @@ func (c *Client) Exchange(ctx context.Context, code, state string) (identity.Use
 	ctx, cancel := c.deadline(ctx)
 	defer cancel()
 	if state == "" {
-		return identity.User{}, identity.Token{}, failure(identity.Restart, "sso_code_rejected", "", errors.New("the service sent no state"))
+		return identity.User{}, identity.Token{},
+			failure(identity.Restart, "sso_code_rejected", "", errors.New("the service sent no state"))
 	}
 	token, err := c.token(ctx, TokenRequest{Code: code, State: state})
 	if err != nil {
@@ -83,7 +85,8 @@ func (c *Client) Exchange(ctx context.Context, code, state string) (identity.Use
 		token.Expires = time.Time{} // nothing to do about it: userinfo tells when it is over
 	}
 	user, err := c.Person(ctx, token.Access)
-	if f, ok := errors.AsType[*identity.Failure](err); ok && f.Class == identity.Refused { // it gave this token a moment ago
+	// it gave this token a moment ago
+	if f, ok := errors.AsType[*identity.Failure](err); ok && f.Class == identity.Refused {
 		return identity.User{}, identity.Token{}, failure(identity.Internal, "sso_bad_answer", "", f.Err)
 	} else if err != nil {
 		return identity.User{}, identity.Token{}, err
@@ -142,8 +145,15 @@ func (c *Client) Identify(ctx context.Context, access string) (user identity.Use
 }
 
 func (u *userAnswer) user() identity.User {
-	user := identity.User{Username: u.Username, Email: identity.NormalizeEmail(u.Email), UserID: u.UserID, UnionID: u.UnionID, Name: u.Name,
-		Departments: u.Departments, Ancestors: u.Departments} // a service does not tell what is above a department
+	user := identity.User{
+		Username:    u.Username,
+		Email:       identity.NormalizeEmail(u.Email),
+		UserID:      u.UserID,
+		UnionID:     u.UnionID,
+		Name:        u.Name,
+		Departments: u.Departments,
+		Ancestors:   u.Departments,
+	} // a service does not tell what is above a department
 	for _, role := range u.Roles {
 		if role != "" {
 			user.Roles = append(user.Roles, identity.Role{Name: role})
@@ -223,7 +233,8 @@ func (c *Client) send(r *http.Request, name string, read func(body []byte) error
 	case err != nil:
 		return "unavailable", failure(identity.Later, "sso_unavailable", "", err)
 	case len(body) > maxAnswer:
-		return "bad_answer", failure(identity.Internal, "sso_bad_answer", "", errors.New("the answer is larger than 1 MiB"))
+		return "bad_answer",
+			failure(identity.Internal, "sso_bad_answer", "", errors.New("the answer is larger than 1 MiB"))
 	case answer.StatusCode == http.StatusOK:
 		if err := read(body); err != nil {
 			return "bad_answer", failure(identity.Internal, "sso_bad_answer", hintAnswer, err)
@@ -257,7 +268,7 @@ func refused(name string, status int, body []byte) (string, *identity.Failure) {
 }
 
 // oauthError is the `error` of a refusal, where it is a plain word; its
-// description is a stranger's text and stays out of the log.
+// description comes from outside and stays out of the log.
 func oauthError(body []byte) string {
 	fields, err := object(body)
 	if err != nil {

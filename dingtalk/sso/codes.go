@@ -16,7 +16,7 @@ import (
 )
 
 // What third parties hold. The kind is under the MAC, so that none passes for
-// another (threats T19), and whoever sends one that we never made costs a MAC
+// another (threats T19), and one that we never made costs a MAC
 // and no look into the store.
 //
 //	code     16 random bytes                                     ─┐
@@ -36,7 +36,7 @@ const macSize = 16
 var errToken = errors.New("sso: nothing that we handed out")
 
 // mint makes what a third party holds and seals what the store keeps. Values
-// in the store are sealed, their keys are hashes: whoever reads the store can
+// in the store are sealed, their keys are hashes: who reads the store can
 // redeem nothing (threats C17). The first key makes, all open.
 type mint struct{ keys []mintKey }
 
@@ -111,7 +111,7 @@ func random(n int) []byte {
 
 func (m *mint) code() string { return m.write(kindCode, random(16)) }
 
-// familyOf names what a code gives; errToken when the code is none of ours.
+// familyOf names what a code gives; errToken when the code is not ours.
 func (m *mint) familyOf(code string) (family, error) {
 	if _, err := m.read(kindCode, code, 16); err != nil {
 		return family{}, err

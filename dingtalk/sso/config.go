@@ -27,14 +27,17 @@ func (c ClientConfig) Check(p *conf.Problems, key string) {
 	switch {
 	case c.URL == "":
 		at.If(true, "is missing; it is where the SSO service is, such as https://sso.example.com")
-	case err != nil || u.Scheme != "https" && u.Scheme != "http" || u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || !readableHost(u):
+	case err != nil || u.Scheme != "https" && u.Scheme != "http" || u.User != nil || u.RawQuery != "" ||
+		u.ForceQuery || u.Fragment != "" || !readableHost(u):
 		at.If(true, "is not the address of a service such as https://sso.example.com, without user, query and fragment")
 	default:
 		at.If(len(c.URL) > 200, "is longer than 200 bytes")
-		at.Warn(u.Scheme == "http" && !loopback(u.Hostname()), "is http: the client secret and the people's tokens go over the wire as they are")
+		at.Warn(u.Scheme == "http" && !loopback(u.Hostname()),
+			"is http: the client secret and the people's tokens go over the wire as they are")
 	}
 	p.At("%s.client_id", key).If(c.ClientID == "", "is missing; the SSO service gave it to you")
-	p.At("%s.client_id", key).If(!plainName(c.ClientID), "is longer than 128 bytes or has a colon, a blank or something unprintable in it")
+	p.At("%s.client_id", key).If(!plainName(c.ClientID),
+		"is longer than 128 bytes or has a colon, a blank or something unprintable in it")
 	p.At("%s.client_secret", key).If(c.ClientSecret.IsZero(), "is missing; write client_secret_file")
 	p.At("%s.client_secret", key).If(len(c.ClientSecret.Reveal()) > maxSecret, "is longer than %d bytes", maxSecret)
 }
@@ -55,19 +58,24 @@ func (c ServerConfig) On() bool { return len(c.Clients) > 0 }
 // Check finds the mistakes below key (`sso_server`); it opens and changes
 // nothing.
 func (c ServerConfig) Check(p *conf.Problems, key string) {
-	p.At("%s.clients", key).If(c.PlainCallback && !c.On(), "is empty; name the applications that may let people sign in here")
+	p.At("%s.clients", key).If(c.PlainCallback && !c.On(),
+		"is empty; name the applications that may let people sign in here")
 	seen := map[string]bool{}
 	for i, app := range c.Clients {
 		at := func(name string) conf.Place { return p.At("%s.clients[%d].%s", key, i, name) }
 		at("client_id").If(app.ClientID == "", "is missing; the application sends it along")
-		at("client_id").If(!plainName(app.ClientID), "is longer than 128 bytes or has a colon, a blank or something unprintable in it")
+		at("client_id").If(!plainName(app.ClientID),
+			"is longer than 128 bytes or has a colon, a blank or something unprintable in it")
 		at("client_id").If(app.ClientID != "" && seen[app.ClientID], "is there twice")
 		seen[app.ClientID] = true
 		secret := app.ClientSecret.Reveal()
 		at("client_secret").If(secret == "", "is missing; write client_secret_file")
-		at("client_secret").If(len(secret) > maxSecret || strings.ContainsFunc(secret, control), "is longer than %d bytes or has a line break in it", maxSecret)
-		at("client_secret").Warn(secret != "" && len(secret) < 16, "is short; anybody may try, so make one with \"dinggate keygen\"")
-		at("redirect_urls").If(len(app.RedirectURLs) == 0, "is empty; name every address that people may be sent back to")
+		at("client_secret").If(len(secret) > maxSecret || strings.ContainsFunc(secret, control),
+			"is longer than %d bytes or has a line break in it", maxSecret)
+		at("client_secret").Warn(secret != "" && len(secret) < 16,
+			"is short; anybody may try, so make one with \"dinggate keygen\"")
+		at("redirect_urls").If(len(app.RedirectURLs) == 0,
+			"is empty; name every address that people may be sent back to")
 		for j, raw := range app.RedirectURLs {
 			app.checkRedirect(p.At("%s.clients[%d].redirect_urls[%d]", key, i, j), raw)
 		}
@@ -77,10 +85,13 @@ func (c ServerConfig) Check(p *conf.Problems, key string) {
 func (a *App) checkRedirect(at conf.Place, raw string) {
 	u, err := url.Parse(raw)
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.User != nil || !plainURL(raw) || !readableHost(u) {
-		at.If(true, "is not an address such as https://other.example.com/callback, in ASCII and without user and fragment")
+		at.If(
+			true, "is not an address such as https://other.example.com/callback, in ASCII and without user "+
+				"and fragment",
+		)
 		return
 	}
-	at.Warn(u.Scheme == "http" && !loopback(u.Hostname()), "is http: whoever listens on the way gets the code")
+	at.Warn(u.Scheme == "http" && !loopback(u.Hostname()), "is http: eavesdroppers on the way get the code")
 }
 
 func plainName(s string) bool {

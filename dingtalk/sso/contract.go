@@ -56,7 +56,7 @@ var errBody = errors.New("sso: the body is not code=…&state=…")
 
 // ParseTokenRequest reads a body. One parameter twice, in whatever letter case
 // or as an array, is an error, since two readers would see two values; so is
-// whatever is not printable ASCII, save one line break at the end. Parameters
+// whatever is not printable ASCII, except one line break at the end. Parameters
 // that the contract does not know are ignored (threats T12).
 func ParseTokenRequest(body string) (TokenRequest, error) {
 	body = strings.TrimSuffix(strings.TrimSuffix(body, "\n"), "\r")
@@ -68,7 +68,8 @@ func ParseTokenRequest(body string) (TokenRequest, error) {
 	for pair := range strings.SplitSeq(body, "&") {
 		name, raw, ok := strings.Cut(pair, "=")
 		folded := strings.ToLower(name)
-		if !ok || name == "" || seen[folded] || len(seen) > 32 || strings.Trim(folded, "abcdefghijklmnopqrstuvwxyz0123456789_-.") != "" {
+		if !ok || name == "" || seen[folded] || len(seen) > 32 ||
+			strings.Trim(folded, "abcdefghijklmnopqrstuvwxyz0123456789_-.") != "" {
 			return TokenRequest{}, errBody
 		}
 		seen[folded] = true
@@ -95,7 +96,7 @@ func ParseTokenRequest(body string) (TokenRequest, error) {
 func control(r rune) bool { return r < ' ' || r == 0x7f }
 
 // String is the body as the document shows it. Values are sent as they are,
-// save for the bytes that would end one or change it in every reading: so a
+// except the bytes that would end one or change it in every reading: so a
 // service that splits the text and one that decodes a form read the same.
 func (q TokenRequest) String() string {
 	var b strings.Builder
@@ -148,7 +149,8 @@ func parseBasic(h http.Header) (id, secret string, err error) {
 		return "", "", errBasic
 	}
 	id, secret, ok = strings.Cut(string(raw), ":")
-	if !ok || id == "" || secret == "" || len(id) > maxName || len(secret) > maxSecret || !utf8.Valid(raw) || bytes.ContainsFunc(raw, control) {
+	if !ok || id == "" || secret == "" || len(id) > maxName || len(secret) > maxSecret || !utf8.Valid(raw) ||
+		bytes.ContainsFunc(raw, control) {
 		return "", "", errBasic
 	}
 	return id, secret, nil
@@ -270,7 +272,8 @@ func readToken(body []byte) (access, refresh string, life time.Duration, err err
 	refresh, err2 := text(fields["refresh_token"])
 	kind, err3 := text(fields["token_type"])
 	life, err4 := seconds(fields)
-	if errors.Join(err1, err2, err3, err4) != nil || !printable(access, maxToken) || refresh != "" && !printable(refresh, maxToken) ||
+	if errors.Join(err1, err2, err3, err4) != nil || !printable(access, maxToken) ||
+		refresh != "" && !printable(refresh, maxToken) ||
 		kind != "" && !strings.EqualFold(kind, "Bearer") {
 		return "", "", 0, errAnswer
 	}
@@ -279,7 +282,7 @@ func readToken(body []byte) (access, refresh string, life time.Duration, err err
 
 // readUser reads the answer to userinfo. Username is what makes a person: an
 // answer without one names nobody. What a service adds beside the document is
-// taken where it has the expected form, else left out.
+// taken where it has the expected form, otherwise left out.
 func readUser(body []byte) (userAnswer, error) {
 	fields, err := object(body)
 	if err != nil {

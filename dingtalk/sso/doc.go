@@ -1,4 +1,4 @@
-// Package sso speaks the in-house DingTalk SSO contract, from both ends.
+// Package sso implements the in-house DingTalk SSO contract, client and server.
 //
 //	third party ─ GET /dingtalk/authorize ─► Server ─┬─ signed in already ──────────────┐
 //	   redirect_url, client_id                       └─► SignIn ─► DingTalk             │

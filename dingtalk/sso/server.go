@@ -54,7 +54,7 @@ type Server struct {
 	// ErrNobody when it is over: signed out, left, too old.
 	Recall func(ctx context.Context, ref string) (Person, error)
 
-	// Audit hears of what is given and of who tries what. Its error on a code or a
+	// Audit is called with what is given and with who tries what. Its error on a code or a
 	// token keeps that back; on anything else it changes nothing. nil: not called.
 	Audit func(Event) error
 
@@ -91,7 +91,9 @@ var codesLimit = ratelimit.Rate{Every: time.Second, Burst: 120}
 
 // Event is one line of the audit log. It holds no code, state, token or secret.
 type Event struct {
-	What      string // code, token, refresh; for refusals code_reused, code_of_another_client, refresh_reused, refresh_of_another_client, wrong_secret
+	// code, token, refresh; for refusals code_reused, code_of_another_client, refresh_reused,
+	// refresh_of_another_client, wrong_secret
+	What      string
 	App       string // a registered client id, "" when it is none
 	Owner     string // the client that a code or a token was given to, where App is another
 	User      string // username, "" when nobody is known
@@ -132,7 +134,12 @@ func (s *Server) ready() {
 // Handlers are the endpoints of the contract by their paths.
 func (s *Server) Handlers() map[string]web.HandlerFunc {
 	s.ready()
-	return map[string]web.HandlerFunc{PathAuthorize: s.Authorize, PathCallback: s.Callback, PathToken: s.Token, PathUserinfo: s.Userinfo}
+	return map[string]web.HandlerFunc{
+		PathAuthorize: s.Authorize,
+		PathCallback:  s.Callback,
+		PathToken:     s.Token,
+		PathUserinfo:  s.Userinfo,
+	}
 }
 
 // order is what a third party asked for at authorize. It travels sealed with
@@ -145,7 +152,8 @@ const maxOrder = 1300
 // target is the path that repeats the order: where a sign-in that went wrong
 // begins again.
 func (o order) target() string {
-	return PathAuthorize + "?client_id=" + url.QueryEscape(o.client) + "&redirect_url=" + url.QueryEscape(o.redirect) + "&state=" + url.QueryEscape(o.state)
+	return PathAuthorize + "?client_id=" + url.QueryEscape(o.client) + "&redirect_url=" +
+		url.QueryEscape(o.redirect) + "&state=" + url.QueryEscape(o.state)
 }
 
 func parseOrder(target string) (order, bool) {

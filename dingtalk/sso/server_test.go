@@ -73,10 +73,15 @@ const canaryRef = "canary-session-cookie"
 func newServer(t *testing.T, keys ...string) (*Server, *shelf) {
 	codes := &shelf{all: map[string][]byte{}}
 	s := &Server{
-		Config:    ServerConfig{Clients: []App{{ClientID: "app", ClientSecret: conf.NewSecret("app-secret"), RedirectURLs: []string{"https://o.test/cb"}}}},
+		Config: ServerConfig{Clients: []App{{ClientID: "app", ClientSecret: conf.NewSecret("app-secret"),
+			RedirectURLs: []string{"https://o.test/cb"}}}},
 		PublicURL: "https://sso.test", Codes: codes,
 		WhoIs: func(*http.Request) (Person, error) {
-			return Person{User: identity.User{Username: "zhangsan"}, Ref: canaryRef, Until: time.Now().Add(time.Hour)}, nil
+			return Person{
+				User:  identity.User{Username: "zhangsan"},
+				Ref:   canaryRef,
+				Until: time.Now().Add(time.Hour),
+			}, nil
 		},
 		SignIn: func(http.ResponseWriter, *http.Request, string, string) error { return errors.New("not here") },
 		Finish: func(http.ResponseWriter, *http.Request, func(string) error) (Person, string, error) {
@@ -113,7 +118,9 @@ func (s *Server) do(t *testing.T, method, target, body, authorization string) *h
 
 func (s *Server) code(t *testing.T) (code, state string) {
 	t.Helper()
-	at, err := url.Parse(s.do(t, "GET", PathAuthorize+"?client_id=app&redirect_url="+url.QueryEscape("https://o.test/cb"), "", "").Header().Get("Location"))
+	at, err := url.Parse(s.do(t, "GET",
+		PathAuthorize+"?client_id=app&redirect_url="+url.QueryEscape("https://o.test/cb"), "",
+		"").Header().Get("Location"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +137,7 @@ func (s *Server) tokens(t *testing.T, body string) (access, refresh string) {
 	return access, refresh
 }
 
-// TestStoreDump: whoever reads the store can redeem nothing and be nobody
+// TestStoreDump: who reads the store can redeem nothing and be nobody
 // (threats C17).
 func TestStoreDump(t *testing.T) {
 	s, codes := newServer(t, "k")
@@ -141,7 +148,9 @@ func TestStoreDump(t *testing.T) {
 	if strings.Count(dump, "sso:") < 4 {
 		t.Fatalf("the store holds %q: this test cannot fail", dump)
 	}
-	for name, secret := range map[string]string{"the session": canaryRef, "the code": code, "the state": state, "an access token": access, "a refresh token": refresh, "the next": next, "its refresh token": again, "the person": "zhangsan"} {
+	for name, secret := range map[string]string{"the session": canaryRef, "the code": code, "the state": state,
+		"an access token": access, "a refresh token": refresh, "the next": next, "its refresh token": again,
+		"the person": "zhangsan"} {
 		if strings.Contains(dump, secret) {
 			t.Errorf("the store holds %s", name)
 		}
@@ -167,14 +176,15 @@ func TestKeyRotation(t *testing.T) {
 	newest, _ := both.tokens(t, "grant_type=refresh_token&refresh_token="+refresh)
 	alone, _ := newServer(t, "b")
 	alone.Codes = codes
-	for name, token := range map[string]string{"old": access, "refreshed, of a family that the old key sealed": newest} {
+	for name, token := range map[string]string{"old": access,
+		"refreshed, of a family that the old key sealed": newest} {
 		if w := alone.do(t, "GET", PathUserinfo, "", token); w.Code != 401 {
 			t.Errorf("%s after its key is gone = %d, want 401", name, w.Code)
 		}
 	}
 }
 
-// TestIllStore: an ill store is 503 and uses nothing up; it is never 400 or 401.
+// TestIllStore: an failing store is 503 and uses nothing up; it is never 400 or 401.
 func TestIllStore(t *testing.T) {
 	s, codes := newServer(t, "k")
 	code, state := s.code(t)
@@ -183,11 +193,13 @@ func TestIllStore(t *testing.T) {
 	ill := func(yes bool) { codes.mu.Lock(); codes.ill = yes; codes.mu.Unlock() }
 	ill(true)
 	for name, w := range map[string]*httptest.ResponseRecorder{
-		"code":     s.do(t, "POST", PathToken, "code="+waiting+"&state="+theirs, basic("app", "app-secret")),
-		"refresh":  s.do(t, "POST", PathToken, "grant_type=refresh_token&refresh_token="+refresh, basic("app", "app-secret")),
+		"code": s.do(t, "POST", PathToken, "code="+waiting+"&state="+theirs, basic("app", "app-secret")),
+		"refresh": s.do(t, "POST", PathToken, "grant_type=refresh_token&refresh_token="+refresh,
+			basic("app", "app-secret")),
 		"userinfo": s.do(t, "GET", PathUserinfo, "", access),
 	} {
-		if w.Code != 503 || w.Header().Get("Retry-After") == "" || !strings.Contains(w.Body.String(), "temporarily_unavailable") {
+		if w.Code != 503 || w.Header().Get("Retry-After") == "" ||
+			!strings.Contains(w.Body.String(), "temporarily_unavailable") {
 			t.Errorf("%s with an ill store = %d %s, want 503", name, w.Code, w.Body)
 		}
 	}
@@ -201,7 +213,8 @@ func TestIllStore(t *testing.T) {
 func TestSlowdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s slowdown
-		here, there := guesser{"app", ratelimit.Client(addr("192.0.2.1"))}, guesser{"app", ratelimit.Client(addr("192.0.2.2"))}
+		here, there := guesser{"app", ratelimit.Client(addr("192.0.2.1"))},
+			guesser{"app", ratelimit.Client(addr("192.0.2.2"))}
 		pause := func(who guesser) time.Duration {
 			began := time.Now()
 			if !s.wait(t.Context(), who, time.Now()) {
@@ -239,25 +252,25 @@ func TestSlowdown(t *testing.T) {
 		if got := pause(here); got != 0 {
 			t.Errorf("a quarter of an hour later: %v, want 0", got)
 		}
-		crowd := func(i int) guesser {
+		other := func(i int) guesser {
 			return guesser{"app", ratelimit.Client(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}))}
 		}
 		for range freeGuesses {
 			s.guessed(here, time.Now())
 		}
 		for i := range 2 * ratelimit.MaxKeys {
-			s.guessed(crowd(i), time.Now())
+			s.guessed(other(i), time.Now())
 		}
 		if got := pause(here); got != slowStep {
-			t.Errorf("past the table's size: %v, want %v: nobody is forgotten by a crowd of others", got, slowStep)
+			t.Errorf("past the table's size: %v, want %v: nobody is forgotten because of many others", got, slowStep)
 		}
 		for range freeGuesses {
-			s.guessed(crowd(3*ratelimit.MaxKeys), time.Now())
+			s.guessed(other(3*ratelimit.MaxKeys), time.Now())
 		}
-		if got := pause(crowd(3 * ratelimit.MaxKeys)); got != slowStep {
+		if got := pause(other(3 * ratelimit.MaxKeys)); got != slowStep {
 			t.Errorf("a newcomer who guesses, past the table's size: %v, want %v", got, slowStep)
 		}
-		if got := pause(crowd(4 * ratelimit.MaxKeys)); got != 0 {
+		if got := pause(other(4 * ratelimit.MaxKeys)); got != 0 {
 			t.Errorf("a newcomer who does not guess, past the table's size: %v, want 0", got)
 		}
 	})
@@ -267,11 +280,15 @@ func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
 
 // TestKnown: both readings of an id and of a secret count, nothing else.
 func TestKnown(t *testing.T) {
-	all := newApps([]App{{ClientID: "a b", ClientSecret: conf.NewSecret("s+cret%41")}, {ClientID: "empty"}, {ClientID: "c", ClientSecret: conf.NewSecret("secret of c")}})
+	all := newApps([]App{{ClientID: "a b", ClientSecret: conf.NewSecret("s+cret%41")}, {ClientID: "empty"},
+		{ClientID: "c", ClientSecret: conf.NewSecret("secret of c")}})
 	for _, tt := range []struct{ id, secret, want string }{
-		{"a b", "s+cret%41", "a b"}, {"a+b", "s+cret%41", "a b"}, {"a%20b", "s%2Bcret%2541", "a b"}, {"a b", "s%2bcret%2541", "a b"},
-		{"a b", "s cretA", ""}, {"a b", "secret of c", ""}, {"c", "secret+of+c", "c"}, {"c", "secret of d", ""}, {"c", "xecret of c", ""}, {"c", "", ""}, {"c", "%", ""},
-		{"empty", "", ""}, {"d", "secret of c", ""}, {"", "", ""}, {"%", "%", ""}, {"c", string(make([]byte, 32)), ""}, {"d", string(make([]byte, 32)), ""},
+		{"a b", "s+cret%41", "a b"}, {"a+b", "s+cret%41", "a b"}, {"a%20b", "s%2Bcret%2541", "a b"},
+		{"a b", "s%2bcret%2541", "a b"},
+		{"a b", "s cretA", ""}, {"a b", "secret of c", ""}, {"c", "secret+of+c", "c"}, {"c", "secret of d", ""},
+		{"c", "xecret of c", ""}, {"c", "", ""}, {"c", "%", ""},
+		{"empty", "", ""}, {"d", "secret of c", ""}, {"", "", ""}, {"%", "%", ""},
+		{"c", string(make([]byte, 32)), ""}, {"d", string(make([]byte, 32)), ""},
 	} {
 		got := ""
 		if app := all.known(tt.id, tt.secret); app != nil {
@@ -290,7 +307,8 @@ func TestWrongSecretsCost(t *testing.T) {
 	const secret = "0123456789abcdef0123456789abcdef"
 	all := newApps([]App{{ClientID: "app", ClientSecret: conf.NewSecret(secret)}})
 	tries := map[string][2]string{
-		"wrong first byte": {"app", "x" + secret[1:]}, "wrong last byte": {"app", secret[:31] + "x"}, "unknown client": {"ppa", secret}, "right": {"app", secret},
+		"wrong first byte": {"app", "x" + secret[1:]}, "wrong last byte": {"app", secret[:31] + "x"},
+		"unknown client": {"ppa", secret}, "right": {"app", secret},
 	}
 	took := map[string][]time.Duration{}
 	for range 2000 {

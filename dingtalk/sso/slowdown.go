@@ -10,7 +10,7 @@ import (
 )
 
 // slowdown makes guessing a client's secret slow, for one client at one
-// address, without locking anybody out: whoever has sent wrong secrets waits
+// address, without locking anybody out: a client that has sent wrong secrets waits
 // before the next one is looked at, right or wrong, and only a few may wait at
 // once. The same client at other addresses waits for nothing (threats T5).
 //
@@ -30,7 +30,8 @@ type guesser struct {
 const (
 	freeGuesses = 5
 	slowStep    = 10 * time.Millisecond
-	slowMost    = 100 * time.Millisecond // with maxWaiting: at most 640 guesses a second, of secrets with 16 letters and more
+	// with maxWaiting: at most 640 guesses a second, of secrets with 16 letters and more
+	slowMost = 100 * time.Millisecond
 
 	maxWaiting  = 64
 	forgetAfter = 15 * time.Minute // ratelimit.Recent's

@@ -60,19 +60,32 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) (tokenAnswer, *re
 		}
 		return s.renew(r.Context(), x, app, q.RefreshToken)
 	}
-	return tokenAnswer{}, &refusal{status: http.StatusBadRequest, code: "unsupported_grant_type", text: "authorization_code or refresh_token"}
+	return tokenAnswer{},
+		&refusal{
+			status: http.StatusBadRequest,
+			code:   "unsupported_grant_type",
+			text:   "authorization_code or refresh_token",
+		}
 }
 
 // readable judges a body by its headers (threats T11).
 func readable(r *http.Request) *refusal {
 	types := r.Header["Content-Type"]
 	if len(types) > 1 || len(r.Header["Content-Encoding"]) > 0 {
-		return &refusal{status: http.StatusUnsupportedMediaType, code: "invalid_request", text: "the body must be plain text, not compressed"}
+		return &refusal{
+			status: http.StatusUnsupportedMediaType,
+			code:   "invalid_request",
+			text:   "the body must be plain text, not compressed",
+		}
 	}
 	if len(types) == 1 && types[0] != "" {
 		kind, _, err := mime.ParseMediaType(types[0])
 		if err != nil || kind != "text/plain" && kind != "application/x-www-form-urlencoded" {
-			return &refusal{status: http.StatusUnsupportedMediaType, code: "invalid_request", text: "Content-Type must be text/plain or application/x-www-form-urlencoded"}
+			return &refusal{
+				status: http.StatusUnsupportedMediaType,
+				code:   "invalid_request",
+				text:   "Content-Type must be text/plain or application/x-www-form-urlencoded",
+			}
 		}
 	}
 	if r.ContentLength > maxBody {
@@ -84,7 +97,11 @@ func readable(r *http.Request) *refusal {
 // client is the third party that the Basic header proves.
 func (s *Server) client(w http.ResponseWriter, r *http.Request) (*App, *refusal) {
 	x := web.From(w)
-	wrong := &refusal{status: http.StatusUnauthorized, code: "invalid_client", text: "the Authorization header is not that of a registered client"}
+	wrong := &refusal{
+		status: http.StatusUnauthorized,
+		code:   "invalid_client",
+		text:   "the Authorization header is not that of a registered client",
+	}
 	id, secret, err := parseBasic(r.Header)
 	if err != nil {
 		return nil, wrong
@@ -95,11 +112,17 @@ func (s *Server) client(w http.ResponseWriter, r *http.Request) (*App, *refusal)
 	}
 	who, now := guesser{name, ratelimit.Client(x.Client)}, s.now()
 	if !s.counts().wrong.wait(r.Context(), who, now) {
-		return nil, &refusal{status: http.StatusTooManyRequests, code: "temporarily_unavailable", text: "too many wrong secrets from this address", retry: true}
+		return nil, &refusal{
+			status: http.StatusTooManyRequests,
+			code:   "temporarily_unavailable",
+			text:   "too many wrong secrets from this address",
+			retry:  true,
+		}
 	}
 	app := s.apps.known(id, secret)
 	if app == nil {
-		if n := s.counts().wrong.guessed(who, now); n <= freeGuesses || n%100 == 0 { // a flood of them is told now and then (threats D9)
+		// a flood of them is told now and then (threats D9)
+		if n := s.counts().wrong.guessed(who, now); n <= freeGuesses || n%100 == 0 {
 			s.audit(x, Event{What: "wrong_secret", App: name})
 		}
 		return nil, wrong
@@ -107,7 +130,7 @@ func (s *Server) client(w http.ResponseWriter, r *http.Request) (*App, *refusal)
 	return app, nil
 }
 
-// readBody reads at most 8 KiB; the entrance has given it ten seconds.
+// readBody reads at most 8 KiB; the caller has given it ten seconds.
 func readBody(w http.ResponseWriter, r *http.Request) (TokenRequest, *refusal) {
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
 	if len(body) > maxBody {
@@ -117,22 +140,29 @@ func readBody(w http.ResponseWriter, r *http.Request) (TokenRequest, *refusal) {
 	if err != nil {
 		w.Header()["Connection"] = []string{"close"}
 		if slow, ok := errors.AsType[net.Error](err); ok && slow.Timeout() {
-			return TokenRequest{}, &refusal{status: http.StatusRequestTimeout, code: "invalid_request", text: "the body did not come in time", err: err}
+			return TokenRequest{},
+				&refusal{
+					status: http.StatusRequestTimeout,
+					code:   "invalid_request",
+					text:   "the body did not come in time",
+					err:    err,
+				}
 		}
 		return TokenRequest{}, badRequest("the body cannot be read")
 	}
 	q, err := ParseTokenRequest(string(body))
 	if err != nil {
-		return TokenRequest{}, badRequest("the body must be code=…&state=…, or grant_type=refresh_token&refresh_token=…")
+		return TokenRequest{},
+			badRequest("the body must be code=…&state=…, or grant_type=refresh_token&refresh_token=…")
 	}
 	return q, nil
 }
 
 // redeem gives the tokens of a code, once.
 //
-// Of any number of uses at once, on any replica, one gets tokens: whoever adds
+// Of any number of uses at once, on any replica, one gets tokens: the use that adds
 // the family and takes the code. Every other use of a code by its own client
-// ends what the first gave, whenever it comes (threats T8, T9): whoever stole a
+// ends what the first gave, whenever it comes (threats T8, T9): who stole a
 // code uses it at once, so that the same moment is no excuse. A wrong state
 // uses nothing up (T10); another client's attempt kills a code that waits, and
 // ends nothing that was given (T7). An empty state is right where the authorize
@@ -143,7 +173,7 @@ func (s *Server) redeem(ctx context.Context, x *web.Exchange, app *App, q TokenR
 	defer cancel()
 	fam, err := s.mint.familyOf(q.Code)
 	if err != nil {
-		return tokenAnswer{}, invalidGrant("no code of ours")
+		return tokenAnswer{}, invalidGrant("not one of our codes")
 	}
 	key := codeKey(q.Code)
 	value, err := s.Codes.Get(ctx, key)
@@ -224,14 +254,21 @@ func (s *Server) give(ctx context.Context, fam family, until time.Time) (tokenAn
 		return tokenAnswer{}, unavailable(err)
 	}
 	n := int64(life / time.Second)
-	return tokenAnswer{AccessToken: s.mint.access(fam, now.Add(life)), ExpiryIn: n, ExpiresIn: n, RefreshToken: refresh, TokenType: "Bearer"}, nil
+	return tokenAnswer{
+		AccessToken:  s.mint.access(fam, now.Add(life)),
+		ExpiryIn:     n,
+		ExpiresIn:    n,
+		RefreshToken: refresh,
+		TokenType:    "Bearer",
+	}, nil
 }
 
 // reused ends a family: its own client used again what gave it, so somebody else
 // has that. Another client's attempt is refused and written down and ends
 // nothing: codes travel in addresses that people paste and logs keep, and
-// whoever is a client here could otherwise sign everybody out of all others (T7).
-func (s *Server) reused(ctx context.Context, x *web.Exchange, app *App, fam family, why string) (tokenAnswer, *refusal) {
+// any client here could otherwise sign everybody out of all others (T7).
+func (s *Server) reused(ctx context.Context, x *web.Exchange, app *App, fam family,
+	why string) (tokenAnswer, *refusal) {
 	value, err := s.Codes.Get(ctx, fam.key())
 	if errors.Is(err, store.ErrNotFound) {
 		return tokenAnswer{}, invalidGrant(why)
@@ -286,7 +323,7 @@ func (s *Server) renew(ctx context.Context, x *web.Exchange, app *App, refresh s
 	defer cancel()
 	fam, err := s.mint.readRefresh(refresh)
 	if err != nil {
-		return tokenAnswer{}, invalidGrant("no refresh token of ours")
+		return tokenAnswer{}, invalidGrant("not one of our refresh tokens")
 	}
 	p, g, no := s.member(ctx, fam)
 	if no != nil {
@@ -297,7 +334,7 @@ func (s *Server) renew(ctx context.Context, x *web.Exchange, app *App, refresh s
 		return tokenAnswer{}, invalidGrant("the refresh token is another client's")
 	}
 	x.User = p.User.Username
-	given, no := s.give(ctx, fam, g.Expires) // before the old one is taken: trouble loses nothing
+	given, no := s.give(ctx, fam, g.Expires) // before the old one is taken: a failure loses nothing
 	if no != nil {
 		return tokenAnswer{}, no
 	}

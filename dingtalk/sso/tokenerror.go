@@ -34,15 +34,30 @@ func badRequest(text string) *refusal {
 // invalidGrant is one answer for every code and refresh token that gives
 // nothing; why is for the log.
 func invalidGrant(why string) *refusal {
-	return &refusal{status: http.StatusBadRequest, code: "invalid_grant", text: "the code or refresh token is unknown, used, expired or of another client or state", err: errors.New(why)}
+	return &refusal{
+		status: http.StatusBadRequest,
+		code:   "invalid_grant",
+		text:   "the code or refresh token is unknown, used, expired or of another client or state",
+		err:    errors.New(why),
+	}
 }
 
 func unavailable(err error) *refusal {
-	return &refusal{status: http.StatusServiceUnavailable, code: "temporarily_unavailable", text: "try again in a moment", retry: true, err: err}
+	return &refusal{
+		status: http.StatusServiceUnavailable,
+		code:   "temporarily_unavailable",
+		text:   "try again in a moment",
+		retry:  true,
+		err:    err,
+	}
 }
 
 func tooLarge() *refusal {
-	return &refusal{status: http.StatusRequestEntityTooLarge, code: "invalid_request", text: "the body is larger than 8 KiB"}
+	return &refusal{
+		status: http.StatusRequestEntityTooLarge,
+		code:   "invalid_request",
+		text:   "the body is larger than 8 KiB",
+	}
 }
 
 // refuse writes an error and leaves it for the record.

@@ -251,7 +251,7 @@ var problems = map[string]string{
 	`is short; anybody may try, so make one with "dinggate keygen"`:                                        `太短；任何人都能来猜，请用 "dinggate keygen" 生成`,
 	"is empty; name every address that people may be sent back to":                                         "为空；请列出登录后允许跳回的全部地址",
 	"is not an address such as https://other.example.com/callback, in ASCII and without user and fragment": "不是 https://other.example.com/callback 这样的地址（仅 ASCII，不带用户名和片段）",
-	"is http: whoever listens on the way gets the code":                                                    "使用 http：途中监听者会得到 code",
+	"is http: eavesdroppers on the way get the code":                                                       "使用 http：途中监听者会得到 code",
 	"is below /dingtalk, where the endpoints of sso_server are":                                            "位于 /dingtalk 之下，那里是 sso_server 的端点",
 	"is below /dingtalk, where only the endpoints of sso_server are":                                       "位于 /dingtalk 之下，那里只有 sso_server 的端点",
 

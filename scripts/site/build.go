@@ -56,7 +56,9 @@ type site struct {
 // returns how many pages there are.
 func Build(root, out string) (int, error) {
 	s := &site{root: root, out: out, pages: map[string]*page{}, assets: map[string]bool{}, files: map[string]string{},
-		markdown: goldmark.New(goldmark.WithExtensions(extension.GFM, extension.NewCJK(extension.WithEastAsianLineBreaks())), goldmark.WithParserOptions(parser.WithAutoHeadingID()))}
+		markdown: goldmark.New(goldmark.WithExtensions(extension.GFM,
+			extension.NewCJK(extension.WithEastAsianLineBreaks())),
+			goldmark.WithParserOptions(parser.WithAutoHeadingID()))}
 	if err := s.read(); err != nil {
 		return 0, err
 	}
@@ -80,7 +82,8 @@ func Build(root, out string) (int, error) {
 			return 0, err
 		}
 	}
-	front := `<!doctype html><html lang="zh-CN"><meta charset="utf-8"><title>dinggate</title><meta http-equiv="refresh" content="0; url=zh/index.html">` +
+	front := `<!doctype html><html lang="zh-CN"><meta charset="utf-8"><title>dinggate</title><meta ` +
+		`http-equiv="refresh" content="0; url=zh/index.html">` +
 		`<p><a href="zh/index.html">中文</a> · <a href="en/index.html" lang="en">English</a></p></html>` + "\n"
 	return len(s.pages), errors.Join(s.put("style.css", style), s.put("index.html", []byte(front)))
 }
@@ -119,7 +122,8 @@ func (s *site) read() error {
 		if p.twin = s.pages[twin(name)]; p.twin == nil {
 			p.twin = p
 		}
-		p.doc = s.markdown.Parser().Parse(text.NewReader(p.text), parser.WithContext(parser.NewContext(parser.WithIDs(&ids{seen: map[string]int{}}))))
+		p.doc = s.markdown.Parser().Parse(text.NewReader(p.text),
+			parser.WithContext(parser.NewContext(parser.WithIDs(&ids{seen: map[string]int{}}))))
 		p.outline()
 	}
 	return nil
@@ -190,7 +194,7 @@ type group struct {
 	Items []item
 }
 
-// navigation is what p shows of the others: the pages of its language, else those
+// navigation is what p shows of the others: the pages of its language, otherwise those
 // that are there in one only.
 func (s *site) navigation(p *page) (groups []group) {
 	for _, sec := range sections {
@@ -227,8 +231,18 @@ type view struct {
 }
 
 func (s *site) render(p *page, body []byte) ([]byte, error) {
-	v := view{Lang: "en", Title: p.title, Style: relative(p.out, "style.css"), Home: relative(p.out, "en/index.html"), Twin: relative(p.out, p.twin.out), TwinName: "中文",
-		Nav: s.navigation(p), TOC: p.toc, Body: template.HTML(body), Zh: p.zh} //nolint:gosec // our own pages, without raw HTML
+	v := view{
+		Lang:     "en",
+		Title:    p.title,
+		Style:    relative(p.out, "style.css"),
+		Home:     relative(p.out, "en/index.html"),
+		Twin:     relative(p.out, p.twin.out),
+		TwinName: "中文",
+		Nav:      s.navigation(p),
+		TOC:      p.toc,
+		Body:     template.HTML(body),
+		Zh:       p.zh,
+	} //nolint:gosec // our own pages, without raw HTML
 	if p.zh {
 		v.Lang, v.TwinName, v.Home = "zh-CN", "English", relative(p.out, "zh/index.html")
 	}
@@ -275,7 +289,8 @@ func (s *site) writeFiles() error {
 			if len(data) > 256<<10 || bytes.ContainsRune(data, 0) {
 				data = []byte("…")
 			}
-			fmt.Fprintf(&body, "<h2>%s</h2>\n<pre><code>%s</code></pre>\n", template.HTMLEscapeString(file), template.HTMLEscapeString(string(data)))
+			fmt.Fprintf(&body, "<h2>%s</h2>\n<pre><code>%s</code></pre>\n", template.HTMLEscapeString(file),
+				template.HTMLEscapeString(string(data)))
 			return nil
 		})
 		if err != nil {

@@ -40,7 +40,7 @@ func grows(n int, f func(i int)) int64 {
 }
 
 // TestFootprint measures what sessions weigh, here and in the stores. The limits
-// are what docs/scaling.md says, with room for another Go release.
+// are what docs/scaling.md says, with a margin for another Go release.
 //
 //	go test ./test/bench -run TestFootprint -v
 func TestFootprint(t *testing.T) {

@@ -75,7 +75,7 @@ type town struct {
 	mu              sync.Mutex
 	lookups         map[int64]int // by second
 	served, refused int
-	heard           int
+	received        int
 }
 
 func member(i int) identity.User {
@@ -97,12 +97,12 @@ type hearing struct {
 	t *town
 }
 
-func (h hearing) Follow(ctx context.Context, heard func([]byte), live func(bool)) {
+func (h hearing) Follow(ctx context.Context, received func([]byte), live func(bool)) {
 	h.FakeJournal.Follow(ctx, func(e []byte) {
 		h.t.mu.Lock()
-		h.t.heard++
+		h.t.received++
 		h.t.mu.Unlock()
-		heard(e)
+		received(e)
 	}, live)
 }
 
@@ -193,7 +193,7 @@ func (t *town) live(tb testing.TB, people int) row {
 			t.store.mu.Unlock()
 			t.mu.Lock()
 			clear(t.lookups)
-			t.served, t.refused, t.heard = 0, 0, 0
+			t.served, t.refused, t.received = 0, 0, 0
 			t.mu.Unlock()
 		}
 		for i, b := range browsers {
@@ -230,7 +230,7 @@ func (t *town) live(tb testing.TB, people int) row {
 		people:   people,
 		requests: float64(t.served) / seconds,
 		refused:  t.refused,
-		heard:    float64(t.heard) / seconds,
+		received: float64(t.received) / seconds,
 	}
 	for _, n := range t.lookups {
 		r.lookups += n
@@ -251,7 +251,7 @@ type row struct {
 	replicas, people int
 	requests         float64 // a second
 	ops              float64 // requests to the store a second
-	heard            float64 // journal entries a second, of all replicas
+	received         float64 // journal entries a second, of all replicas
 	lookups, peak    int     // at DingTalk; most in one second
 	refused          int
 }
@@ -275,10 +275,10 @@ func TestGrowth(t *testing.T) {
 	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w,
 		"replicas\tpeople\trequests/s\tstore requests/s\tper request\tDingTalk lookups/s\tmost in 1 s\tjournal "+
-			"heard/s\trefused\t")
+			"received/s\trefused\t")
 	for _, r := range rows {
 		fmt.Fprintf(w, "%d\t%d\t%.0f\t%.0f\t%.2f\t%.2f\t%d\t%.2f\t%d\t\n", r.replicas, r.people, r.requests, r.ops,
-			r.ops/r.requests, float64(r.lookups)/watched.Seconds(), r.peak, r.heard, r.refused)
+			r.ops/r.requests, float64(r.lookups)/watched.Seconds(), r.peak, r.received, r.refused)
 	}
 	w.Flush()
 	t.Logf("\n%s", &table)

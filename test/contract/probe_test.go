@@ -184,7 +184,7 @@ routes:
 
 var pathText = regexp.MustCompile(`^(/[A-Za-z0-9_][A-Za-z0-9._-]*)+/?$`)
 
-// TestEndpoints sends every method to every path that stands in the code, and
+// TestEndpoints sends every method to every path that the code names, and
 // records what a client without a session gets: status, code and headers.
 func TestEndpoints(t *testing.T) {
 	paths := map[string]bool{}
@@ -207,7 +207,8 @@ func TestEndpoints(t *testing.T) {
 	s := serve(t)
 	var lines []string
 	for _, site := range []struct{ name, address, prefix string }{
-		{"gate", s.gate, ""}, {"gate", s.gate, "/oauth2"}, {"gate", s.gate, "/dingtalk"}, {"gate", s.gate, "/api/v1"}, {"admin", s.admin, ""},
+		{"gate", s.gate, ""}, {"gate", s.gate, "/oauth2"}, {"gate", s.gate, "/dingtalk"}, {"gate", s.gate, "/api/v1"},
+		{"admin", s.admin, ""},
 	} {
 		usual := probe(t, site.address, site.prefix+"/no-such-path", site.name == "admin")
 		for path := range paths {
@@ -228,7 +229,10 @@ func TestEndpoints(t *testing.T) {
 // probe gives what each method gets at a path, without a session. Each request
 // comes from another client, so that no limit is met.
 func probe(t *testing.T, address, path string, admin bool) (answers []string) {
-	client := http.Client{Timeout: 20 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	client := http.Client{
+		Timeout:       20 * time.Second,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 	for _, method := range []string{"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PAGE"} {
 		r, err := http.NewRequest(strings.Replace(method, "PAGE", "GET", 1), "http://"+address+path, nil)
 		if err != nil {

@@ -5,6 +5,6 @@
 //	                                             └─ yes ────────────► application
 //
 // A test takes a file as it is and changes ports, paths and certificates alone.
-// Gateways that can be had as a program are run; for the others stand-ins send
+// Gateways that can be had as a program are run; for the others simulations send
 // what the real one sends and obey the rules it obeys.
 package deploy

@@ -129,10 +129,10 @@ func gatewayPort(t *testing.T, h *gatewayEnv, member *gatewayVisitor) {
 	}
 }
 
-// standinLeaks is what a gateway of the stand-ins cannot remove, by the spelling;
+// standinLeaks is what a simulated gateway cannot remove, by the spelling;
 // docs/gateways.md says so.
 var standinLeaks = map[string]func(name, spelling string) bool{
-	"gateway api": func(name, spelling string) bool { // has room for 16 names, in one spelling
+	"gateway api": func(name, spelling string) bool { // takes 16 names, in one spelling
 		return strings.ContainsAny(spelling, "_.~!") || !slices.Contains(headername.Names[:16], name)
 	},
 	"higress": func(_, spelling string) bool { return strings.ContainsAny(spelling, ".~!") },
@@ -141,7 +141,7 @@ var standinLeaks = map[string]func(name, spelling string) bool{
 	},
 }
 
-// TestStandinClaims asks of the stand-ins what gatewayClaims asks of programs.
+// TestStandinClaims asks of the simulations what gatewayClaims asks of programs.
 // Envoy Gateway refuses names with _; ingress-nginx hands another account of the
 // request on to the question, which the gate refuses.
 func TestStandinClaims(t *testing.T) {

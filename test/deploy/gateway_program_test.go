@@ -20,7 +20,7 @@ import (
 )
 
 // realGateway is a gateway that can be had as a program. Its example is used as
-// it is, save what changes names.
+// it is, except what changes names.
 type realGateway struct {
 	folds  bool // makes the path plain before it chooses between the gate and the application
 	cleans bool // hands on the path as cleanMerged makes it

@@ -115,7 +115,7 @@ func standinEnvoy(t *testing.T) *standin {
 		manager.at("normalize_path").node != true {
 		t.Error(
 			"envoy: status_on_error, path_with_escaped_slashes_action or normalize_path changed: change the " +
-				"stand-in too",
+				"simulation too",
 		)
 	}
 	s := envoyFamily("envoy", filter.at("http_service path_prefix").text(),
@@ -134,7 +134,7 @@ func standinIstio(t *testing.T) *standin {
 		t.Error("istio: the policy names another provider: everything would be denied")
 	}
 	if provider.at("statusOnError").text() != "503" {
-		t.Error("istio: statusOnError changed: change the stand-in too")
+		t.Error("istio: statusOnError changed: change the simulation too")
 	}
 	s := envoyFamily("istio", provider.at("pathPrefix").text(),
 		names(provider.at("includeRequestHeadersInCheck").texts()),
@@ -152,7 +152,7 @@ func standinEnvoyGateway(t *testing.T) *standin {
 		names(auth.at("http headersToBackend").texts()), auth.at("statusOnError").number())
 	if traffic.at("path escapedSlashesAction").text() != "RejectRequest" ||
 		traffic.at("headers withUnderscoresAction").text() != "RejectRequest" {
-		t.Error("envoy gateway: the ClientTrafficPolicy changed: change the stand-in too")
+		t.Error("envoy gateway: the ClientTrafficPolicy changed: change the simulation too")
 	}
 	s.clean = cleanEnvoyGateway
 	early := traffic.at("headers earlyRequestHeaders")

@@ -222,7 +222,7 @@ func standinAPISIX(t *testing.T) *standin {
 
 // standinIngressNginx is auth-url: GET with all client headers, X-Original-URL
 // and -Method of its own, X-Forwarded-Proto blanked; any 2xx allows, 401 is a
-// redirect to auth-signin, 403 nginx's own page, all else 500.
+// redirect to auth-signin, 403 nginx's own page, everything else 500.
 func standinIngressNginx(t *testing.T) *standin {
 	e := readExample(t, "ingress-nginx/dinggate.yaml", "Ingress").at("metadata annotations")
 	const annotation = "nginx.ingress.kubernetes.io/"

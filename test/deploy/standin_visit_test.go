@@ -23,7 +23,7 @@ import (
 	"github.com/coder/websocket"
 )
 
-// standinTown is what all stand-ins share: DingTalk, the application and gates:
+// standinTown is what all simulations share: DingTalk, the application and gates:
 // one that works, one whose first secret is newer than every session, so that
 // it renews them, and one that can confirm no session, since DingTalk is never there.
 type standinTown struct {
@@ -94,7 +94,7 @@ func newStandinTown(t *testing.T) *standinTown {
 	return town
 }
 
-// everywhere makes every stand-in before every kind of gate: `name|kind`.
+// everywhere makes every simulation before every kind of gate: `name|kind`.
 func (town *standinTown) everywhere() map[string]*standin {
 	all := map[string]*standin{}
 	for kind := range town.gates {
@@ -136,7 +136,7 @@ type standinCase struct {
 	gate                 string // "" works, "fresh" renews every session, "ill" can confirm none, "gone" is not there
 }
 
-// visit sends the case through the stand-in and tells in one line what came of
+// visit sends the case through the simulation and says in one line what came of
 // it:
 //
 //	200 zhaoliu              the application answered, and knows the person
@@ -313,7 +313,7 @@ func (town *standinTown) enter(person string) {
 	town.session = sessions[0]
 }
 
-// serve starts a stand-in, once, and gives its host:port.
+// serve starts a simulation, once, and returns its host:port.
 func (town *standinTown) serve(s *standin) string {
 	if town.addresses[s] == "" {
 		server := httptest.NewServer(s)

@@ -45,7 +45,7 @@ func messageCodes(t *testing.T) []string {
 	return codes
 }
 
-// TestErrorCodes: the page on trouble explains every error code once, and no
+// TestErrorCodes: the troubleshooting page explains every error code once, and no
 // other.
 func TestErrorCodes(t *testing.T) {
 	codes := messageCodes(t)
@@ -81,7 +81,8 @@ func TestMetricNames(t *testing.T) {
 		if name == "CHANGELOG.md" {
 			continue // names of the past stay
 		}
-		for _, m := range metric.FindAllString(fence.ReplaceAllString(strings.ReplaceAll(p.text, "$dinggate", ""), ""), -1) {
+		for _, m := range metric.FindAllString(fence.ReplaceAllString(strings.ReplaceAll(p.text, "$dinggate", ""),
+			""), -1) {
 			if !known[m] && !known[strings.TrimSuffix(strings.TrimSuffix(m, "_bucket"), "_count")] {
 				t.Errorf("%s names the metric %s, which docs/operating.md has not", name, m)
 			}

@@ -48,7 +48,8 @@ func TestKeys(t *testing.T) {
 	named := regexp.MustCompile("`([a-z_]+(?:\\.[a-z_]+)+)(?:: [^`]*)?`")
 	checked := 0
 	for name, p := range pages(t) {
-		if name == "CHANGELOG.md" || strings.HasPrefix(name, "docs/from-oauth2-proxy") || strings.HasPrefix(name, "docs/threats") {
+		if name == "CHANGELOG.md" || strings.HasPrefix(name, "docs/from-oauth2-proxy") ||
+			strings.HasPrefix(name, "docs/threats") {
 			continue // keys of the past, keys of another program, hosts
 		}
 		for _, m := range named.FindAllStringSubmatch(fence.ReplaceAllString(p.text, ""), -1) {
@@ -67,11 +68,15 @@ func TestKeys(t *testing.T) {
 	}
 }
 
-// TestDefaults: the default that stands in brackets behind a key is the key's.
+// TestDefaults: the default in brackets behind a key is the key's.
 func TestDefaults(t *testing.T) {
 	keys := exampleKeys(t)
-	said := regexp.MustCompile("`([a-z_]+(?:\\.[a-z_]+)+)` ?[(（](?:default |by default |默认 ?)?([0-9]+) ?(s|m|h|seconds?|minutes?|hours?|秒|分钟|小时)[,;；，)）]")
-	units := map[string]time.Duration{"s": time.Second, "m": time.Minute, "h": time.Hour, "秒": time.Second, "分": time.Minute, "小": time.Hour}
+	said := regexp.MustCompile(
+		"`([a-z_]+(?:\\.[a-z_]+)+)` ?[(（](?:default |by default |默认 ?)?([0-9]+) " +
+			"?(s|m|h|seconds?|minutes?|hours?|秒|分钟|小时)[,;；，)）]",
+	)
+	units := map[string]time.Duration{"s": time.Second, "m": time.Minute, "h": time.Hour, "秒": time.Second,
+		"分": time.Minute, "小": time.Hour}
 	checked := 0
 	for name, p := range pages(t) {
 		if name == "CHANGELOG.md" {

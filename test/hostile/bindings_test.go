@@ -11,7 +11,7 @@ import (
 )
 
 // bindings33 is T33: a binding wants a password of the last ten minutes and a page
-// of ours.
+// of dinggate.
 func bindings33(s *env) (list []try) {
 	add := func(name string, do func(h *client)) { list = append(list, try{"T33 " + name, do}) }
 	for minutes, begins := range map[int]bool{0: true, 8: true, 11: false, 60: false, 600: false} {

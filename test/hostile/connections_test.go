@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// The recorder takes a connection for whoever sent NTLM, Negotiate or Kerberos on
+// The recorder takes a connection for the person who sent NTLM, Negotiate or Kerberos on
 // it, as IIS does: its answers there carry X-Bound with that case's id. The oracle
 // holds every answer of every class against it.
 
@@ -86,7 +86,7 @@ func bindings(s *env) (list []try) {
 
 // alone sends a credential that belongs to a connection: what arrives is the
 // first and last request of its connection. Others come after it on the shared
-// ones; the oracle sees whom they are taken for.
+// ones; the recorder sees whom they are taken for.
 func (h *client) alone(method, target, credential string) {
 	lines := []string{"Authorization: " + credential, h.member("zhangsan")}
 	if method == "POST" {

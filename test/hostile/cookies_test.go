@@ -12,7 +12,7 @@ import (
 	"dinggate/dingtalk/simulator"
 )
 
-// cookies is class C: what passes for a session, and what an application hears
+// cookies is class C: what passes for a session, and what an application gets
 // of it.
 func cookies(s *env) (list []try) {
 	add := func(name string, do func(h *client)) { list = append(list, try{name, do}) }
@@ -159,7 +159,7 @@ func twins(value func(*client) string, nobody func(*client, ...string) *answer) 
 	return list
 }
 
-// stripped is C13: the application's cookies travel byte for byte, and nothing of ours.
+// stripped is C13: the application's cookies travel byte for byte, and none of our cookies.
 func stripped(value func(*client) string) (list []try) {
 	for line, want := range map[string]string{
 		"a=1; S=V; b=2": "a=1; b=2", "S=V; a=1": "a=1", "a=1; S=V": "a=1", "a=1;b=2;S=V": "a=1;b=2",
@@ -216,7 +216,7 @@ func planted(s *env) (list []try) {
 			a := h.send(request{
 				raw:     requestText("GET", "/act/plant?"+url.QueryEscape(line), h.id, h.member("zhangsan")),
 				right:   true,
-				trouble: true,
+				failing: true,
 				fresh:   true,
 			})
 			own := false
@@ -292,7 +292,7 @@ func lives() (list []try) {
 				h.failf("%s does not clear a dead cookie: %v", where, a)
 			}
 		}
-		for _, d := range doors[1:] {
+		for _, d := range endpoints[1:] {
 			if a := d.ask(h, "GET", "/page", []string{dead}); a.status != 401 {
 				h.failf("%s: the old cookie got %v", d.name, a)
 			}

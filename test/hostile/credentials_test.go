@@ -23,7 +23,7 @@ var (
 const formed = "Content-Type: application/x-www-form-urlencoded"
 
 // forms29 are the form's own rows: who may post it, what it says, and where it
-// leads afterwards (class R by one more door).
+// leads afterwards (class R at one more endpoint).
 func forms29() (list []try) {
 	add := func(name string, do func(h *client)) { list = append(list, try{"T6 W3a " + name, do}) }
 	good := url.Values{"username": {"erin"}, "password": {password("erin")}}.Encode()
@@ -99,8 +99,8 @@ func forms29() (list []try) {
 			}
 			// But for the name it was given, the page is one and the same: it does not tell who is known.
 			text := ticket.ReplaceAllString(inputs.ReplaceAllString(a.body, ""), "")
-			h.env.door.Lock()
-			defer h.env.door.Unlock()
+			h.env.partnerMu.Lock()
+			defer h.env.partnerMu.Unlock()
 			if same == "" {
 				same = text
 			}

@@ -66,7 +66,7 @@ func denial(s *env) (list []try) {
 		state, _ := v.begin("/oauth2/start")
 		jar := v.jar
 		h.env.budget.Add(1)
-		if a := v.ask(request{trouble: true}, "GET",
+		if a := v.ask(request{failing: true}, "GET",
 			"/oauth2/callback?authCode=garbage&state="+state); a.status < 400 || v.value(sessionCookie) != "" {
 			h.failf("got %v", a)
 		}
@@ -86,7 +86,7 @@ func denial(s *env) (list []try) {
 			state, _ := v.begin("/oauth2/start")
 			v.from = from
 			h.env.budget.Add(1)
-			a := v.ask(request{trouble: true}, "GET",
+			a := v.ask(request{failing: true}, "GET",
 				fmt.Sprintf("/oauth2/callback?authCode=garbage%d&state=%s", i, state))
 			if a.status == 429 {
 				limited = true

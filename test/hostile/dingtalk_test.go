@@ -52,7 +52,7 @@ func (s *env) inTurns(list []try) []try {
 func (h *client) refused(person string, want ...int) *answer {
 	v := h.visitor()
 	state, _ := v.begin("/oauth2/start")
-	a := v.ask(request{trouble: true, slow: true}, "GET", "/oauth2/callback?authCode="+v.code(person)+"&state="+state)
+	a := v.ask(request{failing: true, slow: true}, "GET", "/oauth2/callback?authCode="+v.code(person)+"&state="+state)
 	if v.value(sessionCookie) != "" || a.status < 400 || len(want) > 0 && !slices.Contains(want, a.status) {
 		h.failf("%s: got %v, want %d and no session", person, a, want)
 	}
@@ -115,7 +115,7 @@ func outsiders(s *env) (list []try) {
 		v := h.visitor()
 		state, _ := v.begin("/oauth2/start")
 		code, _ := s.sim.Code(simulator.Browser, "dingotherapp", "zhangsan")
-		if a := v.ask(request{trouble: true}, "GET",
+		if a := v.ask(request{failing: true}, "GET",
 			"/oauth2/callback?authCode="+code+"&state="+state); a.status != 403 || v.value(sessionCookie) != "" {
 			h.failf("got %v, want 403", a)
 		}
@@ -125,7 +125,7 @@ func outsiders(s *env) (list []try) {
 			v := h.visitor()
 			state, _ := v.begin("/oauth2/start")
 			code, _ := s.sim.Code(kind, "", "zhangsan")
-			if a := v.ask(request{trouble: true}, "GET",
+			if a := v.ask(request{failing: true}, "GET",
 				"/oauth2/callback?authCode="+code+"&state="+state); a.status < 400 || v.value(sessionCookie) != "" {
 				h.failf("got %v", a)
 			}
@@ -136,7 +136,7 @@ func outsiders(s *env) (list []try) {
 		state, _ := v.begin("/oauth2/start")
 		code := v.code("zhangsan")
 		s.sim.Advance(6 * time.Minute)
-		if a := v.ask(request{trouble: true}, "GET",
+		if a := v.ask(request{failing: true}, "GET",
 			"/oauth2/callback?authCode="+code+"&state="+state); a.status != 403 {
 			h.failf("got %v, want 403", a)
 		}
@@ -227,7 +227,7 @@ func changes(s *env) (list []try) {
 				from:    v.from,
 				right:   true,
 				slow:    true,
-				trouble: true,
+				failing: true,
 				raw:     requestText("GET", target, h.id, v.cookie()),
 				cleared: true,
 			}); a.status == want {
@@ -278,7 +278,7 @@ func changes(s *env) (list []try) {
 		s.sim.Fault(simulator.Fault{On: everything, Do: simulator.Refuse()})
 		began := time.Now()
 		for time.Since(began) < 1500*time.Millisecond {
-			if a := v.ask(request{right: true, slow: true, trouble: true}, "GET", "/page"); a.status != 200 {
+			if a := v.ask(request{right: true, slow: true, failing: true}, "GET", "/page"); a.status != 200 {
 				h.failf("within the grace got %v", a)
 				return
 			}

@@ -26,7 +26,7 @@ import (
 	"dinggate/dingtalk/simulator"
 )
 
-// Where a request comes from. Loopback has room for everybody: a limit per
+// Where a request comes from. Loopback has many addresses: a limit per
 // client address is met by those who try to meet it alone.
 const (
 	stranger = "127.0.0.1"
@@ -47,7 +47,7 @@ type env struct {
 	authority   *authority    // of its certificates; nil: in clear
 	text        string        // the configuration it started with
 	domain      string        // cookie.domain
-	notes       []string      // figures, for whoever reads
+	notes       []string      // figures for the report
 	excused     []string      // what it may say beside its records
 	tokens      *tokenService // where people of this env sign in; nil: at DingTalk
 	link        string        // offered to somebody who has to bind an account
@@ -62,7 +62,7 @@ type env struct {
 	foreign     sync.Map     // cases that spoke to another process
 	redis       bool         // there is a redis-server
 	turn        sync.RWMutex // of tries that bend the platform, beside all that need it as it is
-	door        sync.Mutex
+	partnerMu   sync.Mutex
 	partner     string // Cookie line of who signs in for third parties
 	partnerUses int
 	people      map[string]string // name → Cookie line of somebody who signed in once for all
@@ -144,11 +144,11 @@ type process struct {
 	exited      chan struct{}
 	stop        sync.Once
 
-	mu    sync.Mutex
-	heard *sync.Cond
-	lines map[string]record // by request id
-	stray []string          // lines that are no record: a panic, a data race
-	all   bytes.Buffer
+	mu       sync.Mutex
+	recorded *sync.Cond
+	lines    map[string]record // by request id
+	stray    []string          // lines that are no record: a panic, a data race
+	all      bytes.Buffer
 }
 
 // record is one line of the access log.
@@ -176,12 +176,12 @@ func startWith(t *testing.T, config string, change func(*exec.Cmd)) *process {
 		exited: make(chan struct{}),
 		lines:  map[string]record{},
 	}
-	p.heard = sync.NewCond(&p.mu)
+	p.recorded = sync.NewCond(&p.mu)
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.cmd.Stderr = &lineWriter{line: p.hear}
+	p.cmd.Stderr = &lineWriter{line: p.logLine}
 	change(p.cmd)
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -210,7 +210,7 @@ func startWith(t *testing.T, config string, change func(*exec.Cmd)) *process {
 	return p
 }
 
-func (p *process) hear(line []byte) {
+func (p *process) logLine(line []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.all.Write(line)
@@ -223,7 +223,7 @@ func (p *process) hear(line []byte) {
 	}
 	if r.Msg == "request" {
 		p.lines[r.Req] = r
-		p.heard.Broadcast()
+		p.recorded.Broadcast()
 	}
 }
 
@@ -236,7 +236,7 @@ func unsafe(r rune) bool {
 // moment after the answer.
 func (p *process) logged(id string) (record, bool) {
 	deadline := time.Now().Add(20 * time.Second)
-	late := time.AfterFunc(20*time.Second, p.heard.Broadcast)
+	late := time.AfterFunc(20*time.Second, p.recorded.Broadcast)
 	defer late.Stop()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -247,7 +247,7 @@ func (p *process) logged(id string) (record, bool) {
 		if !time.Now().Before(deadline) {
 			return record{}, false
 		}
-		p.heard.Wait()
+		p.recorded.Wait()
 	}
 }
 

@@ -145,7 +145,7 @@ func upstreamFaults(s *env, add func(string, func(*client))) {
 		return h.send(request{
 			raw:     requestText("GET", path, h.id, h.member("zhangsan")),
 			right:   true,
-			trouble: true,
+			failing: true,
 			slow:    true,
 			fresh:   true,
 		})

@@ -53,7 +53,7 @@ const forged = "FORGED"
 var handshake = []string{"Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
 	"Sec-WebSocket-Version: 13", "Origin: https://app.test"}
 
-// headers is class H: what an upstream hears about who is asking.
+// headers is class H: what an upstream gets about who is asking.
 func headers(s *env) (list []try) {
 	s.up.on("ws", func(c net.Conn, _ *sighting) {
 		fmt.Fprintf(c,
@@ -254,7 +254,7 @@ func beliefs() (list []try) {
 				h.failf("Authorization arrived as %+v", seen)
 			}
 			if a := h.send(request{raw: requestText("GET", "/page", h.id, "Authorization: "+value)}); a.status != 401 {
-				h.failf("it stands in for a session: %v", a)
+				h.failf("it counts as a session: %v", a)
 			}
 		})
 	}
@@ -289,7 +289,7 @@ func beliefs() (list []try) {
 	return list
 }
 
-// people are H9–H11: what stands in the directory, and how it arrives.
+// people are H9–H11: what the directory has, and how it arrives.
 func people(s *env) (list []try) {
 	for i, value := range []string{
 		"a\r\nX-Forwarded-User: boss", "a\nb", "a\rb", "a\x00b", "张三", "\u202egnahz", "a,b", "a;b", `"a"`, "a%2Cb",

@@ -19,7 +19,7 @@ var foreignHosts = []string{
 // to all, and a trusted proxy that was asked under one may say so.
 var addresses = []string{"0.0.0.0", "127.0.0.9", "192.0.2.1", "[::1]", "[::]", "169.254.169.254"}
 
-// rebound is W12: requests for such hosts, at every kind of address of ours, from
+// rebound is W12: requests for such hosts, at every kind of our addresses, from
 // anybody and by what a trusted proxy says of them.
 func rebound(s *env) (list []try) {
 	add := func(name string, do func(h *client)) { list = append(list, try{"W12 " + name, do}) }

@@ -315,7 +315,7 @@ func floods() (list []try) {
 			}
 			defer w.c.Close()
 			drained := make(chan struct{})
-			go func() { // whoever floods reads, or the flood ends by itself
+			go func() { // the sender reads, or the flood ends by itself
 				defer close(drained)
 				io.Copy(io.Discard, w.c)
 			}()

@@ -45,7 +45,7 @@ func (o *invariants) judge(s request, a *answer) (wrong []string) {
 	if theirs && !s.right || !s.right && strings.Contains(a.body+a.rest, mark) {
 		say("O4", "the application answered")
 	}
-	if a.status >= 500 && a.status != 501 && a.status != 505 && !s.trouble && !theirs {
+	if a.status >= 500 && a.status != 501 && a.status != 505 && !s.failing && !theirs {
 		say("O3", "status %d", a.status)
 	}
 	if strings.Contains(a.body+headLine(a.header), canary) {

@@ -86,7 +86,7 @@ func (s *env) bindingsOf(p *process, args ...string) (string, error) {
 	return string(out), err
 }
 
-// local is T27–T29, the form, and what stands in for a cookie.
+// local is T27–T29, the form, and what replaces a cookie.
 func local(s *env) []try {
 	return slices.Concat(loginCallback(s), bindErrands(s), bindings33(s), links29(s), forms29(), forms13(), basics(),
 		bearers(), strangersTokens(), unjudged(), proofs())
@@ -101,7 +101,7 @@ type envelope struct {
 
 // loginAPI calls the login callback; the answer is always the envelope.
 func (v *visitor) loginAPI(query string, lines ...string) (e envelope, a *answer) {
-	a = v.ask(request{trouble: true, session: true, cleared: true}, "GET", "/dingtalk/login/callback?"+query, lines...)
+	a = v.ask(request{failing: true, session: true, cleared: true}, "GET", "/dingtalk/login/callback?"+query, lines...)
 	v.h.enveloped(a, &e)
 	return e, a
 }
@@ -240,7 +240,7 @@ func loginCallback(s *env) (list []try) {
 		list = append(list, try{"T27 " + method, func(h *client) {
 			v := h.visitor()
 			state := v.begun("rd=%2F")
-			a := v.ask(request{trouble: true}, method,
+			a := v.ask(request{failing: true}, method,
 				"/dingtalk/login/callback?code="+v.code("zhangsan")+"&state="+state, "Content-Length: 0")
 			if a.status == 200 || v.value(sessionCookie) != "" {
 				h.failf("got %v", a)
@@ -287,7 +287,7 @@ func loginCallback(s *env) (list []try) {
 			"DingTalk down": func(v *visitor, state string) envelope {
 				v.h.env.foreign.Store(h.id, true)
 				var e envelope
-				a := v.ask(request{to: away.gate, trouble: true, cleared: true, slow: true}, "GET",
+				a := v.ask(request{to: away.gate, failing: true, cleared: true, slow: true}, "GET",
 					"/dingtalk/login/callback?code="+v.code("zhangsan")+"&state="+state)
 				v.h.enveloped(a, &e)
 				return e
@@ -332,7 +332,7 @@ func bindErrands(s *env) (list []try) {
 			v := h.visitor().account("dora")
 			before := v.value(sessionCookie)
 			state := v.begun("type=1")
-			a := v.ask(request{trouble: true, cleared: true}, "GET", way+"code="+v.code("wangwu")+"&state="+state)
+			a := v.ask(request{failing: true, cleared: true}, "GET", way+"code="+v.code("wangwu")+"&state="+state)
 			if a.status < 400 && !strings.Contains(a.body, `"success":false`) || v.value(sessionCookie) != before {
 				h.failf("got %v", a)
 			}
@@ -612,8 +612,8 @@ func refusedForm(h *client, v *visitor, token, account string) {
 
 // sharedLink is one link for all tries that must not open it.
 func (h *client) sharedLink() (*visitor, string) {
-	h.env.door.Lock()
-	defer h.env.door.Unlock()
+	h.env.partnerMu.Lock()
+	defer h.env.partnerMu.Unlock()
 	if h.env.link == "" {
 		v, token := h.offered("ouyang")
 		h.env.link, h.env.people[linkCookie] = token, v.value(linkCookie)

@@ -96,22 +96,22 @@ func TestHostile(t *testing.T) {
 
 // class is a list of tries, and the env that they run against.
 type class struct {
-	name  string
-	floor int
-	env   *env
-	tries func(*env) []try
+	name    string
+	minimum int
+	env     *env
+	tries   func(*env) []try
 }
 
 func (one class) run(t *testing.T, c *count) {
 	switch one.name {
 	case "F":
 		if one.env.nginx = nginxOrSkip(t, one.env); one.env.nginx != nil {
-			one.floor += 1000
+			one.minimum += 1000
 		}
 	case "V":
 		if one.env.redis = redisOrSkip(t); one.env.redis {
-			one.floor += 15
+			one.minimum += 15
 		}
 	}
-	one.env.run(t, c, one.name, one.floor, one.tries(one.env))
+	one.env.run(t, c, one.name, one.minimum, one.tries(one.env))
 }

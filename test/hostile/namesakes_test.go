@@ -250,7 +250,7 @@ for i = 1, #all, 2 do redis.call('HSET', KEYS[1], all[i], all[(i + 3 > #all) and
 				v := h.visitor()
 				v.to = p.gate
 				state, _ := v.begin("/oauth2/start")
-				v.ask(request{session: true, trouble: true, slow: true}, "GET",
+				v.ask(request{session: true, failing: true, slow: true}, "GET",
 					"/oauth2/callback?authCode="+v.code("lisi")+"&state="+url.QueryEscape(state))
 				return v.is()
 			}

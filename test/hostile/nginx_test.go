@@ -207,7 +207,7 @@ func behindNginx(s *env) (list []try) {
 					fresh:   true,
 					more:    true,
 					right:   true,
-					trouble: true,
+					failing: true,
 					raw: requestText("GET", "/act/h2c", h.id, "Connection: Upgrade, HTTP2-Settings",
 						"Upgrade: "+up, settings, h.member("zhangsan")) + "PRI * HTTP/2.0\r\n",
 				})

@@ -13,7 +13,7 @@ import (
 )
 
 // outbound is L8: whom we speak to. A DingTalk, a service or an application whose
-// certificate is not right hears nothing, and a redirect takes no secret along.
+// certificate is not right gets nothing, and a redirect takes no secret along.
 func outbound(s *env) (list []try) {
 	authorities := filepath.Join(s.t.TempDir(), "authorities.pem")
 	write(s.t, authorities, string(s.authority.pem()))
@@ -47,7 +47,7 @@ func outbound(s *env) (list []try) {
 		a = v.ask(request{to: p.gate, secure: s.secure, fresh: true}, "GET", "/oauth2/start")
 		_, state, _ := strings.Cut(a.header.Get("Location"), "state=")
 		state, _, _ = strings.Cut(state, "&")
-		a = v.ask(request{to: p.gate, secure: s.secure, fresh: true, trouble: true, slow: true, session: true}, "GET",
+		a = v.ask(request{to: p.gate, secure: s.secure, fresh: true, failing: true, slow: true, session: true}, "GET",
 			"/oauth2/callback?authCode="+v.code("zhangsan")+"&state="+state)
 		return a, v.value(sessionCookie) != ""
 	}
@@ -121,9 +121,9 @@ func outbound(s *env) (list []try) {
 		"expired":             {s.authority.pair(leaf{ends: -time.Minute}), 502},
 		"another authority's": {other.pair(leaf{}), 502}, "its own": {s.authority.pair(leaf{self: true}), 502}} {
 		list = append(list, try{"L8 the application's certificate is " + name, func(h *client) {
-			heard := make(chan bool, 10)
+			reached := make(chan bool, 10)
 			to := "https://" + serve(c.pair, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				heard <- true
+				reached <- true
 				w.Header().Set("X-Upstream", mark)
 				fmt.Fprint(w, mark)
 			}), nil)
@@ -134,11 +134,11 @@ func outbound(s *env) (list []try) {
 				to:      p.gate,
 				secure:  s.secure,
 				fresh:   true,
-				trouble: true,
+				failing: true,
 				right:   true,
 				raw:     requestText("GET", "/page", h.id, h.member("zhangsan")),
 			})
-			if a.status != c.want || (len(heard) > 0) != (c.want == 200) {
+			if a.status != c.want || (len(reached) > 0) != (c.want == 200) {
 				h.failf("got %v, want %d", a, c.want)
 			}
 		}})

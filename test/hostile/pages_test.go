@@ -159,7 +159,7 @@ func pages(s *env) (list []try) {
 	return append(list, rebound(s)...)
 }
 
-// plain keeps what may stand in a header.
+// plain keeps what a header may contain.
 func plain(r rune) rune {
 	if r < ' ' {
 		return -1

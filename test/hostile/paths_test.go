@@ -7,7 +7,7 @@ import (
 )
 
 // closedPaths are paths that some reader or other takes for a public page.
-// Nobody without a session comes in by one, at any door.
+// Nobody without a session gets in by one, at any endpoint.
 func closedPaths() (list []string) {
 	add := func(paths ...string) { list = append(list, paths...) }
 	ups := []string{"..", "%2e%2e", "%2E%2E", ".%2e", "%2e.", "..;", "..;x=1", ";/..", "%252e%252e", "%25252e%25252e",
@@ -67,13 +67,13 @@ var ownSpellings = []string{
 	"/oauth2/forward-auth/", "/oauth2/metrics", "/oauth2/static/../x",
 }
 
-// door is one of the ways in which the same question reaches us.
-type door struct {
+// endpoint is one of the ways in which the same question reaches dinggate.
+type endpoint struct {
 	name string
 	ask  func(h *client, method, path string, headers []string) *answer
 }
 
-var doors = []door{
+var endpoints = []endpoint{
 	{"proxied", func(h *client, method, path string, headers []string) *answer {
 		return h.send(request{method: method, raw: requestText(method, path, h.id, headers...), right: true})
 	}},
@@ -105,7 +105,7 @@ var doors = []door{
 func paths(s *env) (list []try) {
 	for _, path := range closedPaths() {
 		for _, method := range []string{"GET", "HEAD", "get", "POST"} {
-			for _, d := range doors {
+			for _, d := range endpoints {
 				list = append(list, try{fmt.Sprintf("P1–P9 %s %s %q", d.name, method, path), func(h *client) {
 					if a := d.ask(h, method, path, nil); a.status == 200 || a.status >= 500 ||
 						len(h.env.up.of(h.id)) > 0 {
@@ -117,7 +117,7 @@ func paths(s *env) (list []try) {
 	}
 	for _, path := range guardedPaths {
 		for _, method := range []string{"GET", "HEAD", "POST", "OPTIONS"} {
-			for _, d := range doors {
+			for _, d := range endpoints {
 				list = append(list, try{fmt.Sprintf("P9 %s %s %q", d.name, method, path), func(h *client) {
 					if a := d.ask(h, method, path, []string{h.member("zhangsan")}); a.status == 200 ||
 						a.status >= 500 || len(h.env.up.of(h.id)) > 0 {
@@ -135,14 +135,14 @@ func paths(s *env) (list []try) {
 					if member {
 						lines = []string{h.member("lisi")}
 					}
-					if a := doors[0].ask(h, method, path, lines); a.status != 404 && a.status != 400 ||
+					if a := endpoints[0].ask(h, method, path, lines); a.status != 404 && a.status != 400 ||
 						len(h.env.up.of(h.id)) > 0 {
 						h.failf("got %v, want 404 or 400", a)
 					}
 				}})
 			}
 		}
-		for _, d := range doors[1:] {
+		for _, d := range endpoints[1:] {
 			list = append(list, try{fmt.Sprintf("F11 %s %q", d.name, path), func(h *client) {
 				if a := d.ask(h, "GET", path, []string{h.member("lisi"), "Accept: text/html"}); a.status != 403 &&
 					a.status != 400 {
@@ -157,7 +157,7 @@ func paths(s *env) (list []try) {
 	return append(list, methods()...)
 }
 
-// sameDecision is the law P16: every door lets the same people in by the same path.
+// sameDecision is the law P16: every endpoint allows the same people for the same path.
 func sameDecision() (list []try) {
 	open := []string{"/open", "/public/", "/public", "/public/a", "/public/a//b", "/public/a.b/c", "/public/a%20b",
 		"/public/%E5%BC%A0", "/public/张", "/public/a+b", "/public/a@b", "/public/~x", "/page", "/", "/page/a%2fb",
@@ -175,7 +175,7 @@ func sameDecision() (list []try) {
 					lines = []string{h.member(person)}
 				}
 				in := map[string]bool{}
-				for _, d := range doors {
+				for _, d := range endpoints {
 					in[d.name] = d.ask(h, "GET", path, lines).status == 200
 				}
 				if strings.HasPrefix(path, "/asked/") { // only gateways may ask about it

@@ -238,7 +238,7 @@ func (v *visitor) signOut(lines ...string) *answer {
 }
 
 // carriedTwice are sign-outs of a browser that carries several cookies of our
-// name: all that verify end, whoever planted which.
+// name: all that verify end, whichever was planted.
 func carriedTwice() (list []try) {
 	for name, garbage := range map[string]string{"alone": "", "behind one that is none": sessionCookie + "=x; ",
 		"behind nine that are none":  strings.Repeat(sessionCookie+"=x; ", 9),

@@ -20,11 +20,11 @@ type request struct {
 	from   string // source address; "" is stranger
 	to     string // host:port; "" is the gate
 
-	right     bool // whoever sends it may reach the application
+	right     bool // the sender may reach the application
 	session   bool // the session cookie may be set
 	cleared   bool // … or cleared
 	slow      bool // takes its time for a reason of its own; O9 is not asked
-	trouble   bool // something is made to fail: a 5xx is the right answer
+	failing   bool // something is made to fail: a 5xx is the right answer
 	fresh     bool // wants a connection of its own, closed afterwards
 	elsewhere bool // it is not the gate that answers
 	half      bool // nothing more will be sent, and the connection says so

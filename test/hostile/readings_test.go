@@ -85,7 +85,7 @@ func manyReadings() (list []try) {
 	add := func(id, person string, paths ...string) {
 		for _, path := range paths {
 			for _, method := range []string{"GET", "POST"} {
-				for _, d := range doors {
+				for _, d := range endpoints {
 					list = append(list,
 						try{fmt.Sprintf("%s %s %s %q as %q", id, d.name, method, path, person), func(h *client) {
 							var lines []string
@@ -111,11 +111,11 @@ func manyReadings() (list []try) {
 	add("P20", "zhangsan", deepPaths()...)
 	for _, path := range []string{"/ADMIN/", "/Open", "/PUBLIC/a"} {
 		list = append(list, try{fmt.Sprintf("P19 the reason %q", path), func(h *client) {
-			if a := doors[0].ask(h, "GET", path, []string{"Accept: application/json"}); a.status != 400 ||
+			if a := endpoints[0].ask(h, "GET", path, []string{"Accept: application/json"}); a.status != 400 ||
 				!strings.Contains(a.body, `"ambiguous_path"`) {
 				h.failf("got %v, want 400 ambiguous_path", a)
 			}
-			if a := doors[1].ask(h, "GET", path, nil); a.status != 403 ||
+			if a := endpoints[1].ask(h, "GET", path, nil); a.status != 403 ||
 				a.header.Get("X-Dinggate-Reason") != "ambiguous_path" {
 				h.failf("nginx got %v, want 403 with the reason", a)
 			}
@@ -127,7 +127,7 @@ func manyReadings() (list []try) {
 		"/admin/X%3fy": "lisi", "/admin/x;%2Fy": "lisi", "/admin/A.php/b": "lisi", "/report.php/x": "lisi",
 		"/report.php/x%2fy": "lisi", "/report.phpx/x": "zhangsan"} {
 		list = append(list, try{fmt.Sprintf("P17 P18 P19 P20 stays open %q", path), func(h *client) {
-			for _, d := range doors {
+			for _, d := range endpoints {
 				a := h.env.asked(d, h, path, person)
 				if a.status != 200 {
 					h.failf("%s got %v, want 200", d.name, a)
@@ -139,7 +139,7 @@ func manyReadings() (list []try) {
 }
 
 // asked puts a question whose answer may be the application's.
-func (s *env) asked(d door, h *client, path, person string) *answer {
+func (s *env) asked(d endpoint, h *client, path, person string) *answer {
 	return d.ask(h, "GET", path, []string{h.member(person)})
 }
 

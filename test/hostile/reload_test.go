@@ -28,13 +28,13 @@ func until(ok func() bool) bool {
 }
 
 // page asks a process for a page with a Cookie line, as a person who may enter
-// and whose trouble may be told by a 5xx.
+// and whose failure may be a 5xx.
 func (h *client) page(p *process, cookie string) *answer {
 	return h.send(request{
 		to:      p.gate,
 		raw:     requestText("GET", "/page", h.id, "Accept: text/html", "Sec-Fetch-Mode: navigate", cookie),
 		right:   true,
-		trouble: true,
+		failing: true,
 		slow:    true,
 		cleared: true,
 	})
@@ -137,15 +137,15 @@ func rechecks(s *env, add func(string, func(*client))) {
 			h.failf("DingTalk is back: %v", last)
 		}
 	})
-	add("V10 a crowd at the moment of the recheck", func(h *client) {
+	add("V10 many requests at the moment of the recheck", func(h *client) {
 		p := quick()
 		defer p.kill()
 		line := h.at(p, "zhangsan")
 		s.sim.Fault(simulator.Fault{On: userGet, Do: simulator.Delay(300 * time.Millisecond)})
 		before, began := s.sim.Calls(userGet), time.Now()
-		var crowd sync.WaitGroup
+		var load sync.WaitGroup
 		for range 6 {
-			crowd.Go(func() {
+			load.Go(func() {
 				w := &rawConns{kept: map[string]*rawConn{}}
 				defer w.close()
 				for time.Since(began) < 2500*time.Millisecond {
@@ -160,7 +160,7 @@ func rechecks(s *env, add func(string, func(*client))) {
 				}
 			})
 		}
-		crowd.Wait()
+		load.Wait()
 		if n, most := s.sim.Calls(userGet)-before, int(time.Since(began)/time.Second)+1; n > most {
 			h.failf("%d lookups of one person in %v, want at most %d", n, time.Since(began), most)
 		}
@@ -347,16 +347,16 @@ func uploads(s *env, add func(string, func(*client))) {
 				"\r\nContent-Length: 3\r\n\r\nabc",
 			method:  "POST",
 			right:   true,
-			trouble: true,
+			failing: true,
 		})
 		if n := len(s.up.of(h.id)); a.status != 502 || n != 1 {
 			h.failf("got %v, and the application saw it %d times", a, n)
 		}
 	})
-	add("V31 a crowd of connections", func(h *client) {
-		crowd := 800
+	add("V31 many connections", func(h *client) {
+		load := 800
 		if night() {
-			crowd = 9_900 // of 20,000 files each takes two: a little below max_connections
+			load = 9_900 // of 20,000 files each takes two: a little below max_connections
 		}
 		p := s.another(func(text string) string { return text }, "GOMEMLIMIT=256MiB")
 		defer p.kill()
@@ -368,7 +368,7 @@ func uploads(s *env, add func(string, func(*client))) {
 			}
 		}()
 		before := p.resident()
-		for i := range crowd {
+		for i := range load {
 			w, err := dial(net.IPv4(127, 9, byte(i>>8), byte(i)).String(), p.gate)
 			if err != nil {
 				h.failf("connection %d: %v", i, err)
@@ -381,8 +381,8 @@ func uploads(s *env, add func(string, func(*client))) {
 			}
 		}
 		// the race detector multiplies what a connection takes
-		if grown := p.resident() - before; grown > crowd*200<<10 {
-			h.failf("%d KiB for each of %d connections", grown/crowd>>10, crowd)
+		if grown := p.resident() - before; grown > load*200<<10 {
+			h.failf("%d KiB for each of %d connections", grown/load>>10, load)
 		}
 		if a := h.page(p, h.member("zhangsan")); a.status != 200 {
 			h.failf("one more gets %v", a)

@@ -75,8 +75,8 @@ func (h *client) grantFor(client, redirect, state string) string {
 
 // partner is somebody new each few codes: one sign-in gives only so many.
 func (h *client) partner() string {
-	h.env.door.Lock()
-	defer h.env.door.Unlock()
+	h.env.partnerMu.Lock()
+	defer h.env.partnerMu.Unlock()
 	if h.env.partnerUses++; h.env.partnerUses%100 == 1 {
 		h.env.partner = "Cookie: " + sessionCookie + "=" + h.visitor().signIn("zhangsan").value(sessionCookie)
 	}
@@ -252,7 +252,7 @@ func ssoClients() (list []try) {
 			h.failf("the callback again = %v", a)
 		}
 	})
-	// S8: an errand's attempt ends nowhere else
+	// S8: the attempt of one purpose ends nowhere else
 	for _, kind := range []string{"/oauth2/callback", "/dingtalk/callback"} {
 		add("T28 an attempt for another end at "+kind, func(h *client) {
 			v := h.visitor()

@@ -34,7 +34,7 @@ func (s *env) inRedis(url string, more ...string) *process {
 // stores are V13–V16, C10, C17: two replicas on one Redis that is slow, lies,
 // dies, or is emptied. Nobody is signed out by it, nobody let in.
 func stores(s *env, add func(string, func(*client))) {
-	// An outage ends what is remembered, then pages are 503 and nginx hears 403.
+	// An outage ends what is remembered, then pages are 503 and nginx gets 403.
 	out := func(h *client, p *process, line, what string) {
 		var a *answer
 		if !until(func() bool { a = h.page(p, line); return a.status != 200 }) {
@@ -48,7 +48,7 @@ func stores(s *env, add func(string, func(*client))) {
 			from: gateway,
 			raw: requestText("GET", "/oauth2/auth", h.id, line, "X-Original-URI: /page", "X-Original-Method: GET",
 				"X-Forwarded-Host: app.test", "X-Forwarded-Proto: https"),
-			trouble: true,
+			failing: true,
 			slow:    true,
 		})
 		if a.status != 403 || a.header.Get("X-Dinggate-Reason") == "" || a.header["Set-Cookie"] != nil {
@@ -102,7 +102,7 @@ func stores(s *env, add func(string, func(*client))) {
 						"Cookie: "+sessionCookie+"="+ticket),
 					cleared: true,
 				}); a.status == 200 {
-					h.failf("a key of the store opens the door: %q", ticket)
+					h.failf("a key of the store is accepted as a ticket: %q", ticket)
 				}
 			}
 		}
@@ -198,9 +198,9 @@ func replicas(s *env, add func(string, func(*client))) {
 		line := h.at(all[0], "zhangsan")
 		s.sim.Fault(simulator.Fault{On: userGet, Do: simulator.Delay(200 * time.Millisecond)})
 		before, began := s.sim.Calls(userGet), time.Now()
-		var crowd sync.WaitGroup
+		var load sync.WaitGroup
 		for i := range 4 {
-			crowd.Go(func() {
+			load.Go(func() {
 				for time.Since(began) < 3*time.Second {
 					w := &rawConns{kept: map[string]*rawConn{}}
 					if a, err := w.send(request{
@@ -215,7 +215,7 @@ func replicas(s *env, add func(string, func(*client))) {
 				}
 			})
 		}
-		crowd.Wait()
+		load.Wait()
 		if n, most := s.sim.Calls(userGet)-before, int(time.Since(began)/time.Second)+1; n > most {
 			h.failf("%d lookups of one person in %v, want at most %d", n, time.Since(began), most)
 		}
@@ -283,7 +283,7 @@ func newLiar(t *testing.T, to string) *liar {
 	return r
 }
 
-// says changes what new connections hear; those that are open end.
+// says changes the answers on new connections; those that are open end.
 func (r *liar) says(lie *string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

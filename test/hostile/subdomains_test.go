@@ -27,7 +27,7 @@ func siblings(s *env) []try {
 	return slices.Concat(hostsOf(), tossed(s), sharedReturns())
 }
 
-// hostsOf: which host it is decides, in any spelling, at every door.
+// hostsOf: which host it is decides, in any spelling, at every endpoint.
 func hostsOf() (list []try) {
 	// zhangsan may enter app.test, not wiki.app.test; nobody knows evil.app.test.
 	for host, want := range map[string]int{

@@ -43,7 +43,7 @@ type client struct {
 	id    string // X-Case of its requests
 	mu    sync.Mutex
 	wrong []string
-	last  []string // what was sent and came back last, for whoever reads of a failure
+	last  []string // what was sent and came back last, for the report of a failure
 }
 
 // told is how many exchanges before a failure are told with it.
@@ -185,8 +185,8 @@ func (c *count) print(notes []string) {
 
 // say tells a figure that nobody is held to.
 func (s *env) say(format string, args ...any) {
-	s.door.Lock()
-	defer s.door.Unlock()
+	s.partnerMu.Lock()
+	defer s.partnerMu.Unlock()
 	s.notes = append(s.notes, fmt.Sprintf(format, args...))
 }
 
@@ -196,7 +196,7 @@ const (
 )
 
 // run runs the tries of a class, several clients at once.
-func (s *env) run(t *testing.T, c *count, class string, floor int, tries []try) {
+func (s *env) run(t *testing.T, c *count, class string, minimum int, tries []try) {
 	began := time.Now()
 	queue := make(chan try)
 	var all sync.WaitGroup
@@ -230,8 +230,8 @@ func (s *env) run(t *testing.T, c *count, class string, floor int, tries []try) 
 		tell("what the application saw", wrong)
 	}
 	c.add(class, int(ran.Load()), int(failed.Load()), time.Since(began))
-	if int(ran.Load()) < floor {
-		t.Errorf("class %s ran %d tries, its floor is %d", class, ran.Load(), floor)
+	if int(ran.Load()) < minimum {
+		t.Errorf("class %s ran %d tries, its minimum is %d", class, ran.Load(), minimum)
 	}
 }
 

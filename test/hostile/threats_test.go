@@ -97,9 +97,9 @@ func numbers(name string) (list []string) {
 	return list
 }
 
-// floors are how many tries a threat has at least, where a single one shows too
+// minimums are how many tries a threat has at least, where a single one shows too
 // little.
-var floors = map[string]int{
+var minimums = map[string]int{
 	"D12": 30,
 	"D13": 3,
 	"D14": 3,
@@ -120,7 +120,7 @@ var floors = map[string]int{
 	"T36": 8,
 }
 
-// uncovered are the threats that fewer tries of these names than their floor are
+// uncovered are the threats that fewer tries of these names than their minimum are
 // about, and no test elsewhere.
 func uncovered(names []string) (list []string) {
 	tried := map[string]int{}
@@ -131,7 +131,7 @@ func uncovered(names []string) (list []string) {
 	}
 	for _, id := range threats() {
 		witness, listed := witnesses[id]
-		if tried[id] >= max(1, floors[id]) ||
+		if tried[id] >= max(1, minimums[id]) ||
 			listed && (elsewhere(witness) ||
 				slices.ContainsFunc(names, func(name string) bool { return seenIn(name, witness) })) {
 			continue

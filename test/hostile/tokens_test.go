@@ -86,7 +86,7 @@ func openBehind(t *testing.T) *env {
 	return s
 }
 
-var tokenDoors = []string{"/page", "/oauth2/auth", "/oauth2/forward-auth", "/oauth2/ext-authz/page", "/oauth2/userinfo"}
+var tokenPaths = []string{"/page", "/oauth2/auth", "/oauth2/forward-auth", "/oauth2/ext-authz/page", "/oauth2/userinfo"}
 
 // behind are T30, T31, D12 and D13 at a gate that is a client.
 func behind(s *env) (list []try) {
@@ -94,10 +94,10 @@ func behind(s *env) (list []try) {
 	add := func(name string, do func(h *client)) { list = append(list, try{name, do}) }
 	for _, aud := range []string{`"other"`, `["other"]`, `["other","another"]`, `[]`, `7`, `{"gate":1}`, `["gate",7]`,
 		`"Gate"`, `"gate "`, `"gate\u0000"`, `"gate,other"`, `true`, `""`} {
-		for _, door := range tokenDoors {
-			add(fmt.Sprintf("T30 aud %s at %s", aud, door), func(h *client) {
+		for _, path := range tokenPaths {
+			add(fmt.Sprintf("T30 aud %s at %s", aud, path), func(h *client) {
 				token := "aud-" + base64.RawURLEncoding.EncodeToString([]byte(aud)) + "-" + h.id
-				if a, seen := h.api(door, false, "Authorization: Bearer "+token); a.status != 401 || len(seen) > 0 {
+				if a, seen := h.api(path, false, "Authorization: Bearer "+token); a.status != 401 || len(seen) > 0 {
 					h.failf("got %v, want 401", a)
 				}
 				if a, seen := h.api("/public/page", true, "Authorization: Bearer "+token); a.status != 200 ||
@@ -147,7 +147,7 @@ func behind(s *env) (list []try) {
 			if a := h.send(request{
 				from:    h.env.someone(),
 				slow:    true,
-				trouble: true,
+				failing: true,
 				raw:     requestText("GET", "/page", h.id, "Authorization: Bearer "+token),
 			}); a.status != 503 || service.read(service.asked, token) != 1 {
 				h.failf("a moment later = %v, %d questions", a, service.read(service.asked, token))
@@ -229,11 +229,11 @@ func (h *client) manyTokens(n int, say func(int) (from, token string)) map[int]i
 }
 
 // strangersTokens is T30 at the service itself: the tokens of a client that is not
-// in api_token_clients, at every door and in every spelling.
+// in api_token_clients, at every endpoint and in every spelling.
 func strangersTokens() (list []try) {
-	for _, door := range append([]string{"/public/page"}, tokenDoors...) {
+	for _, path := range append([]string{"/public/page"}, tokenPaths...) {
 		for _, scheme := range []string{"Bearer ", "bearer ", "BEARER "} {
-			list = append(list, try{"T30 " + scheme + "of another client at " + door, func(h *client) {
+			list = append(list, try{"T30 " + scheme + "of another client at " + path, func(h *client) {
 				v := h.visitor().signIn("zhangsan")
 				to, _ := url.Parse(v.ask(request{}, "GET",
 					authorizeFor(appTwo, twoCallback, "s")).header.Get("Location"))
@@ -243,8 +243,8 @@ func strangersTokens() (list []try) {
 					h.failf("no token: %v", a)
 					return
 				}
-				public := door == "/public/page"
-				got, seen := h.api(door, public, "Authorization: "+scheme+token)
+				public := path == "/public/page"
+				got, seen := h.api(path, public, "Authorization: "+scheme+token)
 				if public &&
 					(got.status != 200 || len(seen) != 1 || len(seen[0].values("Authorization")) > 0 ||
 						seen[0].value("X-Forwarded-User") != "") {

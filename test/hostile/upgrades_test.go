@@ -62,7 +62,7 @@ func upgrades(s *env) (list []try) {
 				a := h.send(request{
 					raw:     requestText("GET", path, h.id, lines...) + "SSH-2.0-tunnel\r\n",
 					right:   true,
-					trouble: true,
+					failing: true,
 					fresh:   true,
 					more:    true,
 				})
@@ -86,7 +86,7 @@ func upgrades(s *env) (list []try) {
 				raw: requestText("GET", "/act/tunnel", h.id,
 					append(append(lines[:2:2], h.member("zhangsan")), rest...)...),
 				right:   true,
-				trouble: true,
+				failing: true,
 				fresh:   true,
 			})
 			if a.status == 101 {
@@ -179,7 +179,7 @@ func upgrades(s *env) (list []try) {
 					fresh:   true,
 					more:    true,
 					right:   true,
-					trouble: true,
+					failing: true,
 				}); a.status != 502 || strings.Contains(a.body+a.rest, mark) {
 					h.failf("got %v, want 502", a)
 				}
@@ -250,7 +250,7 @@ func misframed(s *env) (list []try) {
 			a := h.send(request{
 				raw:     requestText("GET", "/act/"+path, h.id, h.member("zhangsan")),
 				right:   true,
-				trouble: true,
+				failing: true,
 				fresh:   true,
 				more:    true,
 			})

@@ -11,7 +11,7 @@ import (
 	"dinggate/dingtalk/simulator"
 )
 
-// callsPerSignIn is what a sign-in may ask of DingTalk, with room.
+// callsPerSignIn is what a sign-in may ask of DingTalk, with a margin.
 const callsPerSignIn = 12
 
 // visitor is a browser: cookies, and an address of its own.
@@ -136,8 +136,8 @@ func (v *visitor) signIn(person string) *visitor {
 
 // member is the Cookie line of somebody who signed in once for all tries.
 func (h *client) member(person string) string {
-	h.env.door.Lock()
-	defer h.env.door.Unlock()
+	h.env.partnerMu.Lock()
+	defer h.env.partnerMu.Unlock()
 	if h.env.people[person] == "" {
 		h.env.people[person] = "Cookie: " + h.env.cookie() + "=" + h.visitor().signIn(person).value(h.env.cookie())
 	}

@@ -42,10 +42,10 @@ func render(t *testing.T, values string) (string, error) {
 	cmd := exec.Command(helm(t), "template", "gate", chart, "--namespace", "auth", "--kube-version", "1.33.0",
 		"--values", "-")
 	cmd.Stdin = strings.NewReader(values)
-	var out, trouble strings.Builder
-	cmd.Stdout, cmd.Stderr = &out, &trouble
+	var out, failure strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &failure
 	if err := cmd.Run(); err != nil {
-		return "", fmt.Errorf("helm template: %w: %s", err, &trouble)
+		return "", fmt.Errorf("helm template: %w: %s", err, &failure)
 	}
 	return out.String(), nil
 }

@@ -64,7 +64,7 @@ func specs() map[string]proto.Message {
 	}
 }
 
-// Types of ours where the projects publish none that is light enough.
+// Our own types where the projects publish none that is light enough.
 type (
 	resource[S any] struct {
 		APIVersion string `json:"apiVersion"`
@@ -248,7 +248,7 @@ func checkRoute(t *testing.T, file string, route *gatewayapi.HTTPRoute) {
 	}
 }
 
-// checkPod wants what every pod with a gate needs, wherever the gate stands in it.
+// checkPod wants what every pod with a gate needs, wherever the gate is in it.
 func checkPod(t *testing.T, file string, pod core.PodSpec) {
 	t.Helper()
 	found := false

@@ -361,14 +361,14 @@ func (s *env) tell(corpus int, took time.Duration) {
 			s.allowed.Load(), s.public.Load())
 	}
 	for _, one := range s.list {
-		if floor := leastDivergent[one.name]; one.divergent.Load() < int64(floor) {
+		if minimum := leastDivergent[one.name]; one.divergent.Load() < int64(minimum) {
 			s.t.Errorf("%s takes %d paths for restricted ones that look otherwise, want at least %d", one.name,
-				one.divergent.Load(), floor)
+				one.divergent.Load(), minimum)
 		}
 	}
 }
 
-// leastDivergent are the floors of server.divergent: below them the corpus is too
+// leastDivergent are the minimums of server.divergent: below them the corpus is too
 // tame to show anything.
 var leastDivergent = map[string]int{
 	"apache": 4, "caddy": 15, "caddy-files": 4, "express": 5, "go-files": 4, "hop": 15, "hops": 20, "jetty": 10,

@@ -60,17 +60,21 @@ func (r BindingStore) Unsealed(ctx context.Context) (lines []byte, n int, err er
 	return lines, len(all), err
 }
 
-// Add makes all bindings of a CSV, or none and tells every line that stands in
+// Add makes all bindings of a CSV, or none and reports every line that is in
 // the way.
 func (r BindingStore) Add(ctx context.Context, text []byte) (Imported, error) {
 	all, lines, bad := account.ParseCSV(text)
 	if len(bad) > 0 {
 		return Imported{Problems: importFaults(bad)}, nil
 	}
-	err := r.recorded("bindings_imported", []any{"count", len(all)}, func() error { return r.Bindings.Add(ctx, all...) })
+	err := r.recorded("bindings_imported",
+		[]any{"count", len(all)}, func() error { return r.Bindings.Add(ctx, all...) })
 	if taken, ok := errors.AsType[*account.TakenError](err); ok {
 		for _, i := range taken.Taken {
-			bad = append(bad, conf.Problem{Line: lines[i], Text: conf.Textf("has a person or an account that is bound to another; remove that binding first")})
+			bad = append(bad, conf.Problem{
+				Line: lines[i],
+				Text: conf.Textf("has a person or an account that is bound to another; remove that binding first"),
+			})
 		}
 		return Imported{Problems: importFaults(bad)}, nil
 	}
@@ -99,14 +103,16 @@ func (r BindingStore) recorded(kind string, attrs []any, act func() error) error
 	}
 	err := act()
 	if err != nil {
-		_ = r.Note(slog.LevelWarn, "bindings", "undone", append([]any{"act", kind, "err", err.Error()}, attrs...)...) // the error is told to whoever asked
+		// the caller gets the error
+		_ = r.Note(slog.LevelWarn, "bindings", "undone", append([]any{"act", kind, "err", err.Error()}, attrs...)...)
 	}
 	return err
 }
 
 // OpenBindingStore is a register over a store that this process has opened; its records go to
 // audit.file, which is opened when there is something to record.
-func OpenBindingStore(c cli.Invocation, cfg *config.Config, bindings account.Bindings, release func() error) (BindingStore, func()) {
+func OpenBindingStore(c cli.Invocation, cfg *config.Config, bindings account.Bindings,
+	release func() error) (BindingStore, func()) {
 	var audits *telemetry.Audit
 	note := func(_ slog.Level, _, kind string, attrs ...any) (err error) {
 		if audits == nil && cfg.Audit.File != "" {

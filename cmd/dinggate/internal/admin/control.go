@@ -44,7 +44,7 @@ func (c *Control) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusInsufficientStorage)
 	default:
 		c.Log.Error("control", "method", r.Method, "err", err.Error())
-		http.Error(w, err.Error(), http.StatusInternalServerError) // whoever reads it may read the file as well
+		http.Error(w, err.Error(), http.StatusInternalServerError) // who can read it may read the file as well
 	}
 }
 
@@ -98,7 +98,7 @@ func writeControl(w http.ResponseWriter, v any) error {
 	return nil
 }
 
-// maxSocketPath is what a socket's address has room for, with the name that it
+// maxSocketPath is the longest path of a socket's address, with the name that it
 // has at first.
 const maxSocketPath = 107 - len("/control-1234567890/s")
 
@@ -107,7 +107,8 @@ const maxSocketPath = 107 - len("/control-1234567890/s")
 // others could connect.
 func openControl(dir string) (net.Listener, error) {
 	if len(dir) > maxSocketPath {
-		return nil, fmt.Errorf("state_dir has a path longer than the %d bytes that its %s leaves", maxSocketPath, ControlName)
+		return nil, fmt.Errorf("state_dir has a path longer than the %d bytes that its %s leaves", maxSocketPath,
+			ControlName)
 	}
 	hidden, err := os.MkdirTemp(dir, "control-")
 	if err != nil {
@@ -120,7 +121,8 @@ func openControl(dir string) (net.Listener, error) {
 	}
 	l.SetUnlinkOnClose(false)
 	path := filepath.Join(dir, ControlName)
-	if err := errors.Join(os.Chmod(filepath.Join(hidden, "s"), 0o600), os.Rename(filepath.Join(hidden, "s"), path)); err != nil {
+	if err := errors.Join(os.Chmod(filepath.Join(hidden, "s"), 0o600),
+		os.Rename(filepath.Join(hidden, "s"), path)); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
 	return l, nil
@@ -139,8 +141,14 @@ func ServeControl(ctx context.Context, c *Control) {
 
 // run serves on l until ctx ends.
 func (c *Control) run(ctx context.Context, l net.Listener) {
-	srv := &http.Server{Handler: c, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: time.Minute, MaxHeaderBytes: 8 << 10,
-		ErrorLog: slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug)}
+	srv := &http.Server{
+		Handler:           c,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       time.Minute,
+		WriteTimeout:      time.Minute,
+		MaxHeaderBytes:    8 << 10,
+		ErrorLog:          slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug),
+	}
 	stop := context.AfterFunc(ctx, func() {
 		_ = os.Remove(filepath.Join(c.Dir, ControlName)) // one that is left behind does no harm
 		_ = srv.Close()

@@ -117,10 +117,11 @@ type statusStream struct {
 type StatusReload struct {
 	At         *time.Time `json:"at,omitempty"` // absent: none since the start
 	Successful bool       `json:"successful"`
-	Partly     bool       `json:"partly,omitempty"`        // not successful, yet taken, save what the problems are about
-	Serving    time.Time  `json:"serving_since"`           // when the configuration that serves was taken
-	Problems   []string   `json:"problems,omitempty"`      // why the last one was refused
-	Restart    []string   `json:"needs_restart,omitempty"` // keys that keep their old values until then
+	// not successful, yet taken, except what the problems are about
+	Partly   bool      `json:"partly,omitempty"`
+	Serving  time.Time `json:"serving_since"`           // when the configuration that serves was taken
+	Problems []string  `json:"problems,omitempty"`      // why the last one was refused
+	Restart  []string  `json:"needs_restart,omitempty"` // keys that keep their old values until then
 }
 
 type statusPeer struct {
@@ -139,7 +140,12 @@ func moment(t time.Time) *time.Time {
 
 // report speaks in for texts; names and codes are the same in all languages.
 func (s *Status) report(in i18n.Language) StatusReport {
-	r := StatusReport{Version: s.Version, Revision: s.Revision, Started: s.Started.Truncate(time.Second), Now: time.Now().Truncate(time.Second)}
+	r := StatusReport{
+		Version:  s.Version,
+		Revision: s.Revision,
+		Started:  s.Started.Truncate(time.Second),
+		Now:      time.Now().Truncate(time.Second),
+	}
 	if r.Host = s.Host; r.Host == "" {
 		r.Host, _ = os.Hostname()
 	}
@@ -157,11 +163,13 @@ func (s *Status) report(in i18n.Language) StatusReport {
 	}
 	g := s.Gateway()
 	held := g.Sessions
-	r.Sessions.Verified, r.Sessions.People, r.Sessions.OnGrace, r.Sessions.Revoked, r.Sessions.Sockets = held.Cached, held.People, held.Failing, held.Revoked, held.Watched
+	r.Sessions.Verified, r.Sessions.People, r.Sessions.OnGrace, r.Sessions.Revoked, r.Sessions.Sockets = held.Cached,
+		held.People, held.Failing, held.Revoked, held.Watched
 	r.Sessions.InFlight = g.InFlight
 	r.SharedUnionIDs = g.SharedUnionIDs
 	for _, c := range s.Health.Calls() {
-		r.DingTalk = append(r.DingTalk, statusCall{c.Call, c.Ill.After(c.Well), moment(c.Well), moment(c.Ill), c.Result, c.Code})
+		r.DingTalk = append(r.DingTalk,
+			statusCall{c.Call, c.Ill.After(c.Well), moment(c.Well), moment(c.Ill), c.Result, c.Code})
 	}
 	if g.Events != nil {
 		r.Stream = &statusStream{moment(g.Events.Connected), moment(g.Events.LastEvent)}
@@ -198,13 +206,31 @@ var statusCSS string
 // StatusTexts are the words of the page.
 var StatusTexts = map[string]i18n.Message{
 	"title": {"dinggate status", "dinggate 状态"}, "started": {"started", "启动于"}, "version": {"version", "版本"},
-	"today": {"Today", "今日"}, "signins": {"sign-ins", "登录成功"}, "refused": {"refused", "登录被拒"}, "ended": {"sessions ended early", "提前结束的会话"}, "none": {"none", "无"},
-	"sessions": {"Sessions", "会话"}, "verified": {"verified, in memory", "内存中已验证"}, "people": {"people", "人员"}, "grace": {"people on grace", "宽限中的人员"}, "revoked": {"sign-outs and other ends remembered", "已记住的退出与终止"}, "sockets": {"open WebSockets and streams", "打开的 WebSocket 与长连接"}, "inflight": {"requests in flight", "处理中的请求"},
-	"dingtalk": {"DingTalk", "钉钉"}, "call": {"call", "接口"}, "well": {"last answer", "最近应答"}, "ill": {"last trouble", "最近故障"}, "nothing": {"not called yet", "尚未调用"},
-	"stream": {"Event stream", "事件流"}, "connected": {"connected since", "连接自"}, "unconnected": {"not connected: a leaver stays until the next recheck", "未连接：离职者要到下次复查才退出"}, "event": {"last event", "最近事件"},
-	"store": {"Session store", "会话存储"}, "up": {"up", "正常"}, "down": {"away", "不可用"}, "heard": {"what ends on other replicas arrives", "可收到其他副本的终止消息"}, "deaf": {"what ends on other replicas does NOT arrive", "收不到其他副本的终止消息"}, "unsent": {"not yet told to others", "尚未通知其他副本"},
-	"reload": {"Configuration", "配置"}, "reloaded": {"reloaded at", "重新加载于"}, "sinceStart": {"as at the start", "与启动时相同"}, "refusedReload": {"the changed configuration is REFUSED, the old one serves on", "新配置被拒绝，仍使用旧配置"}, "partlyReload": {"a part of the configuration is REFUSED and stays as it was", "配置中有一部分被拒绝，该部分保持原样"}, "servingSince": {"what serves is of", "当前配置加载于"}, "refusedAt": {"refused at", "拒绝于"}, "restart": {"wait for a restart", "需要重启才生效"},
-	"untrusted": {"Not believed", "未受信任的转发者"}, "untrustedWhy": {"These peers sent X-Forwarded-* or X-Original-* and are not in trusted_proxies. If one is your gateway, add it.", "以下对端发送了 X-Forwarded-* 或 X-Original-*，但不在 trusted_proxies 中；若其中有你的网关，请加入。"}, "times": {"times", "次"}, "last": {"last", "最近"},
+	"today": {"Today", "今日"}, "signins": {"sign-ins", "登录成功"}, "refused": {"refused", "登录被拒"},
+	"ended": {"sessions ended early", "提前结束的会话"}, "none": {"none", "无"},
+	"sessions": {"Sessions", "会话"}, "verified": {"verified, in memory", "内存中已验证"}, "people": {"people", "人员"},
+	"grace": {"people on grace", "宽限中的人员"}, "revoked": {"sign-outs and other ends remembered", "已记住的退出与终止"},
+	"sockets": {"open WebSockets and streams", "打开的 WebSocket 与长连接"}, "inflight": {"requests in flight", "处理中的请求"},
+	"dingtalk": {"DingTalk", "钉钉"}, "call": {"call", "接口"}, "well": {"last answer", "最近应答"},
+	"ill": {"last failure", "最近故障"}, "nothing": {"not called yet", "尚未调用"},
+	"stream": {"Event stream", "事件流"}, "connected": {"connected since", "连接自"},
+	"unconnected": {"not connected: a leaver stays until the next recheck", "未连接：离职者要到下次复查才退出"},
+	"event":       {"last event", "最近事件"},
+	"store":       {"Session store", "会话存储"}, "up": {"up", "正常"}, "down": {"away", "不可用"},
+	"heard":  {"what ends on other replicas arrives", "可收到其他副本的终止消息"},
+	"deaf":   {"what ends on other replicas does NOT arrive", "收不到其他副本的终止消息"},
+	"unsent": {"not yet told to others", "尚未通知其他副本"},
+	"reload": {"Configuration", "配置"}, "reloaded": {"reloaded at", "重新加载于"},
+	"sinceStart":    {"as at the start", "与启动时相同"},
+	"refusedReload": {"the changed configuration is REFUSED, the old one serves on", "新配置被拒绝，仍使用旧配置"},
+	"partlyReload":  {"a part of the configuration is REFUSED and stays as it was", "配置中有一部分被拒绝，该部分保持原样"},
+	"servingSince":  {"what serves is of", "当前配置加载于"}, "refusedAt": {"refused at", "拒绝于"},
+	"restart":   {"wait for a restart", "需要重启才生效"},
+	"untrusted": {"Not believed", "未受信任的转发者"},
+	"untrustedWhy": {
+		"These peers sent X-Forwarded-* or X-Original-* and are not in trusted_proxies. If one is your " +
+			"gateway, add it.", "以下对端发送了 X-Forwarded-* 或 X-Original-*，但不在 trusted_proxies 中；若其中有你的网关，请加入。",
+	}, "times": {"times", "次"}, "last": {"last", "最近"},
 	"log": {"Log records dropped", "丢弃的日志记录"},
 }
 
@@ -215,7 +241,8 @@ var statusPage = template.Must(template.New("status").Parse(statusHTML))
 // statusPolicy lets the page's own style in, by its hash, and nothing else.
 var statusPolicy = func() string {
 	sum := sha256.Sum256([]byte(statusCSS))
-	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
+		"'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 }()
 
 func (s *Status) ServeHTTP(w http.ResponseWriter, r *http.Request) {

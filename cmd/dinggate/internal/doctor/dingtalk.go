@@ -25,27 +25,49 @@ import (
 func (d *Doctor) dingtalkChecks() []check {
 	c := d.cfg.DingTalk
 	all := []check{
-		{Name: "dingtalk.login_url", title: i18n.Message{"DingTalk's sign-in page", "钉钉登录页"}, host: "login", run: func(ctx context.Context) Result { return d.reach(ctx, "login", c.LoginURL) }},
-		{Name: "dingtalk.api_url", title: i18n.Message{"DingTalk's API", "钉钉新版接口"}, host: "api", run: func(ctx context.Context) Result { return d.reach(ctx, "api", c.APIURL) }},
-		{Name: "dingtalk.oapi_url", title: i18n.Message{"DingTalk's older API", "钉钉旧版接口"}, host: "oapi", run: func(ctx context.Context) Result { return d.reach(ctx, "oapi", c.OAPIURL) }},
+		{Name: "dingtalk.login_url", title: i18n.Message{"DingTalk's sign-in page", "钉钉登录页"}, host: "login",
+			run: func(ctx context.Context) Result { return d.reach(ctx, "login", c.LoginURL) }},
+		{Name: "dingtalk.api_url", title: i18n.Message{"DingTalk's API", "钉钉新版接口"}, host: "api",
+			run: func(ctx context.Context) Result { return d.reach(ctx, "api", c.APIURL) }},
+		{Name: "dingtalk.oapi_url", title: i18n.Message{"DingTalk's older API", "钉钉旧版接口"}, host: "oapi",
+			run: func(ctx context.Context) Result { return d.reach(ctx, "oapi", c.OAPIURL) }},
 		{Name: "clock", title: i18n.Message{"clock", "本机时钟"}, derive: d.clock},
-		{Name: "dingtalk.egress_ip", title: i18n.Message{"egress address (服务器出口IP)", "服务器出口IP"}, derive: d.derived("ip_not_allowed", i18n.Message{"not refused", "未被拒绝"})},
-		{Name: "dingtalk.rate", title: i18n.Message{"call rate", "调用频率"}, derive: d.derived("throttled", i18n.Message{"not throttled", "未被限流"})},
-		{Name: "dingtalk.quota", title: i18n.Message{"monthly quota", "本月调用量"}, derive: d.derived("quota_exhausted", i18n.Message{"not used up", "未用完"})},
-		{Name: "dingtalk.credentials", title: i18n.Message{"Client ID and Client Secret", "Client ID 与 Client Secret"}, host: "api", run: d.asks(d.probe.Credentials, i18n.Message{"accepted", "正确"})},
-		{Name: "dingtalk.corp_id", title: i18n.Message{"corp_id", "corp_id"}, host: "api", run: d.asks(d.probe.Corp, i18n.Message{"is the app's organisation", "与应用匹配"})},
+		{Name: "dingtalk.egress_ip", title: i18n.Message{"egress address (服务器出口IP)", "服务器出口IP"},
+			derive: d.derived("ip_not_allowed", i18n.Message{"not refused", "未被拒绝"})},
+		{Name: "dingtalk.rate", title: i18n.Message{"call rate", "调用频率"},
+			derive: d.derived("throttled", i18n.Message{"not throttled", "未被限流"})},
+		{Name: "dingtalk.quota", title: i18n.Message{"monthly quota", "本月调用量"},
+			derive: d.derived("quota_exhausted", i18n.Message{"not used up", "未用完"})},
+		{Name: "dingtalk.credentials",
+			title: i18n.Message{"Client ID and Client Secret", "Client ID 与 Client Secret"}, host: "api",
+			run: d.asks(d.probe.Credentials, i18n.Message{"accepted", "正确"})},
+		{Name: "dingtalk.corp_id", title: i18n.Message{"corp_id", "corp_id"}, host: "api",
+			run: d.asks(d.probe.Corp, i18n.Message{"is the app's organisation", "与应用匹配"})},
 		{Name: "dingtalk.scope", title: i18n.Message{"contact scope (授权范围)", "通讯录授权范围"}, host: "oapi", run: d.scope},
-		{Name: "dingtalk.members", title: i18n.Message{"permission qyapi_get_member (成员信息读权限)", "成员信息读权限 qyapi_get_member"}, host: "oapi", run: func(context.Context) Result {
-			return result(d.members(), i18n.Message{"looks granted", "看来已开通"})
-		}},
-		{Name: "dingtalk.silent", title: i18n.Message{"sign-in inside DingTalk (免登)", "端内免登"}, host: "oapi", run: d.asks(d.probe.Silent, i18n.Message{"codes can be redeemed", "可以兑换免登授权码"})},
+		{Name: "dingtalk.members",
+			title: i18n.Message{"permission qyapi_get_member (成员信息读权限)", "成员信息读权限 qyapi_get_member"}, host: "oapi",
+			run: func(context.Context) Result {
+				return result(d.members(), i18n.Message{"looks granted", "看来已开通"})
+			}},
+		{Name: "dingtalk.silent", title: i18n.Message{"sign-in inside DingTalk (免登)", "端内免登"}, host: "oapi",
+			run: d.asks(d.probe.Silent, i18n.Message{"codes can be redeemed", "可以兑换免登授权码"})},
 	}
 	if d.User != "" {
-		all = append(all, check{Name: "dingtalk.record", title: i18n.Message{"the record of " + cli.Printable(d.User), "通讯录记录 " + cli.Printable(d.User)}, host: "oapi", run: d.record})
+		all = append(all, check{
+			Name:  "dingtalk.record",
+			title: i18n.Message{"the record of " + cli.Printable(d.User), "通讯录记录 " + cli.Printable(d.User)},
+			host:  "oapi",
+			run:   d.record,
+		})
 	}
 	all = append(all, d.ruleChecks()...)
 	if c.Events {
-		all = append(all, check{Name: "dingtalk.stream", title: i18n.Message{"event stream", "事件订阅 Stream"}, host: "api", run: d.stream})
+		all = append(all, check{
+			Name:  "dingtalk.stream",
+			title: i18n.Message{"event stream", "事件订阅 Stream"},
+			host:  "api",
+			run:   d.stream,
+		})
 	}
 	return append(all,
 		check{Name: "dingtalk.callback", title: i18n.Message{"callback URL (重定向URL)", "重定向URL（回调域名）"}, run: d.callback},
@@ -90,8 +112,12 @@ func (d *Doctor) reach(ctx context.Context, host, base string) Result {
 		return failed(err)
 	}
 	if dingtalk.Government(r.URL.Hostname()) {
-		silence.Text = i18n.Message{r.URL.Host + " is 专有钉钉 (浙政钉), another product with another protocol", r.URL.Host + " 是专有钉钉（浙政钉），产品与协议都不同"}
-		silence.Hint = i18n.Message{"other hosts alone do not make it work: use the hosts of DingTalk, or an SSO service of your own (sso)", "只改地址无法使用：请使用钉钉的地址，或通过自建 SSO 服务接入（sso）"}
+		silence.Text = i18n.Message{r.URL.Host + " is 专有钉钉 (浙政钉), another product with another protocol",
+			r.URL.Host + " 是专有钉钉（浙政钉），产品与协议都不同"}
+		silence.Hint = i18n.Message{
+			"other hosts alone do not make it work: use the hosts of DingTalk, or an SSO service of your own (sso)",
+			"只改地址无法使用：请使用钉钉的地址，或通过自建 SSO 服务接入（sso）",
+		}
 		return silence
 	}
 	began := d.now()
@@ -118,8 +144,14 @@ func (d *Doctor) get(r *http.Request) (res *http.Response, via string, err error
 	if proxy, err := http.ProxyFromEnvironment(r); err == nil && proxy != nil {
 		via = ", HTTP proxy " + proxy.Host
 	}
-	t := &http.Transport{Proxy: http.ProxyFromEnvironment, DialContext: (&net.Dialer{Timeout: 2 * time.Second}).DialContext, TLSHandshakeTimeout: 2 * time.Second,
-		TLSClientConfig: &tls.Config{RootCAs: d.Roots, MinVersion: tls.VersionTLS12}, DisableKeepAlives: true, ResponseHeaderTimeout: d.Patience}
+	t := &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           (&net.Dialer{Timeout: 2 * time.Second}).DialContext,
+		TLSHandshakeTimeout:   2 * time.Second,
+		TLSClientConfig:       &tls.Config{RootCAs: d.Roots, MinVersion: tls.VersionTLS12},
+		DisableKeepAlives:     true,
+		ResponseHeaderTimeout: d.Patience,
+	}
 	res, err = httpclient.New(t).Kept.Do(r)
 	if u, ok := errors.AsType[*url.Error](err); ok { // its text quotes the address
 		err = u.Err
@@ -131,7 +163,8 @@ func (d *Doctor) get(r *http.Request) (res *http.Response, via string, err error
 func unreachable(host string, err error) Result {
 	f := Result{Severity: Wrong, Detail: err.Error(), cause: "unreachable " + host,
 		Text: i18n.Message{"cannot be reached: " + host, "无法连接 " + host},
-		Hint: i18n.Message{"look at firewall and proxy (HTTPS_PROXY); " + host + " has to be reachable from here", "检查防火墙与代理（HTTPS_PROXY），本机需能访问 " + host}}
+		Hint: i18n.Message{"look at firewall and proxy (HTTPS_PROXY); " + host + " has to be reachable from here",
+			"检查防火墙与代理（HTTPS_PROXY），本机需能访问 " + host}}
 	_, dns := errors.AsType[*net.DNSError](err)
 	invalid, isInvalid := errors.AsType[x509.CertificateInvalidError](err)
 	_, name := errors.AsType[x509.HostnameError](err)
@@ -141,16 +174,21 @@ func unreachable(host string, err error) Result {
 	f.offline = !isInvalid && !name && !authority && !alert && !record
 	switch {
 	case dns:
-		f.Hint = i18n.Message{"the name does not resolve: look at DNS (/etc/resolv.conf)", "域名无法解析：检查 DNS（/etc/resolv.conf）"}
+		f.Hint = i18n.Message{"the name does not resolve: look at DNS (/etc/resolv.conf)",
+			"域名无法解析：检查 DNS（/etc/resolv.conf）"}
 	case isInvalid && invalid.Reason == x509.Expired:
 		f.Text = i18n.Message{"the certificate of " + host + " is expired or not valid yet", host + " 的证书已过期或尚未生效"}
 		f.Hint = i18n.Message{"renew it; or is this machine's clock wrong?", "请更换证书；或检查本机时钟"}
 	case name:
 		f.Text = i18n.Message{"the certificate of " + host + " is for another name", host + " 的证书域名不符"}
-		f.Hint = i18n.Message{"use the name that the certificate is for; or somebody stands in between", "使用证书上的域名；或有中间设备替换了证书"}
+		f.Hint = i18n.Message{"use the name that the certificate is for; or another device answers in between",
+			"使用证书上的域名；或有中间设备替换了证书"}
 	case authority:
 		f.Text = i18n.Message{"the certificate of " + host + " is from an unknown authority", host + " 的证书由未知机构签发"}
-		f.Hint = i18n.Message{"add the authority to the system's certificates (SSL_CERT_FILE); or a TLS inspection stands in between", "把该机构加入系统证书（SSL_CERT_FILE）；或有 TLS 检查设备介入"}
+		f.Hint = i18n.Message{
+			"add the authority to the system's certificates (SSL_CERT_FILE); or a TLS inspection is in between",
+			"把该机构加入系统证书（SSL_CERT_FILE）；或有 TLS 检查设备介入",
+		}
 	case record:
 		f.Text = i18n.Message{host + " speaks no TLS", host + " 不使用 TLS"}
 		f.Hint = i18n.Message{"write http:// if that is meant, or the right port", "若确实不用 TLS 请写 http://，否则请核对端口"}
@@ -172,18 +210,23 @@ func (d *Doctor) clock([]Result) Result {
 	slices.Sort(d.skew)
 	off := d.skew[len(d.skew)/2].Round(time.Second)
 	if off.Abs() < mostSkew {
-		return good(i18n.Message{fmt.Sprintf("%d s from DingTalk's", int(off.Abs().Seconds())), fmt.Sprintf("与钉钉相差 %d 秒", int(off.Abs().Seconds()))})
+		return good(i18n.Message{fmt.Sprintf("%d s from DingTalk's", int(off.Abs().Seconds())),
+			fmt.Sprintf("与钉钉相差 %d 秒", int(off.Abs().Seconds()))})
 	}
 	which := i18n.Message{"behind", "慢"}
 	if off < 0 {
 		which = i18n.Message{"ahead of", "快"}
 	}
 	n := int(off.Abs().Seconds())
-	return Result{Severity: Wrong, Text: i18n.Message{fmt.Sprintf("%d s %s DingTalk's", n, which[i18n.English]), fmt.Sprintf("本机时钟比钉钉%s %d 秒", which[i18n.Chinese], n)},
-		Hint: i18n.Message{"set the clock: timedatectl set-ntp true", "校准时钟：timedatectl set-ntp true"}}
+	return Result{
+		Severity: Wrong,
+		Text: i18n.Message{fmt.Sprintf("%d s %s DingTalk's", n, which[i18n.English]),
+			fmt.Sprintf("本机时钟比钉钉%s %d 秒", which[i18n.Chinese], n)},
+		Hint: i18n.Message{"set the clock: timedatectl set-ntp true", "校准时钟：timedatectl set-ntp true"},
+	}
 }
 
-// stream goes to the door of the event stream and not through it.
+// stream asks for a connection of the event stream and does not open it.
 func (d *Doctor) stream(ctx context.Context) Result {
 	target, secure, err := d.probe.Stream(ctx)
 	if err != nil {
@@ -193,7 +236,10 @@ func (d *Doctor) stream(ctx context.Context) Result {
 	if err != nil {
 		host = target
 	}
-	if proxy, err := http.ProxyFromEnvironment(&http.Request{URL: &url.URL{Scheme: "https", Host: target}}); err == nil && proxy != nil {
+	if proxy, err := http.ProxyFromEnvironment(&http.Request{URL: &url.URL{
+		Scheme: "https",
+		Host:   target,
+	}}); err == nil && proxy != nil {
 		return good(i18n.Message{target + ", behind the HTTP proxy " + proxy.Host, target + "，经 HTTP 代理 " + proxy.Host})
 	}
 	if _, err := d.connect(ctx, "tcp", target, host, secure); err != nil {
@@ -216,7 +262,14 @@ func (d *Doctor) callback(context.Context) Result {
 
 func onlyPeople(context.Context) Result {
 	point := dingtalk.PermissionName("Contact.User.Read")
-	return Result{Severity: Note, Text: i18n.Message{point + "; the version is published; its visible range covers the people", point + "；应用已发布；可使用范围覆盖使用者"},
-		Hint: i18n.Message{"权限管理, and 应用发布 > 版本管理与发布 > 可使用范围 (a new app is visible to its creator alone); whatever lacks is named in the log when somebody signs in",
-			"请在 权限管理 与 应用发布 > 版本管理与发布 > 可使用范围 中确认（新应用默认只对创建者可见）；缺失项会在有人登录时写入日志"}}
+	return Result{
+		Severity: Note,
+		Text: i18n.Message{point + "; the version is published; its visible range covers the people",
+			point + "；应用已发布；可使用范围覆盖使用者"},
+		Hint: i18n.Message{
+			"权限管理, and 应用发布 > 版本管理与发布 > 可使用范围 (a new app is visible to its creator alone); whatever lacks is " +
+				"named in the log when somebody signs in",
+			"请在 权限管理 与 应用发布 > 版本管理与发布 > 可使用范围 中确认（新应用默认只对创建者可见）；缺失项会在有人登录时写入日志",
+		},
+	}
 }

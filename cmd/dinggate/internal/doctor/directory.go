@@ -24,13 +24,23 @@ func (d *Doctor) scope(ctx context.Context) Result {
 	if whole {
 		return good(i18n.Message{"the whole organisation", "全部员工"})
 	}
-	return Result{Severity: Warning, Text: i18n.Message{"not the whole organisation: whoever is outside cannot sign in", "授权范围不是全部员工，范围外的人无法登录"},
-		Hint: i18n.Message{"开发者后台 > 权限管理 > 通讯录权限 > 授权范围 > 全部员工 (Developer console > Permission management > contact scope)", "开发者后台 > 权限管理 > 通讯录权限 > 授权范围 > 全部员工"}}
+	return Result{
+		Severity: Warning,
+		Text:     i18n.Message{"not the whole organisation: people outside cannot sign in", "授权范围不是全部员工，范围外的人无法登录"},
+		Hint: i18n.Message{
+			"开发者后台 > 权限管理 > 通讯录权限 > 授权范围 > 全部员工 (Developer console > Permission management > contact scope)",
+			"开发者后台 > 权限管理 > 通讯录权限 > 授权范围 > 全部员工",
+		},
+	}
 }
 
 // record looks at a colleague as a sign-in would.
 func (d *Doctor) record(ctx context.Context) Result {
-	directory := &dingtalk.Directory{Client: d.probe.Client, Username: d.cfg.DingTalk.Username, Ancestors: d.cfg.NamesDepartments()}
+	directory := &dingtalk.Directory{
+		Client:    d.probe.Client,
+		Username:  d.cfg.DingTalk.Username,
+		Ancestors: d.cfg.NamesDepartments(),
+	}
 	u, err := directory.Colleague(ctx, d.User)
 	if err != nil {
 		return failed(err)
@@ -46,13 +56,15 @@ func (d *Doctor) record(ctx context.Context) Result {
 	}
 	f.Text[i18n.English] += "; without an e-mail address"
 	f.Text[i18n.Chinese] += "；没有邮箱"
-	f.Hint = i18n.Message{"if the directory has one: 开发者后台 > 权限管理 > " + dingtalk.PermissionName("fieldEmail") + " is not granted", "若通讯录中有邮箱：未开通 " + dingtalk.PermissionName("fieldEmail") + "（开发者后台 > 权限管理）"}
+	f.Hint = i18n.Message{"if the directory has one: 开发者后台 > 权限管理 > " + dingtalk.PermissionName("fieldEmail") +
+		" is not granted", "若通讯录中有邮箱：未开通 " + dingtalk.PermissionName("fieldEmail") + "（开发者后台 > 权限管理）"}
 	return f
 }
 
 // needsEmail reports whether somebody without an e-mail address is kept out somewhere.
 func needsEmail(c *config.Config) bool {
-	return strings.HasPrefix(c.DingTalk.Username, "email") || slices.ContainsFunc(c.Routes, func(r config.Route) bool { return r.Access != nil && len(r.Access.Emails) > 0 })
+	return strings.HasPrefix(c.DingTalk.Username, "email") ||
+		slices.ContainsFunc(c.Routes, func(r config.Route) bool { return r.Access != nil && len(r.Access.Emails) > 0 })
 }
 
 // named lists what rules name, each once, in their order.
@@ -77,31 +89,51 @@ func (d *Doctor) ruleChecks() (all []check) {
 		if err != nil {
 			continue // check tells
 		}
-		all = append(all, check{Name: "department." + text, title: i18n.Message{"department " + text, "部门 " + text}, host: "oapi", run: func(ctx context.Context) Result {
-			name, err := d.probe.Department(ctx, id)
-			f := result(err, i18n.Message{cli.Printable(name), cli.Printable(name)})
-			if fail, ok := errors.AsType[*identity.Failure](err); ok && fail.Code == "department_unknown" {
-				f.Text, f.cause = i18n.Message{"does not exist, or is outside the contact scope: the rule names nobody by it", "不存在或不在授权范围内：规则中的这一项不会放行任何人"}, ""
-			}
-			return f
-		}})
+		all = append(all, check{
+			Name:  "department." + text,
+			title: i18n.Message{"department " + text, "部门 " + text},
+			host:  "oapi",
+			run: func(ctx context.Context) Result {
+				name, err := d.probe.Department(ctx, id)
+				f := result(err, i18n.Message{cli.Printable(name), cli.Printable(name)})
+				if fail, ok := errors.AsType[*identity.Failure](err); ok && fail.Code == "department_unknown" {
+					f.Text, f.cause = i18n.Message{
+						"does not exist, or is outside the contact scope: the rule names nobody by it",
+						"不存在或不在授权范围内：规则中的这一项不会放行任何人",
+					}, ""
+				}
+				return f
+			},
+		})
 	}
 	if roles := rulesList(d.cfg, func(r config.Route) []string { return r.Access.Roles }); len(roles) > 0 {
-		all = append(all, check{Name: "roles", title: i18n.Message{"roles in rules", "规则中的角色"}, host: "oapi", run: func(ctx context.Context) Result { return d.roles(ctx, roles) }})
+		all = append(all, check{
+			Name:  "roles",
+			title: i18n.Message{"roles in rules", "规则中的角色"},
+			host:  "oapi",
+			run:   func(ctx context.Context) Result { return d.roles(ctx, roles) },
+		})
 	}
 	return all
 }
 
 func (d *Doctor) roles(ctx context.Context, named []string) Result {
 	known, err := d.probe.Roles(ctx)
-	if f, ok := errors.AsType[*identity.Failure](err); ok && f.Code == "permission_missing" && !d.cfg.NamesDepartments() {
-		return Result{Severity: Note, Text: i18n.Message{"cannot be compared without " + dingtalk.PermissionName("qyapi_get_department_list") + "; a sign-in does not need it", "没有 " + dingtalk.PermissionName("qyapi_get_department_list") + " 无法核对；登录本身不需要它"}}
+	if f, ok := errors.AsType[*identity.Failure](err); ok && f.Code == "permission_missing" &&
+		!d.cfg.NamesDepartments() {
+		return Result{
+			Severity: Note,
+			Text: i18n.Message{"cannot be compared without " +
+				dingtalk.PermissionName("qyapi_get_department_list") + "; a sign-in does not need it",
+				"没有 " + dingtalk.PermissionName("qyapi_get_department_list") + " 无法核对；登录本身不需要它"},
+		}
 	}
 	if err != nil {
 		return failed(err)
 	}
 	f := good(i18n.Message{strings.Join(named, ", "), strings.Join(named, "、")})
-	f.Text[i18n.English], f.Text[i18n.Chinese] = cli.Printable(f.Text[i18n.English]), cli.Printable(f.Text[i18n.Chinese])
+	f.Text[i18n.English], f.Text[i18n.Chinese] = cli.Printable(f.Text[i18n.English]),
+		cli.Printable(f.Text[i18n.Chinese])
 	for _, name := range named {
 		var ids []string
 		for _, r := range known {
@@ -111,11 +143,21 @@ func (d *Doctor) roles(ctx context.Context, named []string) Result {
 		}
 		switch {
 		case len(ids) == 0:
-			return Result{Severity: Wrong, Text: i18n.Message{"role " + cli.Printable(name) + " does not exist: the rule names nobody by it", "角色 " + cli.Printable(name) + " 不存在：规则中的这一项不会放行任何人"},
-				Hint: i18n.Message{"compare the name with 管理后台 https://oa.dingtalk.com > 通讯录 > 角色管理", "请与 管理后台 https://oa.dingtalk.com > 通讯录 > 角色管理 中的名称核对"}}
+			return Result{
+				Severity: Wrong,
+				Text: i18n.Message{"role " + cli.Printable(name) + " does not exist: the rule names nobody by it",
+					"角色 " + cli.Printable(name) + " 不存在：规则中的这一项不会放行任何人"},
+				Hint: i18n.Message{"compare the name with 管理后台 https://oa.dingtalk.com > 通讯录 > 角色管理",
+					"请与 管理后台 https://oa.dingtalk.com > 通讯录 > 角色管理 中的名称核对"},
+			}
 		case len(ids) > 1 && f.Severity == Fine:
-			f = Result{Severity: Warning, Text: i18n.Message{fmt.Sprintf("%d roles are called %s; all of them are let in", len(ids), cli.Printable(name)), fmt.Sprintf("同名角色 %s 有 %d 个，都会被放行", cli.Printable(name), len(ids))},
-				Hint: i18n.Message{"if one is meant, write its id: " + strings.Join(ids, ", "), "若只指其中一个，请改写为 id：" + strings.Join(ids, "、")}}
+			f = Result{
+				Severity: Warning,
+				Text: i18n.Message{fmt.Sprintf("%d roles are called %s; all of them are let in", len(ids),
+					cli.Printable(name)), fmt.Sprintf("同名角色 %s 有 %d 个，都会被放行", cli.Printable(name), len(ids))},
+				Hint: i18n.Message{"if one is meant, write its id: " + strings.Join(ids, ", "),
+					"若只指其中一个，请改写为 id：" + strings.Join(ids, "、")},
+			}
 		}
 	}
 	return f

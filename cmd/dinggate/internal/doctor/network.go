@@ -55,7 +55,8 @@ func (d *Doctor) ends(until time.Time, f Result) Result {
 	f.Text[i18n.Chinese] += fmt.Sprintf("，证书还有 %d 天到期", days)
 	if until.Sub(d.now()) < soon {
 		f.Severity = max(f.Severity, Warning)
-		f.Hint = i18n.Message{"renew it before " + until.Format(time.DateOnly), "请在 " + until.Format(time.DateOnly) + " 前更换证书"}
+		f.Hint = i18n.Message{"renew it before " + until.Format(time.DateOnly),
+			"请在 " + until.Format(time.DateOnly) + " 前更换证书"}
 	}
 	return f
 }
@@ -83,17 +84,22 @@ func (d *Doctor) upstreamChecks() (all []check) {
 			continue
 		}
 		seen[key] = true
-		all = append(all, check{Name: "upstream." + address, title: i18n.Message{"upstream " + address, "应用 " + address}, run: func(ctx context.Context) Result {
-			until, err := d.connect(ctx, network, address, name, u.Scheme == "https")
-			if err != nil {
-				f := unreachable(address, err)
-				if f.offline {
-					f.Hint = i18n.Message{"is the application running there? routes and upstream name the address", "应用是否在该地址运行？请核对 routes 或 upstream 中的地址"}
+		all = append(all, check{
+			Name:  "upstream." + address,
+			title: i18n.Message{"upstream " + address, "应用 " + address},
+			run: func(ctx context.Context) Result {
+				until, err := d.connect(ctx, network, address, name, u.Scheme == "https")
+				if err != nil {
+					f := unreachable(address, err)
+					if f.offline {
+						f.Hint = i18n.Message{"is the application running there? routes and upstream name the address",
+							"应用是否在该地址运行？请核对 routes 或 upstream 中的地址"}
+					}
+					return f
 				}
-				return f
-			}
-			return d.ends(until, good(i18n.Message{"answers", "可以连接"}))
-		}})
+				return d.ends(until, good(i18n.Message{"answers", "可以连接"}))
+			},
+		})
 	}
 	return all
 }
@@ -110,7 +116,7 @@ func (d *Doctor) doorChecks() []check {
 		check{Name: "cookie", title: i18n.Message{"session cookie", "会话 Cookie"}, run: d.cookie})
 }
 
-// publicURL comes in by the front door, as a browser does, and looks whether it
+// publicURL asks at public_url, as a browser does, and checks whether it
 // is us who opens.
 func (d *Doctor) publicURL(ctx context.Context) Result {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, d.cfg.PublicURL+d.cfg.Prefix+"/userinfo", nil)
@@ -123,7 +129,8 @@ func (d *Doctor) publicURL(ctx context.Context) Result {
 		f := unreachable(r.URL.Host, err)
 		if f.offline {
 			f.Severity = Note
-			f.Hint = i18n.Message{"dinggate does not run yet, or this machine cannot reach its own public address", "dinggate 尚未运行，或本机无法访问自己的公网地址"}
+			f.Hint = i18n.Message{"dinggate does not run yet, or this machine cannot reach its own public address",
+				"dinggate 尚未运行，或本机无法访问自己的公网地址"}
 		}
 		return f
 	}
@@ -134,18 +141,25 @@ func (d *Doctor) publicURL(ctx context.Context) Result {
 	}
 	body, _ := io.ReadAll(io.LimitReader(res.Body, 64<<10))
 	var answer struct{ Error string }
-	ours := res.StatusCode == http.StatusUnauthorized && json.Unmarshal(body, &answer) == nil && answer.Error == "unauthenticated"
+	ours := res.StatusCode == http.StatusUnauthorized && json.Unmarshal(body, &answer) == nil &&
+		answer.Error == "unauthenticated"
 	switch {
 	case ours:
 		return d.ends(until, good(i18n.Message{"leads to dinggate", "指向 dinggate"}))
 	case res.StatusCode >= 500:
-		return d.ends(until, Result{Severity: Warning, Text: i18n.Message{fmt.Sprintf("answers %d: does dinggate run behind it?", res.StatusCode), fmt.Sprintf("应答 %d：后面的 dinggate 是否在运行？", res.StatusCode)},
-			Hint: i18n.Message{"start dinggate, or look at the gateway's log", "请启动 dinggate，或查看网关日志"}})
+		return d.ends(until, Result{
+			Severity: Warning,
+			Text: i18n.Message{fmt.Sprintf("answers %d: does dinggate run behind it?", res.StatusCode),
+				fmt.Sprintf("应答 %d：后面的 dinggate 是否在运行？", res.StatusCode)},
+			Hint: i18n.Message{"start dinggate, or look at the gateway's log", "请启动 dinggate，或查看网关日志"},
+		})
 	}
 	return d.ends(until, Result{Severity: Wrong, Text: i18n.Message{
-		fmt.Sprintf("%s/userinfo there answers %d, and not as dinggate does: the callback would not reach us", d.cfg.Prefix, res.StatusCode),
+		fmt.Sprintf("%s/userinfo there answers %d, and not as dinggate does: the callback would not reach us",
+			d.cfg.Prefix, res.StatusCode),
 		fmt.Sprintf("其 %s/userinfo 应答 %d，不是 dinggate：回调无法到达", d.cfg.Prefix, res.StatusCode)},
-		Hint: i18n.Message{"let what stands in front forward " + d.cfg.Prefix + "/ to dinggate unchanged (dinggate gen prints how); is public_url the address in the browser?",
+		Hint: i18n.Message{"let the gateway in front forward " + d.cfg.Prefix +
+			"/ to dinggate unchanged (dinggate gen prints how); is public_url the address in the browser?",
 			"请让前面的网关把 " + d.cfg.Prefix + "/ 原样转发给 dinggate（dinggate gen 可打印配置）；并核对 public_url 是否为浏览器地址栏中的地址"}})
 }
 
@@ -153,7 +167,12 @@ func (d *Doctor) publicURL(ctx context.Context) Result {
 func (d *Doctor) certificate(context.Context) Result {
 	data, _, err := d.Files(d.cfg.TLS.CertFile)
 	if err != nil {
-		return Result{Severity: Wrong, Text: i18n.Message{"cannot be read", "无法读取"}, Detail: config.Cause(err), Hint: i18n.Message{"see tls.cert_file", "核对 tls.cert_file"}}
+		return Result{
+			Severity: Wrong,
+			Text:     i18n.Message{"cannot be read", "无法读取"},
+			Detail:   config.Cause(err),
+			Hint:     i18n.Message{"see tls.cert_file", "核对 tls.cert_file"},
+		}
 	}
 	var chain []*x509.Certificate
 	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
@@ -162,28 +181,53 @@ func (d *Doctor) certificate(context.Context) Result {
 		}
 	}
 	if len(chain) == 0 {
-		return Result{Severity: Wrong, Text: i18n.Message{"holds no certificate", "没有证书"}, Hint: i18n.Message{"see tls.cert_file", "核对 tls.cert_file"}}
+		return Result{
+			Severity: Wrong,
+			Text:     i18n.Message{"holds no certificate", "没有证书"},
+			Hint:     i18n.Message{"see tls.cert_file", "核对 tls.cert_file"},
+		}
 	}
 	leaf, host := chain[0], web.HostName(d.cfg.PublicHost())
 	switch now := d.now(); {
 	case now.After(leaf.NotAfter):
 		day := leaf.NotAfter.Format(time.DateOnly)
-		return Result{Severity: Wrong, Text: i18n.Message{"expired on " + day, "已于 " + day + " 过期"}, Hint: i18n.Message{"renew it; tls.cert_file is read again on reload", "请更换证书；重新加载时会重新读取 tls.cert_file"}}
+		return Result{
+			Severity: Wrong,
+			Text:     i18n.Message{"expired on " + day, "已于 " + day + " 过期"},
+			Hint:     i18n.Message{"renew it; tls.cert_file is read again on reload", "请更换证书；重新加载时会重新读取 tls.cert_file"},
+		}
 	case now.Before(leaf.NotBefore):
-		return Result{Severity: Wrong, Text: i18n.Message{"is not valid before " + leaf.NotBefore.Format(time.RFC3339), leaf.NotBefore.Format(time.RFC3339) + " 之前无效"}, Hint: i18n.Message{"is this machine's clock right?", "请检查本机时钟"}}
+		return Result{
+			Severity: Wrong,
+			Text: i18n.Message{"is not valid before " + leaf.NotBefore.Format(time.RFC3339),
+				leaf.NotBefore.Format(time.RFC3339) + " 之前无效"},
+			Hint: i18n.Message{"is this machine's clock right?", "请检查本机时钟"},
+		}
 	case leaf.VerifyHostname(host) != nil:
-		return Result{Severity: Wrong, Text: i18n.Message{"is not for " + host, "不适用于 " + host}, Hint: i18n.Message{"get one for the host of public_url: " + host, "请申请包含 public_url 主机 " + host + " 的证书"}}
+		return Result{
+			Severity: Wrong,
+			Text:     i18n.Message{"is not for " + host, "不适用于 " + host},
+			Hint: i18n.Message{"get one for the host of public_url: " + host,
+				"请申请包含 public_url 主机 " + host + " 的证书"},
+		}
 	}
 	between := x509.NewCertPool()
 	for _, one := range chain[1:] {
 		between.AddCert(one)
 	}
 	f := good(i18n.Message{"for " + host, "适用于 " + host})
-	if _, err := leaf.Verify(x509.VerifyOptions{Roots: d.Roots, Intermediates: between, CurrentTime: d.now()}); err != nil {
+	if _, err := leaf.Verify(x509.VerifyOptions{
+		Roots:         d.Roots,
+		Intermediates: between,
+		CurrentTime:   d.now(),
+	}); err != nil {
 		f.Severity = Note
 		f.Text[i18n.English] += ", from an authority that this machine does not know"
 		f.Text[i18n.Chinese] += "，签发机构不被本机信任"
-		f.Hint = i18n.Message{"with a public authority the file lacks the chain: the certificate first, then its intermediates", "若为公共机构签发，说明文件缺少证书链：先证书，后中间证书"}
+		f.Hint = i18n.Message{
+			"with a public authority the file lacks the chain: the certificate first, then its intermediates",
+			"若为公共机构签发，说明文件缺少证书链：先证书，后中间证书",
+		}
 	}
 	return d.ends(leaf.NotAfter, f)
 }
@@ -192,9 +236,11 @@ func (d *Doctor) certificate(context.Context) Result {
 func (d *Doctor) trusted() Result {
 	if len(d.cfg.TrustedProxies) == 0 && d.cfg.Secure() && !d.cfg.TLS.On() {
 		return Result{Severity: Warning, Text: i18n.Message{
-			"nobody is believed, but public_url is https and we speak http: the proxy that does TLS is taken for every client",
+			"nobody is believed, but public_url is https and we speak http: the proxy that does TLS is taken for " +
+				"every client",
 			"未信任任何代理，但 public_url 为 https 而自身使用 http：所有客户端都会被当作前面那台做 TLS 的代理"},
-			Hint: i18n.Message{"add its address, such as 127.0.0.1/32, or the pod network of the gateway", "请加入该代理的地址，例如 127.0.0.1/32 或网关的 Pod 网段"}}
+			Hint: i18n.Message{"add its address, such as 127.0.0.1/32, or the pod network of the gateway",
+				"请加入该代理的地址，例如 127.0.0.1/32 或网关的 Pod 网段"}}
 	}
 	list := strings.Join(d.cfg.TrustedProxies, ", ")
 	if list == "" {
@@ -207,11 +253,18 @@ func (d *Doctor) cookie(context.Context) Result {
 	c := d.cfg.Cookie
 	name := session.CookieName(d.cfg.Secure(), c.Domain)
 	if strings.EqualFold(c.SameSite, "strict") {
-		return Result{Severity: Note, Text: i18n.Message{"same_site is strict: whoever follows a link on another site, or comes from a third party of sso_server, signs in again", "same_site 为 strict：从其他网站的链接或 sso_server 的第三方进入时需重新登录"},
-			Hint: i18n.Message{"cookie.same_site: lax is what most want", "多数情况应使用 cookie.same_site: lax"}}
+		return Result{
+			Severity: Note,
+			Text: i18n.Message{
+				"same_site is strict: people who follow a link on another site, or come from a third party of " +
+					"sso_server, sign in again", "same_site 为 strict：从其他网站的链接或 sso_server 的第三方进入时需重新登录",
+			},
+			Hint: i18n.Message{"cookie.same_site: lax is what most want", "多数情况应使用 cookie.same_site: lax"},
+		}
 	}
 	if c.Domain != "" {
-		return good(i18n.Message{name + ", shared by all hosts below " + c.Domain, name + "，由 " + c.Domain + " 下的所有主机共享"})
+		return good(i18n.Message{name + ", shared by all hosts below " + c.Domain,
+			name + "，由 " + c.Domain + " 下的所有主机共享"})
 	}
 	return good(i18n.Message{name + ", for " + d.cfg.PublicHost() + " alone", name + "，仅用于 " + d.cfg.PublicHost()})
 }
@@ -224,24 +277,36 @@ func (d *Doctor) ssoChecks() []check {
 			return good(yes)
 		}
 		if err == nil {
-			return Result{Severity: Wrong, Text: i18n.Message{"takes what nobody gave", "接受了不存在的凭据"}, Hint: i18n.Message{"is sso.url an SSO service?", "核对 sso.url 是否为 SSO 服务"}}
+			return Result{
+				Severity: Wrong,
+				Text:     i18n.Message{"takes what nobody gave", "接受了不存在的凭据"},
+				Hint:     i18n.Message{"is sso.url an SSO service?", "核对 sso.url 是否为 SSO 服务"},
+			}
 		}
 		return failed(err)
 	}
 	return []check{
-		{Name: "sso.url", title: i18n.Message{"the SSO service", "SSO 服务"}, host: "sso", run: func(ctx context.Context) Result { return d.reach(ctx, "sso", d.cfg.SSO.URL) }},
+		{Name: "sso.url", title: i18n.Message{"the SSO service", "SSO 服务"}, host: "sso",
+			run: func(ctx context.Context) Result { return d.reach(ctx, "sso", d.cfg.SSO.URL) }},
 		{Name: "clock", title: i18n.Message{"clock", "本机时钟"}, derive: d.clock},
-		{Name: "sso.userinfo", title: i18n.Message{"SSO userinfo", "SSO userinfo 接口"}, host: "sso", run: func(ctx context.Context) Result {
-			_, err := d.sso.Person(ctx, nobody)
-			return expect(err, "sso_over", i18n.Message{"refuses a made-up token, as it should", "拒绝了虚构的令牌，符合预期"})
-		}},
-		{Name: "sso.client", title: i18n.Message{"SSO client_id and client_secret", "SSO client_id 与 client_secret"}, host: "sso", run: func(ctx context.Context) Result {
-			_, _, err := d.sso.Exchange(ctx, nobody, nobody)
-			return expect(err, "sso_code_rejected", i18n.Message{"accepted", "正确"})
-		}},
+		{Name: "sso.userinfo", title: i18n.Message{"SSO userinfo", "SSO userinfo 接口"}, host: "sso",
+			run: func(ctx context.Context) Result {
+				_, err := d.sso.Person(ctx, nobody)
+				return expect(err, "sso_over", i18n.Message{"refuses a made-up token, as it should", "拒绝了虚构的令牌，符合预期"})
+			}},
+		{Name: "sso.client", title: i18n.Message{"SSO client_id and client_secret", "SSO client_id 与 client_secret"},
+			host: "sso", run: func(ctx context.Context) Result {
+				_, _, err := d.sso.Exchange(ctx, nobody, nobody)
+				return expect(err, "sso_code_rejected", i18n.Message{"accepted", "正确"})
+			}},
 		{Name: "sso.callback", title: i18n.Message{"callback URL", "回调地址"}, run: func(context.Context) Result {
 			u := d.cfg.CallbackURL()
-			return Result{Severity: Note, Text: i18n.Message{u, u}, Hint: i18n.Message{"register it at the SSO service; its query varies (allow_query)", "请在 SSO 服务登记；其查询参数会变化（allow_query）"}}
+			return Result{
+				Severity: Note,
+				Text:     i18n.Message{u, u},
+				Hint: i18n.Message{"register it at the SSO service; its query varies (allow_query)",
+					"请在 SSO 服务登记；其查询参数会变化（allow_query）"},
+			}
 		}},
 	}
 }

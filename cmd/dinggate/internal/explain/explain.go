@@ -24,17 +24,26 @@ import (
 )
 
 var Flags = []cli.Flag{
-	{Name: "url", Value: "URL", Help: i18n.Message{"what is asked for: an address, or a path on public_url's host (required)", "请求的地址，或 public_url 主机上的路径（必填）"}},
+	{Name: "url", Value: "URL",
+		Help: i18n.Message{"what is asked for: an address, or a path on public_url's host (required)",
+			"请求的地址，或 public_url 主机上的路径（必填）"}},
 	{Name: "method", Value: "METHOD", Help: i18n.Message{"GET where it is not given", "默认为 GET"}},
-	{Name: "user", Value: "USERID", Help: i18n.Message{"who asks, by the DingTalk userid; not given: nobody is signed in", "谁在请求（钉钉 userid）；不写则视为未登录"}},
-	{Name: "lookup", Value: "", Help: i18n.Message{"ask the directory about --user: departments, roles, e-mail", "向通讯录查询 --user 的部门、角色和邮箱"}},
-	{Name: "username", Value: "NAME", Help: i18n.Message{"what upstreams call them; without it, by dingtalk.username from the other flags", "应用看到的用户名；不写则按 dingtalk.username 从其他参数得出"}},
-	{Name: "departments", Value: "IDS", Help: i18n.Message{"their departments with all above, separated by commas", "所在部门及其全部上级，逗号分隔"}},
+	{Name: "user", Value: "USERID",
+		Help: i18n.Message{"who asks, by the DingTalk userid; not given: nobody is signed in",
+			"谁在请求（钉钉 userid）；不写则视为未登录"}},
+	{Name: "lookup", Value: "",
+		Help: i18n.Message{"ask the directory about --user: departments, roles, e-mail", "向通讯录查询 --user 的部门、角色和邮箱"}},
+	{Name: "username", Value: "NAME",
+		Help: i18n.Message{"what upstreams call them; without it, by dingtalk.username from the other flags",
+			"应用看到的用户名；不写则按 dingtalk.username 从其他参数得出"}},
+	{Name: "departments", Value: "IDS",
+		Help: i18n.Message{"their departments with all above, separated by commas", "所在部门及其全部上级，逗号分隔"}},
 	{Name: "roles", Value: "ROLES", Help: i18n.Message{"names or ids, separated by commas", "角色名称或 id，逗号分隔"}},
 	{Name: "email", Value: "ADDRESS", Help: i18n.Message{"their e-mail address", "邮箱"}},
 	{Name: "name", Value: "NAME", Help: i18n.Message{"their name", "姓名"}},
 	{Name: "job-number", Value: "NUMBER", Help: i18n.Message{"their job number", "工号"}},
-	{Name: "client", Value: "ADDRESS", Help: i18n.Message{"the address they come from, for rules on networks", "客户端地址，用于 networks 规则"}},
+	{Name: "client", Value: "ADDRESS",
+		Help: i18n.Message{"the address they come from, for rules on networks", "客户端地址，用于 networks 规则"}},
 	{Name: "json", Value: "", Help: i18n.Message{"print JSON", "输出 JSON"}},
 }
 
@@ -54,7 +63,7 @@ type explanation struct {
 	Reason    string               `json:"reason,omitempty"`
 	Direct    i18n.Message         `json:"-"`                // what a browser that comes to us gets
 	Asked     i18n.Message         `json:"-"`                // what a gateway that asks us gets
-	Status    int                  `json:"status,omitempty"` // of the answer at our own door
+	Status    int                  `json:"status,omitempty"` // of the answer of our own proxy
 	Steps     []explainedStep      `json:"steps,omitempty"`
 	Request   [][2]string          `json:"request_headers,omitempty"`
 	Response  [][2]string          `json:"response_headers,omitempty"`
@@ -78,12 +87,16 @@ func (e errExplain) Error() string { return e.Message[i18n.English] }
 // the directory does not know, 2 for a command line that is not understood.
 func Run(c cli.Invocation) int {
 	if c.Given["url"] == "" {
-		fmt.Fprintln(c.Stderr, c.Say(i18n.Message{"dinggate explain: say what is asked for: --url https://app.example.com/reports", "dinggate explain：请说明请求的地址：--url https://app.example.com/reports"}))
+		fmt.Fprintln(c.Stderr,
+			c.Say(i18n.Message{"dinggate explain: say what is asked for: --url https://app.example.com/reports",
+				"dinggate explain：请说明请求的地址：--url https://app.example.com/reports"}))
 		return 2
 	}
 	cfg, problems := c.Load()
 	if !c.Has("lookup") { // the secrets lie on the server; routes can be explained anywhere
-		problems = slices.DeleteFunc(problems, func(p conf.Problem) bool { return !p.Usage && !config.AffectsGateway(p.Key) })
+		problems = slices.DeleteFunc(problems, func(p conf.Problem) bool {
+			return !p.Usage && !config.AffectsGateway(p.Key)
+		})
 	}
 	if code := config.ExitCode(problems); code != 0 {
 		config.PrintProblems(c.Stderr, c.Language, problems)
@@ -129,7 +142,9 @@ func ReadTarget(c cli.Invocation, cfg *config.Config) (t access.Target, raw stri
 	}
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return t, "", errExplain{i18n.Message{"--url is neither an address with http:// or https:// nor a path", "--url 既不是 http:// 或 https:// 开头的地址，也不是路径"}}
+		return t, "",
+			errExplain{i18n.Message{"--url is neither an address with http:// or https:// nor a path",
+				"--url 既不是 http:// 或 https:// 开头的地址，也不是路径"}}
 	}
 	host, err := web.CleanHost(u.Host, u.Scheme)
 	if err != nil {
@@ -159,19 +174,27 @@ func readPerson(c cli.Invocation) (*identity.User, error) {
 	if id == "" {
 		for _, name := range []string{"lookup", "username", "departments", "roles", "email", "name", "job-number"} {
 			if c.Has(name) {
-				return nil, errExplain{i18n.Message{"--" + name + " says something about a person: add --user", "--" + name + " 描述的是某个人：请加上 --user"}}
+				return nil, errExplain{i18n.Message{"--" + name + " says something about a person: add --user",
+					"--" + name + " 描述的是某个人：请加上 --user"}}
 			}
 		}
 		return nil, nil
 	}
-	u := &identity.User{UserID: id, Name: c.Given["name"], JobNumber: c.Given["job-number"], Email: identity.NormalizeEmail(c.Given["email"])}
+	u := &identity.User{
+		UserID:    id,
+		Name:      c.Given["name"],
+		JobNumber: c.Given["job-number"],
+		Email:     identity.NormalizeEmail(c.Given["email"]),
+	}
 	if u.Email == "" && c.Given["email"] != "" {
-		return nil, errExplain{i18n.Message{"--email is no plain address; such a one counts as none", "--email 不是普通的邮箱地址，这样的地址等于没有"}}
+		return nil, errExplain{i18n.Message{"--email is no plain address; such a one counts as none",
+			"--email 不是普通的邮箱地址，这样的地址等于没有"}}
 	}
 	for _, text := range c.List("departments") {
 		n, err := strconv.ParseInt(text, 10, 64)
 		if err != nil {
-			return nil, errExplain{i18n.Message{"--departments takes ids, which are numbers", "--departments 只接受部门 id（数字）"}}
+			return nil, errExplain{i18n.Message{"--departments takes ids, which are numbers",
+				"--departments 只接受部门 id（数字）"}}
 		}
 		u.Departments = append(u.Departments, n)
 	}
@@ -188,7 +211,9 @@ func readPerson(c cli.Invocation) (*identity.User, error) {
 // usernameOf is what a sign-in would make the username, as far as the flags tell.
 func usernameOf(c *config.Config, u *identity.User, given string) string {
 	local, _, _ := strings.Cut(u.Email, "@")
-	for _, name := range []string{given, map[string]string{"job_number": u.JobNumber, "email": u.Email, "email_localpart": local, "name": u.Name}[c.DingTalk.Username]} {
+	for _, name := range []string{given,
+		map[string]string{"job_number": u.JobNumber, "email": u.Email, "email_localpart": local,
+			"name": u.Name}[c.DingTalk.Username]} {
 		if name != "" {
 			return name
 		}
@@ -196,7 +221,9 @@ func usernameOf(c *config.Config, u *identity.User, given string) string {
 	return u.UserID
 }
 
-var errNoLookup = errors.New("--lookup asks DingTalk's directory, and people sign in at an SSO service here: describe the person by flags")
+var errNoLookup = errors.New(
+	"--lookup asks DingTalk's directory, and people sign in at an SSO service here: describe the person by flags",
+)
 
 // unfound says what doctor would say of the directory's answer.
 func unfound(c cli.Invocation, userID string, err error) error {
@@ -204,7 +231,8 @@ func unfound(c cli.Invocation, userID string, err error) error {
 		return err
 	}
 	f := describe.DescribeFailure(err)
-	return fmt.Errorf("%s %s: %s\n→ %s\n  %s", c.Say(i18n.Message{"looking up", "查询"}), cli.Printable(userID), c.Say(f.Text), c.Say(f.Cure), cli.Printable(f.Detail))
+	return fmt.Errorf("%s %s: %s\n→ %s\n  %s", c.Say(i18n.Message{"looking up", "查询"}), cli.Printable(userID),
+		c.Say(f.Text), c.Say(f.Cure), cli.Printable(f.Detail))
 }
 
 func LookUp(ctx context.Context, cfg *config.Config, userID string) (identity.User, error) {
@@ -213,7 +241,11 @@ func LookUp(ctx context.Context, cfg *config.Config, userID string) (identity.Us
 	}
 	client := &dingtalk.Client{Config: cfg.DingTalk}
 	defer client.CloseIdleConnections()
-	return (&dingtalk.Directory{Client: client, Username: cfg.DingTalk.Username, Ancestors: cfg.NamesDepartments()}).Colleague(ctx, userID)
+	return (&dingtalk.Directory{
+		Client:    client,
+		Username:  cfg.DingTalk.Username,
+		Ancestors: cfg.NamesDepartments(),
+	}).Colleague(ctx, userID)
 }
 
 // Explain asks the policy that serve would ask.
@@ -276,13 +308,14 @@ func AnswersItself(c *config.Config, p web.Path) bool {
 	})
 }
 
-// answers says what becomes of the verdict at the two kinds of door.
+// answers gives the answer to the verdict, by our own proxy and to a gateway.
 func (e *explanation) answers(d access.Decision, upstream string) {
 	switch {
 	case d.Verdict == access.Allow && upstream == "":
 		e.Direct, e.Asked, e.Status = answerNoUpstream, answerPass, http.StatusNotFound
 	case d.Verdict == access.Allow:
-		e.Direct, e.Asked, e.Status = i18n.Message{"forwarded to " + upstream, "转发到 " + upstream}, answerPass, http.StatusOK
+		e.Direct, e.Asked, e.Status = i18n.Message{"forwarded to " + upstream, "转发到 " + upstream}, answerPass,
+			http.StatusOK
 	case d.Verdict == access.SignIn && upstream == "":
 		e.Direct, e.Asked, e.Status = answerNoUpstream, answerAskSignIn, http.StatusNotFound
 	case d.Verdict == access.SignIn:

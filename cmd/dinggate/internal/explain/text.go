@@ -15,19 +15,30 @@ import (
 	"dinggate/proxy/access"
 )
 
-// What becomes of a request, at our own door and as a gateway's question.
+// The answer to a request, by our own proxy and to a gateway.
 var (
-	answerPass        = i18n.Message{"200 with the headers of headers.response", "200，并带上 headers.response 中的响应头"}
-	answerForbidden   = i18n.Message{"403", "403"}
-	answerSignIn      = i18n.Message{"a page load: 302 to the sign-in; anything else: 401 JSON", "页面访问：302 跳转登录；其他请求：401 JSON"}
-	answerAskSignIn   = i18n.Message{"nginx: 401; other gateways: 302 to the sign-in for a page load, else 401 JSON", "nginx：401；其他网关：页面访问 302 跳转登录，其余 401 JSON"}
-	answerNoUpstream  = i18n.Message{"404: the route has no upstream and only answers gateways", "404：该路由没有 upstream，仅供网关询问"}
-	answerNoRoute     = i18n.Message{"404: no route matches", "404：没有匹配的路由"}
-	answerNotAllowed  = i18n.Message{"403: the rule does not name this person", "403：规则不包含此人"}
-	answerAmbiguous   = i18n.Message{"400: the path could be read in ways that meet different routes or rules", "400：该路径有多种读法，会命中不同的路由或规则"}
+	answerPass      = i18n.Message{"200 with the headers of headers.response", "200，并带上 headers.response 中的响应头"}
+	answerForbidden = i18n.Message{"403", "403"}
+	answerSignIn    = i18n.Message{"a page load: 302 to the sign-in; anything else: 401 JSON",
+		"页面访问：302 跳转登录；其他请求：401 JSON"}
+	answerAskSignIn = i18n.Message{"nginx: 401; other gateways: 302 to the sign-in for a page load, else 401 JSON",
+		"nginx：401；其他网关：页面访问 302 跳转登录，其余 401 JSON"}
+	answerNoUpstream = i18n.Message{"404: the route has no upstream and only answers gateways",
+		"404：该路由没有 upstream，仅供网关询问"}
+	answerNoRoute    = i18n.Message{"404: no route matches", "404：没有匹配的路由"}
+	answerNotAllowed = i18n.Message{"403: the rule does not name this person", "403：规则不包含此人"}
+	answerAmbiguous  = i18n.Message{"400: the path could be read in ways that meet different routes or rules",
+		"400：该路径有多种读法，会命中不同的路由或规则"}
 	answerBadPath     = i18n.Message{"400: the path cannot be read in one way only", "400：路径无法唯一解读"}
-	answerUnknownHost = i18n.Message{"421: the host is neither public_url's nor a route's nor below cookie.domain (hosts: any serves it; a trusted proxy may come under it)", "421：该域名既不是 public_url 的，也不是任何路由的，且不在 cookie.domain 之下（hosts: any 可放行；受信任的代理可使用该名称）"}
-	answerOwn         = i18n.Message{"answered by dinggate itself: it is below prefix (or /dingtalk), and never forwarded", "由 dinggate 自己应答：位于 prefix（或 /dingtalk）之下，绝不转发"}
+	answerUnknownHost = i18n.Message{
+		"421: the host is neither public_url's nor a route's nor below cookie.domain (hosts: any serves it; a " +
+			"trusted proxy may come under it)",
+		"421：该域名既不是 public_url 的，也不是任何路由的，且不在 cookie.domain 之下（hosts: any 可放行；受信任的代理可使用该名称）",
+	}
+	answerOwn = i18n.Message{
+		"answered by dinggate itself: it is below prefix (or /dingtalk), and never forwarded",
+		"由 dinggate 自己应答：位于 prefix（或 /dingtalk）之下，绝不转发",
+	}
 )
 
 // StepWords has the Chinese of the steps of access.Explain, by their formats.
@@ -69,10 +80,12 @@ var verdictWords = map[string]i18n.Message{
 func notes(c *config.Config, t access.Target, user *identity.User, d access.Decision) (all []i18n.Message) {
 	if !c.Reached(t.Host) {
 		all = append(all, i18n.Message{
-			web.HostName(t.Host) + " is neither public_url's host nor below cookie.domain: the session cookie does not come along",
+			web.HostName(t.Host) +
+				" is neither public_url's host nor below cookie.domain: the session cookie does not come along",
 			web.HostName(t.Host) + " 既不是 public_url 的主机，也不在 cookie.domain 之下：会话 Cookie 不会随请求发送"})
 	}
-	if user != nil && len(user.Ancestors) == 0 && d.Reason == access.NotAllowed && len(c.Routes[d.Route].Access.Departments) > 0 {
+	if user != nil && len(user.Ancestors) == 0 && d.Reason == access.NotAllowed &&
+		len(c.Routes[d.Route].Access.Departments) > 0 {
 		all = append(all, i18n.Message{
 			"a department means all below it: --departments has to list those above the person's too, or use --lookup",
 			"部门规则包含其全部下级：--departments 需一并列出上级部门，或使用 --lookup"})
@@ -112,7 +125,7 @@ func (e *explanation) write(c cli.Invocation) {
 		verdict += " (" + e.Reason + ")"
 	}
 	row(i18n.Message{"Verdict", "结论"}, "%s", verdict)
-	row(i18n.Message{"At our door", "直接访问"}, "%s", c.Say(e.Direct))
+	row(i18n.Message{"By dinggate", "直接访问"}, "%s", c.Say(e.Direct))
 	row(i18n.Message{"For a gateway", "网关询问"}, "%s", c.Say(e.Asked))
 	table.Write(c.Stdout, "")
 	e.writeSteps(c)

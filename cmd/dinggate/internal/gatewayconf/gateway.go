@@ -16,7 +16,7 @@ import (
 
 // GatewayConfig is all that templates know. Each of its texts has been judged by
 // New: none holds a blank, a quote, a brace, `$`, `;`, `#` or a line
-// break, so none can end the word that it stands in, in any gateway's language.
+// break, so none can end the word that contains it, in any gateway's language.
 type GatewayConfig struct {
 	Hosts   []string // without port, that of public_url first
 	Port    string   // where browsers reach the gateway: 443, 80 or what public_url says
@@ -41,7 +41,12 @@ const anApp = "127.0.0.1:8080" // where no upstream is given
 // New reads what has passed Config.Check, and is stricter: a value that
 // could break out of a gateway's syntax is a mistake.
 func New(gateway string, cfg *config.Config, p *conf.Problems) *GatewayConfig {
-	s := &GatewayConfig{Prefix: cfg.Prefix, Cookie: session.CookieName(cfg.Secure(), cfg.Cookie.Domain), TLS: cfg.Secure(), Port: "80"}
+	s := &GatewayConfig{
+		Prefix: cfg.Prefix,
+		Cookie: session.CookieName(cfg.Secure(), cfg.Cookie.Domain),
+		TLS:    cfg.Secure(),
+		Port:   "80",
+	}
 	if s.TLS {
 		s.Port = "443"
 	}
@@ -60,7 +65,8 @@ func (s *GatewayConfig) hosts(cfg *config.Config, p *conf.Problems) {
 	public := cfg.PublicHost()
 	p.At("public_url").If(public == "", "has no host")
 	name := web.HostName(public)
-	p.At("public_url").If(!made(name, "-._"), "is an address in brackets, which not every gateway can read; give it a name")
+	p.At("public_url").If(!made(name, "-._"),
+		"is an address in brackets, which not every gateway can read; give it a name")
 	s.Hosts = []string{name}
 	if port := strings.TrimPrefix(public[len(name):], ":"); port != "" {
 		s.Port = port
@@ -81,8 +87,11 @@ func (s *GatewayConfig) hosts(cfg *config.Config, p *conf.Problems) {
 // gate wants an address that a gateway can be told.
 func (s *GatewayConfig) gate(gateway, listen string, p *conf.Problems) {
 	if socket, ok := strings.CutPrefix(listen, "unix:"); ok {
-		p.At("listen").If(gateway != "nginx" && gateway != "caddy", "is a socket, which %s cannot ask; for this snippet add --listen 127.0.0.1:4180", gateway)
-		p.At("listen").If(!made(socket, "-_./@"), "has a socket whose name holds something else than letters, digits and - _ . / @, which not every gateway can read")
+		p.At("listen").If(gateway != "nginx" && gateway != "caddy",
+			"is a socket, which %s cannot ask; for this snippet add --listen 127.0.0.1:4180", gateway)
+		p.At("listen").If(!made(socket, "-_./@"),
+			"has a socket whose name holds something else than letters, digits and - _ . / @, which not every "+
+				"gateway can read")
 		s.Gate, s.GatePort = listen, "4180"
 		return
 	}
@@ -156,13 +165,15 @@ func (s *GatewayConfig) app(cfg *config.Config) {
 // removes (threats H16), and the names that the configuration gives to upstreams.
 func (s *GatewayConfig) headers(c config.HeadersConfig, p *conf.Problems) {
 	for _, rule := range c.Response.Rules() {
-		p.At("headers.response.%s", rule.Name).If(!made(rule.Name, "-"), "cannot be named in every gateway's configuration; use letters, digits and dashes")
+		p.At("headers.response.%s", rule.Name).If(!made(rule.Name, "-"),
+			"cannot be named in every gateway's configuration; use letters, digits and dashes")
 		s.Headers = append(s.Headers, rule.Name)
 	}
 	s.Proofs = append([]string{"X-Dinggate-Assertion"}, c.Response.Proofs()...)
 	p.At("headers.response").If(len(s.Headers) == 0, "is empty, so there is nothing that a gateway could pass on")
 	for _, rule := range c.Request.Rules() {
-		p.At("headers.request.%s", rule.Name).If(!made(rule.Name, "-"), "cannot be named in every gateway's configuration; use letters, digits and dashes")
+		p.At("headers.request.%s", rule.Name).If(!made(rule.Name, "-"),
+			"cannot be named in every gateway's configuration; use letters, digits and dashes")
 	}
 	names := slices.Clone(headername.Names)
 	for _, rule := range c.Request.Rules() {
