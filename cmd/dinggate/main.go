@@ -57,6 +57,7 @@ func commands() []cli.Command {
 				"一次列出配置中的全部错误；有错误时退出码为 1"},
 			Examples: []string{"check --config /etc/dinggate/config.yaml"},
 		},
+		schemaCommand, referenceCommand,
 		{
 			Name: "doctor", Config: true, Flags: doctor.Flags, Run: doctor.Run,
 			Brief: i18n.Message{

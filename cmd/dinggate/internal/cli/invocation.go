@@ -62,6 +62,15 @@ func (c Invocation) List(name string) (items []string) {
 	return items
 }
 
+// Print writes to standard output and gives the exit code.
+func (c Invocation) Print(text []byte) int {
+	if _, err := c.Stdout.Write(text); err != nil {
+		fmt.Fprintf(c.Stderr, "dinggate: %v\n", err)
+		return 1
+	}
+	return 0
+}
+
 // Misused prints what is wrong with the call, one line for each, and is the exit
 // code for that. Nothing else has been done by then.
 func (c Invocation) Misused(faults ...conf.Problem) int {

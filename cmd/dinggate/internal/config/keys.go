@@ -92,6 +92,22 @@ func keysOf(t reflect.Type, section string, at []int) []key {
 	return all
 }
 
+// entryKeys lists the keys of the entries of lists of objects, such as routes[].path.
+func entryKeys() []key {
+	var all []key
+	for _, k := range Keys() {
+		if k.FileOnly {
+			all = append(all, keysOf(k.typ.Elem(), k.Path+"[].", nil)...)
+		}
+	}
+	for _, k := range all {
+		if k.typ.Kind() == reflect.Pointer { // a rule
+			all = append(all, keysOf(k.typ.Elem(), k.Path+".", nil)...)
+		}
+	}
+	return all
+}
+
 // Closest finds the name among known that somebody probably wanted, or "".
 // Dashes count as `_`, letter case not at all; a name that is right save for
 // its section is found too, and so is one with a slip of up to two letters.

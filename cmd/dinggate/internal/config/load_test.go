@@ -258,12 +258,22 @@ func TestKeys(t *testing.T) {
 		}
 		seen[k.Env()] = k.Path
 		if m := Meanings[k.Path]; m[i18n.English] == "" || m[i18n.Chinese] == "" {
-			t.Errorf("keyMeanings[%q] is empty", k.Path)
+			t.Errorf("Meanings[%q] is empty", k.Path)
+		}
+	}
+	for _, k := range entryKeys() {
+		if seen[EnvName(k.Path)] = k.Path; Meanings[k.Path][i18n.Chinese] == "" {
+			t.Errorf("Meanings[%q] is empty", k.Path)
 		}
 	}
 	for path := range Meanings {
 		if seen[EnvName(path)] != path {
-			t.Errorf("keyMeanings[%q] means no key", path)
+			t.Errorf("Meanings[%q] means no key", path)
+		}
+	}
+	for path := range constraints {
+		if path = strings.TrimSuffix(path, "[]"); seen[EnvName(path)] != path {
+			t.Errorf("constraints[%q] is for no key", path)
 		}
 	}
 }

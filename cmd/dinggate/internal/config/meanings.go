@@ -2,8 +2,10 @@ package config
 
 import "dinggate/internal/i18n"
 
-// Meanings says what every key does; config.example.yaml says the same at
-// length. A test compares the names with Keys.
+// Meanings says what every key does, also those of the entries of a list, as
+// routes[].path; config.example.yaml says the same at length. A new key needs a field
+// with a yaml tag, a row here and, where not every value is legal, one in
+// constraints. Tests compare all three with each other and with Check.
 var Meanings = map[string]i18n.Message{
 	"public_url":        {"how browsers reach us: scheme and host; required", "浏览器访问我们的地址：协议加主机名；必填"},
 	"listen":            {"where the gate listens: host:port, port 0 takes a free one, or unix:/path", "监听地址：host:port（端口 0 表示任选空闲端口）或 unix:/path"},
@@ -55,20 +57,56 @@ var Meanings = map[string]i18n.Message{
 	"upstream": {"the application: http://, https:// or unix:/path; short for one route / open to every member", "后端应用：http://、https:// 或 unix:/path；相当于一条对全体成员开放的 / 路由"},
 	"routes":   {"instead of upstream: who may enter which path, and where it leads (config.example.yaml)", "代替 upstream：规定谁可访问哪些路径及其后端（见 config.example.yaml）"},
 
+	"routes[].path":               {"/healthz: exactly this path; /admin/: /admin, /admin/ and all below; written decoded", "/healthz 表示仅此路径；/admin/ 表示 /admin、/admin/ 及其下全部；写解码后的形式"},
+	"routes[].host":               {"host of the request; empty: any", "请求的主机名；留空表示任意"},
+	"routes[].methods":            {"methods of the request; empty: any; GET is HEAD too", "请求方法；留空表示任意；GET 包含 HEAD"},
+	"routes[].access":             {"who may use the route: public, signed_in, or lists of which any one entry lets in", "谁可访问：public、signed_in，或若干列表，命中任意一项即放行"},
+	"routes[].access.departments": {"ids of departments; all below count, too", "部门 ID，包含其全部下级"},
+	"routes[].access.roles":       {"roles, by name or id", "角色名称或 ID"},
+	"routes[].access.users":       {"people, by username or DingTalk userid", "人员，用户名或钉钉 userid"},
+	"routes[].access.emails":      {"e-mail addresses, or *@example.com for a whole domain", "邮箱地址；*@example.com 表示整个域名"},
+	"routes[].access.networks":    {"networks of clients that get in without sign-in", "无需登录即可访问的客户端网段"},
+	"routes[].upstream":           {"the application; empty: the route only answers gateways", "后端应用；留空则该路由仅供网关询问"},
+	"routes[].websocket":          {"pass WebSocket handshakes", "允许 WebSocket 握手"},
+	"routes[].strip_prefix":       {"cut this off the path, at a slash", "转发前从路径开头去掉的部分（以斜杠为界）"},
+	"routes[].timeout":            {"how long the application may take to its response headers", "等待应用返回响应头的时长"},
+	"routes[].connection_auth":    {"what becomes of NTLM and Negotiate, which authenticate connections", "如何处理对连接做认证的 NTLM 与 Negotiate"},
+
 	"path_case": {"insensitive: a path in another letter case leads to no other rule (400); sensitive: all applications count letter case", "insensitive：换一种大小写的路径不会命中其他规则（返回 400）；sensitive：所有应用都区分路径大小写"},
 
 	"headers.request":  {"headers that applications get: name=field, separated by commas", "传给应用的请求头：名称=字段，以逗号分隔"},
 	"headers.response": {"headers that gateways get", "回给网关的响应头"},
 
-	"sso_server.clients":        {"third parties that may let people sign in here (config.example.yaml)", "可使用本服务登录的第三方平台（见 config.example.yaml）"},
-	"sso_server.plain_callback": {"leave forward_url out of the address that DingTalk sends people back to", "回调地址不带 forward_url 参数（钉钉逐字比对登记的地址时使用）"},
+	"sso_server.clients":                      {"third parties that may let people sign in here (config.example.yaml)", "可使用本服务登录的第三方平台（见 config.example.yaml）"},
+	"sso_server.clients[].client_id":          {"how the application calls itself", "应用使用的 client_id"},
+	"sso_server.clients[].client_secret":      {"its secret; this or the file is required", "应用的密钥；本项与 _file 二选一，必填"},
+	"sso_server.clients[].client_secret_file": {"file with its secret", "存放该密钥的文件"},
+	"sso_server.clients[].redirect_urls":      {"addresses that people may be sent back to, compared to the letter", "登录后允许跳回的地址，逐字比较"},
+	"sso_server.clients[].allow_query":        {"the query of a redirect_url may vary", "允许 redirect_url 的查询参数变化"},
+	"sso_server.plain_callback":               {"leave forward_url out of the address that DingTalk sends people back to", "回调地址不带 forward_url 参数（钉钉逐字比对登记的地址时使用）"},
 
-	"oidc.clients":       {"applications that sign people in here by OpenID Connect (config.example.yaml)", "通过 OpenID Connect 在这里登录的应用（见 config.example.yaml）"},
-	"oidc.key_files":     {"PEM files with RSA or EC P-256 keys; the first of a kind signs, all are published; none: made and kept in state_dir or Redis", "RSA 或 EC P-256 私钥文件（PEM）；每种的首个用于签名，全部公布；留空则自动生成并保存在 state_dir 或 Redis"},
-	"oidc.code":          {"how long an authorization code may be redeemed", "授权码的有效期"},
-	"oidc.id_token":      {"lifetime of an ID token", "ID Token 的有效期"},
-	"oidc.access_token":  {"lifetime of an access token", "访问令牌的有效期"},
-	"oidc.refresh_token": {"lifetime of all refresh tokens that follow from one sign-in", "一次登录得到的刷新令牌（含轮换后的）总有效期"},
+	"oidc.clients":                             {"applications that sign people in here by OpenID Connect (config.example.yaml)", "通过 OpenID Connect 在这里登录的应用（见 config.example.yaml）"},
+	"oidc.clients[].client_id":                 {"how the application calls itself", "应用使用的 client_id"},
+	"oidc.clients[].client_secret":             {"its secret; none: a public client, which has to use PKCE", "应用的密钥；留空表示公开客户端，必须使用 PKCE"},
+	"oidc.clients[].client_secret_file":        {"file with its secret", "存放该密钥的文件"},
+	"oidc.clients[].redirect_uris":             {"addresses that people may be sent back to", "登录后允许跳回的地址"},
+	"oidc.clients[].post_logout_redirect_uris": {"addresses that people may be sent to after a sign-out", "退出登录后允许跳转的地址"},
+	"oidc.clients[].backchannel_logout_uri":    {"called when a session of the application ends", "该应用的会话结束时调用的地址"},
+	"oidc.clients[].access":                    {"who may sign in to the application: signed_in, or lists of which any one entry lets in", "谁可登录该应用：signed_in，或若干列表，命中任意一项即放行"},
+	"oidc.clients[].access.departments":        {"ids of departments; all below count, too", "部门 ID，包含其全部下级"},
+	"oidc.clients[].access.roles":              {"roles, by name or id", "角色名称或 ID"},
+	"oidc.clients[].access.users":              {"people, by username or DingTalk userid", "人员，用户名或钉钉 userid"},
+	"oidc.clients[].access.emails":             {"e-mail addresses, or *@example.com for a whole domain", "邮箱地址；*@example.com 表示整个域名"},
+	"oidc.clients[].access.networks":           {"not here: an address is no person", "此处不可用：地址不代表任何人"},
+	"oidc.clients[].groups":                    {"what the groups claim holds", "groups 声明包含的内容"},
+	"oidc.clients[].signing_alg":               {"algorithm of ID tokens; empty: RS256", "ID Token 的签名算法；留空为 RS256"},
+	"oidc.clients[].consent":                   {"ask people once what the application may learn", "首次登录时询问用户是否同意提供信息"},
+	"oidc.clients[].pkce":                      {"auto: required of public clients, checked whenever it is sent", "auto：公开客户端必须使用，其他客户端发送时校验"},
+	"oidc.key_files":                           {"PEM files with RSA or EC P-256 keys; the first of a kind signs, all are published; none: made and kept in state_dir or Redis", "RSA 或 EC P-256 私钥文件（PEM）；每种的首个用于签名，全部公布；留空则自动生成并保存在 state_dir 或 Redis"},
+	"oidc.code":                                {"how long an authorization code may be redeemed", "授权码的有效期"},
+	"oidc.id_token":                            {"lifetime of an ID token", "ID Token 的有效期"},
+	"oidc.access_token":                        {"lifetime of an access token", "访问令牌的有效期"},
+	"oidc.refresh_token":                       {"lifetime of all refresh tokens that follow from one sign-in", "一次登录得到的刷新令牌（含轮换后的）总有效期"},
 
 	"api_tokens": {"access tokens of the SSO service (Authorization: Bearer) and local passwords (Basic) stand in for a cookie", "API 客户端可用 SSO 访问令牌（Authorization: Bearer）或本地账号密码（Basic）代替 Cookie"},
 

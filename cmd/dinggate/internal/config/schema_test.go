@@ -1,0 +1,237 @@
+package config
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"dinggate/internal/conf"
+	"dinggate/internal/i18n"
+
+	"github.com/rogpeppe/go-internal/txtar"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"go.yaml.in/yaml/v3"
+)
+
+var update = flag.Bool("update", false, "write the generated files anew")
+
+// generated compares a file of the source with what the code makes of it.
+func generated(t *testing.T, name string, want []byte) {
+	t.Helper()
+	path := filepath.Join("../../../..", name)
+	if *update {
+		if err := os.WriteFile(path, want, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%s is not what the code says (%v): go test ./cmd/dinggate/internal/config -run %s -update", name, err, t.Name())
+	}
+}
+
+func compiled(t *testing.T) *jsonschema.Schema {
+	t.Helper()
+	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(Schema()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := jsonschema.NewCompiler()
+	c.DefaultDraft(jsonschema.Draft2020)
+	if err := c.AddResource("dinggate.json", document); err != nil {
+		t.Fatal(err)
+	}
+	s, err := c.Compile("dinggate.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// asJSON is a YAML file as an editor's schema sees it; ok is false for one that is
+// no YAML, or has a key twice.
+func asJSON(t *testing.T, text []byte) (value any, ok bool) {
+	t.Helper()
+	var node yaml.Node
+	if yaml.Unmarshal(text, &node) != nil || len(node.Content) == 0 {
+		return nil, false
+	}
+	quoteDates(&node)
+	if node.Decode(&value) != nil {
+		return nil, false
+	}
+	return plainMaps(value), true
+}
+
+// quoteDates makes texts of dates, which JSON has none of.
+func quoteDates(n *yaml.Node) {
+	if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!timestamp" {
+		n.Tag = "!!str"
+	}
+	for _, below := range n.Content {
+		quoteDates(below)
+	}
+}
+
+func plainMaps(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for k := range v {
+			v[k] = plainMaps(v[k])
+		}
+	case map[any]any:
+		out := map[string]any{}
+		for k, below := range v {
+			name, _ := k.(string)
+			out[name] = plainMaps(below)
+		}
+		return out
+	case []any:
+		for i := range v {
+			v[i] = plainMaps(v[i])
+		}
+	}
+	return v
+}
+
+func TestSchemaFile(t *testing.T) { generated(t, SchemaID, Schema()) }
+
+// TestSchema: what Load takes, the schema takes, and most of what Load refuses the
+// schema refuses. Named here is what a schema cannot see.
+func TestSchema(t *testing.T) {
+	s := compiled(t)
+	for _, pattern := range []string{"config.example.yaml", "deploy/config.yaml", "deploy/*/config.yaml", "deploy/kubernetes/*/config.yaml"} {
+		names, err := filepath.Glob(filepath.Join("../../../..", pattern))
+		if err != nil || len(names) == 0 {
+			t.Fatalf("%s: %v, no file", pattern, err)
+		}
+		for _, name := range names {
+			text, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Contains(text, []byte("public_url:")) { // a gateway's own
+				continue
+			}
+			if v, ok := asJSON(t, text); !ok || s.Validate(v) != nil {
+				t.Errorf("%s: the schema says %v", name, s.Validate(v))
+			}
+		}
+	}
+	archive, err := txtar.ParseFile("testdata/mistakes.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var unseen []string
+	refused := 0
+	for _, file := range archive.Files {
+		v, ok := asJSON(t, file.Data)
+		wrong := false
+		for line := range strings.Lines(string(file.Data)) {
+			_, text, marked := strings.Cut(line, "#! ")
+			wrong = wrong || marked && !strings.HasPrefix(text, "warning: ")
+		}
+		switch {
+		case !ok:
+		case s.Validate(v) != nil && !wrong:
+			t.Errorf("%s: the schema refuses what check takes: %v", file.Name, s.Validate(v))
+		case s.Validate(v) != nil:
+			refused++
+		case wrong:
+			unseen = append(unseen, file.Name)
+		}
+	}
+	if !slices.Equal(unseen, schemaBlind) {
+		t.Errorf("the schema does not see the mistakes in\n%s\nwant\n%s", strings.Join(unseen, "\n"), strings.Join(schemaBlind, "\n"))
+	}
+	if refused < 40 {
+		t.Errorf("the schema refuses %d files, want most", refused)
+	}
+}
+
+// schemaBlind are the files of mistakes.txtar whose mistakes no schema sees: what is
+// missing may come from the environment, limits of durations, other files, and
+// conditions between keys.
+var schemaBlind = []string{
+	"merge-key.yaml", "sso.yaml", "sso-login-api.yaml", "redis-user.yaml", "redis-host.yaml", "redis-hosts.yaml",
+	"redis-db.yaml", "redis-master.yaml", "redis-path.yaml", "redis-query.yaml", "redis-socket.yaml",
+	"redis-password-twice.yaml", "redis-tls.yaml", "redis-pair.yaml", "sso-server-without-clients.yaml",
+	"sso-server-prefix.yaml", "assertion.yaml", "assertion-header.yaml", "htpasswd-nowhere.yaml",
+	"api-token-clients.yaml", "templates.yaml", "public-url-host.yaml", "corp-id-missing.yaml", "api-url.yaml",
+	"secret-of-the-example.yaml", "secret-repeated.yaml", "secret-file-missing.yaml", "domain.yaml",
+	"domain-half.yaml", "same-site-none.yaml", "idle.yaml", "upstream-user.yaml", "route-host.yaml",
+	"route-strip.yaml", "route-strip-elsewhere.yaml", "header-hop.yaml", "header-ours.yaml",
+	"header-folded.yaml", "logo.yaml", "admin-same.yaml", "admin-covered.yaml", "tls-half.yaml", "tracing.yaml",
+	"audit.yaml", "drain.yaml",
+}
+
+func TestReferencePages(t *testing.T) {
+	generated(t, "docs/configuration.md", Document(i18n.English))
+	generated(t, "docs/configuration.zh-CN.md", Document(i18n.Chinese))
+}
+
+// TestConstraints: what the schema and the reference say that a value can be is what
+// Check takes.
+func TestConstraints(t *testing.T) {
+	types := map[string]reflect.Type{}
+	for _, k := range Keys() {
+		types[k.Path] = k.typ
+	}
+	takes := func(path, value string) bool {
+		parts := strings.Split(path, ".")
+		text := ""
+		for i, part := range parts {
+			text += strings.Repeat("  ", i) + part + ":"
+			if i < len(parts)-1 {
+				text += "\n"
+			}
+		}
+		_, problems := loadText(text+" "+value+"\n", nil, required)
+		return !slices.ContainsFunc(problems, func(p conf.Problem) bool {
+			return p.Key == path && !p.Warning && !strings.Contains(p.Text.Format, "audit.file")
+		})
+	}
+	for path, typ := range types {
+		c := constraints[path]
+		var good, bad []string
+		switch {
+		case typ == durationType:
+			good, bad = []string{"1m"}, []string{"-1s", "8"}
+			if c.positive || c.min > 0 {
+				bad = append(bad, "0s")
+			}
+			if c.max > 0 {
+				good = append(good, Short(max(c.min, time.Second)), Short(c.max))
+				bad = append(bad, (c.max + time.Second).String())
+			}
+		case typ.Kind() == reflect.Int && c.high > 0:
+			good, bad = []string{strconv.Itoa(c.low), strconv.Itoa(c.high)}, []string{strconv.Itoa(c.low - 1), strconv.Itoa(c.high + 1), "x"}
+		case c.values != nil && typ.Kind() == reflect.String:
+			for _, v := range c.values {
+				good = append(good, strconv.Quote(v))
+			}
+			bad = []string{"no-such-word"}
+		case c.length > 0:
+			good, bad = []string{strings.Repeat("x", c.length)}, []string{strings.Repeat("x", c.length+1)}
+		}
+		for _, v := range good {
+			if !takes(path, v) {
+				t.Errorf("check refuses %s: %s", path, v)
+			}
+		}
+		for _, v := range bad {
+			if path == "redis.prefix" || strings.HasPrefix(path, "oidc.") { // looked at where they are used alone
+				continue
+			}
+			if takes(path, v) {
+				t.Errorf("check takes %s: %s", path, v)
+			}
+		}
+	}
+}

@@ -1,0 +1,24 @@
+package main
+
+import (
+	"dinggate/cmd/dinggate/internal/cli"
+	"dinggate/cmd/dinggate/internal/config"
+	"dinggate/internal/i18n"
+)
+
+var schemaCommand = cli.Command{
+	Name: "schema",
+	Brief: i18n.Message{
+		"print the JSON Schema of the configuration, for editors",
+		"打印配置的 JSON Schema，供编辑器使用"},
+	Examples: []string{"schema > config.schema.json"},
+	Run:      func(c cli.Invocation) int { return c.Print(config.Schema()) },
+}
+
+var referenceCommand = cli.Command{
+	Name: "config-reference", Hidden: true,
+	Brief: i18n.Message{
+		"print the reference of every key as Markdown (docs/configuration.md)",
+		"以 Markdown 打印全部配置项的参考（docs/configuration.zh-CN.md）"},
+	Run: func(c cli.Invocation) int { return c.Print(config.Document(c.Language)) },
+}
