@@ -18,6 +18,7 @@ import (
 	"dinggate/internal/identity"
 	"dinggate/internal/web"
 	"dinggate/session"
+	"dinggate/store"
 )
 
 // link is the right to bind one DingTalk person to an account, once: a
@@ -209,7 +210,7 @@ func (f accountLinks) keep(ctx context.Context, l *link, in session.SignIn) erro
 // take uses the link up, on all replicas, and gives the sign-in that it waited for.
 func (f accountLinks) take(ctx context.Context, l *link) (session.SignIn, error) {
 	box, err := f.Used.Take(ctx, l.key())
-	if err != nil && !errors.Is(err, session.ErrNone) {
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return session.SignIn{}, &web.Error{Status: http.StatusServiceUnavailable, Code: "store_unavailable", RetryAfter: retryAfter, Err: err}
 	}
 	var kept linkedSignIn
