@@ -38,7 +38,9 @@ func (b *browser) unbinds(page answer, header ...string) answer {
 
 func (b *browser) post(address string, form url.Values, header ...string) answer {
 	b.t.Helper()
-	return b.sendBody("POST", address, strings.NewReader(form.Encode()), append([]string{"Content-Type", "application/x-www-form-urlencoded", "Accept", "text/html", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Site", "same-origin"}, header...)...)
+	return b.sendBody("POST", address, strings.NewReader(form.Encode()),
+		append([]string{"Content-Type", "application/x-www-form-urlencoded", "Accept", "text/html", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Site",
+			"same-origin"}, header...)...)
 }
 
 // bindBy binds the DingTalk person to the account as the page of type=1 does.
@@ -99,7 +101,8 @@ func TestBindingIsTold(t *testing.T) {
 		if a.StatusCode != 200 || a.Header.Get("Referrer-Policy") != "strict-origin" || a.Header.Get("Cache-Control") != "no-store" {
 			t.Errorf("%s: the page = %d %v", name, a.StatusCode, a.Header)
 		}
-		if a := b.look(""); strings.Contains(a.text, "Since your last") || !strings.Contains(a.text, `name="binding"`) || strings.Contains(a.text, `id="continue"`) {
+		if a := b.look(""); strings.Contains(a.text, "Since your last") || !strings.Contains(a.text, `name="binding"`) ||
+			strings.Contains(a.text, `id="continue"`) {
 			t.Errorf("%s: looking again shows\n%s", name, a.text)
 		}
 		if _, a := side.signIn(); a.Header.Get("Location") != "/deep?a=b" {
@@ -217,16 +220,19 @@ func TestUnbind(t *testing.T) {
 		page := b.look("")
 		both := []account.Binding{{UnionID: "union-lisi", Username: "ls"}, {UnionID: "union-zhangsan", Username: "zs"}}
 		for name, a := range map[string]answer{
-			"cross-site":      b.unbinds(page, "Sec-Fetch-Site", "cross-site"),
-			"a foreign page":  b.sendBody("POST", "/oauth2/userinfo", strings.NewReader("binding=x"), "Content-Type", "application/x-www-form-urlencoded", "Origin", "https://evil.test"),
-			"another's":       other.unbinds(page),
-			"nobody":          h.browser().unbinds(page),
-			"no id":           b.post("/oauth2/userinfo", nil),
-			"two ids":         b.post("/oauth2/userinfo", url.Values{"binding": {"x", "y"}}),
-			"JSON":            b.sendBody("POST", "/oauth2/userinfo", strings.NewReader(`{}`), "Content-Type", "application/json", "Sec-Fetch-Site", "same-origin"),
+			"cross-site": b.unbinds(page, "Sec-Fetch-Site", "cross-site"),
+			"a foreign page": b.sendBody("POST", "/oauth2/userinfo", strings.NewReader("binding=x"), "Content-Type", "application/x-www-form-urlencoded",
+				"Origin", "https://evil.test"),
+			"another's": other.unbinds(page),
+			"nobody":    h.browser().unbinds(page),
+			"no id":     b.post("/oauth2/userinfo", nil),
+			"two ids":   b.post("/oauth2/userinfo", url.Values{"binding": {"x", "y"}}),
+			"JSON": b.sendBody("POST", "/oauth2/userinfo", strings.NewReader(`{}`), "Content-Type", "application/json", "Sec-Fetch-Site",
+				"same-origin"),
 			"more than 8 KiB": b.post("/oauth2/userinfo", url.Values{"binding": {strings.Repeat("x", maxForm)}}),
 		} {
-			if want := map[string]int{"cross-site": 403, "a foreign page": 403, "nobody": 401, "JSON": 415, "more than 8 KiB": 413}[name]; want > 0 && a.StatusCode != want || want == 0 && a.StatusCode != 303 {
+			if want := map[string]int{"cross-site": 403, "a foreign page": 403, "nobody": 401, "JSON": 415, "more than 8 KiB": 413}[name]; want > 0 &&
+				a.StatusCode != want || want == 0 && a.StatusCode != 303 {
 				t.Errorf("%s: %s = %d", who, name, a.StatusCode)
 			}
 			h.bound(t, both...)
@@ -270,7 +276,8 @@ func TestUserInfoPage(t *testing.T) {
 		header []string
 		page   bool
 	}{
-		{[]string{"Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document"}, true},
+		{[]string{"Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document"},
+			true},
 		{[]string{"Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}, true}, // plain http: no fetch metadata
 		{[]string{"Accept", "text/html"}, false},
 		{[]string{"Accept", "*/*"}, false}, {nil, false},

@@ -141,7 +141,8 @@ func TestForgedStates(t *testing.T) { // S6, S7
 	for _, q := range queries {
 		b.refused("state "+q, b.visit("/oauth2/callback?authCode=zhangsan&"+q), 403, "state_unknown", 0)
 	}
-	for _, q := range []string{"state=" + state + "&state=" + state, "state=" + state + "&state=", "state=%zz", "state=" + state + "&x=" + strings.Repeat("a", 1<<16)} {
+	for _, q := range []string{"state=" + state + "&state=" + state, "state=" + state + "&state=", "state=%zz",
+		"state=" + state + "&x=" + strings.Repeat("a", 1<<16)} {
 		b.refused("state "+q[:min(len(q), 100)], b.visit("/oauth2/callback?authCode=zhangsan&"+q), 400, "bad_request", 0)
 	}
 	var texts []string
@@ -151,7 +152,8 @@ func TestForgedStates(t *testing.T) { // S6, S7
 		}
 		texts = append(texts, attempt.Value[:i])
 	}
-	texts = append(texts, attempt.Value+"A", attempt.Value+"====", `"`+attempt.Value+`"`, " "+attempt.Value, strings.NewReplacer("-", "+", "_", "/").Replace(attempt.Value)+"+")
+	texts = append(texts, attempt.Value+"A", attempt.Value+"====", `"`+attempt.Value+`"`, " "+attempt.Value,
+		strings.NewReplacer("-", "+", "_", "/").Replace(attempt.Value)+"+")
 	for _, text := range texts {
 		forger := h.browser()
 		forger.refused("attempt "+text, forger.back("zhangsan", state, "Cookie", attempt.Name+"="+text), 403, "state_unknown", 0)
@@ -252,7 +254,8 @@ func TestCallbackParameters(t *testing.T) { // S11, S12, S7
 			t.Errorf("%s: the page repeats what it got", c.query)
 		}
 	}
-	for _, query := range []string{"code=zhangsan", "authCode=zhangsan", "code=zhangsan&authCode=zhangsan", "authCode=zhangsan&code=", "authCode=zhangsan&appId=x&loginTmpCode=y"} {
+	for _, query := range []string{"code=zhangsan", "authCode=zhangsan", "code=zhangsan&authCode=zhangsan", "authCode=zhangsan&code=",
+		"authCode=zhangsan&appId=x&loginTmpCode=y"} {
 		b := build(t, plan{}).browser()
 		if a := b.visit("/oauth2/callback?" + query + "&state=" + b.stateOf(b.visit("/page"))); a.Header.Get("Location") != "/page" {
 			t.Errorf("%s = %d %s, want a sign-in", query, a.StatusCode, a.text)
@@ -349,7 +352,8 @@ func TestNewSession(t *testing.T) { // C1
 }
 
 func TestDeadSession(t *testing.T) { // C2
-	for _, path := range []string{"/", "/oauth2/start", "/oauth2/sign_in", "/oauth2/signed_in", "/oauth2/sign_out", "/oauth2/userinfo", "/oauth2/callback?code=a&state=b"} {
+	for _, path := range []string{"/", "/oauth2/start", "/oauth2/sign_in", "/oauth2/signed_in", "/oauth2/sign_out", "/oauth2/userinfo",
+		"/oauth2/callback?code=a&state=b"} {
 		b := build(t, plan{}).browser()
 		b.signIn("zhangsan")
 		b.ahead.Store(int64(25 * time.Hour))

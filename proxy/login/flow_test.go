@@ -45,7 +45,8 @@ func TestSignIn(t *testing.T) {
 	if third := b.visit("/reports"); !strings.HasPrefix(third.text, "UPSTREAM-MARK zhangsan ") {
 		t.Errorf("GET /reports = %d %s", third.StatusCode, third.text)
 	}
-	if len(b.events) != 1 || b.events[0].What != "sign_in" || b.events[0].User != "zhangsan" || !b.events[0].Client.IsLoopback() || b.events[0].RequestID == "" {
+	if len(b.events) != 1 || b.events[0].What != "sign_in" || b.events[0].User != "zhangsan" || !b.events[0].Client.IsLoopback() ||
+		b.events[0].RequestID == "" {
 		t.Errorf("audit = %+v, want one sign-in", b.events)
 	}
 }
@@ -83,7 +84,8 @@ func TestChallengeOfScripts(t *testing.T) {
 		if strings.Contains(a.Header.Get("Content-Type"), "html") {
 			continue // a form's POST: a page that says so
 		}
-		if err := json.Unmarshal([]byte(a.text), &got); err != nil || got.Error != "unauthenticated" || got.LoginURL != "https://app.test/oauth2/start?rd="+url.QueryEscape(c.back) {
+		if err := json.Unmarshal([]byte(a.text), &got); err != nil || got.Error != "unauthenticated" ||
+			got.LoginURL != "https://app.test/oauth2/start?rd="+url.QueryEscape(c.back) {
 			t.Errorf("%s with %q = %s, want rd %s", c.method, c.header, a.text, c.back)
 		}
 	}
@@ -233,7 +235,8 @@ func TestStartJSON(t *testing.T) {
 	if err := json.Unmarshal([]byte(a.text), &got); err != nil || a.StatusCode != 200 || len(got) != 4 {
 		t.Fatalf("start = %d %s, %v", a.StatusCode, a.text, err)
 	}
-	if got["client_id"] != "ding-app" || got["redirect_uri"] != "https://app.test/oauth2/callback" || !strings.Contains(got["authorize_url"], "state="+got["state"]) {
+	if got["client_id"] != "ding-app" || got["redirect_uri"] != "https://app.test/oauth2/callback" ||
+		!strings.Contains(got["authorize_url"], "state="+got["state"]) {
 		t.Errorf("start = %v", got)
 	}
 	for name := range a.Header {
@@ -250,14 +253,15 @@ func TestStartJSON(t *testing.T) {
 // of ours.
 func TestStartWelcomes(t *testing.T) {
 	for what, header := range map[string][]string{
-		"a link of another site":       {"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document"},
-		"a script of ours":             {"Sec-Fetch-Site", "same-origin", "Sec-Fetch-Mode", "cors", "Accept", "application/json"},
-		"a script that takes text too": {"Sec-Fetch-Site", "same-origin", "Sec-Fetch-Mode", "cors", "Sec-Fetch-Dest", "empty", "Accept", "application/json, text/plain, */*"},
-		"a script on plain http":       {"Accept", "application/json", "Referer", "https://app.test/page"},
-		"a link on plain http":         {"Accept", "text/html,*/*;q=0.8", "Referer", "http://portal.test/"},
-		"no browser":                   {"Accept", "application/json"},
-		"curl":                         {"Accept", "*/*"},
-		"nothing said":                 nil,
+		"a link of another site": {"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document"},
+		"a script of ours":       {"Sec-Fetch-Site", "same-origin", "Sec-Fetch-Mode", "cors", "Accept", "application/json"},
+		"a script that takes text too": {"Sec-Fetch-Site", "same-origin", "Sec-Fetch-Mode", "cors", "Sec-Fetch-Dest", "empty", "Accept",
+			"application/json, text/plain, */*"},
+		"a script on plain http": {"Accept", "application/json", "Referer", "https://app.test/page"},
+		"a link on plain http":   {"Accept", "text/html,*/*;q=0.8", "Referer", "http://portal.test/"},
+		"no browser":             {"Accept", "application/json"},
+		"curl":                   {"Accept", "*/*"},
+		"nothing said":           nil,
 	} {
 		b := build(t, plan{}).browser()
 		if b.send("GET", "/oauth2/start", header...); len(b.attempts()) != 1 {
@@ -278,25 +282,42 @@ func TestStartRefuses(t *testing.T) {
 		{"old prefetch", "GET", "/oauth2/start", []string{"Purpose", "prefetch"}, 400, "bad_request"},
 		{"POST", "POST", "/oauth2/start", nil, 405, "method_not_allowed"},
 		{"rd twice", "GET", "/oauth2/start?rd=%2Fa&rd=%2Fb", nil, 400, "bad_request"},
-		{"a sibling's image", "GET", "/oauth2/start", []string{"Sec-Fetch-Site", "same-site", "Sec-Fetch-Mode", "no-cors", "Sec-Fetch-Dest", "image"}, 403, "cross_site"},
-		{"another site's frame", "GET", "/oauth2/start", []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "iframe", "Accept", "text/html"}, 403, "cross_site"},
-		{"a frame of ours", "GET", "/oauth2/start", []string{"Sec-Fetch-Site", "same-origin", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "iframe", "Accept", "text/html"}, 403, "embedded"},
-		{"an old frame", "GET", "/oauth2/start", []string{"Sec-Fetch-Site", "same-origin", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "frame"}, 403, "embedded"},
-		{"an object", "GET", "/oauth2/start", []string{"Sec-Fetch-Site", "same-origin", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "object"}, 403, "embedded"},
-		{"an embed", "GET", "/oauth2/start", []string{"Sec-Fetch-Site", "same-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "embed"}, 403, "cross_site"},
-		{"a destination nobody knows", "GET", "/oauth2/start", []string{"Sec-Fetch-Site", "none", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "fencedframe"}, 403, "embedded"},
-		{"two destinations", "GET", "/oauth2/start", []string{"Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document", "Sec-Fetch-Dest", "iframe"}, 403, "embedded"},
-		{"an image of ours", "GET", "/oauth2/start", []string{"Sec-Fetch-Site", "same-origin", "Sec-Fetch-Mode", "no-cors", "Sec-Fetch-Dest", "image", "Accept", "image/avif,*/*;q=0.8"}, 403, "embedded"},
-		{"an image of ours that wants JSON", "GET", "/oauth2/start", []string{"Sec-Fetch-Site", "same-origin", "Sec-Fetch-Mode", "no-cors", "Sec-Fetch-Dest", "image", "Accept", "application/json"}, 403, "embedded"},
-		{"a script of ours that would be redirected", "GET", "/oauth2/start", []string{"Sec-Fetch-Site", "same-origin", "Sec-Fetch-Mode", "cors", "Sec-Fetch-Dest", "empty", "Accept", "*/*"}, 403, "embedded"},
+		{"a sibling's image", "GET", "/oauth2/start", []string{"Sec-Fetch-Site", "same-site", "Sec-Fetch-Mode", "no-cors", "Sec-Fetch-Dest", "image"}, 403,
+			"cross_site"},
+		{"another site's frame", "GET", "/oauth2/start",
+			[]string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "iframe", "Accept", "text/html"}, 403, "cross_site"},
+		{"a frame of ours", "GET", "/oauth2/start",
+			[]string{"Sec-Fetch-Site", "same-origin", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "iframe", "Accept", "text/html"}, 403, "embedded"},
+		{"an old frame", "GET", "/oauth2/start", []string{"Sec-Fetch-Site", "same-origin", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "frame"}, 403,
+			"embedded"},
+		{"an object", "GET", "/oauth2/start", []string{"Sec-Fetch-Site", "same-origin", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "object"}, 403,
+			"embedded"},
+		{"an embed", "GET", "/oauth2/start", []string{"Sec-Fetch-Site", "same-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "embed"}, 403,
+			"cross_site"},
+		{"a destination nobody knows", "GET", "/oauth2/start",
+			[]string{"Sec-Fetch-Site", "none", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "fencedframe"}, 403, "embedded"},
+		{"two destinations", "GET", "/oauth2/start", []string{"Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document", "Sec-Fetch-Dest", "iframe"}, 403,
+			"embedded"},
+		{"an image of ours", "GET", "/oauth2/start",
+			[]string{"Sec-Fetch-Site", "same-origin", "Sec-Fetch-Mode", "no-cors", "Sec-Fetch-Dest", "image", "Accept",
+				"image/avif,*/*;q=0.8"}, 403, "embedded"},
+		{"an image of ours that wants JSON", "GET", "/oauth2/start",
+			[]string{"Sec-Fetch-Site", "same-origin", "Sec-Fetch-Mode", "no-cors", "Sec-Fetch-Dest", "image", "Accept", "application/json"}, 403, "embedded"},
+		{"a script of ours that would be redirected", "GET", "/oauth2/start",
+			[]string{"Sec-Fetch-Site", "same-origin", "Sec-Fetch-Mode", "cors", "Sec-Fetch-Dest", "empty", "Accept", "*/*"}, 403, "embedded"},
 		{"an image on plain http", "GET", "/oauth2/start", []string{"Accept", "image/webp,image/avif,*/*;q=0.8"}, 403, "embedded"},
 		{"a style on plain http", "GET", "/oauth2/start", []string{"Accept", "text/css,*/*;q=0.1"}, 403, "embedded"},
 		{"another site's script element on plain http", "GET", "/oauth2/start", []string{"Accept", "*/*", "Referer", "http://evil.test/"}, 403, "cross_site"},
-		{"another site's request for JSON on plain http", "GET", "/oauth2/start", []string{"Accept", "application/json", "Referer", "http://evil.test/"}, 403, "cross_site"},
-		{"a frame of a page", "GET", "/page", []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "iframe", "Accept", "text/html"}, 401, "unauthenticated"},
-		{"a frame of ours that loads a page", "GET", "/page", []string{"Sec-Fetch-Site", "same-origin", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "iframe", "Accept", "text/html"}, 401, "unauthenticated"},
-		{"a purpose in a frame", "GET", "/elsewhere", []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "iframe", "Accept", "text/html"}, 403, "cross_site"},
-		{"a stranger's script", "GET", "/oauth2/start", []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "cors", "Accept", "application/json", "Origin", "https://evil.test"}, 403, "cross_site"},
+		{"another site's request for JSON on plain http", "GET", "/oauth2/start", []string{"Accept", "application/json", "Referer", "http://evil.test/"}, 403,
+			"cross_site"},
+		{"a frame of a page", "GET", "/page",
+			[]string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "iframe", "Accept", "text/html"}, 401, "unauthenticated"},
+		{"a frame of ours that loads a page", "GET", "/page",
+			[]string{"Sec-Fetch-Site", "same-origin", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "iframe", "Accept", "text/html"}, 401, "unauthenticated"},
+		{"a purpose in a frame", "GET", "/elsewhere",
+			[]string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "iframe", "Accept", "text/html"}, 403, "cross_site"},
+		{"a stranger's script", "GET", "/oauth2/start",
+			[]string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "cors", "Accept", "application/json", "Origin", "https://evil.test"}, 403, "cross_site"},
 		{"an old browser's script", "GET", "/oauth2/start", []string{"Accept", "application/json", "Origin", "https://evil.test"}, 403, "cross_site"},
 	} {
 		a := b.send(c.method, c.address, c.header...)

@@ -92,7 +92,15 @@ func (f accountLinks) cookieName() string {
 }
 
 func (f accountLinks) setCookie(w http.ResponseWriter, value string, maxAge int) {
-	addCookie(w, &http.Cookie{Name: f.cookieName(), Value: value, Path: "/", MaxAge: maxAge, HttpOnly: true, Secure: f.secure(), SameSite: http.SameSiteLaxMode})
+	addCookie(w, &http.Cookie{
+		Name:     f.cookieName(),
+		Value:    value,
+		Path:     "/",
+		MaxAge:   maxAge,
+		HttpOnly: true,
+		Secure:   f.secure(),
+		SameSite: http.SameSiteLaxMode,
+	})
 }
 
 func (f accountLinks) drop(w http.ResponseWriter) { f.setCookie(w, "", -1) }
@@ -114,7 +122,8 @@ func (e *notBound) Unwrap() error { return e.cause }
 // accountLinkToken gives this browser the one-time right to bind the person, in
 // the refusal it returns. Always under a new cookie: one that was there might be
 // known to an attacker who planted it.
-func (f accountLinks) accountLinkToken(ctx context.Context, w http.ResponseWriter, in session.SignIn, target string, cause error) error {
+func (f accountLinks) accountLinkToken(ctx context.Context, w http.ResponseWriter, in session.SignIn, target string,
+	cause error) error {
 	u := in.User
 	refusal := &web.Error{Status: http.StatusForbidden, Code: account.NotBound, Err: cause}
 	if f.Accounts == nil || u.UnionID == "" {
@@ -127,7 +136,13 @@ func (f accountLinks) accountLinkToken(ctx context.Context, w http.ResponseWrite
 	if len(name) > maxLinkName {
 		name = u.Username
 	}
-	l := link{issued: f.now(), app: f.ClientID, unionID: u.UnionID, name: name[:min(len(name), maxLinkName)], target: target}
+	l := link{
+		issued:  f.now(),
+		app:     f.ClientID,
+		unionID: u.UnionID,
+		name:    name[:min(len(name), maxLinkName)],
+		target:  target,
+	}
 	rand.Read(l.id[:])
 	var secret [32]byte
 	rand.Read(secret[:])
@@ -149,7 +164,12 @@ func (f accountLinks) accountLinkToken(ctx context.Context, w http.ResponseWrite
 // open recognises a link that this browser may use. It uses nothing up.
 func (f accountLinks) open(r *http.Request, x *web.Exchange, token string) (*link, error) {
 	invalid := func(why string) error {
-		return &web.Error{Status: http.StatusForbidden, Code: "link_invalid", Retry: f.urls().path("/start", "/"), Err: errors.New("login: a link " + why)}
+		return &web.Error{
+			Status: http.StatusForbidden,
+			Code:   "link_invalid",
+			Retry:  f.urls().path("/start", "/"),
+			Err:    errors.New("login: a link " + why),
+		}
 	}
 	if f.Accounts == nil || !f.bindings().enabled() {
 		return nil, &web.Error{Status: http.StatusForbidden, Code: "binding_off"}
@@ -202,7 +222,7 @@ func (f accountLinks) keep(ctx context.Context, l *link, in session.SignIn) erro
 		err = f.Used.Add(ctx, l.key(), box, linkLife+2*attemptSkew)
 	}
 	if err != nil {
-		return &web.Error{Status: http.StatusServiceUnavailable, Code: "store_unavailable", RetryAfter: retryAfter, Err: err}
+		return unavailable(err)
 	}
 	return nil
 }
@@ -211,7 +231,7 @@ func (f accountLinks) keep(ctx context.Context, l *link, in session.SignIn) erro
 func (f accountLinks) take(ctx context.Context, l *link) (session.SignIn, error) {
 	box, err := f.Used.Take(ctx, l.key())
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return session.SignIn{}, &web.Error{Status: http.StatusServiceUnavailable, Code: "store_unavailable", RetryAfter: retryAfter, Err: err}
+		return session.SignIn{}, unavailable(err)
 	}
 	var kept linkedSignIn
 	if err == nil {
@@ -221,7 +241,12 @@ func (f accountLinks) take(ctx context.Context, l *link) (session.SignIn, error)
 		}
 	}
 	if err != nil || kept.User.UnionID != l.unionID {
-		return session.SignIn{}, &web.Error{Status: http.StatusForbidden, Code: "link_invalid", Retry: f.urls().path("/start", "/"), Err: errors.New("login: a link that was used")}
+		return session.SignIn{}, &web.Error{
+			Status: http.StatusForbidden,
+			Code:   "link_invalid",
+			Retry:  f.urls().path("/start", "/"),
+			Err:    errors.New("login: a link that was used"),
+		}
 	}
 	return session.SignIn{User: kept.User, Token: kept.Token, Since: kept.Since}, nil
 }
@@ -248,7 +273,7 @@ func (f accountLinks) makeBinding(ctx context.Context, x *web.Exchange, b accoun
 	write, err := account.Plan([]account.Binding{b}, find)
 	if err == nil {
 		if lost := f.audit(x, Event{What: "bound", User: b.Username, UnionID: b.UnionID}); lost != nil {
-			return &web.Error{Status: http.StatusServiceUnavailable, Code: "audit_unavailable", RetryAfter: retryAfter, Err: lost}
+			return auditUnavailable(lost)
 		}
 		if len(write) > 0 {
 			err = f.bindings().putNote(ctx, b.UnionID, bindingNote{Username: b.Username, Person: person, Made: f.now()})
@@ -261,7 +286,7 @@ func (f accountLinks) makeBinding(ctx context.Context, x *web.Exchange, b accoun
 		return &web.Error{Status: http.StatusForbidden, Code: "already_bound", Err: err}
 	}
 	if err != nil {
-		return &web.Error{Status: http.StatusServiceUnavailable, Code: "store_unavailable", RetryAfter: retryAfter, Err: err}
+		return unavailable(err)
 	}
 	return nil
 }

@@ -47,7 +47,8 @@ func (b *browser) api(query string, header ...string) (e envelope) {
 
 func (b *browser) apiStatus(query string, header ...string) (e envelope, status int) {
 	b.t.Helper()
-	a := b.send("GET", "/dingtalk/login/callback"+query, append([]string{"Accept", "application/json", "Accept-Language", "en", "Sec-Fetch-Site", "same-origin", "Sec-Fetch-Mode", "cors"}, header...)...)
+	a := b.send("GET", "/dingtalk/login/callback"+query,
+		append([]string{"Accept", "application/json", "Accept-Language", "en", "Sec-Fetch-Site", "same-origin", "Sec-Fetch-Mode", "cors"}, header...)...)
 	dec := json.NewDecoder(strings.NewReader(a.text))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&e); err != nil || strings.Count(a.text, `":`) != 4 || !strings.HasPrefix(a.text, `{"success":`) {
@@ -82,7 +83,8 @@ func TestLoginAPI(t *testing.T) {
 	if e := again.api("?type=0&authCode=zhangsan&state=" + state); !e.Success {
 		t.Errorf("type=0 with authCode: %+v", e)
 	}
-	for _, bad := range []string{"//evil.test/", "https://evil.test/", "/a?b", "/a%23b", "x", "/\\evil.test", "/oauth2/callback", "/" + strings.Repeat("a", maxPage), "%2F&page=%2F"} {
+	for _, bad := range []string{"//evil.test/", "https://evil.test/", "/a?b", "/a%23b", "x", "/\\evil.test", "/oauth2/callback",
+		"/" + strings.Repeat("a", maxPage), "%2F&page=%2F"} {
 		if _, redirect, status := again.attemptOf("?page=" + bad); status != 400 {
 			t.Errorf("page=%s = %d with %q, want 400", bad, status, redirect)
 		}
@@ -92,14 +94,16 @@ func TestLoginAPI(t *testing.T) {
 // TestLoginAPIType: 1 is the only number that does not sign in.
 func TestLoginAPIType(t *testing.T) {
 	h := build(t, plan{})
-	for kind, binds := range map[string]bool{"": false, "0": false, "2": false, "-1": false, "00": false, "-0": false, "%2B0": false, "99999999999999999999": false, "1": true, "01": true, "%2B1": true, "%31": true} {
+	for kind, binds := range map[string]bool{"": false, "0": false, "2": false, "-1": false, "00": false, "-0": false, "%2B0": false,
+		"99999999999999999999": false, "1": true, "01": true, "%2B1": true, "%31": true} {
 		b := h.browser()
 		state, _, status := b.attemptOf("?type=" + kind)
 		if e := b.api("?code=zhangsan&state=" + cmp.Or(state, "S") + "&type=" + kind); e.Success == binds || status == 200 == binds || binds && e.Code != 201 {
 			t.Errorf("type=%s = %+v after a start of %d, want a binding: %v", kind, e, status, binds)
 		}
 	}
-	for _, kind := range []string{"x", "1+", "+1", "1.0", "0x1", "１", "true", "null", "1,0", "1%00", "0'", "%zz", "-", "%2B", "--1", "%2B-1", "1e0", "0%20", "%0A1"} {
+	for _, kind := range []string{"x", "1+", "+1", "1.0", "0x1", "１", "true", "null", "1,0", "1%00", "0'", "%zz", "-", "%2B", "--1", "%2B-1", "1e0", "0%20",
+		"%0A1"} {
 		b := h.browser()
 		state, _, _ := b.attemptOf("")
 		if e := b.api("?code=zhangsan&state=" + state + "&type=" + kind); e.Code != 221 || b.session() != "" {
@@ -131,17 +135,29 @@ func refusesByAPI(t *testing.T, strict bool) {
 		status      int
 		code        int
 	}{
-		{"no code", "?state=S", nil, 0, "request", 200, 221}, {"no state", "?code=zhangsan", nil, 0, "request", 200, 221}, {"nothing", "", nil, 0, "request", 200, 221}, {"no code, unknown state", "?state=x", nil, 0, "request", 200, 221}, {"type 1, no code", "?state=S&type=1", nil, 0, "request", 200, 221},
-		{"unknown state", "?code=zhangsan&state=" + strings.Repeat("A", 43), nil, 0, "state", 200, 500}, {"garbage state", "?code=zhangsan&state=x", nil, 0, "state", 200, 500},
-		{"code twice", "?code=zhangsan&code=lisi&state=S", nil, 0, "request", 200, 221}, {"state twice", "?code=zhangsan&state=S&state=S", nil, 0, "request", 200, 221},
+		{"no code", "?state=S", nil, 0, "request", 200, 221},
+		{"no state", "?code=zhangsan", nil, 0, "request", 200, 221},
+		{"nothing", "", nil, 0, "request", 200, 221},
+		{"no code, unknown state", "?state=x", nil, 0, "request", 200, 221}, {"type 1, no code", "?state=S&type=1", nil, 0, "request", 200, 221},
+		{"unknown state", "?code=zhangsan&state=" + strings.Repeat("A", 43), nil, 0, "state", 200, 500},
+		{"garbage state", "?code=zhangsan&state=x", nil, 0, "state", 200, 500},
+		{"code twice", "?code=zhangsan&code=lisi&state=S", nil, 0, "request", 200, 221},
+		{"state twice", "?code=zhangsan&state=S&state=S", nil, 0, "request", 200, 221},
 		{"state[]", "?code=zhangsan&state[]=S", nil, 0, "request", 200, 221},
-		{"type '1 '", "?code=zhangsan&state=S&type=1+", nil, 0, "request", 200, 221}, {"type twice", "?code=zhangsan&state=S&type=0&type=1", nil, 0, "request", 200, 221}, {"type x", "?type=x&code=zhangsan&state=S", nil, 0, "request", 200, 221},
+		{"type '1 '", "?code=zhangsan&state=S&type=1+", nil, 0, "request", 200, 221},
+		{"type twice", "?code=zhangsan&state=S&type=0&type=1", nil, 0, "request", 200, 221},
+		{"type x", "?type=x&code=zhangsan&state=S", nil, 0, "request", 200, 221},
 		{"type 1, nobody, binding off", "?code=zhangsan&state=S&type=1", nil, 0, "off", 200, 201},
 		{"error instead of a code", "?error=access_denied&state=S", nil, 0, "denied", 200, 500},
 		{"refused person", "?code=zhangsan&state=S", &identity.Failure{Class: identity.Refused, Code: "not_member", Err: errIll}, 1, "member", 200, 500},
 		{"DingTalk down", "?code=zhangsan&state=S", &identity.Failure{Class: identity.Later, Code: "unavailable", Err: errIll}, 1, "down", 500, 500},
 		{"code rejected", "?code=zhangsan&state=S", &identity.Failure{Class: identity.Restart, Code: "code_rejected", Err: errIll}, 1, "rejected", 200, 500},
-		{"permission missing", "?code=zhangsan&state=S", &identity.Failure{Class: identity.Operator, Code: "permission_missing", Hint: "SECRET-HINT", Err: errIll}, 1, "operator", 500, 500},
+		{"permission missing", "?code=zhangsan&state=S", &identity.Failure{
+			Class: identity.Operator,
+			Code:  "permission_missing",
+			Hint:  "SECRET-HINT",
+			Err:   errIll,
+		}, 1, "operator", 500, 500},
 		{"a nonsense answer", "?code=nobody&state=S", nil, 1, "nonsense", 500, 500},
 	} {
 		b := h.browser()

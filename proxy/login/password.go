@@ -67,7 +67,8 @@ const (
 func withProblem(form, problem string) string { return form + "&" + problemParam + "=" + problem }
 
 // show shows the page with the form; problem is the code of what was wrong.
-func (f passwordForm) show(w http.ResponseWriter, r *http.Request, e formRequest, username, problem string, status int) error {
+func (f passwordForm) show(w http.ResponseWriter, r *http.Request, e formRequest, username, problem string,
+	status int) error {
 	d := page.AccountData{Action: f.action(e), Username: username, Problem: problem, Status: status, Next: e.target}
 	if problem != "" {
 		d.Again = withProblem(d.Action, problem)
@@ -118,7 +119,11 @@ func (f passwordForm) signIn(w http.ResponseWriter, r *http.Request, x *web.Exch
 	if e.person != nil {
 		return f.bind(w, r, x, e, username)
 	}
-	in := session.SignIn{User: identity.User{Username: username, Name: username, Local: true}, Since: since, Fingerprint: fingerprint}
+	in := session.SignIn{
+		User:        identity.User{Username: username, Name: username, Local: true},
+		Since:       since,
+		Fingerprint: fingerprint,
+	}
 	s, cookie, err := completion{f.Flow}.create(r.Context(), in, e.target)
 	if err != nil {
 		return f.refused(x, username, err)
@@ -134,7 +139,8 @@ func (f passwordForm) signIn(w http.ResponseWriter, r *http.Request, x *web.Exch
 
 // bind makes the person of a link the account whose password was right, and signs
 // that person in.
-func (f passwordForm) bind(w http.ResponseWriter, r *http.Request, x *web.Exchange, e formRequest, username string) error {
+func (f passwordForm) bind(w http.ResponseWriter, r *http.Request, x *web.Exchange, e formRequest,
+	username string) error {
 	in, err := accountLinks{f.Flow}.bind(r, x, e.person, username)
 	if err != nil {
 		return f.refused(x, username, err)
@@ -145,7 +151,13 @@ func (f passwordForm) bind(w http.ResponseWriter, r *http.Request, x *web.Exchan
 		return f.refused(x, username, err)
 	}
 	x.User = s.User.Username
-	if err := f.recorded(w, r, x, Event{What: "sign_in", How: "password", User: s.User.Username, UserID: s.User.UserID, Session: s.ID}); err != nil {
+	if err := f.recorded(w, r, x, Event{
+		What:    "sign_in",
+		How:     "password",
+		User:    s.User.Username,
+		UserID:  s.User.UserID,
+		Session: s.ID,
+	}); err != nil {
 		return err
 	}
 	redirect(w, http.StatusSeeOther, e.target)
@@ -172,9 +184,22 @@ func (f passwordForm) refused(x *web.Exchange, username string, err error) error
 // unverified is the answer when a password was not looked at.
 func (f passwordForm) unverified(err error, again string) error {
 	if wait, ok := errors.AsType[*account.WaitError](err); ok {
-		return &web.Error{Status: http.StatusTooManyRequests, Code: tooManyAttempts, RetryAfter: wait.Wait, Retry: again, Again: withProblem(again, tooManyAttempts)}
+		return &web.Error{
+			Status:     http.StatusTooManyRequests,
+			Code:       tooManyAttempts,
+			RetryAfter: wait.Wait,
+			Retry:      again,
+			Again:      withProblem(again, tooManyAttempts),
+		}
 	}
-	return &web.Error{Status: http.StatusServiceUnavailable, Code: unready, RetryAfter: retryAfter, Retry: again, Again: withProblem(again, unready), Err: err}
+	return &web.Error{
+		Status:     http.StatusServiceUnavailable,
+		Code:       unready,
+		RetryAfter: retryAfter,
+		Retry:      again,
+		Again:      withProblem(again, unready),
+		Err:        err,
+	}
 }
 
 // credentials reads the form: each field once, in the body alone.
@@ -193,11 +218,19 @@ func credentials(r *http.Request) (username, password string, err error) {
 func postedForm(r *http.Request) (url.Values, error) {
 	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || kind != "application/x-www-form-urlencoded" || len(r.Header["Content-Encoding"]) > 0 {
-		return nil, &web.Error{Status: http.StatusUnsupportedMediaType, Code: "bad_request", Err: errors.New("login: the form is of another type")}
+		return nil, &web.Error{
+			Status: http.StatusUnsupportedMediaType,
+			Code:   "bad_request",
+			Err:    errors.New("login: the form is of another type"),
+		}
 	}
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxForm+1))
 	if err != nil {
-		return nil, &web.Error{Status: http.StatusBadRequest, Code: "bad_request", Err: fmt.Errorf("login: reading the form: %w", err)}
+		return nil, &web.Error{
+			Status: http.StatusBadRequest,
+			Code:   "bad_request",
+			Err:    fmt.Errorf("login: reading the form: %w", err),
+		}
 	}
 	if len(body) > maxForm {
 		return nil, &web.Error{Status: http.StatusRequestEntityTooLarge, Code: "too_large"}

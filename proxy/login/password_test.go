@@ -53,8 +53,9 @@ func withAccounts(t testing.TB, binding string, more ...func(*Flow)) *env {
 func (b *browser) submit(action, username, password string, header ...string) answer {
 	b.t.Helper()
 	body := url.Values{"username": {username}, "password": {password}}.Encode()
-	return b.sendBody("POST", action, strings.NewReader(body), append([]string{"Accept", "text/html", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Site", "same-origin", "Origin", "null",
-		"Content-Type", "application/x-www-form-urlencoded"}, header...)...)
+	return b.sendBody("POST", action, strings.NewReader(body),
+		append([]string{"Accept", "text/html", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Site", "same-origin", "Origin", "null",
+			"Content-Type", "application/x-www-form-urlencoded"}, header...)...)
 }
 
 // TestTooManyPasswordsInBothLanguages: so can the page after too many of them, and
@@ -86,7 +87,8 @@ func TestWrongPasswordInBothLanguages(t *testing.T) {
 	b := withAccounts(t, account.Off).browser()
 	a := b.submit(at, "zs", "wrong")
 	other := b.visit(found(switchLink, a.text), "Accept-Language", "zh") // the message in English
-	if other.StatusCode != 200 || !strings.Contains(other.text, "The username or the password is wrong.") || !strings.Contains(other.text, `action="`+at+`"`) || !strings.Contains(other.text, `<html lang="en">`) {
+	if other.StatusCode != 200 || !strings.Contains(other.text, "The username or the password is wrong.") ||
+		!strings.Contains(other.text, `action="`+at+`"`) || !strings.Contains(other.text, `<html lang="en">`) {
 		t.Errorf("the switch of language after a wrong password = %d:\n%s", other.StatusCode, other.text)
 	}
 	if a = b.submit(at, "zs", "wrong"); !strings.Contains(a.text, "Username") { // the language that was chosen lasts
@@ -112,7 +114,8 @@ func TestPassword(t *testing.T) {
 			t.Errorf("the page lacks %s:\n%s", want, a.text)
 		}
 	}
-	if a = b.submit(at, "zs", "wrong"); a.StatusCode != 401 || b.session() != "" || !strings.Contains(a.text, `value="zs"`) || !strings.Contains(a.text, `role="alert"`) {
+	if a = b.submit(at, "zs", "wrong"); a.StatusCode != 401 || b.session() != "" || !strings.Contains(a.text, `value="zs"`) ||
+		!strings.Contains(a.text, `role="alert"`) {
 		t.Errorf("a wrong password = %d with session %q:\n%s", a.StatusCode, b.session(), a.text)
 	}
 	unknown := b.submit(at, "xx", "wrong")
@@ -143,7 +146,8 @@ func TestPassword(t *testing.T) {
 func TestPasswordTarget(t *testing.T) {
 	for _, tt := range []struct{ rd, want, policy string }{
 		{"/a?b=c", "/a?b=c", "form-action 'self'"}, {"https://other.test:8443/x", "https://other.test:8443/x", "form-action 'self' https://other.test:8443"},
-		{"https://evil.test/", "/", "form-action 'self'"}, {"//evil.test/", "/", "form-action 'self'"}, {"/oauth2/sign_out", "/", "form-action 'self'"}, {"javascript:alert(1)", "/", "form-action 'self'"},
+		{"https://evil.test/", "/", "form-action 'self'"},
+		{"//evil.test/", "/", "form-action 'self'"}, {"/oauth2/sign_out", "/", "form-action 'self'"}, {"javascript:alert(1)", "/", "form-action 'self'"},
 	} {
 		b := withAccounts(t, account.Off).browser()
 		at := "/oauth2/sign_in?rd=" + url.QueryEscape(tt.rd)
@@ -155,7 +159,8 @@ func TestPasswordTarget(t *testing.T) {
 		}
 	}
 	b := withAccounts(t, account.Off).browser()
-	if a := b.visit("https://route.test/oauth2/sign_in?rd=/x"); a.StatusCode != 302 || a.Header.Get("Location") != "https://app.test/oauth2/sign_in?rd=https%3A%2F%2Froute.test%2Fx" {
+	if a := b.visit("https://route.test/oauth2/sign_in?rd=/x"); a.StatusCode != 302 ||
+		a.Header.Get("Location") != "https://app.test/oauth2/sign_in?rd=https%3A%2F%2Froute.test%2Fx" {
 		t.Errorf("the form on another host of ours = %d to %q", a.StatusCode, a.Header.Get("Location"))
 	}
 }
@@ -236,7 +241,8 @@ func TestPasswordGainsNothingFromAPlantedSession(t *testing.T) {
 	attacker.submit("/oauth2/sign_in", "ls", "pw-ls")
 	victim.plant(h.Sessions.CookieName(), attacker.session())
 	victim.submit("/oauth2/sign_in", "zs", "pw-zs")
-	if victim.session() == attacker.session() || !strings.HasPrefix(victim.visit("/x").text, "UPSTREAM-MARK zs ") || !strings.HasPrefix(attacker.visit("/x").text, "UPSTREAM-MARK ls ") {
+	if victim.session() == attacker.session() || !strings.HasPrefix(victim.visit("/x").text, "UPSTREAM-MARK zs ") ||
+		!strings.HasPrefix(attacker.visit("/x").text, "UPSTREAM-MARK ls ") {
 		t.Errorf("the planted session lives on")
 	}
 	if a := victim.visit("/oauth2/sign_in"); a.StatusCode != http.StatusOK || !strings.Contains(a.text, "zs") {

@@ -39,7 +39,8 @@ func (f *Flow) RedirectToProvider(w http.ResponseWriter, r *http.Request, p Purp
 // asked; nil refuses none. An error takes people to an address without the code
 // where that is worth something (web.Error.Leave). With an error the target is
 // known once the attempt was found, otherwise "".
-func (f *Flow) Complete(w http.ResponseWriter, r *http.Request, kind string, judge func(target string) error) (s *session.Session, cookie *http.Cookie, target string, err error) {
+func (f *Flow) Complete(w http.ResponseWriter, r *http.Request, kind string,
+	judge func(target string) error) (s *session.Session, cookie *http.Cookie, target string, err error) {
 	if err := getOnly(r); err != nil {
 		return nil, nil, "", err
 	}

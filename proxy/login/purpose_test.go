@@ -13,7 +13,8 @@ func TestPurpose(t *testing.T) { // S8: no state of one purpose ends a sign-in o
 	state := b.stateOf(b.visit("/elsewhere?for=somebody"))
 	page := b.stateOf(b.visit("/mine"))
 	b.refused("a state with a purpose at the callback", b.back("zhangsan", state), http.StatusForbidden, "state_unknown", 0)
-	b.refused("a page's state at the end of the purpose", b.visit("/elsewhere/back?code=zhangsan&state="+page, kind...), http.StatusForbidden, "state_unknown", 0)
+	b.refused("a page's state at the end of the purpose", b.visit("/elsewhere/back?code=zhangsan&state="+page, kind...), http.StatusForbidden,
+		"state_unknown", 0)
 	b.refused("the end of another purpose", b.visit("/elsewhere/back?code=zhangsan&state="+state, "X-Kind", "other"), http.StatusForbidden, "state_unknown", 0)
 	b.refused("another browser", b.env.browser().visit("/elsewhere/back?code=zhangsan&state="+state, kind...), http.StatusForbidden, "state_unknown", 0)
 	b.refused("a target that is refused", b.visit("/elsewhere/back?wrong&code=zhangsan&state="+state, kind...), http.StatusBadRequest, "bad_request", 0)
@@ -50,7 +51,8 @@ func TestAttemptIn(t *testing.T) {
 	} {
 		n := b.provider.calls.Load()
 		state := b.stateOf(b.visit("/oauth2/start"))
-		if a := b.visit("/oauth2/callback?" + fmt.Sprintf(query, state)); a.StatusCode != http.StatusForbidden && a.StatusCode != http.StatusBadRequest || b.provider.calls.Load() != n {
+		if a := b.visit("/oauth2/callback?" + fmt.Sprintf(query, state)); a.StatusCode != http.StatusForbidden && a.StatusCode != http.StatusBadRequest ||
+			b.provider.calls.Load() != n {
 			t.Errorf("callback?%s = %d with %d exchanges, want refused with none", query, a.StatusCode, b.provider.calls.Load()-n)
 		}
 	}

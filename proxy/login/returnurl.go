@@ -60,7 +60,11 @@ func returnParameter(query string) (string, error) {
 			return strings.TrimPrefix(rest, "rd="), nil
 		}
 		if strings.HasPrefix(after, "rd=") || strings.Contains(after, "&rd=") {
-			return "", &web.Error{Status: http.StatusBadRequest, Code: "bad_request", Err: errors.New("login: rd is there twice")}
+			return "", &web.Error{
+				Status: http.StatusBadRequest,
+				Code:   "bad_request",
+				Err:    errors.New("login: rd is there twice"),
+			}
 		}
 		if !escapedForm(value) {
 			return value, nil
@@ -140,7 +144,8 @@ func (u returnURLs) ownEndpoint(target string) bool {
 		path = path[:i]
 	}
 	clean, err := web.CleanPath(path)
-	return err == nil && strings.HasPrefix(clean.Plain, u.prefix+"/") && clean.Plain != u.prefix+"/userinfo" && clean.Plain != u.prefix+"/signed_in"
+	return err == nil && strings.HasPrefix(clean.Plain, u.prefix+"/") &&
+		clean.Plain != u.prefix+"/userinfo" && clean.Plain != u.prefix+"/signed_in"
 }
 
 // onOurScheme gives an address on public_url's host public_url's scheme and

@@ -36,7 +36,8 @@ func (f *Flow) SignIn(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	target := e.target
-	if f.Accounts != nil && !f.urls().onPublic(x) && f.Origins.HasHost(x.Host) { // its form posts to the host it is shown on
+	// its form posts to the host it is shown on
+	if f.Accounts != nil && !f.urls().onPublic(x) && f.Origins.HasHost(x.Host) {
 		redirect(w, http.StatusFound, f.Origins.Public()+passwordForm{f}.action(e))
 		return nil
 	}
@@ -142,5 +143,20 @@ func unavailable(err error) error {
 	if e, ok := errors.AsType[*web.Error](err); ok {
 		return e
 	}
-	return &web.Error{Status: http.StatusServiceUnavailable, Code: session.FailureCode(err), RetryAfter: retryAfter, Err: err}
+	return &web.Error{
+		Status:     http.StatusServiceUnavailable,
+		Code:       session.FailureCode(err),
+		RetryAfter: retryAfter,
+		Err:        err,
+	}
+}
+
+// auditUnavailable is the answer when a record that has to be written cannot be.
+func auditUnavailable(err error) error {
+	return &web.Error{
+		Status:     http.StatusServiceUnavailable,
+		Code:       "audit_unavailable",
+		RetryAfter: retryAfter,
+		Err:        err,
+	}
 }

@@ -114,7 +114,8 @@ func (f signOut) switchAccount(w http.ResponseWriter, r *http.Request, x *web.Ex
 		redirect(w, http.StatusFound, next)
 		return nil
 	}
-	f.Pages.ConfirmSwitch(w, r, f.Prefix+"/sign_out?then=sign_in&rd="+url.QueryEscape(target), who, f.Provider.AuthURL(f.urls().redirectURI(), ""), target)
+	f.Pages.ConfirmSwitch(w, r, f.Prefix+"/sign_out?then=sign_in&rd="+url.QueryEscape(target), who,
+		f.Provider.AuthURL(f.urls().redirectURI(), ""), target)
 	return nil
 }
 

@@ -15,7 +15,8 @@ func TestSignOut(t *testing.T) {
 	b.signIn("zhangsan")
 	stolen := b.session()
 	a := b.visit("/oauth2/sign_out") // S15: asking changes nothing
-	if a.StatusCode != 200 || !strings.Contains(a.text, `<form class="actions" method="post" action="/oauth2/sign_out">`) || !strings.Contains(a.text, "张三 (zhangsan)") || b.session() == "" {
+	if a.StatusCode != 200 || !strings.Contains(a.text, `<form class="actions" method="post" action="/oauth2/sign_out">`) ||
+		!strings.Contains(a.text, "张三 (zhangsan)") || b.session() == "" {
 		t.Fatalf("GET sign_out = %d %s, want a page that asks", a.StatusCode, a.text)
 	}
 	a = b.send("POST", "/oauth2/sign_out", "Sec-Fetch-Site", "same-origin", "Origin", "null") // W3a
@@ -176,8 +177,10 @@ func TestMethodsOfPages(t *testing.T) {
 
 func TestSignInPage(t *testing.T) {
 	b := build(t, plan{}).browser()
-	for query, rd := range map[string]string{"": "%2F", "?rd=/a?b=1&c=2": "%2Fa%3Fb%3D1%26c%3D2", "?rd=//evil.test": "%2F", "?rd=javascript:alert(1)": "%2F"} { // R3
-		if a := b.visit("/oauth2/sign_in" + query); a.StatusCode != 200 || !strings.Contains(a.text, `href="https://app.test/oauth2/start?rd=`+rd+`"`) || strings.Contains(a.text, `"javascript`) {
+	// R3
+	for query, rd := range map[string]string{"": "%2F", "?rd=/a?b=1&c=2": "%2Fa%3Fb%3D1%26c%3D2", "?rd=//evil.test": "%2F", "?rd=javascript:alert(1)": "%2F"} {
+		if a := b.visit("/oauth2/sign_in" + query); a.StatusCode != 200 || !strings.Contains(a.text, `href="https://app.test/oauth2/start?rd=`+rd+`"`) ||
+			strings.Contains(a.text, `"javascript`) {
 			t.Errorf("sign_in%s = %d %s, want a link with rd=%s", query, a.StatusCode, a.text, rd)
 		}
 	}
@@ -193,7 +196,8 @@ func TestSignInPage(t *testing.T) {
 func TestUserInfo(t *testing.T) {
 	b := build(t, plan{}).browser()
 	a := b.send("GET", "/oauth2/userinfo", "Referer", "https://app.test/dashboard")
-	if a.StatusCode != 401 || !strings.Contains(a.text, `"error":"unauthenticated"`) || !strings.Contains(a.text, "rd=%2Fdashboard") || a.Header.Get("Www-Authenticate") != "" {
+	if a.StatusCode != 401 || !strings.Contains(a.text, `"error":"unauthenticated"`) || !strings.Contains(a.text, "rd=%2Fdashboard") ||
+		a.Header.Get("Www-Authenticate") != "" {
 		t.Errorf("without a session = %d %s", a.StatusCode, a.text)
 	}
 	b.signIn("zhangsan")
@@ -202,8 +206,9 @@ func TestUserInfo(t *testing.T) {
 	if err := json.Unmarshal([]byte(a.text), &got); err != nil || a.StatusCode != 200 || a.Header.Get("Content-Type") != "application/json" {
 		t.Fatalf("userinfo = %d %s, %v", a.StatusCode, a.text, err)
 	}
-	for name, want := range map[string]string{"user": "zhangsan", "username": "zhangsan", "email": "zhangsan@example.com", "name": "张三", "preferredUsername": "张三",
-		"groups": "[主管]", "userid": "user-zhangsan", "unionid": "union-zhangsan", "departments": "[42]", "job_number": ""} {
+	for name, want := range map[string]string{"user": "zhangsan", "username": "zhangsan", "email": "zhangsan@example.com", "name": "张三",
+		"preferredUsername": "张三",
+		"groups":            "[主管]", "userid": "user-zhangsan", "unionid": "union-zhangsan", "departments": "[42]", "job_number": ""} {
 		if fmt.Sprint(got[name]) != want {
 			t.Errorf("userinfo: %s = %v, want %s", name, got[name], want)
 		}
@@ -304,7 +309,8 @@ func TestEndedCookieBesideALivingOne(t *testing.T) {
 			if store == session.StoreRedis { // of one that cannot be judged nobody knows whether it lives
 				e.store.ill.Store(true)
 				h.store.ill.Store(true)
-				if a := e.browser().send("GET", "/oauth2/userinfo", "Cookie", e.Sessions.CookieName()+"="+two+"; "+e.Sessions.CookieName()+"="+other); a.StatusCode != 503 {
+				if a := e.browser().send("GET", "/oauth2/userinfo", "Cookie",
+					e.Sessions.CookieName()+"="+two+"; "+e.Sessions.CookieName()+"="+other); a.StatusCode != 503 {
 					t.Errorf("%s: two that cannot be judged = %d %s, want 503", where, a.StatusCode, a.text)
 				}
 				e.store.ill.Store(false)

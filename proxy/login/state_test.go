@@ -77,7 +77,8 @@ func FuzzState(f *testing.F) {
 
 // Law: no panic, and what is accepted is plain.
 func FuzzParseCallback(f *testing.F) {
-	for _, s := range []string{"code=a&state=b", "authCode=a&code=a", "error=&code=x", "code=%0a", "&&=&", "state=a&state=b", "attempt=a?code=b&state=c", "attempt=?"} {
+	for _, s := range []string{"code=a&state=b", "authCode=a&code=a", "error=&code=x", "code=%0a", "&&=&", "state=a&state=b", "attempt=a?code=b&state=c",
+		"attempt=?"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, query string) {

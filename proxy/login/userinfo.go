@@ -32,7 +32,8 @@ type person struct {
 // Authenticate finds the session of a request: by its Authorization header if that
 // is one of ours, which credential reports, otherwise by its cookie. Errors are
 // those of session.Manager's Load, or a *web.Error to be answered as it is.
-type Authenticate func(ctx context.Context, client netip.Addr, h http.Header, maxWait time.Duration) (s *session.Session, credential bool, err error)
+type Authenticate func(ctx context.Context, client netip.Addr, h http.Header,
+	maxWait time.Duration) (s *session.Session, credential bool, err error)
 
 // userInfo answers who is signed in, and removes their binding.
 type userInfo struct {
@@ -91,8 +92,9 @@ func (f userInfo) serve(w http.ResponseWriter, r *http.Request) error {
 		}
 		return f.showPerson(w, r, x, s, next)
 	}
-	return web.JSON(w, r, http.StatusOK, person{User: u.Username, Email: u.Email, Groups: u.RoleNames(), PreferredUsername: u.Name,
-		Username: u.Username, Name: u.Name, UserID: u.UserID, UnionID: u.UnionID, JobNumber: u.JobNumber, Departments: append([]int64{}, u.Departments...)})
+	return web.JSON(w, r, http.StatusOK,
+		person{User: u.Username, Email: u.Email, Groups: u.RoleNames(), PreferredUsername: u.Name,
+			Username: u.Username, Name: u.Name, UserID: u.UserID, UnionID: u.UnionID, JobNumber: u.JobNumber, Departments: append([]int64{}, u.Departments...)})
 }
 
 // isVisit reports whether a browser loads userinfo for a person to look at. A bare
@@ -102,13 +104,19 @@ func isVisit(r *http.Request) bool {
 	if !web.IsPageLoad(r.Method, r.Header) || web.WantsJSON(r.Header) {
 		return false
 	}
-	return len(r.Header["Sec-Fetch-Mode"]) > 0 || strings.Contains(strings.Join(r.Header["Accept"], ","), "application/xhtml+xml")
+	return len(r.Header["Sec-Fetch-Mode"]) > 0 || strings.Contains(strings.Join(r.Header["Accept"], ","),
+		"application/xhtml+xml")
 }
 
 // visitor is the answer to a person who opens userinfo without a session: a page
 // with a button that leads back here.
 func (f userInfo) visitor(err error) error {
-	return &web.Error{Status: http.StatusUnauthorized, Code: "unauthenticated", LoginURL: f.LoginURL(f.Prefix + "/userinfo"), Err: err}
+	return &web.Error{
+		Status:   http.StatusUnauthorized,
+		Code:     "unauthenticated",
+		LoginURL: f.LoginURL(f.Prefix + "/userinfo"),
+		Err:      err,
+	}
 }
 
 // authenticate finds the session of a credential, otherwise that of the cookie.
@@ -122,9 +130,16 @@ func (f userInfo) authenticate(r *http.Request, x *web.Exchange) (s *session.Ses
 
 // showPerson is userinfo for a person who looks at it: what applications are
 // told, and the binding with a form that removes it.
-func (f userInfo) showPerson(w http.ResponseWriter, r *http.Request, x *web.Exchange, s *session.Session, next string) error {
+func (f userInfo) showPerson(w http.ResponseWriter, r *http.Request, x *web.Exchange, s *session.Session,
+	next string) error {
 	u := &s.User
-	data := page.WhoAmIData{Name: u.Name, Username: u.Username, Email: u.Email, Groups: u.RoleNames(), SignOutURL: f.Prefix + "/sign_out"}
+	data := page.WhoAmIData{
+		Name:       u.Name,
+		Username:   u.Username,
+		Email:      u.Email,
+		Groups:     u.RoleNames(),
+		SignOutURL: f.Prefix + "/sign_out",
+	}
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()
 	b, err := f.bindings().of(ctx, s)
@@ -204,7 +219,7 @@ func (f userInfo) unbind(w http.ResponseWriter, r *http.Request, x *web.Exchange
 	b, err := f.bindings().of(ctx, s)
 	if err == nil && len(values["binding"]) == 1 && values["binding"][0] == bindingID(b) {
 		if lost := f.audit(x, Event{What: "unbound", User: b.Username, UnionID: b.UnionID}); lost != nil {
-			return &web.Error{Status: http.StatusServiceUnavailable, Code: "audit_unavailable", RetryAfter: retryAfter, Err: lost}
+			return auditUnavailable(lost)
 		}
 		if _, err = f.People.Bindings.Remove(ctx, b.Username); err == nil {
 			err = f.Sessions.RevokeUser(r.Context(), session.Person{UnionID: b.UnionID}, "unbound")
