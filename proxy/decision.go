@@ -130,10 +130,5 @@ func (h *Handler) authorize(ctx context.Context, t access.Target, header http.He
 	if e, ok := errors.AsType[*web.Error](dead); ok {
 		return d, e
 	}
-	return d, &web.Error{
-		Status:     http.StatusServiceUnavailable,
-		Code:       session.FailureCode(dead),
-		Err:        dead,
-		RetryAfter: retryAfter,
-	}
+	return d, web.Unavailable(dead, errors.Is(dead, session.ErrUnconfirmed), retryAfter)
 }

@@ -13,12 +13,3 @@ func Absent(err error) bool { return errors.Is(err, ErrNone) || Stale(err) }
 func Stale(err error) bool {
 	return errors.Is(err, ErrForged) || errors.Is(err, ErrExpired) || errors.Is(err, ErrRevoked)
 }
-
-// FailureCode is the code, for messages and machines, of an error that is not
-// Absent: whether the membership cannot be confirmed or the store not be read.
-func FailureCode(err error) string {
-	if errors.Is(err, ErrUnconfirmed) {
-		return "unconfirmed"
-	}
-	return "store_unavailable"
-}

@@ -51,3 +51,13 @@ func (e *Error) Error() string {
 }
 
 func (e *Error) Unwrap() error { return e.Err }
+
+// Unavailable is the answer while it is unknown whether there is a session: the
+// store fails, or the membership cannot be confirmed.
+func Unavailable(err error, unconfirmed bool, retryAfter time.Duration) *Error {
+	e := &Error{Status: http.StatusServiceUnavailable, Code: "store_unavailable", Err: err, RetryAfter: retryAfter}
+	if unconfirmed {
+		e = &Error{Status: http.StatusServiceUnavailable, Code: "unconfirmed", Err: err, RetryAfter: retryAfter}
+	}
+	return e
+}

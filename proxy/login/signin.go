@@ -143,12 +143,7 @@ func unavailable(err error) error {
 	if e, ok := errors.AsType[*web.Error](err); ok {
 		return e
 	}
-	return &web.Error{
-		Status:     http.StatusServiceUnavailable,
-		Code:       session.FailureCode(err),
-		RetryAfter: retryAfter,
-		Err:        err,
-	}
+	return web.Unavailable(err, errors.Is(err, session.ErrUnconfirmed), retryAfter)
 }
 
 // auditUnavailable is the answer when a record that has to be written cannot be.

@@ -109,16 +109,15 @@ func (a *ssoAdapter) recall(ctx context.Context, ref string) (sso.Person, error)
 	return a.person(s, ref), nil
 }
 
-func ssoError(err error) error {
+func ssoError(err error) error { return providerError(err, sso.ErrNobody) }
+
+// providerError is the error of a session's lookup for a service that signs people
+// in to other applications: nobody if there is no session.
+func providerError(err, nobody error) error {
 	if session.Absent(err) {
-		return sso.ErrNobody
+		return nobody
 	}
-	return &web.Error{
-		Status:     http.StatusServiceUnavailable,
-		Code:       session.FailureCode(err),
-		RetryAfter: ssoRetryAfter,
-		Err:        err,
-	}
+	return web.Unavailable(err, errors.Is(err, session.ErrUnconfirmed), ssoRetryAfter)
 }
 
 const ssoRetryAfter = gatewayMaxWait * 5
