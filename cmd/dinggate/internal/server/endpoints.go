@@ -17,8 +17,9 @@ import (
 
 // family is our own endpoints below one root. The zero family is none.
 type family struct {
-	root  string                     // everything below it is ours, registered or not
-	paths map[string]web.HandlerFunc // by path; one that ends with a slash has everything below it, too
+	root       string                     // everything below it is ours, registered or not
+	paths      map[string]web.HandlerFunc // by path; one that ends with a slash has everything below it, too
+	publicHost bool                       // on public_url's host alone; elsewhere the paths are the routes'
 }
 
 // newOwnEndpoints lists all our endpoints but those for gateways, which are
@@ -31,13 +32,13 @@ func newOwnEndpoints(c settings, flow *login.Flow, service *sso.Server, provider
 	}
 	families = append(families, oidcEndpoints(provider)...)
 	for _, path := range c.LoginAPIPaths() {
-		families = append(families, family{path, map[string]web.HandlerFunc{path: flow.LoginAPI}})
+		families = append(families, family{root: path, paths: map[string]web.HandlerFunc{path: flow.LoginAPI}})
 	}
-	return newEndpoints(c.Prefix, c.pages.Answer, families...)
+	return newEndpoints(c, families...)
 }
 
 func signInEndpoints(prefix string, flow *login.Flow, authenticate login.Authenticate) family {
-	return family{prefix, map[string]web.HandlerFunc{
+	return family{root: prefix, paths: map[string]web.HandlerFunc{
 		prefix + "/start":     flow.Start,
 		prefix + "/callback":  flow.Callback,
 		prefix + "/silent":    flow.SilentCode,
@@ -53,40 +54,46 @@ func keyEndpoints(c settings) family {
 	if c.assertions == nil {
 		return family{}
 	}
-	return family{c.Prefix, map[string]web.HandlerFunc{c.Prefix + "/jwks.json": jwks(c.assertions)}}
+	return family{root: c.Prefix, paths: map[string]web.HandlerFunc{c.Prefix + "/jwks.json": jwks(c.assertions)}}
 }
 
 func ssoEndpoints(service *sso.Server) family {
 	if service == nil {
 		return family{}
 	}
-	return family{config.SSORoot, service.Handlers()}
+	return family{root: config.SSORoot, paths: service.Handlers()}
 }
 
 // endpoints routes to our own endpoints. What is below one of the roots and not
 // registered is 404 and never proxied.
 type endpoints struct {
-	roots  []string
-	paths  []string // all that are registered
-	router *mux.Router
+	roots       []string
+	publicRoots []string // on public_url's host alone
+	origins     *web.Origins
+	paths       []string // all that are registered
+	router      *mux.Router
 }
 
 // newEndpoints registers the families, the first of which is the prefix's. mux
 // neither cleans nor redirects: paths have been judged before, and a redirect of
 // its own would lose a POST.
-func newEndpoints(prefix string, answer func(http.ResponseWriter, *http.Request, error),
-	families ...family) *endpoints {
-	e := &endpoints{router: mux.NewRouter().SkipClean(true).UseEncodedPath()}
+func newEndpoints(c settings, families ...family) *endpoints {
+	e := &endpoints{origins: c.origins, router: mux.NewRouter().SkipClean(true).UseEncodedPath()}
+	answer := c.pages.Answer
 	for _, f := range families {
 		if f.root == "" {
 			continue
 		}
-		if !slices.Contains(e.roots, f.root) {
-			e.roots = append(e.roots, f.root)
+		roots := &e.roots
+		if f.publicHost {
+			roots = &e.publicRoots
+		}
+		if !slices.Contains(*roots, f.root) {
+			*roots = append(*roots, f.root)
 		}
 		for path, h := range f.paths {
 			e.paths = append(e.paths, path)
-			handler := handle(strings.Trim(strings.TrimPrefix(path, prefix), "/"), h, answer)
+			handler := handle(strings.Trim(strings.TrimPrefix(path, c.Prefix), "/"), h, answer)
 			if strings.HasSuffix(path, "/") {
 				e.router.PathPrefix(path).Handler(handler)
 			} else {
@@ -120,25 +127,27 @@ func handle(name string, h web.HandlerFunc, answer func(http.ResponseWriter, *ht
 	})
 }
 
-// match reports whether a path is ours. One that only some programs would read
+// match reports whether a path is ours on a host. One that only some programs would read
 // as ours is refused (threats P14).
-func (e *endpoints) match(p web.Path) (ours bool, err error) {
-	if e.under(p.Plain) {
+func (e *endpoints) match(p web.Path, host string) (ours bool, err error) {
+	public := len(e.publicRoots) > 0 && e.origins.OnPublic(host)
+	under := func(path string) bool { return below(path, e.roots) || public && below(path, e.publicRoots) }
+	if under(p.Plain) {
 		if p.Raw != p.Plain {
 			return false, &web.Error{Status: http.StatusNotFound, Code: "not_found"}
 		}
 		return true, nil
 	}
-	if slices.ContainsFunc(p.Readings, e.under) {
+	if slices.ContainsFunc(p.Readings, under) {
 		return false, &web.Error{Status: http.StatusNotFound, Code: "not_found"}
 	}
 	return false, nil
 }
 
-// under compares without letter case: /OAuth2/auth is ours to some programs, and
+// below compares without letter case: /OAuth2/auth is ours to some programs, and
 // 404 here, since no endpoint is registered so.
-func (e *endpoints) under(path string) bool {
-	for _, root := range e.roots {
+func below(path string, roots []string) bool {
+	for _, root := range roots {
 		if web.UnderFold(path, root) {
 			return true
 		}

@@ -280,10 +280,7 @@ func newChain(c settings, st *State, handler *proxy.Handler, flow *login.Flow, o
 		Record:     requests.record,
 		Next: func(w http.ResponseWriter, r *http.Request) error {
 			x := web.From(w)
-			if isOIDC(x.Path) && !onPublicHost(c.origins, x.Host) { // the provider has one address
-				return handler.Serve(w, r)
-			}
-			ours, err := own.match(x.Path)
+			ours, err := own.match(x.Path, x.Host)
 			switch {
 			case err != nil:
 				return err

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
-	"strings"
 	"time"
 
 	"dinggate/account"
@@ -169,15 +168,7 @@ func (a *oidcAdapter) binding(ctx context.Context, u *identity.User) (string, er
 	return found.Username, nil
 }
 
-func oidcError(err error) error {
-	switch {
-	case errors.Is(err, session.ErrNone), errors.Is(err, session.ErrExpired), errors.Is(err, session.ErrRevoked), errors.Is(err, session.ErrForged):
-		return oidc.ErrNobody
-	case errors.Is(err, session.ErrUnconfirmed):
-		return &web.Error{Status: http.StatusServiceUnavailable, Code: "unconfirmed", RetryAfter: ssoRetryAfter, Err: err}
-	}
-	return &web.Error{Status: http.StatusServiceUnavailable, Code: "store_unavailable", RetryAfter: ssoRetryAfter, Err: err}
-}
+func oidcError(err error) error { return providerError(err, oidc.ErrNobody) }
 
 // observeEnds has the provider hear of what ends: a nil one hears nothing.
 func observeEnds(sessions *session.Manager, p *oidc.Provider) {
@@ -191,33 +182,22 @@ func observeEnds(sessions *session.Manager, p *oidc.Provider) {
 }
 
 // oidcEndpoints are below /oidc, and two addresses that the specifications fix. On
-// other hosts than that of public_url they are the routes' (see isOIDC).
+// other hosts than that of public_url they are the routes': the provider has one
+// address.
 func oidcEndpoints(p *oidc.Provider) []family {
 	if p == nil {
 		return nil
 	}
-	below := family{root: oidc.Root, paths: map[string]web.HandlerFunc{}}
+	below := family{root: oidc.Root, publicHost: true, paths: map[string]web.HandlerFunc{}}
 	families := []family{below}
 	for path, h := range p.Handlers() {
 		if path == oidc.PathConfiguration || path == oidc.PathMetadata {
-			families = append(families, family{path, map[string]web.HandlerFunc{path: h}})
+			families = append(families, family{root: path, publicHost: true, paths: map[string]web.HandlerFunc{path: h}})
 			continue
 		}
 		below.paths[path] = h
 	}
 	return families
-}
-
-// isOIDC reports whether a path is one of the provider's.
-func isOIDC(p web.Path) bool {
-	return web.UnderFold(p.Plain, oidc.Root) || web.UnderFold(p.Plain, oidc.PathConfiguration) || web.UnderFold(p.Plain, oidc.PathMetadata)
-}
-
-// onPublicHost reports whether a request is for the host of public_url. Ports are
-// left out, since gateways lose them.
-func onPublicHost(origins *web.Origins, host string) bool {
-	_, public, _ := strings.Cut(origins.Public(), "://")
-	return web.HostName(host) == web.HostName(public)
 }
 
 // auditOIDC writes who signed in to which application, and who tried what.
