@@ -26,8 +26,8 @@ type entry struct {
 var documents = []string{"LICENSE", "THIRD_PARTY_NOTICES", "README.md", "README.zh-CN.md", "CHANGELOG.md", "config.example.yaml"}
 
 // archives packs each target's program, in a folder named like the archive.
-func (r *release) archives(ctx context.Context) error {
-	texts, err := r.generated(ctx)
+func (r *release) archives(context.Context) error {
+	texts, err := r.generated()
 	if err != nil {
 		return err
 	}
@@ -91,7 +91,10 @@ func writeTar(w io.Writer, entries []entry, at time.Time) error {
 		if err != nil {
 			return err
 		}
-		h := &tar.Header{Typeflag: tar.TypeReg, Name: e.name, Size: int64(len(data)), Mode: e.mode, ModTime: at, Format: tar.FormatUSTAR, Uname: "root", Gname: "root"}
+		h := &tar.Header{
+			Typeflag: tar.TypeReg, Format: tar.FormatUSTAR, Name: e.name, Size: int64(len(data)),
+			Mode: e.mode, ModTime: at, Uname: "root", Gname: "root",
+		}
 		if err := out.WriteHeader(h); err != nil {
 			return err
 		}

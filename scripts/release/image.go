@@ -34,8 +34,12 @@ func (r *release) image(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		args := []string{"bud", "--isolation", "chroot", "--format", "oci", "--platform", t.String(), "--manifest", index, "--timestamp", fmt.Sprint(r.epoch.Unix())}
-		for _, arg := range []string{"BINARY=prebuilt", "VERSION=" + r.version.plain(), "REVISION=" + r.revision, "SOURCE=" + r.source, "CREATED=" + r.epoch.Format(time.RFC3339)} {
+		args := []string{"bud", "--isolation", "chroot", "--format", "oci", "--platform", t.String(),
+			"--manifest", index, "--timestamp", fmt.Sprint(r.epoch.Unix())}
+		for _, arg := range []string{
+			"BINARY=prebuilt", "VERSION=" + r.version.plain(), "REVISION=" + r.revision,
+			"SOURCE=" + r.source, "CREATED=" + r.epoch.Format(time.RFC3339),
+		} {
 			args = append(args, "--build-arg", arg)
 		}
 		if _, err := b(append(args, folder)...); err != nil {
@@ -58,7 +62,10 @@ func (r *release) image(ctx context.Context) error {
 // imageContext is what the Dockerfile needs for its stage prebuilt.
 func (r *release) imageContext(t target) (string, error) {
 	folder := filepath.Join(r.work, "context", t.arch)
-	for from, to := range map[string]string{"Dockerfile": "Dockerfile", "go.mod": "go.mod", r.binaries[t]: "dist/dinggate", certificates: "dist/ca-certificates.crt"} {
+	for from, to := range map[string]string{
+		"Dockerfile": "Dockerfile", "go.mod": "go.mod",
+		r.binaries[t]: "dist/dinggate", certificates: "dist/ca-certificates.crt",
+	} {
 		data, err := os.ReadFile(from)
 		if err != nil {
 			return "", err
@@ -84,13 +91,9 @@ func (r *release) imageContext(t target) (string, error) {
 // packLayout packs an OCI layout folder as docker, podman, skopeo and crane read it.
 func (r *release) packLayout(folder, file string) error {
 	var entries []entry
-	err := filepath.WalkDir(folder, func(path string, d os.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		name, err := filepath.Rel(folder, path)
-		entries = append(entries, entry{filepath.ToSlash(name), path, 0o644})
-		return err
+	err := walkFiles(folder, func(name, path string) error {
+		entries = append(entries, entry{name, path, 0o644})
+		return nil
 	})
 	if err != nil {
 		return err

@@ -70,7 +70,7 @@ func run(ctx context.Context, args []string) error {
 	steps := []struct {
 		part string
 		run  func(context.Context) error
-	}{{"", r.build}, {"archive", r.archives}, {"package", r.packages}, {"image", r.image}, {"sbom", r.sboms}}
+	}{{"", r.build}, {"", r.generate}, {"archive", r.archives}, {"package", r.packages}, {"image", r.image}, {"sbom", r.sboms}}
 	for _, step := range steps {
 		if step.part != "" && !slices.Contains(r.parts, step.part) {
 			continue

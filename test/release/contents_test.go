@@ -18,7 +18,7 @@ func TestArchive(t *testing.T) {
 	if said, want := output(t, filepath.Join(dir, "dinggate"), "version"), "dinggate v1.0.0\nrevision "+revision+"\n"; !strings.HasPrefix(said, want) {
 		t.Errorf("dinggate version = %q, want %q", said, want)
 	}
-	for _, file := range []string{"LICENSE", "THIRD_PARTY_NOTICES", "README.md", "config.example.yaml", "systemd/dinggate.service"} {
+	for _, file := range []string{"LICENSE", "THIRD_PARTY_NOTICES", "README.md", "config.example.yaml", "systemd/dinggate.service", "completions/_dinggate", "man/man1/dinggate.1"} {
 		if _, err := os.Stat(filepath.Join(dir, file)); err != nil {
 			t.Error(err)
 		}

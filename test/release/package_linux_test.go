@@ -27,6 +27,7 @@ func TestDeb(t *testing.T) {
 	m.want("purged", "ls -d /etc/dinggate /var/lib/dinggate /var/log/dinggate 2>/dev/null || echo none", "none")
 	m.want("its status", "dpkg-query -W -f '${Status}' dinggate 2>/dev/null || echo unknown", "unknown")
 	m.run("install again", "dpkg -i /mnt/"+p.newer)
+	m.want("manual pages and completions", "ls /usr/share/man/man5/dinggate-config.5.gz /usr/share/man/zh_CN/man1/dinggate-serve.1.gz /usr/share/bash-completion/completions/dinggate | wc -l", "3")
 	m.want("not started", "systemctl is-active dinggate || true", "inactive")
 }
 
