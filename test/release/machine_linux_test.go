@@ -2,6 +2,7 @@ package release_test
 
 import (
 	"bytes"
+	"context"
 	_ "embed"
 	"fmt"
 	"os"
@@ -95,8 +96,11 @@ func newMachine(t *testing.T, share string) *machine {
 // try runs a shell script in the machine.
 func (m *machine) try(script string) (string, error) {
 	pid := strconv.Itoa(m.pid)
-	cmd := exec.Command("nsenter", "--target", pid, "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root=/proc/"+pid+"/root", "--wd=/proc/"+pid+"/root",
-		"/bin/sh", "-ec", script)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "nsenter", "--target", pid, "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup",
+		"--root=/proc/"+pid+"/root", "--wd=/proc/"+pid+"/root", "/bin/sh", "-ec", script)
+	cmd.WaitDelay = time.Second // a child may hold the pipe
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8", "DEBIAN_FRONTEND=noninteractive"}
 	out, err := cmd.CombinedOutput()
 	return strings.TrimSpace(string(out)), err
