@@ -68,6 +68,26 @@ func TestErrorCodes(t *testing.T) {
 	}
 }
 
+// TestAnsweredCodes: every code that an answer of ours can have is explained; the
+// SSO service answers third parties with those of OAuth, which docs/sso.md has.
+func TestAnsweredCodes(t *testing.T) {
+	explained := messageCodes(t)
+	literal := regexp.MustCompile(`web\.Error\{[^{}]*?Code: +"([a-z_]+)"`)
+	checked := 0
+	for _, folder := range []string{"proxy", "internal/web", "cmd/dinggate/internal/server", "oidc", "session", "account"} {
+		for path, text := range goSource(t, folder) {
+			for _, m := range literal.FindAllStringSubmatch(text, -1) {
+				if checked++; !slices.Contains(explained, m[1]) {
+					t.Errorf("%s answers %s, for which there is no message and no entry in docs/troubleshooting.md", path, m[1])
+				}
+			}
+		}
+	}
+	if checked < 50 {
+		t.Errorf("checked %d codes: something is wrong with this test", checked)
+	}
+}
+
 // TestMetricNames: a metric that any page names is in the table of operating.md,
 // which cmd/dinggate compares with the program.
 func TestMetricNames(t *testing.T) {

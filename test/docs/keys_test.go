@@ -95,3 +95,18 @@ func TestDefaults(t *testing.T) {
 		t.Errorf("checked %d defaults: something is wrong with this test", checked)
 	}
 }
+
+// TestReference: the reference of the configuration has an entry for every key.
+func TestReference(t *testing.T) {
+	all := pages(t)
+	if _, ok := all["docs/configuration.md"]; !ok {
+		t.Skip("docs/configuration.md is not there yet")
+	}
+	for _, name := range []string{"docs/configuration.md", "docs/configuration.zh-CN.md"} {
+		for key := range exampleKeys(t) {
+			if key != "" && !strings.Contains(all[name].text, "`"+key+"`") {
+				t.Errorf("%s has no entry for %s", name, key)
+			}
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package docs
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -61,6 +62,28 @@ func pages(t *testing.T) map[string]page {
 		t.Fatalf("found %d pages: something is wrong with this test", len(all))
 	}
 	return all
+}
+
+// goSource is the Go source below a folder, without tests, by file; nothing where
+// there is no such folder.
+func goSource(t *testing.T, folder string) map[string]string {
+	t.Helper()
+	texts := map[string]string{}
+	err := filepath.WalkDir(filepath.Join(root, folder), func(path string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		texts[strings.TrimPrefix(path, root+"/")] = string(data)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return texts
 }
 
 // twin is the name of the same page in the other language.
