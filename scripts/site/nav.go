@@ -11,11 +11,11 @@ type section struct {
 var sections = []section{
 	{"Begin", "入门", []string{"README.md", "docs/README.md", "docs/install.md", "docs/packaging.md", "docs/quick-start.md", "docs/console.md", "docs/faq.md"}},
 	{"Use", "使用", []string{"docs/configuration.md", "docs/applications.md", "docs/pages.md", "docs/paths.md", "docs/accounts.md", "docs/single-page-apps.md",
-		"docs/assertion.md", "docs/sso.md", "docs/oidc.md", "docs/mcp.md", "docs/access-requests.md", "docs/from-oauth2-proxy.md"}},
+		"docs/assertion.md", "docs/sso.md", "docs/oidc.md", "docs/from-oauth2-proxy.md"}},
 	{"Gateways", "网关", []string{"docs/gateways.md", "docs/gateways/nginx.md", "docs/gateways/traefik.md", "docs/gateways/caddy.md", "docs/gateways/haproxy.md",
 		"docs/gateways/apache.md", "docs/gateways/apisix.md", "docs/gateways/higress.md", "docs/gateways/kong.md", "docs/gateways/envoy.md", "docs/gateways/istio.md",
 		"docs/gateways/envoy-gateway.md", "docs/gateways/gateway-api.md", "docs/gateways/ingress-nginx.md", "docs/gateways/kubernetes.md"}},
-	{"Operate", "运维", []string{"docs/operating.md", "docs/running.md", "docs/troubleshooting.md", "docs/runbooks.md", "docs/sessions.md", "docs/scaling.md",
+	{"Operate", "运维", []string{"docs/operating.md", "docs/running.md", "docs/troubleshooting.md", "docs/sessions.md", "docs/scaling.md",
 		"docs/corporate-network.md", "docs/upgrading.md"}},
 	{"Judge", "评估", []string{"docs/security.md", "SECURITY.md", "docs/threats.md", "docs/hostile.md", "docs/performance.md", "CHANGELOG.md"}},
 	{"Develop", "开发", []string{"CONTRIBUTING.md", "docs/architecture.md", "docs/dependencies.md", "docs/releasing.md"}},
