@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"dinggate/internal/identity"
+	"dinggate/session/membership"
 
 	gocache "github.com/patrickmn/go-cache"
 )
@@ -14,33 +15,31 @@ import (
 // entry is what one cookie text that verified stands for. Everything without a
 // lock in it is written before the entry is shared.
 type entry struct {
-	text    string    // the cookie
-	origin  *Session  // as it stands in the cookie, or in the Store's record
-	ticket  *ticket   // the cookie is one; nil: it carries the whole session
-	key     name      // the person
-	old     bool      // an older secret opened it
-	sealed  time.Time // when the cookie was made
-	begins  time.Time // before this the clock was set back since
+	text    string       // the cookie
+	origin  *Session     // as it stands in the cookie, or in the Store's record
+	ticket  *ticket      // the cookie is one; nil: it carries the whole session
+	key     identity.Key // the person
+	old     bool         // an older secret opened it
+	sealed  time.Time    // when the cookie was made
+	begins  time.Time    // before this the clock was set back since
 	expires time.Time
 	recheck time.Duration // jittered
-	keep    *tokenState   // its token is refreshed; nil: it is not
+	token   *tokenState   // its token is refreshed; nil: it is not
 
-	seen     atomic.Int64                   // last request, Unix milliseconds; never before sealed
-	offered  atomic.Pointer[identity.Token] // the newest token that a cookie took along
-	renewed  atomic.Int64                   // last time Renew made a cookie of it, Unix milliseconds
-	asked    atomic.Int64                   // when the Store last knew of no end, Unix milliseconds; 0: not yet
-	era      atomic.Uint64
-	unmoved  atomic.Uint64
-	accounts atomic.Uint64 // version of Manager.Accounts at the last look, and one
-	person   atomic.Pointer[member]
-	view     atomic.Pointer[Session] // origin with the newest facts
-
-	mu     sync.Mutex // held for moments
-	flight *flight    // a question to the Store under way
+	seen       atomic.Int64                   // last request, Unix milliseconds; never before sealed
+	offered    atomic.Pointer[identity.Token] // the newest token that a cookie took along
+	renewed    atomic.Int64                   // last time Renew made a cookie of it, Unix milliseconds
+	asked      atomic.Int64                   // when the Store last knew of no end, Unix milliseconds; 0: not yet
+	asking     atomic.Bool                    // in the background
+	epoch      atomic.Uint64                  // of the answer, see freshness
+	generation atomic.Uint64                  // of the revocations at the last look
+	accounts   atomic.Uint64                  // version of Manager.Accounts at the last look, and one
+	member     atomic.Pointer[membership.Member]
+	view       atomic.Pointer[Session] // origin with the newest profile
 }
 
-// untimely reports whether the session's lifetime is over, or has not come: of a
-// clock that was set back nobody knows what it said in between, and an end of
+// untimely reports whether the session's lifetime is over, or has not begun. After
+// a clock was set back it is unknown what it said in between, and a revocation of
 // the person, which is from now, would not end a sign-in of the future (threats
 // V18). A cookie that is not known yet is refused for the same reason.
 func (e *entry) untimely(now time.Time) bool { return !now.Before(e.expires) || now.Before(e.begins) }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"dinggate/internal/conf"
+	"dinggate/internal/identity"
 	"dinggate/internal/keyring"
 )
 
@@ -74,6 +75,20 @@ func (c CookieConfig) Check(p *conf.Problems, key string) {
 	default:
 		p.At("%s.same_site", key).If(true, "is not lax, strict or none")
 	}
+}
+
+// shared reports whether replicas share their sessions through the Store.
+func (c Config) shared() bool { return c.Store == StoreRedis }
+
+// outlived is when a session that lives now is certainly past its lifetime.
+func (c Config) outlived(now time.Time) time.Time { return now.Add(c.Lifetime + 2*skew) }
+
+// fit cuts a person to what a session of theirs has room for.
+func (c Config) fit(u identity.User) (identity.User, error) {
+	if c.shared() {
+		return fitUser(u, maxSharedUser)
+	}
+	return fitUser(u, maxUser)
 }
 
 // Check finds the mistakes below key (`session`); it opens and changes nothing.

@@ -22,22 +22,21 @@ func CookieName(https bool, domain string) string {
 // Clear is the cookie that removes ours from a browser. Send it after a
 // sign-out, never because of ErrStore or ErrUnconfirmed.
 func (m *Manager) Clear() *http.Cookie {
-	c := m.attributes("")
+	c := m.Cookie.cookie(m.Secure, "")
 	c.MaxAge, c.Expires = -1, time.Unix(1, 0)
 	return c
 }
 
-// cookie carries text until the session's lifetime is over, never longer.
-func (m *Manager) cookie(text string, signedIn time.Time) *http.Cookie {
-	c := m.attributes(text)
-	c.Expires = signedIn.Add(m.Config.Lifetime)
-	c.MaxAge = max(1, int(c.Expires.Sub(m.now())/time.Second))
+// until makes a browser keep c until the session's lifetime is over, never longer.
+func until(c *http.Cookie, expires, now time.Time) *http.Cookie {
+	c.Expires = expires
+	c.MaxAge = max(1, int(expires.Sub(now)/time.Second))
 	return c
 }
 
-func (m *Manager) attributes(text string) *http.Cookie {
-	c := &http.Cookie{Name: m.CookieName(), Value: text, Path: "/", Domain: m.Cookie.Domain, HttpOnly: true, Secure: m.Secure}
-	switch strings.ToLower(m.Cookie.SameSite) {
+func (cc CookieConfig) cookie(https bool, text string) *http.Cookie {
+	c := &http.Cookie{Name: CookieName(https, cc.Domain), Value: text, Path: "/", Domain: cc.Domain, HttpOnly: true, Secure: https}
+	switch strings.ToLower(cc.SameSite) {
 	case "strict":
 		c.SameSite = http.SameSiteStrictMode
 	case "none":

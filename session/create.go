@@ -31,13 +31,13 @@ func (m *Manager) Create(ctx context.Context, user identity.User, token identity
 }
 
 // Begin begins a session under a new random id, so that a cookie planted
-// before the sign-in gains nothing (threats C1). Its facts count in all sessions
-// of the person at once. What does not fit into a cookie, or into a record of
+// before the sign-in gains nothing (threats C1). Its profile counts in all
+// sessions of the person at once. What does not fit into a cookie, or into a record of
 // the shared Store, is cut (see fitUser). ErrStore: nobody is signed in.
 func (m *Manager) Begin(ctx context.Context, in SignIn) (*Session, *http.Cookie, error) {
 	m.init()
-	now, token := m.now(), in.Token
-	user, err := m.fit(in.User)
+	now, token := m.Time(), in.Token
+	user, err := m.Config.fit(in.User)
 	if err != nil {
 		return nil, nil, fmt.Errorf("session: creating: the person %w", err)
 	}
@@ -55,13 +55,13 @@ func (m *Manager) Begin(ctx context.Context, in SignIn) (*Session, *http.Cookie,
 	token.Expires = token.Expires.UTC().Truncate(time.Millisecond)
 	s := &Session{ID: base64.RawURLEncoding.EncodeToString(id[:]), Realm: m.Realm, User: user, Token: token, SignedIn: moment, Checked: moment, Fingerprint: in.Fingerprint}
 	var t *ticket
-	era, _ := m.hearing()
-	if m.shared() {
-		if t, err = m.storeSession(ctx, s); err != nil {
+	epoch, _ := m.freshness.epoch()
+	if m.Config.shared() {
+		if t, err = m.records.putSession(ctx, s); err != nil {
 			return nil, nil, err
 		}
 	}
-	text, err := m.seal(s, t, moment)
+	text, err := m.records.sealCookie(m.CookieName(), s, t, moment)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -69,35 +69,11 @@ func (m *Manager) Begin(ctx context.Context, in SignIn) (*Session, *http.Cookie,
 		m.OnTokenTruncated(s)
 	}
 	e := m.enter(text, s, t, moment, false)
-	if _, live := m.hearing(); live && m.shared() {
-		e.answered(now, era) // otherwise the first request asks: an end of meanwhile may have gone unheard
+	if _, live := m.freshness.epoch(); live && m.Config.shared() {
+		e.answered(now, epoch) // otherwise the first request asks: an end of meanwhile may have been missed
 	}
 	m.remember(e, now)
-	return s, m.cookie(text, s.SignedIn), nil
-}
-
-// fit cuts a person to what can be kept.
-func (m *Manager) fit(u identity.User) (identity.User, error) {
-	if m.shared() {
-		return fitUser(u, maxSharedUser)
-	}
-	return fitUser(u, maxUser)
-}
-
-// seal makes the text of a cookie: of a ticket, or of a whole session, whose
-// s.Token it may empty.
-func (m *Manager) seal(s *Session, t *ticket, now time.Time) (string, error) {
-	var plain []byte
-	var err error
-	if t != nil {
-		plain, err = t.encode(now)
-	} else {
-		plain, err = encode(s, now, maxPlain)
-	}
-	if err != nil {
-		return "", fmt.Errorf("session: sealing: the session %w", err)
-	}
-	return m.Keyring.Seal(purpose, m.CookieName(), plain)
+	return s, until(m.Cookie.cookie(m.Secure, text), e.expires, now), nil
 }
 
 // Renewable reports whether another cookie should replace the one s came with:
@@ -105,7 +81,7 @@ func (m *Manager) seal(s *Session, t *ticket, now time.Time) (string, error) {
 // token is not the newest, or a quarter of the idle limit has passed. It is cheap.
 func (m *Manager) Renewable(s *Session) bool {
 	e, idle := s.entry, m.Config.Idle
-	return e != nil && (e.old || idle > 0 && m.now().Sub(e.sealed) > idle/4 ||
+	return e != nil && (e.old || idle > 0 && m.Time().Sub(e.sealed) > idle/4 ||
 		e.ticket == nil && (s.Checked.After(e.origin.Checked) || s.Token != e.origin.Token))
 }
 
@@ -118,13 +94,13 @@ func (m *Manager) Renew(s *Session) *http.Cookie {
 		return nil
 	}
 	m.init()
-	e, now, pause := s.entry, m.now(), time.Minute
+	e, now, pause := s.entry, m.Time(), time.Minute
 	if idle := m.Config.Idle; idle > 0 {
 		pause = min(pause, idle/4)
 	}
 	last := e.renewed.Load()
 	if e.ticket == nil && s.Token != e.origin.Token && e.offer(s.Token) {
-		last = 0 // a token that was traded in is of no more use: at once
+		last = 0 // a token that was exchanged is of no more use: at once
 		e.renewed.Store(0)
 	}
 	if last != 0 && now.Sub(time.UnixMilli(last)) < pause || !e.renewed.CompareAndSwap(last, now.UnixMilli()) {
@@ -132,13 +108,13 @@ func (m *Manager) Renew(s *Session) *http.Cookie {
 	}
 	again := *s
 	if e.ticket == nil {
-		again.User, _ = fitUser(s.User, maxUser) // one who does not fit is an error of seal
+		again.User, _ = fitUser(s.User, maxUser) // one who does not fit is an error of sealCookie
 	}
-	text, err := m.seal(&again, e.ticket, now)
+	text, err := m.records.sealCookie(m.CookieName(), &again, e.ticket, now)
 	if err != nil {
 		return nil // the old cookie still serves
 	}
-	return m.cookie(text, s.SignedIn)
+	return until(m.Cookie.cookie(m.Secure, text), e.expires, now)
 }
 
 // offer reports whether t is a token that no cookie has taken along yet.

@@ -3,165 +3,205 @@ package session
 import (
 	"context"
 	"time"
+
+	"dinggate/internal/identity"
+	"dinggate/session/revocation"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/singleflight"
 )
 
-// How long an answer of the Store counts. Ends, and people to look up again,
-// arrive through the Journal within moments, so that no request has to ask; the
-// limits below bound what a journal that fails unnoticed can cost:
+// freshness decides how long an answer of the Store counts, and asks again. Ends,
+// and people to look up again, arrive through the Journal within moments, so that
+// no request has to ask; the limits below bound what a journal that fails
+// unnoticed can cost:
 //
-//	journal live    0 ── certain ── 5 s ── ageing ── 10 s ── asked before the request passes
-//	                                       asked again in the background
-//	not live        0 ── certain ── 2 s ── asked before the request passes
+//	journal live    0 ── fresh ── 5 s ── stale ── 10 s ── asked before the request passes
+//	                                     asked again in the background
+//	disconnected    0 ── fresh ── 2 s ── asked before the request passes
 //
 // A session that is in use is asked about every 5 s in the background; one that
 // comes back after 10 s waits for one answer. When the journal falls silent, a
 // session may pass for 2 s more on what is known; after that the Store decides,
-// and a Store that is ill is ErrStore. Without a Journal every request asks.
+// and a Store that fails is ErrStore. Without a Journal every request asks.
+type freshness struct {
+	records    *records
+	revoked    *revocation.Set
+	replicator *revocation.Replicator
+	tasks      *tasks
+
+	questions singleflight.Group // by cookie text: one question about a known session
+	loads     singleflight.Group // by cookie text: one load of a session that is not known
+	slots     chan struct{}      // a place for each question that nobody waits for
+}
+
 const (
-	askAgain  = 5 * time.Second
-	trustLive = 2 * askAgain
-	trustDeaf = 2 * time.Second
+	revalidateEvery   = 5 * time.Second
+	trustLive         = 2 * revalidateEvery
+	trustDisconnected = 2 * time.Second
 
 	trustWatched = time.Minute // open connections, looked at by Run: as trustLive
 )
 
-type trust int
+type answerAge int
 
 const (
-	unknown trust = iota // ask and wait: the zero value
-	ageing               // pass, and ask
-	certain              // pass
+	unknown answerAge = iota // ask and wait: the zero value
+	stale                    // pass, and ask
+	fresh                    // pass
 )
 
-// hearing reports whether the journal is live, and in which era: what was learned
-// in another era may have changed unheard.
-func (m *Manager) hearing() (era uint64, live bool) {
-	state := m.liveEpoch.Load()
-	return state>>1<<32 | uint64(uint32(m.revoked.lost.Load())), state&1 == 1
+// epoch reports whether the journal is live, and in which epoch: what was learned
+// in another one may have changed without an event.
+func (f *freshness) epoch() (epoch uint64, live bool) {
+	connection, live := f.replicator.State()
+	return uint64(connection)<<32 | uint64(f.revoked.Epoch()), live
 }
 
-// setLive follows the journal's word. Losing it begins a new era.
-func (m *Manager) setLive(live bool) {
-	if state := m.liveEpoch.Load(); (state&1 == 1) != live {
-		m.liveEpoch.Store(state + 1)
-		if live {
-			m.look() // what ended in the gap ends its connections now
-		}
-	}
-}
-
-// newEra has every session asked about again, because something was said that
-// could not be understood.
-func (m *Manager) newEra() { m.revoked.lost.Add(1) }
-
-// trust is how much an earlier answer about e is worth; within is trustLive
-// or trustWatched.
-func (m *Manager) trust(e *entry, now time.Time, within time.Duration) trust {
+// age is how much an earlier answer about e is worth; within is trustLive or
+// trustWatched.
+func (f *freshness) age(e *entry, now time.Time, within time.Duration) answerAge {
 	asked := e.asked.Load()
 	switch {
 	case asked == 0:
 		return unknown
-	case !m.shared():
-		return certain // of a Store of this process alone: whatever ended later ended here
-	case m.Journal == nil:
+	case !f.records.config.shared():
+		return fresh // of a Store of this process alone: whatever ended later ended here
+	case f.replicator.Journal == nil:
 		return unknown
 	}
 	age := time.Duration(now.UnixMilli()-asked) * time.Millisecond
-	era, live := m.hearing()
-	learned := e.era.Load()
-	live = live && era == learned
+	epoch, live := f.epoch()
+	learned := e.epoch.Load()
+	live = live && epoch == learned
 	switch {
 	case age < -skew:
 		return unknown // the clock was set
-	case uint32(era) != uint32(learned):
+	case uint32(epoch) != uint32(learned):
 		return unknown // an end was forgotten here, or not understood
-	case live && age < within/2 || !live && age < trustDeaf:
-		return certain
+	case live && age < within/2 || !live && age < trustDisconnected:
+		return fresh
 	case live && age < within:
-		return ageing
+		return stale
 	}
 	return unknown
 }
 
 // answered notes that the Store knew e to live at the given moment.
-func (e *entry) answered(at time.Time, era uint64) {
-	e.era.Store(era)
+func (e *entry) answered(at time.Time, epoch uint64) {
+	e.epoch.Store(epoch)
 	e.asked.Store(at.UnixMilli())
-}
-
-// flight is one question to the Store.
-type flight struct {
-	done chan struct{}
-	err  error // written before done is closed
 }
 
 // settle makes sure that what is known here of the end of e is young enough.
 // The only error is ErrStore.
-func (m *Manager) settle(ctx context.Context, e *entry, now time.Time) error {
-	if m.Store == nil && !m.shared() {
+func (f *freshness) settle(ctx context.Context, e *entry, now time.Time) error {
+	if f.records.store == nil && !f.records.config.shared() {
 		return nil
 	}
-	switch m.trust(e, now, trustLive) {
-	case certain:
+	switch f.age(e, now, trustLive) {
+	case fresh:
 		return nil
-	case ageing:
-		select {
-		case m.storeSlots <- struct{}{}: // a place for a question nobody waits for
-			if f, mine := e.board(); mine {
-				if m.start(func() { m.fly(e, f); <-m.storeSlots }) {
-					return nil
-				}
-				e.land(f, nil)
-			}
-			<-m.storeSlots
-		default:
+	case stale:
+		f.askInBackground(e)
+		return nil
+	}
+	return f.revalidate(ctx, e)
+}
+
+// askInBackground asks about e unless that is under way, or too many questions are.
+func (f *freshness) askInBackground(e *entry) {
+	if !e.asking.CompareAndSwap(false, true) {
+		return
+	}
+	select {
+	case f.slots <- struct{}{}:
+		done := func() { e.asking.Store(false); <-f.slots }
+		if !f.tasks.start(func() { defer done(); <-f.question(e) }) {
+			done()
 		}
-		return nil
+	default:
+		e.asking.Store(false)
 	}
-	return m.revalidate(ctx, e)
 }
 
 // revalidate waits for the Store's answer, one for all requests that want it now.
 // The question goes on when the client has gone (threats V17).
-func (m *Manager) revalidate(ctx context.Context, e *entry) error {
-	f, mine := e.board()
-	if mine && !m.start(func() { m.fly(e, f) }) {
-		m.fly(e, f) // Run has ended: the last requests ask for themselves
-	}
+func (f *freshness) revalidate(ctx context.Context, e *entry) error {
 	select {
-	case <-f.done:
-		return f.err
+	case answer := <-f.question(e):
+		return answer.Err
 	case <-ctx.Done():
-		return ill("asking about a session", ctx.Err())
+		return unavailable("asking about a session", ctx.Err())
 	}
 }
 
-// board joins the question under way or begins one.
-func (e *entry) board() (f *flight, mine bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.flight == nil {
-		e.flight, mine = &flight{done: make(chan struct{})}, true
-	}
-	return e.flight, mine
+// question joins the question about e that is under way, or begins one.
+func (f *freshness) question(e *entry) <-chan singleflight.Result {
+	return f.questions.DoChan(e.text, func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+		defer cancel()
+		at := f.records.now()
+		epoch, _ := f.epoch() // before the question: what changes from here on is an event
+		err := f.ask(ctx, e.origin)
+		if err == nil {
+			e.answered(at, epoch)
+		}
+		return nil, err
+	})
 }
 
-func (e *entry) land(f *flight, err error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.flight = nil
-	f.err = err
-	close(f.done)
+// ask brings into memory what the Store knows about the end of s. All questions
+// go out at once. The only error is ErrStore: no answer.
+func (f *freshness) ask(ctx context.Context, s *Session) error {
+	if f.records.store == nil {
+		return unavailable("asking about a session", errNoStore)
+	}
+	now := f.records.now()
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { _, err := f.askSession(ctx, s.ID, s, now); return err })
+	g.Go(func() error { return f.askEnds(ctx, s, now) })
+	return g.Wait()
 }
 
-func (m *Manager) fly(e *entry, f *flight) {
-	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
-	defer cancel()
-	at := m.now()
-	era, _ := m.hearing() // before the question: what changes from here on is heard
-	err := m.askStore(ctx, e.origin)
-	if err == nil {
-		e.answered(at, era)
+// askSession returns the record of a session that lives, nil of one that has
+// ended; s is the session where it is known already.
+func (f *freshness) askSession(ctx context.Context, id string, s *Session, now time.Time) (record []byte, err error) {
+	record, ended, err := f.records.session(ctx, id)
+	if err != nil || !ended {
+		return record, err
 	}
-	e.land(f, err)
+	end := revocation.Revocation{Until: f.records.config.outlived(now), Reason: "signed_out", Audited: true} // who did it wrote the audit line
+	if s != nil {
+		end.Who, end.Since = s.key(f.records.service), s.SignedIn
+	}
+	f.revoked.EndSession(id, end, now)
+	return nil, nil
+}
+
+// askEnds asks about everybody whose end would be the end of s.
+func (f *freshness) askEnds(ctx context.Context, s *Session, now time.Time) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return f.askEnd(ctx, everybody, now) })
+	for _, key := range s.keys(f.records.service) {
+		if key.Text != "" {
+			g.Go(func() error { return f.askEnd(ctx, key, now) })
+		}
+	}
+	return g.Wait()
+}
+
+// askEnd brings the end of a person's sessions into memory.
+func (f *freshness) askEnd(ctx context.Context, key identity.Key, now time.Time) error {
+	end, found, err := f.records.end(ctx, key)
+	if err != nil || !found {
+		return err
+	}
+	end.Until = f.records.config.outlived(now)
+	if key == everybody {
+		f.revoked.EndAll(end)
+	} else {
+		f.revoked.EndPerson(key, end, now)
+	}
+	return nil
 }

@@ -3,13 +3,13 @@ package session
 import (
 	"context"
 	"errors"
-	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"dinggate/internal/identity"
+	"dinggate/session/revocation"
 	"dinggate/store/storetest"
 )
 
@@ -76,7 +76,7 @@ func TestAKnownSessionAsksNobody(t *testing.T) {
 				allows(t, b, c.Value)
 			}
 		})
-		time.Sleep(askAgain / 2)
+		time.Sleep(revalidateEvery / 2)
 		f.store.set(nil, true)
 		f.wantAsked(t, "in use for longer", true, func() { allows(t, b, c.Value) }) // does not wait for the answer
 		time.Sleep(storeTimeout)
@@ -139,7 +139,7 @@ func TestAJournalThatFallsSilent(t *testing.T) {
 		if err := a.Revoke(t.Context(), s.ID); err != nil {
 			t.Errorf("Revoke(store well, journal cut) = %v, want nil: who asks hears of it", err)
 		}
-		time.Sleep(trustDeaf)
+		time.Sleep(trustDisconnected)
 		refuses(t, b, ErrRevoked, c.Value)
 		f.wantAsked(t, "nothing is heard", true, func() { allows(t, b, kept.Value) })
 		f.wantAsked(t, "asked a moment ago", false, func() { allows(t, b, kept.Value) })
@@ -151,7 +151,7 @@ func TestAJournalThatFallsSilent(t *testing.T) {
 			t.Errorf("Stats().Unsent = %d after the journal is back, want 0", n)
 		}
 		allows(t, b, kept.Value)
-		time.Sleep(trustDeaf)
+		time.Sleep(trustDisconnected)
 		f.wantAsked(t, "learned after the gap", false, func() { allows(t, b, kept.Value) })
 	})
 }
@@ -160,7 +160,7 @@ func TestWhatWasLearnedBeforeAGapIsAskedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, 1)
 		_, c := signIn(t, f.all[0], zhangsan)
-		time.Sleep(trustDeaf)
+		time.Sleep(trustDisconnected)
 		f.wantAsked(t, "live", false, func() { allows(t, f.all[0], c.Value) })
 		f.journal.Lose() // live again at once, but entries may be missing
 		synctest.Wait()
@@ -286,15 +286,15 @@ func TestForeignAndUnreadableEntries(t *testing.T) {
 			asks  bool
 		}{
 			{"too short", []byte("x"), false},
-			{"another organisation's", withJournal(foreign, f).entry(event{kind: everybodyEnded, at: time.Now().Add(time.Minute)}), false},
-			{"of a newer key", withJournal(newer, f).entry(event{kind: sessionEnded, at: time.Now(), id: "x"}), true},
-			{"of a newer kind", withJournal(replica(t, f.store, f.people), f).entry(event{kind: 'X', at: time.Now()}), true},
-			{"rubbish with our tag", append(m.tag(), make([]byte, 100)...), true},
+			{"another organisation's", withJournal(foreign, f).replicator.Entry(revocation.Event{Kind: revocation.EverybodyEnded, At: time.Now().Add(time.Minute)}), false},
+			{"of a newer key", withJournal(newer, f).replicator.Entry(revocation.Event{Kind: revocation.SessionEnded, At: time.Now(), ID: "x"}), true},
+			{"of a newer kind", withJournal(replica(t, f.store, f.people), f).replicator.Entry(revocation.Event{Kind: 'X', At: time.Now()}), true},
+			{"rubbish with our tag", append(m.replicator.Entry(revocation.Event{Kind: revocation.SessionEnded})[:8:8], make([]byte, 100)...), true},
 		} {
 			allows(t, m, c.Value)
 			f.journal.Append(t.Context(), e.entry)
 			synctest.Wait()
-			time.Sleep(trustDeaf)
+			time.Sleep(trustDisconnected)
 			f.wantAsked(t, e.what, e.asks, func() { allows(t, m, c.Value) })
 		}
 	})
@@ -333,31 +333,6 @@ func TestJournalTellsNothing(t *testing.T) { // threats C17
 					t.Errorf("an entry shows %q", secret)
 				}
 			}
-		}
-	})
-}
-
-// The law: what reads is written back the same, and nothing else happens.
-func FuzzNotice(f *testing.F) {
-	for _, n := range []event{
-		{kind: sessionEnded, at: time.UnixMilli(1), id: "x"},
-		{kind: personEnded, at: time.UnixMilli(2), reason: "left", who: Person{UserID: "u", UnionID: "v"}},
-		{kind: personEnded, at: time.UnixMilli(2), reason: "account_changed", who: Person{Account: "zs", Spare: 1 << 63}},
-		{kind: lookAgain, at: time.UnixMilli(2), who: Person{key: name{byBoth, "0\x00zs"}}},
-		{kind: placesChanged, at: time.UnixMilli(3), places: Places{Departments: []int64{-1, 42}, Roles: []int64{1 << 40}}},
-	} {
-		f.Add(n.encode())
-	}
-	f.Fuzz(func(t *testing.T, b []byte) {
-		n, err := decodeNotice(b)
-		if err != nil {
-			if !errors.Is(err, errNotice) {
-				t.Fatalf("decodeNotice() = %v", err)
-			}
-			return
-		}
-		if again := n.encode(); !slices.Equal(again, b) {
-			t.Fatalf("encode(decode(%x)) = %x", b, again)
 		}
 	})
 }

@@ -42,8 +42,8 @@ func TestSessionsLeaveNothingBehind(t *testing.T) {
 				time.Sleep(2*time.Hour + m.Config.Recheck + m.Config.Grace)
 				synctest.Wait()
 				*memory = store.Memory{} // Redis is elsewhere
-				if s := m.Stats(); s.Cached+s.People+s.Revoked+s.Watched+s.Lookups+s.Unsent+len(m.tokenStates.all) != 0 {
-					t.Errorf("after everybody has left: %+v and %d tokens, want nothing", s, len(m.tokenStates.all))
+				if s := m.Stats(); s.Cached+s.People+s.Revoked+s.Watched+s.Lookups+s.Unsent+m.tokens.states.Len() != 0 {
+					t.Errorf("after everybody has left: %+v and %d tokens, want nothing", s, m.tokens.states.Len())
 				}
 				if n := runtime.NumGoroutine(); n > goroutines {
 					t.Errorf("%d goroutines after everybody has left, %d before", n, goroutines)

@@ -3,11 +3,12 @@ package session
 import (
 	"context"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"dinggate/internal/identity"
 	"dinggate/internal/keyring"
+	"dinggate/session/membership"
+	"dinggate/session/revocation"
 	"dinggate/store"
 )
 
@@ -32,7 +33,7 @@ type Manager struct {
 	Store store.Store
 
 	// Journal spreads what ends to the other replicas, so that requests need not
-	// ask the Store (see askAgain for the bounds); only with Config.Store redis,
+	// ask the Store (see freshness for the bounds); only with Config.Store redis,
 	// and only while Run runs. Nil: every request asks.
 	Journal store.Journal
 
@@ -53,7 +54,7 @@ type Manager struct {
 	// is never looked at again.
 	Recheck func(ctx context.Context, s *Session) (identity.User, error)
 
-	// Refresh trades a refresh token for new tokens, for sessions whose sign-in
+	// Refresh exchanges a refresh token for new tokens, for sessions whose sign-in
 	// yielded one and its expiry. Errors are as Recheck's, but a refusal ends
 	// this session alone. Recheck is not called with a token that has expired.
 	// Nil: tokens are left to expire.
@@ -69,34 +70,36 @@ type Manager struct {
 	// see Session.Token. If nil, it is not called.
 	OnTokenTruncated func(s *Session)
 
-	// Bounds of what is in memory; 0 means the number beside it.
+	// Limits bound what is in memory.
+	Limits
+
+	once      sync.Once
+	inherited *Manager // whose state init takes over
+	parts
+}
+
+// Limits bound what a Manager has in memory; 0 means the number beside it.
+type Limits struct {
 	MaxSessions int // 10,000 cookies known without opening them; as many tokens that are refreshed
 	MaxPeople   int // 50,000
 	MaxRevoked  int // 100,000; past it everybody signs in again
 	MaxWatches  int // 50,000 open connections
 	MaxRechecks int // 16 lookups at a time, and 16 refreshes
 	MaxAsks     int // 32 questions to the Store at a time that nobody waits for
+}
 
-	once         sync.Once
-	cache        *cache
-	people       *people
-	revoked      *revocations
-	watches      *watches
-	recheckSlots chan struct{} // a place for each lookup that runs
-	storeSlots   chan struct{} // a place for each question to the Store in the background
-	liveEpoch    atomic.Uint64 // odd: the journal is live
-	dedup        *dedup
-	outbox       *outbox
-	tokenStates  *tokenStates
-	redeeming    redemptions
-	refreshSlots chan struct{}   // a place for each refresh that runs
-	looking      chan struct{}   // full: Run is to look at open connections now
-	base         context.Context // ends with Run
-	cancel       context.CancelFunc
-
-	mu      sync.Mutex
-	closed  bool
-	lookups sync.WaitGroup
+// parts are what init makes of the fields of a Manager.
+type parts struct {
+	cache      *cache
+	revoked    *revocation.Set
+	replicator *revocation.Replicator
+	members    *membership.Members
+	checker    *membership.Checker[*Session]
+	tokens     *tokens
+	records    *records
+	freshness  *freshness
+	watches    *watches
+	tasks      *tasks
 }
 
 // Headers says what a session's person looks like to others.
@@ -126,50 +129,99 @@ const (
 	maxTexts = 8
 )
 
-func (m *Manager) init() {
-	m.once.Do(func() {
-		or := func(n, usual int) int {
-			if n > 0 {
-				return n
+func (m *Manager) init() { m.once.Do(func() { build(m) }) }
+
+// build makes the parts of a Manager.
+func build(m *Manager) {
+	or := func(n, usual int) int {
+		if n > 0 {
+			return n
+		}
+		return usual
+	}
+	if old := m.inherited; old != nil {
+		m.inherited = nil
+		m.revoked, m.members, m.watches = old.revoked, old.members, old.watches
+		m.replicator, m.tokens = revocation.NewReplicator(old.replicator), &tokens{states: old.tokens.states}
+	} else {
+		m.revoked = revocation.NewSet(or(m.MaxRevoked, 100_000))
+		m.members = membership.NewMembers(or(m.MaxPeople, 50_000))
+		m.watches = newWatches(or(m.MaxWatches, 50_000))
+		m.replicator, m.tokens = revocation.NewReplicator(nil), &tokens{states: newTokenStates(or(m.MaxSessions, 10_000))}
+	}
+	m.revoked.SetStored(m.Config.shared() && m.Store != nil)
+	m.cache = newCache(or(m.MaxSessions, 10_000))
+	m.tasks = newTasks()
+	m.records = &records{store: m.Store, keyring: m.Keyring, realm: m.Realm, service: m.Service, config: m.Config, now: m.Time}
+	r := m.replicator
+	r.Journal, r.Keyring, r.Realm, r.Now = m.Journal, m.Keyring, m.Realm, m.Time
+	r.Apply, r.Live = m.apply, m.watches.inspectNow
+	r.Unreadable = func() { m.revoked.Forgotten(); m.watches.inspectNow() }
+	m.freshness = &freshness{records: m.records, revoked: m.revoked, replicator: r, tasks: m.tasks, slots: make(chan struct{}, or(m.MaxAsks, 32))}
+	ts := m.tokens
+	ts.records, ts.revoked, ts.tasks, ts.slots = m.records, m.revoked, m.tasks, make(chan struct{}, or(m.MaxRechecks, 16))
+	ts.refresh = m.Refresh
+	ts.refused = func(ctx context.Context, s *Session, reason string) {
+		_ = m.revoke(ctx, s.ID, revocation.Revocation{Reason: reason, Who: s.key(m.Service), Since: s.SignedIn}) // a Store that fails learns of it later
+		m.audit(s, reason)
+	}
+	m.checker = newChecker(m, or(m.MaxRechecks, 16))
+}
+
+// newChecker makes the part that looks people up.
+func newChecker(m *Manager, lookups int) *membership.Checker[*Session] {
+	c := &membership.Checker[*Session]{
+		Members: m.members,
+		Recheck: m.Config.Recheck,
+		Grace:   m.Config.Grace,
+		Now:     m.Time,
+		Fit:     m.Config.fit,
+		KeyOf:   func(u *identity.User) identity.Key { return identity.KeyOf(u, m.Service) },
+		Start:   m.tasks.start,
+		Context: m.tasks.context,
+	}
+	if m.Recheck != nil {
+		c.Lookup = func(ctx context.Context, s *Session) (identity.User, error) {
+			if t := s.Token; m.Refresh != nil && t.Access != "" && !t.Expires.IsZero() && !m.Time().Before(t.Expires) {
+				return identity.User{}, &identity.Failure{Class: identity.Later, Code: "token_expired"} // a refusal of it would say nothing about the person
 			}
-			return usual
+			return m.Recheck(ctx, s)
 		}
-		m.cache = newCache(or(m.MaxSessions, 10_000))
-		m.recheckSlots = make(chan struct{}, or(m.MaxRechecks, 16))
-		m.storeSlots = make(chan struct{}, or(m.MaxAsks, 32))
-		m.refreshSlots = make(chan struct{}, or(m.MaxRechecks, 16))
-		m.looking = make(chan struct{}, 1)
-		m.base, m.cancel = context.WithCancel(context.Background())
-		if m.revoked == nil {
-			m.people = &people{max: or(m.MaxPeople, 50_000), all: map[name]*member{}}
-			m.revoked = &revocations{max: or(m.MaxRevoked, 100_000), ids: map[string]revocation{}, people: map[name]revocation{}}
-			m.watches = &watches{max: or(m.MaxWatches, 50_000), all: map[*watch]struct{}{}}
-			m.dedup, m.outbox = new(dedup), new(outbox)
-			m.tokenStates = &tokenStates{max: or(m.MaxSessions, 10_000), all: map[string]*tokenState{}}
+	}
+	if m.Config.shared() {
+		c.Shared = m.records
+	}
+	c.Refused = func(ctx context.Context, s *Session, p *membership.Member, reason string) {
+		_ = m.end(ctx, personEnded(revocation.PersonOf(p.Key()), reason, m.Time())) // a Store that fails answers ErrStore to every replica's next request anyway
+		if s.ID != "" {                                                             // of an event there is none: each session has its line when it is seen
+			m.audit(s, reason)
 		}
-		m.revoked.spare(m.shared() && m.Store != nil)
-	})
+	}
+	c.Changed = func(p *membership.Member, checked time.Time, ours bool) {
+		m.watches.end(func(s *Session) bool { return s.key(m.Service) == p.Key() })
+		if ours {
+			m.announce(revocation.Event{Kind: revocation.PersonChanged, At: checked, Who: revocation.PersonOf(p.Key())}) // they find it in the Store
+		}
+	}
+	c.Limit(lookups)
+	return c
 }
 
 // Inherit takes over what old knows of sign-outs, people and open connections,
-// and what it has not told the others yet,
-// so that a reload of the configuration brings no session back. Call it before
-// any other method.
+// and what it has not announced to other replicas yet, so that a reload of the
+// configuration brings no session back. Call it before any other method.
 func (m *Manager) Inherit(old *Manager) {
 	old.init()
-	m.people, m.revoked, m.watches = old.people, old.revoked, old.watches
-	m.dedup, m.outbox, m.tokenStates = old.dedup, old.outbox, old.tokenStates
+	m.inherited = old
 }
 
-func (m *Manager) now() time.Time {
+// Time is what the manager's clock says.
+func (m *Manager) Time() time.Time {
 	if m.Now != nil {
 		return m.Now()
 	}
 	return time.Now()
 }
-
-// Time is what the manager's clock says.
-func (m *Manager) Time() time.Time { return m.now() }
 
 // Load recognises a session. texts are all the values that one request carried
 // under our cookie name; exactly one of them must be a session, since of two
@@ -184,7 +236,7 @@ func (m *Manager) Time() time.Time { return m.now() }
 // ErrStore and ErrUnconfirmed (503, keep the cookie), possibly wrapped.
 func (m *Manager) Load(ctx context.Context, texts []string, patience time.Duration) (*Session, error) {
 	m.init()
-	now := m.now()
+	now := m.Time()
 	e, err := m.identify(ctx, texts, now)
 	if err != nil {
 		return nil, err
@@ -192,17 +244,17 @@ func (m *Manager) Load(ctx context.Context, texts []string, patience time.Durati
 	if m.ended(e) { // before the network
 		return nil, ErrRevoked
 	}
-	if err := m.settle(ctx, e, now); err != nil {
+	if err := m.freshness.settle(ctx, e, now); err != nil {
 		return nil, err
 	}
 	if m.ended(e) {
 		return nil, ErrRevoked
 	}
-	if e.keep != nil {
-		if patience, err = m.keepFresh(ctx, e, now, patience); err != nil {
+	if e.token != nil {
+		if patience, err = m.tokens.keepFresh(ctx, e, now, patience); err != nil {
 			return nil, err
 		}
-		now = m.now()
+		now = m.Time()
 		if m.ended(e) {
 			return nil, ErrRevoked // the refresh was refused
 		}
@@ -230,17 +282,14 @@ func (m *Manager) identify(ctx context.Context, texts []string, now time.Time) (
 	if len(more) > 0 {
 		return append(more, found).only(ctx, m, now)
 	}
-	if found.entry == nil {
-		return m.redeem(ctx, found, now)
-	}
-	return found.entry, nil
+	return found.load(ctx, m, now)
 }
 
 // ended looks at the revocations, and at a local account's password, if
 // anything has changed since the last look.
 func (m *Manager) ended(e *entry) bool {
-	gen := m.revoked.gen.Load()
-	if gen == e.unmoved.Load() && (!e.origin.User.Local || m.Accounts != nil && m.Accounts.Version()+1 == e.accounts.Load()) {
+	generation := m.revoked.Generation()
+	if generation == e.generation.Load() && (!e.origin.User.Local || m.Accounts != nil && m.Accounts.Version()+1 == e.accounts.Load()) {
 		return false
 	}
 	version := uint64(0)
@@ -252,7 +301,7 @@ func (m *Manager) ended(e *entry) bool {
 		m.audit(e.origin, reason)
 		return true
 	}
-	e.unmoved.Store(gen)
+	e.generation.Store(generation)
 	e.accounts.Store(version)
 	return false
 }
@@ -263,18 +312,17 @@ func (m *Manager) endOf(s *Session) (reason string, out bool) {
 	if s.User.Local && (m.Accounts == nil || !m.Accounts.Holds(s.User.Username, s.Fingerprint)) {
 		return "account_changed", true
 	}
-	names := m.names(s)
-	return m.revoked.find(s, names[:])
+	return m.revoked.Find(revocation.Session{ID: s.ID, SignedIn: s.SignedIn, Fingerprint: s.Fingerprint}, s.keys(m.Service))
 }
 
-// remember puts e into the cache; its sealed facts count if they are the newest
-// this process knows. With an idle limit the cache also knows when the last
+// remember puts e into the cache; its sealed profile counts if it is the newest
+// that this process knows. With an idle limit the cache also knows when the last
 // request came, wherever a gateway keeps renewed cookies to itself.
 func (m *Manager) remember(e *entry, now time.Time) *entry {
-	p := m.people.of(e.key, now)
-	m.learn(p, e.origin.User, e.origin.Checked)
-	e.person.Store(p)
-	m.keepToken(e, now)
+	p := m.members.Of(e.key, now)
+	m.checker.Learn(p, membership.Profile{User: e.origin.User, Checked: e.origin.Checked})
+	e.member.Store(p)
+	m.tokens.add(e, now)
 	ttl := e.expires.Sub(now)
 	if m.Config.Idle == 0 {
 		ttl = min(ttl, time.Hour)
@@ -282,34 +330,60 @@ func (m *Manager) remember(e *entry, now time.Time) *entry {
 	return m.cache.put(e, ttl, now)
 }
 
-func (m *Manager) render(u *identity.User, t identity.Token) identity.HeaderSet {
-	return identity.HeaderSet{Request: m.Headers.Request.Render(u, t), Response: m.Headers.Response.Render(u, t)}
+// confirm lets a session pass, starts a lookup for it, or waits for one.
+func (m *Manager) confirm(ctx context.Context, e *entry, now time.Time, patience time.Duration) (*Session, error) {
+	s, p := m.view(e, now)
+	if m.Recheck == nil {
+		return s, nil
+	}
+	switch m.checker.Standing(p, s.Checked, e.recheck, now) {
+	case membership.Fresh:
+		return s, nil
+	case membership.Stale:
+		m.checker.LookUp(p, s, s.Checked, now)
+		return s, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	m.checker.Await(ctx, p, s, s.Checked, now)
+	now = m.Time()
+	if reason, out := m.endOf(s); out {
+		m.audit(s, reason)
+		return nil, ErrRevoked
+	}
+	s, p = m.view(e, now)
+	if m.checker.Standing(p, s.Checked, e.recheck, now) == membership.Overdue {
+		return nil, ErrUnconfirmed
+	}
+	return s, nil
 }
 
-// view is the session with the newest facts, and the person behind it.
-func (m *Manager) view(e *entry, now time.Time) (*Session, *member) {
-	p := e.person.Load()
-	if p.evicted.Load() {
-		p = m.people.of(e.key, now)
-		e.person.Store(p)
+func (h Headers) render(u *identity.User, t identity.Token) identity.HeaderSet {
+	return identity.HeaderSet{Request: h.Request.Render(u, t), Response: h.Response.Render(u, t)}
+}
+
+// view is the session with the newest profile, and the person behind it.
+func (m *Manager) view(e *entry, now time.Time) (*Session, *membership.Member) {
+	p := e.member.Load()
+	if p.Evicted() {
+		p = m.members.Of(e.key, now)
+		e.member.Store(p)
 	}
-	if ms := now.UnixMilli(); ms-p.used.Load() > time.Minute.Milliseconds() {
-		p.used.Store(ms)
-	}
-	s, f := e.view.Load(), p.facts.Load()
-	facts := f != nil && newer(f.checked, s.Checked, now)
-	token := e.keep != nil && *e.keep.token.Load() != s.Token
-	if !facts && !token {
+	p.Touch(now)
+	s, f := e.view.Load(), p.Profile()
+	profile := f != nil && membership.Newer(f.Checked, s.Checked, now)
+	token := e.token != nil && *e.token.token.Load() != s.Token
+	if !profile && !token {
 		return s, p
 	}
 	newer := *s
-	if facts {
-		newer.User, newer.Checked = f.user, f.checked
+	if profile {
+		newer.User, newer.Checked = f.User, f.Checked
 	}
 	if token {
-		newer.Token = *e.keep.token.Load()
+		newer.Token = *e.token.token.Load()
 	}
-	newer.Headers = m.render(&newer.User, newer.Token)
+	newer.Headers = m.Headers.render(&newer.User, newer.Token)
 	e.view.Store(&newer)
 	return &newer, p
 }

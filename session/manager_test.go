@@ -145,7 +145,8 @@ func TestTimes(t *testing.T) { // threats C7
 			now := time.Now()
 			s := sample()
 			s.SignedIn, s.Checked = now.Add(c.signedIn), now.Add(c.checked)
-			text, err := m.seal(s, nil, now.Add(c.sealed))
+			m.init()
+			text, err := m.records.sealCookie(m.CookieName(), s, nil, now.Add(c.sealed))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"dinggate/internal/identity"
+	"dinggate/session/revocation"
 	"dinggate/store"
 )
 
@@ -123,13 +124,13 @@ func TestNamesOfPeople(t *testing.T) {
 		want    string
 	}{
 		{Person{Account: "zs"}, true, "local zs"}, {Person{Username: "zs"}, true, "zs"}, {Person{UnionID: "0"}, true, "0 ls, 0 zs"}, {Person{UserID: "z2"}, true, "0 zs"},
-		{Person{key: name{byBoth, "0\x00zs"}}, true, "0 zs"}, {Person{UnionID: "0"}, false, "0 ls, 0 zs"}, {Person{Account: "0 zs"}, true, ""}, {Person{UnionID: "zs"}, true, ""},
+		{revocation.PersonOf(identity.Key{Kind: identity.KeyBoth, Text: "0\x00zs"}), true, "0 zs"}, {Person{UnionID: "0"}, false, "0 ls, 0 zs"}, {Person{Account: "0 zs"}, true, ""}, {Person{UnionID: "zs"}, true, ""},
 	} {
 		m := manager(t)
 		m.Service = tt.service
 		got := ""
 		for _, one := range []string{"0 ls", "0 zs", "local zs", "zs"} {
-			if m.is(tt.who)(people[one]) {
+			if tt.who.Matches(m.Service)(people[one]) {
 				got += ", " + one
 			}
 		}

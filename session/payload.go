@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"dinggate/internal/identity"
+	"dinggate/internal/wire"
 )
 
 // The payload is what the cookie's seal protects, or the box of a record in the
@@ -111,10 +112,10 @@ func encode(s *Session, sealed time.Time, max int) ([]byte, error) {
 		b[0] = versionKinds
 	}
 	b = append(b, id...)
-	b = appendText(b, s.Realm)
-	b = appendTime(b, s.SignedIn)
-	b = appendTime(b, s.Checked)
-	b = appendTime(b, sealed)
+	b = wire.AppendText(b, s.Realm)
+	b = wire.AppendTime(b, s.SignedIn)
+	b = wire.AppendTime(b, s.Checked)
+	b = wire.AppendTime(b, sealed)
 	b = appendUser(b, &s.User)
 	cut := [...]identity.Token{s.Token, {Access: s.Token.Access}, {Expires: s.SignedIn}}
 	for _, t := range cut {
@@ -130,38 +131,22 @@ func encode(s *Session, sealed time.Time, max int) ([]byte, error) {
 	return nil, errTooLarge
 }
 
-func appendText(b []byte, s string) []byte {
-	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
-}
-
-func appendTime(b []byte, t time.Time) []byte {
-	return binary.AppendUvarint(b, uint64(max(0, t.UnixMilli())))
-}
-
-func appendIDs(b []byte, ids []int64) []byte {
-	b = binary.AppendUvarint(b, uint64(len(ids)))
-	for _, id := range ids {
-		b = binary.AppendVarint(b, id)
-	}
-	return b
-}
-
 func appendUser(b []byte, u *identity.User) []byte {
 	for _, s := range [...]string{u.UnionID, u.UserID, u.Username, u.Name, u.Email, u.JobNumber} {
-		b = appendText(b, s)
+		b = wire.AppendText(b, s)
 	}
-	b = appendIDs(b, u.Departments)
-	b = appendIDs(b, u.Ancestors)
+	b = wire.AppendIDs(b, u.Departments)
+	b = wire.AppendIDs(b, u.Ancestors)
 	b = binary.AppendUvarint(b, uint64(len(u.Roles)))
 	for _, role := range u.Roles {
 		b = binary.AppendVarint(b, role.ID)
-		b = appendText(b, role.Name)
+		b = wire.AppendText(b, role.Name)
 	}
 	return b
 }
 
 func appendToken(b []byte, t identity.Token) []byte {
-	return appendTime(appendText(appendText(b, t.Access), t.Refresh), t.Expires)
+	return wire.AppendTime(wire.AppendText(wire.AppendText(b, t.Access), t.Refresh), t.Expires)
 }
 
 func appendKind(b []byte, s *Session) []byte {
@@ -177,120 +162,43 @@ func decode(b []byte, max int) (s *Session, sealed time.Time, err error) {
 	if len(b) < 1+idLength || len(b) > max || b[0] != version && b[0] != versionKinds {
 		return nil, time.Time{}, fmt.Errorf("%w: payload of another version", ErrForged)
 	}
-	r := reader{rest: b[1+idLength:]}
+	r := wire.Reader{Rest: b[1+idLength:]}
 	s = &Session{ID: base64.RawURLEncoding.EncodeToString(b[1 : 1+idLength])}
-	s.Realm = r.text()
-	s.SignedIn, s.Checked, sealed = r.time(), r.time(), r.time()
+	s.Realm = r.Text()
+	s.SignedIn, s.Checked, sealed = r.Time(), r.Time(), r.Time()
 	u := &s.User
 	for _, to := range [...]*string{&u.UnionID, &u.UserID, &u.Username, &u.Name, &u.Email, &u.JobNumber} {
-		*to = r.text()
+		*to = r.Text()
 	}
-	u.Departments, u.Ancestors = r.ids(), r.ids()
-	if n := r.count(); n > 0 {
+	u.Departments, u.Ancestors = r.IDs(), r.IDs()
+	if n := r.Count(); n > 0 {
 		u.Roles = make([]identity.Role, n)
 		for i := range u.Roles {
-			u.Roles[i] = identity.Role{ID: r.varint(), Name: r.text()}
+			u.Roles[i] = identity.Role{ID: r.Varint(), Name: r.Text()}
 		}
 	}
-	s.Token = identity.Token{Access: r.text(), Refresh: r.text(), Expires: r.time()}
+	s.Token = identity.Token{Access: r.Text(), Refresh: r.Text(), Expires: r.Time()}
 	nameless := u.UnionID == "" && s.Token == (identity.Token{})
 	if u.Local = nameless; b[0] == versionKinds {
-		r.kind(s, nameless)
+		readKind(&r, s, nameless)
 	}
-	if r.bad || len(r.rest) > 0 || len(s.Realm) > maxRealm {
+	if r.Bad || len(r.Rest) > 0 || len(s.Realm) > maxRealm {
 		return nil, time.Time{}, fmt.Errorf("%w: payload does not read", ErrForged)
 	}
 	return s, sealed, nil
 }
 
 // kind reads what version 3 adds, and refuses what appendKind does not write.
-func (r *reader) kind(s *Session, nameless bool) {
-	switch r.byte() {
+func readKind(r *wire.Reader, s *Session, nameless bool) {
+	switch r.Byte() {
 	case kindLocal:
 		s.User.Local = true
-		s.Fingerprint = r.uvarint()
-		r.bad = r.bad || s.User.UnionID != ""
+		s.Fingerprint = r.Uvarint()
+		r.Bad = r.Bad || s.User.UnionID != ""
 	case kindPerson:
 		s.User.Local = false
-		r.bad = r.bad || !nameless
+		r.Bad = r.Bad || !nameless
 	default:
-		r.bad = true
+		r.Bad = true
 	}
-}
-
-// reader reads a payload; after the first thing that is wrong everything is
-// zero and bad stays true.
-type reader struct {
-	rest []byte
-	bad  bool
-}
-
-func (r *reader) uvarint() uint64 {
-	v, n := binary.Uvarint(r.rest)
-	if n <= 0 || n > 1 && r.rest[n-1] == 0 { // cut off, too large, or longer than need be
-		r.bad, r.rest = true, nil
-		return 0
-	}
-	r.rest = r.rest[n:]
-	return v
-}
-
-func (r *reader) varint() int64 { // as binary.Varint
-	v := r.uvarint()
-	if v&1 != 0 {
-		return ^int64(v >> 1)
-	}
-	return int64(v >> 1)
-}
-
-func (r *reader) byte() byte {
-	if len(r.rest) == 0 {
-		r.bad = true
-		return 0
-	}
-	b := r.rest[0]
-	r.rest = r.rest[1:]
-	return b
-}
-
-// count reads a length: no element is shorter than a byte, so that a false
-// length never makes us allocate more than the payload is long.
-func (r *reader) count() int {
-	n := r.uvarint()
-	if n > uint64(len(r.rest)) {
-		r.bad, r.rest = true, nil
-		return 0
-	}
-	return int(n)
-}
-
-func (r *reader) text() string {
-	n := r.count()
-	s := string(r.rest[:n])
-	r.rest = r.rest[n:]
-	return s
-}
-
-// time reads milliseconds up to the year 9999.
-func (r *reader) time() time.Time {
-	ms := r.uvarint()
-	if ms > 253402300799999 {
-		r.bad, r.rest = true, nil
-	}
-	if ms == 0 || r.bad {
-		return time.Time{}
-	}
-	return time.UnixMilli(int64(ms)).UTC()
-}
-
-func (r *reader) ids() []int64 {
-	n := r.count()
-	if n == 0 {
-		return nil
-	}
-	ids := make([]int64, n)
-	for i := range ids {
-		ids[i] = r.varint()
-	}
-	return ids
 }

@@ -150,7 +150,7 @@ func TestTokenThatDoesNotFit(t *testing.T) {
 		keeps           string
 	}{{0, 0, "0 0"}, {100, 100, "100 100"}, {1000, 100, "1000 100"}, {1000, 1000, "1000 0"}, {1600, 10, "0 0"}} {
 		told = nil
-		given := identity.Token{Access: strings.Repeat("a", tt.access), Refresh: strings.Repeat("r", tt.refresh), Expires: m.now().Add(time.Hour)}
+		given := identity.Token{Access: strings.Repeat("a", tt.access), Refresh: strings.Repeat("r", tt.refresh), Expires: m.Time().Add(time.Hour)}
 		if tt.access == 0 {
 			given = identity.Token{}
 		}

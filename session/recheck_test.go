@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"dinggate/internal/identity"
+	"dinggate/session/membership"
 	"dinggate/store"
 )
 
@@ -215,7 +216,7 @@ func TestPatience(t *testing.T) {
 		if waited := time.Since(began); waited != 3*time.Second {
 			t.Errorf("Load() waited %v, want 3s", waited)
 		}
-		time.Sleep(lookupTimeout)
+		time.Sleep(membership.LookupTimeout)
 		wantCalls(t, d, 1)
 		began = time.Now()
 		refuses(t, m, ErrUnconfirmed, c.Value) // one attempt per interval: no second wait

@@ -261,14 +261,14 @@ func TestTokensOutliveARestart(t *testing.T) { // state_dir: the cookie that wen
 		holds(t, m, c.Value, "access 1")
 		holds(t, local(), c.Value, "access 1")
 		v.wantCalls(t, 1)
-		k := m.tokenStates.all[s.ID]
+		k, _ := m.tokens.states.Get(s.ID)
 		for _, box := range [][]byte{nil, []byte("x"), make([]byte, 200)} {
-			if got := m.openToken(k, box); got != nil {
+			if got := m.records.openToken(k, box); got != nil {
 				t.Errorf("openToken(%q) = %v, want nil", box, got)
 			}
 		}
-		box, _ := m.Keyring.SealRecord(m.recordKey("token", s.ID), []byte{tokenVersion + 1, 0})
-		if got := m.openToken(k, box); got != nil {
+		box, _ := m.Keyring.SealRecord(m.records.key("token", s.ID), []byte{tokenVersion + 1, 0})
+		if got := m.records.openToken(k, box); got != nil {
 			t.Errorf("openToken(newer) = %v, want nil", got)
 		}
 	})

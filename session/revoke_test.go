@@ -20,13 +20,13 @@ func TestRevoke(t *testing.T) { // threats C10
 	}
 	refuses(t, m, ErrRevoked, c.Value)
 	refuses(t, m, ErrRevoked, c.Value) // no longer from the cache
-	gen := m.revoked.gen.Load()
-	if m.Revoke(t.Context(), s.ID); m.revoked.gen.Load() != gen {
+	gen := m.revoked.Generation()
+	if m.Revoke(t.Context(), s.ID); m.revoked.Generation() != gen {
 		t.Error("a second Revoke makes every known session ask again")
 	}
 	allows(t, m, other.Value)
 	again := *s
-	if text, _ := m.seal(&again, nil, s.SignedIn); text != c.Value { // C4: the id counts, not the text
+	if text, _ := m.records.sealCookie(m.CookieName(), &again, nil, s.SignedIn); text != c.Value { // C4: the id counts, not the text
 		refuses(t, m, ErrRevoked, text)
 	}
 	if err := m.Revoke(t.Context(), "unknown"); err != nil {

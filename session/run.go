@@ -8,10 +8,10 @@ import (
 )
 
 // Run does the housekeeping until ctx ends, then waits for the lookups that
-// still run: it follows the Journal, sends the others what could not be sent at
-// once, drops what has expired, and looks again at sessions that only an open
-// connection uses, since no request does. Call it once. A Manager that
-// is not running serves all the same, save for that.
+// still run: it follows the Journal, sends other replicas what could not be sent
+// at once, drops what has expired, and looks again at sessions that only an open
+// connection uses, since no request does. Call it once. A Manager that is not
+// running serves all the same, except for that.
 //
 // After Run has returned no lookup starts any more.
 func (m *Manager) Run(ctx context.Context) {
@@ -20,36 +20,30 @@ func (m *Manager) Run(ctx context.Context) {
 	defer tick.Stop()
 	send := time.NewTicker(time.Second)
 	defer send.Stop()
-	var listening sync.WaitGroup
-	if m.Journal != nil && m.shared() {
-		listening.Go(func() { m.followJournal(ctx) })
+	var following sync.WaitGroup
+	if m.Journal != nil && m.Config.shared() {
+		following.Go(func() { m.replicator.Follow(ctx) })
 	}
-	swept := m.now()
+	swept := m.Time()
 	for {
 		select {
 		case <-ctx.Done():
-			m.mu.Lock()
-			m.closed = true
-			m.mu.Unlock()
-			m.cancel()
-			m.lookups.Wait()
-			listening.Wait()
+			m.tasks.close()
+			following.Wait()
 			return
 		case <-send.C:
-			m.sendRest(ctx)
+			m.replicator.SendPending(ctx)
 			continue
-		case <-m.looking:
+		case <-m.watches.now:
 		case <-tick.C:
 		}
 		m.inspect(ctx)
-		if now := m.now(); now.Sub(swept) >= time.Minute {
+		if now := m.Time(); now.Sub(swept) >= time.Minute {
 			swept = now
 			m.cache.sweep()
-			m.tokenStates.sweep(now)
-			m.people.sweep(now.Add(-time.Hour - m.Config.Recheck - m.Config.Grace))
-			m.revoked.mu.Lock()
-			m.revoked.sweep(now)
-			m.revoked.mu.Unlock()
+			m.tokens.states.DeleteFunc(func(k *tokenState) bool { return !now.Before(k.expires) })
+			m.members.Sweep(now.Add(-time.Hour - m.Config.Recheck - m.Config.Grace))
+			m.revoked.Sweep(now)
 		}
 	}
 }
@@ -62,54 +56,21 @@ type Stats struct {
 	Hits, Misses uint64 // of the cache of verified sessions, since the start
 
 	Live   bool // the Journal is live: ends of other replicas arrive within moments
-	Unsent int  // what other replicas have not been told yet
+	Unsent int  // what other replicas have not learned yet
 }
 
 // Stats is safe to call at any time.
 func (m *Manager) Stats() Stats {
 	m.init()
-	s := Stats{Cached: m.cache.items.ItemCount(), Lookups: len(m.recheckSlots)}
-	m.people.mu.RLock()
-	s.People = len(m.people.all)
-	for _, p := range m.people.all {
-		if p.isFailing() {
-			s.Failing++
-		}
-	}
-	m.people.mu.RUnlock()
+	s := Stats{Cached: m.cache.items.ItemCount(), Lookups: m.checker.Running(), Revoked: m.revoked.Len(), Watched: m.watches.len(), Unsent: m.replicator.Pending()}
+	s.People, s.Failing = m.members.Count()
 	s.Hits, s.Misses = m.cache.hits.Load(), m.cache.misses.Load()
-	m.revoked.mu.RLock()
-	s.Revoked = len(m.revoked.ids) + len(m.revoked.people)
-	m.revoked.mu.RUnlock()
-	m.watches.mu.Lock()
-	s.Watched = len(m.watches.all)
-	m.watches.mu.Unlock()
-	_, s.Live = m.hearing()
-	s.Unsent = int(m.outbox.size.Load())
+	_, s.Live = m.freshness.epoch()
 	return s
 }
 
-// look has Run look at the open connections now.
-func (m *Manager) look() {
-	select {
-	case m.looking <- struct{}{}:
-	default:
-	}
-}
-
-// start runs f in the background; false when Run has ended.
-func (m *Manager) start(f func()) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.closed {
-		return false
-	}
-	m.lookups.Go(f)
-	return true
-}
-
 // inspect closes the watches whose session is no longer allowed.
-// A store that is ill ends no connection: an outage is not a sign-out.
+// A store that fails ends no connection: an outage is not a sign-out.
 func (m *Manager) inspect(ctx context.Context) {
 	places := make(chan struct{}, 8)
 	var all sync.WaitGroup
@@ -120,12 +81,12 @@ func (m *Manager) inspect(ctx context.Context) {
 		places <- struct{}{}
 		all.Go(func() {
 			defer func() { <-places }()
-			if m.shared() && m.trust(w.s.entry, m.now(), trustWatched) != certain {
-				if err := m.revalidate(ctx, w.s.entry); err != nil {
+			if m.Config.shared() && m.freshness.age(w.s.entry, m.Time(), trustWatched) != fresh {
+				if err := m.freshness.revalidate(ctx, w.s.entry); err != nil {
 					return
 				}
 			}
-			if w.s.entry.untimely(m.now()) { // the clock was set: else the watch's own timer is there first
+			if w.s.entry.untimely(m.Time()) { // the clock was set: else the watch's own timer is there first
 				m.watches.close(w)
 				return
 			}
@@ -135,18 +96,12 @@ func (m *Manager) inspect(ctx context.Context) {
 				return
 			}
 			// No patience: a lookup starts and the next round sees its answer.
-			if _, err := m.confirm(ctx, w.s.entry, m.now(), 0); errors.Is(err, ErrUnconfirmed) && m.failing(w.s.entry) {
-				m.watches.close(w)
+			if _, err := m.confirm(ctx, w.s.entry, m.Time(), 0); errors.Is(err, ErrUnconfirmed) {
+				if _, p := m.view(w.s.entry, m.Time()); p.Failing() {
+					m.watches.close(w)
+				}
 			}
 		})
 	}
 	all.Wait()
-}
-
-// failing reports that the last lookup about the person behind e failed.
-func (m *Manager) failing(e *entry) bool {
-	_, p := m.view(e, m.now())
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return !p.failing.IsZero()
 }

@@ -6,8 +6,13 @@
 //	                            │
 //	   verified-session cache ──┤ else Keyring.Open ── payload, or ticket ── Store
 //	   lifetime, idle ──────────┤
-//	   revocations, Store ──────┤ ErrRevoked, ErrStore
+//	   revocation, Store ───────┤ ErrRevoked, ErrStore
 //	   membership (Recheck) ────┘ in the background, with grace
+//
+//	manager, create, open ── cookies and sessions       cache ── known cookies
+//	records, ticket, payload ── what cookies and Store hold, and how it is sealed
+//	freshness ── when the Store is asked again          tokens ── refresh tokens
+//	membership ── people looked up again                revocation ── what has ended
 //
 // With `store: cookie` the cookie carries the whole session, and a Store, if the
 // command gives it a local one, keeps the sign-outs that must outlive a restart;
@@ -25,6 +30,7 @@ import (
 	"time"
 
 	"dinggate/internal/identity"
+	"dinggate/session/revocation"
 )
 
 // Why there is no session. The first four mean "sign in"; the last two are
@@ -57,6 +63,23 @@ type Session struct {
 
 	entry *entry // where it came from; nil for one that Load or Create did not make
 }
+
+// key identifies the person behind a session.
+func (s *Session) key(service bool) identity.Key {
+	if s.entry != nil && s == s.entry.origin {
+		return s.entry.key
+	}
+	return identity.KeyOf(&s.User, service)
+}
+
+// keys lists what s can be revoked by, the person's key first; the rest is zero.
+func (s *Session) keys(service bool) [3]identity.Key { return identity.Keys(&s.User, s.key(service)) }
+
+// Person and Places say whose sessions end, or who is looked up again.
+type (
+	Person = revocation.Person
+	Places = revocation.Places
+)
 
 // String names the person; Token stays out of every log line.
 func (s *Session) String() string       { return "session of " + s.User.Username }

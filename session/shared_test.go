@@ -198,7 +198,7 @@ func TestCorruptRecordIsTrouble(t *testing.T) {
 	a, _, store, _ := replicas(t)
 	_, c := signIn(t, a, zhangsan)
 	for _, bad := range []string{"", "x", "12", "x left"} {
-		store.Put(t.Context(), a.nameKey("end", name{byUnion, "union-z"}), []byte(bad), time.Hour)
+		store.Put(t.Context(), a.records.personKey("end", identity.Key{Kind: identity.KeyUnionID, Text: "union-z"}), []byte(bad), time.Hour)
 		refuses(t, a, ErrStore, c.Value)
 	}
 }
@@ -263,57 +263,21 @@ func TestOneLookupForAllReplicas(t *testing.T) { // threats V11
 
 func TestLeaseHolderDies(t *testing.T) { // threats V12
 	synctest.Test(t, func(t *testing.T) {
-		a, b, store, d := replicas(t)
+		a, _, db, d := replicas(t)
 		_, c := signIn(t, a, zhangsan)
 		time.Sleep(6 * time.Minute)
-		l, err := b.acquire(t.Context(), a.nameKey("lease", name{byUnion, "union-z"}))
-		if err != nil {
+		ctx, die := context.WithCancel(t.Context())
+		lease := a.records.personKey("lease", identity.Key{Kind: identity.KeyUnionID, Text: "union-z"})
+		if l, err := store.AwaitLease(ctx, db, lease, func(context.Context) (bool, error) { return false, nil }); l == nil {
 			t.Fatal(err)
 		}
 		allows(t, a, c.Value)
 		time.Sleep(3 * time.Second)
 		wantCalls(t, d, 0) // the holder lives
-		l.stop()
-		time.Sleep(leaseTime + leasePoll)
+		die()
+		time.Sleep(5 * time.Second)
 		wantCalls(t, d, 1) // it has died
-		store.Take(t.Context(), l.key)
-	})
-}
-
-func TestLeaseIsRenewed(t *testing.T) { // threats V11
-	synctest.Test(t, func(t *testing.T) {
-		a, b, _, _ := replicas(t)
-		l, err := a.acquire(t.Context(), "lease:x")
-		for range 10 {
-			if err != nil {
-				t.Fatal(err)
-			}
-			time.Sleep(leaseTime)
-			if _, err := b.acquire(t.Context(), "lease:x"); !errors.Is(err, store.ErrExists) {
-				t.Fatalf("acquire() beside a holder at work = %v, want ErrExists", err)
-			}
-		}
-		l.end(false)
-		other, err := b.acquire(t.Context(), "lease:x")
-		if err != nil {
-			t.Fatalf("acquire() after the end = %v", err)
-		}
-		l.end(true) // late: it is another's now
-		other.end(true)
-		time.Sleep(leasePause - time.Second)
-		if _, err := a.acquire(t.Context(), "lease:x"); !errors.Is(err, store.ErrExists) {
-			t.Errorf("acquire() in the pause after a failure = %v, want ErrExists", err)
-		}
-		time.Sleep(2 * time.Second)
-		if l, err = a.acquire(t.Context(), "lease:x"); err != nil {
-			t.Errorf("acquire() after the pause = %v", err)
-		}
-		l.end(true)
-		began := time.Now()
-		_, err = b.await(t.Context(), "lease:x", func(context.Context) (bool, error) { return false, nil })
-		if !errors.Is(err, errElsewhere) || time.Since(began) > 0 {
-			t.Errorf("await() in the pause = %v after %v, want errElsewhere at once", err, time.Since(began))
-		}
+		db.Take(t.Context(), lease)
 	})
 }
 

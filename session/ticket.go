@@ -5,12 +5,12 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
-	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"dinggate/internal/keyring"
+	"dinggate/internal/wire"
+	"dinggate/session/membership"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -58,8 +58,8 @@ func (t *ticket) encode(sealed time.Time) ([]byte, error) {
 	b := append(make([]byte, 0, 128), ticketVersion)
 	b = append(b, id...)
 	b = append(b, t.key...)
-	b = appendText(b, t.realm)
-	return appendTime(appendTime(b, t.signedIn), sealed), nil
+	b = wire.AppendText(b, t.realm)
+	return wire.AppendTime(wire.AppendTime(b, t.signedIn), sealed), nil
 }
 
 func decodeTicket(b []byte) (*ticket, error) {
@@ -68,10 +68,10 @@ func decodeTicket(b []byte) (*ticket, error) {
 		return nil, fmt.Errorf("%w: ticket of another version", ErrForged)
 	}
 	t := &ticket{id: base64.RawURLEncoding.EncodeToString(b[1 : 1+idLength]), key: bytes.Clone(b[1+idLength : fixed])}
-	r := reader{rest: b[fixed:]}
-	t.realm = r.text()
-	t.signedIn, t.sealed = r.time(), r.time()
-	if r.bad || len(r.rest) > 0 || len(t.realm) > maxRealm {
+	r := wire.Reader{Rest: b[fixed:]}
+	t.realm = r.Text()
+	t.signedIn, t.sealed = r.Time(), r.Time()
+	if r.Bad || len(r.Rest) > 0 || len(t.realm) > maxRealm {
 		return nil, fmt.Errorf("%w: ticket does not read", ErrForged)
 	}
 	return t, nil
@@ -81,50 +81,22 @@ func decodeTicket(b []byte) (*ticket, error) {
 func (t *ticket) String() string   { return "session.ticket" }
 func (t *ticket) GoString() string { return t.String() }
 
-// redemptions are the tickets being redeemed: a page whose parts all arrive at a
-// replica that does not know the session asks the Store once.
-type redemptions struct {
-	mu  sync.Mutex
-	all map[string]*redemption // as many as requests wait
-}
-
-type redemption struct {
-	done chan struct{}
-	e    *entry // both written before done is closed
-	err  error
-}
-
-// redeem brings the session of a ticket into memory, once for all requests that
-// bring it now. It goes on when the client has gone: others may wait for it.
-func (m *Manager) redeem(ctx context.Context, c candidate, now time.Time) (*entry, error) {
-	rs := &m.redeeming
-	rs.mu.Lock()
-	r, running := rs.all[c.text]
-	if !running {
-		r = &redemption{done: make(chan struct{})}
-		if rs.all == nil {
-			rs.all = map[string]*redemption{}
-		}
-		rs.all[c.text] = r
+// load returns the entry of a candidate. The session of a ticket is brought into
+// memory once for all requests that bring it now: a page whose parts all arrive at
+// a replica that does not know the session asks the Store once. It goes on when
+// the client has gone: others may wait for it.
+func (c candidate) load(ctx context.Context, m *Manager, now time.Time) (*entry, error) {
+	if c.entry != nil {
+		return c.entry, nil
 	}
-	rs.mu.Unlock()
-	if running {
-		select {
-		case <-r.done:
-			return r.e, r.err
-		case <-ctx.Done():
-			return nil, ill("asking about a session", ctx.Err())
-		}
+	loading := m.freshness.loads.DoChan(c.text, func() (any, error) { return m.fetch(context.WithoutCancel(ctx), c, now) })
+	select {
+	case loaded := <-loading:
+		e, _ := loaded.Val.(*entry)
+		return e, loaded.Err
+	case <-ctx.Done():
+		return nil, unavailable("asking about a session", ctx.Err())
 	}
-	r.err = ill("asking about a session", errors.New("the question was not finished")) // a panic answers nobody "signed in"
-	defer func() {
-		rs.mu.Lock()
-		delete(rs.all, c.text)
-		rs.mu.Unlock()
-		close(r.done)
-	}()
-	r.e, r.err = m.fetch(context.WithoutCancel(ctx), c, now)
-	return r.e, r.err
 }
 
 // fetch asks the Store for the session of a ticket and all that it knows of it.
@@ -132,63 +104,37 @@ func (m *Manager) redeem(ctx context.Context, c candidate, now time.Time) (*entr
 // that exists.
 func (m *Manager) fetch(ctx context.Context, c candidate, now time.Time) (*entry, error) {
 	t := c.ticket
-	if m.revoked.ended(t.id) {
+	if m.revoked.Ended(t.id) {
 		return nil, ErrRevoked // before the network
 	}
-	era, _ := m.hearing()
+	epoch, _ := m.freshness.epoch()
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	box, err := m.askSession(ctx, t.id, nil, now)
+	box, err := m.freshness.askSession(ctx, t.id, nil, now)
 	if err != nil {
 		return nil, err
 	}
 	if box == nil {
 		return nil, ErrRevoked
 	}
-	s, err := m.openSession(t, box)
+	s, err := m.records.openSession(t, box)
 	if err != nil {
 		return nil, err
 	}
 	e := m.enter(c.text, s, t, t.sealed, c.old)
-	var found *profile
+	var found *membership.Profile
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return m.askEnds(ctx, s, now) })
+	g.Go(func() error { return m.freshness.askEnds(ctx, s, now) })
 	if m.Recheck != nil && now.Sub(s.Checked) >= e.recheck {
-		g.Go(func() (err error) { found, err = m.readFacts(ctx, e.key); return err })
+		g.Go(func() (err error) { found, err = m.records.ReadProfile(ctx, e.key); return err })
 	}
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	e.answered(now, era)
+	e.answered(now, epoch)
 	e = m.remember(e, now)
 	if found != nil {
-		m.learn(e.person.Load(), found.user, found.checked)
+		m.checker.Learn(e.member.Load(), *found)
 	}
 	return e, nil
-}
-
-// openSession opens the record of a ticket. A record of a newer release, or one
-// that somebody put there, is ErrForged: sign in (threats V33).
-func (m *Manager) openSession(t *ticket, box []byte) (*Session, error) {
-	plain, err := keyring.OpenBox(t.key, m.recordKey("session", t.id), box)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrForged, err)
-	}
-	s, _, err := decode(plain, maxRecord)
-	if err != nil {
-		return nil, err
-	}
-	if s.ID != t.id || s.Realm != t.realm || !s.SignedIn.Equal(t.signedIn) || s.User.Username == "" {
-		return nil, fmt.Errorf("%w: the record is another session's", ErrForged)
-	}
-	return s, nil
-}
-
-// sealSession makes the record of a new session.
-func (m *Manager) sealSession(t *ticket, s *Session) ([]byte, error) {
-	plain, err := encode(s, s.SignedIn, maxRecord)
-	if err != nil {
-		return nil, fmt.Errorf("session: sealing: the session %w", err)
-	}
-	return keyring.SealBox(t.key, m.recordKey("session", t.id), plain)
 }

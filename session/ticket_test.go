@@ -13,7 +13,6 @@ import (
 
 	"dinggate/internal/identity"
 	"dinggate/internal/keyring"
-	"dinggate/store"
 )
 
 // crowded is a person for whom no cookie has room.
@@ -60,7 +59,7 @@ func TestTheStoreAloneOpensNothing(t *testing.T) { // threats C17
 	a, b, store, _ := replicas(t)
 	_, c := signIn(t, a, zhangsan)
 	s, other := signIn(t, a, lisi)
-	find := func(id string) string { return a.recordKey("session", id) }
+	find := func(id string) string { return a.records.key("session", id) }
 	mine, _ := store.Memory.Get(t.Context(), find(s.ID))
 	if _, _, err := a.Keyring.OpenRecord(find(s.ID), mine); err == nil {
 		t.Error("the keyring opens a session's record, want the ticket alone to")
@@ -80,7 +79,8 @@ func TestTwoReleasesSideBySide(t *testing.T) { // threats V33
 	a, b, store, d := replicas(t)
 	old := manager(t) // it carries the session in the cookie, and marks it in the store
 	s, whole := signIn(t, old, zhangsan)
-	mark := a.recordKey("session", s.ID)
+	a.init()
+	mark := a.records.key("session", s.ID)
 	store.Put(t.Context(), mark, []byte("1"), time.Hour)
 	if got := allows(t, a, whole.Value); got.ID != s.ID {
 		t.Errorf("Load(older cookie) = %s, want %s", got.ID, s.ID)
@@ -99,11 +99,11 @@ func TestTwoReleasesSideBySide(t *testing.T) { // threats V33
 
 	plain[0] = ticketVersion
 	tk, _ := decodeTicket(plain)
-	box, _ := store.Memory.Get(t.Context(), a.recordKey("session", tk.id))
-	inside, _ := keyring.OpenBox(tk.key, a.recordKey("session", tk.id), box)
+	box, _ := store.Memory.Get(t.Context(), a.records.key("session", tk.id))
+	inside, _ := keyring.OpenBox(tk.key, a.records.key("session", tk.id), box)
 	inside[0]++
-	box, _ = keyring.SealBox(tk.key, a.recordKey("session", tk.id), inside)
-	store.Put(t.Context(), a.recordKey("session", tk.id), box, time.Hour)
+	box, _ = keyring.SealBox(tk.key, a.records.key("session", tk.id), inside)
+	store.Put(t.Context(), a.records.key("session", tk.id), box, time.Hour)
 	refuses(t, replica(t, store, d), ErrForged, c.Value) // a newer record: sign in, no trouble
 }
 
@@ -225,18 +225,18 @@ func TestRotateTwiceUnderLoad(t *testing.T) { // threats C6, V33
 
 // A known session costs nothing with a shared store either.
 func TestLoadKnownSharedAllocates(t *testing.T) {
-	m := replica(t, new(store.Memory), new(directory))
-	m.Now = func() time.Time { return time.UnixMilli(1e12) }
-	m.Journal = withJournal(m, newFleet(t, 0)).Journal
-	m.setLive(true)
-	_, c := signIn(t, m, zhangsan)
-	texts, ctx := []string{c.Value}, context.Background()
-	if n := testing.AllocsPerRun(100, func() {
-		s, _ := m.Load(ctx, texts, time.Second)
-		m.Renew(s)
-	}); n != 0 {
-		t.Errorf("Load of a known session allocates %v times, want 0", n)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 1)
+		m := f.all[0]
+		_, c := signIn(t, m, zhangsan)
+		texts, ctx := []string{c.Value}, context.Background()
+		if n := testing.AllocsPerRun(100, func() {
+			s, _ := m.Load(ctx, texts, time.Second)
+			m.Renew(s)
+		}); n != 0 {
+			t.Errorf("Load of a known session allocates %v times, want 0", n)
+		}
+	})
 }
 
 // The law: what reads is written back the same.

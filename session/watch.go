@@ -9,9 +9,29 @@ import (
 // watches are the open connections that end with their session.
 type watches struct {
 	max int
+	now chan struct{} // full: Run is to look at the open connections now
 
 	mu  sync.Mutex
 	all map[*watch]struct{}
+}
+
+func newWatches(max int) *watches {
+	return &watches{max: max, now: make(chan struct{}, 1), all: map[*watch]struct{}{}}
+}
+
+// inspectNow has Run look at the open connections now.
+func (ws *watches) inspectNow() {
+	select {
+	case ws.now <- struct{}{}:
+	default:
+	}
+}
+
+// len is the number of open connections.
+func (ws *watches) len() int {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	return len(ws.all)
 }
 
 type watch struct {
@@ -34,14 +54,14 @@ type watch struct {
 func (m *Manager) Watch(s *Session) (gone <-chan struct{}, stop func()) {
 	m.init()
 	w := &watch{s: s, gone: make(chan struct{})}
-	if !m.watches.add(w, s.SignedIn.Add(m.Config.Lifetime).Sub(m.now())) {
+	if !m.watches.add(w, s.SignedIn.Add(m.Config.Lifetime).Sub(m.Time())) {
 		close(w.gone)
 		return w.gone, func() {}
 	}
 	// What happened between Load and here found no watch to close.
 	_, out := m.endOf(s)
 	if s.entry != nil && !out {
-		newest, _ := m.view(s.entry, m.now())
+		newest, _ := m.view(s.entry, m.Time())
 		out = !reflect.DeepEqual(newest.User, s.User)
 	}
 	if out {
@@ -74,11 +94,12 @@ func (ws *watches) close(w *watch) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	if _, open := ws.all[w]; open {
-		ws.shut(w)
+		ws.remove(w)
 	}
 }
 
-func (ws *watches) shut(w *watch) {
+// remove closes the channel of w, which is open; it needs ws.mu.
+func (ws *watches) remove(w *watch) {
 	w.timer.Stop()
 	delete(ws.all, w)
 	close(w.gone)
@@ -90,7 +111,7 @@ func (ws *watches) end(over func(*Session) bool) (ended []*Session) {
 	defer ws.mu.Unlock()
 	for w := range ws.all {
 		if over(w.s) {
-			ws.shut(w)
+			ws.remove(w)
 			ended = append(ended, w.s)
 		}
 	}

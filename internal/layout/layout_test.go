@@ -35,12 +35,12 @@ var plan = map[string][]string{
 	"internal/httpclient":       {},
 	"internal/layout":           {},
 	"internal/keyring":          {"internal/conf"},
+	"internal/wire":             {},
 	"internal/realtool":         {}, // for tests alone
 	"internal/realtool/browser": {"internal/realtool"},
 	"dingtalk/simulator":        {}, // two readings of one API that cannot be wrong together
 
 	"proxy/access":    {"internal/identity", "internal/conf", "internal/scriptname"},
-	"session":         {"internal/identity", "internal/conf", "internal/keyring", "store"},
 	"dingtalk":        {"internal/identity", "internal/conf", "internal/httpclient", "internal/ratelimit"},
 	"proxy/assertion": {"internal/identity", "internal/conf"},
 	"account":         {"internal/identity", "internal/conf", "internal/ratelimit"},
@@ -59,6 +59,10 @@ var plan = map[string][]string{
 	"oidc/keys":           {},
 	"account/accounttest": {"account"},
 	"dingtalk/sso":        {"internal/identity", "internal/conf", "internal/ratelimit", "internal/httpclient", "internal/web", "store"},
+
+	"session":            {"internal/bounded", "internal/conf", "internal/identity", "internal/keyring", "internal/wire", "session/membership", "session/revocation", "store"},
+	"session/membership": {"internal/bounded", "internal/identity", "store"},
+	"session/revocation": {"internal/identity", "internal/keyring", "internal/wire", "store"},
 
 	"store":            {},
 	"store/grant":      {"store"},
@@ -114,7 +118,7 @@ var homes = []struct {
 	{"net/http/httputil", []string{"proxy", "test/bench", "internal/realtool/browser"}, "forwarding has one home"},
 	{"testing", []string{"store/storetest", "account/accounttest", "internal/realtool", "internal/realtool/browser"}, "product code does not ask whether it is under test"},
 	{"text/template", []string{"cmd/dinggate/internal/gatewayconf"}, "pages are html/template, which escapes; gateway snippets are no HTML"},
-	{"math/rand", []string{"store", "session", "dingtalk", "dingtalk/simulator"}, "jitter only; randomness that anybody must not guess is crypto/rand"},
+	{"math/rand", []string{"store", "session/membership", "dingtalk", "dingtalk/simulator"}, "jitter only; randomness that anybody must not guess is crypto/rand"},
 	{"net/http", []string{"cmd/dinggate", "cmd/dinggate/internal/config", "cmd/dinggate/internal/server", "cmd/dinggate/internal/admin", "cmd/dinggate/internal/doctor", "cmd/dinggate/internal/explain", "proxy", "proxy/apiauth", "proxy/forwardauth", "proxy/login", "session", "dingtalk", "dingtalk/sso", "dingtalk/simulator", "internal/web", "oidc", "internal/page", "internal/telemetry", "internal/httpclient", "proxy/forwardauth/envoygrpc", "test/bench", "internal/realtool/browser"}, "who may enter is decided without HTTP"},
 }
 

@@ -1,0 +1,243 @@
+// Package revocation knows which sessions have ended before their time, and
+// carries that to the other replicas.
+//
+//	Set ────────── what has ended, in memory, bounded; it never forgets an end
+//	Replicator ─── Store and Journal: events to the other replicas and from them
+//
+// Who ends a session, and when, is decided in package session.
+package revocation
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"dinggate/internal/identity"
+)
+
+// Session is what a revocation is compared with.
+type Session struct {
+	ID          string
+	SignedIn    time.Time
+	Fingerprint uint64 // of the password that began it, for a local account
+}
+
+// Revocation ends one session, or all sessions of a person that began early enough.
+type Revocation struct {
+	Before  time.Time // of a person: sessions signed in at this moment or earlier
+	Until   time.Time // then every session it ends is past its lifetime
+	Reason  string    // empty: only Audited is recorded
+	Audited bool      // the audit log has a line about it
+	Spare   uint64    // of a local account: sessions with this fingerprint go on; 0: none
+
+	Who   identity.Key // of a session: whose it is; zero: not known
+	Since time.Time    // of a session: when it was signed in
+}
+
+// Set is the bounded memory of ended sessions that are not past their lifetime
+// yet. Safe for concurrent use.
+//
+// It fails closed: forgetting a sign-out would bring a session back. In a full set
+// one revocation of a person takes the place of all their sign-outs, beginning
+// with those who have most: a person who signs in and out without end loses their
+// own sessions, nobody else theirs (threats D14). Where that makes no room, every
+// session ends that was signed in until that moment (revokedBefore), and the set
+// begins again empty. Where replicas share a Store, which has every revocation, a
+// full set only has the Store asked again.
+type Set struct {
+	max        int
+	generation atomic.Uint64 // moves with every change, so that a known session looks only then
+	epoch      atomic.Uint32 // moves when something was forgotten or not understood that the Store knows
+
+	mu            sync.RWMutex
+	ids           map[string]Revocation
+	people        map[identity.Key]Revocation
+	revokedBefore Revocation // of everybody
+	stored        bool       // every revocation is in a shared Store too
+	swept         time.Time
+	observe       func(End) // nil: not called
+}
+
+// NewSet makes an empty set for at most max revocations.
+func NewSet(max int) *Set {
+	return &Set{max: max, ids: map[string]Revocation{}, people: map[identity.Key]Revocation{}}
+}
+
+// End is the end of one session, of a person's sessions, or of everybody's.
+type End struct {
+	Session string // one session's id
+	Person  Person // whose sessions ended
+	All     bool
+}
+
+// Observe has f called with every end that the set records, at least once each; f
+// must not wait, nor call the set. A later call replaces f.
+func (r *Set) Observe(f func(End)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.observe = f
+}
+
+// announce gives an end to the observer; it needs r.mu.
+func (r *Set) announce(e End) {
+	if r.observe != nil {
+		r.observe(e)
+	}
+}
+
+// SetStored says whether every revocation is in a shared Store too.
+func (r *Set) SetStored(stored bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.stored = stored
+}
+
+// Generation moves with every change.
+func (r *Set) Generation() uint64 { return r.generation.Load() }
+
+// Epoch moves when something was forgotten here that the Store knows: what was
+// learned from the Store in another epoch must be asked for again.
+func (r *Set) Epoch() uint32 { return r.epoch.Load() }
+
+// Forgotten begins a new epoch.
+func (r *Set) Forgotten() { r.epoch.Add(1) }
+
+// Len is the number of revocations.
+func (r *Set) Len() int {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return len(r.ids) + len(r.people)
+}
+
+// Ended reports whether the session with this id was signed out.
+func (r *Set) Ended(id string) bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.ids[id].Reason != ""
+}
+
+// Find reports whether s, of a person with these keys, is revoked, and why.
+func (r *Set) Find(s Session, keys [3]identity.Key) (reason string, revoked bool) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if v, ok := r.ids[s.ID]; ok && v.Reason != "" {
+		return v.Reason, true
+	}
+	for _, key := range keys {
+		if v, ok := r.people[key]; ok && v.ends(s) {
+			return v.Reason, true
+		}
+	}
+	if !s.SignedIn.After(r.revokedBefore.Before) {
+		return r.revokedBefore.Reason, true
+	}
+	return "", false
+}
+
+// ends reports whether the revocation of a person ends their session s.
+func (v Revocation) ends(s Session) bool {
+	return !s.SignedIn.After(v.Before) && (v.Spare == 0 || v.Spare != s.Fingerprint)
+}
+
+// EndSession records that a session has ended.
+func (r *Set) EndSession(id string, v Revocation, now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	known, there := r.ids[id]
+	if known.Reason != "" || r.covered(v) {
+		return // ended already: a replayed cookie moves nothing
+	}
+	v.Audited = v.Audited || known.Audited
+	defer r.announce(End{Session: id})
+	if there || !r.extend(v) && r.room(now) {
+		r.ids[id] = v
+	}
+	r.generation.Add(1)
+}
+
+// EndPerson records that the sessions of a person have ended.
+func (r *Set) EndPerson(key identity.Key, v Revocation, now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	known, there := r.people[key]
+	if there && !v.Before.After(known.Before) {
+		return
+	}
+	defer r.announce(endOf(key))
+	if there || r.room(now) {
+		r.people[key] = v
+	}
+	r.generation.Add(1)
+}
+
+// EndAll records that every session has ended that was signed in until v.Before:
+// one moment says more than any number of earlier revocations. The set stays: it
+// may hold later ones.
+func (r *Set) EndAll(v Revocation) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if v.Before.After(r.revokedBefore.Before) {
+		r.revokedBefore = v
+		r.generation.Add(1)
+		r.announce(End{All: true})
+	}
+}
+
+// Audit reports whether the audit log has no line about the end of session id
+// yet, and records that it has one now.
+func (r *Set) Audit(id string, until, now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	v, known := r.ids[id]
+	if v.Audited {
+		return false
+	}
+	if known || len(r.ids)+len(r.people) < r.max { // in a full set rather two lines than everybody signed out
+		v.Audited, v.Until = true, until
+		r.ids[id] = v
+	}
+	return true
+}
+
+// room makes place for one more revocation. Where there is none it raises
+// revokedBefore, which says all that the revocations said and more; they go.
+func (r *Set) room(now time.Time) bool {
+	if len(r.ids)+len(r.people) < r.max {
+		return true
+	}
+	if now.Sub(r.swept) >= time.Second { // a sweep walks the whole set
+		r.sweep(now)
+	}
+	if len(r.ids)+len(r.people) < r.max || !r.stored && r.compact() {
+		return true
+	}
+	clear(r.ids)
+	clear(r.people)
+	if r.stored {
+		r.Forgotten()
+		return true
+	}
+	r.revokedBefore = Revocation{Before: now, Reason: "too_many_revocations"}
+	return false
+}
+
+// Sweep drops the revocations of sessions that are past their lifetime.
+func (r *Set) Sweep(now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sweep(now)
+}
+
+func (r *Set) sweep(now time.Time) {
+	r.swept = now
+	for id, v := range r.ids {
+		if now.After(v.Until) {
+			delete(r.ids, id)
+		}
+	}
+	for key, v := range r.people {
+		if now.After(v.Until) {
+			delete(r.people, key)
+		}
+	}
+}

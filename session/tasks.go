@@ -1,0 +1,42 @@
+package session
+
+import (
+	"context"
+	"sync"
+)
+
+// tasks are what runs in the background until Run ends.
+type tasks struct {
+	context context.Context // ends with Run
+	cancel  context.CancelFunc
+
+	mu     sync.Mutex
+	closed bool
+	all    sync.WaitGroup
+}
+
+func newTasks() *tasks {
+	t := new(tasks)
+	t.context, t.cancel = context.WithCancel(context.Background())
+	return t
+}
+
+// start runs f in the background; false when Run has ended.
+func (t *tasks) start(f func()) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return false
+	}
+	t.all.Go(f)
+	return true
+}
+
+// close ends the context, waits for what runs and starts nothing any more.
+func (t *tasks) close() {
+	t.mu.Lock()
+	t.closed = true
+	t.mu.Unlock()
+	t.cancel()
+	t.all.Wait()
+}
