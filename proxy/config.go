@@ -63,12 +63,16 @@ func (c UpstreamConfig) parse() (*url.URL, error) {
 	switch u.Scheme {
 	case "unix":
 		if u.Host != "" || !strings.HasPrefix(u.Path, "/") || strings.HasSuffix(u.Path, "/") {
-			return nil, conf.Errorf("does not name a socket; write unix: and its absolute path, as in unix:/run/app.sock")
+			return nil, conf.Errorf(
+				"does not name a socket; write unix: and its absolute path, as in unix:/run/app.sock",
+			)
 		}
 		return u, nil
 	case "http", "https":
 	case "static": // oauth2-proxy's
-		return nil, conf.Errorf("is how oauth2-proxy answers gateways; leave it out, dinggate answers them without an upstream")
+		return nil, conf.Errorf(
+			"is how oauth2-proxy answers gateways; leave it out, dinggate answers them without an upstream",
+		)
 	default:
 		return nil, conf.Errorf("has the scheme %q; %s", u.Scheme, want)
 	}

@@ -51,7 +51,8 @@ func TestStripPrefix(t *testing.T) {
 
 // What is sent is what was decided on, less the prefix.
 func FuzzAddress(f *testing.F) {
-	for _, raw := range []string{"/app/x", "/%61pp/../x", "//app//x", "/app/%2e%2e/x", "/app/é\"<>", "/app%2f/x", "/app/%25%32%65", "//a%20\"b"} {
+	for _, raw := range []string{"/app/x", "/%61pp/../x", "//app//x", "/app/%2e%2e/x", "/app/é\"<>", "/app%2f/x",
+		"/app/%25%32%65", "//a%20\"b"} {
 		f.Add(raw, "/app", "")
 		f.Add(raw, "", "/base")
 	}
@@ -75,7 +76,8 @@ func FuzzAddress(f *testing.F) {
 		rest, ok := strings.CutPrefix(sent, u.base)
 		again, err := web.CleanPath(rest)
 		if !ok || err != nil || u.strip+again.Plain != p.Plain && !(again.Plain == "/" && p.Plain == u.strip) {
-			t.Errorf("address(%q) less %q = %q, read as %q, %v; decided on %q", raw, u.strip, sent, again.Plain, err, p.Plain)
+			t.Errorf("address(%q) less %q = %q, read as %q, %v; decided on %q", raw, u.strip, sent, again.Plain, err,
+				p.Plain)
 		}
 	})
 }
@@ -94,24 +96,39 @@ func TestConfigCheck(t *testing.T) {
 		{func(c *UpstreamConfig) { c.Upstream = "unix:/run/app.sock" }, ""},
 		{func(c *UpstreamConfig) { c.Upstream = "unix:///run/app.sock" }, ""},
 		{func(c *UpstreamConfig) { c.StripPrefix = "/管理/" }, ""},
-		{func(c *UpstreamConfig) { c.Upstream = "127.0.0.1:8080" }, "is not a URL; write http://host:port, https://host or unix:/path"},
-		{func(c *UpstreamConfig) { c.Upstream = "localhost:8080" }, `has the scheme "localhost"; write http://host:port, https://host or unix:/path`},
-		{func(c *UpstreamConfig) { c.Upstream = "file:///etc" }, `has the scheme "file"; write http://host:port, https://host or unix:/path`},
-		{func(c *UpstreamConfig) { c.Upstream = "/app" }, `has the scheme ""; write http://host:port, https://host or unix:/path`},
-		{func(c *UpstreamConfig) { c.Upstream = "http://" }, "has no readable host; write http://host:port, https://host or unix:/path"},
-		{func(c *UpstreamConfig) { c.Upstream = "http://u:canary@a" }, "has a user name in it; the client's Authorization header passes as it is"},
-		{func(c *UpstreamConfig) { c.Upstream = "http://u:canary@a b" }, "is not a URL; write http://host:port, https://host or unix:/path"},
-		{func(c *UpstreamConfig) { c.Upstream = "http://a?b" }, "has a query or a fragment; only a path may follow the host"},
-		{func(c *UpstreamConfig) { c.Upstream = "http://a?" }, "has a query or a fragment; only a path may follow the host"},
-		{func(c *UpstreamConfig) { c.Upstream = "http://a/#" }, "has a query or a fragment; only a path may follow the host"},
-		{func(c *UpstreamConfig) { c.Upstream = "http://a/x/../y" }, "has a path that can be read in more than one way"},
+		{func(c *UpstreamConfig) { c.Upstream = "127.0.0.1:8080" },
+			"is not a URL; write http://host:port, https://host or unix:/path"},
+		{func(c *UpstreamConfig) { c.Upstream = "localhost:8080" },
+			`has the scheme "localhost"; write http://host:port, https://host or unix:/path`},
+		{func(c *UpstreamConfig) { c.Upstream = "file:///etc" },
+			`has the scheme "file"; write http://host:port, https://host or unix:/path`},
+		{func(c *UpstreamConfig) { c.Upstream = "/app" },
+			`has the scheme ""; write http://host:port, https://host or unix:/path`},
+		{func(c *UpstreamConfig) { c.Upstream = "http://" },
+			"has no readable host; write http://host:port, https://host or unix:/path"},
+		{func(c *UpstreamConfig) { c.Upstream = "http://u:canary@a" },
+			"has a user name in it; the client's Authorization header passes as it is"},
+		{func(c *UpstreamConfig) { c.Upstream = "http://u:canary@a b" },
+			"is not a URL; write http://host:port, https://host or unix:/path"},
+		{func(c *UpstreamConfig) { c.Upstream = "http://a?b" },
+			"has a query or a fragment; only a path may follow the host"},
+		{func(c *UpstreamConfig) { c.Upstream = "http://a?" },
+			"has a query or a fragment; only a path may follow the host"},
+		{func(c *UpstreamConfig) { c.Upstream = "http://a/#" },
+			"has a query or a fragment; only a path may follow the host"},
+		{func(c *UpstreamConfig) { c.Upstream = "http://a/x/../y" },
+			"has a path that can be read in more than one way"},
 		{func(c *UpstreamConfig) { c.Upstream = "http://a//x" }, "has a path that can be read in more than one way"},
 		{func(c *UpstreamConfig) { c.Upstream = "http://a/x//" }, "has a path that can be read in more than one way"},
 		{func(c *UpstreamConfig) { c.Upstream = "http://a/x%2fy" }, "has a path that can be read in more than one way"},
-		{func(c *UpstreamConfig) { c.Upstream = "unix:run/app.sock" }, "does not name a socket; write unix: and its absolute path, as in unix:/run/app.sock"},
-		{func(c *UpstreamConfig) { c.Upstream = "unix://run/app.sock" }, "does not name a socket; write unix: and its absolute path, as in unix:/run/app.sock"},
-		{func(c *UpstreamConfig) { c.StripPrefix = "app" }, `is "app"; it begins with a slash and is written decoded, as in /app`},
-		{func(c *UpstreamConfig) { c.StripPrefix = "/a/../b" }, `is "/a/../b"; it begins with a slash and is written decoded, as in /app`},
+		{func(c *UpstreamConfig) { c.Upstream = "unix:run/app.sock" },
+			"does not name a socket; write unix: and its absolute path, as in unix:/run/app.sock"},
+		{func(c *UpstreamConfig) { c.Upstream = "unix://run/app.sock" },
+			"does not name a socket; write unix: and its absolute path, as in unix:/run/app.sock"},
+		{func(c *UpstreamConfig) { c.StripPrefix = "app" },
+			`is "app"; it begins with a slash and is written decoded, as in /app`},
+		{func(c *UpstreamConfig) { c.StripPrefix = "/a/../b" },
+			`is "/a/../b"; it begins with a slash and is written decoded, as in /app`},
 		{func(c *UpstreamConfig) { c.StripPrefix = "/" }, "is a slash alone, which strips nothing; leave it out"},
 		{func(c *UpstreamConfig) { c.Upstream, c.StripPrefix = "", "/app" }, "does nothing: the route has no upstream"},
 		{func(c *UpstreamConfig) { c.Timeout = 0 }, "must be longer than 0s"},
@@ -128,7 +145,8 @@ func TestConfigCheck(t *testing.T) {
 		if got != c.want {
 			t.Errorf("%+v: Check says %q, want %q", config, got, c.want)
 		}
-		if _, err := NewUpstream(config, web.NewProtected()); config.Upstream != "" && config.Timeout > 0 && (err == nil) != (c.want == "") {
+		if _, err := NewUpstream(config, web.NewProtected()); config.Upstream != "" && config.Timeout > 0 &&
+			(err == nil) != (c.want == "") {
 			t.Errorf("NewUpstream(%+v) = %v, Check says %q", config, err, got)
 		}
 	}

@@ -20,11 +20,13 @@ import (
 // Applications that nobody here wrote the HTTP of: testdata/upstreams.
 
 // setCookies are what each of them sets.
-var setCookies = []string{"mydinggate=1; Path=/", "dinggate_theme=dark; Path=/", "dinggateway=gw; Path=/", "__Host-dinggate=planted; Path=/; Secure", "dinggate-lang=en; Path=/", "sid=own; Path=/"}
+var setCookies = []string{"mydinggate=1; Path=/", "dinggate_theme=dark; Path=/", "dinggateway=gw; Path=/",
+	"__Host-dinggate=planted; Path=/; Secure", "dinggate-lang=en; Path=/", "sid=own; Path=/"}
 
 // express starts the one that runs in Node.
 func express(t *testing.T) string {
-	return run(t, "node", filepath.Join("testdata", "upstreams", "app.js"), realtool.NPM(t, "express@5.3.0"), realtool.NPM(t, "cookie-parser@1.4.7"), realtool.NPM(t, "express-ntlm@2.7.0"))
+	return run(t, "node", filepath.Join("testdata", "upstreams", "app.js"), realtool.NPM(t, "express@5.3.0"),
+		realtool.NPM(t, "cookie-parser@1.4.7"), realtool.NPM(t, "express-ntlm@2.7.0"))
 }
 
 // run starts a program that prints its port and ends with its standard input.
@@ -110,9 +112,12 @@ func TestCookiesOfRealApplications(t *testing.T) {
 			d := open(t, start(t))
 			_, ours := d.signIn("zhangsan")
 			_, value, _ := strings.Cut(ours, "=")
-			res, body := d.do("GET /cookies", "Cookie: mydinggate=1; "+ours+"; dinggate_theme=dark; __Host-dinggate-attempt-0=x; dinggateway=gw; dinggate-lang=zh; sid=a")
+			res, body := d.do("GET /cookies",
+				"Cookie: mydinggate=1; "+ours+
+					"; dinggate_theme=dark; __Host-dinggate-attempt-0=x; dinggateway=gw; dinggate-lang=zh; sid=a")
 			read := readCookies(t, body)
-			for name, want := range map[string]string{"mydinggate": "1", "dinggate_theme": "dark", "dinggateway": "gw", "sid": "a"} {
+			for name, want := range map[string]string{"mydinggate": "1", "dinggate_theme": "dark",
+				"dinggateway": "gw", "sid": "a"} {
 				if read[name] != want {
 					t.Errorf("the application reads %s = %q, want %q: %s", name, read[name], want, body)
 				}
@@ -124,9 +129,13 @@ func TestCookiesOfRealApplications(t *testing.T) {
 				t.Errorf("the visitor is given %q, want %q", got, want)
 			}
 			// The session's text beside it under names that a parser may make ours.
-			for _, line := range []string{"NAME_0=TEXT", "NAME.0=TEXT", "NAME[]=TEXT", "NAME[a]=TEXT", "..Host-dinggate=TEXT", "__Host%2Ddinggate=TEXT", "NAME%20=TEXT", "a=x, NAME=TEXT", "a=x NAME=TEXT", `a="x; NAME=TEXT"`, `a="x;NAME =TEXT"`, "=NAME=TEXT", "NAME =TEXT", "dinggate=TEXT", "DINGGATE=TEXT", "__Secure-dinggate=TEXT", "$Version=1, NAME=TEXT"} {
+			for _, line := range []string{"NAME_0=TEXT", "NAME.0=TEXT", "NAME[]=TEXT", "NAME[a]=TEXT",
+				"..Host-dinggate=TEXT", "__Host%2Ddinggate=TEXT", "NAME%20=TEXT", "a=x, NAME=TEXT", "a=x NAME=TEXT",
+				`a="x; NAME=TEXT"`, `a="x;NAME =TEXT"`, "=NAME=TEXT", "NAME =TEXT", "dinggate=TEXT", "DINGGATE=TEXT",
+				"__Secure-dinggate=TEXT", "$Version=1, NAME=TEXT"} {
 				line = strings.NewReplacer("NAME", "__Host-dinggate", "TEXT", value).Replace(line)
-				if _, body := d.do("GET /cookies", "Cookie: "+ours+"; sid=a; "+line); strings.Contains(body, value[:20]) || readCookies(t, body)["sid"] != "a" {
+				if _, body := d.do("GET /cookies", "Cookie: "+ours+"; sid=a; "+line); strings.Contains(body,
+					value[:20]) || readCookies(t, body)["sid"] != "a" {
 					t.Errorf("Cookie: … %.40q: the application reads %.300s", line, body)
 				}
 			}
@@ -160,7 +169,8 @@ func names(lines []string) string {
 func TestConnectionAuthOfExpressNTLM(t *testing.T) {
 	app, client := express(t), realtool.NPM(t, "httpntlm@1.8.13")
 	signIn := func(address, name string) string {
-		cmd := exec.Command(realtool.Path(t, "node"), filepath.Join("testdata", "upstreams", "client.js"), client, address, name)
+		cmd := exec.Command(realtool.Path(t, "node"), filepath.Join("testdata", "upstreams", "client.js"), client,
+			address, name)
 		cmd.Env = append(os.Environ(), "NODE_NO_WARNINGS=1")
 		out, err := cmd.Output()
 		if err != nil {
@@ -168,7 +178,8 @@ func TestConnectionAuthOfExpressNTLM(t *testing.T) {
 		}
 		return strings.TrimSpace(string(out))
 	}
-	if got, want := signIn(app+"/windows/", "ZHANGSAN"), `200 {"user":"ZHANGSAN"}`; got != want { // the client and the application get on
+	// the client and the application get on
+	if got, want := signIn(app+"/windows/", "ZHANGSAN"), `200 {"user":"ZHANGSAN"}`; got != want {
 		t.Fatalf("signing in without the proxy = %q, want %q", got, want)
 	}
 	d := open(t, plan{upstream: app})
@@ -180,7 +191,8 @@ func TestConnectionAuthOfExpressNTLM(t *testing.T) {
 		for _, line := range []string{"GET /windows/", "GET /public/windows/"} {
 			res, body := d.do(line, "Cookie: "+lisi)
 			if res.StatusCode != 401 || strings.Contains(body, "ZHANGSAN") || len(res.Header["Www-Authenticate"]) > 0 {
-				t.Fatalf("%s of somebody else = %d %q with the challenge %q, want 401 without", line, res.StatusCode, body, res.Header["Www-Authenticate"])
+				t.Fatalf("%s of somebody else = %d %q with the challenge %q, want 401 without", line, res.StatusCode,
+					body, res.Header["Www-Authenticate"])
 			}
 		}
 	}

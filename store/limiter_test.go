@@ -59,7 +59,8 @@ func TestSharedLimiter_LimitsNothing(t *testing.T) {
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := (&SharedLimiter{Store: new(Memory), PerSecond: 1}).Wait(ended, time.Second); !errors.Is(err, context.Canceled) {
+	if err := (&SharedLimiter{Store: new(Memory), PerSecond: 1}).Wait(ended, time.Second); !errors.Is(err,
+		context.Canceled) {
 		t.Errorf("Wait(ended) = %v, want Canceled", err)
 	}
 }

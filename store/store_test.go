@@ -62,5 +62,7 @@ func TestFakeJournal_Unreachable(t *testing.T) {
 	p.Mend()
 	l.Live(t)
 	p.Lose()
-	l.Wait(t, "live(false) and live(true)", func(_ []string, lives []bool) bool { return len(lives) == 5 && !lives[3] && lives[4] })
+	l.Wait(t, "live(false) and live(true)", func(_ []string, lives []bool) bool {
+		return len(lives) == 5 && !lives[3] && lives[4]
+	})
 }

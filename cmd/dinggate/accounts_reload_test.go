@@ -31,8 +31,13 @@ func (s *site) localVisitor(t *testing.T, name, password string) *localVisitor {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := &localVisitor{t, s, &http.Client{Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
-	r, err := http.NewRequest("POST", s.gate+"/oauth2/sign_in", strings.NewReader(url.Values{"username": {name}, "password": {password}}.Encode()))
+	v := &localVisitor{t,
+		s, &http.Client{
+			Jar:           jar,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		}}
+	r, err := http.NewRequest("POST", s.gate+"/oauth2/sign_in",
+		strings.NewReader(url.Values{"username": {name}, "password": {password}}.Encode()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +76,9 @@ func (v *localVisitor) page() int {
 // away here, is not asked about them. A file with a mistake changes nothing and
 // is told like any other mistake. None of it but the last is a reload.
 func TestAccountsWhileServing(t *testing.T) {
-	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.Header.Get("X-Forwarded-User")) }))
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, r.Header.Get("X-Forwarded-User"))
+	}))
 	defer app.Close()
 	file := filepath.Join(t.TempDir(), "htpasswd")
 	htpasswd(t, file, "zs", "ls", "ww")
@@ -113,8 +120,12 @@ func TestAccountsWhileServing(t *testing.T) {
 	expect("with another password for ls", 401, 401, 200)
 
 	put("ww:plain\n")
-	eventually(t, "a file with a mistake is told", func() bool { return s.metric(t, "dinggate_config_last_reload_successful") == "0" })
-	if _, body := fetch(t, http.DefaultClient, s.admin+"/status"); !strings.Contains(body, "accounts.htpasswd_file stays as it was") || strings.Contains(body, "plain") {
+	eventually(t,
+		"a file with a mistake is told", func() bool {
+			return s.metric(t, "dinggate_config_last_reload_successful") == "0"
+		})
+	if _, body := fetch(t, http.DefaultClient, s.admin+"/status"); !strings.Contains(body,
+		"accounts.htpasswd_file stays as it was") || strings.Contains(body, "plain") {
 		t.Errorf("/status does not tell of it, or more: %s", body)
 	}
 	if _, body := fetch(t, http.DefaultClient, s.admin+"/ready"); strings.Count(body, "\n") != 2 {
@@ -122,7 +133,8 @@ func TestAccountsWhileServing(t *testing.T) {
 	}
 	expect("with a mistake in the file", 401, 401, 200)
 	put(changed, lines[2])
-	eventually(t, "the mended file is taken", func() bool { return s.metric(t, "dinggate_config_last_reload_successful") == "1" })
+	eventually(t,
+		"the mended file is taken", func() bool { return s.metric(t, "dinggate_config_last_reload_successful") == "1" })
 	if n := s.reloads(); n != 0 {
 		t.Errorf("changes of the accounts were %d reloads, want none", n)
 	}
@@ -148,7 +160,10 @@ func TestRecheckOfLocalSessions(t *testing.T) {
 	}
 	for _, token := range []identity.Token{{Access: "x"}, {}} {
 		asked = false
-		if _, err = ask(t.Context(), &session.Session{User: identity.User{Username: "zs"}, Token: token}); err != nil || !asked {
+		if _, err = ask(t.Context(), &session.Session{
+			User:  identity.User{Username: "zs"},
+			Token: token,
+		}); err != nil || !asked {
 			t.Errorf("the recheck of an SSO session with the token %v = %v, asked %v", token, err, asked)
 		}
 	}

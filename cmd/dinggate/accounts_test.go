@@ -61,7 +61,8 @@ func accountHouse(t testing.TB, binding string) (h *testEnv, file string) {
 func (v *visitor) password(address, name, password string) answer {
 	v.t.Helper()
 	return v.do("POST", address, url.Values{"username": {name}, "password": {password}}.Encode(),
-		"Content-Type: application/x-www-form-urlencoded", "Sec-Fetch-Site: same-origin", "Origin: null", "Sec-Fetch-Mode: navigate")
+		"Content-Type: application/x-www-form-urlencoded", "Sec-Fetch-Site: same-origin", "Origin: null",
+		"Sec-Fetch-Mode: navigate")
 }
 
 // TestLocalAccount: a page load without a session meets the page with the form;
@@ -73,13 +74,15 @@ func TestLocalAccount(t *testing.T) {
 	if at := a.Header.Get("Location"); a.StatusCode != 302 || at != h.base+"/oauth2/sign_in?rd=%2Fwiki%3Fa%3Db" {
 		t.Fatalf("a page = %d to %q, want the sign-in page", a.StatusCode, at)
 	}
-	if a = v.password(a.Header.Get("Location"), "zs", "pw-zs"); a.StatusCode != 303 || a.Header.Get("Location") != "/wiki?a=b" {
+	if a = v.password(a.Header.Get("Location"), "zs", "pw-zs"); a.StatusCode != 303 ||
+		a.Header.Get("Location") != "/wiki?a=b" {
 		t.Fatalf("the form = %d to %q", a.StatusCode, a.Header.Get("Location"))
 	}
 	if a = v.get(h.base + "/wiki?a=b"); a.StatusCode != 200 || h.app.last(t).Header.Get("X-Forwarded-User") != "zs" {
 		t.Fatalf("the page = %d for %q", a.StatusCode, h.app.last(t).Header.Get("X-Forwarded-User"))
 	}
-	if a = v.get(h.base+"/oauth2/auth", "X-Original-URL: "+h.base+"/wiki"); a.StatusCode != 200 || a.Header.Get("X-Auth-Request-User") != "zs" {
+	if a = v.get(h.base+"/oauth2/auth", "X-Original-URL: "+h.base+"/wiki"); a.StatusCode != 200 ||
+		a.Header.Get("X-Auth-Request-User") != "zs" {
 		t.Errorf("a gateway's question = %d for %q", a.StatusCode, a.Header.Get("X-Auth-Request-User"))
 	}
 	if a = v.get(h.base + "/admin/x"); a.StatusCode != 403 { // a rule by department: nobody's account is in one
@@ -92,7 +95,9 @@ func TestLocalAccount(t *testing.T) {
 	h.gate.Accounts.File.Look()
 	h.gate.Accounts.File.Look()
 	waitFor(t, "the session of an account that is gone", func() bool { return v.get(h.base+"/wiki").StatusCode == 302 })
-	_, err := h.gate.Accounts.Recheck(nil)(t.Context(), &session.Session{User: identity.User{Username: "zs", Local: true}}) // of whoever did not hear of it
+	// of whoever did not hear of it
+	_, err := h.gate.Accounts.Recheck(nil)(t.Context(),
+		&session.Session{User: identity.User{Username: "zs", Local: true}})
 	if f, ok := errors.AsType[*identity.Failure](err); !ok || f.Class != identity.Refused || f.Code != "account_gone" {
 		t.Errorf("the recheck of an account that is gone = %v, want a refusal", err)
 	}
@@ -125,7 +130,8 @@ func TestBinding(t *testing.T) {
 	v.get(h.base + "/deep")
 	got := h.app.last(t).Header
 	if got.Get("X-Forwarded-User") != "zs" || got.Get("X-Forwarded-Email") != "zhangsan@yunfan.example" {
-		t.Errorf("the application sees %q, %q, want zs with zhangsan's mail", got.Get("X-Forwarded-User"), got.Get("X-Forwarded-Email"))
+		t.Errorf("the application sees %q, %q, want zs with zhangsan's mail", got.Get("X-Forwarded-User"),
+			got.Get("X-Forwarded-Email"))
 	}
 	if a := v.get(h.base + "/admin/x"); a.StatusCode != 200 { // departments are the person's
 		t.Errorf("/admin/ = %d, want 200", a.StatusCode)
@@ -133,7 +139,11 @@ func TestBinding(t *testing.T) {
 	bound := regexp.MustCompile(`"audit":"bound"[^\n]*"user":"zs","unionid":"[^"]`)
 	waitFor(t, "the audit line of the binding", func() bool { return bound.MatchString(h.log.String()) })
 
-	desk := &admin.Control{Bindings: admin.BindingStore{Bindings: h.stores.Bindings, Note: h.kit.Note}, Sessions: func() *session.Manager { return h.gate.Sessions }, Log: h.kit.Log}
+	desk := &admin.Control{
+		Bindings: admin.BindingStore{Bindings: h.stores.Bindings, Note: h.kit.Note},
+		Sessions: func() *session.Manager { return h.gate.Sessions },
+		Log:      h.kit.Log,
+	}
 	w := httptest.NewRecorder()
 	desk.ServeHTTP(w, httptest.NewRequest("DELETE", "/bindings?name=zs", nil))
 	if w.Code != 200 {
@@ -154,12 +164,14 @@ func TestLoginCallbackAPI(t *testing.T) {
 			AuthorizeURL string `json:"authorize_url"`
 			RedirectURI  string `json:"redirect_uri"`
 		}
-		if err := json.Unmarshal([]byte(a.body), &start); err != nil || start.AuthorizeURL == "" || start.RedirectURI != h.base+"/public/scan" {
+		if err := json.Unmarshal([]byte(a.body), &start); err != nil || start.AuthorizeURL == "" ||
+			start.RedirectURI != h.base+"/public/scan" {
 			t.Fatalf("start = %d %s", a.StatusCode, a.body)
 		}
 		q := mustURL(t, v.choose(start.AuthorizeURL, person)).Query()
 		code := q.Get("code") + q.Get("authCode")
-		a = v.get(h.base+"/dingtalk/login/callback?type="+kind+"&"+url.Values{"code": {code}, "state": {q.Get("state")}}.Encode(), "Accept: application/json")
+		a = v.get(h.base+"/dingtalk/login/callback?type="+kind+"&"+
+			url.Values{"code": {code}, "state": {q.Get("state")}}.Encode(), "Accept: application/json")
 		if err := json.Unmarshal([]byte(a.body), &body); err != nil || len(body) != 4 {
 			t.Fatalf("the API = %d %s", a.StatusCode, a.body)
 		}
@@ -175,7 +187,8 @@ func TestLoginCallbackAPI(t *testing.T) {
 	if a := v.password(h.base+"/oauth2/sign_in", "zs", "pw-zs"); a.StatusCode != 303 {
 		t.Fatalf("the form = %d", a.StatusCode)
 	}
-	if status, body = script(v, "1", "zhangsan"); status != 200 || body["success"] != true || body["message"] != "SUCCESS" || body["data"] != nil {
+	if status, body = script(v, "1", "zhangsan"); status != 200 || body["success"] != true ||
+		body["message"] != "SUCCESS" || body["data"] != nil {
 		t.Fatalf("type=1 = %d %v", status, body)
 	}
 	v = h.visitor()
@@ -189,7 +202,8 @@ func TestLoginCallbackAPI(t *testing.T) {
 	}
 	v = h.visitor()
 	v.header = http.Header{}
-	if status, body = script(v, "0", "sunqi"); status != 200 || body["success"] != false || body["code"] != 500.0 || body["data"] != nil {
+	if status, body = script(v, "0", "sunqi"); status != 200 || body["success"] != false || body["code"] != 500.0 ||
+		body["data"] != nil {
 		t.Errorf("a stranger = %d %v", status, body)
 	}
 }
@@ -198,18 +212,23 @@ func TestLoginCallbackAPI(t *testing.T) {
 // login_api_base, to the letter; what an application has there is otherwise its own.
 func TestLoginAPIPlaces(t *testing.T) {
 	const root = "/dingtalk/login/callback"
-	client := []sso.App{{ClientID: "a", ClientSecret: conf.NewSecret("0123456789abcdef"), RedirectURLs: []string{"https://a.test/cb"}}}
+	client := []sso.App{{ClientID: "a", ClientSecret: conf.NewSecret("0123456789abcdef"),
+		RedirectURLs: []string{"https://a.test/cb"}}}
 	for _, tt := range []struct {
 		name          string
 		change        func(*config.Config)
 		ours, nobodys []string
 	}{
 		{"off", func(*config.Config) {}, nil, nil},
-		{"login_api", func(c *config.Config) { c.LoginAPI = true }, []string{root, "/api/v1" + root}, []string{root + "/x", "/api/v1" + root + "/", "/API/v1" + root, "/api/v1/dingtalk/%6cogin/callback", "//api/v1" + root}},
-		{"another base", func(c *config.Config) { c.LoginAPI, c.LoginAPIBase = true, "/backend/api" }, []string{root, "/backend/api" + root}, nil},
+		{"login_api", func(c *config.Config) { c.LoginAPI = true }, []string{root, "/api/v1" + root},
+			[]string{root + "/x", "/api/v1" + root + "/", "/API/v1" + root, "/api/v1/dingtalk/%6cogin/callback",
+				"//api/v1" + root}},
+		{"another base", func(c *config.Config) { c.LoginAPI, c.LoginAPIBase = true, "/backend/api" },
+			[]string{root, "/backend/api" + root}, nil},
 		{"no base", func(c *config.Config) { c.LoginAPI, c.LoginAPIBase = true, "" }, []string{root}, nil},
 		{"sso_server alone", func(c *config.Config) { c.SSOServer.Clients = client }, []string{root}, nil},
-		{"both", func(c *config.Config) { c.LoginAPI, c.SSOServer.Clients = true, client }, []string{root, "/api/v1" + root}, nil},
+		{"both", func(c *config.Config) { c.LoginAPI, c.SSOServer.Clients = true, client },
+			[]string{root, "/api/v1" + root}, nil},
 	} {
 		h := newTestEnv(t, tt.change)
 		v := h.visitor()
@@ -217,11 +236,15 @@ func TestLoginAPIPlaces(t *testing.T) {
 		for _, path := range []string{root, "/api/v1" + root, "/backend/api" + root} {
 			h.app.forget()
 			a := v.get(h.base+path+"?code=x&state=y", "Accept: application/json")
-			if ours := strings.HasPrefix(a.body, `{"success":false,"code":500,`); ours != slices.Contains(tt.ours, path) || ours == (h.app.count() > 0) {
-				t.Errorf("%s: %s = %d %.80s, the application got %d", tt.name, path, a.StatusCode, a.body, h.app.count())
+			if ours := strings.HasPrefix(a.body, `{"success":false,"code":500,`); ours != slices.Contains(tt.ours,
+				path) || ours == (h.app.count() > 0) {
+				t.Errorf("%s: %s = %d %.80s, the application got %d", tt.name, path, a.StatusCode, a.body,
+					h.app.count())
 			}
-			if target := (web.Path{Plain: path}); explain.AnswersItself(h.cfg, target) != slices.Contains(tt.ours, path) {
-				t.Errorf("%s: explain says of %s that we answer it: %v", tt.name, path, explain.AnswersItself(h.cfg, target))
+			if target := (web.Path{Plain: path}); explain.AnswersItself(h.cfg, target) != slices.Contains(tt.ours,
+				path) {
+				t.Errorf("%s: explain says of %s that we answer it: %v", tt.name, path,
+					explain.AnswersItself(h.cfg, target))
 			}
 		}
 		for _, path := range tt.nobodys {
@@ -231,7 +254,8 @@ func TestLoginAPIPlaces(t *testing.T) {
 			}
 		}
 		h.app.forget()
-		for _, path := range []string{"/api/v1/dingtalk/login", "/api/v1/orders", "/api/v1/dingtalk/login/callbacks", "/api/dingtalk/login/callback"} {
+		for _, path := range []string{"/api/v1/dingtalk/login", "/api/v1/orders", "/api/v1/dingtalk/login/callbacks",
+			"/api/dingtalk/login/callback"} {
 			if a := v.get(h.base + path); a.StatusCode != 200 {
 				t.Errorf("%s: %s = %d, want the application's", tt.name, path, a.StatusCode)
 			}
@@ -243,7 +267,8 @@ func TestLoginAPIPlaces(t *testing.T) {
 func bindingsCommand(t *testing.T, dir string, in string, args ...string) (string, error) {
 	t.Helper()
 	cmd := exec.Command(binary(t), append([]string{"bindings"}, args...)...)
-	cmd.Env = append(append(os.Environ(), environment...), "DINGGATE_STATE_DIR="+dir, "DINGGATE_ACCOUNTS_BINDING=required", "LC_ALL=C")
+	cmd.Env = append(append(os.Environ(), environment...), "DINGGATE_STATE_DIR="+dir,
+		"DINGGATE_ACCOUNTS_BINDING=required", "LC_ALL=C")
 	cmd.Stdin = strings.NewReader(in)
 	out, err := cmd.CombinedOutput()
 	return string(out), err
@@ -263,22 +288,28 @@ func TestBindingsWhileServing(t *testing.T) {
 	if left, err := filepath.Glob(filepath.Join(dir, "control-*")); len(left) > 0 || err != nil {
 		t.Errorf("left behind: %v, %v", left, err)
 	}
-	if out, err := bindingsCommand(t, dir, "unionid,username\nU1,zs\nU2,ls\n", "import", "-"); err != nil || !strings.Contains(out, "2 bindings") {
+	if out, err := bindingsCommand(t, dir, "unionid,username\nU1,zs\nU2,ls\n", "import", "-"); err != nil ||
+		!strings.Contains(out, "2 bindings") {
 		t.Fatalf("import = %q, %v", out, err)
 	}
-	if out, err := bindingsCommand(t, dir, "unionid,username\nU3,ok\nU1,other\nU4\n", "import", "-"); err == nil || !strings.Contains(out, "-:4: has 1 fields") {
+	if out, err := bindingsCommand(t, dir, "unionid,username\nU3,ok\nU1,other\nU4\n", "import", "-"); err == nil ||
+		!strings.Contains(out, "-:4: has 1 fields") {
 		t.Errorf("a bad import = %q, %v", out, err)
 	}
-	if out, err := bindingsCommand(t, dir, "unionid,username\nU3,ok\nU1,other\n", "import", "-"); err == nil || !strings.Contains(out, "-:3: has a person or an account that is bound") {
+	if out, err := bindingsCommand(t, dir, "unionid,username\nU3,ok\nU1,other\n", "import", "-"); err == nil ||
+		!strings.Contains(out, "-:3: has a person or an account that is bound") {
 		t.Errorf("an import of somebody bound = %q, %v", out, err)
 	}
-	if out, err := bindingsCommand(t, dir, "", "remove", "U2"); err != nil || !strings.Contains(out, "U2 is no longer bound to ls") {
+	if out, err := bindingsCommand(t, dir, "", "remove", "U2"); err != nil ||
+		!strings.Contains(out, "U2 is no longer bound to ls") {
 		t.Errorf("remove = %q, %v", out, err)
 	}
-	if out, err := bindingsCommand(t, dir, "", "remove", "U2"); err == nil || !strings.Contains(out, "no account and no unionId") {
+	if out, err := bindingsCommand(t, dir, "", "remove", "U2"); err == nil ||
+		!strings.Contains(out, "no account and no unionId") {
 		t.Errorf("remove again = %q, %v", out, err)
 	}
-	for _, path := range []string{"/bindings", "/"} { // the admin listener, which a sidecar's application shares, knows nothing of it
+	// the admin listener, which a sidecar's application shares, knows nothing of it
+	for _, path := range []string{"/bindings", "/"} {
 		if status, body := fetch(t, http.DefaultClient, p.admin+path); status != 404 || strings.Contains(body, "U1") {
 			t.Errorf("%s on the admin listener = %d %q", path, status, body)
 		}
@@ -289,11 +320,15 @@ func TestBindingsWhileServing(t *testing.T) {
 	}
 	p.cmd.Process.Kill()
 	p.cmd.Wait()
-	if out, err := bindingsCommand(t, dir, "", "list"); err != nil || out != want { // the socket is dead: the file is opened
+	// the socket is dead: the file is opened
+	if out, err := bindingsCommand(t, dir, "", "list"); err != nil || out != want {
 		t.Errorf("after kill -9 list = %q, %v, want %q", out, err, want)
 	}
 	p = serve(t, env...)
-	waitFor(t, "the control socket", func() bool { out, err := bindingsCommand(t, dir, "", "list"); return err == nil && out == want })
+	waitFor(t, "the control socket", func() bool {
+		out, err := bindingsCommand(t, dir, "", "list")
+		return err == nil && out == want
+	})
 	p.cmd.Process.Signal(syscall.SIGTERM)
 	p.cmd.Wait()
 	if _, err := os.Stat(socket); err == nil {
@@ -306,11 +341,15 @@ func TestBindingsWhileServing(t *testing.T) {
 func TestBindingsKilledInMidImport(t *testing.T) {
 	dir := t.TempDir()
 	p := serve(t, "DINGGATE_STATE_DIR="+dir, "DINGGATE_ACCOUNTS_BINDING=required")
-	waitFor(t, "the control socket", func() bool { _, err := os.Stat(filepath.Join(dir, admin.ControlName)); return err == nil })
+	waitFor(t, "the control socket", func() bool {
+		_, err := os.Stat(filepath.Join(dir, admin.ControlName))
+		return err == nil
+	})
 	batch := func(i int) []byte {
 		var all []account.Binding
 		for k := range 100 {
-			id := string(rune('a'+i%26)) + strings.Repeat("x", i/26) + "-" + string(rune('a'+k/26)) + string(rune('a'+k%26))
+			id := string(rune('a'+i%26)) + strings.Repeat("x", i/26) + "-" + string(rune('a'+k/26)) +
+				string(rune('a'+k%26))
 			all = append(all, account.Binding{UnionID: "U" + id, Username: "n" + id})
 		}
 		return account.FormatCSV(all)
@@ -319,7 +358,8 @@ func TestBindingsKilledInMidImport(t *testing.T) {
 	go func() {
 		defer close(confirmed)
 		for i := range 1000 {
-			if status, _, err := admin.Ask(context.Background(), dir, http.MethodPost, "/bindings", batch(i)); err != nil || status != 200 {
+			if status, _, err := admin.Ask(context.Background(), dir, http.MethodPost, "/bindings",
+				batch(i)); err != nil || status != 200 {
 				return
 			}
 			confirmed <- i
@@ -357,10 +397,12 @@ func TestSilentNotBound(t *testing.T) {
 	state := v.silent(h.base + "/deep")
 	a := v.post(h.base, form(h.platform.SilentCode("zhangsan"), state))
 	var told struct{ Location string }
-	if err := json.Unmarshal([]byte(a.body), &told); err != nil || a.StatusCode != 200 || !strings.HasPrefix(told.Location, "/oauth2/sign_in?link=") || sessionOf(a) != "" {
+	if err := json.Unmarshal([]byte(a.body), &told); err != nil || a.StatusCode != 200 ||
+		!strings.HasPrefix(told.Location, "/oauth2/sign_in?link=") || sessionOf(a) != "" {
 		t.Fatalf("not bound = %d %s with session %q, want the form", a.StatusCode, a.body, sessionOf(a))
 	}
-	if a := v.password(h.base+told.Location, "zs", "pw-zs"); a.StatusCode != 303 || a.Header.Get("Location") != "/deep" {
+	if a := v.password(h.base+told.Location, "zs", "pw-zs"); a.StatusCode != 303 ||
+		a.Header.Get("Location") != "/deep" {
 		t.Fatalf("binding = %d to %q: %s", a.StatusCode, a.Header.Get("Location"), a.body)
 	}
 	w := h.visitor()

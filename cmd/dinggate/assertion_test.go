@@ -20,7 +20,8 @@ func proven(t *testing.T, h *testEnv, token, audience string) (claims map[string
 	t.Helper()
 	a := h.visitor().get(h.base + "/oauth2/jwks.json")
 	var keys jose.JSONWebKeySet
-	if err := json.Unmarshal([]byte(a.body), &keys); err != nil || a.StatusCode != 200 || a.Header.Get("Content-Type") != "application/json" || strings.Contains(a.body, `"d":`) {
+	if err := json.Unmarshal([]byte(a.body), &keys); err != nil || a.StatusCode != 200 ||
+		a.Header.Get("Content-Type") != "application/json" || strings.Contains(a.body, `"d":`) {
 		t.Fatalf("jwks.json = %d %s", a.StatusCode, a.body)
 	}
 	parsed, err := jwt.ParseSigned(token, []jose.SignatureAlgorithm{jose.ES256})
@@ -33,7 +34,11 @@ func proven(t *testing.T, h *testEnv, token, audience string) (claims map[string
 		t.Errorf("the token does not verify: %v", err)
 		return nil
 	}
-	if err := standard.ValidateWithLeeway(jwt.Expected{Issuer: h.base, AnyAudience: jwt.Audience{audience}, Time: time.Now()}, time.Second); err != nil {
+	if err := standard.ValidateWithLeeway(jwt.Expected{
+		Issuer:      h.base,
+		AnyAudience: jwt.Audience{audience},
+		Time:        time.Now(),
+	}, time.Second); err != nil {
 		t.Errorf("the token is not for %s now: %v", audience, err)
 	}
 	return claims
@@ -47,7 +52,8 @@ func TestAssertion(t *testing.T) {
 	v.signIn(h.base+"/", "zhangsan")
 	forged := []string{"X-Dinggate-Assertion: forged", "x_dinggate_assertion: forged", "X-DINGGATE.ASSERTION: forged"}
 	tokens := map[string]string{}
-	for path, audience := range map[string]string{"/x": "/", "/y": "/", "/admin/x": "/admin/", "/public/x": "/public/"} {
+	for path, audience := range map[string]string{"/x": "/", "/y": "/", "/admin/x": "/admin/",
+		"/public/x": "/public/"} {
 		v.get(h.base+path, forged...)
 		got := h.app.last(t).Header["X-Dinggate-Assertion"]
 		if len(got) != 1 {
@@ -71,16 +77,22 @@ func TestAssertion(t *testing.T) {
 	if got := h.app.last(t).Header["X-Dinggate-Assertion"]; got != nil {
 		t.Errorf("nobody on a public page: the application got %q", got)
 	}
-	question := []string{"X-Original-URI: /admin/x", "X-Original-Method: GET", "X-Forwarded-Uri: /admin/x", "X-Forwarded-Method: GET", "X-Forwarded-Proto: http", "X-Forwarded-Host: " + strings.TrimPrefix(h.base, "http://")}
+	question := []string{"X-Original-URI: /admin/x", "X-Original-Method: GET", "X-Forwarded-Uri: /admin/x",
+		"X-Forwarded-Method: GET", "X-Forwarded-Proto: http",
+		"X-Forwarded-Host: " + strings.TrimPrefix(h.base, "http://")}
 	for _, path := range []string{"/oauth2/auth", "/oauth2/forward-auth", "/oauth2/ext-authz/admin/x"} {
 		a := v.get(h.base+path, append(question, forged...)...)
-		if got := a.Header["X-Dinggate-Assertion"]; a.StatusCode != 200 || len(got) != 1 || got[0] != tokens["/admin/x"] {
+		if got := a.Header["X-Dinggate-Assertion"]; a.StatusCode != 200 || len(got) != 1 ||
+			got[0] != tokens["/admin/x"] {
 			t.Errorf("%s = %d with %q, want the route's token", path, a.StatusCode, got)
 		}
 	}
-	open := []string{"X-Original-URI: /public/x", "X-Original-Method: GET", "X-Forwarded-Uri: /public/x", "X-Forwarded-Method: GET", "X-Forwarded-Proto: http", question[5]}
-	if a := h.visitor().get(h.base+"/oauth2/auth", append(open, forged...)...); a.StatusCode != 200 || !slices.Equal(a.Header["X-Dinggate-Assertion"], []string{""}) {
-		t.Errorf("a gateway's question about nobody = %d with %q, want it empty", a.StatusCode, a.Header["X-Dinggate-Assertion"])
+	open := []string{"X-Original-URI: /public/x", "X-Original-Method: GET", "X-Forwarded-Uri: /public/x",
+		"X-Forwarded-Method: GET", "X-Forwarded-Proto: http", question[5]}
+	if a := h.visitor().get(h.base+"/oauth2/auth", append(open, forged...)...); a.StatusCode != 200 ||
+		!slices.Equal(a.Header["X-Dinggate-Assertion"], []string{""}) {
+		t.Errorf("a gateway's question about nobody = %d with %q, want it empty", a.StatusCode,
+			a.Header["X-Dinggate-Assertion"])
 	}
 	if strings.Contains(h.log.String(), tokens["/x"]) {
 		t.Errorf("the log holds a token")
@@ -90,7 +102,8 @@ func TestAssertion(t *testing.T) {
 	one := newTestEnv(t, func(c *config.Config) { c.Assertion.Enabled, c.Routes = true, nil })
 	v = one.visitor()
 	v.signIn(one.base+"/oauth2/start", "zhangsan")
-	if a := v.get(one.base + "/oauth2/auth"); a.StatusCode != 200 || proven(t, one, a.Header.Get("X-Dinggate-Assertion"), one.base+"/")["sub"] != "zhangsan" {
+	if a := v.get(one.base + "/oauth2/auth"); a.StatusCode != 200 ||
+		proven(t, one, a.Header.Get("X-Dinggate-Assertion"), one.base+"/")["sub"] != "zhangsan" {
 		t.Errorf("one route, no page told = %d with %q", a.StatusCode, a.Header.Get("X-Dinggate-Assertion"))
 	}
 
@@ -102,8 +115,10 @@ func TestAssertion(t *testing.T) {
 	})
 	v = hosts.visitor()
 	v.signIn(hosts.base+"/oauth2/start", "zhangsan")
-	a := v.get(hosts.base+"/oauth2/forward-auth", "X-Forwarded-Host: wiki.test", "X-Forwarded-Proto: http", "X-Forwarded-Uri: /x", "X-Forwarded-Method: GET")
-	if a.StatusCode != 200 || proven(t, hosts, a.Header.Get("X-Dinggate-Assertion"), "http://wiki.test/")["sub"] != "zhangsan" {
+	a := v.get(hosts.base+"/oauth2/forward-auth", "X-Forwarded-Host: wiki.test", "X-Forwarded-Proto: http",
+		"X-Forwarded-Uri: /x", "X-Forwarded-Method: GET")
+	if a.StatusCode != 200 ||
+		proven(t, hosts, a.Header.Get("X-Dinggate-Assertion"), "http://wiki.test/")["sub"] != "zhangsan" {
 		t.Errorf("a route of another host = %d with %q", a.StatusCode, a.Header.Get("X-Dinggate-Assertion"))
 	}
 
@@ -153,8 +168,12 @@ func TestAssertionKeysRotate(t *testing.T) {
 	during, signedNew := run(fresh, old)
 	after, _ := run(fresh)
 	for what, got := range map[string]struct{ got, want bool }{
-		"the old token, before": {verifies(before, signedOld), true}, "the old token, with both": {verifies(during, signedOld), true}, "the old token, after": {verifies(after, signedOld), false},
-		"the new token, with both": {verifies(during, signedNew), true}, "the new token, after": {verifies(after, signedNew), true}, "the new token, before": {verifies(before, signedNew), false},
+		"the old token, before":    {verifies(before, signedOld), true},
+		"the old token, with both": {verifies(during, signedOld), true},
+		"the old token, after":     {verifies(after, signedOld), false},
+		"the new token, with both": {verifies(during, signedNew), true},
+		"the new token, after":     {verifies(after, signedNew), true},
+		"the new token, before":    {verifies(before, signedNew), false},
 	} {
 		if got.got != got.want {
 			t.Errorf("%s verifies: %v, want %v", what, got.got, got.want)

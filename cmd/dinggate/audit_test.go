@@ -68,7 +68,8 @@ func TestAuditFile(t *testing.T) {
 		}
 		switch r["audit"] {
 		case "denied":
-			if r["user"] != "zhaoliu" || r["route"] != "/admin/" || r["rule"] != "departments 42" || r["code"] != "not_allowed" {
+			if r["user"] != "zhaoliu" || r["route"] != "/admin/" || r["rule"] != "departments 42" ||
+				r["code"] != "not_allowed" {
 				t.Errorf("the denial reads %v", r)
 			}
 		case "refused":
@@ -85,10 +86,12 @@ func TestAuditFile(t *testing.T) {
 			}
 		}
 	}
-	if want := []string{"sign_in", "denied", "refused", "sign_out", "sign_in", "session_ended"}; !slices.Equal(kinds, want) {
+	if want := []string{"sign_in", "denied", "refused", "sign_out", "sign_in", "session_ended"}; !slices.Equal(kinds,
+		want) {
 		t.Errorf("the file has %v, want %v", kinds, want)
 	}
-	for _, line := range []string{`dinggate_sessions_ended_total{reason="sign_out"} 1`, `dinggate_sessions_ended_total{reason="left"} 1`, `dinggate_rechecks_total{result="refused"} 0`} {
+	for _, line := range []string{`dinggate_sessions_ended_total{reason="sign_out"} 1`,
+		`dinggate_sessions_ended_total{reason="left"} 1`, `dinggate_rechecks_total{result="refused"} 0`} {
 		if !strings.Contains(h.scrape(), line+"\n") {
 			t.Errorf("/metrics lacks %s", line)
 		}
@@ -111,21 +114,29 @@ func TestAuditFull(t *testing.T) {
 		after := v.get(h.base + "/reports")
 		if onError == config.AuditAllow {
 			if back.StatusCode != http.StatusFound || after.StatusCode != http.StatusOK {
-				t.Errorf("with allow the callback = %d, the page %d, want 302 and 200", back.StatusCode, after.StatusCode)
+				t.Errorf("with allow the callback = %d, the page %d, want 302 and 200", back.StatusCode,
+					after.StatusCode)
 			}
-			eventually(t, "the loss is counted", func() bool { return strings.Contains(h.scrape(), `dinggate_audit_records_total{result="failed"}`) })
+			eventually(t,
+				"the loss is counted", func() bool {
+					return strings.Contains(h.scrape(), `dinggate_audit_records_total{result="failed"}`)
+				})
 			continue
 		}
-		if back.StatusCode != http.StatusServiceUnavailable || back.Header.Get("Retry-After") == "" || sessionOf(back) != "" {
-			t.Errorf("with deny the callback = %d with session %q, want 503 without one", back.StatusCode, sessionOf(back))
+		if back.StatusCode != http.StatusServiceUnavailable || back.Header.Get("Retry-After") == "" ||
+			sessionOf(back) != "" {
+			t.Errorf("with deny the callback = %d with session %q, want 503 without one", back.StatusCode,
+				sessionOf(back))
 		}
 		if after.StatusCode != http.StatusFound || h.app.count() != 0 {
-			t.Errorf("with deny the page = %d, the application got %d requests, want a sign-in and none", after.StatusCode, h.app.count())
+			t.Errorf("with deny the page = %d, the application got %d requests, want a sign-in and none",
+				after.StatusCode, h.app.count())
 		}
 		if n := h.gate.Sessions.Stats().Revoked; n != 1 {
 			t.Errorf("%d sessions were taken back, want 1", n)
 		}
-		if !strings.Contains(h.scrape(), `dinggate_signins_total{method="browser",result="audit_unavailable"} 1`) || strings.Contains(h.scrape(), `result="ok"} 1`+"\n"+`dinggate_signins`) {
+		if !strings.Contains(h.scrape(), `dinggate_signins_total{method="browser",result="audit_unavailable"} 1`) ||
+			strings.Contains(h.scrape(), `result="ok"} 1`+"\n"+`dinggate_signins`) {
 			t.Error("the metrics do not tell of it")
 		}
 	}
@@ -150,7 +161,10 @@ func TestTraceparent(t *testing.T) {
 			t.Errorf("the application got %q, %q", got.Get("Traceparent"), got.Get("Tracestate"))
 		}
 	}
-	eventually(t, "the record is written", func() bool { return strings.Contains(h.log.String(), `"trace":"4bf92f3577b34da6a3ce929d0e0e4736"`) })
+	eventually(t,
+		"the record is written", func() bool {
+			return strings.Contains(h.log.String(), `"trace":"4bf92f3577b34da6a3ce929d0e0e4736"`)
+		})
 	if n := strings.Count(h.log.String(), `"trace"`); n != 1 {
 		t.Errorf("%d records name a trace, want 1", n)
 	}
@@ -160,18 +174,22 @@ func TestTraceparent(t *testing.T) {
 // cannot be recorded; a sign-out happens all the same.
 func TestAuditTokens(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.jsonl")
-	h, p := ssoTestEnv(t, func(c *config.Config) { c.Audit = config.AuditConfig{File: path, OnError: config.AuditDeny} })
+	h, p := ssoTestEnv(t, func(c *config.Config) {
+		c.Audit = config.AuditConfig{File: path, OnError: config.AuditDeny}
+	})
 	v := h.visitor()
 	v.signIn(h.base+"/", "zhangsan")
 	code, state := v.codeFor(p)
 	h.breakAudit(path)
-	if status, body := p.token(code, state); status != http.StatusServiceUnavailable || strings.Contains(body, "access_token") {
+	if status, body := p.token(code, state); status != http.StatusServiceUnavailable ||
+		strings.Contains(body, "access_token") {
 		t.Errorf("the token call = %d %s, want 503 without a token", status, body)
 	}
 	if a := v.get(p.authorize()); a.StatusCode != http.StatusServiceUnavailable || a.Header.Get("Location") != "" {
 		t.Errorf("authorize = %d to %q, want 503 without a code", a.StatusCode, a.Header.Get("Location"))
 	}
-	if a := v.do(http.MethodPost, h.base+"/oauth2/sign_out", "", "Sec-Fetch-Site: same-origin"); a.StatusCode >= 400 || v.get(h.base+"/").StatusCode != http.StatusFound {
+	if a := v.do(http.MethodPost, h.base+"/oauth2/sign_out", "",
+		"Sec-Fetch-Site: same-origin"); a.StatusCode >= 400 || v.get(h.base+"/").StatusCode != http.StatusFound {
 		t.Errorf("signing out = %d, want the sign-out to happen", a.StatusCode)
 	}
 }
@@ -200,7 +218,11 @@ func TestAuditBindings(t *testing.T) {
 		c.Accounts.HtpasswdFile, c.Accounts.Binding, c.LoginAPI = accounts, account.Required, true
 		c.Audit = config.AuditConfig{File: path, OnError: config.AuditDeny}
 	})
-	desk := &admin.Control{Bindings: admin.BindingStore{Bindings: h.stores.Bindings, Note: h.kit.Note}, Sessions: func() *session.Manager { return h.gate.Sessions }, Log: h.kit.Log}
+	desk := &admin.Control{
+		Bindings: admin.BindingStore{Bindings: h.stores.Bindings, Note: h.kit.Note},
+		Sessions: func() *session.Manager { return h.gate.Sessions },
+		Log:      h.kit.Log,
+	}
 	ask := func(method, query, body string) int {
 		w := httptest.NewRecorder()
 		desk.ServeHTTP(w, httptest.NewRequest(method, "/bindings"+query, strings.NewReader(body)))
@@ -236,7 +258,8 @@ func TestAuditBindings(t *testing.T) {
 			t.Fatal(err, a.body)
 		}
 		q := mustURL(t, byPage.choose(start.AuthorizeURL, "lisi")).Query()
-		return byPage.get(h.base + "/dingtalk/login/callback?type=1&" + url.Values{"code": {q.Get("authCode") + q.Get("code")}, "state": {q.Get("state")}}.Encode())
+		return byPage.get(h.base + "/dingtalk/login/callback?type=1&" +
+			url.Values{"code": {q.Get("authCode") + q.Get("code")}, "state": {q.Get("state")}}.Encode())
 	}
 	if got := ask("POST", "", "unionid,username\nU1,one\n"); got != 200 {
 		t.Fatalf("an import = %d", got)
@@ -267,14 +290,16 @@ func TestAuditBindings(t *testing.T) {
 	if a, b := ask("POST", "", "unionid,username\nU2,one\n"), ask("DELETE", "?name=one", ""); a != 200 || b != 200 {
 		t.Errorf("an import of somebody bound = %d, a removal = %d, want 200 with what is wrong, and 200", a, b)
 	}
-	if all, err := h.stores.Bindings.List(t.Context()); err != nil || len(all) != 2 || all[0].Username != "ls" || all[1].Username != "zs" {
+	if all, err := h.stores.Bindings.List(t.Context()); err != nil || len(all) != 2 || all[0].Username != "ls" ||
+		all[1].Username != "zs" {
 		t.Errorf("bound are %v, %v, want ls and zs", all, err)
 	}
 	var kinds []string
 	for _, r := range auditRecords(t, path) {
 		kinds = append(kinds, fmt.Sprint(r["audit"]))
 	}
-	if want := []string{"refused", "bound", "sign_in", "bound", "bindings_imported", "undone", "unbound"}; !slices.Equal(kinds, want) {
+	if want := []string{"refused", "bound", "sign_in", "bound", "bindings_imported", "undone",
+		"unbound"}; !slices.Equal(kinds, want) {
 		t.Errorf("the file has %v, want %v", kinds, want)
 	}
 }
@@ -290,7 +315,8 @@ func TestAuditOfCommand(t *testing.T) {
 	}
 	path := filepath.Join(t.TempDir(), "audit.jsonl")
 	const csv = "unionid,username\nU1,zs\n"
-	if out, err := run(filepath.Join(path, "no", "such"), csv, "import", "-"); err == nil || !strings.Contains(out, "nothing was changed") {
+	if out, err := run(filepath.Join(path, "no", "such"), csv, "import", "-"); err == nil ||
+		!strings.Contains(out, "nothing was changed") {
 		t.Errorf("an import without a sink = %q, %v", out, err)
 	}
 	if out, err := run(path, "", "list"); err != nil || out != "unionid,username\n" {
@@ -306,7 +332,8 @@ func TestAuditOfCommand(t *testing.T) {
 		t.Errorf("a removal = %q, %v", out, err)
 	}
 	records := auditRecords(t, path)
-	if len(records) != 2 || records[0]["audit"] != "bindings_imported" || records[0]["count"] != 1.0 || records[1]["audit"] != "unbound" || records[1]["unionid"] != "U1" || records[1]["by"] != "dinggate bindings" {
+	if len(records) != 2 || records[0]["audit"] != "bindings_imported" || records[0]["count"] != 1.0 ||
+		records[1]["audit"] != "unbound" || records[1]["unionid"] != "U1" || records[1]["by"] != "dinggate bindings" {
 		t.Errorf("the file has %v", records)
 	}
 }

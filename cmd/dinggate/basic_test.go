@@ -30,23 +30,33 @@ func TestBasic(t *testing.T) {
 		a := api.get(h.base+"/api/x", basic(name, "pw-"+name))
 		got := h.app.last(t).Header
 		want := map[string]string{"ci": "ci", "张三": "%E5%BC%A0%E4%B8%89"}[name]
-		if a.StatusCode != 200 || got.Get("X-Forwarded-User") != want || len(got["Authorization"]) > 0 || len(a.Header["Set-Cookie"]) != 1 {
-			t.Errorf("%s = %d as %q with Authorization %q, cookies %v", name, a.StatusCode, got.Get("X-Forwarded-User"), got["Authorization"], a.Header["Set-Cookie"])
+		if a.StatusCode != 200 || got.Get("X-Forwarded-User") != want || len(got["Authorization"]) > 0 ||
+			len(a.Header["Set-Cookie"]) != 1 {
+			t.Errorf("%s = %d as %q with Authorization %q, cookies %v", name, a.StatusCode,
+				got.Get("X-Forwarded-User"), got["Authorization"], a.Header["Set-Cookie"])
 		}
 	}
-	question := []string{"X-Original-URI: /api/x", "X-Original-Method: GET", "X-Forwarded-Uri: /api/x", "X-Forwarded-Method: GET", "X-Forwarded-Proto: http", "X-Forwarded-Host: " + strings.TrimPrefix(h.base, "http://")}
+	question := []string{"X-Original-URI: /api/x", "X-Original-Method: GET", "X-Forwarded-Uri: /api/x",
+		"X-Forwarded-Method: GET", "X-Forwarded-Proto: http",
+		"X-Forwarded-Host: " + strings.TrimPrefix(h.base, "http://")}
 	browser := h.visitor()
 	browser.signIn(h.base+"/oauth2/start", "zhangsan")
 	for _, path := range []string{"/oauth2/auth", "/oauth2/forward-auth", "/oauth2/ext-authz/api/x"} {
-		if a := api.get(h.base+path, append(question, basic("ci", "pw-ci"))...); a.StatusCode != 200 || a.Header.Get("X-Auth-Request-User") != "ci" || len(a.Header["Set-Cookie"]) > 0 {
+		if a := api.get(h.base+path, append(question, basic("ci", "pw-ci"))...); a.StatusCode != 200 ||
+			a.Header.Get("X-Auth-Request-User") != "ci" || len(a.Header["Set-Cookie"]) > 0 {
 			t.Errorf("%s = %d for %q", path, a.StatusCode, a.Header.Get("X-Auth-Request-User"))
 		}
-		refusedAPI(t, path+" with a wrong password", browser.get(h.base+path, append(question, basic("ci", "wrong"))...))
+		refusedAPI(t, path+" with a wrong password",
+			browser.get(h.base+path, append(question, basic("ci", "wrong"))...))
 	}
 	for what, lines := range map[string][]string{
-		"wrong": {basic("ci", "pw-c")}, "unknown": {basic("nobody", "pw-ci")}, "no password": {basic("ci", "")}, "no name": {basic("", "pw-ci")}, "other case": {basic("CI", "pw-ci")},
-		"twice": {basic("ci", "pw-ci"), basic("ci", "pw-ci")}, "no base64": {"Authorization: Basic !"}, "nothing": {"Authorization: Basic"}, "no colon": {"Authorization: Basic Y2k="}, "bearer": {"Authorization: Bearer pw-ci"},
-		"NUL": {basic("ci", "pw-ci\x00")}, "moved colon": {basic("ci:p", "w-ci")}, "moved letters": {basic("cip", "w-ci")},
+		"wrong": {basic("ci", "pw-c")}, "unknown": {basic("nobody", "pw-ci")}, "no password": {basic("ci", "")},
+		"no name": {basic("", "pw-ci")}, "other case": {basic("CI", "pw-ci")},
+		"twice": {basic("ci", "pw-ci"), basic("ci", "pw-ci")}, "no base64": {"Authorization: Basic !"},
+		"nothing": {"Authorization: Basic"}, "no colon": {"Authorization: Basic Y2k="},
+		"bearer": {"Authorization: Bearer pw-ci"},
+		"NUL":    {basic("ci", "pw-ci\x00")}, "moved colon": {basic("ci:p", "w-ci")},
+		"moved letters": {basic("cip", "w-ci")},
 	} {
 		for who, v := range map[string]*visitor{"nobody": h.visitor(), "somebody signed in": browser} {
 			before := h.app.count()
@@ -59,8 +69,10 @@ func TestBasic(t *testing.T) {
 	if a := api.get(h.base+"/admin/x", basic("ci", "pw-ci")); a.StatusCode != 403 {
 		t.Errorf("a rule by department = %d, want 403", a.StatusCode)
 	}
-	if a := api.get(h.base+"/public/x", basic("theirs", "own")); a.StatusCode != 200 || h.app.last(t).Header.Get("X-Forwarded-User") != "" || h.app.last(t).Header.Get("Authorization") == "" {
-		t.Errorf("a public page with the application's own credential = %d as %q", a.StatusCode, h.app.last(t).Header.Get("X-Forwarded-User"))
+	if a := api.get(h.base+"/public/x", basic("theirs", "own")); a.StatusCode != 200 ||
+		h.app.last(t).Header.Get("X-Forwarded-User") != "" || h.app.last(t).Header.Get("Authorization") == "" {
+		t.Errorf("a public page with the application's own credential = %d as %q", a.StatusCode,
+			h.app.last(t).Header.Get("X-Forwarded-User"))
 	}
 	// The file changes: at once.
 	htpasswd(t, file, "other")
@@ -102,7 +114,8 @@ func TestBasicTries(t *testing.T) {
 	for range 3 {
 		refusedAPI(t, "a guess", get("/api/x", "ci", "guess"))
 	}
-	if a := get("/api/x", "ci", "another guess"); a.StatusCode != 429 || a.Header.Get("Retry-After") == "" || !strings.Contains(a.body, `"error":"too_many_attempts"`) {
+	if a := get("/api/x", "ci", "another guess"); a.StatusCode != 429 || a.Header.Get("Retry-After") == "" ||
+		!strings.Contains(a.body, `"error":"too_many_attempts"`) {
 		t.Errorf("the fourth guess = %d %s, want 429", a.StatusCode, a.body)
 	}
 	if a := get("/api/x", "ci", "pw-ci"); a.StatusCode != 200 {

@@ -89,7 +89,8 @@ func listBindings(c cli.Invocation, ctx context.Context, desk bindingsDesk) erro
 		var n int
 		if lines, n, err = plain.Unsealed(ctx); n > 0 {
 			fmt.Fprintf(c.Stderr, c.Say(i18n.Message{
-				"the last %d are of an older release, not sealed, and count for nothing: others who write to Redis may have made them. Look them through, and import this list.\n",
+				"the last %d are of an older release, not sealed, and count for nothing: others who write to " +
+					"Redis may have made them. Look them through, and import this list.\n",
 				"最后 %d 条来自旧版本，未加密封存，不起作用：能写入 Redis 的人都可能伪造。请核对后重新导入本列表。\n"}), n)
 			if _, failed := c.Stdout.Write(lines); failed != nil {
 				return failed
@@ -135,10 +136,12 @@ func importBindings(c cli.Invocation, ctx context.Context, desk bindingsDesk) er
 func removeBinding(c cli.Invocation, ctx context.Context, desk bindingsDesk) error {
 	b, err := desk.Remove(ctx, c.Args[0])
 	if errors.Is(err, account.ErrNone) {
-		return errors.New(c.Say(i18n.Message{"no account and no unionId of this name is bound", "没有绑定这个名称的账号或 unionId"}))
+		return errors.New(c.Say(i18n.Message{"no account and no unionId of this name is bound",
+			"没有绑定这个名称的账号或 unionId"}))
 	}
 	if err == nil {
-		fmt.Fprintf(c.Stdout, c.Say(i18n.Message{"%s is no longer bound to %s.\n", "%s 与 %s 的绑定已解除。\n"}), b.UnionID, b.Username)
+		fmt.Fprintf(c.Stdout, c.Say(i18n.Message{"%s is no longer bound to %s.\n", "%s 与 %s 的绑定已解除。\n"}), b.UnionID,
+			b.Username)
 	}
 	return err
 }
@@ -162,19 +165,25 @@ func openDesk(c cli.Invocation, ctx context.Context, cfg *config.Config) (bindin
 	if cfg.StateDir == "" {
 		return nil, nothing, errors.New("nothing keeps bindings: set state_dir, or session.store: redis")
 	}
-	if status, _, err := admin.Ask(ctx, cfg.StateDir, http.MethodHead, "/", nil); err == nil && status == http.StatusNotFound {
+	if status, _, err := admin.Ask(ctx, cfg.StateDir, http.MethodHead, "/", nil); err == nil &&
+		status == http.StatusNotFound {
 		return controlDesk(cfg.StateDir), nothing, nil
 	}
 	f, err := boltstore.Open(cfg.StateDir)
 	if errors.Is(err, boltstore.ErrBusy) {
-		return nil, nothing, fmt.Errorf("another process has state_dir and does not answer at %s: accounts.binding may be off there, or this is another user's socket", admin.ControlName)
+		return nil, nothing,
+			fmt.Errorf(
+				"another process has state_dir and does not answer at %s: accounts.binding may be off there, or "+
+					"this is another user's socket", admin.ControlName,
+			)
 	}
 	if err != nil {
 		return nil, nothing, err
 	}
 	b, migrated, err := f.Bindings(account.Records{Sealer: keys})
 	if migrated > 0 {
-		fmt.Fprintf(c.Stderr, c.Say(i18n.Message{"%d bindings of an older release are sealed now\n", "旧版本的 %d 条绑定已加密封存\n"}), migrated)
+		fmt.Fprintf(c.Stderr,
+			c.Say(i18n.Message{"%d bindings of an older release are sealed now\n", "旧版本的 %d 条绑定已加密封存\n"}), migrated)
 	}
 	if err != nil {
 		return nil, nothing, errors.Join(err, f.Close())

@@ -20,12 +20,16 @@ func TestBodyThatNeverComes(t *testing.T) {
 		target, framing string
 		status          int
 	}{
-		{"/", "Content-Length: 1000", 401}, {"/", "Content-Length: 104857600", 401}, {"/", "Transfer-Encoding: chunked", 401},
-		{"/a/../b", "Content-Length: 1000", 400}, {"/oauth2/start", "Content-Length: 1000", 405}, {"/oauth2/nope", "Transfer-Encoding: chunked", 404},
-		{"/oauth2/sign_out", "Content-Length: 1000", 303}, {"/oauth2/auth", "Content-Length: 1000", 401}, {"/oauth2/forward-auth", "Transfer-Encoding: chunked", 401},
+		{"/", "Content-Length: 1000", 401}, {"/", "Content-Length: 104857600", 401},
+		{"/", "Transfer-Encoding: chunked", 401},
+		{"/a/../b", "Content-Length: 1000", 400}, {"/oauth2/start", "Content-Length: 1000", 405},
+		{"/oauth2/nope", "Transfer-Encoding: chunked", 404},
+		{"/oauth2/sign_out", "Content-Length: 1000", 303}, {"/oauth2/auth", "Content-Length: 1000", 401},
+		{"/oauth2/forward-auth", "Transfer-Encoding: chunked", 401},
 	} {
 		conn := dialHouse(t, h)
-		fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: %s\r\n%s\r\n\r\n", c.target, strings.TrimPrefix(h.base, "http://"), c.framing)
+		fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: %s\r\n%s\r\n\r\n", c.target,
+			strings.TrimPrefix(h.base, "http://"), c.framing)
 		r := bufio.NewReader(conn)
 		res, err := http.ReadResponse(r, nil)
 		if err != nil {
@@ -34,7 +38,8 @@ func TestBodyThatNeverComes(t *testing.T) {
 		}
 		io.Copy(io.Discard, res.Body)
 		if _, err := r.ReadByte(); res.StatusCode != c.status || err != io.EOF {
-			t.Errorf("POST %s with %s and no body = %d, then %v, want %d and the connection closed", c.target, c.framing, res.StatusCode, err, c.status)
+			t.Errorf("POST %s with %s and no body = %d, then %v, want %d and the connection closed", c.target,
+				c.framing, res.StatusCode, err, c.status)
 		}
 	}
 }
@@ -46,15 +51,18 @@ func TestRefusedBodyKeepsTheConnection(t *testing.T) {
 	conn := dialHouse(t, h)
 	r := bufio.NewReader(conn)
 	for range 3 {
-		fmt.Fprintf(conn, "POST / HTTP/1.1\r\nHost: %s\r\nContent-Length: 3\r\n\r\nabc", strings.TrimPrefix(h.base, "http://"))
+		fmt.Fprintf(conn, "POST / HTTP/1.1\r\nHost: %s\r\nContent-Length: 3\r\n\r\nabc",
+			strings.TrimPrefix(h.base, "http://"))
 		res, err := http.ReadResponse(r, nil)
 		if err != nil || res.StatusCode != 401 || res.Close {
 			t.Fatalf("POST with its body = %v, %v, want 401 on a connection that stays", res, err)
 		}
 		io.Copy(io.Discard, res.Body)
 	}
-	fmt.Fprintf(conn, "POST /public/ HTTP/1.1\r\nHost: %s\r\nContent-Length: 6\r\n\r\nabc", strings.TrimPrefix(h.base, "http://"))
-	time.AfterFunc(700*time.Millisecond, func() { io.WriteString(conn, "def") }) // a slow upload that is let in takes the time it takes
+	fmt.Fprintf(conn, "POST /public/ HTTP/1.1\r\nHost: %s\r\nContent-Length: 6\r\n\r\nabc",
+		strings.TrimPrefix(h.base, "http://"))
+	// a slow upload that is let in takes the time it takes
+	time.AfterFunc(700*time.Millisecond, func() { io.WriteString(conn, "def") })
 	res, err := http.ReadResponse(r, nil)
 	if err != nil {
 		t.Fatalf("a slow upload after refusals: %v", err)

@@ -29,22 +29,36 @@ func TestNamesThatLookLikeAnAccount(t *testing.T) {
 		c.Accounts.HtpasswdFile, c.Accounts.Binding = file, account.Optional
 		c.DingTalk.Username = "name"
 	})
-	if err := h.stores.Bindings.Add(t.Context(), account.Binding{UnionID: "somebody else", Username: "bob"}); err == nil {
+	if err := h.stores.Bindings.Add(t.Context(), account.Binding{
+		UnionID:  "somebody else",
+		Username: "bob",
+	}); err == nil {
 		t.Fatal("a unionid with blanks is bound")
 	}
-	if err := h.stores.Bindings.Add(t.Context(), account.Binding{UnionID: "somebody-else", Username: "bob"}); err != nil {
+	if err := h.stores.Bindings.Add(t.Context(), account.Binding{
+		UnionID:  "somebody-else",
+		Username: "bob",
+	}); err != nil {
 		t.Fatal(err)
 	}
 	for i, tt := range []struct {
 		name string
 		in   bool
 	}{
-		{"alice", false}, {"Alice", false}, {"ALICE", false}, {"ａｌｉｃｅ", false}, {"аlice", false}, {"alісе", false}, {"al\u200bice", false}, {"\ufeffalice", false}, {"alice\u00ad", false}, {"aIice", false}, {"a1ice", false}, {"𝒂𝒍𝒊𝒄𝒆", false}, {"ⓐlice", false}, {"alıce", false}, {"ALİCE", false},
+		{"alice", false}, {"Alice", false}, {"ALICE", false}, {"ａｌｉｃｅ", false}, {"аlice", false}, {"alісе", false},
+		{"al\u200bice", false}, {"\ufeffalice", false}, {"alice\u00ad", false}, {"aIice", false}, {"a1ice", false},
+		{"𝒂𝒍𝒊𝒄𝒆", false}, {"ⓐlice", false}, {"alıce", false}, {"ALİCE", false},
 		{"bob", false}, {"Bob", false}, {"bоb", false}, {"b0b", false}, {"ｂｏｂ", false},
 		{"alicia", true}, {"bobby", true}, {"爱丽丝", true},
 	} {
 		id := fmt.Sprint("person", i)
-		if err := h.platform.Join(simulator.Person{ID: id, UserID: id, Name: tt.name, Nick: tt.name, Departments: []int64{42}}); err != nil {
+		if err := h.platform.Join(simulator.Person{
+			ID:          id,
+			UserID:      id,
+			Name:        tt.name,
+			Nick:        tt.name,
+			Departments: []int64{42},
+		}); err != nil {
 			t.Fatal(err)
 		}
 		v := h.visitor()
@@ -128,7 +142,8 @@ for i = 1, #all, 2 do redis.call('HSET', KEYS[1], all[i], all[(i + 3 > #all) and
 // looked them through and imported them again.
 func TestBindingsOfAnOlderRelease(t *testing.T) {
 	redis := realtool.StartRedis(t)
-	f := newFleet(t, "DINGGATE_SESSION_STORE=redis", "DINGGATE_REDIS_URL="+redis.URL(), "DINGGATE_ACCOUNTS_BINDING=required", "DINGGATE_DINGTALK_EVENTS=false", "LC_ALL=C")
+	f := newFleet(t, "DINGGATE_SESSION_STORE=redis", "DINGGATE_REDIS_URL="+redis.URL(),
+		"DINGGATE_ACCOUNTS_BINDING=required", "DINGGATE_DINGTALK_EVENTS=false", "LC_ALL=C")
 	people := idsOf(t, f.platform)
 	redis.Do("HSET", "dinggate:{bindings}:people", people["zhangsan"], "zs")
 	redis.Do("HSET", "dinggate:{bindings}:accounts", "zs", people["zhangsan"])
@@ -147,9 +162,11 @@ func TestBindingsOfAnOlderRelease(t *testing.T) {
 	if got := is(a); got != "503" {
 		t.Errorf("with a binding of an older release zhangsan is %q, want to be refused", got)
 	}
-	eventually(t, "the log says so", func() bool { return strings.Contains(a.log.String(), "not sealed and count for nothing") })
+	eventually(t,
+		"the log says so", func() bool { return strings.Contains(a.log.String(), "not sealed and count for nothing") })
 	list, err := command("", "list")
-	if err != nil || !strings.HasPrefix(list, "unionid,username\n") || !strings.HasSuffix(list, "\n"+people["zhangsan"]+",zs\n") || !strings.Contains(list, "count for nothing") {
+	if err != nil || !strings.HasPrefix(list, "unionid,username\n") ||
+		!strings.HasSuffix(list, "\n"+people["zhangsan"]+",zs\n") || !strings.Contains(list, "count for nothing") {
 		t.Fatalf("list = %q, %v", list, err)
 	}
 	if out, err := command("unionid,username\n"+people["zhangsan"]+",zs\n", "import", "-"); err != nil {
@@ -180,7 +197,10 @@ func TestSecretOfBindingsChanges(t *testing.T) {
 		}
 		return out
 	}
-	waitFor(t, "the control socket", func() bool { _, err := os.Stat(filepath.Join(dir, admin.ControlName)); return err == nil })
+	waitFor(t, "the control socket", func() bool {
+		_, err := os.Stat(filepath.Join(dir, admin.ControlName))
+		return err == nil
+	})
 	if out, err := bindingsIn(t, nil, "unionid,username\nU1,zs\n", "import", "-", "--config", s.file); err != nil {
 		t.Fatalf("import = %q, %v", out, err)
 	}
@@ -197,7 +217,10 @@ func TestSecretOfBindingsChanges(t *testing.T) {
 		s.write(t, "secrets", secrets+"\n")
 		eventually(t, "a reload", func() bool { return s.reloads() > before })
 		if strings.Contains(secrets, "\n") {
-			eventually(t, "the log's word on it", func() bool { return strings.Contains(s.log.String(), "sealed under the first of cookie.secrets now") })
+			eventually(t,
+				"the log's word on it", func() bool {
+					return strings.Contains(s.log.String(), "sealed under the first of cookie.secrets now")
+				})
 		}
 		if got := list(); got != want {
 			t.Errorf("under %d secrets list = %q, want %q", strings.Count(secrets, "\n")+1, got, want)

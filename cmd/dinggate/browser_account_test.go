@@ -14,21 +14,25 @@ import (
 func TestBrowserOwnLoginPage(t *testing.T) {
 	ctx := browser(t, "zh-CN")
 	base := startDemo(t)
-	if err := chromedp.Do(ctx, chromedp.Navigate(base+"/public/scan"), chromedp.WaitVisible(chromedp.CSS("#go")), chromedp.Click(chromedp.CSS("#go")),
+	if err := chromedp.Do(ctx, chromedp.Navigate(base+"/public/scan"), chromedp.WaitVisible(chromedp.CSS("#go")),
+		chromedp.Click(chromedp.CSS("#go")),
 		chromedp.Click(chromedp.CSS("#person-zhangsan")), chromedp.WaitVisible(chromedp.CSS("#go"))); err != nil {
 		t.Fatal(err)
 	}
 	if got := onPage(t, ctx, "#message"); !strings.HasPrefix(got, "登录成功") {
 		t.Fatalf("the page says %q: %s", got, onPage(t, ctx, "#answer"))
 	}
-	if err := chromedp.Do(ctx, chromedp.Click(chromedp.CSS("#go")), chromedp.WaitVisible(chromedp.CSS("#username"))); err != nil {
+	if err := chromedp.Do(ctx, chromedp.Click(chromedp.CSS("#go")),
+		chromedp.WaitVisible(chromedp.CSS("#username"))); err != nil {
 		t.Fatal(err)
 	}
 	if got := onPage(t, ctx, "#username"); got != "zhangsan" {
 		t.Errorf("the application shows %q, want zhangsan", got)
 	}
-	if err := chromedp.Do(ctx, chromedp.Navigate(base+"/oauth2/sign_out"), chromedp.Click(chromedp.CSS("form button")), chromedp.WaitVisible(chromedp.CSS(".icon.done")),
-		chromedp.Navigate(base+"/public/scan"), chromedp.WaitVisible(chromedp.CSS("#go")), chromedp.Click(chromedp.CSS("#go")),
+	if err := chromedp.Do(ctx, chromedp.Navigate(base+"/oauth2/sign_out"),
+		chromedp.Click(chromedp.CSS("form button")), chromedp.WaitVisible(chromedp.CSS(".icon.done")),
+		chromedp.Navigate(base+"/public/scan"), chromedp.WaitVisible(chromedp.CSS("#go")),
+		chromedp.Click(chromedp.CSS("#go")),
 		chromedp.Click(chromedp.CSS("#person-sunqi")), chromedp.WaitVisible(chromedp.CSS("#answer"))); err != nil {
 		t.Fatal(err)
 	}
@@ -41,16 +45,21 @@ func TestBrowserOwnLoginPage(t *testing.T) {
 func TestBrowserBinds(t *testing.T) {
 	ctx := browser(t, "zh-CN")
 	h, _ := accountHouse(t, account.Required)
-	if err := chromedp.Do(ctx, chromedp.Navigate(h.base+"/deep?x=1"), chromedp.Click(chromedp.CSS("a.button")), // with DingTalk
-		chromedp.Click(chromedp.CSS("#person-zhangsan")), chromedp.WaitVisible(chromedp.CSS("h1")), chromedp.Click(chromedp.CSS("a.button")), // bind
+	// with DingTalk
+	if err := chromedp.Do(ctx, chromedp.Navigate(h.base+"/deep?x=1"), chromedp.Click(chromedp.CSS("a.button")),
+		// bind
+		chromedp.Click(chromedp.CSS("#person-zhangsan")), chromedp.WaitVisible(chromedp.CSS("h1")),
+		chromedp.Click(chromedp.CSS("a.button")),
 		chromedp.WaitVisible(chromedp.CSS("#password"))); err != nil {
 		t.Fatal(err)
 	}
 	if got := onPage(t, ctx, "main"); !strings.Contains(got, "张三") {
 		t.Errorf("the page does not say who is bound:\n%s", got)
 	}
-	if err := chromedp.Do(ctx, chromedp.SendKeys(chromedp.CSS("#username"), "zs"), chromedp.SendKeys(chromedp.CSS("#password"), "wrong"), chromedp.Click(chromedp.CSS("form button")),
-		chromedp.WaitVisible(chromedp.CSS("#wrong")), chromedp.SendKeys(chromedp.CSS("#password"), "pw-zs"), chromedp.Click(chromedp.CSS("form button"))); err != nil {
+	if err := chromedp.Do(ctx, chromedp.SendKeys(chromedp.CSS("#username"), "zs"),
+		chromedp.SendKeys(chromedp.CSS("#password"), "wrong"), chromedp.Click(chromedp.CSS("form button")),
+		chromedp.WaitVisible(chromedp.CSS("#wrong")), chromedp.SendKeys(chromedp.CSS("#password"), "pw-zs"),
+		chromedp.Click(chromedp.CSS("form button"))); err != nil {
 		t.Fatal(err)
 	}
 	if err := chromedp.Do(ctx, until(`document.body.textContent.includes("UPSTREAM-MARK GET /deep?x=1")`)); err != nil {

@@ -18,7 +18,8 @@ import (
 
 // chromium is Chromium behind a proxy, as the other engines are started.
 func chromium(t testing.TB, proxy string) *engine.Browser {
-	ctx := browser(t.(*testing.T), "zh-CN", chromedp.ProxyServer("socks5://"+proxy), chromedp.Flag("ignore-certificate-errors", true))
+	ctx := browser(t.(*testing.T), "zh-CN", chromedp.ProxyServer("socks5://"+proxy),
+		chromedp.Flag("ignore-certificate-errors", true))
 	return engine.New(t, "Chromium", func(_ context.Context, address string) error {
 		return chromedp.Do(ctx, chromedp.Navigate(address))
 	}, func(_ context.Context, script string) (string, error) {
@@ -40,7 +41,9 @@ func namedGate(t testing.TB, origin string) *testEnv {
 		c.PublicURL, c.TrustedProxies = origin, nil
 		c.Accounts.HtpasswdFile, c.Accounts.Binding = file, account.Required
 	})
-	if err := h.platform.ChangeApp(simulator.DemoClientID, func(a *simulator.App) { a.Redirects = append(a.Redirects, origin+"/oauth2/callback") }); err != nil {
+	if err := h.platform.ChangeApp(simulator.DemoClientID, func(a *simulator.App) {
+		a.Redirects = append(a.Redirects, origin+"/oauth2/callback")
+	}); err != nil {
 		t.Fatal(err)
 	}
 	return h
@@ -73,7 +76,9 @@ func foreign(gate string) http.HandlerFunc {
 		w.Header().Set("Referrer-Policy", strings.TrimPrefix(r.URL.Path, "/"))
 		io.WriteString(w, `<!doctype html><title>x</title>
 <form method="post" action="`+gate+`/oauth2/sign_out"><button id="out">x</button></form>
-<form method="post" action="`+gate+`/oauth2/sign_in?rd=%2F"><input name="username" value="mallory"><input name="password" value="pw-mallory"><button id="in">x</button></form>`)
+<form method="post" action="`+gate+
+			`/oauth2/sign_in?rd=%2F"><input name="username" value="mallory"><input name="password" `+
+			`value="pw-mallory"><button id="in">x</button></form>`)
 	}
 }
 

@@ -21,19 +21,23 @@ import (
 // hostileText is what a stranger writes wherever they may; short enough for a title.
 const hostileText = `"><svg onload=ran=1><img src=x onerror=ran=1>'{{7*7}}`
 
-var hostileValues = []string{hostileText, `';ran=1//`, "javascript:ran=1", "data:text/html,<script>ran=1</script>", "\u202egpj.exe\x00\r\nSet-Cookie: x=y", "//evil.test/"}
+var hostileValues = []string{hostileText, `';ran=1//`, "javascript:ran=1", "data:text/html,<script>ran=1</script>",
+	"\u202egpj.exe\x00\r\nSet-Cookie: x=y", "//evil.test/"}
 
 // ourParameters are all parameters of all our endpoints that a browser may be
 // sent to. What stands before | is there each time, so that those after it are
 // looked at.
 var ourParameters = map[string]string{
-	"/oauth2/start": "| rd silent page type lang", "/oauth2/callback": "| state code authCode error error_description refused lang",
-	"/oauth2/sign_in": "| rd link lang", "/oauth2/signed_in": "| rd lang", "/oauth2/sign_out": "| rd lang", "/oauth2/userinfo": "| rd lang",
-	"/oauth2/silent": "| code state", "/oauth2/assets/": "| lang",
+	"/oauth2/start":    "| rd silent page type lang",
+	"/oauth2/callback": "| state code authCode error error_description refused lang",
+	"/oauth2/sign_in":  "| rd link lang", "/oauth2/signed_in": "| rd lang", "/oauth2/sign_out": "| rd lang",
+	"/oauth2/userinfo": "| rd lang",
+	"/oauth2/silent":   "| code state", "/oauth2/assets/": "| lang",
 	"/oauth2/auth": "| rd", "/oauth2/forward-auth": "| rd", "/oauth2/ext-authz/x": "| rd",
 	"/dingtalk/authorize":      "response_type=code&client_id=other&redirect_uri=https%3A%2F%2Fother.test%2Fcallback | client_id redirect_uri response_type scope state lang",
 	"/dingtalk/callback":       "| state code authCode forward_url error refused lang",
-	"/dingtalk/login/callback": "| code authCode state type lang", "/dingtalk/token": "| code grant_type", "/dingtalk/userinfo": "| access_token",
+	"/dingtalk/login/callback": "| code authCode state type lang", "/dingtalk/token": "| code grant_type",
+	"/dingtalk/userinfo": "| access_token",
 }
 
 // watched opens Chromium with an eye on what no page of ours may do.
@@ -41,7 +45,8 @@ func watched(t *testing.T) context.Context {
 	t.Helper()
 	ctx := browserFor(t, 6*time.Minute, "en-US") // hundreds of pages
 	if err := chromedp.Do(ctx, chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
-		_, err := cdp.Call(ctx, target, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: `window.wrong=[];
+		_, err := cdp.Call(ctx, target, page.AddScriptToEvaluateOnNewDocument,
+			page.AddScriptToEvaluateOnNewDocumentParams{Source: `window.wrong=[];
 document.addEventListener("securitypolicyviolation",e=>wrong.push("CSP: "+e.violatedDirective+" "+e.blockedURI));
 addEventListener("error",e=>wrong.push("error: "+(e.message||e.target&&e.target.src)),true);
 for(const m of ["error","warn"])console[m]=(...a)=>wrong.push(m+": "+a.join(" "))`})
@@ -56,7 +61,12 @@ for(const m of ["error","warn"])console[m]=(...a)=>wrong.push(m+": "+a.join(" ")
 // stranger's, broke no policy, and has the title as text where it is ours.
 func harmless(t *testing.T, ctx context.Context, base, what string) {
 	t.Helper()
-	said, err := chromedp.Run(ctx, chromedp.Evaluate[string](`JSON.stringify([window.ran||0,wrong.join("; "),document.body.innerText,document.querySelectorAll("img,main svg:not(.icon),[onload],[onerror]").length+[...document.links].map(a=>a.href).concat([...document.forms].map(f=>f.action)).filter(to=>new URL(to).origin!==location.origin).length,location.origin,document.contentType])`))
+	said, err := chromedp.Run(ctx,
+		chromedp.Evaluate[string](
+			`JSON.stringify([window.ran||0,wrong.join("; "),document.body.innerText,`+
+				`document.querySelectorAll("img,main svg:not(.icon),[onload],`+
+				`[onerror]").length+[...document.links].map(a=>a.href).concat([...document.forms].map(f=>f.action)).filter(to=>new URL(to).origin!==location.origin).length,location.origin,document.contentType])`,
+		))
 	if err != nil {
 		t.Fatalf("%s: %v", what, err)
 	}
@@ -83,14 +93,21 @@ func TestBrowserHostile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "htpasswd")
 	htpasswd(t, file, "zs")
 	h, _ := ssoTestEnv(t, func(c *config.Config) {
-		c.SignIn = config.SignInConfig{Title: config.BothLanguages(hostileText), Lead: config.BothLanguages(hostileText), Note: config.BothLanguages(hostileText), Contact: config.BothLanguages(hostileText)}
+		c.SignIn = config.SignInConfig{
+			Title:   config.BothLanguages(hostileText),
+			Lead:    config.BothLanguages(hostileText),
+			Note:    config.BothLanguages(hostileText),
+			Contact: config.BothLanguages(hostileText),
+		}
 		c.Accounts.HtpasswdFile = file
 	})
 	everyEndpoint(t, h)
 	ctx := watched(t)
 	visit := func(address string) {
 		t.Helper()
-		if err := chromedp.Do(ctx, chromedp.Navigate(address), until(`document.readyState==="complete"`)); err != nil && strings.Contains(err.Error(), "ERR_HTTP_RESPONSE_CODE_FAILURE") {
+		if err := chromedp.Do(ctx, chromedp.Navigate(address),
+			until(`document.readyState==="complete"`)); err != nil &&
+			strings.Contains(err.Error(), "ERR_HTTP_RESPONSE_CODE_FAILURE") {
 			return // a gateway's 401 has no body: there is nothing to see
 		} else if err != nil {
 			t.Fatalf("%s: %v", address, err)
@@ -116,7 +133,8 @@ func TestBrowserHostile(t *testing.T) {
 		for _, path := range []string{"/oauth2/assets/", "/oauth2/", "/dingtalk/", "/nowhere/", "/%5C"} {
 			visit(h.base + path + url.PathEscape(bad))
 		}
-		if err := chromedp.Do(ctx, chromedp.Navigate(h.base+"/oauth2/sign_in?rd=/"), chromedp.SendKeys(chromedp.CSS("#username"), bad), chromedp.SendKeys(chromedp.CSS("#password"), bad),
+		if err := chromedp.Do(ctx, chromedp.Navigate(h.base+"/oauth2/sign_in?rd=/"),
+			chromedp.SendKeys(chromedp.CSS("#username"), bad), chromedp.SendKeys(chromedp.CSS("#password"), bad),
 			chromedp.Click(chromedp.CSS("form button")), chromedp.WaitVisible(chromedp.CSS("#wrong"))); err != nil {
 			t.Fatal(err)
 		}
@@ -124,15 +142,24 @@ func TestBrowserHostile(t *testing.T) {
 	}
 
 	// Somebody whose name in the directory is hostile, in the DingTalk client too.
-	if err := h.platform.Add(simulator.Person{UserID: "mallory", Nick: hostileText, Name: hostileText, OrgEmail: hostileText, Departments: []int64{1}}); err != nil {
+	if err := h.platform.Add(simulator.Person{
+		UserID:      "mallory",
+		Nick:        hostileText,
+		Name:        hostileText,
+		OrgEmail:    hostileText,
+		Departments: []int64{1},
+	}); err != nil {
 		t.Fatal(err)
 	}
-	if err := chromedp.Do(ctx, chromedp.Navigate(h.base+"/oauth2/start?rd=/oauth2/signed_in"), chromedp.Click(chromedp.CSS("#person-mallory")), until(`location.pathname==="/oauth2/signed_in"`)); err != nil {
+	if err := chromedp.Do(ctx, chromedp.Navigate(h.base+"/oauth2/start?rd=/oauth2/signed_in"),
+		chromedp.Click(chromedp.CSS("#person-mallory")), until(`location.pathname==="/oauth2/signed_in"`)); err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range []string{"/oauth2/signed_in", "/oauth2/sign_in", "/oauth2/sign_out", "/admin/" + url.PathEscape(hostileText)} {
+	for _, path := range []string{"/oauth2/signed_in", "/oauth2/sign_in", "/oauth2/sign_out",
+		"/admin/" + url.PathEscape(hostileText)} {
 		visit(h.base + path)
-		if text := onPage(t, ctx, "main"); path != "/oauth2/sign_in" && !strings.HasPrefix(path, "/admin") && !strings.Contains(text, hostileText+" (mallory)") {
+		if text := onPage(t, ctx, "main"); path != "/oauth2/sign_in" && !strings.HasPrefix(path, "/admin") &&
+			!strings.Contains(text, hostileText+" (mallory)") {
 			t.Errorf("GET %s does not show the person's name as text:\n%s", path, text)
 		}
 	}

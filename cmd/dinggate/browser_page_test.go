@@ -24,15 +24,22 @@ func TestBrowserQR(t *testing.T) {
 	}
 	cdn := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/javascript")
-		fmt.Fprintf(w, `window.DTFrameLogin=(frame,login,ok)=>{const f=document.createElement("iframe");f.src=decodeURIComponent(%q);document.getElementById(frame.id).append(f);
-window.login=login;setTimeout(()=>{ok({authCode:%q,state:login.state});ok({authCode:"again",state:login.state})},500)}`, h.platformURL+"/oauth2/challenge.htm", code)
+		fmt.Fprintf(w,
+			`window.DTFrameLogin=(frame,login,ok)=>{const f=document.createElement("iframe");f.src=decodeURIComponent(%q);document.getElementById(frame.id).append(f);
+window.login=login;setTimeout(()=>{ok({authCode:%q,state:login.state});ok({authCode:"again",state:login.state})},500)}`,
+			h.platformURL+"/oauth2/challenge.htm", code)
 	}))
 	t.Cleanup(cdn.Close)
-	ctx := browser(t, "zh-CN", chromedp.Flag("ignore-certificate-errors", true), chromedp.Flag("host-resolver-rules", "MAP g.alicdn.com:443 "+cdn.Listener.Addr().String()))
-	if err := chromedp.Do(ctx, chromedp.Navigate(h.base+"/deep?a=1"), until(`window.login && !document.getElementById("qr").hidden`)); err != nil {
+	ctx := browser(t, "zh-CN", chromedp.Flag("ignore-certificate-errors", true),
+		chromedp.Flag("host-resolver-rules", "MAP g.alicdn.com:443 "+cdn.Listener.Addr().String()))
+	if err := chromedp.Do(ctx, chromedp.Navigate(h.base+"/deep?a=1"),
+		until(`window.login && !document.getElementById("qr").hidden`)); err != nil {
 		t.Fatal(err)
 	}
-	if sent, err := chromedp.Run(ctx, chromedp.Evaluate[string](`decodeURIComponent(login.redirect_uri)+" "+login.client_id+" "+login.prompt+" "+login.state.length`)); err != nil || sent != h.base+"/oauth2/callback "+simulator.DemoClientID+" consent 43" {
+	if sent, err := chromedp.Run(ctx,
+		chromedp.Evaluate[string](
+			`decodeURIComponent(login.redirect_uri)+" "+login.client_id+" "+login.prompt+" "+login.state.length`,
+		)); err != nil || sent != h.base+"/oauth2/callback "+simulator.DemoClientID+" consent 43" {
 		t.Errorf("DingTalk's script got %q, %v", sent, err)
 	}
 	if err := chromedp.Do(ctx, until(`location.pathname==="/deep"`), untilMark()); err != nil {
@@ -46,18 +53,24 @@ window.login=login;setTimeout(()=>{ok({authCode:%q,state:login.state});ok({authC
 	if err := chromedp.Do(ctx, chromedp.Navigate(h.base+"/"), until(`document.readyState==="complete"`)); err != nil {
 		t.Fatal(err)
 	}
-	if alone, err := chromedp.Run(ctx, chromedp.Evaluate[bool](`document.getElementById("qr").hidden && !!document.querySelector("a.button")`)); err != nil || !alone {
+	if alone, err := chromedp.Run(ctx,
+		chromedp.Evaluate[bool](
+			`document.getElementById("qr").hidden && !!document.querySelector("a.button")`,
+		)); err != nil || !alone {
 		t.Errorf("without DingTalk's script the page has its button alone: %v %v", alone, err)
 	}
 	policy := h.visitor().get(h.base + "/oauth2/sign_in").Header.Get("Content-Security-Policy")
-	if !strings.HasSuffix(policy, "; script-src 'self' https://g.alicdn.com/dingding/h5-dingtalk-login/0.21.0/ddlogin.js; frame-src "+h.platformURL) {
+	if !strings.HasSuffix(policy,
+		"; script-src 'self' https://g.alicdn.com/dingding/h5-dingtalk-login/0.21.0/ddlogin.js; frame-src "+
+			h.platformURL) {
 		t.Errorf("the policy is %s", policy)
 	}
 }
 
 // helperTabs are n tabs of one person on the application, with dinggate.js in
 // them and a session that has ended; signIn opens another tab and signs in again.
-func helperTabs(t *testing.T, n int, change func(*config.Config)) (h *testEnv, tabs []context.Context, signIn func() context.Context) {
+func helperTabs(t *testing.T, n int,
+	change func(*config.Config)) (h *testEnv, tabs []context.Context, signIn func() context.Context) {
 	t.Helper()
 	h = newTestEnv(t, change)
 	first := browser(t, "zh-CN")
@@ -65,7 +78,8 @@ func helperTabs(t *testing.T, n int, change func(*config.Config)) (h *testEnv, t
 		t.Helper()
 		ctx, cancel := chromedp.NewContext(first)
 		t.Cleanup(cancel)
-		if err := chromedp.Do(ctx, chromedp.Navigate(h.base+"/"), chromedp.Click(chromedp.CSS("#person-zhangsan")), untilMark()); err != nil {
+		if err := chromedp.Do(ctx, chromedp.Navigate(h.base+"/"), chromedp.Click(chromedp.CSS("#person-zhangsan")),
+			untilMark()); err != nil {
 			t.Fatal(err)
 		}
 		return ctx
@@ -90,7 +104,8 @@ func helperTabs(t *testing.T, n int, change func(*config.Config)) (h *testEnv, t
 
 func loadHelper(t *testing.T, tab context.Context) {
 	t.Helper()
-	const load = `new Promise((ok,no)=>{const s=document.createElement("script");s.src="/oauth2/assets/dinggate.js";s.onload=()=>ok(true);s.onerror=()=>no("not loaded");document.head.append(s)})`
+	const load = `new Promise((ok,no)=>{const ` +
+		`s=document.createElement("script");s.src="/oauth2/assets/dinggate.js";s.onload=()=>ok(true);s.onerror=()=>no("not loaded");document.head.append(s)})`
 	if _, err := chromedp.Run(tab, chromedp.Evaluate[bool](load, chromedp.EvalAwaitPromise)); err != nil {
 		t.Fatal(err)
 	}
@@ -102,14 +117,17 @@ func runs(script string) chromedp.Action[chromedp.Void] {
 }
 
 // threeCalls are calls of an application, made at once; what came of them is in window.got.
-const threeCalls = `window.got=[];for(const path of ["/api/1","/api/2","/api/3"])dinggate.fetch(path,{headers:{Accept:"application/json"}}).then(async r=>{got.push(r.status+" "+await r.text())},e=>{got.push(String(e))})`
+const threeCalls = `window.got=[];for(const path of ` +
+	`["/api/1","/api/2","/api/3"])dinggate.fetch(path,{headers:{Accept:"application/json"}}).then(async ` +
+	`r=>{got.push(r.status+" "+await r.text())},e=>{got.push(String(e))})`
 
 func gotAll(t *testing.T, tab context.Context) {
 	t.Helper()
 	if err := chromedp.Do(tab, until(`window.got.length===3`)); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := chromedp.Run(tab, chromedp.Evaluate[string](`got.sort().join("|")`)); err != nil || strings.Count(got, "200 UPSTREAM-MARK GET /api/") != 3 {
+	if got, err := chromedp.Run(tab, chromedp.Evaluate[string](`got.sort().join("|")`)); err != nil ||
+		strings.Count(got, "200 UPSTREAM-MARK GET /api/") != 3 {
 		t.Errorf("the calls came to %q, %v, want the application's answers", got, err)
 	}
 }
@@ -119,20 +137,34 @@ func gotAll(t *testing.T, tab context.Context) {
 // again when it is done, and so are those of another tab that waited.
 func TestBrowserHelper(t *testing.T) {
 	_, tabs, signIn := helperTabs(t, 2, nil)
-	const popup = `window.open=(url)=>{window.opened=(window.opened||[]).concat(url);return {closed:false,focus(){},close(){window.shut=true}}}`
-	if err := chromedp.Do(tabs[1], runs(`dinggate.onExpired=()=>{window.asked=(window.asked||0)+1;return new Promise(()=>{})};dinggate.onSignIn(p=>{window.woken=p.username});`+threeCalls), until(`window.asked`)); err != nil {
+	const popup = `window.open=(url)=>{window.opened=(window.opened||[]).concat(url);return {closed:false,` +
+		`focus(){},close(){window.shut=true}}}`
+	if err := chromedp.Do(tabs[1],
+		runs(
+			`dinggate.onExpired=()=>{window.asked=(window.asked||0)+1;return new `+
+				`Promise(()=>{})};dinggate.onSignIn(p=>{window.woken=p.username});`+threeCalls,
+		), until(`window.asked`)); err != nil {
 		t.Fatal(err)
 	}
-	if err := chromedp.Do(tabs[0], runs(popup+`;dinggate.onExpired=(url)=>{window.asked=(window.asked||0)+1;return dinggate.signIn(url).then(p=>{window.person=p.username})};`+threeCalls), until(`window.opened`)); err != nil {
+	if err := chromedp.Do(tabs[0],
+		runs(
+			popup+`;dinggate.onExpired=(url)=>{window.asked=(window.asked||0)+1;return `+
+				`dinggate.signIn(url).then(p=>{window.person=p.username})};`+threeCalls,
+		), until(`window.opened`)); err != nil {
 		t.Fatal(err)
 	}
 	signIn() // stands for the popup
 	gotAll(t, tabs[0])
 	gotAll(t, tabs[1])
-	if said, err := chromedp.Run(tabs[0], chromedp.Evaluate[string](`[asked,opened.length,decodeURIComponent(new URL(opened[0]).search),person,shut].join(" ")`)); err != nil || !strings.HasPrefix(said, "1 1 ?rd=http://127.0.0.1:") || !strings.HasSuffix(said, "/oauth2/signed_in zhangsan true") {
+	if said, err := chromedp.Run(tabs[0],
+		chromedp.Evaluate[string](
+			`[asked,opened.length,decodeURIComponent(new URL(opened[0]).search),person,shut].join(" ")`,
+		)); err != nil || !strings.HasPrefix(said, "1 1 ?rd=http://127.0.0.1:") ||
+		!strings.HasSuffix(said, "/oauth2/signed_in zhangsan true") {
 		t.Errorf("the tab that asked says %q, %v", said, err)
 	}
-	if said, err := chromedp.Run(tabs[1], chromedp.Evaluate[string](`[asked,woken].join(" ")`)); err != nil || said != "1 zhangsan" {
+	if said, err := chromedp.Run(tabs[1], chromedp.Evaluate[string](`[asked,woken].join(" ")`)); err != nil ||
+		said != "1 zhangsan" {
 		t.Errorf("the tab that waited says %q, %v", said, err)
 	}
 }
@@ -175,10 +207,19 @@ func TestBrowserHelperStrangers(t *testing.T) {
 	}))
 	t.Cleanup(evil.Close)
 	_, tabs, _ := helperTabs(t, 1, nil)
-	if err := chromedp.Do(tabs[0], runs(fmt.Sprintf(`dinggate.fetch(%q).then(r=>{window.got=r.status});dinggate.signIn("javascript:window.ran=1").catch(e=>{window.no=String(e)})`, evil.URL)), until(`window.got&&window.no`)); err != nil {
+	if err := chromedp.Do(tabs[0],
+		runs(
+			fmt.Sprintf(
+				`dinggate.fetch(%q).then(r=>{window.got=r.status});dinggate.signIn("javascript:window.ran=1").catch(e=>{window.no=String(e)})`,
+				evil.URL,
+			),
+		), until(`window.got&&window.no`)); err != nil {
 		t.Fatal(err)
 	}
-	if said, err := chromedp.Run(tabs[0], chromedp.Evaluate[string](`[got,no.includes("no address of a sign-in"),!!window.ran].join(" ")`)); err != nil || said != "401 true false" {
+	if said, err := chromedp.Run(tabs[0],
+		chromedp.Evaluate[string](
+			`[got,no.includes("no address of a sign-in"),!!window.ran].join(" ")`,
+		)); err != nil || said != "401 true false" {
 		t.Errorf("a stranger's 401 came to %q, %v, want it handed on", said, err)
 	}
 }
@@ -187,10 +228,13 @@ func TestBrowserHelperStrangers(t *testing.T) {
 func TestAssets(t *testing.T) {
 	h := newTestEnv(t, nil)
 	v := h.visitor()
-	if a := v.get(h.base + "/oauth2/assets/dinggate.js"); a.StatusCode != 200 || a.Header.Get("Content-Type") != "text/javascript; charset=utf-8" || a.Header.Get("X-Content-Type-Options") != "nosniff" || !strings.Contains(a.body, "BroadcastChannel") {
+	if a := v.get(h.base + "/oauth2/assets/dinggate.js"); a.StatusCode != 200 ||
+		a.Header.Get("Content-Type") != "text/javascript; charset=utf-8" ||
+		a.Header.Get("X-Content-Type-Options") != "nosniff" || !strings.Contains(a.body, "BroadcastChannel") {
 		t.Errorf("GET dinggate.js = %d %v", a.StatusCode, a.Header)
 	}
-	for _, path := range []string{"", "silent.js", "page.js", "../userinfo", "dinggate.js/", "silent/package.json", "%2e%2e/x"} {
+	for _, path := range []string{"", "silent.js", "page.js", "../userinfo", "dinggate.js/", "silent/package.json",
+		"%2e%2e/x"} {
 		if a := v.get(h.base + "/oauth2/assets/" + path); a.StatusCode != 404 && a.StatusCode != 400 {
 			t.Errorf("GET assets/%s = %d, want 404", path, a.StatusCode)
 		}

@@ -56,14 +56,30 @@ func (s *Server) order(r *http.Request) (order, error) {
 	}
 	app := s.apps[q["client_id"]]
 	if app == nil {
-		return order{}, &web.Error{Status: http.StatusBadRequest, Code: "sso_client", Err: errors.New("sso: client_id is none of sso_server.clients")}
+		return order{},
+			&web.Error{
+				Status: http.StatusBadRequest,
+				Code:   "sso_client",
+				Err:    errors.New("sso: client_id is none of sso_server.clients"),
+			}
 	}
 	o := order{app.ClientID, q["redirect_url"], q["state"]}
 	if !app.accepts(o.redirect) {
-		return order{}, &web.Error{Status: http.StatusBadRequest, Code: "sso_redirect", Err: errors.New("sso: redirect_url is none of those registered for " + app.ClientID)}
+		return order{},
+			&web.Error{
+				Status: http.StatusBadRequest,
+				Code:   "sso_redirect",
+				Err:    errors.New("sso: redirect_url is none of those registered for " + app.ClientID),
+			}
 	}
-	if len(o.state) > maxState || len(o.target()) > maxOrder || !utf8.ValidString(o.state) || strings.ContainsFunc(o.state, control) {
-		return order{}, &web.Error{Status: http.StatusBadRequest, Code: "sso_request", Err: errors.New("sso: state is too long or unprintable")}
+	if len(o.state) > maxState || len(o.target()) > maxOrder || !utf8.ValidString(o.state) ||
+		strings.ContainsFunc(o.state, control) {
+		return order{},
+			&web.Error{
+				Status: http.StatusBadRequest,
+				Code:   "sso_request",
+				Err:    errors.New("sso: state is too long or unprintable"),
+			}
 	}
 	return o, nil
 }
@@ -94,13 +110,25 @@ func (s *Server) Callback(w http.ResponseWriter, r *http.Request) error {
 		}
 		var ok bool
 		if o, ok = parseOrder(target); !ok {
-			return &web.Error{Status: http.StatusBadRequest, Code: "sso_request", Err: errors.New("sso: what was sealed is no order")}
+			return &web.Error{
+				Status: http.StatusBadRequest,
+				Code:   "sso_request",
+				Err:    errors.New("sso: what was sealed is no order"),
+			}
 		}
 		if there && forward != o.redirect || !there && !s.Config.PlainCallback {
-			return &web.Error{Status: http.StatusBadRequest, Code: "sso_redirect", Err: errors.New("sso: forward_url is not the one that this sign-in began with")}
+			return &web.Error{
+				Status: http.StatusBadRequest,
+				Code:   "sso_redirect",
+				Err:    errors.New("sso: forward_url is not the one that this sign-in began with"),
+			}
 		}
 		if app := s.apps[o.client]; app == nil || !app.accepts(o.redirect) { // the configuration changed meanwhile
-			return &web.Error{Status: http.StatusBadRequest, Code: "sso_client", Err: errors.New("sso: the client or its address is not registered any more")}
+			return &web.Error{
+				Status: http.StatusBadRequest,
+				Code:   "sso_client",
+				Err:    errors.New("sso: the client or its address is not registered any more"),
+			}
 		}
 		return nil
 	})
@@ -114,7 +142,8 @@ func (s *Server) Callback(w http.ResponseWriter, r *http.Request) error {
 func (s *Server) sendBack(w http.ResponseWriter, r *http.Request, o order, p Person) error {
 	x := web.From(w)
 	x.User = p.User.Username
-	if wait, ok := s.counts().codes.Allow(codesLimit, p.Ref, s.now()); !ok { // a page in a loop must not fill the store (threats D5)
+	// a page in a loop must not fill the store (threats D5)
+	if wait, ok := s.counts().codes.Allow(codesLimit, p.Ref, s.now()); !ok {
 		return &web.Error{Status: http.StatusTooManyRequests, Code: "too_many_attempts", RetryAfter: wait}
 	}
 	code := s.mint.code()
@@ -130,10 +159,20 @@ func (s *Server) sendBack(w http.ResponseWriter, r *http.Request, o order, p Per
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()
 	if err := s.Codes.Add(ctx, key, value, codeLife+codeSkew); err != nil {
-		return &web.Error{Status: http.StatusServiceUnavailable, Code: "store_unavailable", RetryAfter: retryAfter, Err: err}
+		return &web.Error{
+			Status:     http.StatusServiceUnavailable,
+			Code:       "store_unavailable",
+			RetryAfter: retryAfter,
+			Err:        err,
+		}
 	}
 	if err := s.audit(x, Event{What: "code", App: o.client, User: p.User.Username}); err != nil {
-		return &web.Error{Status: http.StatusServiceUnavailable, Code: "audit_unavailable", RetryAfter: retryAfter, Err: err}
+		return &web.Error{
+			Status:     http.StatusServiceUnavailable,
+			Code:       "audit_unavailable",
+			RetryAfter: retryAfter,
+			Err:        err,
+		}
 	}
 	web.SecurityHeaders(w, "")
 	w.Header()["Location"] = []string{withAnswer(o.redirect, code, g.State)}

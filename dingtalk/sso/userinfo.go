@@ -31,12 +31,26 @@ func (s *Server) Userinfo(w http.ResponseWriter, r *http.Request) error {
 	}
 	u := &p.User
 	web.From(w).User = u.Username
-	return web.JSON(w, r, http.StatusOK, userAnswer{Username: u.Username, Email: u.Email, UserID: u.UserID, UnionID: u.UnionID, Name: u.Name,
-		Departments: append([]int64{}, u.Departments...), Roles: u.RoleNames(), Audience: client})
+	return web.JSON(w, r,
+		http.StatusOK, userAnswer{
+			Username:    u.Username,
+			Email:       u.Email,
+			UserID:      u.UserID,
+			UnionID:     u.UnionID,
+			Name:        u.Name,
+			Departments: append([]int64{}, u.Departments...),
+			Roles:       u.RoleNames(),
+			Audience:    client,
+		})
 }
 
 func invalidToken(err error) *refusal {
-	return &refusal{status: http.StatusUnauthorized, code: "invalid_token", text: "the access token is unknown, expired or taken back", err: err}
+	return &refusal{
+		status: http.StatusUnauthorized,
+		code:   "invalid_token",
+		text:   "the access token is unknown, expired or taken back",
+		err:    err,
+	}
 }
 
 // Made reports whether a text is a token or a code that was made here, whatever it
@@ -56,7 +70,8 @@ func (s *Server) Ended() uint64 { return s.ended.Load() }
 // Identify finds the person behind an access token, the client it was given
 // to, and when it expires. ErrNobody for one that is worth nothing; any other
 // error says that this cannot be told now.
-func (s *Server) Identify(ctx context.Context, accessToken string) (p Person, client string, expires time.Time, err error) {
+func (s *Server) Identify(ctx context.Context,
+	accessToken string) (p Person, client string, expires time.Time, err error) {
 	s.ready()
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout+recallTimeout)
 	defer cancel()

@@ -46,7 +46,8 @@ func Basic(lines []string) (id, secret string, err error) {
 		return "", "", ErrBasic
 	}
 	id, secret, ok = strings.Cut(string(raw), ":")
-	if !ok || id == "" || len(id) > MaxID || len(secret) > MaxSecret || !utf8.Valid(raw) || bytes.ContainsFunc(raw, control) {
+	if !ok || id == "" || len(id) > MaxID || len(secret) > MaxSecret || !utf8.Valid(raw) ||
+		bytes.ContainsFunc(raw, control) {
 		return "", "", ErrBasic
 	}
 	return id, secret, nil

@@ -193,7 +193,8 @@ func derive(secret []byte, purpose string) (*securecookie.SecureCookie, error) {
 	}
 	codec := securecookie.New(mac, cipher)
 	codec.SetSerializer(securecookie.NopEncoder{}) // bytes of our own instead of gob
-	codec.MaxAge(0)                                // its clock cannot be set and it accepts the future: our times are in the payload
+	// its clock cannot be set and it accepts the future: our times are in the payload
+	codec.MaxAge(0)
 	codec.MaxLength(MaxText)
 	return codec, nil
 }

@@ -65,8 +65,10 @@ func TestKeyringBindsPurposeAndName(t *testing.T) { // threats S8, C9
 		{nil, "a", "name", false, false},
 	} {
 		plain, old, err := c.ring.Open(c.purpose, c.name, text)
-		if c.opens && (err != nil || string(plain) != "hello" || old != c.old) || !c.opens && (err != ErrForged || plain != nil) {
-			t.Errorf("Open(%q, %q) = %q, %v, %v, want opens %v old %v", c.purpose, c.name, plain, old, err, c.opens, c.old)
+		if c.opens && (err != nil || string(plain) != "hello" || old != c.old) ||
+			!c.opens && (err != ErrForged || plain != nil) {
+			t.Errorf("Open(%q, %q) = %q, %v, %v, want opens %v old %v", c.purpose, c.name, plain, old, err, c.opens,
+				c.old)
 		}
 	}
 }
@@ -82,9 +84,12 @@ func TestKeyringRefusesOtherTexts(t *testing.T) { // threats S6, C5
 	if string(plain) != strings.Repeat("p", 44) {
 		t.Error("Seal changed the caller's slice")
 	}
-	refused := []string{"", "=", "====", text + "\n", text[:40] + "\n" + text[40:], text + "=", text + "====", text + "AAAA", " " + text,
-		strings.TrimRight(text, "="), strings.NewReplacer("-", "+", "_", "/").Replace(text) + "+", text[len(text)/2:] + text[:len(text)/2],
-		text[:len(text)/8*4] + other[len(text)/8*4:], strings.TrimRight(text, "=") + "A", strings.Repeat("A", MaxText+4), strings.ToLower(text)}
+	refused := []string{"", "=", "====", text + "\n", text[:40] + "\n" + text[40:], text + "=", text + "====",
+		text + "AAAA", " " + text,
+		strings.TrimRight(text, "="), strings.NewReplacer("-", "+", "_", "/").Replace(text) + "+",
+		text[len(text)/2:] + text[:len(text)/2],
+		text[:len(text)/8*4] + other[len(text)/8*4:], strings.TrimRight(text, "=") + "A",
+		strings.Repeat("A", MaxText+4), strings.ToLower(text)}
 	for i := range strings.TrimRight(text, "=") {
 		refused = append(refused, flip(text, i), text[:i])
 	}
@@ -123,7 +128,8 @@ func TestSealRefuses(t *testing.T) {
 		ring  *Keyring
 		name  string
 		plain []byte
-	}{{k, "n", nil}, {k, "a|b", []byte("x")}, {k, "n", make([]byte, MaxText)}, {&Keyring{}, "n", []byte("x")}, {nil, "n", []byte("x")}} {
+	}{{k, "n", nil}, {k, "a|b", []byte("x")}, {k, "n", make([]byte, MaxText)}, {&Keyring{}, "n", []byte("x")},
+		{nil, "n", []byte("x")}} {
 		if text, err := c.ring.Seal("a", c.name, c.plain); err == nil || text != "" {
 			t.Errorf("Seal(%q, %d bytes) = %q, want an error", c.name, len(c.plain), text)
 		}
@@ -178,7 +184,8 @@ func FuzzKeyring(f *testing.F) {
 				t.Fatalf("Open(Seal(%q)) = %q, %v, %v", plain, got, old, err)
 			}
 			body := strings.TrimRight(own, "=")
-			for _, other := range []string{own + "\n", own[:8] + "\r\n" + own[8:], body, own + "=", flip(body, len(body)-1) + own[len(body):], strings.NewReplacer("-", "+", "_", "/").Replace(own)} {
+			for _, other := range []string{own + "\n", own[:8] + "\r\n" + own[8:], body, own + "=",
+				flip(body, len(body)-1) + own[len(body):], strings.NewReplacer("-", "+", "_", "/").Replace(own)} {
 				if _, _, err := k.Open("a", "n", other); err == nil && other != own {
 					t.Fatalf("Open(%q) opens what was sealed as %q", other, own)
 				}

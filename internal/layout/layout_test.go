@@ -46,21 +46,26 @@ var plan = map[string][]string{
 	"account":         {"internal/identity", "internal/conf", "internal/ratelimit"},
 	"internal/page":   {"internal/conf", "internal/web"},
 
-	"proxy":                       {"internal/identity", "internal/conf", "internal/web", "proxy/access", "session"},
-	"proxy/forwardauth":           {"internal/web", "proxy", "proxy/access"},
-	"proxy/apiauth":               {"internal/bounded", "internal/identity", "internal/ratelimit", "internal/web", "account", "dingtalk/sso", "proxy", "session"},
+	"proxy":             {"internal/identity", "internal/conf", "internal/web", "proxy/access", "session"},
+	"proxy/forwardauth": {"internal/web", "proxy", "proxy/access"},
+	"proxy/apiauth": {"internal/bounded", "internal/identity", "internal/ratelimit", "internal/web",
+		"account", "dingtalk/sso", "proxy", "session"},
 	"proxy/forwardauth/envoygrpc": {}, // asks the gate as a http.Handler
 
-	"proxy/login": {"internal/identity", "internal/conf", "internal/keyring", "internal/ratelimit", "internal/web", "internal/page", "account", "session", "store"},
+	"proxy/login": {"internal/identity", "internal/conf", "internal/keyring", "internal/ratelimit", "internal/web",
+		"internal/page", "account", "session", "store"},
 	"oidc": {
-		"internal/clientauth", "internal/conf", "internal/httpclient", "internal/identity", "internal/page", "internal/ratelimit",
+		"internal/clientauth", "internal/conf", "internal/httpclient", "internal/identity", "internal/page",
+		"internal/ratelimit",
 		"internal/web", "oidc/keys", "proxy/access", "store", "store/grant",
 	},
 	"oidc/keys":           {},
 	"account/accounttest": {"account"},
-	"dingtalk/sso":        {"internal/identity", "internal/conf", "internal/ratelimit", "internal/httpclient", "internal/web", "store"},
+	"dingtalk/sso": {"internal/identity", "internal/conf", "internal/ratelimit", "internal/httpclient",
+		"internal/web", "store"},
 
-	"session":            {"internal/bounded", "internal/conf", "internal/identity", "internal/keyring", "internal/wire", "session/membership", "session/revocation", "store"},
+	"session": {"internal/bounded", "internal/conf", "internal/identity", "internal/keyring",
+		"internal/wire", "session/membership", "session/revocation", "store"},
 	"session/membership": {"internal/bounded", "internal/identity", "store"},
 	"session/revocation": {"internal/identity", "internal/keyring", "internal/wire", "store"},
 
@@ -74,14 +79,24 @@ var plan = map[string][]string{
 
 	// Packages of the command alone. server builds on everything below it; the
 	// others know the configuration, never server, never each other.
-	"cmd/dinggate/internal/server":      nil,
-	"cmd/dinggate/internal/config":      {"internal/i18n", "internal/ratelimit", "internal/conf", "internal/headername", "internal/identity", "internal/web", "internal/page", "account", "proxy/assertion", "dingtalk", "dingtalk/sso", "oidc", "proxy", "proxy/access", "proxy/login", "session", "store/redisstore"},
-	"cmd/dinggate/internal/cli":         {"internal/i18n", "internal/conf", "internal/buildinfo", "cmd/dinggate/internal/config"},
-	"cmd/dinggate/internal/describe":    {"internal/i18n", "internal/identity", "cmd/dinggate/internal/cli"},
-	"cmd/dinggate/internal/admin":       {"internal/i18n", "internal/conf", "internal/telemetry", "internal/web", "account", "dingtalk", "session", "cmd/dinggate/internal/cli", "cmd/dinggate/internal/config"},
-	"cmd/dinggate/internal/doctor":      {"internal/i18n", "internal/buildinfo", "internal/conf", "internal/identity", "internal/httpclient", "internal/web", "dingtalk", "dingtalk/sso", "proxy", "session", "internal/keyring", "store/redisstore", "account", "cmd/dinggate/internal/admin", "cmd/dinggate/internal/cli", "cmd/dinggate/internal/config", "cmd/dinggate/internal/describe"},
-	"cmd/dinggate/internal/explain":     {"internal/i18n", "internal/conf", "internal/identity", "internal/web", "dingtalk", "proxy/access", "cmd/dinggate/internal/cli", "cmd/dinggate/internal/config", "cmd/dinggate/internal/describe"},
-	"cmd/dinggate/internal/gatewayconf": {"internal/i18n", "internal/conf", "internal/headername", "internal/web", "session", "cmd/dinggate/internal/cli", "cmd/dinggate/internal/config"},
+	"cmd/dinggate/internal/server": nil,
+	"cmd/dinggate/internal/config": {"internal/i18n", "internal/ratelimit", "internal/conf",
+		"internal/headername", "internal/identity", "internal/web", "internal/page", "account", "proxy/assertion",
+		"dingtalk", "dingtalk/sso", "oidc", "proxy", "proxy/access", "proxy/login", "session", "store/redisstore"},
+	"cmd/dinggate/internal/cli": {"internal/i18n", "internal/conf", "internal/buildinfo",
+		"cmd/dinggate/internal/config"},
+	"cmd/dinggate/internal/describe": {"internal/i18n", "internal/identity", "cmd/dinggate/internal/cli"},
+	"cmd/dinggate/internal/admin": {"internal/i18n", "internal/conf", "internal/telemetry", "internal/web",
+		"account", "dingtalk", "session", "cmd/dinggate/internal/cli", "cmd/dinggate/internal/config"},
+	"cmd/dinggate/internal/doctor": {"internal/i18n", "internal/buildinfo", "internal/conf", "internal/identity",
+		"internal/httpclient", "internal/web", "dingtalk", "dingtalk/sso", "proxy", "session", "internal/keyring",
+		"store/redisstore", "account", "cmd/dinggate/internal/admin", "cmd/dinggate/internal/cli",
+		"cmd/dinggate/internal/config", "cmd/dinggate/internal/describe"},
+	"cmd/dinggate/internal/explain": {"internal/i18n", "internal/conf", "internal/identity", "internal/web",
+		"dingtalk", "proxy/access", "cmd/dinggate/internal/cli", "cmd/dinggate/internal/config",
+		"cmd/dinggate/internal/describe"},
+	"cmd/dinggate/internal/gatewayconf": {"internal/i18n", "internal/conf", "internal/headername", "internal/web",
+		"session", "cmd/dinggate/internal/cli", "cmd/dinggate/internal/config"},
 
 	"test/bench":                nil, // measures the wired whole
 	"test/contract":             nil, // compares the public contract with golden files
@@ -100,26 +115,40 @@ var homes = []struct {
 	homes  []string
 	why    string
 }{
-	{"github.com/spf13", []string{"cmd/dinggate", "cmd/dinggate/internal/cli", "cmd/dinggate/internal/config"}, "the command line has one home"},
+	{"github.com/spf13", []string{"cmd/dinggate", "cmd/dinggate/internal/cli", "cmd/dinggate/internal/config"},
+		"the command line has one home"},
 	{"go.yaml.in/yaml", []string{"cmd/dinggate/internal/config"}, "only the configuration knows YAML"},
 	{"github.com/fsnotify/fsnotify", []string{"cmd/dinggate/internal/server"}, "the command reloads its configuration"},
 	{"golang.org/x/sys", []string{"cmd/dinggate/internal/server"}, "the command speaks to systemd"},
-	{"github.com/go-jose/go-jose", []string{"proxy/assertion", "oidc/keys"}, "signing has one home for each kind of key"},
+	{"github.com/go-jose/go-jose", []string{"proxy/assertion", "oidc/keys"},
+		"signing has one home for each kind of key"},
 	{"github.com/pires/go-proxyproto", []string{"cmd/dinggate/internal/server"}, "the command opens the listeners"},
 	{"golang.org/x/crypto/bcrypt", []string{"account"}, "passwords have one home"},
 	{"github.com/gorilla/securecookie", []string{"internal/keyring"}, "sealing has one home"},
 	{"github.com/redis/go-redis", []string{"store/redisstore"}, "Redis has one home"},
 	{"go.etcd.io/bbolt", []string{"store/boltstore"}, "the embedded file has one home"},
-	{"github.com/patrickmn/go-cache", []string{"store", "session", "dingtalk"}, "it has no bound, so it sits in types that have one"},
+	{"github.com/patrickmn/go-cache", []string{"store", "session", "dingtalk"},
+		"it has no bound, so it sits in types that have one"},
 	{"github.com/gorilla/mux", []string{"proxy/login", "cmd/dinggate/internal/server"}, "routing of our own endpoints"},
 	{"github.com/prometheus", []string{"internal/telemetry"}, "only telemetry knows metrics"},
 	{"go.opentelemetry.io", []string{"internal/telemetry"}, "only telemetry knows traces"},
-	{"github.com/coder/websocket", []string{"test/bench", "dingtalk", "dingtalk/simulator", "cmd/dinggate", "internal/realtool/browser"}, "the event stream, the demo's sample application, and WebDriver BiDi in tests"},
+	{"github.com/coder/websocket",
+		[]string{"test/bench", "dingtalk", "dingtalk/simulator", "cmd/dinggate", "internal/realtool/browser"},
+		"the event stream, the demo's sample application, and WebDriver BiDi in tests"},
 	{"net/http/httputil", []string{"proxy", "test/bench", "internal/realtool/browser"}, "forwarding has one home"},
-	{"testing", []string{"store/storetest", "account/accounttest", "internal/realtool", "internal/realtool/browser"}, "product code does not ask whether it is under test"},
-	{"text/template", []string{"cmd/dinggate/internal/gatewayconf"}, "pages are html/template, which escapes; gateway snippets are no HTML"},
-	{"math/rand", []string{"store", "session/membership", "dingtalk", "dingtalk/simulator"}, "jitter only; randomness that anybody must not guess is crypto/rand"},
-	{"net/http", []string{"cmd/dinggate", "cmd/dinggate/internal/config", "cmd/dinggate/internal/server", "cmd/dinggate/internal/admin", "cmd/dinggate/internal/doctor", "cmd/dinggate/internal/explain", "proxy", "proxy/apiauth", "proxy/forwardauth", "proxy/login", "session", "dingtalk", "dingtalk/sso", "dingtalk/simulator", "internal/web", "oidc", "internal/page", "internal/telemetry", "internal/httpclient", "proxy/forwardauth/envoygrpc", "test/bench", "internal/realtool/browser"}, "who may enter is decided without HTTP"},
+	{"testing", []string{"store/storetest", "account/accounttest", "internal/realtool", "internal/realtool/browser"},
+		"product code does not ask whether it is under test"},
+	{"text/template", []string{"cmd/dinggate/internal/gatewayconf"},
+		"pages are html/template, which escapes; gateway snippets are no HTML"},
+	{"math/rand", []string{"store", "session/membership", "dingtalk", "dingtalk/simulator"},
+		"jitter only; randomness that anybody must not guess is crypto/rand"},
+	{"net/http",
+		[]string{"cmd/dinggate", "cmd/dinggate/internal/config", "cmd/dinggate/internal/server",
+			"cmd/dinggate/internal/admin", "cmd/dinggate/internal/doctor", "cmd/dinggate/internal/explain", "proxy",
+			"proxy/apiauth", "proxy/forwardauth", "proxy/login", "session", "dingtalk", "dingtalk/sso",
+			"dingtalk/simulator", "internal/web", "oidc", "internal/page", "internal/telemetry",
+			"internal/httpclient", "proxy/forwardauth/envoygrpc", "test/bench", "internal/realtool/browser"},
+		"who may enter is decided without HTTP"},
 }
 
 type listed struct {
@@ -130,7 +159,8 @@ type listed struct {
 }
 
 func packages(t *testing.T) []listed {
-	out, err := exec.Command("go", "list", "-json=ImportPath,Dir,Doc,GoFiles,Imports,TestGoFiles,XTestGoFiles", "dinggate/...").Output()
+	out, err := exec.Command("go", "list", "-json=ImportPath,Dir,Doc,GoFiles,Imports,TestGoFiles,XTestGoFiles",
+		"dinggate/...").Output()
 	if err != nil {
 		t.Fatalf("go list: %v", err)
 	}
@@ -159,12 +189,17 @@ func TestImports(t *testing.T) {
 		for _, path := range p.Imports {
 			if ours, ok := strings.CutPrefix(path, "dinggate/"); ok {
 				if ours == "cmd/dinggate" || allowed != nil && !slices.Contains(allowed, ours) {
-					t.Errorf("%s must not import %s: imports point to a lower layer; packages of one layer are joined in cmd/dinggate/internal/server", name, ours)
+					t.Errorf(
+						"%s must not import %s: imports point to a lower layer; packages of one layer are joined "+
+							"in cmd/dinggate/internal/server", name, ours,
+					)
 				}
 				continue
 			}
 			for _, h := range homes {
-				if (path == h.prefix || strings.HasPrefix(path, h.prefix+"/") && h.prefix != "net/http" && h.prefix != "testing") && !slices.Contains(h.homes, name) {
+				if (path == h.prefix ||
+					strings.HasPrefix(path, h.prefix+"/") && h.prefix != "net/http" && h.prefix != "testing") &&
+					!slices.Contains(h.homes, name) {
 					t.Errorf("%s must not import %s: %s (its home: %s)", name, path, h.why, strings.Join(h.homes, ", "))
 				}
 			}
@@ -205,7 +240,8 @@ func longest(t *testing.T, path string, src []byte) (name string, lines int) {
 		t.Fatal(err)
 	}
 	for _, d := range f.Decls {
-		if n := fset.Position(d.End()).Line - fset.Position(d.Pos()).Line; n > lines && bytes.HasPrefix(src[fset.Position(d.Pos()).Offset:], []byte("func ")) {
+		if n := fset.Position(d.End()).Line - fset.Position(d.Pos()).Line; n > lines &&
+			bytes.HasPrefix(src[fset.Position(d.Pos()).Offset:], []byte("func ")) {
 			lines = n
 			name = strings.SplitN(string(src[fset.Position(d.Pos()).Offset:]), "{", 2)[0]
 		}

@@ -57,7 +57,8 @@ func TestSizes(t *testing.T) {
 		} {
 			for typ, n := range of.counts {
 				if n > max(of.most, of.known(typ)) {
-					t.Errorf("%s.%s has %d %s, more than %d: split it by what it does", name, typ, n, of.what, max(of.most, of.known(typ)))
+					t.Errorf("%s.%s has %d %s, more than %d: split it by what it does", name, typ, n, of.what,
+						max(of.most, of.known(typ)))
 				}
 			}
 		}

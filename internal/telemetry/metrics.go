@@ -75,7 +75,8 @@ func NewMetrics(version, revision string, dropped func() uint64) *Metrics {
 	m.ended = m.counter("sessions_ended_total",
 		"Sessions that ended before their time; sign_out is the person's own doing.", "reason")
 	m.oidc = m.counter("oidc_requests_total",
-		"What applications asked the OpenID Connect provider; result is ok or the error they got. authorize with ok is a sign-in.", "application", "endpoint", "result")
+		"What applications asked the OpenID Connect provider; result is ok or the error they got. authorize with "+
+			"ok is a sign-in.", "application", "endpoint", "result")
 	m.calls = m.counter("dingtalk_requests_total",
 		"Calls to DingTalk or to the SSO service; result is ok, refused, or what went wrong.", "call", "result")
 	m.refusals = m.counter("dingtalk_refusals_total",

@@ -140,9 +140,14 @@ func TestParse(t *testing.T) {
 		text []byte
 		want string
 	}{
-		"rsa": {pkcs8(strong), RS256}, "p-256": {pkcs8(p256), ES256}, "sec 1": {pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: sec1}), ES256},
-		"pkcs 1": {pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(strong)}), RS256},
-		"weak":   {pkcs8(weak), ""}, "p-384": {pkcs8(p384), ""}, "ed25519": {pkcs8(ed), ""}, "empty": {nil, ""}, "two": {append(pkcs8(p256), pkcs8(p256)...), ""},
+		"rsa": {pkcs8(strong), RS256}, "p-256": {pkcs8(p256), ES256},
+		"sec 1": {pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: sec1}), ES256},
+		"pkcs 1": {pem.EncodeToMemory(&pem.Block{
+			Type:  "RSA PRIVATE KEY",
+			Bytes: x509.MarshalPKCS1PrivateKey(strong),
+		}), RS256},
+		"weak": {pkcs8(weak), ""}, "p-384": {pkcs8(p384), ""}, "ed25519": {pkcs8(ed), ""}, "empty": {nil, ""},
+		"two":         {append(pkcs8(p256), pkcs8(p256)...), ""},
 		"certificate": {pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: sec1}), ""},
 	} {
 		k, err := Parse(c.text)
@@ -170,7 +175,10 @@ func TestForgeries(t *testing.T) {
 	}
 	body := part(map[string]string{"sub": "b"})
 	with := func(algorithm jose.SignatureAlgorithm, secret any) string {
-		signer, err := jose.NewSigner(jose.SigningKey{Algorithm: algorithm, Key: jose.JSONWebKey{Key: secret, KeyID: key}}, (&jose.SignerOptions{}).WithType(TypeID))
+		signer, err := jose.NewSigner(jose.SigningKey{
+			Algorithm: algorithm,
+			Key:       jose.JSONWebKey{Key: secret, KeyID: key},
+		}, (&jose.SignerOptions{}).WithType(TypeID))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -187,11 +195,18 @@ func TestForgeries(t *testing.T) {
 	foreign, _ := rsa.GenerateKey(rand.Reader, 2048)
 	parts := strings.Split(good, ".")
 	for name, text := range map[string]string{
-		"none": part(map[string]string{"alg": "none", "typ": "JWT", "kid": key}) + "." + body + ".", "empty": "", "two parts": parts[0] + "." + parts[1],
-		"HS256 with the public key": with(jose.HS256, public), "HS256 with the PEM": with(jose.HS256, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public})),
-		"another key": with(jose.RS256, foreign), "PS256": with(jose.PS256, foreign), "another body": parts[0] + "." + body + "." + parts[2],
-		"no kid": part(map[string]string{"alg": "RS256", "typ": "JWT"}) + "." + parts[1] + "." + parts[2], "JSON": `{"payload":"` + parts[1] + `","protected":"` + parts[0] + `","signature":"` + parts[2] + `"}`,
-		"long": parts[0] + "." + strings.Repeat("A", maxToken) + "." + parts[2], "jwk in the header": with(jose.RS256, foreign),
+		"none": part(map[string]string{"alg": "none", "typ": "JWT", "kid": key}) + "." + body + ".", "empty": "",
+		"two parts":                 parts[0] + "." + parts[1],
+		"HS256 with the public key": with(jose.HS256, public),
+		"HS256 with the PEM": with(jose.HS256,
+			pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public})),
+		"another key": with(jose.RS256, foreign), "PS256": with(jose.PS256, foreign),
+		"another body": parts[0] + "." + body + "." + parts[2],
+		"no kid":       part(map[string]string{"alg": "RS256", "typ": "JWT"}) + "." + parts[1] + "." + parts[2],
+		"JSON": `{"payload":"` + parts[1] + `","protected":"` + parts[0] + `","signature":"` + parts[2] +
+			`"}`,
+		"long":              parts[0] + "." + strings.Repeat("A", maxToken) + "." + parts[2],
+		"jwk in the header": with(jose.RS256, foreign),
 	} {
 		if claims, err := s.Verify(text, TypeID); !errors.Is(err, ErrVerify) || claims != nil {
 			t.Errorf("Verify(%s) = %s, %v, want ErrVerify", name, claims, err)

@@ -78,7 +78,8 @@ func Parse(text []byte) (Key, error) {
 	case "EC PRIVATE KEY":
 		private, err = x509.ParseECPrivateKey(block.Bytes)
 	default:
-		return Key{}, errors.New(`holds no private key; "openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048" makes one`)
+		return Key{},
+			errors.New(`holds no private key; "openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048" makes one`)
 	}
 	if err != nil {
 		return Key{}, errors.New("holds a private key that cannot be read; an encrypted one has to be decrypted first")
@@ -141,7 +142,12 @@ func New(list []Key) (*Set, error) {
 		}
 		seen[k.id] = true
 		s.keys = append(s.keys, k)
-		set.Keys = append(set.Keys, jose.JSONWebKey{Key: k.private.Public(), KeyID: k.id, Algorithm: string(k.algorithm), Use: "sig"})
+		set.Keys = append(set.Keys, jose.JSONWebKey{
+			Key:       k.private.Public(),
+			KeyID:     k.id,
+			Algorithm: string(k.algorithm),
+			Use:       "sig",
+		})
 		if s.signers[k.Algorithm()] != nil {
 			continue
 		}

@@ -23,7 +23,8 @@ type entry struct {
 }
 
 // documents are in every archive, beside the program.
-var documents = []string{"LICENSE", "THIRD_PARTY_NOTICES", "README.md", "README.zh-CN.md", "CHANGELOG.md", "config.example.yaml"}
+var documents = []string{"LICENSE", "THIRD_PARTY_NOTICES", "README.md", "README.zh-CN.md", "CHANGELOG.md",
+	"config.example.yaml"}
 
 // archives packs each target's program, in a folder named like the archive.
 func (r *release) archives(context.Context) error {
@@ -51,7 +52,9 @@ func (r *release) archives(context.Context) error {
 			entries[i].name = path.Join(folder, entries[i].name)
 		}
 		name := r.name(t, suffix)
-		if err := create(filepath.Join(r.out, name), func(w io.Writer) error { return write(w, entries, r.epoch) }); err != nil {
+		if err := create(filepath.Join(r.out, name), func(w io.Writer) error {
+			return write(w, entries, r.epoch)
+		}); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}

@@ -50,7 +50,8 @@ func (r *release) build(ctx context.Context) error {
 		env := []string{"CGO_ENABLED=0", "GOOS=" + t.os, "GOARCH=" + t.arch, "GOFLAGS=", "GOWORK=off", "GOEXPERIMENT=",
 			"GOAMD64=v1", "GOARM64=v8.0", "GORISCV64=rva20u64", "GOFIPS140=off"}
 		_, err := command(ctx, env, "go", "build", "-trimpath", "-buildvcs=false", "-pgo="+r.profile,
-			"-ldflags", "-s -w -buildid= -X dinggate/internal/buildinfo.version="+r.version.text+" -X dinggate/internal/buildinfo.commit="+r.revision,
+			"-ldflags", "-s -w -buildid= -X dinggate/internal/buildinfo.version="+r.version.text+
+				" -X dinggate/internal/buildinfo.commit="+r.revision,
 			"-o", out, "./cmd/dinggate")
 		if err != nil {
 			return err

@@ -17,7 +17,8 @@ const certificates = "/etc/ssl/certs/ca-certificates.crt"
 func (r *release) image(ctx context.Context) error {
 	index := "dinggate:" + r.version.plain()
 	b := func(args ...string) (string, error) {
-		store := []string{"--storage-driver", "vfs", "--root", filepath.Join(r.work, "store"), "--runroot", filepath.Join(r.work, "run")}
+		store := []string{"--storage-driver", "vfs", "--root", filepath.Join(r.work, "store"), "--runroot",
+			filepath.Join(r.work, "run")}
 		return command(ctx, nil, "buildah", append(store, args...)...)
 	}
 	if _, err := b("manifest", "create", index); err != nil {

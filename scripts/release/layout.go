@@ -12,7 +12,8 @@ import (
 
 // healthcheck is the Dockerfile's HEALTHCHECK. OCI's format has no place for it,
 // and buildah leaves it out; Docker's own builder puts it where Docker looks for it.
-var healthcheck = map[string]any{"Test": []string{"CMD", "/usr/bin/dinggate", "healthcheck"}, "Interval": 30e9, "Timeout": 3e9}
+var healthcheck = map[string]any{"Test": []string{"CMD", "/usr/bin/dinggate", "healthcheck"}, "Interval": 30e9,
+	"Timeout": 3e9}
 
 // layout is a folder in OCI's image layout: index.json, and blobs named by their digest.
 type layout string

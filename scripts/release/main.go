@@ -98,7 +98,8 @@ func parse(args []string) (*release, string, error) {
 	f.StringVar(&r.revision, "revision", "", "the commit")
 	f.StringVar(&r.source, "source", "", "the address of the repository")
 	f.StringVar(&r.maintainer, "maintainer", "The dinggate authors <dinggate@localhost>", "maintainer of the packages")
-	f.StringVar(&r.profile, "pgo", "test/bench/dinggate.pgo", "profile for the compiler; off: a build that is done sooner, for tests")
+	f.StringVar(&r.profile, "pgo", "test/bench/dinggate.pgo",
+		"profile for the compiler; off: a build that is done sooner, for tests")
 	f.StringVar(&r.out, "out", "dist/release", "folder of the finished files; it is emptied first")
 	targets := f.String("targets", "linux/amd64", "GOOS/GOARCH, separated by blanks")
 	parts := f.String("parts", strings.Join(allParts, ","), "what to make, separated by commas")
@@ -121,7 +122,10 @@ func parse(args []string) (*release, string, error) {
 	}
 	seconds, err := strconv.ParseInt(os.Getenv("SOURCE_DATE_EPOCH"), 10, 64)
 	if err != nil || seconds <= 0 {
-		return nil, "", errors.New("set SOURCE_DATE_EPOCH to the time of the commit, as `make release` does: git log -1 --format=%ct")
+		return nil, "",
+			errors.New(
+				"set SOURCE_DATE_EPOCH to the time of the commit, as `make release` does: git log -1 --format=%ct",
+			)
 	}
 	r.epoch = time.Unix(seconds, 0).UTC()
 	return r, *key, nil

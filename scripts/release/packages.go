@@ -31,9 +31,11 @@ func (r *release) packages(ctx context.Context) error {
 			{"rpm", arch, fmt.Sprintf("dinggate-%s-1.%s.rpm", r.version.packaged(), arch)},
 		} {
 			fmt.Println("package", p.file)
-			env := []string{"PACKAGE_ARCH=" + p.arch, "PACKAGE_VERSION=" + r.version.packaged(), "PACKAGE_MAINTAINER=" + r.maintainer,
+			env := []string{"PACKAGE_ARCH=" + p.arch, "PACKAGE_VERSION=" + r.version.packaged(),
+				"PACKAGE_MAINTAINER=" + r.maintainer,
 				"PACKAGE_BINARY=" + r.binaries[t], "PACKAGE_GENERATED=" + filepath.Join(r.work, "generated")}
-			_, err := command(ctx, env, nfpm, "package", "--config", "deploy/package/nfpm.yaml", "--packager", p.kind, "--target", filepath.Join(r.out, p.file))
+			_, err := command(ctx, env, nfpm, "package", "--config", "deploy/package/nfpm.yaml", "--packager", p.kind,
+				"--target", filepath.Join(r.out, p.file))
 			if err != nil {
 				return err
 			}

@@ -27,7 +27,8 @@ func TestVersion(t *testing.T) {
 	} {
 		v, err := parseVersion(tt.text)
 		if err != nil || v.plain() != tt.plain || v.packaged() != tt.packaged {
-			t.Errorf("parseVersion(%s) = %q and %q, %v, want %q and %q", tt.text, v.plain(), v.packaged(), err, tt.plain, tt.packaged)
+			t.Errorf("parseVersion(%s) = %q and %q, %v, want %q and %q", tt.text, v.plain(), v.packaged(), err,
+				tt.plain, tt.packaged)
 		}
 	}
 	for _, text := range []string{"", "dev", "1.0.0", "v1.0", "v1.0.0 ", "v1.0.0/../x", "v1.0.0-rc_1", "v1.0.0'"} {
@@ -96,7 +97,9 @@ func TestArchiveBytes(t *testing.T) {
 // TestCreate: of a file that could not be finished nothing stays.
 func TestCreate(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "x")
-	err := create(file, func(w io.Writer) error { return writeTarGzip(w, []entry{{"x", "/nowhere", 0o644}}, time.Time{}) })
+	err := create(file, func(w io.Writer) error {
+		return writeTarGzip(w, []entry{{"x", "/nowhere", 0o644}}, time.Time{})
+	})
 	if _, missing := os.Stat(file); err == nil || !os.IsNotExist(missing) {
 		t.Errorf("create = %v, and the file %v", err, missing)
 	}

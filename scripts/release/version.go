@@ -28,7 +28,9 @@ func parseVersion(text string) (version, error) {
 	if m := untagged.FindStringSubmatch(text); m != nil {
 		return version{text: text, number: "0.0.0", commits: "0", commit: "g" + m[1], dirty: m[2] != ""}, nil
 	}
-	return version{}, fmt.Errorf("version %q is neither a tag such as v1.0.0 or v1.0.0-rc.1, nor what git describe makes of one", text)
+	return version{},
+		fmt.Errorf("version %q is neither a tag such as v1.0.0 or v1.0.0-rc.1, nor what git describe makes of one",
+			text)
 }
 
 // plain is the version in names of files: 1.0.0, 1.0.0-rc.1, 1.0.0-5-g0123abc.

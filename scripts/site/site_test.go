@@ -57,7 +57,8 @@ func TestSite(t *testing.T) {
 	checked := 0
 	for name, targets := range links {
 		for _, target := range targets {
-			if strings.Contains(target, "://") || strings.HasPrefix(target, "data:") || strings.HasPrefix(target, "mailto:") {
+			if strings.Contains(target, "://") || strings.HasPrefix(target, "data:") ||
+				strings.HasPrefix(target, "mailto:") {
 				continue
 			}
 			checked++

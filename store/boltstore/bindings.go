@@ -130,7 +130,8 @@ func (b *Bindings) do(ctx context.Context, op string, f func() error) error {
 	if err == nil {
 		err = guard(f)
 	}
-	if _, taken := errors.AsType[*account.TakenError](err); err == nil || taken || err == account.ErrNone || err == account.ErrFull {
+	if _, taken := errors.AsType[*account.TakenError](err); err == nil || taken || err == account.ErrNone ||
+		err == account.ErrFull {
 		return err
 	}
 	return fmt.Errorf("boltstore: %s: %w", op, err)
@@ -209,7 +210,8 @@ func (b *Bindings) Remove(ctx context.Context, name string) (removed account.Bin
 				return err
 			}
 			people, place := tx.Bucket(boundPeople), b.records.AccountPlace(found.Username)
-			err = errors.Join(people.Delete([]byte(b.records.PersonPlace(found.UnionID))), tx.Bucket(boundAccounts).Delete([]byte(place)), people.SetSequence(people.Sequence()-1))
+			err = errors.Join(people.Delete([]byte(b.records.PersonPlace(found.UnionID))),
+				tx.Bucket(boundAccounts).Delete([]byte(place)), people.SetSequence(people.Sequence()-1))
 			for _, look := range b.records.LookPlaces(found.Username) {
 				err = errors.Join(err, tx.Bucket(boundLooks).Delete([]byte(look+place)))
 			}
@@ -251,7 +253,10 @@ const renewed = 1000
 func (b *Bindings) Renew(ctx context.Context) (done account.Renewed, err error) {
 	table := ""
 	err = b.do(ctx, "renewing bindings", func() error {
-		return b.f.db.View(func(tx *bolt.Tx) error { table = string(tx.Bucket(boundLooks).Get(boundTable)); return nil })
+		return b.f.db.View(func(tx *bolt.Tx) error {
+			table = string(tx.Bucket(boundLooks).Get(boundTable))
+			return nil
+		})
 	})
 	for from := []byte{}; from != nil && err == nil; {
 		err = b.do(ctx, "renewing bindings", func() error {

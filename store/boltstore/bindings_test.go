@@ -65,7 +65,8 @@ func TestBindings(t *testing.T) {
 func TestBindingsSurviveARestart(t *testing.T) {
 	dir := t.TempDir()
 	f, b := bindings(t, dir)
-	if err := b.Add(t.Context(), account.Binding{UnionID: "U1", Username: "张三"}, account.Binding{UnionID: "U2", Username: "lisi"}); err != nil {
+	if err := b.Add(t.Context(),
+		account.Binding{UnionID: "U1", Username: "张三"}, account.Binding{UnionID: "U2", Username: "lisi"}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := b.Remove(t.Context(), "lisi"); err != nil {
@@ -149,18 +150,21 @@ func TestBindingsKilledInMidWrite(t *testing.T) {
 				}
 			}
 			removed := i%4 == 2 && i < last
-			if want := 3; i <= last && !removed && n != want && !(i%4 == 2 && n == 2) || removed && n != 2 || i > last && n != 0 && n != 3 {
+			if want := 3; i <= last && !removed && n != want && !(i%4 == 2 && n == 2) || removed && n != 2 ||
+				i > last && n != 0 && n != 3 {
 				t.Errorf("killed after %d: step %d has %d bindings", last, i, n)
 			}
 		}
 		err = f.db.View(func(tx *bolt.Tx) error {
 			people, names := tx.Bucket(boundPeople), tx.Bucket(boundAccounts)
 			if n := uint64(people.Stats().KeyN); n != uint64(names.Stats().KeyN) || n != people.Sequence() {
-				t.Errorf("killed after %d: %d people, %d accounts, counted as %d", last, n, names.Stats().KeyN, people.Sequence())
+				t.Errorf("killed after %d: %d people, %d accounts, counted as %d", last, n, names.Stats().KeyN,
+					people.Sequence())
 			}
 			return people.ForEach(func(place, box []byte) error {
 				one, _, err := b.records.Open(string(place), box)
-				if same, wrong := b.find(tx, account.Binding{Username: one.Username}); err != nil || wrong != nil || same != one {
+				if same, wrong := b.find(tx, account.Binding{Username: one.Username}); err != nil || wrong != nil ||
+					same != one {
 					t.Errorf("killed after %d: %v, %v, is by its account %v, %v", last, one, err, same, wrong)
 				}
 				return nil
@@ -178,7 +182,8 @@ func TestDamagedBindings(t *testing.T) {
 	if err := f.db.Update(func(tx *bolt.Tx) error { return tx.DeleteBucket(boundPeople) }); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.Find(t.Context(), account.Binding{UnionID: "u"}); err == nil || errors.Is(err, account.ErrNone) || !strings.Contains(err.Error(), "damaged") {
+	if _, err := b.Find(t.Context(), account.Binding{UnionID: "u"}); err == nil || errors.Is(err, account.ErrNone) ||
+		!strings.Contains(err.Error(), "damaged") {
 		t.Errorf("Find in a damaged file = %v, want trouble", err)
 	}
 }
@@ -201,7 +206,8 @@ func TestBindingsAreMigrated(t *testing.T) {
 			}
 			names, err := tx.CreateBucketIfNotExists(plainAccounts)
 			for i := 0; err == nil && i < len(pairs); i += 2 {
-				err = errors.Join(people.Put([]byte(pairs[i]), []byte(pairs[i+1])), names.Put([]byte(pairs[i+1]), []byte(pairs[i])))
+				err = errors.Join(people.Put([]byte(pairs[i]), []byte(pairs[i+1])),
+					names.Put([]byte(pairs[i+1]), []byte(pairs[i])))
 			}
 			return errors.Join(err, people.SetSequence(uint64(len(pairs)/2)))
 		})
@@ -259,10 +265,13 @@ func TestForeignBindings(t *testing.T) {
 	}
 	mine := at(boundPeople, person)
 	for what, box := range map[string][]byte{
-		"plain": []byte("admin"), "empty": {}, "another key's": theirs, "another person's": at(boundPeople, owner), "an account's": at(boundAccounts, admin), "cut": mine[:len(mine)-1], "longer": append(bytes.Clone(mine), 0),
+		"plain": []byte("admin"), "empty": {}, "another key's": theirs, "another person's": at(boundPeople, owner),
+		"an account's": at(boundAccounts, admin), "cut": mine[:len(mine)-1], "longer": append(bytes.Clone(mine), 0),
 	} {
 		put := func(bucket []byte, place string, box []byte) {
-			if err := b.f.db.Update(func(tx *bolt.Tx) error { return tx.Bucket(bucket).Put([]byte(place), box) }); err != nil {
+			if err := b.f.db.Update(func(tx *bolt.Tx) error {
+				return tx.Bucket(bucket).Put([]byte(place), box)
+			}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -309,7 +318,9 @@ func TestKeysOfBindingsRotate(t *testing.T) {
 		keys []byte
 		done account.Renewed
 		list int
-	}{{[]byte{1, 2}, account.Renewed{}, len(all)}, {[]byte{2, 1}, account.Renewed{Sealed: len(all)}, len(all)}, {[]byte{2, 1}, account.Renewed{}, len(all)}, {[]byte{2}, account.Renewed{}, len(all)}, {[]byte{3}, account.Renewed{Foreign: len(all)}, 0}} {
+	}{{[]byte{1, 2}, account.Renewed{}, len(all)}, {[]byte{2, 1}, account.Renewed{Sealed: len(all)}, len(all)},
+		{[]byte{2, 1}, account.Renewed{}, len(all)}, {[]byte{2}, account.Renewed{}, len(all)},
+		{[]byte{3}, account.Renewed{Foreign: len(all)}, 0}} {
 		b, _, err := f.Bindings(sealed(t, step.keys...))
 		if err != nil {
 			t.Fatal(err)
@@ -317,7 +328,8 @@ func TestKeysOfBindingsRotate(t *testing.T) {
 		if done, err := b.Renew(t.Context()); err != nil || done != step.done {
 			t.Errorf("under %v Renew() = %v, %v, want %v", step.keys, done, err, step.done)
 		}
-		if got, err := b.List(t.Context()); len(got) != step.list || (err == nil) != (step.list > 0) || step.list > 0 && !reflect.DeepEqual(got, all) {
+		if got, err := b.List(t.Context()); len(got) != step.list || (err == nil) != (step.list > 0) ||
+			step.list > 0 && !reflect.DeepEqual(got, all) {
 			t.Errorf("under %v List() has %d, %v, want %d", step.keys, len(got), err, step.list)
 		}
 	}

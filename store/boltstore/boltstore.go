@@ -65,7 +65,8 @@ func Open(dir string) (*File, error) {
 	switch {
 	case errors.Is(err, berrors.ErrTimeout):
 		return nil, ErrBusy
-	case errors.Is(err, berrors.ErrInvalid), errors.Is(err, berrors.ErrChecksum), errors.Is(err, berrors.ErrVersionMismatch):
+	case errors.Is(err, berrors.ErrInvalid), errors.Is(err, berrors.ErrChecksum),
+		errors.Is(err, berrors.ErrVersionMismatch):
 		return nil, fmt.Errorf("boltstore: %s is not a file of ours, or damaged: %w; %s", path, err, advice)
 	case errors.Is(err, os.ErrPermission), errors.Is(err, os.ErrNotExist):
 		return nil, fmt.Errorf("boltstore: opening: %w", err)

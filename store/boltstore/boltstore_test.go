@@ -53,7 +53,8 @@ func TestRestartRemembers(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state") // made when missing
 	f, s := table(t, dir, 0)
 	for name, err := range map[string]error{
-		"Add": s.Add(t.Context(), "added", []byte("1"), time.Hour), "Put": s.Put(t.Context(), "put", []byte("2"), time.Hour),
+		"Add":       s.Add(t.Context(), "added", []byte("1"), time.Hour),
+		"Put":       s.Put(t.Context(), "put", []byte("2"), time.Hour),
 		"Put brief": s.Put(t.Context(), "brief", nil, time.Minute),
 	} {
 		if err != nil {
@@ -107,7 +108,8 @@ func TestFullRefuses(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for what, err := range map[string]error{"Add": s.Add(t.Context(), "x", nil, time.Minute), "Put": s.Put(t.Context(), "x", nil, time.Minute)} {
+	for what, err := range map[string]error{"Add": s.Add(t.Context(), "x", nil, time.Minute),
+		"Put": s.Put(t.Context(), "x", nil, time.Minute)} {
 		if !errors.Is(err, errFull) {
 			t.Errorf("%s(to a full table) = %v, want errFull", what, err)
 		}
@@ -154,13 +156,15 @@ func TestSweepKeepsTheFileSmall(t *testing.T) {
 			size = info.Size()
 		}
 		if round > 4 && info.Size() > size {
-			t.Fatalf("round %d: the file grew from %d to %d bytes although all old records have expired", round, size, info.Size())
+			t.Fatalf("round %d: the file grew from %d to %d bytes although all old records have expired", round, size,
+				info.Size())
 		}
 	}
 	f.db.View(func(tx *bolt.Tx) error {
 		records, ends := tx.Bucket(s.records), tx.Bucket(s.ends)
 		if n := uint64(records.Stats().KeyN); n != records.Sequence() || n != uint64(ends.Stats().KeyN) || n > 500 {
-			t.Errorf("%d records, counted as %d, with %d ends, want three times the same, at most 500", n, records.Sequence(), ends.Stats().KeyN)
+			t.Errorf("%d records, counted as %d, with %d ends, want three times the same, at most 500", n,
+				records.Sequence(), ends.Stats().KeyN)
 		}
 		return nil
 	})
@@ -190,7 +194,8 @@ func TestDamageIsTold(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, bytes := range map[string][]byte{"text": []byte(strings.Repeat("this is not a database\n", 1000)), "cut short": whole[:3*4096], "zeroes": make([]byte, len(whole))} {
+	for name, bytes := range map[string][]byte{"text": []byte(strings.Repeat("this is not a database\n", 1000)),
+		"cut short": whole[:3*4096], "zeroes": make([]byte, len(whole))} {
 		dir := t.TempDir()
 		if err := os.WriteFile(filepath.Join(dir, FileName), bytes, 0o600); err != nil {
 			t.Fatal(err)
@@ -218,7 +223,8 @@ func child(dir string) {
 	}
 	s, err := f.Table("test", 0)
 	for i := 0; err == nil; i++ {
-		if err = s.Add(context.Background(), fmt.Sprint("k", i), fmt.Append(nil, i), time.Hour); err == nil && i%3 == 2 {
+		if err = s.Add(context.Background(), fmt.Sprint("k", i), fmt.Append(nil, i), time.Hour); err == nil &&
+			i%3 == 2 {
 			_, err = s.Take(context.Background(), fmt.Sprint("k", i-1))
 		}
 		fmt.Println(i)
@@ -256,7 +262,8 @@ func TestKilledInMidWrite(t *testing.T) {
 		f, s := table(t, dir, 0)
 		for i := range last + 1 {
 			v, err := s.Get(t.Context(), fmt.Sprint("k", i))
-			if taken := i%3 == 1 && i < last; taken && err != store.ErrNotFound || !taken && i%3 != 1 && (err != nil || string(v) != fmt.Sprint(i)) {
+			if taken := i%3 == 1 && i < last; taken && err != store.ErrNotFound ||
+				!taken && i%3 != 1 && (err != nil || string(v) != fmt.Sprint(i)) {
 				t.Errorf("killed after %d: record %d is %q, %v", last, i, v, err)
 			}
 		}

@@ -83,7 +83,8 @@ func (t *Table) drop(tx *bolt.Tx, key []byte) error {
 func (t *Table) sweep(tx *bolt.Tx, now int64) error {
 	var gone [][]byte
 	ends := tx.Bucket(t.ends).Cursor()
-	for k, _ := ends.First(); k != nil && len(gone) < swept && len(k) > endSize && int64(binary.BigEndian.Uint64(k)) <= now; k, _ = ends.Next() {
+	for k, _ := ends.First(); k != nil && len(gone) < swept && len(k) > endSize &&
+		int64(binary.BigEndian.Uint64(k)) <= now; k, _ = ends.Next() {
 		gone = append(gone, bytes.Clone(k[endSize:]))
 	}
 	for _, key := range gone {

@@ -40,7 +40,11 @@ func (a *Allowance) Draw(ctx context.Context, d ratelimit.Draw) (got ratelimit.D
 	if err != nil {
 		return got, err
 	}
-	return ratelimit.Drawn{OK: answer[0] == 1, Wait: time.Duration(answer[1]) * time.Microsecond, Replicas: int(answer[2])}, nil
+	return ratelimit.Drawn{
+		OK:       answer[0] == 1,
+		Wait:     time.Duration(answer[1]) * time.Microsecond,
+		Replicas: int(answer[2]),
+	}, nil
 }
 
 // Place finds or makes the place of id.

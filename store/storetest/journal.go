@@ -190,7 +190,8 @@ func manyWriters(t *testing.T, replica func() store.Journal) {
 		j := replica()
 		all.Go(func() {
 			for i := range each {
-				if err := j.Append(t.Context(), fmt.Appendf(nil, "%d/%d", w, i)); err != nil && !errors.Is(err, context.Canceled) {
+				if err := j.Append(t.Context(), fmt.Appendf(nil, "%d/%d", w, i)); err != nil &&
+					!errors.Is(err, context.Canceled) {
 					t.Errorf("Append = %v", err)
 				}
 			}

@@ -88,7 +88,8 @@ oidc:
       groups: [roles, departments]
     - client_id: %[12]s
       redirect_uris: [%[11]s, "http://127.0.0.1/callback", "http://localhost/callback"]
-`, e.issuer, strings.TrimPrefix(e.issuer, "http://"), filepath.Join(dir, "state"), simulator.DemoClientID, simulator.DemoClientSecret, simulator.DemoCorpID, dingtalk.URL, secret,
+`, e.issuer, strings.TrimPrefix(e.issuer, "http://"), filepath.Join(dir, "state"), simulator.DemoClientID,
+		simulator.DemoClientSecret, simulator.DemoCorpID, dingtalk.URL, secret,
 		clientID, clientSecret, strings.Join(callbacks, ", "), publicID)
 	path := filepath.Join(dir, "config.yaml")
 	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
@@ -160,7 +161,12 @@ func (e *env) browser(person string) *browser {
 	if err != nil {
 		e.t.Fatal(err)
 	}
-	return &browser{e.t, &http.Client{Jar: jar, Timeout: 20 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}, person}
+	return &browser{e.t,
+		&http.Client{
+			Jar:           jar,
+			Timeout:       20 * time.Second,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		}, person}
 }
 
 // visit follows redirects, signs in where DingTalk asks, and stops at an address
@@ -180,7 +186,8 @@ func (b *browser) visit(address, stop string) (at *url.URL, page string) {
 			address = location
 			continue
 		}
-		button := regexp.MustCompile(`id="(?:person-)?` + b.person + `" name="person" value="([^"]*)"`).FindStringSubmatch(body)
+		button := regexp.MustCompile(`id="(?:person-)?` + b.person +
+			`" name="person" value="([^"]*)"`).FindStringSubmatch(body)
 		if button == nil {
 			u, _ := url.Parse(address)
 			if stop != "" {
@@ -230,7 +237,9 @@ func (b *browser) submit(page, base string, add ...string) (location, body strin
 		b.t.Fatalf("no form:\n%s", page)
 	}
 	form := url.Values{}
-	for _, m := range regexp.MustCompile(`<input type="hidden" name="([^"]*)" value="([^"]*)">`).FindAllStringSubmatch(page, -1) {
+	for _, m := range regexp.MustCompile(
+		`<input type="hidden" name="([^"]*)" value="([^"]*)">`,
+	).FindAllStringSubmatch(page, -1) {
 		form.Set(m[1], m[2])
 	}
 	for i := 0; i < len(add); i += 2 {

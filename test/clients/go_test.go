@@ -32,7 +32,8 @@ type person struct {
 
 func (p person) check(t *testing.T, what string) {
 	t.Helper()
-	if p.Sub == "" || p.Name != "张三" || p.Username != "zhangsan" || !strings.Contains(p.Email, "@") || len(p.Groups) == 0 {
+	if p.Sub == "" || p.Name != "张三" || p.Username != "zhangsan" || !strings.Contains(p.Email, "@") ||
+		len(p.Groups) == 0 {
 		t.Errorf("%s: %+v", what, p)
 	}
 }
@@ -46,7 +47,13 @@ func TestGoOIDC(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	conf := oauth2.Config{ClientID: clientID, ClientSecret: clientSecret, Endpoint: provider.Endpoint(), RedirectURL: callback, Scopes: allScopes}
+	conf := oauth2.Config{
+		ClientID:     clientID,
+		ClientSecret: clientSecret,
+		Endpoint:     provider.Endpoint(),
+		RedirectURL:  callback,
+		Scopes:       allScopes,
+	}
 	b := e.browser("zhangsan")
 	verifier := oauth2.GenerateVerifier()
 	at, _ := b.visit(conf.AuthCodeURL("S", oidc.Nonce("N"), oauth2.S256ChallengeOption(verifier)), callback)
@@ -95,10 +102,12 @@ func TestGoOIDC(t *testing.T) {
 	wrong := conf
 	wrong.ClientSecret = "wrong"
 	at, _ = b.visit(conf.AuthCodeURL("S"), callback)
-	if _, err := wrong.Exchange(ctx, at.Query().Get("code")); err == nil || !strings.Contains(err.Error(), "invalid_client") {
+	if _, err := wrong.Exchange(ctx, at.Query().Get("code")); err == nil ||
+		!strings.Contains(err.Error(), "invalid_client") {
 		t.Errorf("with a wrong secret: %v", err)
 	}
-	if _, page := b.visit(strings.Replace(conf.AuthCodeURL("S"), url.QueryEscape(callback), url.QueryEscape(callback+"/x"), 1), ""); !strings.Contains(page, "oidc_redirect") {
+	if _, page := b.visit(strings.Replace(conf.AuthCodeURL("S"), url.QueryEscape(callback),
+		url.QueryEscape(callback+"/x"), 1), ""); !strings.Contains(page, "oidc_redirect") {
 		t.Errorf("a wrong redirect_uri: %s", page)
 	}
 }
@@ -111,7 +120,13 @@ func TestSignOutGoOIDC(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	conf := oauth2.Config{ClientID: clientID, ClientSecret: clientSecret, Endpoint: provider.Endpoint(), RedirectURL: callback, Scopes: allScopes}
+	conf := oauth2.Config{
+		ClientID:     clientID,
+		ClientSecret: clientSecret,
+		Endpoint:     provider.Endpoint(),
+		RedirectURL:  callback,
+		Scopes:       allScopes,
+	}
 	b := e.browser("zhangsan")
 	at, _ := b.visit(conf.AuthCodeURL("S"), callback)
 	token, err := conf.Exchange(ctx, at.Query().Get("code"))
@@ -122,7 +137,9 @@ func TestSignOutGoOIDC(t *testing.T) {
 		EndSession string `json:"end_session_endpoint"`
 	}
 	provider.Claims(&metadata)
-	out := metadata.EndSession + "?" + url.Values{"id_token_hint": {token.Extra("id_token").(string)}, "post_logout_redirect_uri": {callback}, "state": {"bye"}}.Encode()
+	out := metadata.EndSession + "?" +
+		url.Values{"id_token_hint": {token.Extra("id_token").(string)}, "post_logout_redirect_uri": {callback},
+			"state": {"bye"}}.Encode()
 	if at, _ := b.visit(out, callback); at.Query().Get("state") != "bye" {
 		t.Errorf("after the sign-out: %v", at)
 	}
@@ -132,7 +149,8 @@ func TestSignOutGoOIDC(t *testing.T) {
 	if _, err := provider.UserInfo(ctx, oauth2.StaticTokenSource(token)); err == nil {
 		t.Errorf("after the sign-out the access token lives")
 	}
-	if at, _ := b.visit(conf.AuthCodeURL("S", oauth2.SetAuthURLParam("prompt", "none")), callback); at.Query().Get("error") != "login_required" {
+	if at, _ := b.visit(conf.AuthCodeURL("S", oauth2.SetAuthURLParam("prompt", "none")),
+		callback); at.Query().Get("error") != "login_required" {
 		t.Errorf("prompt=none after the sign-out: %v", at.Query())
 	}
 }
@@ -161,7 +179,8 @@ func TestDeviceOAuth2(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := provider.Verifier(&oidc.Config{ClientID: publicID}).Verify(ctx, token.Extra("id_token").(string)); err != nil {
+	if _, err := provider.Verifier(&oidc.Config{ClientID: publicID}).Verify(ctx,
+		token.Extra("id_token").(string)); err != nil {
 		t.Errorf("ID token: %v", err)
 	}
 	if _, err := conf.TokenSource(ctx, &oauth2.Token{RefreshToken: token.RefreshToken}).Token(); err != nil {
@@ -173,7 +192,8 @@ func TestDeviceOAuth2(t *testing.T) {
 func TestCap(t *testing.T) {
 	e := open(t, callback)
 	ctx := t.Context()
-	config, err := capoidc.NewConfig(e.issuer, clientID, capoidc.ClientSecret(clientSecret), []capoidc.Alg{capoidc.RS256}, []string{callback})
+	config, err := capoidc.NewConfig(e.issuer, clientID, capoidc.ClientSecret(clientSecret),
+		[]capoidc.Alg{capoidc.RS256}, []string{callback})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -186,7 +206,8 @@ func TestCap(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	request, err := capoidc.NewRequest(time.Minute, callback, capoidc.WithScopes("profile", "email", "groups", "offline_access"), capoidc.WithPKCE(verifier))
+	request, err := capoidc.NewRequest(time.Minute, callback,
+		capoidc.WithScopes("profile", "email", "groups", "offline_access"), capoidc.WithPKCE(verifier))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -224,7 +245,8 @@ func TestZitadelRP(t *testing.T) {
 	verifier := oauth2.GenerateVerifier()
 	b := e.browser("zhangsan")
 	at, _ := b.visit(rp.AuthURL("S", party, rp.WithCodeChallenge(oauth2.S256ChallengeFromVerifier(verifier))), callback)
-	tokens, err := rp.CodeExchange[*zoidc.IDTokenClaims](ctx, at.Query().Get("code"), party, rp.WithCodeVerifier(verifier))
+	tokens, err := rp.CodeExchange[*zoidc.IDTokenClaims](ctx, at.Query().Get("code"), party,
+		rp.WithCodeVerifier(verifier))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -81,7 +81,8 @@ func (s source) help(e ast.Expr) (string, bool) {
 			if !ok || assign.Tok != token.DEFINE || len(assign.Lhs) != 1 {
 				return true
 			}
-			if left, ok := assign.Lhs[0].(*ast.Ident); ok && s.info.Defs[left] != nil && s.info.Defs[left] == s.info.Uses[id] {
+			if left, ok := assign.Lhs[0].(*ast.Ident); ok && s.info.Defs[left] != nil &&
+				s.info.Defs[left] == s.info.Uses[id] {
 				text, found = s.text(assign.Rhs[0])
 			}
 			return true
@@ -161,7 +162,8 @@ func (s source) attributes(call *ast.CallExpr) (keys []ast.Expr) {
 		return nil
 	}
 	last := sig.Params().At(n - 1)
-	if slice, ok := last.Type().(*types.Slice); !ok || !isAny(slice.Elem()) || last.Name() != "args" && last.Name() != "attrs" {
+	if slice, ok := last.Type().(*types.Slice); !ok || !isAny(slice.Elem()) ||
+		last.Name() != "args" && last.Name() != "attrs" {
 		return nil
 	}
 	if sel, ok := call.Fun.(*ast.SelectorExpr); ok && last.Name() == "args" {

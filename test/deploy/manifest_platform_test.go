@@ -167,17 +167,20 @@ func TestManifestComposeRedis(t *testing.T) {
 	var c composeFile
 	strictYAML(t, "compose/docker-compose.redis.yaml", &c)
 	redis, gate := c.Services["redis"], c.Services["dinggate"]
-	if len(redis.Ports) > 0 || !slices.Equal(redis.Networks, []string{"store"}) || !c.Networks["store"].Internal || !redis.ReadOnly {
+	if len(redis.Ports) > 0 || !slices.Equal(redis.Networks, []string{"store"}) || !c.Networks["store"].Internal ||
+		!redis.ReadOnly {
 		t.Errorf("Redis is open: %+v", redis)
 	}
 	command := strings.Join(redis.Command, " ")
-	if !strings.Contains(command, "--maxmemory-policy noeviction") || !strings.Contains(command, "--appendonly yes") || len(redis.Volumes) != 1 {
+	if !strings.Contains(command, "--maxmemory-policy noeviction") ||
+		!strings.Contains(command, "--appendonly yes") || len(redis.Volumes) != 1 {
 		t.Errorf("Redis would lose sign-outs: %s, %v", command, redis.Volumes)
 	}
 	secrets := t.TempDir()
 	putGatewayFile(t, filepath.Join(secrets, "dingtalk-secret"), "x")
 	putGatewayFile(t, filepath.Join(secrets, "cookie-secret"), standinSecret)
-	cmd := exec.Command(gatewayBinary(t), "check", "--config", townFile(t, "compose/config.yaml", "/run/secrets", secrets))
+	cmd := exec.Command(gatewayBinary(t), "check", "--config",
+		townFile(t, "compose/config.yaml", "/run/secrets", secrets))
 	cmd.Env = os.Environ()
 	for name, value := range gate.Environment {
 		cmd.Env = append(cmd.Env, name+"="+value)

@@ -22,9 +22,12 @@ var limits = []struct{ constant, row, rowZH, says, saysZH string }{
 	{`MaxWatches, 50_?000\)`, "open WebSockets and streams", "用户打开的 WebSocket 和流", "50,000", "50,000"},
 	{`MaxSessions, 10_?000\)`, "verified sessions in memory", "内存中已验证的会话", "10,000", "10,000"},
 	{`writeAtMost += 4 << 20`, "log records that wait", "等待写出的日志", "4 MiB", "4 MiB"},
-	{`startsLimit += ratelimit\.Rate\{Every: time\.Second / 20, Burst: 600\}`, "sign-ins begun by one client", "同一来源发起的登录", "20 a second, 600 at once", "突发 600"},
-	{`exchangesLimit += ratelimit\.Rate\{Every: time\.Second / 5, Burst: 60\}`, "codes of one client", "同一来源未能登录成功的授权码", "5 a second, 60 at once", "60"},
-	{`signInsLimit += ratelimit\.Rate\{Every: 10 \* time\.Second, Burst: 3_?000\}`, "sign-ins of one person or account", "同一人或同一账号的登录", "3,000 at once, then one in 10 s", "3,000"},
+	{`startsLimit += ratelimit\.Rate\{Every: time\.Second / 20, Burst: 600\}`, "sign-ins begun by one client",
+		"同一来源发起的登录", "20 a second, 600 at once", "突发 600"},
+	{`exchangesLimit += ratelimit\.Rate\{Every: time\.Second / 5, Burst: 60\}`, "codes of one client",
+		"同一来源未能登录成功的授权码", "5 a second, 60 at once", "60"},
+	{`signInsLimit += ratelimit\.Rate\{Every: 10 \* time\.Second, Burst: 3_?000\}`,
+		"sign-ins of one person or account", "同一人或同一账号的登录", "3,000 at once, then one in 10 s", "3,000"},
 }
 
 // TestLimits: the limits in running.md are those of the program. A constant that
@@ -41,7 +44,8 @@ func TestLimits(t *testing.T) {
 		if !regexp.MustCompile(l.constant).MatchString(source.String()) {
 			t.Errorf("no constant %s: what is the limit now, and does docs/running.md say so?", l.constant)
 		}
-		for _, c := range []struct{ page, row, says string }{{"docs/running.md", l.row, l.says}, {"docs/running.zh-CN.md", l.rowZH, l.saysZH}} {
+		for _, c := range []struct{ page, row, says string }{{"docs/running.md", l.row, l.says},
+			{"docs/running.zh-CN.md", l.rowZH, l.saysZH}} {
 			found := false
 			for line := range strings.Lines(all[c.page].text) {
 				found = found || strings.HasPrefix(line, "| "+c.row) && strings.Contains(line, c.says)

@@ -49,7 +49,10 @@ func TestLinks(t *testing.T) {
 			if anchor, err = url.PathUnescape(anchor); err != nil || !anchors(all[to])[anchor] {
 				t.Errorf("%s: the link to %s: there is no such heading", name, target)
 			} else if strings.Contains(anchor, "--") {
-				t.Errorf("%s: the link to %s: forges do not agree on an anchor with two hyphens; word the heading without punctuation between blanks", name, target)
+				t.Errorf(
+					"%s: the link to %s: forges do not agree on an anchor with two hyphens; word the heading "+
+						"without punctuation between blanks", name, target,
+				)
 			}
 		}
 	}
@@ -74,7 +77,8 @@ func TestMentions(t *testing.T) {
 				continue
 			}
 			info, err := os.Stat(file)
-			if err != nil || !info.Mode().IsRegular() || info.Size() > 1<<20 || strings.Contains(file, "test/docs/") || strings.Contains(file, "scripts/site/") {
+			if err != nil || !info.Mode().IsRegular() || info.Size() > 1<<20 ||
+				strings.Contains(file, "test/docs/") || strings.Contains(file, "scripts/site/") {
 				continue
 			}
 			data, err := os.ReadFile(file)

@@ -38,7 +38,8 @@ func pages(t *testing.T) map[string]page {
 		}
 		name := filepath.ToSlash(strings.TrimPrefix(path, root+string(filepath.Separator)))
 		if d.IsDir() {
-			if strings.HasPrefix(d.Name(), ".") && path != root || d.Name() == "node_modules" || d.Name() == "testdata" || name == "dist" || name == "bin" {
+			if strings.HasPrefix(d.Name(), ".") && path != root || d.Name() == "node_modules" ||
+				d.Name() == "testdata" || name == "dist" || name == "bin" {
 				return filepath.SkipDir
 			}
 			return nil

@@ -30,7 +30,8 @@ func TestTwins(t *testing.T) {
 			t.Errorf("%s has %s; its twin %s", name, a, b)
 		}
 		for _, q := range []page{p, other} {
-			if head, _, _ := strings.Cut(q.text, "\n## "); !strings.Contains(head, twin(q.name[strings.LastIndex(q.name, "/")+1:])) {
+			if head, _, _ := strings.Cut(q.text, "\n## "); !strings.Contains(head,
+				twin(q.name[strings.LastIndex(q.name, "/")+1:])) {
 				t.Errorf("%s does not lead to its twin at its head", q.name)
 			}
 		}
@@ -46,7 +47,8 @@ func TestTwins(t *testing.T) {
 func shape(p page) string {
 	prose := fence.ReplaceAllString(p.text, "FENCE")
 	count := func(pattern string) int { return len(regexp.MustCompile(`(?m)`+pattern).FindAllString(prose, -1)) }
-	return fmt.Sprintf("%d headings, %d blocks, %d points, %d steps, %d rows", count(`^#+ `), count(`^ *FENCE`), count(`^ *\* `), count(`^ *\d+\. `), count(`^ *\|`))
+	return fmt.Sprintf("%d headings, %d blocks, %d points, %d steps, %d rows", count(`^#+ `), count(`^ *FENCE`),
+		count(`^ *\* `), count(`^ *\d+\. `), count(`^ *\|`))
 }
 
 // TestReadme: the README fits what a newcomer reads.

@@ -46,7 +46,8 @@ func build(version, parts string) built {
 }
 
 func releaseIn(checkout, out, version, parts, targets, profile string, env ...string) error {
-	cmd := exec.Command("go", "run", "./scripts/release", "-version", version, "-revision", revision, "-source", "https://git.example.com/dinggate",
+	cmd := exec.Command("go", "run", "./scripts/release", "-version", version, "-revision", revision, "-source",
+		"https://git.example.com/dinggate",
 		"-targets", targets, "-parts", parts, "-pgo", profile, "-out", out)
 	cmd.Dir = checkout
 	cmd.Env = append(append(os.Environ(), "SOURCE_DATE_EPOCH="+epoch, "RELEASE_KEY="), env...)

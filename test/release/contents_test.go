@@ -15,10 +15,12 @@ import (
 func TestArchive(t *testing.T) {
 	needTools(t)
 	dir := unpacked(t)
-	if said, want := output(t, filepath.Join(dir, "dinggate"), "version"), "dinggate v1.0.0\nrevision "+revision+"\n"; !strings.HasPrefix(said, want) {
+	if said, want := output(t, filepath.Join(dir, "dinggate"), "version"),
+		"dinggate v1.0.0\nrevision "+revision+"\n"; !strings.HasPrefix(said, want) {
 		t.Errorf("dinggate version = %q, want %q", said, want)
 	}
-	for _, file := range []string{"LICENSE", "THIRD_PARTY_NOTICES", "README.md", "config.example.yaml", "systemd/dinggate.service", "completions/_dinggate", "man/man1/dinggate.1"} {
+	for _, file := range []string{"LICENSE", "THIRD_PARTY_NOTICES", "README.md", "config.example.yaml",
+		"systemd/dinggate.service", "completions/_dinggate", "man/man1/dinggate.1"} {
 		if _, err := os.Stat(filepath.Join(dir, file)); err != nil {
 			t.Error(err)
 		}
@@ -53,7 +55,8 @@ func TestSBOM(t *testing.T) {
 	for _, m := range info.Deps {
 		want = append(want, m.Path+"@"+m.Version)
 	}
-	listed := output(t, "go", "list", "-deps", "-f", "{{with .Module}}{{if not .Main}}{{.Path}}@{{.Version}}{{end}}{{end}}", repository+"/cmd/dinggate")
+	listed := output(t, "go", "list", "-deps", "-f",
+		"{{with .Module}}{{if not .Main}}{{.Path}}@{{.Version}}{{end}}{{end}}", repository+"/cmd/dinggate")
 	for m := range strings.FieldsSeq(listed) {
 		if !slices.Contains(want, m) {
 			t.Errorf("go list -m names %s, the binary does not", m)
@@ -75,7 +78,8 @@ func TestSBOM(t *testing.T) {
 	if err := json.Unmarshal(data, &bill); err != nil {
 		t.Fatal(err)
 	}
-	if bill.BOMFormat != "CycloneDX" || bill.Metadata.Component.Name != "dinggate" || bill.Metadata.Component.Version != "v1.0.0" || bill.SerialNumber != "" {
+	if bill.BOMFormat != "CycloneDX" || bill.Metadata.Component.Name != "dinggate" ||
+		bill.Metadata.Component.Version != "v1.0.0" || bill.SerialNumber != "" {
 		t.Errorf("the bill of materials is %+v", bill.Metadata)
 	}
 	var got []string
@@ -85,7 +89,8 @@ func TestSBOM(t *testing.T) {
 	slices.Sort(got)
 	slices.Sort(want)
 	if !slices.Equal(got, want) {
-		t.Errorf("the bill of materials lists\n%s\nthe binary has\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+		t.Errorf("the bill of materials lists\n%s\nthe binary has\n%s", strings.Join(got, "\n"),
+			strings.Join(want, "\n"))
 	}
 }
 
@@ -106,7 +111,8 @@ func TestChecksums(t *testing.T) {
 		t.Errorf("sha256sum --check: %v\n%s", err, said)
 	}
 	verify := func() error {
-		return exec.Command("openssl", "pkeyutl", "-verify", "-pubin", "-inkey", public, "-rawin", "-in", out+"/SHA256SUMS", "-sigfile", out+"/SHA256SUMS.sig").Run()
+		return exec.Command("openssl", "pkeyutl", "-verify", "-pubin", "-inkey", public, "-rawin", "-in",
+			out+"/SHA256SUMS", "-sigfile", out+"/SHA256SUMS.sig").Run()
 	}
 	if err := verify(); err != nil {
 		t.Errorf("openssl does not accept the signature: %v", err)
@@ -121,10 +127,12 @@ func TestChecksums(t *testing.T) {
 	if verify() == nil {
 		t.Error("openssl accepts the signature of other bytes")
 	}
-	if err := os.WriteFile(key, []byte("-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n"), 0o600); err != nil {
+	if err := os.WriteFile(key, []byte("-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n"),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := releaseIn(repository, out, "v1.0.0", "sbom", target(), "off", "RELEASE_KEY="+key); err == nil || strings.Contains(err.Error(), "c2VjcmV0") {
+	if err := releaseIn(repository, out, "v1.0.0", "sbom", target(), "off", "RELEASE_KEY="+key); err == nil ||
+		strings.Contains(err.Error(), "c2VjcmV0") {
 		t.Errorf("with a key that is none: %v", err)
 	}
 }

@@ -26,13 +26,17 @@ func TestReleaseImage(t *testing.T) {
 	dir := t.TempDir()
 	output(t, "tar", "-x", "-f", archive, "-C", dir)
 	config := imageConfig(t, dir)
-	if config.User != "65532:65532" || !slices.Contains(config.Env, "DINGGATE_LISTEN=:4180") || config.Labels["org.opencontainers.image.version"] != "1.0.0" ||
-		config.Labels["org.opencontainers.image.created"] != "2026-01-02T03:04:05Z" || len(config.Healthcheck.Test) < 2 {
+	if config.User != "65532:65532" || !slices.Contains(config.Env, "DINGGATE_LISTEN=:4180") ||
+		config.Labels["org.opencontainers.image.version"] != "1.0.0" ||
+		config.Labels["org.opencontainers.image.created"] != "2026-01-02T03:04:05Z" ||
+		len(config.Healthcheck.Test) < 2 {
 		t.Errorf("the image says %+v", config)
 	}
 
 	b := func(args ...string) *exec.Cmd {
-		return exec.Command("buildah", append([]string{"--storage-driver", "vfs", "--root", dir + "/store", "--runroot", dir + "/run"}, args...)...)
+		return exec.Command("buildah",
+			append([]string{"--storage-driver", "vfs", "--root", dir + "/store", "--runroot", dir + "/run"},
+				args...)...)
 	}
 	pulled, err := b("from", "--pull-never", "oci-archive:"+archive).Output()
 	if err != nil {
@@ -48,11 +52,14 @@ func TestReleaseImage(t *testing.T) {
 
 	// A root of its own that nobody can write to, as the image's user.
 	address := realtool.FreeAddr(t)
-	cmd := exec.Command("unshare", "--mount", "sh", "-ec", `mount --make-rprivate /; mount --bind "$1" "$1"; mount -o remount,bind,ro "$1"; root=$1; shift
+	cmd := exec.Command("unshare", "--mount", "sh", "-ec",
+		`mount --make-rprivate /; mount --bind "$1" "$1"; mount -o remount,bind,ro "$1"; root=$1; shift
 exec chroot --userspec 65532:65532 "$root" "$@"`, "run", root)
 	cmd.Args = append(append(cmd.Args, config.Entrypoint...), config.Cmd...)
-	cmd.Env = append(slices.Clone(config.Env), "DINGGATE_LISTEN="+address, "DINGGATE_ADMIN_LISTEN=127.0.0.1:0", "DINGGATE_PUBLIC_URL=http://"+address,
-		"DINGGATE_DINGTALK_CLIENT_ID=x", "DINGGATE_DINGTALK_CLIENT_SECRET=x", "DINGGATE_DINGTALK_CORP_ID=x", "DINGGATE_DINGTALK_EVENTS=false",
+	cmd.Env = append(slices.Clone(config.Env), "DINGGATE_LISTEN="+address, "DINGGATE_ADMIN_LISTEN=127.0.0.1:0",
+		"DINGGATE_PUBLIC_URL=http://"+address,
+		"DINGGATE_DINGTALK_CLIENT_ID=x", "DINGGATE_DINGTALK_CLIENT_SECRET=x", "DINGGATE_DINGTALK_CORP_ID=x",
+		"DINGGATE_DINGTALK_EVENTS=false",
 		"DINGGATE_COOKIE_SECRETS=bXkgdmVyeSBvd24gMzIgYnl0ZSBzZWNyZXQga2V5ISE=", "DINGGATE_UPSTREAM=http://127.0.0.1:1")
 	log, err := os.Create(filepath.Join(dir, "log"))
 	if err != nil {

@@ -98,10 +98,12 @@ func (m *machine) try(script string) (string, error) {
 	pid := strconv.Itoa(m.pid)
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "nsenter", "--target", pid, "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup",
+	cmd := exec.CommandContext(ctx, "nsenter", "--target", pid, "--mount", "--uts", "--ipc", "--net", "--pid",
+		"--cgroup",
 		"--root=/proc/"+pid+"/root", "--wd=/proc/"+pid+"/root", "/bin/sh", "-ec", script)
 	cmd.WaitDelay = time.Second // a child may hold the pipe
-	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8", "DEBIAN_FRONTEND=noninteractive"}
+	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8",
+		"DEBIAN_FRONTEND=noninteractive"}
 	out, err := cmd.CombinedOutput()
 	return strings.TrimSpace(string(out)), err
 }

@@ -22,7 +22,8 @@ const chart = "../../../deploy/helm/dinggate"
 func tool(t *testing.T, name string) string {
 	t.Helper()
 	program, _, _ := strings.Cut(name, "@")
-	path := filepath.Join(cmp.Or(os.Getenv("XDG_CACHE_HOME"), os.Getenv("HOME")+"/.cache"), "dinggate-tools", name, program)
+	path := filepath.Join(cmp.Or(os.Getenv("XDG_CACHE_HOME"), os.Getenv("HOME")+"/.cache"), "dinggate-tools", name,
+		program)
 	if _, err := os.Stat(path); err == nil {
 		return path
 	}
@@ -64,7 +65,8 @@ func TestChartLint(t *testing.T) {
 		{"{existingSecret: mine, persistence: {enabled: true}, replicas: 2}", "one replica"},
 		{"{existingSecret: mine, persistence: {enabled: true}, autoscaling: {enabled: true}}", "one replica"},
 		{"{existingSecret: mine, httpRoute: {enabled: true}}", "parentRefs"},
-		{"{existingSecret: mine, podLabels: {app.kubernetes.io/name: other}}", "app.kubernetes.io/name"}, // the Service would lose its pods
+		// the Service would lose its pods
+		{"{existingSecret: mine, podLabels: {app.kubernetes.io/name: other}}", "app.kubernetes.io/name"},
 	} {
 		if _, err := render(t, c.values); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("helm template with %s = %v, want a mistake that names %s", c.values, err, c.want)
@@ -75,7 +77,9 @@ func TestChartLint(t *testing.T) {
 // TestChartNetworkPolicy: the pod of `helm test` is let in at the port that the
 // Service leads to, and another pod of the namespace is not.
 func TestChartNetworkPolicy(t *testing.T) {
-	text, err := render(t, "{existingSecret: mine, networkPolicy: {gateFrom: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: ingress}}}]}}")
+	text, err := render(t,
+		"{existingSecret: mine, networkPolicy: {gateFrom: [{namespaceSelector: {matchLabels: "+
+			"{kubernetes.io/metadata.name: ingress}}}]}}")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -81,17 +81,26 @@ func TestChart(t *testing.T) {
 		name, values string
 		kinds        string
 	}{
-		{"existing secret", "existingSecret: mine", "NetworkPolicy PodDisruptionBudget ServiceAccount ConfigMap Service Deployment Pod"},
-		{"own secret", "secret: {dingtalkSecret: a, cookieSecret: b}", "NetworkPolicy PodDisruptionBudget ServiceAccount Secret ConfigMap Service Deployment Pod"},
+		{"existing secret", "existingSecret: mine",
+			"NetworkPolicy PodDisruptionBudget ServiceAccount ConfigMap Service Deployment Pod"},
+		{"own secret", "secret: {dingtalkSecret: a, cookieSecret: b}",
+			"NetworkPolicy PodDisruptionBudget ServiceAccount Secret ConfigMap Service Deployment Pod"},
 		{"everything", everything,
-			"NetworkPolicy PodDisruptionBudget ServiceAccount ConfigMap ConfigMap Service Service Deployment HorizontalPodAutoscaler Ingress HTTPRoute PrometheusRule ServiceMonitor Pod"},
+			"NetworkPolicy PodDisruptionBudget ServiceAccount ConfigMap ConfigMap Service Service Deployment " +
+				"HorizontalPodAutoscaler Ingress HTTPRoute PrometheusRule ServiceMonitor Pod"},
 		{"a volume", "{existingSecret: mine, persistence: {enabled: true, storageClass: ssd}}",
 			"NetworkPolicy PodDisruptionBudget ServiceAccount ConfigMap PersistentVolumeClaim Service Deployment Pod"},
 		{"a volume that is there", "{existingSecret: mine, persistence: {enabled: true, existingClaim: mine}}",
 			"NetworkPolicy PodDisruptionBudget ServiceAccount ConfigMap Service Deployment Pod"},
-		{"an SSO service and Redis", "{existingSecret: mine, config: {dingtalk: null, sso: {url: https://sso.example.com, client_id: app}, session: {store: redis}}, extraEnv: [{name: DINGGATE_REDIS_URL, valueFrom: {secretKeyRef: {name: redis, key: url}}}]}",
+		{"an SSO service and Redis",
+			"{existingSecret: mine, config: {dingtalk: null, sso: {url: https://sso.example.com, client_id: " +
+				"app}, session: {store: redis}}, extraEnv: [{name: DINGGATE_REDIS_URL, valueFrom: {secretKeyRef: " +
+				"{name: redis, key: url}}}]}",
 			"NetworkPolicy PodDisruptionBudget ServiceAccount ConfigMap Service Deployment Pod"},
-		{"little", "{existingSecret: mine, podDisruptionBudget: {enabled: false}, networkPolicy: {enabled: false}, serviceAccount: {create: false}}", "ConfigMap Service Deployment Pod"},
+		{
+			"little", "{existingSecret: mine, podDisruptionBudget: {enabled: false}, networkPolicy: {enabled: " +
+				"false}, serviceAccount: {create: false}}", "ConfigMap Service Deployment Pod",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			objects, kinds := chartObjects(t, c.values)
@@ -100,7 +109,8 @@ func TestChart(t *testing.T) {
 			}
 			checkPod(t, c.name, only[*apps.Deployment](t, objects).Spec.Template.Spec)
 			for _, o := range objects {
-				if o, ok := o.(*core.ConfigMap); ok && o.Data["dinggate.json"] == "" && !strings.Contains(o.Data["config.yaml"], "public_url: https://app.example.com") {
+				if o, ok := o.(*core.ConfigMap); ok && o.Data["dinggate.json"] == "" &&
+					!strings.Contains(o.Data["config.yaml"], "public_url: https://app.example.com") {
 					t.Errorf("the ConfigMap holds %q", o.Data)
 				}
 			}
@@ -140,7 +150,8 @@ func TestChartMemory(t *testing.T) {
 		{"{existingSecret: mine}", "241591910"}, // 256Mi × 9 / 10
 		{"{existingSecret: mine, resources: {limits: {memory: 1Gi}}}", "966367641"},
 		{"{existingSecret: mine, resources: {limits: {memory: 500M}}}", "450000000"},
-		{"{existingSecret: mine, resources: {limits: {memory: 0.5Gi}}}", ""}, // the program finds the control group's itself
+		// the program finds the control group's itself
+		{"{existingSecret: mine, resources: {limits: {memory: 0.5Gi}}}", ""},
 		{"{existingSecret: mine, resources: {limits: {memory: null}}}", ""},
 		{"{existingSecret: mine, goMemLimit: 200MiB}", "200MiB"},
 	} {
@@ -162,10 +173,13 @@ func TestChartEverything(t *testing.T) {
 	objects, _ := chartObjects(t, everything)
 	deployment := only[*apps.Deployment](t, objects)
 	pod := deployment.Spec.Template
-	if deployment.Name != "sso" || pod.Labels["team"] != "web" || pod.Spec.PriorityClassName != "system-cluster-critical" {
-		t.Errorf("the Deployment is %s with pods %v of class %s", deployment.Name, pod.Labels, pod.Spec.PriorityClassName)
+	if deployment.Name != "sso" || pod.Labels["team"] != "web" ||
+		pod.Spec.PriorityClassName != "system-cluster-critical" {
+		t.Errorf("the Deployment is %s with pods %v of class %s", deployment.Name, pod.Labels,
+			pod.Spec.PriorityClassName)
 	}
-	if target := only[*autoscaling.HorizontalPodAutoscaler](t, objects).Spec.ScaleTargetRef; target.Name != "sso" || target.Kind != "Deployment" {
+	if target := only[*autoscaling.HorizontalPodAutoscaler](t, objects).Spec.ScaleTargetRef; target.Name != "sso" ||
+		target.Kind != "Deployment" {
 		t.Errorf("the autoscaler scales %v", target)
 	}
 	mounted := false
@@ -176,18 +190,22 @@ func TestChartEverything(t *testing.T) {
 		t.Error("extraVolumes are not mounted")
 	}
 	rule := only[*ingress.Ingress](t, objects).Spec.Rules[0]
-	if b := rule.HTTP.Paths[0].Backend.Service; rule.Host != "app.example.com" || b.Name != "sso" || b.Port.Name != "gate" {
+	if b := rule.HTTP.Paths[0].Backend.Service; rule.Host != "app.example.com" || b.Name != "sso" ||
+		b.Port.Name != "gate" {
 		t.Errorf("the Ingress leads %s to %v", rule.Host, b)
 	}
 	route := only[*gatewayapi.HTTPRoute](t, objects).Spec
-	if b := route.Rules[0].BackendRefs[0]; route.Hostnames[0] != "app.example.com" || b.Name != "sso" || *b.Port != 4180 {
+	if b := route.Rules[0].BackendRefs[0]; route.Hostnames[0] != "app.example.com" || b.Name != "sso" ||
+		*b.Port != 4180 {
 		t.Errorf("the HTTPRoute leads %s to %v", route.Hostnames, b)
 	}
 	rules := only[*resource[prometheusRule]](t, objects).Spec
-	if len(rules.Groups) == 0 || len(rules.Groups[0].Rules) < 10 || !strings.Contains(rules.Groups[0].Rules[0].Expr, `job="dinggate"`) {
+	if len(rules.Groups) == 0 || len(rules.Groups[0].Rules) < 10 ||
+		!strings.Contains(rules.Groups[0].Rules[0].Expr, `job="dinggate"`) {
 		t.Errorf("the PrometheusRule has %d groups", len(rules.Groups))
 	}
-	if m := only[*resource[serviceMonitor]](t, objects).Spec; m.JobLabel != "app.kubernetes.io/name" { // whose value is dinggate
+	// whose value is dinggate
+	if m := only[*resource[serviceMonitor]](t, objects).Spec; m.JobLabel != "app.kubernetes.io/name" {
 		t.Errorf("the ServiceMonitor names the job by %s", m.JobLabel)
 	}
 	board := ""
@@ -196,7 +214,8 @@ func TestChartEverything(t *testing.T) {
 			board = o.Data["dinggate.json"]
 		}
 	}
-	if want := string(read(t, "../../../deploy/monitoring/dashboard.json")); strings.TrimSpace(board) != strings.TrimSpace(want) {
+	if want := string(read(t,
+		"../../../deploy/monitoring/dashboard.json")); strings.TrimSpace(board) != strings.TrimSpace(want) {
 		t.Error("the ConfigMap of the dashboard is not deploy/monitoring/dashboard.json")
 	}
 }
@@ -208,10 +227,12 @@ func TestChartState(t *testing.T) {
 	if deployment.Spec.Strategy.Type != apps.RecreateDeploymentStrategyType {
 		t.Errorf("the strategy is %v: two pods would want one file", deployment.Spec.Strategy)
 	}
-	if text := only[*core.ConfigMap](t, objects).Data["config.yaml"]; !strings.Contains(text, "state_dir: /var/lib/dinggate") {
+	if text := only[*core.ConfigMap](t, objects).Data["config.yaml"]; !strings.Contains(text,
+		"state_dir: /var/lib/dinggate") {
 		t.Errorf("the configuration has no state_dir:\n%s", text)
 	}
-	if claim := only[*core.PersistentVolumeClaim](t, objects); claim.Name != "gate" || claim.Annotations["helm.sh/resource-policy"] != "keep" {
+	if claim := only[*core.PersistentVolumeClaim](t, objects); claim.Name != "gate" ||
+		claim.Annotations["helm.sh/resource-policy"] != "keep" {
 		t.Errorf("the claim is %s, %v", claim.Name, claim.Annotations)
 	}
 }
@@ -228,7 +249,8 @@ func TestKubeScore(t *testing.T) {
 			t.Errorf("kube-score of %s: %v\n%s", name, err, out)
 		}
 	}
-	for name, values := range map[string]string{"the chart": "existingSecret: mine", "everything": everything, "a volume": "{existingSecret: mine, persistence: {enabled: true}}"} {
+	for name, values := range map[string]string{"the chart": "existingSecret: mine", "everything": everything,
+		"a volume": "{existingSecret: mine, persistence: {enabled: true}}"} {
 		text, err := render(t, values)
 		if err != nil {
 			t.Fatal(err)
@@ -246,5 +268,6 @@ func TestKubeScore(t *testing.T) {
 		}
 	}
 	// kustomize puts the version on the image.
-	judge("deploy/kubernetes/standalone", strings.ReplaceAll(strings.Join(standalone, "\n---\n"), "image: dinggate\n", "image: dinggate:1.0.0\n"))
+	judge("deploy/kubernetes/standalone",
+		strings.ReplaceAll(strings.Join(standalone, "\n---\n"), "image: dinggate\n", "image: dinggate:1.0.0\n"))
 }

@@ -18,7 +18,8 @@ import (
 // nothing, /ready is one word and, where there is one, a note in a second line;
 // details are in the log and in /metrics. It is not ready while the session
 // store is away (stored tells). /status is for people.
-func Handler(ready *atomic.Bool, stored func() bool, note func() string, metrics *telemetry.Metrics, status http.Handler) http.Handler {
+func Handler(ready *atomic.Bool, stored func() bool, note func() string, metrics *telemetry.Metrics,
+	status http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, r *http.Request) { oneWord(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, r *http.Request) {
@@ -67,7 +68,8 @@ func OwnNames(listen string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		host, err := web.CleanHost(r.Host, "http")
 		if r.Host != "" && (err != nil || !names[web.HostName(host)] && !web.IsAddress(host)) {
-			oneWord(w, http.StatusMisdirectedRequest, "misdirected: ask by an address, localhost, or the host name in admin.listen")
+			oneWord(w, http.StatusMisdirectedRequest,
+				"misdirected: ask by an address, localhost, or the host name in admin.listen")
 			return
 		}
 		next.ServeHTTP(w, r)

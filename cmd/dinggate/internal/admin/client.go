@@ -18,7 +18,8 @@ func Client(address string) *http.Client {
 	network, where := "tcp", address
 	if path, unix := strings.CutPrefix(address, "unix:"); unix {
 		network, where = "unix", path
-	} else if host, port, err := net.SplitHostPort(address); err == nil && (host == "" || host == "0.0.0.0" || host == "::") {
+	} else if host, port, err := net.SplitHostPort(address); err == nil &&
+		(host == "" || host == "0.0.0.0" || host == "::") {
 		// An address: an image without /etc/hosts cannot resolve localhost.
 		host = "127.0.0.1"
 		if address[0] == '[' {
@@ -27,7 +28,9 @@ func Client(address string) *http.Client {
 		where = net.JoinHostPort(host, port)
 	}
 	return &http.Client{Timeout: 3 * time.Second, Transport: &http.Transport{DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial.DialContext(ctx, network, where) }}}
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return dial.DialContext(ctx, network, where)
+		}}}
 }
 
 // Ask sends one request to the process that serves from dir.

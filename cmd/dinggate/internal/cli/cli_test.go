@@ -30,7 +30,8 @@ func commands() []Command {
 	return []Command{
 		{
 			Name: "check", Brief: i18n.Message{"check it", "检查"}, Config: true, Run: show,
-			Flags: []Flag{{Name: "json", Help: i18n.Message{"print JSON", "输出 JSON"}}, {Name: "user", Value: "USERID", Help: i18n.Message{"who", "谁"}}},
+			Flags: []Flag{{Name: "json", Help: i18n.Message{"print JSON", "输出 JSON"}},
+				{Name: "user", Value: "USERID", Help: i18n.Message{"who", "谁"}}},
 		},
 		{
 			Name: "gen", Brief: i18n.Message{"make it", "生成"}, Config: true, Run: show,
@@ -46,7 +47,8 @@ func commands() []Command {
 }
 
 func program() {
-	os.Exit(Run(i18n.Message{"a program", "程序"}, commands(), Invocation{Environ: os.Environ(), Stdout: os.Stdout, Stderr: os.Stderr}, os.Args[1:]))
+	os.Exit(Run(i18n.Message{"a program", "程序"}, commands(),
+		Invocation{Environ: os.Environ(), Stdout: os.Stdout, Stderr: os.Stderr}, os.Args[1:]))
 }
 
 func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"dinggate": program}) }
@@ -74,7 +76,8 @@ func TestArguments(t *testing.T) {
 		{"bindings import -- --f", 0, `bindings import ["--f"] map[] file=`},
 		{"check --dingtalk.events false", 0, "check [] map[] file="},
 		{"check --dingtalk.events --sign_in.page true --json", 0, "check [] map[json:true] file="},
-		{"check --dingtalk.events=maybe", 0, "check [] map[] file=\n--dingtalk.events: dingtalk.events wants true or false"},
+		{"check --dingtalk.events=maybe", 0,
+			"check [] map[] file=\n--dingtalk.events: dingtalk.events wants true or false"},
 		{"check --redis.url redis://127.0.0.1/0", 0, "check [] map[] file="},
 		{"--version", 0, " [] map[version:true] file="},
 		{"--lang zh version", 0, "version [] map[] file="},
@@ -89,13 +92,16 @@ func TestArguments(t *testing.T) {
 		{"check --json --json", 2, "dinggate check: --json is given twice"},
 		{"check --listen", 2, "dinggate check: --listen has no value"},
 		{"check word", 2, `dinggate check: "word" belongs to no flag; flags are written --key VALUE`},
-		{"check cli_test.go", 2, `dinggate check: "cli_test.go" belongs to no flag; did you mean --config cli_test.go?`},
+		{"check cli_test.go", 2,
+			`dinggate check: "cli_test.go" belongs to no flag; did you mean --config cli_test.go?`},
 		{"check --routes=canary", 2, "dinggate check: --routes can only be given in a file"},
-		{"check --redis.password = canary", 2, "dinggate check: --redis.password is a secret, and every process can read a command line; " +
-			"use DINGGATE_REDIS_PASSWORD, --redis.password_file or the file\n" +
-			"dinggate check: has a word that belongs to no flag; flags are written --key VALUE"},
-		{"check --a --listen :0 --listen :1 word", 2, "dinggate check: --a is not a flag\ndinggate check: --listen is given twice\n" +
-			`dinggate check: "word" belongs to no flag; flags are written --key VALUE`},
+		{"check --redis.password = canary", 2,
+			"dinggate check: --redis.password is a secret, and every process can read a command line; " +
+				"use DINGGATE_REDIS_PASSWORD, --redis.password_file or the file\n" +
+				"dinggate check: has a word that belongs to no flag; flags are written --key VALUE"},
+		{"check --a --listen :0 --listen :1 word", 2,
+			"dinggate check: --a is not a flag\ndinggate check: --listen is given twice\n" +
+				`dinggate check: "word" belongs to no flag; flags are written --key VALUE`},
 		{"gen", 2, "dinggate gen: GATEWAY is missing; it is one of nginx, caddy"},
 		{"gen ngnix", 2, `dinggate gen: GATEWAY is "ngnix"; did you mean nginx?`},
 		{"gen kong", 2, `dinggate gen: GATEWAY is "kong"; it is one of nginx, caddy`},
@@ -112,7 +118,8 @@ func TestArguments(t *testing.T) {
 		got := strings.TrimSuffix(out, "\n")
 		if code != 0 {
 			name := strings.TrimPrefix(strings.SplitN(errors, ":", 2)[0], "dinggate")
-			got = strings.TrimSuffix(strings.TrimSuffix(errors, "\n"), strings.ReplaceAll(fmt.Sprintf(hint, strings.TrimSpace(name)), "  ", " "))
+			got = strings.TrimSuffix(strings.TrimSuffix(errors, "\n"),
+				strings.ReplaceAll(fmt.Sprintf(hint, strings.TrimSpace(name)), "  ", " "))
 		}
 		if code != tt.code || got != tt.want || strings.Contains(out+errors, "canary") {
 			t.Errorf("dinggate %s = %d %q, want %d %q", tt.args, code, got, tt.code, tt.want)
@@ -157,7 +164,8 @@ printf '%s \n' "${COMPREPLY[@]}"`
 	})
 	t.Run("zsh", func(t *testing.T) { // its completion needs a terminal: that it is read is all
 		script := "autoload -Uz compinit; compinit -D; source <(dinggate completion zsh); whence -w _dinggate"
-		completes(t, dir, exec.Command(realtool.Path(t, "zsh"), "-f", "-c", script), []struct{ line, want, not string }{{"", "_dinggate: function", "error"}})
+		completes(t, dir, exec.Command(realtool.Path(t, "zsh"), "-f", "-c", script),
+			[]struct{ line, want, not string }{{"", "_dinggate: function", "error"}})
 	})
 }
 
@@ -175,7 +183,8 @@ func completes(t *testing.T, dir string, cmd *exec.Cmd, rows []struct{ line, wan
 
 // TestCompletionScripts: there is one for every shell.
 func TestCompletionScripts(t *testing.T) {
-	for shell, want := range map[string]string{"bash": "__start_dinggate", "zsh": "#compdef dinggate", "fish": "complete -c dinggate", "powershell": "Register-ArgumentCompleter"} {
+	for shell, want := range map[string]string{"bash": "__start_dinggate", "zsh": "#compdef dinggate",
+		"fish": "complete -c dinggate", "powershell": "Register-ArgumentCompleter"} {
 		if code, out, errors := call("", "completion", shell); code != 0 || !strings.Contains(out, want) {
 			t.Errorf("completion %s = %d %q, want %s in it", shell, code, errors, want)
 		}
@@ -192,11 +201,14 @@ func TestManual(t *testing.T) {
 	for _, tt := range []struct {
 		page, want string
 	}{
-		{"man1/dinggate.1", "dinggate bindings"}, {"man1/dinggate-check.1", "--user USERID"}, {"man1/dinggate-bindings-import.1", "FILE"},
-		{"man5/dinggate-config.5", "--session.lifetime"}, {"zh_CN/man1/dinggate-check.1", "输出 JSON"}, {"zh_CN/man5/dinggate-config.5", "一次登录的最长有效期"},
+		{"man1/dinggate.1", "dinggate bindings"}, {"man1/dinggate-check.1", "--user USERID"},
+		{"man1/dinggate-bindings-import.1", "FILE"},
+		{"man5/dinggate-config.5", "--session.lifetime"}, {"zh_CN/man1/dinggate-check.1", "输出 JSON"},
+		{"zh_CN/man5/dinggate-config.5", "一次登录的最长有效期"},
 	} {
 		cmd := exec.Command(man, "--warnings=w", "-l", filepath.Join(dir, tt.page))
-		cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8", "MANPAGER=cat", "PAGER=cat", "MANWIDTH=100", "MAN_KEEP_FORMATTING=")
+		cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8", "MANPAGER=cat", "PAGER=cat", "MANWIDTH=100",
+			"MAN_KEEP_FORMATTING=")
 		var out, warnings bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &out, &warnings
 		if err := cmd.Run(); err != nil || warnings.Len() > 0 || !strings.Contains(out.String(), tt.want) {

@@ -76,7 +76,9 @@ func (a *app) build(about i18n.Message, commands []Command) {
 	root.Args = cobra.ArbitraryArgs
 	root.RunE = func(cmd *cobra.Command, words []string) error {
 		if version, ok := a.Given["version"]; ok && len(words)+len(a.faults) == 0 && version != "" {
-			a.code = commands[slices.IndexFunc(commands, func(c Command) bool { return c.Name == "version" })].Run(a.Invocation)
+			a.code = commands[slices.IndexFunc(commands, func(c Command) bool {
+				return c.Name == "version"
+			})].Run(a.Invocation)
 			return nil
 		}
 		a.group(cmd, words)

@@ -162,7 +162,8 @@ func (a *app) manCommand(cmd *cobra.Command) []byte {
 	p.heading(manExit)
 	p.text(a.Say(exitCodes))
 	p.heading(manFiles)
-	p.entry(config.StandardFile, a.Say(i18n.Message{"the configuration, where --config names no other", "配置文件（--config 未指定其他文件时）"}))
+	p.entry(config.StandardFile,
+		a.Say(i18n.Message{"the configuration, where --config names no other", "配置文件（--config 未指定其他文件时）"}))
 	p.heading(manSeeAlso)
 	p.text("dinggate(1), dinggate-config(5)")
 	return p.Bytes()
@@ -173,7 +174,8 @@ func (a *app) manConfig() []byte {
 	p := a.newPage("dinggate-config", "5", a.Say(i18n.Message{"configuration of dinggate", "dinggate 的配置"}))
 	p.heading(manText)
 	p.text(a.Say(i18n.Message{
-		"YAML. An unknown key is a mistake, and all mistakes are told at once: dinggate check. config.example.yaml shows every key with its default.",
+		"YAML. An unknown key is a mistake, and all mistakes are told at once: dinggate check. " +
+			"config.example.yaml shows every key with its default.",
 		"配置为 YAML 格式。未知的键视为错误；dinggate check 会一次列出全部错误。config.example.yaml 含有全部配置项及其默认值。"}))
 	p.text(a.Say(keysText))
 	p.heading(manKeys)

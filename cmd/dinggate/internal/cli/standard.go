@@ -22,8 +22,9 @@ func (a *app) standard(others []Command) []Command {
 	}
 	return []Command{
 		{
-			Name:     "completion",
-			Brief:    i18n.Message{"print the script that completes commands and flags in a shell", "打印 Shell 补全脚本，可补全命令和参数"},
+			Name: "completion",
+			Brief: i18n.Message{"print the script that completes commands and flags in a shell",
+				"打印 Shell 补全脚本，可补全命令和参数"},
 			Operands: []Operand{{Name: "SHELL", Values: []string{"bash", "zsh", "fish", "powershell"}}},
 			More: i18n.Message{
 				"bash        source <(dinggate completion bash), or to /etc/bash_completion.d/dinggate\n" +
@@ -40,8 +41,10 @@ func (a *app) standard(others []Command) []Command {
 			Name:   "man",
 			Brief:  i18n.Message{"write the manual pages, in both languages", "写出两种语言的手册页"},
 			Hidden: true,
-			Flags:  []Flag{{Name: "out", Value: "DIR", Path: true, Help: i18n.Message{"the folder for man1, man5, zh_CN/man1 and zh_CN/man5", "存放 man1、man5、zh_CN/man1 和 zh_CN/man5 的目录"}}},
-			Run:    a.manual(others),
+			Flags: []Flag{{Name: "out", Value: "DIR", Path: true,
+				Help: i18n.Message{"the folder for man1, man5, zh_CN/man1 and zh_CN/man5",
+					"存放 man1、man5、zh_CN/man1 和 zh_CN/man5 的目录"}}},
+			Run: a.manual(others),
 		},
 		{
 			Name:  "help",
@@ -108,7 +111,8 @@ func (a *app) completions(cmd *cobra.Command) {
 		if f.NoOptDefVal != "" && !fixed { // a switch
 			return
 		}
-		_ = cmd.RegisterFlagCompletionFunc(f.Name, func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		_ = cmd.RegisterFlagCompletionFunc(f.Name, func(*cobra.Command, []string, string) ([]string,
+			cobra.ShellCompDirective) {
 			switch {
 			case fixed:
 				return values, cobra.ShellCompDirectiveNoFileComp

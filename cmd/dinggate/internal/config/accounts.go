@@ -30,9 +30,13 @@ func (c *Config) LoginAPIPaths() (paths []string) {
 func (c *Config) checkAccounts(p *conf.Problems) {
 	c.Accounts.Check(p, "accounts")
 	c.checkAPITokens(p)
-	p.At("login_api").Warn(c.LoginAPI && c.SSO.On(), "is true beside sso: a page has to hand over \"attempt\" too, with the code and the state that it came back with")
-	p.At("login_api_base").If(c.LoginAPIBase != "" && !isPlainPath(c.LoginAPIBase), "is not a path such as /api/v1, which has no final slash")
-	p.At("login_api_status").If(c.LoginAPIStatus != loginAPIReal && c.LoginAPIStatus != LoginAPIStrict, "is not real or strict")
+	p.At("login_api").Warn(c.LoginAPI && c.SSO.On(),
+		"is true beside sso: a page has to hand over \"attempt\" too, with the code and the state that it came "+
+			"back with")
+	p.At("login_api_base").If(c.LoginAPIBase != "" && !isPlainPath(c.LoginAPIBase),
+		"is not a path such as /api/v1, which has no final slash")
+	p.At("login_api_status").If(c.LoginAPIStatus != loginAPIReal && c.LoginAPIStatus != LoginAPIStrict,
+		"is not real or strict")
 	p.At("accounts.binding").Warn(c.Accounts.Binds() && c.StateDir == "" && c.Session.Store != session.StoreRedis,
 		"keeps bindings in memory: all are gone after a restart; set state_dir, or session.store: redis")
 }

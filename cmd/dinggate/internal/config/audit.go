@@ -24,5 +24,6 @@ func (c AuditConfig) Strict() bool { return c.OnError == AuditDeny }
 func (c AuditConfig) Check(p *conf.Problems, key string) {
 	p.At("%s.file", key).If(strings.ContainsAny(c.File, "\x00\n"), "is not the path of a file")
 	p.At("%s.on_error", key).If(c.OnError != AuditAllow && c.OnError != AuditDeny, "is not allow or deny")
-	p.At("%s.on_error", key).If(c.OnError == AuditDeny && c.File == "", "is deny, but the log never refuses a record; name audit.file")
+	p.At("%s.on_error", key).If(c.OnError == AuditDeny && c.File == "",
+		"is deny, but the log never refuses a record; name audit.file")
 }

@@ -28,7 +28,8 @@ func (c *Config) Check(p *conf.Problems) {
 	c.checkHosts(p.At("hosts"))
 	for i, origin := range c.AllowedRedirects {
 		_, err := web.NewOrigins(origin, nil, nil, "")
-		p.At("allowed_redirects[%d]", i).If(err != nil, "is not an origin such as https://other.example.com, without a path")
+		p.At("allowed_redirects[%d]", i).If(err != nil,
+			"is not an origin such as https://other.example.com, without a path")
 	}
 	c.checkProvider(p)
 	c.checkSSOServer(p)
@@ -63,7 +64,8 @@ func (c *Config) checkStores(p *conf.Problems) {
 	if c.Session.Store == session.StoreRedis {
 		c.Redis.Check(p, "redis")
 	}
-	p.At("redis.url").Warn(c.Session.Store != session.StoreRedis && !c.Redis.URL.IsZero(), "is given, but session.store is not redis: nothing is kept there")
+	p.At("redis.url").Warn(c.Session.Store != session.StoreRedis && !c.Redis.URL.IsZero(),
+		"is given, but session.store is not redis: nothing is kept there")
 	p.At("state_dir").If(strings.ContainsAny(c.StateDir, "\x00\n"), "is not the path of a directory")
 }
 
@@ -79,7 +81,8 @@ func (c *Config) checkPublicURL(at conf.Place) {
 		return
 	}
 	at.If(u.User != nil, "has a user in it; write scheme and host only")
-	at.If(u.Path != "" && u.Path != "/", "has a path; write scheme and host only (prefix names the path of our own endpoints)")
+	at.If(u.Path != "" && u.Path != "/",
+		"has a path; write scheme and host only (prefix names the path of our own endpoints)")
 	at.If(u.RawQuery != "" || u.ForceQuery || u.Fragment != "", "has a query or a fragment; write scheme and host only")
 	_, err = web.CleanHost(u.Host, u.Scheme)
 	at.If(err != nil, "has no readable host; 中文.cn is written xn--fiq228c.cn")
@@ -88,7 +91,8 @@ func (c *Config) checkPublicURL(at conf.Place) {
 		return
 	}
 	c.PublicURL = origins.Public()
-	at.Warn(u.Scheme == "http" && !IsLoopback(u.Hostname()), "is http: everybody on the way can read the session cookie and be the person")
+	at.Warn(u.Scheme == "http" && !IsLoopback(u.Hostname()),
+		"is http: everybody on the way can read the session cookie and be the person")
 }
 
 // PublicHost is the canonical host of public_url, "" when there is none.
@@ -132,15 +136,18 @@ func IsHostPort(text string) bool {
 func (c *Config) checkProxies(p *conf.Problems) {
 	for i, text := range c.ProxyProtocol {
 		_, err := web.ParsePeers([]string{text})
-		p.At("proxy_protocol[%d]", i).If(err != nil, "is %q; write a network such as 10.0.0.0/8 (one address: add /32 or /128), or the word unix", text)
+		p.At("proxy_protocol[%d]", i).If(err != nil,
+			"is %q; write a network such as 10.0.0.0/8 (one address: add /32 or /128), or the word unix", text)
 	}
 	for i, text := range c.TrustedProxies {
 		at := p.At("trusted_proxies[%d]", i)
 		_, err := web.ParsePeers([]string{text})
-		at.If(err != nil, "is %q; write a network such as 10.0.0.0/8 (one address: add /32 or /128), or the word unix", text)
+		at.If(err != nil,
+			"is %q; write a network such as 10.0.0.0/8 (one address: add /32 or /128), or the word unix", text)
 		network, err := netip.ParsePrefix(text)
 		at.Warn(err == nil && (network.Bits() == 0 || network.Addr().Is4In6() && network.Bits() == 96),
-			"BELIEVES EVERYBODY: anyone who reaches the listener can claim any address, host and path; name the proxies in front of us")
+			"BELIEVES EVERYBODY: anyone who reaches the listener can claim any address, host and path; name the "+
+				"proxies in front of us")
 	}
 }
 
@@ -159,22 +166,27 @@ func (c *Config) checkRoutes(p *conf.Problems) {
 	if len(c.Routes) == 0 {
 		c.AllRoutes()[0].UpstreamConfig.Check(p, "")
 	}
-	p.At("upstream").If(c.Upstream != "" && len(c.Routes) > 0, "is given beside routes; it is short for one route, so move it there")
+	p.At("upstream").If(c.Upstream != "" && len(c.Routes) > 0,
+		"is given beside routes; it is short for one route, so move it there")
 	if len(c.Routes) > 0 {
 		c.AccessRoutes().Check(p, "routes")
 	}
 	c.checkReadings(p)
-	p.At("path_case").If(c.PathCase != PathCaseInsensitive && c.PathCase != PathCaseSensitive, "is not insensitive or sensitive")
+	p.At("path_case").If(c.PathCase != PathCaseInsensitive && c.PathCase != PathCaseSensitive,
+		"is not insensitive or sensitive")
 	if c.PathCase != PathCaseSensitive {
 		c.AccessRoutes().CheckCase(p, "routes")
 	}
 	for i, r := range c.Routes {
 		r.UpstreamConfig.Check(p, "routes["+strconv.Itoa(i)+"]")
 		c.checkRouteHost(p.At("routes[%d].host", i), r)
-		p.At("routes[%d].path", i).Warn(isPlainPath(c.Prefix) && strings.HasPrefix(strings.TrimSuffix(r.Path, "/")+"/", c.Prefix+"/"),
+		p.At("routes[%d].path",
+			i).Warn(isPlainPath(c.Prefix) && strings.HasPrefix(strings.TrimSuffix(r.Path, "/")+"/", c.Prefix+"/"),
 			"is below prefix, where only our own endpoints are")
 		strip, path := strings.TrimSuffix(r.StripPrefix, "/")+"/", strings.TrimSuffix(r.Path, "/")+"/"
-		p.At("routes[%d].strip_prefix", i).If(strings.HasPrefix(r.StripPrefix, "/") && !strings.HasPrefix(strip, path) && !strings.HasPrefix(path, strip),
+		p.At("routes[%d].strip_prefix",
+			i).If(strings.HasPrefix(r.StripPrefix, "/") && !strings.HasPrefix(strip, path) &&
+			!strings.HasPrefix(path, strip),
 			"begins none of the route's paths, so all its requests would be refused")
 	}
 }
@@ -192,7 +204,9 @@ func (c *Config) checkReadings(p *conf.Problems) {
 		if len(r.Methods) > 0 {
 			t.Method = r.Methods[0]
 		}
-		p.At("routes[%d].path", i).Warn(err != nil || len(path.Readings) > 0 && policy.CaseSensitive().Decide(t, nil).Reason == access.AmbiguousPath,
+		p.At("routes[%d].path",
+			i).Warn(err != nil ||
+			len(path.Readings) > 0 && policy.CaseSensitive().Decide(t, nil).Reason == access.AmbiguousPath,
 			"is a path that servers read in more than one way, so that its requests are 400 (docs/paths.md)")
 	}
 }
@@ -203,13 +217,18 @@ func (c *Config) checkRouteHost(at conf.Place, r Route) {
 	if r.Access != nil {
 		rule = *r.Access
 	}
-	asks := rule.Named != "public" && (rule.Named != "" || len(rule.Departments)+len(rule.Roles)+len(rule.Users)+len(rule.Emails) > 0)
+	asks := rule.Named != "public" &&
+		(rule.Named != "" || len(rule.Departments)+len(rule.Roles)+len(rule.Users)+len(rule.Emails) > 0)
 	if r.Host == "" || !asks || c.Reached(r.Host) {
 		return
 	}
 	others := c.APITokens || len(rule.Networks) > 0
-	at.If(!others, "is neither the host of public_url nor below cookie.domain, so nobody could ever sign in there: the session cookie does not reach it")
-	at.Warn(others, "is neither the host of public_url nor below cookie.domain, so no browser can sign in there: the session cookie does not reach it; only API clients and clients in its networks get in")
+	at.If(!others,
+		"is neither the host of public_url nor below cookie.domain, so nobody could ever sign in there: the "+
+			"session cookie does not reach it")
+	at.Warn(others,
+		"is neither the host of public_url nor below cookie.domain, so no browser can sign in there: the session "+
+			"cookie does not reach it; only API clients and clients in its networks get in")
 }
 
 // Reached reports whether our session cookie comes to a route's host.
@@ -229,11 +248,14 @@ func (c *Config) checkAdmin(p *conf.Problems) {
 	checkListen(at, c.Admin.Listen)
 	host, port, err := net.SplitHostPort(c.Admin.Listen)
 	gateHost, gatePort, gateErr := net.SplitHostPort(c.Listen)
-	tcp := err == nil && gateErr == nil && port == gatePort && port != "0" && (host == gateHost || IsAny(host) || IsAny(gateHost))
-	at.If(tcp || c.Admin.Listen == c.Listen && strings.HasPrefix(c.Listen, "unix:"), "is taken by listen; the public must not see it")
+	tcp := err == nil && gateErr == nil && port == gatePort && port != "0" &&
+		(host == gateHost || IsAny(host) || IsAny(gateHost))
+	at.If(tcp || c.Admin.Listen == c.Listen && strings.HasPrefix(c.Listen, "unix:"),
+		"is taken by listen; the public must not see it")
 	// A pod's probes come from the node: there every installation listens so, and a
 	// NetworkPolicy decides who reaches it.
-	at.Warn(err == nil && !IsLoopback(host) && !c.inPod, "is not a loopback address; whoever reaches it reads the metrics")
+	at.Warn(err == nil && !IsLoopback(host) && !c.inPod,
+		"is not a loopback address; whoever reaches it reads the metrics")
 }
 
 func (c *Config) checkEnvoyGRPC(p *conf.Problems) {
@@ -254,7 +276,8 @@ func IsAny(host string) bool {
 func (c *Config) checkFiles(p *conf.Problems, read func(string) ([]byte, fs.FileMode, error)) {
 	c.SignIn.checkFiles(p, "sign_in", read)
 	if c.Session.Store == session.StoreRedis && c.Redis.Secure() {
-		for key, name := range map[string]string{"redis.ca_file": c.Redis.CAFile, "redis.cert_file": c.Redis.CertFile, "redis.key_file": c.Redis.KeyFile} {
+		for key, name := range map[string]string{"redis.ca_file": c.Redis.CAFile, "redis.cert_file": c.Redis.CertFile,
+			"redis.key_file": c.Redis.KeyFile} {
 			if name != "" {
 				_, _, err := read(name)
 				p.At("%s", key).If(err != nil, "cannot be read: %s", cause(err))
@@ -276,7 +299,8 @@ func (c TLSConfig) checkFiles(p *conf.Problems, at string, read func(string) ([]
 	if c.ClientCAFile != "" {
 		text, _, err := read(c.ClientCAFile)
 		p.At("%s.client_ca_file", at).Keep(err != nil, "cannot be read: %s", cause(err))
-		p.At("%s.client_ca_file", at).Keep(err == nil && !x509.NewCertPool().AppendCertsFromPEM(text), "holds no certificate in PEM form")
+		p.At("%s.client_ca_file", at).Keep(err == nil && !x509.NewCertPool().AppendCertsFromPEM(text),
+			"holds no certificate in PEM form")
 	}
 	cert, _, err := read(c.CertFile)
 	p.At("%s.cert_file", at).Keep(err != nil, "cannot be read: %s", cause(err))
@@ -285,7 +309,8 @@ func (c TLSConfig) checkFiles(p *conf.Problems, at string, read func(string) ([]
 	if err != nil || keyErr != nil {
 		return
 	}
-	p.At("%s.key_file", at).Warn(mode&0o004 != 0, "names a file that everybody on this machine can read (mode %04o); chmod 600", mode.Perm())
+	p.At("%s.key_file", at).Warn(mode&0o004 != 0,
+		"names a file that everybody on this machine can read (mode %04o); chmod 600", mode.Perm())
 	_, err = tls.X509KeyPair(cert, key)
 	p.At("%s.cert_file", at).Keep(err != nil, "and tls.key_file are no pair of certificate and key in PEM form")
 }

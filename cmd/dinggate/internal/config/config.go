@@ -30,14 +30,17 @@ import (
 // Start from Default; load fills it. The yaml tags are the keys of the
 // file, of the environment (DINGGATE_ and the path in capitals) and of the flags.
 type Config struct {
-	PublicURL        string   `yaml:"public_url"`        // how browsers reach us: scheme and host, nothing else
-	Listen           string   `yaml:"listen"`            // host:port (port 0 takes a free one) or unix:/path
-	Prefix           string   `yaml:"prefix"`            // our own endpoints live below it
-	TrustedProxies   []string `yaml:"trusted_proxies"`   // CIDRs, or `unix`, whose X-Forwarded-* and X-Original-* are believed
+	PublicURL string `yaml:"public_url"` // how browsers reach us: scheme and host, nothing else
+	Listen    string `yaml:"listen"`     // host:port (port 0 takes a free one) or unix:/path
+	Prefix    string `yaml:"prefix"`     // our own endpoints live below it
+	// CIDRs, or `unix`, whose X-Forwarded-* and X-Original-* are believed
+	TrustedProxies   []string `yaml:"trusted_proxies"`
 	ProxyProtocol    []string `yaml:"proxy_protocol"`    // CIDRs, or `unix`, that send the PROXY protocol
 	AllowedRedirects []string `yaml:"allowed_redirects"` // further origins a person may be sent back to
-	Hosts            string   `yaml:"hosts"`             // known | any: may a request be for a host that nobody configured
-	StateDir         string   `yaml:"state_dir"`         // directory of the embedded store; empty: what it would keep is in memory
+	// known | any: may a request be for a host that nobody configured
+	Hosts string `yaml:"hosts"`
+	// directory of the embedded store; empty: what it would keep is in memory
+	StateDir string `yaml:"state_dir"`
 
 	DingTalk dingtalk.Config      `yaml:"dingtalk"` // exactly one of dingtalk and sso
 	SSO      sso.ClientConfig     `yaml:"sso"`
@@ -48,7 +51,8 @@ type Config struct {
 	Upstream string  `yaml:"upstream"` // shorthand for one route `/` open to every member
 	Routes   []Route `yaml:"routes"`   // instead of upstream: in order, the first match decides
 
-	PathCase string `yaml:"path_case"` // insensitive | sensitive: whether all applications count the letter case of paths
+	// insensitive | sensitive: whether all applications count the letter case of paths
+	PathCase string `yaml:"path_case"`
 
 	Headers HeadersConfig `yaml:"headers"`
 
@@ -67,7 +71,9 @@ type Config struct {
 	Accounts account.Config `yaml:"accounts"`
 	LoginAPI bool           `yaml:"login_api"` // serve /dingtalk/login/callback also without sso_server
 
-	LoginAPIBase   string `yaml:"login_api_base"`   // with login_api it answers below this path too, as its clients expect; empty: at the root alone
+	// with login_api it answers below this path too, as its clients expect; empty: at the root
+	// alone
+	LoginAPIBase   string `yaml:"login_api_base"`
 	LoginAPIStatus string `yaml:"login_api_status"` // real | strict: what a refusal's HTTP status is
 
 	Admin AdminConfig `yaml:"admin"`
@@ -104,8 +110,9 @@ type TLSConfig struct {
 	CertFile string `yaml:"cert_file"` // PEM, the certificate first, then its chain
 	KeyFile  string `yaml:"key_file"`  // PEM
 
-	ClientCAFile string        `yaml:"client_ca_file"` // clients need a certificate of one of these authorities; empty: none
-	HSTS         time.Duration `yaml:"hsts"`           // browsers insist on https for so long; 0: not said
+	// clients need a certificate of one of these authorities; empty: none
+	ClientCAFile string        `yaml:"client_ca_file"`
+	HSTS         time.Duration `yaml:"hsts"` // browsers insist on https for so long; 0: not said
 }
 
 // Files are all that it names.
@@ -128,7 +135,8 @@ type LogConfig struct {
 }
 
 // LogLevels are the words of log.level.
-var LogLevels = map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}
+var LogLevels = map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn,
+	"error": slog.LevelError}
 
 // Slog is the level for log/slog; a wrong word, which Check refuses, is info.
 func (c LogConfig) Slog() slog.Level { return LogLevels[c.Level] }

@@ -33,7 +33,8 @@ func documents(t *testing.T) (names []string) {
 // the top level is a mapping, all of whose keys, or most of them, are keys of ours.
 func ours(text string, keys []string) (top []string, ok bool) {
 	var node yaml.Node
-	if yaml.Unmarshal([]byte(text), &node) != nil || len(node.Content) != 1 || node.Content[0].Kind != yaml.MappingNode {
+	if yaml.Unmarshal([]byte(text), &node) != nil || len(node.Content) != 1 ||
+		node.Content[0].Kind != yaml.MappingNode {
 		return nil, false
 	}
 	known := 0
@@ -107,7 +108,8 @@ func loadShown(text string, top []string) (mistakes []string) {
 		key, _, _ := strings.Cut(strings.TrimPrefix(v, "DINGGATE_"), "=")
 		section, _, _ := strings.Cut(strings.ToLower(key), "_")
 		switch {
-		case key == "PUBLIC_URL" && gives("public_url"), section == "dingtalk" && gives("dingtalk", "sso"), section == "cookie" && gives("cookie"),
+		case key == "PUBLIC_URL" && gives("public_url"), section == "dingtalk" && gives("dingtalk", "sso"),
+			section == "cookie" && gives("cookie"),
 			section == "upstream" && gives("upstream", "routes"):
 			continue
 		}

@@ -8,7 +8,8 @@ import (
 
 // fixedKeys are settled when the process starts: its listeners, its stores, and
 // the form of a log that others are reading.
-var fixedKeys = []string{"listen", "server", "proxy_protocol", "admin", "envoy_grpc", "session.store", "redis", "state_dir", "accounts.binding", "audit", "tracing", "log.format"}
+var fixedKeys = []string{"listen", "server", "proxy_protocol", "admin", "envoy_grpc", "session.store", "redis",
+	"state_dir", "accounts.binding", "audit", "tracing", "log.format"}
 
 // KeepFixed gives next the old values of what cannot change while we serve, and
 // names the keys that wanted to.
@@ -22,8 +23,11 @@ func KeepFixed(old, next *Config) (changed []string) {
 	}
 	was, will := reflect.ValueOf(old).Elem(), reflect.ValueOf(next).Elem()
 	for _, k := range Keys() {
-		settled := slices.ContainsFunc(fixed, func(f string) bool { return k.Path == f || strings.HasPrefix(k.Path, f+".") })
-		if !settled || k.FileOf != "" || reflect.DeepEqual(was.FieldByIndex(k.Index).Interface(), will.FieldByIndex(k.Index).Interface()) {
+		settled := slices.ContainsFunc(fixed, func(f string) bool {
+			return k.Path == f || strings.HasPrefix(k.Path, f+".")
+		})
+		if !settled || k.FileOf != "" ||
+			reflect.DeepEqual(was.FieldByIndex(k.Index).Interface(), will.FieldByIndex(k.Index).Interface()) {
 			continue
 		}
 		will.FieldByIndex(k.Index).Set(was.FieldByIndex(k.Index))

@@ -103,8 +103,9 @@ func (v *keyFlag) Set(value string) error {
 	switch {
 	case v.flags.given(k.Path):
 	case k.Secret && !k.harmless(value):
-		v.flags.fault(k.Path, conf.Textf("is a secret, and every process can read a command line; use %s, --%s%s or the file",
-			k.Env(), k.Path, fileSuffix))
+		v.flags.fault(k.Path,
+			conf.Textf("is a secret, and every process can read a command line; use %s, --%s%s or the file",
+				k.Env(), k.Path, fileSuffix))
 	case k.FileOnly:
 		v.flags.fault(k.Path, conf.Textf("can only be given in a file"))
 	default:

@@ -22,10 +22,13 @@ type HeaderFields []identity.HeaderRule
 
 func defaultHeaders() HeadersConfig {
 	return HeadersConfig{
-		Request: HeaderFields{{Name: "X-Forwarded-User", Field: "username"}, {Name: "X-Forwarded-Email", Field: "email"},
+		Request: HeaderFields{{Name: "X-Forwarded-User", Field: "username"},
+			{Name: "X-Forwarded-Email", Field: "email"},
 			{Name: "X-Forwarded-Preferred-Username", Field: "name"}, {Name: "X-Forwarded-Groups", Field: "groups"}},
-		Response: HeaderFields{{Name: "X-Auth-Request-User", Field: "username"}, {Name: "X-Auth-Request-Email", Field: "email"},
-			{Name: "X-Auth-Request-Preferred-Username", Field: "name"}, {Name: "X-Auth-Request-Groups", Field: "groups"}},
+		Response: HeaderFields{{Name: "X-Auth-Request-User", Field: "username"},
+			{Name: "X-Auth-Request-Email", Field: "email"},
+			{Name: "X-Auth-Request-Preferred-Username", Field: "name"},
+			{Name: "X-Auth-Request-Groups", Field: "groups"}},
 	}
 }
 
@@ -92,7 +95,8 @@ func (h HeaderFields) check(p *conf.Problems, key string) {
 	for _, rule := range h {
 		at, folded := p.At("%s.%s", key, rule.Name), headername.Fold(rule.Name)
 		if !isToken(rule.Name) {
-			p.At("%s", key).If(true, "has a name that is no header name: letters, digits and dashes, as in X-Forwarded-User")
+			p.At("%s", key).If(true,
+				"has a name that is no header name: letters, digits and dashes, as in X-Forwarded-User")
 			continue
 		}
 		if what := takenHeaders[folded]; !what.IsZero() {
@@ -100,7 +104,8 @@ func (h HeaderFields) check(p *conf.Problems, key string) {
 		}
 		// Upstreams fold `-` and `_`: two spellings are one header there (CVE-2025-64484).
 		at.If(seen[folded] != "", "is the same header as %s to many applications; keep one", seen[folded])
-		at.If(!slices.Contains(identity.Fields, rule.Field), "does not name a field; the fields are %s", strings.Join(identity.Fields, ", "))
+		at.If(!slices.Contains(identity.Fields, rule.Field), "does not name a field; the fields are %s",
+			strings.Join(identity.Fields, ", "))
 		seen[folded] = rule.Name
 	}
 }
@@ -108,7 +113,8 @@ func (h HeaderFields) check(p *conf.Problems, key string) {
 // isToken is RFC 9110 §5.6.2, at a length that servers take.
 func isToken(s string) bool {
 	for _, c := range []byte(s) {
-		if (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && !strings.ContainsRune("!#$%&'*+-.^_`|~", rune(c)) {
+		if (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') &&
+			!strings.ContainsRune("!#$%&'*+-.^_`|~", rune(c)) {
 			return false
 		}
 	}

@@ -63,7 +63,9 @@ func NewLoader() *loader {
 }
 
 func (l *loader) Load(flags *Flags, environ []string) (*Config, []conf.Problem) {
-	l.cfg.inPod = slices.ContainsFunc(environ, func(v string) bool { return strings.HasPrefix(v, "KUBERNETES_SERVICE_HOST=") })
+	l.cfg.inPod = slices.ContainsFunc(environ, func(v string) bool {
+		return strings.HasPrefix(v, "KUBERNETES_SERVICE_HOST=")
+	})
 	if flags == nil {
 		flags = &Flags{}
 	}
@@ -73,12 +75,16 @@ func (l *loader) Load(flags *Flags, environ []string) (*Config, []conf.Problem) 
 	file, variables := l.parseEnviron(environ)
 	l.name = cmp.Or(flags.File, file)
 	if l.name == "" && l.Standard != "" {
-		if _, err := os.Lstat(l.Standard); !errors.Is(err, fs.ErrNotExist) { // one that cannot be read is a mistake, not absent
+		// one that cannot be read is a mistake, not absent
+		if _, err := os.Lstat(l.Standard); !errors.Is(err, fs.ErrNotExist) {
 			l.name = l.Standard
 		}
 	}
 	if l.name == "" && l.Standard != "" && len(variables)+len(flags.values)+len(l.problems.All()) == 0 {
-		l.problems.Add(conf.Problem{Text: conf.Textf("no configuration file: --config FILE or %s, and no DINGGATE_ variables", StandardFile)})
+		l.problems.Add(
+			conf.Problem{Text: conf.Textf("no configuration file: --config FILE or %s, and no DINGGATE_ variables",
+				StandardFile)},
+		)
 	}
 	if l.name != "" {
 		l.source(l.fromFile)

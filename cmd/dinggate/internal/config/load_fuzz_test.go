@@ -32,7 +32,12 @@ func plainOf(v reflect.Value) any {
 	case HeaderFields:
 		node := &yaml.Node{Kind: yaml.MappingNode} // a map would lose the order
 		for _, rule := range value {
-			node.Content = append(node.Content, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: rule.Name}, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: rule.Field})
+			node.Content = append(node.Content,
+				&yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: rule.Name}, &yaml.Node{
+					Kind:  yaml.ScalarNode,
+					Tag:   "!!str",
+					Value: rule.Field,
+				})
 		}
 		return node
 	case *access.RuleConfig:

@@ -24,7 +24,8 @@ const testSecret = "Y2FuYXJ5LTRmMWM5ZC1jYW5hcnktNGYxYzlkLTAwMDE="
 
 // required is an environment without which every file would be mistaken.
 var required = []string{
-	"DINGGATE_PUBLIC_URL=https://app.example.com", "DINGGATE_DINGTALK_CLIENT_ID=dingx", "DINGGATE_DINGTALK_CORP_ID=dingcorp",
+	"DINGGATE_PUBLIC_URL=https://app.example.com", "DINGGATE_DINGTALK_CLIENT_ID=dingx",
+	"DINGGATE_DINGTALK_CORP_ID=dingcorp",
 	"DINGGATE_DINGTALK_CLIENT_SECRET=canary-4f1c9d", "DINGGATE_COOKIE_SECRETS=" + testSecret,
 }
 
@@ -72,7 +73,8 @@ func TestMistakes(t *testing.T) {
 			last := name[strings.LastIndexByte(name, '_')+1:]
 			switch {
 			case name == "DINGGATE_PUBLIC_URL" && strings.Contains(yaml, "public_url:"),
-				strings.HasSuffix(name, "CLIENT_ID") && strings.Contains(yaml, "dingtalk:") && strings.Contains(yaml, "client_id:"),
+				strings.HasSuffix(name, "CLIENT_ID") && strings.Contains(yaml, "dingtalk:") &&
+					strings.Contains(yaml, "client_id:"),
 				strings.HasSuffix(name, "CORP_ID") && strings.Contains(yaml, " corp_id:"),
 				last == "SECRET" && strings.Contains(yaml, "dingtalk:") && strings.Contains(yaml, "client_secret"),
 				last == "SECRETS" && strings.Contains(yaml, " {secrets"):
@@ -119,7 +121,8 @@ func TestPrecedence(t *testing.T) {
 		}
 		cfg, problems := loadText(tt.file, args, append(slices.Clone(required), tt.env))
 		if cfg.Session.Lifetime != tt.want || len(problems) > 0 {
-			t.Errorf("load(%q, %q, %q) = %v, %v, want %v", tt.file, tt.env, tt.flag, cfg.Session.Lifetime, problems, tt.want)
+			t.Errorf("load(%q, %q, %q) = %v, %v, want %v", tt.file, tt.env, tt.flag, cfg.Session.Lifetime, problems,
+				tt.want)
 		}
 	}
 }
@@ -128,29 +131,45 @@ func TestEnvironmentAndFlags(t *testing.T) {
 	for _, tt := range []struct{ variable, args, want string }{
 		{"DINGGATE_TRUSTED_PROXIES=10.0.0.0/8, unix", "", ""},
 		{"DINGGATE_TRUSTED_PROXIES=", "", ""},
-		{"DINGGATE_TRUSTED_PROXIES=10.0.0.0/8,", "", "DINGGATE_TRUSTED_PROXIES: trusted_proxies has nothing between two commas, or at an end"},
+		{"DINGGATE_TRUSTED_PROXIES=10.0.0.0/8,", "",
+			"DINGGATE_TRUSTED_PROXIES: trusted_proxies has nothing between two commas, or at an end"},
 		{"DINGGATE_TRUSTED_PROXY=x", "", "DINGGATE_TRUSTED_PROXY: is not a variable of ours"},
-		{"DINGGATE_SESION_IDLE=x", "", "DINGGATE_SESION_IDLE: is not a variable of ours; did you mean DINGGATE_SESSION_IDLE?"},
+		{"DINGGATE_SESION_IDLE=x", "",
+			"DINGGATE_SESION_IDLE: is not a variable of ours; did you mean DINGGATE_SESSION_IDLE?"},
 		{"DINGGATE_PORT=tcp://10.0.0.1:80", "", ""},
 		{"DINGGATE_PORT_80_TCP_ADDR=10.0.0.1", "", ""},
 		{"DINGGATE_SERVICE_HOST=10.0.0.1", "", ""},
-		{"DINGGATE_ADMIN_SERVICE_HOST=10.0.0.1", "", "DINGGATE_ADMIN_SERVICE_HOST: is not a variable of ours; if Kubernetes makes it for another service, set enableServiceLinks: false"},
+		{"DINGGATE_ADMIN_SERVICE_HOST=10.0.0.1", "",
+			"DINGGATE_ADMIN_SERVICE_HOST: is not a variable of ours; if Kubernetes makes it for another service, " +
+				"set enableServiceLinks: false"},
 		{"DINGGATE_ROUTES=/", "", "DINGGATE_ROUTES: routes can only be given in a file"},
-		{"DINGGATE_ACCOUNTS_BINDING=canary", "", "DINGGATE_ACCOUNTS_BINDING: accounts.binding is not off, optional or required"},
+		{"DINGGATE_ACCOUNTS_BINDING=canary", "",
+			"DINGGATE_ACCOUNTS_BINDING: accounts.binding is not off, optional or required"},
 		{"DINGGATE_REDIS_URL=redis://127.0.0.1:6379/0", "--session.store redis", ""},
 		{"", "--session.store redis --redis.url redis://127.0.0.1:6379/0", ""},
-		{"", "--session.store redis --redis.url redis://:canary@127.0.0.1", "--redis.url is a secret, and every process can read a command line; use DINGGATE_REDIS_URL, --redis.url_file or the file"},
-		{"DINGGATE_SESSION_IDLE=5", "", "DINGGATE_SESSION_IDLE: session.idle wants a duration such as 8h or 15m, got a number; give it a unit"},
+		{"", "--session.store redis --redis.url redis://:canary@127.0.0.1",
+			"--redis.url is a secret, and every process can read a command line; use DINGGATE_REDIS_URL, " +
+				"--redis.url_file or the file"},
+		{"DINGGATE_SESSION_IDLE=5", "",
+			"DINGGATE_SESSION_IDLE: session.idle wants a duration such as 8h or 15m, got a number; give it a unit"},
 		{"DINGGATE_SIGN_IN_PAGE=canary", "", "DINGGATE_SIGN_IN_PAGE: sign_in.page wants true or false"},
 		{"DINGGATE_HEADERS_REQUEST=X-A=username,X-B=email", "", ""},
-		{"DINGGATE_HEADERS_REQUEST=X-A", "", "DINGGATE_HEADERS_REQUEST: headers.request wants pairs such as X-Forwarded-User=username, separated by commas"},
-		{"DINGGATE_COOKIE_SECRETS=canary", "", `DINGGATE_COOKIE_SECRETS: cookie.secrets[0] is not 32 bytes in base64; make one with "dinggate keygen"`},
-		{"DINGGATE_COOKIE_SECRETS_FILE=/nowhere", "", "DINGGATE_COOKIE_SECRETS_FILE: cookie.secrets_file is given beside cookie.secrets; keep one"},
+		{"DINGGATE_HEADERS_REQUEST=X-A", "",
+			"DINGGATE_HEADERS_REQUEST: headers.request wants pairs such as X-Forwarded-User=username, separated " +
+				"by commas"},
+		{"DINGGATE_COOKIE_SECRETS=canary", "",
+			`DINGGATE_COOKIE_SECRETS: cookie.secrets[0] is not 32 bytes in base64; make one with "dinggate keygen"`},
+		{"DINGGATE_COOKIE_SECRETS_FILE=/nowhere", "",
+			"DINGGATE_COOKIE_SECRETS_FILE: cookie.secrets_file is given beside cookie.secrets; keep one"},
 		{"DINGGATE_LOG_LEVEL=debug", "--log.level trace", "--log.level: log.level is not debug, info, warn or error"},
 		{"", "--sign_in.page --log.level debug", ""},
 		{"", "--sign_in.page=false --listen=:0", ""},
-		{"", "--dingtalk.client_secret canary", "--dingtalk.client_secret is a secret, and every process can read a command line; use DINGGATE_DINGTALK_CLIENT_SECRET, --dingtalk.client_secret_file or the file"},
-		{"", "--cookie.secrets=canary", "--cookie.secrets is a secret, and every process can read a command line; use DINGGATE_COOKIE_SECRETS, --cookie.secrets_file or the file"},
+		{"", "--dingtalk.client_secret canary",
+			"--dingtalk.client_secret is a secret, and every process can read a command line; use " +
+				"DINGGATE_DINGTALK_CLIENT_SECRET, --dingtalk.client_secret_file or the file"},
+		{"", "--cookie.secrets=canary",
+			"--cookie.secrets is a secret, and every process can read a command line; use " +
+				"DINGGATE_COOKIE_SECRETS, --cookie.secrets_file or the file"},
 		{"", "--routes=canary", "--routes can only be given in a file"},
 		{"", "--accounts.binding=canary", "--accounts.binding: accounts.binding is not off, optional or required"},
 		{"", "--listen=:0 --listen=:1", "--listen is given twice"},
@@ -171,11 +190,13 @@ func TestEnvironmentAndFlags(t *testing.T) {
 
 // TestStrongerSourceMends: what is left of a weaker value must not be judged.
 func TestStrongerSourceMends(t *testing.T) {
-	cfg, problems := loadText("cookie: {secrets: [x, y]}\ntrusted_proxies: [junk, junk]", nil, append([]string{"DINGGATE_TRUSTED_PROXIES=unix"}, required...))
+	cfg, problems := loadText("cookie: {secrets: [x, y]}\ntrusted_proxies: [junk, junk]", nil,
+		append([]string{"DINGGATE_TRUSTED_PROXIES=unix"}, required...))
 	if len(problems) > 0 || len(cfg.Cookie.Secrets) != 1 || !slices.Equal(cfg.TrustedProxies, []string{"unix"}) {
 		t.Errorf("load = %v, %v, want the environment's values alone", cfg.TrustedProxies, problems)
 	}
-	_, problems = loadText("trusted_proxies: [10.0.0.0/8]", nil, append([]string{"DINGGATE_TRUSTED_PROXIES=junk"}, required...))
+	_, problems = loadText("trusted_proxies: [10.0.0.0/8]", nil,
+		append([]string{"DINGGATE_TRUSTED_PROXIES=junk"}, required...))
 	if len(problems) != 1 || problems[0].File != "DINGGATE_TRUSTED_PROXIES" {
 		t.Errorf("load = %v, want the mistake at the variable that made it", problems)
 	}
@@ -209,7 +230,8 @@ func TestSecretFiles(t *testing.T) {
 		got = append(got, p.String())
 	}
 	want := []string{
-		"DINGGATE_COOKIE_SECRETS_FILE: warning: cookie.secrets_file names a file that everybody on this machine can read (mode 0644); chmod 600",
+		"DINGGATE_COOKIE_SECRETS_FILE: warning: cookie.secrets_file names a file that everybody on this machine " +
+			"can read (mode 0644); chmod 600",
 		"DINGGATE_DINGTALK_CLIENT_SECRET_FILE: dingtalk.client_secret holds a blank or a control character",
 	}
 	if !slices.Equal(got, want) {
@@ -238,11 +260,13 @@ func TestPairOfFiles(t *testing.T) {
 		}
 	}
 	for _, tt := range []struct{ cert, key, want string }{
-		{"cert", "key", "--tls.cert_file: tls.cert_file and tls.key_file are no pair of certificate and key in PEM form"},
+		{"cert", "key",
+			"--tls.cert_file: tls.cert_file and tls.key_file are no pair of certificate and key in PEM form"},
 		{"cert", "none", "--tls.key_file: tls.key_file cannot be read: no such file or directory"},
 		{"none", "key", "--tls.cert_file: tls.cert_file cannot be read: no such file or directory"},
 	} {
-		_, problems := Load(flagsOf("--tls.cert_file", filepath.Join(dir, tt.cert), "--tls.key_file", filepath.Join(dir, tt.key)), required)
+		_, problems := Load(flagsOf("--tls.cert_file", filepath.Join(dir, tt.cert), "--tls.key_file",
+			filepath.Join(dir, tt.key)), required)
 		if len(problems) != 1 || problems[0].String() != tt.want {
 			t.Errorf("load(%s, %s) = %v, want %s", tt.cert, tt.key, problems, tt.want)
 		}
@@ -306,7 +330,8 @@ func TestExample(t *testing.T) {
 	commented, _, _ := strings.Cut(after, "\n\n")
 	routes := "routes:\n" + strings.ReplaceAll(commented, "\n#", "\n")[1:]
 	cfg, problems = loadText(routes, nil, required)
-	if len(problems) > 0 || len(cfg.Routes) != 3 || cfg.Routes[2].Timeout != DefaultRoute().Timeout || !cfg.Routes[2].WebSocket {
+	if len(problems) > 0 || len(cfg.Routes) != 3 || cfg.Routes[2].Timeout != DefaultRoute().Timeout ||
+		!cfg.Routes[2].WebSocket {
 		t.Errorf("the example's routes give %v, want no problem and the defaults", problems)
 	}
 	for _, f := range fieldsOf(reflect.TypeFor[Route]()) {
@@ -324,7 +349,8 @@ func zeroEmpty(c *Config) Config {
 	out := *c
 	for _, k := range Keys() {
 		if k.FileOf == "" {
-			if v := reflect.ValueOf(&out).Elem().FieldByIndex(k.Index); v.Kind() == reflect.Slice && v.Len() == 0 || isSecret(v.Type()) && v.Interface() == any(conf.NewSecret("")) {
+			if v := reflect.ValueOf(&out).Elem().FieldByIndex(k.Index); v.Kind() == reflect.Slice && v.Len() == 0 ||
+				isSecret(v.Type()) && v.Interface() == any(conf.NewSecret("")) {
 				v.SetZero()
 			} else if s, ok := v.Interface().(conf.Secret); ok && s.IsZero() {
 				v.SetZero()

@@ -47,7 +47,8 @@ func TestMisprints(t *testing.T) {
 				t.Errorf("load(%q) says %q, in Chinese %q", tt.yaml, p, zh)
 			}
 		}
-		if want := fmt.Sprintf("config.yaml:%d: %s", tt.line, tt.want); !strings.Contains(strings.Join(all, "\n")+"\n", want+"\n") {
+		if want := fmt.Sprintf("config.yaml:%d: %s", tt.line, tt.want); !strings.Contains(strings.Join(all, "\n")+
+			"\n", want+"\n") {
 			t.Errorf("load(%q) = %q, want %q", tt.yaml, all, want)
 		}
 	}

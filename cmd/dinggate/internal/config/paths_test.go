@@ -41,16 +41,19 @@ func TestRelativePaths(t *testing.T) {
 			read = append(read, name)
 			return nil, 0, &fs.PathError{Op: "open", Path: name, Err: syscall.ENOENT}
 		}
-		cfg, _ := l.Load(flagsOf("--config=/etc/dinggate/config.yaml", "--sso.client_secret_file=flag"), []string{"DINGGATE_REDIS_PASSWORD_FILE=env"})
+		cfg, _ := l.Load(flagsOf("--config=/etc/dinggate/config.yaml", "--sso.client_secret_file=flag"),
+			[]string{"DINGGATE_REDIS_PASSWORD_FILE=env"})
 		read = append(read, cfg.StateDir, cfg.Audit.File, cfg.SignIn.TemplatesDir)
 		want := []string{"/abs/ca.pem", "/abs/assertion.pem", "flag", "env"}
-		for _, name := range []string{"a/secret", "a/cookie", "a/pages", "a/logo.png", "a/htpasswd", "a/cert.pem", "../key.pem", "a/assertion.pem",
+		for _, name := range []string{"a/secret", "a/cookie", "a/pages", "a/logo.png", "a/htpasswd", "a/cert.pem",
+			"../key.pem", "a/assertion.pem",
 			"a/redis-ca.pem", "a/redis.pem", "a/redis.key", "a/state", "a/audit.log", "a/client"} {
 			want = append(want, filepath.Join(tt.folder, name))
 		}
 		for _, name := range want {
 			if !slices.Contains(read, name) {
-				t.Errorf("with the configuration in %q nothing is looked for at %s: %s", tt.folder, name, strings.Join(read, " "))
+				t.Errorf("with the configuration in %q nothing is looked for at %s: %s", tt.folder, name,
+					strings.Join(read, " "))
 			}
 		}
 	}
@@ -59,7 +62,8 @@ func TestRelativePaths(t *testing.T) {
 // Every key whose value is a path has a name that says so.
 func TestNamesFile(t *testing.T) {
 	for _, k := range Keys() {
-		if strings.Contains(k.Path, "file") || strings.Contains(k.Path, "dir") && !strings.Contains(k.Path, "redirect") && k.Path != "dingtalk.directory" {
+		if strings.Contains(k.Path, "file") ||
+			strings.Contains(k.Path, "dir") && !strings.Contains(k.Path, "redirect") && k.Path != "dingtalk.directory" {
 			if !namesFile(k.Path) {
 				t.Errorf("namesFile(%s) = false", k.Path)
 			}
@@ -96,7 +100,8 @@ func TestStandardFile(t *testing.T) {
 		l.Read, l.Standard = ReadFile, tt.standard
 		cfg, problems := l.Load(&Flags{File: tt.flag}, append(slices.Clone(required), "DINGGATE_CONFIG="+tt.env))
 		if cfg.Prefix != tt.want || len(problems) != tt.problems {
-			t.Errorf("%s: prefix %s and %v, want %s and %d problems", tt.name, cfg.Prefix, problems, tt.want, tt.problems)
+			t.Errorf("%s: prefix %s and %v, want %s and %d problems", tt.name, cfg.Prefix, problems, tt.want,
+				tt.problems)
 		}
 	}
 }

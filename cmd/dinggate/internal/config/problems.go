@@ -101,7 +101,8 @@ func (p Problems) Lines(in i18n.Language) (lines []string) {
 // show: the secrets lie on the server, not where the gateway is set up.
 func AffectsGateway(key string) bool {
 	for _, section := range []string{"dingtalk", "cookie.secrets", "session", "sign_in", "admin", "tls", "log"} {
-		if key == section || strings.HasPrefix(key, section+".") || strings.HasPrefix(key, section+"_") || strings.HasPrefix(key, section+"[") {
+		if key == section || strings.HasPrefix(key, section+".") || strings.HasPrefix(key, section+"_") ||
+			strings.HasPrefix(key, section+"[") {
 			return false
 		}
 	}

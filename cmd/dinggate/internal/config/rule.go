@@ -18,7 +18,8 @@ func RuleText(rule *access.RuleConfig) string {
 	for _, list := range []struct {
 		name  string
 		items []string
-	}{{"departments", rule.Departments}, {"roles", rule.Roles}, {"users", rule.Users}, {"emails", rule.Emails}, {"networks", rule.Networks}} {
+	}{{"departments", rule.Departments}, {"roles", rule.Roles}, {"users", rule.Users}, {"emails", rule.Emails},
+		{"networks", rule.Networks}} {
 		if len(list.items) > 0 {
 			parts = append(parts, list.name+" "+strings.Join(list.items, ","))
 		}

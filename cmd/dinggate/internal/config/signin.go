@@ -15,8 +15,9 @@ import (
 
 // SignInConfig is the `sign_in` part: what people see of us.
 type SignInConfig struct {
-	Page     bool   `yaml:"page"`         // show a page with a button before going to DingTalk
-	EmbedQR  bool   `yaml:"embed_qr"`     // draw DingTalk's QR code into that page, by DingTalk's own script; implies page
+	Page bool `yaml:"page"` // show a page with a button before going to DingTalk
+	// draw DingTalk's QR code into that page, by DingTalk's own script; implies page
+	EmbedQR  bool   `yaml:"embed_qr"`
 	Title    Text   `yaml:"title"`        // name on the pages; empty: ours
 	Lead     Text   `yaml:"lead"`         // under the title of the sign-in page; empty: ours
 	Note     Text   `yaml:"note"`         // at its foot; empty: ours
@@ -110,7 +111,16 @@ func (c SignInConfig) templates(read func(string) ([]byte, fs.FileMode, error)) 
 
 // Pages is what the pages say about the house.
 func (c SignInConfig) Pages(publicURL, prefix string) (page.Config, error) {
-	p := page.Config{Title: page.Text(c.Title), Lead: page.Text(c.Lead), Note: page.Text(c.Note), Accent: c.Accent, Contact: page.Text(c.Contact), Templates: c.templates(ReadFile), PublicURL: publicURL, Prefix: prefix}
+	p := page.Config{
+		Title:     page.Text(c.Title),
+		Lead:      page.Text(c.Lead),
+		Note:      page.Text(c.Note),
+		Accent:    c.Accent,
+		Contact:   page.Text(c.Contact),
+		Templates: c.templates(ReadFile),
+		PublicURL: publicURL,
+		Prefix:    prefix,
+	}
 	if c.LogoFile == "" {
 		return p, nil
 	}

@@ -19,7 +19,8 @@ func (c *Config) checkProvider(p *conf.Problems) {
 		return
 	}
 	d := c.DingTalk
-	p.At("sso").If(d.ClientID != "" || !d.ClientSecret.IsZero() || d.CorpID != "", "is given beside dingtalk; keep the one that people sign in at")
+	p.At("sso").If(d.ClientID != "" || !d.ClientSecret.IsZero() || d.CorpID != "",
+		"is given beside dingtalk; keep the one that people sign in at")
 	c.SSO.Check(p, "sso")
 }
 
@@ -29,9 +30,11 @@ func (c *Config) checkSSOServer(p *conf.Problems) {
 	if !c.SSOServer.On() {
 		return
 	}
-	p.At("prefix").If(strings.HasPrefix(c.Prefix+"/", SSORoot+"/"), "is below /dingtalk, where the endpoints of sso_server are")
+	p.At("prefix").If(strings.HasPrefix(c.Prefix+"/", SSORoot+"/"),
+		"is below /dingtalk, where the endpoints of sso_server are")
 	for i, r := range c.Routes {
-		p.At("routes[%d].path", i).Warn(strings.HasPrefix(strings.TrimSuffix(r.Path, "/")+"/", SSORoot+"/"), "is below /dingtalk, where only the endpoints of sso_server are")
+		p.At("routes[%d].path", i).Warn(strings.HasPrefix(strings.TrimSuffix(r.Path, "/")+"/", SSORoot+"/"),
+			"is below /dingtalk, where only the endpoints of sso_server are")
 	}
 }
 
@@ -41,14 +44,18 @@ func (c *Config) checkAPITokens(p *conf.Problems) {
 	at.Warn(c.APITokens && !passwords && !c.SSO.On() && !service,
 		"is true, but nobody gives credentials: there is neither accounts.htpasswd_file nor sso_server nor sso")
 	at.Warn(c.APITokens && c.SSO.On() && !service,
-		"takes every access token of the SSO service for a person where its userinfo tells no \"aud\": any application that people sign in to there could be them here")
+		"takes every access token of the SSO service for a person where its userinfo tells no \"aud\": any "+
+			"application that people sign in to there could be them here")
 	clients := p.At("api_token_clients")
-	clients.Warn(c.APITokens && service && !passwords && len(c.APITokenClients) == 0, "is empty, so that no access token opens a route; name the clients of sso_server whose tokens do")
+	clients.Warn(c.APITokens && service && !passwords && len(c.APITokenClients) == 0,
+		"is empty, so that no access token opens a route; name the clients of sso_server whose tokens do")
 	clients.Warn(!c.APITokens && len(c.APITokenClients) > 0, "does nothing without api_tokens: true")
 	for i, id := range c.APITokenClients {
 		at := p.At("api_token_clients[%d]", i)
 		at.If(id == "", "is empty; write a client id")
-		at.If(id != "" && service && !slices.ContainsFunc(c.SSOServer.Clients, func(app sso.App) bool { return app.ClientID == id }), "is no client_id of sso_server.clients")
+		at.If(id != "" && service &&
+			!slices.ContainsFunc(c.SSOServer.Clients, func(app sso.App) bool { return app.ClientID == id }),
+			"is no client_id of sso_server.clients")
 	}
 }
 

@@ -23,8 +23,10 @@ func TestSignInTexts(t *testing.T) {
 		{yaml: "title: {zh: 云帆, en: Yunfan}", environ: "DINGGATE_SIGN_IN_TITLE_EN=Sail", want: Text{"云帆", "Sail"}},
 		{environ: "DINGGATE_SIGN_IN_TITLE_EN=Sail DINGGATE_SIGN_IN_TITLE=云帆", want: Text{"云帆", "Sail"}},
 		{yaml: "title: 云帆", args: "--sign_in.title.en=Sail", want: Text{"云帆", "Sail"}},
-		{yaml: "title: " + strings.Repeat("长", 201), problem: "config.yaml:2: sign_in.title is longer than 200 characters"},
-		{yaml: "title: {en: " + strings.Repeat("l", 201) + "}", problem: "config.yaml:2: sign_in.title.en is longer than 200 characters"},
+		{yaml: "title: " + strings.Repeat("长", 201),
+			problem: "config.yaml:2: sign_in.title is longer than 200 characters"},
+		{yaml: "title: {en: " + strings.Repeat("l", 201) + "}",
+			problem: "config.yaml:2: sign_in.title.en is longer than 200 characters"},
 	} {
 		yaml := ""
 		if tt.yaml != "" {
@@ -35,8 +37,10 @@ func TestSignInTexts(t *testing.T) {
 		for _, p := range problems {
 			got += p.String()
 		}
-		if got != tt.problem && (tt.problem == "" || !strings.HasPrefix(got, tt.problem)) || tt.problem == "" && cfg.SignIn.Title != tt.want {
-			t.Errorf("load(%.60q, %q, %q) = %+v %q, want %+v %q", tt.yaml, tt.args, tt.environ, cfg.SignIn.Title, got, tt.want, tt.problem)
+		if got != tt.problem && (tt.problem == "" || !strings.HasPrefix(got, tt.problem)) ||
+			tt.problem == "" && cfg.SignIn.Title != tt.want {
+			t.Errorf("load(%.60q, %q, %q) = %+v %q, want %+v %q", tt.yaml, tt.args, tt.environ, cfg.SignIn.Title, got,
+				tt.want, tt.problem)
 		}
 	}
 }

@@ -22,7 +22,8 @@ func (c TracingConfig) Check(p *conf.Problems, key string) {
 	}
 	at := p.At("%s.endpoint", key)
 	u, err := url.Parse(c.Endpoint)
-	at.If(err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "", "is not an address such as http://127.0.0.1:4318, without user and query")
+	at.If(err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil ||
+		u.RawQuery != "", "is not an address such as http://127.0.0.1:4318, without user and query")
 }
 
 // Share is Sample as a number.

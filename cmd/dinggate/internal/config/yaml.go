@@ -51,7 +51,8 @@ func (l *loader) fromFile() {
 	l.walk(root, reflect.ValueOf(l.cfg).Elem(), "", root.Line)
 	// Threats L5: a secret within a file that all may read.
 	for path, at := range l.given {
-		if mode&0o004 != 0 && strings.Contains(path, "].") && !strings.HasSuffix(path, fileSuffix) { // of an entry of a list
+		// of an entry of a list
+		if mode&0o004 != 0 && strings.Contains(path, "].") && !strings.HasSuffix(path, fileSuffix) {
 			l.readableSecret(path, at, mode)
 		}
 	}
@@ -67,7 +68,8 @@ func (l *loader) fromFile() {
 
 func (l *loader) readableSecret(path string, at place, mode fs.FileMode) {
 	l.problems.Add(conf.Problem{Key: path, Warning: true, File: at.file, Line: at.line,
-		Text: conf.Textf("stands in a file that everybody on this machine can read (mode %04o); chmod 600, or use %s", mode.Perm(), path+fileSuffix)})
+		Text: conf.Textf("stands in a file that everybody on this machine can read (mode %04o); chmod 600, or use %s",
+			mode.Perm(), path+fileSuffix)})
 }
 
 // parse makes the tree of the one document in data; nil for an empty one.
@@ -114,7 +116,8 @@ func yamlFault(err error) (line int, fault conf.Text) {
 	}
 	switch {
 	case strings.Contains(text, "unknown anchor"):
-		return line, notYAML(conf.Errorf("an alias (*) names an anchor that is not there; text that begins with * needs quotes"))
+		return line,
+			notYAML(conf.Errorf("an alias (*) names an anchor that is not there; text that begins with * needs quotes"))
 	case strings.Contains(text, "contains itself"):
 		return line, notYAML(conf.Errorf("an anchor contains itself"))
 	}
@@ -157,7 +160,8 @@ func (l *loader) walk(n *yaml.Node, v reflect.Value, path string, line int) {
 			l.fault(at, path, fault)
 		}
 		l.give(path, at, v.Interface().(conf.Secret).IsZero())
-	case t.Kind() == reflect.Struct && n.Kind != yaml.MappingNode && v.Addr().Type().Implements(textType): // one text, or a section
+	case t.Kind() == reflect.Struct && n.Kind != yaml.MappingNode && v.Addr().Type().Implements(textType):
+		// one text, or a section
 		text := reflect.ValueOf(new(string)).Elem()
 		fault := l.scalar(n, text)
 		if fault.IsZero() {
@@ -199,7 +203,8 @@ func (l *loader) beside(name string) string {
 func namesFile(path string) bool {
 	name := path[strings.LastIndexByte(path, '.')+1:]
 	name, _, _ = strings.Cut(name, "[")
-	return name == "file" || strings.HasSuffix(name, fileSuffix) || strings.HasSuffix(name, "_files") || strings.HasSuffix(name, "_dir")
+	return name == "file" || strings.HasSuffix(name, fileSuffix) || strings.HasSuffix(name, "_files") ||
+		strings.HasSuffix(name, "_dir")
 }
 
 // give notes that the present source has a secret, or the file of one.
@@ -222,7 +227,9 @@ func (l *loader) walkSection(n *yaml.Node, v reflect.Value, path string, at plac
 		full := path + name.Value
 		at := place{l.name, name.Line}
 		i := slices.IndexFunc(fields, func(f field) bool { return f.name == name.Value })
-		secret := slices.IndexFunc(fields, func(f field) bool { return isSecret(f.typ) && f.name+fileSuffix == name.Value })
+		secret := slices.IndexFunc(fields, func(f field) bool {
+			return isSecret(f.typ) && f.name+fileSuffix == name.Value
+		})
 		switch {
 		case i >= 0:
 			l.walk(value, v.FieldByIndex(fields[i].index), full, name.Line)
@@ -296,7 +303,12 @@ func (l *loader) eachPair(n *yaml.Node, prefix string, take func(name, value *ya
 		case name.Kind != yaml.ScalarNode:
 			l.mistake(at, strings.TrimSuffix(prefix, "."), "has a key that is %s", kindOf(name))
 		case twice:
-			l.problems.Add(conf.Problem{Key: prefix + Shown(name.Value), Text: conf.Textf("is given twice, first in line %d", line), File: at.file, Line: at.line})
+			l.problems.Add(conf.Problem{
+				Key:  prefix + Shown(name.Value),
+				Text: conf.Textf("is given twice, first in line %d", line),
+				File: at.file,
+				Line: at.line,
+			})
 		default:
 			first[name.Value] = name.Line
 			take(name, value)

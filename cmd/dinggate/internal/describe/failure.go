@@ -17,10 +17,16 @@ var HintLater = i18n.Message{
 
 // cures are for what a person's record says: nothing is wrong with DingTalk.
 var cures = map[string]i18n.Message{
-	"not_member":       {"nobody in the organisation has this userid, so that sign-ins are rightly refused; 管理后台 https://oa.dingtalk.com > 通讯录 shows everybody's", "本企业没有这个 userid，登录会被正确拒绝；管理后台 https://oa.dingtalk.com > 通讯录 可查看每个人的 userid"},
+	"not_member": {
+		"nobody in the organisation has this userid, so that sign-ins are rightly refused; 管理后台 " +
+			"https://oa.dingtalk.com > 通讯录 shows everybody's",
+		"本企业没有这个 userid，登录会被正确拒绝；管理后台 https://oa.dingtalk.com > 通讯录 可查看每个人的 userid",
+	},
 	"external_contact": {"sign-ins are rightly refused: name an employee to try with", "登录会被正确拒绝：请换一名员工测试"},
-	"inactive":         {"the person signs in to DingTalk itself once; until then sign-ins are rightly refused", "此人需先登录一次钉钉以激活账号，此前登录会被正确拒绝"},
-	"disabled":         {"sign-ins are rightly refused; 管理后台 https://oa.dingtalk.com > 通讯录 enables the account again", "登录会被正确拒绝；如需恢复，请在 管理后台 https://oa.dingtalk.com > 通讯录 中启用"},
+	"inactive": {"the person signs in to DingTalk itself once; until then sign-ins are rightly refused",
+		"此人需先登录一次钉钉以激活账号，此前登录会被正确拒绝"},
+	"disabled": {"sign-ins are rightly refused; 管理后台 https://oa.dingtalk.com > 通讯录 enables the account again",
+		"登录会被正确拒绝；如需恢复，请在 管理后台 https://oa.dingtalk.com > 通讯录 中启用"},
 }
 
 // inChinese is a hint without the English in brackets that follows.
@@ -33,12 +39,13 @@ func inChinese(hint string) string {
 
 // failureWords say in few words what identity.Failure.Code means to an operator.
 var failureWords = map[string]i18n.Message{
-	"permission_missing":    {"permission not granted", "权限未开通"},
-	"ip_not_allowed":        {"our public address is not on the app's list", "出口 IP 不在服务器出口IP名单中"},
-	"credentials_wrong":     {"wrong Client ID or Client Secret", "Client ID 或 Client Secret 不正确"},
-	"token_refused":         {"a fresh app token is refused", "新取得的 access_token 被拒绝"},
-	"corp_mismatch":         {"is not the organisation of this app", "与应用不匹配"},
-	"out_of_scope":          {"outside the contact scope or the visible range, or the app is not published", "不在授权范围或可使用范围内，或应用未发布"},
+	"permission_missing": {"permission not granted", "权限未开通"},
+	"ip_not_allowed":     {"our public address is not on the app's list", "出口 IP 不在服务器出口IP名单中"},
+	"credentials_wrong":  {"wrong Client ID or Client Secret", "Client ID 或 Client Secret 不正确"},
+	"token_refused":      {"a fresh app token is refused", "新取得的 access_token 被拒绝"},
+	"corp_mismatch":      {"is not the organisation of this app", "与应用不匹配"},
+	"out_of_scope": {"outside the contact scope or the visible range, or the app is not published",
+		"不在授权范围或可使用范围内，或应用未发布"},
 	"app_disabled":          {"the app is stopped", "应用已停用"},
 	"organisation_disabled": {"the organisation is disabled", "企业已禁用"},
 	"quota_exhausted":       {"the monthly quota is used up", "本月 API 调用量已用完"},
@@ -55,7 +62,8 @@ var failureWords = map[string]i18n.Message{
 	"unrecognized":          {"DingTalk refuses with a code that is not known here", "钉钉以未知的错误码拒绝"},
 	"sso_unavailable":       {"the SSO service gives no usable answer", "SSO 服务没有可用的应答"},
 	"sso_bad_answer":        {"the answer is not that of an SSO service", "应答不是 SSO 服务的格式"},
-	"sso_misconfigured":     {"the SSO service refuses client_id and client_secret", "SSO 服务拒绝 client_id 与 client_secret"},
+	"sso_misconfigured": {"the SSO service refuses client_id and client_secret",
+		"SSO 服务拒绝 client_id 与 client_secret"},
 }
 
 // describedFailure is a failed call to DingTalk or to an SSO service, in the operator's words.
@@ -71,7 +79,12 @@ type describedFailure struct {
 func DescribeFailure(err error) describedFailure {
 	f, ok := errors.AsType[*identity.Failure](err)
 	if !ok {
-		return describedFailure{Text: failureWords["unavailable"], Detail: fmt.Sprint(err), Cause: "unavailable", Cure: HintLater}
+		return describedFailure{
+			Text:   failureWords["unavailable"],
+			Detail: fmt.Sprint(err),
+			Cause:  "unavailable",
+			Cure:   HintLater,
+		}
 	}
 	out := describedFailure{Text: failureWords[f.Code], Cure: i18n.Message{f.Hint, inChinese(f.Hint)}, Cause: f.Code}
 	if out.Text == (i18n.Message{}) {

@@ -23,7 +23,12 @@ func (d *Doctor) bindingChecks() []check {
 func (d *Doctor) bindings(ctx context.Context) Result {
 	keys, err := keyring.New(d.cfg.Cookie.Secrets)
 	if err != nil {
-		return Result{Severity: Wrong, Text: i18n.Message{"cannot be opened", "无法打开"}, Detail: err.Error(), Hint: i18n.Message{"see cookie.secrets", "核对 cookie.secrets"}}
+		return Result{
+			Severity: Wrong,
+			Text:     i18n.Message{"cannot be opened", "无法打开"},
+			Detail:   err.Error(),
+			Hint:     i18n.Message{"see cookie.secrets", "核对 cookie.secrets"},
+		}
 	}
 	store, err := redisstore.Open(d.cfg.Redis)
 	if err != nil {
@@ -38,11 +43,23 @@ func (d *Doctor) bindings(ctx context.Context) Result {
 	plain, failed := b.Unsealed(ctx)
 	switch {
 	case err != nil:
-		return Result{Severity: Wrong, Text: i18n.Message{"some do not open under cookie.secrets and count for nothing", "部分绑定无法用 cookie.secrets 打开，不起作用"},
-			Hint: i18n.Message{"was a secret removed, or does another deployment use this redis.prefix? otherwise somebody else writes to Redis; import them again", "是否删除了密钥，或有另一套部署使用同一个 redis.prefix？否则是别人在写 Redis；请重新导入"}}
+		return Result{
+			Severity: Wrong,
+			Text: i18n.Message{"some do not open under cookie.secrets and count for nothing",
+				"部分绑定无法用 cookie.secrets 打开，不起作用"},
+			Hint: i18n.Message{
+				"was a secret removed, or does another deployment use this redis.prefix? otherwise somebody else " +
+					"writes to Redis; import them again", "是否删除了密钥，或有另一套部署使用同一个 redis.prefix？否则是别人在写 Redis；请重新导入",
+			},
+		}
 	case failed == nil && len(plain) > 0:
-		return Result{Severity: Wrong, Text: i18n.Message{fmt.Sprintf("%d of an older release are not sealed and count for nothing", len(plain)), fmt.Sprintf("旧版本的 %d 条绑定未加密封存，不起作用", len(plain))},
-			Hint: i18n.Message{"dinggate bindings list > FILE, look it through, dinggate bindings import FILE", "dinggate bindings list > 文件，核对后 dinggate bindings import 文件"}}
+		return Result{
+			Severity: Wrong,
+			Text: i18n.Message{fmt.Sprintf("%d of an older release are not sealed and count for nothing",
+				len(plain)), fmt.Sprintf("旧版本的 %d 条绑定未加密封存，不起作用", len(plain))},
+			Hint: i18n.Message{"dinggate bindings list > FILE, look it through, dinggate bindings import FILE",
+				"dinggate bindings list > 文件，核对后 dinggate bindings import 文件"},
+		}
 	}
 	return good(i18n.Message{fmt.Sprintf("%d, all sealed", len(all)), fmt.Sprintf("%d 条，均已加密封存", len(all))})
 }

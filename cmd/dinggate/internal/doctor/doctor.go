@@ -23,7 +23,9 @@ import (
 )
 
 var Flags = []cli.Flag{
-	{Name: "user", Value: "USERID", Help: i18n.Message{"a colleague whose record to look at: scope, e-mail, username", "用于核对通讯录记录的同事 userid：授权范围、邮箱、用户名"}},
+	{Name: "user", Value: "USERID",
+		Help: i18n.Message{"a colleague whose record to look at: scope, e-mail, username",
+			"用于核对通讯录记录的同事 userid：授权范围、邮箱、用户名"}},
 	{Name: "json", Value: "", Help: i18n.Message{"print JSON", "输出 JSON"}},
 }
 
@@ -118,7 +120,14 @@ func Run(c cli.Invocation) int {
 }
 
 func New(cfg *config.Config, problems []conf.Problem) *Doctor {
-	d := &Doctor{cfg: cfg, now: time.Now, Patience: 5 * time.Second, Slow: redisSlow, Files: config.ReadFile, warned: problems}
+	d := &Doctor{
+		cfg:      cfg,
+		now:      time.Now,
+		Patience: 5 * time.Second,
+		Slow:     redisSlow,
+		Files:    config.ReadFile,
+		warned:   problems,
+	}
 	if cfg.SSO.On() {
 		d.sso = &sso.Client{Config: cfg.SSO}
 	} else {
@@ -212,7 +221,10 @@ func (d *Doctor) configuration(context.Context) Result {
 	if len(d.warned) == 0 {
 		return good(i18n.Message{"no mistakes", "没有错误"})
 	}
-	f := Result{Severity: Warning, Hint: i18n.Message{"dinggate check tells the same without asking anybody", "dinggate check 可离线查看同样的提示"}}
+	f := Result{
+		Severity: Warning,
+		Hint:     i18n.Message{"dinggate check tells the same without asking anybody", "dinggate check 可离线查看同样的提示"},
+	}
 	for i, p := range d.warned {
 		if i > 0 {
 			f.Text[i18n.English], f.Text[i18n.Chinese] = f.Text[i18n.English]+"\n", f.Text[i18n.Chinese]+"\n"

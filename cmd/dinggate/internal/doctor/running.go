@@ -18,8 +18,12 @@ import (
 func (d *Doctor) running(ctx context.Context) Result {
 	r, err := d.status(ctx)
 	if err != nil {
-		return Result{Severity: Note, Text: i18n.Message{"no dinggate answers on admin.listen, " + d.cfg.Admin.Listen, "admin.listen（" + d.cfg.Admin.Listen + "）上没有 dinggate 应答"},
-			Hint: i18n.Message{"where it runs, doctor also asks how it is", "在其运行的机器上执行 doctor 还可了解其状态"}}
+		return Result{
+			Severity: Note,
+			Text: i18n.Message{"no dinggate answers on admin.listen, " + d.cfg.Admin.Listen,
+				"admin.listen（" + d.cfg.Admin.Listen + "）上没有 dinggate 应答"},
+			Hint: i18n.Message{"where it runs, doctor also asks how it is", "在其运行的机器上执行 doctor 还可了解其状态"},
+		}
 	}
 	switch {
 	case !r.Reload.Successful:
@@ -28,20 +32,52 @@ func (d *Doctor) running(ctx context.Context) Result {
 			why = ": " + r.Reload.Problems[0]
 		}
 		if r.Reload.Partly {
-			return Result{Severity: Wrong, Text: i18n.Message{"a part of its configuration was refused and stays as it was" + why, "其配置有一部分被拒绝，该部分保持原样" + why}, Hint: i18n.Message{"dinggate check tells all mistakes", "运行 dinggate check 查看全部错误"}}
+			return Result{
+				Severity: Wrong,
+				Text: i18n.Message{"a part of its configuration was refused and stays as it was" + why,
+					"其配置有一部分被拒绝，该部分保持原样" + why},
+				Hint: i18n.Message{"dinggate check tells all mistakes", "运行 dinggate check 查看全部错误"},
+			}
 		}
-		return Result{Severity: Wrong, Text: i18n.Message{"serves an old configuration, the changed one was refused" + why, "仍在使用旧配置，新配置被拒绝" + why}, Hint: i18n.Message{"dinggate check tells all mistakes", "运行 dinggate check 查看全部错误"}}
+		return Result{
+			Severity: Wrong,
+			Text: i18n.Message{"serves an old configuration, the changed one was refused" + why,
+				"仍在使用旧配置，新配置被拒绝" + why},
+			Hint: i18n.Message{"dinggate check tells all mistakes", "运行 dinggate check 查看全部错误"},
+		}
 	case !r.Store.Up:
-		return Result{Severity: Wrong, Text: i18n.Message{"its session store is away: " + r.Store.Kind, "其会话存储不可用：" + r.Store.Kind}, Hint: i18n.Message{"see the line of the store above", "见上面关于存储的一行"}}
+		return Result{
+			Severity: Wrong,
+			Text:     i18n.Message{"its session store is away: " + r.Store.Kind, "其会话存储不可用：" + r.Store.Kind},
+			Hint:     i18n.Message{"see the line of the store above", "见上面关于存储的一行"},
+		}
 	case r.SharedUnionIDs > 0:
-		return Result{Severity: Wrong, Text: i18n.Message{fmt.Sprintf("the SSO service tells %d unionids of several people each: they identify nobody, and bindings by them do not count", r.SharedUnionIDs),
-			fmt.Sprintf("SSO 服务给出的 %d 个 unionid 属于多个人：不能识别任何人，按它们建立的绑定不起作用", r.SharedUnionIDs)},
-			Hint: i18n.Message{"have the service tell each person's own unionid, or none", "请让 SSO 服务返回每个人自己的 unionid，或不返回"}}
+		return Result{
+			Severity: Wrong,
+			Text: i18n.Message{
+				fmt.Sprintf(
+					"the SSO service tells %d unionids of several people each: they identify nobody, and "+
+						"bindings by them do not count", r.SharedUnionIDs,
+				),
+				fmt.Sprintf("SSO 服务给出的 %d 个 unionid 属于多个人：不能识别任何人，按它们建立的绑定不起作用", r.SharedUnionIDs),
+			},
+			Hint: i18n.Message{"have the service tell each person's own unionid, or none",
+				"请让 SSO 服务返回每个人自己的 unionid，或不返回"},
+		}
 	case r.Sessions.OnGrace > 0:
-		return Result{Severity: Warning, Text: i18n.Message{fmt.Sprintf("%d people live on grace: their lookups fail", r.Sessions.OnGrace), fmt.Sprintf("%d 人处于宽限期：成员复查失败", r.Sessions.OnGrace)},
-			Hint: i18n.Message{"the lines about DingTalk above say why; after session.grace they get 503", "原因见上面关于钉钉的各行；超过 session.grace 后将返回 503"}}
+		return Result{
+			Severity: Warning,
+			Text: i18n.Message{fmt.Sprintf("%d people live on grace: their lookups fail", r.Sessions.OnGrace),
+				fmt.Sprintf("%d 人处于宽限期：成员复查失败", r.Sessions.OnGrace)},
+			Hint: i18n.Message{"the lines about DingTalk above say why; after session.grace they get 503",
+				"原因见上面关于钉钉的各行；超过 session.grace 后将返回 503"},
+		}
 	case r.Stream != nil && r.Stream.Connected == nil && time.Since(r.Started) > time.Minute:
-		return Result{Severity: Warning, Text: i18n.Message{"its event stream is not connected", "其事件流未连接"}, Hint: i18n.Message{"see the line of the event stream above", "见上面关于事件流的一行"}}
+		return Result{
+			Severity: Warning,
+			Text:     i18n.Message{"its event stream is not connected", "其事件流未连接"},
+			Hint:     i18n.Message{"see the line of the event stream above", "见上面关于事件流的一行"},
+		}
 	}
 	since := r.Started.Local().Format(time.DateTime)
 	return good(i18n.Message{r.Version + ", since " + since, r.Version + "，启动于 " + since})
@@ -89,6 +125,8 @@ func (d *Doctor) seen(ctx context.Context) Result {
 	}
 	list := strings.Join(peers, ", ")
 	return Result{Severity: Warning, Text: i18n.Message{
-		"sends X-Forwarded-* or X-Original-* and is not believed: " + list, "发送了 X-Forwarded-* 或 X-Original-* 但未受信任：" + list},
-		Hint: i18n.Message{"if it is your gateway, add " + peers[0] + "/32, or its network, to trusted_proxies", "若是你的网关，请把 " + peers[0] + "/32 或其网段加入 trusted_proxies"}}
+		"sends X-Forwarded-* or X-Original-* and is not believed: " + list,
+		"发送了 X-Forwarded-* 或 X-Original-* 但未受信任：" + list},
+		Hint: i18n.Message{"if it is your gateway, add " + peers[0] + "/32, or its network, to trusted_proxies",
+			"若是你的网关，请把 " + peers[0] + "/32 或其网段加入 trusted_proxies"}}
 }

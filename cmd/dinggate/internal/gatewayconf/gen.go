@@ -30,7 +30,9 @@ func Run(c cli.Invocation) int {
 	}
 	gateway := c.Args[0]
 	cfg, problems := c.Load()
-	problems = slices.DeleteFunc(problems, func(p conf.Problem) bool { return p.Warning || !p.Usage && !config.AffectsGateway(p.Key) })
+	problems = slices.DeleteFunc(problems, func(p conf.Problem) bool {
+		return p.Warning || !p.Usage && !config.AffectsGateway(p.Key)
+	})
 	if len(problems) == 0 {
 		var more conf.Problems
 		s := New(gateway, cfg, &more)
@@ -63,7 +65,8 @@ func joined(files []File) string {
 
 // inCluster are the gateways whose snippet names us and the application as
 // Kubernetes services, so that their requests come from some other machine.
-var inCluster = []string{"apisix", "envoy", "envoy-gateway", "gateway-api", "higress", "ingress-nginx", "istio", "k8s", "kong", "traefik-kubernetes"}
+var inCluster = []string{"apisix", "envoy", "envoy-gateway", "gateway-api", "higress", "ingress-nginx", "istio",
+	"k8s", "kong", "traefik-kubernetes"}
 
 // advice is what the snippet alone does not put right.
 func (s *GatewayConfig) advice(gateway string, cfg *config.Config) (all []i18n.Message) {
@@ -74,26 +77,35 @@ func (s *GatewayConfig) advice(gateway string, cfg *config.Config) (all []i18n.M
 	switch gateway { // a cookie of 3.5 KB and a page's headers: more than nginx's default of one page (4 KB)
 	case "traefik", "traefik-kubernetes":
 		all = append(all, i18n.Message{
-			"set aliasHeadersStrategy: delete on the entry point (Traefik's static configuration, from 3.7 on): a name such as X_Real_IP is X-Real-IP to many applications",
+			"set aliasHeadersStrategy: delete on the entry point (Traefik's static configuration, from 3.7 on): " +
+				"a name such as X_Real_IP is X-Real-IP to many applications",
 			"请在入口点设置 aliasHeadersStrategy: delete（Traefik 静态配置，3.7 起）：许多应用会把 X_Real_IP 当成 X-Real-IP"})
 	case "apisix":
 		all = append(all, i18n.Message{
-			`set nginx_config.http.underscores_in_headers to "off" in APISIX's config.yaml: a name such as X_Real_IP is X-Real-IP to many applications`,
-			`请在 APISIX 的 config.yaml 中把 nginx_config.http.underscores_in_headers 设为 "off"：许多应用会把 X_Real_IP 当成 X-Real-IP`})
+			`set nginx_config.http.underscores_in_headers to "off" in APISIX's config.yaml: a name such as ` +
+				`X_Real_IP is X-Real-IP to many applications`,
+			`请在 APISIX 的 config.yaml 中把 nginx_config.http.underscores_in_headers 设为 "off"：许多应用会把 X_Real_IP 当成 ` +
+				`X-Real-IP`})
 	case "nginx":
 		all = append(all, i18n.Message{
-			"keep the buffer lines: the answer to a sign-in can be larger than nginx's default of 4 KB, and would be a 502",
+			"keep the buffer lines: the answer to a sign-in can be larger than nginx's default of 4 KB, and " +
+				"would be a 502",
 			"请保留 buffer 相关的行：登录的应答可能超过 nginx 默认的 4 KB，那样会变成 502"})
 	case "ingress-nginx":
 		all = append(all, i18n.Message{
-			"the Ingress of " + s.Prefix + "/ needs the annotation nginx.ingress.kubernetes.io/proxy-buffer-size: 16k: the answer to a sign-in can be larger than nginx's default of 4 KB, and would be a 502",
-			s.Prefix + "/ 的 Ingress 需要注解 nginx.ingress.kubernetes.io/proxy-buffer-size: 16k：登录的应答可能超过 nginx 默认的 4 KB，那样会变成 502"}, i18n.Message{
-			"the controller's own ConfigMap must name the one of the snippet, proxy-set-headers: auth/dinggate-headers, or what a client claims reaches the application",
+			"the Ingress of " + s.Prefix +
+				"/ needs the annotation nginx.ingress.kubernetes.io/proxy-buffer-size: 16k: the answer to a " +
+				"sign-in can be larger than nginx's default of 4 KB, and would be a 502",
+			s.Prefix + "/ 的 Ingress 需要注解 nginx.ingress.kubernetes.io/proxy-buffer-size: 16k：登录的应答可能超过 nginx 默认的 " +
+				"4 KB，那样会变成 502"}, i18n.Message{
+			"the controller's own ConfigMap must name the one of the snippet, proxy-set-headers: " +
+				"auth/dinggate-headers, or what a client claims reaches the application",
 			"控制器自己的 ConfigMap 必须引用片段中的 ConfigMap：proxy-set-headers: auth/dinggate-headers，否则客户端的声明会到达应用"})
 	}
 	if cfg.TLS.On() {
 		all = append(all, i18n.Message{
-			"tls.cert_file is set, so dinggate speaks https, but the snippet asks it by http: change the scheme in the snippet, or let the gateway do TLS",
+			"tls.cert_file is set, so dinggate speaks https, but the snippet asks it by http: change the scheme " +
+				"in the snippet, or let the gateway do TLS",
 			"已设置 tls.cert_file，dinggate 使用 https，而此片段用 http 询问：请修改片段中的协议，或由网关负责 TLS"})
 	}
 	return append(all, s.appAdvice(cfg)...)
@@ -109,18 +121,25 @@ func (s *GatewayConfig) trustAdvice(away bool, cfg *config.Config) []i18n.Messag
 		if slices.Contains(cfg.TrustedProxies, "unix") {
 			return nil
 		}
-		return []i18n.Message{{"trusted_proxies lacks `unix`: what the gateway says of the original request is not believed", "trusted_proxies 中缺少 `unix`：网关转述的原始请求不会被采信"}}
+		return []i18n.Message{
+			{"trusted_proxies lacks `unix`: what the gateway says of the original request is not believed",
+				"trusted_proxies 中缺少 `unix`：网关转述的原始请求不会被采信"},
+		}
 	case !away && err == nil && addr.IsLoopback():
 		if covers(cfg.TrustedProxies, addr) {
 			return nil
 		}
 		one := netip.PrefixFrom(addr, addr.BitLen())
 		return []i18n.Message{{
-			fmt.Sprintf("trusted_proxies lacks %s, from where this gateway asks: what it says of the original request is not believed", one),
+			fmt.Sprintf(
+				"trusted_proxies lacks %s, from where this gateway asks: what it says of the original request is "+
+					"not believed", one,
+			),
 			fmt.Sprintf("trusted_proxies 中缺少 %s，即此网关的来源地址：它转述的原始请求不会被采信", one)}}
 	case !slices.ContainsFunc(cfg.TrustedProxies, beyondLoopback):
 		return []i18n.Message{{
-			"trusted_proxies names no address of another machine: add the network that this gateway asks from, such as its pods' 10.244.0.0/16",
+			"trusted_proxies names no address of another machine: add the network that this gateway asks from, " +
+				"such as its pods' 10.244.0.0/16",
 			"trusted_proxies 中没有其他机器的地址：请加入此网关所在的网段，例如其 Pod 网段 10.244.0.0/16"}}
 	}
 	return nil
@@ -128,11 +147,13 @@ func (s *GatewayConfig) trustAdvice(away bool, cfg *config.Config) []i18n.Messag
 
 // podAdvice: what a loopback listener is asked inside a pod comes from the pod alone.
 func (s *GatewayConfig) podAdvice(cfg *config.Config) (all []i18n.Message) {
-	for _, listener := range []struct{ key, address string }{{"listen", cfg.Listen}, {"admin.listen", cfg.Admin.Listen}} {
+	for _, listener := range []struct{ key, address string }{{"listen", cfg.Listen},
+		{"admin.listen", cfg.Admin.Listen}} {
 		host, port, err := net.SplitHostPort(listener.address)
 		if err == nil && config.IsLoopback(host) {
 			all = append(all, i18n.Message{
-				fmt.Sprintf("%s is %s, which nobody outside the pod reaches: write \":%s\"", listener.key, listener.address, port),
+				fmt.Sprintf("%s is %s, which nobody outside the pod reaches: write \":%s\"", listener.key,
+					listener.address, port),
 				fmt.Sprintf("%s 为 %s，Pod 之外无法访问：请写 \":%s\"", listener.key, listener.address, port)})
 		}
 	}
@@ -161,12 +182,18 @@ func (s *GatewayConfig) appAdvice(cfg *config.Config) (all []i18n.Message) {
 	}
 	if len(upstreams) > 1 {
 		all = append(all, i18n.Message{
-			fmt.Sprintf("routes lead to %d applications, the snippet sends everything to that of the route /, without such a route to the first; who may enter is still decided by all routes", len(upstreams)),
+			fmt.Sprintf(
+				"routes lead to %d applications, the snippet sends everything to that of the route /, without "+
+					"such a route to the first; who may enter is still decided by all routes", len(upstreams),
+			),
 			fmt.Sprintf("routes 中有 %d 个应用，片段把全部请求发给路由 / 的应用，没有该路由时发给第一个；能否进入仍由全部路由决定", len(upstreams))})
 	}
 	if s.adapt {
 		all = append(all, i18n.Message{
-			fmt.Sprintf("the upstream is not plain http://host:port; the snippet names %s in its place: write down yourself how the gateway reaches the application", s.App),
+			fmt.Sprintf(
+				"the upstream is not plain http://host:port; the snippet names %s in its place: write down "+
+					"yourself how the gateway reaches the application", s.App,
+			),
 			fmt.Sprintf("upstream 不是 http://主机:端口 的形式；片段中以 %s 代替：请自行填写网关如何访问应用", s.App)})
 	}
 	return all

@@ -13,8 +13,13 @@ import (
 )
 
 var Flags = []cli.Flag{
-	{Name: "out", Value: "DIR", Help: i18n.Message{"write the files there, in place of standard output; a file of another content is kept, and nothing is written", "写入该目录，而不是标准输出；已有内容不同的文件时保留它，且不写入任何文件"}},
-	{Name: "force", Value: "", Help: i18n.Message{"with --out: replace files of another content", "与 --out 合用：替换内容不同的文件"}},
+	{Name: "out", Value: "DIR",
+		Help: i18n.Message{
+			"write the files there, in place of standard output; a file of another content is kept, and nothing " +
+				"is written", "写入该目录，而不是标准输出；已有内容不同的文件时保留它，且不写入任何文件",
+		}},
+	{Name: "force", Value: "",
+		Help: i18n.Message{"with --out: replace files of another content", "与 --out 合用：替换内容不同的文件"}},
 }
 
 // writeOut writes all files into c.own["out"] and prints their paths, or nothing
@@ -31,8 +36,14 @@ func writeFiles(c cli.Invocation, files []File) int {
 			fmt.Fprintf(c.Stderr, "dinggate gen: %v\n", err)
 			return 1
 		default:
-			fmt.Fprintf(c.Stderr, c.Say(i18n.Message{"dinggate gen: %q is there with another content; nothing is written. Take another directory, or --force\n",
-				"dinggate gen：%q 已存在且内容不同，未写入任何文件。请换一个目录，或使用 --force\n"}), path)
+			fmt.Fprintf(c.Stderr,
+				c.Say(
+					i18n.Message{
+						"dinggate gen: %q is there with another content; nothing is written. Take another " +
+							"directory, or --force\n",
+						"dinggate gen：%q 已存在且内容不同，未写入任何文件。请换一个目录，或使用 --force\n",
+					},
+				), path)
 			return 1
 		}
 	}

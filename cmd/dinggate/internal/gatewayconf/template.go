@@ -73,7 +73,8 @@ var snippetWords = template.FuncMap{
 		return all
 	},
 
-	"lua":     strings.NewReplacer(".", "%.", "-", "%-").Replace, // what isPlainPath takes and a Lua pattern does not take as it is
+	// what isPlainPath takes and a Lua pattern does not take as it is
+	"lua":     strings.NewReplacer(".", "%.", "-", "%-").Replace,
 	"pattern": alternatives,
 	"except":  except,
 	"wrap":    wrap,
@@ -95,7 +96,8 @@ var snippetWords = template.FuncMap{
 // usualVariables are short; every other header's carries its whole name behind
 // h_, so that no two headers meet in one variable.
 var usualVariables = map[string]string{
-	"X-Auth-Request-User": "user", "X-Auth-Request-Email": "email", "X-Auth-Request-Preferred-Username": "name", "X-Auth-Request-Groups": "groups",
+	"X-Auth-Request-User": "user", "X-Auth-Request-Email": "email", "X-Auth-Request-Preferred-Username": "name",
+	"X-Auth-Request-Groups": "groups",
 }
 
 func nginxVariable(header string) string {
@@ -131,7 +133,9 @@ func except(headers []string, names ...string) []string {
 // uncovered are the headers that begin with none of the prefixes.
 func uncovered(headers, prefixes []string) []string {
 	return slices.DeleteFunc(slices.Clone(headers), func(h string) bool {
-		return slices.ContainsFunc(prefixes, func(p string) bool { return len(h) >= len(p) && strings.EqualFold(h[:len(p)], p) })
+		return slices.ContainsFunc(prefixes, func(p string) bool {
+			return len(h) >= len(p) && strings.EqualFold(h[:len(p)], p)
+		})
 	})
 }
 

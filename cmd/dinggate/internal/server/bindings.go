@@ -56,12 +56,18 @@ func renewBindings(ctx context.Context, bindings account.Bindings, t Observabili
 			t.Log.Info("bindings are sealed under the first of cookie.secrets now", "count", done.Sealed)
 		}
 		if done.Foreign > 0 {
-			t.Log.Error("bindings do not open and count for nothing: somebody else wrote them, or the secret they were sealed with is gone", "count", done.Foreign,
-				"hint", "dinggate bindings list shows those that do; import the others again")
+			t.Log.Error(
+				"bindings do not open and count for nothing: somebody else wrote them, or the secret they were "+
+					"sealed with is gone", "count", done.Foreign,
+				"hint", "dinggate bindings list shows those that do; import the others again",
+			)
 		}
 		if done.Unsealed > 0 {
-			t.Log.Error("bindings of an older release are not sealed and count for nothing: others who write to Redis may have made them", "count", done.Unsealed,
-				"hint", "dinggate bindings list > FILE, look it through, dinggate bindings import FILE")
+			t.Log.Error(
+				"bindings of an older release are not sealed and count for nothing: others who write to Redis "+
+					"may have made them", "count", done.Unsealed,
+				"hint", "dinggate bindings list > FILE, look it through, dinggate bindings import FILE",
+			)
 		}
 		if err == nil || ctx.Err() != nil {
 			return

@@ -24,7 +24,8 @@ type family struct {
 
 // newOwnEndpoints lists all our endpoints but those for gateways, which are
 // forwardauth's.
-func newOwnEndpoints(c settings, flow *login.Flow, service *sso.Server, provider *oidc.Provider, authenticate login.Authenticate) *endpoints {
+func newOwnEndpoints(c settings, flow *login.Flow, service *sso.Server, provider *oidc.Provider,
+	authenticate login.Authenticate) *endpoints {
 	families := []family{
 		signInEndpoints(c.Prefix, flow, authenticate),
 		keyEndpoints(c),

@@ -61,8 +61,14 @@ func ListenError(key, address string, err error) error {
 				set[i18n.Chinese])}, Err: err}
 	case errors.Is(err, syscall.EACCES) && port != "":
 		return cli.SaidError{Message: i18n.Message{
-			fmt.Sprintf("%s: a port below 1024 takes root or CAP_NET_BIND_SERVICE; give that (systemd: AmbientCapabilities, or a socket unit), or %s", address, set[i18n.English]),
-			fmt.Sprintf("%s：监听 1024 以下的端口需要 root 或 CAP_NET_BIND_SERVICE；请授予该权限（systemd：AmbientCapabilities 或 socket 单元），%s", address, set[i18n.Chinese])}, Err: err}
+			fmt.Sprintf(
+				"%s: a port below 1024 takes root or CAP_NET_BIND_SERVICE; give that (systemd: "+
+					"AmbientCapabilities, or a socket unit), or %s", address, set[i18n.English],
+			),
+			fmt.Sprintf(
+				"%s：监听 1024 以下的端口需要 root 或 CAP_NET_BIND_SERVICE；请授予该权限（systemd：AmbientCapabilities 或 socket 单元），%s",
+				address, set[i18n.Chinese],
+			)}, Err: err}
 	}
 	if key == "" {
 		return err

@@ -17,7 +17,10 @@ func Loopback(address string) (net.Listener, error) {
 	}
 	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
 		return nil, cli.SaidError{Message: i18n.Message{
-			fmt.Sprintf("the demo listens on loopback alone, not on %s: its people sign in without a password; use --listen 127.0.0.1:PORT", address),
+			fmt.Sprintf(
+				"the demo listens on loopback alone, not on %s: its people sign in without a password; use "+
+					"--listen 127.0.0.1:PORT", address,
+			),
 			fmt.Sprintf("演示只监听本机回环地址，不能监听 %s：其中的人员无需密码即可登录；请用 --listen 127.0.0.1:端口", address)}}
 	}
 	return net.Listen("tcp", address)

@@ -42,8 +42,20 @@ func (t *recorder) record(x *web.Exchange, r *http.Request) {
 		t.auditDenied(x)
 	}
 	line := telemetry.Access{
-		Time: x.Start, ID: x.ID, Client: x.Client, Method: x.Method, Host: x.Host, Path: x.Target, Status: x.Status, Bytes: x.Bytes, Duration: x.Duration,
-		Endpoint: x.Endpoint, Route: x.Route, Rule: x.Rule, Verdict: x.Verdict, User: x.User,
+		Time:     x.Start,
+		ID:       x.ID,
+		Client:   x.Client,
+		Method:   x.Method,
+		Host:     x.Host,
+		Path:     x.Target,
+		Status:   x.Status,
+		Bytes:    x.Bytes,
+		Duration: x.Duration,
+		Endpoint: x.Endpoint,
+		Route:    x.Route,
+		Rule:     x.Rule,
+		Verdict:  x.Verdict,
+		User:     x.User,
 	}
 	if ua := r.Header["User-Agent"]; len(ua) > 0 {
 		line.UserAgent = ua[0]
@@ -80,5 +92,6 @@ func (t Observability) call(ctx context.Context, c dingtalk.Call) {
 
 // forwards reports whether a request speaks for somebody else.
 func forwards(h http.Header) bool {
-	return len(h["X-Forwarded-For"]) > 0 || len(h["X-Forwarded-Host"]) > 0 || len(h["X-Forwarded-Proto"]) > 0 || len(h["X-Original-Url"]) > 0 || len(h["X-Original-Uri"]) > 0
+	return len(h["X-Forwarded-For"]) > 0 || len(h["X-Forwarded-Host"]) > 0 || len(h["X-Forwarded-Proto"]) > 0 ||
+		len(h["X-Original-Url"]) > 0 || len(h["X-Original-Uri"]) > 0
 }

@@ -39,7 +39,8 @@ type oidcAdapter struct {
 }
 
 // newOIDC wires the OpenID Connect provider; nil when it is off.
-func newOIDC(c settings, flow *login.Flow, sessions *session.Manager, accounts Accounts, st *State) (*oidc.Provider, error) {
+func newOIDC(c settings, flow *login.Flow, sessions *session.Manager, accounts Accounts,
+	st *State) (*oidc.Provider, error) {
 	if !c.OIDC.On() {
 		return nil, nil
 	}
@@ -113,14 +114,24 @@ func oidcKeys(c settings, s store.Swapper) (*keys.Keeper, error) {
 			algorithm = keys.RS256
 		}
 		if !set.Has(algorithm) {
-			return nil, fmt.Errorf("oidc.key_files: none is a key for %s, which client %q wants; add one, or change its signing_alg", algorithm, client.ClientID)
+			return nil, fmt.Errorf(
+				"oidc.key_files: none is a key for %s, which client %q wants; add one, or change its signing_alg",
+				algorithm, client.ClientID,
+			)
 		}
 	}
 	return &keys.Keeper{Fixed: set}, nil
 }
 
 func (a *oidcAdapter) login(s *session.Session) oidc.Login {
-	return oidc.Login{Session: s.ID, User: s.User, SignedIn: s.SignedIn, Checked: s.Checked, Ends: session.Ends(a.sessions, s.SignedIn), Fingerprint: s.Fingerprint}
+	return oidc.Login{
+		Session:     s.ID,
+		User:        s.User,
+		SignedIn:    s.SignedIn,
+		Checked:     s.Checked,
+		Ends:        session.Ends(a.sessions, s.SignedIn),
+		Fingerprint: s.Fingerprint,
+	}
 }
 
 func (a *oidcAdapter) current(r *http.Request) (oidc.Login, error) {
@@ -140,7 +151,14 @@ func (a *oidcAdapter) member(ctx context.Context, l oidc.Login, beyond bool) (id
 	if !beyond && !a.sessions.Time().Before(l.Ends) {
 		return identity.User{}, time.Time{}, oidc.ErrNobody
 	}
-	s := &session.Session{ID: l.Session, Realm: a.sessions.Realm, User: l.User, SignedIn: l.SignedIn, Checked: l.Checked, Fingerprint: l.Fingerprint}
+	s := &session.Session{
+		ID:          l.Session,
+		Realm:       a.sessions.Realm,
+		User:        l.User,
+		SignedIn:    l.SignedIn,
+		Checked:     l.Checked,
+		Fingerprint: l.Fingerprint,
+	}
 	s, err := session.Confirm(ctx, a.sessions, s)
 	if err != nil {
 		return identity.User{}, time.Time{}, oidcError(err)
@@ -177,7 +195,13 @@ func observeEnds(sessions *session.Manager, p *oidc.Provider) {
 		return
 	}
 	session.ObserveEnds(sessions, func(e session.End) {
-		p.Ended(oidc.End{Session: e.Session, UnionID: e.Person.UnionID, UserID: e.Person.UserID, Account: e.Person.Account, All: e.All})
+		p.Ended(oidc.End{
+			Session: e.Session,
+			UnionID: e.Person.UnionID,
+			UserID:  e.Person.UserID,
+			Account: e.Person.Account,
+			All:     e.All,
+		})
 	})
 }
 
@@ -192,7 +216,11 @@ func oidcEndpoints(p *oidc.Provider) []family {
 	families := []family{below}
 	for path, h := range p.Handlers() {
 		if path == oidc.PathConfiguration || path == oidc.PathMetadata {
-			families = append(families, family{root: path, publicHost: true, paths: map[string]web.HandlerFunc{path: h}})
+			families = append(families, family{
+				root:       path,
+				publicHost: true,
+				paths:      map[string]web.HandlerFunc{path: h},
+			})
 			continue
 		}
 		below.paths[path] = h
@@ -213,8 +241,10 @@ func (t Observability) auditOIDC(e oidc.Event) error {
 	if e.Err != nil {
 		detail = e.Err.Error()
 	}
-	return t.Note(level, "oidc", e.What, pairs([2]string{"req", e.RequestID}, [2]string{"client", client}, [2]string{"application", e.Application},
-		[2]string{"user", e.User}, [2]string{"userid", e.UserID}, [2]string{"reason", e.Reason}, [2]string{"err", detail})...)
+	return t.Note(level, "oidc", e.What,
+		pairs([2]string{"req", e.RequestID}, [2]string{"client", client}, [2]string{"application", e.Application},
+			[2]string{"user", e.User}, [2]string{"userid", e.UserID}, [2]string{"reason", e.Reason},
+			[2]string{"err", detail})...)
 }
 
 func (t Observability) reportOIDC(err error) { t.Log.Warn("oidc", "err", err.Error()) }

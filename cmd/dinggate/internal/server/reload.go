@@ -119,7 +119,8 @@ func (r *reloader) note() string {
 	case last.Refused.IsZero():
 		return ""
 	case last.Partly:
-		return "the configuration has mistakes; " + of + " serves, with what these keys had before: " + last.Problems.Keys()
+		return "the configuration has mistakes; " + of + " serves, with what these keys had before: " +
+			last.Problems.Keys()
 	}
 	return "the changed configuration has mistakes and is refused; " + of + " serves on"
 }
@@ -234,7 +235,8 @@ func (r *reloader) take(ctx context.Context, next Loaded) error {
 		var found conf.Problems
 		next.Cfg.Check(&found)
 		if wrong := config.Refusing(found.All()); len(wrong) > 0 {
-			return append(wrong, conf.Problem{Text: conf.Textf("these keys need a restart: %s", strings.Join(fixed, ", "))})
+			return append(wrong,
+				conf.Problem{Text: conf.Textf("these keys need a restart: %s", strings.Join(fixed, ", "))})
 		}
 	}
 	g, err := New(next.Cfg, r.state)

@@ -11,9 +11,9 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// fileWatch notices when files differ from what was read of them. The system
-// reports events in their directories; whether one matters is found by reading. Directories, since editors and Kubernetes
-// (whose ..data is a link that moves) put a new file in the old one's place.
+// fileWatch notices when files differ from what was read of them. The system reports events in
+// their directories; whether one matters is found by reading. Directories, since editors and
+// Kubernetes (whose ..data is a link that moves) put a new file in the old one's place.
 //
 // It belongs to one goroutine, which waits for its channels.
 type fileWatch struct {

@@ -76,7 +76,8 @@ func Run(ctx context.Context, first Loaded, read func() Loaded, out io.Writer) e
 		return err
 	}
 	s.guard = nil
-	own := admin.OwnNames(cfg.Admin.Listen, admin.Handler(&s.ready, stores.Reads, r.note, kit.Metrics, newStatus(st, r)))
+	own := admin.OwnNames(cfg.Admin.Listen,
+		admin.Handler(&s.ready, stores.Reads, r.note, kit.Metrics, newStatus(st, r)))
 	if err := s.open(nil, cfg.Admin.Listen, "admin", own, out); err != nil {
 		return errors.Join(err, s.Close())
 	}

@@ -77,7 +77,10 @@ func OpenStores(ctx context.Context, cfg *config.Config, t Observability) (*Stor
 	case cfg.StateDir != "":
 		s, err = openFile(cfg.StateDir, keys, t)
 	default:
-		t.Log.Info("sessions live in cookies: a sign-out is known to this process alone, not to other replicas nor after a restart")
+		t.Log.Info(
+			"sessions live in cookies: a sign-out is known to this process alone, not to other replicas nor " +
+				"after a restart",
+		)
 		return MemoryStores(), nil
 	}
 	if err != nil {

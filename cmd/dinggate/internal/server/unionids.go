@@ -60,8 +60,12 @@ func newUnionIDs(c settings, st *State, revoke revokeFunc) *unionIDs {
 		revoke:  revoke,
 		void:    map[string]bool{},
 		warn: oncePerMinute(func(err error) {
-			st.Log.Error("the SSO service tells one unionid for several people: it identifies nobody, they go by their usernames",
-				"err", err.Error(), "hint", "have the service tell each person's own unionid, or none; bindings by it do not count")
+			st.Log.Error(
+				"the SSO service tells one unionid for several people: it identifies nobody, they go by their "+
+					"usernames",
+				"err", err.Error(), "hint",
+				"have the service tell each person's own unionid, or none; bindings by it do not count",
+			)
 		}),
 	}
 }
@@ -70,7 +74,8 @@ func newUnionIDs(c settings, st *State, revoke revokeFunc) *unionIDs {
 func Placeholder(id string) bool {
 	id = strings.ToLower(strings.Trim(id, " \"'0"))
 	switch id {
-	case "", "-", "-1", "null", "nil", "none", "undefined", "unknown", "n/a", "na", "nan", "false", "true", "union_id", "unionid", "test":
+	case "", "-", "-1", "null", "nil", "none", "undefined", "unknown", "n/a", "na", "nan", "false", "true",
+		"union_id", "unionid", "test":
 		return true
 	}
 	return false
