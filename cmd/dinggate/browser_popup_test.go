@@ -45,8 +45,10 @@ func popup(t *testing.T, tab context.Context) (context.Context, target.ID) {
 	ctx, cancel := chromedp.NewContext(tab, chromedp.WithTargetID(id))
 	t.Cleanup(cancel)
 	if err := chromedp.Do(ctx, chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
-		_, err := cdp.Call(ctx, target, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{
-			Source: `addEventListener("DOMContentLoaded",()=>new BroadcastChannel("seen").postMessage(location.pathname+" "+document.body.innerText))`})
+		_, err := cdp.Call(ctx, target, page.AddScriptToEvaluateOnNewDocument,
+			page.AddScriptToEvaluateOnNewDocumentParams{
+				Source: `addEventListener("DOMContentLoaded",()=>new ` +
+					`BroadcastChannel("seen").postMessage(location.pathname+" "+document.body.innerText))`})
 		return err
 	})); err != nil {
 		t.Fatal(err)
@@ -96,10 +98,14 @@ func TestBrowserPopup(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, tabs, _ := helperTabs(t, 2, change)
-			if err := chromedp.Do(tabs[1], runs(`dinggate.onExpired=()=>{window.asked=true;return new Promise(()=>{})};`+threeCalls), until(`window.asked`)); err != nil {
+			if err := chromedp.Do(tabs[1],
+				runs(`dinggate.onExpired=()=>{window.asked=true;return new Promise(()=>{})};`+threeCalls),
+				until(`window.asked`)); err != nil {
 				t.Fatal(err)
 			}
-			if err := chromedp.Do(tabs[0], runs(`window.woken=0;dinggate.onSignIn(()=>woken++);`+asksByButton+threeCalls), until(`document.getElementById("again").onclick`)); err != nil {
+			if err := chromedp.Do(tabs[0],
+				runs(`window.woken=0;dinggate.onSignIn(()=>woken++);`+asksByButton+threeCalls),
+				until(`document.getElementById("again").onclick`)); err != nil {
 				t.Fatal(err)
 			}
 			window, id := popup(t, tabs[0])
@@ -109,7 +115,8 @@ func TestBrowserPopup(t *testing.T) {
 			gotAll(t, tabs[0])
 			gotAll(t, tabs[1])
 			untilGone(t, tabs[0], id)
-			said, err := chromedp.Run(tabs[0], chromedp.Evaluate[string](`JSON.stringify([person,woken,seen.filter(s=>s.startsWith("/oauth2/"))])`))
+			said, err := chromedp.Run(tabs[0],
+				chromedp.Evaluate[string](`JSON.stringify([person,woken,seen.filter(s=>s.startsWith("/oauth2/"))])`))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -122,7 +129,9 @@ func TestBrowserPopup(t *testing.T) {
 			if person != "zhangsan" || woken != 1 {
 				t.Errorf("the page was told %d times, of %q, want once of zhangsan", woken, person)
 			}
-			if len(seen) != 1 || !strings.HasPrefix(seen[0], "/oauth2/signed_in ") || !strings.Contains(seen[0], "你已登录") || !strings.Contains(seen[0], "张三 (zhangsan)") || !strings.Contains(seen[0], "可以关闭这个窗口") {
+			if len(seen) != 1 || !strings.HasPrefix(seen[0], "/oauth2/signed_in ") ||
+				!strings.Contains(seen[0], "你已登录") || !strings.Contains(seen[0], "张三 (zhangsan)") ||
+				!strings.Contains(seen[0], "可以关闭这个窗口") {
 				t.Errorf("the window showed %q, want where it may be closed", seen)
 			}
 		})
@@ -156,20 +165,30 @@ func TestBrowserPopupDocs(t *testing.T) {
 			}
 		})
 		tab := browser(t, "zh-CN")
-		if err := chromedp.Do(tab, chromedp.Navigate(h.base+"/"), chromedp.Click(chromedp.CSS("#person-zhangsan")), untilMark(), until(`window.dinggate&&document.readyState==="complete"&&performance.getEntriesByName(location.origin+"/api/orders").length`)); err != nil {
+		if err := chromedp.Do(tab, chromedp.Navigate(h.base+"/"), chromedp.Click(chromedp.CSS("#person-zhangsan")),
+			untilMark(),
+			until(
+				`window.dinggate&&document.readyState==="complete"&`+
+					`&performance.getEntriesByName(location.origin+"/api/orders").length`,
+			)); err != nil {
 			t.Fatalf("%s: %v", file, err)
 		}
 		if err := h.gate.Sessions.RevokeAll(t.Context(), "test"); err != nil {
 			t.Fatal(err)
 		}
-		if err := chromedp.Do(tab, runs(`dinggate.fetch("/api/orders").then(async a=>{window.got=await a.text()});document.querySelector("#session-over button").id="again"`), until(`!document.getElementById("session-over").hidden`)); err != nil {
+		if err := chromedp.Do(tab,
+			runs(
+				`dinggate.fetch("/api/orders").then(async a=>{window.got=await `+
+					`a.text()});document.querySelector("#session-over button").id="again"`,
+			), until(`!document.getElementById("session-over").hidden`)); err != nil {
 			t.Fatalf("%s: the example does not ask: %v", file, err)
 		}
 		window, id := popup(t, tab)
 		if err := chromedp.Do(window, chromedp.Click(chromedp.CSS("#person-zhangsan"))); err != nil {
 			t.Fatal(err)
 		}
-		if err := chromedp.Do(tab, until(`window.got==="orders of zhangsan"&&document.getElementById("session-over").hidden`)); err != nil {
+		if err := chromedp.Do(tab,
+			until(`window.got==="orders of zhangsan"&&document.getElementById("session-over").hidden`)); err != nil {
 			t.Fatalf("%s: the example does not go on: %v", file, err)
 		}
 		untilGone(t, tab, id)
@@ -181,7 +200,8 @@ func TestBrowserPopupDocs(t *testing.T) {
 // is asked to.
 func TestBrowserPopupAlone(t *testing.T) {
 	h, tabs, _ := helperTabs(t, 1, nil)
-	if err := chromedp.Do(tabs[0], runs(asksByButton+threeCalls), until(`document.getElementById("again").onclick`)); err != nil {
+	if err := chromedp.Do(tabs[0], runs(asksByButton+threeCalls),
+		until(`document.getElementById("again").onclick`)); err != nil {
 		t.Fatal(err)
 	}
 	window, id := popup(t, tabs[0])
@@ -193,13 +213,18 @@ func TestBrowserPopupAlone(t *testing.T) {
 	}
 	untilGone(t, tabs[0], id)
 
-	if err := chromedp.Do(tabs[0], chromedp.Navigate(h.base+"/oauth2/signed_in"), until(`document.body.innerText.includes("李四 (lisi)")&&document.body.innerText.includes("可以关闭这个窗口")`)); err != nil {
+	if err := chromedp.Do(tabs[0], chromedp.Navigate(h.base+"/oauth2/signed_in"),
+		until(
+			`document.body.innerText.includes("李四 (lisi)")&&document.body.innerText.includes("可以关闭这个窗口")`,
+		)); err != nil {
 		t.Fatal(err)
 	}
 	if err := h.gate.Sessions.RevokeAll(t.Context(), "test"); err != nil {
 		t.Fatal(err)
 	}
-	if err := chromedp.Do(tabs[0], chromedp.Navigate(h.base+"/oauth2/signed_in"), chromedp.Click(chromedp.CSS("a.button")), chromedp.Click(chromedp.CSS("#person-wangwu")), until(`location.pathname==="/oauth2/signed_in"&&document.body.innerText.includes("wangwu")`)); err != nil {
+	if err := chromedp.Do(tabs[0], chromedp.Navigate(h.base+"/oauth2/signed_in"),
+		chromedp.Click(chromedp.CSS("a.button")), chromedp.Click(chromedp.CSS("#person-wangwu")),
+		until(`location.pathname==="/oauth2/signed_in"&&document.body.innerText.includes("wangwu")`)); err != nil {
 		t.Fatal(err)
 	}
 }

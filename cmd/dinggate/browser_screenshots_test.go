@@ -60,7 +60,8 @@ func TestScreenshots(t *testing.T) {
 	t.Cleanup(cdn.Close)
 	for language, locale := range map[string]string{"zh": "zh-CN", "en": "en-US"} {
 		for _, p := range pictures(t) {
-			options := []chromedp.ExecAllocatorOption{chromedp.Flag("ignore-certificate-errors", true), chromedp.Flag("host-resolver-rules", "MAP g.alicdn.com:443 "+cdn.Listener.Addr().String())}
+			options := []chromedp.ExecAllocatorOption{chromedp.Flag("ignore-certificate-errors", true),
+				chromedp.Flag("host-resolver-rules", "MAP g.alicdn.com:443 "+cdn.Listener.Addr().String())}
 			var ctx context.Context
 			if p.bar != "" {
 				ctx = inClient(t, dingtalkClients[0], p.inClient)
@@ -92,7 +93,11 @@ func TestScreenshots(t *testing.T) {
 // speaks sets what the browser calls itself and which language it asks for.
 func speaks(agent, language string) chromedp.Action[chromedp.Void] {
 	return chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
-		_, err := cdp.Call(ctx, target, emulation.SetUserAgentOverride, emulation.SetUserAgentOverrideParams{UserAgent: agent, AcceptLanguage: language})
+		_, err := cdp.Call(ctx, target,
+			emulation.SetUserAgentOverride, emulation.SetUserAgentOverrideParams{
+				UserAgent:      agent,
+				AcceptLanguage: language,
+			})
 		return err
 	})
 }
@@ -112,10 +117,12 @@ func pictures(t *testing.T) []picture {
 	local, _ := accountHouse(t, account.Optional)
 	scan := newTestEnv(t, func(c *config.Config) { c.SignIn.EmbedQR = true })
 	own := newTestEnv(t, func(c *config.Config) {
-		c.SignIn.Page, c.SignIn.Title, c.SignIn.Accent, c.SignIn.TemplatesDir = true, config.Text{Zh: "云帆科技", En: "Yunfan"}, "#0b7a53", ownTemplates(t)
+		c.SignIn.Page, c.SignIn.Title, c.SignIn.Accent, c.SignIn.TemplatesDir = true,
+			config.Text{Zh: "云帆科技", En: "Yunfan"}, "#0b7a53", ownTemplates(t)
 	})
 	busy := newTestEnv(t, nil)
-	crowd := chromedp.Func(func(context.Context, *chromedp.Target) error { // takes all that comes free, for as long as a picture takes
+	// takes all that comes free, for as long as a picture takes
+	crowd := chromedp.Func(func(context.Context, *chromedp.Target) error {
 		v := busy.visitor()
 		for v.get(busy.base+"/oauth2/start").StatusCode != http.StatusTooManyRequests {
 		}
@@ -129,12 +136,16 @@ func pictures(t *testing.T) []picture {
 		return nil
 	})
 	as := func(base, path, person string) []chromedp.Action[chromedp.Void] {
-		return []chromedp.Action[chromedp.Void]{chromedp.Navigate(base + path), chromedp.Click(chromedp.CSS("#person-" + person)), until(`document.querySelector("#heading,#who")||document.body.textContent.includes("UPSTREAM-MARK")`)}
+		return []chromedp.Action[chromedp.Void]{chromedp.Navigate(base + path),
+			chromedp.Click(chromedp.CSS("#person-" + person)),
+			until(`document.querySelector("#heading,#who")||document.body.textContent.includes("UPSTREAM-MARK")`)}
 	}
 	to := func(base, path string) []chromedp.Action[chromedp.Void] {
-		return []chromedp.Action[chromedp.Void]{chromedp.Navigate(base + path), chromedp.WaitVisible(chromedp.CSS("h1"))}
+		return []chromedp.Action[chromedp.Void]{chromedp.Navigate(base + path),
+			chromedp.WaitVisible(chromedp.CSS("h1"))}
 	}
-	then := func(first []chromedp.Action[chromedp.Void], more ...chromedp.Action[chromedp.Void]) []chromedp.Action[chromedp.Void] {
+	then := func(first []chromedp.Action[chromedp.Void],
+		more ...chromedp.Action[chromedp.Void]) []chromedp.Action[chromedp.Void] {
 		return append(first, more...)
 	}
 	const failed = `document.getElementById("failed")&&!document.getElementById("failed").hidden`
@@ -142,20 +153,30 @@ func pictures(t *testing.T) []picture {
 		{name: "sign-in", wide: 900, tall: 640, steps: to(h.base, "/oauth2/sign_in?rd=/")},
 		{name: "sign-in", wide: 900, tall: 640, dark: true, steps: to(h.base, "/oauth2/sign_in?rd=/")},
 		{name: "sign-in-account", wide: phoneWide, tall: phoneTall, steps: to(local.base, "/oauth2/sign_in?rd=/")},
-		{name: "sign-in-qr", wide: 900, tall: 860, steps: then(to(scan.base, "/oauth2/sign_in?rd=/"), until(`document.querySelector("#qr canvas")`))},
+		{name: "sign-in-qr", wide: 900, tall: 860,
+			steps: then(to(scan.base, "/oauth2/sign_in?rd=/"), until(`document.querySelector("#qr canvas")`))},
 		{name: "sign-in-own", wide: 900, tall: 640, steps: to(own.base, "/oauth2/sign_in?rd=/")},
 		{name: "not-a-member", wide: 900, tall: 720, steps: as(h.base, "/", "sunqi")},
 		{name: "not-allowed", wide: phoneWide, tall: phoneTall, steps: as(h.base, "/admin/", "zhaoliu")},
 		{name: "missing-email", wide: phoneWide, tall: phoneTall, steps: as(poor.base, "/", "wangwu")},
-		{name: "outage", wide: 900, tall: 720, dark: true, steps: then(as(out.base, "/", "zhangsan"), until(`location.search.includes("refused=")`))},
+		{name: "outage", wide: 900, tall: 720, dark: true,
+			steps: then(as(out.base, "/", "zhangsan"), until(`location.search.includes("refused=")`))},
 		{name: "application-down", wide: phoneWide, tall: phoneTall, steps: as(down.base, "/", "zhangsan")},
-		{name: "too-many", wide: phoneWide, tall: phoneTall, steps: append([]chromedp.Action[chromedp.Void]{crowd}, then(to(busy.base, "/oauth2/start"), until(`document.body.innerText.includes("too_many_attempts")`))...)},
-		{name: "who", wide: phoneWide, tall: phoneTall, steps: then(as(h.base, "/", "zhangsan"), to(h.base, "/oauth2/sign_in")...)},
-		{name: "signed-in", wide: phoneWide, tall: phoneTall, steps: then(as(h.base, "/", "zhangsan"), to(h.base, "/oauth2/signed_in")...)},
-		{name: "confirm", wide: phoneWide, tall: phoneTall, steps: then(as(h.base, "/", "zhangsan"), to(h.base, "/oauth2/sign_out")...)},
+		{name: "too-many", wide: phoneWide, tall: phoneTall,
+			steps: append([]chromedp.Action[chromedp.Void]{crowd},
+				then(to(busy.base, "/oauth2/start"),
+					until(`document.body.innerText.includes("too_many_attempts")`))...)},
+		{name: "who", wide: phoneWide, tall: phoneTall,
+			steps: then(as(h.base, "/", "zhangsan"), to(h.base, "/oauth2/sign_in")...)},
+		{name: "signed-in", wide: phoneWide, tall: phoneTall,
+			steps: then(as(h.base, "/", "zhangsan"), to(h.base, "/oauth2/signed_in")...)},
+		{name: "confirm", wide: phoneWide, tall: phoneTall,
+			steps: then(as(h.base, "/", "zhangsan"), to(h.base, "/oauth2/sign_out")...)},
 		{name: "signed-out", wide: phoneWide, tall: phoneTall, steps: to(h.base, "/oauth2/sign_out")},
-		{name: "silent", wide: phoneWide, tall: phoneTall, inClient: ";", bar: `document.getElementById("silent")`, steps: []chromedp.Action[chromedp.Void]{chromedp.Navigate(h.base + "/")}},
-		{name: "silent-way-out", wide: phoneWide, tall: phoneTall, inClient: "fail()", bar: failed, steps: []chromedp.Action[chromedp.Void]{chromedp.Navigate(h.base + "/")}},
+		{name: "silent", wide: phoneWide, tall: phoneTall, inClient: ";", bar: `document.getElementById("silent")`,
+			steps: []chromedp.Action[chromedp.Void]{chromedp.Navigate(h.base + "/")}},
+		{name: "silent-way-out", wide: phoneWide, tall: phoneTall, inClient: "fail()", bar: failed,
+			steps: []chromedp.Action[chromedp.Void]{chromedp.Navigate(h.base + "/")}},
 	}
 }
 
@@ -167,7 +188,9 @@ func ownTemplates(t *testing.T) string {
 		t.Fatal(err)
 	}
 	for name, text := range map[string]string{
-		"style.css": string(style) + "main{border-radius:0;border-top:8px solid var(--button);text-align:start;max-width:560px}.button{border-radius:0;justify-content:flex-start}h1{font-size:30px}",
+		"style.css": string(style) +
+			"main{border-radius:0;border-top:8px solid " +
+			"var(--button);text-align:start;max-width:560px}.button{border-radius:0;justify-content:flex-start}h1{font-size:30px}",
 		"sign_in.html": `{{define "main"}}<h1 id="heading" dir="auto">{{.Title}}</h1>
 <p class="lead">{{.Words.SignInLead}}</p>
 <p class="actions"><a class="button" href="{{.StartURL}}">{{.Words.SignInDingTalk}} →</a></p>
@@ -184,14 +207,21 @@ func ownTemplates(t *testing.T) string {
 func statusPicture(t *testing.T) {
 	h := newTestEnv(t, nil)
 	ctx := browser(t, "zh-CN")
-	if err := chromedp.Do(ctx, chromedp.Navigate(h.base+"/"), chromedp.Click(chromedp.CSS("#person-zhangsan")), untilMark()); err != nil {
+	if err := chromedp.Do(ctx, chromedp.Navigate(h.base+"/"), chromedp.Click(chromedp.CSS("#person-zhangsan")),
+		untilMark()); err != nil {
 		t.Fatal(err)
 	}
 	h.kit.Strangers.Note(netip.MustParseAddr("10.244.3.7"), time.Now())
-	h.reload = admin.ReloadResult{Taken: time.Now().Add(-26 * time.Hour), Refused: time.Now(), Problems: config.Problems{{File: "/etc/dinggate/config.yaml", Line: 12, Key: "log.level", Text: conf.Textf("is not debug, info, warn or error")}}}
+	h.reload = admin.ReloadResult{
+		Taken:   time.Now().Add(-26 * time.Hour),
+		Refused: time.Now(),
+		Problems: config.Problems{{File: "/etc/dinggate/config.yaml", Line: 12, Key: "log.level",
+			Text: conf.Textf("is not debug, info, warn or error")}},
+	}
 	admin := httptest.NewServer(h.admin())
 	t.Cleanup(admin.Close)
-	if err := chromedp.Do(ctx, chromedp.EmulateViewport(1100, 860), chromedp.Navigate(admin.URL+"/status"), chromedp.WaitVisible(chromedp.CSS("h1"))); err != nil {
+	if err := chromedp.Do(ctx, chromedp.EmulateViewport(1100, 860), chromedp.Navigate(admin.URL+"/status"),
+		chromedp.WaitVisible(chromedp.CSS("h1"))); err != nil {
 		t.Fatal(err)
 	}
 	take(t, ctx, "status-zh")

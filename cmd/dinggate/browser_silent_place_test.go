@@ -55,7 +55,8 @@ func TestBrowserSilentAttempt(t *testing.T) {
 			if got := askedAbout(h); len(got) > 0 || h.app.count() > 0 {
 				t.Errorf("DingTalk was asked %v, the application %d times, want neither", got, h.app.count())
 			}
-			if err := chromedp.Do(ctx, chromedp.Click(chromedp.CSS("#aloud")), chromedp.Click(chromedp.CSS("#person-zhangsan")), untilMark()); err != nil {
+			if err := chromedp.Do(ctx, chromedp.Click(chromedp.CSS("#aloud")),
+				chromedp.Click(chromedp.CSS("#person-zhangsan")), untilMark()); err != nil {
 				t.Fatalf("the button is no way out: %v", err)
 			}
 		})
@@ -89,7 +90,8 @@ func TestBrowserSilentHosts(t *testing.T) {
 		if err := chromedp.Do(ctx, chromedp.Navigate(app+"/deep?q=1#row-7"), untilMark()); err != nil {
 			t.Fatal(err)
 		}
-		if at, err := chromedp.Run(ctx, chromedp.Evaluate[string](`location.href`)); err != nil || at != app+"/deep?q=1#row-7" {
+		if at, err := chromedp.Run(ctx, chromedp.Evaluate[string](`location.href`)); err != nil ||
+			at != app+"/deep?q=1#row-7" {
 			t.Errorf("the browser is at %q, %v, want %s/deep?q=1#row-7", at, err, app)
 		}
 		if n := h.platform.Calls("/topapi/v2/user/getuserinfo"); n != 1 {
@@ -99,7 +101,8 @@ func TestBrowserSilentHosts(t *testing.T) {
 	t.Run("a cookie that stays", func(t *testing.T) {
 		t.Parallel()
 		h, ctx, app := manyHosts(t, "", `ok("CODE")`)
-		if err := chromedp.Do(ctx, chromedp.Navigate(app+"/deep"), until(`document.body && document.body.innerText.includes("一直在重复登录")`)); err != nil {
+		if err := chromedp.Do(ctx, chromedp.Navigate(app+"/deep"),
+			until(`document.body && document.body.innerText.includes("一直在重复登录")`)); err != nil {
 			t.Fatal(err)
 		}
 		if n := h.platform.Calls("/topapi/v2/user/getuserinfo"); n != 1 || h.app.count() > 0 {
@@ -112,19 +115,24 @@ func TestBrowserSilentHosts(t *testing.T) {
 // every page, until they press a button (threats K17).
 func TestBrowserSilentSignedOut(t *testing.T) {
 	h := newTestEnv(t, nil)
-	ctx := inClient(t, dingtalkClients[0], fmt.Sprintf(`ok(sessionStorage.second||%q)`, h.platform.SilentCode("zhangsan")))
-	if err := chromedp.Do(ctx, chromedp.Navigate(h.base+"/"), untilMark(), chromedp.Navigate(h.base+"/oauth2/sign_out"), chromedp.Click(chromedp.CSS("form button")), chromedp.WaitVisible(chromedp.CSS(".icon.done"))); err != nil {
+	ctx := inClient(t, dingtalkClients[0],
+		fmt.Sprintf(`ok(sessionStorage.second||%q)`, h.platform.SilentCode("zhangsan")))
+	if err := chromedp.Do(ctx, chromedp.Navigate(h.base+"/"), untilMark(),
+		chromedp.Navigate(h.base+"/oauth2/sign_out"), chromedp.Click(chromedp.CSS("form button")),
+		chromedp.WaitVisible(chromedp.CSS(".icon.done"))); err != nil {
 		t.Fatal(err)
 	}
 	h.platform.ResetCalls()
 	forget := runs(fmt.Sprintf(`sessionStorage.clear();sessionStorage.second=%q`, h.platform.SilentCode("zhangsan")))
-	if err := chromedp.Do(ctx, forget, chromedp.Navigate(h.base+"/deep"), chromedp.WaitVisible(chromedp.CSS(".icon.done"))); err != nil {
+	if err := chromedp.Do(ctx, forget, chromedp.Navigate(h.base+"/deep"),
+		chromedp.WaitVisible(chromedp.CSS(".icon.done"))); err != nil {
 		t.Fatal(err)
 	}
 	if got := asked(t, ctx); got != "" || len(askedAbout(h)) > 0 {
 		t.Errorf("after the sign-out the client was asked by %q, DingTalk %v, want neither", got, askedAbout(h))
 	}
-	if err := chromedp.Do(ctx, chromedp.Click(chromedp.CSS("a.button")), untilMark(), until(`location.pathname==="/deep"`)); err != nil {
+	if err := chromedp.Do(ctx, chromedp.Click(chromedp.CSS("a.button")), untilMark(),
+		until(`location.pathname==="/deep"`)); err != nil {
 		t.Fatalf("the button does not sign in: %v", err)
 	}
 }
@@ -135,13 +143,16 @@ func TestBrowserSilentSignedOut(t *testing.T) {
 func TestBrowserDemoInDingTalk(t *testing.T) {
 	base := startDemo(t)
 	ctx := inClient(t, dingtalkClients[2], "")
-	if err := chromedp.Do(ctx, chromedp.Navigate(base+"/reports?q=1"), untilFailed(), chromedp.Click(chromedp.CSS("#aloud")), chromedp.Click(chromedp.CSS("#person-zhangsan")), chromedp.WaitVisible(chromedp.CSS("#username"))); err != nil {
+	if err := chromedp.Do(ctx, chromedp.Navigate(base+"/reports?q=1"), untilFailed(),
+		chromedp.Click(chromedp.CSS("#aloud")), chromedp.Click(chromedp.CSS("#person-zhangsan")),
+		chromedp.WaitVisible(chromedp.CSS("#username"))); err != nil {
 		t.Fatal(err)
 	}
 	if got := onPage(t, ctx, "#target"); got != "/reports?q=1" {
 		t.Errorf("the application shows %q, want the page that was asked for", got)
 	}
-	if err := chromedp.Do(ctx, chromedp.Click(chromedp.CSS("#sign-out")), chromedp.Click(chromedp.CSS("form button")), chromedp.WaitVisible(chromedp.CSS(".icon.done")),
+	if err := chromedp.Do(ctx, chromedp.Click(chromedp.CSS("#sign-out")), chromedp.Click(chromedp.CSS("form button")),
+		chromedp.WaitVisible(chromedp.CSS(".icon.done")),
 		chromedp.Navigate(base+"/"), chromedp.WaitVisible(chromedp.CSS(".icon.done"))); err != nil {
 		t.Fatalf("after the sign-out: %v", err)
 	}

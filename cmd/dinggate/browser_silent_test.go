@@ -25,16 +25,41 @@ type client struct {
 }
 
 var dingtalkClients = []client{
-	{"iOS", "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148 AliApp(DingTalk/7.8.1) com.laiwang.DingTalk/46766536 Channel/201200 language/zh-Hans-CN",
-		`window.WebViewJavascriptBridge={init(){},registerHandler(){},callHandler(name,params,cb){note(name);ANSWER(c=>cb({errorCode:"0",result:{code:c}}),()=>cb({errorCode:"3",errorMessage:"no"}),name)}}`, false},
-	{"iOS 6.5", "Mozilla/5.0 (iPhone; CPU iPhone OS 15_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148 AliApp(DingTalk/6.5.10) com.laiwang.DingTalk/1",
-		`window.WebViewJavascriptBridge={init(){},registerHandler(){},callHandler(name,params,cb){note(name);ANSWER(c=>cb({errorCode:"0",result:{code:c}}),()=>cb({errorCode:"3",errorMessage:"no"}),name)}}`, true},
-	{"Android", "Mozilla/5.0 (Linux; U; Android 14; zh-CN; PHONE) AppleWebKit/537.36 (KHTML, like Gecko) Version/4.0 Chrome/120.0 Mobile Safari/537.36 AliApp(DingTalk/7.6.0) com.alibaba.android.rimet/15213560",
-		`window.nuva={isReady:true,require(){return (ok,fail,service,method,params)=>{note(method);ANSWER(c=>ok({code:c}),()=>fail({errorCode:3,errorMessage:"no"}),method)}}}`, false},
-	{"Harmony", "Mozilla/5.0 (Phone; OpenHarmony 5.0) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/114.0 Safari/537.36 ArkWeb/4.1 Mobile AliApp(DingTalk/7.6.3)",
-		`window.DingTalkJSBridge={init(){},call(name,params,cb){note(name);ANSWER(c=>cb({success:true,body:{code:c}}),()=>cb({success:false,errorCode:"3",errorMessage:"no"}),name)}}`, false},
-	{"Windows", "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/103.0 Safari/537.36 dingtalk-win/1.0.0 nw(0.14.7) DingTalk(7.8.10-Release.250724002) Mojo/1.0.0 Native AppType(release)", desktopBridge, false},
-	{"Mac", "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/103.0 Safari/537.36 DingTalk(7.8.10-macOS-1) nw Channel/201200", desktopBridge, false},
+	{
+		"iOS", "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) " +
+			"Mobile/15E148 AliApp(DingTalk/7.8.1) com.laiwang.DingTalk/46766536 Channel/201200 language/zh-Hans-CN",
+		`window.WebViewJavascriptBridge={init(){},registerHandler(){},callHandler(name,params,` +
+			`cb){note(name);ANSWER(c=>cb({errorCode:"0",result:{code:c}}),()=>cb({errorCode:"3",` +
+			`errorMessage:"no"}),name)}}`, false,
+	},
+	{
+		"iOS 6.5", "Mozilla/5.0 (iPhone; CPU iPhone OS 15_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like " +
+			"Gecko) Mobile/15E148 AliApp(DingTalk/6.5.10) com.laiwang.DingTalk/1",
+		`window.WebViewJavascriptBridge={init(){},registerHandler(){},callHandler(name,params,` +
+			`cb){note(name);ANSWER(c=>cb({errorCode:"0",result:{code:c}}),()=>cb({errorCode:"3",` +
+			`errorMessage:"no"}),name)}}`, true,
+	},
+	{
+		"Android", "Mozilla/5.0 (Linux; U; Android 14; zh-CN; PHONE) AppleWebKit/537.36 (KHTML, like Gecko) " +
+			"Version/4.0 Chrome/120.0 Mobile Safari/537.36 AliApp(DingTalk/7.6.0) com.alibaba.android.rimet/15213560",
+		`window.nuva={isReady:true,require(){return (ok,fail,service,method,` +
+			`params)=>{note(method);ANSWER(c=>ok({code:c}),()=>fail({errorCode:3,errorMessage:"no"}),method)}}}`, false,
+	},
+	{
+		"Harmony", "Mozilla/5.0 (Phone; OpenHarmony 5.0) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/114.0 " +
+			"Safari/537.36 ArkWeb/4.1 Mobile AliApp(DingTalk/7.6.3)",
+		`window.DingTalkJSBridge={init(){},call(name,params,cb){note(name);ANSWER(c=>cb({success:true,` +
+			`body:{code:c}}),()=>cb({success:false,errorCode:"3",errorMessage:"no"}),name)}}`, false,
+	},
+	{
+		"Windows", "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) " +
+			"Chrome/103.0 Safari/537.36 dingtalk-win/1.0.0 nw(0.14.7) DingTalk(7.8.10-Release.250724002) " +
+			"Mojo/1.0.0 Native AppType(release)", desktopBridge, false,
+	},
+	{
+		"Mac", "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/537.36 (KHTML, like Gecko) " +
+			"Chrome/103.0 Safari/537.36 DingTalk(7.8.10-macOS-1) nw Channel/201200", desktopBridge, false,
+	},
 }
 
 const desktopBridge = `window.dingtalk={platform:{invokeAPI(){}}};window.dd_bridge_config='{"containerId":"c1","hostOrigin":"https://x.dingtalk.com"}';
@@ -52,10 +77,15 @@ func inClient(t *testing.T, c client, answer string, more ...chromedp.ExecAlloca
 		source += strings.Replace(c.bridge, "ANSWER", "((ok,fail,name)=>{"+answer+"})", 1)
 	}
 	if err := chromedp.Do(ctx, chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
-		if _, err := cdp.Call(ctx, target, emulation.SetUserAgentOverride, emulation.SetUserAgentOverrideParams{UserAgent: c.agent, AcceptLanguage: "zh-CN"}); err != nil {
+		if _, err := cdp.Call(ctx, target,
+			emulation.SetUserAgentOverride, emulation.SetUserAgentOverrideParams{
+				UserAgent:      c.agent,
+				AcceptLanguage: "zh-CN",
+			}); err != nil {
 			return err
 		}
-		_, err := cdp.Call(ctx, target, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: source})
+		_, err := cdp.Call(ctx, target, page.AddScriptToEvaluateOnNewDocument,
+			page.AddScriptToEvaluateOnNewDocumentParams{Source: source})
 		return err
 	})); err != nil {
 		t.Fatal(err)
@@ -95,10 +125,12 @@ func silentDeepLink(t *testing.T, c client, answer, calls string) {
 	h := newTestEnv(t, func(c *config.Config) { c.Upstream, c.Routes = c.Routes[0].Upstream, nil })
 	ctx := inClient(t, c, fmt.Sprintf(answer, h.platform.SilentCode("zhangsan")))
 	const deep = "/reports/%E9%94%80%E5%94%AE?q=1&next=%2Fa#row-7"
-	if err := chromedp.Do(ctx, chromedp.Navigate(h.base+deep), untilMark(), until(`location.href.endsWith("#row-7")`)); err != nil {
+	if err := chromedp.Do(ctx, chromedp.Navigate(h.base+deep), untilMark(),
+		until(`location.href.endsWith("#row-7")`)); err != nil {
 		t.Fatal(err)
 	}
-	if at, err := chromedp.Run(ctx, chromedp.Evaluate[string](`location.pathname+location.search+location.hash`)); err != nil || at != deep {
+	if at, err := chromedp.Run(ctx,
+		chromedp.Evaluate[string](`location.pathname+location.search+location.hash`)); err != nil || at != deep {
 		t.Errorf("the browser is at %q, %v, want %q", at, err, deep)
 	}
 	if user := h.app.last(t).Header.Get("X-Forwarded-User"); user != "zhangsan" {
@@ -152,7 +184,8 @@ func TestBrowserSilentTrouble(t *testing.T) {
 		{"a bridge that is late", `setTimeout(()=>ok(%q),6500)`, "zhangsan", nil, "没能自动登录|没有及时回应", "用钉钉登录", newer, 0},
 		{"a bridge that refuses", `fail()`, "", nil, "没能自动登录|没有同意", "用钉钉登录", both, 0},
 		{"a code of nobody here", `ok(%q)`, "zhouba", nil, "外部联系人不能登录|只对本企业成员开放|换个账号", "换个账号", newer, 1},
-		{"a code of another organisation", `ok("code-of-another-organisation")`, "", nil, "登录没有完成|凭证已经过期|重新登录一次", "用钉钉登录", newer, 1},
+		{"a code of another organisation", `ok("code-of-another-organisation")`, "", nil, "登录没有完成|凭证已经过期|重新登录一次",
+			"用钉钉登录", newer, 1},
 		{"DingTalk is down", `ok(%q)`, "zhangsan", func(h *testEnv) {
 			h.platform.Fault(simulator.Fault{On: "/topapi/v2/user/getuserinfo", Do: simulator.Status(503)})
 		}, "暂时连不上钉钉|没有及时回应|过一会儿再试", "再试一次", newer, 1},
@@ -183,10 +216,14 @@ func TestBrowserSilentTrouble(t *testing.T) {
 			if got := asked(t, ctx); got != c.asked {
 				t.Errorf("the client was asked by %q, want %q", got, c.asked)
 			}
-			if shown, err := chromedp.Run(ctx, chromedp.Evaluate[bool](`document.getElementById("progress").hidden && document.activeElement.id==="failed"`)); err != nil || !shown {
+			if shown, err := chromedp.Run(ctx,
+				chromedp.Evaluate[bool](
+					`document.getElementById("progress").hidden && document.activeElement.id==="failed"`,
+				)); err != nil || !shown {
 				t.Errorf("the progress is gone and the message has the focus: %v %v", shown, err)
 			}
-			if n := h.platform.Calls("/topapi/v2/user/getuserinfo"); n > c.calls*3 || n < c.calls { // a passing trouble may be asked about again
+			// a passing trouble may be asked about again
+			if n := h.platform.Calls("/topapi/v2/user/getuserinfo"); n > c.calls*3 || n < c.calls {
 				t.Errorf("DingTalk was asked %d times, want %d", n, c.calls)
 			}
 			if h.app.count() > 0 {
@@ -194,13 +231,15 @@ func TestBrowserSilentTrouble(t *testing.T) {
 			}
 			if c.button == "再试一次" { // DingTalk is back: once more by itself
 				h.platform.ClearFaults()
-				if err := chromedp.Do(ctx, chromedp.Evaluate[chromedp.Void](`sessionStorage.asked="";undefined`), chromedp.Click(chromedp.CSS("#aloud")), untilMark()); err != nil {
+				if err := chromedp.Do(ctx, chromedp.Evaluate[chromedp.Void](`sessionStorage.asked="";undefined`),
+					chromedp.Click(chromedp.CSS("#aloud")), untilMark()); err != nil {
 					t.Fatalf("the button does not try again: %v", err)
 				}
 				return
 			}
 			// The way out is the ordinary sign-in, not this page again.
-			if err := chromedp.Do(ctx, chromedp.Click(chromedp.CSS("#aloud")), until(`document.querySelector("#person-zhangsan")`)); err != nil {
+			if err := chromedp.Do(ctx, chromedp.Click(chromedp.CSS("#aloud")),
+				until(`document.querySelector("#person-zhangsan")`)); err != nil {
 				t.Fatalf("the button leads to no sign-in: %v", err)
 			}
 		})
@@ -221,7 +260,8 @@ func TestBrowserSilentLoop(t *testing.T) {
 	if err := chromedp.Do(ctx, chromedp.Navigate(h.base+"/b"), untilFailed()); err != nil {
 		t.Fatal(err)
 	}
-	if text := onPage(t, ctx, "#failed"); !strings.Contains(text, "一直在重复登录") || !strings.Contains(text, "Cookie 被拦截") || !strings.Contains(text, "检查设备的时间") {
+	if text := onPage(t, ctx, "#failed"); !strings.Contains(text, "一直在重复登录") ||
+		!strings.Contains(text, "Cookie 被拦截") || !strings.Contains(text, "检查设备的时间") {
 		t.Errorf("the page reads %q, want why it goes round", text)
 	}
 }

@@ -20,7 +20,8 @@ func embeds(gate string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		w.Header().Set("Referrer-Policy", "no-referrer")
-		io.WriteString(w, strings.ReplaceAll(`<!doctype html><title>x</title><link rel="stylesheet" href="GATE/oauth2/start?style">
+		io.WriteString(w,
+			strings.ReplaceAll(`<!doctype html><title>x</title><link rel="stylesheet" href="GATE/oauth2/start?style">
 <iframe src="GATE/oauth2/start?iframe"></iframe><iframe src="GATE/page?frame"></iframe><img src="GATE/oauth2/start?image"><script src="GATE/oauth2/start?script"></script>
 <a id="link" href="GATE/oauth2/start?rd=%2Fdeep">x</a>`, "GATE", gate))
 	}
@@ -51,7 +52,8 @@ func TestBrowserStarts(t *testing.T) {
 				w.Write(rec.Body.Bytes())
 			}))
 			t.Cleanup(front.Close)
-			b := one.start(t, engine.Names(t, map[string]string{gate: front.URL, "https://evil-gate.corp.test": site.URL}))
+			b := one.start(t,
+				engine.Names(t, map[string]string{gate: front.URL, "https://evil-gate.corp.test": site.URL}))
 
 			b.Open("https://evil-gate.corp.test/")
 			seen := func() (list []string) {
@@ -64,7 +66,8 @@ func TestBrowserStarts(t *testing.T) {
 				return list
 			}
 			waitFor(t, "what the page embeds", func() bool { return len(seen()) >= 5 })
-			if want := []string{"frame 401 0", "iframe 403 0", "image 403 0", "script 403 0", "style 403 0"}; !slices.Equal(seen(), want) {
+			if want := []string{"frame 401 0", "iframe 403 0", "image 403 0", "script 403 0",
+				"style 403 0"}; !slices.Equal(seen(), want) {
 				t.Errorf("%s: what a page embeds = %q, want %q", b.Name, seen(), want)
 			}
 			b.Click("#link")
@@ -81,7 +84,8 @@ func TestBrowserStarts(t *testing.T) {
 // shows waits for an error page with that code, at an address without never.
 func shows(t *testing.T, b *engine.Browser, code, never string) {
 	t.Helper()
-	b.Until(`location.search.includes("refused=")&&document.querySelector("main dd:last-child code").textContent===` + `"` + code + `"`)
+	b.Until(`location.search.includes("refused=")&&document.querySelector("main dd:last-child code").textContent===` +
+		`"` + code + `"`)
 	if at := b.Location(); strings.Contains(at, never) {
 		t.Errorf("%s shows %s at %s", b.Name, code, at)
 	}

@@ -21,7 +21,8 @@ func TestBrowserStrict(t *testing.T) {
 		c.PublicURL, c.Cookie.SameSite = base, "strict"
 	})
 	const deep = "/reports/x?q=1&next=%2Fa%3Fb;c=d"
-	if err := chromedp.Do(ctx, chromedp.Navigate(base+deep), chromedp.Click(chromedp.CSS("#person-zhangsan")), until(`document.body.innerText.startsWith("UPSTREAM-MARK")`)); err != nil {
+	if err := chromedp.Do(ctx, chromedp.Navigate(base+deep), chromedp.Click(chromedp.CSS("#person-zhangsan")),
+		until(`document.body.innerText.startsWith("UPSTREAM-MARK")`)); err != nil {
 		t.Fatalf("%v\n%s", err, h.log.String())
 	}
 	if got := onPage(t, ctx, "body"); !strings.HasPrefix(got, "UPSTREAM-MARK GET "+deep) {

@@ -52,18 +52,23 @@ var withDingTalk = chromedp.Click(chromedp.CSS(`a.button[href*="/oauth2/start"]`
 func TestDemoOnAPhone(t *testing.T) {
 	ctx := browser(t, "zh-CN")
 	base := startDemo(t)
-	if err := chromedp.Do(ctx, chromedp.EmulateViewport(360, 740), chromedp.Navigate(base+"/"), withDingTalk, chromedp.Click(chromedp.CSS("#person-zhangsan")),
+	if err := chromedp.Do(ctx, chromedp.EmulateViewport(360, 740), chromedp.Navigate(base+"/"), withDingTalk,
+		chromedp.Click(chromedp.CSS("#person-zhangsan")),
 		chromedp.WaitVisible(chromedp.CSS("#username")), chromedp.Click(chromedp.CSS("summary"))); err != nil {
 		t.Fatal(err)
 	}
 	narrow := `[...document.querySelectorAll("td:last-child")].filter(td=>td.getBoundingClientRect().width<240).map(td=>td.textContent)`
 	for _, path := range []string{"/", "/public/scan"} {
 		if path != "/" {
-			if err := chromedp.Do(ctx, chromedp.Navigate(base+path), chromedp.WaitVisible(chromedp.CSS("#go"))); err != nil {
+			if err := chromedp.Do(ctx, chromedp.Navigate(base+path),
+				chromedp.WaitVisible(chromedp.CSS("#go"))); err != nil {
 				t.Fatal(err)
 			}
 		}
-		wrong, err := chromedp.Run(ctx, chromedp.Evaluate[string](`JSON.stringify([`+narrow+`,document.documentElement.scrollWidth>innerWidth,[...document.querySelectorAll("section")].some(s=>s.getBoundingClientRect().left<8)])`))
+		wrong, err := chromedp.Run(ctx,
+			chromedp.Evaluate[string](`JSON.stringify([`+narrow+
+				`,document.documentElement.scrollWidth>innerWidth,`+
+				`[...document.querySelectorAll("section")].some(s=>s.getBoundingClientRect().left<8)])`))
 		if err != nil || wrong != "[[],false,false]" {
 			t.Errorf("%s: narrow, too wide, without a margin: %s, %v", path, wrong, err)
 		}
@@ -80,7 +85,9 @@ func TestDemoSaysWhatItDoes(t *testing.T) {
 	defer taken.Close()
 	var said bytes.Buffer
 	err = runDemo(t.Context(), taken.Addr().String(), &said)
-	if err == nil || !strings.Contains(err.Error(), taken.Addr().String()) || !strings.Contains(err.Error(), "--listen") || !strings.Contains(said.String(), "starting") || strings.Contains(said.String(), "http://") {
+	if err == nil || !strings.Contains(err.Error(), taken.Addr().String()) ||
+		!strings.Contains(err.Error(), "--listen") || !strings.Contains(said.String(), "starting") ||
+		strings.Contains(said.String(), "http://") {
 		t.Errorf("on a port that is taken the demo ends with %v and says %q", err, said.String())
 	}
 	usual, err := net.Listen("tcp", demoAddress) // where it is taken already that will do
@@ -102,7 +109,9 @@ func TestDemoSaysWhatItDoes(t *testing.T) {
 		}
 	}
 	text := strings.Join(lines, "\n")
-	if err := <-done; err != nil || !strings.Contains(lines[0], "starting") || !strings.Contains(text, "PORT 4180 IS TAKEN") || !strings.Contains(text, "--listen") || strings.Contains(text, "http://"+demoAddress) {
+	if err := <-done; err != nil || !strings.Contains(lines[0], "starting") ||
+		!strings.Contains(text, "PORT 4180 IS TAKEN") || !strings.Contains(text, "--listen") ||
+		strings.Contains(text, "http://"+demoAddress) {
 		t.Errorf("with its port taken the demo says, and ends with %v:\n%s", err, text)
 	}
 }
@@ -113,10 +122,13 @@ func browser(t *testing.T, language string, more ...chromedp.ExecAllocatorOption
 	return browserFor(t, 60*time.Second, language, more...)
 }
 
-func browserFor(t *testing.T, patience time.Duration, language string, more ...chromedp.ExecAllocatorOption) context.Context {
+func browserFor(t *testing.T, patience time.Duration, language string,
+	more ...chromedp.ExecAllocatorOption) context.Context {
 	t.Helper()
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(realtool.Path(t, "chromium")), chromedp.NoSandbox,
-		chromedp.Flag("disable-dev-shm-usage", true), chromedp.Flag("disable-background-networking", true), chromedp.Flag("lang", language), chromedp.Flag("accept-lang", language))
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(realtool.Path(t, "chromium")),
+		chromedp.NoSandbox,
+		chromedp.Flag("disable-dev-shm-usage", true), chromedp.Flag("disable-background-networking", true),
+		chromedp.Flag("lang", language), chromedp.Flag("accept-lang", language))
 	options = append(options, more...)
 	ctx, cancel := chromedp.NewExecAllocator(context.Background(), options...)
 	t.Cleanup(cancel)
@@ -133,7 +145,9 @@ func browserFor(t *testing.T, patience time.Duration, language string, more ...c
 // prefers makes the browser ask for a light or a dark page.
 func prefers(scheme string) chromedp.Action[chromedp.Void] {
 	return chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
-		_, err := cdp.Call(ctx, target, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
+		_, err := cdp.Call(ctx, target, emulation.SetEmulatedMedia,
+			emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme",
+				Value: scheme}}})
 		return err
 	})
 }
@@ -152,30 +166,36 @@ func TestBrowserSignsIn(t *testing.T) {
 	ctx := browser(t, "zh-CN")
 	base := startDemo(t)
 	const deep = "/reports/%E9%94%80%E5%94%AE?q=1&next=%2Fa%3Fb&x=%E5%BC%A0"
-	if err := chromedp.Do(ctx, chromedp.Navigate(base+deep), withDingTalk, chromedp.Click(chromedp.CSS("#person-zhangsan")), chromedp.WaitVisible(chromedp.CSS("#username"))); err != nil {
+	if err := chromedp.Do(ctx, chromedp.Navigate(base+deep), withDingTalk,
+		chromedp.Click(chromedp.CSS("#person-zhangsan")), chromedp.WaitVisible(chromedp.CSS("#username"))); err != nil {
 		t.Fatal(err)
 	}
-	for selector, want := range map[string]string{"#username": "zhangsan", "#email": "zhangsan@yunfan.example", "#name": "张三", "#target": deep} {
+	for selector, want := range map[string]string{"#username": "zhangsan", "#email": "zhangsan@yunfan.example",
+		"#name": "张三", "#target": deep} {
 		if got := onPage(t, ctx, selector); got != want {
 			t.Errorf("the application shows %s = %q, want %q", selector, got, want)
 		}
 	}
 	headers := onPage(t, ctx, "#headers")
-	if names := regexp.MustCompile(`X-[A-Za-z-]+`).FindAllString(headers, -1); !slices.Equal(names, identityHeaders) || !strings.Contains(headers, "主管") {
+	if names := regexp.MustCompile(`X-[A-Za-z-]+`).FindAllString(headers, -1); !slices.Equal(names,
+		identityHeaders) || !strings.Contains(headers, "主管") {
 		t.Errorf("first among the headers are %q, want %q with their text:\n%s", names, identityHeaders, headers)
 	}
 	others, err := chromedp.Run(ctx, chromedp.Evaluate[string](`document.querySelector("#others").textContent`))
 	if err != nil || !strings.Contains(others, "User-Agent") {
 		t.Fatalf("the other headers are %q, %v", others, err)
 	}
-	if headers += others; strings.Contains(strings.ToLower(headers), "dinggate=") || strings.Contains(headers, "Cookie") {
+	if headers += others; strings.Contains(strings.ToLower(headers), "dinggate=") ||
+		strings.Contains(headers, "Cookie") {
 		t.Errorf("the application got our cookie:\n%s", headers)
 	}
 	// Sign out by the page, as its form posts it, and be asked again.
-	if err := chromedp.Do(ctx, chromedp.Click(chromedp.CSS("#sign-out")), chromedp.Click(chromedp.CSS("form button")), chromedp.WaitVisible(chromedp.CSS(".icon.done"))); err != nil {
+	if err := chromedp.Do(ctx, chromedp.Click(chromedp.CSS("#sign-out")), chromedp.Click(chromedp.CSS("form button")),
+		chromedp.WaitVisible(chromedp.CSS(".icon.done"))); err != nil {
 		t.Fatal(err)
 	}
-	if err := chromedp.Do(ctx, chromedp.Navigate(base+"/"), withDingTalk, chromedp.WaitVisible(chromedp.CSS("#person-zhangsan"))); err != nil {
+	if err := chromedp.Do(ctx, chromedp.Navigate(base+"/"), withDingTalk,
+		chromedp.WaitVisible(chromedp.CSS("#person-zhangsan"))); err != nil {
 		t.Fatalf("after signing out, / does not lead to DingTalk: %v", err)
 	}
 }
@@ -200,13 +220,15 @@ func TestBrowserRefusals(t *testing.T) {
 			if c.person == "deny" {
 				button = "#deny"
 			}
-			if err := chromedp.Do(ctx, chromedp.Navigate(base+c.path), withDingTalk, chromedp.Click(chromedp.CSS(button)), chromedp.WaitVisible(chromedp.CSS("#heading"))); err != nil {
+			if err := chromedp.Do(ctx, chromedp.Navigate(base+c.path), withDingTalk,
+				chromedp.Click(chromedp.CSS(button)), chromedp.WaitVisible(chromedp.CSS("#heading"))); err != nil {
 				t.Fatal(err)
 			}
 			if body := onPage(t, ctx, "body"); !strings.Contains(body, c.want) {
 				t.Errorf("%s at %s reads %q, want something with %q", c.person, c.path, body, c.want)
 			}
-			if username, err := chromedp.Run(ctx, chromedp.Evaluate[bool](`!!document.querySelector("#username")`)); err != nil || username {
+			if username, err := chromedp.Run(ctx,
+				chromedp.Evaluate[bool](`!!document.querySelector("#username")`)); err != nil || username {
 				t.Errorf("%s sees the application: %v", c.person, err)
 			}
 		})

@@ -38,22 +38,29 @@ func summary(c cli.Invocation, cfg *config.Config) {
 		speaks = "https"
 	}
 	row(i18n.Message{"Browsers reach us at", "浏览器访问地址"}, "%s", cfg.PublicURL)
-	row(i18n.Message{"Listeners", "监听地址"}, "gate   %s (%s)\n    admin  %s (/livez /ready /metrics /status)", cfg.Listen, speaks, cfg.Admin.Listen)
+	row(i18n.Message{"Listeners", "监听地址"}, "gate   %s (%s)\n    admin  %s (/livez /ready /metrics /status)",
+		cfg.Listen, speaks, cfg.Admin.Listen)
 	if cfg.SSO.On() {
-		row(i18n.Message{"Register this callback URL at the SSO service; its query varies (allow_query)", "请在 SSO 服务登记回调地址，其查询参数会变化（allow_query）"}, "%s", cfg.CallbackURL())
+		row(i18n.Message{"Register this callback URL at the SSO service; its query varies (allow_query)",
+			"请在 SSO 服务登记回调地址，其查询参数会变化（allow_query）"}, "%s", cfg.CallbackURL())
 	} else {
-		row(i18n.Message{"Register this callback URL at DingTalk (开发配置 > 安全设置 > 重定向URL)", "请在钉钉开放平台登记回调地址（开发配置 > 安全设置 > 重定向URL）"}, "%s", strings.Join(cfg.CallbackURLs(), "\n    "))
+		row(i18n.Message{"Register this callback URL at DingTalk (开发配置 > 安全设置 > 重定向URL)",
+			"请在钉钉开放平台登记回调地址（开发配置 > 安全设置 > 重定向URL）"}, "%s", strings.Join(cfg.CallbackURLs(), "\n    "))
 	}
 	row(i18n.Message{"Session cookie", "会话 Cookie"}, "%s", c.Say(i18n.Message{
-		fmt.Sprintf("%s, for %s, membership looked up every %s", session.CookieName(cfg.Secure(), cfg.Cookie.Domain), config.Short(cfg.Session.Lifetime), config.Short(cfg.Session.Recheck)),
-		fmt.Sprintf("%s，有效期 %s，每 %s 复查一次成员身份", session.CookieName(cfg.Secure(), cfg.Cookie.Domain), config.Short(cfg.Session.Lifetime), config.Short(cfg.Session.Recheck))}))
-	fmt.Fprintln(c.Stdout, c.Say(i18n.Message{"Routes: the first match decides, nothing matched is 404", "路由：按顺序匹配，首个命中者生效，均不命中为 404"}))
+		fmt.Sprintf("%s, for %s, membership looked up every %s", session.CookieName(cfg.Secure(), cfg.Cookie.Domain),
+			config.Short(cfg.Session.Lifetime), config.Short(cfg.Session.Recheck)),
+		fmt.Sprintf("%s，有效期 %s，每 %s 复查一次成员身份", session.CookieName(cfg.Secure(), cfg.Cookie.Domain),
+			config.Short(cfg.Session.Lifetime), config.Short(cfg.Session.Recheck))}))
+	fmt.Fprintln(c.Stdout,
+		c.Say(i18n.Message{"Routes: the first match decides, nothing matched is 404", "路由：按顺序匹配，首个命中者生效，均不命中为 404"}))
 	routes(c, cfg)
 	row(i18n.Message{"With nginx in front, give its buffers room for our headers", "前面有 nginx 时，请加大缓冲区以容纳我们的响应头"},
 		"proxy_buffer_size 16k; proxy_buffers 4 16k; proxy_busy_buffers_size 32k;")
 	if len(cfg.TrustedProxies) == 0 {
 		row(i18n.Message{"Believed proxies", "受信任的代理"}, "%s", c.Say(i18n.Message{
-			"nobody: behind another proxy, or for gateways' questions, set trusted_proxies", "无：前面有代理或供网关询问时，请设置 trusted_proxies"}))
+			"nobody: behind another proxy, or for gateways' questions, set trusted_proxies",
+			"无：前面有代理或供网关询问时，请设置 trusted_proxies"}))
 	} else {
 		row(i18n.Message{"Believed proxies", "受信任的代理"}, "%s", strings.Join(cfg.TrustedProxies, ", "))
 	}
@@ -72,7 +79,8 @@ func routes(c cli.Invocation, cfg *config.Config) {
 		if upstream == "" {
 			upstream = c.Say(i18n.Message{"(only answers gateways)", "（仅供网关询问）"})
 		}
-		fmt.Fprintf(table, "    %d\t%s\t%s\t%s\t→ %s\t%s\n", i, methods, host, r.Path, upstream, config.RuleText(r.Access))
+		fmt.Fprintf(table, "    %d\t%s\t%s\t%s\t→ %s\t%s\n", i, methods, host, r.Path, upstream,
+			config.RuleText(r.Access))
 	}
 	table.Flush()
 	letterCase(c, cfg)
@@ -92,11 +100,18 @@ func letterCase(c cli.Invocation, cfg *config.Config) {
 	list, first := strings.Join(names, ", "), concerned[0]
 	if cfg.PathCase == config.PathCaseSensitive {
 		fmt.Fprintln(c.Stdout, c.Say(i18n.Message{
-			fmt.Sprintf("    path_case is sensitive: in another letter case the paths of routes %s are other routes'; %s is route %d's", list, first.Example, first.Other),
-			fmt.Sprintf("    path_case 为 sensitive：路由 %s 的路径换一种大小写即属于其他路由，例如 %s 属于路由 %d", list, first.Example, first.Other)}))
+			fmt.Sprintf(
+				"    path_case is sensitive: in another letter case the paths of routes %s are other routes'; %s "+
+					"is route %d's", list, first.Example, first.Other,
+			),
+			fmt.Sprintf("    path_case 为 sensitive：路由 %s 的路径换一种大小写即属于其他路由，例如 %s 属于路由 %d", list, first.Example,
+				first.Other)}))
 		return
 	}
 	fmt.Fprintln(c.Stdout, c.Say(i18n.Message{
-		fmt.Sprintf("    path_case is insensitive: in another letter case the paths of routes %s are 400 (ambiguous_path), such as %s", list, first.Example),
+		fmt.Sprintf(
+			"    path_case is insensitive: in another letter case the paths of routes %s are 400 "+
+				"(ambiguous_path), such as %s", list, first.Example,
+		),
 		fmt.Sprintf("    path_case 为 insensitive：路由 %s 的路径换一种大小写即返回 400（ambiguous_path），例如 %s", list, first.Example)}))
 }

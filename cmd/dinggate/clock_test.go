@@ -92,7 +92,8 @@ func TestClockIsSetWhileServing(t *testing.T) {
 	f := newFleet(t)
 	step := filepath.Join(t.TempDir(), "step")
 	cmd := exec.Command(steppable(t), "serve")
-	cmd.Env = append(append(append(os.Environ(), environment...), f.env...), "STEPPED="+step, "DINGGATE_UPSTREAM="+echo(t))
+	cmd.Env = append(append(append(os.Environ(), environment...), f.env...), "STEPPED="+step,
+		"DINGGATE_UPSTREAM="+echo(t))
 	p := startProgram(t, cmd)
 	set := func(ahead time.Duration) {
 		t.Helper()
@@ -114,7 +115,8 @@ func TestClockIsSetWhileServing(t *testing.T) {
 			}
 			defer res.Body.Close()
 			var status struct{ Now time.Time }
-			return json.NewDecoder(res.Body).Decode(&status) == nil && status.Now.Sub(time.Now().Add(ahead)).Abs() < 5*time.Minute
+			return json.NewDecoder(res.Body).Decode(&status) == nil &&
+				status.Now.Sub(time.Now().Add(ahead)).Abs() < 5*time.Minute
 		})
 	}
 	wants := func(when string, c *caller, want int) {

@@ -56,8 +56,12 @@ func TestOAuth2Client(t *testing.T) {
 	if status, body := get(mine, &over); status != 200 { // it refreshes first
 		t.Errorf("a route with a refreshed token = %d %s, want 200", status, body)
 	}
-	q := mustURL(t, v.get(h.base+"/dingtalk/authorize?client_id=other&redirect_url=https://other.test/callback").Header.Get("Location")).Query()
-	if token, err = theirs.Exchange(t.Context(), q.Get("code"), oauth2.SetAuthURLParam("state", q.Get("state"))); err != nil {
+	q := mustURL(t,
+		v.get(h.base+
+			"/dingtalk/authorize?client_id=other&redirect_url=https://other.test/callback").Header.Get("Location")).
+		Query()
+	if token, err = theirs.Exchange(t.Context(), q.Get("code"),
+		oauth2.SetAuthURLParam("state", q.Get("state"))); err != nil {
 		t.Fatal(err)
 	}
 	if status, body := get(theirs, token); status != 401 || !strings.Contains(body, "invalid_credentials") {
@@ -74,7 +78,8 @@ func TestCurl(t *testing.T) {
 	h := newTestEnv(t, func(c *config.Config) { c.APITokens, c.Accounts.HtpasswdFile = true, file })
 	run := func(path, user string) string {
 		t.Helper()
-		out, err := exec.Command(curl, "--silent", "--max-time", "20", "--write-out", " %{http_code}", "--user", user, h.base+path).CombinedOutput()
+		out, err := exec.Command(curl, "--silent", "--max-time", "20", "--write-out", " %{http_code}", "--user", user,
+			h.base+path).CombinedOutput()
 		if err != nil {
 			t.Fatalf("curl: %v %s", err, out)
 		}
@@ -87,7 +92,9 @@ func TestCurl(t *testing.T) {
 		t.Fatalf("after ten guesses = %s, want 429", out)
 	}
 	out := run("/public/x", "ci:pw-ci")
-	if got := h.app.last(t); !strings.HasSuffix(out, " 200") || got.URL.Path != "/public/x" || len(got.Header["Authorization"]) > 0 {
-		t.Errorf("a public page = %s, the application got %d Authorization headers at %s; want 200 and none", out, len(got.Header["Authorization"]), got.URL.Path)
+	if got := h.app.last(t); !strings.HasSuffix(out, " 200") || got.URL.Path != "/public/x" ||
+		len(got.Header["Authorization"]) > 0 {
+		t.Errorf("a public page = %s, the application got %d Authorization headers at %s; want 200 and none", out,
+			len(got.Header["Authorization"]), got.URL.Path)
 	}
 }

@@ -59,15 +59,18 @@ func TestInventedToken(t *testing.T) {
 			t.Errorf("one of fifty = %d, want 503", code)
 		}
 	}
-	if w := h.from("192.0.2.1", "GET", "/api/x", "", bearer+"invented"); w.Code != 503 || w.Header().Get("Retry-After") == "" {
+	if w := h.from("192.0.2.1", "GET", "/api/x", "", bearer+"invented"); w.Code != 503 ||
+		w.Header().Get("Retry-After") == "" {
 		t.Errorf("the next one = %d with Retry-After %q, want 503", w.Code, w.Header().Get("Retry-After"))
 	}
 	if n := s.userinfos.Load(); n != 1 {
 		t.Errorf("userinfo was asked %d times, want once", n)
 	}
 	for _, token := range []string{"invented", "never seen"} {
-		if w := h.from("192.0.2.1", "GET", "/public/x", "", bearer+token); w.Code != 200 || len(h.app.last(t).Header["Authorization"]) > 0 {
-			t.Errorf("a public page with the token %q = %d, handed on %d Authorization headers; want 200 and none", token, w.Code, len(h.app.last(t).Header["Authorization"]))
+		if w := h.from("192.0.2.1", "GET", "/public/x", "", bearer+token); w.Code != 200 ||
+			len(h.app.last(t).Header["Authorization"]) > 0 {
+			t.Errorf("a public page with the token %q = %d, handed on %d Authorization headers; want 200 and none",
+				token, w.Code, len(h.app.last(t).Header["Authorization"]))
 		}
 	}
 	if n := s.userinfos.Load(); n != 1 {
@@ -198,7 +201,8 @@ func TestUnjudgedCredentials(t *testing.T) {
 		a := api.get(tt.base+"/public/x", append(tt.lines, "X-Forwarded-For: 192.0.2.1")...)
 		got := h.app.last(t).Header
 		if a.StatusCode != 200 || len(got["Authorization"]) > 0 != tt.travels || got.Get("X-Forwarded-User") != "" {
-			t.Errorf("%s on a public page = %d as %q, handed on: %v, want 200 as nobody and %v", tt.what, a.StatusCode, got.Get("X-Forwarded-User"), len(got["Authorization"]) > 0, tt.travels)
+			t.Errorf("%s on a public page = %d as %q, handed on: %v, want 200 as nobody and %v", tt.what,
+				a.StatusCode, got.Get("X-Forwarded-User"), len(got["Authorization"]) > 0, tt.travels)
 		}
 	}
 	if a := api.get(replica+"/api/x", bearer+token); a.StatusCode != 503 {
@@ -222,21 +226,25 @@ func (s *illStore) Get(ctx context.Context, key string) ([]byte, error) {
 // TestAudience: a token opens what it was given for (threats T30).
 func TestAudience(t *testing.T) {
 	codeOf := func(h *testEnv, v *visitor, client, callback string) (string, string) {
-		q := mustURL(t, v.get(h.base+"/dingtalk/authorize?client_id="+client+"&redirect_url="+callback).Header.Get("Location")).Query()
+		q := mustURL(t,
+			v.get(h.base+"/dingtalk/authorize?client_id="+client+"&redirect_url="+
+				callback).Header.Get("Location")).Query()
 		return q.Get("code"), q.Get("state")
 	}
 	for _, tt := range []struct {
 		name            string
 		clients         []string
 		platform, other bool
-	}{{"none", nil, false, false}, {"one", []string{"platform"}, true, false}, {"the other", []string{"other"}, false, true}, {"both", []string{"other", "platform"}, true, true}} {
+	}{{"none", nil, false, false}, {"one", []string{"platform"}, true, false},
+		{"the other", []string{"other"}, false, true}, {"both", []string{"other", "platform"}, true, true}} {
 		h, p, v := signedIn(t, func(c *config.Config) { c.APITokens, c.APITokenClients = true, tt.clients })
 		stranger := p.as("other", "other-secret-0123456789")
 		for _, row := range []struct {
 			of    string
 			token platformToken
 			opens bool
-		}{{"platform", p.redeem(v.codeFor(p)), tt.platform}, {"other", stranger.redeem(codeOf(h, v, "other", "https://other.test/callback")), tt.other}} {
+		}{{"platform", p.redeem(v.codeFor(p)), tt.platform},
+			{"other", stranger.redeem(codeOf(h, v, "other", "https://other.test/callback")), tt.other}} {
 			api, header := h.visitor(), bearer+row.token.AccessToken
 			for _, path := range []string{"/api/x", "/oauth2/userinfo", "/oauth2/ext-authz/api/x"} {
 				if a := api.get(h.base+path, header); row.opens && a.StatusCode != 200 {
@@ -246,11 +254,14 @@ func TestAudience(t *testing.T) {
 				}
 			}
 			a := api.get(h.base+"/public/x", header)
-			if got := h.app.last(t).Header; a.StatusCode != 200 || len(got["Authorization"]) > 0 || (got.Get("X-Forwarded-User") != "") != row.opens {
-				t.Errorf("%s: a token of %s on a public page = %d as %q, handed on: %v", tt.name, row.of, a.StatusCode, got.Get("X-Forwarded-User"), got["Authorization"] != nil)
+			if got := h.app.last(t).Header; a.StatusCode != 200 || len(got["Authorization"]) > 0 ||
+				(got.Get("X-Forwarded-User") != "") != row.opens {
+				t.Errorf("%s: a token of %s on a public page = %d as %q, handed on: %v", tt.name, row.of,
+					a.StatusCode, got.Get("X-Forwarded-User"), got["Authorization"] != nil)
 			}
 			if status, _ := p.userinfo(row.token.AccessToken); status != 200 {
-				t.Errorf("%s: userinfo with a token of %s = %d, want 200: it is the client's own", tt.name, row.of, status)
+				t.Errorf("%s: userinfo with a token of %s = %d, want 200: it is the client's own", tt.name, row.of,
+					status)
 			}
 		}
 	}
@@ -265,11 +276,17 @@ func TestAudienceOfService(t *testing.T) {
 		opens   bool
 	}{
 		{``, nil, true}, {`,"aud":null`, nil, true}, {`,"aud":"gate"`, nil, true}, {`,"aud":["x","gate"]`, nil, true},
-		{`,"aud":"other"`, nil, false}, {`,"aud":["other"]`, nil, false}, {`,"aud":[]`, nil, false}, {`,"aud":""`, nil, false}, {`,"aud":[""]`, nil, false}, {`,"aud":[null]`, nil, false}, {`,"aud":"Gate"`, nil, false}, {`,"aud":"gate "`, nil, false}, {`,"aud":7`, nil, false}, {`,"aud":{"gate":1}`, nil, false}, {`,"aud":["gate",7]`, nil, false},
-		{`,"aud":"gate"`, []string{"other"}, false}, {`,"aud":"other"`, []string{"other"}, true}, {`,"aud":"gate"`, []string{"other", "gate"}, true},
+		{`,"aud":"other"`, nil, false}, {`,"aud":["other"]`, nil, false}, {`,"aud":[]`, nil, false},
+		{`,"aud":""`, nil, false}, {`,"aud":[""]`, nil, false}, {`,"aud":[null]`, nil, false},
+		{`,"aud":"Gate"`, nil, false}, {`,"aud":"gate "`, nil, false}, {`,"aud":7`, nil, false},
+		{`,"aud":{"gate":1}`, nil, false}, {`,"aud":["gate",7]`, nil, false},
+		{`,"aud":"gate"`, []string{"other"}, false}, {`,"aud":"other"`, []string{"other"}, true},
+		{`,"aud":"gate"`, []string{"other", "gate"}, true},
 	} {
 		h, s := behindService(t, apiTokens, publicToo, func(c *config.Config) { c.APITokenClients = tt.clients })
-		s.answerUser.Store(func(w http.ResponseWriter) { fmt.Fprintf(w, `{"username":"zhangsan","email":""%s}`, tt.aud) })
+		s.answerUser.Store(func(w http.ResponseWriter) {
+			fmt.Fprintf(w, `{"username":"zhangsan","email":""%s}`, tt.aud)
+		})
 		w := h.from("192.0.2.1", "GET", "/api/x", "", bearer+"token")
 		if want := map[bool]int{true: 200, false: 401}[tt.opens]; w.Code != want {
 			t.Errorf("userinfo with %s for %v = %d, want %d", tt.aud, tt.clients, w.Code, want)
@@ -296,7 +313,9 @@ func TestAudienceOfChain(t *testing.T) {
 	v.signIn(service.base+"/", "zhangsan")
 	gate := p.as("gate", canary+"-chain-secret")
 	gate.service = service.base
-	q := mustURL(t, v.get(service.base+"/dingtalk/authorize?client_id=gate&redirect_url="+h.base+"/oauth2/callback").Header.Get("Location")).Query()
+	q := mustURL(t,
+		v.get(service.base+"/dingtalk/authorize?client_id=gate&redirect_url="+h.base+
+			"/oauth2/callback").Header.Get("Location")).Query()
 	mine := gate.redeem(q.Get("code"), q.Get("state"))
 	if a := h.visitor().get(h.base+"/api/x", bearer+mine.AccessToken); a.StatusCode != 200 {
 		t.Errorf("a token of the gate's own client = %d %s, want 200", a.StatusCode, a.body)

@@ -94,7 +94,8 @@ func TestStreamsEndWithTheirCredential(t *testing.T) {
 func TestStreamsEndWithTheServicesWord(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	h, s := behindService(t, withStreams(t), apiTokens, func(c *config.Config) { c.Session.Recheck = 50 * time.Millisecond })
+	h, s := behindService(t, withStreams(t),
+		apiTokens, func(c *config.Config) { c.Session.Recheck = 50 * time.Millisecond })
 	s.knows("first", "zhangsan")
 	s.knows("second", "lisi")
 	first, second := opensWith(ctx, t, h.base, bearer+"first"), opensWith(ctx, t, h.base, bearer+"second")
@@ -139,7 +140,8 @@ func TestStreamsEndOverRedis(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	redis, app := realtool.StartRedis(t), ticking(t)
-	f, p := ssoFleet(t, "DINGGATE_SESSION_STORE=redis", "DINGGATE_REDIS_URL=redis://"+redis.Addr, "DINGGATE_API_TOKENS=true", "DINGGATE_API_TOKEN_CLIENTS=platform")
+	f, p := ssoFleet(t, "DINGGATE_SESSION_STORE=redis", "DINGGATE_REDIS_URL=redis://"+redis.Addr,
+		"DINGGATE_API_TOKENS=true", "DINGGATE_API_TOKEN_CLIENTS=platform")
 	one, two := f.replica("DINGGATE_UPSTREAM="+app.URL), f.replica("DINGGATE_UPSTREAM="+app.URL)
 	c := f.caller(one)
 	at := func(r *program, token platformToken) int {
@@ -159,7 +161,11 @@ func TestStreamsEndOverRedis(t *testing.T) {
 	for i := range 2 {
 		token := p.at(one).redeem(c.code(p, one))
 		dial := f.caller(two)
-		ws, res, err := websocket.Dial(ctx, fleetURL+"/ws", &websocket.DialOptions{HTTPClient: dial.client, HTTPHeader: http.Header{"Authorization": {"Bearer " + token.AccessToken}}})
+		ws, res, err := websocket.Dial(ctx,
+			fleetURL+"/ws", &websocket.DialOptions{
+				HTTPClient: dial.client,
+				HTTPHeader: http.Header{"Authorization": {"Bearer " + token.AccessToken}},
+			})
 		if err != nil {
 			t.Fatalf("WebSocket: %v %v\n%s", res, err, two.log)
 		}
@@ -171,7 +177,8 @@ func TestStreamsEndOverRedis(t *testing.T) {
 		if status := at(one, token); status != 401 {
 			t.Errorf("round %d: the token where it was taken back = %d, want 401 at once", i, status)
 		}
-		eventually(t, fmt.Sprint("the token at the other replica, round ", i), func() bool { return at(two, token) == 401 })
+		eventually(t,
+			fmt.Sprint("the token at the other replica, round ", i), func() bool { return at(two, token) == 401 })
 		if _, _, err := ws.Read(ctx); err == nil || ctx.Err() != nil {
 			t.Errorf("round %d: the WebSocket at the other replica is open: %v", i, err)
 		}

@@ -22,7 +22,9 @@ func apiTokens(c *config.Config) {
 // no cookie, nothing at the application.
 func refusedAPI(t *testing.T, what string, a answer) {
 	t.Helper()
-	if a.StatusCode != 401 || a.Header.Get("Location") != "" || len(a.Header["Set-Cookie"]) > 0 || strings.Contains(a.body, "UPSTREAM-MARK") || !strings.Contains(a.body, `"error":"invalid_credentials"`) || strings.Contains(a.body, "login_url") {
+	if a.StatusCode != 401 || a.Header.Get("Location") != "" || len(a.Header["Set-Cookie"]) > 0 ||
+		strings.Contains(a.body, "UPSTREAM-MARK") || !strings.Contains(a.body, `"error":"invalid_credentials"`) ||
+		strings.Contains(a.body, "login_url") {
 		t.Errorf("%s = %d to %q %s, want 401 JSON", what, a.StatusCode, a.Header.Get("Location"), a.body)
 	}
 }
@@ -39,43 +41,60 @@ func TestOwnTokens(t *testing.T) {
 		}
 		got := h.app.last(t).Header
 		if got.Get("X-Forwarded-User") != "zhangsan" || got.Get("Authorization") != "" {
-			t.Errorf("the application got user %q and Authorization %q, want zhangsan and none", got.Get("X-Forwarded-User"), got.Get("Authorization"))
+			t.Errorf("the application got user %q and Authorization %q, want zhangsan and none",
+				got.Get("X-Forwarded-User"), got.Get("Authorization"))
 		}
 	}
-	question := []string{"X-Original-URI: /api/x", "X-Original-Method: GET", "X-Forwarded-Uri: /api/x", "X-Forwarded-Method: GET", "X-Forwarded-Proto: http", "X-Forwarded-Host: " + strings.TrimPrefix(h.base, "http://")}
+	question := []string{"X-Original-URI: /api/x", "X-Original-Method: GET", "X-Forwarded-Uri: /api/x",
+		"X-Forwarded-Method: GET", "X-Forwarded-Proto: http",
+		"X-Forwarded-Host: " + strings.TrimPrefix(h.base, "http://")}
 	for _, path := range []string{"/oauth2/auth", "/oauth2/forward-auth", "/oauth2/ext-authz/api/x"} {
-		if a := api.get(h.base+path, append(question, "Authorization: Bearer "+given.AccessToken)...); a.StatusCode != 200 || a.Header.Get("X-Auth-Request-User") != "zhangsan" || len(a.Header["Set-Cookie"]) > 0 {
+		if a := api.get(h.base+path,
+			append(question, "Authorization: Bearer "+given.AccessToken)...); a.StatusCode != 200 ||
+			a.Header.Get("X-Auth-Request-User") != "zhangsan" || len(a.Header["Set-Cookie"]) > 0 {
 			t.Errorf("%s with a token = %d for %q %s", path, a.StatusCode, a.Header.Get("X-Auth-Request-User"), a.body)
 		}
-		refusedAPI(t, path+" with a wrong token", v.get(h.base+path, append(question, "Authorization: Bearer wrong")...))
+		refusedAPI(t, path+" with a wrong token",
+			v.get(h.base+path, append(question, "Authorization: Bearer wrong")...))
 	}
-	if a := api.get(h.base+"/oauth2/userinfo", "Authorization: Bearer "+given.AccessToken); a.StatusCode != 200 || !strings.Contains(a.body, `"user":"zhangsan"`) {
+	if a := api.get(h.base+"/oauth2/userinfo", "Authorization: Bearer "+given.AccessToken); a.StatusCode != 200 ||
+		!strings.Contains(a.body, `"user":"zhangsan"`) {
 		t.Errorf("userinfo with a token = %d %s", a.StatusCode, a.body)
 	}
 	refusedAPI(t, "userinfo with a wrong token", v.get(h.base+"/oauth2/userinfo", "Authorization: Bearer wrong"))
 	for name, headers := range map[string][]string{
-		"wrong": {"Bearer wrong"}, "empty": {"Bearer"}, "refresh": {"Bearer " + given.RefreshToken}, "cut": {"Bearer " + given.AccessToken[1:]}, "two": {"Bearer " + given.AccessToken, "Bearer " + given.AccessToken}, "basic": {"Basic " + given.AccessToken}, "longer": {"Bearer " + given.AccessToken + "A"}, "quotes": {`Bearer "` + given.AccessToken + `"`},
+		"wrong": {"Bearer wrong"}, "empty": {"Bearer"}, "refresh": {"Bearer " + given.RefreshToken},
+		"cut":   {"Bearer " + given.AccessToken[1:]},
+		"two":   {"Bearer " + given.AccessToken, "Bearer " + given.AccessToken},
+		"basic": {"Basic " + given.AccessToken}, "longer": {"Bearer " + given.AccessToken + "A"},
+		"quotes": {`Bearer "` + given.AccessToken + `"`},
 	} {
 		var lines []string
 		for _, line := range headers {
 			lines = append(lines, "Authorization: "+line)
 		}
-		for who, client := range map[string]*visitor{"nobody": h.visitor(), "a browser that is signed in": v} { // no falling through to the cookie
+		// no falling through to the cookie
+		for who, client := range map[string]*visitor{"nobody": h.visitor(), "a browser that is signed in": v} {
 			before := h.app.count()
 			refusedAPI(t, name+" of "+who, client.get(h.base+"/api/x", lines...))
-			refusedAPI(t, name+" of "+who+", fetch", client.get(h.base+"/api/x", append(lines, "Accept: application/json")...))
+			refusedAPI(t, name+" of "+who+", fetch",
+				client.get(h.base+"/api/x", append(lines, "Accept: application/json")...))
 			if h.app.count() != before {
 				t.Errorf("%s of %s reached the application", name, who)
 			}
 		}
 	}
-	if a := v.get(h.base+"/", "Authorization: Digest x"); a.StatusCode != 200 || h.app.last(t).Header.Get("Authorization") != "Digest x" {
+	if a := v.get(h.base+"/", "Authorization: Digest x"); a.StatusCode != 200 ||
+		h.app.last(t).Header.Get("Authorization") != "Digest x" {
 		t.Errorf("a scheme of the application's own = %d, want it passed on with the cookie's session", a.StatusCode)
 	}
-	for who, client := range map[string]*visitor{"nobody": api, "a browser that is signed in": v} { // no falling through to the cookie here either
+	// no falling through to the cookie here either
+	for who, client := range map[string]*visitor{"nobody": api, "a browser that is signed in": v} {
 		a := client.get(h.base+"/public/x", "Authorization: Bearer theirs")
-		if got := h.app.last(t).Header; a.StatusCode != 200 || got.Get("X-Forwarded-User") != "" || got.Get("Authorization") != "Bearer theirs" {
-			t.Errorf("a public page with the application's own token, of %s = %d as %q, want nobody", who, a.StatusCode, got.Get("X-Forwarded-User"))
+		if got := h.app.last(t).Header; a.StatusCode != 200 || got.Get("X-Forwarded-User") != "" ||
+			got.Get("Authorization") != "Bearer theirs" {
+			t.Errorf("a public page with the application's own token, of %s = %d as %q, want nobody", who,
+				a.StatusCode, got.Get("X-Forwarded-User"))
 		}
 	}
 	v.do("POST", h.base+"/oauth2/sign_out", "", "Sec-Fetch-Site: same-origin")
@@ -109,8 +128,10 @@ func TestServiceTokens(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if got := h.app.last(t).Header; got.Get("X-Forwarded-User") != "zhangsan" || got.Get("X-Forwarded-Email") != "zhangsan@yunfan.example" || got.Get("Authorization") != "" {
-		t.Errorf("the application got %q, %q and Authorization %q", got.Get("X-Forwarded-User"), got.Get("X-Forwarded-Email"), got.Get("Authorization"))
+	if got := h.app.last(t).Header; got.Get("X-Forwarded-User") != "zhangsan" ||
+		got.Get("X-Forwarded-Email") != "zhangsan@yunfan.example" || got.Get("Authorization") != "" {
+		t.Errorf("the application got %q, %q and Authorization %q", got.Get("X-Forwarded-User"),
+			got.Get("X-Forwarded-Email"), got.Get("Authorization"))
 	}
 	if n := s.userinfos.Load(); n != 1 {
 		t.Errorf("userinfo was asked %d times, want once", n)
@@ -123,7 +144,8 @@ func TestServiceTokens(t *testing.T) {
 		t.Errorf("userinfo was asked %d times for an unknown token, want once", n-1)
 	}
 	s.answerUser.Store(func(w http.ResponseWriter) { w.WriteHeader(503) })
-	if a := api.get(h.base+"/api/x", "Authorization: Bearer another"); a.StatusCode != 503 || a.Header.Get("Retry-After") == "" {
+	if a := api.get(h.base+"/api/x", "Authorization: Bearer another"); a.StatusCode != 503 ||
+		a.Header.Get("Retry-After") == "" {
 		t.Errorf("a new token while the service is down = %d, want 503", a.StatusCode)
 	}
 	if a := api.get(h.base+"/api/x", "Authorization: Bearer api-token-1"); a.StatusCode != 200 {
@@ -143,7 +165,9 @@ func TestServiceTokenRevoked(t *testing.T) {
 		t.Fatalf("a service's token = %d", a.StatusCode)
 	}
 	s.revoke("zhangsan")
-	waitFor(t, "a token that was taken back", func() bool { return api.get(h.base+"/", "Authorization: Bearer api-token-1").StatusCode == 401 })
+	waitFor(t, "a token that was taken back", func() bool {
+		return api.get(h.base+"/", "Authorization: Bearer api-token-1").StatusCode == 401
+	})
 }
 
 // TestTokensOff: without api_tokens an Authorization header is the
@@ -154,7 +178,8 @@ func TestTokensOff(t *testing.T) {
 	if a := h.visitor().get(h.base+"/", "Authorization: Bearer "+given.AccessToken); a.StatusCode != 302 {
 		t.Errorf("a token with api_tokens off = %d, want 302 as for anybody", a.StatusCode)
 	}
-	if a := v.get(h.base+"/", "Authorization: Bearer theirs"); a.StatusCode != 200 || h.app.last(t).Header.Get("Authorization") != "Bearer theirs" {
+	if a := v.get(h.base+"/", "Authorization: Bearer theirs"); a.StatusCode != 200 ||
+		h.app.last(t).Header.Get("Authorization") != "Bearer theirs" {
 		t.Errorf("the application's own token = %d, want it passed on", a.StatusCode)
 	}
 }

@@ -108,10 +108,12 @@ func demoConfig(public, app, dingtalk string) *config.Config {
 	rand.Read(raw[:])
 	c := config.Default()
 	c.PublicURL = public
-	c.DingTalk.ClientID, c.DingTalk.ClientSecret, c.DingTalk.CorpID = simulator.DemoClientID, conf.NewSecret(simulator.DemoClientSecret), simulator.DemoCorpID
+	c.DingTalk.ClientID, c.DingTalk.ClientSecret, c.DingTalk.CorpID = simulator.DemoClientID,
+		conf.NewSecret(simulator.DemoClientSecret), simulator.DemoCorpID
 	c.DingTalk.LoginURL, c.DingTalk.APIURL, c.DingTalk.OAPIURL = dingtalk, dingtalk, dingtalk
 	c.Cookie.Secrets = []conf.Secret{conf.NewSecret(base64.StdEncoding.EncodeToString(raw[:]))}
-	c.SignIn.Title, c.SignIn.Contact = config.Text{Zh: "示例公司", En: "Example Ltd."}, config.BothLanguages("it@example.com")
+	c.SignIn.Title, c.SignIn.Contact = config.Text{Zh: "示例公司", En: "Example Ltd."},
+		config.BothLanguages("it@example.com")
 	for _, r := range []access.RouteConfig{
 		{Path: "/public/", Access: &access.RuleConfig{Named: "public"}},
 		{Path: "/admin/", Access: &access.RuleConfig{Departments: []string{"42"}}},

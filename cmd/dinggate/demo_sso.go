@@ -26,12 +26,17 @@ import (
 //
 //	application ◄─ gate (sso) ◄─ gate (sso_server) ◄─ DingTalk
 func runDemoSSO(ctx context.Context, address string, out io.Writer) error {
-	fmt.Fprintln(out, "dinggate demo 演示: starting a simulated DingTalk, an SSO service, a sample application and the gate "+
-		"正在启动钉钉模拟器、SSO 服务、示例应用和网关 …")
+	fmt.Fprintln(out,
+		"dinggate demo 演示: starting a simulated DingTalk, an SSO service, a sample application and the gate "+
+			"正在启动钉钉模拟器、SSO 服务、示例应用和网关 …")
 	records := telemetry.NewWriter(os.Stderr)
 	defer records.Close()
 	kit := func() server.Observability {
-		return server.Observability{Log: telemetry.Logger(records, "console", config.LogLevels["warn"]), Access: &telemetry.AccessLog{Out: records, Console: true}, Metrics: telemetry.NewMetrics(buildinfo.Version(), buildinfo.Revision(), records.Dropped)}
+		return server.Observability{
+			Log:     telemetry.Logger(records, "console", config.LogLevels["warn"]),
+			Access:  &telemetry.AccessLog{Out: records, Console: true},
+			Metrics: telemetry.NewMetrics(buildinfo.Version(), buildinfo.Revision(), records.Dropped),
+		}
 	}
 	s := &server.Listeners{Log: kit().Log}
 	app, err := s.OpenLoopback("127.0.0.1:0", sampleApp())
@@ -70,7 +75,9 @@ func runDemoSSO(ctx context.Context, address string, out io.Writer) error {
 		run = append(run, gateway.Run)
 	}
 	opened(out, public)
-	fmt.Fprintf(out, "  application 应用 <- gate 网关 (sso) %s <- SSO service 单点登录服务 (sso_server) %s <- DingTalk 钉钉模拟器 %s\n", public, service, dingtalk)
+	fmt.Fprintf(out,
+		"  application 应用 <- gate 网关 (sso) %s <- SSO service 单点登录服务 (sso_server) %s <- DingTalk 钉钉模拟器 %s\n", public,
+		service, dingtalk)
 	return s.Serve(ctx, func(ctx context.Context) {
 		for _, run := range run {
 			background.Go(func() { run(ctx) })
@@ -88,9 +95,11 @@ func demoChain(public, service, app, dingtalk string) (front, back *config.Confi
 	front.DingTalk = config.Default().DingTalk
 	front.SSO = sso.ClientConfig{URL: service, ClientID: client, ClientSecret: secret}
 	front.APITokens = true
-	front.Routes[1].Access.Departments = []string{"4201"} // a service tells a person's own departments, not those above them
+	// a service tells a person's own departments, not those above them
+	front.Routes[1].Access.Departments = []string{"4201"}
 	back = demoConfig(service, app, dingtalk)
 	back.Routes = nil
-	back.SSOServer.Clients = []sso.App{{ClientID: client, ClientSecret: secret, RedirectURLs: []string{front.CallbackURL()}, AllowQuery: true}}
+	back.SSOServer.Clients = []sso.App{{ClientID: client, ClientSecret: secret,
+		RedirectURLs: []string{front.CallbackURL()}, AllowQuery: true}}
 	return front, back
 }

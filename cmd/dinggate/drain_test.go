@@ -97,7 +97,8 @@ func TestDrain(t *testing.T) {
 		streams.ServeHTTP(w, r)
 	}))
 	t.Cleanup(app.Close)
-	s := newSite(t, fmt.Sprintf("server: {drain_delay: 2s}\nroutes: [{path: /, access: public, upstream: %q}]\n", app.URL))
+	s := newSite(t,
+		fmt.Sprintf("server: {drain_delay: 2s}\nroutes: [{path: /, access: public, upstream: %q}]\n", app.URL))
 	open := func(path string) *http.Response {
 		t.Helper()
 		res, err := (&http.Client{Transport: &http.Transport{}}).Get(s.gate + path)
@@ -143,7 +144,10 @@ func TestDrain(t *testing.T) {
 	})
 	answered, cut := crowd()
 	if answered == 0 || len(cut) > 0 {
-		t.Errorf("of the requests beside it %d were answered, and the application saw %q, whose clients got no answer", answered, cut)
+		t.Errorf(
+			"of the requests beside it %d were answered, and the application saw %q, whose clients got no answer",
+			answered, cut,
+		)
 	}
 	if status, _ := fetch(t, http.DefaultClient, s.admin+"/ready"); status != 503 {
 		t.Errorf("/ready while requests finish = %d, want 503", status)
@@ -209,7 +213,9 @@ func TestDrainDeadline(t *testing.T) {
 		timeout string
 		again   bool
 	}{{"1s", false}, {"1h", true}} {
-		s := newSite(t, fmt.Sprintf("server: {drain_timeout: %s}\nroutes: [{path: /, access: public, upstream: %q}]\n", tt.timeout, app.URL))
+		s := newSite(t,
+			fmt.Sprintf("server: {drain_timeout: %s}\nroutes: [{path: /, access: public, upstream: %q}]\n",
+				tt.timeout, app.URL))
 		res, err := http.Get(s.gate + "/download?sized")
 		if err != nil {
 			t.Fatal(err)

@@ -47,7 +47,9 @@ const canary = "canary-4f1c9d"
 // newTestEnv wires a gate; change may alter its configuration.
 func newTestEnv(t testing.TB, change func(*config.Config), kits ...func(*server.Observability)) *testEnv {
 	h := &testEnv{t: t, platform: simulator.Demo(), app: &recorder{}, log: &lockedBuffer{}}
-	if err := h.platform.ChangeApp(simulator.DemoClientID, func(a *simulator.App) { a.ClientSecret = canary + "-app-secret" }); err != nil {
+	if err := h.platform.ChangeApp(simulator.DemoClientID, func(a *simulator.App) {
+		a.ClientSecret = canary + "-app-secret"
+	}); err != nil {
 		t.Fatal(err)
 	}
 	dingtalk := httptest.NewServer(h.platform)
@@ -60,13 +62,18 @@ func newTestEnv(t testing.TB, change func(*config.Config), kits ...func(*server.
 
 	c := demoConfig(h.base, app.URL, dingtalk.URL)
 	c.DingTalk.ClientSecret = conf.NewSecret(canary + "-app-secret")
-	c.Cookie.Secrets = []conf.Secret{conf.NewSecret(base64.StdEncoding.EncodeToString([]byte((canary + strings.Repeat("k", 32))[:32])))}
+	c.Cookie.Secrets = []conf.Secret{conf.NewSecret(base64.StdEncoding.EncodeToString([]byte((canary +
+		strings.Repeat("k", 32))[:32])))}
 	c.TrustedProxies = []string{"127.0.0.1/32"}
 	if change != nil {
 		change(c)
 	}
 	records := telemetry.NewWriter(h.log)
-	kit := server.Observability{Log: telemetry.Logger(records, "json", slog.LevelInfo), Access: &telemetry.AccessLog{Out: records}, Metrics: telemetry.NewMetrics("test", "", records.Dropped)}
+	kit := server.Observability{
+		Log:     telemetry.Logger(records, "json", slog.LevelInfo),
+		Access:  &telemetry.AccessLog{Out: records},
+		Metrics: telemetry.NewMetrics("test", "", records.Dropped),
+	}
 	var err error
 	if kit.Audits, err = server.OpenAudit(c.Audit, kit); err != nil {
 		t.Fatal(err)
@@ -175,7 +182,12 @@ func (h *testEnv) visitor() *visitor {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	return &visitor{h.t, &http.Client{Jar: jar, Timeout: 20 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
+	return &visitor{h.t,
+		&http.Client{
+			Jar:           jar,
+			Timeout:       20 * time.Second,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
 		http.Header{"Accept": {"text/html"}, "Accept-Language": {"en"}}}
 }
 
@@ -238,7 +250,8 @@ func (v *visitor) leave(address string) string {
 func (v *visitor) choose(authorize, person string) string {
 	v.t.Helper()
 	a := v.get(authorize)
-	button := regexp.MustCompile(`id="(?:person-)?` + person + `" name="person" value="([^"]*)"`).FindStringSubmatch(a.body)
+	button := regexp.MustCompile(`id="(?:person-)?` + person +
+		`" name="person" value="([^"]*)"`).FindStringSubmatch(a.body)
 	if button == nil {
 		v.t.Fatalf("DingTalk's page has no button for %s:\n%s", person, a.body)
 	}

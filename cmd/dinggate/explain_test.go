@@ -32,7 +32,8 @@ func TestExplainIsTrue(t *testing.T) {
 		people[id], visitors[id] = &u, h.visitor()
 		visitors[id].signIn(h.base+"/", id)
 	}
-	for _, path := range []string{"/", "/x?y=1", "/public/a", "/public", "/admin/", "/admin/deep/er", "/Admin/", "/admin;x/", "/public/%2e%2e/admin", "/public/..;/admin", "/public%2fx", "/oauth2/nothing", "/OAUTH2/auth"} {
+	for _, path := range []string{"/", "/x?y=1", "/public/a", "/public", "/admin/", "/admin/deep/er", "/Admin/",
+		"/admin;x/", "/public/%2e%2e/admin", "/public/..;/admin", "/public%2fx", "/oauth2/nothing", "/OAUTH2/auth"} {
 		for id, v := range visitors {
 			c := cli.Invocation{Given: map[string]string{"url": path}}
 			target, raw, err := explain.ReadTarget(c, cfg)
@@ -57,7 +58,8 @@ func TestExplainIsTrue(t *testing.T) {
 			if e.Verdict == "allow" {
 				for _, header := range e.Request {
 					if sent := h.app.last(t).Header.Get(header[0]); sent != header[1] {
-						t.Errorf("%s for %q: explain says %s: %q, the application got %q", path, id, header[0], header[1], sent)
+						t.Errorf("%s for %q: explain says %s: %q, the application got %q", path, id, header[0],
+							header[1], sent)
 					}
 				}
 			}
@@ -68,7 +70,8 @@ func TestExplainIsTrue(t *testing.T) {
 func TestLookUpRefuses(t *testing.T) {
 	var cfg *config.Config
 	newTestEnv(t, func(c *config.Config) { cfg = c })
-	for id, want := range map[string]string{"nobody": "not_member", "zhouba": "not_member", "wujiu": "inactive", "zhengshi": "disabled", "": "not_member"} {
+	for id, want := range map[string]string{"nobody": "not_member", "zhouba": "not_member", "wujiu": "inactive",
+		"zhengshi": "disabled", "": "not_member"} {
 		u, err := explain.LookUp(t.Context(), cfg, id)
 		f, ok := err.(*identity.Failure)
 		if !ok || f.Code != want || u.UserID != "" {
@@ -80,11 +83,19 @@ func TestLookUpRefuses(t *testing.T) {
 // TestLookUpCommand: a shell reads what is wrong, and what to do, in its language.
 func TestLookUpCommand(t *testing.T) {
 	h := newTestEnv(t, nil)
-	env := []string{"DINGGATE_PUBLIC_URL=" + h.base, "DINGGATE_DINGTALK_CLIENT_ID=" + simulator.DemoClientID, "DINGGATE_DINGTALK_CLIENT_SECRET=" + canary + "-app-secret", "DINGGATE_DINGTALK_CORP_ID=" + simulator.DemoCorpID,
-		"DINGGATE_DINGTALK_API_URL=" + h.platformURL, "DINGGATE_DINGTALK_OAPI_URL=" + h.platformURL, "DINGGATE_COOKIE_SECRETS=" + newSecret()}
-	for language, want := range map[string]string{"C": "looking up nobody: not a member of the organisation\n→ nobody in the organisation has this userid", "zh_CN.UTF-8": "查询 nobody: 不是本企业成员\n→ 本企业没有这个 userid"} {
+	env := []string{"DINGGATE_PUBLIC_URL=" + h.base, "DINGGATE_DINGTALK_CLIENT_ID=" + simulator.DemoClientID,
+		"DINGGATE_DINGTALK_CLIENT_SECRET=" + canary + "-app-secret",
+		"DINGGATE_DINGTALK_CORP_ID=" + simulator.DemoCorpID,
+		"DINGGATE_DINGTALK_API_URL=" + h.platformURL, "DINGGATE_DINGTALK_OAPI_URL=" + h.platformURL,
+		"DINGGATE_COOKIE_SECRETS=" + newSecret()}
+	for language, want := range map[string]string{
+		"C": "looking up nobody: not a member of the organisation\n→ nobody in the organisation has " +
+			"this userid",
+		"zh_CN.UTF-8": "查询 nobody: 不是本企业成员\n→ 本企业没有这个 userid",
+	} {
 		var out, trouble strings.Builder
-		code := run([]string{"explain", "--url", "/x", "--user", "nobody", "--lookup"}, append([]string{"LC_ALL=" + language}, env...), &out, &trouble)
+		code := run([]string{"explain", "--url", "/x", "--user", "nobody", "--lookup"},
+			append([]string{"LC_ALL=" + language}, env...), &out, &trouble)
 		if code != 1 || out.Len() > 0 || !strings.Contains(trouble.String(), want) {
 			t.Errorf("explain of nobody = %d %q, want %q", code, trouble.String(), want)
 		}

@@ -50,7 +50,11 @@ func newClocked(t *testing.T, change func(*server.Gateway)) *clocked {
 	c.TrustedProxies = []string{"127.0.0.1/32"}
 	for range 3 {
 		records := telemetry.NewWriter(&lockedBuffer{})
-		kit := server.Observability{Log: telemetry.Logger(records, "json", slog.LevelInfo), Access: &telemetry.AccessLog{Out: records}, Metrics: telemetry.NewMetrics("test", "", records.Dropped)}
+		kit := server.Observability{
+			Log:     telemetry.Logger(records, "json", slog.LevelInfo),
+			Access:  &telemetry.AccessLog{Out: records},
+			Metrics: telemetry.NewMetrics("test", "", records.Dropped),
+		}
 		stores, err := server.OpenStores(t.Context(), c, kit)
 		if err != nil {
 			t.Fatal(err)
@@ -93,9 +97,21 @@ func ask(g *server.Gateway, cookie string) int {
 
 func askOnce(g *server.Gateway, cookie string) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
-	g.ServeHTTP(w, &http.Request{Method: "GET", URL: &url.URL{Path: "/oauth2/auth"}, RequestURI: "/oauth2/auth", Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Host: "gate.test", RemoteAddr: "127.0.0.1:1", Body: http.NoBody, Header: http.Header{
-		"Cookie": {"dinggate=" + cookie}, "X-Original-Url": {fleetURL + "/"}, "X-Original-Method": {"GET"}, "X-Forwarded-Host": {"gate.test"},
-	}})
+	g.ServeHTTP(w, &http.Request{
+		Method:     "GET",
+		URL:        &url.URL{Path: "/oauth2/auth"},
+		RequestURI: "/oauth2/auth",
+		Proto:      "HTTP/1.1",
+		ProtoMajor: 1,
+		ProtoMinor: 1,
+		Host:       "gate.test",
+		RemoteAddr: "127.0.0.1:1",
+		Body:       http.NoBody,
+		Header: http.Header{
+			"Cookie": {"dinggate=" + cookie}, "X-Original-Url": {fleetURL + "/"}, "X-Original-Method": {"GET"},
+			"X-Forwarded-Host": {"gate.test"},
+		},
+	})
 	return w
 }
 
@@ -107,11 +123,19 @@ func TestOneLookupForAFleet(t *testing.T) {
 	var cookies []string
 	for i := range people {
 		id := fmt.Sprint("p", i)
-		if err := k.platform.Add(simulator.Person{ID: id, UserID: id, Name: id, OrgEmail: id + "@yunfan.example", Departments: []int64{42}}); err != nil {
+		if err := k.platform.Add(simulator.Person{
+			ID:          id,
+			UserID:      id,
+			Name:        id,
+			OrgEmail:    id + "@yunfan.example",
+			Departments: []int64{42},
+		}); err != nil {
 			t.Fatal(err)
 		}
 		who, _ := k.platform.Who(id)
-		_, c, err := k.gates[0].Sessions.Create(t.Context(), identity.User{UnionID: who.UnionID, UserID: id, Username: id, Name: id, Departments: []int64{42}}, identity.Token{})
+		_, c, err := k.gates[0].Sessions.Create(t.Context(),
+			identity.User{UnionID: who.UnionID, UserID: id, Username: id, Name: id, Departments: []int64{42}},
+			identity.Token{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -172,15 +196,17 @@ func TestOneLookupForAFleet(t *testing.T) {
 // out; its definite no ends the sessions on every replica (threats V8, V9, V35).
 func TestDingTalkIsAway(t *testing.T) {
 	for name, fault := range map[string]simulator.Verb{
-		"500": simulator.Status(500), "garbage": simulator.Body("<html>"), "half a record": simulator.Body(`{"errcode":0,"result":{}}`),
-		"cut": simulator.Cut(10), "reset": simulator.Reset(), "quota": simulator.Code("90020"),
+		"500": simulator.Status(500), "garbage": simulator.Body("<html>"),
+		"half a record": simulator.Body(`{"errcode":0,"result":{}}`),
+		"cut":           simulator.Cut(10), "reset": simulator.Reset(), "quota": simulator.Code("90020"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			k := newClocked(t, nil)
 			cookies := map[string]string{}
 			for _, id := range []string{"zhangsan", "lisi"} {
 				who, _ := k.platform.Who(id)
-				_, c, err := k.gates[0].Sessions.Create(t.Context(), identity.User{UnionID: who.UnionID, UserID: id, Username: id, Name: who.Name}, identity.Token{})
+				_, c, err := k.gates[0].Sessions.Create(t.Context(),
+					identity.User{UnionID: who.UnionID, UserID: id, Username: id, Name: who.Name}, identity.Token{})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -226,12 +252,26 @@ func TestOneRefreshForAFleet(t *testing.T) {
 		g.Sessions.Refresh = func(_ context.Context, refresh string) (identity.Token, error) {
 			n := calls.Add(1)
 			if want := fmt.Sprint("refresh ", n-1); refresh != want {
-				return identity.Token{}, &identity.Failure{Class: identity.Refused, Code: "sso_over", Err: fmt.Errorf("%q was sent, want %q", refresh, want)}
+				return identity.Token{},
+					&identity.Failure{
+						Class: identity.Refused,
+						Code:  "sso_over",
+						Err:   fmt.Errorf("%q was sent, want %q", refresh, want),
+					}
 			}
-			return identity.Token{Access: fmt.Sprint("access ", n), Refresh: fmt.Sprint("refresh ", n), Expires: k.now().Add(time.Hour)}, nil
+			return identity.Token{
+				Access:  fmt.Sprint("access ", n),
+				Refresh: fmt.Sprint("refresh ", n),
+				Expires: k.now().Add(time.Hour),
+			}, nil
 		}
 	})
-	_, c, err := k.gates[0].Sessions.Create(t.Context(), identity.User{UnionID: "u", UserID: "u", Username: "u"}, identity.Token{Access: "access 0", Refresh: "refresh 0", Expires: k.now().Add(time.Hour)})
+	_, c, err := k.gates[0].Sessions.Create(t.Context(),
+		identity.User{UnionID: "u", UserID: "u", Username: "u"}, identity.Token{
+			Access:  "access 0",
+			Refresh: "refresh 0",
+			Expires: k.now().Add(time.Hour),
+		})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -45,7 +45,8 @@ func (c *caller) socket(p *program) (ended <-chan struct{}) {
 	c.t.Cleanup(cancel)
 	dialing, done := context.WithTimeout(ctx, 20*time.Second)
 	defer done()
-	conn, _, err := websocket.Dial(dialing, "ws://gate.test/socket", &websocket.DialOptions{HTTPClient: &http.Client{Transport: c.client.Transport, Jar: c.client.Jar}})
+	conn, _, err := websocket.Dial(dialing, "ws://gate.test/socket",
+		&websocket.DialOptions{HTTPClient: &http.Client{Transport: c.client.Transport, Jar: c.client.Jar}})
 	if err != nil {
 		c.t.Fatalf("opening a WebSocket: %v\n%s", err, p.log)
 	}
@@ -77,7 +78,8 @@ func isClosed(gone <-chan struct{}) bool {
 // its WebSockets on the others (the promise is 2 s; the log tells how long it took).
 func TestEndsReachOpenConnections(t *testing.T) {
 	redis := durableRedis(t)
-	f := newFleet(t, "DINGGATE_SESSION_STORE=redis", "DINGGATE_REDIS_URL="+redis.URL(), "DINGGATE_UPSTREAM="+echo(t), "DINGGATE_SESSION_RECHECK=1h")
+	f := newFleet(t, "DINGGATE_SESSION_STORE=redis", "DINGGATE_REDIS_URL="+redis.URL(), "DINGGATE_UPSTREAM="+echo(t),
+		"DINGGATE_SESSION_RECHECK=1h")
 	a, b := f.replica(), f.replica()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
@@ -100,7 +102,10 @@ func TestEndsReachOpenConnections(t *testing.T) {
 	if err := f.platform.Leave("lisi"); err != nil { // the event reaches one replica, nobody knows which
 		t.Fatal(err)
 	}
-	eventually(t, "a leaver's WebSockets are closed on both replicas", func() bool { return isClosed(leaverAtA) && isClosed(leaverAtB) })
+	eventually(t,
+		"a leaver's WebSockets are closed on both replicas", func() bool {
+			return isClosed(leaverAtA) && isClosed(leaverAtB)
+		})
 	for _, p := range []*program{a, b} {
 		if got := leaver.page(p).StatusCode; got != 302 {
 			t.Errorf("a leaver's next page = %d, want 302", got)
@@ -123,14 +128,18 @@ func TestEndsReachOpenConnections(t *testing.T) {
 func TestLookupOutlivesItsReplica(t *testing.T) {
 	const membership = "/topapi/user/getbyunionid"
 	redis := durableRedis(t)
-	f := newFleet(t, "DINGGATE_SESSION_STORE=redis", "DINGGATE_REDIS_URL="+redis.URL(), "DINGGATE_UPSTREAM="+echo(t), "DINGGATE_SESSION_RECHECK=2s", "DINGGATE_DINGTALK_EVENTS=false")
+	f := newFleet(t, "DINGGATE_SESSION_STORE=redis", "DINGGATE_REDIS_URL="+redis.URL(), "DINGGATE_UPSTREAM="+echo(t),
+		"DINGGATE_SESSION_RECHECK=2s", "DINGGATE_DINGTALK_EVENTS=false")
 	a, b := f.replica(), f.replica()
 	c := f.caller(a)
 	c.enters(a, "zhangsan")
 	c.page(b)
 	f.platform.Fault(simulator.Fault{On: membership, Do: simulator.Hang(), Times: 1})
 	f.platform.ResetCalls()
-	eventually(t, "the first replica asks", func() bool { return c.page(a).StatusCode == 200 && f.platform.Calls(membership) == 1 })
+	eventually(t,
+		"the first replica asks", func() bool {
+			return c.page(a).StatusCode == 200 && f.platform.Calls(membership) == 1
+		})
 	a.kill()
 	eventually(t, "another replica takes over", func() bool {
 		if got := c.page(b).StatusCode; got != 200 {
@@ -146,7 +155,8 @@ func TestRotateKeysUnderLoad(t *testing.T) {
 	redis := durableRedis(t)
 	f := newFleet(t, "DINGGATE_SESSION_STORE=redis", "DINGGATE_REDIS_URL="+redis.URL(), "DINGGATE_UPSTREAM="+echo(t))
 	key := func(text string) string { return base64.StdEncoding.EncodeToString([]byte(text)) }
-	one, two, three := key("the 1st key, of thirty-two bytes"), key("the 2nd key, of thirty-two bytes"), key("the 3rd key, of thirty-two bytes")
+	one, two, three := key("the 1st key, of thirty-two bytes"), key("the 2nd key, of thirty-two bytes"),
+		key("the 3rd key, of thirty-two bytes")
 	with := func(keys string) *program { return f.replica("DINGGATE_COOKIE_SECRETS=" + keys) }
 	var at [2]atomic.Pointer[program]
 	for i := range at {

@@ -44,7 +44,8 @@ func TestACrowdLeavesNothingBehind(t *testing.T) {
 			fd, routine = p.holds(t)
 			return fd <= fds[i]+slack && routine <= routines[i]+2*slack
 		})
-		t.Logf("replica %d: %d descriptors and %d goroutines before, %d and %d after", i, fds[i], routines[i], fd, routine)
+		t.Logf("replica %d: %d descriptors and %d goroutines before, %d and %d after", i, fds[i], routines[i], fd,
+			routine)
 	}
 }
 

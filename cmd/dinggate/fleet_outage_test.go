@@ -29,7 +29,10 @@ func TestOutagesSignNobodyOut(t *testing.T) {
 		out = append(out, f.copy(c))
 		c.leaves(a)
 	}
-	eventually(t, "the sign-outs are known", func() bool { return out[0].page(b).StatusCode == 302 && out[1].page(b).StatusCode == 302 })
+	eventually(t,
+		"the sign-outs are known", func() bool {
+			return out[0].page(b).StatusCode == 302 && out[1].page(b).StatusCode == 302
+		})
 
 	var all sync.WaitGroup
 	var stop atomic.Bool
@@ -72,7 +75,8 @@ func TestOutagesSignNobodyOut(t *testing.T) {
 	for _, c := range out {
 		all.Go(func() { work(c, 302) })
 	}
-	for _, outage := range []time.Duration{50 * time.Millisecond, 3 * time.Second} { // a blip, and longer than what is known lasts
+	// a blip, and longer than what is known lasts
+	for _, outage := range []time.Duration{50 * time.Millisecond, 3 * time.Second} {
 		redis.Kill()
 		time.Sleep(outage)
 		redis.Start()
@@ -89,6 +93,7 @@ func TestOutagesSignNobodyOut(t *testing.T) {
 		t.Error("the outages were not felt: the test tests nothing")
 	}
 	for _, c := range at {
-		eventually(t, "still signed in", func() bool { return c.page(a).StatusCode == 200 && c.page(b).StatusCode == 200 })
+		eventually(t,
+			"still signed in", func() bool { return c.page(a).StatusCode == 200 && c.page(b).StatusCode == 200 })
 	}
 }

@@ -30,7 +30,9 @@ const fleetURL = "http://gate.test"
 // newFleet starts no replica yet; env is what all have in common.
 func newFleet(t *testing.T, env ...string) *fleet {
 	f := &fleet{t: t, platform: simulator.Demo(), app: &recorder{}}
-	if err := f.platform.ChangeApp(simulator.DemoClientID, func(a *simulator.App) { a.Redirects = []string{fleetURL + "/oauth2/callback"} }); err != nil {
+	if err := f.platform.ChangeApp(simulator.DemoClientID, func(a *simulator.App) {
+		a.Redirects = []string{fleetURL + "/oauth2/callback"}
+	}); err != nil {
 		t.Fatal(err)
 	}
 	dingtalk := httptest.NewServer(f.platform)
@@ -38,8 +40,11 @@ func newFleet(t *testing.T, env ...string) *fleet {
 	t.Cleanup(func() { f.platform.Close(); dingtalk.Close(); app.Close() })
 	f.env = append([]string{
 		"DINGGATE_PUBLIC_URL=" + fleetURL, "DINGGATE_UPSTREAM=" + app.URL, "DINGGATE_TRUSTED_PROXIES=127.0.0.1/32",
-		"DINGGATE_DINGTALK_CLIENT_ID=" + simulator.DemoClientID, "DINGGATE_DINGTALK_CLIENT_SECRET=" + simulator.DemoClientSecret, "DINGGATE_DINGTALK_CORP_ID=" + simulator.DemoCorpID,
-		"DINGGATE_DINGTALK_LOGIN_URL=" + dingtalk.URL, "DINGGATE_DINGTALK_API_URL=" + dingtalk.URL, "DINGGATE_DINGTALK_OAPI_URL=" + dingtalk.URL,
+		"DINGGATE_DINGTALK_CLIENT_ID=" + simulator.DemoClientID,
+		"DINGGATE_DINGTALK_CLIENT_SECRET=" + simulator.DemoClientSecret,
+		"DINGGATE_DINGTALK_CORP_ID=" + simulator.DemoCorpID,
+		"DINGGATE_DINGTALK_LOGIN_URL=" + dingtalk.URL, "DINGGATE_DINGTALK_API_URL=" + dingtalk.URL,
+		"DINGGATE_DINGTALK_OAPI_URL=" + dingtalk.URL,
 		"DINGGATE_COOKIE_SECRETS=" + base64.StdEncoding.EncodeToString([]byte("a key that all the replicas know")),
 	}, env...)
 	return f
@@ -59,12 +64,15 @@ type caller struct {
 
 func (f *fleet) caller(to *program) *caller {
 	c := &caller{(&testEnv{t: f.t}).visitor(), to}
-	c.client.Transport = &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-		if addr == strings.TrimPrefix(fleetURL, "http://")+":80" {
-			addr = strings.TrimPrefix(c.to.gate, "http://")
-		}
-		return (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, network, addr)
-	}}
+	c.client.Transport = &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if addr == strings.TrimPrefix(fleetURL, "http://")+":80" {
+				addr = strings.TrimPrefix(c.to.gate, "http://")
+			}
+			return (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, network, addr)
+		},
+	}
 	return c
 }
 
@@ -79,14 +87,16 @@ func (c *caller) page(p *program) answer {
 func (c *caller) asked(p *program) answer {
 	c.t.Helper()
 	c.to = p
-	return c.get(fleetURL+"/oauth2/auth", "X-Original-URI: /", "X-Original-Method: GET", "X-Forwarded-Host: gate.test", "X-Forwarded-Proto: http")
+	return c.get(fleetURL+"/oauth2/auth", "X-Original-URI: /", "X-Original-Method: GET",
+		"X-Forwarded-Host: gate.test", "X-Forwarded-Proto: http")
 }
 
 func (c *caller) enters(p *program, person string) {
 	c.t.Helper()
 	c.to = p
 	if a := c.signIn(fleetURL+"/", person); a.StatusCode/100 != 3 || a.Header.Get("Location") != "/" {
-		c.t.Fatalf("signing %s in = %d to %q: %.300s\n%s", person, a.StatusCode, a.Header.Get("Location"), a.body, p.log)
+		c.t.Fatalf("signing %s in = %d to %q: %.300s\n%s", person, a.StatusCode, a.Header.Get("Location"), a.body,
+			p.log)
 	}
 	if a := c.page(p); a.StatusCode != 200 {
 		c.t.Fatalf("the page after the sign-in = %d, want 200\n%s", a.StatusCode, p.log)
@@ -176,7 +186,8 @@ func outage(t *testing.T, p *program, c *caller) {
 		q := c.asked(p)
 		slowest = max(slowest, time.Since(begin))
 		if q.StatusCode != 403 || q.Header.Get("X-Dinggate-Reason") != "store_unavailable" {
-			t.Errorf("/oauth2/auth in the outage = %d, X-Dinggate-Reason %q, want 403 store_unavailable", q.StatusCode, q.Header.Get("X-Dinggate-Reason"))
+			t.Errorf("/oauth2/auth in the outage = %d, X-Dinggate-Reason %q, want 403 store_unavailable",
+				q.StatusCode, q.Header.Get("X-Dinggate-Reason"))
 		}
 		for _, set := range append(a.Header["Set-Cookie"], q.Header["Set-Cookie"]...) {
 			t.Errorf("in the outage a cookie is set: %q", set)
@@ -187,7 +198,8 @@ func outage(t *testing.T, p *program, c *caller) {
 		t.Errorf("an answer in the outage took %v", slowest)
 	}
 	eventually(t, "not ready", func() bool { return p.ready(t) == "store" })
-	if status, body := fetch(t, http.DefaultClient, p.admin+"/metrics"); status != 200 || !strings.Contains(body, "dinggate_store_up 0\n") {
+	if status, body := fetch(t, http.DefaultClient, p.admin+"/metrics"); status != 200 ||
+		!strings.Contains(body, "dinggate_store_up 0\n") {
 		t.Errorf("/metrics in the outage = %d without dinggate_store_up 0", status)
 	}
 	if status, _ := fetch(t, http.DefaultClient, p.admin+"/livez"); status != 200 {
@@ -223,14 +235,18 @@ func TestRedisDiesAndReturns(t *testing.T) {
 		}
 		act.end()
 		for _, p := range []*program{a, b} {
-			eventually(t, "the same cookie works", func() bool { return c.page(p).StatusCode == 200 && fresh.page(p).StatusCode == 200 })
+			eventually(t,
+				"the same cookie works", func() bool {
+					return c.page(p).StatusCode == 200 && fresh.page(p).StatusCode == 200
+				})
 			eventually(t, "ready", func() bool { return p.ready(t) == "ready" })
 		}
 	}
 	for _, p := range []*program{a, b} {
 		eventually(t, "the log tells of two outages and their ends", func() bool {
 			log := p.log.String() // comes a moment later
-			return strings.Count(log, "the session store is away") == 2 && strings.Count(log, "the session store is back") == 2
+			return strings.Count(log, "the session store is away") == 2 &&
+				strings.Count(log, "the session store is back") == 2
 		})
 	}
 }
@@ -344,7 +360,9 @@ func TestRedisEmptied(t *testing.T) { // threats V16
 func TestSentinelFailoverLosesNoSession(t *testing.T) {
 	master := realtool.StartRedis(t)
 	replica := realtool.StartRedis(t, "--replicaof", strings.Replace(master.Addr, ":", " ", 1))
-	replica.Await("its master", func() bool { return strings.Contains(replica.Do("INFO", "replication"), "master_link_status:up") })
+	replica.Await("its master", func() bool {
+		return strings.Contains(replica.Do("INFO", "replication"), "master_link_status:up")
+	})
 	sentinel := realtool.StartSentinel(t, master, 1)
 	f := newFleet(t, "DINGGATE_SESSION_STORE=redis", "DINGGATE_REDIS_URL=redis-sentinel://"+sentinel.Addr+"/main")
 	a, b := f.replica(), f.replica()
@@ -363,7 +381,8 @@ func TestSentinelFailoverLosesNoSession(t *testing.T) {
 			for _, c := range all[:3] {
 				got := c.page(p)
 				if got.StatusCode != 200 && got.StatusCode != 503 {
-					t.Fatalf("in the failover a page = %d %q, want 200 or 503", got.StatusCode, got.Header.Get("Location"))
+					t.Fatalf("in the failover a page = %d %q, want 200 or 503", got.StatusCode,
+						got.Header.Get("Location"))
 				}
 				if got.StatusCode != 200 {
 					return false
@@ -413,7 +432,8 @@ func TestStateDirKeepsSignOuts(t *testing.T) {
 
 	second := exec.Command(binary(t), "serve")
 	second.Env = append(append([]string{}, environment...), append(f.env, "DINGGATE_STATE_DIR="+dir)...)
-	if out, err := second.CombinedOutput(); err == nil || !strings.Contains(string(out), "another process has the file open") {
+	if out, err := second.CombinedOutput(); err == nil ||
+		!strings.Contains(string(out), "another process has the file open") {
 		t.Errorf("a second process with the same state_dir = %v %s, want it refused", err, out)
 	}
 	for _, end := range []func(){a.kill, func() { a.stop(t) }} {

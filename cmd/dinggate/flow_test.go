@@ -21,14 +21,17 @@ func TestSignIn(t *testing.T) {
 	const deep = "/reports/%E9%94%80%E5%94%AE?q=1&next=%2Fa%3Fb&x=%E5%BC%A0;y"
 	back := v.signIn(h.base+deep, "zhangsan")
 	if back.StatusCode/100 != 3 || back.Header.Get("Location") != deep {
-		t.Fatalf("the callback = %d to %q, want a redirect to %q\n%s", back.StatusCode, back.Header.Get("Location"), deep, back.body)
+		t.Fatalf("the callback = %d to %q, want a redirect to %q\n%s", back.StatusCode, back.Header.Get("Location"),
+			deep, back.body)
 	}
 	a := v.get(h.base + deep)
 	if a.StatusCode != 200 || !strings.Contains(a.body, "UPSTREAM-MARK GET "+deep) {
 		t.Fatalf("the page = %d %q, want the application's", a.StatusCode, a.body)
 	}
 	got := h.app.last(t)
-	for name, want := range map[string]string{"X-Forwarded-User": "zhangsan", "X-Forwarded-Email": "zhangsan@yunfan.example", "X-Forwarded-Preferred-Username": "%E5%BC%A0%E4%B8%89", "X-Forwarded-Groups": "%E4%B8%BB%E7%AE%A1"} {
+	for name, want := range map[string]string{"X-Forwarded-User": "zhangsan",
+		"X-Forwarded-Email": "zhangsan@yunfan.example", "X-Forwarded-Preferred-Username": "%E5%BC%A0%E4%B8%89",
+		"X-Forwarded-Groups": "%E4%B8%BB%E7%AE%A1"} {
 		if v := got.Header[http.CanonicalHeaderKey(name)]; len(v) != 1 || v[0] != want {
 			t.Errorf("the application got %s = %q, want %q", name, v, want)
 		}
@@ -45,7 +48,8 @@ func TestSignIn(t *testing.T) {
 		t.Errorf("the application's own X-Auth-Request-User came back")
 	}
 	if a := v.get(h.base + "/again"); a.StatusCode != 200 || h.app.last(t).Header.Get("Cookie") != "app=own" {
-		t.Errorf("on the next page the application got Cookie %q with %d, want its own alone", h.app.last(t).Header.Get("Cookie"), a.StatusCode)
+		t.Errorf("on the next page the application got Cookie %q with %d, want its own alone",
+			h.app.last(t).Header.Get("Cookie"), a.StatusCode)
 	}
 }
 
@@ -58,7 +62,8 @@ func TestUserinfoAndSignOut(t *testing.T) {
 	v.signIn(h.base+"/", "zhangsan")
 	var who map[string]any
 	a := v.get(h.base + "/oauth2/userinfo")
-	if err := json.Unmarshal([]byte(a.body), &who); err != nil || who["user"] != "zhangsan" || who["email"] != "zhangsan@yunfan.example" {
+	if err := json.Unmarshal([]byte(a.body), &who); err != nil || who["user"] != "zhangsan" ||
+		who["email"] != "zhangsan@yunfan.example" {
 		t.Errorf("userinfo = %d %s, want zhangsan", a.StatusCode, a.body)
 	}
 	cookies := v.client.Jar.Cookies(mustURL(t, h.base))
@@ -68,7 +73,8 @@ func TestUserinfoAndSignOut(t *testing.T) {
 	if a := v.get(h.base + "/oauth2/sign_out"); a.StatusCode != 200 || v.get(h.base+"/").StatusCode != 200 {
 		t.Errorf("GET sign_out = %d and signed out, want a page that asks", a.StatusCode)
 	}
-	if a := v.do("POST", h.base+"/oauth2/sign_out", "", "Sec-Fetch-Site: same-origin", "Origin: null"); a.StatusCode/100 != 3 && a.StatusCode != 200 {
+	if a := v.do("POST", h.base+"/oauth2/sign_out", "", "Sec-Fetch-Site: same-origin",
+		"Origin: null"); a.StatusCode/100 != 3 && a.StatusCode != 200 {
 		t.Errorf("sign-out as a browser posts it = %d, want done", a.StatusCode)
 	}
 	if a := v.get(h.base + "/"); a.StatusCode != 302 {
@@ -93,7 +99,8 @@ func mustURL(t testing.TB, raw string) *url.URL {
 func TestRefused(t *testing.T) {
 	h := newTestEnv(t, nil)
 	for _, c := range []struct{ person, language, want string }{
-		{"sunqi", "en", "member"}, {"sunqi", "zh-CN", "成员"}, {"zhouba", "en", "external"}, {"zhouba", "zh-CN", "外部"}, {"wujiu", "en", "activated"}, {"zhengshi", "en", "disabled"},
+		{"sunqi", "en", "member"}, {"sunqi", "zh-CN", "成员"}, {"zhouba", "en", "external"}, {"zhouba", "zh-CN", "外部"},
+		{"wujiu", "en", "activated"}, {"zhengshi", "en", "disabled"},
 	} {
 		v := h.visitor()
 		v.header.Set("Accept-Language", c.language)
@@ -111,7 +118,8 @@ func TestRefused(t *testing.T) {
 	v := h.visitor()
 	v.signIn(h.base+"/", "zhaoliu")
 	before := h.app.count()
-	if a := v.get(h.base + "/admin/x"); a.StatusCode != 403 || strings.Contains(a.body, "UPSTREAM-MARK") || h.app.count() != before {
+	if a := v.get(h.base + "/admin/x"); a.StatusCode != 403 || strings.Contains(a.body, "UPSTREAM-MARK") ||
+		h.app.count() != before {
 		t.Errorf("zhaoliu at /admin/ = %d, want 403 and nothing at the application", a.StatusCode)
 	}
 	if a := v.get(h.base+"/admin/x", "Accept: application/json"); a.StatusCode != 403 {
@@ -134,12 +142,16 @@ func TestCallbackCallsNobody(t *testing.T) {
 	state := mustURL(t, stolen).Query().Get("state")
 	victim.leave(h.base + "/")
 	for _, address := range []string{
-		stolen, h.base + "/oauth2/callback", h.base + "/oauth2/callback?authCode=x", h.base + "/oauth2/callback?authCode=x&state=", h.base + "/oauth2/callback?authCode=x&state=" + strings.Repeat("A", 43),
-		stolen + "&state=" + state, stolen + "x", strings.Replace(stolen, "state=", "state[]=", 1), h.base + "/oauth2/callback?authCode=x&state=" + strings.Repeat("A", 60_000),
+		stolen, h.base + "/oauth2/callback", h.base + "/oauth2/callback?authCode=x",
+		h.base + "/oauth2/callback?authCode=x&state=",
+		h.base + "/oauth2/callback?authCode=x&state=" + strings.Repeat("A", 43),
+		stolen + "&state=" + state, stolen + "x", strings.Replace(stolen, "state=", "state[]=", 1),
+		h.base + "/oauth2/callback?authCode=x&state=" + strings.Repeat("A", 60_000),
 	} {
 		a := victim.get(address)
 		if a.StatusCode < 400 || a.StatusCode >= 500 || sessionOf(a) != "" {
-			t.Errorf("GET %.80s in another browser = %d with session %q, want a refusal", address, a.StatusCode, sessionOf(a))
+			t.Errorf("GET %.80s in another browser = %d with session %q, want a refusal", address, a.StatusCode,
+				sessionOf(a))
 		}
 	}
 	for _, method := range []string{"HEAD", "POST", "PUT"} {
@@ -182,7 +194,8 @@ func TestTwoTabs(t *testing.T) {
 	second := v.get(v.choose(two, "zhangsan"))
 	first := v.get(v.choose(one, "zhangsan"))
 	if first.Header.Get("Location") != "/one" || second.Header.Get("Location") != "/two" {
-		t.Errorf("two tabs end at %q and %q, want /one and /two", first.Header.Get("Location"), second.Header.Get("Location"))
+		t.Errorf("two tabs end at %q and %q, want /one and /two", first.Header.Get("Location"),
+			second.Header.Get("Location"))
 	}
 	if a := v.get(h.base + "/"); a.StatusCode != 200 {
 		t.Errorf("after both tabs / = %d, want 200", a.StatusCode)
@@ -197,7 +210,9 @@ func TestForgedHeaders(t *testing.T) {
 	v.signIn(h.base+"/", "zhangsan")
 	for _, path := range []string{"/", "/public/"} {
 		for _, who := range []*visitor{v, h.visitor()} {
-			for _, name := range []string{"X-Forwarded-User", "X_Forwarded_User", "x-forwarded.user", "X-FORWARDED-USER", "X-Forwarded-Email", "X-Auth-Request-User", "X_Auth_Request_Email", "Remote-User", "X-Forwarded-Groups", "X-Original-URL"} {
+			for _, name := range []string{"X-Forwarded-User", "X_Forwarded_User", "x-forwarded.user",
+				"X-FORWARDED-USER", "X-Forwarded-Email", "X-Auth-Request-User", "X_Auth_Request_Email", "Remote-User",
+				"X-Forwarded-Groups", "X-Original-URL"} {
 				before := h.app.count()
 				who.get(h.base+path, name+": forged", name+": forged2")
 				if h.app.count() == before {
@@ -239,7 +254,8 @@ func TestWhoIsAsked(t *testing.T) {
 		{"auth", "GET", "/oauth2/auth", nil, 401},
 		{"auth of a public page", "GET", "/oauth2/auth", []string{"X-Original-URL: " + h.base + "/public/x"}, 200},
 		{"ext-authz", "GET", "/oauth2/ext-authz/x", []string{"Sec-Fetch-Mode: cors"}, 401},
-		{"forward-auth", "GET", "/oauth2/forward-auth", []string{"Accept: text/html", "X-Forwarded-Uri: /x", "X-Forwarded-Method: GET"}, 302},
+		{"forward-auth", "GET", "/oauth2/forward-auth",
+			[]string{"Accept: text/html", "X-Forwarded-Uri: /x", "X-Forwarded-Method: GET"}, 302},
 	} {
 		v := h.visitor()
 		v.header = http.Header{}
@@ -251,15 +267,21 @@ func TestWhoIsAsked(t *testing.T) {
 			if len(a.Header["Set-Cookie"]) > 0 {
 				t.Errorf("%s: 401 sets a cookie", c.name)
 			}
-			if !strings.HasPrefix(c.name, "auth") && (!strings.Contains(a.body, `"error":"unauthenticated"`) || !strings.Contains(a.body, h.base+"/oauth2/start?rd=")) {
+			if !strings.HasPrefix(c.name, "auth") &&
+				(!strings.Contains(a.body, `"error":"unauthenticated"`) ||
+					!strings.Contains(a.body, h.base+"/oauth2/start?rd=")) {
 				t.Errorf("%s: 401 reads %s, want login_url", c.name, a.body)
 			}
 		}
 		if c.path == "/oauth2/auth" { // for a program: no more than it needs
-			if a.Header.Get("Cache-Control") != "no-store" || a.Header.Get("X-Request-Id") == "" || a.Header.Get("Content-Security-Policy") != "" {
+			if a.Header.Get("Cache-Control") != "no-store" || a.Header.Get("X-Request-Id") == "" ||
+				a.Header.Get("Content-Security-Policy") != "" {
 				t.Errorf("%s: %d has other headers than a question's answer: %v", c.name, a.StatusCode, a.Header)
 			}
-		} else if a.StatusCode >= 400 && (a.Header.Get("Cache-Control") != "no-store" || a.Header.Get("X-Content-Type-Options") != "nosniff" || a.Header.Get("X-Request-Id") == "" || !strings.Contains(a.Header.Get("Content-Security-Policy"), "frame-ancestors 'none'")) {
+		} else if a.StatusCode >= 400 &&
+			(a.Header.Get("Cache-Control") != "no-store" || a.Header.Get("X-Content-Type-Options") != "nosniff" ||
+				a.Header.Get("X-Request-Id") == "" ||
+				!strings.Contains(a.Header.Get("Content-Security-Policy"), "frame-ancestors 'none'")) {
 			t.Errorf("%s: %d lacks a security header: %v", c.name, a.StatusCode, a.Header)
 		}
 	}

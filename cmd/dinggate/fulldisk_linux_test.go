@@ -23,7 +23,8 @@ func (p *program) limitFiles(t *testing.T, size uint64) {
 	t.Helper()
 	limit := syscall.Rlimit{Cur: size, Max: math.MaxUint64}
 	const fileSize = syscall.RLIMIT_FSIZE
-	if _, _, errno := syscall.RawSyscall6(syscall.SYS_PRLIMIT64, uintptr(p.cmd.Process.Pid), fileSize, uintptr(unsafe.Pointer(&limit)), 0, 0, 0); errno != 0 {
+	if _, _, errno := syscall.RawSyscall6(syscall.SYS_PRLIMIT64, uintptr(p.cmd.Process.Pid), fileSize,
+		uintptr(unsafe.Pointer(&limit)), 0, 0, 0); errno != 0 {
 		t.Skipf("SKIPPED: limiting the files of a process: %v", errno)
 	}
 }
@@ -64,8 +65,10 @@ func TestFullDisk(t *testing.T) {
 		_, metrics := fetch(t, http.DefaultClient, p.admin+"/metrics")
 		return strings.Contains(metrics, `dinggate_store_requests_total{op="put",result="ok"}`)
 	}
-	if a := leaves.do("POST", fleetURL+"/oauth2/sign_out", "", "Sec-Fetch-Site: same-origin"); a.StatusCode != http.StatusServiceUnavailable || written() {
-		t.Errorf("a sign-out that cannot be written down = %d, want 503: it may be forgotten with the process", a.StatusCode)
+	if a := leaves.do("POST", fleetURL+"/oauth2/sign_out", "",
+		"Sec-Fetch-Site: same-origin"); a.StatusCode != http.StatusServiceUnavailable || written() {
+		t.Errorf("a sign-out that cannot be written down = %d, want 503: it may be forgotten with the process",
+			a.StatusCode)
 	}
 	if a := thief.page(p); a.StatusCode != 302 {
 		t.Errorf("a copy of the cookie of who signed out = %d, want a sign-in", a.StatusCode)
@@ -80,7 +83,8 @@ func TestFullDisk(t *testing.T) {
 			t.Errorf("%s = %d %.60s", at, status, body)
 		}
 	}
-	eventually(t, "lost records are counted", func() bool { return p.metric(t, "dinggate_log_records_dropped_total") > "0" })
+	eventually(t,
+		"lost records are counted", func() bool { return p.metric(t, "dinggate_log_records_dropped_total") > "0" })
 	if got := size(t, log.Name()); got > logged+64<<10 {
 		t.Errorf("the log has grown from %d to %d bytes: the disk was not full", logged, got)
 	}
@@ -123,13 +127,20 @@ func TestClosedOutputs(t *testing.T) {
 	dir := t.TempDir()
 	gate, admin := filepath.Join(dir, "gate"), filepath.Join(dir, "admin")
 	cmd := exec.Command("/bin/sh", "-c", `exec "$0" serve >&- 2>&-`, binary(t))
-	cmd.Env = append(append(os.Environ(), environment...), "DINGGATE_LISTEN=unix:"+gate, "DINGGATE_ADMIN_LISTEN=unix:"+admin, "DINGGATE_TRUSTED_PROXIES=unix", "DINGGATE_STATE_DIR="+filepath.Join(dir, "state"))
+	cmd.Env = append(append(os.Environ(), environment...), "DINGGATE_LISTEN=unix:"+gate,
+		"DINGGATE_ADMIN_LISTEN=unix:"+admin, "DINGGATE_TRUSTED_PROXIES=unix",
+		"DINGGATE_STATE_DIR="+filepath.Join(dir, "state"))
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
 	client := func(socket string) *http.Client {
-		return &http.Client{Timeout: time.Minute, Transport: &http.Transport{Dial: func(string, string) (net.Conn, error) { return net.Dial("unix", socket) }}}
+		return &http.Client{
+			Timeout: time.Minute,
+			Transport: &http.Transport{Dial: func(string, string) (net.Conn, error) {
+				return net.Dial("unix", socket)
+			}},
+		}
 	}
 	eventually(t, "ready", func() bool {
 		res, err := client(admin).Get("http://admin/ready")
@@ -150,7 +161,8 @@ func TestClosedOutputs(t *testing.T) {
 		t.Fatalf("state_dir has %v, %v", files, err)
 	}
 	for _, file := range files {
-		if text, err := os.ReadFile(file); err != nil || strings.Contains(string(text), `"msg"`) || strings.Contains(string(text), "listening") {
+		if text, err := os.ReadFile(file); err != nil || strings.Contains(string(text), `"msg"`) ||
+			strings.Contains(string(text), "listening") {
 			t.Errorf("%s holds what was meant for the log, or %v", file, err)
 		}
 	}

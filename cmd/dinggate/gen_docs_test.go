@@ -14,7 +14,9 @@ import (
 
 // marked is a block of a page that shows a file: a comment names the file, or
 // a part of it, and the fence follows.
-var marked = regexp.MustCompile("(?ms)^<!-- (deploy/[^ ,]+)(?:, from \"([^\"]+)\")?(?:,? to \"([^\"]+)\")? -->\n```([a-z]*)\n(.*?)^```\n")
+var marked = regexp.MustCompile(
+	"(?ms)^<!-- (deploy/[^ ,]+)(?:, from \"([^\"]+)\")?(?:,? to \"([^\"]+)\")? -->\n```([a-z]*)\n(.*?)^```\n",
+)
 
 // shownPart is what a page shows of a file: without the comment at its head, or
 // what lies between two lines, moved to the margin.
@@ -57,7 +59,8 @@ func gatewayPages(t *testing.T) []string {
 	if err != nil || len(pages) < 28 {
 		t.Fatalf("found %d pages of gateways (%v), want 14 in two languages", len(pages), err)
 	}
-	return append(pages, "../../docs/gateways.md", "../../docs/gateways.zh-CN.md", "../../README.md", "../../README.zh-CN.md")
+	return append(pages, "../../docs/gateways.md", "../../docs/gateways.zh-CN.md", "../../README.md",
+		"../../README.zh-CN.md")
 }
 
 // TestGatewayPages: the blocks are those of deploy/ (-update writes them), both
@@ -82,7 +85,8 @@ func TestGatewayPages(t *testing.T) {
 				t.Fatal(err)
 			}
 		} else if fresh != string(data) {
-			t.Errorf("%s shows another text than deploy/: %s (go test -run TestGatewayPages -update writes it)", name, firstDifference(string(data), fresh))
+			t.Errorf("%s shows another text than deploy/: %s (go test -run TestGatewayPages -update writes it)", name,
+				firstDifference(string(data), fresh))
 		}
 	}
 	for name := range text {

@@ -35,7 +35,8 @@ func block(t *testing.T, language, text string) string {
 func TestMigrationConfig(t *testing.T) {
 	dir := t.TempDir()
 	secret, file := filepath.Join(dir, "secret"), filepath.Join(dir, "config.yaml")
-	text := strings.NewReplacer("/run/secrets/dingtalk-secret", secret, "…", newSecret()).Replace(block(t, "yaml", "public_url"))
+	text := strings.NewReplacer("/run/secrets/dingtalk-secret", secret, "…",
+		newSecret()).Replace(block(t, "yaml", "public_url"))
 	for name, data := range map[string]string{secret: "0123456789", file: text} {
 		if err := os.WriteFile(name, []byte(data), 0o600); err != nil {
 			t.Fatal(err)
@@ -62,9 +63,11 @@ func TestMigrationNginx(t *testing.T) {
 		app = strings.TrimPrefix(c.AllRoutes()[0].Upstream, "http://")
 		c.PublicURL, c.Routes, c.Upstream = "http://"+address, nil, "http://"+app
 	})
-	server := strings.NewReplacer("127.0.0.1:4180", strings.TrimPrefix(h.base, "http://"), "127.0.0.1:8080", app).Replace(block(t, "nginx", "location"))
+	server := strings.NewReplacer("127.0.0.1:4180", strings.TrimPrefix(h.base, "http://"), "127.0.0.1:8080",
+		app).Replace(block(t, "nginx", "location"))
 	dir := t.TempDir()
-	config := "daemon off;\npid " + dir + "/pid;\nerror_log " + dir + "/error.log;\nevents {}\nhttp {\naccess_log off;\n"
+	config := "daemon off;\npid " + dir + "/pid;\nerror_log " + dir +
+		"/error.log;\nevents {}\nhttp {\naccess_log off;\n"
 	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
 		config += kind + "_temp_path " + dir + "/" + kind + ";\n"
 	}
@@ -93,13 +96,15 @@ func TestMigrationNginx(t *testing.T) {
 	page := v.get(wanted, "X-Email: boss@example.com")
 	link := regexp.MustCompile(`href="([^"]*/oauth2/start[^"]*)"`).FindStringSubmatch(page.body)
 	if page.StatusCode != 200 || link == nil || h.app.count() > 0 {
-		t.Fatalf("GET without a session = %d, the application asked %d times, want the sign-in page:\n%s", page.StatusCode, h.app.count(), page.body)
+		t.Fatalf("GET without a session = %d, the application asked %d times, want the sign-in page:\n%s",
+			page.StatusCode, h.app.count(), page.body)
 	}
 	back := v.signIn(html.UnescapeString(link[1]), "zhangsan")
 	if at := back.Header.Get("Location"); !strings.HasSuffix(at, "/deep?a=1&b=%2Fx") {
 		t.Errorf("callback = %d to %q, want back to %s", back.StatusCode, at, wanted)
 	}
-	if a := v.get(wanted, "X-User: boss", "X-Email: boss@example.com"); a.StatusCode != 200 || !strings.Contains(a.body, "UPSTREAM-MARK GET /deep?a=1&b=%2Fx") {
+	if a := v.get(wanted, "X-User: boss", "X-Email: boss@example.com"); a.StatusCode != 200 ||
+		!strings.Contains(a.body, "UPSTREAM-MARK GET /deep?a=1&b=%2Fx") {
 		t.Fatalf("GET with a session = %d %s", a.StatusCode, a.body)
 	}
 	if got := h.app.last(t).Header.Get("Cookie"); strings.Contains(got, "dinggate=") {

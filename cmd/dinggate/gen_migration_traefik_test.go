@@ -20,7 +20,8 @@ import (
 // and by ForwardAuth at /oauth2/auth with the sign-in page as the error's page.
 func TestMigrationTraefik(t *testing.T) {
 	traefik := realtool.Path(t, "traefik@v3.7.13")
-	for name, middlewares := range map[string]string{"at the root": "[oauth-auth-redirect]", "errors": "[oauth-errors, oauth-auth-wo-redirect]"} {
+	for name, middlewares := range map[string]string{"at the root": "[oauth-auth-redirect]",
+		"errors": "[oauth-errors, oauth-auth-wo-redirect]"} {
 		t.Run(name, func(t *testing.T) {
 			address, app := realtool.FreeAddr(t), ""
 			h := newTestEnv(t, func(c *config.Config) {
@@ -31,7 +32,8 @@ func TestMigrationTraefik(t *testing.T) {
 				}
 			})
 			dynamic := block(t, "yaml", "forwardAuth")
-			for _, change := range [][2]string{{"app.example.com", "127.0.0.1"}, {"http://127.0.0.1:4180", h.base}, {"http://127.0.0.1:8080", app}, {"middlewares: [oauth-auth-redirect]", "middlewares: " + middlewares}} {
+			for _, change := range [][2]string{{"app.example.com", "127.0.0.1"}, {"http://127.0.0.1:4180", h.base},
+				{"http://127.0.0.1:8080", app}, {"middlewares: [oauth-auth-redirect]", "middlewares: " + middlewares}} {
 				if !strings.Contains(dynamic, change[0]) {
 					t.Fatalf("the page's block has no %q", change[0])
 				}
@@ -41,11 +43,14 @@ func TestMigrationTraefik(t *testing.T) {
 			v, wanted := h.visitor(), "http://"+address+"/deep?a=1&b=%2Fx"
 			page := v.untilRouted(wanted)
 			start := page.Header.Get("Location")
-			if link := regexp.MustCompile(`href="([^"]*/oauth2/start[^"]*)"`).FindStringSubmatch(page.body); link != nil {
+			if link := regexp.MustCompile(`href="([^"]*/oauth2/start[^"]*)"`).FindStringSubmatch(
+				page.body,
+			); link != nil {
 				start = html.UnescapeString(link[1])
 			}
 			if start == "" || page.StatusCode != 302 && page.StatusCode != 401 || h.app.count() > 0 {
-				t.Fatalf("GET without a session = %d, the application asked %d times, want a way to sign in:\n%s", page.StatusCode, h.app.count(), page.body)
+				t.Fatalf("GET without a session = %d, the application asked %d times, want a way to sign in:\n%s",
+					page.StatusCode, h.app.count(), page.body)
 			}
 			back := v.signIn(start, "zhaoliu")
 			if at := back.Header.Get("Location"); !strings.HasSuffix(at, "/deep?a=1&b=%2Fx") {
@@ -57,7 +62,8 @@ func TestMigrationTraefik(t *testing.T) {
 			}
 			session = "Cookie: " + strings.TrimPrefix(session, "; ")
 			for _, target := range []string{wanted, "http://" + address + "/"} {
-				if a := h.visitor().get(target, "X-Auth-Request-User: boss", session); a.StatusCode != 200 || !strings.Contains(a.body, "UPSTREAM-MARK GET "+strings.TrimPrefix(target, "http://"+address)) {
+				if a := h.visitor().get(target, "X-Auth-Request-User: boss", session); a.StatusCode != 200 ||
+					!strings.Contains(a.body, "UPSTREAM-MARK GET "+strings.TrimPrefix(target, "http://"+address)) {
 					t.Fatalf("GET %s with a session = %d %s", target, a.StatusCode, a.body)
 				}
 				if got := h.app.last(t).Header["X-Auth-Request-User"]; len(got) != 1 || got[0] != "zhaoliu" {
@@ -70,7 +76,8 @@ func TestMigrationTraefik(t *testing.T) {
 					t.Errorf("GET %s by zhaoliu = %d, want %d", path, a.StatusCode, status)
 				}
 			}
-			for _, claims := range [][]string{{"X-Forwarded-Uri: /public/", "X-Forwarded-Method: GET"}, {"X-Original-URL: http://" + address + "/public/"}, {"X-Original-URI: /public/"}} {
+			for _, claims := range [][]string{{"X-Forwarded-Uri: /public/", "X-Forwarded-Method: GET"},
+				{"X-Original-URL: http://" + address + "/public/"}, {"X-Original-URI: /public/"}} {
 				if a := h.visitor().get("http://"+address+"/x", claims...); a.StatusCode < 300 {
 					t.Errorf("GET /x without a session, with %q = %d, want a refusal", claims, a.StatusCode)
 				}
@@ -88,7 +95,8 @@ func startTraefik(t *testing.T, program, address, dynamic string) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{
 		"dynamic.yaml": dynamic,
-		"traefik.yaml": "global: {checkNewVersion: false}\nentryPoints: {web: {address: \"" + address + "\"}}\nproviders: {file: {filename: " + dir + "/dynamic.yaml}}\n",
+		"traefik.yaml": "global: {checkNewVersion: false}\nentryPoints: {web: {address: \"" + address +
+			"\"}}\nproviders: {file: {filename: " + dir + "/dynamic.yaml}}\n",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)

@@ -38,13 +38,15 @@ func TestGenOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	os.Remove(filepath.Join(dir, "dinggate.lua"))
-	if out, trouble, code := gen(t, "haproxy", deployConfig(t), "--out", dir); code != 1 || out != "" || !strings.Contains(trouble, "haproxy.cfg") {
+	if out, trouble, code := gen(t, "haproxy", deployConfig(t), "--out", dir); code != 1 || out != "" ||
+		!strings.Contains(trouble, "haproxy.cfg") {
 		t.Errorf("over a changed file = %d, %q, %q, want 1 and its name", code, out, trouble)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "dinggate.lua")); err == nil || same("haproxy.cfg") {
 		t.Error("something was written beside the file that is kept")
 	}
-	if _, trouble, code := gen(t, "haproxy", deployConfig(t), "--out", dir, "--force"); code != 0 || !same("haproxy.cfg") || !same("dinggate.lua") {
+	if _, trouble, code := gen(t, "haproxy", deployConfig(t), "--out", dir, "--force"); code != 0 ||
+		!same("haproxy.cfg") || !same("dinggate.lua") {
 		t.Errorf("by force = %d %s", code, trouble)
 	}
 	entries, err := os.ReadDir(dir)

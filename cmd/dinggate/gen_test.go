@@ -115,7 +115,8 @@ func TestGenIsDeploy(t *testing.T) {
 			if err != nil {
 				t.Errorf("gen %s prints %s, which deploy/ does not have: %v", gateway, f.Name, err)
 			} else if printed[f.Name] != string(want) {
-				t.Errorf("gen %s prints another %s than deploy/%s/%s: %s", gateway, f.Name, folder, f.Name, firstDifference(printed[f.Name], string(want)))
+				t.Errorf("gen %s prints another %s than deploy/%s/%s: %s", gateway, f.Name, folder, f.Name,
+					firstDifference(printed[f.Name], string(want)))
 			}
 		}
 	}
@@ -213,7 +214,8 @@ func TestGenHostile(t *testing.T) {
 // Law: a snippet is refused, or has the bytes of a harmless one and those of
 // its values, none of which means anything to a gateway.
 func FuzzGen(f *testing.F) {
-	f.Add("https://app.example.com", "127.0.0.1:4180", "/oauth2", "http://127.0.0.1:8080", "X-Auth-Request-User", "b.example.com")
+	f.Add("https://app.example.com", "127.0.0.1:4180", "/oauth2", "http://127.0.0.1:8080", "X-Auth-Request-User",
+		"b.example.com")
 	f.Add("https://a;b", "127.0.0.1:4180", "/oauth2", "http://app}", "X-$a", "`")
 	f.Add("http://a", "unix:/run/dinggate.sock", "/a/b", "unix:/run/app.sock", "Remote-User", "")
 	const means = "{}()[];#$\"'`\\,|&*?!<>=\n\t "
@@ -227,17 +229,22 @@ func FuzzGen(f *testing.F) {
 			cfg.Headers.Response = config.HeaderFields{identity.HeaderRule{Name: header, Field: "username"}}
 			var p conf.Problems
 			cfg.Check(&p)
-			if slices.ContainsFunc(p.All(), func(problem conf.Problem) bool { return !problem.Warning && config.AffectsGateway(problem.Key) }) {
+			if slices.ContainsFunc(p.All(), func(problem conf.Problem) bool {
+				return !problem.Warning && config.AffectsGateway(problem.Key)
+			}) {
 				return nil, false
 			}
 			s := gatewayconf.New("nginx", cfg, &p)
-			return s, !slices.ContainsFunc(p.All(), func(problem conf.Problem) bool { return !problem.Warning && config.AffectsGateway(problem.Key) })
+			return s, !slices.ContainsFunc(p.All(), func(problem conf.Problem) bool {
+				return !problem.Warning && config.AffectsGateway(problem.Key)
+			})
 		}
 		s, ok := build(public, listen, prefix, upstream, header, host)
 		if !ok {
 			return
 		}
-		for _, value := range slices.Concat(s.Hosts, s.Headers, s.Remove, []string{s.Port, s.Prefix, s.Gate, s.GatePort, s.App, s.AppName, s.AppPort, s.Cookie}) {
+		for _, value := range slices.Concat(s.Hosts, s.Headers, s.Remove,
+			[]string{s.Port, s.Prefix, s.Gate, s.GatePort, s.App, s.AppName, s.AppPort, s.Cookie}) {
 			if strings.ContainsAny(strings.NewReplacer("[", "", "]", "").Replace(value), means) || value == "" {
 				t.Errorf("newSnippet lets %q through", value)
 			}
@@ -303,7 +310,8 @@ func TestGenAdvice(t *testing.T) {
 		{"caddy", believed + "tls: {cert_file: a, key_file: b}\n", "tls.cert_file is set"},
 		{"caddy", believed + "upstream: https://app.internal\n", "not plain http://host:port"},
 		{"caddy", believed + "upstream: http://app.internal/base\n", "not plain http://host:port"},
-		{"caddy", believed + "routes: [{path: /a/, upstream: 'http://a'}, {path: /, upstream: 'http://b'}]\n", "lead to 2 applications"},
+		{"caddy", believed + "routes: [{path: /a/, upstream: 'http://a'}, {path: /, upstream: 'http://b'}]\n",
+			"lead to 2 applications"},
 		{"k8s", believed, "listen is 127.0.0.1:4180"},
 		{"k8s", believed + "listen: :4180\nadmin: {listen: ':9180'}\n", ""},
 	} {
@@ -325,7 +333,8 @@ func TestGenCalled(t *testing.T) {
 		{[]string{"gen", "ngnix"}, 2, `did you mean "nginx"`},
 		{[]string{"gen", "../x"}, 2, "no snippet"},
 		{[]string{"gen", "nginx", "--config", "/nowhere.yaml"}, 1, "/nowhere.yaml"},
-		{[]string{"gen", "traefik", "--public_url", "https://a.example.com", "--listen", "unix:/run/d.sock"}, 1, "a socket, which traefik cannot ask"},
+		{[]string{"gen", "traefik", "--public_url", "https://a.example.com", "--listen", "unix:/run/d.sock"}, 1,
+			"a socket, which traefik cannot ask"},
 		{[]string{"gen", "nginx", "--public_url", "https://a.example.com"}, 0, ""},
 	} {
 		var out, trouble bytes.Buffer
@@ -347,7 +356,8 @@ func onDisk(t *testing.T, parts map[string]string, exchange ...string) string {
 		pairs = append(pairs, exchange[i], strings.ReplaceAll(exchange[i+1], "DIR", dir))
 	}
 	for name, text := range parts {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(strings.NewReplacer(pairs[2:]...).Replace(text)), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(strings.NewReplacer(pairs[2:]...).Replace(text)),
+			0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -369,7 +379,8 @@ func certificate(t *testing.T, dir string) {
 	if _, err := tls.X509KeyPair(cert, keyPEM); err != nil {
 		t.Fatal(err)
 	}
-	for name, data := range map[string][]byte{"cert.pem": cert, "key.pem": keyPEM, "both.pem": slices.Concat(cert, keyPEM)} {
+	for name, data := range map[string][]byte{"cert.pem": cert, "key.pem": keyPEM,
+		"both.pem": slices.Concat(cert, keyPEM)} {
 		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -378,7 +389,8 @@ func certificate(t *testing.T, dir string) {
 
 // The gateways themselves read what gen prints.
 func TestGenReal(t *testing.T) {
-	configs := map[string]string{"deploy": deployConfig(t), "rich": strings.ReplaceAll(richConfig, "wiki.internal", "localhost"), "http": httpConfig}
+	configs := map[string]string{"deploy": deployConfig(t),
+		"rich": strings.ReplaceAll(richConfig, "wiki.internal", "localhost"), "http": httpConfig}
 	for _, tt := range []struct {
 		gateway, program string
 		check            func(t *testing.T, parts map[string]string, host string) *exec.Cmd
@@ -386,19 +398,24 @@ func TestGenReal(t *testing.T) {
 		{"nginx", "nginx", nginxCheck},
 		{"caddy", "caddy", func(t *testing.T, parts map[string]string, _ string) *exec.Cmd {
 			dir := onDisk(t, map[string]string{"Caddyfile": parts[""]})
-			return exec.Command(realtool.Path(t, "caddy"), "validate", "--adapter", "caddyfile", "--config", dir+"/Caddyfile")
+			return exec.Command(realtool.Path(t, "caddy"), "validate", "--adapter", "caddyfile", "--config",
+				dir+"/Caddyfile")
 		}},
 		{"haproxy", "haproxy", func(t *testing.T, parts map[string]string, host string) *exec.Cmd {
-			dir := onDisk(t, parts, "/etc/haproxy/dinggate.lua", "DIR/dinggate.lua", "/etc/haproxy/"+host+".pem", "DIR/both.pem")
+			dir := onDisk(t, parts, "/etc/haproxy/dinggate.lua", "DIR/dinggate.lua", "/etc/haproxy/"+host+".pem",
+				"DIR/both.pem")
 			return exec.Command(realtool.Path(t, "haproxy"), "-c", "-f", dir+"/haproxy.cfg")
 		}},
 		{"apache", "apache2", func(t *testing.T, parts map[string]string, host string) *exec.Cmd {
 			modules := ""
-			for _, m := range []string{"mpm_event", "authz_core", "lua", "proxy", "proxy_http", "headers", "rewrite", "ssl"} {
+			for _, m := range []string{"mpm_event", "authz_core", "lua", "proxy", "proxy_http", "headers", "rewrite",
+				"ssl"} {
 				modules += "LoadModule " + m + "_module /usr/lib/apache2/modules/mod_" + m + ".so\n"
 			}
-			parts["dinggate.conf"] = modules + "ServerName test\nErrorLog DIR/error.log\nPidFile DIR/pid\n" + parts["dinggate.conf"]
-			dir := onDisk(t, parts, "DIR/error.log", "DIR/error.log", "DIR/pid", "DIR/pid", "/etc/apache2/dinggate.lua", "DIR/dinggate.lua",
+			parts["dinggate.conf"] = modules + "ServerName test\nErrorLog DIR/error.log\nPidFile DIR/pid\n" +
+				parts["dinggate.conf"]
+			dir := onDisk(t, parts, "DIR/error.log", "DIR/error.log", "DIR/pid", "DIR/pid",
+				"/etc/apache2/dinggate.lua", "DIR/dinggate.lua",
 				"/etc/ssl/"+host+".pem", "DIR/cert.pem", "/etc/ssl/"+host+".key", "DIR/key.pem")
 			return exec.Command(realtool.Path(t, "apache2"), "-t", "-f", dir+"/dinggate.conf")
 		}},
@@ -429,21 +446,30 @@ func nginxCheck(t *testing.T, parts map[string]string, host string) *exec.Cmd {
 	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
 		temp += kind + "_temp_path DIR/temp;\n"
 	}
-	parts["nginx.conf"] = "pid DIR/pid;\nerror_log DIR/error.log;\nevents {}\nhttp {\naccess_log off;\n" + temp + "include DIR/dinggate.conf;\n}\n"
-	dir := onDisk(t, parts, "DIR/pid", "DIR/pid", "DIR/error.log", "DIR/error.log", "DIR/temp", "DIR/temp", "DIR/dinggate.conf", "DIR/dinggate.conf",
-		"/etc/nginx/dinggate.inc", "DIR/dinggate.inc", "/etc/ssl/"+host+".pem", "DIR/cert.pem", "/etc/ssl/"+host+".key", "DIR/key.pem")
+	parts["nginx.conf"] = "pid DIR/pid;\nerror_log DIR/error.log;\nevents {}\nhttp {\naccess_log off;\n" + temp +
+		"include DIR/dinggate.conf;\n}\n"
+	dir := onDisk(t, parts, "DIR/pid", "DIR/pid", "DIR/error.log", "DIR/error.log", "DIR/temp", "DIR/temp",
+		"DIR/dinggate.conf", "DIR/dinggate.conf",
+		"/etc/nginx/dinggate.inc", "DIR/dinggate.inc", "/etc/ssl/"+host+".pem", "DIR/cert.pem",
+		"/etc/ssl/"+host+".key", "DIR/key.pem")
 	return exec.Command(realtool.Path(t, "nginx"), "-t", "-e", dir+"/error.log", "-c", dir+"/nginx.conf")
 }
 
 // TestGenMainRoute: everything goes to the application of the route / .
 func TestGenMainRoute(t *testing.T) {
 	for _, tt := range []struct{ routes, want string }{
-		{"{path: /api/, upstream: 'http://127.0.0.1:1001'}, {path: /, upstream: 'http://127.0.0.1:1002'}", "127.0.0.1:1002"},
-		{"{path: /, host: other.example.com, upstream: 'http://127.0.0.1:1001'}, {path: /, upstream: 'http://127.0.0.1:1002'}", "127.0.0.1:1002"},
-		{"{path: /api/, upstream: 'http://127.0.0.1:1001'}, {path: /b/, upstream: 'http://127.0.0.1:1002'}", "127.0.0.1:1001"},
+		{"{path: /api/, upstream: 'http://127.0.0.1:1001'}, {path: /, upstream: 'http://127.0.0.1:1002'}",
+			"127.0.0.1:1002"},
+		{
+			"{path: /, host: other.example.com, upstream: 'http://127.0.0.1:1001'}, {path: /, upstream: " +
+				"'http://127.0.0.1:1002'}", "127.0.0.1:1002",
+		},
+		{"{path: /api/, upstream: 'http://127.0.0.1:1001'}, {path: /b/, upstream: 'http://127.0.0.1:1002'}",
+			"127.0.0.1:1001"},
 		{"{path: /api/, upstream: 'http://127.0.0.1:1001'}, {path: /}", "127.0.0.1:1001"},
 	} {
-		if s := snippetOf(t, "nginx", "public_url: https://app.example.com\nroutes: ["+tt.routes+"]\n"); s.App != tt.want {
+		if s := snippetOf(t, "nginx",
+			"public_url: https://app.example.com\nroutes: ["+tt.routes+"]\n"); s.App != tt.want {
 			t.Errorf("gen with routes [%s] names %s, want %s", tt.routes, s.App, tt.want)
 		}
 	}

@@ -45,7 +45,8 @@ func healthcheck(ctx context.Context, address string, guessed bool) error {
 			fmt.Sprintf("nobody answers on the admin listener %s: is dinggate serving there?", address),
 			fmt.Sprintf("管理端口 %s 无应答：dinggate 是否在此运行？", address)}
 		if guessed {
-			said[i18n.English] += " This is the default address; with the mistakes above, the one in use may be another (admin.listen)."
+			said[i18n.English] += " This is the default address; with the mistakes above, the one in use may be " +
+				"another (admin.listen)."
 			said[i18n.Chinese] += "这是默认地址；由于上述配置错误，实际地址（admin.listen）可能不同。"
 		}
 		return cli.SaidError{Message: said, Err: err}

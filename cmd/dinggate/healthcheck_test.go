@@ -22,7 +22,8 @@ func TestHealthcheckAfterATypo(t *testing.T) {
 	for _, tt := range []struct{ yaml, environ, args, want string }{
 		{"admin: {listen: HERE}\nroutes: [\n", "", "", "config.yaml:"},
 		{"admin: {listen: HERE\nprefix: /x\n", "", "", "config.yaml:"},
-		{"listen: 127.0.0.1:1\nadmin:\n  # a comment\n  listen: \"HERE\"  # here\nsession: {a: b: c}\n", "", "", "config.yaml:"},
+		{"listen: 127.0.0.1:1\nadmin:\n  # a comment\n  listen: \"HERE\"  # here\nsession: {a: b: c}\n", "", "",
+			"config.yaml:"},
 		{"admin：\n  listen: HERE\nprefix: /x\n", "", "", "full-width colon"},
 		{"admin:\n  listen:HERE\n", "", "", "no space after the colon"},
 		{"admin:\n\tlisten: HERE\n", "", "", "indented with a tab"},
@@ -39,10 +40,12 @@ func TestHealthcheckAfterATypo(t *testing.T) {
 			}
 		}
 		var out, told strings.Builder
-		args := append([]string{"healthcheck", "--lang=en", "--config", file}, strings.Fields(strings.ReplaceAll(tt.args, "HERE", at))...)
+		args := append([]string{"healthcheck", "--lang=en", "--config", file},
+			strings.Fields(strings.ReplaceAll(tt.args, "HERE", at))...)
 		code := run(args, strings.Fields(strings.ReplaceAll(tt.environ, "HERE", at)), &out, &told)
 		if code != 0 || !strings.Contains(told.String(), tt.want) {
-			t.Errorf("healthcheck with %q %s %s = %d %q, want 0 and %q", tt.yaml, tt.environ, tt.args, code, told.String(), tt.want)
+			t.Errorf("healthcheck with %q %s %s = %d %q, want 0 and %q", tt.yaml, tt.environ, tt.args, code,
+				told.String(), tt.want)
 		}
 	}
 }
@@ -55,7 +58,9 @@ func TestHealthcheckWithoutItsFile(t *testing.T) {
 	for _, command := range []string{"healthcheck", "check"} {
 		var out, told strings.Builder
 		code := run([]string{command, "--lang=en", "--config", file}, nil, &out, &told)
-		if text := out.String() + told.String(); code != 1 || !strings.Contains(text, file+": cannot be read: no such file") || strings.Contains(text, "/livez") || strings.Contains(text, "nobody answers") {
+		if text := out.String() + told.String(); code != 1 ||
+			!strings.Contains(text, file+": cannot be read: no such file") || strings.Contains(text, "/livez") ||
+			strings.Contains(text, "nobody answers") {
 			t.Errorf("%s --config %s = %d %q, want 1 and the file's name alone", command, file, code, text)
 		}
 	}
@@ -70,10 +75,13 @@ func TestHealthcheckOfNobody(t *testing.T) {
 	if err := os.WriteFile(file, []byte("admin: {listen: "+at+"}\nroutes: [\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for lang, want := range map[string]string{"en": "nobody answers on the admin listener " + at, "zh": "管理端口 " + at + " 无应答"} {
+	for lang, want := range map[string]string{"en": "nobody answers on the admin listener " + at,
+		"zh": "管理端口 " + at + " 无应答"} {
 		var out, told strings.Builder
-		if code := run([]string{"healthcheck", "--lang=" + lang, "--config", file}, nil, &out, &told); code != 1 || !strings.Contains(told.String(), want) || !strings.Contains(told.String(), file+":") {
-			t.Errorf("healthcheck --lang %s = %d %q, want 1, %q and the file's mistake", lang, code, told.String(), want)
+		if code := run([]string{"healthcheck", "--lang=" + lang, "--config", file}, nil, &out, &told); code != 1 ||
+			!strings.Contains(told.String(), want) || !strings.Contains(told.String(), file+":") {
+			t.Errorf("healthcheck --lang %s = %d %q, want 1, %q and the file's mistake", lang, code, told.String(),
+				want)
 		}
 	}
 }

@@ -18,10 +18,13 @@ import (
 // named is a browser to which every name leads to one listener, as a name does
 // that its owner points at us after the page was loaded (DNS rebinding).
 func named(address string) *http.Client {
-	return &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, Transport: &http.Transport{
-		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, network, strings.TrimPrefix(address, "http://"))
-		}}}
+	return &http.Client{
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Transport: &http.Transport{
+			DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+				return new(net.Dialer).DialContext(ctx, network, strings.TrimPrefix(address, "http://"))
+			}},
+	}
 }
 
 const hostsConfig = `
@@ -97,8 +100,12 @@ func TestRebinding(t *testing.T) {
 				continue
 			}
 			status, body := fetch(t, named(listener), "http://"+c.host+c.path)
-			if status != want || status != 200 && (strings.Contains(body, "APPLICATION") || strings.Contains(body, "dinggate_build_info")) {
-				t.Errorf("%s%s at %s = %d %.200q, want %d", c.host, c.path, map[bool]string{true: "the gate", false: "the admin listener"}[listener == c.p.gate], status, body, want)
+			if status != want ||
+				status != 200 &&
+					(strings.Contains(body, "APPLICATION") || strings.Contains(body, "dinggate_build_info")) {
+				t.Errorf("%s%s at %s = %d %.200q, want %d", c.host, c.path,
+					map[bool]string{true: "the gate", false: "the admin listener"}[listener == c.p.gate], status,
+					body, want)
 			}
 		}
 	}

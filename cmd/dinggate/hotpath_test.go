@@ -19,9 +19,22 @@ func (b blank) WriteHeader(int)             {}
 func question(t testing.TB, h *testEnv) *http.Request {
 	v := h.visitor()
 	back := v.signIn(h.base+"/", "zhangsan")
-	r := &http.Request{Method: "GET", URL: &url.URL{Path: "/oauth2/auth"}, RequestURI: "/oauth2/auth", Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Host: "127.0.0.1", RemoteAddr: "127.0.0.1:1", Body: http.NoBody, Header: http.Header{
-		"Cookie": {"theme=dark; dinggate=" + sessionOf(back)}, "User-Agent": {"Mozilla/5.0"}, "Accept": {"text/html"}, "X-Original-Url": {h.base + "/reports?q=1"}, "X-Original-Method": {"GET"}, "X-Forwarded-For": {"192.0.2.7"},
-	}}
+	r := &http.Request{
+		Method:     "GET",
+		URL:        &url.URL{Path: "/oauth2/auth"},
+		RequestURI: "/oauth2/auth",
+		Proto:      "HTTP/1.1",
+		ProtoMajor: 1,
+		ProtoMinor: 1,
+		Host:       "127.0.0.1",
+		RemoteAddr: "127.0.0.1:1",
+		Body:       http.NoBody,
+		Header: http.Header{
+			"Cookie": {"theme=dark; dinggate=" + sessionOf(back)}, "User-Agent": {"Mozilla/5.0"},
+			"Accept":         {"text/html"},
+			"X-Original-Url": {h.base + "/reports?q=1"}, "X-Original-Method": {"GET"}, "X-Forwarded-For": {"192.0.2.7"},
+		},
+	}
 	h.gate.ServeHTTP(blank{http.Header{}}, r.WithContext(t.Context())) // known from here on
 	return r
 }
@@ -30,7 +43,8 @@ func TestAuthAllocations(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates by itself; the plain run counts")
 	}
-	for name, change := range map[string]func(*config.Config){"plain": nil, "with an assertion": func(c *config.Config) { c.Assertion.Enabled = true }} {
+	for name, change := range map[string]func(*config.Config){"plain": nil,
+		"with an assertion": func(c *config.Config) { c.Assertion.Enabled = true }} {
 		h := newTestEnv(t, change)
 		r := question(t, h)
 		w := blank{http.Header{}}

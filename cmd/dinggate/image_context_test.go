@@ -143,7 +143,8 @@ func TestImageContext(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Without the profile, which makes another program of each package: a minute more.
-	build := exec.Command("sh", "-c", strings.NewReplacer("/out/", dir+"/out/", "-pgo=test/bench/dinggate.pgo", "-pgo=off").Replace(command[1]))
+	build := exec.Command("sh", "-c",
+		strings.NewReplacer("/out/", dir+"/out/", "-pgo=test/bench/dinggate.pgo", "-pgo=off").Replace(command[1]))
 	build.Dir = filepath.Join(dir, "src")
 	build.Env = append(os.Environ(), "VERSION=v1.2.3", "REVISION=0123456789abcdef", "GOFLAGS=-mod=readonly")
 	if said, err := build.CombinedOutput(); err != nil {
@@ -163,9 +164,12 @@ func TestDockerignore(t *testing.T) {
 		path string
 		want bool
 	}{
-		{"go.mod", false}, {"fresh/fresh.go", false}, {"fresh/deep/er/asset.bin", false}, {"cmd/dinggate/internal/gatewayconf/gen/fresh/x.yaml.tmpl", false}, {"dist/dinggate", false},
-		{"fresh/fresh_test.go", true}, {"fresh/testdata/x", true}, {".git/config", true}, {"docs/x.md", true}, {"README.md", true},
-		{"config.yaml", true}, {".env", true}, {"deploy/.env.local", true}, {"fresh/tls.key", true}, {"cert.pem", true}, {"users.htpasswd", true},
+		{"go.mod", false}, {"fresh/fresh.go", false}, {"fresh/deep/er/asset.bin", false},
+		{"cmd/dinggate/internal/gatewayconf/gen/fresh/x.yaml.tmpl", false}, {"dist/dinggate", false},
+		{"fresh/fresh_test.go", true}, {"fresh/testdata/x", true}, {".git/config", true}, {"docs/x.md", true},
+		{"README.md", true},
+		{"config.yaml", true}, {".env", true}, {"deploy/.env.local", true}, {"fresh/tls.key", true},
+		{"cert.pem", true}, {"users.htpasswd", true},
 	} {
 		if got := all.has(tt.path); got != tt.want {
 			t.Errorf(".dockerignore keeps %s out = %v, want %v", tt.path, got, tt.want)

@@ -29,7 +29,9 @@ func newBuildah(t *testing.T) *buildah {
 }
 
 func (b *buildah) command(args ...string) *exec.Cmd {
-	return exec.Command(b.path, append([]string{"--storage-driver", "vfs", "--root", b.dir + "/store", "--runroot", b.dir + "/run"}, args...)...)
+	return exec.Command(b.path,
+		append([]string{"--storage-driver", "vfs", "--root", b.dir + "/store", "--runroot", b.dir + "/run"},
+			args...)...)
 }
 
 func (b *buildah) run(args ...string) string {
@@ -55,12 +57,15 @@ func (b *buildah) container(image string) string {
 func TestImage(t *testing.T) {
 	b := newBuildah(t)
 	dir := t.TempDir()
-	for from, to := range map[string]string{"../../Dockerfile": "Dockerfile", "../../.dockerignore": ".dockerignore", "../../go.mod": "go.mod",
-		binary(t): "dist/dinggate", "/etc/ssl/certs/ca-certificates.crt": "dist/ca-certificates.crt"} {
+	for from, to := range map[string]string{"../../Dockerfile": "Dockerfile", "../../.dockerignore": ".dockerignore",
+		"../../go.mod": "go.mod",
+		binary(t):      "dist/dinggate", "/etc/ssl/certs/ca-certificates.crt": "dist/ca-certificates.crt"} {
 		copyFile(t, from, filepath.Join(dir, to))
 	}
-	labels := map[string]string{"VERSION": "v1.2.3", "REVISION": "0123456789abcdef", "CREATED": "2026-01-02T03:04:05Z", "SOURCE": "https://git.example.com/dinggate"}
-	args := []string{"bud", "--isolation", "chroot", "--format", "docker", "--build-arg", "BINARY=prebuilt"} // the OCI format drops HEALTHCHECK
+	labels := map[string]string{"VERSION": "v1.2.3", "REVISION": "0123456789abcdef",
+		"CREATED": "2026-01-02T03:04:05Z", "SOURCE": "https://git.example.com/dinggate"}
+	// the OCI format drops HEALTHCHECK
+	args := []string{"bud", "--isolation", "chroot", "--format", "docker", "--build-arg", "BINARY=prebuilt"}
 	for name, value := range labels {
 		args = append(args, "--build-arg", name+"="+value)
 	}
@@ -75,7 +80,8 @@ func TestImage(t *testing.T) {
 			t.Errorf("the label %s is %q, want %q", strings.ToLower(name), got, want)
 		}
 	}
-	if _, ok := config.ExposedPorts["4180/tcp"]; !ok || config.User != "65532:65532" || len(config.Healthcheck.Test) < 2 {
+	if _, ok := config.ExposedPorts["4180/tcp"]; !ok || config.User != "65532:65532" ||
+		len(config.Healthcheck.Test) < 2 {
 		t.Fatalf("the image says %+v", config)
 	}
 	container := b.container("dinggate:test")
@@ -89,7 +95,8 @@ func TestImage(t *testing.T) {
 		}
 		return b.command(append(append(all, container, "--"), args...)...)
 	}
-	if out, err := inside(nil, "", append(config.Entrypoint, "version")...).CombinedOutput(); err != nil || !strings.Contains(string(out), "dinggate v0.0.0-test") {
+	if out, err := inside(nil, "", append(config.Entrypoint, "version")...).CombinedOutput(); err != nil ||
+		!strings.Contains(string(out), "dinggate v0.0.0-test") {
 		t.Errorf("dinggate version in the image prints %q, %v", out, err)
 	}
 
@@ -165,7 +172,8 @@ func TestImageBuildah(t *testing.T) {
 	want := buildContext(t)
 	for _, path := range append(slices.Clone(got), want...) {
 		if slices.Contains(got, path) != slices.Contains(want, path) {
-			t.Errorf("in buildah's context %s is %v, want %v", path, slices.Contains(got, path), slices.Contains(want, path))
+			t.Errorf("in buildah's context %s is %v, want %v", path, slices.Contains(got, path),
+				slices.Contains(want, path))
 		}
 	}
 }

@@ -52,7 +52,8 @@ func TestReloadGivesNothingBack(t *testing.T) {
 	}
 	guess := func() time.Duration {
 		began := time.Now()
-		if a := h.visitor().do("POST", h.base+"/dingtalk/token", "code=x&state=y", basicHeader(p.id+":wrong"), "Content-Type: text/plain", "X-Forwarded-For: 192.0.2.1"); a.StatusCode != 401 {
+		if a := h.visitor().do("POST", h.base+"/dingtalk/token", "code=x&state=y", basicHeader(p.id+":wrong"),
+			"Content-Type: text/plain", "X-Forwarded-For: 192.0.2.1"); a.StatusCode != 401 {
 			t.Fatalf("a wrong secret = %d, want 401", a.StatusCode)
 		}
 		return time.Since(began)
@@ -108,7 +109,8 @@ func TestReloadKeepsAPIClients(t *testing.T) {
 		h.reloadWith(renamed)
 		for range 2 {
 			if got := get(); got != 200 || h.app.last(t).Header.Get("X-Who") != "zhangsan" {
-				t.Errorf("after a reload, the service away: %d as %q, want 200 under the new header", got, h.app.last(t).Header.Get("X-Who"))
+				t.Errorf("after a reload, the service away: %d as %q, want 200 under the new header", got,
+					h.app.last(t).Header.Get("X-Who"))
 			}
 		}
 		h.reloadWith(func(c *config.Config) { c.SSO.ClientID = "another" })
@@ -133,7 +135,8 @@ func TestReloadKeepsAPIClients(t *testing.T) {
 		}
 		for range 2 {
 			if a := get("pw-ci"); a.StatusCode != 200 || h.app.last(t).Header.Get("X-Who") != "ci" {
-				t.Errorf("who was verified before the reload = %d as %q, want in under the new header", a.StatusCode, h.app.last(t).Header.Get("X-Who"))
+				t.Errorf("who was verified before the reload = %d as %q, want in under the new header", a.StatusCode,
+					h.app.last(t).Header.Get("X-Who"))
 			}
 		}
 		htpasswd(t, file, "other")

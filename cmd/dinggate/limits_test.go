@@ -25,7 +25,8 @@ func (h *testEnv) from(client, method, path, body string, headers ...string) *ht
 	return h.fromWith(h.t.Context(), client, method, path, body, headers...)
 }
 
-func (h *testEnv) fromWith(ctx context.Context, client, method, path, body string, headers ...string) *httptest.ResponseRecorder {
+func (h *testEnv) fromWith(ctx context.Context, client, method, path, body string,
+	headers ...string) *httptest.ResponseRecorder {
 	r := httptest.NewRequestWithContext(ctx, method, h.base+path, strings.NewReader(body))
 	r.RemoteAddr, r.RequestURI = "127.0.0.1:1", path
 	r.Header.Set("X-Forwarded-For", client)
@@ -44,7 +45,8 @@ func (h *testEnv) formFrom(client, name, password string) *httptest.ResponseReco
 }
 
 func (h *testEnv) formWith(ctx context.Context, client, name, password string) *httptest.ResponseRecorder {
-	return h.fromWith(ctx, client, "POST", "/oauth2/sign_in?rd=%2F", url.Values{"username": {name}, "password": {password}}.Encode(),
+	return h.fromWith(ctx, client, "POST", "/oauth2/sign_in?rd=%2F",
+		url.Values{"username": {name}, "password": {password}}.Encode(),
 		"Content-Type: application/x-www-form-urlencoded", "Sec-Fetch-Site: same-origin", "Accept: text/html")
 }
 

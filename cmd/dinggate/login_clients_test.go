@@ -41,9 +41,14 @@ func loginClient(t *testing.T, entry, by string) string {
 	bundle := filepath.Join(dir, "out", entry+".mjs")
 	platform := map[string]string{"page": "browser", "node": "node"}[entry]
 	for _, args := range [][]string{
-		{filepath.Join(generator, "bin", "index.js"), "--input", description, "--output", filepath.Join(dir, "generated"), "--client", by},
-		{filepath.Join(esbuild, "bin", "esbuild"), filepath.Join(dir, entry+".ts"), "--bundle", "--format=esm", "--platform=" + platform, "--log-level=warning", "--outfile=" + bundle,
-			"--banner:js=" + map[string]string{"node": `import{createRequire}from"node:module";const require=createRequire(import.meta.url)`}[entry]},
+		{filepath.Join(generator, "bin", "index.js"), "--input", description, "--output",
+			filepath.Join(dir, "generated"), "--client", by},
+		{filepath.Join(esbuild, "bin", "esbuild"), filepath.Join(dir, entry+".ts"), "--bundle", "--format=esm",
+			"--platform=" + platform, "--log-level=warning", "--outfile=" + bundle,
+			"--banner:js=" +
+				map[string]string{
+					"node": `import{createRequire}from"node:module";const require=createRequire(import.meta.url)`,
+				}[entry]},
 	} {
 		cmd := exec.Command(node, args...)
 		cmd.Env = append(os.Environ(), "NODE_PATH="+filepath.Dir(axios))
@@ -76,8 +81,10 @@ type loginCall struct {
 // loginCalls is every row of the contract's table. The accounts are zs and ls; binding is required.
 var loginCalls = []loginCall{
 	{Name: "not bound", Begin: "-", Who: "zhangsan", Status: 200, Success: true, Says: 200, Link: true},
-	{Name: "bound now", As: "zs", Begin: "1", Who: "zhangsan", Type: 1, Status: 200, Success: true, Says: 200, User: "zs"},
-	{Name: "bound to this account already", As: "zs", Begin: "1", Who: "zhangsan", Type: 1, Status: 200, Success: true, Says: 200, User: "zs"},
+	{Name: "bound now", As: "zs", Begin: "1", Who: "zhangsan", Type: 1, Status: 200, Success: true, Says: 200,
+		User: "zs"},
+	{Name: "bound to this account already", As: "zs", Begin: "1", Who: "zhangsan", Type: 1, Status: 200,
+		Success: true, Says: 200, User: "zs"},
 	{Name: "signed in", Begin: "-", Who: "zhangsan", Status: 200, Success: true, Says: 200, User: "zs"},
 	{Name: "type 0", Begin: "0", Who: "zhangsan", Type: 0, Status: 200, Success: true, Says: 200, User: "zs"},
 	{Name: "type empty", Begin: "-", Who: "zhangsan", Type: "", Status: 200, Success: true, Says: 200, User: "zs"},
@@ -91,7 +98,8 @@ var loginCalls = []loginCall{
 	{Name: "begun without type 1", As: "ls", Begin: "-", Who: "lisi", Type: 1, Status: 200, Says: 500, User: "ls"},
 	{Name: "begun with type 1", As: "ls", Begin: "1", Who: "lisi", Status: 200, Says: 500, User: "ls"},
 	{Name: "no member", Begin: "-", Who: "sunqi", Status: 200, Says: 500},
-	{Name: "bound to another account", As: "ls", Begin: "1", Who: "zhangsan", Type: 1, Status: 200, Says: 500, User: "ls"},
+	{Name: "bound to another account", As: "ls", Begin: "1", Who: "zhangsan", Type: 1, Status: 200, Says: 500,
+		User: "ls"},
 	{Name: "account bound to another", As: "zs", Begin: "1", Who: "lisi", Type: 1, Status: 200, Says: 500, User: "zs"},
 	{Name: "a code that DingTalk refuses", Begin: "-", Code: "no-such-code", Status: 200, Says: 500},
 	{Name: "DingTalk is away", Begin: "-", Who: "zhangsan", Status: 500, Says: 500},
@@ -127,11 +135,14 @@ func (c loginCall) run(t *testing.T, h *testEnv, by string, call func(loginCall)
 		t.Fatalf("%s by %s: %v: %s", c.Name, by, err, text)
 	}
 	a := got.Answer
-	if thrown := got.Thrown != nil; thrown != (c.Status != 200) || thrown && fmt.Sprint(got.Thrown) != fmt.Sprint(c.Status) {
+	if thrown := got.Thrown != nil; thrown != (c.Status != 200) ||
+		thrown && fmt.Sprint(got.Thrown) != fmt.Sprint(c.Status) {
 		t.Errorf("%s by %s: thrown is %v with %+v, want the status %d", c.Name, by, got.Thrown, a, c.Status)
 	}
-	if a.Success != c.Success || a.Code != c.Says || (a.Data != nil) != c.Link || a.Message == "" || got.User != c.User {
-		t.Errorf("%s by %s = %s, want success %v, code %d, a link %v, user %q", c.Name, by, text, c.Success, c.Says, c.Link, c.User)
+	if a.Success != c.Success || a.Code != c.Says || (a.Data != nil) != c.Link || a.Message == "" ||
+		got.User != c.User {
+		t.Errorf("%s by %s = %s, want success %v, code %d, a link %v, user %q", c.Name, by, text, c.Success, c.Says,
+			c.Link, c.User)
 	}
 }
 
@@ -216,7 +227,9 @@ func TestLoginClientsInChromium(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				text, err := chromedp.Run(tab, chromedp.Evaluate[string](fmt.Sprintf("run(%s).then(JSON.stringify)", row), chromedp.EvalAwaitPromise))
+				text, err := chromedp.Run(tab,
+					chromedp.Evaluate[string](fmt.Sprintf("run(%s).then(JSON.stringify)", row),
+						chromedp.EvalAwaitPromise))
 				if err != nil {
 					t.Fatalf("%s by %s: %v", c.Name, by, err)
 				}
@@ -237,8 +250,11 @@ func goesOn(t *testing.T, tab context.Context, h *testEnv, text string) {
 	if err := json.Unmarshal([]byte(text), &got); err != nil {
 		t.Fatal(err)
 	}
-	if err := chromedp.Do(tab, runs(fmt.Sprintf("location.href='/oauth2/sign_in?link='+encodeURIComponent(%q)", got.Answer.Data)), chromedp.WaitVisible(chromedp.CSS("#password")),
-		chromedp.SendKeys(chromedp.CSS("#username"), "ls"), chromedp.SendKeys(chromedp.CSS("#password"), "pw-ls"), chromedp.Click(chromedp.CSS("form button")), untilMark()); err != nil {
+	if err := chromedp.Do(tab,
+		runs(fmt.Sprintf("location.href='/oauth2/sign_in?link='+encodeURIComponent(%q)", got.Answer.Data)),
+		chromedp.WaitVisible(chromedp.CSS("#password")),
+		chromedp.SendKeys(chromedp.CSS("#username"), "ls"), chromedp.SendKeys(chromedp.CSS("#password"), "pw-ls"),
+		chromedp.Click(chromedp.CSS("form button")), untilMark()); err != nil {
 		t.Fatal(err)
 	}
 	if user := h.app.last(t).Header.Get("X-Forwarded-User"); user != "ls" {

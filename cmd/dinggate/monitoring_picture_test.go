@@ -35,7 +35,10 @@ func TestDashboardPicture(t *testing.T) {
 		bottom = max(bottom, (panel.GridPos.Y+panel.GridPos.H)*unitY)
 		drawPanel(&b, p, panel, start.Add(4*time.Second))
 	}
-	svg := fmt.Sprintf(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" font-family="sans-serif"><rect width="100%%" height="100%%" fill="#f4f5f5"/>%s</svg>`+"\n", 24*unitX, bottom+8, 24*unitX, b.String())
+	svg := fmt.Sprintf(
+		`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" font-family="sans-serif"><rect `+
+			`width="100%%" height="100%%" fill="#f4f5f5"/>%s</svg>`+"\n", 24*unitX, bottom+8, 24*unitX, b.String(),
+	)
 	if err := os.WriteFile("../../docs/screenshots/dashboard.svg", []byte(svg), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -43,22 +46,29 @@ func TestDashboardPicture(t *testing.T) {
 
 const unitX, unitY = 50, 24
 
-var pencils = []string{"#3274d9", "#56a64b", "#e0b400", "#e02f44", "#8f3bb8", "#ff780a", "#37872d", "#1f60c4", "#a352cc", "#5a5a5a"}
+var pencils = []string{"#3274d9", "#56a64b", "#e0b400", "#e02f44", "#8f3bb8", "#ff780a", "#37872d", "#1f60c4",
+	"#a352cc", "#5a5a5a"}
 
 func drawPanel(b *strings.Builder, p *prometheus, panel dashboardPanel, start time.Time) {
 	x, y, w, h := panel.GridPos.X*unitX, panel.GridPos.Y*unitY, panel.GridPos.W*unitX, panel.GridPos.H*unitY
 	if panel.Type == "row" {
-		fmt.Fprintf(b, `<text x="%d" y="%d" font-size="14" font-weight="bold" fill="#333">%s</text>`, x+10, y+17, html.EscapeString(panel.Title))
+		fmt.Fprintf(b, `<text x="%d" y="%d" font-size="14" font-weight="bold" fill="#333">%s</text>`, x+10, y+17,
+			html.EscapeString(panel.Title))
 		return
 	}
-	fmt.Fprintf(b, `<rect x="%d" y="%d" width="%d" height="%d" rx="3" fill="#fff" stroke="#ddd"/><text x="%d" y="%d" font-size="12" fill="#333">%s</text>`,
+	fmt.Fprintf(b,
+		`<rect x="%d" y="%d" width="%d" height="%d" rx="3" fill="#fff" stroke="#ddd"/><text x="%d" y="%d" `+
+			`font-size="12" fill="#333">%s</text>`,
 		x+4, y+4, w-8, h-8, x+12, y+22, html.EscapeString(panel.Title))
 	var lines []series
 	var names []string
 	for _, target := range panel.Targets {
 		for _, s := range p.ask(target.Expr, start) {
 			lines = append(lines, s)
-			names = append(names, legendHole.ReplaceAllStringFunc(target.LegendFormat, func(hole string) string { return s.Metric[legendHole.FindStringSubmatch(hole)[1]] }))
+			names = append(names,
+				legendHole.ReplaceAllStringFunc(target.LegendFormat, func(hole string) string {
+					return s.Metric[legendHole.FindStringSubmatch(hole)[1]]
+				}))
 		}
 	}
 	if panel.Type == "stat" {
@@ -70,7 +80,8 @@ func drawPanel(b *strings.Builder, p *prometheus, panel dashboardPanel, start ti
 				value = lines[0].Metric["goversion"]
 			}
 		}
-		fmt.Fprintf(b, `<text x="%d" y="%d" font-size="30" text-anchor="middle" fill="#56a64b">%s</text>`, x+w/2, y+h/2+14, html.EscapeString(value))
+		fmt.Fprintf(b, `<text x="%d" y="%d" font-size="30" text-anchor="middle" fill="#56a64b">%s</text>`, x+w/2,
+			y+h/2+14, html.EscapeString(value))
 		return
 	}
 	drawLines(b, lines, names, panel.FieldConfig.Defaults.Unit, x+56, y+34, w-72, h-34-44, start)
@@ -90,7 +101,10 @@ func drawLines(b *strings.Builder, lines []series, names []string, unit string, 
 	}
 	for i := range 3 {
 		level := y + h*i/2
-		fmt.Fprintf(b, `<line x1="%d" y1="%d" x2="%d" y2="%d" stroke="#eee"/><text x="%d" y="%d" font-size="9" text-anchor="end" fill="#777">%s</text>`, x, level, x+w, level, x-4, level+3, inUnit(top*float64(2-i)/2, unit))
+		fmt.Fprintf(b,
+			`<line x1="%d" y1="%d" x2="%d" y2="%d" stroke="#eee"/><text x="%d" y="%d" font-size="9" `+
+				`text-anchor="end" fill="#777">%s</text>`, x, level, x+w, level, x-4, level+3,
+			inUnit(top*float64(2-i)/2, unit))
 	}
 	span := time.Since(start).Seconds()
 	for i, s := range lines {
@@ -98,13 +112,17 @@ func drawLines(b *strings.Builder, lines []series, names []string, unit string, 
 		for _, v := range s.Values {
 			if n := reading(v); !math.IsNaN(n) && !math.IsInf(n, 0) {
 				at := v[0].(float64) - float64(start.Unix())
-				points = append(points, fmt.Sprintf("%.0f,%.0f", float64(x)+float64(w)*min(max(at, 0)/span, 1), float64(y+h)-float64(h)*n/top))
+				points = append(points,
+					fmt.Sprintf("%.0f,%.0f", float64(x)+float64(w)*min(max(at, 0)/span, 1),
+						float64(y+h)-float64(h)*n/top))
 			}
 		}
-		fmt.Fprintf(b, `<polyline points="%s" fill="none" stroke="%s" stroke-width="1.3"/>`, strings.Join(points, " "), pencils[i%len(pencils)])
+		fmt.Fprintf(b, `<polyline points="%s" fill="none" stroke="%s" stroke-width="1.3"/>`,
+			strings.Join(points, " "), pencils[i%len(pencils)])
 	}
 	if len(lines) == 0 {
-		fmt.Fprintf(b, `<text x="%d" y="%d" font-size="13" text-anchor="middle" fill="#999">No data</text>`, x+w/2, y+h/2)
+		fmt.Fprintf(b, `<text x="%d" y="%d" font-size="13" text-anchor="middle" fill="#999">No data</text>`, x+w/2,
+			y+h/2)
 	}
 	across, down := x-40, y+h+14
 	order := make([]int, len(names))
@@ -121,7 +139,10 @@ func drawLines(b *strings.Builder, lines []series, names []string, unit string, 
 		if down > y+h+26 {
 			break
 		}
-		fmt.Fprintf(b, `<rect x="%d" y="%d" width="8" height="3" fill="%s"/><text x="%d" y="%d" font-size="9" fill="#555">%s</text>`, across, down-4, pencils[i%len(pencils)], across+11, down, html.EscapeString(name))
+		fmt.Fprintf(b,
+			`<rect x="%d" y="%d" width="8" height="3" fill="%s"/><text x="%d" y="%d" font-size="9" `+
+				`fill="#555">%s</text>`, across, down-4, pencils[i%len(pencils)], across+11, down,
+			html.EscapeString(name))
 		across += wide
 	}
 }

@@ -182,7 +182,9 @@ func TestMonitoringNames(t *testing.T) {
 		}
 	}
 	for name := range names {
-		if !used[name] && !slices.Contains([]string{"dinggate_rechecks_running", "dinggate_events_last_seconds", "dinggate_store_requests_total", "dinggate_config_last_reload_success_timestamp_seconds"}, name) {
+		if !used[name] &&
+			!slices.Contains([]string{"dinggate_rechecks_running", "dinggate_events_last_seconds",
+				"dinggate_store_requests_total", "dinggate_config_last_reload_success_timestamp_seconds"}, name) {
 			t.Errorf("nobody looks at %s: show it, or name it here", name)
 		}
 	}
@@ -228,14 +230,18 @@ func startPrometheus(t *testing.T, h *testEnv) *prometheus {
 	admin := httptest.NewServer(h.kit.Metrics.Handler())
 	t.Cleanup(admin.Close)
 	dir := t.TempDir()
-	config := fmt.Sprintf("global: {scrape_interval: 1s, evaluation_interval: 1s}\nrule_files: [%s]\nscrape_configs: [{job_name: dinggate, static_configs: [{targets: [%q]}]}]\n",
-		absolute(t, monitoring+"alerts.yaml"), strings.TrimPrefix(admin.URL, "http://"))
+	config := fmt.Sprintf(
+		"global: {scrape_interval: 1s, evaluation_interval: 1s}\nrule_files: [%s]\nscrape_configs: [{job_name: "+
+			"dinggate, static_configs: [{targets: [%q]}]}]\n",
+		absolute(t, monitoring+"alerts.yaml"), strings.TrimPrefix(admin.URL, "http://"),
+	)
 	file := filepath.Join(dir, "prometheus.yml")
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	p := &prometheus{t, "http://" + realtool.FreeAddr(t)}
-	cmd := exec.Command(path, "--config.file="+file, "--storage.tsdb.path="+dir+"/data", "--web.listen-address="+strings.TrimPrefix(p.base, "http://"), "--log.level=error")
+	cmd := exec.Command(path, "--config.file="+file, "--storage.tsdb.path="+dir+"/data",
+		"--web.listen-address="+strings.TrimPrefix(p.base, "http://"), "--log.level=error")
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -277,10 +283,12 @@ type series struct {
 // ask evaluates a dashboard's expression now, or, with a range, over the time from start on.
 func (p *prometheus) ask(expr string, start time.Time) []series {
 	p.t.Helper()
-	expr = strings.NewReplacer("$job", "dinggate", "$instance", ".*", "$__rate_interval", "5s", "[1h]", "[20s]").Replace(expr)
+	expr = strings.NewReplacer("$job", "dinggate", "$instance", ".*", "$__rate_interval", "5s", "[1h]",
+		"[20s]").Replace(expr)
 	path := "/api/v1/query?query=" + url.QueryEscape(expr)
 	if !start.IsZero() {
-		path = fmt.Sprintf("/api/v1/query_range?query=%s&start=%d&end=%d&step=1", url.QueryEscape(expr), start.Unix(), time.Now().Unix())
+		path = fmt.Sprintf("/api/v1/query_range?query=%s&start=%d&end=%d&step=1", url.QueryEscape(expr), start.Unix(),
+			time.Now().Unix())
 	}
 	res, err := http.Get(p.base + path)
 	if err != nil {
@@ -310,7 +318,8 @@ func (h *testEnv) bustle(until context.Context, pause time.Duration) {
 		for range 1 + i%4 {
 			v.get(h.base + "/reports")
 			v.get(h.base+"/oauth2/auth", "X-Original-Url: "+h.base+"/admin/", "X-Forwarded-For: 192.0.2.7")
-			v.get(h.base+"/oauth2/forward-auth", "X-Forwarded-Uri: /", "X-Forwarded-Method: GET", "X-Forwarded-Host: "+strings.TrimPrefix(h.base, "http://"), "X-Forwarded-Proto: http")
+			v.get(h.base+"/oauth2/forward-auth", "X-Forwarded-Uri: /", "X-Forwarded-Method: GET",
+				"X-Forwarded-Host: "+strings.TrimPrefix(h.base, "http://"), "X-Forwarded-Proto: http")
 		}
 		v.get(h.base + "/admin/")
 		h.visitor().get(h.base + "/public/")
@@ -401,7 +410,10 @@ func TestAlertsFire(t *testing.T) {
 	for _, r := range rules.Groups[0].Rules {
 		delete(r, "annotations") // promtool would compare every word of them
 		if n := strings.Count(string(cases), fmt.Sprint(r["alert"])); n != 3 {
-			t.Errorf("alertname %s is in testdata/alerts_test.yaml %d times, want 3: a case with its name, and health", r["alert"], n)
+			t.Errorf(
+				"alertname %s is in testdata/alerts_test.yaml %d times, want 3: a case with its name, and health",
+				r["alert"], n,
+			)
 		}
 	}
 	bare, err := yaml.Marshal(rules)

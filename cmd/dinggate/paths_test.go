@@ -26,7 +26,8 @@ func TestPathSpellings(t *testing.T) {
 	} {
 		h.app.forget()
 		if a := member.get(h.base + c.path); a.StatusCode != c.status || c.status != 200 && h.app.count() > 0 {
-			t.Errorf("GET %s = %d, the application got %d requests, want %d", c.path, a.StatusCode, h.app.count(), c.status)
+			t.Errorf("GET %s = %d, the application got %d requests, want %d", c.path, a.StatusCode, h.app.count(),
+				c.status)
 		}
 		want := map[int]int{200: 200}[c.status]
 		if want == 0 {
@@ -34,11 +35,14 @@ func TestPathSpellings(t *testing.T) {
 		}
 		a := member.get(h.base+"/oauth2/auth", "X-Original-URL: "+h.base+c.path)
 		if a.StatusCode != want || want == 403 && a.Header.Get("X-Dinggate-Reason") == "" {
-			t.Errorf("/oauth2/auth about %s = %d, reason %q, want %d", c.path, a.StatusCode, a.Header.Get("X-Dinggate-Reason"), want)
+			t.Errorf("/oauth2/auth about %s = %d, reason %q, want %d", c.path, a.StatusCode,
+				a.Header.Get("X-Dinggate-Reason"), want)
 		}
 	}
-	if a := member.get(h.base+"/oauth2/auth", "X-Original-URL: "+h.base+"/ADMIN/x"); a.Header.Get("X-Dinggate-Reason") != "ambiguous_path" {
-		t.Errorf("/oauth2/auth about /ADMIN/x gives the reason %q, want ambiguous_path", a.Header.Get("X-Dinggate-Reason"))
+	if a := member.get(h.base+"/oauth2/auth",
+		"X-Original-URL: "+h.base+"/ADMIN/x"); a.Header.Get("X-Dinggate-Reason") != "ambiguous_path" {
+		t.Errorf("/oauth2/auth about /ADMIN/x gives the reason %q, want ambiguous_path",
+			a.Header.Get("X-Dinggate-Reason"))
 	}
 }
 
@@ -47,8 +51,11 @@ func TestPathCase(t *testing.T) {
 		word   string
 		status map[string]int
 	}{
-		{config.PathCaseInsensitive, map[string]int{"/public/x": 200, "/PUBLIC/x": 400, "/admin/X": 200, "/ADMIN/x": 400, "/Page": 200}},
-		{config.PathCaseSensitive, map[string]int{"/public/x": 200, "/PUBLIC/x": 200, "/admin/X": 200, "/ADMIN/x": 200, "/Page": 200, "/;%2Fx/ADMIN/": 200, "/;%2Fx/admin/": 400}},
+		{config.PathCaseInsensitive,
+			map[string]int{"/public/x": 200, "/PUBLIC/x": 400, "/admin/X": 200, "/ADMIN/x": 400, "/Page": 200}},
+		{config.PathCaseSensitive,
+			map[string]int{"/public/x": 200, "/PUBLIC/x": 200, "/admin/X": 200, "/ADMIN/x": 200, "/Page": 200,
+				"/;%2Fx/ADMIN/": 200, "/;%2Fx/admin/": 400}},
 	} {
 		h := newTestEnv(t, func(cfg *config.Config) { cfg.PathCase = c.word })
 		boss := h.visitor()

@@ -51,7 +51,9 @@ func TestNamesakes(t *testing.T) {
 		t.Errorf("the application sees the account with the mail %q, the person's", mail)
 	}
 	s.revoke("zhangsan")
-	waitFor(t, "the end of the person who left, while the account is in use", func() bool { return page(account) == 200 && page(person) == 302 })
+	waitFor(t, "the end of the person who left, while the account is in use", func() bool {
+		return page(account) == 200 && page(person) == 302
+	})
 	if got := page(account); got != 200 {
 		t.Errorf("the account after its namesake left = %d, want 200", got)
 	}
@@ -104,7 +106,8 @@ func TestLeavesWhileSigningIn(t *testing.T) {
 	h := newTestEnv(t, func(c *config.Config) {
 		dingtalk.Handler = httputil.NewSingleHostReverseProxy(mustURL(t, c.DingTalk.OAPIURL))
 		c.DingTalk.OAPIURL = server.URL
-		c.Session.Recheck, c.Routes = time.Hour, c.Routes[2:] // no rule asks for departments: the record is the last question
+		// no rule asks for departments: the record is the last question
+		c.Session.Recheck, c.Routes = time.Hour, c.Routes[2:]
 	})
 	waitFor(t, "the event stream", func() bool { return !h.gate.Events.State().Connected.IsZero() })
 	v, before := h.visitor(), h.visitor()
@@ -246,7 +249,8 @@ func TestPasswordChangesInALoop(t *testing.T) {
 // the new one lives on when the last replica takes it.
 func TestPasswordChangesInAFleet(t *testing.T) {
 	redis, file := durableRedis(t), newPasswordFile(t)
-	f := newFleet(t, "DINGGATE_SESSION_STORE=redis", "DINGGATE_REDIS_URL="+redis.URL(), "DINGGATE_DINGTALK_EVENTS=false")
+	f := newFleet(t, "DINGGATE_SESSION_STORE=redis", "DINGGATE_REDIS_URL="+redis.URL(),
+		"DINGGATE_DINGTALK_EVENTS=false")
 	with := func(name, password string) *program {
 		return f.replica("DINGGATE_ACCOUNTS_HTPASSWD_FILE=" + file.says(name, password))
 	}

@@ -33,7 +33,10 @@ func askFrom(t *testing.T, peer, address, host string, lines ...string) *http.Re
 		name, value, _ := strings.Cut(line, ": ")
 		r.Header.Add(name, value)
 	}
-	res, err := (&http.Transport{DisableKeepAlives: true, DialContext: (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(peer)}}).DialContext}).RoundTrip(r)
+	res, err := (&http.Transport{
+		DisableKeepAlives: true,
+		DialContext:       (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(peer)}}).DialContext,
+	}).RoundTrip(r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +54,10 @@ func TestQuestionHeaders(t *testing.T) {
 	h := newTestEnv(t, func(c *config.Config) {
 		c.Assertion.Enabled, c.APITokens, c.Accounts.HtpasswdFile = true, true, file
 		c.TLS.HSTS = time.Hour
-		c.Headers.Response = append(c.Headers.Response, identity.HeaderRule{Name: "X-Auth-Request-Access-Token", Field: "access_token"})
+		c.Headers.Response = append(c.Headers.Response, identity.HeaderRule{
+			Name:  "X-Auth-Request-Access-Token",
+			Field: "access_token",
+		})
 	})
 	cookies := func(person string) (line string) {
 		v := h.visitor()
@@ -80,7 +86,9 @@ func TestQuestionHeaders(t *testing.T) {
 		if path == "unknown" {
 			asked, path = "evil.test", "/x"
 		}
-		told := []string{"X-Original-Url: http://" + asked + path, "X-Original-Method: GET", "X-Forwarded-Uri: " + path, "X-Forwarded-Method: GET", "X-Forwarded-Proto: http", "X-Forwarded-Host: " + asked}
+		told := []string{"X-Original-Url: http://" + asked + path, "X-Original-Method: GET",
+			"X-Forwarded-Uri: " + path, "X-Forwarded-Method: GET", "X-Forwarded-Proto: http",
+			"X-Forwarded-Host: " + asked}
 		for _, endpoint := range []string{"/oauth2/auth", "/oauth2/forward-auth", "/oauth2/ext-authz"} {
 			under := host
 			lines := append(told[:len(told):len(told)], who.header)
@@ -115,7 +123,8 @@ func headerList(h http.Header) string {
 			switch {
 			case name == "Date" || name == "Content-Length": // net/http's own
 				continue
-			case name == "X-Request-Id" || strings.EqualFold(name, "X-Dinggate-Assertion") && v != "" || strings.EqualFold(name, "X-Auth-Request-Access-Token") && v != "":
+			case name == "X-Request-Id" || strings.EqualFold(name, "X-Dinggate-Assertion") && v != "" ||
+				strings.EqualFold(name, "X-Auth-Request-Access-Token") && v != "":
 				v = "…"
 			}
 			lines = append(lines, fmt.Sprintf("  %s: %s\n", http.CanonicalHeaderKey(name), v))
@@ -137,16 +146,24 @@ func grpcClient(t *testing.T, h *testEnv) func(peer, host, path, header string) 
 	go func() { done <- (&envoygrpc.Server{Gate: h.state, Prefix: "/oauth2"}).Serve(ctx, l) }()
 	t.Cleanup(func() { cancel(); <-done })
 	return func(peer, host, path, header string) string {
-		conn, err := grpc.NewClient(l.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
-			return (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(peer)}}).DialContext(ctx, "tcp", address)
-		}))
+		conn, err := grpc.NewClient(l.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()),
+			grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
+				return (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(peer)}}).DialContext(ctx, "tcp", address)
+			}))
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer conn.Close()
 		name, value, _ := strings.Cut(header, ": ")
-		out, err := authv3.NewAuthorizationClient(conn).Check(t.Context(), &authv3.CheckRequest{Attributes: &authv3.AttributeContext{Request: &authv3.AttributeContext_Request{
-			Http: &authv3.AttributeContext_HttpRequest{Method: "GET", Host: host, Path: path, Scheme: "http", Headers: map[string]string{strings.ToLower(name): value}}}}})
+		out, err := authv3.NewAuthorizationClient(conn).Check(t.Context(),
+			&authv3.CheckRequest{Attributes: &authv3.AttributeContext{Request: &authv3.AttributeContext_Request{
+				Http: &authv3.AttributeContext_HttpRequest{
+					Method:  "GET",
+					Host:    host,
+					Path:    path,
+					Scheme:  "http",
+					Headers: map[string]string{strings.ToLower(name): value},
+				}}}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -54,14 +54,16 @@ func (l *leaks) add(what, secret string) {
 	l.kinds[what]++
 }
 
-var secretFields = []string{"accessToken", "refreshToken", "access_token", "refresh_token", "ticket", "code", "authCode", "clientSecret", "appSecret", "client_secret"}
+var secretFields = []string{"accessToken", "refreshToken", "access_token", "refresh_token", "ticket", "code",
+	"authCode", "clientSecret", "appSecret", "client_secret"}
 
 // gather takes the secrets of a JSON document and of a query.
 func (l *leaks) gather(body []byte, query url.Values) {
 	var fields map[string]any
 	if json.Unmarshal(body, &fields) == nil {
 		for _, name := range secretFields {
-			if text, ok := fields[name].(string); ok && !strings.Contains(text, ".") { // `code` is also a refusal's name
+			// `code` is also a refusal's name
+			if text, ok := fields[name].(string); ok && !strings.Contains(text, ".") {
 				l.add(name, text)
 			}
 		}
@@ -86,7 +88,9 @@ func (l *leaks) between(dingtalk http.Handler) http.Handler {
 			repeated := fmt.Sprintf("%s %s %v", r.URL.String(), body, r.Header)
 			w.Header().Set("Content-Type", "application/json")
 			w.WriteHeader(map[bool]int{true: 400, false: 200}[strings.HasPrefix(r.URL.Path, "/v1.0/")])
-			json.NewEncoder(w).Encode(map[string]any{"code": "odd " + repeated, "message": repeated, "requestid": repeated, "errcode": 88, "sub_code": repeated, "sub_msg": repeated, "errmsg": repeated, "request_id": repeated,
+			json.NewEncoder(w).Encode(map[string]any{"code": "odd " + repeated, "message": repeated,
+				"requestid": repeated, "errcode": 88, "sub_code": repeated, "sub_msg": repeated, "errmsg": repeated,
+				"request_id":         repeated,
 				"accessdenieddetail": map[string]any{"requiredScopes": []string{repeated}}})
 			return
 		}
@@ -135,9 +139,12 @@ func (l *leaks) RoundTrip(r *http.Request) (*http.Response, error) {
 // in base64 at any of the three positions that it may have in a longer text.
 func spellings(secret string) map[string]string {
 	quoted, _ := json.Marshal(secret)
-	all := map[string]string{"plain": secret, "escaped": url.QueryEscape(secret), "path-escaped": url.PathEscape(secret), "JSON": strings.Trim(string(quoted), `"`), "hex": hex.EncodeToString([]byte(secret))}
+	all := map[string]string{"plain": secret, "escaped": url.QueryEscape(secret),
+		"path-escaped": url.PathEscape(secret), "JSON": strings.Trim(string(quoted), `"`),
+		"hex": hex.EncodeToString([]byte(secret))}
 	for at := range 3 {
-		for name, coding := range map[string]*base64.Encoding{"base64": base64.RawStdEncoding, "base64url": base64.RawURLEncoding} {
+		for name, coding := range map[string]*base64.Encoding{"base64": base64.RawStdEncoding,
+			"base64url": base64.RawURLEncoding} {
 			text := coding.EncodeToString([]byte(strings.Repeat("\x00", at) + secret))
 			text = text[(at*8+5)/6 : len(text)-2] // without the letters that its neighbours have a part in
 			all[fmt.Sprintf("%s+%d", name, at)] = text
@@ -154,8 +161,11 @@ func (l *leaks) search(t *testing.T, texts map[string]string, gathered ...string
 	for secret, what := range l.secrets {
 		for form, text := range spellings(secret) {
 			for where, said := range texts {
-				if strings.Contains(said, text) && !(where == "pages" && (what == "state" || what == "misplaced" || what == "link")) { // pages carry the one and the last, the form gives the other back to who typed it
-					t.Errorf("%s: a %s is there (%s) near %.60q", where, what, form, said[max(strings.Index(said, text)-60, 0):])
+				// pages carry the one and the last, the form gives the other back to who typed it
+				if strings.Contains(said, text) &&
+					!(where == "pages" && (what == "state" || what == "misplaced" || what == "link")) {
+					t.Errorf("%s: a %s is there (%s) near %.60q", where, what, form,
+						said[max(strings.Index(said, text)-60, 0):])
 				}
 			}
 		}
@@ -213,12 +223,15 @@ routes:
   - {path: /admin/, access: {departments: [43]}, upstream: %[12]q}
   - {path: /, upstream: %[12]q}
 log: {level: debug}
-`, address, simulator.DemoClientID, simulator.DemoClientSecret, simulator.DemoCorpID, dingtalk.URL, newSecretFor(l), canary+"-redis", redis.Addr(), filepath.Join(dir, "audit"), third.secret, third.callback(), app.URL, htpasswd, dir)
+`, address, simulator.DemoClientID, simulator.DemoClientSecret, simulator.DemoCorpID, dingtalk.URL, newSecretFor(l),
+		canary+"-redis", redis.Addr(), filepath.Join(dir, "audit"), third.secret, third.callback(), app.URL, htpasswd,
+		dir)
 	file := filepath.Join(dir, "config.yaml")
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, secret := range []string{simulator.DemoClientSecret, canary + "-redis", third.secret, password, string(hash)} {
+	for _, secret := range []string{simulator.DemoClientSecret, canary + "-redis", third.secret, password,
+		string(hash)} {
 		l.add("configuration", secret)
 	}
 	l.add("Basic", base64.StdEncoding.EncodeToString([]byte("alice:"+password)))
@@ -253,7 +266,9 @@ log: {level: debug}
 	for _, secret := range []string{"canary-cookie-8", "canary-client-9", "canary-redis-10"} {
 		l.add("misconfigured", secret)
 	}
-	config = strings.NewReplacer("cookie: {secrets: [", "cookie: {secrets: [canary-cookie-8, ", "client_secret: "+simulator.DemoClientSecret, "client_secret: [canary-client-9]", "redis://", "odd:canary-redis-10@").Replace(config)
+	config = strings.NewReplacer("cookie: {secrets: [", "cookie: {secrets: [canary-cookie-8, ",
+		"client_secret: "+simulator.DemoClientSecret, "client_secret: [canary-client-9]", "redis://",
+		"odd:canary-redis-10@").Replace(config)
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -271,13 +286,16 @@ log: {level: debug}
 	if err != nil {
 		t.Fatal(err)
 	}
-	for what, text := range map[string]string{"audit": string(audit), "standard error": log.String(), "metrics": metrics, "pages": l.pages.String()} {
+	for what, text := range map[string]string{"audit": string(audit), "standard error": log.String(),
+		"metrics": metrics, "pages": l.pages.String()} {
 		if len(text) < 1000 {
 			t.Errorf("%s has only %d bytes: this test cannot fail", what, len(text))
 		}
 	}
-	l.search(t, map[string]string{"standard output": out.String(), "standard error": log.String(), "audit": string(audit), "metrics": metrics, "status": status, "pages": l.pages.String()},
-		"state", "accessToken", "refreshToken", "access_token", "ticket", "user token", "code", "configuration", "Basic", "link", "cookie dinggate-link", "assertion", "misconfigured")
+	l.search(t, map[string]string{"standard output": out.String(), "standard error": log.String(),
+		"audit": string(audit), "metrics": metrics, "status": status, "pages": l.pages.String()},
+		"state", "accessToken", "refreshToken", "access_token", "ticket", "user token", "code", "configuration",
+		"Basic", "link", "cookie dinggate-link", "assertion", "misconfigured")
 }
 
 func newSecretFor(l *leaks) string {
@@ -307,15 +325,19 @@ func everyWay(h *testEnv, l *leaks, third *thirdParty, redis *miniredis.Miniredi
 			session = c.Value
 		}
 	}
-	for _, path := range []string{"/", "/admin/", "/down/x", "/oauth2/userinfo", "/oauth2/sign_in", "/oauth2/sign_out", "/oauth2/nothing", "/%2e%2e/", "/dingtalk/authorize", "/dingtalk/callback?forward_url=x&authCode=canary-code-1&state=canary-state-1"} {
+	for _, path := range []string{"/", "/admin/", "/down/x", "/oauth2/userinfo", "/oauth2/sign_in",
+		"/oauth2/sign_out", "/oauth2/nothing", "/%2e%2e/", "/dingtalk/authorize",
+		"/dingtalk/callback?forward_url=x&authCode=canary-code-1&state=canary-state-1"} {
 		v.get(h.base + path)
 		v.get(h.base+path, "Accept: application/json")
 	}
 	for _, path := range []string{"/oauth2/auth", "/oauth2/forward-auth", "/oauth2/ext-authz/x"} {
-		v.get(h.base+path, "X-Original-Url: "+h.base+"/x?code=canary-code-2&access_token=canary-token-2", "X-Forwarded-Uri: /x?code=canary-code-2", "X-Forwarded-Method: GET")
+		v.get(h.base+path, "X-Original-Url: "+h.base+"/x?code=canary-code-2&access_token=canary-token-2",
+			"X-Forwarded-Uri: /x?code=canary-code-2", "X-Forwarded-Method: GET")
 		v.get(h.base+path, "Cookie: dinggate="+strings.ToUpper(session), "Authorization: Bearer canary-bearer-3")
 	}
-	for _, given := range []string{"canary-code-1", "canary-code-2", "canary-token-2", "canary-bearer-3", "canary-code-4", "canary-error-5"} {
+	for _, given := range []string{"canary-code-1", "canary-code-2", "canary-token-2", "canary-bearer-3",
+		"canary-code-4", "canary-error-5"} {
 		l.add("given", given)
 	}
 	// Other people, and codes that are none.
@@ -323,7 +345,8 @@ func everyWay(h *testEnv, l *leaks, third *thirdParty, redis *miniredis.Miniredi
 		w := l.browser(h)
 		w.get(w.choose(w.leave(h.base+"/oauth2/start"), id))
 	}
-	for _, more := range []string{"&authCode=canary-code-4", "&error=canary-error-5", "&authCode=canary-code-4&code=canary-code-1"} {
+	for _, more := range []string{"&authCode=canary-code-4", "&error=canary-error-5",
+		"&authCode=canary-code-4&code=canary-code-1"} {
 		w := l.browser(h)
 		state := mustURLOf(w.leave(h.base + "/oauth2/start")).Query().Get("state")
 		w.get(h.base + "/oauth2/callback?state=" + state + more)
@@ -336,10 +359,12 @@ func everyWay(h *testEnv, l *leaks, third *thirdParty, redis *miniredis.Miniredi
 	w := l.browser(h)
 	w.post(h.base, form(code, w.silent(h.base+"/"))) // again
 	// Local accounts: by form and by Basic, right and wrong; a password in the wrong field.
-	for _, body := range []string{"username=alice&password=" + canary + "-password", "username=alice&password=canary-wrong-6", "username=canary-misplaced-7&password=canary-wrong-6"} {
+	for _, body := range []string{"username=alice&password=" + canary + "-password",
+		"username=alice&password=canary-wrong-6", "username=canary-misplaced-7&password=canary-wrong-6"} {
 		w := l.browser(h)
 		w.get(h.base + "/oauth2/sign_in")
-		w.do(http.MethodPost, h.base+"/oauth2/sign_in", body, "Content-Type: application/x-www-form-urlencoded", "Sec-Fetch-Site: same-origin")
+		w.do(http.MethodPost, h.base+"/oauth2/sign_in", body, "Content-Type: application/x-www-form-urlencoded",
+			"Sec-Fetch-Site: same-origin")
 		w.get(h.base + "/")
 		w.get(h.base + "/dingtalk/login/callback?authCode=canary-code-4&state=canary-state-1")
 		w.do(http.MethodPost, h.base+"/oauth2/sign_out", "", "Sec-Fetch-Site: same-origin")
@@ -375,7 +400,9 @@ func everyWay(h *testEnv, l *leaks, third *thirdParty, redis *miniredis.Miniredi
 	v.get(h.base + "/")
 	time.Sleep(500 * time.Millisecond)
 	l.parrot.Store(false)
-	for _, verb := range []simulator.Verb{simulator.Status(500), simulator.Cut(30), simulator.Reset(), simulator.Refuse(), simulator.TLS(), simulator.Body("<html>"), simulator.Redirect(h.base + "/x"), simulator.Code("60011"), simulator.Code("60020"), simulator.Flood(1 << 21)} {
+	for _, verb := range []simulator.Verb{simulator.Status(500), simulator.Cut(30), simulator.Reset(),
+		simulator.Refuse(), simulator.TLS(), simulator.Body("<html>"), simulator.Redirect(h.base + "/x"),
+		simulator.Code("60011"), simulator.Code("60020"), simulator.Flood(1 << 21)} {
 		for _, on := range []string{"/v1.0/oauth2/userAccessToken", "/v1.0/contact/users/me", "/topapi/v2/user/get"} {
 			h.platform.Fault(simulator.Fault{On: on, Do: verb, Times: 1})
 			w := l.browser(h)
@@ -386,7 +413,8 @@ func everyWay(h *testEnv, l *leaks, third *thirdParty, redis *miniredis.Miniredi
 	if err := h.platform.Leave("lisi"); err != nil {
 		h.t.Fatal(err)
 	}
-	waitFor(h.t, "the event of somebody who left", func() bool { return li.get(h.base+"/").StatusCode != http.StatusOK })
+	waitFor(h.t,
+		"the event of somebody who left", func() bool { return li.get(h.base+"/").StatusCode != http.StatusOK })
 	// Redis goes; then the person does.
 	redis.SetError("ERR unknown command 'HELLO', with args beginning with: '2' 'AUTH' 'default' '" + canary + "-redis'")
 	v.get(h.base + "/")
@@ -410,11 +438,13 @@ func bindEveryWay(h *testEnv, l *leaks) {
 	link := html.UnescapeString(m[1])
 	l.add("link", mustURLOf(link).Query().Get("link"))
 	w.get(h.base + link)
-	for _, body := range []string{"username=zhaoliu&password=canary-wrong-6", "username=zhaoliu&password=" + canary + "-password", "username=alice&password=" + canary + "-password"} {
+	for _, body := range []string{"username=zhaoliu&password=canary-wrong-6",
+		"username=zhaoliu&password=" + canary + "-password", "username=alice&password=" + canary + "-password"} {
 		w.do(http.MethodPost, h.base+link, body, form, "Sec-Fetch-Site: same-origin")
 	}
 	w = l.browser(h)
-	w.do(http.MethodPost, h.base+"/oauth2/sign_in", "username=alice&password="+canary+"-password", form, "Sec-Fetch-Site: same-origin")
+	w.do(http.MethodPost, h.base+"/oauth2/sign_in", "username=alice&password="+canary+"-password", form,
+		"Sec-Fetch-Site: same-origin")
 	w.header = http.Header{} // page script
 	for _, kind := range []string{"1", "0"} {
 		var start struct {
@@ -467,7 +497,8 @@ func TestNothingLeaksBehindService(t *testing.T) {
 	v.do(http.MethodPost, h.base+"/oauth2/sign_out", "", "Sec-Fetch-Site: same-origin")
 	eventually(t, "the log is written", func() bool { return strings.Contains(h.log.String(), `"audit":"sign_out"`) })
 	status := askAdmin(h.admin(), "/status", "Accept: text/html").Body.String()
-	l.search(t, map[string]string{"log": h.log.String(), "metrics": h.scrape(), "status": status, "pages": l.pages.String()}, "state", "attempt", "code", "access_token", "refresh_token", "configuration")
+	l.search(t, map[string]string{"log": h.log.String(), "metrics": h.scrape(), "status": status,
+		"pages": l.pages.String()}, "state", "attempt", "code", "access_token", "refresh_token", "configuration")
 }
 
 func mustURLOf(text string) *url.URL {

@@ -80,7 +80,8 @@ func TestRefusedAudit(t *testing.T) {
 				return s
 			}
 			if want := fmt.Sprint(c.code, absent(c.userID), absent(c.name), who.UnionID); got != want {
-				t.Errorf("%s %s, file %v: the record is about %s, want %s: %v", c.person, c.how, file != "", got, want, record)
+				t.Errorf("%s %s, file %v: the record is about %s, want %s: %v", c.person, c.how, file != "", got,
+					want, record)
 			}
 		}
 	}

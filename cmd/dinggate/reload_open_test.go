@@ -90,7 +90,10 @@ func (o *streams) gone(ctx context.Context, t *testing.T, when string) {
 func TestReloadAndOpenStreams(t *testing.T) {
 	app := ticking(t)
 	routes := func(extra, access string) string {
-		return fmt.Sprintf("sign_in: {title: %s}\nroutes:\n- {path: /open/, access: public, upstream: %q}\n- {path: /, access: %s, upstream: %q}\n", extra, app.URL, access, app.URL)
+		return fmt.Sprintf(
+			"sign_in: {title: %s}\nroutes:\n- {path: /open/, access: public, upstream: %q}\n- {path: /, access: "+
+				"%s, upstream: %q}\n", extra, app.URL, access, app.URL,
+		)
 	}
 	s, f := openSite(t, routes("first", "signed_in"))
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)

@@ -72,15 +72,19 @@ func (s *site) configure(t *testing.T, more string) {
 // reloads counts both ends of a reload in the log.
 func (s *site) reloads() int {
 	log := s.log.String()
-	return strings.Count(log, "the changed configuration serves") + strings.Count(log, "the changed configuration is refused")
+	return strings.Count(log, "the changed configuration serves") +
+		strings.Count(log, "the changed configuration is refused")
 }
 
 // TestReloadsUnderLoad: threats V27.
 func TestReloadsUnderLoad(t *testing.T) {
-	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "UPSTREAM-MARK") }))
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, "UPSTREAM-MARK")
+	}))
 	defer app.Close()
 	route := func(i int) string {
-		return fmt.Sprintf("sign_in: {title: number %d}\nroutes: [{path: /, access: public, upstream: %q}]\n", i, app.URL)
+		return fmt.Sprintf("sign_in: {title: number %d}\nroutes: [{path: /, access: public, upstream: %q}]\n", i,
+			app.URL)
 	}
 	s := newSite(t, route(0))
 	goroutines := s.metric(t, "go_goroutines")
@@ -125,8 +129,10 @@ func TestReloadsUnderLoad(t *testing.T) {
 		s.cmd.Process.Signal(syscall.SIGHUP)
 		eventually(t, fmt.Sprintf("reload %d", i), func() bool { return s.reloads() > before })
 		if i == 50 {
-			if status, body := fetch(t, http.DefaultClient, s.admin+"/ready"); status != 200 || strings.Count(body, "\n") != 2 || !strings.HasPrefix(body, "ready\n") {
-				t.Errorf("/ready with a refused configuration = %d %q, want ready and a line that says so", status, body)
+			if status, body := fetch(t, http.DefaultClient, s.admin+"/ready"); status != 200 ||
+				strings.Count(body, "\n") != 2 || !strings.HasPrefix(body, "ready\n") {
+				t.Errorf("/ready with a refused configuration = %d %q, want ready and a line that says so", status,
+					body)
 			}
 			if got := s.metric(t, "dinggate_config_last_reload_successful"); got != "0" {
 				t.Errorf("config_last_reload_successful = %s after a broken one", got)
@@ -139,12 +145,17 @@ func TestReloadsUnderLoad(t *testing.T) {
 		t.Errorf("%d of %d requests failed: %v", failed.Load(), served.Load(), trouble.Load())
 	}
 	log := s.log.String()
-	if strings.Count(log, "is refused") < 10 || !strings.Contains(log, "no_such_key") || !strings.Contains(log, "log.level") {
+	if strings.Count(log, "is refused") < 10 || !strings.Contains(log, "no_such_key") ||
+		!strings.Contains(log, "log.level") {
 		t.Errorf("the log does not tell all mistakes of the broken ones")
 	}
 	s.configure(t, route(101))
-	eventually(t, "the mended configuration serves", func() bool { return s.metric(t, "dinggate_config_last_reload_successful") == "1" })
-	if status, body := fetch(t, http.DefaultClient, s.gate+"/oauth2/sign_in"); status != 200 || !strings.Contains(body, "number 101") {
+	eventually(t,
+		"the mended configuration serves", func() bool {
+			return s.metric(t, "dinggate_config_last_reload_successful") == "1"
+		})
+	if status, body := fetch(t, http.DefaultClient, s.gate+"/oauth2/sign_in"); status != 200 ||
+		!strings.Contains(body, "number 101") {
 		t.Errorf("the sign-in page = %d, want the title of the last configuration", status)
 	}
 	eventually(t, "the old gates are gone: "+goroutines+" goroutines before", func() bool {
@@ -178,11 +189,16 @@ func TestReloadOfFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "a file that is gone is refused", func() bool { return s.reloads() > before })
-	if got := s.metric(t, "dinggate_config_last_reload_successful"); got != "0" || !strings.Contains(title(), "second") {
-		t.Errorf("without its secrets' file: config_last_reload_successful %s, %s; want the old configuration", got, title())
+	if got := s.metric(t, "dinggate_config_last_reload_successful"); got != "0" ||
+		!strings.Contains(title(), "second") {
+		t.Errorf("without its secrets' file: config_last_reload_successful %s, %s; want the old configuration", got,
+			title())
 	}
 	s.write(t, "secrets", newSecret())
-	eventually(t, "a file that came back is taken", func() bool { return s.metric(t, "dinggate_config_last_reload_successful") == "1" })
+	eventually(t,
+		"a file that came back is taken", func() bool {
+			return s.metric(t, "dinggate_config_last_reload_successful") == "1"
+		})
 
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -190,7 +206,9 @@ func TestReloadOfFiles(t *testing.T) {
 		}
 	})
 	// What a restart is needed for keeps its value, and is named; the rest counts.
-	s.configure(t, "sign_in: {title: third}\nsession: {store: redis}\nredis: {url: \"redis://127.0.0.1:1\"}\nstate_dir: /nowhere\n")
+	s.configure(t,
+		"sign_in: {title: third}\nsession: {store: redis}\nredis: {url: \"redis://127.0.0.1:1\"}\nstate_dir: "+
+			"/nowhere\n")
 	eventually(t, "the rest is taken", func() bool { return strings.Contains(title(), "third") })
 	eventually(t, "the keys are named", func() bool {
 		return strings.Contains(s.log.String(), `"keys":["state_dir","session.store","redis.url"]`)
@@ -205,9 +223,11 @@ func TestReloadOfVolume(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.write(t, version+"/secrets", newSecret())
-		s.write(t, version+"/config.yaml", fmt.Sprintf(reloadedConfig, filepath.Join(s.dir, "secrets"))+"sign_in: {title: "+version+"}\n")
+		s.write(t, version+"/config.yaml",
+			fmt.Sprintf(reloadedConfig, filepath.Join(s.dir, "secrets"))+"sign_in: {title: "+version+"}\n")
 	}
-	for name, target := range map[string]string{"..data": "..v1", "config.yaml": "..data/config.yaml", "secrets": "..data/secrets"} {
+	for name, target := range map[string]string{"..data": "..v1", "config.yaml": "..data/config.yaml",
+		"secrets": "..data/secrets"} {
 		if err := os.Symlink(target, filepath.Join(s.dir, name)); err != nil {
 			t.Fatal(err)
 		}

@@ -37,7 +37,8 @@ func sampleApp() http.Handler {
 		name := r.Header.Get("X-Forwarded-Preferred-Username")
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		samplePage.Execute(w, map[string]any{
-			"Username": r.Header.Get("X-Forwarded-User"), "Email": r.Header.Get("X-Forwarded-Email"), "Name": decoded(name),
+			"Username": r.Header.Get("X-Forwarded-User"), "Email": r.Header.Get("X-Forwarded-Email"),
+			"Name":   decoded(name),
 			"Target": r.URL.RequestURI(), "Identity": identity, "Others": others,
 		})
 	})
@@ -48,7 +49,8 @@ func sampleApp() http.Handler {
 type sampleRow struct{ Name, Value, Text string }
 
 // identityHeaders are what an application needs, in the order of the README.
-var identityHeaders = []string{"X-Forwarded-User", "X-Forwarded-Email", "X-Forwarded-Preferred-Username", "X-Forwarded-Groups"}
+var identityHeaders = []string{"X-Forwarded-User", "X-Forwarded-Email", "X-Forwarded-Preferred-Username",
+	"X-Forwarded-Groups"}
 
 func sampleRows(h http.Header) (identity, others []sampleRow) {
 	for _, name := range identityHeaders {

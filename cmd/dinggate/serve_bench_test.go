@@ -16,8 +16,11 @@ func BenchmarkServe(b *testing.B) {
 	h := newTestEnv(b, nil)
 	session := sessionOf(h.visitor().signIn(h.base+"/", "zhangsan"))
 	host := strings.TrimPrefix(h.base, "http://")
-	browser := "Host: " + host + "\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36\r\nAccept: text/html,application/xhtml+xml\r\nAccept-Language: zh-CN,zh;q=0.9\r\nSec-Fetch-Mode: navigate\r\n"
-	asked := "X-Original-URL: " + h.base + "/reports/daily?day=1\r\nX-Original-Method: GET\r\nX-Forwarded-For: 192.0.2.1\r\n"
+	browser := "Host: " + host +
+		"\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36\r\nAccept: " +
+		"text/html,application/xhtml+xml\r\nAccept-Language: zh-CN,zh;q=0.9\r\nSec-Fetch-Mode: navigate\r\n"
+	asked := "X-Original-URL: " + h.base +
+		"/reports/daily?day=1\r\nX-Original-Method: GET\r\nX-Forwarded-For: 192.0.2.1\r\n"
 	cookie := "Cookie: theme=dark; dinggate=" + session + "\r\n"
 	for _, c := range []struct{ name, request string }{
 		{"auth", "GET /oauth2/auth HTTP/1.1\r\n" + browser + asked + cookie + "\r\n"},

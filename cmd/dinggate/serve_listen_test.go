@@ -31,11 +31,16 @@ func TestAddressInUse(t *testing.T) {
 		args, env []string
 		want      []string
 	}{
-		{"gate", []string{"serve"}, []string{"DINGGATE_LISTEN=" + taken}, []string{taken + " is in use", "lsof -i :" + port, "listen (DINGGATE_LISTEN, --listen)"}},
-		{"admin", []string{"serve"}, []string{"DINGGATE_ADMIN_LISTEN=" + taken}, []string{taken + " is in use", "admin.listen (DINGGATE_ADMIN_LISTEN, --admin.listen)"}},
-		{"Chinese", []string{"serve", "--lang", "zh"}, []string{"DINGGATE_LISTEN=" + taken}, []string{taken + " 已被占用", "lsof -i :" + port, "listen（DINGGATE_LISTEN、--listen）"}},
-		{"socket", []string{"serve"}, []string{"DINGGATE_LISTEN=unix:" + socket}, []string{"unix:" + socket + " is in use", "listen (DINGGATE_LISTEN, --listen)"}},
-		{"simulate", []string{"simulate", "--listen", taken}, nil, []string{taken + " is in use", "another one by --listen"}},
+		{"gate", []string{"serve"}, []string{"DINGGATE_LISTEN=" + taken},
+			[]string{taken + " is in use", "lsof -i :" + port, "listen (DINGGATE_LISTEN, --listen)"}},
+		{"admin", []string{"serve"}, []string{"DINGGATE_ADMIN_LISTEN=" + taken},
+			[]string{taken + " is in use", "admin.listen (DINGGATE_ADMIN_LISTEN, --admin.listen)"}},
+		{"Chinese", []string{"serve", "--lang", "zh"}, []string{"DINGGATE_LISTEN=" + taken},
+			[]string{taken + " 已被占用", "lsof -i :" + port, "listen（DINGGATE_LISTEN、--listen）"}},
+		{"socket", []string{"serve"}, []string{"DINGGATE_LISTEN=unix:" + socket},
+			[]string{"unix:" + socket + " is in use", "listen (DINGGATE_LISTEN, --listen)"}},
+		{"simulate", []string{"simulate", "--listen", taken}, nil,
+			[]string{taken + " is in use", "another one by --listen"}},
 	} {
 		cmd := exec.Command(binary(t), tt.args...)
 		cmd.Env = append(append(os.Environ(), "LC_ALL=C"), append(environment, tt.env...)...)

@@ -25,9 +25,11 @@ type program struct {
 }
 
 var environment = []string{
-	"DINGGATE_LISTEN=127.0.0.1:0", "DINGGATE_ADMIN_LISTEN=127.0.0.1:0", "DINGGATE_PUBLIC_URL=http://127.0.0.1:4180", "DINGGATE_DINGTALK_CLIENT_ID=dingtest", "DINGGATE_DINGTALK_CLIENT_SECRET=" + canary,
+	"DINGGATE_LISTEN=127.0.0.1:0", "DINGGATE_ADMIN_LISTEN=127.0.0.1:0", "DINGGATE_PUBLIC_URL=http://127.0.0.1:4180",
+	"DINGGATE_DINGTALK_CLIENT_ID=dingtest", "DINGGATE_DINGTALK_CLIENT_SECRET=" + canary,
 	"DINGGATE_DINGTALK_CORP_ID=dingcorp", "DINGGATE_COOKIE_SECRETS=bXkgdmVyeSBvd24gMzIgYnl0ZSBzZWNyZXQga2V5ISE=",
-	"DINGGATE_DINGTALK_API_URL=http://127.0.0.1:1", "DINGGATE_DINGTALK_OAPI_URL=http://127.0.0.1:1", // DingTalk is away (threats V6)
+	// DingTalk is away (threats V6)
+	"DINGGATE_DINGTALK_API_URL=http://127.0.0.1:1", "DINGGATE_DINGTALK_OAPI_URL=http://127.0.0.1:1",
 }
 
 // serve starts the binary from its environment alone and waits for both lines.
@@ -134,7 +136,8 @@ func TestServeOnSockets(t *testing.T) {
 	if p.gate != "unix:"+socket {
 		t.Errorf("serve prints %q, want the socket", p.gate)
 	}
-	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn,
+		error) {
 		return (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "unix", socket)
 	}}}
 	if status, _ := fetch(t, client, "http://gate/oauth2/auth"); status != 401 {
@@ -142,7 +145,8 @@ func TestServeOnSockets(t *testing.T) {
 	}
 	second := exec.Command(binary(t), "serve")
 	second.Env = append(append(os.Environ(), environment...), "DINGGATE_LISTEN=unix:"+socket)
-	if out, err := second.CombinedOutput(); err == nil || !strings.Contains(string(out), "is in use: another program") || strings.Contains(string(out), "ss -ltnp") {
+	if out, err := second.CombinedOutput(); err == nil ||
+		!strings.Contains(string(out), "is in use: another program") || strings.Contains(string(out), "ss -ltnp") {
 		t.Errorf("a second process on the same socket = %v %s, want refused", err, out)
 	}
 }

@@ -30,8 +30,15 @@ func certify(t *testing.T, name string, notAfter time.Time) (cert, key []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-48 * time.Hour), NotAfter: notAfter,
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true}
+	c := &x509.Certificate{
+		SerialNumber:          big.NewInt(time.Now().UnixNano()),
+		Subject:               pkix.Name{CommonName: name},
+		NotBefore:             time.Now().Add(-48 * time.Hour),
+		NotAfter:              notAfter,
+		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1)},
+		IsCA:                  true,
+		BasicConstraintsValid: true,
+	}
 	der, err := x509.CreateCertificate(rand.Reader, c, c, private.Public(), private)
 	if err != nil {
 		t.Fatal(err)
@@ -40,7 +47,8 @@ func certify(t *testing.T, name string, notAfter time.Time) (cert, key []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: plain})
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: plain})
 }
 
 // secureSite serves https with the pair in cert.pem and key.pem, and these lines more.
@@ -51,7 +59,9 @@ func secureSite(t *testing.T, more string, cert, key []byte) *site {
 	s.write(t, "cert.pem", string(cert))
 	s.write(t, "key.pem", string(key))
 	text := strings.Replace(fmt.Sprintf(reloadedConfig, s.secret), "http://127.0.0.1:4180", "https://127.0.0.1", 1)
-	s.write(t, "config.yaml", text+fmt.Sprintf("tls: {cert_file: %q, key_file: %q%s}\n", filepath.Join(s.dir, "cert.pem"), filepath.Join(s.dir, "key.pem"), more))
+	s.write(t, "config.yaml",
+		text+fmt.Sprintf("tls: {cert_file: %q, key_file: %q%s}\n", filepath.Join(s.dir, "cert.pem"),
+			filepath.Join(s.dir, "key.pem"), more))
 	s.program = serveFile(t, s.file)
 	return s
 }
@@ -78,8 +88,10 @@ func TestCertificateRotation(t *testing.T) {
 		t.Fatal(err)
 	}
 	res.Body.Close()
-	if res.StatusCode != 401 || res.ProtoMajor != 2 || res.Header.Get("Strict-Transport-Security") != "max-age=31536000" {
-		t.Errorf("/oauth2/userinfo = %d over %s with %q, want 401 over HTTP/2 with HSTS", res.StatusCode, res.Proto, res.Header.Get("Strict-Transport-Security"))
+	if res.StatusCode != 401 || res.ProtoMajor != 2 ||
+		res.Header.Get("Strict-Transport-Security") != "max-age=31536000" {
+		t.Errorf("/oauth2/userinfo = %d over %s with %q, want 401 over HTTP/2 with HSTS", res.StatusCode, res.Proto,
+			res.Header.Get("Strict-Transport-Security"))
 	}
 	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Strict-Transport-Security", "max-age=1; includeSubDomains")
@@ -90,7 +102,8 @@ func TestCertificateRotation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.write(t, "config.yaml", string(configured)+fmt.Sprintf("routes: [{path: /, access: public, upstream: %q}]\n", app.URL))
+	s.write(t, "config.yaml",
+		string(configured)+fmt.Sprintf("routes: [{path: /, access: public, upstream: %q}]\n", app.URL))
 	eventually(t, "the application answers, with our HSTS alone", func() bool {
 		res, err := client.Get(s.gate + "/")
 		if err != nil {
@@ -108,7 +121,8 @@ func TestCertificateRotation(t *testing.T) {
 	before := s.metric(t, "dinggate_tls_certificate_expiry_timestamp_seconds")
 	second, secondKey := certify(t, "second", time.Now().Add(48*time.Hour))
 	s.write(t, "cert.pem", string(second)) // half of a pair; nobody sends a signal
-	eventually(t, "half a pair is refused", func() bool { return s.metric(t, "dinggate_config_last_reload_successful") == "0" })
+	eventually(t,
+		"half a pair is refused", func() bool { return s.metric(t, "dinggate_config_last_reload_successful") == "0" })
 	if name, err := s.presented(anyone()); err != nil || name != "first" {
 		t.Errorf("with half a new pair a handshake gets %q %v, want the old certificate", name, err)
 	}
@@ -138,7 +152,8 @@ func TestCertificateStays(t *testing.T) {
 		}
 	}
 	_, other := certify(t, "other", time.Now().Add(48*time.Hour))
-	for name, bad := range map[string]struct{ file, text string }{"the key of another": {"key.pem", string(other)}, "half a certificate": {"cert.pem", string(cert[:len(cert)/2])}, "nothing": {"cert.pem", ""}} {
+	for name, bad := range map[string]struct{ file, text string }{"the key of another": {"key.pem", string(other)},
+		"half a certificate": {"cert.pem", string(cert[:len(cert)/2])}, "nothing": {"cert.pem", ""}} {
 		s.write(t, bad.file, bad.text)
 		s.write(t, "config.yaml", titled(fmt.Sprintf("%q", name)))
 		s.cmd.Process.Signal(syscall.SIGHUP)
@@ -150,14 +165,18 @@ func TestCertificateStays(t *testing.T) {
 			status, ready := fetch(t, http.DefaultClient, s.admin+"/ready")
 			_, page := fetch(t, http.DefaultClient, s.admin+"/status")
 			return status == 200 && strings.HasPrefix(ready, "ready\n") && strings.Contains(ready, "tls.cert_file") &&
-				strings.Contains(page, `"partly": true`) && strings.Contains(page, "no pair of certificate and key") && s.metric(t, "dinggate_config_last_reload_successful") == "0"
+				strings.Contains(page, `"partly": true`) &&
+				strings.Contains(page, "no pair of certificate and key") &&
+				s.metric(t, "dinggate_config_last_reload_successful") == "0"
 		})
 		eventually(t, "the log tells it too", func() bool {
-			return strings.Contains(s.log.String(), "a part of the changed configuration is refused and stays as it was")
+			return strings.Contains(s.log.String(),
+				"a part of the changed configuration is refused and stays as it was")
 		})
 		s.write(t, "cert.pem", string(cert))
 		s.write(t, "key.pem", string(key))
-		eventually(t, "the pair is mended", func() bool { return s.metric(t, "dinggate_config_last_reload_successful") == "1" })
+		eventually(t,
+			"the pair is mended", func() bool { return s.metric(t, "dinggate_config_last_reload_successful") == "1" })
 	}
 	if log := s.log.String(); strings.Contains(log, "the old one serves on") {
 		t.Errorf("a pair that is none refused the whole configuration:\n%s", log)
@@ -167,7 +186,8 @@ func TestCertificateStays(t *testing.T) {
 	second, secondKey := certify(t, "second", time.Now().Add(48*time.Hour))
 	s.write(t, "cert.pem", string(second))
 	s.write(t, "key.pem", string(secondKey))
-	eventually(t, "the pair is taken beside a mistake", func() bool { name, _ := s.presented(anyone()); return name == "second" })
+	eventually(t,
+		"the pair is taken beside a mistake", func() bool { name, _ := s.presented(anyone()); return name == "second" })
 	if serves("unseen")() {
 		t.Error("a configuration with a mistake serves")
 	}
@@ -233,7 +253,10 @@ func TestProxyProtocol(t *testing.T) {
 			t.Errorf("%s: answered %.40q, want an answer: %v", tt.name, answer, tt.client != "")
 		}
 		if tt.client != "" {
-			eventually(t, tt.name+" is in the log as "+tt.client, func() bool { return strings.Contains(tt.s.log.String(), `"client":"`+tt.client+`"`) })
+			eventually(t,
+				tt.name+" is in the log as "+tt.client, func() bool {
+					return strings.Contains(tt.s.log.String(), `"client":"`+tt.client+`"`)
+				})
 		}
 	}
 }
@@ -257,7 +280,8 @@ func TestSinks(t *testing.T) {
 	}
 	defer unread.Close()
 	defer stopped.Close()
-	for name, sink := range map[string]*os.File{"a full disk": full, "a closed pipe": closed, "a reader that stopped": stopped} {
+	for name, sink := range map[string]*os.File{"a full disk": full, "a closed pipe": closed,
+		"a reader that stopped": stopped} {
 		cmd := exec.Command(binary(t), "serve")
 		cmd.Env = append(os.Environ(), environment...)
 		cmd.Stderr = sink
@@ -268,7 +292,8 @@ func TestSinks(t *testing.T) {
 			}
 		}
 		if name != "a reader that stopped" { // there 4 MiB wait before anything is dropped
-			eventually(t, name+" is counted", func() bool { return p.metric(t, "dinggate_log_records_dropped_total") > "0" })
+			eventually(t,
+				name+" is counted", func() bool { return p.metric(t, "dinggate_log_records_dropped_total") > "0" })
 		}
 		p.cmd.Process.Signal(syscall.SIGTERM)
 		if err := p.cmd.Wait(); err != nil {
@@ -306,7 +331,8 @@ func TestFewFiles(t *testing.T) {
 		t.Errorf("/ready with a full gate = %d", status)
 	}
 	// They are cut when their header takes too long, and the next ones come in.
-	if status, _ := fetch(t, &http.Client{Timeout: 2 * time.Minute, Transport: &http.Transport{}}, p.gate+"/oauth2/auth"); status != 401 {
+	if status, _ := fetch(t, &http.Client{Timeout: 2 * time.Minute, Transport: &http.Transport{}},
+		p.gate+"/oauth2/auth"); status != 401 {
 		t.Errorf("/oauth2/auth behind 300 slow clients = %d, want 401", status)
 	}
 }

@@ -72,7 +72,9 @@ func runSimulate(ctx context.Context, address string, callbacks []string, people
 	if people > 0 {
 		platform = simulator.Large(people, largeDepartments)
 	}
-	if err := platform.ChangeApp(simulator.DemoClientID, func(a *simulator.App) { a.RedirectHosts = hosts }); err != nil {
+	if err := platform.ChangeApp(simulator.DemoClientID, func(a *simulator.App) {
+		a.RedirectHosts = hosts
+	}); err != nil {
 		return err
 	}
 	l, err := net.Listen("tcp", address)
@@ -107,8 +109,9 @@ func simulatedPeople(text string) (int, error) {
 // warnOfNetwork warns where a simulator can be reached from other machines.
 func warnOfNetwork(out io.Writer, at net.Addr) {
 	if tcp, ok := at.(*net.TCPAddr); !ok || !tcp.IP.IsLoopback() {
-		fmt.Fprintln(out, "WARNING: everybody on the network who reaches this address can sign in as anybody, without a password "+
-			"警告：网络上能访问此地址的任何人都可以冒充任何人登录，无需密码")
+		fmt.Fprintln(out,
+			"WARNING: everybody on the network who reaches this address can sign in as anybody, without a password "+
+				"警告：网络上能访问此地址的任何人都可以冒充任何人登录，无需密码")
 	}
 }
 
@@ -123,7 +126,8 @@ func callbackHost(text string) (string, error) {
 		address = "http://" + address + "/"
 	}
 	u, err := url.Parse(address)
-	if err != nil || u.Hostname() == "" || u.User != nil || u.Scheme != "http" && u.Scheme != "https" || strings.Contains(u.Host, "*") {
+	if err != nil || u.Hostname() == "" || u.User != nil || u.Scheme != "http" && u.Scheme != "https" ||
+		strings.Contains(u.Host, "*") {
 		return "", fmt.Errorf("--callback %q is no host such as app.example.com, nor the word any", text)
 	}
 	return u.Host, nil
@@ -148,7 +152,9 @@ dingtalk:
 `, simulator.DemoClientID, simulator.DemoClientSecret, simulator.DemoCorpID, base, base, base)
 	switch {
 	case len(hosts) == 0:
-		fmt.Fprint(out, "# public_url: http://127.0.0.1:PORT or http://localhost:PORT; for another host: --callback HOST 其他主机请加 --callback\n")
+		fmt.Fprint(out,
+			"# public_url: http://127.0.0.1:PORT or http://localhost:PORT; for another host: --callback HOST "+
+				"其他主机请加 --callback\n")
 	case len(hosts) == 1 && hosts[0] == "*":
 		fmt.Fprint(out, "# public_url: any 任意地址\n")
 	default:

@@ -24,8 +24,12 @@ func TestSimulate(t *testing.T) {
 		callbacks []string
 		back      map[string]bool // whether people are sent back there
 	}{
-		{nil, map[string]bool{"http://127.0.0.1:4180": true, "http://localhost:1": true, "https://app.example.com": false}},
-		{[]string{"app.example.com", "https://b.test:8443/oauth2/callback"}, map[string]bool{"https://app.example.com": true, "http://app.example.com:81": true, "https://b.test:8443": true, "https://b.test": false, "https://evil.test": false, "http://127.0.0.1:4180": true}},
+		{nil, map[string]bool{"http://127.0.0.1:4180": true, "http://localhost:1": true,
+			"https://app.example.com": false}},
+		{[]string{"app.example.com", "https://b.test:8443/oauth2/callback"},
+			map[string]bool{"https://app.example.com": true, "http://app.example.com:81": true,
+				"https://b.test:8443": true, "https://b.test": false, "https://evil.test": false,
+				"http://127.0.0.1:4180": true}},
 		{[]string{"any"}, map[string]bool{"https://app.example.com": true, "https://anything.test:1": true}},
 	} {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -41,7 +45,8 @@ func TestSimulate(t *testing.T) {
 		}
 		_, keys, _ := strings.Cut(text.String(), "\n\n")
 		file := filepath.Join(t.TempDir(), "config.yaml")
-		yaml := "public_url: http://127.0.0.1:4180\ncookie: {secrets: [" + newSecret() + "]}\nupstream: http://127.0.0.1:8080\n" + keys
+		yaml := "public_url: http://127.0.0.1:4180\ncookie: {secrets: [" + newSecret() +
+			"]}\nupstream: http://127.0.0.1:8080\n" + keys
 		if err := os.WriteFile(file, []byte(yaml), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -54,16 +59,21 @@ func TestSimulate(t *testing.T) {
 		if d.LoginURL != at || d.APIURL != at || d.OAPIURL != at {
 			t.Errorf("the keys name %q, %q and %q, and the simulator is at %s", d.LoginURL, d.APIURL, d.OAPIURL, at)
 		}
-		client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+		client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error {
+			return http.ErrUseLastResponse
+		}}
 		for origin, ok := range tt.back {
-			q := url.Values{"client_id": {d.ClientID}, "redirect_uri": {origin + "/oauth2/callback"}, "response_type": {"code"}, "scope": {"openid"}, "prompt": {"consent"}, "state": {"s"}, "person": {"zhangsan"}}
+			q := url.Values{"client_id": {d.ClientID}, "redirect_uri": {origin + "/oauth2/callback"},
+				"response_type": {"code"}, "scope": {"openid"}, "prompt": {"consent"}, "state": {"s"},
+				"person": {"zhangsan"}}
 			a, err := client.Get(at + "/oauth2/auth?" + q.Encode())
 			if err != nil {
 				t.Fatal(err)
 			}
 			a.Body.Close()
 			if to := a.Header.Get("Location"); strings.HasPrefix(to, origin+"/oauth2/callback?") != ok {
-				t.Errorf("--callback %q: a sign-in from %s = %d to %q, want it accepted: %v", tt.callbacks, origin, a.StatusCode, to, ok)
+				t.Errorf("--callback %q: a sign-in from %s = %d to %q, want it accepted: %v", tt.callbacks, origin,
+					a.StatusCode, to, ok)
 			}
 		}
 		cancel()
@@ -75,7 +85,8 @@ func TestSimulate(t *testing.T) {
 
 // TestSimulateBeyondLoopback: the simulator's people need no password.
 func TestSimulateBeyondLoopback(t *testing.T) {
-	for address, want := range map[string]bool{"127.0.0.1": false, "::1": false, "0.0.0.0": true, "::": true, "192.0.2.1": true} {
+	for address, want := range map[string]bool{"127.0.0.1": false, "::1": false, "0.0.0.0": true, "::": true,
+		"192.0.2.1": true} {
 		var out strings.Builder
 		warnOfNetwork(&out, &net.TCPAddr{IP: net.ParseIP(address)})
 		if got := out.String() != ""; got != want {

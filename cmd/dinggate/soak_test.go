@@ -141,7 +141,9 @@ func TestSlowClients(t *testing.T) {
 	if endure() {
 		n, pause, alone, together = 1000, time.Second, 20*time.Second, time.Minute
 	}
-	p := newSite(t, fmt.Sprintf("server: {max_connections: 2000}\nroutes: [{path: /, access: public, upstream: %q}]\n", startApplication(t))).program
+	p := newSite(t,
+		fmt.Sprintf("server: {max_connections: 2000}\nroutes: [{path: /, access: public, upstream: %q}]\n",
+			startApplication(t))).program
 	p.normally(t, alone/4) // what is made lazily is there
 	before := p.normally(t, alone)
 	small := p.resident(t)
@@ -164,8 +166,12 @@ func TestSlowClients(t *testing.T) {
 	with := p.normally(t, together)
 	held := <-quarters
 	end := held[3]
-	t.Logf("%d slow clients for %v, cut off %d times; resident %.1f MiB before, %.1f, %.1f, %.1f and %.1f MiB after each quarter: %.1f KiB for each",
-		n, together, cut.Load(), mib(small), mib(held[0]), mib(held[1]), mib(held[2]), mib(end), float64(end-small)/1024/float64(n))
+	t.Logf(
+		"%d slow clients for %v, cut off %d times; resident %.1f MiB before, %.1f, %.1f, %.1f and %.1f MiB after "+
+			"each quarter: %.1f KiB for each",
+		n, together, cut.Load(), mib(small), mib(held[0]), mib(held[1]), mib(held[2]), mib(end),
+		float64(end-small)/1024/float64(n),
+	)
 	const each = 64 << 10 // two buffers, a stack, and what the collector leaves
 	if end-small > int64(n)*each {
 		t.Errorf("the slow clients hold %d bytes each, more than %d", (end-small)/int64(n), each)
@@ -175,8 +181,12 @@ func TestSlowClients(t *testing.T) {
 	}
 	stop()
 	after := p.normally(t, alone)
-	t.Logf("p50 and p99 of normal requests: %v %v without slow clients, %v %v with them (%d requests), %v %v when they are gone",
-		percentile(before, 50), percentile(before, 99), percentile(with, 50), percentile(with, 99), len(with), percentile(after, 50), percentile(after, 99))
+	t.Logf(
+		"p50 and p99 of normal requests: %v %v without slow clients, %v %v with them (%d requests), %v %v when "+
+			"they are gone",
+		percentile(before, 50), percentile(before, 99), percentile(with, 50), percentile(with, 99), len(with),
+		percentile(after, 50), percentile(after, 99),
+	)
 	if most := 2 * max(percentile(before, 99), percentile(after, 99)); percentile(with, 99) > most {
 		t.Errorf("p99 with slow clients is %v, more than twice that without: %v", percentile(with, 99), most)
 	}
@@ -213,7 +223,9 @@ func TestApplication(t *testing.T) {
 			return
 		}
 		defer c.Close()
-		fmt.Fprintf(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n\x81\x02hi", base64.StdEncoding.EncodeToString(sum[:]))
+		fmt.Fprintf(c,
+			"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
+				"Sec-WebSocket-Accept: %s\r\n\r\n\x81\x02hi", base64.StdEncoding.EncodeToString(sum[:]))
 		io.Copy(io.Discard, c) // says nothing more
 	}))
 }
@@ -309,14 +321,21 @@ func TestManyConnections(t *testing.T) {
 		each, limit    int64
 	}{
 		{"connections", 1, "GET /page HTTP/1.1\r\nHost: 127.0.0.1:4180\r\n\r\n", "UPSTREAM-MARK", 48 << 10, 256 << 20},
-		{"WebSockets", 2, "GET /ws HTTP/1.1\r\nHost: 127.0.0.1:4180\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", "\x81\x02hi", 96 << 10, 512 << 20},
+		{"WebSockets", 2,
+			"GET /ws HTTP/1.1\r\nHost: 127.0.0.1:4180\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+				"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", "\x81\x02hi",
+			96 << 10, 512 << 20},
 	} {
 		t.Run(kind.name, func(t *testing.T) {
 			n := min(n, (files-200)/kind.files)
 			s := &site{dir: t.TempDir()}
 			s.file, s.secret = s.dir+"/config.yaml", s.dir+"/secrets"
 			s.write(t, "secrets", newSecret())
-			s.configure(t, fmt.Sprintf("server: {max_connections: %d}\nroutes: [{path: /, access: public, websocket: true, upstream: %q}]\n", n+50, app))
+			s.configure(t,
+				fmt.Sprintf(
+					"server: {max_connections: %d}\nroutes: [{path: /, access: public, websocket: true, "+
+						"upstream: %q}]\n", n+50, app,
+				))
 			cmd := exec.Command(binary(t), "serve", "--config", s.file)
 			cmd.Env = append(os.Environ(), fmt.Sprint("GOMEMLIMIT=", kind.limit))
 			p := startProgram(t, cmd)
@@ -359,8 +378,12 @@ func TestManyConnections(t *testing.T) {
 			if err := p.cmd.Wait(); err != nil {
 				t.Errorf("serve ends with %v, want exit code 0:\n%.2000s", err, p.log)
 			}
-			t.Logf("%d %s opened in %v under GOMEMLIMIT=%.0fMiB: resident %.1f MiB before, %.1f MiB with them, %.1f KiB each; p99 of normal requests beside them %v; drained in %v",
-				n, kind.name, opened.Round(time.Millisecond), mib(kind.limit), mib(small), mib(big), float64(big-small)/1024/float64(n), percentile(took, 99), time.Since(begin).Round(time.Millisecond))
+			t.Logf(
+				"%d %s opened in %v under GOMEMLIMIT=%.0fMiB: resident %.1f MiB before, %.1f MiB with them, %.1f "+
+					"KiB each; p99 of normal requests beside them %v; drained in %v",
+				n, kind.name, opened.Round(time.Millisecond), mib(kind.limit), mib(small), mib(big),
+				float64(big-small)/1024/float64(n), percentile(took, 99), time.Since(begin).Round(time.Millisecond),
+			)
 		})
 	}
 }

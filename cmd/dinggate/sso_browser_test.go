@@ -13,16 +13,19 @@ func TestBrowserThroughSSO(t *testing.T) {
 	ctx := browser(t, "zh-CN")
 	base := start(t, runDemoSSO)
 	const deep = "/reports/%E9%94%80%E5%94%AE?q=1"
-	if err := chromedp.Do(ctx, chromedp.Navigate(base+deep), chromedp.Click(chromedp.CSS("#person-zhangsan")), chromedp.WaitVisible(chromedp.CSS("#username"))); err != nil {
+	if err := chromedp.Do(ctx, chromedp.Navigate(base+deep), chromedp.Click(chromedp.CSS("#person-zhangsan")),
+		chromedp.WaitVisible(chromedp.CSS("#username"))); err != nil {
 		t.Fatal(err)
 	}
-	for selector, want := range map[string]string{"#username": "zhangsan", "#email": "zhangsan@yunfan.example", "#name": "张三", "#target": deep} {
+	for selector, want := range map[string]string{"#username": "zhangsan", "#email": "zhangsan@yunfan.example",
+		"#name": "张三", "#target": deep} {
 		if got := onPage(t, ctx, selector); got != want {
 			t.Errorf("the application shows %s = %q, want %q", selector, got, want)
 		}
 	}
 	// Signing out here leaves the service's session: the way back asks nobody.
-	if err := chromedp.Do(ctx, chromedp.Click(chromedp.CSS("#sign-out")), chromedp.Click(chromedp.CSS("form button")), chromedp.WaitVisible(chromedp.CSS(".icon.done")),
+	if err := chromedp.Do(ctx, chromedp.Click(chromedp.CSS("#sign-out")), chromedp.Click(chromedp.CSS("form button")),
+		chromedp.WaitVisible(chromedp.CSS(".icon.done")),
 		chromedp.Navigate(base+"/again"), chromedp.WaitVisible(chromedp.CSS("#username"))); err != nil {
 		t.Fatal(err)
 	}
@@ -36,7 +39,8 @@ func TestBrowserThroughSSO(t *testing.T) {
 func TestBrowserAtThirdParty(t *testing.T) {
 	ctx := browser(t, "en-US")
 	_, p := ssoTestEnv(t)
-	if err := chromedp.Do(ctx, chromedp.Navigate(p.base+"/"), chromedp.Click(chromedp.CSS("#person-lisi")), chromedp.WaitVisible(chromedp.CSS("#who"))); err != nil {
+	if err := chromedp.Do(ctx, chromedp.Navigate(p.base+"/"), chromedp.Click(chromedp.CSS("#person-lisi")),
+		chromedp.WaitVisible(chromedp.CSS("#who"))); err != nil {
 		t.Fatal(err)
 	}
 	if got := onPage(t, ctx, "#who"); got != "PLATFORM lisi lisi@yunfan.example" {

@@ -70,19 +70,23 @@ func TestBehindService(t *testing.T) {
 		}
 		got := h.app.last(t).Header
 		if got.Get("X-Forwarded-User") != "zhangsan" || got.Get("X-Forwarded-Email") != "zhangsan@yunfan.example" {
-			t.Errorf("the application got %q, %q, want zhangsan", got.Get("X-Forwarded-User"), got.Get("X-Forwarded-Email"))
+			t.Errorf("the application got %q, %q, want zhangsan", got.Get("X-Forwarded-User"),
+				got.Get("X-Forwarded-Email"))
 		}
 		token, user := s.asks("/dingtalk/token"), s.asks("/dingtalk/userinfo")
 		if len(token) != 1 || len(user) != 1 {
 			t.Fatalf("%d token calls and %d userinfo calls, want one each", len(token), len(user))
 		}
-		if token[0].contentType != "text/plain" || !strings.HasPrefix(token[0].body, "code=") || !strings.Contains(token[0].body, "&state=") || strings.HasPrefix(user[0].authorization, "Bearer") || user[0].authorization == "" {
+		if token[0].contentType != "text/plain" || !strings.HasPrefix(token[0].body, "code=") ||
+			!strings.Contains(token[0].body, "&state=") || strings.HasPrefix(user[0].authorization, "Bearer") ||
+			user[0].authorization == "" {
 			t.Errorf("the calls are %+v and %+v, want the document's", token[0], user[0])
 		}
 		if n := h.platform.Calls("/v1.0/oauth2/userAccessToken"); n != 1 {
 			t.Errorf("%d exchanges at DingTalk, want the service's one", n)
 		}
-		for _, secret := range []string{s.password, strings.TrimPrefix(token[0].body, "code=")[:20], user[0].authorization} {
+		for _, secret := range []string{s.password, strings.TrimPrefix(token[0].body, "code=")[:20],
+			user[0].authorization} {
 			if strings.Contains(h.log.String(), secret) {
 				t.Errorf("the log holds the secret %.8s…", secret)
 			}
@@ -100,8 +104,10 @@ func TestServiceCallbackCallsNobody(t *testing.T) {
 	u := mustURL(t, stolen)
 	q := u.Query()
 	for _, address := range []string{
-		stolen, h.base + "/oauth2/callback?code=" + q.Get("code") + "&state=" + q.Get("state"), h.base + "/oauth2/callback?code=" + q.Get("code") + "&state=" + q.Get("attempt"),
-		stolen + "&attempt=" + q.Get("attempt"), stolen + "&code=x", strings.Replace(stolen, "attempt=", "attempt[]=", 1), strings.Replace(stolen, "code=", "c=", 1),
+		stolen, h.base + "/oauth2/callback?code=" + q.Get("code") + "&state=" + q.Get("state"),
+		h.base + "/oauth2/callback?code=" + q.Get("code") + "&state=" + q.Get("attempt"),
+		stolen + "&attempt=" + q.Get("attempt"), stolen + "&code=x",
+		strings.Replace(stolen, "attempt=", "attempt[]=", 1), strings.Replace(stolen, "code=", "c=", 1),
 	} {
 		if a := victim.get(address); a.StatusCode < 400 || a.StatusCode >= 500 || sessionOf(a) != "" {
 			t.Errorf("GET %.90s in another browser = %d, want a refusal", address, a.StatusCode)
@@ -134,17 +140,23 @@ func TestServiceAnswers(t *testing.T) {
 		{"numeric strings", say(200, token), say(200, "\ufeff"+`{"username":"zhangsan","email":null}`), 302, "", ""},
 		{"no json", say(200, "<html>"), nil, 502, "answer was not right", "not the contract"},
 		{"empty", say(200, ""), nil, 502, "answer was not right", "not the contract"},
-		{"doubled", say(200, `{"access_token":"a","access_token":"b"}`), nil, 502, "answer was not right", "not the contract"},
+		{"doubled", say(200, `{"access_token":"a","access_token":"b"}`), nil, 502, "answer was not right",
+			"not the contract"},
 		{"huge", say(200, strings.Repeat(" ", 1<<20)+token), nil, 502, "answer was not right", "larger than"},
-		{"code refused", say(400, `{"error":"invalid_grant","error_description":"canary-told"}`), nil, 403, "sign in again", "invalid_grant"},
+		{"code refused", say(400, `{"error":"invalid_grant","error_description":"canary-told"}`), nil, 403,
+			"sign in again", "invalid_grant"},
 		{"client unknown", say(401, `{"error":"invalid_client"}`), nil, 503, "administrator", "sso.client_secret"},
 		{"not there", say(404, "no"), nil, 502, "answer was not right", "sso.url"},
-		{"redirect", func(w http.ResponseWriter) { w.Header().Set("Location", "http://127.0.0.1:1/"); w.WriteHeader(302) }, nil, 502, "answer was not right", "status 302"},
+		{"redirect",
+			func(w http.ResponseWriter) { w.Header().Set("Location", "http://127.0.0.1:1/"); w.WriteHeader(302) },
+			nil, 502, "answer was not right", "status 302"},
 		{"down", say(503, "busy"), nil, 503, "reach the sign-in service", "status 503"},
 		{"throttled", say(429, "busy"), nil, 503, "reach the sign-in service", "status 429"},
-		{"cut", func(w http.ResponseWriter) { w.Header().Set("Content-Length", "100"); fmt.Fprint(w, "{") }, nil, 503, "reach the sign-in service", "EOF"},
+		{"cut", func(w http.ResponseWriter) { w.Header().Set("Content-Length", "100"); fmt.Fprint(w, "{") }, nil, 503,
+			"reach the sign-in service", "EOF"},
 		{"nobody", nil, say(200, `{"username":"","email":""}`), 502, "answer was not right", "not the contract"},
-		{"two lines", nil, say(200, `{"username":"a\r\nX-Forwarded-User: admin"}`), 502, "answer was not right", "not the contract"},
+		{"two lines", nil, say(200, `{"username":"a\r\nX-Forwarded-User: admin"}`), 502, "answer was not right",
+			"not the contract"},
 		{"userinfo refused", nil, say(401, `{}`), 502, "answer was not right", "status 401"},
 		{"userinfo down", nil, say(500, ``), 503, "reach the sign-in service", "status 500"},
 	} {
@@ -153,10 +165,14 @@ func TestServiceAnswers(t *testing.T) {
 		s.answerUser.Store(row.user)
 		v := h.visitor()
 		a := v.signInSSO(h.base+"/", "zhangsan")
-		if a.StatusCode != row.status || !strings.Contains(a.body, row.page) || (sessionOf(a) != "") != (row.status == 302) {
-			t.Errorf("%s = %d, session %q, want %d with %q:\n%s", row.name, a.StatusCode, sessionOf(a), row.status, row.page, a.body)
+		if a.StatusCode != row.status || !strings.Contains(a.body, row.page) ||
+			(sessionOf(a) != "") != (row.status == 302) {
+			t.Errorf("%s = %d, session %q, want %d with %q:\n%s", row.name, a.StatusCode, sessionOf(a), row.status,
+				row.page, a.body)
 		}
-		waitFor(t, row.name+": a log line with "+row.log, func() bool { return strings.Contains(h.log.String(), row.log) })
+		waitFor(t, row.name+": a log line with "+row.log, func() bool {
+			return strings.Contains(h.log.String(), row.log)
+		})
 		if strings.Contains(h.log.String(), "canary") {
 			t.Errorf("%s: the log has a secret:\n%s", row.name, h.log)
 		}
@@ -184,18 +200,26 @@ func TestServiceAway(t *testing.T) {
 // TestServiceRecheck: membership is looked up again through userinfo, and who
 // is nobody there any more is nobody here.
 func TestServiceRecheck(t *testing.T) {
-	h, s := behindService(t, func(c *config.Config) { c.Session.Recheck = 50 * time.Millisecond; c.Session.Grace = time.Hour })
+	h, s := behindService(t, func(c *config.Config) {
+		c.Session.Recheck = 50 * time.Millisecond
+		c.Session.Grace = time.Hour
+	})
 	v, other := h.visitor(), h.visitor()
 	v.signInSSO(h.base+"/", "zhangsan")
 	other.signInSSO(h.base+"/", "lisi")
 	s.revoke("zhangsan")
-	waitFor(t, "the recheck of somebody whose token is gone", func() bool { return v.get(h.base+"/").StatusCode == 302 })
+	waitFor(t, "the recheck of somebody whose token is gone", func() bool {
+		return v.get(h.base+"/").StatusCode == 302
+	})
 	if a := other.get(h.base + "/"); a.StatusCode != 200 {
 		t.Errorf("somebody else = %d, want 200", a.StatusCode)
 	}
 	s.answerUser.Store(func(w http.ResponseWriter) { w.WriteHeader(503) })
 	before := s.userinfos.Load()
-	waitFor(t, "a recheck while the service is down", func() bool { other.get(h.base + "/"); return s.userinfos.Load() > before })
+	waitFor(t, "a recheck while the service is down", func() bool {
+		other.get(h.base + "/")
+		return s.userinfos.Load() > before
+	})
 	if a := other.get(h.base + "/"); a.StatusCode != 200 {
 		t.Errorf("while the service is down / = %d, want 200 for the grace", a.StatusCode)
 	}
@@ -212,7 +236,8 @@ func TestServiceRefresh(t *testing.T) {
 		v.signInSSO(h.base+"/", "zhangsan")
 		refreshes := func() (n int) {
 			for _, ask := range s.asks("/dingtalk/token") {
-				if strings.HasPrefix(ask.body, "grant_type=refresh_token&refresh_token=") && ask.contentType == "text/plain" {
+				if strings.HasPrefix(ask.body, "grant_type=refresh_token&refresh_token=") &&
+					ask.contentType == "text/plain" {
 					n++
 				}
 			}
@@ -222,9 +247,14 @@ func TestServiceRefresh(t *testing.T) {
 		if none {
 			want = 302
 		}
-		waitFor(t, "a refresh", func() bool { a := v.get(h.base + "/"); return refreshes() > 0 && a.StatusCode == want })
+		waitFor(t, "a refresh", func() bool {
+			a := v.get(h.base + "/")
+			return refreshes() > 0 && a.StatusCode == want
+		})
 		if !none {
-			waitFor(t, "a second refresh, with the token of the first", func() bool { return v.get(h.base+"/").StatusCode == 200 && refreshes() > 1 })
+			waitFor(t, "a second refresh, with the token of the first", func() bool {
+				return v.get(h.base+"/").StatusCode == 200 && refreshes() > 1
+			})
 		} else if a := v.signInSSO(h.base+"/", "zhangsan"); a.StatusCode != 302 || sessionOf(a) == "" {
 			t.Errorf("signing in again = %d %s", a.StatusCode, a.body)
 		}
@@ -262,9 +292,13 @@ func TestServiceLongTokens(t *testing.T) {
 			}
 			asked := s.userinfos.Load()
 			if tt.lives {
-				waitFor(t, "two rechecks", func() bool { return v.get(h.base+"/").StatusCode == 200 && s.userinfos.Load() > asked+1 })
+				waitFor(t, "two rechecks", func() bool {
+					return v.get(h.base+"/").StatusCode == 200 && s.userinfos.Load() > asked+1
+				})
 			} else {
-				waitFor(t, "the end of a session without a token", func() bool { return v.get(h.base+"/").StatusCode == 302 })
+				waitFor(t, "the end of a session without a token", func() bool {
+					return v.get(h.base+"/").StatusCode == 302
+				})
 				if s.userinfos.Load() > asked {
 					t.Error("the service was asked without a token")
 				}
@@ -317,7 +351,9 @@ func TestChain(t *testing.T) {
 func chain(t testing.TB, change ...func(*config.Config)) (h, service *testEnv) {
 	secret := conf.NewSecret(canary + "-chain-secret")
 	var door http.Handler
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { door.ServeHTTP(w, r) }))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		door.ServeHTTP(w, r)
+	}))
 	t.Cleanup(server.Close)
 	base := strings.Replace(server.URL, "127.0.0.1", "localhost", 1)
 	h = newTestEnv(t, func(c *config.Config) {
@@ -330,7 +366,8 @@ func chain(t testing.TB, change ...func(*config.Config)) (h, service *testEnv) {
 	})
 	service = newTestEnv(t, func(c *config.Config) {
 		c.PublicURL = base
-		c.SSOServer.Clients = []sso.App{{ClientID: "gate", ClientSecret: secret, RedirectURLs: []string{h.base + "/oauth2/callback"}, AllowQuery: true}}
+		c.SSOServer.Clients = []sso.App{{ClientID: "gate", ClientSecret: secret,
+			RedirectURLs: []string{h.base + "/oauth2/callback"}, AllowQuery: true}}
 	})
 	service.base, door = base, service.gate
 	return h, service

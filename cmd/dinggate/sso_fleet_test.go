@@ -18,12 +18,17 @@ import (
 func ssoFleet(t *testing.T, env ...string) (*fleet, *thirdParty) {
 	p := newThirdParty(t)
 	file := filepath.Join(t.TempDir(), "config.yaml")
-	text := fmt.Sprintf("sso_server:\n  plain_callback: true\n  clients:\n    - client_id: %s\n      client_secret: %s\n      redirect_urls: [%q]\n", p.id, p.secret, p.callback())
+	text := fmt.Sprintf(
+		"sso_server:\n  plain_callback: true\n  clients:\n    - client_id: %s\n      client_secret: %s\n "+
+			"     redirect_urls: [%q]\n", p.id, p.secret, p.callback(),
+	)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	f := newFleet(t, append([]string{"DINGGATE_CONFIG=" + file, "DINGGATE_DINGTALK_EVENTS=false"}, env...)...)
-	if err := f.platform.ChangeApp(simulator.DemoClientID, func(a *simulator.App) { a.Redirects = append(a.Redirects, fleetURL+"/dingtalk/callback") }); err != nil {
+	if err := f.platform.ChangeApp(simulator.DemoClientID, func(a *simulator.App) {
+		a.Redirects = append(a.Redirects, fleetURL+"/dingtalk/callback")
+	}); err != nil {
 		t.Fatal(err)
 	}
 	return f, p
@@ -78,7 +83,10 @@ func TestOneCodeOverRedis(t *testing.T) { // T9
 	code, state = c.code(p, two)
 	given = p.at(one).redeem(code, state)
 	c.leaves(two)
-	waitFor(t, "a sign-out on the other replica", func() bool { status, _ := p.at(one).userinfo(given.AccessToken); return status == 401 })
+	waitFor(t, "a sign-out on the other replica", func() bool {
+		status, _ := p.at(one).userinfo(given.AccessToken)
+		return status == 401
+	})
 }
 
 // TestFamiliesSurviveKill: with state_dir, refresh families, what was used up

@@ -16,8 +16,10 @@ import (
 func withPlatform(p *thirdParty, change ...func(*config.Config)) func(*config.Config) {
 	return func(c *config.Config) {
 		c.SSOServer.Clients = []sso.App{
-			{ClientID: p.id, ClientSecret: conf.NewSecret(p.secret), RedirectURLs: []string{p.callback(), p.base + "/callback?tenant=1&code=old"}},
-			{ClientID: "other", ClientSecret: conf.NewSecret("other-secret-0123456789"), RedirectURLs: []string{"https://other.test/callback"}, AllowQuery: true},
+			{ClientID: p.id, ClientSecret: conf.NewSecret(p.secret),
+				RedirectURLs: []string{p.callback(), p.base + "/callback?tenant=1&code=old"}},
+			{ClientID: "other", ClientSecret: conf.NewSecret("other-secret-0123456789"),
+				RedirectURLs: []string{"https://other.test/callback"}, AllowQuery: true},
 		}
 		for _, f := range change {
 			f(c)
@@ -28,7 +30,9 @@ func withPlatform(p *thirdParty, change ...func(*config.Config)) func(*config.Co
 // ssoTestEnv is a house whose gate is the SSO service of a platform.
 func ssoTestEnv(t testing.TB, change ...func(*config.Config)) (*testEnv, *thirdParty) {
 	p := newThirdParty(t)
-	h := newTestEnv(t, withPlatform(p, append([]func(*config.Config){func(c *config.Config) { c.DingTalk.Events = false }}, change...)...))
+	h := newTestEnv(t,
+		withPlatform(p,
+			append([]func(*config.Config){func(c *config.Config) { c.DingTalk.Events = false }}, change...)...))
 	p.service = h.base
 	return h, p
 }
@@ -58,11 +62,13 @@ func TestThirdParty(t *testing.T) {
 	h, p := ssoTestEnv(t)
 	v := h.visitor()
 	to := v.leaveSSO(p)
-	if back := mustURL(t, to).Query().Get("redirect_uri"); back != h.base+"/dingtalk/callback?forward_url="+url.QueryEscape(p.callback()) {
+	if back := mustURL(t, to).Query().Get("redirect_uri"); back != h.base+"/dingtalk/callback?forward_url="+
+		url.QueryEscape(p.callback()) {
 		t.Errorf("DingTalk is told to come back to %q, want the document's callback with forward_url", back)
 	}
 	back := v.get(v.choose(to, "zhangsan"))
-	if at := back.Header.Get("Location"); back.StatusCode != http.StatusFound || !strings.HasPrefix(at, p.callback()+"?code=") {
+	if at := back.Header.Get("Location"); back.StatusCode != http.StatusFound ||
+		!strings.HasPrefix(at, p.callback()+"?code=") {
 		t.Fatalf("the SSO callback = %d to %q %s, want 302 to the platform", back.StatusCode, at, back.body)
 	}
 	page := v.get(back.Header.Get("Location"))
@@ -70,7 +76,8 @@ func TestThirdParty(t *testing.T) {
 		t.Fatalf("the platform = %d %s, want zhangsan", page.StatusCode, page.body)
 	}
 	token := p.last()
-	if token.TokenType != "Bearer" || token.ExpiryIn != 7200 || token.RefreshToken == "" || token.AccessToken == token.RefreshToken {
+	if token.TokenType != "Bearer" || token.ExpiryIn != 7200 || token.RefreshToken == "" ||
+		token.AccessToken == token.RefreshToken {
 		t.Errorf("the token call yields %d s of %q, want the document's names", token.ExpiryIn, token.TokenType)
 	}
 	q := mustURL(t, back.Header.Get("Location")).Query()
@@ -100,8 +107,9 @@ func TestThirdParty(t *testing.T) {
 func TestUserinfoAnswer(t *testing.T) { // T22, T18
 	h, p := ssoTestEnv(t)
 	for person, want := range map[string]map[string]string{
-		"zhangsan": {"username": "zhangsan", "email": "zhangsan@yunfan.example", "userid": "zhangsan", "name": "张三", "aud": "platform"},
-		"wangwu":   {"username": "wangwu", "email": ""},
+		"zhangsan": {"username": "zhangsan", "email": "zhangsan@yunfan.example", "userid": "zhangsan", "name": "张三",
+			"aud": "platform"},
+		"wangwu": {"username": "wangwu", "email": ""},
 	} {
 		v := h.visitor()
 		v.follow(v.get(v.choose(v.leaveSSO(p), person)))
@@ -146,7 +154,8 @@ func TestPageFirstAtThirdParty(t *testing.T) {
 	}
 	rd := mustURL(t, a.Header.Get("Location")).Query().Get("rd")
 	back := v.get(v.choose(v.leave(h.base+"/oauth2/start?rd="+url.QueryEscape(rd)), "lisi"))
-	if page := v.follow(back); !strings.Contains(page.body, "PLATFORM lisi") || !strings.Contains(p.lastCallback, "state=theirs") {
+	if page := v.follow(back); !strings.Contains(page.body, "PLATFORM lisi") ||
+		!strings.Contains(p.lastCallback, "state=theirs") {
 		t.Errorf("after the page = %d %s with %s, want lisi", page.StatusCode, page.body, p.lastCallback)
 	}
 }
@@ -164,12 +173,14 @@ func TestSSOPathsOff(t *testing.T) {
 	on, _ := ssoTestEnv(t)
 	v = on.visitor()
 	v.signIn(on.base+"/", "zhangsan")
-	for _, path := range []string{"/dingtalk", "/dingtalk/", "/dingtalk/other", "/dingtalk/token/", "/dingtalk/%74oken", "/dingtalk%2ftoken", "//dingtalk/token", "/dingtalk/login", "/dingtalk/login/callback/"} {
+	for _, path := range []string{"/dingtalk", "/dingtalk/", "/dingtalk/other", "/dingtalk/token/",
+		"/dingtalk/%74oken", "/dingtalk%2ftoken", "//dingtalk/token", "/dingtalk/login", "/dingtalk/login/callback/"} {
 		if a := v.get(on.base + path); a.StatusCode != 404 || strings.Contains(a.body, "UPSTREAM-MARK") {
 			t.Errorf("%s with sso_server = %d %.100s, want 404", path, a.StatusCode, a.body)
 		}
 	}
-	if a := v.get(on.base + "/dingtalk/login/callback"); a.StatusCode != 200 || !strings.HasPrefix(a.body, `{"success":false,"code":221,`) {
+	if a := v.get(on.base + "/dingtalk/login/callback"); a.StatusCode != 200 ||
+		!strings.HasPrefix(a.body, `{"success":false,"code":221,`) {
 		t.Errorf("the login callback with sso_server = %d %.100s, want its envelope", a.StatusCode, a.body)
 	}
 	if a := v.get(on.base + "/dingtalks"); a.StatusCode != 200 {

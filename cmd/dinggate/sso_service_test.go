@@ -56,8 +56,17 @@ type documentAsk struct {
 }
 
 func newDocumentService(t testing.TB, dingtalk, appKey, secret string) *documentService {
-	s := &documentService{t: t, dingtalk: dingtalk, appKey: appKey, secret: secret, id: "gate", password: canary + "-gate-secret",
-		codes: map[string]documentLogin{}, tokens: map[string]documentUser{}, fresh: map[string]documentUser{}}
+	s := &documentService{
+		t:        t,
+		dingtalk: dingtalk,
+		appKey:   appKey,
+		secret:   secret,
+		id:       "gate",
+		password: canary + "-gate-secret",
+		codes:    map[string]documentLogin{},
+		tokens:   map[string]documentUser{},
+		fresh:    map[string]documentUser{},
+	}
 	server := httptest.NewServer(s)
 	t.Cleanup(server.Close)
 	s.base = server.URL
@@ -67,7 +76,8 @@ func newDocumentService(t testing.TB, dingtalk, appKey, secret string) *document
 func (s *documentService) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	s.mu.Lock()
-	s.asked = append(s.asked, documentAsk{r.URL.Path, r.Header.Get("Authorization"), r.Header.Get("Content-Type"), string(body)})
+	s.asked = append(s.asked,
+		documentAsk{r.URL.Path, r.Header.Get("Authorization"), r.Header.Get("Content-Type"), string(body)})
 	s.mu.Unlock()
 	switch r.Method + " " + r.URL.Path {
 	case "GET /dingtalk/authorize":
@@ -112,7 +122,9 @@ func (s *documentService) authorize(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	back := s.base + "/dingtalk/callback?forward_url=" + url.QueryEscape(r.URL.Query().Get("redirect_url"))
-	http.Redirect(w, r, s.dingtalk+"/oauth2/auth?response_type=code&scope=openid&prompt=consent&client_id="+s.appKey+"&redirect_uri="+url.QueryEscape(back), http.StatusFound)
+	http.Redirect(w, r,
+		s.dingtalk+"/oauth2/auth?response_type=code&scope=openid&prompt=consent&client_id="+s.appKey+"&redirect_uri="+
+			url.QueryEscape(back), http.StatusFound)
 }
 
 func (s *documentService) callback(w http.ResponseWriter, r *http.Request) {
@@ -170,19 +182,24 @@ func (s *documentService) token(w http.ResponseWriter, r *http.Request, body str
 // person asks DingTalk whose code it is, by its documentation.
 func (s *documentService) person(authCode string) (documentUser, error) {
 	var token struct{ AccessToken string }
-	if err := s.call("POST", s.dingtalk+"/v1.0/oauth2/userAccessToken", nil, map[string]string{"clientId": s.appKey, "clientSecret": s.secret, "code": authCode, "grantType": "authorization_code"}, &token); err != nil {
+	if err := s.call("POST", s.dingtalk+"/v1.0/oauth2/userAccessToken", nil,
+		map[string]string{"clientId": s.appKey, "clientSecret": s.secret, "code": authCode,
+			"grantType": "authorization_code"}, &token); err != nil {
 		return documentUser{}, err
 	}
 	var me struct{ UnionID string }
-	if err := s.call("GET", s.dingtalk+"/v1.0/contact/users/me", http.Header{"X-Acs-Dingtalk-Access-Token": {token.AccessToken}}, nil, &me); err != nil {
+	if err := s.call("GET", s.dingtalk+"/v1.0/contact/users/me",
+		http.Header{"X-Acs-Dingtalk-Access-Token": {token.AccessToken}}, nil, &me); err != nil {
 		return documentUser{}, err
 	}
 	var app struct{ AccessToken string }
-	if err := s.call("POST", s.dingtalk+"/v1.0/oauth2/accessToken", nil, map[string]string{"appKey": s.appKey, "appSecret": s.secret}, &app); err != nil {
+	if err := s.call("POST", s.dingtalk+"/v1.0/oauth2/accessToken", nil,
+		map[string]string{"appKey": s.appKey, "appSecret": s.secret}, &app); err != nil {
 		return documentUser{}, err
 	}
 	var found struct{ Result struct{ UserID string } }
-	if err := s.call("POST", s.dingtalk+"/topapi/user/getbyunionid?access_token="+app.AccessToken, nil, map[string]string{"unionid": me.UnionID}, &found); err != nil || found.Result.UserID == "" {
+	if err := s.call("POST", s.dingtalk+"/topapi/user/getbyunionid?access_token="+app.AccessToken, nil,
+		map[string]string{"unionid": me.UnionID}, &found); err != nil || found.Result.UserID == "" {
 		return documentUser{}, fmt.Errorf("no member: %v", err)
 	}
 	var record struct {
@@ -190,7 +207,8 @@ func (s *documentService) person(authCode string) (documentUser, error) {
 			OrgEmail string `json:"org_email"`
 		}
 	}
-	err := s.call("POST", s.dingtalk+"/topapi/v2/user/get?access_token="+app.AccessToken, nil, map[string]string{"userid": found.Result.UserID}, &record)
+	err := s.call("POST", s.dingtalk+"/topapi/v2/user/get?access_token="+app.AccessToken, nil,
+		map[string]string{"userid": found.Result.UserID}, &record)
 	return documentUser{found.Result.UserID, record.Result.OrgEmail}, err
 }
 

@@ -20,7 +20,8 @@ func (v *visitor) codeFor(p *thirdParty, more ...string) (code, state string) {
 	a := v.get(p.authorize() + strings.Join(more, ""))
 	q := mustURL(v.t, a.Header.Get("Location")).Query()
 	if a.StatusCode != http.StatusFound || q.Get("code") == "" || q.Get("state") == "" {
-		v.t.Fatalf("authorize of somebody signed in = %d to %q %s, want 302 with a code", a.StatusCode, a.Header.Get("Location"), a.body)
+		v.t.Fatalf("authorize of somebody signed in = %d to %q %s, want 302 with a code", a.StatusCode,
+			a.Header.Get("Location"), a.body)
 	}
 	return q.Get("code"), q.Get("state")
 }
@@ -46,7 +47,8 @@ func (s *table) quiet(name string, run func() answer) answer {
 	if a.StatusCode >= 500 {
 		s.t.Errorf("%s = %d, want no 5xx (O3)", name, a.StatusCode)
 	}
-	if a.Header.Get("Cache-Control") != "no-store" || a.Header.Get("X-Content-Type-Options") != "nosniff" || a.Header.Get("Access-Control-Allow-Origin") != "" {
+	if a.Header.Get("Cache-Control") != "no-store" || a.Header.Get("X-Content-Type-Options") != "nosniff" ||
+		a.Header.Get("Access-Control-Allow-Origin") != "" {
 		s.t.Errorf("%s: headers %v, want no-store, nosniff and no CORS permission (W5, O6)", name, a.Header)
 	}
 	return a
@@ -63,23 +65,48 @@ func TestAuthorizeTable(t *testing.T) {
 	loose := url.QueryEscape("https://other.test/callback?x=1")
 	id := "client_id=platform&redirect_url="
 	rows := []string{
-		"", "client_id=platform", "redirect_url=" + good, "client_id=&redirect_url=" + good, "client_id=nobody&redirect_url=" + good, "client_id=Platform&redirect_url=" + good, "client_id=platform%00&redirect_url=" + good, "client_id=platform%0d%0aX:y&redirect_url=" + good,
-		"client_id=platform&client_id=platform&redirect_url=" + good, "client_id=other&client_id=platform&redirect_url=" + good, "client_id[]=platform&redirect_url=" + good, "CLIENT_ID=platform&redirect_url=" + good, "client_id=%zz&redirect_url=" + good, "client_id=pl%D0%B0tform&redirect_url=" + good, "client_id=" + strings.Repeat("x", 30_000) + "&redirect_url=" + good,
-		id, id + good + "&redirect_url=" + good, id + good + "&redirect_url=https://evil.test/", "client_id=platform&redirect_url[]=" + good, "client_id=platform&redirect_uri=" + good, "client_id=platform;redirect_url=" + good, id + loose, "client_id=other&redirect_url=" + good, id + url.QueryEscape(good), id + "https://evil.test/callback",
-		id + good + "%3F", id + good + "%3Fa=b", id + good + "%23", id + good + "%23x", id + good + "%2F", id + good + "%2Fx", id + good + "%2F..%2Fcallback", id + good + "%252F", id + good + ";x", id + good + "%00", id + good + "%0d%0aSet-Cookie:x", id + good + "%20", id + "%20" + good, id + strings.ToUpper(good), id + url.QueryEscape(strings.Replace(p.callback(), "http:", "https:", 1)),
-		id + url.QueryEscape(strings.Replace(p.callback(), "http:", "HTTP:", 1)), id + url.QueryEscape(strings.Replace(p.callback(), "127.0.0.1", "localhost", 1)), id + url.QueryEscape(strings.Replace(p.callback(), "//", "//user@", 1)), id + url.QueryEscape(strings.Replace(p.callback(), "/callback", "//callback", 1)), id + url.QueryEscape(strings.Replace(p.callback(), "/callback", `\callback`, 1)), id + url.QueryEscape(strings.Replace(p.callback(), "/callback", "/%63allback", 1)),
+		"", "client_id=platform", "redirect_url=" + good, "client_id=&redirect_url=" + good,
+		"client_id=nobody&redirect_url=" + good, "client_id=Platform&redirect_url=" + good,
+		"client_id=platform%00&redirect_url=" + good, "client_id=platform%0d%0aX:y&redirect_url=" + good,
+		"client_id=platform&client_id=platform&redirect_url=" + good,
+		"client_id=other&client_id=platform&redirect_url=" + good, "client_id[]=platform&redirect_url=" + good,
+		"CLIENT_ID=platform&redirect_url=" + good, "client_id=%zz&redirect_url=" + good,
+		"client_id=pl%D0%B0tform&redirect_url=" + good,
+		"client_id=" + strings.Repeat("x", 30_000) + "&redirect_url=" + good,
+		id, id + good + "&redirect_url=" + good, id + good + "&redirect_url=https://evil.test/",
+		"client_id=platform&redirect_url[]=" + good, "client_id=platform&redirect_uri=" + good,
+		"client_id=platform;redirect_url=" + good, id + loose, "client_id=other&redirect_url=" + good,
+		id + url.QueryEscape(good), id + "https://evil.test/callback",
+		id + good + "%3F", id + good + "%3Fa=b", id + good + "%23", id + good + "%23x", id + good + "%2F",
+		id + good + "%2Fx", id + good + "%2F..%2Fcallback", id + good + "%252F", id + good + ";x", id + good + "%00",
+		id + good + "%0d%0aSet-Cookie:x", id + good + "%20", id + "%20" + good, id + strings.ToUpper(good),
+		id + url.QueryEscape(strings.Replace(p.callback(), "http:", "https:", 1)),
+		id + url.QueryEscape(strings.Replace(p.callback(), "http:", "HTTP:", 1)),
+		id + url.QueryEscape(strings.Replace(p.callback(), "127.0.0.1", "localhost", 1)),
+		id + url.QueryEscape(strings.Replace(p.callback(), "//", "//user@", 1)),
+		id + url.QueryEscape(strings.Replace(p.callback(), "/callback", "//callback", 1)),
+		id + url.QueryEscape(strings.Replace(p.callback(), "/callback", `\callback`, 1)),
+		id + url.QueryEscape(strings.Replace(p.callback(), "/callback", "/%63allback", 1)),
 		id + "//evil.test/callback", id + "/callback", id + "javascript:alert(1)", id + good + "@evil.test",
-		"client_id=other&redirect_url=" + url.QueryEscape("https://other.test/callback?x=1#y"), "client_id=other&redirect_url=" + url.QueryEscape("https://other.test/callback2?x=1"), "client_id=other&redirect_url=" + url.QueryEscape(`https://other.test/callback?\`), "client_id=other&redirect_url=" + url.QueryEscape("https://other.test/callback?"+strings.Repeat("x", 2000)),
-		id + good + "&state=a&state=b", id + good + "&state=%zz", id + good + "&state=a%0ab", id + good + "&state=%ff", id + good + "&state=" + strings.Repeat("x", 513),
+		"client_id=other&redirect_url=" + url.QueryEscape("https://other.test/callback?x=1#y"),
+		"client_id=other&redirect_url=" + url.QueryEscape("https://other.test/callback2?x=1"),
+		"client_id=other&redirect_url=" + url.QueryEscape(`https://other.test/callback?\`),
+		"client_id=other&redirect_url=" + url.QueryEscape("https://other.test/callback?"+strings.Repeat("x", 2000)),
+		id + good + "&state=a&state=b", id + good + "&state=%zz", id + good + "&state=a%0ab",
+		id + good + "&state=%ff", id + good + "&state=" + strings.Repeat("x", 513),
 	}
 	for _, query := range rows {
 		for who, v := range map[string]*visitor{"nobody": h.visitor(), "zhangsan": signedIn} {
 			name := fmt.Sprintf("%s: authorize?%.120s", who, query)
 			a := s.quiet(name, func() answer { return v.get(h.base + "/dingtalk/authorize?" + query) })
 			if a.StatusCode != 400 || a.Header.Get("Location") != "" || len(a.Header["Set-Cookie"]) > 0 {
-				t.Errorf("%s = %d to %q with %q, want a 400 page", name, a.StatusCode, a.Header.Get("Location"), a.Header["Set-Cookie"])
+				t.Errorf("%s = %d to %q with %q, want a 400 page", name, a.StatusCode, a.Header.Get("Location"),
+					a.Header["Set-Cookie"])
 			}
-			if !strings.Contains(a.Header.Get("Content-Type"), "text/html") || !strings.Contains(a.body, "application") || strings.Contains(strings.ReplaceAll(a.body, `="`+h.base+"/", ""), `="http`) || strings.Contains(a.body, `="//`) || strings.Contains(a.body, `="javascript`) {
+			if !strings.Contains(a.Header.Get("Content-Type"), "text/html") ||
+				!strings.Contains(a.body, "application") ||
+				strings.Contains(strings.ReplaceAll(a.body, `="`+h.base+"/", ""), `="http`) ||
+				strings.Contains(a.body, `="//`) || strings.Contains(a.body, `="javascript`) {
 				t.Errorf("%s: the page does not tell the person about the application: %.300s", name, a.body)
 			}
 		}
@@ -93,7 +120,8 @@ func TestAuthorizeTable(t *testing.T) {
 	if a := signedIn.get(p.authorize(), "Sec-Purpose: prefetch"); a.StatusCode != 400 {
 		t.Errorf("a prefetch of authorize = %d, want 400", a.StatusCode)
 	}
-	for _, state := range []string{"plain", "a+b/c=", "a b&c=d", "%25", "状态", strings.Repeat("x", 512)} { // T2: handed back unchanged
+	// T2: handed back unchanged
+	for _, state := range []string{"plain", "a+b/c=", "a b&c=d", "%25", "状态", strings.Repeat("x", 512)} {
 		s.rows++
 		if _, got := signedIn.codeFor(p, "&state="+url.QueryEscape(state)); got != state {
 			t.Errorf("state %q came back as %q", state, got)
@@ -103,8 +131,11 @@ func TestAuthorizeTable(t *testing.T) {
 	if _, two := signedIn.codeFor(p); one == two || len(one) < 22 {
 		t.Errorf("the states we make up are %q and %q", one, two)
 	}
-	a := signedIn.get(h.base + "/dingtalk/authorize?client_id=other&redirect_url=" + url.QueryEscape("https://other.test/callback?tenant=7&code=old&%73tate=old"))
-	if at := a.Header.Get("Location"); !strings.HasPrefix(at, "https://other.test/callback?tenant=7&code=") || strings.Count(at, "code=") != 1 || strings.Contains(at, "old") { // R18
+	a := signedIn.get(h.base + "/dingtalk/authorize?client_id=other&redirect_url=" +
+		url.QueryEscape("https://other.test/callback?tenant=7&code=old&%73tate=old"))
+	// R18
+	if at := a.Header.Get("Location"); !strings.HasPrefix(at, "https://other.test/callback?tenant=7&code=") ||
+		strings.Count(at, "code=") != 1 || strings.Contains(at, "old") {
 		t.Errorf("a callback with a query of its own = %q", at)
 	}
 	if s.rows < 120 {
@@ -118,7 +149,8 @@ func TestSSOCallbackTable(t *testing.T) {
 	h, p := ssoTestEnv(t)
 	s := &table{t: t, h: h}
 	v := h.visitor()
-	good := mustURL(t, v.choose(v.leaveSSO(p), "zhangsan")).String() // …/dingtalk/callback?forward_url=…&authCode=…&state=…
+	// …/dingtalk/callback?forward_url=…&authCode=…&state=…
+	good := mustURL(t, v.choose(v.leaveSSO(p), "zhangsan")).String()
 	page := mustURL(t, v.choose(v.leave(h.base+"/"), "zhangsan"))
 	forward := "forward_url=" + url.QueryEscape(p.callback())
 	w := h.visitor()
@@ -138,10 +170,12 @@ func TestSSOCallbackTable(t *testing.T) {
 		{"forward_url twice", good + "&" + forward, 400},
 		{"forward_url and an evil one", good + "&forward_url=https://evil.test/", 400},
 		{"forward_url with a fragment", strings.Replace(good, forward, forward+"%23x", 1), 400},
-		{"state of a page's sign-in", strings.Replace(good, "state=", "state="+page.Query().Get("state")+"&x=", 1), 403},
+		{"state of a page's sign-in", strings.Replace(good, "state=", "state="+page.Query().Get("state")+"&x=", 1),
+			403},
 		{"the SSO's state at the page's callback", h.base + "/oauth2/callback?" + mustURL(t, good).RawQuery, 403},
 		{"no state", strings.Replace(good, "state=", "x=", 1), 403},
-		{"unknown state", h.base + "/dingtalk/callback?" + forward + "&authCode=x&state=" + strings.Repeat("A", 43), 403},
+		{"unknown state", h.base + "/dingtalk/callback?" + forward + "&authCode=x&state=" + strings.Repeat("A", 43),
+			403},
 		{"doubled state", good + "&state=x", 400},
 		{"no code", noCode, 400}, // uses its attempt up
 		{"nothing", h.base + "/dingtalk/callback", 403},
@@ -153,10 +187,12 @@ func TestSSOCallbackTable(t *testing.T) {
 			return v.get(row.address)
 		})
 		if a.StatusCode != row.status || a.Header.Get("Location") != "" || sessionOf(a) != "" {
-			t.Errorf("%s = %d to %q with session %q, want %d and nothing", row.name, a.StatusCode, a.Header.Get("Location"), sessionOf(a), row.status)
+			t.Errorf("%s = %d to %q with session %q, want %d and nothing", row.name, a.StatusCode,
+				a.Header.Get("Location"), sessionOf(a), row.status)
 		}
 	}
-	for name, who := range map[string]*visitor{"another browser": h.visitor(), "one that began another sign-in": func() *visitor { w := h.visitor(); w.leaveSSO(p); return w }()} {
+	for name, who := range map[string]*visitor{"another browser": h.visitor(),
+		"one that began another sign-in": func() *visitor { w := h.visitor(); w.leaveSSO(p); return w }()} {
 		a := s.quiet(name, func() answer { return who.get(good) })
 		if a.StatusCode != 403 || a.Header.Get("Location") != "" || sessionOf(a) != "" {
 			t.Errorf("%s = %d to %q, want 403", name, a.StatusCode, a.Header.Get("Location"))
@@ -177,8 +213,10 @@ func TestSSOCallbackTable(t *testing.T) {
 		t.Errorf("the same callback twice = %d, want 403", a.StatusCode)
 	}
 	denied := w.get(w.leaveSSO(p) + "&person=-").Header.Get("Location")
-	if a := w.get(denied); a.StatusCode != 403 || a.Header.Get("Location") != "" || !strings.Contains(a.body, url.QueryEscape("/dingtalk/authorize?client_id=platform")) {
-		t.Errorf("denied at DingTalk = %d, want a page that begins the third party's sign-in again:\n%s", a.StatusCode, a.body)
+	if a := w.get(denied); a.StatusCode != 403 || a.Header.Get("Location") != "" ||
+		!strings.Contains(a.body, url.QueryEscape("/dingtalk/authorize?client_id=platform")) {
+		t.Errorf("denied at DingTalk = %d, want a page that begins the third party's sign-in again:\n%s",
+			a.StatusCode, a.body)
 	}
 }
 
@@ -207,32 +245,47 @@ func TestTokenTable(t *testing.T) {
 		{"no credentials", "", "", body, []string{plain}, 401, "invalid_client"},
 		{"empty", "", "", body, []string{plain, "Authorization: "}, 401, "invalid_client"},
 		{"Bearer", "", "", body, []string{plain, strings.Replace(right, "Basic", "Bearer", 1)}, 401, "invalid_client"},
-		{"no base64", "", "", body, []string{plain, "Authorization: Basic " + p.id + ":" + p.secret}, 401, "invalid_client"},
+		{"no base64", "", "", body, []string{plain, "Authorization: Basic " + p.id + ":" + p.secret}, 401,
+			"invalid_client"},
 		{"no colon", "", "", body, []string{plain, basicHeader(p.id + p.secret)}, 401, "invalid_client"},
 		{"no name", "", "", body, []string{plain, basicHeader(":" + p.secret)}, 401, "invalid_client"},
 		{"no password", "", "", body, []string{plain, basicHeader(p.id + ":")}, 401, "invalid_client"},
-		{"no padding", "", "", body, []string{plain, strings.TrimRight(basicHeader("ab:c"), "=")}, 401, "invalid_client"},
+		{"no padding", "", "", body, []string{plain, strings.TrimRight(basicHeader("ab:c"), "=")}, 401,
+			"invalid_client"},
 		{"two lines", "", "", body, []string{plain, right, right}, 401, "invalid_client"},
-		{"two clients", "", "", body, []string{plain, right, basicHeader("other:other-secret-0123456789")}, 401, "invalid_client"},
+		{"two clients", "", "", body, []string{plain, right, basicHeader("other:other-secret-0123456789")}, 401,
+			"invalid_client"},
 		{"NUL", "", "", body, []string{plain, basicHeader(p.id + ":" + p.secret + "\x00")}, 401, "invalid_client"},
 		{"line break", "", "", body, []string{plain, basicHeader(p.id + "\r\n:" + p.secret)}, 401, "invalid_client"},
-		{"60 KiB", "", "", body, []string{plain, basicHeader(p.id + ":" + strings.Repeat("x", 40_000))}, 401, "invalid_client"},
+		{"60 KiB", "", "", body, []string{plain, basicHeader(p.id + ":" + strings.Repeat("x", 40_000))}, 401,
+			"invalid_client"},
 		{"unknown client", "", "", body, []string{plain, basicHeader("nobody:" + p.secret)}, 401, "invalid_client"},
-		{"client in capitals", "", "", body, []string{plain, basicHeader("PLATFORM:" + p.secret)}, 401, "invalid_client"},
-		{"wrong first byte", "", "", body, []string{plain, basicHeader(p.id + ":X" + p.secret[1:])}, 401, "invalid_client"},
-		{"wrong last byte", "", "", body, []string{plain, basicHeader(p.id + ":" + p.secret[:len(p.secret)-1] + "X")}, 401, "invalid_client"},
+		{"client in capitals", "", "", body, []string{plain, basicHeader("PLATFORM:" + p.secret)}, 401,
+			"invalid_client"},
+		{"wrong first byte", "", "", body, []string{plain, basicHeader(p.id + ":X" + p.secret[1:])}, 401,
+			"invalid_client"},
+		{"wrong last byte", "", "", body, []string{plain, basicHeader(p.id + ":" + p.secret[:len(p.secret)-1] + "X")},
+			401, "invalid_client"},
 		{"a prefix", "", "", body, []string{plain, basicHeader(p.id + ":" + p.secret[:5])}, 401, "invalid_client"},
-		{"another's secret", "", "", body, []string{plain, basicHeader(p.id + ":other-secret-0123456789")}, 401, "invalid_client"},
-		{"credentials in the body", "", "", body + "&client_id=" + p.id + "&client_secret=" + p.secret, []string{plain}, 401, "invalid_client"},
-		{"credentials in the query", "", "?client_id=" + p.id + "&client_secret=" + p.secret, body, []string{plain}, 401, "invalid_client"},
-		{"another client in the body", "", "", body + "&client_id=other", []string{plain, right}, 400, "invalid_request"},
-		{"an odd client in the body", "", "", body + "&client_id=platform%00", []string{plain, right}, 400, "invalid_request"},
+		{"another's secret", "", "", body, []string{plain, basicHeader(p.id + ":other-secret-0123456789")}, 401,
+			"invalid_client"},
+		{"credentials in the body", "", "", body + "&client_id=" + p.id + "&client_secret=" + p.secret,
+			[]string{plain}, 401, "invalid_client"},
+		{"credentials in the query", "", "?client_id=" + p.id + "&client_secret=" + p.secret, body, []string{plain},
+			401, "invalid_client"},
+		{"another client in the body", "", "", body + "&client_id=other", []string{plain, right}, 400,
+			"invalid_request"},
+		{"an odd client in the body", "", "", body + "&client_id=platform%00", []string{plain, right}, 400,
+			"invalid_request"},
 
-		{"JSON", "", "", `{"code":"` + code + `"}`, []string{"Content-Type: application/json", right}, 415, "invalid_request"},
+		{"JSON", "", "", `{"code":"` + code + `"}`, []string{"Content-Type: application/json", right}, 415,
+			"invalid_request"},
 		{"JSON type", "", "", body, []string{"Content-Type: application/json", right}, 415, "invalid_request"},
-		{"multipart", "", "", body, []string{"Content-Type: multipart/form-data; boundary=x", right}, 415, "invalid_request"},
+		{"multipart", "", "", body, []string{"Content-Type: multipart/form-data; boundary=x", right}, 415,
+			"invalid_request"},
 		{"html", "", "", body, []string{"Content-Type: text/html", right}, 415, "invalid_request"},
-		{"two types", "", "", body, []string{plain, "Content-Type: application/x-www-form-urlencoded", right}, 415, "invalid_request"},
+		{"two types", "", "", body, []string{plain, "Content-Type: application/x-www-form-urlencoded", right}, 415,
+			"invalid_request"},
 		{"no type at all", "", "", body, []string{"Content-Type: /", right}, 415, "invalid_request"},
 		{"gzip", "", "", body, []string{plain, "Content-Encoding: gzip", right}, 415, "invalid_request"},
 		{"identity", "", "", body, []string{plain, "Content-Encoding: identity", right}, 415, "invalid_request"},
@@ -253,26 +306,34 @@ func TestTokenTable(t *testing.T) {
 		{"leading blank", "", "", " " + body, []string{plain, right}, 400, "invalid_request"},
 		{"trailing blank", "", "", body + " ", []string{plain, right}, 400, "invalid_request"},
 		{"two line breaks", "", "", body + "\n\n", []string{plain, right}, 400, "invalid_request"},
-		{"line break inside", "", "", "code=" + code + "\n&state=" + state, []string{plain, right}, 400, "invalid_request"},
+		{"line break inside", "", "", "code=" + code + "\n&state=" + state, []string{plain, right}, 400,
+			"invalid_request"},
 		{"NUL inside", "", "", body + "\x00", []string{plain, right}, 400, "invalid_request"},
 		{"bad percent", "", "", body + "&x=%", []string{plain, right}, 400, "invalid_request"},
 		{"final ampersand", "", "", body + "&", []string{plain, right}, 400, "invalid_request"},
 		{"in quotes", "", "", `"` + body + `"`, []string{plain, right}, 400, "invalid_request"},
 		{"only in the query", "", "?" + body, "x=y", []string{plain, right}, 400, "invalid_request"},
 		{"another grant", "", "", body + "&grant_type=password", []string{plain, right}, 400, "unsupported_grant_type"},
-		{"refresh without a token", "", "", body + "&grant_type=refresh_token", []string{plain, right}, 400, "invalid_request"},
-		{"8 KiB and 1", "", "", body + "&x=" + strings.Repeat("x", 8<<10+1-len(body)-3), []string{plain, right}, 413, "invalid_request"},
+		{"refresh without a token", "", "", body + "&grant_type=refresh_token", []string{plain, right}, 400,
+			"invalid_request"},
+		{"8 KiB and 1", "", "", body + "&x=" + strings.Repeat("x", 8<<10+1-len(body)-3), []string{plain, right}, 413,
+			"invalid_request"},
 		{"1 MiB", "", "", body + "&x=" + strings.Repeat("x", 1<<20), []string{plain, right}, 413, "invalid_request"},
 
 		{"wrong state", "", "", body + "x", []string{plain, right}, 400, "invalid_grant"},
 		{"code as state", "", "", "code=" + code + "&state=" + code, []string{plain, right}, 400, "invalid_grant"},
 		{"swapped", "", "", "code=" + state + "&state=" + code, []string{plain, right}, 400, "invalid_grant"},
-		{"unknown code", "", "", "code=" + strings.Repeat("A", len(code)) + "&state=" + state, []string{plain, right}, 400, "invalid_grant"},
-		{"cut code", "", "", "code=" + code[:len(code)-1] + "&state=" + state, []string{plain, right}, 400, "invalid_grant"},
+		{"unknown code", "", "", "code=" + strings.Repeat("A", len(code)) + "&state=" + state, []string{plain, right},
+			400, "invalid_grant"},
+		{"cut code", "", "", "code=" + code[:len(code)-1] + "&state=" + state, []string{plain, right}, 400,
+			"invalid_grant"},
 		{"longer code", "", "", "code=" + code + "A&state=" + state, []string{plain, right}, 400, "invalid_grant"},
-		{"code in capitals", "", "", "code=" + strings.ToUpper(code) + "&state=" + state, []string{plain, right}, 400, "invalid_grant"},
-		{"a huge code", "", "", "code=" + strings.Repeat("A", 7000) + "&state=" + state, []string{plain, right}, 400, "invalid_grant"},
-		{"code as a refresh token", "", "", "grant_type=refresh_token&refresh_token=" + code, []string{plain, right}, 400, "invalid_grant"},
+		{"code in capitals", "", "", "code=" + strings.ToUpper(code) + "&state=" + state, []string{plain, right}, 400,
+			"invalid_grant"},
+		{"a huge code", "", "", "code=" + strings.Repeat("A", 7000) + "&state=" + state, []string{plain, right}, 400,
+			"invalid_grant"},
+		{"code as a refresh token", "", "", "grant_type=refresh_token&refresh_token=" + code, []string{plain, right},
+			400, "invalid_grant"},
 	}
 	for _, method := range []string{"GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"} {
 		rows = append(rows, row{method, method, "?" + body, "", []string{plain, right}, 405, "invalid_request"})
@@ -287,7 +348,9 @@ func TestTokenTable(t *testing.T) {
 			c.header = http.Header{}
 			return c.do(r.method, h.base+"/dingtalk/token"+r.path, r.body, r.headers...)
 		})
-		if a.StatusCode != r.status || r.method != "HEAD" && !strings.HasPrefix(a.body, `{"error":"`+r.code+`","error_description":"`) || a.Header.Get("Location") != "" || len(a.Header["Set-Cookie"]) > 0 {
+		if a.StatusCode != r.status ||
+			r.method != "HEAD" && !strings.HasPrefix(a.body, `{"error":"`+r.code+`","error_description":"`) ||
+			a.Header.Get("Location") != "" || len(a.Header["Set-Cookie"]) > 0 {
 			t.Errorf("%s = %d %s %v, want %d %s", r.name, a.StatusCode, a.body, a.Header, r.status, r.code)
 		}
 		if !strings.HasPrefix(a.Header.Get("Content-Type"), "application/json") {
@@ -312,7 +375,9 @@ func TestTokenTable(t *testing.T) {
 	if status, text := p.token(code, state); status != 200 {
 		t.Errorf("the rightful client after all that = %d %s, want its tokens", status, text)
 	}
-	for _, kind := range []string{"text/plain; charset=utf-8", "TEXT/PLAIN", "application/x-www-form-urlencoded", "application/x-www-form-urlencoded; charset=UTF-8", ""} { // T11
+	// T11
+	for _, kind := range []string{"text/plain; charset=utf-8", "TEXT/PLAIN", "application/x-www-form-urlencoded",
+		"application/x-www-form-urlencoded; charset=UTF-8", ""} {
 		code, state := v.codeFor(p)
 		headers := []string{right}
 		if kind != "" {
@@ -325,7 +390,8 @@ func TestTokenTable(t *testing.T) {
 			t.Errorf("Content-Type %q = %d %s, want 200", kind, a.StatusCode, a.body)
 		}
 	}
-	for given, want := range map[string]int{"": 200, "&state=": 200, "&state=s": 400} { // an empty state, as public scripts send it
+	// an empty state, as public scripts send it
+	for given, want := range map[string]int{"": 200, "&state=": 200, "&state=s": 400} {
 		code, _ := v.codeFor(p, given)
 		if status, text := p.token(code, ""); status != want {
 			t.Errorf("an empty state after authorize%s = %d %s, want %d", given, status, text, want)
@@ -362,7 +428,8 @@ func TestTokenBodies(t *testing.T) {
 		defer conn.Close()
 		conn.SetDeadline(time.Now().Add(40 * time.Second))
 		began := time.Now()
-		fmt.Fprintf(conn, "POST /dingtalk/token HTTP/1.1\r\nHost: %s\r\n%s\r\n%s\r\n\r\n%s", strings.TrimPrefix(h.base, "http://"), basicHeader(p.id+":"+p.secret), head, body)
+		fmt.Fprintf(conn, "POST /dingtalk/token HTTP/1.1\r\nHost: %s\r\n%s\r\n%s\r\n\r\n%s",
+			strings.TrimPrefix(h.base, "http://"), basicHeader(p.id+":"+p.secret), head, body)
 		if slow {
 			go func() {
 				for range 30 {
@@ -382,10 +449,12 @@ func TestTokenBodies(t *testing.T) {
 	if line, _ := ask("Content-Length: 104857600", "code=", false); line != "HTTP/1.1 413 Request Entity Too Large" {
 		t.Errorf("100 MiB announced = %s, want 413", line)
 	}
-	if line, _ := ask("Transfer-Encoding: chunked", "4000\r\n"+strings.Repeat("x", 0x4000)+"\r\n", false); line != "HTTP/1.1 413 Request Entity Too Large" {
+	if line, _ := ask("Transfer-Encoding: chunked", "4000\r\n"+strings.Repeat("x", 0x4000)+"\r\n",
+		false); line != "HTTP/1.1 413 Request Entity Too Large" {
 		t.Errorf("16 KiB of a body without end = %s, want 413", line)
 	}
-	if line, took := ask("Content-Length: 100", "code=", true); line != "HTTP/1.1 408 Request Timeout" || took < 9*time.Second {
+	if line, took := ask("Content-Length: 100", "code=", true); line != "HTTP/1.1 408 Request Timeout" ||
+		took < 9*time.Second {
 		t.Errorf("a byte now and then = %s after %v, want 408 after 10 s", line, took)
 	}
 }

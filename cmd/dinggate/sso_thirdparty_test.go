@@ -44,7 +44,8 @@ func newThirdParty(t testing.TB) *thirdParty {
 func (p *thirdParty) callback() string { return p.base + "/callback" }
 
 func (p *thirdParty) authorize() string {
-	return p.service + "/dingtalk/authorize?redirect_url=" + url.QueryEscape(p.callback()) + "&client_id=" + url.QueryEscape(p.id)
+	return p.service + "/dingtalk/authorize?redirect_url=" + url.QueryEscape(p.callback()) + "&client_id=" +
+		url.QueryEscape(p.id)
 }
 
 func (p *thirdParty) serve(w http.ResponseWriter, r *http.Request) {

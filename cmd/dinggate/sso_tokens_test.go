@@ -26,7 +26,8 @@ func (p *thirdParty) redeem(code, state string) platformToken {
 
 func (p *thirdParty) read(status int, body string) (token platformToken) {
 	p.t.Helper()
-	if err := json.Unmarshal([]byte(body), &token); err != nil || status != http.StatusOK || token.AccessToken == "" || token.RefreshToken == "" {
+	if err := json.Unmarshal([]byte(body), &token); err != nil || status != http.StatusOK ||
+		token.AccessToken == "" || token.RefreshToken == "" {
 		p.t.Fatalf("the token call = %d %s, want tokens", status, body)
 	}
 	return token
@@ -100,7 +101,9 @@ func TestCodeOfAnotherClient(t *testing.T) { // T7
 	if status, body := thief.token(code, state); status != 400 || !strings.Contains(body, "invalid_grant") {
 		t.Errorf("another client with a used code = %d %s, want 400 invalid_grant", status, body)
 	}
-	waitFor(t, "an audit line about the used code", func() bool { return strings.Count(h.log.String(), "sso_code_of_another_client") == before+1 })
+	waitFor(t, "an audit line about the used code", func() bool {
+		return strings.Count(h.log.String(), "sso_code_of_another_client") == before+1
+	})
 	if !strings.Contains(h.log.String(), `"app":"other","owner":"platform"`) {
 		t.Errorf("the audit line does not tell both clients")
 	}
@@ -130,7 +133,8 @@ func TestCodeTooOld(t *testing.T) { // T9, and together with another client T7
 	if status, body := p.token(code, state); status != 400 || !strings.Contains(body, "invalid_grant") {
 		t.Errorf("after 61 s = %d %s, want 400 invalid_grant", status, body)
 	}
-	if status, body := p.as("other", "other-secret-0123456789").token(stolen, theirs); status != 400 || !strings.Contains(body, "invalid_grant") {
+	if status, body := p.as("other", "other-secret-0123456789").token(stolen, theirs); status != 400 ||
+		!strings.Contains(body, "invalid_grant") {
 		t.Errorf("another client after 61 s = %d %s, want 400", status, body)
 	}
 	h.gate.SSO.Now = func() time.Time { return time.Now().Add(59 * time.Second) }
@@ -166,7 +170,10 @@ func TestRefreshRotates(t *testing.T) { // T20, CVE-2026-9097
 
 	code, state = v.codeFor(p)
 	given := p.redeem(code, state)
-	for what, token := range map[string]string{"access": given.AccessToken, "code": code, "cut": given.RefreshToken[:20], "case": strings.ToUpper(given.RefreshToken), "longer": given.RefreshToken + "A", "garbage": strings.Repeat("A", len(given.RefreshToken))} { // T19
+	// T19
+	for what, token := range map[string]string{"access": given.AccessToken, "code": code,
+		"cut": given.RefreshToken[:20], "case": strings.ToUpper(given.RefreshToken),
+		"longer": given.RefreshToken + "A", "garbage": strings.Repeat("A", len(given.RefreshToken))} {
 		if status, _ := p.refresh(token); status != 400 {
 			t.Errorf("refresh with %s = %d, want 400", what, status)
 		}
@@ -196,12 +203,36 @@ func TestUserinfoTable(t *testing.T) {
 		headers []string
 		status  int
 	}{
-		{"bare", []string{"Authorization: " + token}, 200}, {"Bearer", []string{"Authorization: Bearer " + token}, 200}, {"bearer", []string{"Authorization: bearer " + token}, 200}, {"two blanks", []string{"Authorization: Bearer  " + token}, 200},
-		{"none", nil, 401}, {"empty", []string{"Authorization: "}, 401}, {"scheme alone", []string{"Authorization: Bearer"}, 401}, {"Basic", []string{"Authorization: Basic " + token}, 401}, {"Basic of the client", []string{basicHeader(p.id + ":" + p.secret)}, 401}, {"Token", []string{"Authorization: Token " + token}, 401}, {"Digest", []string{"Authorization: Digest " + token}, 401},
-		{"quotes", []string{`Authorization: "` + token + `"`}, 401}, {"Bearer quotes", []string{`Authorization: Bearer "` + token + `"`}, 401}, {"capitals", []string{"Authorization: " + strings.ToUpper(token)}, 401}, {"small", []string{"Authorization: " + strings.ToLower(token)}, 401},
-		{"twice", []string{"Authorization: " + token, "Authorization: " + token}, 401}, {"a list", []string{"Authorization: " + token + ", " + token}, 401}, {"two tokens", []string{"Authorization: Bearer " + token + " " + token}, 401}, {"another header", []string{"X-Authorization: " + token}, 401}, {"access_token header", []string{"Access-Token: " + token}, 401},
-		{"cut", []string{"Authorization: " + token[:len(token)-1]}, 401}, {"longer", []string{"Authorization: " + token + "A"}, 401}, {"padded", []string{"Authorization: " + token + "="}, 401}, {"one bit", []string{"Authorization: " + flip(0)}, 401}, {"one bit of the end", []string{"Authorization: " + flip(len(token)-1)}, 401}, {"one bit in the middle", []string{"Authorization: " + flip(len(token)/2)}, 401},
-		{"unknown", []string{"Authorization: " + strings.Repeat("A", len(token))}, 401}, {"40 KiB", []string{"Authorization: " + strings.Repeat("A", 40_000)}, 401}, {"refresh", []string{"Authorization: " + given.RefreshToken}, 401}, {"used code", []string{"Authorization: " + code}, 401}, {"code", []string{"Authorization: " + waiting}, 401}, {"taken back", []string{"Authorization: " + ended.AccessToken}, 401},
+		{"bare", []string{"Authorization: " + token}, 200},
+		{"Bearer", []string{"Authorization: Bearer " + token}, 200},
+		{"bearer", []string{"Authorization: bearer " + token}, 200},
+		{"two blanks", []string{"Authorization: Bearer  " + token}, 200},
+		{"none", nil, 401}, {"empty", []string{"Authorization: "}, 401},
+		{"scheme alone", []string{"Authorization: Bearer"}, 401},
+		{"Basic", []string{"Authorization: Basic " + token}, 401},
+		{"Basic of the client", []string{basicHeader(p.id + ":" + p.secret)}, 401},
+		{"Token", []string{"Authorization: Token " + token}, 401},
+		{"Digest", []string{"Authorization: Digest " + token}, 401},
+		{"quotes", []string{`Authorization: "` + token + `"`}, 401},
+		{"Bearer quotes", []string{`Authorization: Bearer "` + token + `"`}, 401},
+		{"capitals", []string{"Authorization: " + strings.ToUpper(token)}, 401},
+		{"small", []string{"Authorization: " + strings.ToLower(token)}, 401},
+		{"twice", []string{"Authorization: " + token, "Authorization: " + token}, 401},
+		{"a list", []string{"Authorization: " + token + ", " + token}, 401},
+		{"two tokens", []string{"Authorization: Bearer " + token + " " + token}, 401},
+		{"another header", []string{"X-Authorization: " + token}, 401},
+		{"access_token header", []string{"Access-Token: " + token}, 401},
+		{"cut", []string{"Authorization: " + token[:len(token)-1]}, 401},
+		{"longer", []string{"Authorization: " + token + "A"}, 401},
+		{"padded", []string{"Authorization: " + token + "="}, 401},
+		{"one bit", []string{"Authorization: " + flip(0)}, 401},
+		{"one bit of the end", []string{"Authorization: " + flip(len(token)-1)}, 401},
+		{"one bit in the middle", []string{"Authorization: " + flip(len(token)/2)}, 401},
+		{"unknown", []string{"Authorization: " + strings.Repeat("A", len(token))}, 401},
+		{"40 KiB", []string{"Authorization: " + strings.Repeat("A", 40_000)}, 401},
+		{"refresh", []string{"Authorization: " + given.RefreshToken}, 401},
+		{"used code", []string{"Authorization: " + code}, 401}, {"code", []string{"Authorization: " + waiting}, 401},
+		{"taken back", []string{"Authorization: " + ended.AccessToken}, 401},
 		{"session cookie", []string{"Authorization: " + sessionCookie(t, v, h)}, 401},
 	}
 	for _, row := range rows {
@@ -221,7 +252,9 @@ func TestUserinfoTable(t *testing.T) {
 		}
 	}
 	for name, run := range map[string]func() answer{
-		"in the query":      func() answer { return h.visitor().get(h.base + "/dingtalk/userinfo?access_token=" + token) },
+		"in the query": func() answer {
+			return h.visitor().get(h.base + "/dingtalk/userinfo?access_token=" + token)
+		},
 		"the cookie alone":  func() answer { return v.get(h.base + "/dingtalk/userinfo") },
 		"in a path segment": func() answer { return h.visitor().get(h.base + "/dingtalk/userinfo?" + token) },
 	} {
@@ -235,7 +268,9 @@ func TestUserinfoTable(t *testing.T) {
 		t.Errorf("401 has %d bodies, want one: %v", len(bodies), bodies)
 	}
 	for _, method := range []string{"POST", "PUT", "DELETE", "OPTIONS"} {
-		a := s.quiet(method, func() answer { return h.visitor().do(method, h.base+"/dingtalk/userinfo", "", "Authorization: "+token) })
+		a := s.quiet(method, func() answer {
+			return h.visitor().do(method, h.base+"/dingtalk/userinfo", "", "Authorization: "+token)
+		})
 		if a.StatusCode != 405 || a.Header.Get("Allow") != "GET, HEAD" {
 			t.Errorf("%s = %d with Allow %q, want 405", method, a.StatusCode, a.Header.Get("Allow"))
 		}
@@ -259,7 +294,8 @@ func TestTokenAnswer(t *testing.T) { // T15, T3
 	h, p, v := signedIn(t)
 	code, state := v.codeFor(p)
 	c := h.visitor()
-	a := c.do("POST", h.base+"/dingtalk/token", "code="+code+"&state="+state, basicHeader(p.id+":"+p.secret), "Content-Type: text/plain")
+	a := c.do("POST", h.base+"/dingtalk/token", "code="+code+"&state="+state, basicHeader(p.id+":"+p.secret),
+		"Content-Type: text/plain")
 	var got map[string]any
 	if err := json.Unmarshal([]byte(a.body), &got); err != nil {
 		t.Fatal(err)
@@ -269,7 +305,8 @@ func TestTokenAnswer(t *testing.T) { // T15, T3
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	if fmt.Sprint(names) != "[access_token expires_in expiry_in refresh_token token_type]" || got["expiry_in"] != float64(7200) || got["expires_in"] != float64(7200) || got["token_type"] != "Bearer" {
+	if fmt.Sprint(names) != "[access_token expires_in expiry_in refresh_token token_type]" ||
+		got["expiry_in"] != float64(7200) || got["expires_in"] != float64(7200) || got["token_type"] != "Bearer" {
 		t.Errorf("the answer is %s, want the document's names and numbers", a.body)
 	}
 	if a.Header.Get("Cache-Control") != "no-store" {
@@ -340,11 +377,15 @@ func TestLeaverAtThirdParty(t *testing.T) {
 	if !seen[200] || seen[401] {
 		t.Errorf("while DingTalk was away userinfo answered %v, want 200 for the grace, then 503, never 401", seen)
 	}
-	if status, body := p.refresh(stays.RefreshToken); status != 503 || !strings.Contains(body, "temporarily_unavailable") {
+	if status, body := p.refresh(stays.RefreshToken); status != 503 ||
+		!strings.Contains(body, "temporarily_unavailable") {
 		t.Errorf("refresh while DingTalk is away = %d %s, want 503", status, body)
 	}
 	h.platform.ClearFaults()
-	waitFor(t, "the colleague afterwards", func() bool { status, _ := p.userinfo(stays.AccessToken); return status == 200 })
+	waitFor(t, "the colleague afterwards", func() bool {
+		status, _ := p.userinfo(stays.AccessToken)
+		return status == 200
+	})
 	p.read(p.refresh(stays.RefreshToken)) // nothing was used up meanwhile
 }
 
@@ -355,7 +396,8 @@ func TestWrongSecrets(t *testing.T) {
 	from := func(address, secret string) (int, time.Duration) {
 		c := h.visitor()
 		began := time.Now()
-		a := c.do("POST", h.base+"/dingtalk/token", "code=x&state=y", basicHeader(p.id+":"+secret), "Content-Type: text/plain", "X-Forwarded-For: "+address)
+		a := c.do("POST", h.base+"/dingtalk/token", "code=x&state=y", basicHeader(p.id+":"+secret),
+			"Content-Type: text/plain", "X-Forwarded-For: "+address)
 		return a.StatusCode, time.Since(began)
 	}
 	for i := range 60 {

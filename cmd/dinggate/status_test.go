@@ -23,9 +23,20 @@ import (
 func (h *testEnv) admin() http.Handler {
 	var ready atomic.Bool
 	ready.Store(true)
-	return admin.Handler(&ready, h.stores.Reads, func() string { return "" }, h.kit.Metrics, &admin.Status{Version: buildinfo.Version(), Revision: buildinfo.Revision(), Started: time.Now(),
-		Today: h.kit.Today, Health: h.kit.Health, Strangers: h.kit.Strangers, Dropped: h.kit.Metrics.Dropped,
-		Gateway: h.state.Status, Store: h.stores.State, Host: "gate-1", Reload: func() *admin.ReloadResult { return &h.reload }})
+	return admin.Handler(&ready, h.stores.Reads, func() string { return "" },
+		h.kit.Metrics, &admin.Status{
+			Version:   buildinfo.Version(),
+			Revision:  buildinfo.Revision(),
+			Started:   time.Now(),
+			Today:     h.kit.Today,
+			Health:    h.kit.Health,
+			Strangers: h.kit.Strangers,
+			Dropped:   h.kit.Metrics.Dropped,
+			Gateway:   h.state.Status,
+			Store:     h.stores.State,
+			Host:      "gate-1",
+			Reload:    func() *admin.ReloadResult { return &h.reload },
+		})
 }
 
 func askAdmin(h http.Handler, path string, headers ...string) *httptest.ResponseRecorder {
@@ -41,7 +52,8 @@ func askAdmin(h http.Handler, path string, headers ...string) *httptest.Response
 
 func (h *testEnv) statusReport(t testing.TB) (r admin.StatusReport) {
 	w := askAdmin(h.admin(), "/status", "Accept: application/json")
-	if err := json.Unmarshal(w.Body.Bytes(), &r); err != nil || w.Code != 200 || w.Header().Get("Content-Type") != "application/json" {
+	if err := json.Unmarshal(w.Body.Bytes(), &r); err != nil || w.Code != 200 ||
+		w.Header().Get("Content-Type") != "application/json" {
 		t.Fatalf("/status = %d %v: %s", w.Code, err, w.Body)
 	}
 	if r.Host != "gate-1" || r.Version == "" || r.Started.IsZero() {
@@ -65,7 +77,8 @@ func TestStatus(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := h.statusReport(t)
-	if r.Today.SignIns != 2 || r.Today.Refused["external_contact"] != 1 || r.Today.Refused["permission_missing"] != 1 || len(r.Today.Refused) != 2 {
+	if r.Today.SignIns != 2 || r.Today.Refused["external_contact"] != 1 ||
+		r.Today.Refused["permission_missing"] != 1 || len(r.Today.Refused) != 2 {
 		t.Errorf("today is %+v", r.Today)
 	}
 	if r.Sessions.Revoked != 1 || r.Stream != nil || r.Store.Kind != "memory" || !r.Store.Up || !r.Reload.Successful {
@@ -86,10 +99,13 @@ func TestStatus(t *testing.T) {
 	for language, want := range map[string]string{"en": "sign-ins", "zh": "登录成功"} {
 		w := askAdmin(h.admin(), "/status", "Accept: text/html", "Accept-Language: "+language)
 		page := w.Body.String()
-		if !strings.Contains(page, want) || !strings.Contains(page, "external_contact") || !strings.Contains(page, "60011") || w.Header().Get("Cache-Control") != "no-store" {
+		if !strings.Contains(page, want) || !strings.Contains(page, "external_contact") ||
+			!strings.Contains(page, "60011") || w.Header().Get("Cache-Control") != "no-store" {
 			t.Errorf("the page in %s lacks something: %d\n%s", language, w.Code, page)
 		}
-		if policy := w.Header().Get("Content-Security-Policy"); !strings.HasPrefix(policy, "default-src 'none'; style-src 'sha256-") || strings.Contains(page, "style=") || strings.Contains(page, "<script") {
+		if policy := w.Header().Get("Content-Security-Policy"); !strings.HasPrefix(policy,
+			"default-src 'none'; style-src 'sha256-") || strings.Contains(page, "style=") ||
+			strings.Contains(page, "<script") {
 			t.Errorf("policy %q", policy)
 		}
 		for _, name := range []string{"zhangsan", "lisi", "张三", canary} {
@@ -137,19 +153,23 @@ func TestStatusOfReloads(t *testing.T) {
 		return string(body)
 	}
 	start := report()
-	if !start.Successful || start.At != nil || start.Serving.IsZero() || len(start.Problems)+len(start.Restart) > 0 || !strings.Contains(page("en"), "as at the start") {
+	if !start.Successful || start.At != nil || start.Serving.IsZero() || len(start.Problems)+len(start.Restart) > 0 ||
+		!strings.Contains(page("en"), "as at the start") {
 		t.Errorf("at the start: %+v", start)
 	}
-	s.configure(t, "session: {store: redis, lifetime: 1h}\nredis: {url: \"redis://127.0.0.1:1\"}\nlog: {level: debug}\n")
+	s.configure(t,
+		"session: {store: redis, lifetime: 1h}\nredis: {url: \"redis://127.0.0.1:1\"}\nlog: {level: debug}\n")
 	eventually(t, "a change is taken", func() bool { return report().At != nil })
 	taken := report()
-	if !taken.Successful || strings.Join(taken.Restart, " ") != "session.store redis.url" || taken.Serving.Before(start.Serving) {
+	if !taken.Successful || strings.Join(taken.Restart, " ") != "session.store redis.url" ||
+		taken.Serving.Before(start.Serving) {
 		t.Errorf("after a change that needs a restart in parts: %+v", taken)
 	}
 	s.configure(t, "log: {level: loud}\nno_such_key: 1\n")
 	eventually(t, "a change is refused", func() bool { return !report().Successful })
 	refused := report()
-	if len(refused.Problems) != 2 || !strings.Contains(refused.Problems[0], "config.yaml:6: log.level") || !strings.Contains(refused.Problems[1], "config.yaml:7: no_such_key") ||
+	if len(refused.Problems) != 2 || !strings.Contains(refused.Problems[0], "config.yaml:6: log.level") ||
+		!strings.Contains(refused.Problems[1], "config.yaml:7: no_such_key") ||
 		!refused.Serving.Equal(taken.Serving) || refused.At == nil || len(refused.Restart) != 2 {
 		t.Errorf("after a refused change: %+v", refused)
 	}
@@ -165,7 +185,11 @@ func TestStatusOfReloads(t *testing.T) {
 		}
 	}
 	s.configure(t, "")
-	eventually(t, "the mended one is taken", func() bool { r := report(); return r.Successful && r.Problems == nil && r.Restart == nil })
+	eventually(t,
+		"the mended one is taken", func() bool {
+			r := report()
+			return r.Successful && r.Problems == nil && r.Restart == nil
+		})
 }
 
 // TestStatusTexts: every word that the page asks for is there in both languages.

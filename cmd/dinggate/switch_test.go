@@ -23,7 +23,8 @@ func TestUseAnotherAccount(t *testing.T) {
 	for what, ask := range map[string]func(h *testEnv, v *visitor) answer{
 		"the proxy": func(h *testEnv, v *visitor) answer { return v.get(h.base + deep) },
 		"a gateway": func(h *testEnv, v *visitor) answer {
-			return v.get(h.base+"/oauth2/forward-auth", "X-Forwarded-Method: GET", "X-Forwarded-Proto: http", "X-Forwarded-Host: "+strings.TrimPrefix(h.base, "http://"), "X-Forwarded-Uri: "+deep)
+			return v.get(h.base+"/oauth2/forward-auth", "X-Forwarded-Method: GET", "X-Forwarded-Proto: http",
+				"X-Forwarded-Host: "+strings.TrimPrefix(h.base, "http://"), "X-Forwarded-Uri: "+deep)
 		},
 	} {
 		h := newTestEnv(t, nil)
@@ -35,18 +36,23 @@ func TestUseAnotherAccount(t *testing.T) {
 			t.Fatalf("%s = %d:\n%s", what, a.StatusCode, a.body)
 		}
 		confirm := v.get(html.UnescapeString(to[1]))
-		if confirm.StatusCode != 200 || !strings.Contains(confirm.body, "赵六 (zhaoliu)") || confirm.Header.Get("Referrer-Policy") != "strict-origin" {
+		if confirm.StatusCode != 200 || !strings.Contains(confirm.body, "赵六 (zhaoliu)") ||
+			confirm.Header.Get("Referrer-Policy") != "strict-origin" {
 			t.Fatalf("%s: the confirmation = %d:\n%s", what, confirm.StatusCode, confirm.body)
 		}
 		if a = v.get(h.base + "/still"); a.StatusCode != 200 {
 			t.Errorf("%s: before the confirmation the person is signed out: %d", what, a.StatusCode)
 		}
-		action := h.base + html.UnescapeString(regexp.MustCompile(`action="([^"]*)"`).FindStringSubmatch(confirm.body)[1])
-		if a = v.do("POST", action, "", "Origin: http://evil.test"); a.StatusCode != http.StatusForbidden || v.get(h.base+"/still").StatusCode != 200 {
-			t.Errorf("%s: another site's form = %d, and /still %d", what, a.StatusCode, v.get(h.base+"/still").StatusCode)
+		action := h.base +
+			html.UnescapeString(regexp.MustCompile(`action="([^"]*)"`).FindStringSubmatch(confirm.body)[1])
+		if a = v.do("POST", action, "", "Origin: http://evil.test"); a.StatusCode != http.StatusForbidden ||
+			v.get(h.base+"/still").StatusCode != 200 {
+			t.Errorf("%s: another site's form = %d, and /still %d", what, a.StatusCode,
+				v.get(h.base+"/still").StatusCode)
 		}
 		a = v.do("POST", action, "", "Origin: "+h.base)
-		if a.StatusCode != http.StatusSeeOther || !strings.HasPrefix(a.Header.Get("Location"), "/oauth2/start?silent=no&rd=") {
+		if a.StatusCode != http.StatusSeeOther ||
+			!strings.HasPrefix(a.Header.Get("Location"), "/oauth2/start?silent=no&rd=") {
 			t.Fatalf("%s: confirmed = %d to %q", what, a.StatusCode, a.Header.Get("Location"))
 		}
 		start := h.base + a.Header.Get("Location")
@@ -59,7 +65,8 @@ func TestUseAnotherAccount(t *testing.T) {
 		if a = v.get(html.UnescapeString(to[1])); a.StatusCode != 200 { // signed in again: it asks
 			t.Errorf("%s: the link again = %d", what, a.StatusCode)
 		}
-		if a = h.visitor().get(html.UnescapeString(to[1])); a.StatusCode != http.StatusFound || !strings.HasPrefix(a.Header.Get("Location"), "/oauth2/start?silent=no&rd=") {
+		if a = h.visitor().get(html.UnescapeString(to[1])); a.StatusCode != http.StatusFound ||
+			!strings.HasPrefix(a.Header.Get("Location"), "/oauth2/start?silent=no&rd=") {
 			t.Errorf("%s: the link with nobody signed in = %d to %q", what, a.StatusCode, a.Header.Get("Location"))
 		}
 	}
@@ -87,7 +94,9 @@ func TestBrowserUsesAnotherAccount(t *testing.T) {
 		t.Run(one.name, func(t *testing.T) {
 			const gate = "http://gate.corp.test"
 			h := newTestEnv(t, func(c *config.Config) { c.PublicURL, c.TrustedProxies = gate, nil })
-			if err := h.platform.ChangeApp(simulator.DemoClientID, func(a *simulator.App) { a.Redirects = append(a.Redirects, gate+"/oauth2/callback") }); err != nil {
+			if err := h.platform.ChangeApp(simulator.DemoClientID, func(a *simulator.App) {
+				a.Redirects = append(a.Redirects, gate+"/oauth2/callback")
+			}); err != nil {
 				t.Fatal(err)
 			}
 			b := one.start(t, engine.Names(t, map[string]string{gate: h.base}))

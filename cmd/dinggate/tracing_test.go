@@ -80,7 +80,8 @@ func TestTracing(t *testing.T) {
 				c.TrustedProxies = nil
 			}
 		}, func(kit *server.Observability) { kit.Tracing = tracing })
-		h.visitor().get(h.base+"/public/x?code=canary-code", "Traceparent: 00-"+trace+"-"+parent+"-01", "Tracestate: a=b")
+		h.visitor().get(h.base+"/public/x?code=canary-code", "Traceparent: 00-"+trace+"-"+parent+"-01",
+			"Tracestate: a=b")
 		told := h.app.last(t).Header
 		tracing.Close()
 		got := collector.take()
@@ -88,11 +89,14 @@ func TestTracing(t *testing.T) {
 			t.Fatalf("%d spans, want 1", len(got))
 		}
 		span := got[0]
-		if ours := hex.EncodeToString(span.TraceId) == trace && hex.EncodeToString(span.ParentSpanId) == parent; ours != trusted {
+		if ours := hex.EncodeToString(span.TraceId) == trace &&
+			hex.EncodeToString(span.ParentSpanId) == parent; ours != trusted {
 			t.Errorf("trusted %v: the span is %x below %x", trusted, span.TraceId, span.ParentSpanId)
 		}
-		if want := "00-" + hex.EncodeToString(span.TraceId) + "-" + hex.EncodeToString(span.SpanId) + "-01"; told.Get("Traceparent") != want || (told.Get("Tracestate") == "a=b") != trusted {
-			t.Errorf("trusted %v: the application is told %q and %q, want %q", trusted, told.Get("Traceparent"), told.Get("Tracestate"), want)
+		if want := "00-" + hex.EncodeToString(span.TraceId) + "-" + hex.EncodeToString(span.SpanId) +
+			"-01"; told.Get("Traceparent") != want || (told.Get("Tracestate") == "a=b") != trusted {
+			t.Errorf("trusted %v: the application is told %q and %q, want %q", trusted, told.Get("Traceparent"),
+				told.Get("Tracestate"), want)
 		}
 		text := span.String()
 		for _, want := range []string{"GET proxy", `"http.route"`, `"/public/"`, `"http.response.status_code"`} {
@@ -116,7 +120,9 @@ func TestTracingCalls(t *testing.T) {
 	tracing := collector.tracing(t)
 	l := &leaks{secrets: map[string]string{}}
 	var h *testEnv
-	dingtalk := httptest.NewServer(l.between(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.platform.ServeHTTP(w, r) })))
+	dingtalk := httptest.NewServer(l.between(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.platform.ServeHTTP(w, r)
+	})))
 	t.Cleanup(dingtalk.Close)
 	h = newTestEnv(t, func(c *config.Config) {
 		c.DingTalk.APIURL, c.DingTalk.OAPIURL = dingtalk.URL, dingtalk.URL
@@ -149,8 +155,11 @@ func TestTracingCalls(t *testing.T) {
 	}
 	l.add("configuration", canary+"-app-secret")
 	l.add("given", "canary-code")
-	l.search(t, map[string]string{"spans": said.String()}, "state", "access_token", "user token", "code", "cookie dinggate")
-	for _, want := range []string{"GET callback > dingtalk /v1.0/oauth2/userAccessToken", "GET callback > dingtalk /topapi/v2/user/get", "GET callback > redis put", "GET callback > redis add", "refused with its code"} {
+	l.search(t, map[string]string{"spans": said.String()}, "state", "access_token", "user token", "code",
+		"cookie dinggate")
+	for _, want := range []string{"GET callback > dingtalk /v1.0/oauth2/userAccessToken",
+		"GET callback > dingtalk /topapi/v2/user/get", "GET callback > redis put", "GET callback > redis add",
+		"refused with its code"} {
 		if seen[want] == 0 {
 			t.Errorf("there is no span %s among %v", want, seen)
 		}

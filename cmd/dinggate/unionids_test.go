@@ -74,7 +74,11 @@ func TestOneUnionIDForEverybody(t *testing.T) {
 			case tt.binding == account.Required && tt.shared && linkAddress.MatchString(a.body):
 				t.Error("the second is offered to bind an account by a unionid that is not theirs")
 			case tt.binding != account.Required:
-				waitFor(t, "rechecks of the second", func() bool { n := s.userinfos.Load(); is(lisi); return s.userinfos.Load() > n })
+				waitFor(t, "rechecks of the second", func() bool {
+					n := s.userinfos.Load()
+					is(lisi)
+					return s.userinfos.Load() > n
+				})
 				if got := is(lisi); !strings.HasPrefix(got, "lisi ") || strings.Contains(got, "zhangsan") {
 					t.Errorf("the second is %q", got)
 				}
@@ -97,7 +101,9 @@ func TestOneUnionIDForEverybody(t *testing.T) {
 				t.Errorf("%d unionids are told to be shared", n)
 			}
 			if tt.shared {
-				waitFor(t, "the log's word on it", func() bool { return strings.Contains(h.log.String(), "one unionid for several people") })
+				waitFor(t, "the log's word on it", func() bool {
+					return strings.Contains(h.log.String(), "one unionid for several people")
+				})
 			}
 		})
 	}
@@ -105,7 +111,9 @@ func TestOneUnionIDForEverybody(t *testing.T) {
 
 // TestPlaceholders are no unionids; real ones are none.
 func TestPlaceholders(t *testing.T) {
-	for id, want := range map[string]bool{"0": true, "000": true, "null": true, "None": true, "undefined": true, "-1": true, "\"\"": true, "N/A": true, " ": true, "u0": false, "iS0x": false, "abc123iiEiE": false, "10": false, "nullable": false} {
+	for id, want := range map[string]bool{"0": true, "000": true, "null": true, "None": true, "undefined": true,
+		"-1": true, "\"\"": true, "N/A": true, " ": true, "u0": false, "iS0x": false, "abc123iiEiE": false,
+		"10": false, "nullable": false} {
 		if got := server.Placeholder(id); got != want {
 			t.Errorf("placeholder(%q) = %v, want %v", id, got, want)
 		}

@@ -10,6 +10,7 @@ import (
 
 // runVersion prints what somebody who reports a problem is asked for.
 func runVersion(c cli.Invocation) int {
-	fmt.Fprintf(c.Stdout, "dinggate %s\nrevision %s\n%s %s/%s\n", buildinfo.Version(), buildinfo.Revision(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	fmt.Fprintf(c.Stdout, "dinggate %s\nrevision %s\n%s %s/%s\n", buildinfo.Version(), buildinfo.Revision(),
+		runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	return 0
 }

@@ -32,7 +32,8 @@ func TestAllowanceOnRedis(t *testing.T) {
 		for j := range 5 {
 			all.Go(func() {
 				for n := 0; ; n++ {
-					if turn, err := b.Enter(ctx, fmt.Sprint(i, j, n), []string{"a", "b"}, time.Hour); err != nil || !turn.Mine {
+					if turn, err := b.Enter(ctx, fmt.Sprint(i, j, n), []string{"a", "b"}, time.Hour); err != nil ||
+						!turn.Mine {
 						return
 					}
 					took(ratelimit.SignIn)

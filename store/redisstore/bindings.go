@@ -183,7 +183,8 @@ func (b *Bindings) argument(c change) string {
 		places += place
 	}
 	arg := ""
-	for _, text := range []string{c.UnionID, c.Username, b.records.PersonPlace(c.UnionID), c.person, c.newPerson, b.records.AccountPlace(c.Username), c.name, c.newName, places} {
+	for _, text := range []string{c.UnionID, c.Username, b.records.PersonPlace(c.UnionID), c.person, c.newPerson,
+		b.records.AccountPlace(c.Username), c.name, c.newName, places} {
 		arg += fmt.Sprintf("%06d", len(text)) + text
 	}
 	return arg
@@ -208,7 +209,9 @@ var errRace = errors.New("redisstore: binding: others change the same bindings a
 // Add makes all of them or none.
 func (b *Bindings) Add(ctx context.Context, all ...account.Binding) error {
 	// What is wrong among themselves needs no server.
-	if _, err := account.Plan(all, func(account.Binding) (account.Binding, error) { return account.Binding{}, account.ErrNone }); err != nil {
+	if _, err := account.Plan(all, func(account.Binding) (account.Binding, error) {
+		return account.Binding{}, account.ErrNone
+	}); err != nil {
 		return err
 	}
 	for range tries {
@@ -255,7 +258,8 @@ func (b *Bindings) add(ctx context.Context, all []account.Binding) (int64, error
 		writes[one] = true
 	}
 	for _, one := range all {
-		if found[account.Binding{UnionID: one.UnionID}].plain == "" && found[account.Binding{Username: one.Username}].plain == "" {
+		if found[account.Binding{UnionID: one.UnionID}].plain == "" &&
+			found[account.Binding{Username: one.Username}].plain == "" {
 			continue
 		}
 		if plain = true; !writes[one] {
@@ -268,7 +272,11 @@ func (b *Bindings) add(ctx context.Context, all []account.Binding) (int64, error
 	args := make([]any, 1, 1+len(write))
 	args[0] = account.MaxBindings
 	for _, one := range write {
-		c, err := b.seal(change{Binding: one, person: found[account.Binding{UnionID: one.UnionID}].box, name: found[account.Binding{Username: one.Username}].box})
+		c, err := b.seal(change{
+			Binding: one,
+			person:  found[account.Binding{UnionID: one.UnionID}].box,
+			name:    found[account.Binding{Username: one.Username}].box,
+		})
 		if err != nil {
 			return 0, err
 		}
@@ -277,7 +285,8 @@ func (b *Bindings) add(ctx context.Context, all []account.Binding) (int64, error
 	return b.run(ctx, "bind", bindScript, plain, args...)
 }
 
-func (b *Bindings) run(ctx context.Context, op string, script *redis.Script, plain bool, args ...any) (answer int64, err error) {
+func (b *Bindings) run(ctx context.Context, op string, script *redis.Script, plain bool,
+	args ...any) (answer int64, err error) {
 	keys := b.keys()
 	if !plain {
 		keys = keys[:plainPeople]
@@ -338,7 +347,8 @@ func (b *Bindings) remove(ctx context.Context, name string) (int64, account.Bind
 		if err != nil {
 			return 0, account.Binding{}, err
 		}
-		answer, err := b.run(ctx, "unbind", unbindScript, both[0].plain != "" || both[1].plain != "", b.argument(change{Binding: one, person: both[0].box, name: both[1].box}))
+		answer, err := b.run(ctx, "unbind", unbindScript, both[0].plain != "" || both[1].plain != "",
+			b.argument(change{Binding: one, person: both[0].box, name: both[1].box}))
 		return answer, one, err
 	}
 	return 0, account.Binding{}, account.ErrNone

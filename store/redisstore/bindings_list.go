@@ -11,7 +11,8 @@ import (
 
 // scan walks a hash in pieces, so that other callers of Redis do not wait. A
 // field may come twice.
-func (b *Bindings) scan(ctx context.Context, key string, each func(ctx context.Context, field, value string) error) error {
+func (b *Bindings) scan(ctx context.Context, key string,
+	each func(ctx context.Context, field, value string) error) error {
 	seen := 0
 	for cursor := uint64(0); ; {
 		err := b.s.do(ctx, "list", func(ctx context.Context) error {

@@ -38,14 +38,18 @@ func TestBindingsOnRedis(t *testing.T) {
 	}
 	server := realtool.StartRedis(t, "--aclfile", file)
 	accounttest.Run(t, func(t *testing.T) account.Bindings {
-		return open(t, "redis://gate:canary-77@"+server.Addr, func(c *Config) { c.Prefix = "dinggate:" + strings.ReplaceAll(t.Name(), " ", "_") + ":" }).Bindings(newKeyring(t, 1))
+		return open(t,
+			"redis://gate:canary-77@"+server.Addr, func(c *Config) {
+				c.Prefix = "dinggate:" + strings.ReplaceAll(t.Name(), " ", "_") + ":"
+			}).Bindings(newKeyring(t, 1))
 	})
 }
 
 // TestBindingsOfReplicas: two replicas bind the same account at once, one wins.
 func TestBindingsOfReplicas(t *testing.T) {
 	server := realtool.StartRedis(t)
-	replicas := []*Bindings{open(t, server.URL()).Bindings(newKeyring(t, 1)), open(t, server.URL()).Bindings(newKeyring(t, 1))}
+	replicas := []*Bindings{open(t, server.URL()).Bindings(newKeyring(t, 1)),
+		open(t, server.URL()).Bindings(newKeyring(t, 1))}
 	var won atomic.Int32
 	var all sync.WaitGroup
 	for i := range 20 {
@@ -72,7 +76,8 @@ func TestBindingsOfAnIllRedis(t *testing.T) {
 	_, remove := b.Remove(t.Context(), "n")
 	_, resembles := b.Resembles(t.Context(), "n")
 	_, renew := b.Renew(t.Context())
-	for name, err := range map[string]error{"Find": find, "List": list, "Remove": remove, "Resembles": resembles, "Renew": renew, "Add": b.Add(t.Context(), one)} {
+	for name, err := range map[string]error{"Find": find, "List": list, "Remove": remove, "Resembles": resembles,
+		"Renew": renew, "Add": b.Add(t.Context(), one)} {
 		if err == nil || errors.Is(err, account.ErrNone) || Reason(err) != "refused" {
 			t.Errorf("%s without a server = %v (%s), want refused", name, err, Reason(err))
 		}
@@ -103,18 +108,26 @@ func TestAWriterMakesNobodyAnybody(t *testing.T) {
 	server := realtool.StartRedis(t)
 	store := open(t, server.URL())
 	b := store.Bindings(newKeyring(t, 1))
-	mallory, admin := account.Binding{UnionID: "UM", Username: "mallory"}, account.Binding{UnionID: "UA", Username: "admin"}
+	mallory, admin := account.Binding{UnionID: "UM", Username: "mallory"},
+		account.Binding{UnionID: "UA", Username: "admin"}
 	people, accounts, plain, plainAccounts := b.keys()[0], b.keys()[1], b.keys()[3], b.keys()[4]
-	hm, ha, hn, hd := b.records.PersonPlace("UM"), b.records.PersonPlace("UA"), b.records.AccountPlace("mallory"), b.records.AccountPlace("admin")
+	hm, ha, hn, hd := b.records.PersonPlace("UM"), b.records.PersonPlace("UA"), b.records.AccountPlace("mallory"),
+		b.records.AccountPlace("admin")
 	do := func(args ...string) { server.Do(args...) }
 	copied := func(key, from, to string) {
 		do("EVAL", "redis.call('HSET', KEYS[1], ARGV[2], redis.call('HGET', KEYS[1], ARGV[1]))", "1", key, from, to)
 	}
-	theirs, err := account.Records{Sealer: newKeyring(t, 9), Scope: store.prefix}.Seal(hm, account.Binding{UnionID: "UM", Username: "admin"})
+	theirs, err := account.Records{
+		Sealer: newKeyring(t, 9),
+		Scope:  store.prefix,
+	}.Seal(hm, account.Binding{UnionID: "UM", Username: "admin"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	elsewhere, err := account.Records{Sealer: newKeyring(t, 1), Scope: "staging:"}.Seal(hm, account.Binding{UnionID: "UM", Username: "admin"})
+	elsewhere, err := account.Records{
+		Sealer: newKeyring(t, 1),
+		Scope:  "staging:",
+	}.Seal(hm, account.Binding{UnionID: "UM", Username: "admin"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,13 +138,16 @@ func TestAWriterMakesNobodyAnybody(t *testing.T) {
 	}{
 		{"nothing", func() {}, "mallory"},
 		{"plain, where sealed ones are", func() { do("HSET", people, hm, "admin") }, "sealed"},
-		{"plain, where an older release had it", func() { do("HSET", plain, "UM", "admin"); do("HSET", plainAccounts, "admin", "UM") }, "mallory"},
-		{"the same beside a binding that was deleted", func() { do("HDEL", people, hm); do("HSET", plain, "UM", "admin") }, "unsealed"},
+		{"plain, where an older release had it",
+			func() { do("HSET", plain, "UM", "admin"); do("HSET", plainAccounts, "admin", "UM") }, "mallory"},
+		{"the same beside a binding that was deleted",
+			func() { do("HDEL", people, hm); do("HSET", plain, "UM", "admin") }, "unsealed"},
 		{"the admin's box", func() { copied(people, ha, hm) }, "sealed"},
 		{"the admin's both boxes", func() { copied(people, ha, hm); copied(accounts, hd, hn) }, "sealed"},
 		{"their account's box as the admin's", func() { copied(accounts, hn, hd) }, "mallory"},
 		{"an account's box as a person's", func() {
-			do("EVAL", "redis.call('HSET', KEYS[1], ARGV[2], redis.call('HGET', KEYS[2], ARGV[1]))", "2", people, accounts, hd, hm)
+			do("EVAL", "redis.call('HSET', KEYS[1], ARGV[2], redis.call('HGET', KEYS[2], ARGV[1]))", "2", people,
+				accounts, hd, hm)
 		}, "sealed"},
 		{"a box of another key", func() { do("HSET", people, hm, string(theirs)) }, "sealed"},
 		{"a box of another scope under the same key", func() { do("HSET", people, hm, string(elsewhere)) }, "sealed"},
@@ -146,7 +162,8 @@ func TestAWriterMakesNobodyAnybody(t *testing.T) {
 		}
 		tt.write()
 		got, err := b.Find(t.Context(), account.Binding{UnionID: "UM"})
-		is := map[error]string{account.ErrSealed: "sealed", account.ErrUnsealed: "unsealed", account.ErrNone: "none", nil: got.Username}
+		is := map[error]string{account.ErrSealed: "sealed", account.ErrUnsealed: "unsealed", account.ErrNone: "none",
+			nil: got.Username}
 		if errors.Is(err, account.ErrUnsealed) && got.Username != "admin" {
 			t.Errorf("%s: an unsealed binding is shown as %v", tt.what, got)
 		}
@@ -171,7 +188,9 @@ func TestAWriterMakesNobodyAnybody(t *testing.T) {
 			t.Errorf("%s: imported again, %v are unsealed, %v", tt.what, plain, err)
 		}
 	}
-	if dump := server.Do("HGETALL", people) + server.Do("HGETALL", accounts) + server.Do("HGETALL", b.keys()[2]); strings.Contains(dump, "UM") || strings.Contains(dump, "mallory") || strings.Contains(dump, "admin") {
+	if dump := server.Do("HGETALL", people) + server.Do("HGETALL", accounts) +
+		server.Do("HGETALL", b.keys()[2]); strings.Contains(dump, "UM") || strings.Contains(dump, "mallory") ||
+		strings.Contains(dump, "admin") {
 		t.Errorf("Redis shows names:\n%s", dump)
 	}
 }
@@ -186,7 +205,8 @@ func TestUnsealedBindings(t *testing.T) {
 		server.Do("HSET", b.keys()[4], name, id)
 	}
 	for _, by := range []account.Binding{{UnionID: "U2"}, {Username: "admin"}} {
-		if got, err := b.Find(t.Context(), by); !errors.Is(err, account.ErrUnsealed) || got != (account.Binding{UnionID: "U2", Username: "admin"}) {
+		if got, err := b.Find(t.Context(), by); !errors.Is(err, account.ErrUnsealed) ||
+			got != (account.Binding{UnionID: "U2", Username: "admin"}) {
 			t.Errorf("Find(%v) = %v, %v, want ErrUnsealed", by, got, err)
 		}
 	}
@@ -199,7 +219,8 @@ func TestUnsealedBindings(t *testing.T) {
 	if done, err := b.Renew(t.Context()); err != nil || done != (account.Renewed{Unsealed: 3}) {
 		t.Errorf("Renew() = %v, %v", done, err)
 	}
-	if err := b.Add(t.Context(), account.Binding{UnionID: "U1", Username: "zs"}, account.Binding{UnionID: "U2", Username: "boss"}); err != nil {
+	if err := b.Add(t.Context(),
+		account.Binding{UnionID: "U1", Username: "zs"}, account.Binding{UnionID: "U2", Username: "boss"}); err != nil {
 		t.Fatal(err)
 	}
 	if all, err := b.Unsealed(t.Context()); err != nil || fmt.Sprint(all) != "[{U3 ww}]" {
@@ -240,7 +261,8 @@ func TestKeysOfBindingsRotate(t *testing.T) {
 			})
 		}
 		replicas.Wait()
-		if n := sealed.Load(); len(keys) == 2 && keys[0] == 2 && n != int64(len(all)) || (len(keys) == 1 || keys[0] == 1) && n != 0 {
+		if n := sealed.Load(); len(keys) == 2 && keys[0] == 2 && n != int64(len(all)) ||
+			(len(keys) == 1 || keys[0] == 1) && n != 0 {
 			t.Errorf("under %v %d were sealed anew", keys, n)
 		}
 		if got, err := under(keys...).List(t.Context()); err != nil || !reflect.DeepEqual(got, all) {

@@ -31,7 +31,8 @@ type Config struct {
 	// and the database 0 where none is given.
 	URL conf.Secret `yaml:"url"`
 
-	Username         string      `yaml:"username"`          // ACL user; empty: the one of the URL, else the default user
+	// ACL user; empty: the one of the URL, else the default user
+	Username         string      `yaml:"username"`
 	Password         conf.Secret `yaml:"password"`          // empty: the one of the URL
 	SentinelUsername string      `yaml:"sentinel_username"` // for the sentinels themselves
 	SentinelPassword conf.Secret `yaml:"sentinel_password"`
@@ -51,13 +52,18 @@ func Defaults() Config { return Config{Prefix: "dinggate:"} }
 func (c Config) Check(p *conf.Problems, key string) {
 	t, err := parse(c.URL.Reveal())
 	p.At("%s.url", key).Fault(err)
-	p.At("%s.username", key).If(c.Username != "" && t.username != "" && c.Username != t.username, "is another user than that of redis.url; keep one")
-	p.At("%s.password", key).If(!c.Password.IsZero() && t.password != "", "is given, and so is a password in redis.url; keep one")
-	p.At("%s.sentinel_password", key).If(!c.SentinelPassword.IsZero() && err == nil && t.kind != sentinel, "is given, but redis.url names no sentinels")
-	p.At("%s.prefix", key).If(strings.ContainsAny(c.Prefix, "{} \t\r\n"), "holds a brace or a blank; with a brace all keys would lie on one node of a cluster")
+	p.At("%s.username", key).If(c.Username != "" && t.username != "" && c.Username != t.username,
+		"is another user than that of redis.url; keep one")
+	p.At("%s.password", key).If(!c.Password.IsZero() && t.password != "",
+		"is given, and so is a password in redis.url; keep one")
+	p.At("%s.sentinel_password", key).If(!c.SentinelPassword.IsZero() && err == nil && t.kind != sentinel,
+		"is given, but redis.url names no sentinels")
+	p.At("%s.prefix", key).If(strings.ContainsAny(c.Prefix, "{} \t\r\n"),
+		"holds a brace or a blank; with a brace all keys would lie on one node of a cluster")
 	p.At("%s.prefix", key).If(len(c.Prefix) > 64, "is longer than 64 characters")
 	files := c.CAFile != "" || c.CertFile != "" || c.KeyFile != ""
-	p.At("%s.ca_file", key).If(files && err == nil && !t.tls, "or cert_file is given, but redis.url speaks no TLS; write rediss://")
+	p.At("%s.ca_file", key).If(files && err == nil && !t.tls,
+		"or cert_file is given, but redis.url speaks no TLS; write rediss://")
 	p.At("%s.key_file", key).If(c.CertFile != "" && c.KeyFile == "", "is missing beside redis.cert_file")
 	p.At("%s.cert_file", key).If(c.CertFile == "" && c.KeyFile != "", "is missing beside redis.key_file")
 }

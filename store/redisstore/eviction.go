@@ -34,7 +34,9 @@ func (s *Store) Eviction(ctx context.Context) (policy string, known bool) {
 	}
 	s.do(ctx, "info", func(ctx context.Context) error { // an error leaves known false
 		if cluster, ok := s.client.(*redis.ClusterClient); ok {
-			return cluster.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error { return ask(ctx, node) })
+			return cluster.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error {
+				return ask(ctx, node)
+			})
 		}
 		return ask(ctx, s.client)
 	})

@@ -28,7 +28,9 @@ import (
 func TestSentinelFailover(t *testing.T) {
 	master := realtool.StartRedis(t)
 	replica := realtool.StartRedis(t, "--replicaof", strings.Replace(master.Addr, ":", " ", 1))
-	replica.Await("its master", func() bool { return strings.Contains(replica.Do("INFO", "replication"), "master_link_status:up") })
+	replica.Await("its master", func() bool {
+		return strings.Contains(replica.Do("INFO", "replication"), "master_link_status:up")
+	})
 	watcher := realtool.StartSentinel(t, master, 1)
 	url := "redis-sentinel://" + realtool.FreeAddr(t) + "," + watcher.Addr + "/main" // the first sentinel is away
 	a, b := open(t, url), open(t, url)
@@ -44,7 +46,8 @@ func TestSentinelFailover(t *testing.T) {
 	}
 	l.Hears(t, "before")
 	replica.Await("all of its master", func() bool {
-		return strings.Contains(replica.Do("DBSIZE"), strings.TrimSpace(master.Do("DBSIZE"))) && replica.Do("XLEN", "dinggate:journal") == master.Do("XLEN", "dinggate:journal")
+		return strings.Contains(replica.Do("DBSIZE"), strings.TrimSpace(master.Do("DBSIZE"))) &&
+			replica.Do("XLEN", "dinggate:journal") == master.Do("XLEN", "dinggate:journal")
 	})
 
 	master.Kill()
@@ -73,9 +76,12 @@ func TestClusterFailover(t *testing.T) {
 	meet(spare, masters[0])
 	id := strings.TrimSpace(masters[0].Do("CLUSTER", "MYID"))
 	spare.Await("a cluster", func() bool { return spare.Do("CLUSTER", "REPLICATE", id) == "OK\n" })
-	spare.Await("its master", func() bool { return strings.Contains(spare.Do("INFO", "replication"), "master_link_status:up") })
+	spare.Await("its master", func() bool {
+		return strings.Contains(spare.Do("INFO", "replication"), "master_link_status:up")
+	})
 	for _, r := range append(masters, spare) {
-		if got := r.Do(append([]string{"ACL", "SETUSER"}, strings.Fields(strings.TrimPrefix(acl, "user ")+clusterACL)...)...); got != "OK\n" {
+		if got := r.Do(append([]string{"ACL", "SETUSER"},
+			strings.Fields(strings.TrimPrefix(acl, "user ")+clusterACL)...)...); got != "OK\n" {
 			t.Fatalf("ACL SETUSER = %q", got)
 		}
 	}
@@ -88,7 +94,8 @@ func TestClusterFailover(t *testing.T) {
 		}
 	}
 	spare.Await("all of its master, and the cluster to know of it", func() bool {
-		return spare.Do("DBSIZE") == masters[0].Do("DBSIZE") && strings.Contains(masters[1].Do("CLUSTER", "NODES"), "slave "+id)
+		return spare.Do("DBSIZE") == masters[0].Do("DBSIZE") &&
+			strings.Contains(masters[1].Do("CLUSTER", "NODES"), "slave "+id)
 	})
 	masters[0].Kill()
 	lost := func() (n int) {
@@ -121,7 +128,8 @@ func TestTLS(t *testing.T) {
 	file := func(name string) string { return filepath.Join(dir, name) }
 	server := realtool.StartRedis(t)
 	port := portOf(realtool.FreeAddr(t))
-	for _, set := range [][2]string{{"tls-cert-file", file("server.pem")}, {"tls-key-file", file("server.key")}, {"tls-ca-cert-file", file("ca.pem")}, {"tls-port", port}} {
+	for _, set := range [][2]string{{"tls-cert-file", file("server.pem")}, {"tls-key-file", file("server.key")},
+		{"tls-ca-cert-file", file("ca.pem")}, {"tls-port", port}} {
 		if got := server.Do("CONFIG", "SET", set[0], set[1]); got != "OK\n" {
 			t.Skipf("SKIPPED: this redis-server speaks no TLS: %s", got)
 		}
@@ -160,12 +168,14 @@ func TestTLS(t *testing.T) {
 // certificates writes an authority, and a server's and a client's certificate of it.
 func certificates(t *testing.T, dir string) {
 	t.Helper()
-	caKey, caCert := certificate(t, dir, "ca", &x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}, nil, nil)
+	caKey, caCert := certificate(t, dir, "ca",
+		&x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}, nil, nil)
 	certificate(t, dir, "server", &x509.Certificate{IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}, caCert, caKey)
 	certificate(t, dir, "client", &x509.Certificate{}, caCert, caKey)
 }
 
-func certificate(t *testing.T, dir, name string, c, parent *x509.Certificate, parentKey *ecdsa.PrivateKey) (*ecdsa.PrivateKey, *x509.Certificate) {
+func certificate(t *testing.T, dir, name string, c, parent *x509.Certificate,
+	parentKey *ecdsa.PrivateKey) (*ecdsa.PrivateKey, *x509.Certificate) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -184,7 +194,8 @@ func certificate(t *testing.T, dir, name string, c, parent *x509.Certificate, pa
 	if err != nil {
 		t.Fatal(err)
 	}
-	for file, block := range map[string]*pem.Block{name + ".pem": {Type: "CERTIFICATE", Bytes: der}, name + ".key": {Type: "PRIVATE KEY", Bytes: raw}} {
+	for file, block := range map[string]*pem.Block{name + ".pem": {Type: "CERTIFICATE", Bytes: der},
+		name + ".key": {Type: "PRIVATE KEY", Bytes: raw}} {
 		if err := os.WriteFile(filepath.Join(dir, file), pem.EncodeToMemory(block), 0o600); err != nil {
 			t.Fatal(err)
 		}

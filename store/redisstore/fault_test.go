@@ -144,11 +144,14 @@ func TestFaults(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			server.be(row.say, row.after, row.part)
-			for form, url := range map[string]string{"single": "redis://u:canary-33@" + addr, "cluster": "redis-cluster://u:canary-33@" + addr} {
+			for form, url := range map[string]string{"single": "redis://u:canary-33@" + addr,
+				"cluster": "redis-cluster://u:canary-33@" + addr} {
 				s := open(t, url, impatient)
 				for op, f := range map[string]func() error{
-					"get": func() error { _, err := s.Get(t.Context(), "k"); return err }, "take": func() error { _, err := s.Take(t.Context(), "k"); return err },
-					"put": func() error { return s.Put(t.Context(), "k", []byte("v"), time.Hour) }, "add": func() error { return s.Add(t.Context(), "k", nil, time.Hour) },
+					"get":    func() error { _, err := s.Get(t.Context(), "k"); return err },
+					"take":   func() error { _, err := s.Take(t.Context(), "k"); return err },
+					"put":    func() error { return s.Put(t.Context(), "k", []byte("v"), time.Hour) },
+					"add":    func() error { return s.Add(t.Context(), "k", nil, time.Hour) },
 					"append": func() error { return s.Append(t.Context(), []byte("e")) },
 				} {
 					begin := time.Now()
@@ -191,7 +194,8 @@ func TestPoolIsBounded(t *testing.T) {
 	all.Wait()
 	server.mu.Lock()
 	defer server.mu.Unlock()
-	if n := len(server.conns); n > 3*connections { // one after another: those given up are closed before the next is dialled
+	// one after another: those given up are closed before the next is dialled
+	if n := len(server.conns); n > 3*connections {
 		t.Errorf("%d callers made %d connections, want about %d", 10*connections, n, connections)
 	}
 }

@@ -30,7 +30,8 @@ const (
 	journalMax   = 10_000                 // entries, about 1 MB
 	journalLife  = 24 * time.Hour         // a stream that nobody uses any more goes
 	journalBlock = 500 * time.Millisecond // how long one read waits
-	journalBack  = 2 * time.Minute        // what is read again after trouble: a replica that became master may be behind
+	// what is read again after trouble: a replica that became master may be behind
+	journalBack  = 2 * time.Minute
 	journalBatch = 500
 	entryField   = "e"
 	anchorField  = "a"
@@ -54,7 +55,12 @@ func (s *Store) Append(ctx context.Context, entry []byte) error {
 func (s *Store) add(ctx context.Context, field string, value []byte) (id string, err error) {
 	var added *redis.StringCmd
 	_, err = s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
-		added = p.XAdd(ctx, &redis.XAddArgs{Stream: s.journal(), MaxLen: journalMax, Approx: true, Values: []any{field, value}})
+		added = p.XAdd(ctx, &redis.XAddArgs{
+			Stream: s.journal(),
+			MaxLen: journalMax,
+			Approx: true,
+			Values: []any{field, value},
+		})
 		p.PExpire(ctx, s.journal(), journalLife)
 		return nil
 	})
@@ -142,7 +148,11 @@ func (f *follower) read(ctx context.Context, from string) ([]redis.XMessage, err
 	begin := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, journalBlock+f.s.patience) // a connection that is half open hangs no longer
 	defer cancel()
-	streams, err := f.s.client.XRead(ctx, &redis.XReadArgs{Streams: []string{f.s.journal(), from}, Count: journalBatch, Block: journalBlock}).Result()
+	streams, err := f.s.client.XRead(ctx, &redis.XReadArgs{
+		Streams: []string{f.s.journal(), from},
+		Count:   journalBatch,
+		Block:   journalBlock,
+	}).Result()
 	if errors.Is(err, redis.Nil) {
 		return nil, nil
 	}

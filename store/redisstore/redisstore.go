@@ -28,8 +28,9 @@ import (
 // Store is a store.Store and a store.Journal in Redis; make it with Open.
 // Safe for concurrent use.
 type Store struct {
-	// Observe hears of every operation: get, put, add, take, append, ping, and of
-	// what Follow does, save its waiting; what went wrong is what Reason says. Set it before first use. If nil, it is not called.
+	// Observe hears of every operation: get, put, add, take, append, ping, and of what Follow does,
+	// save its waiting; what went wrong is what Reason says. Set it before first use. If nil, it is
+	// not called.
 	Observe func(ctx context.Context, op string, d time.Duration, err error)
 
 	client     redis.UniversalClient
@@ -183,7 +184,9 @@ func (s *Store) Take(ctx context.Context, key string) (value []byte, err error) 
 	return value, err
 }
 
-var takeScript = redis.NewScript(`local v = redis.call('GET', KEYS[1]); if v then redis.call('DEL', KEYS[1]) end; return v`)
+var takeScript = redis.NewScript(
+	`local v = redis.call('GET', KEYS[1]); if v then redis.call('DEL', KEYS[1]) end; return v`,
+)
 
 // Ping writes a key of its own: a server that cannot be written to (a replica,
 // one without memory, one that forbids it) is as ill as one that is away.

@@ -85,7 +85,8 @@ func TestStoreOnSocket(t *testing.T) {
 }
 
 // acl is all that a Redis user of ours needs; docs/scaling.md shows it.
-const acl = "user gate on >canary-77 resetkeys ~dinggate:* resetchannels -@all +hello +auth +ping +select +get +set +getdel +xadd +xread +xrange +xtrim +pexpire"
+const acl = "user gate on >canary-77 resetkeys ~dinggate:* resetchannels -@all +hello +auth +ping +select +get " +
+	"+set +getdel +xadd +xread +xrange +xtrim +pexpire"
 
 // TestDocumentedUser: what the documentation lets the user do is what the tests do with it.
 func TestDocumentedUser(t *testing.T) {
@@ -105,7 +106,8 @@ func TestDocumentedUser(t *testing.T) {
 
 func TestNarrowUser(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "acl")
-	if err := os.WriteFile(file, []byte("user default off\n"+acl+" +eval +evalsha\n"), 0o600); err != nil { // Swap is a script
+	// Swap is a script
+	if err := os.WriteFile(file, []byte("user default off\n"+acl+" +eval +evalsha\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	server := realtool.StartRedis(t, "--aclfile", file)
@@ -120,7 +122,8 @@ func TestNarrowUser(t *testing.T) {
 	})
 	for name, set := range map[string]func(*Config){
 		"wrong password": func(c *Config) {
-			c.URL, c.Username, c.Password = conf.NewSecret("redis://"+server.Addr), "gate", conf.NewSecret("canary-wrong")
+			c.URL, c.Username, c.Password = conf.NewSecret("redis://"+server.Addr), "gate",
+				conf.NewSecret("canary-wrong")
 		},
 		"no password":  func(c *Config) { c.URL = conf.NewSecret("redis://" + server.Addr) },
 		"other prefix": func(c *Config) { c.Prefix = "elsewhere:" },
@@ -172,7 +175,8 @@ func TestCluster(t *testing.T) {
 }
 
 func clusterNode(t *testing.T) *realtool.Redis {
-	return realtool.StartRedis(t, "--cluster-enabled", "yes", "--cluster-config-file", "nodes", "--cluster-node-timeout", "2000",
+	return realtool.StartRedis(t, "--cluster-enabled", "yes", "--cluster-config-file", "nodes",
+		"--cluster-node-timeout", "2000",
 		"--cluster-port", portOf(realtool.FreeAddr(t)))
 }
 
@@ -193,7 +197,9 @@ func startCluster(t *testing.T, nodes int) (url string, all []*realtool.Redis) {
 	for _, r := range all {
 		r.Await("a cluster that is whole", func() bool {
 			info := r.Do("CLUSTER", "INFO")
-			return strings.Contains(info, "cluster_state:ok") && strings.Contains(info, "cluster_known_nodes:"+itoa(nodes)) && strings.Contains(info, "cluster_slots_ok:16384")
+			return strings.Contains(info, "cluster_state:ok") &&
+				strings.Contains(info, "cluster_known_nodes:"+itoa(nodes)) &&
+				strings.Contains(info, "cluster_slots_ok:16384")
 		})
 	}
 	return "redis-cluster://" + strings.Join(addrs, ","), all
@@ -258,7 +264,9 @@ func TestJournalNoticesLoss(t *testing.T) {
 	l := storetest.Listen(t, a)
 	l.Live(t)
 	server.Do("FLUSHALL") // no connection breaks
-	l.Wait(t, "live(false), then live(true)", func(_ []string, lives []bool) bool { return len(lives) >= 3 && !lives[1] && lives[2] })
+	l.Wait(t, "live(false), then live(true)", func(_ []string, lives []bool) bool {
+		return len(lives) >= 3 && !lives[1] && lives[2]
+	})
 
 	server.Do("REPLICAOF", "127.0.0.1", "1") // demoted, still reachable, and stale from now on
 	l.Wait(t, "live(false) of a demoted master", ends(false))

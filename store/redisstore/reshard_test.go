@@ -18,7 +18,8 @@ import (
 func TestClusterReshard(t *testing.T) {
 	url, nodes := startCluster(t, 2)
 	for _, r := range nodes {
-		if got := r.Do(append([]string{"ACL", "SETUSER"}, strings.Fields(strings.TrimPrefix(acl, "user ")+clusterACL+bindingsACL)...)...); got != "OK\n" {
+		if got := r.Do(append([]string{"ACL", "SETUSER"},
+			strings.Fields(strings.TrimPrefix(acl, "user ")+clusterACL+bindingsACL)...)...); got != "OK\n" {
 			t.Fatalf("ACL SETUSER = %q", got)
 		}
 	}
@@ -80,7 +81,8 @@ func migrate(t *testing.T, nodes []*realtool.Redis, from *realtool.Redis) (slots
 		slot := strings.TrimSpace(from.Do("CLUSTER", "KEYSLOT", key))
 		if !slices.Contains(slots, slot) && !importing(from, slot) {
 			slots = append(slots, slot)
-			if a, b := to.Do("CLUSTER", "SETSLOT", slot, "IMPORTING", id(from)), from.Do("CLUSTER", "SETSLOT", slot, "MIGRATING", id(to)); a != "OK\n" || b != "OK\n" {
+			if a, b := to.Do("CLUSTER", "SETSLOT", slot, "IMPORTING", id(from)),
+				from.Do("CLUSTER", "SETSLOT", slot, "MIGRATING", id(to)); a != "OK\n" || b != "OK\n" {
 				t.Fatalf("CLUSTER SETSLOT %s = %q, %q", slot, a, b)
 			}
 		}

@@ -60,7 +60,9 @@ func TestURL(t *testing.T) {
 		if !errors.Is(err, row.err) {
 			t.Errorf("parse(%q) = %v, want %v", row.url, err, row.err)
 		}
-		if text := fmt.Sprint(int(got.kind), got.tls, got.addrs, " ", got.username, " ", got.password, " ", got.db, " ", got.master); err == nil && strings.ReplaceAll(text, "  ", " ") != strings.ReplaceAll(row.want, "  ", " ") {
+		if text := fmt.Sprint(int(got.kind), got.tls, got.addrs, " ", got.username, " ", got.password, " ", got.db,
+			" ", got.master); err == nil &&
+			strings.ReplaceAll(text, "  ", " ") != strings.ReplaceAll(row.want, "  ", " ") {
 			t.Errorf("parse(%q) = %q, want %q", row.url, text, row.want)
 		}
 	}
@@ -69,7 +71,8 @@ func TestURL(t *testing.T) {
 // FuzzURL: what is accepted names hosts that can be dialled, and no mistake
 // repeats what was written, since a password may be in it.
 func FuzzURL(f *testing.F) {
-	for _, seed := range []string{"redis://u:p@h:1/0", "redis-sentinel://a,b:1/m/1", "redis-cluster://[::1]:1,b", "unix:///s?db=1", "redis://u:p@@h", "redis://[:1]"} {
+	for _, seed := range []string{"redis://u:p@h:1/0", "redis-sentinel://a,b:1/m/1", "redis-cluster://[::1]:1,b",
+		"unix:///s?db=1", "redis://u:p@@h", "redis://[:1]"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, url string) {
@@ -85,7 +88,8 @@ func FuzzURL(f *testing.F) {
 		}
 		for _, addr := range got.addrs {
 			host, port, err := net.SplitHostPort(addr)
-			if got.kind != socket && (err != nil || host == "" || port == "" || strings.ContainsAny(host, "@/ ")) || got.kind == socket && addr[0] != '/' {
+			if got.kind != socket && (err != nil || host == "" || port == "" || strings.ContainsAny(host, "@/ ")) ||
+				got.kind == socket && addr[0] != '/' {
 				t.Errorf("parse(%q) names %q", url, addr)
 			}
 		}
@@ -102,12 +106,17 @@ func TestConfigMistakes(t *testing.T) {
 		want string
 	}{
 		{Config{}, "redis.url is missing; write redis://host:6379/0"},
-		{Config{URL: secret("redis://u:canary@h"), Username: "v", Password: secret("canary2")}, "redis.password is given, and so is a password in redis.url; keep one|redis.username is another user than that of redis.url; keep one"},
-		{Config{URL: secret("redis://127.0.0.1"), SentinelPassword: secret("canary")}, "redis.sentinel_password is given, but redis.url names no sentinels"},
-		{Config{URL: secret("redis://localhost"), CAFile: "ca"}, "redis.ca_file or cert_file is given, but redis.url speaks no TLS; write rediss://"},
+		{Config{URL: secret("redis://u:canary@h"), Username: "v", Password: secret("canary2")},
+			"redis.password is given, and so is a password in redis.url; keep one|redis.username is another user " +
+				"than that of redis.url; keep one"},
+		{Config{URL: secret("redis://127.0.0.1"), SentinelPassword: secret("canary")},
+			"redis.sentinel_password is given, but redis.url names no sentinels"},
+		{Config{URL: secret("redis://localhost"), CAFile: "ca"},
+			"redis.ca_file or cert_file is given, but redis.url speaks no TLS; write rediss://"},
 		{Config{URL: secret("rediss://h"), CertFile: "c"}, "redis.key_file is missing beside redis.cert_file"},
 		{Config{URL: secret("rediss://h"), KeyFile: "k"}, "redis.cert_file is missing beside redis.key_file"},
-		{Config{URL: secret("rediss://h"), Prefix: "{a}:"}, "redis.prefix holds a brace or a blank; with a brace all keys would lie on one node of a cluster"},
+		{Config{URL: secret("rediss://h"), Prefix: "{a}:"},
+			"redis.prefix holds a brace or a blank; with a brace all keys would lie on one node of a cluster"},
 		{Config{URL: secret("unix:///s")}, ""},
 		{Config{URL: secret("rediss://h"), CAFile: "ca", CertFile: "c", KeyFile: "k"}, ""},
 	} {

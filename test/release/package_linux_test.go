@@ -68,16 +68,22 @@ func lifecycle(t *testing.T, m *machine, p packager) {
 	m.want("the version", "dinggate version | head -1", "dinggate v1.0.0")
 	m.want("not started", "systemctl is-active dinggate || true", "inactive")
 	m.want("not enabled", "systemctl is-enabled dinggate || true", "disabled")
-	m.want("owners", "stat -c '%a %U %G %n' /etc/dinggate /etc/dinggate/config.yaml /etc/dinggate/cookie-secret /usr/bin/dinggate",
-		"750 root dinggate /etc/dinggate\n640 root dinggate /etc/dinggate/config.yaml\n640 root dinggate /etc/dinggate/cookie-secret\n755 root root /usr/bin/dinggate")
-	m.want("nobody else reads it", "setpriv --reuid nobody --clear-groups cat /etc/dinggate/config.yaml 2>&1 | grep -o denied", "denied")
-	if said, err := m.try("dinggate check"); err == nil || !strings.Contains(said, "public_url") || strings.Contains(said, "cookie") {
+	m.want("owners",
+		"stat -c '%a %U %G %n' /etc/dinggate /etc/dinggate/config.yaml /etc/dinggate/cookie-secret /usr/bin/dinggate",
+		"750 root dinggate /etc/dinggate\n640 root dinggate /etc/dinggate/config.yaml\n640 root dinggate "+
+			"/etc/dinggate/cookie-secret\n755 root root /usr/bin/dinggate")
+	m.want("nobody else reads it",
+		"setpriv --reuid nobody --clear-groups cat /etc/dinggate/config.yaml 2>&1 | grep -o denied", "denied")
+	if said, err := m.try("dinggate check"); err == nil || !strings.Contains(said, "public_url") ||
+		strings.Contains(said, "cookie") {
 		t.Errorf("dinggate check of the file as it is installed = %v:\n%s", err, said)
 	}
 
 	// The five lines, and three that lead to the simulator instead of DingTalk.
 	m.run("start a DingTalk", "systemd-run --quiet --unit simulator /usr/bin/dinggate simulate --listen 127.0.0.1:9000")
-	m.run("complete the configuration", strings.NewReplacer("ID", simulator.DemoClientID, "SECRET", simulator.DemoClientSecret, "CORP", simulator.DemoCorpID).Replace(`
+	m.run("complete the configuration",
+		strings.NewReplacer("ID", simulator.DemoClientID, "SECRET", simulator.DemoClientSecret, "CORP",
+			simulator.DemoCorpID).Replace(`
 sed -i -e 's,^public_url: "",public_url: http://127.0.0.1:4180,' -e 's,^upstream: "",upstream: http://127.0.0.1:9000,' \
   -e 's,client_id: "",client_id: ID,' -e 's,client_secret: "",client_secret: SECRET,' -e 's,corp_id: "",corp_id: CORP,' \
   -e '/^dingtalk:/a\  login_url: http://127.0.0.1:9000\n  api_url: http://127.0.0.1:9000\n  oapi_url: http://127.0.0.1:9000' /etc/dinggate/config.yaml`))
@@ -87,7 +93,8 @@ sed -i -e 's,^public_url: "",public_url: http://127.0.0.1:4180,' -e 's,^upstream
 	if !strings.Contains(who, `"zhangsan"`) {
 		t.Errorf("after the sign-in userinfo says %s", who)
 	}
-	m.want("the user of the process", "ps -o user= -p $(systemctl show --value --property MainPID dinggate)", "dinggate")
+	m.want("the user of the process", "ps -o user= -p $(systemctl show --value --property MainPID dinggate)",
+		"dinggate")
 	m.want("the state", "stat -c '%a %U' /var/lib/dinggate /var/lib/dinggate/dinggate.db", "700 dinggate\n600 dinggate")
 	m.want("the logs' folder", "stat -c '%a %U' /var/log/dinggate", "750 dinggate")
 
@@ -100,8 +107,10 @@ sed -i -e 's,^public_url: "",public_url: http://127.0.0.1:4180,' -e 's,^upstream
 	m.want("the new version", "dinggate version | head -1", "dinggate v1.0.1")
 	m.want("the same secret", "cat /etc/dinggate/cookie-secret", secret)
 	m.want("still enabled", "systemctl is-enabled dinggate", "enabled")
-	m.want("still signed in", "curl -sS -o /dev/null -w '%{http_code}' -b /tmp/jar http://127.0.0.1:4180/oauth2/userinfo", "200")
-	m.want("the configuration is the user's", "grep -c '^public_url: http://127.0.0.1:4180' /etc/dinggate/config.yaml", "1")
+	m.want("still signed in",
+		"curl -sS -o /dev/null -w '%{http_code}' -b /tmp/jar http://127.0.0.1:4180/oauth2/userinfo", "200")
+	m.want("the configuration is the user's",
+		"grep -c '^public_url: http://127.0.0.1:4180' /etc/dinggate/config.yaml", "1")
 
 	m.run("stop", "systemctl stop dinggate")
 	m.run("upgrade while it is stopped", p.install+" /mnt/"+p.newer)
@@ -109,7 +118,9 @@ sed -i -e 's,^public_url: "",public_url: http://127.0.0.1:4180,' -e 's,^upstream
 
 	m.run("start", "systemctl start dinggate")
 	m.run("remove", p.remove)
-	m.want("gone", "systemctl is-active dinggate || true; test ! -e /usr/bin/dinggate && pgrep -x dinggate -u dinggate || echo no process", "inactive\nno process")
+	m.want("gone",
+		"systemctl is-active dinggate || true; test ! -e /usr/bin/dinggate && pgrep -x dinggate -u dinggate || "+
+			"echo no process", "inactive\nno process")
 	m.want("no dangling link", "find /etc/systemd/system -name 'dinggate*'", "")
 	m.want("the secret stays", "cat /etc/dinggate/cookie-secret", secret)
 }

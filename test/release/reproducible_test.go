@@ -24,7 +24,8 @@ func TestReproducible(t *testing.T) {
 		env           []string
 	}{
 		{"a", "022", []string{"TZ=UTC", "LANG=C"}},
-		{"another/folder with a blank", "077", []string{"TZ=Asia/Shanghai", "LANG=zh_CN.UTF-8", "GOAMD64=v3", "GOFLAGS=-tags=other"}},
+		{"another/folder with a blank", "077",
+			[]string{"TZ=Asia/Shanghai", "LANG=zh_CN.UTF-8", "GOAMD64=v3", "GOFLAGS=-tags=other"}},
 	} {
 		checkout := filepath.Join(t.TempDir(), build.folder)
 		copyTracked(t, checkout, build.umask)
@@ -32,7 +33,8 @@ func TestReproducible(t *testing.T) {
 		if profile != "off" {
 			env = append(env, "GOCACHE="+filepath.Join(t.TempDir(), "cache"))
 		}
-		if err := releaseIn(checkout, "dist/release", "v1.0.0", "archive,package,image,sbom", targets, profile, env...); err != nil {
+		if err := releaseIn(checkout, "dist/release", "v1.0.0", "archive,package,image,sbom", targets, profile,
+			env...); err != nil {
 			t.Fatal(err)
 		}
 		text, err := os.ReadFile(filepath.Join(checkout, "dist/release/SHA256SUMS"))
@@ -52,7 +54,9 @@ func copyTracked(t *testing.T, to, umask string) {
 	if err := os.MkdirAll(to, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("sh", "-ec", `umask "$1"; git ls-files -z | tar --create --null --files-from - | tar --extract --no-same-permissions --directory "$2"`, "copy", umask, to)
+	cmd := exec.Command("sh", "-ec",
+		`umask "$1"; git ls-files -z | tar --create --null --files-from - | tar --extract --no-same-permissions `+
+			`--directory "$2"`, "copy", umask, to)
 	cmd.Dir = repository
 	if said, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("copying the checkout: %v\n%s", err, said)

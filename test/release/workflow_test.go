@@ -27,13 +27,15 @@ func TestWorkflows(t *testing.T) {
 			t.Fatal(err)
 		}
 		text, name := string(data), filepath.Base(file)
-		if got, want := len(pinned.FindAllString(text, -1)), len(uses.FindAllString(text, -1)); got != want || want == 0 {
+		if got, want := len(pinned.FindAllString(text, -1)), len(uses.FindAllString(text, -1)); got != want ||
+			want == 0 {
 			t.Errorf("%s uses %d actions, %d of them by commit and version", name, want, got)
 		}
 		if !strings.Contains(text, "\npermissions:\n  contents: read\n") || strings.Contains(text, ": write") {
 			t.Errorf("%s has more than contents: read", name)
 		}
-		if strings.Contains(text, "pull_request_target") || strings.Contains(text, "github.event") || strings.Contains(text, "github.head_ref") {
+		if strings.Contains(text, "pull_request_target") || strings.Contains(text, "github.event") ||
+			strings.Contains(text, "github.head_ref") {
 			t.Errorf("%s runs with what a pull request says", name)
 		}
 		if got, want := strings.Count(text, "timeout-minutes:"), strings.Count(text, "runs-on:"); got != want {

@@ -19,15 +19,20 @@ This page is generated from the program: ` + "`dinggate config-reference`" + `.
 
 ## Where values come from
 
-A flag beats a variable of the environment, that beats the file, that beats the default. The file is named by ` + "`--config`" + ` or ` + "`DINGGATE_CONFIG`" + `, otherwise it is ` + StandardFile + ` where that exists.
+A flag beats a variable of the environment, that beats the file, that beats the default. The file is named by ` +
+		"`--config`" + ` or ` + "`DINGGATE_CONFIG`" + `, otherwise it is ` + StandardFile + ` where that exists.
 
-* The variable of a key is ` + "`DINGGATE_`" + ` and the key in capitals with ` + "`_`" + ` for dots. A list is separated by commas, headers are written ` + "`Name=field,…`" + `. An unknown variable that begins so is a mistake.
-* The flag of a key is ` + "`--`" + ` and the key: ` + "`--session.lifetime 8h`" + `. A secret is no flag, since every process can read a command line; the file of a secret is one.
+* The variable of a key is ` + "`DINGGATE_`" + ` and the key in capitals with ` + "`_`" +
+		` for dots. A list is separated by commas, headers are written ` + "`Name=field,…`" +
+		`. An unknown variable that begins so is a mistake.
+* The flag of a key is ` + "`--`" + ` and the key: ` + "`--session.lifetime 8h`" +
+		`. A secret is no flag, since every process can read a command line; the file of a secret is one.
 * Lists of objects are in the file alone.
 * A relative path in the file is relative to the file's folder, elsewhere to the folder that dinggate is started in.
 * Durations are written ` + "`8h`, `15m`, `30s` or `500ms`" + `.
 
-An editor that knows YAML schemas checks the file while you write, with this as its first line; ` + "`dinggate schema`" + ` prints the schema of your version:
+An editor that knows YAML schemas checks the file while you write, with this as its first line; ` +
+		"`dinggate schema`" + ` prints the schema of your version:
 
 ` + "```" + `
 # yaml-language-server: $schema=config.schema.json
@@ -40,7 +45,8 @@ An editor that knows YAML schemas checks the file while you write, with this as 
 
 ## 值的来源
 
-优先级：命令行 > 环境变量 > 配置文件 > 默认值。配置文件由 ` + "`--config`" + ` 或 ` + "`DINGGATE_CONFIG`" + ` 指定；都未给出时，若存在则读取 ` + StandardFile + `。
+优先级：命令行 > 环境变量 > 配置文件 > 默认值。配置文件由 ` + "`--config`" + ` 或 ` + "`DINGGATE_CONFIG`" + ` 指定；都未给出时，若存在则读取 ` +
+		StandardFile + `。
 
 * 环境变量名为 ` + "`DINGGATE_`" + ` 加大写的配置项名，点写作 ` + "`_`" + `。列表以逗号分隔，请求头写作 ` + "`名称=字段,…`" + `。以此开头的未知变量视为错误。
 * 命令行参数为 ` + "`--`" + ` 加配置项名，如 ` + "`--session.lifetime 8h`" + `。任何进程都能读取命令行，因此密钥不能写成参数，但存放密钥的文件可以。
@@ -124,7 +130,8 @@ func (k key) row(in i18n.Language) string {
 	}
 	name := k.Path[strings.LastIndex(k.Path, "].")+1:]
 	name = strings.TrimPrefix(name, ".")
-	return fmt.Sprintf("| `%s`<br>%s | %s | %s | %s | %s | %s |\n", name, strings.ReplaceAll(text, "|", `\|`), k.kind(in), standard, env, flag, change)
+	return fmt.Sprintf("| `%s`<br>%s | %s | %s | %s | %s | %s |\n", name, strings.ReplaceAll(text, "|", `\|`),
+		k.kind(in), standard, env, flag, change)
 }
 
 // entryStandard is the default of a key, also of one in a route.
@@ -195,7 +202,8 @@ func (c constraint) text(in i18n.Language) string {
 	case c.high > 0:
 		return span(fmt.Sprint(c.low), fmt.Sprint(c.high))
 	case c.length > 0:
-		return in.Say(i18n.Message{fmt.Sprintf("At most %d characters.", c.length), fmt.Sprintf("最多 %d 个字符。", c.length)})
+		return in.Say(i18n.Message{fmt.Sprintf("At most %d characters.", c.length),
+			fmt.Sprintf("最多 %d 个字符。", c.length)})
 	}
 	return ""
 }

@@ -33,7 +33,8 @@ func Schema() []byte {
 	}
 	root["allOf"] = append(conditions(root),
 		never(given("upstream", 1), given("routes", 1)),
-		never(anyGiven("dingtalk", "client_id", "client_secret", "corp_id"), anyGiven("sso", "url", "client_id", "client_secret")),
+		never(anyGiven("dingtalk", "client_id", "client_secret", "corp_id"),
+			anyGiven("sso", "url", "client_id", "client_secret")),
 	)
 	var out bytes.Buffer
 	encoder := json.NewEncoder(&out)
@@ -85,7 +86,8 @@ func valueSchema(t reflect.Type, key string) schema {
 	case t == reflect.TypeFor[*access.RuleConfig]():
 		return ruleSchema(key)
 	case t == headersType:
-		return schema{"type": "object", "propertyNames": schema{"pattern": headerPattern}, "additionalProperties": schema{"enum": c.values}}
+		return schema{"type": "object", "propertyNames": schema{"pattern": headerPattern},
+			"additionalProperties": schema{"enum": c.values}}
 	case t == secretType && c.pattern == "":
 		return schema{"$ref": "#/$defs/secret"}
 	case t == durationType && c.positive:
@@ -126,7 +128,8 @@ func textSchema(c constraint) schema {
 		return schema{"enum": c.values}
 	}
 	s := schema{"$ref": "#/$defs/text"}
-	if c.pattern != "" && !regexp.MustCompile(c.pattern).MatchString("42") { // digits, which YAML reads as a number, are none
+	// digits, which YAML reads as a number, are none
+	if c.pattern != "" && !regexp.MustCompile(c.pattern).MatchString("42") {
 		s = schema{"type": "string"}
 	}
 	if c.pattern != "" {

@@ -32,7 +32,8 @@ func generated(t *testing.T, name string, want []byte) {
 		}
 	}
 	if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, want) {
-		t.Errorf("%s is not what the code says (%v): go test ./cmd/dinggate/internal/config -run %s -update", name, err, t.Name())
+		t.Errorf("%s is not what the code says (%v): go test ./cmd/dinggate/internal/config -run %s -update", name,
+			err, t.Name())
 	}
 }
 
@@ -106,7 +107,8 @@ func TestSchemaFile(t *testing.T) { generated(t, SchemaID, Schema()) }
 // schema refuses. Named here is what a schema cannot see.
 func TestSchema(t *testing.T) {
 	s := compiled(t)
-	for _, pattern := range []string{"config.example.yaml", "deploy/config.yaml", "deploy/*/config.yaml", "deploy/kubernetes/*/config.yaml"} {
+	for _, pattern := range []string{"config.example.yaml", "deploy/config.yaml", "deploy/*/config.yaml",
+		"deploy/kubernetes/*/config.yaml"} {
 		names, err := filepath.Glob(filepath.Join("../../../..", pattern))
 		if err != nil || len(names) == 0 {
 			t.Fatalf("%s: %v, no file", pattern, err)
@@ -148,7 +150,8 @@ func TestSchema(t *testing.T) {
 		}
 	}
 	if !slices.Equal(unseen, schemaBlind) {
-		t.Errorf("the schema does not see the mistakes in\n%s\nwant\n%s", strings.Join(unseen, "\n"), strings.Join(schemaBlind, "\n"))
+		t.Errorf("the schema does not see the mistakes in\n%s\nwant\n%s", strings.Join(unseen, "\n"),
+			strings.Join(schemaBlind, "\n"))
 	}
 	if refused < 40 {
 		t.Errorf("the schema refuses %d files, want most", refused)
@@ -211,7 +214,8 @@ func TestConstraints(t *testing.T) {
 				bad = append(bad, (c.max + time.Second).String())
 			}
 		case typ.Kind() == reflect.Int && c.high > 0:
-			good, bad = []string{strconv.Itoa(c.low), strconv.Itoa(c.high)}, []string{strconv.Itoa(c.low - 1), strconv.Itoa(c.high + 1), "x"}
+			good, bad = []string{strconv.Itoa(c.low), strconv.Itoa(c.high)},
+				[]string{strconv.Itoa(c.low - 1), strconv.Itoa(c.high + 1), "x"}
 		case c.values != nil && typ.Kind() == reflect.String:
 			for _, v := range c.values {
 				good = append(good, strconv.Quote(v))
