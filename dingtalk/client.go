@@ -22,6 +22,7 @@ const (
 	pathAppToken     = "/v1.0/oauth2/accessToken"
 	pathUserToken    = "/v1.0/oauth2/userAccessToken"
 	pathMe           = "/v1.0/contact/users/me"
+	pathMigrated     = "/v1.0/contact/orgAccount/getUnionIdByMigrationUnionIds"
 	pathConnection   = "/v1.0/gateway/connections/open"
 	pathGetUserInfo  = "/topapi/v2/user/getuserinfo"
 	pathGetByUnionID = "/topapi/user/getbyunionid"
@@ -110,6 +111,7 @@ type request struct {
 	host    string // hostOld, hostNew
 	path    string
 	method  string // "" = POST
+	query   string // new host: as it goes into the address
 	body    any    // JSON; nil = none
 	user    string // user token for the new host; the old host takes the app token by itself
 	flat    bool   // old host: what it yields stands beside errcode, not below `result`
@@ -330,6 +332,9 @@ func (c *Client) build(ctx context.Context, q request, token string) (*http.Requ
 	target := address(c.Config.APIURL, defaultAPIURL) + q.path
 	if q.host == hostOld {
 		target = address(c.Config.OAPIURL, defaultOAPIURL) + q.path + "?access_token=" + url.QueryEscape(token)
+	}
+	if q.host == hostNew && q.query != "" {
+		target += "?" + q.query
 	}
 	method, body := q.method, io.Reader(nil)
 	if method == "" {

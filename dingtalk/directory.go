@@ -172,6 +172,8 @@ func (d *Directory) record(ctx context.Context, userID, unionID string) (identit
 	}
 	if u.Email = identity.NormalizeEmail(got.OrgEmail); u.Email == "" {
 		u.Email = identity.NormalizeEmail(got.Email)
+	} else {
+		u.OrgEmail = true
 	}
 	for _, id := range got.Departments {
 		u.Departments = append(u.Departments, int64(id))

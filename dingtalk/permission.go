@@ -19,11 +19,13 @@ var permissionNames = map[string]string{
 	"qyapi_get_member_by_mobile":           "根据手机号获取成员基本信息权限",
 	"qyapi_get_omp_sso_userinfo":           "管理后台免登权限",
 	"Contact.OrgAccountSecurity.ReadWrite": "通讯录企业账号安全数据读写权限",
+	"Contact.OrgAccountMigration.Read":     "通讯录企业账号迁移数据读权限",
 }
 
 // neededPermissions says what each call needs, for refusals that do not name it.
 var neededPermissions = map[string]string{
 	pathMe:           "Contact.User.Read",
+	pathMigrated:     "Contact.OrgAccountMigration.Read",
 	pathGetByUnionID: "qyapi_get_member",
 	pathUserGet:      "qyapi_get_member",
 	pathParents:      "qyapi_get_department_list",

@@ -113,6 +113,9 @@ func (a *attempt) person() error {
 	case err != nil:
 		return a.fail(unavailable(err))
 	}
+	if err := p.subjects().mailbox(ctx, &u); err != nil {
+		return a.fail(unavailable(err))
+	}
 	a.in.User, a.in.Checked = u, checked
 	if a.sub, err = p.subjects().of(ctx, &u); err != nil {
 		return a.noSubject(err)

@@ -71,7 +71,7 @@ func (p *Provider) Ended(e End) {
 // one.
 func (p *Provider) LookAtAll() { p.Ended(End{All: true}) }
 
-func (p *Provider) endLater(sub string) {
+func (p register) endLater(sub string) {
 	p.ends.add(func() { p.ends.later = append(p.ends.later, sub) })
 }
 

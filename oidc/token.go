@@ -245,7 +245,7 @@ func (t *tokenCall) refresh() (tokenAnswer, *failure) {
 	u, f := t.member(&what)
 	if f != nil {
 		if !f.retry { // what else is over is found with it, and the application is told once
-			p.endLater(what.Sub)
+			p.people().endLater(what.Sub)
 		}
 		return tokenAnswer{}, f
 	}
@@ -305,6 +305,9 @@ func (p *Provider) member(ctx context.Context, what *given) (*identity.User, *fa
 	case errors.Is(err, ErrNobody):
 		return nil, invalidGrant("the person has signed out, or is no member any more")
 	case err != nil:
+		return nil, unavailable(err)
+	}
+	if err := p.subjects().mailbox(ctx, &u); err != nil {
 		return nil, unavailable(err)
 	}
 	what.Login.User, what.Login.Checked = u, checked

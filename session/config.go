@@ -85,6 +85,7 @@ func (c Config) outlived(now time.Time) time.Time { return now.Add(c.Lifetime + 
 
 // fit cuts a person to what a session of theirs has room for.
 func (c Config) fit(u identity.User) (identity.User, error) {
+	u.OrgEmail = false // neither a cookie nor a record carries it: every replica is to know the same of a person
 	if c.shared() {
 		return fitUser(u, maxSharedUser)
 	}

@@ -92,7 +92,7 @@ func New(cfg *config.Config, st *State) (*Gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	provider, err := newOIDC(c, flow, sessions, accounts, st)
+	provider, err := newOIDC(c, flow, sessions, client, accounts, st)
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"dinggate/account"
+	"dinggate/dingtalk"
 	"dinggate/internal/identity"
 	"dinggate/internal/web"
 	"dinggate/oidc"
@@ -39,7 +40,7 @@ type oidcAdapter struct {
 }
 
 // newOIDC wires the OpenID Connect provider; nil when it is off.
-func newOIDC(c settings, flow *login.Flow, sessions *session.Manager, accounts Accounts,
+func newOIDC(c settings, flow *login.Flow, sessions *session.Manager, client *dingtalk.Client, accounts Accounts,
 	st *State) (*oidc.Provider, error) {
 	if !c.OIDC.On() {
 		return nil, nil
@@ -79,10 +80,12 @@ func newOIDC(c settings, flow *login.Flow, sessions *session.Manager, accounts A
 		Report:  st.reportOIDC,
 		Counts:  &st.oidcCounts,
 	}
-	if err := p.Check(); err != nil {
-		return nil, err
+	if !c.SSO.On() { // an SSO service says nothing of migrated accounts
+		p.People.Migrated = client.MigratedFrom
 	}
-	return p, nil
+	flow.Provider = learning{flow.Provider, p}
+	sessions.Recheck = learns(sessions.Recheck, p)
+	return p, p.Check()
 }
 
 // oidcKeys are those of the files, or those that the store keeps.
@@ -121,6 +124,31 @@ func oidcKeys(c settings, s store.Swapper) (*keys.Keeper, error) {
 		}
 	}
 	return &keys.Keeper{Fixed: set}, nil
+}
+
+// learning tells the provider who has just proved who they are.
+type learning struct {
+	login.Provider
+	to *oidc.Provider
+}
+
+func (l learning) Exchange(ctx context.Context, code, state string) (identity.User, identity.Token, error) {
+	u, token, err := l.Provider.Exchange(ctx, code, state)
+	if err == nil {
+		l.to.Learn(ctx, u)
+	}
+	return u, token, err
+}
+
+// learns tells the provider what a recheck found.
+func learns(recheck recheckFunc, to *oidc.Provider) recheckFunc {
+	return func(ctx context.Context, s *session.Session) (identity.User, error) {
+		u, err := recheck(ctx, s)
+		if err == nil && u.OrgEmail {
+			to.Learn(ctx, u)
+		}
+		return u, err
+	}
 }
 
 func (a *oidcAdapter) login(s *session.Session) oidc.Login {
