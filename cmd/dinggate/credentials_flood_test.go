@@ -179,7 +179,7 @@ func TestUnjudgedCredentials(t *testing.T) {
 		h.from("192.0.2.1", "GET", "/api/x", "", basic("ci", "guess"))
 		h.from("192.0.2.1", "GET", "/api/x", "", basic("theirs", "guess"))
 	}
-	ill := &illStore{Store: h.stores.SSO}
+	ill := &illStore{Swapper: h.stores.SSO}
 	h.stores.SSO = ill
 	replica := h.replica(func(*config.Config) {})
 	ill.ill.Store(true)
@@ -212,7 +212,7 @@ func TestUnjudgedCredentials(t *testing.T) {
 
 // illStore fails while ill.
 type illStore struct {
-	store.Store
+	store.Swapper
 	ill atomic.Bool
 }
 
@@ -220,7 +220,7 @@ func (s *illStore) Get(ctx context.Context, key string) ([]byte, error) {
 	if s.ill.Load() {
 		return nil, errors.New("connection refused")
 	}
-	return s.Store.Get(ctx, key)
+	return s.Swapper.Get(ctx, key)
 }
 
 // TestAudience: a token opens what it was given for (threats T30).

@@ -146,19 +146,14 @@ func (s *Server) sendBack(w http.ResponseWriter, r *http.Request, o order, p Per
 	if wait, ok := s.counts().codes.Allow(codesLimit, p.Ref, s.now()); !ok {
 		return &web.Error{Status: http.StatusTooManyRequests, Code: "too_many_attempts", RetryAfter: wait}
 	}
-	code := s.mint.code()
-	key := codeKey(code)
-	g := grant{Client: o.client, State: o.state, Ref: p.Ref, Expires: s.now().Add(codeLife)}
-	if g.State == "" { // the contract's redirect has one: made up where the client sent none
-		g.State, g.Made = rand.Text(), true
-	}
-	value, err := s.mint.seal(key, g)
-	if err != nil {
-		return err
+	what := record{Client: o.client, State: o.state, Ref: p.Ref}
+	if what.State == "" { // the contract's redirect has one: made up where the client sent none
+		what.State, what.Made = rand.Text(), true
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()
-	if err := s.Codes.Add(ctx, key, value, codeLife+codeSkew); err != nil {
+	code, _, err := s.grants.Issue(ctx, what, codeLife)
+	if err != nil {
 		return &web.Error{
 			Status:     http.StatusServiceUnavailable,
 			Code:       "store_unavailable",
@@ -175,7 +170,7 @@ func (s *Server) sendBack(w http.ResponseWriter, r *http.Request, o order, p Per
 		}
 	}
 	web.SecurityHeaders(w, "")
-	w.Header()["Location"] = []string{withAnswer(o.redirect, code, g.State)}
+	w.Header()["Location"] = []string{withAnswer(o.redirect, code, what.State)}
 	w.WriteHeader(http.StatusFound)
 	return nil
 }

@@ -14,7 +14,7 @@ import (
 	"dinggate/internal/identity"
 	"dinggate/internal/ratelimit"
 	"dinggate/internal/web"
-	"dinggate/store"
+	"dinggate/store/grant"
 )
 
 // ErrNobody means that no sign-in stands behind a request or a reference. Any
@@ -36,7 +36,7 @@ type Server struct {
 	PublicURL string   // scheme and host of the service
 	Keys      [][]byte // at least 32 random bytes each: the first makes tokens, all are accepted
 
-	Codes store.Store // what was handed out; all replicas share it
+	Codes grant.Store // what was handed out; all replicas share it
 
 	// WhoIs tells who is signed in in this browser; ErrNobody for nobody.
 	WhoIs func(r *http.Request) (Person, error)
@@ -63,12 +63,12 @@ type Server struct {
 	// Counts goes on counting where another Server was; nil: from nothing.
 	Counts *Counts
 
-	once  sync.Once
-	ended atomic.Uint64
-	apps  apps
-	mint  *mint
-	own   Counts
-	err   error
+	once   sync.Once
+	ended  atomic.Uint64
+	apps   apps
+	grants *grant.Issuer
+	own    Counts
+	err    error
 }
 
 // Counts is who guessed at secrets and who got how many codes lately. It
@@ -105,7 +105,6 @@ type Event struct {
 const (
 	codeLife   = time.Minute
 	accessLife = 2 * time.Hour
-	codeSkew   = time.Minute // a record outlives its code by how far replicas' clocks may differ
 
 	storeTimeout  = time.Second
 	recallTimeout = 5 * time.Second
@@ -127,7 +126,7 @@ func (s *Server) Check() error {
 func (s *Server) ready() {
 	s.once.Do(func() {
 		s.apps = newApps(s.Config.Clients)
-		s.mint, s.err = newMint(s.Keys)
+		s.grants, s.err = s.newGrants()
 	})
 }
 

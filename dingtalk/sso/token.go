@@ -11,7 +11,7 @@ import (
 
 	"dinggate/internal/ratelimit"
 	"dinggate/internal/web"
-	"dinggate/store"
+	"dinggate/store/grant"
 )
 
 // Token is step 3: a third party turns a code, or a refresh token, into
@@ -171,118 +171,73 @@ func readBody(w http.ResponseWriter, r *http.Request) (TokenRequest, *refusal) {
 func (s *Server) redeem(ctx context.Context, x *web.Exchange, app *App, q TokenRequest) (tokenAnswer, *refusal) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout+recallTimeout)
 	defer cancel()
-	fam, err := s.mint.familyOf(q.Code)
-	if err != nil {
-		return tokenAnswer{}, invalidGrant("not one of our codes")
-	}
-	key := codeKey(q.Code)
-	value, err := s.Codes.Get(ctx, key)
-	if errors.Is(err, store.ErrNotFound) {
-		return s.reused(ctx, x, app, fam, "the code is used, or nobody redeemed it in time")
-	} else if err != nil {
+	g, fam, err := s.grants.ByCode(ctx, q.Code)
+	switch {
+	case errors.Is(err, grant.ErrForeign):
+		return tokenAnswer{}, invalidGrant("no code of ours")
+	case errors.Is(err, grant.ErrNone):
+		return tokenAnswer{}, invalidGrant("what the code gave has ended, nobody redeemed it in time, or the key is gone")
+	case err != nil:
 		return tokenAnswer{}, unavailable(err)
 	}
-	g, ok := s.mint.open(key, value)
+	var what record
+	if err := g.Read(&what); err != nil {
+		return tokenAnswer{}, unavailable(err)
+	}
 	switch {
-	case !ok:
-		return tokenAnswer{}, invalidGrant("the code was made with a key that is gone")
-	case g.Client != app.ClientID:
-		s.audit(x, Event{What: "code_of_another_client", App: app.ClientID, Owner: g.Client})
-		if _, err := s.Codes.Take(ctx, key); err != nil && !errors.Is(err, store.ErrNotFound) {
-			return tokenAnswer{}, unavailable(err)
+	case what.Client != app.ClientID:
+		s.audit(x, Event{What: "code_of_another_client", App: app.ClientID, Owner: what.Client})
+		if !g.Live {
+			if _, err := s.end(ctx, fam); err != nil {
+				return tokenAnswer{}, unavailable(err)
+			}
 		}
 		return tokenAnswer{}, invalidGrant("the code is another client's")
-	case q.State == "" && !g.Made:
+	case g.Live:
+		return s.reused(ctx, x, app, fam, "the code was used before")
+	case q.State == "" && !what.Made:
 		return tokenAnswer{}, badRequest("state is empty, and the authorize call had one")
-	case q.State != "" && same(q.State, g.State)|same(q.RawState, g.State) != 1:
+	case q.State != "" && same(q.State, what.State)|same(q.RawState, what.State) != 1:
 		return tokenAnswer{}, invalidGrant("the state is not the one that went with the code")
-	case !s.now().Before(g.Expires):
-		return tokenAnswer{}, invalidGrant("the code is too old")
 	}
-	p, no := s.recall(ctx, g.Ref)
+	p, no := s.recall(ctx, what.Ref)
 	if no != nil {
 		return tokenAnswer{}, no
 	}
 	x.User = p.User.Username
-	if no := s.found(ctx, fam, app, g.Ref, p.Until); errors.Is(no, errTaken) {
-		return s.reused(ctx, x, app, fam, "the code is being redeemed already")
-	} else if no != nil {
-		return tokenAnswer{}, no.(*refusal)
+	if p.Until.Sub(s.now()) < time.Second {
+		return tokenAnswer{}, invalidGrant("the sign-in is over")
 	}
-	given, no := s.give(ctx, fam, p.Until)
-	if no != nil {
-		return tokenAnswer{}, no
-	}
-	if _, err := s.Codes.Take(ctx, key); errors.Is(err, store.ErrNotFound) {
+	switch err := s.grants.Redeem(ctx, g, record{Client: app.ClientID, Ref: what.Ref}, p.Until); {
+	case errors.Is(err, grant.ErrReused):
 		return s.reused(ctx, x, app, fam, "the code was redeemed at the same moment")
-	} else if err != nil {
+	case errors.Is(err, grant.ErrNone):
+		return tokenAnswer{}, invalidGrant("the code has ended meanwhile")
+	case err != nil:
 		return tokenAnswer{}, unavailable(err)
 	}
 	if err := s.audit(x, Event{What: "token", App: app.ClientID, User: p.User.Username}); err != nil {
 		return tokenAnswer{}, unavailable(err)
 	}
-	return given, nil
+	return s.give(g)
 }
 
-var errTaken = errors.New("sso: the family is there already")
-
-// found begins a family.
-func (s *Server) found(ctx context.Context, fam family, app *App, ref string, until time.Time) error {
-	value, err := s.mint.seal(fam.key(), grant{Client: app.ClientID, Ref: ref, Expires: until})
-	if err != nil {
-		return unavailable(err)
-	}
-	err = s.Codes.Add(ctx, fam.key(), value, until.Sub(s.now())+codeSkew)
-	switch {
-	case errors.Is(err, store.ErrExists):
-		return errTaken
-	case err != nil:
-		return unavailable(err)
-	}
-	return nil
-}
-
-// give makes the tokens of a family.
-func (s *Server) give(ctx context.Context, fam family, until time.Time) (tokenAnswer, *refusal) {
+// give makes the tokens of a family that lives.
+func (s *Server) give(g *grant.Grant) (tokenAnswer, *refusal) {
 	now := s.now()
-	life := min(accessLife, until.Sub(now)).Truncate(time.Second)
+	life := min(accessLife, g.Expires.Sub(now)).Truncate(time.Second)
 	if life < time.Second {
 		return tokenAnswer{}, invalidGrant("the sign-in is over")
 	}
-	refresh := s.mint.refresh(fam)
-	if err := s.Codes.Add(ctx, refreshKey(refresh), []byte{1}, until.Sub(now)+codeSkew); err != nil {
-		return tokenAnswer{}, unavailable(err)
-	}
 	n := int64(life / time.Second)
-	return tokenAnswer{
-		AccessToken:  s.mint.access(fam, now.Add(life)),
-		ExpiryIn:     n,
-		ExpiresIn:    n,
-		RefreshToken: refresh,
-		TokenType:    "Bearer",
-	}, nil
+	return tokenAnswer{AccessToken: s.grants.Access(g.Family, now.Add(life)), ExpiryIn: n, ExpiresIn: n, RefreshToken: s.grants.Refresh(g), TokenType: "Bearer"}, nil
 }
 
 // reused ends a family: its own client used again what gave it, so somebody else
 // has that. Another client's attempt is refused and written down and ends
-// nothing: codes travel in addresses that people paste and logs keep, and
-// any client here could otherwise sign everybody out of all others (T7).
-func (s *Server) reused(ctx context.Context, x *web.Exchange, app *App, fam family,
-	why string) (tokenAnswer, *refusal) {
-	value, err := s.Codes.Get(ctx, fam.key())
-	if errors.Is(err, store.ErrNotFound) {
-		return tokenAnswer{}, invalidGrant(why)
-	} else if err != nil {
-		return tokenAnswer{}, unavailable(err)
-	}
-	g, ok := s.mint.open(fam.key(), value)
-	switch {
-	case !ok: // worth nothing to anybody
-		return tokenAnswer{}, invalidGrant("what the code gave was sealed with a key that is gone")
-	case g.Client != app.ClientID:
-		s.audit(x, Event{What: "code_of_another_client", App: app.ClientID, Owner: g.Client})
-		return tokenAnswer{}, invalidGrant("the code is another client's, and used")
-	}
+// nothing: codes travel in addresses that people paste and logs keep, and any
+// client could otherwise sign everybody out of all others (T7).
+func (s *Server) reused(ctx context.Context, x *web.Exchange, app *App, fam grant.Family, why string) (tokenAnswer, *refusal) {
 	ended, err := s.end(ctx, fam)
 	if err != nil {
 		return tokenAnswer{}, unavailable(err)
@@ -294,13 +249,10 @@ func (s *Server) reused(ctx context.Context, x *web.Exchange, app *App, fam fami
 }
 
 // end takes a family and all its tokens back. False: there was none.
-func (s *Server) end(ctx context.Context, fam family) (bool, error) {
+func (s *Server) end(ctx context.Context, fam grant.Family) (bool, error) {
 	defer s.ended.Add(1)
-	_, err := s.Codes.Take(context.WithoutCancel(ctx), fam.key())
-	if errors.Is(err, store.ErrNotFound) {
-		return false, nil
-	}
-	return err == nil, err
+	g, err := s.grants.End(ctx, fam)
+	return g != nil, err
 }
 
 // recall finds the sign-in behind a code or a family.
@@ -321,58 +273,56 @@ func (s *Server) recall(ctx context.Context, ref string) (Person, *refusal) {
 func (s *Server) renew(ctx context.Context, x *web.Exchange, app *App, refresh string) (tokenAnswer, *refusal) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout+recallTimeout)
 	defer cancel()
-	fam, err := s.mint.readRefresh(refresh)
-	if err != nil {
-		return tokenAnswer{}, invalidGrant("not one of our refresh tokens")
+	g, generation, err := s.grants.ByRefresh(ctx, refresh)
+	switch {
+	case errors.Is(err, grant.ErrForeign):
+		return tokenAnswer{}, invalidGrant("no refresh token of ours")
+	case errors.Is(err, grant.ErrNone):
+		return tokenAnswer{}, invalidGrant("taken back, or over")
+	case err != nil:
+		return tokenAnswer{}, unavailable(err)
 	}
-	p, g, no := s.member(ctx, fam)
+	p, client, no := s.member(ctx, g)
 	if no != nil {
 		return tokenAnswer{}, no
 	}
-	if g.Client != app.ClientID {
-		s.audit(x, Event{What: "refresh_of_another_client", App: app.ClientID, Owner: g.Client})
+	if client != app.ClientID {
+		s.audit(x, Event{What: "refresh_of_another_client", App: app.ClientID, Owner: client})
 		return tokenAnswer{}, invalidGrant("the refresh token is another client's")
 	}
 	x.User = p.User.Username
-	given, no := s.give(ctx, fam, g.Expires) // before the old one is taken: a failure loses nothing
-	if no != nil {
-		return tokenAnswer{}, no
-	}
-	if _, err := s.Codes.Take(ctx, refreshKey(refresh)); errors.Is(err, store.ErrNotFound) {
-		if _, err := s.end(ctx, fam); err != nil {
+	switch _, err := s.grants.Rotate(ctx, g, generation); {
+	case errors.Is(err, grant.ErrReused):
+		if _, err := s.end(ctx, g.Family); err != nil {
 			return tokenAnswer{}, unavailable(err)
 		}
 		s.audit(x, Event{What: "refresh_reused", App: app.ClientID, User: p.User.Username})
 		return tokenAnswer{}, invalidGrant("the refresh token was used before")
-	} else if err != nil {
+	case errors.Is(err, grant.ErrNone):
+		return tokenAnswer{}, invalidGrant("taken back meanwhile")
+	case err != nil:
 		return tokenAnswer{}, unavailable(err)
 	}
 	if err := s.audit(x, Event{What: "refresh", App: app.ClientID, User: p.User.Username}); err != nil {
 		return tokenAnswer{}, unavailable(err)
 	}
-	return given, nil
+	return s.give(g)
 }
 
-// member finds the person behind a family that lives. One whose sign-in is
-// over is taken away.
-func (s *Server) member(ctx context.Context, fam family) (Person, grant, *refusal) {
-	value, err := s.Codes.Get(ctx, fam.key())
-	if errors.Is(err, store.ErrNotFound) {
-		return Person{}, grant{}, invalidGrant("taken back, or over")
-	} else if err != nil {
-		return Person{}, grant{}, unavailable(err)
+// member finds the person behind a family that lives, and the client it was given
+// to. A family whose sign-in is over is taken away.
+func (s *Server) member(ctx context.Context, g *grant.Grant) (Person, string, *refusal) {
+	var what record
+	if err := g.Read(&what); err != nil {
+		return Person{}, "", invalidGrant("the record does not read")
 	}
-	g, ok := s.mint.open(fam.key(), value)
-	if !ok || !s.now().Before(g.Expires) {
-		return Person{}, grant{}, invalidGrant("the sign-in is over, or the key is gone")
-	}
-	p, no := s.recall(ctx, g.Ref)
+	p, no := s.recall(ctx, what.Ref)
 	if no != nil && !no.retry {
-		if _, err := s.end(ctx, fam); err != nil {
-			return Person{}, grant{}, unavailable(err)
+		if _, err := s.end(ctx, g.Family); err != nil {
+			return Person{}, "", unavailable(err)
 		}
 	}
-	return p, g, no
+	return p, what.Client, no
 }
 
 // challenges are the WWW-Authenticate of a 401 by its error.

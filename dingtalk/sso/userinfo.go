@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"dinggate/internal/web"
+	"dinggate/store/grant"
 )
 
 // Userinfo is step 4: who the person behind an access token is. Whatever is
@@ -20,7 +21,7 @@ func (s *Server) Userinfo(w http.ResponseWriter, r *http.Request) error {
 	}
 	text, ok := bearer(r.Header)
 	if !ok {
-		return s.refuse(w, r, invalidToken(errToken))
+		return s.refuse(w, r, invalidToken(grant.ErrForeign))
 	}
 	p, client, _, err := s.Identify(r.Context(), text)
 	switch {
@@ -57,10 +58,7 @@ func invalidToken(err error) *refusal {
 // is worth by now. It asks nobody.
 func (s *Server) Made(text string) bool {
 	s.ready()
-	_, _, access := s.mint.readAccess(text)
-	_, refresh := s.mint.readRefresh(text)
-	_, code := s.mint.familyOf(text)
-	return access == nil || refresh == nil || code == nil
+	return s.grants.Made(text)
 }
 
 // Ended moves whenever tokens are taken back in this process, so that what was
@@ -75,16 +73,19 @@ func (s *Server) Identify(ctx context.Context,
 	s.ready()
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout+recallTimeout)
 	defer cancel()
-	fam, expires, err := s.mint.readAccess(accessToken)
-	if err != nil || !s.now().Before(expires) {
+	g, expires, err := s.grants.ByAccess(ctx, accessToken)
+	switch {
+	case errors.Is(err, grant.ErrForeign), errors.Is(err, grant.ErrNone):
 		return Person{}, "", time.Time{}, ErrNobody
+	case err != nil:
+		return Person{}, "", time.Time{}, unavailable(err)
 	}
-	p, g, no := s.member(ctx, fam)
+	p, client, no := s.member(ctx, g)
 	switch {
 	case no != nil && no.retry:
 		return Person{}, "", time.Time{}, no
-	case no != nil, s.apps[g.Client] == nil: // a client that was removed takes its tokens along
+	case no != nil, s.apps[client] == nil: // a client that was removed takes its tokens along
 		return Person{}, "", time.Time{}, ErrNobody
 	}
-	return p, g.Client, expires, nil
+	return p, client, expires, nil
 }

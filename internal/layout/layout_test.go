@@ -62,7 +62,7 @@ var plan = map[string][]string{
 	"oidc/keys":           {},
 	"account/accounttest": {"account"},
 	"dingtalk/sso": {"internal/identity", "internal/conf", "internal/ratelimit", "internal/httpclient",
-		"internal/web", "store"},
+		"internal/web", "store/grant"},
 
 	"session": {"internal/bounded", "internal/conf", "internal/identity", "internal/keyring",
 		"internal/wire", "session/membership", "session/revocation", "store"},

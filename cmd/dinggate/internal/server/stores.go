@@ -32,7 +32,7 @@ const ssoRecords = 200_000
 type Stores struct {
 	Sessions store.Store      // sessions, or sign-outs; nil: in the memory of the session manager alone
 	Used     store.Store      // redeemed attempts
-	SSO      store.Store      // codes and refresh tokens of third parties
+	SSO      store.Swapper    // codes and refresh tokens of third parties
 	Claims   store.Store      // whose the unionids of an SSO service are
 	OIDC     store.Swapper    // what applications hold, and the keys that sign for them
 	Pending  store.Swapper    // their requests that wait for a sign-in
