@@ -225,7 +225,7 @@ func (m *Manager) Time() time.Time {
 
 // Load recognises a session. texts are all the values that one request carried
 // under our cookie name; exactly one of them must be a session, since of two
-// nobody can tell which one was planted (threats C3). Those that have expired or
+// it cannot be known which one was planted (threats C3). Those that have expired or
 // were revoked do not count.
 //
 // A membership that was last confirmed too long ago makes Load wait for a

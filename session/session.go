@@ -38,9 +38,9 @@ import (
 var (
 	ErrNone        = errors.New("session: none")                           // no cookie
 	ErrExpired     = errors.New("session: expired")                        // past its lifetime or idle limit
-	ErrRevoked     = errors.New("session: revoked")                        // signed out, or the person may be nobody any more
+	ErrRevoked     = errors.New("session: revoked")                        // signed out, or the person is no member any more
 	ErrForged      = errors.New("session: does not verify")                // not ours, of another organisation, or of a newer format
-	ErrStore       = errors.New("session: the store is ill")               // nothing is known about this session now
+	ErrStore       = errors.New("session: the store is unavailable")       // nothing is known about this session now
 	ErrUnconfirmed = errors.New("session: membership cannot be confirmed") // DingTalk has been silent for longer than the grace
 )
 

@@ -13,20 +13,21 @@ type Journal interface {
 	Append(ctx context.Context, entry []byte) error
 
 	// Follow hands over entries until ctx ends, then returns; at most one call
-	// of heard or live runs at a time, and none after Follow has returned. It
+	// of receive or live runs at a time, and none after Follow has returned. It
 	// begins with what was appended shortly before, goes on with what comes, in
 	// order, and delivers some again after an error: an entry must be harmless
-	// when it is heard twice, or long after it was written. heard may keep entry.
+	// when it is received twice, or long after it was written. receive may keep
+	// entry.
 	//
-	// live(true) says: everything appended until now has been heard, and from
-	// here on an entry is heard within moments. live(false) says that this is no
-	// longer certain (the connection broke or hangs, the list lost entries):
-	// entries may be missing for ever, so that a follower forgets what it
-	// once learned from the Store and asks again; with what it learns while not
-	// live it waits for live(true) until it relies on hearing of changes. Trouble
-	// is noticed within about 2 s. Until the first live(true), and again when
-	// Follow returns, nothing is certain; that is not said.
-	Follow(ctx context.Context, heard func(entry []byte), live func(bool))
+	// live(true) means that everything appended until now has been received, and
+	// that from here on an entry is received within moments. live(false) means
+	// that this is no longer certain (the connection broke or hangs, the list lost
+	// entries): entries may be missing for ever, so that a follower forgets what it
+	// once learned from the Store and asks again; what it learns while not live
+	// counts for a short time only. A failure is noticed within about 2 s. Until
+	// the first live(true), and again when Follow has returned, nothing is
+	// certain; live is not called for that.
+	Follow(ctx context.Context, receive func(entry []byte), live func(bool))
 }
 
 // MaxEntry bounds an entry of a Journal.
