@@ -63,7 +63,7 @@ func (f *fleet) wantAsked(t *testing.T, what string, want bool, do func()) {
 	}
 }
 
-func TestAKnownSessionAsksNobody(t *testing.T) {
+func TestManager_KnownSessionAsksNoStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, 2)
 		a, b := f.all[0], f.all[1]
@@ -125,7 +125,7 @@ func TestEndsSpread(t *testing.T) { // threats C10, K15
 	}
 }
 
-func TestAJournalThatFallsSilent(t *testing.T) {
+func TestManager_JournalFallsSilent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, 2)
 		a, b := f.all[0], f.all[1]
@@ -156,7 +156,7 @@ func TestAJournalThatFallsSilent(t *testing.T) {
 	})
 }
 
-func TestWhatWasLearnedBeforeAGapIsAskedAgain(t *testing.T) {
+func TestManager_AsksAgainAfterAGap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, 1)
 		_, c := signIn(t, f.all[0], zhangsan)
@@ -199,7 +199,7 @@ func TestOutage(t *testing.T) { // threats V14
 	})
 }
 
-func TestEventReachesEveryReplica(t *testing.T) { // threats K15, V11
+func TestManager_EventReachesEveryReplica(t *testing.T) { // threats K15, V11
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, 3)
 		_, c := signIn(t, f.all[0], zhangsan)
@@ -228,7 +228,7 @@ func TestEventReachesEveryReplica(t *testing.T) { // threats K15, V11
 	})
 }
 
-func TestChangedFactsReachEveryReplica(t *testing.T) { // threats C8
+func TestManager_NewProfileReachesEveryReplica(t *testing.T) { // threats C8
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, 2)
 		_, c := signIn(t, f.all[0], zhangsan)
@@ -250,7 +250,7 @@ func TestChangedFactsReachEveryReplica(t *testing.T) { // threats C8
 	})
 }
 
-func TestAFullSetAsksTheStoreAgain(t *testing.T) { // threats D5
+func TestManager_FullSetAsksTheStoreAgain(t *testing.T) { // threats D5
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, 1)
 		m := replica(t, f.store, f.people)
@@ -306,7 +306,7 @@ func withJournal(m *Manager, f *fleet) *Manager {
 	return m
 }
 
-func TestJournalTellsNothing(t *testing.T) { // threats C17
+func TestReplicator_EntriesAreSealed(t *testing.T) { // threats C17
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, 1)
 		var list []string

@@ -146,7 +146,7 @@ func TestReplicasAgreeOnRevocation(t *testing.T) { // threats C10, B6
 	})
 }
 
-func TestAnEmptiedStoreSignsOut(t *testing.T) { // threats V16
+func TestManager_EmptiedStoreSignsOut(t *testing.T) { // threats V16
 	a, _, _, d := replicas(t)
 	_, c := signIn(t, a, zhangsan)
 	b := replica(t, new(store.Memory), d)
@@ -155,7 +155,7 @@ func TestAnEmptiedStoreSignsOut(t *testing.T) { // threats V16
 	allows(t, b, again.Value)
 }
 
-func TestAnIllStoreSignsNobodyOut(t *testing.T) { // threats V14, V15, V17
+func TestManager_FailingStoreSignsNobodyOut(t *testing.T) { // threats V14, V15, V17
 	synctest.Test(t, func(t *testing.T) {
 		a, _, store, _ := replicas(t)
 		s, c := signIn(t, a, zhangsan)
@@ -194,7 +194,7 @@ func TestAnIllStoreSignsNobodyOut(t *testing.T) { // threats V14, V15, V17
 	})
 }
 
-func TestCorruptRecordIsTrouble(t *testing.T) {
+func TestManager_CorruptRecordIsErrStore(t *testing.T) {
 	a, _, store, _ := replicas(t)
 	_, c := signIn(t, a, zhangsan)
 	for _, bad := range []string{"", "x", "12", "x left"} {

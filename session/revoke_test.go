@@ -73,7 +73,7 @@ func TestRevokeUser(t *testing.T) {
 	}
 }
 
-func TestEndedHearsOnce(t *testing.T) {
+func TestManager_OnRevokedIsCalledOnce(t *testing.T) {
 	m := manager(t)
 	var heard []string
 	m.OnRevoked = func(s *Session, reason string) { heard = append(heard, s.ID+" "+reason) }
@@ -127,9 +127,9 @@ func TestFullRevocationsFailClosed(t *testing.T) { // threats D5
 	})
 }
 
-// TestSignOutsFold: in a full set one mark for a person takes the place of their
+// TestManager_SignOutsAreCompacted: in a full set one mark for a person takes the place of their
 // sign-outs, of those first who have most (threats D14).
-func TestSignOutsFold(t *testing.T) {
+func TestManager_SignOutsAreCompacted(t *testing.T) {
 	for _, max := range []int{5, 10, 100} {
 		synctest.Test(t, func(t *testing.T) {
 			m, p := manager(t), new(passwords)
@@ -303,7 +303,7 @@ func TestWatchIsBounded(t *testing.T) { // threats D5
 	stopD()
 }
 
-func TestAnOverdueConnectionIsAskedFirst(t *testing.T) {
+func TestManager_OverdueConnectionIsAskedFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, d := checked(t)
 		_, cookie := signIn(t, m, zhangsan)

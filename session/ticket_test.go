@@ -55,7 +55,7 @@ func TestTicketHoldsWhatACookieCannot(t *testing.T) { // threats C16
 	})
 }
 
-func TestTheStoreAloneOpensNothing(t *testing.T) { // threats C17
+func TestManager_StoreAloneOpensNothing(t *testing.T) { // threats C17
 	a, b, store, _ := replicas(t)
 	_, c := signIn(t, a, zhangsan)
 	s, other := signIn(t, a, lisi)
@@ -107,7 +107,7 @@ func TestTwoReleasesSideBySide(t *testing.T) { // threats V33
 	refuses(t, replica(t, store, d), ErrForged, c.Value) // a newer record: sign in, no trouble
 }
 
-func TestManyAskForOneTicketOnce(t *testing.T) {
+func TestManager_OneLoadForManyRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, 2)
 		s, c := signIn(t, f.all[0], zhangsan)

@@ -226,7 +226,7 @@ func TestSilenceLivesOnGrace(t *testing.T) { // threats V9
 	})
 }
 
-func TestATokenIsStoredBeforeItIsUsed(t *testing.T) {
+func TestManager_TokenIsStoredBeforeItIsUsed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, v := newFleet(t, 0), new(service)
 		f.journal.Append(t.Context(), []byte("x"))
