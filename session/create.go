@@ -53,7 +53,15 @@ func (m *Manager) Begin(ctx context.Context, in SignIn) (*Session, *http.Cookie,
 	}
 	moment := time.UnixMilli(in.Since.UnixMilli()).UTC() // as in the cookie
 	token.Expires = token.Expires.UTC().Truncate(time.Millisecond)
-	s := &Session{ID: base64.RawURLEncoding.EncodeToString(id[:]), Realm: m.Realm, User: user, Token: token, SignedIn: moment, Checked: moment, Fingerprint: in.Fingerprint}
+	s := &Session{
+		ID:          base64.RawURLEncoding.EncodeToString(id[:]),
+		Realm:       m.Realm,
+		User:        user,
+		Token:       token,
+		SignedIn:    moment,
+		Checked:     moment,
+		Fingerprint: in.Fingerprint,
+	}
 	var t *ticket
 	epoch, _ := m.freshness.epoch()
 	if m.Config.shared() {

@@ -171,7 +171,8 @@ func (f *freshness) askSession(ctx context.Context, id string, s *Session, now t
 	if err != nil || !ended {
 		return record, err
 	}
-	end := revocation.Revocation{Until: f.records.config.outlived(now), Reason: "signed_out", Audited: true} // who did it wrote the audit line
+	// Audited: the replica that ended it wrote the line.
+	end := revocation.Revocation{Until: f.records.config.outlived(now), Reason: "signed_out", Audited: true}
 	if s != nil {
 		end.Who, end.Since = s.key(f.records.service), s.SignedIn
 	}

@@ -152,17 +152,31 @@ func build(m *Manager) {
 	m.revoked.SetStored(m.Config.shared() && m.Store != nil)
 	m.cache = newCache(or(m.MaxSessions, 10_000))
 	m.tasks = newTasks()
-	m.records = &records{store: m.Store, keyring: m.Keyring, realm: m.Realm, service: m.Service, config: m.Config, now: m.Time}
+	m.records = &records{
+		store:   m.Store,
+		keyring: m.Keyring,
+		realm:   m.Realm,
+		service: m.Service,
+		config:  m.Config,
+		now:     m.Time,
+	}
 	r := m.replicator
 	r.Journal, r.Keyring, r.Realm, r.Now = m.Journal, m.Keyring, m.Realm, m.Time
 	r.Apply, r.Live = m.apply, m.watches.inspectNow
 	r.Unreadable = func() { m.revoked.Forgotten(); m.watches.inspectNow() }
-	m.freshness = &freshness{records: m.records, revoked: m.revoked, replicator: r, tasks: m.tasks, slots: make(chan struct{}, or(m.MaxAsks, 32))}
+	m.freshness = &freshness{
+		records:    m.records,
+		revoked:    m.revoked,
+		replicator: r,
+		tasks:      m.tasks,
+		slots:      make(chan struct{}, or(m.MaxAsks, 32)),
+	}
 	ts := m.tokens
 	ts.records, ts.revoked, ts.tasks, ts.slots = m.records, m.revoked, m.tasks, make(chan struct{}, or(m.MaxRechecks, 16))
 	ts.refresh = m.Refresh
 	ts.refused = func(ctx context.Context, s *Session, reason string) {
-		_ = m.revoke(ctx, s.ID, revocation.Revocation{Reason: reason, Who: s.key(m.Service), Since: s.SignedIn}) // a Store that fails learns of it later
+		// A Store that fails learns of it later.
+		_ = m.revoke(ctx, s.ID, revocation.Revocation{Reason: reason, Who: s.key(m.Service), Since: s.SignedIn})
 		m.audit(s, reason)
 	}
 	m.checker = newChecker(m, or(m.MaxRechecks, 16))
@@ -183,7 +197,8 @@ func newChecker(m *Manager, lookups int) *membership.Checker[*Session] {
 	if m.Recheck != nil {
 		c.Lookup = func(ctx context.Context, s *Session) (identity.User, error) {
 			if t := s.Token; m.Refresh != nil && t.Access != "" && !t.Expires.IsZero() && !m.Time().Before(t.Expires) {
-				return identity.User{}, &identity.Failure{Class: identity.Later, Code: "token_expired"} // a refusal of it would say nothing about the person
+				// A refusal of it would say nothing about the person.
+				return identity.User{}, &identity.Failure{Class: identity.Later, Code: "token_expired"}
 			}
 			return m.Recheck(ctx, s)
 		}
@@ -192,15 +207,18 @@ func newChecker(m *Manager, lookups int) *membership.Checker[*Session] {
 		c.Shared = m.records
 	}
 	c.Refused = func(ctx context.Context, s *Session, p *membership.Member, reason string) {
-		_ = m.end(ctx, personEnded(revocation.PersonOf(p.Key()), reason, m.Time())) // a Store that fails answers ErrStore to every replica's next request anyway
-		if s.ID != "" {                                                             // of an event there is none: each session has its line when it is seen
+		// A Store that fails answers ErrStore to every replica's next request anyway.
+		_ = m.end(ctx, personEnded(revocation.PersonOf(p.Key()), reason, m.Time()))
+		// The session of an event has no ID: each session of the person has its line when it is seen.
+		if s.ID != "" {
 			m.audit(s, reason)
 		}
 	}
 	c.Changed = func(p *membership.Member, checked time.Time, ours bool) {
 		m.watches.end(func(s *Session) bool { return s.key(m.Service) == p.Key() })
 		if ours {
-			m.announce(revocation.Event{Kind: revocation.PersonChanged, At: checked, Who: revocation.PersonOf(p.Key())}) // they find it in the Store
+			// The others find the profile in the Store.
+			m.announce(revocation.Event{Kind: revocation.PersonChanged, At: checked, Who: revocation.PersonOf(p.Key())})
 		}
 	}
 	c.Limit(lookups)
@@ -289,7 +307,8 @@ func (m *Manager) identify(ctx context.Context, texts []string, now time.Time) (
 // anything has changed since the last look.
 func (m *Manager) ended(e *entry) bool {
 	generation := m.revoked.Generation()
-	if generation == e.generation.Load() && (!e.origin.User.Local || m.Accounts != nil && m.Accounts.Version()+1 == e.accounts.Load()) {
+	if generation == e.generation.Load() &&
+		(!e.origin.User.Local || m.Accounts != nil && m.Accounts.Version()+1 == e.accounts.Load()) {
 		return false
 	}
 	version := uint64(0)
@@ -312,7 +331,8 @@ func (m *Manager) endOf(s *Session) (reason string, out bool) {
 	if s.User.Local && (m.Accounts == nil || !m.Accounts.Holds(s.User.Username, s.Fingerprint)) {
 		return "account_changed", true
 	}
-	return m.revoked.Find(revocation.Session{ID: s.ID, SignedIn: s.SignedIn, Fingerprint: s.Fingerprint}, s.keys(m.Service))
+	one := revocation.Session{ID: s.ID, SignedIn: s.SignedIn, Fingerprint: s.Fingerprint}
+	return m.revoked.Find(one, s.keys(m.Service))
 }
 
 // remember puts e into the cache; its sealed profile counts if it is the newest

@@ -23,7 +23,8 @@ func (m *Manager) Revoke(ctx context.Context, id string) error {
 // RevokeSession is Revoke of a session that is at hand.
 func (m *Manager) RevokeSession(ctx context.Context, s *Session) error {
 	m.init()
-	return m.revoke(ctx, s.ID, revocation.Revocation{Reason: "signed_out", Audited: true, Who: s.key(m.Service), Since: s.SignedIn})
+	end := revocation.Revocation{Reason: "signed_out", Audited: true, Who: s.key(m.Service), Since: s.SignedIn}
+	return m.revoke(ctx, s.ID, end)
 }
 
 func (m *Manager) revoke(ctx context.Context, id string, end revocation.Revocation) error {
@@ -176,7 +177,8 @@ func (m *Manager) announce(e revocation.Event) {
 	if m.Journal == nil {
 		return
 	}
-	w := revocation.Write{Entry: m.replicator.Entry(e), Until: e.At.Add(m.Config.Recheck)} // by then everybody was looked up anyway
+	// After one interval everybody was looked up anyway.
+	w := revocation.Write{Entry: m.replicator.Entry(e), Until: e.At.Add(m.Config.Recheck)}
 	if !m.tasks.start(func() { _ = m.replicator.Send(m.tasks.context, w) }) {
 		m.replicator.SendLater(w)
 	}

@@ -62,7 +62,13 @@ type Stats struct {
 // Stats is safe to call at any time.
 func (m *Manager) Stats() Stats {
 	m.init()
-	s := Stats{Cached: m.cache.items.ItemCount(), Lookups: m.checker.Running(), Revoked: m.revoked.Len(), Watched: m.watches.len(), Unsent: m.replicator.Pending()}
+	s := Stats{
+		Cached:  m.cache.items.ItemCount(),
+		Lookups: m.checker.Running(),
+		Revoked: m.revoked.Len(),
+		Watched: m.watches.len(),
+		Unsent:  m.replicator.Pending(),
+	}
 	s.People, s.Failing = m.members.Count()
 	s.Hits, s.Misses = m.cache.hits.Load(), m.cache.misses.Load()
 	_, s.Live = m.freshness.epoch()

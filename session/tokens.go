@@ -229,7 +229,8 @@ func (ts *tokens) exchange(ctx context.Context, k *tokenState) error {
 			return err
 		}
 		if got.Access == "" || got.Expires.IsZero() || !got.Expires.After(now()) {
-			return &identity.Failure{Class: identity.Internal, Code: "bad_answer", Err: errors.New("a refreshed token that cannot be used")}
+			unusable := errors.New("a refreshed token that cannot be used")
+			return &identity.Failure{Class: identity.Internal, Code: "bad_answer", Err: unusable}
 		}
 		if got.Refresh == "" {
 			got.Refresh = k.token.Load().Refresh // a service that does not rotate
