@@ -1,24 +1,113 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"text/tabwriter"
 
 	"dinggate/cmd/dinggate/internal/cli"
 	"dinggate/cmd/dinggate/internal/config"
+	"dinggate/internal/conf"
 	"dinggate/internal/i18n"
 	"dinggate/session"
 )
+
+var checkCommand = cli.Command{
+	Name: "check", Config: true, Run: runCheck,
+	Brief: i18n.Message{
+		"list all mistakes of the configuration at once; exit code 1 if there are any",
+		"一次列出配置中的全部错误；有错误时退出码为 1"},
+	Flags: []cli.Flag{
+		{Name: "json", Help: i18n.Message{
+			"print JSON: problems with file, line, key and message",
+			"输出 JSON：每个问题的文件、行号、配置项和说明"}},
+		{Name: "effective", Help: i18n.Message{
+			"print what holds for every key, and where it comes from; secrets are hidden",
+			"打印每个配置项的实际取值及其来源；密钥不显示"}},
+	},
+	Examples: []string{
+		"check --config /etc/dinggate/config.yaml",
+		"check --effective --config config.yaml --log.level debug",
+		"check --json --effective --config config.yaml",
+	},
+}
+
+// report is what check found, for programs.
+type report struct {
+	Mistakes  int              `json:"mistakes"`
+	Warnings  int              `json:"warnings"`
+	Problems  []reported       `json:"problems"`
+	Effective []config.Setting `json:"effective,omitempty"`
+}
+
+// reported is one problem. Place is a file, a variable or a flag.
+type reported struct {
+	Severity string            `json:"severity"` // mistake or warning
+	Place    string            `json:"place,omitempty"`
+	Line     int               `json:"line,omitempty"`
+	Key      string            `json:"key,omitempty"`
+	Message  string            `json:"message"`  // in the language of the call
+	Messages map[string]string `json:"messages"` // in each: zh, en
+}
+
+// writeReport prints the problems as JSON, also where there is none.
+func writeReport(c cli.Invocation, problems []conf.Problem, settings []config.Setting) int {
+	r := report{Mistakes: config.Mistakes(problems), Problems: []reported{}, Effective: settings}
+	r.Warnings = len(problems) - r.Mistakes
+	for _, p := range problems {
+		severity := "mistake"
+		if p.Warning {
+			severity = "warning"
+		}
+		r.Problems = append(r.Problems, reported{severity, p.File, p.Line, p.Key, c.Text(p.Text),
+			map[string]string{"zh": i18n.Chinese.Text(p.Text), "en": i18n.English.Text(p.Text)}})
+	}
+	encoder := json.NewEncoder(c.Stdout)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	if err := encoder.Encode(r); err != nil {
+		fmt.Fprintf(c.Stderr, "dinggate: %v\n", err)
+		return 1
+	}
+	return config.ExitCode(problems)
+}
+
+// writeSettings prints what holds, one key a line.
+func writeSettings(c cli.Invocation, settings []config.Setting) {
+	var table i18n.Table
+	for _, s := range settings {
+		value, err := json.Marshal(s.Value)
+		if err != nil { // values are texts, numbers and lists of them
+			value = []byte("?")
+		}
+		from := s.From()
+		if from == "" {
+			from = c.Say(i18n.Message{"default", "默认"})
+		}
+		table = append(table, []string{s.Key, cli.Printable(string(value)), from})
+	}
+	table.Write(c.Stdout, "")
+}
 
 // runCheck tells all that load found and, without a mistake, what will be
 // served. It opens no network and shows no secret. The exit code is 1 with a
 // mistake, 2 with one on the command line, otherwise 0.
 func runCheck(c cli.Invocation) int {
-	cfg, problems := c.Load()
+	cfg, problems, settings := config.LoadSettings(c.Flags, c.Environ)
+	if !c.Has("effective") {
+		settings = nil
+	}
+	if c.Has("json") {
+		return writeReport(c, problems, settings)
+	}
 	config.PrintProblems(c.Stdout, c.Language, problems)
 	if code := config.ExitCode(problems); code != 0 {
 		return code
+	}
+	if settings != nil {
+		writeSettings(c, settings)
+		return 0
 	}
 	if len(problems) == 0 {
 		fmt.Fprintln(c.Stdout, c.Say(i18n.Message{"The configuration has no mistakes.", "配置没有错误。"}))

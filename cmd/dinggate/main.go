@@ -50,13 +50,7 @@ func commands() []cli.Command {
 			},
 		},
 		demoCommand, simulateCommand,
-		{
-			Name: "check", Config: true, Run: runCheck,
-			Brief: i18n.Message{
-				"list all mistakes of the configuration at once; exit code 1 if there are any",
-				"一次列出配置中的全部错误；有错误时退出码为 1"},
-			Examples: []string{"check --config /etc/dinggate/config.yaml"},
-		},
+		checkCommand,
 		schemaCommand, referenceCommand,
 		{
 			Name: "doctor", Config: true, Flags: doctor.Flags, Run: doctor.Run,

@@ -126,7 +126,7 @@ func TestTranslations(t *testing.T) {
 			t.Errorf("%s: no translation of %q", place, format)
 		}
 	}
-	verb := regexp.MustCompile(`%(?:\[(\d)\])?[+#0-9]*[a-z]`)
+	verb := regexp.MustCompile(`%(?:\[(\d)\])?[+#0-9.]*[a-z]`)
 	for format, zh := range problems {
 		if used[format] == "" {
 			t.Errorf("no problem has the format %q any longer", format)

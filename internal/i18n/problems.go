@@ -5,8 +5,10 @@ package i18n
 // given. A test finds formats without a row and rows without a format.
 var problems = map[string]string{
 	// reading: files, YAML, types
-	"cannot be read: %s":                                                                   "无法读取：%s",
-	"is larger than 1 MiB":                                                                 "超过 1 MiB",
+	"cannot be read: %s":   "无法读取：%s",
+	"is larger than 1 MiB": "超过 1 MiB",
+	"is %d, a newer form than this version of dinggate (%s) reads; update dinggate, or write config_version: %d": "为 %d，比当前 dinggate 版本（%s）所支持的格式更新；请升级 dinggate，或写 config_version: %d",
+	"is not a version; write %d":                                                           "不是有效的版本；请写 %d",
 	"stays as it was: %s":                                                                  "保持原样：%s",
 	"is larger than 64 KiB":                                                                "超过 64 KiB",
 	"is not YAML at or just after this line: %s":                                           "此行或紧接其后不是合法的 YAML：%s",
@@ -254,6 +256,28 @@ var problems = map[string]string{
 	"is http: eavesdroppers on the way get the code":                                                       "使用 http：途中监听者会得到 code",
 	"is below /dingtalk, where the endpoints of sso_server are":                                            "位于 /dingtalk 之下，那里是 sso_server 的端点",
 	"is below /dingtalk, where only the endpoints of sso_server are":                                       "位于 /dingtalk 之下，那里只有 sso_server 的端点",
+
+	// oidc
+	"has %q; it may hold roles, departments and department_paths":                                               "含有 %q；可包含 roles、departments 和 department_paths",
+	"is public; an application learns who somebody is, so write signed_in or lists such as {departments: [42]}": "为 public；应用需要知道用户是谁，请写 signed_in 或 {departments: [42]} 这样的列表",
+	"is empty; name the applications that sign people in here":                                                  "为空；请列出在这里登录的应用",
+	"is below /oidc, where on the host of public_url only the endpoints of oidc are":                            "位于 /oidc 之下，在 public_url 的主机上那里只有 oidc 的端点",
+	"is below /oidc, where the endpoints of oidc are":                                                           "位于 /oidc 之下，那里是 oidc 的端点",
+	"has networks; an address is no person that an application could be told about":                             "含有 networks；地址不代表任何人，无法告知应用",
+	"is empty: only the device flow is left to this application":                                                "为空：该应用只能使用设备授权流程",
+	"is longer than %d bytes or has a colon, a blank or something unprintable in it":                            "超过 %d 字节，或含有冒号、空白或不可打印字符",
+	"is not RS256 or ES256": "不是 RS256 或 ES256",
+	"has %.60q, which is no address such as https://app.example.com/callback, in ASCII and without user and fragment":              "含有 %.60q，不是 https://app.example.com/callback 这样的地址（仅 ASCII，不带用户和片段）",
+	"has %.60q, which is http: everybody on the way reads along":                                                                   "含有 %.60q，使用 http：途中任何人都能读取",
+	"has %.60q; write an https address, or for a native application one of a scheme with a dot, such as com.example.app:/callback": "含有 %.60q；请写 https 地址，原生应用可写带点的协议，如 com.example.app:/callback",
+	"is empty; name a file":          "为空；请写文件名",
+	"has %d addresses, more than %d": "有 %d 个地址，超过 %d 个",
+	"has %d clients, more than %d":   "有 %d 个客户端，超过 %d 个",
+	"has neither state_dir nor session.store redis: a restart ends every refresh token":                                         "既没有 state_dir，session.store 也不是 redis：重启后全部 Refresh Token 失效",
+	"is empty, and there is neither state_dir nor session.store redis where dinggate could keep keys of its own; set state_dir": "为空，且既没有 state_dir，session.store 也不是 redis，dinggate 无处保存自己的密钥；请设置 state_dir",
+	"has department_paths, and this release reads no names of departments; write departments, which are ids":                    "含有 department_paths，而此版本不读取部门名称；请写 departments（部门 ID）",
+	"is not between %v and %v": "不在 %v 到 %v 之间",
+	"is not auto or required":  "不是 auto 或 required",
 
 	// routes: where they lead
 	"is not a URL; %s": "不是网址；%s",

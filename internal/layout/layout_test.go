@@ -80,7 +80,7 @@ var plan = map[string][]string{
 	// Packages of the command alone. server builds on everything below it; the
 	// others know the configuration, never server, never each other.
 	"cmd/dinggate/internal/server": nil,
-	"cmd/dinggate/internal/config": {"internal/i18n", "internal/ratelimit", "internal/conf",
+	"cmd/dinggate/internal/config": {"internal/i18n", "internal/buildinfo", "internal/ratelimit", "internal/conf",
 		"internal/headername", "internal/identity", "internal/web", "internal/page", "account", "proxy/assertion",
 		"dingtalk", "dingtalk/sso", "oidc", "proxy", "proxy/access", "proxy/login", "session", "store/redisstore"},
 	"cmd/dinggate/internal/cli": {"internal/i18n", "internal/conf", "internal/buildinfo",

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"dinggate/internal/buildinfo"
 	"dinggate/internal/conf"
 	"dinggate/internal/web"
 	"dinggate/proxy/access"
@@ -21,6 +22,10 @@ import (
 // opens nothing. A public_url without mistakes is left in its one spelling:
 // lower case, no default port, no final slash.
 func (c *Config) Check(p *conf.Problems) {
+	version := p.At("config_version")
+	version.If(c.Version > FormVersion, "is %d, a newer form than this version of dinggate (%s) reads; update dinggate, or write config_version: %d",
+		c.Version, buildinfo.Version(), FormVersion)
+	version.If(c.Version < 1, "is not a version; write %d", FormVersion)
 	c.checkPublicURL(p.At("public_url"))
 	checkListen(p.At("listen"), c.Listen)
 	p.At("prefix").If(!isPlainPath(c.Prefix), "is not a path such as /oauth2, which has no final slash")

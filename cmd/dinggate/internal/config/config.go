@@ -30,6 +30,8 @@ import (
 // Start from Default; load fills it. The yaml tags are the keys of the
 // file, of the environment (DINGGATE_ and the path in capitals) and of the flags.
 type Config struct {
+	Version int `yaml:"config_version"` // of the form of the file: FormVersion
+
 	PublicURL string `yaml:"public_url"` // how browsers reach us: scheme and host, nothing else
 	Listen    string `yaml:"listen"`     // host:port (port 0 takes a free one) or unix:/path
 	Prefix    string `yaml:"prefix"`     // our own endpoints live below it
@@ -141,9 +143,14 @@ var LogLevels = map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.Lev
 // Slog is the level for log/slog; a wrong word, which Check refuses, is info.
 func (c LogConfig) Slog() slog.Level { return LogLevels[c.Level] }
 
+// FormVersion is the version of the configuration's form that this program reads. It
+// grows when a file that was right would mean something else.
+const FormVersion = 1
+
 // Default is what holds where file, environment and flags are silent.
 func Default() *Config {
 	return &Config{
+		Version:   FormVersion,
 		Listen:    "127.0.0.1:4180",
 		Prefix:    "/oauth2",
 		Hosts:     hostsKnown,

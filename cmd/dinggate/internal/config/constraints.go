@@ -43,6 +43,7 @@ var openListen = constraint{pattern: `^$|` + listenPattern}
 
 // constraints are by key; routes[].path is a key of every entry of routes.
 var constraints = map[string]constraint{
+	"config_version":      {low: 1, high: FormVersion},
 	"public_url":          {pattern: `^$|` + originPattern},
 	"listen":              {pattern: listenPattern},
 	"prefix":              {pattern: pathPattern, not: dotSegments},

@@ -7,6 +7,7 @@ import "dinggate/internal/i18n"
 // with a yaml tag, a row here and, where not every value is legal, one in
 // constraints. Tests compare all three with each other and with Check.
 var Meanings = map[string]i18n.Message{
+	"config_version":    {"version of the form of the file; a newer one than the program knows is a mistake", "配置文件格式的版本；比程序所支持的更新时视为错误"},
 	"public_url":        {"how browsers reach us: scheme and host; required", "浏览器访问我们的地址：协议加主机名；必填"},
 	"listen":            {"where the gate listens: host:port, port 0 takes a free one, or unix:/path", "监听地址：host:port（端口 0 表示任选空闲端口）或 unix:/path"},
 	"prefix":            {"path of our own endpoints", "自有端点的路径前缀"},

@@ -1,0 +1,131 @@
+package config
+
+import (
+	"encoding"
+	"fmt"
+	"reflect"
+	"strings"
+
+	"dinggate/internal/conf"
+	"dinggate/proxy/access"
+)
+
+// Setting is what holds for one key, and where it comes from.
+type Setting struct {
+	Key   string `json:"key"`
+	Value any    `json:"value"` // of a secret: whether it is there
+	// Source is "default", "file", "environment" or "flag"; Name is the variable or
+	// the flag, File and Line are where the file says it.
+	Source string `json:"source"`
+	Name   string `json:"name,omitempty"`
+	File   string `json:"file,omitempty"`
+	Line   int    `json:"line,omitempty"`
+}
+
+// From is the source for people: config.yaml:12, DINGGATE_LISTEN, --listen, or "".
+func (s Setting) From() string {
+	if s.File != "" {
+		return fmt.Sprintf("%s:%d", s.File, s.Line)
+	}
+	return s.Name
+}
+
+// LoadSettings is Load, and lists what holds for every key, those of the entries of
+// lists as well. No secret is in it.
+func LoadSettings(flags *Flags, environ []string) (*Config, []conf.Problem, []Setting) {
+	l := NewLoader()
+	l.Read, l.Standard = ReadFile, StandardFile
+	cfg, problems := l.Load(flags, environ)
+	var all []Setting
+	for _, k := range l.keys {
+		switch {
+		case k.FileOf != "": // the secret itself says whether there is one
+		case k.FileOnly:
+			list := l.at(k)
+			for i := range list.Len() {
+				all = l.entry(all, fmt.Sprintf("%s[%d]", k.Path, i), list.Index(i))
+			}
+			if list.Len() == 0 {
+				all = append(all, l.setting(k.Path, []string{}))
+			}
+		default:
+			all = append(all, l.setting(k.Path, k.shown(l.at(k))))
+		}
+	}
+	return cfg, problems, all
+}
+
+// entry adds the keys of one entry of a list.
+func (l *loader) entry(all []Setting, path string, v reflect.Value) []Setting {
+	for _, f := range fieldsOf(v.Type()) {
+		at := path + "." + f.name
+		field := v.FieldByIndex(f.index)
+		if rule, ok := field.Interface().(*access.RuleConfig); ok {
+			all = append(all, l.setting(at, RuleText(rule)))
+			continue
+		}
+		k := key{Path: at, typ: f.typ, Secret: isSecret(f.typ)}
+		all = append(all, l.setting(at, k.shown(field)))
+	}
+	return all
+}
+
+// shown is a value as it may be seen.
+func (k key) shown(v reflect.Value) any {
+	switch value := v.Interface().(type) {
+	case conf.Secret:
+		if !value.IsZero() && k.harmless(value.Reveal()) {
+			return value.Reveal()
+		}
+		return value.String()
+	case []conf.Secret:
+		shown := make([]string, len(value))
+		for i, secret := range value {
+			shown[i] = secret.String()
+		}
+		return shown
+	case HeaderFields:
+		return written(v)
+	case Text:
+		if value.Zh == value.En {
+			return value.Zh
+		}
+		return map[string]string{"zh": value.Zh, "en": value.En}
+	}
+	if text, ok := v.Interface().(encoding.TextMarshaler); ok {
+		if out, err := text.MarshalText(); err == nil {
+			return string(out)
+		}
+	}
+	switch {
+	case v.Type() == durationType:
+		return written(v)
+	case v.Kind() == reflect.Slice && v.IsNil():
+		return []string{}
+	}
+	return v.Interface()
+}
+
+// setting finds where a value comes from: the place of the key, of the section or
+// the list that it is in, or of its halves.
+func (l *loader) setting(path string, value any) Setting {
+	s := Setting{Key: path, Value: value, Source: "default"}
+	at, ok := l.places[path]
+	if !ok {
+		for p, below := range l.places { // sign_in.title from sign_in.title.en
+			if strings.HasPrefix(p, path+".") {
+				at, ok = below, true
+			}
+		}
+	}
+	switch {
+	case !ok:
+	case strings.HasPrefix(at.file, "--"):
+		s.Source, s.Name = "flag", at.file
+	case at.line == 0 && strings.HasPrefix(at.file, envPrefix):
+		s.Source, s.Name = "environment", at.file
+	default:
+		s.Source, s.File, s.Line = "file", at.file, at.line
+	}
+	return s
+}
