@@ -18,18 +18,21 @@ func TestReproducible(t *testing.T) {
 	if named := os.Getenv("REPRODUCIBLE"); named != "" {
 		targets, profile = named, "test/bench/dinggate.pgo"
 	}
-	var sums []string
-	for _, build := range []struct {
+	builds := []struct {
 		folder, umask string
 		env           []string
 	}{
 		{"a", "022", []string{"TZ=UTC", "LANG=C"}},
 		{"another/folder with a blank", "077",
 			[]string{"TZ=Asia/Shanghai", "LANG=zh_CN.UTF-8", "GOAMD64=v3", "GOFLAGS=-tags=other"}},
-	} {
-		checkout := filepath.Join(t.TempDir(), build.folder)
-		copyTracked(t, checkout, build.umask)
-		env := build.env
+	}
+	parent := t.TempDir()
+	for _, build := range builds { // first of all: somebody may be editing
+		copyTracked(t, filepath.Join(parent, build.folder), build.umask)
+	}
+	var sums []string
+	for _, build := range builds {
+		checkout, env := filepath.Join(parent, build.folder), build.env
 		if profile != "off" {
 			env = append(env, "GOCACHE="+filepath.Join(t.TempDir(), "cache"))
 		}
