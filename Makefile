@@ -11,7 +11,7 @@ FUZZTIME ?= 20s
 TARGETS ?= linux/amd64 linux/arm64 linux/loong64 linux/riscv64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64 freebsd/amd64
 
 .DEFAULT_GOAL := help
-.PHONY: help build cross release test check tools fuzz hostile endure bench demo image screenshots dashboard site golden clean
+.PHONY: help build cross release test check tools fuzz hostile endure bench demo image screenshots dashboard site golden clean clients
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ tools: ## the programs that tests use: Debian packages, Go modules, npm packages
 
 fuzz: ## every fuzz target for FUZZTIME (20s) each
 	@scripts/fuzz $(FUZZTIME)
+
+clients: ## sign in with OpenID Connect clients that others wrote; a module of its own
+	cd test/clients && go test -count=1 ./...
 
 hostile: tools ## every known way to break an auth proxy, tried on the real program; NIGHT=1 adds the slow faults
 	cd test/hostile && TEST_TOOLS=required HOSTILE_NIGHT=$(NIGHT) $(GO) test -count=1 -timeout 30m
