@@ -58,6 +58,9 @@ type File struct {
 	// If nil, it is not called.
 	Changed func(names []string)
 
+	// Limited is called when a limit refuses a try. If nil, it is not called.
+	Limited func()
+
 	// OnReadError is called with the reason for which a changed file is not
 	// taken: the accounts stay as they were. If nil, it is not called.
 	OnReadError func(error)
@@ -135,7 +138,7 @@ func (f *File) Verify(ctx context.Context, client netip.Addr, name, password str
 	// is not limited by the others of the address: it may be a whole office.
 	wait, ok := f.clients.Allow(perClient, from, now)
 	if !ok && class != proven {
-		return 0, &WaitError{wait}
+		return 0, f.limited(wait)
 	}
 	forgive := func() {
 		f.pairs.Return(perPair, who)
@@ -147,7 +150,7 @@ func (f *File) Verify(ctx context.Context, client netip.Addr, name, password str
 		if ok {
 			f.clients.Return(perClient, from)
 		}
-		return 0, &WaitError{wait}
+		return 0, f.limited(wait)
 	}
 	queueing, cancel := context.WithTimeout(ctx, within(class))
 	defer cancel()
@@ -292,4 +295,12 @@ func (f *File) now() time.Time {
 		return f.Now()
 	}
 	return time.Now()
+}
+
+// limited is the refusal by a limit.
+func (f *File) limited(wait time.Duration) *WaitError {
+	if f.Limited != nil {
+		f.Limited()
+	}
+	return &WaitError{wait}
 }

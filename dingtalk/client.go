@@ -15,6 +15,7 @@ import (
 
 	"dinggate/internal/httpclient"
 	"dinggate/internal/identity"
+	"dinggate/internal/ratelimit"
 )
 
 // Paths of the calls; they name the calls in errors, metrics and the circuit breaker too.
@@ -52,6 +53,13 @@ type Client struct {
 	// made in, for metrics, traces and the log, on the caller's goroutine; it must
 	// return quickly. If nil, nothing is observed.
 	Observe func(context.Context, Call)
+
+	// Budget holds calls back so that all replicas together stay below DingTalk's
+	// calls a second and API; a refusal all the same slows them down and is
+	// tried again, within the call's time. A call whose turn does not come in that
+	// time is ratelimit.ErrNoTurn. Nil: calls are not held, and a refusal opens the
+	// circuit of its path.
+	Budget *ratelimit.Budget
 
 	once    sync.Once
 	http    httpclient.Clients
@@ -125,7 +133,7 @@ func (c *Client) do(ctx context.Context, q request, out any) error {
 	ctx, cancel := c.deadline(ctx)
 	defer cancel()
 	c.setUp()
-	renewed, reconnected := false, false
+	renewed, reconnected, refused := false, false, 0
 	for tries := 1; ; {
 		token := ""
 		if q.host == hostOld {
@@ -134,10 +142,18 @@ func (c *Client) do(ctx context.Context, q request, out any) error {
 				return err
 			}
 		}
+		if busy := c.await(ctx, q.path); busy != nil {
+			return busy
+		}
 		t := c.try(ctx, q, token, out)
+		if c.Budget != nil && t.result == "throttled" {
+			c.Budget.Throttled(ctx, q.path)
+		}
 		switch {
 		case t.err == nil:
 			return nil
+		case c.Budget != nil && t.tooMany(q) && refused < throttledTries:
+			refused++
 		case t.then == renew && token != "" && !renewed:
 			renewed = true
 			c.token.drop(token)
@@ -193,7 +209,11 @@ func (c *Client) try(ctx context.Context, q request, token string, out any) atte
 	if t.err == nil {
 		t = c.send(ctx, q, token, secrets, out)
 		<-c.slots
-		c.breaker.record(q.path, c.now(), outcomeOf(t))
+		ended := outcomeOf(t)
+		if c.Budget != nil && ended == throttled {
+			ended = answered // the budget holds the path, on all replicas
+		}
+		c.breaker.record(q.path, c.now(), ended)
 	}
 	if c.Observe != nil {
 		call := Call{Name: q.path, Result: t.result, RequestID: t.requestID, Duration: time.Since(began), Err: t.err}

@@ -28,20 +28,33 @@ type Config struct {
 	CorpID       string      `yaml:"corp_id"`       // the organisation: only its members are anybody
 	Username     string      `yaml:"username"`      // userid | job_number | email | email_localpart | name | unionid
 	Events       bool        `yaml:"events"`        // follow the organisation's Stream events
+	Rate         int         `yaml:"rate"`          // calls a second per API, all replicas together; DingTalk answers 20
+	Directory    string      `yaml:"directory"`     // auto | mirror | lookup: how members are looked up again
 	// where browsers sign in; other deployments of DingTalk have other hosts
 	LoginURL string `yaml:"login_url"`
 	APIURL   string `yaml:"api_url"`  // the new API
 	OAPIURL  string `yaml:"oapi_url"` // the old API
 }
 
+// The words of dingtalk.directory.
+const (
+	DirectoryAuto   = "auto"   // mirror where some hundred people are signed in, lookup below
+	DirectoryMirror = "mirror" // the organisation is read as a whole, and rechecks are answered from that
+	DirectoryLookup = "lookup" // each person is asked about
+)
+
+const maxRate = 1000
+
 // Defaults is what holds where the file is silent.
 func Defaults() Config {
 	return Config{
-		Username: "userid",
-		Events:   true,
-		LoginURL: defaultLoginURL,
-		APIURL:   defaultAPIURL,
-		OAPIURL:  defaultOAPIURL,
+		Username:  "userid",
+		Events:    true,
+		Rate:      18,
+		Directory: DirectoryAuto,
+		LoginURL:  defaultLoginURL,
+		APIURL:    defaultAPIURL,
+		OAPIURL:   defaultOAPIURL,
 	}
 }
 
@@ -55,6 +68,10 @@ func (c Config) Check(p *conf.Problems, key string) {
 		"does not begin with `ding`, as a Client ID does (DingTalk answers 900103 to another id)")
 	at("client_secret").If(c.ClientSecret.IsZero(), "is missing; give client_secret_file")
 	at("client_secret").If(!plain(c.ClientSecret.Reveal()), "holds a blank or a control character")
+	at("rate").If(c.Rate < 2 || c.Rate > maxRate, "is not a number of calls a second from 2 to %d", maxRate)
+	at("rate").Warn(c.Rate > 20 && c.Rate <= maxRate, "is above 20: DingTalk refuses more, unless a higher limit was bought for this app")
+	at("directory").If(c.Directory != DirectoryAuto && c.Directory != DirectoryMirror && c.Directory != DirectoryLookup,
+		"is not auto, mirror or lookup")
 	at("corp_id").If(c.CorpID == "",
 		"is missing; without it anybody with a DingTalk account could sign in (开发者后台首页 shows it)")
 	at("corp_id").If(!plain(c.CorpID), "holds a blank or a control character")

@@ -23,7 +23,7 @@ type SilentLogin struct {
 func (l *SilentLogin) Exchange(ctx context.Context, code string) (identity.User, error) {
 	ctx, cancel := l.Client.deadline(ctx)
 	defer cancel()
-	u, err := l.exchange(ctx, code)
+	u, err := l.exchange(reserved(ctx), code)
 	if err != nil {
 		return identity.User{}, signIn(err)
 	}

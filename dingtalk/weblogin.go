@@ -42,11 +42,12 @@ func escape(s string) string { return strings.ReplaceAll(url.QueryEscape(s), "+"
 // membership.
 //
 // Any error is an *identity.Failure; the user is complete or absent. All calls
-// together take Client.Timeout at most.
+// together take Client.Timeout at most. With a Client.Budget the caller had its
+// turn from Enter.
 func (l *WebLogin) Exchange(ctx context.Context, code, _ string) (identity.User, identity.Token, error) {
 	ctx, cancel := l.Client.deadline(ctx)
 	defer cancel()
-	u, t, err := l.exchange(ctx, code)
+	u, t, err := l.exchange(reserved(ctx), code)
 	if err != nil {
 		return identity.User{}, identity.Token{}, signIn(err)
 	}

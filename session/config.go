@@ -36,6 +36,10 @@ type Config struct {
 	Recheck  time.Duration `yaml:"recheck"`  // how often membership and directory data are looked up again
 	Grace    time.Duration `yaml:"grace"`    // how long a session outlives an unreachable DingTalk, from the first failure on; 0: not at all
 	Store    string        `yaml:"store"`    // StoreCookie (also when empty) or StoreRedis
+
+	// StoreGrace is how long a session that this process has seen outlives a Store that
+	// does not answer, from its last answer on; 0: not at all.
+	StoreGrace time.Duration `yaml:"store_grace"`
 }
 
 // Where sessions are kept.
@@ -46,8 +50,11 @@ const (
 
 // Defaults is the `session` part of an empty configuration file.
 func Defaults() Config {
-	return Config{Lifetime: 24 * time.Hour, Recheck: 5 * time.Minute, Grace: 15 * time.Minute, Store: StoreCookie}
+	return Config{Lifetime: 24 * time.Hour, Recheck: 5 * time.Minute, Grace: 15 * time.Minute, Store: StoreCookie, StoreGrace: 10 * time.Second}
 }
+
+// maxStoreGrace bounds how late an end on another replica may be known.
+const maxStoreGrace = 5 * time.Minute
 
 // Check finds the mistakes below key (`cookie`); it opens and changes nothing.
 func (c CookieConfig) Check(p *conf.Problems, key string) {
@@ -100,5 +107,6 @@ func (c Config) Check(p *conf.Problems, key string) {
 	p.At("%s.recheck", key).If(c.Recheck <= 0, "must be longer than 0s; somebody who left would stay signed in")
 	p.At("%s.recheck", key).Warn(c.Lifetime > 0 && c.Recheck > c.Lifetime, "is longer than session.lifetime (%v): membership is never looked at again", c.Lifetime)
 	p.At("%s.grace", key).If(c.Grace < 0, "is negative")
+	p.At("%s.store_grace", key).If(c.StoreGrace < 0 || c.StoreGrace > maxStoreGrace, "is not between 0s and %v", maxStoreGrace)
 	p.At("%s.store", key).If(c.Store != "" && c.Store != StoreCookie && c.Store != StoreRedis, "is not cookie or redis")
 }

@@ -61,6 +61,8 @@ type words struct {
 
 	BindingPerson, BindingAccount, BindingSince, Unbind, NewsAccount, NewsPerson, Continue string
 
+	Waiting, WaitingNext, WaitingAhead, WaitingText, WaitingNow string // WaitingAhead has a %d
+
 	Contact, RequestID, Copy, Copied string
 }
 
@@ -116,6 +118,12 @@ var zhWords = words{
 	Continue:       "继续",
 	NewsAccount:    "自你上次登录以来，有一个钉钉用户绑定了这个账号，用钉钉就可以登录它。如果不是你本人，请立即解除绑定并修改密码。",
 	NewsPerson:     "自你上次登录以来，你的钉钉绑定到了下面的账号，今后用钉钉登录的就是这个账号。如果不是你本人操作的，请立即解除绑定。",
+
+	Waiting:      "正在排队登录",
+	WaitingNext:  "马上就轮到你了。",
+	WaitingAhead: "现在登录的人较多，你前面还有 %d 人。",
+	WaitingText:  "本页会自动刷新，轮到你时自动完成登录，请不要关闭。",
+	WaitingNow:   "立即刷新",
 
 	Contact:   "需要帮助？请联系",
 	RequestID: "请求编号",
@@ -179,6 +187,12 @@ var enWords = words{
 		"DingTalk. If that is not you, remove the link now and change your password.",
 	NewsPerson: "Since your last sign-in your DingTalk was linked to the account below, and signs you in to it " +
 		"from now on. If you did not do this, remove the link now.",
+
+	Waiting:      "Waiting to sign in",
+	WaitingNext:  "You are next.",
+	WaitingAhead: "Many people are signing in right now: %d are before you.",
+	WaitingText:  "This page refreshes by itself and signs you in when it is your turn. Please keep it open.",
+	WaitingNow:   "Refresh now",
 
 	Contact:   "Need help? Contact",
 	RequestID: "Request ID",

@@ -134,7 +134,7 @@ func (p *Pages) compile(c Config) error {
 	p.templates = make(map[string]*template.Template)
 	for name, sample := range map[string]any{"error": errorView{}, "sign_in": signInView{}, "account": accountView{},
 		"signed_out": signInView{}, "confirm": confirmView{}, "signed_in": signedInView{}, "who": whoView{},
-		"silent": silentView{}, "ask": askView{}, "post_form": postFormView{}} {
+		"silent": silentView{}, "waiting": waitingView{}, "ask": askView{}, "post_form": postFormView{}} {
 		t, err := c.parse(name)
 		for _, data := range []any{sample, filled(sample)} {
 			if err == nil {
@@ -184,6 +184,7 @@ type view struct {
 	Contact     contact
 	ID          string
 	Posts       bool // the page has a form
+	Refresh     int  // seconds after which the page is loaded again; 0: it is not
 }
 
 // view prepares the layout for one request. Heading is the page's own affair.

@@ -69,10 +69,10 @@ type Place struct {
 type Allowance interface {
 	Draw(ctx context.Context, d Draw) (Drawn, error)
 
-	// Place gives the place of id in the queue of sign-ins, a new one behind all
-	// others if it has none. Places that nobody asks for are lost after PlaceLife.
-	// ErrFull when MaxPlaces wait.
-	Place(ctx context.Context, id string) (Place, error)
+	// Place gives the place of id in the queue of sign-ins: where it has none, that of the
+	// ticket which it once had, else a new one behind all others. Places that nobody
+	// asks for are empty after PlaceLife. ErrFull when MaxPlaces wait.
+	Place(ctx context.Context, id string, ticket int64) (Place, error)
 
 	// Throttled notes that a call of this name was refused as one too many.
 	Throttled(ctx context.Context, name string) error
@@ -80,7 +80,7 @@ type Allowance interface {
 
 // Bounds of the queue of sign-ins.
 const (
-	PlaceLife = 2 * time.Minute
+	PlaceLife = 30 * time.Second
 	MaxPlaces = 50_000
 )
 

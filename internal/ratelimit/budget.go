@@ -48,6 +48,7 @@ type Budget struct {
 type BudgetStats struct {
 	Waiting   map[Class]int // in this process, now
 	Queue     int           // sign-ins that wait on all replicas, as of the last that asked
+	LastWait  time.Duration // of the last sign-in that had its turn
 	Throttled uint64        // refusals by throttling
 	Alone     bool          // the shared allowance does not answer: this process counts for itself
 }
@@ -91,6 +92,7 @@ func (b *Budget) Wait(ctx context.Context, name string, class Class, paid bool) 
 
 // Turn is what Enter found.
 type Turn struct {
+	Place string        // what the caller comes again with, however late: its place is kept in it
 	Mine  bool          // calls of all names are reserved
 	Ahead int           // how many wait before the caller
 	Wait  time.Duration // about how long that takes
@@ -98,35 +100,41 @@ type Turn struct {
 
 // Enter has id take a place among the sign-ins and waits for its turn, at most
 // until ctx ends or patience is over; if the turn cannot come within patience it
-// returns at once. A caller without its turn keeps its place: it comes again with
-// the same id. The error is ErrFull, or the context's.
+// returns at once. A caller without its turn comes again with Turn.Place for its id.
+// The error is ErrFull, or the context's.
 func (b *Budget) Enter(ctx context.Context, id string, names []string, patience time.Duration) (Turn, error) {
 	if b == nil || b.Rate <= 0 {
 		return Turn{Mine: true}, nil
 	}
 	b.init()
-	p, err := b.place(ctx, id)
+	id, text, _ := strings.Cut(id, "@")
+	ticket, _ := strconv.ParseInt(text, 10, 64)
+	p, err := b.place(ctx, id, ticket)
 	if err != nil {
 		return Turn{}, err
 	}
 	if b.expect(p.Ahead) <= patience {
+		began := time.Now()
 		waiting, cancel := context.WithTimeout(ctx, patience)
 		err = b.wait(waiting,
 			"sign-in "+strings.Join(names, " "), Draw{Names: names, Mode: Reserve, Ticket: p.Ticket, ID: id})
 		cancel()
 		switch {
 		case err == nil:
+			b.mu.Lock()
+			b.stats.LastWait = time.Since(began)
+			b.mu.Unlock()
 			return Turn{Mine: true}, nil
 		case ctx.Err() != nil:
 			return Turn{}, ctx.Err()
 		case !errors.Is(err, ErrNoTurn):
 			return Turn{}, err
 		}
-		if p, err = b.place(ctx, id); err != nil {
+		if p, err = b.place(ctx, id, p.Ticket); err != nil {
 			return Turn{}, err
 		}
 	}
-	return Turn{Ahead: p.Ahead, Wait: b.expect(p.Ahead)}, nil
+	return Turn{Place: id + "@" + strconv.FormatInt(p.Ticket, 10), Ahead: p.Ahead, Wait: b.expect(p.Ahead)}, nil
 }
 
 // expect is how long so many sign-ins take.
@@ -134,15 +142,15 @@ func (b *Budget) expect(ahead int) time.Duration {
 	return time.Duration(ahead) * time.Second / time.Duration(max(1, b.Rate-1))
 }
 
-func (b *Budget) place(ctx context.Context, id string) (p Place, err error) {
+func (b *Budget) place(ctx context.Context, id string, ticket int64) (p Place, err error) {
 	asking, cancel := context.WithTimeout(ctx, drawWithin)
 	defer cancel()
 	if b.Shared != nil {
-		p, err = b.Shared.Place(asking, id)
-		b.failing.Store(err != nil && !errors.Is(err, ErrFull) && ctx.Err() == nil)
+		p, err = b.Shared.Place(asking, id, ticket)
+		b.failing.Store(err != nil && !errors.Is(err, ErrFull) && !over(ctx))
 	}
 	if b.Shared == nil || b.failing.Load() {
-		p, err = b.local.Place(asking, id)
+		p, err = b.local.Place(asking, id, ticket)
 	}
 	b.mu.Lock()
 	b.stats.Queue = p.Queue
@@ -272,8 +280,8 @@ func (b *Budget) draw(ctx context.Context, d Draw) (got Drawn, err error) {
 		asking, cancel := context.WithTimeout(ctx, drawWithin)
 		got, err = b.Shared.Draw(asking, d)
 		cancel()
-		if ctx.Err() != nil {
-			return got, ctx.Err()
+		if err != nil && over(ctx) {
+			return got, err
 		}
 		b.failing.Store(err != nil)
 		if err == nil {
@@ -283,4 +291,10 @@ func (b *Budget) draw(ctx context.Context, d Draw) (got Drawn, err error) {
 	}
 	d.Rate = max(1, d.Rate/int(b.replicas.Load()))
 	return b.local.Draw(ctx, d)
+}
+
+// over reports whether the caller's time is over, which says nothing of the allowance.
+func over(ctx context.Context) bool {
+	until, has := ctx.Deadline()
+	return ctx.Err() != nil || has && !time.Now().Before(until)
 }

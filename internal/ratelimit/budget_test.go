@@ -271,9 +271,9 @@ type broken struct{}
 
 var errBroken = errors.New("away")
 
-func (broken) Draw(context.Context, Draw) (Drawn, error)    { return Drawn{}, errBroken }
-func (broken) Place(context.Context, string) (Place, error) { return Place{}, errBroken }
-func (broken) Throttled(context.Context, string) error      { return errBroken }
+func (broken) Draw(context.Context, Draw) (Drawn, error)           { return Drawn{}, errBroken }
+func (broken) Place(context.Context, string, int64) (Place, error) { return Place{}, errBroken }
+func (broken) Throttled(context.Context, string) error             { return errBroken }
 
 // TestBudget_Place: a place is kept by who comes again, in whatever order they come.
 func TestBudget_Place(t *testing.T) {
@@ -288,12 +288,14 @@ func TestBudget_Place(t *testing.T) {
 		}
 		before, _ := b.Enter(ctx, "39", []string{"record"}, 0)
 		again, _ := b.Enter(ctx, "39", []string{"record"}, 0)
-		if before.Ahead != again.Ahead || before.Ahead < 35 {
-			t.Errorf("ahead %d, then %d, want the same place", before.Ahead, again.Ahead)
+		if before.Ahead != again.Ahead || before.Ahead < 35 || before.Place != again.Place {
+			t.Errorf("%+v, then %+v, want the same place", before, again)
 		}
 		time.Sleep(PlaceLife + time.Second)
-		if turn, err := b.Enter(ctx, "late", []string{"record"}, time.Second); err != nil || !turn.Mine {
-			t.Errorf("after all others went away: %+v, %v", turn, err)
+		late, _ := b.Enter(ctx, "late", []string{"record"}, 0)
+		later, _ := b.Enter(ctx, before.Place, []string{"record"}, 0)
+		if late.Ahead != 0 && !late.Mine || later.Ahead != 0 || later.Place != before.Place {
+			t.Errorf("after all went away: %+v; one comes back: %+v, want it before", late, later)
 		}
 	})
 }

@@ -3,6 +3,7 @@ package ratelimit
 import (
 	"context"
 	"slices"
+	"sort"
 	"sync"
 	"time"
 )
@@ -179,7 +180,7 @@ func (l *Local) Throttled(_ context.Context, name string) error {
 }
 
 // Place finds or makes the place of id.
-func (l *Local) Place(_ context.Context, id string) (Place, error) {
+func (l *Local) Place(_ context.Context, id string, ticket int64) (Place, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.now()
@@ -189,9 +190,12 @@ func (l *Local) Place(_ context.Context, id string) (Place, error) {
 		if len(l.queue) >= MaxPlaces {
 			return Place{}, ErrFull
 		}
-		i = len(l.queue)
-		l.next++
-		l.queue = append(l.queue, place{id: id, ticket: l.next})
+		if ticket <= 0 || ticket > l.next {
+			l.next++
+			ticket = l.next
+		}
+		i = sort.Search(len(l.queue), func(i int) bool { return l.queue[i].ticket > ticket })
+		l.queue = slices.Insert(l.queue, i, place{id: id, ticket: ticket})
 	}
 	l.queue[i].seen = now
 	return Place{Ticket: l.queue[i].ticket, Ahead: i, Queue: len(l.queue)}, nil

@@ -67,6 +67,20 @@ func (l *Keyed[K]) Allow(rate Rate, key K, now time.Time) (wait time.Duration, o
 	return 0, true
 }
 
+// Left is Allow without taking anything: whether one is left.
+func (l *Keyed[K]) Left(rate Rate, key K, now time.Time) (wait time.Duration, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	full := l.full[key]
+	if full.Before(now) {
+		return 0, true
+	}
+	if ahead := full.Sub(now) - time.Duration(rate.Burst-1)*rate.Every; ahead > 0 {
+		return ahead, false
+	}
+	return 0, true
+}
+
 // Return undoes one Allow, for an attempt that turned out to be no abuse.
 func (l *Keyed[K]) Return(rate Rate, key K) {
 	l.mu.Lock()

@@ -134,8 +134,10 @@ func (f starter) begin(w http.ResponseWriter, r *http.Request, x *web.Exchange, 
 		return "", err
 	}
 	now := f.now()
-	if wait, ok := f.counts().starts.Allow(f.Starts.Or(startsLimit), ratelimit.Client(x.Client), now); !ok {
-		return "", &web.Error{Status: http.StatusTooManyRequests, Code: "too_many_attempts", RetryAfter: wait}
+	if x.Endpoint != "" { // a page load that leads here costs nothing: an office has one address, and its pages load many others
+		if wait, ok := f.counts().starts.Allow(f.Starts.Or(startsLimit), ratelimit.Client(x.Client), now); !ok {
+			return "", f.limited("starts", wait)
+		}
 	}
 	a := newAttempt(purpose, f.ClientID, web.HostName(x.Host), target, now)
 	cookies, err := f.attempts().place(r.Header, a, now)

@@ -58,7 +58,16 @@ func (f completion) serve(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	by := f.byBrowser(query, "")
+	by.mayWait = web.IsPageLoad(r.Method, r.Header)
+	if name, err := parameter(query, waitParam); err == nil && name != "" && !carriesCode(query) {
+		by.read = func() (callbackQuery, error) { return f.waitingQuery(r, name) }
+	}
 	s, _, target, err := f.complete(w, r, x, by, nil)
+	if not, waits := errors.AsType[*waiting](err); waits {
+		if err = f.wait(w, r, not); err == nil {
+			return nil
+		}
+	}
 	if err != nil {
 		return refusedCallback{f.Flow}.shownAgain(r, x, err, *by.spent)
 	}
@@ -88,6 +97,8 @@ type codeSource struct {
 	spent    *bool  // set when the provider has redeemed the code, or refused it for good; nil is not told
 	purpose  string // of the attempt; one begun for another is worth nothing here (threats S8)
 	how      string // for the audit log, as in Event.How
+	queue    Queue  // where it waits before the code is spent; nil: it does not
+	mayWait  bool   // the answer may be a page that waits
 	read     func() (callbackQuery, error)
 	exchange func(ctx context.Context, code, state string) (identity.User, identity.Token, error)
 }
@@ -95,7 +106,7 @@ type codeSource struct {
 // byBrowser reads the code from the query of a redirect.
 func (f completion) byBrowser(query, purpose string) codeSource {
 	return codeSource{
-		purpose: purpose, spent: new(bool), exchange: f.Provider.Exchange,
+		purpose: purpose, spent: new(bool), exchange: f.Provider.Exchange, queue: f.Queue,
 		read: func() (callbackQuery, error) { return parseCallback(query, f.AttemptIn) },
 	}
 }
@@ -106,7 +117,7 @@ func (f completion) byBrowser(query, purpose string) codeSource {
 func (f completion) complete(w http.ResponseWriter, r *http.Request, x *web.Exchange, by codeSource, judge func(string) error) (s *session.Session, cookie *http.Cookie, target string, err error) {
 	var in session.SignIn
 	defer func() {
-		if err == nil {
+		if _, waits := errors.AsType[*waiting](err); err == nil || waits {
 			return
 		}
 		f.clearStaleCookie(w, r)
@@ -123,7 +134,7 @@ func (f completion) complete(w http.ResponseWriter, r *http.Request, x *web.Exch
 		return nil, nil, target, err
 	}
 	in.Since = f.Sessions.Time() // a person whose sessions are revoked while the provider answers stays revoked (threats K18)
-	if in.User, in.Token, err = f.person(r.Context(), by, q, target); err != nil {
+	if in.User, in.Token, err = f.person(r.Context(), x, by, q, target); err != nil {
 		return nil, nil, target, err
 	}
 	if s, cookie, err = f.admit(w, r, in, target); err != nil {
@@ -133,7 +144,6 @@ func (f completion) complete(w http.ResponseWriter, r *http.Request, x *web.Exch
 	if err = f.recorded(w, r, x, Event{What: "sign_in", How: by.how, User: s.User.Username, UserID: s.User.UserID, Session: s.ID}); err != nil {
 		return nil, nil, target, err
 	}
-	f.counts().exchanges.Return(f.Exchanges.Or(exchangesLimit), ratelimit.Client(x.Client)) // an office that signs in at nine is no flood
 	return s, cookie, target, nil
 }
 
@@ -174,9 +184,14 @@ func (f completion) redeem(w http.ResponseWriter, r *http.Request, x *web.Exchan
 			return q, a, err
 		}
 	}
-	now := f.now()
-	if wait, ok := f.counts().exchanges.Allow(f.Exchanges.Or(exchangesLimit), ratelimit.Client(x.Client), now); !ok {
-		return q, a, &web.Error{Status: http.StatusTooManyRequests, Code: "too_many_attempts", RetryAfter: wait}
+	if err := f.mayExchange(x); err != nil {
+		return q, a, err
+	}
+	if err := f.takeTurn(r, by, a, slot, q); err != nil {
+		return q, a, err
+	}
+	if err := f.mayExchange(x); err != nil { // many may have waited together
+		return q, a, err
 	}
 	if err := f.useUp(r.Context(), state); errors.Is(err, store.ErrExists) {
 		forget()
@@ -214,12 +229,17 @@ func (f completion) useUp(ctx context.Context, state [32]byte) error {
 }
 
 // person asks the provider who a code belongs to.
-func (f completion) person(ctx context.Context, by codeSource, q callbackQuery, target string) (identity.User, identity.Token, error) {
+func (f completion) person(ctx context.Context, x *web.Exchange, by codeSource, q callbackQuery, target string) (identity.User, identity.Token, error) {
 	asking, cancel := context.WithTimeout(ctx, exchangeTimeout)
 	defer cancel()
 	user, token, err := by.exchange(asking, q.code, q.state)
-	if failure, failed := errors.AsType[*identity.Failure](err); by.spent != nil {
-		*by.spent = err == nil || failed && (failure.Class == identity.Refused || failure.Class == identity.Restart)
+	failure, failed := errors.AsType[*identity.Failure](err)
+	refused := failed && (failure.Class == identity.Refused || failure.Class == identity.Restart)
+	if refused { // an office that signs in at nine is no flood, nor is one whose provider is away
+		f.counts().exchanges.Allow(f.Exchanges.Or(exchangesLimit), ratelimit.Client(x.Client), f.now())
+	}
+	if by.spent != nil {
+		*by.spent = err == nil || refused
 	}
 	if err == nil && user.Username == "" {
 		err = &identity.Failure{Code: "bad_answer", Err: errors.New("login: a person without a username")}

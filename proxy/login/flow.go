@@ -57,6 +57,10 @@ type Flow struct {
 	Prefix   string       // of our own endpoints, such as /oauth2
 	ClientID string       // the app at DingTalk; an attempt begun for one is worth nothing for another
 
+	// Queue has sign-ins wait for their turn before their code is spent; see Silent.Queue.
+	// Nil: none waits.
+	Queue Queue
+
 	// StrictAPI has LoginAPI answer as it did at first: every refusal is a 500 with
 	// code 500, a person who has to bind an account among them, and `type` is 0 or 1.
 	StrictAPI bool

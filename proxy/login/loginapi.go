@@ -216,7 +216,7 @@ func (f loginAPI) bindSession(w http.ResponseWriter, r *http.Request, x *web.Exc
 	if err != nil {
 		return err
 	}
-	if person, _, err = (completion{f.Flow}).person(r.Context(), by, q, "/"); err != nil {
+	if person, _, err = (completion{f.Flow}).person(r.Context(), x, by, q, "/"); err != nil {
 		return err
 	}
 	if person.UnionID == "" {

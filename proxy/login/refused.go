@@ -58,7 +58,7 @@ func (f refusedCallback) shownAgain(r *http.Request, x *web.Exchange, err error,
 	}
 	kept, sign := f.withoutSignIn(r.URL.RawQuery)
 	stored := refusal{Issued: f.now(), ID: x.ID, Status: e.Status, Code: e.Code, Retry: e.Retry, Wait: e.RetryAfter}
-	if e.Code == "store_unavailable" && e.Retry == "" || e.Status == http.StatusTooManyRequests { // nothing was used up: see redeem
+	if e.Code == "store_unavailable" && e.Retry == "" || e.Status == http.StatusTooManyRequests || errors.Is(err, errQueue) { // nothing was used up: see redeem
 		stored.Query = sign
 	}
 	if at := strings.LastIndex(stored.Retry, "rd="); at >= 0 {
@@ -130,7 +130,7 @@ func (f refusedCallback) withoutSignIn(query string) (kept, sign string) {
 		switch name {
 		case "forward_url":
 			kept += pair + "&"
-		case "code", "authCode", "state", "error", f.AttemptIn:
+		case "code", "authCode", "state", "error", waitParam, f.AttemptIn:
 		default:
 			continue
 		}

@@ -23,6 +23,10 @@ type Silent struct {
 	// Exchange redeems such a code, once; the errors are those of
 	// Provider.Exchange. Codes of the two kinds are never mixed (threats K6).
 	Exchange func(ctx context.Context, code string) (identity.User, error)
+
+	// Queue has them wait for their turn; the code of one that waits too long is not
+	// spent, and the page may send it again. Nil: none waits.
+	Queue Queue
 }
 
 const (
@@ -88,7 +92,7 @@ func (f silentFlow) serve(w http.ResponseWriter, r *http.Request) error {
 	case !web.SameOrigin(r, f.Origins.Ours):
 		return &web.Error{Status: http.StatusForbidden, Code: "cross_site"}
 	}
-	s, _, target, err := completion{f.Flow}.complete(w, r, x, codeSource{purpose: silentPurpose, how: "silent",
+	s, _, target, err := completion{f.Flow}.complete(w, r, x, codeSource{purpose: silentPurpose, how: "silent", queue: f.Silent.Queue,
 		read: func() (callbackQuery, error) { return readSilent(r) },
 		exchange: func(ctx context.Context, code, _ string) (identity.User, identity.Token, error) {
 			u, err := f.Silent.Exchange(ctx, code)

@@ -22,7 +22,7 @@ import (
 // browser that began it, and its state through DingTalk; only where the two
 // meet again does a sign-in end (threats S1–S3).
 //
-//	version  1 byte, now 2
+//	version  1 byte, 2; 3 of an attempt that waits
 //	state    32 random bytes
 //	issued   8 bytes, Unix milliseconds
 //	purpose  what the sign-in is for; "" is a page of ours
@@ -35,10 +35,17 @@ type attempt struct {
 	state                      [32]byte
 	issued                     time.Time
 	purpose, app, host, target string
+
+	// Of an attempt that waits (version 3, with four more texts): its place in the queue,
+	// what the provider sent the browser back with, and when. Without a code it is
+	// under way to the provider once more.
+	queued, code, provided string
+	coded                  time.Time
 }
 
 const (
 	attemptVersion = 2
+	waitingVersion = 3
 	attemptPurpose = "login attempt" // keys of its own: no other sealed text passes for one
 
 	attemptLife = 10 * time.Minute
@@ -74,9 +81,14 @@ func (a *attempt) live(now time.Time) bool {
 }
 
 func (a *attempt) encode() []byte {
-	b := append([]byte{attemptVersion}, a.state[:]...)
+	version, texts := byte(attemptVersion), []string{a.purpose, a.app, a.host, a.target}
+	if a.queued != "" {
+		version = waitingVersion
+		texts = append(texts, a.queued, a.code, a.provided, strconv.FormatInt(a.coded.UnixMilli(), 10))
+	}
+	b := append([]byte{version}, a.state[:]...)
 	b = binary.BigEndian.AppendUint64(b, uint64(a.issued.UnixMilli()))
-	for _, s := range [...]string{a.purpose, a.app, a.host, a.target} {
+	for _, s := range texts {
 		b = append(binary.BigEndian.AppendUint16(b, uint16(len(s))), s...)
 	}
 	return b
@@ -84,18 +96,29 @@ func (a *attempt) encode() []byte {
 
 func decodeAttempt(b []byte) (a attempt, ok bool) {
 	const fixed = 1 + 32 + 8
-	if len(b) < fixed || b[0] != attemptVersion {
+	if len(b) < fixed || b[0] != attemptVersion && b[0] != waitingVersion {
 		return attempt{}, false
 	}
 	a.state = [32]byte(b[1:33])
 	a.issued = time.UnixMilli(int64(binary.BigEndian.Uint64(b[33:])))
 	rest := b[fixed:]
-	for _, to := range [...]*string{&a.purpose, &a.app, &a.host, &a.target} {
+	coded, texts := "", []*string{&a.purpose, &a.app, &a.host, &a.target}
+	if b[0] == waitingVersion {
+		texts = append(texts, &a.queued, &a.code, &a.provided, &coded)
+	}
+	for _, to := range texts {
 		if len(rest) < 2 || len(rest)-2 < int(binary.BigEndian.Uint16(rest)) {
 			return attempt{}, false
 		}
 		n := 2 + int(binary.BigEndian.Uint16(rest))
 		*to, rest = string(rest[2:n]), rest[n:]
+	}
+	if b[0] == waitingVersion {
+		ms, err := strconv.ParseInt(coded, 10, 64)
+		if err != nil || a.queued == "" {
+			return attempt{}, false
+		}
+		a.coded = time.UnixMilli(ms)
 	}
 	return a, len(rest) == 0
 }

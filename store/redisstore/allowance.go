@@ -48,8 +48,8 @@ func (a *Allowance) Draw(ctx context.Context, d ratelimit.Draw) (got ratelimit.D
 }
 
 // Place finds or makes the place of id.
-func (a *Allowance) Place(ctx context.Context, id string) (p ratelimit.Place, err error) {
-	answer, err := a.run(ctx, []any{"place", id, ratelimit.MaxPlaces, ratelimit.PlaceLife.Microseconds()})
+func (a *Allowance) Place(ctx context.Context, id string, ticket int64) (p ratelimit.Place, err error) {
+	answer, err := a.run(ctx, []any{"place", id, ratelimit.MaxPlaces, ratelimit.PlaceLife.Microseconds(), ticket})
 	if err != nil {
 		return p, err
 	}
@@ -128,9 +128,12 @@ if ARGV[1] == 'place' then
 	if not ticket then
 		if redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[3]) then return {0, 0, 0} end
 		-- behind the last one, and behind all that were there before the queue was empty
-		ticket = math.max(now, num('last') + 1)
-		put('last', ticket)
-		save()
+		ticket = tonumber(ARGV[5])
+		if ticket <= 0 or ticket > math.max(now, num('last')) then
+			ticket = math.max(now, num('last') + 1)
+			put('last', ticket)
+			save()
+		end
 		redis.call('ZADD', KEYS[2], string.format('%.0f', ticket), id)
 	end
 	redis.call('ZADD', KEYS[3], string.format('%.0f', now), id)

@@ -62,8 +62,8 @@ func TestAllowanceOnRedis(t *testing.T) {
 	if s := replicas[0].Stats(); s.Alone {
 		t.Error("the replica counts for itself, though Redis answers")
 	}
-	place, err := one.Allowance(app).Place(t.Context(), "person")
-	again, err2 := two.Allowance(app).Place(t.Context(), "person")
+	place, err := one.Allowance(app).Place(t.Context(), "person", 0)
+	again, err2 := two.Allowance(app).Place(t.Context(), "person", 0)
 	if err != nil || err2 != nil || place.Ticket == 0 || place.Ticket != again.Ticket {
 		t.Errorf("Place = %+v, %v, then %+v, %v, want the same ticket", place, err, again, err2)
 	}

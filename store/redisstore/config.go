@@ -14,9 +14,9 @@ import (
 
 // Config is the `redis` part of the configuration. Begin with Defaults.
 type Config struct {
-	// patience is how long a whole operation may take; 0 is opTimeout. Tests of what
-	// a store promises have more: a busy machine is not their subject.
-	patience time.Duration
+	// Timeout is how long a whole operation may take, with the one time that it is
+	// tried again; 0 is 500 ms.
+	Timeout time.Duration `yaml:"timeout"`
 
 	// URL says where Redis is, in one of these forms; a user and a password may
 	// stand in it, percent-encoded:
@@ -45,7 +45,7 @@ type Config struct {
 }
 
 // Defaults is the `redis` part of an empty configuration file.
-func Defaults() Config { return Config{Prefix: "dinggate:"} }
+func Defaults() Config { return Config{Timeout: opTimeout, Prefix: "dinggate:"} }
 
 // Check finds the mistakes below key (`redis`); it opens and changes nothing,
 // and quotes nothing of the URL.
@@ -103,6 +103,6 @@ func (c Config) tlsConfig(t target) (*tls.Config, error) {
 // Bounds of what one process asks of Redis. An operation that has not finished
 // by then is trouble: a request is answered 503 in well under a second.
 const (
-	opTimeout   = 400 * time.Millisecond // a whole operation, with the wait for a connection
+	opTimeout   = 500 * time.Millisecond // a whole operation, with the wait for a connection
 	connections = 32                     // to each node
 )

@@ -6,7 +6,8 @@
 //	Append, Follow ─────── a stream of its own (journal.go): what just ended
 //	Ping ───────────────── a small write: is the server there, is it the master
 //
-// Nothing is retried: who is asked to redeem a code once would redeem it twice.
+// Only what does no harm twice is tried a second time, within the same deadline: who
+// is asked to redeem a code once would redeem it twice.
 // An ill Redis is an error soon, never an answer.
 package redisstore
 
@@ -15,6 +16,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -62,7 +65,7 @@ func Open(c Config) (*Store, error) {
 		}
 		return b
 	}
-	patience := cmp.Or(c.patience, opTimeout)
+	patience := cmp.Or(c.Timeout, opTimeout)
 	part := patience * 3 / 4  // of each of dial, read, write and wait
 	redis.SetLogger(silent{}) // its own words go to stderr, around our log
 	options := &redis.UniversalOptions{
@@ -110,9 +113,9 @@ func (s *Store) do(ctx context.Context, op string, f func(ctx context.Context) e
 	begin := time.Now()
 	err := ctx.Err()
 	if err == nil {
-		err = f(ctx)
+		err = s.twice(ctx, op, f)
 	}
-	answer := err == nil || err == store.ErrNotFound || err == store.ErrExists
+	answer := isAnswer(err)
 	if !answer {
 		if s.lookAround != nil && ctx.Err() != context.Canceled {
 			s.lookAround(ctx) // it does so in the background, and not more often than five times a second
@@ -127,6 +130,31 @@ func (s *Store) do(ctx context.Context, op string, f func(ctx context.Context) e
 		s.Observe(ctx, op, time.Since(begin), told)
 	}
 	return err
+}
+
+func isAnswer(err error) bool {
+	return err == nil || err == store.ErrNotFound || err == store.ErrExists
+}
+
+// repeatable are the operations that do no harm when Redis carries them out twice.
+var repeatable = map[string]bool{"get": true, "put": true, "ping": true}
+
+// twice tries f once more, in what is left of the deadline, when a connection broke
+// or could not be made, and that can do no harm: of an operation that may be
+// repeated, and of any whose connection was never made. One that asks for a code
+// once would else redeem it twice. A server that hangs is not asked again: it would
+// only get more connections.
+func (s *Store) twice(ctx context.Context, op string, f func(ctx context.Context) error) error {
+	err := f(ctx)
+	failed, broke := errors.AsType[*net.OpError](err)
+	broke = broke && !failed.Timeout() || errors.Is(err, io.EOF)
+	if isAnswer(err) || !broke || ctx.Err() != nil || !repeatable[op] && (failed == nil || failed.Op != "dial") {
+		return err
+	}
+	if s.lookAround != nil {
+		s.lookAround(ctx)
+	}
+	return f(ctx)
 }
 
 // Get returns the value.

@@ -26,7 +26,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func open(t *testing.T, url string, set ...func(*Config)) *Store {
 	t.Helper()
 	c := Defaults()
-	c.patience = 10 * time.Second
+	c.Timeout = 10 * time.Second
 	c.URL = conf.NewSecret(url)
 	for _, f := range set {
 		f(&c)
@@ -39,7 +39,7 @@ func open(t *testing.T, url string, set ...func(*Config)) *Store {
 	return s
 }
 
-func impatient(c *Config) { c.patience = 0 }
+func impatient(c *Config) { c.Timeout = 0 }
 
 // passing moves the clock of a miniredis, which stands still by itself.
 type passing struct {

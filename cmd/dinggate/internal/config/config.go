@@ -78,6 +78,8 @@ type Config struct {
 	LoginAPIBase   string `yaml:"login_api_base"`
 	LoginAPIStatus string `yaml:"login_api_status"` // real | strict: what a refusal's HTTP status is
 
+	Limits LimitsConfig `yaml:"limits"`
+
 	Admin AdminConfig `yaml:"admin"`
 
 	Server    ServerConfig    `yaml:"server"`
@@ -100,7 +102,15 @@ type Route struct {
 // AdminConfig is the `admin` part.
 type AdminConfig struct {
 	Listen string `yaml:"listen"` // /livez, /ready, /metrics and /status; host:port or unix:/path
+	Ready  string `yaml:"ready"`  // strict | degraded: whether /ready is 200 while the store is away and something can be served
+	Pprof  bool   `yaml:"pprof"`  // Go's profiles below /debug/pprof/ of the admin listener
 }
+
+// The words of admin.ready.
+const (
+	ReadyStrict   = "strict"
+	ReadyDegraded = "degraded"
+)
 
 // EnvoyGRPCConfig is the `envoy_grpc` part: Envoy's ext_authz over gRPC.
 type EnvoyGRPCConfig struct {
@@ -163,7 +173,8 @@ func Default() *Config {
 		OIDC:      oidc.Defaults(),
 		Assertion: assertion.Defaults(),
 		Accounts:  account.Config{Binding: account.Off},
-		Admin:     AdminConfig{Listen: "127.0.0.1:9180"},
+		Limits:    defaultLimits(),
+		Admin:     AdminConfig{Listen: "127.0.0.1:9180", Ready: ReadyStrict},
 		Server:    ServerConfig{DrainTimeout: DrainWithin},
 		Log:       LogConfig{Format: "json", Level: "info"},
 		Audit:     AuditConfig{OnError: AuditAllow},

@@ -32,6 +32,7 @@ const (
 	networkPattern  = `^(unix|[0-9a-fA-F.:]+/[0-9]{1,3})$`
 	originPattern   = `^[Hh][Tt][Tt][Pp][Ss]?://[^/?#@\s]+/?$`
 	colourPattern   = `^(#[0-9a-fA-F]{6})?$`
+	ratePattern     = `^\s*[0-9]+/[sm](\s+burst\s+[0-9]+)?\s*$`
 	sharePattern    = `^[+0-9._eExXpPa-fA-F-]+$`
 	upstreamPattern = `^$|^([Hh][Tt][Tt][Pp][Ss]?://[^?#]+|[Uu][Nn][Ii][Xx]:/.*[^/])$`
 	apiPattern      = `^$|^[Hh][Tt][Tt][Pp][Ss]?://[^?#]+$`
@@ -54,6 +55,15 @@ var constraints = map[string]constraint{
 	"state_dir":           {not: `[\x00\n]`},
 
 	"dingtalk.username": {values: append([]string{""}, dingtalk.Usernames...)},
+
+	"dingtalk.rate":       {low: 2, high: 1000},
+	"dingtalk.directory":  {values: []string{dingtalk.DirectoryAuto, dingtalk.DirectoryMirror, dingtalk.DirectoryLookup}},
+	"session.store_grace": {max: 5 * time.Minute},
+	"redis.timeout":       {min: 50 * time.Millisecond, max: time.Minute},
+	"admin.ready":         {values: []string{ReadyStrict, ReadyDegraded}},
+	"limits.starts":       {pattern: ratePattern},
+	"limits.exchanges":    {pattern: ratePattern},
+	"limits.passwords":    {pattern: ratePattern},
 
 	"dingtalk.login_url": {pattern: apiPattern},
 	"dingtalk.api_url":   {pattern: apiPattern},

@@ -44,6 +44,7 @@ func newAccounts(cfg *config.Config, st *State) (a Accounts, err error) {
 		if a.File, err = account.Open(path); err != nil {
 			return a, fmt.Errorf("accounts.htpasswd_file: %w", err)
 		}
+		a.File.Client, a.File.Limited = cfg.Limits.Passwords, func() { st.limited.refused("passwords") }
 		a.verified = apiauth.NewPasswordState()
 		file := a.File
 		file.Changed = func(names []string) {

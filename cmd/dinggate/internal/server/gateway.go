@@ -207,7 +207,13 @@ func newFlow(c settings, st *State, people provider, sessions *session.Manager, 
 		PageFirst: c.SignIn.First() || accounts.File != nil,
 		MaxWait:   pageMaxWait,
 		Audit:     st.audit,
-		Limits:    login.Limits{Counts: &st.signIns},
+		Queue:     people.queue,
+		Limits: login.Limits{
+			Starts:    c.Limits.Starts,
+			Exchanges: c.Limits.Exchanges,
+			Limited:   st.limited.refused,
+			Counts:    &st.signIns,
+		},
 	}
 	if c.SignIn.EmbedQR {
 		flow.QRLogin = c.DingTalk.LoginURL

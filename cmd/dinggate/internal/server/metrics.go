@@ -46,6 +46,9 @@ func (s *State) measure(g, before *Gateway) {
 		m.Gauge("journal_unsent", "Ends that other replicas have not been told of yet.",
 			of(func(s session.Stats) int { return s.Unsent }))
 	}
+	if g.Client.Budget != nil {
+		s.measureBudget(g.Client.Budget)
+	}
 	m.Moment("dingtalk_app_token_expiry_timestamp_seconds",
 		"When the app's token ends, Unix time; 0 while there is none. It is renewed ten minutes before.",
 		g.Client.TokenExpires)

@@ -2,16 +2,12 @@ package server
 
 import (
 	"context"
-	"errors"
 
-	"dinggate/cmd/dinggate/internal/config"
 	"dinggate/dingtalk"
 	"dinggate/dingtalk/sso"
 	"dinggate/internal/identity"
 	"dinggate/proxy/login"
 	"dinggate/session"
-
-	"golang.org/x/time/rate"
 )
 
 var _ login.Provider = (*dingtalk.WebLogin)(nil)
@@ -22,6 +18,7 @@ type recheckFunc = func(context.Context, *session.Session) (identity.User, error
 type provider struct {
 	login.Provider
 	attemptIn string
+	queue     login.Queue // nil: sign-ins do not wait
 	recheck   recheckFunc
 	refresh   func(context.Context, string) (identity.Token, error) // nil: tokens are left to expire
 	Close     func()
@@ -49,7 +46,7 @@ func newSessions(c settings, st *State, client *dingtalk.Client, accounts Accoun
 		OnTokenTruncated: st.tokenTruncated(c.Config),
 	}
 	people := newProvider(c, st, client, m.RevokeUser)
-	m.Recheck = accounts.Recheck(st.counted(st.Stores.paced(c.Config, people.recheck)))
+	m.Recheck = accounts.Recheck(st.counted(people.recheck))
 	m.Refresh = people.refresh
 	if before := st.Serving(); before != nil {
 		m.Inherit(before.Sessions)
@@ -70,30 +67,11 @@ func newProvider(c settings, st *State, client *dingtalk.Client, revoke revokeFu
 		}
 	}
 	directory := &dingtalk.Directory{Client: client, Username: c.DingTalk.Username, Ancestors: c.NamesDepartments()}
+	web := &dingtalk.WebLogin{Client: client, Directory: directory}
 	return provider{
-		Provider: &dingtalk.WebLogin{Client: client, Directory: directory},
-		recheck:  recheck(c.Config, client, st.rechecks),
+		Provider: web,
+		queue:    web,
+		recheck:  recheck(c.Config, client),
 		Close:    client.CloseIdleConnections,
-	}
-}
-
-// recheck looks members up again, paced.
-func recheck(cfg *config.Config, client *dingtalk.Client, pace *rate.Limiter) recheckFunc {
-	directory := &dingtalk.Directory{
-		Client:    client,
-		Username:  cfg.DingTalk.Username,
-		Ancestors: cfg.NamesDepartments(),
-		Pace:      pace,
-	}
-	return func(ctx context.Context, s *session.Session) (identity.User, error) {
-		u, err := directory.Person(ctx, s.User.UnionID)
-		if err == nil && u.UserID != s.User.UserID { // a userid given to another person (threats K10)
-			err = &identity.Failure{
-				Class: identity.Refused,
-				Code:  "not_member",
-				Err:   errors.New("the organisation knows this person under another userid now"),
-			}
-		}
-		return u, err
 	}
 }

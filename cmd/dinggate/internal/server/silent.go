@@ -21,5 +21,5 @@ func newSilent(cfg *config.Config, client *dingtalk.Client) *login.Silent {
 			Ancestors: cfg.NamesDepartments(),
 		},
 	}
-	return &login.Silent{CorpID: cfg.DingTalk.CorpID, ClientID: cfg.DingTalk.ClientID, Exchange: in.Exchange}
+	return &login.Silent{CorpID: cfg.DingTalk.CorpID, ClientID: cfg.DingTalk.ClientID, Exchange: in.Exchange, Queue: in}
 }

@@ -9,16 +9,12 @@ import (
 	"dinggate/cmd/dinggate/internal/config"
 	"dinggate/dingtalk"
 	"dinggate/dingtalk/sso"
+	"dinggate/internal/ratelimit"
 	"dinggate/oidc"
 	"dinggate/proxy"
 	"dinggate/proxy/apiauth"
 	"dinggate/proxy/login"
-
-	"golang.org/x/time/rate"
 )
-
-// rechecksPerSecond stays below DingTalk's 20 calls a second per app and API.
-const rechecksPerSecond = 15
 
 // State is everything that lives as long as the process. It is made once, by
 // NewState; a reload builds the next Gateway from the same State. A limit that a
@@ -39,13 +35,14 @@ type State struct {
 	ssoCounts sso.Counts
 
 	oidcCounts oidc.Counts
-	rechecks   *rate.Limiter // DingTalk counts per app, however often that is configured
+	calls      ratelimit.Local // DingTalk's calls without Redis: it counts per app, however often that is configured
+	limited    limitCounts
 }
 
 // NewState is the state of a process that has these stores. Serve gives it its
 // first gateway.
 func NewState(stores *Stores, t Observability) *State {
-	return &State{Observability: t, Stores: stores, rechecks: rate.NewLimiter(rechecksPerSecond, rechecksPerSecond)}
+	return &State{Observability: t, Stores: stores}
 }
 
 // Serving is the gateway that serves; nil before the first Serve.
@@ -94,7 +91,7 @@ func (s *State) client(cfg *config.Config) *dingtalk.Client {
 	if g := s.Serving(); g != nil && reflect.DeepEqual(g.Client.Config, cfg.DingTalk) {
 		return g.Client
 	}
-	return &dingtalk.Client{Config: cfg.DingTalk, Observe: s.call}
+	return &dingtalk.Client{Config: cfg.DingTalk, Observe: s.call, Budget: s.budget(cfg)}
 }
 
 // tokens are those of the gateway that serves, if it is the same SSO service.

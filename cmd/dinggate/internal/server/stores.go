@@ -8,7 +8,6 @@ import (
 
 	"dinggate/account"
 	"dinggate/cmd/dinggate/internal/config"
-	"dinggate/internal/identity"
 	"dinggate/session"
 	"dinggate/store"
 	"dinggate/store/boltstore"
@@ -169,29 +168,6 @@ func openFile(dir string, keys *bindingKeys, t Observability) (*Stores, error) {
 	t.Log.Info("sessions live in cookies: a sign-out is known to this machine alone, not to other replicas",
 		"state_dir", dir)
 	return s, nil
-}
-
-// paced limits the lookups of all replicas together to DingTalk's limit, which is
-// per app. Without an app, or alone, nothing needs to be shared.
-func (s *Stores) paced(cfg *config.Config, recheck recheckFunc) recheckFunc {
-	app := cfg.DingTalk.ClientID
-	if s.Redis == nil || app == "" || recheck == nil {
-		return recheck
-	}
-	pace := &store.SharedLimiter{Store: s.Redis, Name: app, PerSecond: rechecksPerSecond}
-	return func(ctx context.Context, who *session.Session) (identity.User, error) {
-		// A lookup in the background gives its place in this process up soon: others
-		// may only want to read what another replica found. For one that is overdue
-		// a request waits, so that it waits too.
-		patience := time.Second / 2
-		if time.Since(who.Checked) > cfg.Session.Recheck+cfg.Session.Grace {
-			patience = pageMaxWait
-		}
-		if err := pace.Wait(ctx, patience); err != nil {
-			return identity.User{}, err
-		}
-		return recheck(ctx, who)
-	}
 }
 
 // State is which kind of store there is, and whether it answers.

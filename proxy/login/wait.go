@@ -1,0 +1,195 @@
+package login
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"net/url"
+	"time"
+
+	"dinggate/internal/page"
+	"dinggate/internal/ratelimit"
+	"dinggate/internal/web"
+	"dinggate/store"
+)
+
+// Queue is where sign-ins wait for their turn at the provider: id takes a place, or
+// keeps the one that it has, and waits for at most patience. An error means that
+// there is no place, or that the context ended.
+type Queue interface {
+	Enter(ctx context.Context, id string, patience time.Duration) (ratelimit.Turn, error)
+}
+
+// A sign-in that has to wait:
+//
+//	callback?code=… ─ place, up to 8 s ─┬─ its turn: claimed, exchanged, signed in
+//	                                    └─ not yet: code bound to the attempt and sealed into its cookie
+//	                                         303 callback?waiting=… ─ place, up to 8 s ─┬─ its turn: as above
+//	                                                    ▲                              ├─ not yet: a page that comes again ─┐
+//	                                                    ├──────────────────────────────┼────────────────────────────────────┘
+//	                                                    │                              └─ code older than 4 minutes:
+//	                                                    └──── callback?code=… ◄── DingTalk ◄── 302, with the same place
+//
+// The place is taken before the code is spent. The code is of worth with this
+// attempt alone, and the attempt with this code: the Store has both.
+const (
+	waitParam   = "waiting"
+	waitFor     = 8 * time.Second // that one request waits for its turn
+	codeLife    = 4 * time.Minute // DingTalk's live five
+	boundLife   = attemptLife + 2*attemptSkew
+	refreshLeft = 2 * time.Second
+	refreshMost = 10 * time.Second
+)
+
+// waiting says that it is not the attempt's turn yet. It is an answer, not a refusal.
+type waiting struct {
+	turn ratelimit.Turn
+	a    attempt
+	slot int
+	q    callbackQuery
+}
+
+func (*waiting) Error() string { return "login: a sign-in waits for its turn" }
+
+// errQueue is in the error of a sign-in for which there was no turn; its code is not spent.
+var errQueue = errors.New("login: no turn at the provider; nothing is used up")
+
+// place is the attempt's place in the queue: that of the attempt that began the
+// wait, where the person was sent to the provider again.
+func (a *attempt) place() string {
+	if a.queued != "" {
+		return a.queued
+	}
+	return digestText(a.state[:])
+}
+
+func digestText(b []byte) string {
+	sum := sha256.Sum256(b)
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// takeTurn waits for the attempt's turn. A page that can wait longer gets
+// *waiting, anybody else a 503 that uses nothing up.
+func (f completion) takeTurn(r *http.Request, by codeSource, a attempt, slot int, q callbackQuery) error {
+	if by.queue == nil {
+		return nil
+	}
+	turn, err := by.queue.Enter(r.Context(), a.place(), waitFor)
+	switch {
+	case err == nil && turn.Mine:
+		return f.boundElsewhere(r, a, q)
+	case err == nil && by.mayWait:
+		return &waiting{turn, a, slot, q}
+	case err == nil || errors.Is(err, ratelimit.ErrFull):
+		return &web.Error{
+			Status: http.StatusServiceUnavailable, Code: "throttled", RetryAfter: max(turn.Wait, retryAfter),
+			Err: errors.Join(errQueue, err),
+		}
+	}
+	return &web.Error{Status: http.StatusServiceUnavailable, Code: "unavailable", RetryAfter: retryAfter, Err: errors.Join(errQueue, err)}
+}
+
+// boundElsewhere refuses a code that waits under another attempt, and an attempt
+// that waits with another code.
+func (f completion) boundElsewhere(r *http.Request, a attempt, q callbackQuery) error {
+	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
+	defer cancel()
+	for key, want := range codeTies(a, q.code) {
+		switch got, err := f.Used.Get(ctx, key); {
+		case errors.Is(err, store.ErrNotFound):
+		case err != nil:
+			return &web.Error{Status: http.StatusServiceUnavailable, Code: "store_unavailable", RetryAfter: retryAfter, Err: err}
+		case string(got) != want:
+			return f.refuse(r, "state_used", "/")
+		}
+	}
+	return nil
+}
+
+// codeTies are the two records that tie a code and an attempt to each other. They
+// hold hashes: the Store learns no code.
+func codeTies(a attempt, code string) map[string]string {
+	ofState, ofCode := digestText(append([]byte("attempt "), a.state[:]...)), digestText([]byte("code "+code))
+	return map[string]string{"waiting-attempt:" + ofState: ofCode, "waiting-code:" + ofCode: ofState}
+}
+
+// bind ties the code to the attempt, once: a reload finds it done.
+func (f completion) bind(r *http.Request, a attempt, q callbackQuery) error {
+	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
+	defer cancel()
+	for key, value := range codeTies(a, q.code) {
+		if err := f.Used.Add(ctx, key, []byte(value), boundLife); err != nil && !errors.Is(err, store.ErrExists) {
+			return &web.Error{Status: http.StatusServiceUnavailable, Code: "store_unavailable", RetryAfter: retryAfter, Err: err}
+		}
+	}
+	return f.boundElsewhere(r, a, q)
+}
+
+// wait answers a sign-in whose turn has not come.
+func (f completion) wait(w http.ResponseWriter, r *http.Request, not *waiting) error {
+	a := not.a
+	if a.queued = not.turn.Place; a.queued == "" {
+		a.queued = not.a.place()
+	}
+	if carriesCode(r.URL.RawQuery) || a.code == "" {
+		if err := f.bind(r, a, not.q); err != nil {
+			return err
+		}
+		if a.code == "" { // a reload makes the code no younger
+			a.issued, a.coded = f.now(), f.now()
+		}
+		a.code, a.provided = not.q.code, not.q.state
+		return f.keepWaiting(w, r, not.slot, a)
+	}
+	if f.now().Sub(a.coded) >= codeLife {
+		next := newAttempt(a.purpose, a.app, a.host, a.target, f.now())
+		next.queued = a.queued
+		if err := f.reseal(w, not.slot, next); err != nil {
+			return err
+		}
+		redirect(w, http.StatusFound, f.Provider.AuthURL(f.urls().redirectURI(), next.stateText()))
+		return nil
+	}
+	f.Pages.Waiting(w, r, page.WaitingData{Ahead: not.turn.Ahead, Refresh: min(max(not.turn.Wait/2, refreshLeft), refreshMost)})
+	return nil
+}
+
+// keepWaiting seals the attempt with its code and leaves for an address without
+// it: an address stays in the history, and a page would show it to its links.
+func (f completion) keepWaiting(w http.ResponseWriter, r *http.Request, slot int, a attempt) error {
+	if err := f.reseal(w, slot, a); err != nil {
+		return err
+	}
+	redirect(w, http.StatusSeeOther, r.URL.EscapedPath()+"?"+waitParam+"="+url.QueryEscape(a.waitName()))
+	return nil
+}
+
+// waitName names an attempt in an address without being its state.
+func (a *attempt) waitName() string {
+	return digestText(append([]byte("waiting "), a.state[:]...))[:22]
+}
+
+func (f completion) reseal(w http.ResponseWriter, slot int, a attempt) error {
+	jar := f.attempts()
+	text, err := jar.keyring.Seal(attemptPurpose, jar.slotName(slot), a.encode())
+	if err != nil {
+		return err
+	}
+	addCookie(w, jar.cookie(slot, text, int(attemptLife/time.Second)))
+	return nil
+}
+
+// waitingQuery reads what an attempt of this browser waits with.
+func (f completion) waitingQuery(r *http.Request, name string) (callbackQuery, error) {
+	for slot := range slots {
+		found, _ := f.attempts().open(r.Header, slot)
+		for _, a := range found {
+			if a.code != "" && a.waitName() == name {
+				return callbackQuery{attempt: a.stateText(), state: a.provided, code: a.code}, nil
+			}
+		}
+	}
+	return callbackQuery{}, f.refuse(r, "state_unknown", "/")
+}
