@@ -76,8 +76,14 @@ func Run(ctx context.Context, first Loaded, read func() Loaded, out io.Writer) e
 		return err
 	}
 	s.guard = nil
-	own := admin.OwnNames(cfg.Admin.Listen,
-		admin.Handler(&s.ready, stores.Reads, r.note, kit.Metrics, newStatus(st, r)))
+	operators := admin.Handler(&s.ready, stores.Reads, r.note, kit.Metrics, newStatus(st, r))
+	if cfg.Admin.Ready == config.ReadyDegraded {
+		operators = admin.Degraded(&s.ready, stores.Reads, operators)
+	}
+	if cfg.Admin.Pprof {
+		operators = admin.Profiles(operators)
+	}
+	own := admin.OwnNames(cfg.Admin.Listen, operators)
 	if err := s.open(nil, cfg.Admin.Listen, "admin", own, out); err != nil {
 		return errors.Join(err, s.Close())
 	}
