@@ -47,7 +47,7 @@ type given struct {
 
 func (g *given) has(scope string) bool { return slices.Contains(g.Scope, scope) }
 
-// sidOf is what applications call a session: no id of ours goes out.
+// sidOf is what applications call a session: none of our ids goes out.
 func sidOf(session string) string {
 	if session == "" {
 		return ""

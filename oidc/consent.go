@@ -98,7 +98,7 @@ func (p *Provider) sealQuestion(q question) (string, error) {
 	return encodeField(box), nil
 }
 
-var errQuestion = errors.New("oidc: an answer to no question of ours, or of another session, or too late")
+var errQuestion = errors.New("oidc: an answer to none of our questions, or of another session, or too late")
 
 func (p *Provider) openQuestion(kind, field, session string) (q question, err error) {
 	box, ok := decodeField(field)

@@ -54,7 +54,7 @@ func (e *endings) take() (list []End, later []string, all bool) {
 	return list, later, all
 }
 
-// Ended hears that a session or a person has ended. It never waits; Run draws the
+// Ended is called when a session or a person has ended. It never waits; Run draws the
 // consequence.
 func (p *Provider) Ended(e End) {
 	p.ready()

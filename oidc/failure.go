@@ -95,7 +95,7 @@ func (p *Provider) refuse(w http.ResponseWriter, r *http.Request, endpoint strin
 	}{f.code, f.text})
 }
 
-// pageError is a mistake that a person is shown on a page of ours.
+// pageError is a mistake that a person is shown on one of our pages.
 func pageError(status int, code string, why string, args ...any) error {
 	return &web.Error{Status: status, Code: code, Err: fmt.Errorf("oidc: "+why, args...)}
 }

@@ -18,7 +18,7 @@ import (
 //	/oidc/authorize?client_id=…             at most maxTarget bytes
 //	/oidc/authorize?dinggate_request=NAME   any other
 //
-// The name is no secret: whoever has it asks the same question as somebody who
+// The name is no secret: who has it asks the same question as somebody who
 // writes the request's own address.
 const (
 	requestParam = "dinggate_request"

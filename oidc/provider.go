@@ -38,7 +38,7 @@ type Browser struct {
 	Current func(r *http.Request) (Login, error)
 
 	// SignIn sends a page load to sign in, also where there is a session, and back to
-	// target, a path of ours. It answers the request or returns an error.
+	// target, our own path. It answers the request or returns an error.
 	SignIn func(w http.ResponseWriter, r *http.Request, target string) error
 
 	// SignOut ends all sessions of the browser and clears its cookie. The answer is
@@ -69,14 +69,14 @@ type People struct {
 }
 
 // Provider is the OpenID Connect provider. All fields down to People are required
-// (Check says which is missing), save that funcs of People may be nil where their
+// (Check says which is missing), except that funcs of People may be nil where their
 // comment says so. Set them, then share the pointer; safe for concurrent use.
 type Provider struct {
 	Config  Config
 	Issuer  string        // public_url, without a slash at the end
 	Realm   string        // of the organisation: two of them may share one store
 	Store   grant.Store   // of what is given; shared by all replicas
-	Pending grant.Store   // of requests that wait for a sign-in, which strangers can fill; may be Store
+	Pending grant.Store   // of requests that wait for a sign-in, which unknown clients can fill; may be Store
 	Sealer  Sealer        // of records
 	Grants  *grant.Issuer // over Store
 	Keys    *keys.Keeper
@@ -94,7 +94,7 @@ type Provider struct {
 	// result is ok or the name of an error. nil: not called.
 	Measure func(application, endpoint, result string)
 
-	// Report hears of what goes wrong in the background. nil: not called.
+	// Report is called with background failures. If nil, it is not called.
 	Report func(err error)
 
 	// Deliver posts a logout token to a client's back-channel address; nil: by HTTP.

@@ -24,7 +24,7 @@ func TestAuthorizeErrors(t *testing.T) {
 	_, challenge := pkce()
 	for _, c := range []struct {
 		change []string
-		want   string // an error; "page" for a page of ours
+		want   string // an error; "page" for our error page
 	}{
 		{[]string{"client_id", "-"}, "page"},
 		{[]string{"client_id", "nobody"}, "page"},

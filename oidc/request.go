@@ -93,7 +93,7 @@ func (p params) once(names ...string) (twice string) {
 	return ""
 }
 
-// identify finds client and address. Whatever is wrong with them is a page of ours
+// identify finds client and address. Whatever is wrong with them is shown on our own page
 // and never a redirect (threats E1).
 func (p authorization) identify(raw string) (*request, params, error) {
 	if len(raw) > maxRequest {
@@ -193,7 +193,7 @@ func knownScopes(asked []string) (known []string) {
 	return known
 }
 
-// readPKCE takes S256 alone: with plain whoever reads the request has the verifier
+// readPKCE takes S256 alone: with plain, who reads the request has the verifier
 // (threats E4).
 func (q *request) readPKCE(p params) *failure {
 	challenge, method := p.get("code_challenge"), p.get("code_challenge_method")

@@ -81,7 +81,7 @@ type tokenCall struct {
 // code redeems an authorization code, once.
 //
 // Of any number of uses at once, on any replica, one gets tokens. Every other use by
-// its own client ends what the first gave, whenever it comes: whoever stole a code
+// its own client ends what the first gave, whenever it comes: who stole a code
 // uses it at once, so that the same moment is no excuse (threats E2). Another
 // client's attempt kills a code that waits, and ends nothing that was given.
 func (t *tokenCall) code() (tokenAnswer, *failure) {
@@ -92,7 +92,7 @@ func (t *tokenCall) code() (tokenAnswer, *failure) {
 	g, family, err := p.Grants.ByCode(t.ctx, code)
 	switch {
 	case errors.Is(err, grant.ErrForeign):
-		return tokenAnswer{}, invalidGrant("no code of ours")
+		return tokenAnswer{}, invalidGrant("none of our codes")
 	case errors.Is(err, grant.ErrNone):
 		return tokenAnswer{}, t.again(family, "the code was used, ended, or not redeemed within %v", p.Config.Code)
 	case err != nil:
@@ -221,7 +221,7 @@ func (t *tokenCall) refresh() (tokenAnswer, *failure) {
 	g, generation, err := p.Grants.ByRefresh(t.ctx, token)
 	switch {
 	case errors.Is(err, grant.ErrForeign), errors.Is(err, grant.ErrNone):
-		return tokenAnswer{}, invalidGrant("the refresh token is none of ours, or its family has ended")
+		return tokenAnswer{}, invalidGrant("the refresh token is not ours, or its family has ended")
 	case err != nil:
 		return tokenAnswer{}, unavailable(err)
 	}

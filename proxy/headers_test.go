@@ -15,7 +15,7 @@ import (
 	"dinggate/proxy/access"
 )
 
-// protectedNames are what an upstream may hear from us alone (threats H).
+// protectedNames are what an upstream may get from us alone (threats H).
 var protectedNames = []string{
 	"X-Forwarded-User", "X-Forwarded-Email", "X-Forwarded-Preferred-Username", "X-Forwarded-Groups",
 	"X-Forwarded-Access-Token",

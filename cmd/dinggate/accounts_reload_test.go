@@ -60,7 +60,7 @@ func (v *localVisitor) do(r *http.Request) int {
 	return res.StatusCode
 }
 
-// page asks for the application: 200 for somebody who is signed in, else 401.
+// page asks for the application: 200 for somebody who is signed in, otherwise 401.
 func (v *localVisitor) page() int {
 	v.t.Helper()
 	r, err := http.NewRequest("GET", v.s.gate+"/x", nil)
@@ -71,7 +71,7 @@ func (v *localVisitor) page() int {
 	return v.do(r)
 }
 
-// TestAccountsWhileServing: whoever is gone from the file, has another password,
+// TestAccountsWhileServing: anyone who is gone from the file, has another password,
 // or whose file is turned off, is out within moments, and DingTalk, which is
 // away here, is not asked about them. A file with a mistake changes nothing and
 // is told like any other mistake. None of it but the last is a reload.

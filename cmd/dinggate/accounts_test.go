@@ -48,8 +48,8 @@ func htpasswd(t testing.TB, path string, names ...string) {
 	}
 }
 
-// accountHouse is a house with the accounts zs and ls and the given binding.
-func accountHouse(t testing.TB, binding string) (h *testEnv, file string) {
+// accountEnv is an environment with the accounts zs and ls and the given binding.
+func accountEnv(t testing.TB, binding string) (h *testEnv, file string) {
 	file = filepath.Join(t.TempDir(), "htpasswd")
 	htpasswd(t, file, "zs", "ls")
 	return newTestEnv(t, func(c *config.Config) {
@@ -68,7 +68,7 @@ func (v *visitor) password(address, name, password string) answer {
 // TestLocalAccount: a page load without a session meets the page with the form;
 // its sign-in is a session like any other, for routes and for gateways.
 func TestLocalAccount(t *testing.T) {
-	h, file := accountHouse(t, account.Off)
+	h, file := accountEnv(t, account.Off)
 	v := h.visitor()
 	a := v.get(h.base + "/wiki?a=b")
 	if at := a.Header.Get("Location"); a.StatusCode != 302 || at != h.base+"/oauth2/sign_in?rd=%2Fwiki%3Fa%3Db" {
@@ -95,7 +95,7 @@ func TestLocalAccount(t *testing.T) {
 	h.gate.Accounts.File.Look()
 	h.gate.Accounts.File.Look()
 	waitFor(t, "the session of an account that is gone", func() bool { return v.get(h.base+"/wiki").StatusCode == 302 })
-	// of whoever did not hear of it
+	// of a replica that was not notified
 	_, err := h.gate.Accounts.Recheck(nil)(t.Context(),
 		&session.Session{User: identity.User{Username: "zs", Local: true}})
 	if f, ok := errors.AsType[*identity.Failure](err); !ok || f.Class != identity.Refused || f.Code != "account_gone" {
@@ -106,9 +106,9 @@ func TestLocalAccount(t *testing.T) {
 var linkAddress = regexp.MustCompile(`href="(/oauth2/sign_in\?link=[^"]+)"`)
 
 // TestBinding: a person of DingTalk binds their account once, and is that
-// account from then on, at every door.
+// account from then on, at every endpoint.
 func TestBinding(t *testing.T) {
-	h, _ := accountHouse(t, account.Required)
+	h, _ := accountEnv(t, account.Required)
 	v := h.visitor()
 	a := v.signIn(h.base+"/oauth2/start?rd=%2Fdeep", "zhangsan")
 	link := linkAddress.FindStringSubmatch(a.body)
@@ -156,7 +156,7 @@ func TestBinding(t *testing.T) {
 
 // TestLoginCallbackAPI: page script with the simulator, as the document has it.
 func TestLoginCallbackAPI(t *testing.T) {
-	h, _ := accountHouse(t, account.Required)
+	h, _ := accountEnv(t, account.Required)
 	script := func(v *visitor, kind, person string) (status int, body map[string]any) {
 		t.Helper()
 		a := v.get(h.base+"/oauth2/start?type="+kind+"&page=/public/scan", "Accept: application/json")
@@ -392,7 +392,7 @@ func TestBindingsKilledInMidImport(t *testing.T) {
 // TestSilentNotBound: in the DingTalk client too, somebody who is not bound is
 // led to the form that binds them, and then is their account without a click.
 func TestSilentNotBound(t *testing.T) {
-	h, _ := accountHouse(t, account.Required)
+	h, _ := accountEnv(t, account.Required)
 	v := h.visitor()
 	state := v.silent(h.base + "/deep")
 	a := v.post(h.base, form(h.platform.SilentCode("zhangsan"), state))

@@ -18,7 +18,7 @@ func basic(name, password string) string {
 	return "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(name+":"+password))
 }
 
-// TestBasic: a local account's name and password stand in for a cookie, on
+// TestBasic: a local account's name and password replace a cookie, on
 // routes and on gateways' questions; a wrong one is 401 JSON, whatever cookie
 // comes with it, and none travels on.
 func TestBasic(t *testing.T) {

@@ -23,9 +23,9 @@ import (
 	"dinggate/store/redisstore"
 )
 
-// bindingsDesk is where `dinggate bindings` does its work: a store it has opened
+// bindingsStore is where `dinggate bindings` does its work: a store it has opened
 // itself, or the process that serves.
-type bindingsDesk interface {
+type bindingsStore interface {
 	List(ctx context.Context) ([]byte, error) // CSV
 	Add(ctx context.Context, csv []byte) (admin.Imported, error)
 	Remove(ctx context.Context, name string) (account.Binding, error)
@@ -56,7 +56,7 @@ var bindingsCommands = cli.Command{
 }
 
 // withBindings opens the bindings of the configuration for work.
-func withBindings(work func(cli.Invocation, context.Context, bindingsDesk) error) func(cli.Invocation) int {
+func withBindings(work func(cli.Invocation, context.Context, bindingsStore) error) func(cli.Invocation) int {
 	return func(c cli.Invocation) int {
 		cfg, problems := c.Load()
 		if code := config.ExitCode(problems); code != 0 {
@@ -76,7 +76,7 @@ func withBindings(work func(cli.Invocation, context.Context, bindingsDesk) error
 
 // listBindings writes all that can be imported again. What is not sealed stands
 // behind the others, and is told: it counts for nothing.
-func listBindings(c cli.Invocation, ctx context.Context, desk bindingsDesk) error {
+func listBindings(c cli.Invocation, ctx context.Context, desk bindingsStore) error {
 	text, err := desk.List(ctx)
 	if err != nil && !errors.Is(err, account.ErrSealed) {
 		return err
@@ -100,7 +100,7 @@ func listBindings(c cli.Invocation, ctx context.Context, desk bindingsDesk) erro
 	return err
 }
 
-func importBindings(c cli.Invocation, ctx context.Context, desk bindingsDesk) error {
+func importBindings(c cli.Invocation, ctx context.Context, desk bindingsStore) error {
 	file := c.Args[0]
 	in := io.Reader(os.Stdin)
 	if file != "-" {
@@ -133,7 +133,7 @@ func importBindings(c cli.Invocation, ctx context.Context, desk bindingsDesk) er
 	return nil
 }
 
-func removeBinding(c cli.Invocation, ctx context.Context, desk bindingsDesk) error {
+func removeBinding(c cli.Invocation, ctx context.Context, desk bindingsStore) error {
 	b, err := desk.Remove(ctx, c.Args[0])
 	if errors.Is(err, account.ErrNone) {
 		return errors.New(c.Say(i18n.Message{"no account and no unionId of this name is bound",
@@ -148,7 +148,7 @@ func removeBinding(c cli.Invocation, ctx context.Context, desk bindingsDesk) err
 
 // openDesk finds the bindings: Redis, or state_dir, by way of the process that
 // serves from it when there is one.
-func openDesk(c cli.Invocation, ctx context.Context, cfg *config.Config) (bindingsDesk, func(), error) {
+func openDesk(c cli.Invocation, ctx context.Context, cfg *config.Config) (bindingsStore, func(), error) {
 	nothing := func() {}
 	keys, err := keyring.New(cfg.Cookie.Secrets)
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// TestBodyThatNeverComes: whoever may not enter is told so although the body
+// TestBodyThatNeverComes: anyone who may not enter is told so although the body
 // that was announced never arrives, and holds no connection (threats D2, V23).
 // The deadline is far beyond what the answer takes: it only ends a hang.
 func TestBodyThatNeverComes(t *testing.T) {

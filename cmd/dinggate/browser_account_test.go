@@ -40,11 +40,11 @@ func TestBrowserOwnLoginPage(t *testing.T) {
 }
 
 // TestBrowserBinds: a person of DingTalk meets the page that says they are not
-// bound, binds their account by its form without any script of ours, and is
+// bound, binds their account by its form without any of our scripts, and is
 // that account.
 func TestBrowserBinds(t *testing.T) {
 	ctx := browser(t, "zh-CN")
-	h, _ := accountHouse(t, account.Required)
+	h, _ := accountEnv(t, account.Required)
 	// with DingTalk
 	if err := chromedp.Do(ctx, chromedp.Navigate(h.base+"/deep?x=1"), chromedp.Click(chromedp.CSS("a.button")),
 		// bind

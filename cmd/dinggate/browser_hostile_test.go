@@ -40,7 +40,7 @@ var ourParameters = map[string]string{
 	"/dingtalk/userinfo": "| access_token",
 }
 
-// watched opens Chromium with an eye on what no page of ours may do.
+// watched opens Chromium and watches for what none of our pages may do.
 func watched(t *testing.T) context.Context {
 	t.Helper()
 	ctx := browserFor(t, 6*time.Minute, "en-US") // hundreds of pages
@@ -171,7 +171,7 @@ func TestBrowserHostile(t *testing.T) {
 	}
 }
 
-// everyEndpoint fails when an endpoint of ours is missing in ourParameters.
+// everyEndpoint fails when one of our endpoints is missing in ourParameters.
 func everyEndpoint(t *testing.T, h *testEnv) {
 	t.Helper()
 	paths := h.gate.Endpoints()

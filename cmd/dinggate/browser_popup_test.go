@@ -196,7 +196,7 @@ func TestBrowserPopupDocs(t *testing.T) {
 }
 
 // TestBrowserPopupAlone: the window closes itself also when the page that opened
-// it is gone; opened otherwise it stays and says so, and whoever is not signed in
+// it is gone; opened otherwise it stays and says so, and anyone who is not signed in
 // is asked to.
 func TestBrowserPopupAlone(t *testing.T) {
 	h, tabs, _ := helperTabs(t, 1, nil)

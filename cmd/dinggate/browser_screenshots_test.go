@@ -39,7 +39,7 @@ type picture struct {
 
 const phoneWide, phoneTall = 390, 780
 
-// drawnQR stands in for DingTalk's script, which draws a code in this place.
+// drawnQR replaces DingTalk's script, which draws a code in this place.
 const drawnQR = `window.DTFrameLogin=(frame)=>{const c=document.createElement("canvas");c.width=c.height=300;document.getElementById(frame.id).append(c);
 const g=c.getContext("2d"),n=29,m=8;g.fillStyle="#fff";g.fillRect(0,0,300,300);g.fillStyle="#111";let s=7;const o=(300-n*m)/2,box=(x,y,w)=>g.fillRect(o+x*m,o+y*m,w*m,w*m);
 for(let y=0;y<n;y++)for(let x=0;x<n;x++){s=s*48271%2147483647;if(s%100<48)box(x,y,1)}
@@ -102,7 +102,7 @@ func speaks(agent, language string) chromedp.Action[chromedp.Void] {
 	})
 }
 
-// pictures are the pages of the README and the docs, each in a house of its own
+// pictures are the pages of the README and the docs, each of an organisation of its own
 // where it needs one.
 func pictures(t *testing.T) []picture {
 	h := newTestEnv(t, nil)
@@ -114,7 +114,7 @@ func pictures(t *testing.T) []picture {
 			c.Routes[i].Upstream = "http://127.0.0.1:9"
 		}
 	})
-	local, _ := accountHouse(t, account.Optional)
+	local, _ := accountEnv(t, account.Optional)
 	scan := newTestEnv(t, func(c *config.Config) { c.SignIn.EmbedQR = true })
 	own := newTestEnv(t, func(c *config.Config) {
 		c.SignIn.Page, c.SignIn.Title, c.SignIn.Accent, c.SignIn.TemplatesDir = true,
@@ -180,7 +180,7 @@ func pictures(t *testing.T) []picture {
 	}
 }
 
-// ownTemplates is a folder of a house that likes corners.
+// ownTemplates is a folder of templates with square corners.
 func ownTemplates(t *testing.T) string {
 	dir := t.TempDir()
 	style, err := os.ReadFile("../../internal/page/pages/style.css")
@@ -211,7 +211,7 @@ func statusPicture(t *testing.T) {
 		untilMark()); err != nil {
 		t.Fatal(err)
 	}
-	h.kit.Strangers.Note(netip.MustParseAddr("10.244.3.7"), time.Now())
+	h.kit.UntrustedForwarders.Note(netip.MustParseAddr("10.244.3.7"), time.Now())
 	h.reload = admin.ReloadResult{
 		Taken:   time.Now().Add(-26 * time.Hour),
 		Refused: time.Now(),

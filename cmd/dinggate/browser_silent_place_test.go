@@ -63,7 +63,7 @@ func TestBrowserSilentAttempt(t *testing.T) {
 	}
 }
 
-// manyHosts is a house at http://sso.corp.test whose application is on
+// manyHosts is an environment at http://sso.corp.test whose application is on
 // http://app.corp.test, and a DingTalk client that finds both.
 func manyHosts(t *testing.T, domain, answer string) (h *testEnv, ctx context.Context, app string) {
 	t.Helper()
@@ -111,7 +111,7 @@ func TestBrowserSilentHosts(t *testing.T) {
 	})
 }
 
-// TestBrowserSilentSignedOut: whoever signs out inside the client stays out, on
+// TestBrowserSilentSignedOut: anyone who signs out inside the client stays out, on
 // every page, until they press a button (threats K17).
 func TestBrowserSilentSignedOut(t *testing.T) {
 	h := newTestEnv(t, nil)

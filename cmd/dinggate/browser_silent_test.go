@@ -16,7 +16,7 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// client is one kind of DingTalk client: how it calls itself, and a stand-in for
+// client is one kind of DingTalk client: how it calls itself, and a substitute for
 // the bridge that DingTalk's script talks to. In the bridges, ANSWER(ok, fail)
 // stands for what the client says. old clients know the older call alone.
 type client struct {
@@ -105,7 +105,7 @@ func asked(t *testing.T, ctx context.Context) string {
 
 // TestBrowserSilent: in each client a deep link ends on the application, signed
 // in, without a click; by the call that names the app where the client knows it
-// and it works, else by the older one.
+// and it works, otherwise by the older one.
 func TestBrowserSilent(t *testing.T) {
 	const newer, older = "requestAuthCodeV2", "requestAuthCode"
 	for _, c := range dingtalkClients {
@@ -222,7 +222,7 @@ func TestBrowserSilentTrouble(t *testing.T) {
 				)); err != nil || !shown {
 				t.Errorf("the progress is gone and the message has the focus: %v %v", shown, err)
 			}
-			// a passing trouble may be asked about again
+			// a temporary failure may be tried again
 			if n := h.platform.Calls("/topapi/v2/user/getuserinfo"); n > c.calls*3 || n < c.calls {
 				t.Errorf("DingTalk was asked %d times, want %d", n, c.calls)
 			}

@@ -200,7 +200,7 @@ func TestBrowserSignsIn(t *testing.T) {
 	}
 }
 
-// TestBrowserRefusals: whoever may not enter reads why, in their language, and
+// TestBrowserRefusals: anyone who may not enter reads why, in their language, and
 // has no session.
 func TestBrowserRefusals(t *testing.T) {
 	base := startDemo(t)

@@ -195,7 +195,7 @@ func TestUnjudgedCredentials(t *testing.T) {
 		{"a password that cannot be read", h.base, []string{"Authorization: Basic !"}, false},
 		{"two credentials", h.base, []string{basic("theirs", "own"), bearer + token}, false},
 		{"a token while the store is ill", replica, []string{bearer + token}, false},
-		{"a token that is none of ours while the store is ill", replica, []string{bearer + "theirs"}, true},
+		{"a token that is not ours while the store is ill", replica, []string{bearer + "theirs"}, true},
 		{"a scheme of the application's own", h.base, []string{"Authorization: Digest x"}, true},
 	} {
 		a := api.get(tt.base+"/public/x", append(tt.lines, "X-Forwarded-For: 192.0.2.1")...)

@@ -29,7 +29,7 @@ func refusedAPI(t *testing.T, what string, a answer) {
 	}
 }
 
-// TestOwnTokens: access tokens of our own SSO service stand in for a cookie.
+// TestOwnTokens: access tokens of our own SSO service replace a cookie.
 func TestOwnTokens(t *testing.T) {
 	h, p, v := signedIn(t, apiTokens)
 	given := p.redeem(v.codeFor(p))

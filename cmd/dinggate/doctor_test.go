@@ -194,7 +194,7 @@ func TestDoctorHealthy(t *testing.T) {
 			c.cfg.PublicURL, c.cfg.Admin.Listen = "http://"+closedAddress(t), closedAddress(t)
 		},
 		"a stranger from far": func(c *clinic) {
-			c.h.kit.Strangers.Note(netip.MustParseAddr("198.51.100.7"), time.Now())
+			c.h.kit.UntrustedForwarders.Note(netip.MustParseAddr("198.51.100.7"), time.Now())
 		},
 		"sessions in cookie": func(c *clinic) { c.cfg.Session.Store, c.cfg.StateDir = "cookie", "" },
 		"a strict cookie":    func(c *clinic) { c.cfg.Cookie.SameSite = "strict" },
@@ -380,7 +380,7 @@ var doctorFaults = []struct {
 		func(c *clinic) { c.cfg.PublicURL = "https://" + closedAddress(c.t); c.cfg.TrustedProxies = nil },
 		"trusted_proxies", "未信任任何代理", "127.0.0.1/32", ""},
 	{"the gateway is not listed",
-		func(c *clinic) { c.h.kit.Strangers.Note(netip.MustParseAddr("10.0.0.5"), time.Now()) }, "trusted_proxies",
+		func(c *clinic) { c.h.kit.UntrustedForwarders.Note(netip.MustParseAddr("10.0.0.5"), time.Now()) }, "trusted_proxies",
 		"未受信任：10.0.0.5", "10.0.0.5/32", ""},
 	{"an old configuration serves", func(c *clinic) {
 		c.h.reload = admin.ReloadResult{

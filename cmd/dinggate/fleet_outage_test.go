@@ -11,8 +11,8 @@ import (
 )
 
 // TestOutagesSignNobodyOut: people at work on two replicas while Redis is killed,
-// hangs and returns, again and again. Whoever is signed in gets the page or 503,
-// nothing else; whoever signed out never gets the page again (threats V14, V17).
+// hangs and returns, again and again. Anyone who is signed in gets the page or 503,
+// nothing else; anyone who signed out never gets the page again (threats V14, V17).
 func TestOutagesSignNobodyOut(t *testing.T) {
 	redis := durableRedis(t)
 	f := newFleet(t, "DINGGATE_SESSION_STORE=redis", "DINGGATE_REDIS_URL="+redis.URL())

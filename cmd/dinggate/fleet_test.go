@@ -414,7 +414,7 @@ func TestSignOutReachesEveryReplica(t *testing.T) {
 		t.Errorf("after the sign-out the replica it came to answers %d, want 302", got)
 	}
 	a.kill()
-	late := f.replica() // it hears of it from the store alone
+	late := f.replica() // it learns of it from the store alone
 	if got := thief.page(late).StatusCode; got != 302 {
 		t.Errorf("a replica that started later answers %d, want 302", got)
 	}

@@ -41,7 +41,7 @@ func TestSignIn(t *testing.T) {
 	}
 	for _, c := range a.Header["Set-Cookie"] {
 		if strings.HasPrefix(c, "dinggate") {
-			t.Errorf("the application set a cookie of ours: %q", c)
+			t.Errorf("the application set one of our cookies: %q", c)
 		}
 	}
 	if a.Header.Get("X-Auth-Request-User") != "" {

@@ -28,7 +28,7 @@ func (h *testEnv) reloadWith(change func(*config.Config)) {
 
 func same(*config.Config) {}
 
-// TestReloadGivesNothingBack: whoever has used up their sign-ins, or guesses at
+// TestReloadGivesNothingBack: anyone who has used up their sign-ins, or guesses at
 // a client's secret, goes on where they were (threats D6, T5, V27).
 func TestReloadGivesNothingBack(t *testing.T) {
 	h, p, _ := signedIn(t)

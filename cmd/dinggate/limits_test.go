@@ -58,7 +58,7 @@ func addressOf(i int) string {
 // TestOneNetworkIsOneClient: a /48 is one party's: its 65,536 networks guess as
 // often as one address may.
 func TestOneNetworkIsOneClient(t *testing.T) {
-	h, _ := accountHouse(t, account.Off)
+	h, _ := accountEnv(t, account.Off)
 	verified := 0
 	for i := range 200 {
 		if w := h.formFrom(fmt.Sprintf("2001:db8:7:%x::1", i), "zs", "guess"); w.Code == 401 {
@@ -74,7 +74,7 @@ func TestOneNetworkIsOneClient(t *testing.T) {
 }
 
 // TestWrongSecretsPastTheTable: more addresses than the table of guesses holds
-// slow down whoever guesses, known or new, and nobody else (threats T5).
+// slow down anyone who guesses, known or new, and nobody else (threats T5).
 func TestWrongSecretsPastTheTable(t *testing.T) {
 	h, p := ssoTestEnv(t)
 	try := func(client, secret string) *httptest.ResponseRecorder {

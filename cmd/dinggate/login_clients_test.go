@@ -178,7 +178,7 @@ func TestLoginClientsInNode(t *testing.T) {
 		}
 	}
 	for _, by := range []string{"generated", "axios"} {
-		h, _ := accountHouse(t, account.Required)
+		h, _ := accountEnv(t, account.Required)
 		call := start(h)
 		for _, c := range loginCalls {
 			c.run(t, h, by, call)

@@ -16,7 +16,7 @@ import (
 )
 
 // TestDashboardPicture draws docs/screenshots/dashboard.svg: a real Prometheus
-// scrapes a minute and a half of a house where something goes on, and what it
+// scrapes a minute and a half of an environment under load, and what it
 // answers to the dashboard's expressions is drawn here, since Grafana is not at
 // hand. `make dashboard` runs it.
 func TestDashboardPicture(t *testing.T) {

@@ -86,7 +86,7 @@ func queries(t testing.TB) (all []query) {
 	return all
 }
 
-// metered is a house with everything that has metrics: Redis, events, a
+// metered is an environment with everything that has metrics: Redis, events, a
 // certificate, a reload.
 func metered(t *testing.T) *testEnv {
 	h := newTestEnv(t, func(c *config.Config) {
@@ -349,7 +349,7 @@ func (h *testEnv) bustle(until context.Context, pause time.Duration) {
 }
 
 // TestMonitoringInPrometheus: a real Prometheus takes the rules, and answers
-// every expression of the dashboard with data from a house where something goes on.
+// every expression of the dashboard with data from an environment under load.
 func TestMonitoringInPrometheus(t *testing.T) {
 	realtool.Path(t, "prometheus")
 	h := metered(t)

@@ -118,7 +118,7 @@ func TestSilent(t *testing.T) {
 	}
 }
 
-// TestSilentRefused: whoever fails the local checks calls nobody; whoever is
+// TestSilentRefused: anyone who fails the local checks calls nobody; anyone who is
 // nobody here gets no session (threats S19, K1, K6, D6).
 func TestSilentRefused(t *testing.T) {
 	h := newTestEnv(t, nil)
@@ -242,7 +242,7 @@ func TestSilentRefused(t *testing.T) {
 	}
 }
 
-// TestSilentAfterSignOut: whoever signed out inside DingTalk stays out until a
+// TestSilentAfterSignOut: anyone who signed out inside DingTalk stays out until a
 // click (threats K17).
 func TestSilentAfterSignOut(t *testing.T) {
 	h := newTestEnv(t, nil)

@@ -16,7 +16,7 @@ import (
 	"github.com/alicebob/miniredis/v2"
 )
 
-// behindService is a house whose gate signs people in at a service that was
+// behindService is an environment whose gate signs people in at a service that was
 // written from the document, which in turn signs them in at the simulator.
 func behindService(t testing.TB, change ...func(*config.Config)) (*testEnv, *documentService) {
 	var s *documentService
@@ -261,7 +261,7 @@ func TestServiceRefresh(t *testing.T) {
 	}
 }
 
-// TestServiceLongTokens: tokens that a cookie has no room for are told in the log
+// TestServiceLongTokens: tokens that do not fit into a cookie are logged
 // at the first sign-in. Without the refresh token the session lives on its access
 // token and is looked up with it; without that too it ends at the first recheck.
 // In Redis they all have room.

@@ -27,7 +27,7 @@ func withPlatform(p *thirdParty, change ...func(*config.Config)) func(*config.Co
 	}
 }
 
-// ssoTestEnv is a house whose gate is the SSO service of a platform.
+// ssoTestEnv is an environment whose gate is the SSO service of a platform.
 func ssoTestEnv(t testing.TB, change ...func(*config.Config)) (*testEnv, *thirdParty) {
 	p := newThirdParty(t)
 	h := newTestEnv(t,
@@ -130,7 +130,7 @@ func TestUserinfoAnswer(t *testing.T) { // T22, T18
 }
 
 // TestOutsiderAtThirdParty: DingTalk lets anybody finish its page; the third
-// party hears of members alone (threats K1).
+// party learns of members alone (threats K1).
 func TestOutsiderAtThirdParty(t *testing.T) {
 	h, p := ssoTestEnv(t)
 	for _, person := range []string{"sunqi", "zhouba", "wujiu", "zhengshi"} {
@@ -201,6 +201,6 @@ func TestAuthorizeOnAnotherHost(t *testing.T) {
 	path := strings.TrimPrefix(p.authorize(), h.base)
 	a := v.get(h.base+path, "X-Forwarded-Host: other.test", "X-Forwarded-Proto: http")
 	if at := a.Header.Get("Location"); a.StatusCode != 302 || at != h.base+path || len(a.Header["Set-Cookie"]) > 0 {
-		t.Errorf("authorize on another host of ours = %d to %q, want the same on public_url", a.StatusCode, at)
+		t.Errorf("authorize on another of our hosts = %d to %q, want the same on public_url", a.StatusCode, at)
 	}
 }

@@ -25,17 +25,17 @@ func (h *testEnv) admin() http.Handler {
 	ready.Store(true)
 	return admin.Handler(&ready, h.stores.Reads, func() string { return "" },
 		h.kit.Metrics, &admin.Status{
-			Version:   buildinfo.Version(),
-			Revision:  buildinfo.Revision(),
-			Started:   time.Now(),
-			Today:     h.kit.Today,
-			Health:    h.kit.Health,
-			Strangers: h.kit.Strangers,
-			Dropped:   h.kit.Metrics.Dropped,
-			Gateway:   h.state.Status,
-			Store:     h.stores.State,
-			Host:      "gate-1",
-			Reload:    func() *admin.ReloadResult { return &h.reload },
+			Version:             buildinfo.Version(),
+			Revision:            buildinfo.Revision(),
+			Started:             time.Now(),
+			Today:               h.kit.Today,
+			Health:              h.kit.Health,
+			UntrustedForwarders: h.kit.UntrustedForwarders,
+			Dropped:             h.kit.Metrics.Dropped,
+			Gateway:             h.state.Status,
+			Store:               h.stores.State,
+			Host:                "gate-1",
+			Reload:              func() *admin.ReloadResult { return &h.reload },
 		})
 }
 

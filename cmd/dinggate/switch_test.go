@@ -74,7 +74,7 @@ func TestUseAnotherAccount(t *testing.T) {
 
 // TestUseAnotherLocalAccount leads to the page with the form, and back.
 func TestUseAnotherLocalAccount(t *testing.T) {
-	h, _ := accountHouse(t, account.Off)
+	h, _ := accountEnv(t, account.Off)
 	v := h.visitor()
 	v.password(h.base+"/oauth2/sign_in?rd=%2F", "zs", "pw-zs")
 	to := otherAccountLink.FindStringSubmatch(v.get(h.base + "/admin/x").body)

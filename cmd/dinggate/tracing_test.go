@@ -114,7 +114,7 @@ func TestTracing(t *testing.T) {
 }
 
 // TestTracingCalls: what a request has asked of DingTalk and of the store stands
-// below its span, refusals and trouble too, and no secret in any.
+// below its span, refusals and failures too, and no secret in any.
 func TestTracingCalls(t *testing.T) {
 	collector := newSpanCollector(t)
 	tracing := collector.tracing(t)

@@ -174,9 +174,10 @@ func (s *Server) redeem(ctx context.Context, x *web.Exchange, app *App, q TokenR
 	g, fam, err := s.grants.ByCode(ctx, q.Code)
 	switch {
 	case errors.Is(err, grant.ErrForeign):
-		return tokenAnswer{}, invalidGrant("no code of ours")
+		return tokenAnswer{}, invalidGrant("none of our codes")
 	case errors.Is(err, grant.ErrNone):
-		return tokenAnswer{}, invalidGrant("what the code gave has ended, nobody redeemed it in time, or the key is gone")
+		return tokenAnswer{},
+			invalidGrant("what the code gave has ended, nobody redeemed it in time, or the key is gone")
 	case err != nil:
 		return tokenAnswer{}, unavailable(err)
 	}
@@ -230,14 +231,21 @@ func (s *Server) give(g *grant.Grant) (tokenAnswer, *refusal) {
 		return tokenAnswer{}, invalidGrant("the sign-in is over")
 	}
 	n := int64(life / time.Second)
-	return tokenAnswer{AccessToken: s.grants.Access(g.Family, now.Add(life)), ExpiryIn: n, ExpiresIn: n, RefreshToken: s.grants.Refresh(g), TokenType: "Bearer"}, nil
+	return tokenAnswer{
+		AccessToken:  s.grants.Access(g.Family, now.Add(life)),
+		ExpiryIn:     n,
+		ExpiresIn:    n,
+		RefreshToken: s.grants.Refresh(g),
+		TokenType:    "Bearer",
+	}, nil
 }
 
 // reused ends a family: its own client used again what gave it, so somebody else
 // has that. Another client's attempt is refused and written down and ends
 // nothing: codes travel in addresses that people paste and logs keep, and any
 // client could otherwise sign everybody out of all others (T7).
-func (s *Server) reused(ctx context.Context, x *web.Exchange, app *App, fam grant.Family, why string) (tokenAnswer, *refusal) {
+func (s *Server) reused(ctx context.Context, x *web.Exchange, app *App, fam grant.Family,
+	why string) (tokenAnswer, *refusal) {
 	ended, err := s.end(ctx, fam)
 	if err != nil {
 		return tokenAnswer{}, unavailable(err)

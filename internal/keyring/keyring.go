@@ -22,7 +22,7 @@ import (
 // authenticated (HMAC-SHA256) by securecookie.
 //
 // The first secret seals, all open. Every purpose has keys of its own and the
-// name is under the MAC, so that no sealed text can stand in for another kind
+// name is under the MAC, so that no sealed text can replace another kind
 // (threats S8). A text carries no age limit: put times inside. Safe for
 // concurrent use; the zero Keyring and a nil one seal and open nothing.
 type Keyring struct {

@@ -31,7 +31,7 @@ type AskData struct {
 	Place       string // the address that a program asked from
 	Code        string // that it shows
 	Learns      []string
-	Action      string      // where the form posts to: a path of ours; "" has no form
+	Action      string      // where the form posts to: one of our paths; "" has no form
 	Fields      [][2]string // hidden fields of the form
 	Input       string      // the name of a field for a code; "" has none
 	Wrong       string      // WrongCode, or ""
@@ -105,7 +105,7 @@ type postFormView struct {
 	Script string
 }
 
-// PostForm shows a page that posts itself, by a script of ours or, without scripts,
+// PostForm shows a page that posts itself, by one of our scripts or, without scripts,
 // by its button (OAuth 2.0 Form Post Response Mode).
 func (p *Pages) PostForm(w http.ResponseWriter, r *http.Request, data PostFormData) {
 	v := postFormView{view: p.view(w, r), Script: p.assetURL("", "post_form.js")}

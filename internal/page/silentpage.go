@@ -20,7 +20,7 @@ type silentView struct {
 	Message message
 }
 
-// Silent shows that a sign-in is under way and lets the script do it. Whoever
+// Silent shows that a sign-in is under way and lets the script do it. Anyone who
 // has no script, an old client or no luck gets the button.
 func (p *Pages) Silent(w http.ResponseWriter, r *http.Request, data SilentData) {
 	v := silentView{

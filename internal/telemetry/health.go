@@ -64,10 +64,10 @@ func (h *Health) Calls() []CallHealth {
 	return all
 }
 
-// Strangers remembers which peers spoke for others without being believed: a
+// UntrustedForwarders remembers which peers spoke for others without being believed: a
 // proxy that somebody forgot to list, or anybody who tries. Bounded; the nil one
 // remembers nothing. Safe for concurrent use.
-type Strangers struct {
+type UntrustedForwarders struct {
 	mu  sync.Mutex
 	all map[netip.Addr]Stranger
 }
@@ -79,17 +79,17 @@ type Stranger struct {
 	Last  time.Time
 }
 
-const strangersMax = 32
+const untrustedMax = 32
 
 // Note takes one request of a peer. It never waits: in a flood one or the other
 // is not counted.
-func (s *Strangers) Note(peer netip.Addr, at time.Time) {
+func (s *UntrustedForwarders) Note(peer netip.Addr, at time.Time) {
 	if s == nil || !s.mu.TryLock() {
 		return
 	}
 	defer s.mu.Unlock()
 	one, known := s.all[peer]
-	if !known && len(s.all) >= strangersMax {
+	if !known && len(s.all) >= untrustedMax {
 		s.forgetOne()
 	}
 	if s.all == nil {
@@ -99,7 +99,7 @@ func (s *Strangers) Note(peer netip.Addr, at time.Time) {
 }
 
 // forgetOne drops who came least: a proxy comes all the time.
-func (s *Strangers) forgetOne() {
+func (s *UntrustedForwarders) forgetOne() {
 	least := netip.Addr{}
 	for peer, one := range s.all {
 		if !least.IsValid() || one.Times < s.all[least].Times {
@@ -110,7 +110,7 @@ func (s *Strangers) forgetOne() {
 }
 
 // List is those who came most often first.
-func (s *Strangers) List() []Stranger {
+func (s *UntrustedForwarders) List() []Stranger {
 	if s == nil {
 		return nil
 	}

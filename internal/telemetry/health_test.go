@@ -49,14 +49,14 @@ func TestHealth(t *testing.T) {
 // TestUntrustedForwarders: the proxy that comes all the time stays in sight of those who
 // looks, however many others pass by.
 func TestStrangers(t *testing.T) {
-	var s Strangers
+	var s UntrustedForwarders
 	proxy := netip.MustParseAddr("10.0.0.5")
 	at := time.Unix(100, 0)
 	for i := range 1000 {
 		s.Note(proxy, at)
 		s.Note(netip.AddrFrom4([4]byte{198, 51, byte(i >> 8), byte(i)}), at)
 	}
-	if got := s.List(); len(got) != strangersMax || got[0] != (Stranger{proxy, 1000, at}) {
-		t.Errorf("List() = %d, first %+v, want %d with the proxy first", len(got), got[0], strangersMax)
+	if got := s.List(); len(got) != untrustedMax || got[0] != (Stranger{proxy, 1000, at}) {
+		t.Errorf("List() = %d, first %+v, want %d with the proxy first", len(got), got[0], untrustedMax)
 	}
 }

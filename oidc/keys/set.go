@@ -123,7 +123,7 @@ type Set struct {
 var ErrNoKey = errors.New("keys: no key for the algorithm")
 
 // ErrVerify means that a text was not signed by a key of the set.
-var ErrVerify = errors.New("keys: not signed by a key of ours")
+var ErrVerify = errors.New("keys: not signed by one of our keys")
 
 // Types of tokens: the `typ` of a header.
 const (

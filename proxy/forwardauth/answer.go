@@ -19,7 +19,7 @@ const assertionHeader = "X-Dinggate-Assertion"
 // unknown is the value of a header that has none; nobody writes to it.
 var unknown = []string{""}
 
-// allow answers 200 without a body. Any page of ours can ask these endpoints and
+// allow answers 200 without a body. Any of our pages can ask these endpoints and
 // read the response, with the cookie of the person who looks at it: what proves that person
 // to another application goes to trusted peers alone (threats W14). A header that
 // is kept back is there and empty, like every one that is unknown.

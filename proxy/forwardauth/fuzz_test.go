@@ -17,7 +17,7 @@ func FuzzEndpoints(f *testing.F) {
 		f.Add(s, true)
 		f.Add(s, false)
 	}
-	h := newGate(f)
+	h := newHandler(f)
 	f.Fuzz(func(t *testing.T, uri string, signedIn bool) {
 		// of a path alone; a raw # is 400 where it travels in a request line
 		if len(uri) == 0 || uri[0] != '/' || strings.ContainsAny(uri, "?#") {

@@ -24,9 +24,9 @@ const (
 	untrusted = "192.0.2.1:1"
 )
 
-// newGate answers for app.test: /public/ is public, /admin/ for the boss alone,
+// newHandler answers for app.test: /public/ is public, /admin/ for the boss alone,
 // the rest for members. The cookie `s` names who is signed in.
-func newGate(t testing.TB, change ...func(*Handler)) http.Handler {
+func newHandler(t testing.TB, change ...func(*Handler)) http.Handler {
 	policy, err := access.New([]access.Route{
 		{Name: "public", Path: "/public/", Rule: access.Rule{Public: true}},
 		{Name: "read", Path: "/read/", Methods: []string{"GET"}, Rule: access.Rule{Public: true}},
@@ -113,7 +113,7 @@ const (
 )
 
 func TestAnswers(t *testing.T) {
-	h := newGate(t)
+	h := newHandler(t)
 	for _, c := range []struct {
 		name, method, target, remote, headers string
 		status                                int
@@ -259,7 +259,7 @@ func TestAnswers(t *testing.T) {
 // TestAtRoot: GET / is a question where nothing else is served there, and only
 // from a trusted peer that says what was asked for.
 func TestAtRoot(t *testing.T) {
-	asked, served := newGate(t, func(g *Handler) { g.AtRoot = true }), newGate(t)
+	asked, served := newHandler(t, func(g *Handler) { g.AtRoot = true }), newHandler(t)
 	for _, c := range []struct {
 		name                            string
 		h                               http.Handler
@@ -299,7 +299,7 @@ func TestAtRoot(t *testing.T) {
 }
 
 func TestHandshakes(t *testing.T) {
-	h := newGate(t)
+	h := newHandler(t)
 	const key, plain = "\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
 		"X-Forwarded-Host: app.test\nX-Forwarded-Proto: http\nX-Forwarded-Method: GET\nX-Forwarded-Uri: "
 	for _, c := range []struct {
@@ -332,7 +332,7 @@ func TestHandshakes(t *testing.T) {
 }
 
 func TestOneDecision(t *testing.T) {
-	h := newGate(t)
+	h := newHandler(t)
 	verdict := func(res *http.Response) string {
 		switch res.StatusCode {
 		case 200:
@@ -361,7 +361,7 @@ func TestOneDecision(t *testing.T) {
 // TestBodyThatNeverComes is rule R2 of a check endpoint: nginx announces a body
 // and sends none. The answer comes at once and ends the connection.
 func TestBodyThatNeverComes(t *testing.T) {
-	server := httptest.NewServer(newGate(t))
+	server := httptest.NewServer(newHandler(t))
 	defer server.Close()
 	for _, framing := range []string{"Content-Length: 104857600", "Transfer-Encoding: chunked",
 		"Content-Length: 5\r\nExpect: 100-continue"} {
@@ -400,7 +400,7 @@ func TestAnswerFitsNginx(t *testing.T) {
 }
 
 func BenchmarkAuth(b *testing.B) {
-	h := newGate(b)
+	h := newHandler(b)
 	r := httptest.NewRequest("GET", "/oauth2/auth", nil)
 	r.RemoteAddr = trusted
 	r.Header["X-Original-Url"] = []string{"https://app.test/a/b"}

@@ -80,7 +80,7 @@ func (f completion) serve(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// htmlRedirect redirects by a page of ours. A chain of redirects that another
+// htmlRedirect redirects by one of our pages. A chain of redirects that another
 // site began carries no SameSite=Strict cookie: the page would ask for a sign-in
 // again, for ever.
 func htmlRedirect(w http.ResponseWriter, target string) {
@@ -169,7 +169,7 @@ func (f completion) redeem(w http.ResponseWriter, r *http.Request, x *web.Exchan
 		return q, attempt{}, f.refuse(r, "state_unknown", "/")
 	}
 	// What a way forward on an error page leads to; the target of a purpose is the
-	// caller's, and may be a path of ours by chance.
+	// caller's, and may be one of our paths by chance.
 	page, _ := f.urls().allowed(a.target)
 	if by.purpose == "" || by.purpose == silentPurpose {
 		a.target = page
@@ -207,7 +207,7 @@ func (f completion) redeem(w http.ResponseWriter, r *http.Request, x *web.Exchan
 // asking anybody.
 func (f completion) judge(r *http.Request, x *web.Exchange, a *attempt, q callbackQuery, target string) error {
 	switch {
-	case a.app != f.ClientID || a.host != web.HostName(x.Host): // begun for another app, or on another host of ours (threats S8, S17)
+	case a.app != f.ClientID || a.host != web.HostName(x.Host): // begun for another app, or on another of our hosts (threats S8, S17)
 		return f.refuse(r, "state_unknown", "/")
 	case !a.live(f.now()):
 		return f.refuse(r, "state_expired", target)

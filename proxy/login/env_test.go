@@ -27,7 +27,7 @@ import (
 	"dinggate/store"
 )
 
-// provider is a DingTalk that knows whoever the code names.
+// provider is a DingTalk that knows everyone whom a code names.
 type provider struct {
 	calls atomic.Int32
 

@@ -66,7 +66,7 @@ type Flow struct {
 	StrictAPI bool
 
 	// AttemptIn names the parameter of our callback in which the attempt's state
-	// comes back, for a provider whose own `state` is none of ours; "" is state.
+	// comes back, for a provider whose own `state` is not ours; "" is state.
 	AttemptIn string
 
 	// Local accounts, and which of them a DingTalk person is bound to. Nil: none.
@@ -183,7 +183,7 @@ func getOnly(r *http.Request) error {
 	return nil
 }
 
-// redirect answers with a Location and nothing else: no page of ours stays in
+// redirect answers with a Location and nothing else: none of our pages stays in
 // the browser whose address or Referer could show a code (threats S14, W11).
 // Bytes above ASCII leave percent-encoded, so that no decoder on the way makes
 // a line break of them (R7).

@@ -193,7 +193,7 @@ func TestLinkAndAnIllStore(t *testing.T) {
 	}
 }
 
-// TestOptional: whoever is not bound has their own name, unless it is an
+// TestOptional: anyone who is not bound has their own name, unless it is an
 // account's.
 func TestOptional(t *testing.T) {
 	h := withAccounts(t, account.Optional)

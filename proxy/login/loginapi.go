@@ -229,7 +229,7 @@ func (f loginAPI) bindSession(w http.ResponseWriter, r *http.Request, x *web.Exc
 
 // ownPagePurpose is what a page that draws its own QR code begins: a sign-in, or
 // with type=1 the binding of the account that is signed in. DingTalk sends the
-// page back to our callback, or with `page` to that page of ours, whose script
+// page back to our callback, or with `page` to that page, whose script
 // then calls LoginAPI.
 func (f loginAPI) ownPagePurpose(r *http.Request, target string) (Purpose, error) {
 	e := Purpose{RedirectURI: f.urls().redirectURI(), Target: target}
@@ -243,11 +243,11 @@ func (f loginAPI) ownPagePurpose(r *http.Request, target string) (Purpose, error
 	}
 	if back != "" {
 		if !strings.HasPrefix(back, "/") || strings.ContainsAny(back, "?#") || len(back) > maxPage {
-			return e, badRequest("page is not a path of ours")
+			return e, badRequest("page is not one of our paths")
 		}
 		path, ok := f.urls().allowed(back)
 		if !ok {
-			return e, badRequest("page is not a path of ours")
+			return e, badRequest("page is not one of our paths")
 		}
 		e.RedirectURI = f.Origins.Public() + escapeNonASCII(path)
 	}

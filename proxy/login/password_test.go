@@ -142,7 +142,7 @@ func TestPassword(t *testing.T) {
 }
 
 // TestPasswordTarget: the form leads to our own hosts and nowhere else, and its
-// page names another host of ours in form-action.
+// page names another of our hosts in form-action.
 func TestPasswordTarget(t *testing.T) {
 	for _, tt := range []struct{ rd, want, policy string }{
 		{"/a?b=c", "/a?b=c", "form-action 'self'"}, {"https://other.test:8443/x", "https://other.test:8443/x", "form-action 'self' https://other.test:8443"},
@@ -161,7 +161,7 @@ func TestPasswordTarget(t *testing.T) {
 	b := withAccounts(t, account.Off).browser()
 	if a := b.visit("https://route.test/oauth2/sign_in?rd=/x"); a.StatusCode != 302 ||
 		a.Header.Get("Location") != "https://app.test/oauth2/sign_in?rd=https%3A%2F%2Froute.test%2Fx" {
-		t.Errorf("the form on another host of ours = %d to %q", a.StatusCode, a.Header.Get("Location"))
+		t.Errorf("the form on another of our hosts = %d to %q", a.StatusCode, a.Header.Get("Location"))
 	}
 }
 

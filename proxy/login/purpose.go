@@ -7,7 +7,7 @@ import (
 	"dinggate/session"
 )
 
-// Purpose is a sign-in that does not end at a page of ours: a third party asked
+// Purpose is a sign-in that does not end at one of our pages: a third party asked
 // for it, and learns who the person is.
 type Purpose struct {
 	Kind        string // sealed with the attempt, so that one begun for another purpose ends nothing here; not ""

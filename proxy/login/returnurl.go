@@ -20,7 +20,7 @@ type returnURLs struct {
 func (f *Flow) urls() returnURLs { return returnURLs{f.Origins, f.Prefix} }
 
 // asked is the return target that a request names: `rd`, otherwise the headers
-// X-Auth-Request-Redirect and X-Forwarded-Uri of a trusted peer, otherwise /. What does not lead to an origin of ours is / too. The error is a 400.
+// X-Auth-Request-Redirect and X-Forwarded-Uri of a trusted peer, otherwise /. What does not lead to one of our origins is / too. The error is a 400.
 func (u returnURLs) asked(x *web.Exchange, r *http.Request) (string, error) {
 	raw, err := returnParameter(r.URL.RawQuery)
 	if err != nil {
@@ -182,7 +182,7 @@ func escapeNonASCII(s string) string {
 
 func (u returnURLs) redirectURI() string { return u.origins.Public() + u.prefix + "/callback" }
 
-// path is an endpoint of ours that brings the browser to target in the end.
+// path is one of our endpoints that brings the browser to target in the end.
 func (u returnURLs) path(endpoint, target string) string {
 	return u.prefix + endpoint + "?rd=" + url.QueryEscape(target)
 }

@@ -351,7 +351,7 @@ func TestBrowserReading(t *testing.T) {
 	}
 }
 
-// Law: whatever query arrives, a browser stays on an origin of ours, reads one
+// Law: whatever query arrives, a browser stays on one of our origins, reads one
 // clean header, and the target passes the check again unchanged.
 func FuzzReturnParameter(f *testing.F) {
 	for _, c := range targets {

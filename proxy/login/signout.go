@@ -15,9 +15,9 @@ import (
 type signOut struct{ *Flow }
 
 // SignOut ends the session, and where a browser carries several, each of them:
-// which one was planted is unknown. A GET asks first, a POST from a page of ours
+// which one was planted is unknown. A GET asks first, a POST from one of our pages
 // does it, so that no image and no foreign form signs anyone out (threats S15,
-// W3a). Afterwards the browser is at `rd`, when that is a path of ours, or on a
+// W3a). Afterwards the browser is at `rd`, when that is one of our paths, or on a
 // page with a button that never signs in by itself (K17).
 //
 // When the session cannot be judged, it is 503 and nothing has changed. When it
@@ -53,7 +53,7 @@ func (f signOut) serve(w http.ResponseWriter, r *http.Request) error {
 	if err := f.end(w, r, x); err != nil {
 		return err
 	}
-	// A form's redirects are bound by form-action: another host of ours is one
+	// A form's redirects are bound by form-action: another of our hosts is one
 	// click away, on the page. In the DingTalk client any page of the application
 	// would sign in again by itself: it stays on ours (threats K17).
 	if f.Silent != nil && web.IsDingTalk(r) {

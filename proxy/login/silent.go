@@ -15,7 +15,7 @@ import (
 )
 
 // Silent is the sign-in inside the DingTalk client (免登): the person is signed
-// in there already, and a page of ours asks the client for a code.
+// in there already, and one of our pages asks the client for a code.
 type Silent struct {
 	CorpID   string
 	ClientID string
@@ -45,7 +45,7 @@ func (f silentFlow) wanted(r *http.Request) bool {
 	return f.Silent != nil && web.IsDingTalk(r) && !f.attempts().signedOutRecently(r)
 }
 
-// PageBefore reports whether a page of ours comes before DingTalk for this
+// PageBefore reports whether one of our pages comes before DingTalk for this
 // request, which then may sign in otherwise than by a redirect.
 func (f *Flow) PageBefore(r *http.Request) bool {
 	return f.PageFirst || f.Accounts != nil || silentFlow{f}.wanted(r)
@@ -74,7 +74,7 @@ const interactivePath = "/start?silent=no&rd="
 //	4xx, 5xx               like every error in JSON; its message is for the person
 //
 // Such a code needs no signature, so another page of the organisation may hold
-// one. It counts only from a page of ours, in the browser that began the
+// one. It counts only from one of our pages, in the browser that began the
 // attempt, once; DingTalk is asked after all that (threats S19).
 func (f *Flow) SilentCode(w http.ResponseWriter, r *http.Request) error {
 	return silentFlow{f}.serve(w, r)

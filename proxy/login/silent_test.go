@@ -83,7 +83,7 @@ func TestSilentLate(t *testing.T) {
 	}
 }
 
-// While the store is ill nothing is used up and nobody is asked; the same post works later.
+// While the store is failing nothing is used up and nobody is asked; the same post works later.
 func TestSilentIllStore(t *testing.T) {
 	b := build(t, silently(plan{})).browser()
 	state := b.inDingTalk("/a")
@@ -95,7 +95,7 @@ func TestSilentIllStore(t *testing.T) {
 	}
 }
 
-// On another host of ours, and over plain http, the client is asked on
+// On another of our hosts, and over plain http, the client is asked on
 // public_url, whose host DingTalk knows; the way leads back.
 func TestSilentElsewhere(t *testing.T) {
 	b := build(t, silently(plan{domain: "app.test"})).browser()

@@ -25,7 +25,7 @@ import (
 //	version  1 byte, 2; 3 of an attempt that waits
 //	state    32 random bytes
 //	issued   8 bytes, Unix milliseconds
-//	purpose  what the sign-in is for; "" is a page of ours
+//	purpose  what the sign-in is for; "" is one of our pages
 //	app      of which client id; with host and purpose under the seal (threats S8)
 //	host     where it began, without a port
 //	target   where the person goes afterwards; checked, and checked again then

@@ -30,7 +30,7 @@ type person struct {
 }
 
 // Authenticate finds the session of a request: by its Authorization header if that
-// is one of ours, which credential reports, otherwise by its cookie. Errors are
+// is ours, which credential reports, otherwise by its cookie. Errors are
 // those of session.Manager's Load, or a *web.Error to be answered as it is.
 type Authenticate func(ctx context.Context, client netip.Addr, h http.Header,
 	maxWait time.Duration) (s *session.Session, credential bool, err error)

@@ -44,7 +44,7 @@ type Checker[S any] struct {
 	// asked. Nil: nobody is ever looked up.
 	Lookup func(ctx context.Context, s S) (identity.User, error)
 
-	// Fit cuts a person to what a session has room for.
+	// Fit cuts a person to what fits into a session.
 	Fit func(u identity.User) (identity.User, error)
 
 	// KeyOf identifies a person.

@@ -41,7 +41,7 @@ func (known Revocation) with(v Revocation) Revocation {
 	return known
 }
 
-// compact makes room for a tenth of the set, if it can: what only the audit log
+// compact frees a tenth of the set, if it can: what only the audit log
 // needs goes first; then one revocation takes the place of all sign-outs of a
 // person.
 func (r *Set) compact() (room bool) {

@@ -34,7 +34,7 @@ var ErrBusy = errors.New("boltstore: another process has the file open; two ding
 type File struct {
 	Now func() time.Time // nil: time.Now. Set it before first use
 
-	// Observe hears of every operation (get, put, add, take) of every table.
+	// Observe is called after every operation (get, put, add, take) of every table.
 	// Set it before first use. If nil, it is not called.
 	Observe func(ctx context.Context, op string, d time.Duration, err error)
 
@@ -50,7 +50,7 @@ type File struct {
 const openWithin = 2 * time.Second
 
 // Open opens the file in dir, mode 0600, and makes what is missing; dir itself
-// must be there, save for its last part. ErrBusy: another process has it.
+// must be there, except for its last part. ErrBusy: another process has it.
 func Open(dir string) (*File, error) {
 	path := filepath.Join(dir, FileName)
 	const advice = "move it away to start anew: sign-outs of the last session.lifetime are then forgotten"
@@ -67,7 +67,7 @@ func Open(dir string) (*File, error) {
 		return nil, ErrBusy
 	case errors.Is(err, berrors.ErrInvalid), errors.Is(err, berrors.ErrChecksum),
 		errors.Is(err, berrors.ErrVersionMismatch):
-		return nil, fmt.Errorf("boltstore: %s is not a file of ours, or damaged: %w; %s", path, err, advice)
+		return nil, fmt.Errorf("boltstore: %s is not one of our files, or damaged: %w; %s", path, err, advice)
 	case errors.Is(err, os.ErrPermission), errors.Is(err, os.ErrNotExist):
 		return nil, fmt.Errorf("boltstore: opening: %w", err)
 	case err != nil:

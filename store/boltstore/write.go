@@ -15,7 +15,7 @@ import (
 const writers = 64
 
 // write runs work in a transaction that it may share with others. A context that
-// ends while the disk is at work is trouble, and the write may have happened.
+// ends while the disk is at work is a failure, and the write may have happened.
 func (f *File) write(ctx context.Context, work func(tx *bolt.Tx) error) error {
 	select {
 	case f.slots <- struct{}{}:

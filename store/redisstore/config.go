@@ -31,7 +31,7 @@ type Config struct {
 	// and the database 0 where none is given.
 	URL conf.Secret `yaml:"url"`
 
-	// ACL user; empty: the one of the URL, else the default user
+	// ACL user; empty: the one of the URL, otherwise the default user
 	Username         string      `yaml:"username"`
 	Password         conf.Secret `yaml:"password"`          // empty: the one of the URL
 	SentinelUsername string      `yaml:"sentinel_username"` // for the sentinels themselves
@@ -101,7 +101,7 @@ func (c Config) tlsConfig(t target) (*tls.Config, error) {
 }
 
 // Bounds of what one process asks of Redis. An operation that has not finished
-// by then is trouble: a request is answered 503 in well under a second.
+// by then is a failure: a request is answered 503 in well under a second.
 const (
 	opTimeout   = 500 * time.Millisecond // a whole operation, with the wait for a connection
 	connections = 32                     // to each node

@@ -24,7 +24,7 @@ import (
 )
 
 // TestSentinelFailover: the master dies; what it held is there a moment later,
-// writes go on, and followers hear of it and hear again (threats V16).
+// writes go on, and followers notice and follow again (threats V16).
 func TestSentinelFailover(t *testing.T) {
 	master := realtool.StartRedis(t)
 	replica := realtool.StartRedis(t, "--replicaof", strings.Replace(master.Addr, ":", " ", 1))
@@ -144,7 +144,7 @@ func TestTLS(t *testing.T) {
 	})
 	for name, set := range map[string]func(*Config){
 		"an unknown authority":       func(c *Config) { ours(c); c.CAFile = "" },
-		"no certificate of ours":     func(c *Config) { ours(c); c.CertFile, c.KeyFile = "", "" },
+		"none of our certificates":   func(c *Config) { ours(c); c.CertFile, c.KeyFile = "", "" },
 		"a server of another name":   func(c *Config) { ours(c); c.URL = conf.NewSecret("rediss://localhost:" + port) },
 		"a server that speaks plain": func(c *Config) { ours(c); c.URL = conf.NewSecret("rediss://" + server.Addr) },
 	} {

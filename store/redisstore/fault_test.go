@@ -113,7 +113,7 @@ func command(in *bufio.Reader) (words []string, err error) {
 	return words, nil
 }
 
-// TestFaults: whatever Redis says or does, it is trouble with a name, soon, and
+// TestFaults: whatever Redis says or does, it is a failure with a name, soon, and
 // never an answer (threats V15).
 func TestFaults(t *testing.T) {
 	server := startFaulty(t)

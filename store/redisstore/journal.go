@@ -30,7 +30,7 @@ const (
 	journalMax   = 10_000                 // entries, about 1 MB
 	journalLife  = 24 * time.Hour         // a stream that nobody uses any more goes
 	journalBlock = 500 * time.Millisecond // how long one read waits
-	// what is read again after trouble: a replica that became master may be behind
+	// what is read again after a failure: a replica that became master may be behind
 	journalBack  = 2 * time.Minute
 	journalBatch = 500
 	entryField   = "e"
@@ -104,7 +104,7 @@ type follower struct {
 	last  string // the entry read last; "" when none is known
 }
 
-// follow runs until there is trouble.
+// follow runs until it fails.
 func (f *follower) follow(ctx context.Context) error {
 	anchor, err := f.anchor(ctx)
 	if err != nil {

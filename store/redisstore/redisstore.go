@@ -31,7 +31,7 @@ import (
 // Store is a store.Store and a store.Journal in Redis; make it with Open.
 // Safe for concurrent use.
 type Store struct {
-	// Observe hears of every operation: get, put, add, take, append, ping, and of what Follow does,
+	// Observe is called after every operation: get, put, add, take, append, ping, and of what Follow does,
 	// save its waiting; what went wrong is what Reason says. Set it before first use. If nil, it is
 	// not called.
 	Observe func(ctx context.Context, op string, d time.Duration, err error)

@@ -84,7 +84,7 @@ func TestStoreOnSocket(t *testing.T) {
 	}
 }
 
-// acl is all that a Redis user of ours needs; docs/scaling.md shows it.
+// acl is all that dinggate's Redis user needs; docs/scaling.md shows it.
 const acl = "user gate on >canary-77 resetkeys ~dinggate:* resetchannels -@all +hello +auth +ping +select +get " +
 	"+set +getdel +xadd +xread +xrange +xtrim +pexpire"
 

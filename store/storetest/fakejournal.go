@@ -1,5 +1,5 @@
 // Package paper is a store.Journal in memory, for tests with several replicas
-// in one process. It imports nothing of ours, so that tests inside package
+// in one process. It imports no other package of dinggate, so that tests inside package
 // session can use it.
 package storetest
 

@@ -68,7 +68,7 @@ func TestErrorCodes(t *testing.T) {
 	}
 }
 
-// TestAnsweredCodes: every code that an answer of ours can have is explained; the
+// TestAnsweredCodes: every code that our answers can have is explained; the
 // SSO service answers third parties with those of OAuth, which docs/sso.md has.
 func TestAnsweredCodes(t *testing.T) {
 	explained := messageCodes(t)

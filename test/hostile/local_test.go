@@ -88,7 +88,7 @@ func (s *env) bindingsOf(p *process, args ...string) (string, error) {
 
 // local is T27–T29, the form, and what replaces a cookie.
 func local(s *env) []try {
-	return slices.Concat(loginCallback(s), bindErrands(s), bindings33(s), links29(s), forms29(), forms13(), basics(),
+	return slices.Concat(loginCallback(s), bindPurposes(s), bindings33(s), links29(s), forms29(), forms13(), basics(),
 		bearers(), strangersTokens(), unjudged(), proofs())
 }
 
@@ -315,9 +315,9 @@ func loginCallback(s *env) (list []try) {
 	return list
 }
 
-// bindErrands is T28: an attempt is worth something for what it was begun for, in
+// bindPurposes is T28: an attempt is worth something for what it was begun for, in
 // the session it was begun in.
-func bindErrands(s *env) (list []try) {
+func bindPurposes(s *env) (list []try) {
 	add := func(name string, do func(h *client)) { list = append(list, try{"T28 " + name, do}) }
 	add("an attempt to sign in, used to bind", func(h *client) {
 		v := h.visitor().account("dora")

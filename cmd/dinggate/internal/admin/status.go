@@ -23,17 +23,17 @@ import (
 // Status is the read-only page on the admin listener: what somebody wants to
 // know who was called at night. It names no person and holds no secret.
 type Status struct {
-	Version, Revision string
-	Started           time.Time
-	Today             *telemetry.Today
-	Health            *telemetry.Health
-	Strangers         *telemetry.Strangers
-	Dropped           func() uint64 // log records
-	Gateway           func() GatewayState
-	Store             func() (kind string, up bool) // memory, file or redis
-	Reload            func() *ReloadResult
-	Host              string           // which replica this is; "" = the machine's name
-	now               func() time.Time // nil = time.Now
+	Version, Revision   string
+	Started             time.Time
+	Today               *telemetry.Today
+	Health              *telemetry.Health
+	UntrustedForwarders *telemetry.UntrustedForwarders
+	Dropped             func() uint64 // log records
+	Gateway             func() GatewayState
+	Store               func() (kind string, up bool) // memory, file or redis
+	Reload              func() *ReloadResult
+	Host                string           // which replica this is; "" = the machine's name
+	now                 func() time.Time // nil = time.Now
 }
 
 // GatewayState is what the gateway that serves knows of itself.
@@ -179,7 +179,7 @@ func (s *Status) report(in i18n.Language) StatusReport {
 		r.Store.Journal, r.Store.Unsent = &held.Live, held.Unsent
 	}
 	r.Reload = s.Reload().report(in)
-	for _, one := range s.Strangers.List() {
+	for _, one := range s.UntrustedForwarders.List() {
 		r.Untrusted = append(r.Untrusted, statusPeer{one.Peer.String(), one.Times, one.Last.Truncate(time.Second)})
 	}
 	r.LogDropped = s.Dropped()

@@ -119,7 +119,7 @@ func (a *app) overview(out io.Writer, cmd *cobra.Command) {
 	for _, below := range cmd.Commands() {
 		if spec := a.specs[below]; !below.Hidden {
 			name := below.CommandPath()
-			if cmd.HasParent() { // few, so that there is room for what they take
+			if cmd.HasParent() { // few, so that their arguments fit
 				name += operandNames(spec)
 			}
 			table = append(table, []string{name, below.Short})

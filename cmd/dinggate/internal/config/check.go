@@ -263,7 +263,7 @@ func (c *Config) checkAdmin(p *conf.Problems) {
 	// A pod's probes come from the node: there every installation listens so, and a
 	// NetworkPolicy decides who reaches it.
 	at.Warn(err == nil && !IsLoopback(host) && !c.inPod,
-		"is not a loopback address; whoever reaches it reads the metrics")
+		"is not a loopback address; anyone who reaches it reads the metrics")
 }
 
 func (c *Config) checkEnvoyGRPC(p *conf.Problems) {

@@ -60,7 +60,7 @@ type Config struct {
 
 	SSOServer sso.ServerConfig `yaml:"sso_server"` // present: we are the SSO service too
 	OIDC      oidc.Config      `yaml:"oidc"`       // present: applications sign people in here by OpenID Connect
-	APITokens bool             `yaml:"api_tokens"` // access tokens and passwords stand in for a cookie
+	APITokens bool             `yaml:"api_tokens"` // access tokens and passwords replace a cookie
 
 	// APITokenClients are the clients whose access tokens do; empty: our own, behind
 	// sso, and none, as sso_server.

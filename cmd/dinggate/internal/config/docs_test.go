@@ -30,7 +30,7 @@ func documents(t *testing.T) (names []string) {
 }
 
 // ours reports whether a block is a configuration of dinggate, or a part of one:
-// the top level is a mapping, all of whose keys, or most of them, are keys of ours.
+// the top level is a mapping, all of whose keys, or most of them, are dinggate's.
 func ours(text string, keys []string) (top []string, ok bool) {
 	var node yaml.Node
 	if yaml.Unmarshal([]byte(text), &node) != nil || len(node.Content) != 1 ||

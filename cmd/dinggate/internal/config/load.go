@@ -142,8 +142,8 @@ func (l *loader) known(path string) bool {
 	return false
 }
 
-// where finds the place of path, else that of the section that it is missing
-// in, else the file, else the variable that could give it.
+// where finds the place of path, otherwise that of the section that it is missing
+// in, otherwise the file, otherwise the variable that could give it.
 func (l *loader) where(path string) place {
 	for p := path; p != ""; p = parent(p) {
 		if at, ok := l.places[p]; ok {

@@ -133,14 +133,14 @@ func TestEnvironmentAndFlags(t *testing.T) {
 		{"DINGGATE_TRUSTED_PROXIES=", "", ""},
 		{"DINGGATE_TRUSTED_PROXIES=10.0.0.0/8,", "",
 			"DINGGATE_TRUSTED_PROXIES: trusted_proxies has nothing between two commas, or at an end"},
-		{"DINGGATE_TRUSTED_PROXY=x", "", "DINGGATE_TRUSTED_PROXY: is not a variable of ours"},
+		{"DINGGATE_TRUSTED_PROXY=x", "", "DINGGATE_TRUSTED_PROXY: is not a variable of dinggate"},
 		{"DINGGATE_SESION_IDLE=x", "",
-			"DINGGATE_SESION_IDLE: is not a variable of ours; did you mean DINGGATE_SESSION_IDLE?"},
+			"DINGGATE_SESION_IDLE: is not a variable of dinggate; did you mean DINGGATE_SESSION_IDLE?"},
 		{"DINGGATE_PORT=tcp://10.0.0.1:80", "", ""},
 		{"DINGGATE_PORT_80_TCP_ADDR=10.0.0.1", "", ""},
 		{"DINGGATE_SERVICE_HOST=10.0.0.1", "", ""},
 		{"DINGGATE_ADMIN_SERVICE_HOST=10.0.0.1", "",
-			"DINGGATE_ADMIN_SERVICE_HOST: is not a variable of ours; if Kubernetes makes it for another service, " +
+			"DINGGATE_ADMIN_SERVICE_HOST: is not a variable of dinggate; if Kubernetes makes it for another service, " +
 				"set enableServiceLinks: false"},
 		{"DINGGATE_ROUTES=/", "", "DINGGATE_ROUTES: routes can only be given in a file"},
 		{"DINGGATE_ACCOUNTS_BINDING=canary", "",

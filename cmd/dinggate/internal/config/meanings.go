@@ -113,7 +113,7 @@ var Meanings = map[string]i18n.Message{
 	"oidc.access_token":                        {"lifetime of an access token", "访问令牌的有效期"},
 	"oidc.refresh_token":                       {"lifetime of all refresh tokens that follow from one sign-in", "一次登录得到的刷新令牌（含轮换后的）总有效期"},
 
-	"api_tokens": {"access tokens of the SSO service (Authorization: Bearer) and local passwords (Basic) stand in for a cookie", "API 客户端可用 SSO 访问令牌（Authorization: Bearer）或本地账号密码（Basic）代替 Cookie"},
+	"api_tokens": {"access tokens of the SSO service (Authorization: Bearer) and local passwords (Basic) replace a cookie", "API 客户端可用 SSO 访问令牌（Authorization: Bearer）或本地账号密码（Basic）代替 Cookie"},
 
 	"api_token_clients": {"clients whose access tokens open routes; empty: our own behind sso, none as sso_server", "哪些客户端的访问令牌可访问路由；留空时，接入 sso 为自身的 client_id，作为 sso_server 则一个也没有"},
 
@@ -130,7 +130,7 @@ var Meanings = map[string]i18n.Message{
 	"sign_in.note.zh":       {"text at the foot of the sign-in page, in Chinese", "登录页底部的文字（中文）"},
 	"sign_in.note.en":       {"text at the foot of the sign-in page, in English", "登录页底部的文字（英文）"},
 	"sign_in.accent_color":  {"colour of the buttons, such as #0f62de", "按钮颜色，如 #0f62de"},
-	"sign_in.templates_dir": {"folder with own pages in place of ours", "存放自定义页面模板的目录"},
+	"sign_in.templates_dir": {"folder with your own pages, which replace the built-in ones", "存放自定义页面模板的目录"},
 	"sign_in.contact":       {"whom people may ask: text, an e-mail address or a URL", "求助联系方式：文字、邮箱或网址"},
 	"sign_in.contact.zh":    {"whom people may ask, in Chinese", "求助联系方式（中文）"},
 	"sign_in.contact.en":    {"whom people may ask, in English", "求助联系方式（英文）"},

@@ -27,7 +27,7 @@ type SignInConfig struct {
 
 	// TemplatesDir holds own pages: any of layout.html, sign_in.html, account.html,
 	// silent.html, signed_in.html, signed_out.html, confirm.html, who.html, error.html,
-	// style.css takes the place of ours of that name.
+	// style.css replaces the built-in one of that name.
 	TemplatesDir string `yaml:"templates_dir"`
 }
 
@@ -45,7 +45,7 @@ func (t *Text) UnmarshalText(text []byte) error {
 
 func BothLanguages(s string) Text { return Text{s, s} }
 
-// First reports whether a page of ours comes before DingTalk.
+// First reports whether one of our pages comes before DingTalk.
 func (c SignInConfig) First() bool { return c.Page || c.EmbedQR }
 
 // Check finds the mistakes below key (`sign_in`); it opens nothing.
@@ -109,7 +109,7 @@ func (c SignInConfig) templates(read func(string) ([]byte, fs.FileMode, error)) 
 	}
 }
 
-// Pages is what the pages say about the house.
+// Pages is what the pages say about the organisation.
 func (c SignInConfig) Pages(publicURL, prefix string) (page.Config, error) {
 	p := page.Config{
 		Title:     page.Text(c.Title),

@@ -52,16 +52,16 @@ const ConfigVariable = envPrefix + "CONFIG"
 
 func (l *loader) unknownVariable(name, rest string) conf.Text {
 	if strings.Contains(rest, "_SERVICE_") || strings.Contains(rest, "_PORT") {
-		return conf.Textf("is not a variable of ours; if Kubernetes makes it for another service, set enableServiceLinks: false")
+		return conf.Textf("is not a variable of dinggate; if Kubernetes makes it for another service, set enableServiceLinks: false")
 	}
 	names := []string{ConfigVariable}
 	for _, k := range l.keys {
 		names = append(names, k.Env())
 	}
 	if m := Closest(name, names); m != "" {
-		return conf.Textf("is not a variable of ours; did you mean %s?", m)
+		return conf.Textf("is not a variable of dinggate; did you mean %s?", m)
 	}
-	return conf.Textf("is not a variable of ours")
+	return conf.Textf("is not a variable of dinggate")
 }
 
 // fromTexts puts values of the environment or of flags where they belong.

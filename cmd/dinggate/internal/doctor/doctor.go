@@ -80,7 +80,7 @@ type Doctor struct {
 	members func() error // asked once, told in two rows
 
 	mu   sync.Mutex
-	skew []time.Duration // by how much DingTalk's clock is ahead of ours, per answer
+	skew []time.Duration // by how much DingTalk's clock is ahead, per answer
 }
 
 const (

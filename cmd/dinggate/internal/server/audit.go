@@ -45,8 +45,8 @@ func oncePerMinute(report func(error)) func(error) {
 
 // Start gives the kit what the status page reads.
 func (t *Observability) Start() {
-	t.Today, t.Health, t.denials, t.Strangers = &telemetry.Today{}, &telemetry.Health{}, &denials{Max: denialsMax},
-		&telemetry.Strangers{}
+	t.Today, t.Health, t.denials, t.UntrustedForwarders = &telemetry.Today{}, &telemetry.Health{}, &denials{Max: denialsMax},
+		&telemetry.UntrustedForwarders{}
 }
 
 // Note writes one audit record; attrs begin with its kind. Without a sink of its

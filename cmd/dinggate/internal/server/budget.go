@@ -87,11 +87,22 @@ func (s *State) measureBudget(b *ratelimit.Budget) {
 		n := s.limited.of(limit)
 		s.Metrics.Count("limited_total", refused, "limit", limit, func() float64 { return float64(n.Load()) })
 	}
-	waiting := "Calls to DingTalk that wait for their turn in this process, by class; sign_in are people in front of a page."
-	for class, name := range map[ratelimit.Class]string{ratelimit.SignIn: "sign_in", ratelimit.Overdue: "overdue", ratelimit.Event: "event", ratelimit.Due: "due"} {
-		s.Metrics.GaugeOf("dingtalk_waiting", waiting, "class", name, func() float64 { return float64(b.Stats().Waiting[class]) })
+	waiting := "Calls to DingTalk that wait for their turn in this process, by class; sign_in are people in " +
+		"front of a page."
+	for class, name := range map[ratelimit.Class]string{ratelimit.SignIn: "sign_in", ratelimit.Overdue: "overdue",
+		ratelimit.Event: "event", ratelimit.Due: "due"} {
+		s.Metrics.GaugeOf("dingtalk_waiting", waiting, "class",
+			name, func() float64 { return float64(b.Stats().Waiting[class]) })
 	}
-	s.Metrics.Gauge("sign_in_queue", "Sign-ins that wait on all replicas, as of the last one that asked.", func() float64 { return float64(b.Stats().Queue) })
-	s.Metrics.Gauge("sign_in_wait_seconds", "How long the last sign-in waited for its turn in one request.", func() float64 { return b.Stats().LastWait.Seconds() })
-	s.Metrics.Gauge("dingtalk_budget_shared", "1 while the budget of calls is shared with the other replicas; 0 while Redis does not answer and each counts for itself.", func() float64 { return number(!b.Stats().Alone) })
+	s.Metrics.Gauge("sign_in_queue",
+		"Sign-ins that wait on all replicas, as of the last one that asked.", func() float64 {
+			return float64(b.Stats().Queue)
+		})
+	s.Metrics.Gauge("sign_in_wait_seconds",
+		"How long the last sign-in waited for its turn in one request.", func() float64 {
+			return b.Stats().LastWait.Seconds()
+		})
+	s.Metrics.Gauge("dingtalk_budget_shared",
+		"1 while the budget of calls is shared with the other replicas; 0 while Redis does not answer and each "+
+			"counts for itself.", func() float64 { return number(!b.Stats().Alone) })
 }

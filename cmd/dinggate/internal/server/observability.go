@@ -23,7 +23,7 @@ type Observability struct {
 	Health  *telemetry.Health  // how the calls to DingTalk went last, for the status page
 	denials *denials           // which refusals were recorded a moment ago
 
-	Strangers *telemetry.Strangers // peers whose forwarded headers were not believed
+	UntrustedForwarders *telemetry.UntrustedForwarders // peers whose forwarded headers were not believed
 }
 
 // recorder writes the access record of each request.
@@ -36,7 +36,7 @@ type recorder struct {
 func (t *recorder) record(x *web.Exchange, r *http.Request) {
 	t.Metrics.Request(x.Endpoint, x.Route, x.Verdict, x.Status, x.Duration)
 	if !x.Trusted && forwards(r.Header) {
-		t.Strangers.Note(x.Peer, x.Start)
+		t.UntrustedForwarders.Note(x.Peer, x.Start)
 	}
 	if x.Verdict == "deny" && x.User != "" && x.Route != "" {
 		t.auditDenied(x)

@@ -216,7 +216,7 @@ func (a *oidcAdapter) binding(ctx context.Context, u *identity.User) (string, er
 
 func oidcError(err error) error { return providerError(err, oidc.ErrNobody) }
 
-// observeEnds has the provider hear of what ends: a nil one hears nothing.
+// observeEnds tells the provider what has ended: a nil one does nothing.
 func observeEnds(sessions *session.Manager, p *oidc.Provider) {
 	if p == nil {
 		session.ObserveEnds(sessions, nil)

@@ -111,7 +111,7 @@ func (r *reloader) result() *admin.ReloadResult {
 	return &all
 }
 
-// note is what /ready adds while a changed configuration is refused, else "".
+// note is what /ready adds while a changed configuration is refused, otherwise "".
 func (r *reloader) note() string {
 	last := r.result()
 	of := "the one of " + last.Taken.UTC().Format(time.RFC3339)
@@ -210,7 +210,7 @@ func (r *reloader) reload(ctx context.Context) {
 	// the mistake may be mended in a file that only one of them names
 	r.serving.files = both(next.files, r.serving.files)
 	if r.keys != nil {
-		_ = r.keys.load(r.serving.Cfg.TLS) // a renewed pair of what serves; else the old one stays
+		_ = r.keys.load(r.serving.Cfg.TLS) // a renewed pair of what serves; otherwise the old one stays
 	}
 	found, ok := errors.AsType[config.Problems](err)
 	if !ok {

@@ -138,16 +138,16 @@ func openObservability(ctx context.Context, cfg *config.Config, records *telemet
 
 func newStatus(st *State, r *reloader) *admin.Status {
 	return &admin.Status{
-		Version:   buildinfo.Version(),
-		Revision:  buildinfo.Revision(),
-		Started:   time.Now(),
-		Today:     st.Today,
-		Health:    st.Health,
-		Strangers: st.Strangers,
-		Dropped:   st.Metrics.Dropped,
-		Gateway:   st.Status,
-		Store:     st.Stores.State,
-		Reload:    r.result,
+		Version:             buildinfo.Version(),
+		Revision:            buildinfo.Revision(),
+		Started:             time.Now(),
+		Today:               st.Today,
+		Health:              st.Health,
+		UntrustedForwarders: st.UntrustedForwarders,
+		Dropped:             st.Metrics.Dropped,
+		Gateway:             st.Status,
+		Store:               st.Stores.State,
+		Reload:              r.result,
 	}
 }
 

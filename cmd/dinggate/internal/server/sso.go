@@ -57,7 +57,7 @@ func (a *ssoAdapter) whoIs(r *http.Request) (sso.Person, error) {
 		return sso.Person{}, ssoError(err)
 	}
 	texts := web.CookieValues(r.Header, a.flow.Sessions.CookieName())
-	for _, text := range texts { // of several exactly one verifies, else there is no session
+	for _, text := range texts { // of several exactly one verifies, otherwise there is no session
 		if one, err := a.sessions.Load(r.Context(), []string{text}, 0); err == nil && one.ID == s.ID {
 			return a.person(s, text), nil
 		}
@@ -69,12 +69,12 @@ func (a *ssoAdapter) person(s *session.Session, text string) sso.Person {
 	return sso.Person{User: s.User, Ref: text, Until: s.SignedIn.Add(a.cfg.Session.Lifetime)}
 }
 
-// signIn sends a browser without a session to sign in. With a page of ours
+// signIn sends a browser without a session to sign in. With one of our pages
 // before it, which may offer more than one way, the browser comes back to
 // authorize; otherwise straight to the SSO callback.
 func (a *ssoAdapter) signIn(w http.ResponseWriter, r *http.Request, redirectURI, target string) error {
 	if x := web.From(w); !a.flow.Origins.OnPublic(x.Host) && a.flow.Origins.HasHost(x.Host) {
-		// Begun on another host of ours, the attempt's cookie would not be there when
+		// Begun on another of our hosts, the attempt's cookie would not be there when
 		// the browser comes back (threats S17).
 		web.SecurityHeaders(w, "")
 		w.Header()["Location"] = []string{a.flow.Origins.Public() + sso.PathAuthorize + "?" + r.URL.RawQuery}
@@ -134,9 +134,9 @@ func (t Observability) tokenTruncated(cfg *config.Config) func(*session.Session)
 			"hint", "session.store: redis keeps tokens of any length")
 	})
 	return func(s *session.Session) {
-		ends := "with the access token: there is no room for the refresh token"
+		ends := "with the access token: the refresh token does not fit"
 		if s.Token.Access == "" {
-			ends = "at its first recheck: there is no room for the access token"
+			ends = "at its first recheck: the access token does not fit"
 		}
 		report(errors.New("a sign-in ends " + ends))
 	}

@@ -39,8 +39,8 @@ type Stores struct {
 	Bindings account.Bindings // which DingTalk person is which account, sealed under keys
 	keys     *bindingKeys     // nil: nothing lasts
 
-	Redis *redisstore.Store // with session.store redis, else nil
-	File  *boltstore.File   // with state_dir and without Redis, else nil
+	Redis *redisstore.Store // with session.store redis, otherwise nil
+	File  *boltstore.File   // with state_dir and without Redis, otherwise nil
 
 	t     Observability
 	up    atomic.Bool
@@ -106,9 +106,9 @@ func openRedis(ctx context.Context, c redisstore.Config, keys *bindingKeys, t Ob
 		switch {
 		case op != "follow" || errors.Is(err, context.Canceled):
 		case err != nil && !disconnected.Swap(true):
-			t.Log.Warn("replicas do not hear of each other: requests ask Redis instead", "err", err.Error())
+			t.Log.Warn("the journal is disconnected: requests ask Redis instead", "err", err.Error())
 		case err == nil && disconnected.Swap(false):
-			t.Log.Info("replicas hear of each other again")
+			t.Log.Info("the journal is connected again")
 		}
 	}
 	s := &Stores{

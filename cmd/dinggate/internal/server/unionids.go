@@ -82,7 +82,7 @@ func Placeholder(id string) bool {
 }
 
 // judge returns the person, without a unionid that identifies nobody. An error is
-// an ill store's: nothing is known then.
+// an failing store's: nothing is known then.
 func (u *unionIDs) judge(ctx context.Context, who identity.User) (identity.User, error) {
 	if who.UnionID == "" {
 		return who, nil
