@@ -218,7 +218,7 @@ func TestAnswers(t *testing.T) {
 			lines = append(lines, "reason "+s.value(f["Reason"]))
 		}
 		if m, ok := s.info.Types[lit].Type.(*types.Map); ok && len(lit.Elts) > 40 {
-			if _, isStruct := m.Elem().Underlying().(*types.Struct); !isStruct {
+			if named, ok := m.Elem().(*types.Named); !ok || named.Obj().Name() != "message" {
 				return
 			}
 			for _, e := range lit.Elts {
