@@ -48,7 +48,7 @@ func TestCheck(t *testing.T) {
 		}
 	}
 	var p conf.Problems
-	if Config.Check(Config{}, &p, "dingtalk"); p.Mistakes() != 3 {
-		t.Errorf("Check of the zero Config = %v, want three mistakes", p.All())
+	if Defaults().Check(&p, "dingtalk"); p.Mistakes() != 3 {
+		t.Errorf("Check of the defaults = %v, want three mistakes", p.All())
 	}
 }

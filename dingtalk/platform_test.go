@@ -145,6 +145,7 @@ func TestWebLogin(t *testing.T) {
 		Username:    "zhangsan",
 		Name:        "张三",
 		Email:       "zhangsan@yunfan.example",
+		OrgEmail:    true,
 		JobNumber:   "0004",
 		Departments: []int64{4201},
 		Ancestors:   []int64{1, 42, 4201},

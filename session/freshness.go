@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"dinggate/internal/identity"
@@ -22,8 +23,9 @@ import (
 //
 // A session that is in use is asked about every 5 s in the background; one that
 // comes back after 10 s waits for one answer. When the journal falls silent, a
-// session may pass for 2 s more on what is known; after that the Store decides,
-// and a Store that fails is ErrStore. Without a Journal every request asks.
+// session may pass for 2 s more on what is known; after that the Store decides.
+// A Store that fails is ErrStore, but not at once: see outlives. Without a Journal
+// every request asks.
 type freshness struct {
 	records    *records
 	revoked    *revocation.Set
@@ -33,6 +35,7 @@ type freshness struct {
 	questions singleflight.Group // by cookie text: one question about a known session
 	loads     singleflight.Group // by cookie text: one load of a session that is not known
 	slots     chan struct{}      // a place for each question that nobody waits for
+	answer    atomic.Int64       // when the Store last answered a question, in Unix milliseconds
 }
 
 const (
@@ -106,7 +109,39 @@ func (f *freshness) settle(ctx context.Context, e *entry, now time.Time) error {
 		f.askInBackground(e)
 		return nil
 	}
-	return f.revalidate(ctx, e)
+	err := f.revalidate(ctx, e)
+	if err != nil && ctx.Err() == nil && f.outlives(e) {
+		return nil
+	}
+	return err
+}
+
+// outlives reports whether e goes on although the Store does not answer: for
+// Config.StoreGrace from the moment up to which its end would be known here. Only a
+// session that the Store has confirmed to this process goes on, and none after an
+// end was forgotten here or could not be read.
+func (f *freshness) outlives(e *entry) bool {
+	asked, learned := e.asked.Load(), e.epoch.Load()
+	epoch, live := f.epoch()
+	if asked == 0 || !f.records.config.shared() || uint32(epoch) != uint32(learned) {
+		return false
+	}
+	known := time.UnixMilli(asked)
+	switch connection := epoch >> 32; {
+	case live && connection == learned>>32: // ends arrive, questions fail
+		known = later(known, time.UnixMilli(f.answer.Load()))
+	case !live && connection == learned>>32+1: // ends arrived until the journal was lost
+		known = later(known, f.replicator.Lost())
+	}
+	age := f.records.now().Sub(known)
+	return age > -skew && age < f.records.config.StoreGrace
+}
+
+func later(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
 }
 
 // askInBackground asks about e unless that is under way, or too many questions are.
@@ -146,6 +181,7 @@ func (f *freshness) question(e *entry) <-chan singleflight.Result {
 		err := f.ask(ctx, e.origin)
 		if err == nil {
 			e.answered(at, epoch)
+			f.answer.Store(at.UnixMilli())
 		}
 		return nil, err
 	})

@@ -180,11 +180,15 @@ func TestOutage(t *testing.T) { // threats V14
 		f.store.set(errors.New("connection refused"), false)
 		time.Sleep(time.Second)
 		allows(t, b, kept.Value)
-		time.Sleep(time.Second)
-		refuses(t, b, ErrStore, kept.Value)
 		if err := a.Revoke(t.Context(), s.ID); !isError(err, ErrStore) {
 			t.Errorf("Revoke(outage) = %v, want ErrStore", err)
 		}
+		refuses(t, a, ErrRevoked, c.Value) // an end known here holds at once
+		time.Sleep(b.Config.StoreGrace - time.Second - time.Millisecond)
+		allows(t, b, kept.Value)
+		allows(t, b, c.Value) // one from elsewhere may be late by the grace
+		time.Sleep(time.Millisecond)
+		refuses(t, b, ErrStore, kept.Value)
 		time.Sleep(time.Hour)
 		refuses(t, b, ErrStore, kept.Value)
 		refuses(t, a, ErrRevoked, c.Value)

@@ -161,6 +161,8 @@ func TestManager_FailingStoreSignsNobodyOut(t *testing.T) { // threats V14, V15,
 		s, c := signIn(t, a, zhangsan)
 		allows(t, a, c.Value)
 		store.set(errors.New("READONLY"), false)
+		allows(t, a, c.Value) // within session.store_grace
+		time.Sleep(a.Config.StoreGrace)
 		refuses(t, a, ErrStore, c.Value)
 		refuses(t, a, ErrForged, "junk") // told without the store
 		if _, _, err := a.Create(t.Context(), lisi, identity.Token{}); !isError(err, ErrStore) {

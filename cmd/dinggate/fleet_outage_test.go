@@ -15,7 +15,7 @@ import (
 // nothing else; anyone who signed out never gets the page again (threats V14, V17).
 func TestOutagesSignNobodyOut(t *testing.T) {
 	redis := durableRedis(t)
-	f := newFleet(t, "DINGGATE_SESSION_STORE=redis", "DINGGATE_REDIS_URL="+redis.URL())
+	f := newFleet(t, "DINGGATE_SESSION_STORE=redis", "DINGGATE_SESSION_STORE_GRACE=0s", "DINGGATE_REDIS_URL="+redis.URL())
 	a, b := f.replica(), f.replica()
 	var at, out []*caller
 	for i := range 8 {

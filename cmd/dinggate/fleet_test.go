@@ -227,6 +227,11 @@ func TestRedisDiesAndReturns(t *testing.T) {
 		if got := fresh.page(b).StatusCode; got != 503 { // b has never seen this session
 			t.Errorf("%s: a session that a replica does not know = %d, want 503", act.name, got)
 		}
+		for n, p := range []*program{a, b} {
+			if got := c.page(p).StatusCode; got != 200 { // session.store_grace
+				t.Errorf("%s: a session that replica %d has seen = %d at first, want 200", act.name, n, got)
+			}
+		}
 		for _, p := range []*program{a, b} {
 			outage(t, p, c)
 		}

@@ -34,6 +34,7 @@ type Replicator struct {
 	Live func()
 
 	liveEpoch atomic.Uint64 // odd: the journal is live
+	lost      atomic.Int64  // when it was last lost, in Unix milliseconds
 	dedup     *dedup
 	outbox    *outbox
 }
@@ -57,6 +58,9 @@ func (r *Replicator) State() (epoch uint32, live bool) {
 	return uint32(state >> 1), state&1 == 1
 }
 
+// Lost is when the journal was last lost: ends up to then have arrived.
+func (r *Replicator) Lost() time.Time { return time.UnixMilli(r.lost.Load()) }
+
 // Follow follows the journal until ctx ends.
 func (r *Replicator) Follow(ctx context.Context) {
 	r.Journal.Follow(ctx, r.receive, r.setLive)
@@ -66,6 +70,9 @@ func (r *Replicator) Follow(ctx context.Context) {
 // setLive follows the journal's word. Losing it begins a new epoch.
 func (r *Replicator) setLive(live bool) {
 	if state := r.liveEpoch.Load(); (state&1 == 1) != live {
+		if !live {
+			r.lost.Store(r.Now().UnixMilli())
+		}
 		r.liveEpoch.Store(state + 1)
 		if live {
 			r.Live()
