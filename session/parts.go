@@ -67,7 +67,8 @@ func build(m *Manager) {
 	}
 	ts := m.tokens
 	ts.records, ts.revoked, ts.tasks, ts.slots = m.records, m.revoked, m.tasks, make(chan struct{}, or(m.MaxRechecks, 16))
-	ts.refresh = m.Refresh
+	ts.enabled = func() bool { return m.Refresh != nil }
+	ts.refresh = func(ctx context.Context, refresh string) (identity.Token, error) { return m.Refresh(ctx, refresh) }
 	ts.refused = func(ctx context.Context, s *Session, reason string) {
 		// A Store that fails learns of it later.
 		_ = m.revoke(ctx, s.ID, revocation.Revocation{Reason: reason, Who: s.key(m.Service), Since: s.SignedIn})
@@ -88,14 +89,12 @@ func newChecker(m *Manager, lookups int) *membership.Checker[*Session] {
 		Start:   m.tasks.start,
 		Context: m.tasks.context,
 	}
-	if m.Recheck != nil {
-		c.Lookup = func(ctx context.Context, s *Session) (identity.User, error) {
-			if t := s.Token; m.Refresh != nil && t.Access != "" && !t.Expires.IsZero() && !m.Time().Before(t.Expires) {
-				// A refusal of it would say nothing about the person.
-				return identity.User{}, &identity.Failure{Class: identity.Later, Code: "token_expired"}
-			}
-			return m.Recheck(ctx, s)
+	c.Lookup = func(ctx context.Context, s *Session) (identity.User, error) {
+		if t := s.Token; m.Refresh != nil && t.Access != "" && !t.Expires.IsZero() && !m.Time().Before(t.Expires) {
+			// A refusal of it would say nothing about the person.
+			return identity.User{}, &identity.Failure{Class: identity.Later, Code: "token_expired"}
 		}
+		return m.Recheck(ctx, s)
 	}
 	if m.Config.shared() {
 		c.Shared = m.records

@@ -163,6 +163,9 @@ func (m *Manager) RecheckPlaces(places Places) {
 // invalidate has the people who pass the test looked up again. A profile that
 // another replica finds after the given moment will do.
 func (m *Manager) invalidate(test func(identity.User) bool, since, now time.Time) {
+	if m.Recheck == nil {
+		return
+	}
 	subject := func(p *membership.Profile) *Session {
 		return &Session{Realm: m.Realm, User: p.User, Checked: p.Checked}
 	}

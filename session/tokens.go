@@ -32,7 +32,9 @@ type tokens struct {
 	states  *tokenStates
 	slots   chan struct{} // a place for each refresh that runs
 
-	// refresh and refused are Manager.Refresh and what follows a refusal.
+	// enabled, refresh and refused: whether there is a Manager.Refresh, it, and what
+	// follows a refusal.
+	enabled func() bool
 	refresh func(ctx context.Context, refresh string) (identity.Token, error)
 	refused func(ctx context.Context, s *Session, reason string)
 }
@@ -70,7 +72,7 @@ func newTokenStates(max int) *tokenStates {
 // is known and the one that e brings, the one that lives longer is the newer.
 func (ts *tokens) add(e *entry, now time.Time) {
 	t := e.origin.Token
-	if ts.refresh == nil || t.Refresh == "" || t.Expires.IsZero() {
+	if !ts.enabled() || t.Refresh == "" || t.Expires.IsZero() {
 		return
 	}
 	k := ts.states.Of(e.origin.ID, func() *tokenState {

@@ -41,7 +41,7 @@ type Checker[S any] struct {
 
 	// Lookup asks about the person of a session. An *identity.Failure of class
 	// Refused means that they are no member; store.ErrLimited, that nothing was
-	// asked. Nil: nobody is ever looked up.
+	// asked.
 	Lookup func(ctx context.Context, s S) (identity.User, error)
 
 	// Fit cuts a person to what fits into a session.
@@ -184,9 +184,6 @@ func (c *Checker[S]) launch(p *Member, s S, checked, now time.Time) <-chan struc
 // session that subject makes, or with their next request where subject is nil. A
 // profile that another replica finds after the given moment will do.
 func (c *Checker[S]) Invalidate(test func(identity.User) bool, since, now time.Time, subject func(*Profile) S) {
-	if c.Lookup == nil {
-		return
-	}
 	for _, p := range c.Members.Matching(test) {
 		p.invalidate(since, now)
 		if subject != nil {
