@@ -274,8 +274,8 @@ func TestServiceLongTokens(t *testing.T) {
 		lives           bool
 	}{
 		{"short", 0, 0, false, "", true},
-		{"a long refresh token", 800, 1200, false, "there is no room for the refresh token", true},
-		{"a long access token", 1900, 0, false, "there is no room for the access token", false},
+		{"a long refresh token", 800, 1200, false, "the refresh token does not fit", true},
+		{"a long access token", 1900, 0, false, "the access token does not fit", false},
 		{"long ones in Redis", 1500, 1500, true, "", true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
