@@ -109,6 +109,7 @@ dingtalk:
   client_id: %[2]s
   client_secret: %[3]s-app-secret
   corp_id: %[4]s
+  rate: 1000 # the simulator here has no limit, and many sign in at once
   events: false
   login_url: %[5]s
   api_url: %[5]s
