@@ -109,7 +109,13 @@ func (f *freshness) settle(ctx context.Context, e *entry, now time.Time) error {
 		f.askInBackground(e)
 		return nil
 	}
-	err := f.revalidate(ctx, e)
+	return f.revalidate(ctx, e)
+}
+
+// settleOrOutlive is settle for the only cookie of a request: of several, one that
+// cannot be judged must not pass for one that lives.
+func (f *freshness) settleOrOutlive(ctx context.Context, e *entry, now time.Time) error {
+	err := f.settle(ctx, e, now)
 	if err != nil && ctx.Err() == nil && f.outlives(e) {
 		return nil
 	}

@@ -144,7 +144,7 @@ func (m *Manager) Load(ctx context.Context, texts []string, patience time.Durati
 	if m.ended(e) { // before the network
 		return nil, ErrRevoked
 	}
-	if err := m.freshness.settle(ctx, e, now); err != nil {
+	if err := m.freshness.settleOrOutlive(ctx, e, now); err != nil {
 		return nil, err
 	}
 	if m.ended(e) {
