@@ -207,6 +207,26 @@ func TestUserInfoKeepsRefusals(t *testing.T) {
 	}
 }
 
+// TestUnbindWithoutStore: a session that outlives the store for a while removes no
+// binding whose person it could not sign out.
+func TestUnbindWithoutStore(t *testing.T) {
+	h := withAccounts(t, account.Optional)
+	h.Sessions.Config.StoreGrace = session.Defaults().StoreGrace
+	local := h.bindBy("zs", "zhangsan")
+	page := local.look("")
+	bound := account.Binding{UnionID: "union-zhangsan", Username: "zs"}
+	h.store.ill.Store(true)
+	if a := local.unbinds(page); a.StatusCode != 503 {
+		t.Errorf("with an ill store = %d, want 503", a.StatusCode)
+	}
+	h.bound(t, bound)
+	h.store.ill.Store(false)
+	if a := local.unbinds(page); a.StatusCode != 303 {
+		t.Errorf("afterwards = %d, want 303", a.StatusCode)
+	}
+	h.bound(t)
+}
+
 // TestUnbind: either of the two removes the binding from the page, and nobody
 // else does; the DingTalk person is signed out, the account is not.
 func TestUnbind(t *testing.T) {

@@ -153,6 +153,7 @@ func flow(t testing.TB, p plan) *env {
 	keyring := must(keyring.New([]conf.Secret{secret(1)}))
 	cfg := session.Defaults()
 	cfg.Store = session.StoreRedis // the store is asked each time, so that it can be ill
+	cfg.StoreGrace = 0
 	now := func() time.Time { return time.Now().Add(time.Duration(h.ahead.Load())) }
 	h.Flow = &Flow{
 		Provider: h.provider, Keyring: keyring, Used: h.store, Prefix: "/oauth2", ClientID: "ding-app",

@@ -221,13 +221,28 @@ func (f userInfo) unbind(w http.ResponseWriter, r *http.Request, x *web.Exchange
 		if lost := f.audit(x, Event{What: "unbound", User: b.Username, UnionID: b.UnionID}); lost != nil {
 			return auditUnavailable(lost)
 		}
-		if _, err = f.People.Bindings.Remove(ctx, b.Username); err == nil {
-			err = f.Sessions.RevokeUser(r.Context(), session.Person{UnionID: b.UnionID}, "unbound")
-		}
+		err = f.removeBinding(r.Context(), b)
 	}
 	if err != nil && !errors.Is(err, account.ErrNone) {
 		return unavailable(err)
 	}
 	redirect(w, http.StatusSeeOther, self)
 	return nil
+}
+
+// removeBinding ends the DingTalk person's sessions before the binding goes, so that a
+// store that is away leaves both as they were, and once more those begun in between.
+func (f userInfo) removeBinding(ctx context.Context, b account.Binding) error {
+	end := func() error {
+		return f.Sessions.RevokeUser(ctx, session.Person{UnionID: b.UnionID}, "unbound")
+	}
+	if err := end(); err != nil {
+		return err
+	}
+	within, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	if _, err := f.People.Bindings.Remove(within, b.Username); err != nil {
+		return err
+	}
+	return end()
 }
