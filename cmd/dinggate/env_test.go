@@ -101,7 +101,7 @@ func newTestEnv(t testing.TB, change func(*config.Config), kits ...func(*server.
 	front.Start()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
-	go func() { h.gate.Run(ctx); close(done) }()
+	go func(first *server.Gateway) { first.Run(ctx); close(done) }(h.gate) // a test may put another in its place
 	t.Cleanup(func() { front.Close(); cancel(); <-done; h.platform.Close(); records.Close() })
 	return h
 }

@@ -328,10 +328,10 @@ func TestGenCalled(t *testing.T) {
 		code int
 		want string
 	}{
-		{[]string{"gen"}, 2, "name the gateway: apache, apisix"},
-		{[]string{"gen", "--config", "x"}, 2, "name the gateway"},
-		{[]string{"gen", "ngnix"}, 2, `did you mean "nginx"`},
-		{[]string{"gen", "../x"}, 2, "no snippet"},
+		{[]string{"gen"}, 2, "GATEWAY is missing; it is one of apache, apisix"},
+		{[]string{"gen", "--config", "x"}, 2, "GATEWAY is missing"},
+		{[]string{"gen", "ngnix"}, 2, "did you mean nginx?"},
+		{[]string{"gen", "../x"}, 2, "it is one of apache, apisix"},
 		{[]string{"gen", "nginx", "--config", "/nowhere.yaml"}, 1, "/nowhere.yaml"},
 		{[]string{"gen", "traefik", "--public_url", "https://a.example.com", "--listen", "unix:/run/d.sock"}, 1,
 			"a socket, which traefik cannot ask"},

@@ -35,7 +35,7 @@ func (h *testEnv) fromWith(ctx context.Context, client, method, path, body strin
 		r.Header.Add(name, value)
 	}
 	w := httptest.NewRecorder()
-	h.gate.ServeHTTP(w, r)
+	h.state.ServeHTTP(w, r)
 	return w
 }
 
