@@ -29,6 +29,8 @@ const (
 	pathGetByUnionID = "/topapi/user/getbyunionid"
 	pathUserGet      = "/topapi/v2/user/get"
 	pathParents      = "/topapi/v2/department/listparentbyuser"
+	pathNotify       = "/topapi/message/corpconversation/asyncsend_v2"
+	pathNotifyResult = "/topapi/message/corpconversation/getsendresult"
 )
 
 const (

@@ -33,6 +33,7 @@ var apiErrors = []apiError{
 	{errcode: 40013, text: "不合法的corpid"},
 	{errcode: 40014, gateway: true, status: 400, code: "InvalidAuthentication", text: "不合法的access_token"},
 	{errcode: 40035, text: "缺少参数 corpid or appkey"},
+	{errcode: 40056, text: "不合法的agentid"},
 	{errcode: 40068, text: "不合法的偏移量"},
 	{errcode: 40069, text: "不合法的分页大小"},
 	{errcode: 40078, status: 400, code: "invalidParameter.authCode.notFound", text: "不存在的临时授权码"},

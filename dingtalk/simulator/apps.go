@@ -17,6 +17,7 @@ type App struct {
 	ClientID     string `json:"client_id"`
 	ClientSecret string `json:"client_secret"`
 	Name         string `json:"name"`
+	AgentID      int64  `json:"agent_id"` // who sends work notifications; 0 = DemoAgentID
 
 	Redirects []string `json:"redirects"` // 重定向URL; empty = any http URL of the loopback host
 	// without Redirects: any http or https URL of these hosts too, with or without a port; "*" = of

@@ -50,6 +50,8 @@ func (c controlAPI) handler() http.Handler {
 	})
 	on("GET /_simulator/streams", func([]byte) (any, error) { return map[string]int{"open": c.p.Streams()}, nil })
 	on("POST /_simulator/streams", c.streams)
+	on("GET /_simulator/messages", func([]byte) (any, error) { return c.p.Messages(), nil })
+	m.HandleFunc("GET /_simulator/inbox", c.inbox)
 	return http.NewCrossOriginProtection().Handler(m)
 }
 

@@ -5,6 +5,7 @@ const (
 	DemoCorpID       = "dingyunfan8f3c"
 	DemoClientID     = "dingdemoapp7k2q"
 	DemoClientSecret = "demo-secret-of-the-simulator-only"
+	DemoAgentID      = 1000000001
 )
 
 // Demo is a small realistic organisation (云帆科技) with one app that accepts

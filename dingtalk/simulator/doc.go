@@ -63,4 +63,6 @@
 //	POST   /_simulator/streams      {"do":"ping"}, {"do":"disconnect","id":true}, {"do":"drop"},
 //	                                {"do":"mute"}, {"do":"unmute"}, {"do":"raw","text":"…"};
 //	                                GET counts them
+//	GET    /_simulator/messages     work notifications, with why one was not delivered
+//	GET    /_simulator/inbox        a page of them; ?person=lisi: what this person got
 package simulator

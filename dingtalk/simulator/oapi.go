@@ -67,6 +67,9 @@ var oldCalls = map[string]oldCall{
 	"/topapi/v2/department/listparentbydept": {"qyapi_get_department_list", false, listParentByDept},
 	"/topapi/v2/department/listparentbyuser": {"qyapi_get_department_list", false, listParentByUser},
 
+	"/topapi/message/corpconversation/asyncsend_v2":  {"qyapi_base", false, sendMessage},
+	"/topapi/message/corpconversation/getsendresult": {"qyapi_base", false, sendResult},
+
 	"/topapi/role/list":         {"qyapi_get_department_list", false, roleList},
 	"/topapi/role/getrolegroup": {"qyapi_get_department_list", false, roleGroup},
 	"/topapi/role/getrole":      {"qyapi_get_department_member", false, roleGet},

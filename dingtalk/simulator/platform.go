@@ -12,6 +12,7 @@ import (
 const (
 	bodyLimit       = 1 << 20 // bytes read of a request or an answer
 	codesMax        = 10_000
+	messagesMax     = 10_000
 	tokensMax       = 20_000
 	eventsMax       = 1_000
 	peopleMax       = 100_000
@@ -43,12 +44,13 @@ type Platform struct {
 	life     lifetime
 	controls http.Handler
 
-	mu          sync.Mutex // guards the fields below, to credentials
+	mu          sync.Mutex // guards the fields below, to messages
 	skew        time.Duration
 	form        CallbackForm
 	org         organisation
 	apps        appRegistry
 	credentials credentials
+	messages    messageBox
 
 	// These have locks of their own, taken after mu.
 	callCounter
