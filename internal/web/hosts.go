@@ -15,9 +15,9 @@ import (
 // its links (threats W12). Ports do not count: they cannot be chosen by a page.
 // A nil *Hosts serves every host. Immutable after NewHosts; safe for concurrent use.
 type Hosts struct {
-	names    map[string]bool
-	domain   string // cookie.domain without its leading dot; "" = none
-	loopback bool   // public_url is on this machine, and so localhost and every loopback address are it
+	names    map[string]bool // a wildcard's begins with a dot
+	domain   string          // cookie.domain without its leading dot; "" = none
+	loopback bool            // public_url is on this machine, and so localhost and every loopback address are it
 }
 
 // NewHosts takes public_url, the hosts of routes and cookie.domain.
@@ -33,7 +33,7 @@ func NewHosts(publicURL string, routes []string, cookieDomain string) (*Hosts, e
 	addr, isAddr := hostAddr(HostName(host))
 	h.loopback = HostName(host) == "localhost" || isAddr && addr.IsLoopback()
 	for _, route := range routes {
-		clean, err := CleanHost(route, scheme)
+		clean, err := cleanPattern(route, scheme)
 		if err != nil {
 			return nil, fmt.Errorf("web: %q is not a host", route)
 		}
@@ -50,7 +50,7 @@ func (h *Hosts) Serves(host string, r *http.Request) bool {
 		return true
 	}
 	name := HostName(host)
-	if h.names[name] {
+	if h.names[name] || h.names[behindLabel(name)] {
 		return true
 	}
 	if h.domain != "" && (name == h.domain || strings.HasSuffix(name, "."+h.domain)) {
@@ -71,6 +71,26 @@ func (h *Hosts) Serves(host string, r *http.Request) bool {
 	}
 	tcp, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
 	return ok && tcp.AddrPort().Addr().Unmap().WithZone("") == addr
+}
+
+// cleanPattern is CleanHost for the host of a route: `*.apps.example.com`, any one
+// label in front of that, is `.apps.example.com`.
+func cleanPattern(raw, scheme string) (string, error) {
+	name, wild := strings.CutPrefix(raw, "*.")
+	clean, err := CleanHost(name, scheme)
+	if wild && err == nil {
+		clean = "." + clean
+	}
+	return clean, err
+}
+
+// behindLabel is a canonical host less its first label: the wildcard that it is
+// one of, as cleanPattern writes it; "." for what has none.
+func behindLabel(host string) string {
+	if i := strings.IndexByte(host, '.'); i > 0 {
+		return host[i:]
+	}
+	return "."
 }
 
 // hostAddr reads a host that is an address.

@@ -9,8 +9,8 @@ import (
 )
 
 func TestHosts(t *testing.T) {
-	named, err := NewHosts("https://app.example.com:8443", []string{"Wiki.example.org", "api.example.org:444"},
-		".example.net")
+	named, err := NewHosts("https://app.example.com:8443",
+		[]string{"Wiki.example.org", "api.example.org:444", "*.Apps.example.org"}, ".example.net")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,6 +32,12 @@ func TestHosts(t *testing.T) {
 		{named, "app.example.com:4180", in, true},
 		{named, "wiki.example.org", in, true},
 		{named, "api.example.org", in, true},
+		{named, "a.apps.example.org", in, true},
+		{named, "a.apps.example.org:9443", in, true},
+		{named, "apps.example.org", in, false},
+		{named, "a.b.apps.example.org", in, false},
+		{named, "a.example.org", in, false},
+		{named, "xapps.example.org", in, false},
 		{named, "example.net", in, true},
 		{named, "a.b.example.net", in, true},
 		{named, "10.0.0.7", in, true},

@@ -11,7 +11,7 @@ import (
 type Origins struct {
 	public     string // scheme://host of public_url
 	publicHost string
-	allowed    map[string]bool
+	allowed    map[string]bool // of origins; the host of a wildcard begins with a dot
 	ours       map[string]bool // of allowed, those whose pages are ours
 	domain     string          // cookie.domain without its leading dot
 	scheme     string
@@ -41,7 +41,7 @@ func NewOrigins(publicURL string, more, hosts []string, cookieDomain string) (*O
 	}
 	port := strings.TrimPrefix(o.publicHost, HostName(o.publicHost))
 	for _, host := range hosts {
-		clean, err := CleanHost(host, o.scheme)
+		clean, err := cleanPattern(host, o.scheme)
 		if err != nil {
 			return nil, fmt.Errorf("web: %q is not a host", host)
 		}
@@ -97,13 +97,13 @@ func (o *Origins) Target(scheme, host, uri string) (target string, ok bool) {
 // sibling's host, would otherwise open WebSockets with our cookie (threats W3).
 func (o *Origins) Ours(raw string) bool {
 	scheme, host, ok := o.read(raw)
-	return ok && (o.ours[scheme+"://"+host] || scheme == o.scheme && o.underDomain(host))
+	return ok && (listed(o.ours, scheme, host) || scheme == o.scheme && o.underDomain(host))
 }
 
 // has reports whether a person may be sent to this origin.
 func (o *Origins) has(raw string) bool {
 	scheme, host, ok := o.read(raw)
-	return ok && (o.allowed[scheme+"://"+host] || scheme == o.scheme && o.underDomain(host))
+	return ok && (listed(o.allowed, scheme, host) || scheme == o.scheme && o.underDomain(host))
 }
 
 func (o *Origins) read(raw string) (scheme, host string, ok bool) {
@@ -118,7 +118,12 @@ func (o *Origins) read(raw string) (scheme, host string, ok bool) {
 
 // HasHost reports whether a canonical host is ours.
 func (o *Origins) HasHost(host string) bool {
-	return o.allowed[o.scheme+"://"+host] || o.underDomain(host)
+	return listed(o.allowed, o.scheme, host) || o.underDomain(host)
+}
+
+// listed looks a canonical host up by itself and as one of a wildcard's.
+func listed(origins map[string]bool, scheme, host string) bool {
+	return origins[scheme+"://"+host] || origins[scheme+"://"+behindLabel(host)]
 }
 
 func (o *Origins) underDomain(host string) bool {

@@ -32,6 +32,26 @@ func TestRouteHostPort(t *testing.T) {
 	}
 }
 
+// A wildcard's hosts are ours under one label, on the port and scheme of public_url.
+func TestRouteHostWildcard(t *testing.T) {
+	o, err := NewOrigins("https://sso.test:8443", nil, []string{"*.Apps.test", "*.port.test:9443"}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for origin, want := range map[string]bool{"https://a.apps.test": true, "https://a.apps.test:8443": true,
+		"https://A.APPS.test": true, "https://a.port.test:9443": true, "https://a.port.test": false,
+		"http://a.apps.test": false, "https://a.apps.test:9443": false, "https://apps.test": false,
+		"https://a.b.apps.test": false, "https://a.xapps.test": false, "https://a.apps.test.evil.test": false,
+		"https://*.apps.test": false, "https://.apps.test": false, "https://a@x.apps.test": false} {
+		if _, got := o.Return(origin + "/a"); got != want {
+			t.Errorf("Return(%s/a) = %v, want %v", origin, got, want)
+		}
+		if got := o.Ours(origin); got != want {
+			t.Errorf("Ours(%s) = %v, want %v", origin, got, want)
+		}
+	}
+}
+
 func TestReturn(t *testing.T) {
 	o := testOrigins(t)
 	for _, c := range []struct{ raw, want string }{

@@ -13,7 +13,7 @@ import (
 type RouteConfig struct {
 	// /healthz: exactly this; /admin/: /admin, /admin/ and all below; written decoded
 	Path    string      `yaml:"path"`
-	Host    string      `yaml:"host"`    // empty = any; the port counts only if written
+	Host    string      `yaml:"host"`    // empty = any; the port counts only if written; *.apps.example.com: one label
 	Methods []string    `yaml:"methods"` // empty = any; GET lets HEAD through
 	Access  *RuleConfig `yaml:"access"`  // nil = signed_in
 }

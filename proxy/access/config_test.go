@@ -27,7 +27,8 @@ func TestCheckMistakes(t *testing.T) {
 		host     = "routes[0].host "
 		methods  = "routes[0].methods "
 		patterns = `; there are no patterns, "/admin/" is everything below /admin`
-		oneHost  = "; it is one host name in ASCII, no URL and no pattern (中文.cn is xn--fiq228c.cn)"
+		oneHost  = "; it is one host name in ASCII, or *. and one, no URL (中文.cn is xn--fiq228c.cn)"
+		oneStar  = "; a star is the first label alone, as in *.apps.example.com, with two more behind it"
 		forms    = "; it is public, signed_in, or lists such as {departments: [42]}"
 	)
 	rule := func(c RuleConfig) RouteConfig { return RouteConfig{Path: "/", Access: &c} }
@@ -53,7 +54,17 @@ func TestCheckMistakes(t *testing.T) {
 		{RouteConfig{Path: "/a/."}, path + `is "/a/."; write it without "."`},
 
 		{at("https://a.test"), host + `is "https://a.test"` + oneHost},
-		{at("*.a.test"), host + `is "*.a.test"` + oneHost},
+		{at("*a.test"), host + `is "*a.test"` + oneHost},
+		{at("a.*.test"), host + `is "a.*.test"` + oneHost},
+		{at("**.a.test"), host + `is "**.a.test"` + oneHost},
+		{at("*.*.a.test"), host + `is "*.*.a.test"` + oneStar},
+		{at("*.test"), host + `is "*.test"` + oneStar},
+		{at("*..test"), host + `is "*..test"` + oneStar},
+		{at("*."), host + `is "*."` + oneStar},
+		{at("*.10.0.0.1"), host + `is "*.10.0.0.1"` + oneStar},
+		{at("*.[::1]"), host + `is "*.[::1]"` + oneStar},
+		{at("*.a..test"), host + `is "*.a..test", which is no host name`},
+		{at("*.a.test:443"), host + `is "*.a.test:443"; browsers leave this port out, so write "*.a.test"`},
 		{at("中文.cn"), host + `is "中文.cn"` + oneHost},
 		{at("\u212a.test"), host + "is \"\u212a.test\"" + oneHost},
 		{at("a.test/x"), host + `is "a.test/x"` + oneHost},
@@ -157,6 +168,13 @@ func TestCheckWarns(t *testing.T) {
 			[]string{never("1", "0", "/"), never("2", "0", "/")}},
 		{"any host", Config{{Path: "/"}, {Path: "/", Host: "a.test"}}, []string{never("1", "0", "/")}},
 		{"another host", Config{{Path: "/", Host: "a.test"}, {Path: "/", Host: "b.test"}}, nil},
+		{"a wildcard above one of its hosts", Config{{Path: "/", Host: "*.a.test"}, {Path: "/", Host: "x.a.test"}},
+			[]string{never("1", "0", "/")}},
+		{"a wildcard above others", Config{{Path: "/", Host: "*.a.test"}, {Path: "/", Host: "x.y.a.test"},
+			{Path: "/", Host: "a.test"}, {Path: "/", Host: "*.x.a.test"}}, nil},
+		{"a wildcard below", Config{{Path: "/", Host: "x.a.test"}, {Path: "/", Host: "*.a.test"}}, nil},
+		{"a wildcard twice", Config{{Path: "/", Host: "*.a.test"}, {Path: "/", Host: "*.A.test"}},
+			[]string{never("1", "0", "/")}},
 		{"host in other letters", Config{{Path: "/", Host: "a.test"}, {Path: "/", Host: "A.test"}},
 			[]string{never("1", "0", "/")}},
 		{"any port", Config{{Path: "/", Host: "a.test"}, {Path: "/", Host: "a.test:8443"}},

@@ -91,9 +91,13 @@ func hostFault(s string) conf.Text {
 	if s == "" {
 		return conf.Text{}
 	}
+	name, wild := strings.CutPrefix(s, "*.")
+	if wild && (strings.ContainsAny(name, "*[]") || !strings.Contains(strings.Trim(name, "."), ".") || isIPv4(name)) {
+		return conf.Textf("is %q; a star is the first label alone, as in *.apps.example.com, with two more behind it", s)
+	}
 	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:[]"
-	if bad := strings.Trim(s, letters); bad != "" {
-		return conf.Textf("is %q; it is one host name in ASCII, no URL and no pattern (中文.cn is xn--fiq228c.cn)", s)
+	if bad := strings.Trim(name, letters); bad != "" {
+		return conf.Textf("is %q; it is one host name in ASCII, or *. and one, no URL (中文.cn is xn--fiq228c.cn)", s)
 	}
 	host, port := splitHost(strings.ToLower(s))
 	plain := host
@@ -117,6 +121,12 @@ func hostFault(s string) conf.Text {
 		return conf.Textf("is %q, which is no host name", s)
 	}
 	return conf.Text{}
+}
+
+func isIPv4(host string) bool {
+	name, _ := splitHost(host)
+	_, err := netip.ParseAddr(name)
+	return err == nil
 }
 
 func methodFault(s string) conf.Text {

@@ -87,11 +87,18 @@ func (p *Policy) caseRoute(i int) (CaseRoute, bool) {
 
 // target is a request for path that the hosts and methods of both routes allow.
 func (r *route) target(o *route, path string) Target {
-	t := Target{Method: "GET", Host: "any.invalid", Path: path}
+	t := Target{Method: "GET", Path: path}
+	host, port := "any.invalid", ""
 	for _, one := range []*route{o, r} {
-		if one.host != "" && (t.Host == "any.invalid" || one.port != "") {
-			t.Host = one.host + ":" + one.port
+		if one.host != "" && (host == "any.invalid" || !one.wild) {
+			host = one.sampleHost()
 		}
+		if one.port != "" {
+			port = one.port
+		}
+	}
+	if t.Host = host; port != "" {
+		t.Host += ":" + port
 	}
 	for _, m := range append(slices.Clone(r.methods), o.methods...) {
 		both := func(c *route) bool { return len(c.methods) == 0 || slices.Contains(c.methods, m) }
@@ -126,7 +133,7 @@ func (c Config) CheckCase(p *conf.Problems, key string) {
 
 // meets reports that some request is for the host and the method of both.
 func (r *route) meets(o *route) bool {
-	hosts := r.host == "" || o.host == "" || r.host == o.host && (r.port == "" || o.port == "" || r.port == o.port)
+	hosts := (r.hostCovers(o) || o.hostCovers(r)) && (r.port == "" || o.port == "" || r.port == o.port)
 	return hosts &&
 		(len(r.methods) == 0 || len(o.methods) == 0 ||
 			slices.ContainsFunc(r.methods, func(m string) bool { return slices.Contains(o.methods, m) }))
@@ -134,7 +141,7 @@ func (r *route) meets(o *route) bool {
 
 // opensAs reports that each request for the host and a method of s is for those of r.
 func (r *route) opensAs(s *route) bool {
-	if r.host != "" && (r.host != s.host || r.port != "" && r.port != s.port) {
+	if !r.hostCovers(s) || r.port != "" && r.port != s.port {
 		return false
 	}
 	if len(r.methods) == 0 {

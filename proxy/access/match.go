@@ -12,6 +12,7 @@ import (
 type route struct {
 	name       string
 	host, port string // lower case, no final dot; "" = any
+	wild       bool   // host begins with a dot: one label stands before it
 	path       string
 	folded     string   // path in lower case
 	script     bool     // path is exact and a script's
@@ -30,6 +31,9 @@ func compile(r Route) route {
 		rule:    r.Rule.compile(),
 	}
 	c.host, c.port = splitHost(strings.ToLower(r.Host))
+	if rest, ok := strings.CutPrefix(c.host, "*."); ok {
+		c.host, c.wild = "."+rest, true
+	}
 	if slices.Contains(c.methods, "GET") {
 		c.methods = append(c.methods, "HEAD")
 	}
@@ -90,7 +94,7 @@ func (r *route) match(q *question, i int, path string) fit {
 	case q.host == "":
 		q.steps.add(i, "may be meant: the host is unknown")
 		found = perhaps
-	case !sameFold(r.host, q.host) || r.port != "" && r.port != q.port:
+	case !r.isFor(q.host) || r.port != "" && r.port != q.port:
 		q.steps.add(i, "does not match: another host")
 		return no
 	}
@@ -107,6 +111,29 @@ func (r *route) match(q *question, i int, path string) fit {
 		q.steps.add(i, "matches")
 	}
 	return found
+}
+
+// isFor compares a host as it was sent with the route's, which is not empty. Of a
+// wildcard the star is one whole label: neither none nor two.
+func (r *route) isFor(host string) bool {
+	if !r.wild {
+		return sameFold(r.host, host)
+	}
+	label := len(host) - len(r.host)
+	return label > 0 && strings.IndexByte(host[:label], '.') < 0 && sameFold(r.host, host[label:])
+}
+
+// hostCovers reports that each host of s is one of r's.
+func (r *route) hostCovers(s *route) bool {
+	return r.host == "" || r.host == s.host || s.host != "" && !s.wild && r.isFor(s.host)
+}
+
+// sampleHost is one host of the route, without its port.
+func (r *route) sampleHost() string {
+	if r.wild {
+		return "any" + r.host
+	}
+	return r.host
 }
 
 func (r *route) prefix(fold bool) string {

@@ -52,6 +52,7 @@ type Route struct {
 
 	// Host is compared without letter case and final dot; "" = any. The port
 	// counts only if it is written here, as in "app.example.com:8443".
+	// "*.apps.example.com" is every name with one label in front of that.
 	Host string
 
 	// Path is /healthz for exactly that, /admin/ for /admin, /admin/ and all

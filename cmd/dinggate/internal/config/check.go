@@ -242,6 +242,9 @@ func (c *Config) checkRouteHost(at conf.Place, r Route) {
 // Reached reports whether our session cookie comes to a route's host.
 func (c *Config) Reached(host string) bool {
 	scheme, _, _ := strings.Cut(c.PublicURL, "://")
+	if rest, wild := strings.CutPrefix(host, "*."); wild {
+		host = "any." + rest
+	}
 	clean, err := web.CleanHost(host, scheme)
 	public := c.PublicHost()
 	if err != nil || public == "" {

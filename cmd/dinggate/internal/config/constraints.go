@@ -117,7 +117,7 @@ var constraints = map[string]constraint{
 	"oidc.clients[].pkce":        {values: []string{"", oidc.PKCEAuto, oidc.PKCERequired}},
 
 	"routes[].path":            {required: true, pattern: `^/`, not: `[{}*%\\;?#\x00-\x1f\x7f]|//|/\.\.?(/|$)`},
-	"routes[].host":            {pattern: `^[A-Za-z0-9_.:\[\]-]*$`},
+	"routes[].host":            {pattern: `^(\*\.)?[A-Za-z0-9_.:\[\]-]*$`},
 	"routes[].methods[]":       {pattern: "^[A-Z!#$%&'*+.^_`|~0-9-]+$", not: `^(TRACE|TRACK|CONNECT)$`},
 	"routes[].timeout":         {positive: true},
 	"routes[].connection_auth": {values: []string{"", "refuse"}},

@@ -63,7 +63,7 @@ var Meanings = map[string]i18n.Message{
 	"routes":   {"instead of upstream: who may enter which path, and where it leads (config.example.yaml)", "代替 upstream：规定谁可访问哪些路径及其后端（见 config.example.yaml）"},
 
 	"routes[].path":               {"/healthz: exactly this path; /admin/: /admin, /admin/ and all below; written decoded", "/healthz 表示仅此路径；/admin/ 表示 /admin、/admin/ 及其下全部；写解码后的形式"},
-	"routes[].host":               {"host of the request; empty: any", "请求的主机名；留空表示任意"},
+	"routes[].host":               {"host of the request; *.apps.example.com: any one label in front; empty: any", "请求的主机名；*.apps.example.com 匹配任意一段；留空表示任意"},
 	"routes[].methods":            {"methods of the request; empty: any; GET is HEAD too", "请求方法；留空表示任意；GET 包含 HEAD"},
 	"routes[].access":             {"who may use the route: public, signed_in, or lists of which any one entry lets in", "谁可访问：public、signed_in，或若干列表，命中任意一项即放行"},
 	"routes[].access.departments": {"ids of departments; all below count, too", "部门 ID，包含其全部下级"},
