@@ -249,7 +249,7 @@ func TestUnbind(t *testing.T) {
 			"two ids":   b.post("/oauth2/userinfo", url.Values{"binding": {"x", "y"}}),
 			"JSON": b.sendBody("POST", "/oauth2/userinfo", strings.NewReader(`{}`), "Content-Type", "application/json", "Sec-Fetch-Site",
 				"same-origin"),
-			"more than 8 KiB": b.post("/oauth2/userinfo", url.Values{"binding": {strings.Repeat("x", maxForm)}}),
+			"more than 8 KiB": b.post("/oauth2/userinfo", url.Values{"binding": {strings.Repeat("x", MaxForm)}}),
 		} {
 			if want := map[string]int{"cross-site": 403, "a foreign page": 403, "nobody": 401, "JSON": 415, "more than 8 KiB": 413}[name]; want > 0 &&
 				a.StatusCode != want || want == 0 && a.StatusCode != 303 {
@@ -363,8 +363,8 @@ func TestNoBindingWithoutNotice(t *testing.T) {
 	}
 	h.bound(t)
 	h.store.noPut.Store(false)
-	n, err := h.bindings().note(t.Context(), account.Binding{UnionID: "union-zhangsan", Username: "zs"})
-	if err != nil || n != (bindingNote{}) {
+	n, err := h.bindings().Note(t.Context(), account.Binding{UnionID: "union-zhangsan", Username: "zs"})
+	if err != nil || n != (Note{}) {
 		t.Errorf("a note without a binding: %+v, %v", n, err)
 	}
 	h.bindBy("zs", "zhangsan")
@@ -380,7 +380,7 @@ func TestNoBindingWithoutNotice(t *testing.T) {
 	if err := h.store.Put(t.Context(), noteKey("union-lisi"), raw, noteLife); err != nil { // another's, planted
 		t.Fatal(err)
 	}
-	if n, err := h.bindings().note(t.Context(), account.Binding{UnionID: "union-lisi", Username: "zs"}); err != nil || n != (bindingNote{}) {
+	if n, err := h.bindings().Note(t.Context(), account.Binding{UnionID: "union-lisi", Username: "zs"}); err != nil || n != (Note{}) {
 		t.Errorf("a planted note opens: %+v, %v", n, err)
 	}
 }

@@ -258,7 +258,7 @@ func (f completion) admit(w http.ResponseWriter, r *http.Request, in session.Sig
 	defer cancel()
 	named, err := f.People.Resolve(resolving, in.User)
 	if failure, ok := errors.AsType[*identity.Failure](err); ok && failure.Code == account.NotBound {
-		return nil, nil, accountLinks{f.Flow}.accountLinkToken(r.Context(), w, in, target, err)
+		return nil, nil, f.accountLinkToken(r.Context(), w, in, target, err)
 	}
 	if err != nil {
 		return nil, nil, f.failed(err, target)

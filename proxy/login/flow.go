@@ -46,7 +46,7 @@ type Provider interface {
 // copied after first use.
 //
 // Each endpoint is served by a type of its own, which embeds the Flow: starter,
-// completion, silentFlow, passwordForm, accountLinks, loginAPI, signOut, userInfo.
+// completion, silentFlow, passwordForm, loginAPI, signOut, userInfo.
 type Flow struct {
 	Provider Provider
 	Sessions *session.Manager

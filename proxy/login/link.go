@@ -10,18 +10,17 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
-	"dinggate/account"
 	"dinggate/internal/identity"
+	"dinggate/internal/keyring"
 	"dinggate/internal/web"
 	"dinggate/session"
 	"dinggate/store"
 )
 
-// link is the right to bind one DingTalk person to an account, once: a
+// Link is the right to bind one DingTalk person to an account, once: a
 // sign-in with a password, in the browser that DingTalk sent this person to,
 // binds them. It travels sealed in an address; the browser is known by a cookie
 // of which the link holds the hash (threats T29).
@@ -36,41 +35,44 @@ import (
 //	target   where the person goes afterwards; checked again then
 //
 // A text is two bytes of length, then its bytes; nothing follows the last one.
-type link struct {
-	id, browser                [32]byte
-	issued                     time.Time
-	app, unionID, name, target string
+type Link struct {
+	id, browser           [32]byte
+	issued                time.Time
+	app                   string
+	UnionID, Name, Target string
 }
 
 const (
 	linkVersion = 1
 	linkPurpose = "account link" // keys of its own (threats S8)
-	linkLife    = 10 * time.Minute
+	LinkLife    = 10 * time.Minute
 	linkFixed   = 1 + 32 + 32 + 8
 
 	maxLinkTarget = 800 // of a target that would make the address too long, / takes the place
 	maxLinkName   = 120
+	maxCookies    = 4           // values looked at under one name; a sibling host can plant more
+	clockSkew     = time.Minute // how far replicas' clocks may differ
 )
 
-func (l *link) encode() []byte {
+func (l *Link) encode() []byte {
 	b := append(append([]byte{linkVersion}, l.id[:]...), l.browser[:]...)
 	b = binary.BigEndian.AppendUint64(b, uint64(l.issued.UnixMilli()))
-	for _, s := range [...]string{l.app, l.unionID, l.name, l.target} {
+	for _, s := range [...]string{l.app, l.UnionID, l.Name, l.Target} {
 		b = append(binary.BigEndian.AppendUint16(b, uint16(len(s))), s...)
 	}
 	return b
 }
 
-func decodeLink(b []byte) (l link, ok bool) {
+func decodeLink(b []byte) (l Link, ok bool) {
 	if len(b) < linkFixed || b[0] != linkVersion {
-		return link{}, false
+		return Link{}, false
 	}
 	l.id, l.browser = [32]byte(b[1:33]), [32]byte(b[33:65])
 	l.issued = time.UnixMilli(int64(binary.BigEndian.Uint64(b[65:])))
 	rest := b[linkFixed:]
-	for _, to := range [...]*string{&l.app, &l.unionID, &l.name, &l.target} {
+	for _, to := range [...]*string{&l.app, &l.UnionID, &l.Name, &l.Target} {
 		if len(rest) < 2 || len(rest)-2 < int(binary.BigEndian.Uint16(rest)) {
-			return link{}, false
+			return Link{}, false
 		}
 		n := 2 + int(binary.BigEndian.Uint16(rest))
 		*to, rest = string(rest[2:n]), rest[n:]
@@ -78,122 +80,95 @@ func decodeLink(b []byte) (l link, ok bool) {
 	return l, len(rest) == 0
 }
 
-// accountLinks issues and redeems links, and makes the bindings.
-type accountLinks struct{ *Flow }
+// Links issues and redeems links. All fields are required; its methods are safe
+// for concurrent use.
+type Links struct {
+	Keyring  *keyring.Keyring
+	Store    store.Store // shared by all replicas, or a link works once at each
+	ClientID string      // the app at DingTalk; a link of another one is worth nothing
+	Cookie   string      // name of the cookie that a link is bound to; see LinkCookie
+	Secure   bool        // of that cookie
+	Now      func() time.Time
+}
 
-// cookieName is the name of the cookie that a link is bound to; like those of
-// attempts it stays on one host.
-func (f accountLinks) cookieName() string {
-	name := strings.TrimPrefix(f.Sessions.CookieName(), "__Host-") + "-link"
-	if f.secure() {
+// LinkCookie is the name of the cookie that a link is bound to, beside the session
+// cookie of that name; like those of attempts it stays on one host.
+func LinkCookie(session string, secure bool) string {
+	name := strings.TrimPrefix(session, "__Host-") + "-link"
+	if secure {
 		return "__Host-" + name
 	}
 	return name
 }
 
-func (f accountLinks) setCookie(w http.ResponseWriter, value string, maxAge int) {
-	addCookie(w, &http.Cookie{
-		Name:     f.cookieName(),
+func (ls Links) setCookie(w http.ResponseWriter, value string, maxAge int) {
+	http.SetCookie(w, &http.Cookie{
+		Name:     ls.Cookie,
 		Value:    value,
 		Path:     "/",
 		MaxAge:   maxAge,
 		HttpOnly: true,
-		Secure:   f.secure(),
+		Secure:   ls.Secure,
 		SameSite: http.SameSiteLaxMode,
 	})
 }
 
-func (f accountLinks) drop(w http.ResponseWriter) { f.setCookie(w, "", -1) }
+// Drop clears the cookie that a link was bound to.
+func (ls Links) Drop(w http.ResponseWriter) { ls.setCookie(w, "", -1) }
 
-func (f accountLinks) url(token string) string {
-	return f.Prefix + "/sign_in?link=" + url.QueryEscape(token)
-}
-
-// notBound is why a person got no session; token opens the way to bind them.
-// It is no part of the error's text.
-type notBound struct {
-	token string
-	cause error
-}
-
-func (e *notBound) Error() string { return e.cause.Error() }
-func (e *notBound) Unwrap() error { return e.cause }
-
-// accountLinkToken gives this browser the one-time right to bind the person, in
-// the refusal it returns. Always under a new cookie: one that was there might be
-// known to an attacker who planted it.
-func (f accountLinks) accountLinkToken(ctx context.Context, w http.ResponseWriter, in session.SignIn, target string,
-	cause error) error {
+// Offer gives this browser the one-time right to bind the person of a sign-in, and
+// puts the sign-in by until it is used. target is where the person goes afterwards.
+// Always under a new cookie: one that was there might be known to an attacker who
+// planted it. An error is the store's or the keyring's.
+func (ls Links) Offer(ctx context.Context, w http.ResponseWriter, in session.SignIn, target string) (token string, err error) {
 	u := in.User
-	refusal := &web.Error{Status: http.StatusForbidden, Code: account.NotBound, Err: cause}
-	if f.Accounts == nil || u.UnionID == "" {
-		return refusal // no one could use it
-	}
-	if target, _ = f.urls().allowed(target); len(target) > maxLinkTarget {
+	if len(target) > maxLinkTarget {
 		target = "/"
 	}
-	name := fullName(&u) // two people may have one name
+	name := u.FullName() // two people may have one name
 	if len(name) > maxLinkName {
 		name = u.Username
 	}
-	l := link{
-		issued:  f.now(),
-		app:     f.ClientID,
-		unionID: u.UnionID,
-		name:    name[:min(len(name), maxLinkName)],
-		target:  target,
+	l := Link{
+		issued:  ls.Now(),
+		app:     ls.ClientID,
+		UnionID: u.UnionID,
+		Name:    name[:min(len(name), maxLinkName)],
+		Target:  target,
 	}
 	rand.Read(l.id[:])
 	var secret [32]byte
 	rand.Read(secret[:])
 	cookie := base64.RawURLEncoding.EncodeToString(secret[:])
 	l.browser = sha256.Sum256([]byte(cookie))
-	token, err := f.Keyring.Seal(linkPurpose, linkPurpose, l.encode())
-	if err == nil {
-		err = f.keep(ctx, &l, in)
+	if token, err = ls.Keyring.Seal(linkPurpose, linkPurpose, l.encode()); err != nil {
+		return "", err
 	}
-	if err != nil {
-		return err
+	if err = ls.put(ctx, &l, in); err != nil {
+		return "", err
 	}
-	f.setCookie(w, cookie, int(linkLife/time.Second))
-	refusal.Retry = f.url(token)
-	refusal.Err = &notBound{token, cause}
-	return refusal
+	ls.setCookie(w, cookie, int(LinkLife/time.Second))
+	return token, nil
 }
 
-// open recognises a link that this browser may use. It uses nothing up.
-func (f accountLinks) open(r *http.Request, x *web.Exchange, token string) (*link, error) {
-	invalid := func(why string) error {
-		return &web.Error{
-			Status: http.StatusForbidden,
-			Code:   "link_invalid",
-			Retry:  f.urls().path("/start", "/"),
-			Err:    errors.New("login: a link " + why),
-		}
-	}
-	if f.Accounts == nil || !f.bindings().enabled() {
-		return nil, &web.Error{Status: http.StatusForbidden, Code: "binding_off"}
-	}
-	plain, _, err := f.Keyring.Open(linkPurpose, linkPurpose, token)
+// Open recognises a link that the browser of h may use; its error says why not. It
+// uses nothing up.
+func (ls Links) Open(h http.Header, token string) (*Link, error) {
+	plain, _, err := ls.Keyring.Open(linkPurpose, linkPurpose, token)
 	if err != nil {
-		return nil, invalid("that we did not make")
+		return nil, errors.New("login: a link that we did not make")
 	}
 	l, ok := decodeLink(plain)
-	age := f.now().Sub(l.issued)
-	if !ok || l.app != f.ClientID || age < -attemptSkew || age >= linkLife {
-		return nil, invalid("that is too old, or of another app")
+	age := ls.Now().Sub(l.issued)
+	if !ok || l.app != ls.ClientID || age < -clockSkew || age >= LinkLife {
+		return nil, errors.New("login: a link that is too old, or of another app")
 	}
-	for i, value := range web.CookieValues(r.Header, f.cookieName()) {
-		if sum := sha256.Sum256([]byte(value)); i < maxCopies && subtle.ConstantTimeCompare(sum[:], l.browser[:]) == 1 {
+	for i, value := range web.CookieValues(h, ls.Cookie) {
+		if sum := sha256.Sum256([]byte(value)); i < maxCookies && subtle.ConstantTimeCompare(sum[:], l.browser[:]) == 1 {
 			return &l, nil
 		}
 	}
-	return nil, invalid("of another browser")
-}
-
-// enabled reports whether people can be bound to accounts here.
-func (bs bindings) enabled() bool {
-	return bs.people != nil && (bs.people.Binding == account.Optional || bs.people.Binding == account.Required)
+	return nil, errors.New("login: a link of another browser")
 }
 
 // linkedSignIn is the sign-in that a link waits for: what the provider said of the
@@ -204,89 +179,42 @@ type linkedSignIn struct {
 	Since time.Time
 }
 
-func (l *link) key() string {
+func (l *Link) key() string {
 	sum := sha256.Sum256(l.id[:])
 	return "link:" + base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// keep puts the sign-in by, sealed, for as long as the link is good.
-func (f accountLinks) keep(ctx context.Context, l *link, in session.SignIn) error {
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
+// put stores the sign-in, sealed, for as long as the link is good.
+func (ls Links) put(ctx context.Context, l *Link, in session.SignIn) error {
 	plain, err := json.Marshal(linkedSignIn{in.User, in.Token, in.Since})
 	if err != nil {
 		return err
 	}
-	box, err := f.Keyring.SealRecord(linkPurpose+" "+l.key(), plain)
-	if err == nil {
-		err = f.Used.Add(ctx, l.key(), box, linkLife+2*attemptSkew)
-	}
+	box, err := ls.Keyring.SealRecord(linkPurpose+" "+l.key(), plain)
 	if err != nil {
-		return unavailable(err)
+		return err
 	}
-	return nil
+	return ls.Store.Add(ctx, l.key(), box, LinkLife+2*clockSkew)
 }
 
-// take uses the link up, on all replicas, and gives the sign-in that it waited for.
-func (f accountLinks) take(ctx context.Context, l *link) (session.SignIn, error) {
-	box, err := f.Used.Take(ctx, l.key())
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return session.SignIn{}, unavailable(err)
-	}
-	var kept linkedSignIn
-	if err == nil {
-		var plain []byte
-		if plain, _, err = f.Keyring.OpenRecord(linkPurpose+" "+l.key(), box); err == nil {
-			err = json.Unmarshal(plain, &kept)
-		}
-	}
-	if err != nil || kept.User.UnionID != l.unionID {
-		return session.SignIn{}, &web.Error{
-			Status: http.StatusForbidden,
-			Code:   "link_invalid",
-			Retry:  f.urls().path("/start", "/"),
-			Err:    errors.New("login: a link that was used"),
-		}
-	}
-	return session.SignIn{User: kept.User, Token: kept.Token, Since: kept.Since}, nil
-}
+// ErrLinkUsed is returned by Take for a link that was used already.
+var ErrLinkUsed = errors.New("login: a link that was used")
 
-// bind uses the link up and makes its person the account. It returns the sign-in of
-// that person: their session has their departments and roles at once, and ends with
-// the binding like any other of theirs.
-func (f accountLinks) bind(r *http.Request, x *web.Exchange, l *link, username string) (session.SignIn, error) {
-	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
-	defer cancel()
-	in, err := f.take(ctx, l)
-	if err != nil {
+// Take uses the link up, on all replicas, and returns the sign-in that it waited
+// for: the session of that person has their departments and roles at once, and ends
+// with the binding like any other of theirs. Errors other than ErrLinkUsed are the
+// store's.
+func (ls Links) Take(ctx context.Context, l *Link) (session.SignIn, error) {
+	box, err := ls.Store.Take(ctx, l.key())
+	if errors.Is(err, store.ErrNotFound) {
+		return session.SignIn{}, ErrLinkUsed
+	} else if err != nil {
 		return session.SignIn{}, err
 	}
-	return in, f.makeBinding(ctx, x, account.Binding{UnionID: l.unionID, Username: username}, l.name)
-}
-
-// makeBinding binds. Its record comes first: no binding is made without one, where
-// records have to be. When it then fails, the refusal is the next record of this
-// request. Nor is anybody bound who cannot be told of it later. person is what
-// the DingTalk person is called.
-func (f accountLinks) makeBinding(ctx context.Context, x *web.Exchange, b account.Binding, person string) error {
-	find := func(by account.Binding) (account.Binding, error) { return f.People.Bindings.Find(ctx, by) }
-	write, err := account.Plan([]account.Binding{b}, find)
-	if err == nil {
-		if lost := f.audit(x, Event{What: "bound", User: b.Username, UnionID: b.UnionID}); lost != nil {
-			return auditUnavailable(lost)
-		}
-		if len(write) > 0 {
-			err = f.bindings().putNote(ctx, b.UnionID, bindingNote{Username: b.Username, Person: person, Made: f.now()})
-		}
-		if err == nil {
-			err = f.People.Bindings.Add(ctx, b)
-		}
+	var in linkedSignIn
+	plain, _, err := ls.Keyring.OpenRecord(linkPurpose+" "+l.key(), box)
+	if err != nil || json.Unmarshal(plain, &in) != nil || in.User.UnionID != l.UnionID {
+		return session.SignIn{}, ErrLinkUsed
 	}
-	if _, taken := errors.AsType[*account.TakenError](err); taken {
-		return &web.Error{Status: http.StatusForbidden, Code: "already_bound", Err: err}
-	}
-	if err != nil {
-		return unavailable(err)
-	}
-	return nil
+	return session.SignIn{User: in.User, Token: in.Token, Since: in.Since}, nil
 }

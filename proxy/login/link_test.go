@@ -128,7 +128,7 @@ func TestLinkIsRefused(t *testing.T) {
 		}
 	}
 	h.bound(t)
-	h.ahead.Store(int64(linkLife))
+	h.ahead.Store(int64(LinkLife))
 	victim.refused("late", victim.submit(own, "zs", "pw-zs"), 403, "link_invalid", 2)
 	h.ahead.Store(0)
 	h.bound(t)
@@ -153,7 +153,7 @@ func mustQuery(t *testing.T, address string) url.Values {
 }
 
 func sealedOf(h *env, purpose string) string {
-	l := link{issued: time.Now(), app: h.ClientID, unionID: "union-x", name: "x", target: "/"}
+	l := Link{issued: time.Now(), app: h.ClientID, UnionID: "union-x", Name: "x", Target: "/"}
 	return must(h.Keyring.Seal(purpose, purpose, l.encode()))
 }
 
@@ -240,7 +240,7 @@ func FuzzLink(f *testing.F) {
 		fl.Sessions.Accounts = fl.Accounts
 		fl.People = &account.Policy{Binding: account.Required, Bindings: new(account.Memory)}
 	}})
-	good := link{issued: time.UnixMilli(1_700_000_000_000), app: "ding-app", unionID: "U", name: "张三", target: "/a?b"}
+	good := Link{issued: time.UnixMilli(1_700_000_000_000), app: "ding-app", UnionID: "U", Name: "张三", Target: "/a?b"}
 	f.Add(good.encode(), "token")
 	f.Add([]byte{1}, sealedOf(h, linkPurpose))
 	f.Add(bytes.Repeat([]byte{1}, 200), "")
@@ -252,7 +252,7 @@ func FuzzLink(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		l, err := accountLinks{h.Flow}.open(r, &web.Exchange{}, token) // without the cookie nothing opens
+		l, err := h.openLink(r, token) // without the cookie nothing opens
 		if _, ok := errors.AsType[*web.Error](err); l != nil || !ok {
 			t.Errorf("openLink(%q) = %+v, %v", token, l, err)
 		}

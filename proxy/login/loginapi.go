@@ -170,7 +170,7 @@ func (f loginAPI) localSession(r *http.Request) (*session.Session, error) {
 	refuse := func(code string, err error) error {
 		return &web.Error{Status: http.StatusForbidden, Code: code, Retry: f.urls().path("/sign_in", "/"), Err: err}
 	}
-	off := f.Accounts == nil || !f.bindings().enabled()
+	off := f.Accounts == nil || !f.bindings().Enabled()
 	s, err := f.loadSession(r, f.maxWait())
 	switch {
 	case session.Absent(err) && off:
@@ -224,7 +224,7 @@ func (f loginAPI) bindSession(w http.ResponseWriter, r *http.Request, x *web.Exc
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()
-	return accountLinks{f.Flow}.makeBinding(ctx, x, account.Binding{UnionID: person.UnionID, Username: s.User.Username}, fullName(&person))
+	return f.makeBinding(ctx, x, account.Binding{UnionID: person.UnionID, Username: s.User.Username}, fullName(&person))
 }
 
 // ownPagePurpose is what a page that draws its own QR code begins: a sign-in, or

@@ -2,12 +2,7 @@ package login
 
 import (
 	"errors"
-	"fmt"
-	"io"
-	"mime"
 	"net/http"
-	"net/url"
-	"strings"
 
 	"dinggate/account"
 	"dinggate/internal/identity"
@@ -16,8 +11,6 @@ import (
 	"dinggate/session"
 )
 
-const maxForm = 8 << 10 // bytes of a name and a password
-
 // passwordForm is the sign-in with a local account.
 type passwordForm struct{ *Flow }
 
@@ -25,14 +18,14 @@ type passwordForm struct{ *Flow }
 // it binds.
 type formRequest struct {
 	target string
-	person *link // nil: binds none
+	person *Link // nil: binds none
 	token  string
 }
 
 // action is where the form posts to.
 func (f passwordForm) action(e formRequest) string {
 	if e.person != nil {
-		return accountLinks{f.Flow}.url(e.token)
+		return f.linkURL(e.token)
 	}
 	return f.urls().path("/sign_in", e.target)
 }
@@ -44,34 +37,23 @@ func (f passwordForm) parse(r *http.Request, x *web.Exchange) (formRequest, erro
 		return formRequest{}, err
 	}
 	if token != "" {
-		l, err := accountLinks{f.Flow}.open(r, x, token)
+		l, err := f.openLink(r, token)
 		if err != nil {
 			return formRequest{}, err
 		}
-		target, _ := f.urls().allowed(l.target)
+		target, _ := f.urls().allowed(l.Target)
 		return formRequest{target, l, token}, nil
 	}
 	target, err := f.urls().asked(x, r)
 	return formRequest{target: target}, err
 }
 
-// problemParam is for the page in the other language, after a try that failed.
-const (
-	problemParam    = "problem"
-	wrongPassword   = "wrong_password"
-	tooManyAttempts = "too_many_attempts"
-	unready         = "unready"
-)
-
-// withProblem is the address of the form, which has a query, with what was wrong.
-func withProblem(form, problem string) string { return form + "&" + problemParam + "=" + problem }
-
 // show shows the page with the form; problem is the code of what was wrong.
 func (f passwordForm) show(w http.ResponseWriter, r *http.Request, e formRequest, username, problem string,
 	status int) error {
 	d := page.AccountData{Action: f.action(e), Username: username, Problem: problem, Status: status, Next: e.target}
 	if problem != "" {
-		d.Again = withProblem(d.Action, problem)
+		d.Again = WithProblem(d.Action, problem)
 	}
 	if e.person == nil {
 		d.StartURL = f.LoginURL(e.target)
@@ -80,7 +62,7 @@ func (f passwordForm) show(w http.ResponseWriter, r *http.Request, e formRequest
 			return err
 		}
 	} else {
-		d.Person = e.person.name
+		d.Person = e.person.Name
 	}
 	f.Pages.Account(w, r, d)
 	return nil
@@ -95,7 +77,7 @@ func (f passwordForm) signIn(w http.ResponseWriter, r *http.Request, x *web.Exch
 	if !web.SameOrigin(r, f.Origins.Ours) { // signing somebody in as the attacker is an attack too
 		return &web.Error{Status: http.StatusForbidden, Code: "cross_site"}
 	}
-	username, password, err := credentials(r)
+	username, password, err := Credentials(r)
 	if err != nil {
 		return err
 	}
@@ -106,15 +88,15 @@ func (f passwordForm) signIn(w http.ResponseWriter, r *http.Request, x *web.Exch
 	since := f.Sessions.Time()
 	fingerprint, err := f.Accounts.Verify(r.Context(), x.Client, username, password)
 	if errors.Is(err, account.ErrWrong) {
-		x.Err = &web.Error{Status: http.StatusUnauthorized, Code: wrongPassword, Err: err}
+		x.Err = &web.Error{Status: http.StatusUnauthorized, Code: WrongPassword, Err: err}
 		f.refused(x, f.known(username), x.Err)
 		if web.WantsJSON(r.Header) {
 			return x.Err
 		}
-		return f.show(w, r, e, username, wrongPassword, http.StatusUnauthorized)
+		return f.show(w, r, e, username, WrongPassword, http.StatusUnauthorized)
 	}
 	if err != nil {
-		return f.refused(x, f.known(username), f.unverified(err, f.action(e)))
+		return f.refused(x, f.known(username), Unverified(err, f.action(e)))
 	}
 	if e.person != nil {
 		return f.bind(w, r, x, e, username)
@@ -141,11 +123,11 @@ func (f passwordForm) signIn(w http.ResponseWriter, r *http.Request, x *web.Exch
 // that person in.
 func (f passwordForm) bind(w http.ResponseWriter, r *http.Request, x *web.Exchange, e formRequest,
 	username string) error {
-	in, err := accountLinks{f.Flow}.bind(r, x, e.person, username)
+	in, err := f.useLink(r, x, e.person, username)
 	if err != nil {
 		return f.refused(x, username, err)
 	}
-	accountLinks{f.Flow}.drop(w)
+	f.links().Drop(w)
 	s, _, err := completion{f.Flow}.admit(w, r, in, e.target)
 	if err != nil {
 		return f.refused(x, username, err)
@@ -179,86 +161,4 @@ func (f passwordForm) refused(x *web.Exchange, username string, err error) error
 	}
 	f.audit(x, e)
 	return err
-}
-
-// unverified is the answer when a password was not looked at.
-func (f passwordForm) unverified(err error, again string) error {
-	if wait, ok := errors.AsType[*account.WaitError](err); ok {
-		return &web.Error{
-			Status:     http.StatusTooManyRequests,
-			Code:       tooManyAttempts,
-			RetryAfter: wait.Wait,
-			Retry:      again,
-			Again:      withProblem(again, tooManyAttempts),
-		}
-	}
-	return &web.Error{
-		Status:     http.StatusServiceUnavailable,
-		Code:       unready,
-		RetryAfter: retryAfter,
-		Retry:      again,
-		Again:      withProblem(again, unready),
-		Err:        err,
-	}
-}
-
-// credentials reads the form: each field once, in the body alone.
-func credentials(r *http.Request) (username, password string, err error) {
-	values, err := postedForm(r)
-	if err != nil {
-		return "", "", err
-	}
-	if len(values["username"]) != 1 || len(values["password"]) != 1 {
-		return "", "", badRequest("the form does not hold one username and one password")
-	}
-	return strings.TrimSpace(values["username"][0]), values["password"][0], nil // keyboards of phones add a blank
-}
-
-// postedForm reads the fields of a small form.
-func postedForm(r *http.Request) (url.Values, error) {
-	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil || kind != "application/x-www-form-urlencoded" || len(r.Header["Content-Encoding"]) > 0 {
-		return nil, &web.Error{
-			Status: http.StatusUnsupportedMediaType,
-			Code:   "bad_request",
-			Err:    errors.New("login: the form is of another type"),
-		}
-	}
-	body, err := io.ReadAll(io.LimitReader(r.Body, maxForm+1))
-	if err != nil {
-		return nil, &web.Error{
-			Status: http.StatusBadRequest,
-			Code:   "bad_request",
-			Err:    fmt.Errorf("login: reading the form: %w", err),
-		}
-	}
-	if len(body) > maxForm {
-		return nil, &web.Error{Status: http.StatusRequestEntityTooLarge, Code: "too_large"}
-	}
-	values, err := url.ParseQuery(string(body))
-	if err != nil {
-		return nil, badRequest("the form is unreadable")
-	}
-	return values, nil
-}
-
-// parameter takes one of our own parameters out of a raw query; what follows an
-// rd in its raw form belongs to that (see returnParameter). Twice, or one that
-// does not decode, is an error.
-func parameter(query, name string) (value string, err error) {
-	seen := false
-	for pair := range strings.SplitSeq(query, "&") {
-		key, text, _ := strings.Cut(pair, "=")
-		if key == "rd" && rawForm(text) {
-			break
-		}
-		if key != name {
-			continue
-		}
-		if value, err = url.QueryUnescape(text); err != nil || seen {
-			return "", badRequest("a parameter is there twice or unreadable")
-		}
-		seen = true
-	}
-	return value, nil
 }

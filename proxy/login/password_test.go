@@ -167,7 +167,7 @@ func TestPasswordTarget(t *testing.T) {
 
 func TestPasswordIsRefused(t *testing.T) {
 	const form, at = "application/x-www-form-urlencoded", "/oauth2/sign_in"
-	long := strings.Repeat("x", maxForm)
+	long := strings.Repeat("x", MaxForm)
 	for _, tt := range []struct {
 		name, kind, body string
 		header           []string

@@ -189,3 +189,24 @@ func (u returnURLs) path(endpoint, target string) string {
 
 // onPublic reports whether the browser is on public_url's host.
 func (u returnURLs) onPublic(x *web.Exchange) bool { return u.origins.OnPublic(x.Host) }
+
+// parameter takes one of our own parameters out of a raw query; what follows an
+// rd in its raw form belongs to that (see returnParameter). Twice, or one that
+// does not decode, is an error.
+func parameter(query, name string) (value string, err error) {
+	seen := false
+	for pair := range strings.SplitSeq(query, "&") {
+		key, text, _ := strings.Cut(pair, "=")
+		if key == "rd" && rawForm(text) {
+			break
+		}
+		if key != name {
+			continue
+		}
+		if value, err = url.QueryUnescape(text); err != nil || seen {
+			return "", badRequest("a parameter is there twice or unreadable")
+		}
+		seen = true
+	}
+	return value, nil
+}

@@ -49,13 +49,8 @@ func (f *Flow) SignIn(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	if f.Accounts != nil {
-		problem, _ := parameter(r.URL.RawQuery, problemParam)
-		switch problem {
-		case wrongPassword, tooManyAttempts, unready:
-		default: // anybody's
-			problem = ""
-		}
-		return passwordForm{f}.show(w, r, e, "", problem, 0)
+		problem, _ := parameter(r.URL.RawQuery, ProblemParam)
+		return passwordForm{f}.show(w, r, e, "", Problem(problem), 0)
 	}
 	qr, err := f.qr(w, r, x, target)
 	if err != nil {

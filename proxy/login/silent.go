@@ -99,7 +99,7 @@ func (f silentFlow) serve(w http.ResponseWriter, r *http.Request) error {
 			return u, identity.Token{}, err
 		}}, nil)
 	if unbound, ok := errors.AsType[*notBound](err); ok {
-		target = accountLinks{f.Flow}.url(unbound.token) // the form that binds them is the way on
+		target = f.linkURL(unbound.token) // the form that binds them is the way on
 	} else if err != nil {
 		return err
 	} else {

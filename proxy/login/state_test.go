@@ -97,7 +97,7 @@ func FuzzParseCallback(f *testing.F) {
 // get nor set one; no other is.
 func TestCookieNames(t *testing.T) {
 	for _, f := range []*Flow{flow(t, plan{}).Flow, {Sessions: &session.Manager{}, Origins: must(web.NewOrigins("http://app.test", nil, nil, ""))}} {
-		list := []string{f.Sessions.CookieName(), accountLinks{f}.cookieName(), f.attempts().signedOutName(), "dinggate-lang"}
+		list := []string{f.Sessions.CookieName(), f.links().Cookie, f.attempts().signedOutName(), "dinggate-lang"}
 		for slot := range slots {
 			list = append(list, f.attempts().slotName(slot))
 		}

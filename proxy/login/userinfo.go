@@ -51,7 +51,7 @@ func (f *Flow) UserInfo(find Authenticate) web.HandlerFunc { return userInfo{f, 
 func (f userInfo) serve(w http.ResponseWriter, r *http.Request) error {
 	x := web.From(w)
 	x.Endpoint = "userinfo"
-	removable := f.bindings().enabled() && f.Accounts != nil
+	removable := f.bindings().Enabled() && f.Accounts != nil
 	if removable && r.Method == http.MethodPost {
 		return f.unbind(w, r, x)
 	}
@@ -142,37 +142,37 @@ func (f userInfo) showPerson(w http.ResponseWriter, r *http.Request, x *web.Exch
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()
-	b, err := f.bindings().of(ctx, s)
+	b, err := f.bindings().Find(ctx, s)
 	if errors.Is(err, account.ErrNone) {
 		f.Pages.Bindings(w, r, data, page.BindingData{Next: next})
 		return nil
 	}
-	var n bindingNote
+	var n Note
 	if err == nil {
-		n, err = f.bindings().note(ctx, b)
+		n, err = f.bindings().Note(ctx, b)
 	}
 	if err != nil {
 		return unavailable(err)
 	}
-	shown := page.BindingData{Since: n.Made, News: !n.told(s.User.Local), Next: next}
+	shown := page.BindingData{Since: n.Made, News: !n.Shown(s.User.Local), Next: next}
 	if shown.Account = b.Username; s.User.Local {
 		if shown.Account, shown.Person = "", n.Person; n.Person == "" {
 			shown.Person = b.UnionID
 		}
 	}
 	if f.Accounts != nil { // otherwise nobody could bind it again
-		shown.ID, shown.Action = bindingID(b), f.Prefix+"/userinfo"
+		shown.ID, shown.Action = BindingID(b), f.Prefix+"/userinfo"
 		if next != "" {
 			shown.Action = f.urls().path("/userinfo", next)
 		}
 	}
-	if shown.News && n.before(s) && r.Method == http.MethodGet && !inFrame(r) {
+	if shown.News && n.Before(s) && r.Method == http.MethodGet && !inFrame(r) {
 		if s.User.Local {
 			n.AccountTold = true
 		} else {
 			n.PersonTold = true
 		}
-		if err := f.bindings().putNote(ctx, b.UnionID, n); err != nil { // shown again by the next sign-in
+		if err := f.bindings().PutNote(ctx, b.UnionID, n); err != nil { // shown again by the next sign-in
 			x.Err = err
 		}
 	}
@@ -193,7 +193,7 @@ func (f userInfo) unbind(w http.ResponseWriter, r *http.Request, x *web.Exchange
 	if !web.SameOrigin(r, f.Origins.Ours) {
 		return &web.Error{Status: http.StatusForbidden, Code: "cross_site"}
 	}
-	values, err := postedForm(r)
+	values, err := PostedForm(r)
 	if err != nil {
 		return err
 	}
@@ -216,8 +216,8 @@ func (f userInfo) unbind(w http.ResponseWriter, r *http.Request, x *web.Exchange
 	x.User = s.User.Username
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()
-	b, err := f.bindings().of(ctx, s)
-	if err == nil && len(values["binding"]) == 1 && values["binding"][0] == bindingID(b) {
+	b, err := f.bindings().Find(ctx, s)
+	if err == nil && len(values["binding"]) == 1 && values["binding"][0] == BindingID(b) {
 		if lost := f.audit(x, Event{What: "unbound", User: b.Username, UnionID: b.UnionID}); lost != nil {
 			return auditUnavailable(lost)
 		}
