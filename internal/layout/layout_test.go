@@ -53,7 +53,8 @@ var plan = map[string][]string{
 	"proxy/forwardauth/envoygrpc": {}, // asks the gate as a http.Handler
 
 	"proxy/login": {"internal/identity", "internal/conf", "internal/keyring", "internal/ratelimit", "internal/web",
-		"internal/page", "account", "session", "store"},
+		"internal/page", "account", "proxy/login/locallogin", "session", "store"},
+	"proxy/login/locallogin": {"internal/identity", "internal/keyring", "internal/web", "account", "session", "store"},
 	"oidc": {
 		"internal/clientauth", "internal/conf", "internal/httpclient", "internal/identity", "internal/page",
 		"internal/ratelimit",
@@ -145,7 +146,7 @@ var homes = []struct {
 	{"net/http",
 		[]string{"cmd/dinggate", "cmd/dinggate/internal/config", "cmd/dinggate/internal/server",
 			"cmd/dinggate/internal/admin", "cmd/dinggate/internal/doctor", "cmd/dinggate/internal/explain", "proxy",
-			"proxy/apiauth", "proxy/forwardauth", "proxy/login", "session", "dingtalk", "dingtalk/sso",
+			"proxy/apiauth", "proxy/forwardauth", "proxy/login", "proxy/login/locallogin", "session", "dingtalk", "dingtalk/sso",
 			"dingtalk/simulator", "internal/web", "oidc", "internal/page", "internal/telemetry",
 			"internal/httpclient", "proxy/forwardauth/envoygrpc", "test/bench", "internal/realtool/browser"},
 		"who may enter is decided without HTTP"},

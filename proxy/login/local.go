@@ -8,17 +8,20 @@ import (
 
 	"dinggate/account"
 	"dinggate/internal/web"
+	"dinggate/proxy/login/locallogin"
 	"dinggate/session"
 )
 
-func (f *Flow) bindings() Bindings { return Bindings{f.Keyring, f.Used, f.People} }
+func (f *Flow) bindings() locallogin.Bindings {
+	return locallogin.Bindings{Keyring: f.Keyring, Store: f.Used, People: f.People}
+}
 
-func (f *Flow) links() Links {
-	return Links{
+func (f *Flow) links() locallogin.Links {
+	return locallogin.Links{
 		Keyring:  f.Keyring,
 		Store:    f.Used,
 		ClientID: f.ClientID,
-		Cookie:   LinkCookie(f.Sessions.CookieName(), f.secure()),
+		Cookie:   locallogin.LinkCookie(f.Sessions.CookieName(), f.secure()),
 		Secure:   f.secure(),
 		Now:      f.now,
 	}
@@ -63,7 +66,7 @@ func (f *Flow) linkInvalid(err error) error {
 }
 
 // openLink recognises a link that this browser may use. It uses nothing up.
-func (f *Flow) openLink(r *http.Request, token string) (*Link, error) {
+func (f *Flow) openLink(r *http.Request, token string) (*locallogin.Link, error) {
 	if f.Accounts == nil || !f.bindings().Enabled() {
 		return nil, &web.Error{Status: http.StatusForbidden, Code: "binding_off"}
 	}
@@ -75,11 +78,11 @@ func (f *Flow) openLink(r *http.Request, token string) (*Link, error) {
 }
 
 // useLink uses the link up and binds its person to the account.
-func (f *Flow) useLink(r *http.Request, x *web.Exchange, l *Link, username string) (session.SignIn, error) {
+func (f *Flow) useLink(r *http.Request, x *web.Exchange, l *locallogin.Link, username string) (session.SignIn, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()
 	in, err := f.links().Take(ctx, l)
-	if errors.Is(err, ErrLinkUsed) {
+	if errors.Is(err, locallogin.ErrLinkUsed) {
 		return session.SignIn{}, f.linkInvalid(err)
 	} else if err != nil {
 		return session.SignIn{}, unavailable(err)

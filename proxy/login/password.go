@@ -8,6 +8,7 @@ import (
 	"dinggate/internal/identity"
 	"dinggate/internal/page"
 	"dinggate/internal/web"
+	"dinggate/proxy/login/locallogin"
 	"dinggate/session"
 )
 
@@ -18,7 +19,7 @@ type passwordForm struct{ *Flow }
 // it binds.
 type formRequest struct {
 	target string
-	person *Link // nil: binds none
+	person *locallogin.Link // nil: binds none
 	token  string
 }
 
@@ -53,7 +54,7 @@ func (f passwordForm) show(w http.ResponseWriter, r *http.Request, e formRequest
 	status int) error {
 	d := page.AccountData{Action: f.action(e), Username: username, Problem: problem, Status: status, Next: e.target}
 	if problem != "" {
-		d.Again = WithProblem(d.Action, problem)
+		d.Again = locallogin.WithProblem(d.Action, problem)
 	}
 	if e.person == nil {
 		d.StartURL = f.LoginURL(e.target)
@@ -77,7 +78,7 @@ func (f passwordForm) signIn(w http.ResponseWriter, r *http.Request, x *web.Exch
 	if !web.SameOrigin(r, f.Origins.Ours) { // signing somebody in as the attacker is an attack too
 		return &web.Error{Status: http.StatusForbidden, Code: "cross_site"}
 	}
-	username, password, err := Credentials(r)
+	username, password, err := locallogin.Credentials(r)
 	if err != nil {
 		return err
 	}
@@ -88,15 +89,15 @@ func (f passwordForm) signIn(w http.ResponseWriter, r *http.Request, x *web.Exch
 	since := f.Sessions.Time()
 	fingerprint, err := f.Accounts.Verify(r.Context(), x.Client, username, password)
 	if errors.Is(err, account.ErrWrong) {
-		x.Err = &web.Error{Status: http.StatusUnauthorized, Code: WrongPassword, Err: err}
+		x.Err = &web.Error{Status: http.StatusUnauthorized, Code: locallogin.WrongPassword, Err: err}
 		f.refused(x, f.known(username), x.Err)
 		if web.WantsJSON(r.Header) {
 			return x.Err
 		}
-		return f.show(w, r, e, username, WrongPassword, http.StatusUnauthorized)
+		return f.show(w, r, e, username, locallogin.WrongPassword, http.StatusUnauthorized)
 	}
 	if err != nil {
-		return f.refused(x, f.known(username), Unverified(err, f.action(e)))
+		return f.refused(x, f.known(username), locallogin.Unverified(err, f.action(e)))
 	}
 	if e.person != nil {
 		return f.bind(w, r, x, e, username)

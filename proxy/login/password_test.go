@@ -11,6 +11,7 @@ import (
 
 	"dinggate/account"
 	"dinggate/internal/ratelimit"
+	"dinggate/proxy/login/locallogin"
 
 	"golang.org/x/crypto/bcrypt"
 )
@@ -167,7 +168,7 @@ func TestPasswordTarget(t *testing.T) {
 
 func TestPasswordIsRefused(t *testing.T) {
 	const form, at = "application/x-www-form-urlencoded", "/oauth2/sign_in"
-	long := strings.Repeat("x", MaxForm)
+	long := strings.Repeat("x", locallogin.MaxForm)
 	for _, tt := range []struct {
 		name, kind, body string
 		header           []string

@@ -8,6 +8,7 @@ import (
 	"dinggate/internal/identity"
 	"dinggate/internal/page"
 	"dinggate/internal/web"
+	"dinggate/proxy/login/locallogin"
 	"dinggate/session"
 )
 
@@ -49,8 +50,8 @@ func (f *Flow) SignIn(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	if f.Accounts != nil {
-		problem, _ := parameter(r.URL.RawQuery, ProblemParam)
-		return passwordForm{f}.show(w, r, e, "", Problem(problem), 0)
+		problem, _ := parameter(r.URL.RawQuery, locallogin.ProblemParam)
+		return passwordForm{f}.show(w, r, e, "", locallogin.Problem(problem), 0)
 	}
 	qr, err := f.qr(w, r, x, target)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"dinggate/account"
 	"dinggate/internal/page"
 	"dinggate/internal/web"
+	"dinggate/proxy/login/locallogin"
 	"dinggate/session"
 )
 
@@ -147,7 +148,7 @@ func (f userInfo) showPerson(w http.ResponseWriter, r *http.Request, x *web.Exch
 		f.Pages.Bindings(w, r, data, page.BindingData{Next: next})
 		return nil
 	}
-	var n Note
+	var n locallogin.Note
 	if err == nil {
 		n, err = f.bindings().Note(ctx, b)
 	}
@@ -161,7 +162,7 @@ func (f userInfo) showPerson(w http.ResponseWriter, r *http.Request, x *web.Exch
 		}
 	}
 	if f.Accounts != nil { // otherwise nobody could bind it again
-		shown.ID, shown.Action = BindingID(b), f.Prefix+"/userinfo"
+		shown.ID, shown.Action = locallogin.BindingID(b), f.Prefix+"/userinfo"
 		if next != "" {
 			shown.Action = f.urls().path("/userinfo", next)
 		}
@@ -193,7 +194,7 @@ func (f userInfo) unbind(w http.ResponseWriter, r *http.Request, x *web.Exchange
 	if !web.SameOrigin(r, f.Origins.Ours) {
 		return &web.Error{Status: http.StatusForbidden, Code: "cross_site"}
 	}
-	values, err := PostedForm(r)
+	values, err := locallogin.PostedForm(r)
 	if err != nil {
 		return err
 	}
@@ -217,7 +218,7 @@ func (f userInfo) unbind(w http.ResponseWriter, r *http.Request, x *web.Exchange
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()
 	b, err := f.bindings().Find(ctx, s)
-	if err == nil && len(values["binding"]) == 1 && values["binding"][0] == BindingID(b) {
+	if err == nil && len(values["binding"]) == 1 && values["binding"][0] == locallogin.BindingID(b) {
 		if lost := f.audit(x, Event{What: "unbound", User: b.Username, UnionID: b.UnionID}); lost != nil {
 			return auditUnavailable(lost)
 		}

@@ -1,4 +1,4 @@
-package login
+package locallogin
 
 import (
 	"errors"
@@ -8,10 +8,14 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"dinggate/account"
 	"dinggate/internal/web"
 )
+
+// retryAfter is when a form that could not be judged is worth another try.
+const retryAfter = 5 * time.Second
 
 // MaxForm is how many bytes a form with a name and a password may have.
 const MaxForm = 8 << 10
@@ -79,7 +83,7 @@ func PostedForm(r *http.Request) (url.Values, error) {
 		return nil, &web.Error{
 			Status: http.StatusUnsupportedMediaType,
 			Code:   "bad_request",
-			Err:    errors.New("login: the form is of another type"),
+			Err:    errors.New("locallogin: the form is of another type"),
 		}
 	}
 	body, err := io.ReadAll(io.LimitReader(r.Body, MaxForm+1))
@@ -87,7 +91,7 @@ func PostedForm(r *http.Request) (url.Values, error) {
 		return nil, &web.Error{
 			Status: http.StatusBadRequest,
 			Code:   "bad_request",
-			Err:    fmt.Errorf("login: reading the form: %w", err),
+			Err:    fmt.Errorf("locallogin: reading the form: %w", err),
 		}
 	}
 	if len(body) > MaxForm {
@@ -101,5 +105,5 @@ func PostedForm(r *http.Request) (url.Values, error) {
 }
 
 func badForm(text string) error {
-	return &web.Error{Status: http.StatusBadRequest, Code: "bad_request", Err: errors.New("login: " + text)}
+	return &web.Error{Status: http.StatusBadRequest, Code: "bad_request", Err: errors.New("locallogin: " + text)}
 }

@@ -1,4 +1,4 @@
-package login
+package locallogin
 
 import (
 	"context"
@@ -156,19 +156,19 @@ func (ls Links) Offer(ctx context.Context, w http.ResponseWriter, in session.Sig
 func (ls Links) Open(h http.Header, token string) (*Link, error) {
 	plain, _, err := ls.Keyring.Open(linkPurpose, linkPurpose, token)
 	if err != nil {
-		return nil, errors.New("login: a link that we did not make")
+		return nil, errors.New("locallogin: a link that we did not make")
 	}
 	l, ok := decodeLink(plain)
 	age := ls.Now().Sub(l.issued)
 	if !ok || l.app != ls.ClientID || age < -clockSkew || age >= LinkLife {
-		return nil, errors.New("login: a link that is too old, or of another app")
+		return nil, errors.New("locallogin: a link that is too old, or of another app")
 	}
 	for i, value := range web.CookieValues(h, ls.Cookie) {
 		if sum := sha256.Sum256([]byte(value)); i < maxCookies && subtle.ConstantTimeCompare(sum[:], l.browser[:]) == 1 {
 			return &l, nil
 		}
 	}
-	return nil, errors.New("login: a link of another browser")
+	return nil, errors.New("locallogin: a link of another browser")
 }
 
 // linkedSignIn is the sign-in that a link waits for: what the provider said of the
@@ -198,7 +198,7 @@ func (ls Links) put(ctx context.Context, l *Link, in session.SignIn) error {
 }
 
 // ErrLinkUsed is returned by Take for a link that was used already.
-var ErrLinkUsed = errors.New("login: a link that was used")
+var ErrLinkUsed = errors.New("locallogin: a link that was used")
 
 // Take uses the link up, on all replicas, and returns the sign-in that it waited
 // for: the session of that person has their departments and roles at once, and ends

@@ -1,4 +1,12 @@
-package login
+// Package locallogin is the part of a sign-in that knows local accounts:
+//
+//	form.go     the password form, as it is posted
+//	link.go     the one-time right of a DingTalk person to be bound to an account
+//	binding.go  who is bound to whom, and what both of them have been shown of it
+//
+// It knows nothing of attempts, audit or sessions' cookies: proxy/login joins it to
+// the rest of a sign-in. Passwords are verified in account.
+package locallogin
 
 import (
 	"context"
