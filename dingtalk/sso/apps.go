@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strings"
 
+	"dinggate/internal/clientauth"
 	"dinggate/internal/conf"
 )
 
@@ -58,58 +59,30 @@ func withAnswer(redirect, code, state string) string {
 }
 
 // apps finds registered third parties; immutable.
-type apps map[string]*registered
-
-// registered is a third party with the hash of its secret.
-type registered struct {
-	*App
-	secret [sha256.Size]byte
+type apps struct {
+	byID    map[string]*App
+	secrets clientauth.Secrets
 }
 
 func newApps(list []App) apps {
-	all := make(apps, len(list))
+	all := apps{make(map[string]*App, len(list)), make(clientauth.Secrets, len(list))}
 	for i := range list {
-		all[list[i].ClientID] = &registered{&list[i], sha256.Sum256([]byte(list[i].ClientSecret.Reveal()))}
+		all.byID[list[i].ClientID] = &list[i]
+		all.secrets.Add(list[i].ClientID, list[i].ClientSecret)
 	}
 	return all
 }
 
-// unregistered is compared for a client that is not registered: its hash is that of no text.
-var unregistered = &registered{}
-
-// known is the app that both texts belong to, or nil. Whatever is wrong takes
-// the same steps, an unknown client too: two look-ups, two hashes of what was
-// given, two comparisons of hashes (threats T6). RFC 6749 §2.3.1 has clients
-// encode both texts as forms do before base64, which most leave out: both
-// readings count.
+// known is the app that both texts belong to, or nil.
 func (all apps) known(id, secret string) *App {
-	plain, other := all[id], all[formDecoded(id)]
-	if plain == nil {
-		plain = other
-	}
-	app := plain
-	if app == nil {
-		app = unregistered
-	}
-	given, decoded := sha256.Sum256([]byte(secret)), sha256.Sum256([]byte(formDecoded(secret)))
-	if subtle.ConstantTimeCompare(given[:], app.secret[:])|subtle.ConstantTimeCompare(decoded[:], app.secret[:]) != 1 {
+	client, ok := all.secrets.Match(id, secret)
+	if !ok {
 		return nil
 	}
-	if app.App == nil || app.ClientSecret.IsZero() {
-		return nil
-	}
-	return app.App
+	return all.byID[client]
 }
 
-// formDecoded is a text as forms encode it, or the text where that is none.
-func formDecoded(text string) string {
-	if decoded, err := url.QueryUnescape(text); err == nil {
-		return decoded
-	}
-	return text
-}
-
-// same compares without telling by its time where or how two texts differ.
+// same compares in a time that does not depend on where or how two texts differ.
 func same(a, b string) int {
 	x, y := sha256.Sum256([]byte(a)), sha256.Sum256([]byte(b))
 	return subtle.ConstantTimeCompare(x[:], y[:])

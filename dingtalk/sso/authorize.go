@@ -54,7 +54,7 @@ func (s *Server) order(r *http.Request) (order, error) {
 	if err != nil {
 		return order{}, &web.Error{Status: http.StatusBadRequest, Code: "sso_request", Err: err}
 	}
-	app := s.apps[q["client_id"]]
+	app := s.apps.byID[q["client_id"]]
 	if app == nil {
 		return order{},
 			&web.Error{
@@ -123,7 +123,7 @@ func (s *Server) Callback(w http.ResponseWriter, r *http.Request) error {
 				Err:    errors.New("sso: forward_url is not the one that this sign-in began with"),
 			}
 		}
-		if app := s.apps[o.client]; app == nil || !app.accepts(o.redirect) { // the configuration changed meanwhile
+		if app := s.apps.byID[o.client]; app == nil || !app.accepts(o.redirect) { // the configuration changed meanwhile
 			return &web.Error{
 				Status: http.StatusBadRequest,
 				Code:   "sso_client",

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"dinggate/internal/clientauth"
 )
 
 // The four addresses of the contract, below the service's URL.
@@ -24,14 +26,13 @@ const (
 
 // Bounds of what travels.
 const (
-	maxBody        = 8 << 10 // of a token request
-	maxAnswer      = 1 << 20 // of what a service answers
-	maxName        = 128     // of a client id
-	maxSecret      = 512
-	maxURL         = 1024
-	maxState       = 512
-	maxToken       = 4 << 10
-	maxCredentials = 2 << 10 // of an Authorization header
+	maxBody   = 8 << 10 // of a token request
+	maxAnswer = 1 << 20 // of what a service answers
+	maxName   = clientauth.MaxID
+	maxSecret = 512
+	maxURL    = 1024
+	maxState  = 512
+	maxToken  = 4 << 10
 )
 
 // TokenRequest is the body of a token call:
@@ -130,30 +131,14 @@ func basic(id, secret string) string {
 	return "Basic " + base64.StdEncoding.EncodeToString([]byte(id+":"+secret))
 }
 
-var errBasic = errors.New("sso: no Basic header that can be read")
-
-// parseBasic reads the one Authorization header of a request, in one spelling
-// of base64 (threats T4).
+// parseBasic reads the one Authorization header of a request (see clientauth.Basic)
+// with the contract's bounds.
 func parseBasic(h http.Header) (id, secret string, err error) {
-	lines := h["Authorization"]
-	if len(lines) != 1 || len(lines[0]) > maxCredentials {
-		return "", "", errBasic
+	id, secret, err = clientauth.Basic(h["Authorization"])
+	if err == nil && (secret == "" || len(secret) > maxSecret) {
+		return "", "", clientauth.ErrBasic
 	}
-	scheme, text, ok := strings.Cut(lines[0], " ")
-	if !ok || !strings.EqualFold(scheme, "Basic") {
-		return "", "", errBasic
-	}
-	text = strings.TrimLeft(text, " ")
-	raw, err := base64.StdEncoding.Strict().DecodeString(text)
-	if err != nil || strings.ContainsAny(text, "\r\n") { // the decoder skips line breaks
-		return "", "", errBasic
-	}
-	id, secret, ok = strings.Cut(string(raw), ":")
-	if !ok || id == "" || secret == "" || len(id) > maxName || len(secret) > maxSecret || !utf8.Valid(raw) ||
-		bytes.ContainsFunc(raw, control) {
-		return "", "", errBasic
-	}
-	return id, secret, nil
+	return id, secret, err
 }
 
 // bearer reads an access token: bare, as the document shows it, or after

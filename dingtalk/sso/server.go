@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"dinggate/internal/clientauth"
 	"dinggate/internal/identity"
 	"dinggate/internal/ratelimit"
 	"dinggate/internal/web"
@@ -75,7 +76,7 @@ type Server struct {
 // outlives a Server: were it made anew with the configuration, each reload would
 // let them begin again. The zero value is nobody; safe for concurrent use.
 type Counts struct {
-	wrong slowdown
+	wrong clientauth.Guesses
 	codes ratelimit.Keyed[string] // handed out, by Person.Ref
 }
 

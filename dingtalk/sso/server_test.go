@@ -13,12 +13,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"dinggate/internal/conf"
 	"dinggate/internal/identity"
-	"dinggate/internal/ratelimit"
 	"dinggate/store"
 )
 
@@ -223,74 +221,6 @@ func TestIllStore(t *testing.T) {
 	s.tokens(t, "grant_type=refresh_token&refresh_token="+refresh)
 }
 
-// TestSlowdown: wrong secrets wait, in virtual time; others do not; memory is
-// bounded.
-func TestSlowdown(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var s slowdown
-		here, there := guesser{"app", ratelimit.Client(addr("192.0.2.1"))},
-			guesser{"app", ratelimit.Client(addr("192.0.2.2"))}
-		pause := func(who guesser) time.Duration {
-			began := time.Now()
-			if !s.wait(t.Context(), who, time.Now()) {
-				return -1
-			}
-			return time.Since(began)
-		}
-		for i := range 100 {
-			want := min(max(time.Duration(i-freeGuesses+1)*slowStep, 0), slowMost)
-			if got := pause(here); got != want {
-				t.Errorf("before guess %d: %v, want %v", i+1, got, want)
-			}
-			s.guessed(here, time.Now())
-		}
-		if got := pause(there); got != 0 {
-			t.Errorf("at another address: %v, want 0", got)
-		}
-		var all sync.WaitGroup
-		turned := make(chan bool, 100)
-		for range 100 {
-			all.Go(func() { turned <- pause(here) < 0 })
-		}
-		all.Wait()
-		close(turned)
-		n := 0
-		for away := range turned {
-			if away {
-				n++
-			}
-		}
-		if n != 100-maxWaiting {
-			t.Errorf("%d of 100 at once were turned away, want %d", n, 100-maxWaiting)
-		}
-		time.Sleep(forgetAfter)
-		if got := pause(here); got != 0 {
-			t.Errorf("a quarter of an hour later: %v, want 0", got)
-		}
-		other := func(i int) guesser {
-			return guesser{"app", ratelimit.Client(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}))}
-		}
-		for range freeGuesses {
-			s.guessed(here, time.Now())
-		}
-		for i := range 2 * ratelimit.MaxKeys {
-			s.guessed(other(i), time.Now())
-		}
-		if got := pause(here); got != slowStep {
-			t.Errorf("past the table's size: %v, want %v: nobody is forgotten because of many others", got, slowStep)
-		}
-		for range freeGuesses {
-			s.guessed(other(3*ratelimit.MaxKeys), time.Now())
-		}
-		if got := pause(other(3 * ratelimit.MaxKeys)); got != slowStep {
-			t.Errorf("a newcomer who guesses, past the table's size: %v, want %v", got, slowStep)
-		}
-		if got := pause(other(4 * ratelimit.MaxKeys)); got != 0 {
-			t.Errorf("a newcomer who does not guess, past the table's size: %v, want 0", got)
-		}
-	})
-}
-
 func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
 
 // TestKnown: both readings of an id and of a secret count, nothing else.
@@ -315,8 +245,8 @@ func TestKnown(t *testing.T) {
 	}
 }
 
-// TestWrongSecretsCost tells the medians of threats T6; `go test -v` shows them.
-// That they are the same follows from apps.known, which does the same steps: no
+// TestWrongSecretsCost reports the medians of threats T6; `go test -v` shows them.
+// That they are the same follows from clientauth.Secrets.Match, which does the same steps: no
 // machine that does something else besides could say more.
 func TestWrongSecretsCost(t *testing.T) {
 	const secret = "0123456789abcdef0123456789abcdef"

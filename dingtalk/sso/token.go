@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"time"
 
+	"dinggate/internal/clientauth"
 	"dinggate/internal/ratelimit"
 	"dinggate/internal/web"
 	"dinggate/store/grant"
@@ -107,11 +108,11 @@ func (s *Server) client(w http.ResponseWriter, r *http.Request) (*App, *refusal)
 		return nil, wrong
 	}
 	name := ""
-	if s.apps[id] != nil {
+	if s.apps.byID[id] != nil {
 		name = id
 	}
-	who, now := guesser{name, ratelimit.Client(x.Client)}, s.now()
-	if !s.counts().wrong.wait(r.Context(), who, now) {
+	who, now := clientauth.Guesser{Client: name, Network: ratelimit.Client(x.Client)}, s.now()
+	if !s.counts().wrong.Wait(r.Context(), who, now) {
 		return nil, &refusal{
 			status: http.StatusTooManyRequests,
 			code:   "temporarily_unavailable",
@@ -121,8 +122,8 @@ func (s *Server) client(w http.ResponseWriter, r *http.Request) (*App, *refusal)
 	}
 	app := s.apps.known(id, secret)
 	if app == nil {
-		// a flood of them is told now and then (threats D9)
-		if n := s.counts().wrong.guessed(who, now); n <= freeGuesses || n%100 == 0 {
+		// of a flood of them one in a hundred is recorded (threats D9)
+		if n := s.counts().wrong.Wrong(who, now); n <= clientauth.Free || n%100 == 0 {
 			s.audit(x, Event{What: "wrong_secret", App: name})
 		}
 		return nil, wrong

@@ -84,7 +84,7 @@ func (s *Server) Identify(ctx context.Context,
 	switch {
 	case no != nil && no.retry:
 		return Person{}, "", time.Time{}, no
-	case no != nil, s.apps[client] == nil: // a client that was removed takes its tokens along
+	case no != nil, s.apps.byID[client] == nil: // a client that was removed takes its tokens along
 		return Person{}, "", time.Time{}, ErrNobody
 	}
 	return p, client, expires, nil

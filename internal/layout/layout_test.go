@@ -62,7 +62,7 @@ var plan = map[string][]string{
 	},
 	"oidc/keys":           {},
 	"account/accounttest": {"account"},
-	"dingtalk/sso": {"internal/identity", "internal/conf", "internal/ratelimit", "internal/httpclient",
+	"dingtalk/sso": {"internal/clientauth", "internal/identity", "internal/conf", "internal/ratelimit", "internal/httpclient",
 		"internal/web", "store/grant"},
 
 	"session": {"internal/bounded", "internal/conf", "internal/identity", "internal/keyring",
