@@ -50,6 +50,7 @@ var plan = map[string][]string{
 	"proxy/forwardauth": {"internal/web", "proxy", "proxy/access"},
 	"proxy/apiauth": {"internal/bounded", "internal/identity", "internal/ratelimit", "internal/web",
 		"account", "dingtalk/sso", "proxy", "session"},
+	"proxy/accessrequest":         {"internal/bounded", "internal/identity", "store"},
 	"proxy/forwardauth/envoygrpc": {}, // asks the gate as a http.Handler
 
 	"proxy/login": {"internal/identity", "internal/conf", "internal/keyring", "internal/ratelimit", "internal/web",

@@ -1,0 +1,329 @@
+package accessrequest
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"dinggate/store"
+)
+
+// The index is who has asked, for lists and for the sweep: shards of locators. A
+// locator is entered before its record is written, so that a crash between leaves
+// an entry that leads nowhere, and never a grant that nobody can list.
+const (
+	shards     = 32
+	shardMax   = 2_000 // locators: 64,000 people in all
+	sweepEvery = 30 * time.Second
+	clockKey   = "access:clock"
+	clockLife  = 2 * time.Hour
+	clockEvery = 30 * time.Second
+	retryAfter = 5 * time.Second
+)
+
+type shard struct {
+	People map[locator]int64 `json:"p"` // when the last entry may be forgotten, in Unix seconds
+	raw    []byte
+}
+
+func shardKey(n int) string { return "access:index:" + strconv.Itoa(n) }
+
+func (l locator) shard() int { return int(l[0]) % shards }
+
+func (b *Book) readShard(ctx context.Context, n int) (*shard, error) {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	s := &shard{People: map[locator]int64{}}
+	raw, err := b.Store.Get(ctx, shardKey(n))
+	if errors.Is(err, store.ErrNotFound) {
+		return s, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("accessrequest: reading the index: %w", err)
+	}
+	if plain, ok := b.open(shardKey(n), raw); ok {
+		_ = json.Unmarshal(plain, s)
+	}
+	if s.People == nil {
+		s.People = map[locator]int64{}
+	}
+	s.raw = raw
+	return s, nil
+}
+
+func (b *Book) changeShard(ctx context.Context, n int, step func(s *shard, now time.Time) (bool, error)) error {
+	for range swaps {
+		s, err := b.readShard(ctx, n)
+		if err != nil {
+			return err
+		}
+		now := b.now()
+		if changed, err := step(s, now); err != nil || !changed {
+			return err
+		}
+		plain, err := json.Marshal(s)
+		if err != nil {
+			return err
+		}
+		box, err := b.sealer().SealRecord(shardKey(n), plain)
+		if err != nil {
+			return err
+		}
+		writing, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
+		if s.raw == nil {
+			err = b.Store.Add(writing, shardKey(n), box, MaxLongest+3*kept)
+		} else {
+			err = b.Store.Swap(writing, shardKey(n), s.raw, box, MaxLongest+3*kept)
+		}
+		cancel()
+		if errors.Is(err, store.ErrExists) || errors.Is(err, store.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("accessrequest: writing the index: %w", err)
+		}
+		return nil
+	}
+	return fmt.Errorf("accessrequest: changing the index: %w", errChanged)
+}
+
+// MaxLongest bounds how long access is granted for.
+const MaxLongest = 30 * 24 * time.Hour
+
+// enlist enters a person into the index. ErrFull.
+func (b *Book) enlist(ctx context.Context, l locator) error {
+	return b.changeShard(ctx, l.shard(), func(s *shard, now time.Time) (bool, error) {
+		for one, until := range s.People {
+			if until < now.Unix() {
+				delete(s.People, one)
+			}
+		}
+		last := now.Add(MaxLongest + Unanswered + kept)
+		if known, ok := s.People[l]; !ok && len(s.People) >= shardMax {
+			return false, ErrFull
+		} else if ok && last.Sub(time.Unix(known, 0)) < kept {
+			return false, nil
+		}
+		s.People[l] = last.Unix()
+		return true, nil
+	})
+}
+
+// List gives all requests that wait or let in, the newest first; with ended also those
+// that are over and still shown.
+func (b *Book) List(ctx context.Context, ended bool) ([]Request, error) {
+	if err := b.prepare(ctx); err != nil {
+		return nil, err
+	}
+	var list []Request
+	err := b.walk(ctx, func(_ locator, r *record) error {
+		now := b.now()
+		for _, q := range r.Items {
+			if q = q.at(now); q.live() || ended {
+				list = append(list, q)
+			}
+		}
+		return nil
+	})
+	slices.SortFunc(list, func(x, y Request) int { return y.Asked.Compare(x.Asked) })
+	return list, err
+}
+
+func (b *Book) walk(ctx context.Context, visit func(locator, *record) error) error {
+	for n := range shards {
+		s, err := b.readShard(ctx, n)
+		if err != nil {
+			return err
+		}
+		for l := range s.People {
+			if len(l) != locatorLength {
+				continue
+			}
+			r, err := b.read(ctx, l)
+			if err != nil {
+				return err
+			}
+			if err := visit(l, r); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Run writes down what time has ended, until ctx ends, so that it is audited and
+// stays over whatever a clock does. Any number of replicas may run it.
+func (b *Book) Run(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	var swept time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		if swept.IsZero() || time.Since(swept) >= sweepEvery {
+			if b.sweep(ctx, nil) == nil {
+				swept = time.Now()
+			}
+		}
+		timer.Reset(b.endDue(ctx))
+	}
+}
+
+// sweep looks at everybody, ends those whom why names, and remembers when the rest ends.
+func (b *Book) sweep(ctx context.Context, why func(*Request) string) error {
+	if err := b.markTime(ctx); err != nil {
+		return err
+	}
+	due := map[locator]time.Time{}
+	err := b.walk(ctx, func(l locator, r *record) error {
+		now := b.now()
+		var next time.Time
+		over := false
+		for i := range r.Items {
+			q := &r.Items[i]
+			if !q.live() {
+				continue
+			}
+			over = over || q.at(now).State != q.State || why != nil && why(q) != ""
+			ends := q.Until
+			if q.State == Waiting {
+				ends = q.Asked.Add(Unanswered)
+			}
+			if next.IsZero() || ends.Before(next) {
+				next = ends
+			}
+		}
+		if over {
+			return b.settle(ctx, l, why)
+		}
+		if !next.IsZero() {
+			due[l] = next
+		}
+		return nil
+	})
+	if err == nil {
+		b.mu.Lock()
+		b.due = due
+		b.mu.Unlock()
+	}
+	return err
+}
+
+// settle writes down what time has ended in one record, and ends those live items for
+// which why, unless nil, gives a reason.
+func (b *Book) settle(ctx context.Context, l locator, why func(*Request) string) error {
+	var ended []Request
+	err := b.change(ctx, l, func(r *record, now time.Time) error {
+		ended = nil
+		for i := range r.Items {
+			if q := &r.Items[i]; why != nil && q.live() {
+				if reason := why(q); reason != "" {
+					end(q, reason, "", now)
+					ended = append(ended, *q)
+				}
+			}
+		}
+		if ended == nil && !r.settled {
+			return errUnchanged
+		}
+		return nil
+	})
+	if errors.Is(err, errUnchanged) {
+		return nil
+	}
+	if err == nil {
+		for _, q := range ended {
+			b.tell(q, "")
+		}
+	}
+	return err
+}
+
+var errUnchanged = errors.New("accessrequest: nothing to change")
+
+// endDue writes down what has ended since the last sweep, and gives when to look again.
+func (b *Book) endDue(ctx context.Context) (wait time.Duration) {
+	now := b.now()
+	var over []locator
+	wait = sweepEvery
+	b.mu.Lock()
+	for l, at := range b.due {
+		if left := at.Sub(now); left <= 0 {
+			over = append(over, l)
+		} else if left < wait {
+			wait = left
+		}
+	}
+	b.mu.Unlock()
+	for _, l := range over {
+		if b.settle(ctx, l, nil) != nil {
+			wait = min(wait, retryAfter)
+			continue
+		}
+		b.mu.Lock()
+		delete(b.due, l)
+		b.mu.Unlock()
+	}
+	return wait
+}
+
+// EndOther ends the grants and requests of routes that are not among these any more
+// (threats G4).
+func (b *Book) EndOther(ctx context.Context, fingerprints []string) error {
+	if err := b.prepare(ctx); err != nil {
+		return err
+	}
+	return b.sweep(ctx, func(q *Request) string {
+		if slices.Contains(fingerprints, q.Route.Fingerprint) {
+			return ""
+		}
+		return EndChanged
+	})
+}
+
+// prepare learns the time that other replicas and earlier processes have seen: before
+// that nothing is granted, since this machine's clock may have been set back.
+func (b *Book) prepare(ctx context.Context) error {
+	if b.ready.Load() {
+		return nil
+	}
+	return b.markTime(ctx)
+}
+
+// markTime exchanges the time with the store.
+func (b *Book) markTime(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	raw, err := b.Store.Get(ctx, clockKey)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return fmt.Errorf("accessrequest: reading the time: %w", err)
+	}
+	var seen time.Time
+	if plain, ok := b.open(clockKey, raw); err == nil && ok && len(plain) == 8 {
+		seen = time.UnixMilli(int64(binary.BigEndian.Uint64(plain)))
+		b.clock.start(b.Now)
+		b.clock.raise(seen)
+	}
+	b.ready.Store(true)
+	// Only a clock writes what it reads: a time that came from elsewhere would never be
+	// forgotten, however wrong it was.
+	b.clock.start(b.Now)
+	if own := b.clock.read(); own.Sub(seen) >= clockEvery {
+		box, err := b.sealer().SealRecord(clockKey, binary.BigEndian.AppendUint64(nil, uint64(own.UnixMilli())))
+		if err != nil {
+			return err
+		}
+		if err := b.Store.Put(ctx, clockKey, box, clockLife); err != nil {
+			return fmt.Errorf("accessrequest: writing the time: %w", err)
+		}
+	}
+	return nil
+}
