@@ -5,6 +5,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -113,7 +114,7 @@ func TestStepWords(t *testing.T) {
 			}
 		}
 	}
-	for _, file := range []string{"match.go", "policy.go", "lettercase.go", "rule.go", "explain.go"} {
+	for _, file := range []string{"match.go", "policy.go", "lettercase.go", "rule.go", "lists.go", "explain.go"} {
 		tree, err := parser.ParseFile(token.NewFileSet(), "../../proxy/access/"+file, nil, 0)
 		if err != nil {
 			t.Fatal(err)
@@ -121,7 +122,8 @@ func TestStepWords(t *testing.T) {
 		ast.Inspect(tree, func(n ast.Node) bool {
 			switch n := n.(type) {
 			case *ast.CallExpr:
-				if sel, ok := n.Fun.(*ast.SelectorExpr); ok && sel.Sel.Name == "add" && len(n.Args) == 2 {
+				sel, ok := n.Fun.(*ast.SelectorExpr)
+				if ok && slices.Contains([]string{"add", "quote", "entry", "fresh"}, sel.Sel.Name) && len(n.Args) >= 2 {
 					text(n.Args[1])
 				}
 			case *ast.KeyValueExpr:

@@ -1,6 +1,8 @@
 package access
 
 import (
+	"time"
+
 	"dinggate/internal/conf"
 	"dinggate/internal/identity"
 )
@@ -33,6 +35,38 @@ func (s *trace) add(route int, text string) {
 	if s != nil {
 		*s = append(*s, Step{Route: route, Text: conf.Text{Format: text}})
 	}
+}
+
+// quote adds a step that shows a part of the rule. Like the next two it takes its
+// arguments plain: a variadic parameter would cost every Decide an allocation.
+func (s *trace) quote(route int, format, text string) {
+	if s != nil {
+		*s = append(*s, Step{Route: route, Text: conf.Text{Format: format, Args: []any{text}}})
+	}
+}
+
+// entry adds a step about all[n]; text may be empty.
+func (s *trace) entry(route int, format string, n int, text string) {
+	if s == nil {
+		return
+	}
+	args := []any{n}
+	if text != "" {
+		args = append(args, text)
+	}
+	*s = append(*s, Step{Route: route, Text: conf.Text{Format: format, Args: args}})
+}
+
+// fresh adds a step about a rule's Fresh; an age of 0 is left out.
+func (s *trace) fresh(route int, format string, fresh, age time.Duration) {
+	if s == nil {
+		return
+	}
+	args := []any{fresh}
+	if age > 0 {
+		args = append(args, age.Truncate(time.Second))
+	}
+	*s = append(*s, Step{Route: route, Text: conf.Text{Format: format, Args: args}})
 }
 
 func (s *trace) reading(path string) {

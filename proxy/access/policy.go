@@ -16,6 +16,7 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
+	"time"
 
 	"dinggate/internal/identity"
 )
@@ -40,10 +41,26 @@ type Target struct {
 
 	Client netip.Addr // zero = unknown, in no network; with a zone, in no network either
 
+	// SignIn is when and how the person signed in, for rules with Fresh.
+	SignIn SignInAge
+
+	// Granted reports whether the person was let in to a route for a while, which
+	// replaces the lists of its rule and SignedIn; Deny, All and Fresh still count.
+	// It is called only where the rule names them in no list. Nil: nobody was.
+	Granted func(route int) bool
+
 	// Unknown says that the path is unknown. A person passes if every route
 	// would let them in, nobody in particular only if every route is public.
 	// Networks count for nothing: an address is no person.
 	Unknown bool
+}
+
+// SignInAge is how a person signed in. The zero value is unknown, which is fresh
+// nowhere.
+type SignInAge struct {
+	Known  bool
+	Silent bool // inside the DingTalk client, without a click
+	Age    time.Duration
 }
 
 // Route is where a rule holds. Routes are tried in order, the first match decides.
@@ -86,9 +103,12 @@ func (v Verdict) String() string {
 // Why a verdict is not Allow.
 const (
 	NoRoute       = "no_route"       // Deny: no route matches
-	NotAllowed    = "not_allowed"    // Deny: the rule does not name this person
+	NotAllowed    = "not_allowed"    // Deny: the rule does not name this person; only here a grant could let them in
+	NotAll        = "not_all"        // Deny: an entry of Rule.All does not hold
+	Denied        = "denied"         // Deny: Rule.Deny names the person or the client
 	AmbiguousPath = "ambiguous_path" // Deny: readings of the path meet different routes, or its letter case decides
 	NotSignedIn   = "sign_in"        // SignIn: the rule asks who it is
+	NotFresh      = "not_fresh"      // SignIn: Rule.Fresh wants a newer sign-in of this person
 	OddPath       = "odd_path"       // SignIn: the route is public, but the path is not written plainly
 )
 
@@ -100,8 +120,17 @@ type Decision struct {
 	// AmbiguousPath, and for an Allow of an unknown path, which all routes gave.
 	Route int
 
-	Rule   string // the part of the rule that lets in: "public", "signed_in", "departments 42" …; "" unless Allow
+	Rule   string // what lets in: "public", "signed_in", "departments 42" …, "grant"; "" unless Allow
 	Reason string // one of the constants above; "" with Allow
+}
+
+// Code is the reason as people and programs are told it: which part of a rule keeps
+// somebody out is the operator's to know.
+func (d Decision) Code() string {
+	if d.Reason == NotAll || d.Reason == Denied {
+		return NotAllowed
+	}
+	return d.Reason
 }
 
 // Everybody reports whether the decision lets everybody in, without a session and from anywhere
@@ -112,6 +141,7 @@ func (d Decision) Everybody() bool {
 
 const (
 	rulePublic = "public"
+	ruleGrant  = "grant"
 	ruleEvery  = "every route"
 )
 
@@ -221,4 +251,30 @@ func (p *Policy) first(q *question, path string) Decision {
 	}
 	q.steps.add(-1, "no route matches")
 	return Decision{Deny, -1, "", NoRoute}
+}
+
+// Freshness is the strictest Fresh among the routes that t may be for, for any person,
+// and whether a silent sign-in counts at all of them; 0: none has any.
+func (p *Policy) Freshness(t Target) (fresh time.Duration, silent bool) {
+	silent = true
+	q := ask(&t, nil, nil)
+	look := func(path string) {
+		for i := range p.routes {
+			rule, fits := &p.routes[i].rule, p.routes[i].match(&q, i, path)
+			if fits != no && rule.fresh > 0 {
+				silent = silent && rule.freshSilent
+				if fresh == 0 || rule.fresh < fresh {
+					fresh = rule.fresh
+				}
+			}
+			if fits == yes {
+				return
+			}
+		}
+	}
+	look(t.Path)
+	for _, variant := range t.Variants {
+		look(variant)
+	}
+	return fresh, silent && fresh > 0
 }

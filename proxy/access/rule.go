@@ -2,16 +2,15 @@ package access
 
 import (
 	"net/netip"
-	"strconv"
-	"strings"
-
-	"dinggate/internal/identity"
+	"slices"
+	"time"
 )
 
-// Rule says whom a route lets in: any one of the listed things is enough, and
-// there is nothing that takes back. The zero value names nobody.
+// Rule says whom a route lets in. Deny refuses first; every entry of All must hold;
+// then one listed thing, or SignedIn, lets in; a Fresh sign-in is asked for last. The
+// zero value names nobody.
 type Rule struct {
-	Public   bool // everybody, signed in or not
+	Public   bool // everybody, signed in or not; nothing else counts then
 	SignedIn bool // every member of the organisation
 
 	// Departments by id; a department means all below it, through the ancestors
@@ -31,62 +30,72 @@ type Rule struct {
 	// that after its last @ (CVE-2026-40574); *@example.com is no subdomain.
 	Emails []string
 
-	// Networks let in without sign-in, by the address of the real client.
-	// IPv4 within IPv6 counts as IPv4.
+	// Networks let in by the address of the real client: without sign-in, unless
+	// Fresh is set or All or Deny name more than networks; then they are one more way
+	// to name a person. IPv4 within IPv6 counts as IPv4.
 	Networks []netip.Prefix
+
+	// All are conditions beside the lists above: of each entry one listed thing must
+	// be true of the person or the client. An entry that lists nothing never holds.
+	All []Lists
+
+	// Deny refuses whom it lists, also somebody with a grant. A client whose address
+	// is unknown counts as listed where it lists networks.
+	Deny Lists
+
+	// Fresh is how long ago the person may have signed in, by scan, click or password;
+	// 0: at any time. FreshSilent has a silent sign-in count too.
+	Fresh       time.Duration
+	FreshSilent bool
 }
 
-// ruleset is a Rule as sets: element → the text that Decision.Rule shows.
+// Lists name people and clients, as the fields of Rule do; one entry is enough.
+type Lists struct {
+	Departments []int64
+	Roles       []string
+	Users       []string
+	Emails      []string
+	Networks    []netip.Prefix
+}
+
+func (r *Rule) lists() Lists {
+	return Lists{Departments: r.Departments, Roles: r.Roles, Users: r.Users, Emails: r.Emails, Networks: r.Networks}
+}
+
+// people reports whether more is listed than networks.
+func (l *Lists) people() bool { return len(l.Departments)+len(l.Roles)+len(l.Users)+len(l.Emails) > 0 }
+
+// SkipsSignIn reports whether the rule's networks let in without sign-in.
+func (r *Rule) SkipsSignIn() bool {
+	people := func(l Lists) bool { return l.people() }
+	return len(r.Networks) > 0 && r.Fresh == 0 && !r.Deny.people() && !slices.ContainsFunc(r.All, people)
+}
+
+// ruleset is a Rule made ready for comparing.
 type ruleset struct {
 	public, signedIn bool
-	departments      map[int64]string
-	roleIDs          map[int64]string
-	roleNames        map[string]string
-	users            map[string]string
-	emails, domains  map[string]string
-	networks         []network
-}
-
-type network struct {
-	prefix netip.Prefix
-	text   string
+	any, deny        listset
+	all              []listset
+	fresh            time.Duration
+	freshSilent      bool
+	skipsSignIn      bool
 }
 
 // compile expects a Rule without faults.
 func (r Rule) compile() ruleset {
 	s := ruleset{
 		public: r.Public, signedIn: r.SignedIn,
-		departments: map[int64]string{}, roleIDs: map[int64]string{},
-		roleNames: map[string]string{}, users: map[string]string{},
-		emails: map[string]string{}, domains: map[string]string{},
+		any: r.lists().compile(), deny: r.Deny.compile(),
+		fresh: r.Fresh, freshSilent: r.FreshSilent,
+		skipsSignIn: r.SkipsSignIn(),
 	}
-	for _, id := range r.Departments {
-		s.departments[id] = "departments " + strconv.FormatInt(id, 10)
-	}
-	for _, role := range r.Roles {
-		if id, ok := parseID(role); ok {
-			s.roleIDs[id] = "roles " + role
-		} else {
-			s.roleNames[role] = "roles " + role
-		}
-	}
-	for _, name := range r.Users {
-		s.users[name] = "users " + name
-	}
-	for _, email := range r.Emails {
-		if domain, all := strings.CutPrefix(strings.ToLower(email), "*@"); all {
-			s.domains[domain] = "emails " + email
-		} else {
-			s.emails[identity.NormalizeEmail(email)] = "emails " + email
-		}
-	}
-	for _, prefix := range r.Networks {
-		s.networks = append(s.networks, network{prefix, "networks " + prefix.String()})
+	for _, entry := range r.All {
+		s.all = append(s.all, entry.compile())
 	}
 	return s
 }
 
-// judge asks the route's rule, cheapest part first.
+// judge asks the route's rule: what refuses before what lets in.
 func (r *route) judge(q *question, i int) Decision {
 	s, u := &r.rule, q.user
 	if s.public {
@@ -96,7 +105,11 @@ func (r *route) judge(q *question, i int) Decision {
 		q.steps.add(i, "is public, but not for a path that is not written plainly")
 		return Decision{SignIn, i, "", OddPath}
 	}
-	if text := s.byNetwork(q, i); text != "" {
+	if d, refused := s.refuses(q, i); refused {
+		return d
+	}
+	text := s.any.byNetwork(q, i)
+	if text != "" && s.skipsSignIn {
 		return q.allow(i, text)
 	}
 	if u == nil {
@@ -104,23 +117,22 @@ func (r *route) judge(q *question, i int) Decision {
 		return Decision{SignIn, i, "", NotSignedIn}
 	}
 	if s.signedIn {
-		return q.allow(i, "signed_in")
-	}
-	text := s.byDepartment(q, i)
-	if text == "" {
-		text = s.byRole(q, i)
+		text = "signed_in"
 	}
 	if text == "" {
-		text = s.byUser(q, i)
+		text = s.any.byPerson(q, i)
+	}
+	if text == "" && q.target.Granted != nil && q.target.Granted(i) {
+		text = ruleGrant
 	}
 	if text == "" {
-		text = s.byEmail(q, i)
+		q.steps.add(i, "names this person in no part of its rule")
+		return Decision{Deny, i, "", NotAllowed}
 	}
-	if text != "" {
-		return q.allow(i, text)
+	if s.fresh > 0 && !s.isFresh(q, i) {
+		return Decision{SignIn, i, "", NotFresh}
 	}
-	q.steps.add(i, "names this person in no part of its rule")
-	return Decision{Deny, i, "", NotAllowed}
+	return q.allow(i, text)
 }
 
 func (q *question) allow(i int, text string) Decision {
@@ -128,88 +140,52 @@ func (q *question) allow(i int, text string) Decision {
 	return Decision{Allow, i, text, ""}
 }
 
-func (s *ruleset) byNetwork(q *question, i int) string {
-	if len(s.networks) == 0 {
-		return ""
+// refuses reports whether deny or all keep out; of nobody it is known only where the
+// client is.
+func (s *ruleset) refuses(q *question, i int) (d Decision, refused bool) {
+	if s.deny.given() {
+		text := s.deny.network(q)
+		if text == "" && len(s.deny.networks) > 0 && !q.target.Client.IsValid() {
+			text = "networks: the client is unknown"
+		}
+		if text == "" && q.user != nil {
+			text = s.deny.person(q)
+		}
+		if text != "" {
+			q.steps.quote(i, "deny refuses: %s", text)
+			return Decision{Deny, i, "", Denied}, true
+		}
+		q.steps.add(i, "deny: nothing of it is true")
 	}
-	if q.target.Odd || q.target.Unknown {
-		q.steps.add(i, "networks: not asked for such a path")
-		return ""
-	}
-	client := q.target.Client.Unmap()
-	for _, n := range s.networks {
-		if n.prefix.Contains(client) {
-			return n.text
+	for n := range s.all {
+		entry := &s.all[n]
+		text := entry.network(q)
+		if text == "" && q.user != nil {
+			text = entry.person(q)
+		}
+		switch {
+		case text != "":
+			q.steps.entry(i, "all[%d] holds: %s", n, text)
+		case q.user != nil || !entry.people():
+			q.steps.entry(i, "all[%d] does not hold", n, "")
+			return Decision{Deny, i, "", NotAll}, true
 		}
 	}
-	q.steps.add(i, "networks: the client is in none")
-	return ""
+	return d, false
 }
 
-func (s *ruleset) byDepartment(q *question, i int) string {
-	if len(s.departments) == 0 {
-		return ""
+// isFresh reports whether the sign-in is recent enough.
+func (s *ruleset) isFresh(q *question, i int) bool {
+	switch at := q.target.SignIn; {
+	case !at.Known:
+		q.steps.fresh(i, "fresh %v: it is unknown when the person signed in", s.fresh, 0)
+	case at.Silent && !s.freshSilent:
+		q.steps.fresh(i, "fresh %v: the sign-in was silent, which does not count", s.fresh, 0)
+	case at.Age > s.fresh:
+		q.steps.fresh(i, "fresh %v: the sign-in was %v ago", s.fresh, at.Age)
+	default:
+		q.steps.fresh(i, "fresh %v: the sign-in is recent enough", s.fresh, 0)
+		return true
 	}
-	for _, ids := range [...][]int64{q.user.Departments, q.user.Ancestors} {
-		for _, id := range ids {
-			if text, ok := s.departments[id]; ok {
-				return text
-			}
-		}
-	}
-	q.steps.add(i, "departments: the person is in none of them, nor below")
-	return ""
-}
-
-func (s *ruleset) byRole(q *question, i int) string {
-	if len(s.roleIDs)+len(s.roleNames) == 0 {
-		return ""
-	}
-	for _, role := range q.user.Roles {
-		if text, ok := s.roleIDs[role.ID]; ok {
-			return text
-		}
-		if text, ok := s.roleNames[role.Name]; ok {
-			return text
-		}
-	}
-	q.steps.add(i, "roles: the person has none of them")
-	return ""
-}
-
-func (s *ruleset) byUser(q *question, i int) string {
-	if len(s.users) == 0 {
-		return ""
-	}
-	if text, ok := s.users[q.user.Username]; ok {
-		return text
-	}
-	if text, ok := s.users[q.user.UserID]; ok {
-		return text
-	}
-	q.steps.add(i, "users: the person is none of them")
-	return ""
-}
-
-func (s *ruleset) byEmail(q *question, i int) string {
-	if len(s.emails)+len(s.domains) == 0 {
-		return ""
-	}
-	email := q.user.Email
-	if text, ok := s.emails[email]; ok {
-		return text
-	}
-	if at := strings.LastIndexByte(email, '@'); at > 0 {
-		if text, ok := s.domains[email[at+1:]]; ok {
-			return text
-		}
-	}
-	q.steps.add(i, "emails: the person's is none of them")
-	return ""
-}
-
-// parseID reads a positive id in its one plain spelling.
-func parseID(s string) (int64, bool) {
-	id, err := strconv.ParseInt(s, 10, 64)
-	return id, err == nil && id > 0 && strconv.FormatInt(id, 10) == s
+	return false
 }

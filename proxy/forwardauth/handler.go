@@ -162,7 +162,7 @@ func (h *Handler) answer(d Dialect, q OriginalRequest, x *web.Exchange, r *http.
 		return h.signIn(d, q, x, r)
 	}
 	x.Verdict = "deny"
-	e := &web.Error{Status: http.StatusForbidden, Code: decision.Reason}
+	e := &web.Error{Status: http.StatusForbidden, Code: decision.Code()}
 	if person := decision.Person(); person != nil {
 		e.Who, e.Wanted = person.FullName(), h.back(q, r)
 	}

@@ -67,6 +67,14 @@ var StepWords = map[string]string{
 	"roles: the person has none of them":                        "roles：此人没有这些角色",
 	"users: the person is none of them":                         "users：不包含此人",
 	"emails: the person's is none of them":                      "emails：不包含此人的邮箱",
+	"deny refuses: %s":                                          "deny 拒绝：%s",
+	"deny: nothing of it is true":                               "deny：没有一项符合",
+	"all[%d] holds: %s":                                         "all[%d] 满足：%s",
+	"all[%d] does not hold":                                     "all[%d] 不满足",
+	"fresh %v: it is unknown when the person signed in":         "fresh %v：不知道此人何时登录",
+	"fresh %v: the sign-in was silent, which does not count":    "fresh %v：上次是免登，不算",
+	"fresh %v: the sign-in was %v ago":                          "fresh %v：上次登录在 %v 之前",
+	"fresh %v: the sign-in is recent enough":                    "fresh %v：登录时间足够近",
 }
 
 var verdictWords = map[string]i18n.Message{
