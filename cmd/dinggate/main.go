@@ -68,7 +68,16 @@ func commands() []cli.Command {
 			Examples: []string{
 				"gen nginx --config /etc/dinggate/config.yaml",
 				"gen k8s --config config.yaml --out deploy",
+				"gen app grafana --config config.yaml --url https://grafana.example.com",
 			},
+			Commands: []cli.Command{{
+				Name: "app", Config: true, Flags: gatewayconf.AppFlags, Run: gatewayconf.RunApp,
+				Operands: []cli.Operand{{Name: "NAME", Values: gatewayconf.AppNames()}},
+				Brief: i18n.Message{
+					"print both sides of an application that signs people in here: its configuration, and its oidc.clients entry",
+					"打印通过 dinggate 登录的应用两侧的配置：应用自己的配置，以及 oidc.clients 条目"},
+				Examples: []string{"gen app grafana --config config.yaml --url https://grafana.example.com"},
+			}},
 		},
 		{
 			Name: "explain", Config: true, Flags: explain.Flags, Run: explain.Run,

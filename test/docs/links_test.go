@@ -99,7 +99,7 @@ func TestMentions(t *testing.T) {
 }
 
 // TestIndex: the index of the documentation leads to every page, the ones of
-// gateways by the overview.
+// gateways and of applications by their overviews.
 func TestIndex(t *testing.T) {
 	all := pages(t)
 	for name := range all {
@@ -107,8 +107,11 @@ func TestIndex(t *testing.T) {
 			continue
 		}
 		index := "docs/README.md"
-		if path.Dir(name) == "docs/gateways" {
+		switch path.Dir(name) {
+		case "docs/gateways":
 			index = "docs/gateways.md"
+		case "docs/applications":
+			index = "docs/oidc.md"
 		}
 		if chinese(name) {
 			index = twin(index)

@@ -31,8 +31,8 @@ type Command struct {
 	Examples []string  // what follows "dinggate"
 	Hidden   bool      // not in the help on the whole
 
-	Commands []Command // below it; then it has no Run
-	Run      func(Invocation) int
+	Commands []Command            // below it
+	Run      func(Invocation) int // of the command itself; nil where it only has others below it
 }
 
 // Operand is one argument that is no flag.
@@ -128,7 +128,7 @@ func (a *app) command(spec Command) *cobra.Command {
 		cmd.AddCommand(a.command(below))
 	}
 	cmd.RunE = func(_ *cobra.Command, words []string) error {
-		if len(spec.Commands) > 0 {
+		if spec.Run == nil {
 			a.group(cmd, words)
 			return nil
 		}

@@ -35,7 +35,7 @@ var (
 
 // help answers --help.
 func (a *app) help(cmd *cobra.Command) {
-	if words := cmd.Flags().Args(); cmd.HasSubCommands() && len(words) > 0 {
+	if words := cmd.Flags().Args(); a.specs[cmd].Run == nil && len(words) > 0 {
 		a.code = a.unknownCommand(cmd, words[0])
 		return
 	}
@@ -71,12 +71,15 @@ func (a *app) unknownCommand(cmd *cobra.Command, name string) int {
 
 // usage writes the help on a command.
 func (a *app) usage(out io.Writer, cmd *cobra.Command) {
-	if cmd.HasSubCommands() {
+	spec := a.specs[cmd]
+	if spec.Run == nil {
 		a.overview(out, cmd)
 		return
 	}
-	spec := a.specs[cmd]
 	fmt.Fprintf(out, "%s\n  %s\n", synopsis(cmd, spec), a.Say(spec.Brief))
+	for _, below := range cmd.Commands() {
+		fmt.Fprintf(out, "%s\n  %s\n", synopsis(below, a.specs[below]), below.Short)
+	}
 	if more := a.Say(spec.More); more != "" {
 		fmt.Fprintf(out, "\n%s\n", more)
 	}

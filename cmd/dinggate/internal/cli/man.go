@@ -122,7 +122,7 @@ func (a *app) manCommand(cmd *cobra.Command) []byte {
 	spec := a.specs[cmd]
 	p := a.newPage(manTitle(cmd), "1", cmd.Short)
 	p.heading(manSynopsis)
-	if cmd.HasSubCommands() {
+	if spec.Run == nil {
 		p.literal(cmd.CommandPath() + a.Say(i18n.Message{" COMMAND …", " 命令 …"}))
 		p.heading(manCommands)
 		for _, below := range cmd.Commands() {
