@@ -12,15 +12,6 @@ import (
 // End is the end of one session, of a person's sessions, or of everybody's.
 type End = revocation.End
 
-// ObserveEnds has f called with every end that m, or a Manager that inherits from
-// it, learns of: what ended here, what other replicas say ended, and what the Store
-// says did. f gets an end at least once; it must not wait, nor call m. Call it
-// before the first request; a later call replaces f.
-func ObserveEnds(m *Manager, f func(End)) {
-	m.init()
-	m.revoked.Observe(f)
-}
-
 // Confirm looks at a person who signed in once and need not be here: s has the
 // session's id, or none where only the person counts, who it was, when they signed
 // in and when that was last confirmed. It returns s with the newest profile. A lookup

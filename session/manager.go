@@ -66,6 +66,12 @@ type Manager struct {
 	// If nil, it is not called.
 	OnRevoked func(s *Session, reason string)
 
+	// OnEnd is called with every end that the Manager, or one that inherits from it,
+	// learns of: at least once with each that came about here, on another replica or
+	// in the Store. It must not wait, nor call the Manager. A Manager that inherits
+	// goes on with that of the first. If nil, it is not called.
+	OnEnd func(End)
+
 	// OnTokenTruncated is called for a new session whose cookie has no room for its whole token:
 	// see Session.Token. If nil, it is not called.
 	OnTokenTruncated func(s *Session)

@@ -38,7 +38,7 @@ func build(m *Manager) {
 		m.revoked, m.members, m.watches = old.revoked, old.members, old.watches
 		m.replicator, m.tokens = revocation.NewReplicator(old.replicator), &tokens{states: old.tokens.states}
 	} else {
-		m.revoked = revocation.NewSet(or(m.MaxRevoked, 100_000))
+		m.revoked = revocation.NewSet(or(m.MaxRevoked, 100_000), m.OnEnd)
 		m.members = membership.NewMembers(or(m.MaxPeople, 50_000))
 		m.watches = newWatches(or(m.MaxWatches, 50_000))
 		m.replicator, m.tokens = revocation.NewReplicator(nil), &tokens{states: newTokenStates(or(m.MaxSessions, 10_000))}

@@ -34,6 +34,25 @@ func TestRevoke(t *testing.T) { // threats C10
 	}
 }
 
+// TestOnEnd: each end is reported, also by a Manager that inherits.
+func TestOnEnd(t *testing.T) {
+	var ends []End
+	m := manager(t)
+	m.OnEnd = func(e End) { ends = append(ends, e) }
+	s, _ := signIn(t, m, zhangsan)
+	reloaded := manager(t)
+	reloaded.Inherit(m)
+	if err := m.Revoke(t.Context(), s.ID); err != nil {
+		t.Fatal(err)
+	}
+	if err := reloaded.RevokeUser(t.Context(), Person{UnionID: zhangsan.UnionID}, "left"); err != nil {
+		t.Fatal(err)
+	}
+	if len(ends) != 2 || ends[0].Session != s.ID || ends[1].Person.UnionID != zhangsan.UnionID {
+		t.Errorf("OnEnd got %+v", ends)
+	}
+}
+
 func TestRevokeUser(t *testing.T) {
 	local := identity.User{Username: "admin"}
 	for _, c := range []struct {

@@ -55,12 +55,14 @@ type Set struct {
 	revokedBefore Revocation // of everybody
 	stored        bool       // every revocation is in a shared Store too
 	swept         time.Time
-	observe       func(End) // nil: not called
+	onEnd         func(End) // nil: not called
 }
 
-// NewSet makes an empty set for at most max revocations.
-func NewSet(max int) *Set {
-	return &Set{max: max, ids: map[string]Revocation{}, people: map[identity.Key]Revocation{}}
+// NewSet makes an empty set for at most max revocations. onEnd is called with every
+// end that the set records, at least once each; it must not wait, nor call the set.
+// If nil, it is not called.
+func NewSet(max int, onEnd func(End)) *Set {
+	return &Set{max: max, ids: map[string]Revocation{}, people: map[identity.Key]Revocation{}, onEnd: onEnd}
 }
 
 // End is the end of one session, of a person's sessions, or of everybody's.
@@ -70,18 +72,10 @@ type End struct {
 	All     bool
 }
 
-// Observe has f called with every end that the set records, at least once each; f
-// must not wait, nor call the set. A later call replaces f.
-func (r *Set) Observe(f func(End)) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.observe = f
-}
-
-// announce gives an end to the observer; it needs r.mu.
+// announce gives an end to onEnd; it needs r.mu.
 func (r *Set) announce(e End) {
-	if r.observe != nil {
-		r.observe(e)
+	if r.onEnd != nil {
+		r.onEnd(e)
 	}
 }
 

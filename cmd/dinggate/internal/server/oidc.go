@@ -216,20 +216,19 @@ func (a *oidcAdapter) binding(ctx context.Context, u *identity.User) (string, er
 
 func oidcError(err error) error { return providerError(err, oidc.ErrNobody) }
 
-// observeEnds tells the provider what has ended: a nil one does nothing.
-func observeEnds(sessions *session.Manager, p *oidc.Provider) {
-	if p == nil {
-		session.ObserveEnds(sessions, nil)
+// ended passes an end of sessions on to the OpenID Connect provider that serves, if
+// there is one.
+func (s *State) ended(e session.End) {
+	g := s.Serving()
+	if g == nil || g.OIDC == nil {
 		return
 	}
-	session.ObserveEnds(sessions, func(e session.End) {
-		p.Ended(oidc.End{
-			Session: e.Session,
-			UnionID: e.Person.UnionID,
-			UserID:  e.Person.UserID,
-			Account: e.Person.Account,
-			All:     e.All,
-		})
+	g.OIDC.Ended(oidc.End{
+		Session: e.Session,
+		UnionID: e.Person.UnionID,
+		UserID:  e.Person.UserID,
+		Account: e.Person.Account,
+		All:     e.All,
 	})
 }
 

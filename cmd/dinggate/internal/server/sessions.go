@@ -43,6 +43,7 @@ func newSessions(c settings, st *State, client *dingtalk.Client, accounts Accoun
 			Response: c.Headers.Response.Rules(),
 		},
 		OnRevoked:        st.auditEnded,
+		OnEnd:            st.ended,
 		OnTokenTruncated: st.tokenTruncated(c.Config),
 	}
 	people := newProvider(c, st, client, m.RevokeUser)

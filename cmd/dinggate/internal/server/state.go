@@ -55,7 +55,6 @@ func (s *State) Serve(g *Gateway) {
 	before := s.Serving()
 	s.Conns.SetPolicy(g.handler) // first: no request of g may be judged by the rules before
 	s.Stores.keys.use(g.keyring)
-	observeEnds(g.Sessions, g.OIDC)
 	s.measure(g, before)
 	s.serving.Store(g)
 }
