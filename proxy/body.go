@@ -17,8 +17,16 @@ type requestBody struct {
 	over    atomic.Bool // the transport gave up: later errors of Read are no fault of the client
 }
 
+// Close also ends a Read that waits for the client. An HTTP/2 transport does not let
+// go of an answer that is over or broken before that Read returns, and of a stream in
+// both directions the client's half may stay open for hours. httputil's own wrapper
+// ignores Close. Over HTTP/1 a body's Close waits for its Read: there the client's
+// next bytes end it.
 func (u *requestBody) Close() error {
 	u.over.Store(true)
+	if u.from.ProtoMajor > 1 {
+		u.from.Body.Close()
+	}
 	return u.ReadCloser.Close()
 }
 

@@ -13,19 +13,21 @@ import (
 // leads; access.RouteConfig is inlined beside it. Begin with Defaults: the
 // zero value passes no WebSocket.
 type UpstreamConfig struct {
-	// http://host:port, https://host, either with a path to put in front; unix:/path; empty: the
-	// route only answers gateways
+	// http://host:port, https://host or h2c://host:port (HTTP/2 in clear, for gRPC), each with a
+	// path to put in front; unix:/path; empty: the route only answers gateways
 	Upstream    string        `yaml:"upstream"`
 	WebSocket   bool          `yaml:"websocket"`    // WebSocket handshakes pass
 	StripPrefix string        `yaml:"strip_prefix"` // cut off the path, at a slash; a path without it is refused
 	Timeout     time.Duration `yaml:"timeout"`      // until the response headers are there; the body may take any time
 
-	ConnectionAuth string `yaml:"connection_auth"` // what becomes of NTLM and Negotiate; refuse: see ConnectionRefuse
+	PassHost       PassHost    `yaml:"pass_host"`       // the Host that the application gets
+	TLS            UpstreamTLS `yaml:"tls"`             // of an https upstream
+	ConnectionAuth string      `yaml:"connection_auth"` // what becomes of NTLM and Negotiate; refuse: see ConnectionRefuse
 }
 
 // Defaults is the upstream part of a route that says nothing about it.
 func Defaults() UpstreamConfig {
-	return UpstreamConfig{WebSocket: true, Timeout: time.Minute, ConnectionAuth: ConnectionRefuse}
+	return UpstreamConfig{WebSocket: true, Timeout: time.Minute, PassHost: passBrowsers, ConnectionAuth: ConnectionRefuse}
 }
 
 // Check finds the mistakes below key (`routes[2]`; "" is the top of the file);
@@ -43,6 +45,8 @@ func (c UpstreamConfig) Check(p *conf.Problems, key string) {
 		p.At("%sstrip_prefix", key).Fault(err)
 		p.At("%sstrip_prefix", key).Warn(c.Upstream == "", "does nothing: the route has no upstream")
 	}
+	p.At("%spass_host", key).Fault(c.PassHost.fault())
+	c.TLS.check(p, key+"tls", c.Upstream)
 	p.At("%sconnection_auth", key).If(c.ConnectionAuth != "" && c.ConnectionAuth != ConnectionRefuse,
 		"is %q; the only value is refuse", c.ConnectionAuth)
 	p.At("%stimeout", key).If(c.Timeout <= 0, "must be longer than 0s")
@@ -50,7 +54,7 @@ func (c UpstreamConfig) Check(p *conf.Problems, key string) {
 
 // parse reads Upstream. What it cannot mean is an error that reads on after the key.
 func (c UpstreamConfig) parse() (*url.URL, error) {
-	want := conf.Textf("write http://host:port, https://host or unix:/path")
+	want := conf.Textf("write http://host:port, https://host, h2c://host:port or unix:/path")
 	u, err := url.Parse(c.Upstream)
 	switch {
 	case err != nil: // its text quotes the URL, and that may hold a password
@@ -68,7 +72,7 @@ func (c UpstreamConfig) parse() (*url.URL, error) {
 			)
 		}
 		return u, nil
-	case "http", "https":
+	case "http", "https", schemeH2C:
 	case "static": // oauth2-proxy's
 		return nil, conf.Errorf(
 			"is how oauth2-proxy answers gateways; leave it out, dinggate answers them without an upstream",

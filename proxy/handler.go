@@ -145,7 +145,8 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, x *web.Exchange)
 	if d.withheld {
 		delete(r.Header, "Authorization") // it was for us, or may have been
 	}
-	if websocket = websocket && route.WebSocket; websocket && !h.ownOrigin(r) {
+	websocket = websocket && route.WebSocket && !route.Upstream.h2c
+	if websocket && !h.ownOrigin(r) {
 		x.Verdict = access.Deny.String()
 		return &web.Error{
 			Status: http.StatusForbidden,

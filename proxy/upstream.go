@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -23,6 +24,8 @@ type Upstream struct {
 	scheme, host string
 	base         string // raw, in front of every path; "" or /base
 	strip        string // decoded, cut off every path; "" or /prefix
+	hostHeader   string // the Host of every request; "" is the browser's
+	h2c          bool   // HTTP/2 in clear; it has no Upgrade
 	protected    *web.Protected
 	pool         pool
 	proxy        httputil.ReverseProxy
@@ -58,23 +61,41 @@ func NewUpstream(c UpstreamConfig, protected *web.Protected) (*Upstream, error) 
 	if c.Timeout == 0 {
 		c.Timeout = Defaults().Timeout
 	}
+	if err := c.PassHost.fault(); err != nil {
+		return nil, fmt.Errorf("proxy: opening an upstream: pass_host %w", err)
+	}
+	security, err := c.TLS.Open()
+	if err != nil {
+		return nil, err
+	}
 	u := &Upstream{
-		scheme:    target.Scheme,
-		host:      target.Host,
-		base:      strings.TrimSuffix(target.EscapedPath(), "/"),
-		strip:     strip,
-		protected: protected,
+		scheme:     target.Scheme,
+		host:       target.Host,
+		base:       strings.TrimSuffix(target.EscapedPath(), "/"),
+		strip:      strip,
+		hostHeader: c.PassHost.host(target.Host),
+		protected:  protected,
 	}
 	dial := dialFunc((&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext)
 	if target.Scheme == "unix" {
 		socket, overTCP := target.Path, dial
 		dial = func(ctx context.Context, _, _ string) (net.Conn, error) { return overTCP(ctx, "unix", socket) }
 		u.scheme, u.host, u.base = "http", "unix", ""
+		u.hostHeader = c.PassHost.host("localhost")
 	}
-	u.pool = pool{shared: newTransport(dialKept(dial), c.Timeout), alone: newTransport(dial, c.Timeout)}
+	alone := new(http.Protocols)
+	if target.Scheme == schemeH2C {
+		u.scheme, u.h2c = "http", true
+		alone.SetUnencryptedHTTP2(true)
+		u.pool.shared = newTransport(dial, c.Timeout, security) // HTTP/2 gives each answer the number of its request
+		u.pool.shared.Protocols = alone
+	} else {
+		alone.SetHTTP1(true) // over HTTP/2 such a credential means nothing
+		u.pool.shared = newTransport(dialKept(dial), c.Timeout, security)
+	}
+	u.pool.alone = newTransport(dial, c.Timeout, security)
 	u.pool.alone.DisableKeepAlives = true
-	u.pool.alone.Protocols = new(http.Protocols)
-	u.pool.alone.Protocols.SetHTTP1(true) // over HTTP/2 such a credential means nothing
+	u.pool.alone.Protocols = alone
 	u.proxy = httputil.ReverseProxy{
 		Rewrite: u.rewrite, Transport: &u.pool, BufferPool: buffers{}, ModifyResponse: u.modify, ErrorHandler: failed,
 		ErrorLog: log.New(io.Discard, "", 0), // all it could say is in the request's own record
@@ -82,9 +103,10 @@ func NewUpstream(c UpstreamConfig, protected *web.Protected) (*Upstream, error) 
 	return u, nil
 }
 
-func newTransport(dial dialFunc, timeout time.Duration) *http.Transport {
+func newTransport(dial dialFunc, timeout time.Duration, security *tls.Config) *http.Transport {
 	return &http.Transport{ // no Proxy: the environment must not reroute what carries identities
 		DialContext:            dial,
+		TLSClientConfig:        security.Clone(), // each completes its own
 		ForceAttemptHTTP2:      true,
 		MaxIdleConnsPerHost:    maxIdle,
 		IdleConnTimeout:        90 * time.Second,
@@ -170,7 +192,9 @@ func (u *Upstream) rewrite(pr *httputil.ProxyRequest) {
 	*out.URL = p.to
 	// byte for byte; nothing is decided on it (threats P15)
 	out.URL.RawQuery, out.URL.ForceQuery = pr.In.URL.RawQuery, pr.In.URL.ForceQuery
-	out.Host = p.x.Host
+	if out.Host = p.x.Host; u.hostHeader != "" {
+		out.Host = u.hostHeader
+	}
 
 	u.protected.Drop(h) // on every route, public ones too (threats H1, H2)
 	web.StripCookies(h)

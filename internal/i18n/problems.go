@@ -293,7 +293,12 @@ var problems = map[string]string{
 
 	// routes: where they lead
 	"is not a URL; %s": "不是网址；%s",
-	"write http://host:port, https://host or unix:/path":                                            "请写 http://host:port、https://host 或 unix:/path",
+	"write http://host:port, https://host, h2c://host:port or unix:/path": "请写 http://host:port、https://host、h2c://host:port 或 unix:/path",
+	"needs an https upstream":            "需要 https 的 upstream",
+	"is missing beside client_cert_file": "缺失，须与 client_cert_file 一起配置",
+	"is missing beside client_key_file":  "缺失，须与 client_key_file 一起配置",
+	"is not a host name":                 "不是主机名",
+	"is not true, false or a host name":  "不是 true、false 或主机名",
 	"has a user name in it; the client's Authorization header passes as it is":                      "含有用户名；客户端的 Authorization 头会原样转发",
 	"has a query or a fragment; only a path may follow the host":                                    "含有查询参数或片段；主机名之后只能有路径",
 	"does not name a socket; write unix: and its absolute path, as in unix:/run/app.sock":           "没有指明套接字；请写 unix: 加绝对路径，如 unix:/run/app.sock",

@@ -297,7 +297,22 @@ func (c *Config) checkFiles(p *conf.Problems, read func(string) ([]byte, fs.File
 	}
 	c.checkHtpasswd(p, read)
 	c.checkAssertionKeys(p, read)
+	c.checkUpstreamFiles(p, read)
 	c.TLS.checkFiles(p, "tls", read)
+}
+
+func (c *Config) checkUpstreamFiles(p *conf.Problems, read func(string) ([]byte, fs.FileMode, error)) {
+	for i, r := range c.Routes {
+		for key, name := range r.TLS.Files() {
+			at := p.At("routes[%d].tls.%s", i, key)
+			text, mode, err := read(name)
+			at.If(err != nil, "cannot be read: %s", cause(err))
+			at.If(err == nil && key == "ca_file" && !x509.NewCertPool().AppendCertsFromPEM(text),
+				"holds no certificate in PEM form")
+			at.Warn(err == nil && key == "client_key_file" && mode&0o004 != 0,
+				"names a file that everybody on this machine can read (mode %04o); chmod 600", mode.Perm())
+		}
+	}
 }
 
 // checkFiles: a certificate and its key are written one after the other, by

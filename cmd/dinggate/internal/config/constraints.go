@@ -34,7 +34,7 @@ const (
 	colourPattern   = `^(#[0-9a-fA-F]{6})?$`
 	ratePattern     = `^\s*[0-9]+/[sm](\s+burst\s+[0-9]+)?\s*$`
 	sharePattern    = `^[+0-9._eExXpPa-fA-F-]+$`
-	upstreamPattern = `^$|^([Hh][Tt][Tt][Pp][Ss]?://[^?#]+|[Uu][Nn][Ii][Xx]:/.*[^/])$`
+	upstreamPattern = `^$|^(([Hh][Tt][Tt][Pp][Ss]?|[Hh]2[Cc])://[^?#]+|[Uu][Nn][Ii][Xx]:/.*[^/])$`
 	apiPattern      = `^$|^[Hh][Tt][Tt][Pp][Ss]?://[^?#]+$`
 	clientIDPattern = `^[!-9;-~]{1,128}$`
 	headerPattern   = "^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$"
@@ -120,6 +120,8 @@ var constraints = map[string]constraint{
 	"routes[].host":            {pattern: `^(\*\.)?[A-Za-z0-9_.:\[\]-]*$`},
 	"routes[].methods[]":       {pattern: "^[A-Z!#$%&'*+.^_`|~0-9-]+$", not: `^(TRACE|TRACK|CONNECT)$`},
 	"routes[].timeout":         {positive: true},
+	"routes[].pass_host":       {pattern: `^$|^[A-Za-z0-9_.:\[\]-]+$`},
+	"routes[].tls.server_name": {pattern: `^[A-Za-z0-9_.-]*$`},
 	"routes[].connection_auth": {values: []string{"", "refuse"}},
 
 	"routes[].upstream":             {pattern: upstreamPattern},

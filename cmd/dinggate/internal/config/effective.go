@@ -64,6 +64,10 @@ func (l *loader) entry(all []Setting, path string, v reflect.Value) []Setting {
 			all = append(all, l.setting(at, RuleText(rule)))
 			continue
 		}
+		if f.typ.Kind() == reflect.Struct && !reflect.PointerTo(f.typ).Implements(textType) && !isSecret(f.typ) {
+			all = l.entry(all, at, field)
+			continue
+		}
 		k := key{Path: at, typ: f.typ, Secret: isSecret(f.typ)}
 		all = append(all, l.setting(at, k.shown(field)))
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"dinggate/internal/conf"
+	"dinggate/proxy"
 )
 
 // key is one value of the configuration that stands alone: not a section.
@@ -64,7 +65,9 @@ var (
 	secretType  = reflect.TypeFor[conf.Secret]()
 	secretsType = reflect.TypeFor[[]conf.Secret]()
 	headersType = reflect.TypeFor[HeaderFields]()
-	textType    = reflect.TypeFor[encoding.TextUnmarshaler]()
+	// true, false or a text
+	passHostType = reflect.TypeFor[proxy.PassHost]()
+	textType     = reflect.TypeFor[encoding.TextUnmarshaler]()
 )
 
 func isSecret(t reflect.Type) bool { return t == secretType || t == secretsType }

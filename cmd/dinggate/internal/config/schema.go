@@ -90,6 +90,8 @@ func valueSchema(t reflect.Type, key string) schema {
 			"additionalProperties": schema{"enum": c.values}}
 	case t == secretType && c.pattern == "":
 		return schema{"$ref": "#/$defs/secret"}
+	case t == passHostType:
+		return schema{"type": []string{"boolean", "string"}, "pattern": c.pattern}
 	case t == durationType && c.positive:
 		return schema{"$ref": "#/$defs/duration", "pattern": "[1-9]"}
 	case t == durationType:

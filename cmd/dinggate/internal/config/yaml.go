@@ -355,6 +355,8 @@ func (l *loader) scalar(n *yaml.Node, v reflect.Value) (fault conf.Text) {
 	switch {
 	case v.Kind() == reflect.Bool:
 		tags = []string{"!!bool"}
+	case v.Type() == passHostType:
+		tags = append(tags, "!!bool")
 	case v.Kind() == reflect.Int:
 		tags = []string{"!!int"}
 	case v.Type() == durationType:

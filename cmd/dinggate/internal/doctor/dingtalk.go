@@ -242,7 +242,7 @@ func (d *Doctor) stream(ctx context.Context) Result {
 	}}); err == nil && proxy != nil {
 		return good(i18n.Message{target + ", behind the HTTP proxy " + proxy.Host, target + "，经 HTTP 代理 " + proxy.Host})
 	}
-	if _, err := d.connect(ctx, "tcp", target, host, secure); err != nil {
+	if _, err := d.connect(ctx, "tcp", target, d.tlsTo(secure, host, nil)); err != nil {
 		f := unreachable(target, err)
 		f.Text[i18n.English] += ": events do not come, a leaver stays until the next recheck"
 		f.Text[i18n.Chinese] += "：收不到事件，离职者要到下次复查才退出"

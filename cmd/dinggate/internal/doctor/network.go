@@ -27,22 +27,40 @@ const soon = 14 * 24 * time.Hour
 
 // connect opens a connection as an upstream's transport would, and gives the
 // end of the certificate where there is TLS.
-func (d *Doctor) connect(ctx context.Context, network, address, name string, secure bool) (until time.Time, err error) {
+func (d *Doctor) connect(ctx context.Context, network, address string, security *tls.Config) (until time.Time, err error) {
 	conn, err := (&net.Dialer{Timeout: 3 * time.Second}).DialContext(ctx, network, address)
 	if err != nil {
 		return until, err
 	}
 	defer conn.Close()
-	if !secure {
+	if security == nil {
 		return until, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	client := tls.Client(conn, &tls.Config{ServerName: name, RootCAs: d.Roots, MinVersion: tls.VersionTLS12})
+	client := tls.Client(conn, security)
 	if err := client.HandshakeContext(ctx); err != nil {
 		return until, err
 	}
 	return client.ConnectionState().PeerCertificates[0].NotAfter, nil
+}
+
+// tlsTo is how a host of this name is connected to: nil, unless it is secure. A
+// nil trust is what this machine trusts.
+func (d *Doctor) tlsTo(secure bool, name string, trust *tls.Config) *tls.Config {
+	if !secure {
+		return nil
+	}
+	if trust == nil {
+		trust = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	if trust.ServerName == "" {
+		trust.ServerName = name
+	}
+	if trust.RootCAs == nil {
+		trust.RootCAs = d.Roots
+	}
+	return trust
 }
 
 // ends judges the end of a certificate that is valid now.
@@ -79,7 +97,8 @@ func (d *Doctor) upstreamChecks() (all []check) {
 		case u.Port() == "":
 			address = net.JoinHostPort(name, "80")
 		}
-		key := u.Scheme + " " + address
+		security := r.TLS
+		key := fmt.Sprint(u.Scheme, " ", address, security)
 		if seen[key] {
 			continue
 		}
@@ -88,7 +107,11 @@ func (d *Doctor) upstreamChecks() (all []check) {
 			Name:  "upstream." + address,
 			title: i18n.Message{"upstream " + address, "应用 " + address},
 			run: func(ctx context.Context) Result {
-				until, err := d.connect(ctx, network, address, name, u.Scheme == "https")
+				trust, err := security.Open()
+				if err != nil {
+					return failed(err)
+				}
+				until, err := d.connect(ctx, network, address, d.tlsTo(u.Scheme == "https", name, trust))
 				if err != nil {
 					f := unreachable(address, err)
 					if f.offline {

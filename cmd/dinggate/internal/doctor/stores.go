@@ -77,7 +77,7 @@ func (d *Doctor) tracing(ctx context.Context) Result {
 	if u.Port() == "" {
 		address = net.JoinHostPort(u.Hostname(), map[string]string{"http": "80", "https": "443"}[u.Scheme])
 	}
-	if _, err := d.connect(ctx, "tcp", address, u.Hostname(), u.Scheme == "https"); err != nil {
+	if _, err := d.connect(ctx, "tcp", address, d.tlsTo(u.Scheme == "https", u.Hostname(), nil)); err != nil {
 		f := unreachable(address, err)
 		f.Severity = Warning
 		return f
