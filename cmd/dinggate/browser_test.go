@@ -35,7 +35,7 @@ func start(t *testing.T, run func(context.Context, string, io.Writer) error) str
 	})
 	lines := bufio.NewScanner(r)
 	for lines.Scan() {
-		if at := regexp.MustCompile(`http://[0-9.:]+`).FindString(lines.Text()); at != "" {
+		if at := regexp.MustCompile(`http://[a-z0-9.]+:[0-9]+`).FindString(lines.Text()); at != "" {
 			go io.Copy(io.Discard, r)
 			return at
 		}

@@ -33,6 +33,9 @@ var demoCommand = cli.Command{
 		{Name: "sso", Help: i18n.Message{
 			"sign in by way of an SSO service, which is another dinggate",
 			"经由 SSO 服务（另一个 dinggate）登录"}},
+		{Name: "oidc", Help: i18n.Message{
+			"an application that signs people in by OpenID Connect, without a proxy in front of it",
+			"一个通过 OpenID Connect 登录的应用，前面没有代理"}},
 	},
 }
 
@@ -41,8 +44,13 @@ func runDemos(c cli.Invocation) int {
 		return 2
 	}
 	serve := runDemo
-	if c.Has("sso") {
+	switch {
+	case c.Has("sso") && c.Has("oidc"):
+		return c.Misused(conf.Problem{Key: "--oidc", Text: conf.Textf("is another demo than --sso")})
+	case c.Has("sso"):
 		serve = runDemoSSO
+	case c.Has("oidc"):
+		serve = runDemoOIDC
 	}
 	return c.Until(func(ctx context.Context) error { return serve(ctx, c.Given["listen"], c.Stdout) })
 }
