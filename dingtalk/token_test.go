@@ -223,7 +223,7 @@ func TestGateTries(t *testing.T) {
 		g.record("a", later, c.after)
 	}
 	if len(g.states) != 0 {
-		t.Errorf("%d gates are shut, want 0", len(g.states))
+		t.Errorf("%d circuit breakers are open, want 0", len(g.states))
 	}
 }
 

@@ -33,7 +33,7 @@ var engines = []struct {
 	start func(testing.TB, string) *engine.Browser
 }{{"Chromium", chromium}, {"Firefox", engine.Firefox}, {"WebKit", engine.WebKit}}
 
-// namedGate is a gate with local accounts that browsers reach as origin.
+// namedGate is a dinggate with local accounts that browsers reach as origin.
 func namedGate(t testing.TB, origin string) *testEnv {
 	file := t.TempDir() + "/htpasswd"
 	htpasswd(t, file, "zs", "mallory")
@@ -69,7 +69,7 @@ func formsGate(t testing.TB, origin string, bare bool) (h *testEnv, base string)
 }
 
 // foreign is a page of another site's, or of a sibling host's: its buttons post
-// the forms of the gate.
+// the forms of dinggate.
 func foreign(gate string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")

@@ -303,8 +303,8 @@ func TestAudienceOfService(t *testing.T) {
 	}
 }
 
-// TestAudienceOfChain: a gate behind our own service takes the tokens that this
-// gave the gate's client, and no other's.
+// TestAudienceOfChain: a dinggate behind our own service takes the tokens that this
+// gave dinggate's client, and no other's.
 func TestAudienceOfChain(t *testing.T) {
 	p := newThirdParty(t)
 	p.id, p.secret = "other", "other-secret-0123456789"
@@ -318,7 +318,7 @@ func TestAudienceOfChain(t *testing.T) {
 			"/oauth2/callback").Header.Get("Location")).Query()
 	mine := gate.redeem(q.Get("code"), q.Get("state"))
 	if a := h.visitor().get(h.base+"/api/x", bearer+mine.AccessToken); a.StatusCode != 200 {
-		t.Errorf("a token of the gate's own client = %d %s, want 200", a.StatusCode, a.body)
+		t.Errorf("a token of dinggate's own client = %d %s, want 200", a.StatusCode, a.body)
 	}
 	if strings.Contains(h.log.String(), "tells no aud") {
 		t.Errorf("our own service is said to tell no aud")

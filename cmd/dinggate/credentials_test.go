@@ -10,7 +10,7 @@ import (
 	"dinggate/cmd/dinggate/internal/config"
 )
 
-// apiTokens lets API clients in; where the gate is the service, with the tokens of
+// apiTokens lets API clients in; where dinggate is the service, with the tokens of
 // the platform alone.
 func apiTokens(c *config.Config) {
 	if c.APITokens = true; c.SSOServer.On() {

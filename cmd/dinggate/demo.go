@@ -65,10 +65,10 @@ func listenFlag(c cli.Invocation, standard string) bool {
 }
 
 // runDemo serves everything in one process on loopback: a simulated DingTalk,
-// a sample application and the gate between them. Fresh secrets each time, no
+// a sample application and dinggate between them. Fresh secrets each time, no
 // file, no network; it cannot be taken for production.
 func runDemo(ctx context.Context, address string, out io.Writer) error {
-	fmt.Fprintln(out, "dinggate demo 演示: starting a simulated DingTalk, a sample application and the gate "+
+	fmt.Fprintln(out, "dinggate demo 演示: starting a simulated DingTalk, a sample application and dinggate "+
 		"正在启动钉钉模拟器、示例应用和网关 …")
 	records := telemetry.NewWriter(os.Stderr)
 	defer records.Close()

@@ -20,14 +20,14 @@ import (
 	"dinggate/internal/telemetry"
 )
 
-// runDemoSSO serves a whole chain on loopback: the application behind a gate
-// that signs people in at an SSO service, which is another gate, which signs
+// runDemoSSO serves a whole chain on loopback: the application behind a dinggate
+// that signs people in at an SSO service, which is another dinggate, which signs
 // them in at the simulated DingTalk.
 //
-//	application ◄─ gate (sso) ◄─ gate (sso_server) ◄─ DingTalk
+//	application ◄─ dinggate (sso) ◄─ dinggate (sso_server) ◄─ DingTalk
 func runDemoSSO(ctx context.Context, address string, out io.Writer) error {
 	fmt.Fprintln(out,
-		"dinggate demo 演示: starting a simulated DingTalk, an SSO service, a sample application and the gate "+
+		"dinggate demo 演示: starting a simulated DingTalk, an SSO service, a sample application and dinggate "+
 			"正在启动钉钉模拟器、SSO 服务、示例应用和网关 …")
 	records := telemetry.NewWriter(os.Stderr)
 	defer records.Close()
@@ -76,7 +76,7 @@ func runDemoSSO(ctx context.Context, address string, out io.Writer) error {
 	}
 	opened(out, public)
 	fmt.Fprintf(out,
-		"  application 应用 <- gate 网关 (sso) %s <- SSO service 单点登录服务 (sso_server) %s <- DingTalk 钉钉模拟器 %s\n", public,
+		"  application 应用 <- dinggate 网关 (sso) %s <- SSO service 单点登录服务 (sso_server) %s <- DingTalk 钉钉模拟器 %s\n", public,
 		service, dingtalk)
 	return s.Serve(ctx, func(ctx context.Context) {
 		for _, run := range run {

@@ -38,10 +38,10 @@ import (
 
 // clinic is a set-up in good health, everything in it real: DingTalk on three
 // addresses, an application in the clear and one behind TLS, Redis, a directory,
-// a gate that runs at public_url.
+// a dinggate that runs at public_url.
 type clinic struct {
 	t                *testing.T
-	h                *testEnv // the gate that runs
+	h                *testEnv // dinggate that runs
 	cfg              *config.Config
 	platform         *simulator.Platform
 	login, api, oapi *httptest.Server
@@ -65,7 +65,7 @@ func newClinic(t *testing.T) *clinic {
 	t.Cleanup(c.app.Close)
 	c.secure = c.behindTLS(c.ca.pair(90*24*time.Hour, "127.0.0.1"))
 	c.redis = miniredis.RunT(t)
-	change := *c.cfg // the gate keeps its own
+	change := *c.cfg // dinggate keeps its own
 	c.cfg = &change
 	c.cfg.DingTalk.LoginURL, c.cfg.DingTalk.APIURL, c.cfg.DingTalk.OAPIURL = c.login.URL, c.api.URL, c.oapi.URL
 	c.cfg.Session.Store, c.cfg.Redis.URL = "redis", conf.NewSecret("redis://"+c.redis.Addr())
@@ -185,11 +185,11 @@ func (a *authority) pair(life time.Duration, host string) tls.Certificate {
 // TestDoctorHealthy: no false alarm, in three kinds of set-up.
 func TestDoctorHealthy(t *testing.T) {
 	for name, change := range map[string]func(*clinic){
-		"everything":        func(*clinic) {},
-		"nobody named":      func(c *clinic) { c.user = "" },
-		"own certificate":   func(c *clinic) { c.own(c.ca.pair(90*24*time.Hour, "127.0.0.1")) },
-		"someone by e-mail": func(c *clinic) { c.cfg.DingTalk.Username = "email" },
-		"a gate for nginx":  func(c *clinic) { c.cfg.Routes, c.cfg.Upstream = nil, "" },
+		"everything":           func(*clinic) {},
+		"nobody named":         func(c *clinic) { c.user = "" },
+		"own certificate":      func(c *clinic) { c.own(c.ca.pair(90*24*time.Hour, "127.0.0.1")) },
+		"someone by e-mail":    func(c *clinic) { c.cfg.DingTalk.Username = "email" },
+		"a dinggate for nginx": func(c *clinic) { c.cfg.Routes, c.cfg.Upstream = nil, "" },
 		"not yet running": func(c *clinic) {
 			c.cfg.PublicURL, c.cfg.Admin.Listen = "http://"+closedAddress(t), closedAddress(t)
 		},
@@ -213,8 +213,8 @@ func TestDoctorHealthy(t *testing.T) {
 			if len(order) < 15 {
 				t.Errorf("only %d checks", len(order))
 			}
-			if n := c.platform.Streams(); n > 1 { // the gate's own
-				t.Errorf("%d event streams, want the gate's alone: doctor must not swallow an event", n)
+			if n := c.platform.Streams(); n > 1 { // dinggate's own
+				t.Errorf("%d event streams, want dinggate's alone: doctor must not swallow an event", n)
 			}
 		})
 	}

@@ -26,10 +26,10 @@ import (
 )
 
 // testEnv is the whole product on loopback: simulator, an application that
-// remembers what it got, and the gate.
+// remembers what it got, and dinggate.
 type testEnv struct {
 	t           testing.TB
-	base        string // of the gate
+	base        string // of dinggate
 	platform    *simulator.Platform
 	platformURL string // where the simulator is
 	app         *recorder
@@ -44,7 +44,7 @@ type testEnv struct {
 
 const canary = "canary-4f1c9d"
 
-// newTestEnv wires a gate; change may alter its configuration.
+// newTestEnv wires a dinggate; change may alter its configuration.
 func newTestEnv(t testing.TB, change func(*config.Config), kits ...func(*server.Observability)) *testEnv {
 	h := &testEnv{t: t, platform: simulator.Demo(), app: &recorder{}, log: &lockedBuffer{}}
 	if err := h.platform.ChangeApp(simulator.DemoClientID, func(a *simulator.App) {
@@ -235,7 +235,7 @@ func (v *visitor) get(address string, headers ...string) answer {
 	return v.do(http.MethodGet, to.String(), "", headers...)
 }
 
-// leave opens a page of the gate and gives DingTalk's address that it leads to.
+// leave opens a page of dinggate and gives DingTalk's address that it leads to.
 func (v *visitor) leave(address string) string {
 	v.t.Helper()
 	a := v.get(address)

@@ -51,7 +51,7 @@ func TestExplainIsTrue(t *testing.T) {
 			before := h.app.count()
 			got := v.get(h.base + path).StatusCode
 			if got != e.Status {
-				t.Errorf("%s for %q: explain says %d, the gate says %d (%s)", path, id, e.Status, got, e.Verdict)
+				t.Errorf("%s for %q: explain says %d, dinggate says %d (%s)", path, id, e.Status, got, e.Verdict)
 			}
 			if forwarded := h.app.count() > before; forwarded != (e.Verdict == "allow") {
 				t.Errorf("%s for %q: explain says %s, forwarded = %v", path, id, e.Verdict, forwarded)

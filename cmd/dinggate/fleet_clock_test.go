@@ -21,7 +21,7 @@ import (
 	"dinggate/session"
 )
 
-// clocked is three gates in one process on one real Redis, whose clock a test
+// clocked is three gateways in one process on one real Redis, whose clock a test
 // can move.
 type clocked struct {
 	platform *simulator.Platform
@@ -81,7 +81,7 @@ func newClocked(t *testing.T, change func(*server.Gateway)) *clocked {
 	return k
 }
 
-// ask puts nginx's question to a gate.
+// ask puts nginx's question to a dinggate.
 // ask puts a gateway's question. Where the answer is that nobody can say just
 // now, it asks again for a while: a busy machine is not the subject here, and
 // the clocks that decide stand still meanwhile.

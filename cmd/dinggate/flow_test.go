@@ -320,7 +320,7 @@ func TestLeaver(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	if err := h.platform.WaitStreams(ctx, 1); err != nil {
-		t.Fatalf("the gate does not follow the organisation's events: %v", err)
+		t.Fatalf("dinggate does not follow the organisation's events: %v", err)
 	}
 	if err := h.platform.Leave("zhangsan"); err != nil {
 		t.Fatal(err)

@@ -104,7 +104,7 @@ func TestRebinding(t *testing.T) {
 				status != 200 &&
 					(strings.Contains(body, "APPLICATION") || strings.Contains(body, "dinggate_build_info")) {
 				t.Errorf("%s%s at %s = %d %.200q, want %d", c.host, c.path,
-					map[bool]string{true: "the gate", false: "the admin listener"}[listener == c.p.gate], status,
+					map[bool]string{true: "dinggate", false: "the admin listener"}[listener == c.p.gate], status,
 					body, want)
 			}
 		}

@@ -13,7 +13,7 @@ import (
 	"dinggate/internal/ratelimit"
 )
 
-// reloadWith puts another gate in the place of the one that serves.
+// reloadWith puts another dinggate in the place of the one that serves.
 func (h *testEnv) reloadWith(change func(*config.Config)) {
 	h.t.Helper()
 	cfg := *h.cfg

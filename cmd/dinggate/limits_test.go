@@ -20,7 +20,7 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// from sends one request to the gate's handler as the client of a trusted proxy.
+// from sends one request to dinggate's handler as the client of a trusted proxy.
 func (h *testEnv) from(client, method, path, body string, headers ...string) *httptest.ResponseRecorder {
 	return h.fromWith(h.t.Context(), client, method, path, body, headers...)
 }

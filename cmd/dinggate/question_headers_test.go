@@ -21,7 +21,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 )
 
-// askFrom asks the gate from an address of this machine, under a host.
+// askFrom asks dinggate from an address of this machine, under a host.
 func askFrom(t *testing.T, peer, address, host string, lines ...string) *http.Response {
 	t.Helper()
 	r, err := http.NewRequest(http.MethodGet, address, nil)

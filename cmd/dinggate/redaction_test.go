@@ -36,7 +36,7 @@ type leaks struct {
 	mu      sync.Mutex
 	secrets map[string]string // secret → what it is
 	kinds   map[string]int    // how often each kind was seen; one secret may be of two
-	pages   strings.Builder   // every body that the gate answered
+	pages   strings.Builder   // every body that dinggate answered
 	gate    string            // its host
 	parrot  atomic.Bool       // DingTalk's refusals repeat all that they were sent
 }
@@ -73,7 +73,7 @@ func (l *leaks) gather(body []byte, query url.Values) {
 	}
 }
 
-// between stands in the line from the gate to DingTalk.
+// between stands in the line from dinggate to DingTalk.
 func (l *leaks) between(dingtalk http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)

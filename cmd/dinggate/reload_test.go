@@ -158,7 +158,7 @@ func TestReloadsUnderLoad(t *testing.T) {
 		!strings.Contains(body, "number 101") {
 		t.Errorf("the sign-in page = %d, want the title of the last configuration", status)
 	}
-	eventually(t, "the old gates are gone: "+goroutines+" goroutines before", func() bool {
+	eventually(t, "the old gateways are gone: "+goroutines+" goroutines before", func() bool {
 		var now, before float64
 		fmt.Sscan(s.metric(t, "go_goroutines"), &now)
 		fmt.Sscan(goroutines, &before)

@@ -323,7 +323,7 @@ func TestFewFiles(t *testing.T) {
 		io.WriteString(c, "G") // and the rest of the header never comes
 		idle = append(idle, c)
 	}
-	eventually(t, "the gate is full", func() bool { return p.metric(t, "dinggate_connections_open") == "96" })
+	eventually(t, "dinggate is full", func() bool { return p.metric(t, "dinggate_connections_open") == "96" })
 	if got := p.metric(t, "dinggate_connections_max"); got != "96" {
 		t.Errorf("connections_max = %s with 256 files, want 96", got)
 	}

@@ -137,7 +137,7 @@ func callbackHost(text string) (string, error) {
 func simulatorKeys(out io.Writer, at net.Addr, hosts []string) {
 	host, port, err := net.SplitHostPort(at.String())
 	if ip := net.ParseIP(host); err == nil && ip != nil && ip.IsUnspecified() {
-		host = "127.0.0.1" // or whatever browsers and the gate call this machine
+		host = "127.0.0.1" // or whatever browsers and dinggate call this machine
 	}
 	base := "http://" + net.JoinHostPort(host, port)
 	fmt.Fprintf(out, `

@@ -32,8 +32,8 @@ func behindService(t testing.TB, change ...func(*config.Config)) (*testEnv, *doc
 	return h, s
 }
 
-// signInSSO goes from a page of the gate through service and DingTalk to the
-// gate's callback, and gives its answer.
+// signInSSO goes from a page of dinggate through service and DingTalk to
+// dinggate's callback, and gives its answer.
 func (v *visitor) signInSSO(address, person string) answer {
 	v.t.Helper()
 	return v.get(v.throughService(address, person))
@@ -54,7 +54,7 @@ func (v *visitor) throughService(address, person string) string {
 	return a.Header.Get("Location")
 }
 
-// TestBehindService: the gate signs a person in through a service written from
+// TestBehindService: dinggate signs a person in through a service written from
 // the document alone, with the literal requests of its steps 3 and 4.
 func TestBehindService(t *testing.T) {
 	for _, naive := range []bool{false, true} {
@@ -333,9 +333,9 @@ func TestChain(t *testing.T) {
 		t.Fatalf("the page = %d to %s, want the service", a.StatusCode, at)
 	}
 	back := v.get(v.choose(v.leave(at.String()), "zhangsan")) // the service's callback
-	end := v.get(back.Header.Get("Location"))                 // the gate's
+	end := v.get(back.Header.Get("Location"))                 // dinggate's
 	if end.StatusCode != 302 || end.Header.Get("Location") != "/deep?x=1" {
-		t.Fatalf("the gate's callback = %d %s", end.StatusCode, end.body)
+		t.Fatalf("dinggate's callback = %d %s", end.StatusCode, end.body)
 	}
 	if a := v.get(h.base + "/deep?x=1"); a.StatusCode != 200 {
 		t.Fatalf("the page = %d", a.StatusCode)
@@ -346,7 +346,7 @@ func TestChain(t *testing.T) {
 	}
 }
 
-// chain is a gate that signs people in at another gate, and that other gate.
+// chain is a dinggate that signs people in at another dinggate, and that other dinggate.
 // Cookies know no ports, so the service is reached by another name.
 func chain(t testing.TB, change ...func(*config.Config)) (h, service *testEnv) {
 	secret := conf.NewSecret(canary + "-chain-secret")

@@ -12,7 +12,7 @@ import (
 	"dinggate/internal/conf"
 )
 
-// withPlatform makes the gate the SSO service of a third party.
+// withPlatform makes dinggate the SSO service of a third party.
 func withPlatform(p *thirdParty, change ...func(*config.Config)) func(*config.Config) {
 	return func(c *config.Config) {
 		c.SSOServer.Clients = []sso.App{
@@ -85,13 +85,13 @@ func TestThirdParty(t *testing.T) {
 		t.Errorf("code %q and state %q, want random ones", q.Get("code"), q.Get("state"))
 	}
 
-	// Single sign-on: the same browser is not sent to DingTalk again (S8: nor is it for the gate's own pages).
+	// Single sign-on: the same browser is not sent to DingTalk again (S8: nor is it for dinggate's own pages).
 	exchanges := h.platform.Calls("/v1.0/oauth2/userAccessToken")
 	if a := v.follow(v.get(p.authorize())); !strings.Contains(a.body, "PLATFORM zhangsan") {
 		t.Errorf("the second sign-in = %d %s, want zhangsan again", a.StatusCode, a.body)
 	}
 	if a := v.get(h.base + "/"); a.StatusCode != 200 {
-		t.Errorf("the gate's own page after a third party's sign-in = %d, want 200", a.StatusCode)
+		t.Errorf("dinggate's own page after a third party's sign-in = %d, want 200", a.StatusCode)
 	}
 	if n := h.platform.Calls("/v1.0/oauth2/userAccessToken"); n != exchanges {
 		t.Errorf("%d exchanges at DingTalk for single sign-on, want none", n-exchanges)

@@ -118,7 +118,7 @@ func TestStatus(t *testing.T) {
 		t.Errorf("a shell gets %s", w.Header().Get("Content-Type"))
 	}
 	if a := h.visitor().get(h.base + "/status"); a.StatusCode != http.StatusFound {
-		t.Errorf("/status at the gate = %d, want what any page is", a.StatusCode)
+		t.Errorf("/status at dinggate = %d, want what any page is", a.StatusCode)
 	}
 }
 

@@ -1,5 +1,5 @@
--- /etc/apache2/dinggate.lua: asks the gate; needs lua-socket.
--- Change the address below if the gate is elsewhere. 如 dinggate 不在本机，请修改下面的地址。
+-- /etc/apache2/dinggate.lua: asks dinggate; needs lua-socket.
+-- Change the address below if dinggate is elsewhere. 如 dinggate 不在本机，请修改下面的地址。
 --
 -- A mistake in here is a 500: nobody passes.
 
@@ -9,7 +9,7 @@ http.TIMEOUT = 3 -- seconds
 
 local GATE = "http://127.0.0.1:4180/oauth2/forward-auth"
 
--- What the gate needs to know of the request, what the application learns, and
+-- What dinggate needs to know of the request, what the application learns, and
 -- what a browser sees of a refusal.
 local ASK   = { "Cookie", "Authorization", "User-Agent", "Accept", "Accept-Language", "Sec-WebSocket-Key", "Origin", "Sec-Fetch-Mode", "Sec-Fetch-Dest", "X-Requested-With" }
 local IDENT = { "X-Auth-Request-User", "X-Auth-Request-Email", "X-Auth-Request-Preferred-Username", "X-Auth-Request-Groups" }

@@ -1,12 +1,12 @@
--- /etc/haproxy/dinggate.lua: asks the gate with HAProxy's own HTTP client.
--- Change the address below if the gate is elsewhere. 如 dinggate 不在本机，请修改下面的地址。
+-- /etc/haproxy/dinggate.lua: asks dinggate with HAProxy's own HTTP client.
+-- Change the address below if dinggate is elsewhere. 如 dinggate 不在本机，请修改下面的地址。
 --
 -- A gate that hangs costs four times the timeout, since the client tries again.
 
 local GATE    = "http://127.0.0.1:4180/oauth2/forward-auth"
 local TIMEOUT = 3000 -- milliseconds
 
--- What the gate needs to know of the request, what the application learns, and
+-- What dinggate needs to know of the request, what the application learns, and
 -- what a browser sees of a refusal.
 local ASK   = { "authorization", "user-agent", "accept", "accept-language", "sec-websocket-key", "origin", "sec-fetch-mode", "sec-fetch-dest", "x-requested-with" }
 local IDENT = { "x-auth-request-user", "x-auth-request-email", "x-auth-request-preferred-username", "x-auth-request-groups" }

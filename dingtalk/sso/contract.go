@@ -298,7 +298,7 @@ func readUser(body []byte) (userAnswer, error) {
 
 // readAudience reads whom a token was given to: one client, or a list. Absent and
 // null mean that the service says nothing, which is nil. What cannot be read, and
-// "", is nobody: a gate must not take for its own what was said of another or of
+// "", is nobody: a client must not take for its own what was said of another or of
 // no client (threats T30).
 func readAudience(raw json.RawMessage) []string {
 	if len(raw) == 0 || string(raw) == "null" {

@@ -1,7 +1,7 @@
 // Package deploy tests the examples for gateways and platforms in the directory deploy.
 //
-//	browser ─► gateway, with a file of deploy/ ──┬─ /oauth2/… ──────► gate
-//	                                             ├─ may this pass? ─► gate
+//	browser ─► gateway, with a file of deploy/ ──┬─ /oauth2/… ──────► dinggate
+//	                                             ├─ may this pass? ─► dinggate
 //	                                             └─ yes ────────────► application
 //
 // A test takes a file as it is and changes ports, paths and certificates alone.

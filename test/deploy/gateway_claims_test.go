@@ -143,7 +143,7 @@ var standinLeaks = map[string]func(name, spelling string) bool{
 
 // TestStandinClaims asks of the simulations what gatewayClaims asks of programs.
 // Envoy Gateway refuses names with _; ingress-nginx hands another account of the
-// request on to the question, which the gate refuses.
+// request on to the question, which dinggate refuses.
 func TestStandinClaims(t *testing.T) {
 	town := newStandinTown(t)
 	all := town.everywhere()

@@ -107,7 +107,7 @@ func gatewaySecret(name string) string {
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// gatewayBinary builds the gate; only linking is repeated.
+// gatewayBinary builds dinggate; only linking is repeated.
 func gatewayBinary(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "dinggate")

@@ -22,7 +22,7 @@ import (
 // realGateway is a gateway that can be had as a program. Its example is used as
 // it is, except what changes names.
 type realGateway struct {
-	folds  bool // makes the path plain before it chooses between the gate and the application
+	folds  bool // makes the path plain before it chooses between dinggate and the application
 	cleans bool // hands on the path as cleanMerged makes it
 	byName bool // removes headers by their whole names
 	name   string

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// gatewayProof: a page's script asks the gate's endpoints by the gateway, with its
-// visitor's cookie and whatever it likes to say. The gate believes the gateway and
+// gatewayProof: a page's script asks dinggate's endpoints by the gateway, with its
+// visitor's cookie and whatever it likes to say. dinggate believes the gateway and
 // answers it; the script does not get to read what proves the person to an
 // application (threats W14).
 func gatewayProof(t *testing.T, h *gatewayEnv, member *gatewayVisitor) {

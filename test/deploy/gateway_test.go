@@ -214,7 +214,7 @@ func gatewayRefusal(t *testing.T, name string, res gatewayAnswer) {
 	}
 }
 
-// gatewayIdentity checks that a request says of the person what the gate says,
+// gatewayIdentity checks that a request says of the person what dinggate says,
 // once, and nothing else. A header without a value may be left out.
 func gatewayIdentity(t *testing.T, h *gatewayEnv, name string, got gatewayRequest, want map[string]string) {
 	t.Helper()
@@ -486,15 +486,15 @@ func gatewayDoubt(t *testing.T, h *gatewayEnv, v *gatewayVisitor) {
 	}
 }
 
-// gatewayGone stops the gate: everything is closed, public pages too, since
-// only the gate knows which they are.
+// gatewayGone stops dinggate: everything is closed, public pages too, since
+// only dinggate knows which they are.
 func gatewayGone(t *testing.T, h *gatewayEnv, v *gatewayVisitor) {
 	h.gate.end()
 	h.app.took()
 	for _, c := range [][2]string{{"GET", "/"}, {"POST", "/a"}, {"GET", "/public/x"}, {"GET", "/oauth2/start"}} {
 		res := v.do(c[0], c[1], "", append([]string{gatewayPage}, gatewayForged...)...)
 		if got := h.app.took(); res.StatusCode < 500 || len(got) > 0 {
-			t.Errorf("%s %s without a gate = %d, the application got %v, want 5xx and nothing", c[0], c[1],
+			t.Errorf("%s %s without a dinggate = %d, the application got %v, want 5xx and nothing", c[0], c[1],
 				res.StatusCode, got)
 		}
 	}

@@ -102,7 +102,7 @@ func (v *gatewayVisitor) open(address string) gatewayAnswer {
 }
 
 // signIn asks for path, is sent to DingTalk, clicks a person there and gives
-// the address that the gate brings the browser back to.
+// the address that dinggate brings the browser back to.
 func (v *gatewayVisitor) signIn(path, person string) string {
 	v.t.Helper()
 	start := v.page(path)

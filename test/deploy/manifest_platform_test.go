@@ -17,8 +17,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// TestManifestConfigs lets `dinggate check` judge every configuration of the
-// gate in deploy/; only where the secrets lie is changed.
+// TestManifestConfigs lets `dinggate check` judge every configuration of
+// dinggate in deploy/; only where the secrets lie is changed.
 func TestManifestConfigs(t *testing.T) {
 	binary := gatewayBinary(t)
 	secrets := t.TempDir()
@@ -99,17 +99,17 @@ func TestManifestCompose(t *testing.T) {
 		t.Errorf("images are %q and %q, want versions", gate.Image, app.Image)
 	}
 	if len(app.Ports) > 0 {
-		t.Errorf("the application publishes %q: a way around the gate", app.Ports)
+		t.Errorf("the application publishes %q: a way around dinggate", app.Ports)
 	}
 	if !slices.Equal(gate.Ports, []string{"127.0.0.1:4180:4180"}) {
-		t.Errorf("the gate publishes %q, want 4180 alone and not the admin port", gate.Ports)
+		t.Errorf("dinggate publishes %q, want 4180 alone and not the admin port", gate.Ports)
 	}
 	if h := gate.Healthcheck; len(h.Test) < 3 || h.Test[0] != "CMD" || h.Test[2] != "healthcheck" ||
 		h.Timeout >= h.Interval || h.Timeout < 3*time.Second {
 		t.Errorf("the health check is %+v", h)
 	}
 	if gate.StopGracePeriod <= 25*time.Second || !gate.ReadOnly {
-		t.Errorf("the gate has %v to drain, read_only %v", gate.StopGracePeriod, gate.ReadOnly)
+		t.Errorf("dinggate has %v to drain, read_only %v", gate.StopGracePeriod, gate.ReadOnly)
 	}
 	for _, name := range gate.Secrets {
 		if c.Secrets[name]["file"] == "" {
@@ -118,7 +118,7 @@ func TestManifestCompose(t *testing.T) {
 	}
 }
 
-// TestManifestComposeTrust: the gate believes what the host says of a request,
+// TestManifestComposeTrust: dinggate believes what the host says of a request,
 // and nothing that a container could say, the application's least of all.
 func TestManifestComposeTrust(t *testing.T) {
 	var c composeFile
@@ -157,12 +157,12 @@ func TestManifestComposeTrust(t *testing.T) {
 		}
 	}
 	if hosts != 1 {
-		t.Errorf("%s is the host on %d networks of the gate, want 1", believed[0], hosts)
+		t.Errorf("%s is the host on %d networks of dinggate, want 1", believed[0], hosts)
 	}
 }
 
-// TestManifestComposeRedis: Redis is reached by the gate alone and forgets nothing,
-// and the gate takes what the file gives it.
+// TestManifestComposeRedis: Redis is reached by dinggate alone and forgets nothing,
+// and dinggate takes what the file gives it.
 func TestManifestComposeRedis(t *testing.T) {
 	var c composeFile
 	strictYAML(t, "compose/docker-compose.redis.yaml", &c)

@@ -17,8 +17,8 @@ import (
 
 // TestManifestSidecar makes two network namespaces by hand, a pod and what is
 // outside of it, so that this machine's own network is not touched: the
-// application on 127.0.0.1 in the pod, the gate on the pod's address. From
-// outside the gate answers, and the application cannot be reached around it.
+// application on 127.0.0.1 in the pod, dinggate on the pod's address. From
+// outside dinggate answers, and the application cannot be reached around it.
 func TestManifestSidecar(t *testing.T) {
 	const pod = "198.18.0.2"
 	if os.Getenv(sidecarOutside) != "" {
@@ -69,14 +69,14 @@ func lookFromOutside(t *testing.T, pod string) {
 	waitForListener(t, pod+":4180")
 	waitForListener(t, pod+":8081")
 	if status := sidecarStatus(t, "http://"+pod+":4180/_simulator/clock"); status != http.StatusOK {
-		t.Errorf("the public route through the gate = %d, want the application's 200", status)
+		t.Errorf("the public route through dinggate = %d, want the application's 200", status)
 	}
 	if status := sidecarStatus(t, "http://"+pod+":4180/"); status != http.StatusUnauthorized {
 		t.Errorf("/ without a session = %d, want 401", status)
 	}
 	if conn, err := net.DialTimeout("tcp", pod+":8080", 2*time.Second); err == nil {
 		conn.Close()
-		t.Error("the application's port answers from outside: a way around the gate")
+		t.Error("the application's port answers from outside: a way around dinggate")
 	}
 }
 
@@ -98,7 +98,7 @@ func sidecarNamespaces(t *testing.T, ip, in, out, pod string) {
 	}
 }
 
-// sidecarStatus asks until the application behind the gate has started.
+// sidecarStatus asks until the application behind dinggate has started.
 func sidecarStatus(t *testing.T, address string) int {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); ; {

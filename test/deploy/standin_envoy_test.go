@@ -104,7 +104,7 @@ func standinEnvoy(t *testing.T) *standin {
 	)
 	filter := manager.at("http_filters name=envoy.filters.http.ext_authz typed_config")
 	if _, open := filter.look("failure_mode_allow"); open {
-		t.Error("envoy: failure_mode_allow lets everybody in while the gate is down")
+		t.Error("envoy: failure_mode_allow lets everybody in while dinggate is down")
 	}
 	answer := filter.at("http_service authorization_response")
 	if _, set := answer.look("allowed_client_headers"); set {

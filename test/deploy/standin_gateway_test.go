@@ -12,7 +12,7 @@ import (
 )
 
 // standin is a gateway that cannot be had as a program here, reduced to what
-// matters to the gate: what it asks, and how it obeys. What an operator can
+// matters to dinggate: what it asks, and how it obeys. What an operator can
 // set comes from the example in this folder.
 //
 //	browser ─► edge (headers) ─► clean (path) ─┬─ /oauth2/ ─────────────► gate
@@ -28,13 +28,13 @@ type standin struct {
 	// clean reads a raw path: as routes match it and as it travels on.
 	clean func(raw string) (matched, forwarded string, status int)
 
-	// nil: never asks, the gate proxies behind it
+	// nil: never asks, dinggate proxies behind it
 	ask     func(in *http.Request, matched, forwarded string) *http.Request
 	allowed func(status int) bool
 	grant   func(out, answer http.Header)
 	success func(browser, answer http.Header) // headers of a 200 that the browser gets too; nil: none
 	refuse  func(w http.ResponseWriter, in *http.Request, res *http.Response, body []byte)
-	gone    int // what the browser gets when the gate does not answer
+	gone    int // what the browser gets when dinggate does not answer
 
 	identity string // prefix of the headers that name a person
 	bare     bool   // an unknown value is no header, instead of an empty one
@@ -81,14 +81,14 @@ func (s *standin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	res, err := standinAsker.Do(s.ask(r, matched+query, forwarded+query))
 	if err != nil {
-		http.Error(w, "the gate does not answer", s.gone)
+		http.Error(w, "dinggate does not answer", s.gone)
 		return
 	}
 	defer res.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(res.Body, 64<<10))
 	switch {
 	case err != nil:
-		http.Error(w, "the gate does not answer", s.gone)
+		http.Error(w, "dinggate does not answer", s.gone)
 	case s.allowed(res.StatusCode):
 		s.grant(r.Header, res.Header)
 		s.pass(w, r, s.app, forwarded+query, res.Header)
@@ -98,7 +98,7 @@ func (s *standin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // pass proxies with everything as it came: method, raw target, host, body.
-// answer is that of the gate, nil for a request nobody asked about.
+// answer is that of dinggate, nil for a request nobody asked about.
 func (s *standin) pass(w http.ResponseWriter, r *http.Request, to, uri string, answer http.Header) {
 	proxy := &httputil.ReverseProxy{
 		Rewrite: func(pr *httputil.ProxyRequest) {
@@ -145,7 +145,7 @@ func standinURL(base, uri string) *url.URL {
 	return u
 }
 
-// question is a request to the gate that carries what h says and nothing else.
+// question is a request to dinggate that carries what h says and nothing else.
 func (s *standin) question(method, uri string, h http.Header) *http.Request {
 	r := &http.Request{
 		Method: method,

@@ -152,7 +152,7 @@ func standinAPISIX(t *testing.T) *standin {
 		t.Fatal(err)
 	}
 	if _, open := plugin.look("allow_degradation"); open {
-		t.Error("apisix: allow_degradation lets everybody in while the gate is down")
+		t.Error("apisix: allow_degradation lets everybody in while dinggate is down")
 	}
 	extra := plugin.at("extra_headers").node.(map[string]any)
 	rewrite := readExample(t, "apisix/apisix.yaml", "").at("routes id=app plugins proxy-rewrite")
@@ -289,11 +289,11 @@ func standinIngressNginx(t *testing.T) *standin {
 	return s
 }
 
-// standinKong never asks: the gate is its service, and proxies.
+// standinKong never asks: dinggate is its service, and proxies.
 func standinKong(t *testing.T) *standin {
 	route := readExample(t, "kong/kong.yaml", "").at("services name=app routes name=app")
 	if route.at("preserve_host").node != true || route.at("strip_path").node != false {
-		t.Error("kong: preserve_host or strip_path changed: the gate would judge another address than the browser's")
+		t.Error("kong: preserve_host or strip_path changed: dinggate would judge another address than the browser's")
 	}
 	s := &standin{name: "kong", identity: "X-Forwarded-", bare: true, gone: http.StatusBadGateway, clean: cleanMerged}
 	s.edge = func(in *http.Request) int {

@@ -23,7 +23,7 @@ import (
 	"github.com/coder/websocket"
 )
 
-// standinTown is what all simulations share: DingTalk, the application and gates:
+// standinTown is what all simulations share: DingTalk, the application and dinggates:
 // one that works, one whose first secret is newer than every session, so that
 // it renews them, and one that can confirm no session, since DingTalk is never there.
 type standinTown struct {
@@ -94,7 +94,7 @@ func newStandinTown(t *testing.T) *standinTown {
 	return town
 }
 
-// everywhere makes every simulation before every kind of gate: `name|kind`.
+// everywhere makes every simulation before every kind of dinggate: `name|kind`.
 func (town *standinTown) everywhere() map[string]*standin {
 	all := map[string]*standin{}
 	for kind := range town.gates {
@@ -145,7 +145,7 @@ type standinCase struct {
 //	302 and back             sign-in begins; signing in there ends where it began
 //	302 back at /            … or elsewhere
 //	200 zhaoliu and a cookie the browser got the renewed session
-//	403 page                 the gate's page; 401 unauthenticated: its JSON; 403 bare: the gateway's own words
+//	403 page                 dinggate's page; 401 unauthenticated: its JSON; 403 bare: the gateway's own words
 func (town *standinTown) visit(s *standin, c standinCase) string {
 	town.t.Helper()
 	town.app.took()
@@ -238,7 +238,7 @@ func (town *standinTown) reached(s *standin, c standinCase, res *http.Response, 
 }
 
 // follow signs somebody in from a redirect on, and tells where they end. It
-// leads to our own /oauth2/start, or, where the gate proxies, to DingTalk at once.
+// leads to our own /oauth2/start, or, where dinggate proxies, to DingTalk at once.
 func (town *standinTown) follow(s *standin, c standinCase, res *http.Response) string {
 	town.t.Helper()
 	at := res.Header.Get("Location")

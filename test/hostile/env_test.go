@@ -43,7 +43,7 @@ type env struct {
 	nginx       *nginxSite // nil where there is no nginx
 	sim         *simulator.Platform
 	simURL      string
-	secure      *tls.Config   // how the gate is spoken to; nil: in clear
+	secure      *tls.Config   // how dinggate is spoken to; nil: in clear
 	authority   *authority    // of its certificates; nil: in clear
 	text        string        // the configuration it started with
 	domain      string        // cookie.domain

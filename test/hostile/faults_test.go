@@ -134,7 +134,7 @@ func teach(s *env) {
 	s.up.on("gone", func(c net.Conn, r *sighting) {
 		b := make([]byte, 1)
 		c.SetReadDeadline(time.Now().Add(20 * time.Second))
-		c.Read(b) // ends when the gate lets go
+		c.Read(b) // ends when dinggate lets go
 		s.gone <- r.value("X-Case")
 	})
 }
@@ -212,7 +212,7 @@ func upstreamFaults(s *env, add func(string, func(*client))) {
 	})
 }
 
-// sealing are C6, C7, C9: the same cookie at a gate that differs.
+// sealing are C6, C7, C9: the same cookie at a dinggate that differs.
 func sealing(s *env, add func(string, func(*client))) {
 	const fresh = "bmV3IHNlY3JldCBvZiB0aGlydHktdHdvIGJ5dGVzISE="
 	for name, c := range map[string]struct {

@@ -132,7 +132,7 @@ func (v *visitor) is() string {
 	return ""
 }
 
-// sharedNames are T32 and T36: who is who at a gate behind a service.
+// sharedNames are T32 and T36: who is who at a dinggate behind a service.
 func sharedNames(s *env) []try { return slices.Concat(twoOfAName(s), oneUnionID(s)) }
 
 func twoOfAName(s *env) (list []try) {

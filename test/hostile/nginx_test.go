@@ -16,7 +16,7 @@ import (
 )
 
 // nginxSite is real nginx with the example of deploy/ between the world and
-// the gate, and an application of its own behind.
+// dinggate, and an application of its own behind.
 type nginxSite struct {
 	address string
 	up      *recorder
@@ -51,7 +51,7 @@ func openNginx(t *testing.T, s *env) *nginxSite {
 		temp += kind + "_temp_path " + dir + "/" + kind + ";\n"
 	}
 	main := filepath.Join(dir, "main.conf")
-	// It is the one peer that the gate trusts.
+	// It is the one peer that dinggate trusts.
 	write(t, main,
 		"daemon off; master_process off; pid "+dir+
 			"/pid; error_log stderr crit;\nevents {}\nhttp {\naccess_log off; proxy_bind "+gateway+";\n"+temp+

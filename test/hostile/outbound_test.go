@@ -32,7 +32,7 @@ func outbound(s *env) (list []try) {
 		s.t.Cleanup(func() { server.Close() })
 		return l.Addr().String()
 	}
-	// through is a gate whose DingTalk is at address.
+	// through is a dinggate whose DingTalk is at address.
 	through := func(address string) *process {
 		return s.another(func(text string) string {
 			for _, key := range []string{"api_url: ", "oapi_url: "} {

@@ -18,7 +18,7 @@ type request struct {
 	raw    string
 	method string // how to read the answer; "" is GET
 	from   string // source address; "" is stranger
-	to     string // host:port; "" is the gate
+	to     string // host:port; "" is dinggate
 
 	right     bool // the sender may reach the application
 	session   bool // the session cookie may be set
@@ -26,7 +26,7 @@ type request struct {
 	slow      bool // takes its time for a reason of its own; O9 is not asked
 	failing   bool // something is made to fail: a 5xx is the right answer
 	fresh     bool // wants a connection of its own, closed afterwards
-	elsewhere bool // it is not the gate that answers
+	elsewhere bool // it is not dinggate that answers
 	half      bool // nothing more will be sent, and the connection says so
 
 	secure *tls.Config // how TLS is spoken; nil: not at all
@@ -43,7 +43,7 @@ type answer struct {
 	took      time.Duration
 	cut       bool // the body ended before it said it would
 	continued bool // a 1xx came first
-	bare      bool // net/http refused the request before the gate's own code ran
+	bare      bool // net/http refused the request before dinggate's own code ran
 }
 
 func (a *answer) String() string {

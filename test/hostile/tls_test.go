@@ -136,7 +136,7 @@ func hellos(s *env) (list []try) {
 	for name, odd := range map[string]string{"NUL": "aaaa\x00aaa.test", "line break": "aaa\r\naaa.test",
 		"blank": "aaaa aaa.test", "dots": ".............", "slashes": "../../../etc/", "final dot": "aaaaaaaa.tes.",
 		"address": "127.000.0.001", "high": "aaaa\xff\xfeaa.test", "wildcard": "*.*.*.*.*.tes"} {
-		list = append(list, try{"D10 SNI " + name, func(h *client) { // answered or refused; the gate lives
+		list = append(list, try{"D10 SNI " + name, func(h *client) { // answered or refused; dinggate lives
 			w, err := dial(h.env.someone(), h.env.gate)
 			if err != nil {
 				h.failf("%v", err)

@@ -88,7 +88,7 @@ func openBehind(t *testing.T) *env {
 
 var tokenPaths = []string{"/page", "/oauth2/auth", "/oauth2/forward-auth", "/oauth2/ext-authz/page", "/oauth2/userinfo"}
 
-// behind are T30, T31, D12 and D13 at a gate that is a client.
+// behind are T30, T31, D12 and D13 at a dinggate that is a client.
 func behind(s *env) (list []try) {
 	service := s.tokens
 	add := func(name string, do func(h *client)) { list = append(list, try{name, do}) }

@@ -1,6 +1,6 @@
 // Package envoygrpc answers Envoy's question over gRPC.
 //
-//	Envoy ── Check(attributes) ──► http.Request to /ext-authz/<path> ──► the gate
+//	Envoy ── Check(attributes) ──► http.Request to /ext-authz/<path> ──► dinggate
 //	      ◄─ OK or Denied ◄─────── its answer ◄───────────────────────────┘
 //
 // It decides nothing: the handler of Envoy's HTTP check answers, so that both
@@ -62,7 +62,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 // Check never fails: what cannot be read is denied with 400, a panic with 503.
 func (s *Server) Check(ctx context.Context, in *authv3.CheckRequest) (out *authv3.CheckResponse, err error) {
 	defer func() {
-		if recover() != nil { // one question must not end the process; the gate has logged it
+		if recover() != nil { // one question must not end the process; dinggate has logged it
 			out, err = denied(http.StatusServiceUnavailable, nil, nil), nil
 		}
 	}()
@@ -81,7 +81,7 @@ func (s *Server) Check(ctx context.Context, in *authv3.CheckRequest) (out *authv
 
 // request makes the question that Envoy would have asked over HTTP. Header
 // names come in lower case; a repeated header comes joined by commas, so that a
-// Cookie with a comma outside its pairs stays unread by the gate.
+// Cookie with a comma outside its pairs stays unread by dinggate.
 func (s *Server) request(ctx context.Context, asked *authv3.AttributeContext_HttpRequest) (*http.Request, bool) {
 	path := asked.GetPath()
 	if !strings.HasPrefix(path, "/") || asked.GetHost() == "" || asked.GetMethod() == "" {
@@ -89,7 +89,7 @@ func (s *Server) request(ctx context.Context, asked *authv3.AttributeContext_Htt
 	}
 	target := s.Prefix + "/ext-authz" + path
 	u, err := url.ParseRequestURI(target)
-	if err != nil { // the gate would see a URL that is not the target
+	if err != nil { // dinggate would see a URL that is not the target
 		return nil, false
 	}
 	r := (&http.Request{
@@ -178,7 +178,7 @@ func options(name string, values []string) []*corev3.HeaderValueOption {
 	return list
 }
 
-// answer keeps what the gate said.
+// answer keeps what dinggate said.
 type answer struct {
 	header http.Header
 	status int

@@ -64,7 +64,7 @@ func TestCheck(t *testing.T) {
 	if seen.RequestURI != "/oauth2/ext-authz/a%2Fb?x=1&y=2" || seen.Method != "POST" || seen.Host != "app.test" ||
 		seen.Header.Get("Cookie") != "s=1" || seen.Header.Get("X-Forwarded-Proto") != "https" ||
 		!strings.HasPrefix(seen.RemoteAddr, "127.0.0.1:") {
-		t.Errorf("the gate was asked %s %s of %s from %s with %v", seen.Method, seen.RequestURI, seen.Host,
+		t.Errorf("dinggate was asked %s %s of %s from %s with %v", seen.Method, seen.RequestURI, seen.Host,
 			seen.RemoteAddr, seen.Header)
 	}
 	ok := out.GetOkResponse()
@@ -91,7 +91,7 @@ func TestCheckDenies(t *testing.T) {
 		out, err := c.Check(t.Context(), question("GET", "app.test", "/", nil))
 		if no := out.GetDeniedResponse(); err != nil || out.Status.Code == 0 ||
 			int(no.GetStatus().GetCode()) != status || no.GetBody() != "why" || len(no.GetHeaders()) != 1 {
-			t.Errorf("a gate's %d = %v, %v, want it relayed whole", status, out, err)
+			t.Errorf("a dinggate's %d = %v, %v, want it relayed whole", status, out, err)
 		}
 	}
 	reached := false
@@ -100,7 +100,7 @@ func TestCheckDenies(t *testing.T) {
 		question("GET", "app.test", "relative", nil), question("", "app.test", "/", nil),
 		question("GET", "", "/", nil), question("GET", "app.test", "/%zz", nil)} {
 		if out, err := c.Check(t.Context(), q); err != nil || out.GetDeniedResponse() == nil || reached {
-			t.Errorf("Check(%v) = %v, %v, want a denial without asking the gate", q, out, err)
+			t.Errorf("Check(%v) = %v, %v, want a denial without asking dinggate", q, out, err)
 		}
 	}
 	if out, err := c.Check(t.Context(), question("GET", "app.test", "/", nil)); err != nil ||

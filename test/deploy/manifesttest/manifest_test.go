@@ -187,7 +187,7 @@ func TestManifests(t *testing.T) {
 		files = append(files, found...)
 	}
 	for _, file := range files {
-		if filepath.Base(file) == "config.yaml" { // the gate's own
+		if filepath.Base(file) == "config.yaml" { // dinggate's own
 			continue
 		}
 		for i, doc := range documents(read(t, file)) {
@@ -248,7 +248,7 @@ func checkRoute(t *testing.T, file string, route *gatewayapi.HTTPRoute) {
 	}
 }
 
-// checkPod wants what every pod with a gate needs, wherever the gate is in it.
+// checkPod wants what every pod with a dinggate needs, wherever dinggate is in it.
 func checkPod(t *testing.T, file string, pod core.PodSpec) {
 	t.Helper()
 	found := false
@@ -260,11 +260,11 @@ func checkPod(t *testing.T, file string, pod core.PodSpec) {
 		s := c.SecurityContext
 		if s == nil || s.RunAsUser == nil || *s.RunAsUser != 65532 || !*s.ReadOnlyRootFilesystem ||
 			*s.AllowPrivilegeEscalation || len(s.Capabilities.Drop) != 1 {
-			t.Errorf("%s: the gate's securityContext is not the least it needs", file)
+			t.Errorf("%s: dinggate's securityContext is not the least it needs", file)
 		}
 		if c.LivenessProbe == nil || c.LivenessProbe.HTTPGet.Path != "/livez" || c.ReadinessProbe == nil ||
 			c.ReadinessProbe.HTTPGet.Path != "/ready" || c.StartupProbe == nil {
-			t.Errorf("%s: the gate lacks a probe", file)
+			t.Errorf("%s: dinggate lacks a probe", file)
 		}
 	}
 	if !found {
@@ -272,7 +272,7 @@ func checkPod(t *testing.T, file string, pod core.PodSpec) {
 	}
 	if pod.AutomountServiceAccountToken == nil || *pod.AutomountServiceAccountToken ||
 		*pod.TerminationGracePeriodSeconds <= 25+5 {
-		t.Errorf("%s: a service account token is mounted, or the gate has no time to drain", file)
+		t.Errorf("%s: a service account token is mounted, or dinggate has no time to drain", file)
 	}
 }
 

@@ -129,7 +129,7 @@ func openControl(dir string) (net.Listener, error) {
 }
 
 // ServeControl lets `dinggate bindings` in while this process has the embedded
-// file, until ctx ends. Without it the gate serves as well.
+// file, until ctx ends. Without it dinggate serves as well.
 func ServeControl(ctx context.Context, c *Control) {
 	l, err := openControl(c.Dir)
 	if err != nil {

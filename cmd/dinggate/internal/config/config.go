@@ -137,7 +137,7 @@ func (c TLSConfig) Files() (names []string) {
 	return names
 }
 
-// On reports whether the gate speaks TLS itself.
+// On reports whether dinggate speaks TLS itself.
 func (c TLSConfig) On() bool { return c.CertFile != "" }
 
 // LogConfig is the `log` part.

@@ -9,7 +9,7 @@ import "dinggate/internal/i18n"
 var Meanings = map[string]i18n.Message{
 	"config_version":    {"version of the form of the file; a newer one than the program knows is a mistake", "配置文件格式的版本；比程序所支持的更新时视为错误"},
 	"public_url":        {"how browsers reach us: scheme and host; required", "浏览器访问我们的地址：协议加主机名；必填"},
-	"listen":            {"where the gate listens: host:port, port 0 takes a free one, or unix:/path", "监听地址：host:port（端口 0 表示任选空闲端口）或 unix:/path"},
+	"listen":            {"where dinggate listens: host:port, port 0 takes a free one, or unix:/path", "监听地址：host:port（端口 0 表示任选空闲端口）或 unix:/path"},
 	"prefix":            {"path of our own endpoints", "自有端点的路径前缀"},
 	"hosts":             {"known: requests for hosts that nobody configured are 421; any: they are served", "known：未配置的域名一律返回 421；any：照常服务"},
 	"trusted_proxies":   {"networks of the proxies whose X-Forwarded-* are believed, or unix; nobody by default", "信任其 X-Forwarded-* 的代理网段，或 unix；默认不信任任何人"},
@@ -151,7 +151,7 @@ var Meanings = map[string]i18n.Message{
 	"login_api_base":         {"with login_api, the path below which it answers too; empty: at the root alone", "开启 login_api 后，该接口同时在此路径下提供；留空则仅在根路径提供"},
 	"login_api_status":       {"its HTTP status for refusals: real (200, as clients of the document need) or strict (500)", "该接口拒绝时的 HTTP 状态码：real 为 200（按文档生成的客户端需要），strict 为 500"},
 
-	"server.max_connections": {"connections to the gate at a time, more wait; 0: half of the files that the process may open", "网关同时接受的连接数，超出者排队；0 表示进程可打开文件数的一半"},
+	"server.max_connections": {"connections to dinggate at a time, more wait; 0: half of the files that the process may open", "网关同时接受的连接数，超出者排队；0 表示进程可打开文件数的一半"},
 	"proxy_protocol":         {"networks whose connections begin with the PROXY protocol, or unix", "以 PROXY 协议开头的连接来自哪些网段，或 unix"},
 	"tls.client_ca_file":     {"clients need a certificate of these authorities (PEM)", "客户端必须出示由这些 CA 签发的证书（PEM）"},
 	"tls.hsts":               {"browsers insist on https for so long (Strict-Transport-Security); 0s: not said", "让浏览器在此时长内只用 https（Strict-Transport-Security）；0s 表示不发送"},

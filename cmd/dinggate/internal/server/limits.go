@@ -107,7 +107,7 @@ func LimitConnections(l net.Listener, cfg *config.Config, t Observability) (net.
 	most := mostConnections(cfg.Server)
 	c := newConnLimiter(l, most)
 	t.Metrics.Gauge("connections_open",
-		"Connections of clients to the gate.", func() float64 { return float64(c.open.Load()) })
+		"Connections of clients to dinggate.", func() float64 { return float64(c.open.Load()) })
 	t.Metrics.Gauge("connections_max", "How many connections are taken at a time; more wait in the system's queue.",
 		func() float64 { return float64(most) })
 	if len(cfg.ProxyProtocol) == 0 {
