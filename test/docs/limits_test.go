@@ -15,7 +15,7 @@ var limits = []struct{ constant, row, rowZH, says, saysZH string }{
 	{`maxCookieBytes +(?:int +)?= 48 << 10`, "cookies of a request", "一个请求的 Cookie", "48 KiB", "48 KiB"},
 	{`\bidle\w+ += 2 \* time\.Minute`, "idle connection", "空闲连接", "2 min", "2 分钟"},
 	{`\w*[bB]ody\w* += 10 \* time\.Second`, "body to our own endpoints", "发往自有端点的请求体", "10 s", "10 秒"},
-	{`maxForm += 8 << 10`, "body to our own endpoints", "发往自有端点的请求体", "8 KiB", "8 KiB"},
+	{`MaxForm += 8 << 10`, "body to our own endpoints", "发往自有端点的请求体", "8 KiB", "8 KiB"},
 	{`maxBody +(?:int +)?= 8 << 10`, "body to our own endpoints", "发往自有端点的请求体", "token request 8 KiB", "令牌请求 8 KiB"},
 	{`maxSilent +(?:int +)?= 4 << 10`, "body to our own endpoints", "发往自有端点的请求体", "4 KiB", "4 KiB"},
 	{`MaxBytesReader\(w, r\.Body, 64<<10\)`, "body to our own endpoints", "发往自有端点的请求体", "64 KiB", "64 KiB"},
