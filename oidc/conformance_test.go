@@ -205,7 +205,7 @@ var modules = []struct {
 		if got := c.e.settle(); !slices.Equal(got, []string{"https://app.test/logout"}) {
 			t.Fatalf("told %v", got)
 		}
-		_, token, _ := strings.Cut(c.e.logouts[0], " ")
+		_, token, _ := strings.Cut(c.e.delivered[0], " ")
 		claims := claimsOf(t, token, keys.TypeLogout)
 		if claims["sid"] != id["sid"] || claims["sub"] != id["sub"] || claims["aud"] != "app" || claims["iss"] != c.e.url || claims["iat"] == nil || claims["jti"] == nil || claims["nonce"] != nil {
 			t.Errorf("the logout token: %v", claims)

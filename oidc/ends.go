@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"dinggate/internal/identity"
 	"dinggate/store/grant"
 )
 
@@ -81,6 +82,7 @@ const (
 	endTimeout  = 10 * time.Second
 	endRetry    = 500 * time.Millisecond
 	endVisitors = 16
+	settleAfter = 10 * time.Second // what is owed for as long is not on its way any more, or has it hard
 )
 
 // Run draws the consequences of what Ended hears, and visits everybody with grants
@@ -94,7 +96,7 @@ func (p *Provider) Run(ctx context.Context) {
 	if _, err := p.Keys.Set(ctx); err != nil { // a first key takes half a second to make: nobody is to wait for it
 		p.report(err)
 	}
-	p.people().visitAll(ctx)
+	p.people().visitAll(ctx, 0) // also what a process that died owes
 	for {
 		select {
 		case <-ctx.Done():
@@ -103,7 +105,7 @@ func (p *Provider) Run(ctx context.Context) {
 			p.people().endings(ctx)
 		case <-tick.C:
 			if p.people().mayVisit(ctx) {
-				p.people().visitAll(ctx)
+				p.people().visitAll(ctx, settleAfter)
 			}
 		}
 	}
@@ -114,7 +116,7 @@ func (p register) endings(ctx context.Context) {
 	list, later, all := p.ends.take()
 	failed := false
 	if all {
-		failed = !p.visitAll(ctx)
+		failed = !p.visitAll(ctx, settleAfter)
 		if failed {
 			p.ends.add(func() { p.ends.all = true })
 		}
@@ -208,44 +210,98 @@ func (p register) endSession(ctx context.Context, session string) error {
 }
 
 // endHeld ends some of a person's grants and has their applications told, each once
-// per session.
+// per session:
+//
+//	note what is owed ─► end the grants ─► forget them ─► send, which forgets what is owed
+//
+// Whatever is interrupted goes on where somebody looks at the person again.
 func (p register) endHeld(ctx context.Context, sub string, which func(held) bool) error {
 	var r personRecord
 	_, found, err := p.records().read(ctx, p.personKey(sub), &r)
 	if err != nil || !found {
 		return err
 	}
-	gone := map[string]bool{}
-	told := map[[2]string]bool{}
+	var list []held
 	for _, h := range r.Held {
-		f, ok := grant.ParseFamily(h.Family)
-		if !ok || !which(h) {
-			continue
-		}
-		ended, err := p.Grants.End(ctx, f)
-		if err != nil {
-			return err
-		}
-		gone[h.Family] = true
-		if at := [2]string{h.Client, h.Session}; ended != nil && ended.Live && !told[at] {
-			told[at] = true
-			p.tell(sub, h, &r)
+		if _, ok := grant.ParseFamily(h.Family); ok && which(h) {
+			list = append(list, h)
 		}
 	}
-	if len(gone) == 0 {
+	if len(list) == 0 {
 		return nil
 	}
-	return update(ctx, p.records(), p.personKey(sub), p.life(), func(r *personRecord, found bool) (bool, error) {
-		r.Held = slices.DeleteFunc(r.Held, func(h held) bool { return gone[h.Family] })
-		return found, nil
-	})
+	added, err := p.owe(ctx, sub, list)
+	if err != nil {
+		return err
+	}
+	gone, tell, nothing, err := p.endAll(ctx, list)
+	if len(gone) > 0 {
+		err = errors.Join(err, update(ctx, p.records(), p.personKey(sub), p.life(), func(r *personRecord, found bool) (bool, error) {
+			r.Held = slices.DeleteFunc(r.Held, func(h held) bool { return gone[h.Family] })
+			r.Owed = slices.DeleteFunc(r.Owed, func(o owed) bool {
+				return slices.Contains(added, o) && nothing[[2]string{o.Client, o.Session}]
+			})
+			return found, nil
+		}))
+	}
+	for _, h := range tell {
+		p.tell(sub, h, &r.User)
+	}
+	return err
+}
+
+// endAll ends grants. tell has those that lived, one for each client and session;
+// nothing the clients and sessions of which none did: a code that was never redeemed.
+func (p register) endAll(ctx context.Context, list []held) (gone map[string]bool, tell []held, nothing map[[2]string]bool, err error) {
+	gone, nothing = map[string]bool{}, map[[2]string]bool{}
+	told := map[[2]string]bool{}
+	for _, h := range list {
+		f, _ := grant.ParseFamily(h.Family)
+		ended, bad := p.Grants.End(ctx, f)
+		if bad != nil {
+			err = errors.Join(err, bad)
+			continue
+		}
+		gone[h.Family] = true
+		at := [2]string{h.Client, h.Session}
+		switch {
+		case ended == nil: // by another replica, or before
+			nothing[at] = false
+		case ended.Live && !told[at]:
+			told[at], nothing[at] = true, false
+			tell = append(tell, h)
+		case !ended.Live:
+			if _, known := nothing[at]; !known {
+				nothing[at] = true
+			}
+		}
+	}
+	return gone, tell, nothing, err
 }
 
 // tell sends a client's back channel the end of a session.
-func (p register) tell(sub string, h held, r *personRecord) {
-	c := p.clients.all[h.Client]
-	if c == nil || c.BackchannelLogoutURI == "" || h.Session == "" {
-		return
+func (p register) tell(sub string, h held, u *identity.User) {
+	if c := p.receiver(h.Client, h.Session); c != nil {
+		p.logouts.send(logout{c.ClientID, c.BackchannelLogoutURI, c.algorithm(), sub, h.Session, u.Username, u.UserID})
 	}
-	p.logouts.send(logout{c.ClientID, c.BackchannelLogoutURI, c.algorithm(), sub, sidOf(h.Session), r.User.Username, r.User.UserID})
+}
+
+// owedFor is how long a logout token is owed: a receiver that is away for longer has
+// no session left of which it would have to be told.
+const owedFor = 24 * time.Hour
+
+// settle sends what is owed to a person's applications for longer than age, and is
+// not on its way from here.
+func (p register) settle(ctx context.Context, sub string, r *personRecord, age time.Duration) error {
+	var errs []error
+	for _, o := range r.Owed {
+		since := p.now().Sub(time.Unix(o.At, 0))
+		switch {
+		case p.receiver(o.Client, o.Session) == nil || since > owedFor:
+			errs = append(errs, p.paid(ctx, sub, o.Client, o.Session))
+		case since >= age:
+			p.tell(sub, held{Client: o.Client, Session: o.Session}, &r.User)
+		}
+	}
+	return errors.Join(errs...)
 }

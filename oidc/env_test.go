@@ -125,18 +125,18 @@ type env struct {
 	store  *memory
 	offset time.Duration // of the clock
 
-	mu       sync.Mutex
-	sessions map[string]Login // cookie → session
-	ended    map[string]bool  // sessions
-	left     map[string]bool  // unionIds
-	away     bool             // nobody's membership can be confirmed
-	facts    map[string]identity.User
-	signIns  []string // targets of sign-ins
-	events   []Event
-	logouts  []string // logout tokens
-	errs     []error
-	revoked  []string
-	n        int
+	mu        sync.Mutex
+	sessions  map[string]Login // cookie → session
+	ended     map[string]bool  // sessions
+	left      map[string]bool  // unionIds
+	away      bool             // nobody's membership can be confirmed
+	facts     map[string]identity.User
+	signIns   []string // targets of sign-ins
+	events    []Event
+	delivered []string // logout tokens
+	errs      []error
+	revoked   []string
+	n         int
 }
 
 var zhangsan = identity.User{UnionID: "U1", UserID: "zs", Username: "zhangsan", Name: "张三", Email: "zhangsan@corp.test", OrgEmail: true, Departments: []int64{42}, Ancestors: []int64{42, 2, 1},
@@ -211,7 +211,7 @@ func (e *env) provider(list []ClientConfig) *Provider {
 		Deliver: func(_ context.Context, uri, token string) error {
 			e.mu.Lock()
 			defer e.mu.Unlock()
-			e.logouts = append(e.logouts, uri+" "+token)
+			e.delivered = append(e.delivered, uri+" "+token)
 			return nil
 		},
 	}
@@ -421,7 +421,7 @@ func (e *env) settle() (uris []string) {
 	e.Provider.logouts.drain()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for _, l := range e.logouts {
+	for _, l := range e.delivered {
 		uri, _, _ := strings.Cut(l, " ")
 		uris = append(uris, uri)
 	}

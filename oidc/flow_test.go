@@ -251,7 +251,7 @@ func TestEnds(t *testing.T) {
 				t.Errorf("%s: the other client's token lives", name)
 			}
 		}
-		for _, l := range e.logouts {
+		for _, l := range e.delivered {
 			_, token, _ := strings.Cut(l, " ")
 			claims := claimsOf(t, token, keys.TypeLogout)
 			if claims["sub"] == nil || claims["sid"] == nil || claims["nonce"] != nil || claims["events"].(map[string]any)[backchannelEvent] == nil || claims["jti"] == "" {

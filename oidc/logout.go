@@ -28,6 +28,7 @@ type logouts struct {
 
 	mu     sync.Mutex
 	queues map[string]chan logout // client id; as many as there are clients
+	busy   map[[3]string]bool     // subject, client, session of what is open; as many as fit in the queues
 	stop   chan struct{}
 	all    sync.WaitGroup
 	open   sync.WaitGroup // messages that are not done
@@ -38,7 +39,7 @@ type logouts struct {
 // later configuration.
 type logout struct {
 	client, uri, algorithm string
-	sub, sid               string
+	sub, session           string
 	user, userid           string
 }
 
@@ -55,15 +56,18 @@ const (
 )
 
 func newLogouts(p *Provider) *logouts {
-	return &logouts{p: p, http: httpclient.New(nil).Kept, queues: map[string]chan logout{}, stop: make(chan struct{})}
+	return &logouts{p: p, http: httpclient.New(nil).Kept, queues: map[string]chan logout{}, busy: map[[3]string]bool{}, stop: make(chan struct{})}
 }
 
-// send queues a message and never waits. One that finds its queue full is lost, and
-// the record says so.
+func (m logout) key() [3]string { return [3]string{m.sub, m.client, m.session} }
+
+// send queues a message that is not open yet, and never waits. One that finds its
+// queue full waits in the store until the person is looked at again, and the record
+// says so.
 func (l *logouts) send(m logout) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed {
+	if l.closed || l.busy[m.key()] {
 		return
 	}
 	queue := l.queues[m.client]
@@ -75,6 +79,7 @@ func (l *logouts) send(m logout) {
 	l.open.Add(1)
 	select {
 	case queue <- m:
+		l.busy[m.key()] = true
 	default:
 		l.done(m, "queue_full", errors.New("oidc: too many wait already"))
 	}
@@ -87,7 +92,7 @@ func (l *logouts) drain() { l.open.Wait() }
 const lastWords = 3 * time.Second
 
 // shutdown lets what is on its way arrive, for a moment, and ends the workers.
-// Messages that still wait then are lost, and the records say so.
+// Messages that still wait then are owed: the next process sends them.
 func (l *logouts) shutdown() {
 	done := make(chan struct{})
 	go func() { l.drain(); close(done) }()
@@ -122,6 +127,7 @@ func (l *logouts) work(queue chan logout) {
 					return
 				case m := <-queue:
 					l.deliver(m)
+					l.free(m)
 				}
 			}
 		})
@@ -132,6 +138,7 @@ func (l *logouts) lose(queue chan logout) {
 	for {
 		select {
 		case m := <-queue:
+			l.free(m)
 			l.done(m, "stopped", errStopped)
 		default:
 			return
@@ -141,11 +148,27 @@ func (l *logouts) lose(queue chan logout) {
 
 var errStopped = errors.New("oidc: the process ends")
 
+// free has a message be sent again when it is owed still.
+func (l *logouts) free(m logout) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.busy, m.key())
+}
+
+// paid forgets what is owed. Where that fails it is sent once more: a receiver takes
+// the end of a session any number of times.
+func (l *logouts) paid(m logout) {
+	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+	defer cancel()
+	l.p.report(l.p.people().paid(ctx, m.sub, m.client, m.session))
+}
+
 func (l *logouts) deliver(m logout) {
 	pause := logoutFirst
 	var err error
 	for range logoutTries {
 		if err = l.try(m); err == nil {
+			l.paid(m)
 			l.done(m, "ok", nil)
 			return
 		}
@@ -159,6 +182,7 @@ func (l *logouts) deliver(m logout) {
 		}
 		pause = min(2*pause, logoutLongest)
 	}
+	l.paid(m)
 	l.done(m, "failed", err)
 }
 
@@ -182,8 +206,8 @@ func (l *logouts) try(m logout) error {
 	now := l.p.now()
 	claims := map[string]any{"iss": l.p.Issuer, "aud": m.client, "iat": now.Unix(), "exp": now.Add(logoutLife).Unix(), "jti": rand.Text(), "sub": m.sub,
 		"events": map[string]any{backchannelEvent: struct{}{}}}
-	if m.sid != "" {
-		claims["sid"] = m.sid
+	if sid := sidOf(m.session); sid != "" {
+		claims["sid"] = sid
 	}
 	token, err := set.Sign(m.algorithm, keys.TypeLogout, claims)
 	if err != nil {

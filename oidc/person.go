@@ -18,7 +18,17 @@ type personRecord struct {
 	User    identity.User
 	Checked time.Time
 	Held    []held
+	Owed    []owed `json:",omitempty"`
 }
+
+// owed is a logout token that an application has not taken yet. It is noted before
+// the grant ends, so that a process that dies owes it still.
+type owed struct {
+	Client, Session string
+	At              int64 // Unix seconds
+}
+
+func (o owed) is(client, session string) bool { return o.Client == client && o.Session == session }
 
 // held is one grant of a person, newest last.
 type held struct {
@@ -80,6 +90,44 @@ func (p register) hold(ctx context.Context, f grant.Family, g *given, u *identit
 		}
 	}
 	return errors.Join(p.index(ctx, g.Sub), p.noteSession(ctx, g))
+}
+
+// owe notes logout tokens for those of list that are still held, and gives the ones
+// that nobody had noted.
+func (p register) owe(ctx context.Context, sub string, list []held) (added []owed, err error) {
+	now := p.now().Unix()
+	err = update(ctx, p.records(), p.personKey(sub), p.life(), func(r *personRecord, found bool) (bool, error) {
+		added = nil
+		for _, h := range list {
+			there := slices.ContainsFunc(r.Held, func(o held) bool { return o.Family == h.Family })
+			noted := slices.ContainsFunc(r.Owed, func(o owed) bool { return o.is(h.Client, h.Session) })
+			if there && !noted && p.receiver(h.Client, h.Session) != nil {
+				o := owed{h.Client, h.Session, now}
+				r.Owed, added = append(r.Owed, o), append(added, o)
+			}
+		}
+		r.Owed = r.Owed[max(0, len(r.Owed)-maxHeld):]
+		return found && len(added) > 0, nil
+	})
+	return added, err
+}
+
+// paid forgets a logout token that was taken, or that nobody will take.
+func (p register) paid(ctx context.Context, sub, client, session string) error {
+	return update(ctx, p.records(), p.personKey(sub), p.life(), func(r *personRecord, found bool) (bool, error) {
+		before := len(r.Owed)
+		r.Owed = slices.DeleteFunc(r.Owed, func(o owed) bool { return o.is(client, session) })
+		return found && len(r.Owed) < before, nil
+	})
+}
+
+// receiver is a client that wants to be told of a session's end; nil for none.
+func (p register) receiver(id, session string) *client {
+	c := p.clients.all[id]
+	if c == nil || c.BackchannelLogoutURI == "" || session == "" {
+		return nil
+	}
+	return c
 }
 
 // session is the one that the grant belongs to: a device's belongs to the person.

@@ -10,14 +10,15 @@ import (
 	"dinggate/store/grant"
 )
 
-// visitAll looks at everybody with grants. False: not all could be.
-func (p register) visitAll(ctx context.Context) bool {
+// visitAll looks at everybody with grants, and sends what is owed for longer than
+// age. False: not all could be looked at.
+func (p register) visitAll(ctx context.Context, age time.Duration) bool {
 	whole := true
 	for i := range shards {
 		if ctx.Err() != nil {
 			return false
 		}
-		if err := p.visitShard(ctx, i); err != nil {
+		if err := p.visitShard(ctx, i, age); err != nil {
 			p.report(err)
 			whole = false
 		}
@@ -25,7 +26,7 @@ func (p register) visitAll(ctx context.Context) bool {
 	return whole
 }
 
-func (p register) visitShard(ctx context.Context, i int) error {
+func (p register) visitShard(ctx context.Context, i int, age time.Duration) error {
 	reading, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	var s shard
@@ -41,7 +42,7 @@ func (p register) visitShard(ctx context.Context, i int) error {
 		places <- struct{}{}
 		all.Go(func() {
 			defer func() { <-places }()
-			err := p.visit(ctx, sub)
+			err := p.visitAndSettle(ctx, sub, age)
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
@@ -67,7 +68,7 @@ func (p register) leave(ctx context.Context, i int, gone []string) error {
 	for _, sub := range gone {
 		var r personRecord
 		_, found, bad := p.records().read(ctx, p.personKey(sub), &r)
-		if bad != nil || found && len(r.Held) > 0 {
+		if bad != nil || found && len(r.Held)+len(r.Owed) > 0 {
 			err = errors.Join(err, bad, p.index(ctx, sub))
 		}
 	}
@@ -90,7 +91,7 @@ func (p register) visit(ctx context.Context, sub string) error {
 	}
 	now := p.now()
 	r.Held = slices.DeleteFunc(r.Held, func(h held) bool { return h.Until < now.Unix() })
-	if !found || len(r.Held) == 0 {
+	if !found || len(r.Held)+len(r.Owed) == 0 {
 		return errEmpty
 	}
 	over := map[string]bool{}
@@ -107,6 +108,21 @@ func (p register) visit(ctx context.Context, sub string) error {
 		err = p.endHeld(ctx, sub, func(h held) bool { return over[h.Family] })
 	}
 	return errors.Join(err, p.remember(ctx, sub, &r))
+}
+
+// visitAndSettle visits a person, and then sends what is owed.
+func (p register) visitAndSettle(ctx context.Context, sub string, age time.Duration) error {
+	if err := p.visit(ctx, sub); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, endTimeout)
+	defer cancel()
+	var r personRecord
+	_, found, err := p.records().read(ctx, p.personKey(sub), &r)
+	if err != nil || !found || len(r.Owed) == 0 {
+		return err
+	}
+	return p.settle(ctx, sub, &r, age)
 }
 
 // over reports whether a grant has ended. What is not known now ends nothing.
