@@ -148,7 +148,8 @@ func (d *Doctor) Checks() []check {
 	all = append(all, d.storeChecks()...)
 	all = append(all, d.bindingChecks()...)
 	all = append(all, d.upstreamChecks()...)
-	return append(all, d.doorChecks()...)
+	all = append(all, d.doorChecks()...)
+	return append(all, d.oidcChecks()...)
 }
 
 // Examine runs all checks at once, each within its deadline, and tells step
