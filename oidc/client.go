@@ -61,7 +61,7 @@ func (c *client) needsPKCE() bool { return c.public() || c.PKCE == PKCERequired 
 // admits reports whether a person may sign in to the application, and by which
 // part of its rule.
 func (c *client) admits(u *identity.User) (rule string, ok bool) {
-	d := c.policy.Decide(access.Target{Method: "GET", Path: "/"}, u)
+	d := c.policy.Decide(access.Target{Method: "GET", Path: "/", SignIn: access.SignInAge{Known: true}}, u)
 	return d.Rule, d.Verdict == access.Allow
 }
 

@@ -79,7 +79,7 @@ func (c *ClientConfig) groups() []string {
 // decide or are told.
 func (c Config) NamesDepartments() bool {
 	return slices.ContainsFunc(c.Clients, func(client ClientConfig) bool {
-		return client.Access != nil && len(client.Access.Departments) > 0 ||
+		return client.Access.NamesDepartments() ||
 			slices.Contains(client.groups(), GroupDepartments) || slices.Contains(client.groups(), GroupDepartmentPaths)
 	})
 }
@@ -155,7 +155,10 @@ func (c *ClientConfig) checkAccess(p *conf.Problems, key string, i int) {
 		at.If(true, "is public; an application learns who somebody is, so write signed_in or lists such as {departments: [42]}")
 		return
 	}
-	at.If(c.Access != nil && len(c.Access.Networks) > 0, "has networks; an address is no person that an application could be told about")
+	at.If(c.Access != nil && c.Access.Fresh != 0, "has fresh; an application asks for a recent sign-in itself, by max_age or prompt=login")
+	c.Access.Each(func(_ string, lists access.ListsConfig) {
+		at.If(len(lists.Networks) > 0, "has networks; an address is no person that an application could be told about")
+	})
 	var found conf.Problems
 	access.Config{{Path: "/", Access: c.Access}}.Check(&found, "x")
 	for _, one := range found.All() {

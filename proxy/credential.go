@@ -29,7 +29,12 @@ type CredentialQuery struct {
 // password or a token that could not be judged now may be right (threats T31).
 type Credential struct {
 	Session *session.Session // nil: nobody
-	Foreign bool             // the application's own: it travels on wherever the request does
+
+	// SignIn is how long ago the person behind the credential proved who they are: a
+	// password did with this very request. The zero value is unknown.
+	SignIn access.SignInAge
+
+	Foreign bool // the application's own: it travels on wherever the request does
 }
 
 // identified is who a request comes from.
@@ -53,8 +58,20 @@ func (h *Handler) identify(ctx context.Context, q CredentialQuery, header http.H
 	}
 	var buf [1]string
 	s, err := h.Sessions.Load(ctx, web.AppendCookieValues(buf[:0], header, h.Sessions.CookieName()), maxWait)
-	return identified{Credential{Session: s, Foreign: true}, false}, err
+	c := Credential{Session: s, Foreign: true}
+	if err == nil {
+		c.SignIn = SignInAge(h.Sessions, s)
+	}
+	return identified{c, false}, err
 }
+
+// SignInAge is how a session began that a sign-in at one of our pages created.
+func SignInAge(m *session.Manager, s *session.Session) access.SignInAge {
+	return access.SignInAge{Known: true, Silent: s.Silent, Age: m.Time().Sub(s.SignedIn)}
+}
+
+// SignedInNow is that of a password which came with the request.
+func SignedInNow() access.SignInAge { return access.SignInAge{Known: true} }
 
 // credentialQuery is what Credentials is asked about a request for t.
 func (h *Handler) credentialQuery(t access.Target, header http.Header) CredentialQuery {

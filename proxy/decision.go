@@ -28,6 +28,11 @@ type Decision struct {
 	// for nobody, nil if none is sent at all.
 	Assertion []string
 
+	// Fresh is how recent the sign-in would have to be; 0 unless that is all that is
+	// missing (access.NotFresh).
+	Fresh       time.Duration
+	FreshSilent bool // a silent sign-in would do
+
 	// WrongCredential reports an Authorization header that is not valid where the
 	// route requires a session: 401, never a sign-in.
 	WrongCredential bool
@@ -52,6 +57,9 @@ func (d *Decision) Person() *identity.User {
 	}
 	return &d.Session.User
 }
+
+// APIClient reports that a credential identified the person, and no cookie.
+func (d *Decision) APIClient() bool { return d.credential != nil }
 
 // Authorize decides whether the sender of h may enter t, for every endpoint. An
 // error is always a *web.Error of status 503, or 429 for an API client with too
@@ -105,6 +113,7 @@ func (h *Handler) authorize(ctx context.Context, t access.Target, header http.He
 	if dead == nil {
 		user = &who.Session.User
 	}
+	t.SignIn = who.SignIn
 	d := Decision{
 		Decision: h.Routes.policy.Decide(t, user),
 		Session:  who.Session,
@@ -121,6 +130,9 @@ func (h *Handler) authorize(ctx context.Context, t access.Target, header http.He
 	d.WrongCredential = who.sent && dead != nil && session.Absent(dead) && d.Verdict == access.SignIn
 	if route := h.Routes.of(d.Decision); route != nil {
 		d.Route = route.Name
+		if d.Reason == access.NotFresh {
+			d.Fresh, d.FreshSilent = route.Rule.Fresh, route.Rule.FreshSilent
+		}
 	}
 	// A verdict that does not depend on the person needs no session.
 	if dead == nil || session.Absent(dead) || d.Verdict != access.SignIn {

@@ -40,6 +40,10 @@ type Handler struct {
 	// on public_url, or one of our absolute URLs.
 	RequireSignIn func(w http.ResponseWriter, r *http.Request, target string) error
 
+	// Reauthenticate answers a request whose sign-in is not recent enough for its route; it is
+	// login.Flow.Reauthenticate, with target as in RequireSignIn. If nil, nobody enters.
+	Reauthenticate func(w http.ResponseWriter, r *http.Request, target string, q web.Reauthentication) error
+
 	// Credentials, when set, finds the person behind an Authorization header of
 	// an API client; it is not called for a request without one. A foreign
 	// credential without an error is a scheme that is not ours: the cookie
@@ -134,6 +138,11 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, x *web.Exchange)
 	if d.WrongCredential {
 		web.AsJSON(r)
 		return &web.Error{Status: http.StatusUnauthorized, Code: "invalid_credentials", Err: d.dead}
+	}
+	if d.Fresh > 0 && h.Reauthenticate != nil {
+		return h.Reauthenticate(w, r, h.target(x, r), web.Reauthentication{
+			Fresh: d.Fresh, Silent: d.FreshSilent, APIClient: d.APIClient(),
+		})
 	}
 	if d.Verdict != access.Allow {
 		// worth a record: an attempt, or two cookies of the name (threats C3)

@@ -138,7 +138,9 @@ func (h *Handler) stillAllowed(p *proxiedRequest) bool {
 	if p.session != nil {
 		user = &p.session.User
 	}
-	d := h.Routes.policy.Decide(target(p.x, p.in.Method), user)
+	t := target(p.x, p.in.Method)
+	t.SignIn.Known = true // fresh asks who enters, and ends nothing that is open
+	d := h.Routes.policy.Decide(t, user)
 	route := h.Routes.of(d)
 	return d.Verdict == access.Allow && route != nil && route.Upstream != nil && (!p.websocket || route.WebSocket)
 }

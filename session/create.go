@@ -22,6 +22,8 @@ type SignIn struct {
 	// (threats K18). Zero, or later than now: now.
 	Since time.Time
 
+	Silent bool // nobody clicked, scanned a code or typed a password
+
 	Fingerprint uint64 // of a local account's password, see Accounts
 }
 
@@ -60,6 +62,7 @@ func (m *Manager) Begin(ctx context.Context, in SignIn) (*Session, *http.Cookie,
 		Token:       token,
 		SignedIn:    moment,
 		Checked:     moment,
+		Silent:      in.Silent,
 		Fingerprint: in.Fingerprint,
 	}
 	var t *ticket

@@ -25,12 +25,14 @@ import (
 //	token          access, refresh: text; expires: as the times
 //	kind           version 3: 1 byte, `l` of a local account, `p` of a person without a unionid
 //	fingerprint    version 3, of a local account: unsigned varint, 0 = unknown
+//	marks          version 4, behind the kind of version 3, which may be `m` of anybody else:
+//	               1 byte, not 0: 1 = the sign-in was silent, 2 = lists of the person were cut
 //
 // Version 1 has no kind: without a unionid and a token it is a local account's,
 // since a person whom an SSO service names brings a token. Where that would be read
 // wrongly (a local account, which needs its fingerprint; what was found out about
-// somebody without a unionid) version 3 is written. Everybody else keeps version
-// 1, which releases before read too.
+// somebody without a unionid) version 3 is written, and version 4 where there is a mark.
+// Everybody else keeps version 1, which releases before read too.
 //
 // A text is an unsigned varint length and its bytes. Varints are minimal and
 // nothing follows the end, so that there is one spelling of a session. A new
@@ -40,9 +42,14 @@ import (
 const (
 	version      = 1
 	versionKinds = 3
+	versionMarks = 4
 
 	kindLocal  = 'l'
 	kindPerson = 'p'
+	kindMember = 'm'
+
+	markSilent = 1
+	markCut    = 2
 )
 
 // Sizes that keep the Set-Cookie line below 3,500 bytes (threats C16, D8).
@@ -84,6 +91,7 @@ func fitUser(u identity.User, max int) (identity.User, error) {
 		return u, nil
 	}
 	full := u
+	u.Cut = true
 	u.Ancestors = full.Ancestors[:longest(len(full.Ancestors), func(n int) bool { u.Ancestors = full.Ancestors[:n]; return fits(u) })]
 	u.Departments = full.Departments[:longest(len(full.Departments), func(n int) bool { u.Departments = full.Departments[:n]; return fits(u) })]
 	u.Roles = full.Roles[:longest(len(full.Roles), func(n int) bool { u.Roles = full.Roles[:n]; return fits(u) })]
@@ -107,8 +115,12 @@ func encode(s *Session, sealed time.Time, max int) ([]byte, error) {
 		return nil, errIDOrRealm
 	}
 	kinds := s.User.Local || s.User.UnionID == "" && s.Token == (identity.Token{})
+	marks := marksOf(s)
 	b := append(make([]byte, 0, 512), version)
-	if kinds {
+	switch {
+	case marks != 0:
+		b[0] = versionMarks
+	case kinds:
 		b[0] = versionKinds
 	}
 	b = append(b, id...)
@@ -120,8 +132,11 @@ func encode(s *Session, sealed time.Time, max int) ([]byte, error) {
 	cut := [...]identity.Token{s.Token, {Access: s.Token.Access}, {Expires: s.SignedIn}}
 	for _, t := range cut {
 		whole := appendToken(b, t)
-		if kinds {
-			whole = appendKind(whole, s)
+		if kinds || marks != 0 {
+			whole = appendKind(whole, s, kinds)
+		}
+		if marks != 0 {
+			whole = append(whole, marks)
 		}
 		if len(whole) <= max {
 			s.Token = t
@@ -149,17 +164,30 @@ func appendToken(b []byte, t identity.Token) []byte {
 	return wire.AppendTime(wire.AppendText(wire.AppendText(b, t.Access), t.Refresh), t.Expires)
 }
 
-func appendKind(b []byte, s *Session) []byte {
-	if s.User.Local {
-		return binary.AppendUvarint(append(b, kindLocal), s.Fingerprint)
+func marksOf(s *Session) (marks byte) {
+	if s.Silent {
+		marks |= markSilent
 	}
-	return append(b, kindPerson)
+	if s.User.Cut {
+		marks |= markCut
+	}
+	return marks
+}
+
+func appendKind(b []byte, s *Session, nameless bool) []byte {
+	switch {
+	case s.User.Local:
+		return binary.AppendUvarint(append(b, kindLocal), s.Fingerprint)
+	case nameless:
+		return append(b, kindPerson)
+	}
+	return append(b, kindMember)
 }
 
 // decode reads what encode wrote with the same max, of this version or an older
 // one. Any error is ErrForged.
 func decode(b []byte, max int) (s *Session, sealed time.Time, err error) {
-	if len(b) < 1+idLength || len(b) > max || b[0] != version && b[0] != versionKinds {
+	if len(b) < 1+idLength || len(b) > max || b[0] != version && b[0] != versionKinds && b[0] != versionMarks {
 		return nil, time.Time{}, fmt.Errorf("%w: payload of another version", ErrForged)
 	}
 	r := wire.Reader{Rest: b[1+idLength:]}
@@ -179,8 +207,13 @@ func decode(b []byte, max int) (s *Session, sealed time.Time, err error) {
 	}
 	s.Token = identity.Token{Access: r.Text(), Refresh: r.Text(), Expires: r.Time()}
 	nameless := u.UnionID == "" && s.Token == (identity.Token{})
-	if u.Local = nameless; b[0] == versionKinds {
-		readKind(&r, s, nameless)
+	if u.Local = nameless; b[0] != version {
+		readKind(&r, s, nameless, b[0] == versionMarks)
+	}
+	if b[0] == versionMarks {
+		marks := r.Byte()
+		s.Silent, u.Cut = marks&markSilent != 0, marks&markCut != 0
+		r.Bad = r.Bad || marks == 0 || marks > markSilent|markCut
 	}
 	if r.Bad || len(r.Rest) > 0 || len(s.Realm) > maxRealm {
 		return nil, time.Time{}, fmt.Errorf("%w: payload does not read", ErrForged)
@@ -188,9 +221,12 @@ func decode(b []byte, max int) (s *Session, sealed time.Time, err error) {
 	return s, sealed, nil
 }
 
-// kind reads what version 3 adds, and refuses what appendKind does not write.
-func readKind(r *wire.Reader, s *Session, nameless bool) {
+// readKind reads what version 3 adds, and refuses what appendKind does not write.
+func readKind(r *wire.Reader, s *Session, nameless, member bool) {
 	switch r.Byte() {
+	case kindMember:
+		s.User.Local = false
+		r.Bad = r.Bad || !member || nameless
 	case kindLocal:
 		s.User.Local = true
 		s.Fingerprint = r.Uvarint()

@@ -54,6 +54,7 @@ type Session struct {
 	User     identity.User  // newest facts known to this process
 	Token    identity.Token // what the sign-in yielded; without Refresh, or Access too, when that did not fit into the cookie
 	SignedIn time.Time      // never changes
+	Silent   bool           // signed in inside the DingTalk client, without a click
 	Checked  time.Time      // when User was last confirmed
 	Headers  identity.HeaderSet
 

@@ -29,6 +29,10 @@ type User struct {
 	Ancestors   []int64 // direct departments and everything above them; empty when no rule names a department
 	Roles       []Role
 
+	// Cut means that Departments, Ancestors or Roles lost entries, since a session has
+	// room for so many: an entry that is missing is not known to be absent.
+	Cut bool
+
 	// Local means that the person signed in with a local password: Username
 	// names an account of this installation, and is nobody whom DingTalk or an SSO
 	// service calls by the same name (threats T32).

@@ -2,14 +2,15 @@ package page
 
 // enMessages has a message for every key of zhMessages, in the same order.
 var enMessages = map[string]message{
-	"unauthenticated":     {"Please sign in", "You are not signed in, or your sign-in has expired.", "Sign in to continue."},
-	"invalid_credentials": {"The credential is not valid", "The credential in the Authorization header is unknown, expired or revoked.", "Try again with a valid one."},
-	"forbidden":           {"You can't open this page", "Your account can't open this page.", "If you need it for your work, ask your administrator, or use another account."},
-	"not_allowed":         {"You don't have access to this page", "You are signed in, but your account has no access to this page.", "If you need it for your work, ask your administrator, or use another account."},
-	"unconfirmed":         {"We can't confirm who you are just now", "We need to check again that you are a member of this organisation, but DingTalk is not answering.", "You don't have to sign in again. Please try again in a moment."},
-	"token_expired":       {"We can't renew your sign-in just now", "Your sign-in is due for renewal, but the sign-in service is not answering.", "You don't have to sign in again. Please try again in a moment."},
-	"embedded":            {"The sign-in has not started", "A sign-in starts in a window or tab of its own, not inside a frame, an image or a script of another page.", "Open this page in a new tab."},
-	"cross_site":          {"Nothing was changed", "The request came from another website, so to keep you safe we did not carry it out.", "If it was you, open the original page and do it there."},
+	"reauthentication_required": {"Please sign in again", "This page wants a recent sign-in, and yours was some time ago.", "Sign in once more to continue."},
+	"unauthenticated":           {"Please sign in", "You are not signed in, or your sign-in has expired.", "Sign in to continue."},
+	"invalid_credentials":       {"The credential is not valid", "The credential in the Authorization header is unknown, expired or revoked.", "Try again with a valid one."},
+	"forbidden":                 {"You can't open this page", "Your account can't open this page.", "If you need it for your work, ask your administrator, or use another account."},
+	"not_allowed":               {"You don't have access to this page", "You are signed in, but your account has no access to this page.", "If you need it for your work, ask your administrator, or use another account."},
+	"unconfirmed":               {"We can't confirm who you are just now", "We need to check again that you are a member of this organisation, but DingTalk is not answering.", "You don't have to sign in again. Please try again in a moment."},
+	"token_expired":             {"We can't renew your sign-in just now", "Your sign-in is due for renewal, but the sign-in service is not answering.", "You don't have to sign in again. Please try again in a moment."},
+	"embedded":                  {"The sign-in has not started", "A sign-in starts in a window or tab of its own, not inside a frame, an image or a script of another page.", "Open this page in a new tab."},
+	"cross_site":                {"Nothing was changed", "The request came from another website, so to keep you safe we did not carry it out.", "If it was you, open the original page and do it there."},
 
 	"not_member":            {"You are not a member of this organisation", "DingTalk signed you in, but this account is not in the organisation's contacts.", "Use the DingTalk account that belongs to this organisation. If you have just joined, ask your administrator to add you."},
 	"external_contact":      {"External contacts can't sign in", "You are listed as an external contact. Only members of this organisation can sign in here.", "If you are a member, use another account or ask your administrator."},

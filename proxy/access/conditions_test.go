@@ -39,8 +39,6 @@ func TestDecideConditions(t *testing.T) {
 		{"all: nobody, in the network", both, nil, inside, SignInAge{}, nil, Decision{SignIn, 0, "", NotSignedIn}},
 		{"all: nobody, in no network", both, nil, outside, SignInAge{}, nil, Decision{Deny, 0, "", NotAll}},
 		{"all: no grant helps", both, other, inside, SignInAge{}, granted, Decision{Deny, 0, "", NotAll}},
-		{"all: an entry of nothing", Rule{SignedIn: true, All: []Lists{{}}}, member, inside, SignInAge{}, nil,
-			Decision{Deny, 0, "", NotAll}},
 
 		{"deny: named", except, member, inside, SignInAge{}, nil, Decision{Deny, 0, "", Denied}},
 		{"deny: another", except, other, inside, SignInAge{}, nil, Decision{Allow, 0, "signed_in", ""}},

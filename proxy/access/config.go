@@ -3,7 +3,9 @@ package access
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
+	"time"
 
 	"dinggate/internal/conf"
 )
@@ -19,14 +21,58 @@ type RouteConfig struct {
 }
 
 // RuleConfig is written as one word, `public` or `signed_in`, or as lists of
-// which any one entry lets in. With neither it names nobody, which is a mistake.
+// which any one entry lets in, with conditions beside them; conditions alone are
+// those of every member. With none of these it names nobody, which is a mistake.
 type RuleConfig struct {
 	Named       string   `yaml:"-"`           // the word; with it the lists count for nothing
 	Departments []string `yaml:"departments"` // ids, as number or text; all departments below count too
 	Roles       []string `yaml:"roles"`       // names, or ids; digits alone are an id
 	Users       []string `yaml:"users"`       // usernames as upstreams see them, or DingTalk userids
 	Emails      []string `yaml:"emails"`      // zhangsan@example.com or *@example.com
-	Networks    []string `yaml:"networks"`    // CIDRs of the real client; let in without sign-in
+	Networks    []string `yaml:"networks"`    // CIDRs of the real client; see Rule.Networks
+
+	All         []ListsConfig `yaml:"all"`          // of each entry something must be true too
+	Deny        ListsConfig   `yaml:"deny"`         // whom nothing lets in
+	Fresh       time.Duration `yaml:"fresh"`        // how long ago the person may have signed in; 0 = at any time
+	FreshSilent bool          `yaml:"fresh_silent"` // a sign-in without a click inside DingTalk counts for fresh
+}
+
+// ListsConfig is one entry of RuleConfig.All, or RuleConfig.Deny.
+type ListsConfig struct {
+	Departments []string `yaml:"departments"`
+	Roles       []string `yaml:"roles"`
+	Users       []string `yaml:"users"`
+	Emails      []string `yaml:"emails"`
+	Networks    []string `yaml:"networks"`
+}
+
+func (c *RuleConfig) lists() ListsConfig {
+	return ListsConfig{c.Departments, c.Roles, c.Users, c.Emails, c.Networks}
+}
+
+func (c *ListsConfig) given() bool {
+	return len(c.Departments)+len(c.Roles)+len(c.Users)+len(c.Emails)+len(c.Networks) > 0
+}
+
+// Each calls f with every set of lists of a rule, and with what it is called: "" for
+// the rule's own, all[0], deny. A nil rule and one of a word have none.
+func (c *RuleConfig) Each(f func(name string, lists ListsConfig)) {
+	if c == nil || c.Named != "" {
+		return
+	}
+	f("", c.lists())
+	for i, entry := range c.All {
+		f(fmt.Sprintf("all[%d]", i), entry)
+	}
+	if c.Deny.given() {
+		f("deny", c.Deny)
+	}
+}
+
+// NamesDepartments reports whether a department decides somewhere in the rule.
+func (c *RuleConfig) NamesDepartments() (found bool) {
+	c.Each(func(_ string, lists ListsConfig) { found = found || len(lists.Departments) > 0 })
+	return found
 }
 
 // UnmarshalText takes the one-word form. Any word is taken: Check refuses the
@@ -84,9 +130,14 @@ func (c Config) Check(p *conf.Problems, key string) {
 
 // Route gives one of Routes.
 func (c RouteConfig) Route() Route {
-	r, _ := c.route()
+	r, faults := c.route()
+	if slices.ContainsFunc(faults, func(f fault) bool { return strings.HasPrefix(f.part, partDeny) }) {
+		r.Rule = Rule{} // without all of deny it would name more people, not fewer
+	}
 	return r
 }
+
+const partDeny = "access.deny"
 
 func (c RouteConfig) route() (Route, []fault) {
 	rule, faults := c.Access.rule()
@@ -105,33 +156,51 @@ func (c *RuleConfig) rule() (Rule, []fault) {
 		return Rule{},
 			[]fault{{part: "access",
 				text: conf.Textf("is %q; it is public, signed_in, or lists such as {departments: [42]}", c.Named)}}
-	case len(c.Departments)+len(c.Roles)+len(c.Users)+len(c.Emails)+len(c.Networks) == 0:
+	}
+	own := c.lists()
+	if !own.given() && len(c.All) == 0 && !c.Deny.given() && c.Fresh == 0 {
 		return Rule{},
 			[]fault{{part: "access",
 				text: conf.Textf("names nobody; it is public, signed_in, or lists such as {departments: [42]}")}}
 	}
-	rule := Rule{Roles: c.Roles, Users: c.Users, Emails: c.Emails}
+	lists, faults := own.read("access")
+	rule := Rule{
+		SignedIn: !own.given(), Departments: lists.Departments, Roles: lists.Roles, Users: lists.Users,
+		Emails: lists.Emails, Networks: lists.Networks, Fresh: c.Fresh, FreshSilent: c.FreshSilent,
+	}
+	for i := range c.All {
+		entry, more := c.All[i].read(fmt.Sprintf("access.all[%d]", i))
+		rule.All, faults = append(rule.All, entry), append(faults, more...)
+	}
+	var more []fault
+	rule.Deny, more = c.Deny.read(partDeny)
+	return rule, append(faults, more...)
+}
+
+// read reads what is only text so far, and leaves out what can not be read.
+func (c *ListsConfig) read(part string) (Lists, []fault) {
+	lists := Lists{Roles: c.Roles, Users: c.Users, Emails: c.Emails}
 	var faults []fault
 	for _, text := range c.Departments {
 		id, ok := parseID(text)
 		if !ok {
 			faults = append(faults, fault{
-				part: "access.departments",
+				part: part + ".departments",
 				text: conf.Textf("has %q; write the department's id, a number", text),
 			})
 			continue
 		}
-		rule.Departments = append(rule.Departments, id)
+		lists.Departments = append(lists.Departments, id)
 	}
 	for _, text := range c.Networks {
 		network, err := netip.ParsePrefix(text)
 		if err != nil {
-			faults = append(faults, fault{part: "access.networks", text: unreadNetwork(text)})
+			faults = append(faults, fault{part: part + ".networks", text: unreadNetwork(text)})
 			continue
 		}
-		rule.Networks = append(rule.Networks, network)
+		lists.Networks = append(lists.Networks, network)
 	}
-	return rule, faults
+	return lists, faults
 }
 
 func unreadNetwork(text string) conf.Text {

@@ -1,6 +1,7 @@
 package access
 
 import (
+	"fmt"
 	"math"
 	"net/netip"
 	"slices"
@@ -33,26 +34,56 @@ func (r Route) faults() []fault {
 	for _, m := range r.Methods {
 		add("methods", methodFault(m))
 	}
-	for _, id := range r.Rule.Departments {
-		if id < 1 {
-			add("access.departments", conf.Textf("has %d, which is no department's id", id))
+	all = append(all, r.Rule.lists().faults("access")...)
+	for i := range r.Rule.All {
+		part := fmt.Sprintf("access.all[%d]", i)
+		if !r.Rule.All[i].people() && len(r.Rule.All[i].Networks) == 0 {
+			add(part, conf.Textf("names nobody, so that nobody could ever get in; write lists such as {roles: [主管]}"))
+		}
+		all = append(all, r.Rule.All[i].faults(part)...)
+	}
+	all = append(all, r.Rule.Deny.faults("access.deny")...)
+	if r.Rule.Fresh < 0 {
+		add("access.fresh", conf.Textf("is negative"))
+	}
+	if r.Rule.FreshSilent && r.Rule.Fresh == 0 {
+		add("access.fresh_silent", conf.Textf("is true without fresh"))
+	}
+	if len(r.Rule.Networks) > 0 && !r.Rule.SkipsSignIn() {
+		all = append(all, fault{"access.networks", conf.Textf("do not skip the sign-in here, since fresh is set, or all " +
+			"or deny name people: clients in them sign in, and get in then"), true})
+	}
+	return all
+}
+
+// faults lists what is wrong with lists; part is what they are called.
+func (l Lists) faults(part string) []fault {
+	var all []fault
+	add := func(name string, text conf.Text) {
+		if !text.IsZero() {
+			all = append(all, fault{part: part + name, text: text})
 		}
 	}
-	for _, role := range r.Rule.Roles {
-		add("access.roles", roleFault(role))
-		all = append(all, fullWidth("access.roles", role)...)
+	for _, id := range l.Departments {
+		if id < 1 {
+			add(".departments", conf.Textf("has %d, which is no department's id", id))
+		}
 	}
-	for _, user := range r.Rule.Users {
-		add("access.users", nameFault(user))
-		all = append(all, fullWidth("access.users", user)...)
+	for _, role := range l.Roles {
+		add(".roles", roleFault(role))
+		all = append(all, fullWidth(part+".roles", role)...)
 	}
-	for _, email := range r.Rule.Emails {
-		add("access.emails", emailFault(email))
+	for _, user := range l.Users {
+		add(".users", nameFault(user))
+		all = append(all, fullWidth(part+".users", user)...)
 	}
-	for _, network := range r.Rule.Networks {
-		add("access.networks", networkFault(network))
+	for _, email := range l.Emails {
+		add(".emails", emailFault(email))
+	}
+	for _, network := range l.Networks {
+		add(".networks", networkFault(network))
 		if network.IsValid() && network.Bits() == 0 {
-			all = append(all, fault{"access.networks", conf.Textf("has %v, which is everybody", network), true})
+			all = append(all, fault{part + ".networks", conf.Textf("has %v, which is everybody", network), true})
 		}
 	}
 	return all

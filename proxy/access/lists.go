@@ -63,6 +63,9 @@ func (s *listset) people() bool {
 	return len(s.departments)+len(s.roleIDs)+len(s.roleNames)+len(s.users)+len(s.emails)+len(s.domains) > 0
 }
 
+// memberships reports whether departments or roles are listed.
+func (s *listset) memberships() bool { return len(s.departments)+len(s.roleIDs)+len(s.roleNames) > 0 }
+
 // network is the entry that the client's address is in, or "".
 func (s *listset) network(q *question) string {
 	client := q.target.Client.Unmap()

@@ -65,6 +65,12 @@ func (r *Rule) lists() Lists {
 // people reports whether more is listed than networks.
 func (l *Lists) people() bool { return len(l.Departments)+len(l.Roles)+len(l.Users)+len(l.Emails) > 0 }
 
+// NamesPeople reports whether the lists of the rule name more than networks.
+func (r *Rule) NamesPeople() bool {
+	lists := r.lists()
+	return lists.people()
+}
+
 // SkipsSignIn reports whether the rule's networks let in without sign-in.
 func (r *Rule) SkipsSignIn() bool {
 	people := func(l Lists) bool { return l.people() }
@@ -149,7 +155,9 @@ func (s *ruleset) refuses(q *question, i int) (d Decision, refused bool) {
 			text = "networks: the client is unknown"
 		}
 		if text == "" && q.user != nil {
-			text = s.deny.person(q)
+			if text = s.deny.person(q); text == "" && q.user.Cut && s.deny.memberships() {
+				text = "the person's departments and roles are more than a session has room for"
+			}
 		}
 		if text != "" {
 			q.steps.quote(i, "deny refuses: %s", text)

@@ -55,7 +55,11 @@ func (o *OwnTokens) find(ctx context.Context, token string) (proxy.Credential, e
 		o.known.Put(key, known, earlier(expires, now.Add(ownTokenTrust)), now)
 	}
 	s, err := o.Sessions.Load(ctx, []string{known.ref}, o.MaxWait)
-	return proxy.Credential{Session: s}, err
+	c := proxy.Credential{Session: s}
+	if err == nil {
+		c.SignIn = proxy.SignInAge(o.Sessions, s)
+	}
+	return c, err
 }
 
 func earlier(a, b time.Time) time.Time {

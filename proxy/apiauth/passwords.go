@@ -78,7 +78,7 @@ func (p *Passwords) find(ctx context.Context, q proxy.CredentialQuery) (proxy.Cr
 			found.session, found.by = p.session(key, name, found.session.Fingerprint, found.session.Checked), p
 			p.known.Put(key, found, found.until, now)
 		}
-		return proxy.Credential{Session: found.session}, nil
+		return proxy.Credential{Session: found.session, SignIn: proxy.SignedInNow()}, nil
 	}
 	fingerprint, err := p.verify(ctx, q.Client, key, name, password)
 	if wait, ok := errors.AsType[*account.WaitError](err); ok {
@@ -94,7 +94,7 @@ func (p *Passwords) find(ctx context.Context, q proxy.CredentialQuery) (proxy.Cr
 	}
 	found := verifiedPassword{p.session(key, name, fingerprint, now), p, version, now.Add(passwordTrust)}
 	p.known.Put(key, found, found.until, now)
-	return proxy.Credential{Session: found.session}, nil
+	return proxy.Credential{Session: found.session, SignIn: proxy.SignedInNow()}, nil
 }
 
 // verify verifies a password. Requests that share a name, a password and an address

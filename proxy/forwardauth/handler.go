@@ -29,6 +29,10 @@ type Handler struct {
 	Origins  *web.Origins
 	LoginURL func(target string) string // absolute address of /start with its rd
 
+	// ReauthURL is LoginURL for somebody whose sign-in is not recent enough; it is
+	// login.Flow.ReauthURL.
+	ReauthURL func(target string, silent bool) string
+
 	// Authorize is proxy.Handler.Authorize, and MaxWait its last argument.
 	Authorize func(context.Context, access.Target, http.Header, time.Duration) (proxy.Decision, error)
 	MaxWait   time.Duration
@@ -159,6 +163,9 @@ func (h *Handler) answer(d Dialect, q OriginalRequest, x *web.Exchange, r *http.
 		return nil
 	case access.SignIn:
 		x.Verdict = "sign_in"
+		if decision.Fresh > 0 {
+			return h.reauthenticate(d, q, x, r, &decision)
+		}
 		return h.signIn(d, q, x, r)
 	}
 	x.Verdict = "deny"
@@ -216,6 +223,32 @@ func (h *Handler) target(q OriginalRequest, x *web.Exchange) (access.Target, err
 	x.Path = path
 	t.Path, t.Readings, t.Variants, t.Odd = path.Plain, path.Readings, path.Variants, path.Odd
 	return t, nil
+}
+
+// reauthenticate is signIn for somebody whose sign-in is not recent enough.
+func (h *Handler) reauthenticate(d Dialect, q OriginalRequest, x *web.Exchange, r *http.Request,
+	decision *proxy.Decision) error {
+	again := web.Reauthentication{
+		Fresh: decision.Fresh, Silent: decision.FreshSilent, APIClient: decision.APIClient(),
+	}
+	navigates := !again.APIClient && web.IsTopLevel(q.method(r), r.Header)
+	if d.Plain || !navigates {
+		x.Header()["Www-Authenticate"] = []string{again.Challenge()}
+	}
+	switch address := h.ReauthURL(h.back(q, r), again.Silent); {
+	case d.Plain:
+		web.BareHeaders(x)
+		x.WriteHeader(http.StatusUnauthorized)
+		return nil
+	case !navigates:
+		web.AsJSON(r)
+		return again.Error(address)
+	default:
+		web.SecurityHeaders(x, "")
+		x.Header()["Location"] = []string{address}
+		x.WriteHeader(http.StatusFound)
+		return nil
+	}
 }
 
 func (h *Handler) signIn(d Dialect, q OriginalRequest, x *web.Exchange, r *http.Request) error {

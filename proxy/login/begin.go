@@ -79,7 +79,7 @@ func (f starter) serve(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
-		if f.Silent != nil && web.IsDingTalk(r) && silent != "no" && web.IsPageLoad(r.Method, r.Header) {
+		if f.Silent != nil && web.IsDingTalk(r) && silent != "no" && web.IsPageLoad(r.Method, r.Header) && !f.wantsClick(target) {
 			return silentFlow{f.Flow}.show(w, r, x, target)
 		}
 		return f.redirectToProvider(w, r, x, target)

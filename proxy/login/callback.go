@@ -133,6 +133,7 @@ func (f completion) complete(w http.ResponseWriter, r *http.Request, x *web.Exch
 	if err != nil {
 		return nil, nil, target, err
 	}
+	in.Silent = by.purpose == silentPurpose
 	in.Since = f.Sessions.Time() // a person whose sessions are revoked while the provider answers stays revoked (threats K18)
 	if in.User, in.Token, err = f.person(r.Context(), x, by, q, target); err != nil {
 		return nil, nil, target, err

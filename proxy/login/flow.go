@@ -73,6 +73,11 @@ type Flow struct {
 	Accounts *account.File
 	People   *account.Policy
 
+	// Interactive reports whether the page at target, a path or one of our absolute
+	// addresses, counts a sign-in by a click alone: none is made silently for it.
+	// Nil: no page does.
+	Interactive func(target string) bool
+
 	Silent    *Silent       // sign in inside the DingTalk client without a click; nil: there as anywhere
 	QRLogin   string        // DingTalk's login_url, to draw its QR code into the sign-in page; "" draws none
 	PageFirst bool          // a page with a button comes before DingTalk
@@ -140,7 +145,7 @@ func (f *Flow) RequireSignIn(w http.ResponseWriter, r *http.Request, target stri
 	}
 	target, _ = f.urls().target(x, target)
 	elsewhere := !f.urls().onPublic(x) || x.Scheme != f.Origins.Scheme()
-	switch silent := (silentFlow{f}).wanted(r); {
+	switch silent := (silentFlow{f}).wanted(r) && !f.wantsClick(target); {
 	case silent && !elsewhere:
 		return silentFlow{f}.show(w, r, x, target)
 	case f.Silent != nil && web.IsDingTalk(r) && f.attempts().signedOutRecently(r):

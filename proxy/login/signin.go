@@ -43,7 +43,7 @@ func (f *Flow) SignIn(w http.ResponseWriter, r *http.Request) error {
 		return nil
 	}
 	f.clearStaleCookie(w, r)
-	if target == "/" && e.person == nil {
+	if target == "/" && e.person == nil && !f.wantsClick(target) {
 		if s, err := f.loadSession(r, f.maxWait()); err == nil {
 			x.User = s.User.Username
 			return userInfo{Flow: f}.showPerson(w, r, x, s, "")

@@ -13,7 +13,7 @@ var sections = []section{
 		[]string{"README.md", "docs/README.md", "docs/install.md", "docs/packaging.md", "docs/quick-start.md",
 			"docs/console.md", "docs/faq.md"}},
 	{"Use", "使用",
-		[]string{"docs/configuration.md", "docs/applications.md", "docs/pages.md", "docs/paths.md",
+		[]string{"docs/configuration.md", "docs/applications.md", "docs/pages.md", "docs/access.md", "docs/paths.md",
 			"docs/accounts.md", "docs/single-page-apps.md",
 			"docs/assertion.md", "docs/sso.md", "docs/oidc.md", "docs/from-oauth2-proxy.md"}},
 	{"Gateways", "网关",

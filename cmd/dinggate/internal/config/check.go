@@ -225,8 +225,8 @@ func (c *Config) checkRouteHost(at conf.Place, r Route) {
 	if r.Access != nil {
 		rule = *r.Access
 	}
-	asks := rule.Named != "public" &&
-		(rule.Named != "" || len(rule.Departments)+len(rule.Roles)+len(rule.Users)+len(rule.Emails) > 0)
+	compiled := access.RouteConfig{Access: &rule}.Route().Rule
+	asks := rule.Named != "public" && (!compiled.SkipsSignIn() || compiled.NamesPeople())
 	if r.Host == "" || !asks || c.Reached(r.Host) {
 		return
 	}

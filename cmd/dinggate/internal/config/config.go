@@ -253,7 +253,7 @@ func (c *Config) Origins() (*web.Origins, error) {
 // directory has to tell what is above a person.
 func (c *Config) NamesDepartments() bool {
 	for _, r := range c.Routes {
-		if r.Access != nil && len(r.Access.Departments) > 0 {
+		if r.Access.NamesDepartments() {
 			return true
 		}
 	}

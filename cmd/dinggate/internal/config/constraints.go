@@ -43,7 +43,7 @@ const (
 var openListen = constraint{pattern: `^$|` + listenPattern}
 
 // constraints are by key; routes[].path is a key of every entry of routes.
-var constraints = map[string]constraint{
+var constraints = withRules(map[string]constraint{
 	"config_version":      {low: 1, high: FormVersion},
 	"public_url":          {pattern: `^$|` + originPattern},
 	"listen":              {pattern: listenPattern},
@@ -134,4 +134,4 @@ var constraints = map[string]constraint{
 	"sso_server.clients[].client_id":       {required: true, pattern: clientIDPattern},
 	"sso_server.clients[].redirect_urls":   {required: true, nonEmpty: true},
 	"sso_server.clients[].redirect_urls[]": {pattern: `^[Hh][Tt][Tt][Pp][Ss]?://[^#\s]+$`},
-}
+}, map[string]constraint{})

@@ -103,9 +103,12 @@ func entryKeys() []key {
 			all = append(all, keysOf(k.typ.Elem(), k.Path+"[].", nil)...)
 		}
 	}
-	for _, k := range all {
-		if k.typ.Kind() == reflect.Pointer { // a rule
+	for i := 0; i < len(all); i++ { // what is appended is looked at too
+		switch k := all[i]; {
+		case k.typ.Kind() == reflect.Pointer: // a rule
 			all = append(all, keysOf(k.typ.Elem(), k.Path+".", nil)...)
+		case k.FileOnly: // lists of objects within
+			all = append(all, keysOf(k.typ.Elem(), k.Path+"[].", nil)...)
 		}
 	}
 	return all

@@ -6,7 +6,7 @@ import "dinggate/internal/i18n"
 // routes[].path; config.example.yaml says the same at length. A new key needs a field
 // with a yaml tag, a row here and, where not every value is legal, one in
 // constraints. Tests compare all three with each other and with Check.
-var Meanings = map[string]i18n.Message{
+var Meanings = withRules(map[string]i18n.Message{
 	"config_version":    {"version of the form of the file; a newer one than the program knows is a mistake", "配置文件格式的版本；比程序所支持的更新时视为错误"},
 	"public_url":        {"how browsers reach us: scheme and host; required", "浏览器访问我们的地址：协议加主机名；必填"},
 	"listen":            {"where dinggate listens: host:port, port 0 takes a free one, or unix:/path", "监听地址：host:port（端口 0 表示任选空闲端口）或 unix:/path"},
@@ -65,7 +65,7 @@ var Meanings = map[string]i18n.Message{
 	"routes[].path":                 {"/healthz: exactly this path; /admin/: /admin, /admin/ and all below; written decoded", "/healthz 表示仅此路径；/admin/ 表示 /admin、/admin/ 及其下全部；写解码后的形式"},
 	"routes[].host":                 {"host of the request; *.apps.example.com: any one label in front; empty: any", "请求的主机名；*.apps.example.com 匹配任意一段；留空表示任意"},
 	"routes[].methods":              {"methods of the request; empty: any; GET is HEAD too", "请求方法；留空表示任意；GET 包含 HEAD"},
-	"routes[].access":               {"who may use the route: public, signed_in, or lists of which any one entry lets in", "谁可访问：public、signed_in，或若干列表，命中任意一项即放行"},
+	"routes[].access":               {"who may use the route: public, signed_in, or lists of which any one entry lets in, and conditions", "谁可访问：public、signed_in，或若干列表（命中任意一项即放行）及附加条件"},
 	"routes[].access.departments":   {"ids of departments; all below count, too", "部门 ID，包含其全部下级"},
 	"routes[].access.roles":         {"roles, by name or id", "角色名称或 ID"},
 	"routes[].access.users":         {"people, by username or DingTalk userid", "人员，用户名或钉钉 userid"},
@@ -103,10 +103,6 @@ var Meanings = map[string]i18n.Message{
 	"oidc.clients[].post_logout_redirect_uris": {"addresses that people may be sent to after a sign-out", "退出登录后允许跳转的地址"},
 	"oidc.clients[].backchannel_logout_uri":    {"called when a session of the application ends", "该应用的会话结束时调用的地址"},
 	"oidc.clients[].access":                    {"who may sign in to the application: signed_in, or lists of which any one entry lets in", "谁可登录该应用：signed_in，或若干列表，命中任意一项即放行"},
-	"oidc.clients[].access.departments":        {"ids of departments; all below count, too", "部门 ID，包含其全部下级"},
-	"oidc.clients[].access.roles":              {"roles, by name or id", "角色名称或 ID"},
-	"oidc.clients[].access.users":              {"people, by username or DingTalk userid", "人员，用户名或钉钉 userid"},
-	"oidc.clients[].access.emails":             {"e-mail addresses, or *@example.com for a whole domain", "邮箱地址；*@example.com 表示整个域名"},
 	"oidc.clients[].access.networks":           {"not here: an address is no person", "此处不可用：地址不代表任何人"},
 	"oidc.clients[].groups":                    {"what the groups claim holds", "groups 声明包含的内容"},
 	"oidc.clients[].signing_alg":               {"algorithm of ID tokens; empty: RS256", "ID Token 的签名算法；留空为 RS256"},
@@ -174,4 +170,4 @@ var Meanings = map[string]i18n.Message{
 	"tracing.sample":    {"share of the requests that is traced, from 0 to 1", "被追踪请求的比例，0 到 1"},
 	"audit.file":        {"file for the audit records, JSON lines; the log without it", "审计记录文件（每行一个 JSON）；留空则写入日志"},
 	"audit.on_error":    {"allow or deny: may somebody sign in whose record cannot be written", "allow 或 deny：记录无法写入时是否允许登录"},
-}
+}, conditionMeanings)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -64,27 +63,12 @@ func (d *Doctor) record(ctx context.Context) Result {
 // needsEmail reports whether somebody without an e-mail address is kept out somewhere.
 func needsEmail(c *config.Config) bool {
 	return strings.HasPrefix(c.DingTalk.Username, "email") ||
-		slices.ContainsFunc(c.Routes, func(r config.Route) bool { return r.Access != nil && len(r.Access.Emails) > 0 })
-}
-
-// named lists what rules name, each once, in their order.
-func rulesList(c *config.Config, list func(config.Route) []string) (all []string) {
-	for _, r := range c.Routes {
-		if r.Access == nil || r.Access.Named != "" {
-			continue
-		}
-		for _, item := range list(r) {
-			if !slices.Contains(all, item) {
-				all = append(all, item)
-			}
-		}
-	}
-	return all
+		len(c.NamedIn("emails")) > 0
 }
 
 // ruleChecks hold departments and roles of the rules against the directory.
 func (d *Doctor) ruleChecks() (all []check) {
-	for _, text := range rulesList(d.cfg, func(r config.Route) []string { return r.Access.Departments }) {
+	for _, text := range d.cfg.NamedIn("departments") {
 		id, err := strconv.ParseInt(text, 10, 64)
 		if err != nil {
 			continue // check tells
@@ -106,7 +90,7 @@ func (d *Doctor) ruleChecks() (all []check) {
 			},
 		})
 	}
-	if roles := rulesList(d.cfg, func(r config.Route) []string { return r.Access.Roles }); len(roles) > 0 {
+	if roles := d.cfg.NamedIn("roles"); len(roles) > 0 {
 		all = append(all, check{
 			Name:  "roles",
 			title: i18n.Message{"roles in rules", "规则中的角色"},

@@ -20,6 +20,7 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -31,6 +32,7 @@ import (
 	"dinggate/internal/web"
 	"dinggate/oidc"
 	"dinggate/proxy"
+	"dinggate/proxy/access"
 	"dinggate/proxy/apiauth"
 	"dinggate/proxy/assertion"
 	"dinggate/proxy/forwardauth"
@@ -190,24 +192,29 @@ func newPages(cfg *config.Config, origins *web.Origins) (*page.Pages, error) {
 // newFlow is the sign-in.
 func newFlow(c settings, st *State, people provider, sessions *session.Manager, client *dingtalk.Client,
 	accounts Accounts) (*login.Flow, error) {
+	interactive, err := newInteractive(c)
+	if err != nil {
+		return nil, err
+	}
 	flow := &login.Flow{
-		Provider:  people,
-		AttemptIn: people.attemptIn,
-		Sessions:  sessions,
-		Keyring:   c.keyring,
-		Used:      st.Stores.Used,
-		Pages:     c.pages,
-		Origins:   c.origins,
-		Prefix:    c.Prefix,
-		ClientID:  c.ProviderClientID(),
-		Silent:    newSilent(c.Config, client),
-		Accounts:  accounts.File,
-		People:    accounts.policy,
-		StrictAPI: c.LoginAPIStatus == config.LoginAPIStrict,
-		PageFirst: c.SignIn.First() || accounts.File != nil,
-		MaxWait:   pageMaxWait,
-		Audit:     st.audit,
-		Queue:     people.queue,
+		Interactive: interactive,
+		Provider:    people,
+		AttemptIn:   people.attemptIn,
+		Sessions:    sessions,
+		Keyring:     c.keyring,
+		Used:        st.Stores.Used,
+		Pages:       c.pages,
+		Origins:     c.origins,
+		Prefix:      c.Prefix,
+		ClientID:    c.ProviderClientID(),
+		Silent:      newSilent(c.Config, client),
+		Accounts:    accounts.File,
+		People:      accounts.policy,
+		StrictAPI:   c.LoginAPIStatus == config.LoginAPIStrict,
+		PageFirst:   c.SignIn.First() || accounts.File != nil,
+		MaxWait:     pageMaxWait,
+		Audit:       st.audit,
+		Queue:       people.queue,
 		Limits: login.Limits{
 			Starts:    c.Limits.Starts,
 			Exchanges: c.Limits.Exchanges,
@@ -219,6 +226,30 @@ func newFlow(c settings, st *State, people provider, sessions *session.Manager, 
 		flow.QRLogin = c.DingTalk.LoginURL
 	}
 	return flow, flow.Check()
+}
+
+// newInteractive is login.Flow.Interactive: it finds the route of a page as a gateway
+// that asks about it would. A page that cannot be read is not worth a silent sign-in.
+func newInteractive(c settings) (func(target string) bool, error) {
+	policy, err := c.Policy()
+	return func(target string) bool {
+		t := access.Target{Method: http.MethodGet, Host: c.origins.PublicHost()}
+		if _, rest, absolute := strings.Cut(target, "://"); absolute && target[0] != '/' {
+			end := strings.IndexAny(rest+"/", "/?#")
+			t.Host, target = rest[:end], rest[end:]
+		}
+		raw, _, _ := strings.Cut(target, "?")
+		if raw == "" {
+			raw = "/"
+		}
+		path, err := web.CleanPath(raw)
+		if err != nil {
+			return true
+		}
+		t.Path, t.Readings, t.Variants = path.Plain, path.Readings, path.Variants
+		fresh, silent := policy.Freshness(t)
+		return fresh > 0 && !silent
+	}, err
 }
 
 // newHandler is the reverse proxy with its routes. Without any route, gateways may
@@ -253,13 +284,13 @@ func newHandler(c settings, st *State, sessions *session.Manager, flow *login.Fl
 	return &proxy.Handler{
 		Routes:        routes,
 		Sessions:      sessions,
-		RequireSignIn: flow.RequireSignIn,
-		Credentials:   authenticate,
-		Origins:       c.origins,
-		MaxWait:       pageMaxWait,
-		Failed:        st.Metrics.UpstreamError,
-		Streams:       &st.Conns,
-		HSTS:          hstsValue(c.TLS),
+		RequireSignIn: flow.RequireSignIn, Reauthenticate: flow.Reauthenticate,
+		Credentials: authenticate,
+		Origins:     c.origins,
+		MaxWait:     pageMaxWait,
+		Failed:      st.Metrics.UpstreamError,
+		Streams:     &st.Conns,
+		HSTS:        hstsValue(c.TLS),
 	}, upstreams, nil
 }
 
@@ -269,6 +300,7 @@ func newChain(c settings, st *State, handler *proxy.Handler, flow *login.Flow, o
 		Prefix:    c.Prefix,
 		Origins:   c.origins,
 		LoginURL:  flow.LoginURL,
+		ReauthURL: flow.ReauthURL,
 		Authorize: handler.Authorize,
 		MaxWait:   gatewayMaxWait,
 		Hosts:     c.hosts,

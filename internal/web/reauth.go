@@ -1,0 +1,29 @@
+package web
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// Reauthentication is a request of somebody who is signed in, for a page that wants a
+// more recent sign-in.
+type Reauthentication struct {
+	Fresh     time.Duration // how recent; above 0
+	Silent    bool          // a silent sign-in will do
+	APIClient bool          // a credential came along, which no redirect renews
+}
+
+// reauthenticationRequired is the error of a 401 that wants a more recent sign-in.
+const reauthenticationRequired = "reauthentication_required"
+
+// Error is the 401 of such a request; loginURL is what ReauthURL gives.
+func (q Reauthentication) Error(loginURL string) *Error {
+	return &Error{Status: http.StatusUnauthorized, Code: reauthenticationRequired, LoginURL: loginURL}
+}
+
+// Challenge is the value of WWW-Authenticate (RFC 9470 §3).
+func (q Reauthentication) Challenge() string {
+	seconds := max(1, int64(q.Fresh/time.Second))
+	return `Bearer error="insufficient_user_authentication", max_age=` + strconv.FormatInt(seconds, 10)
+}
