@@ -151,22 +151,30 @@ func (d *Directory) record(ctx context.Context, userID, unionID string) (identit
 		&got); err != nil {
 		return nobody, err
 	}
-	named := func(f *identity.Failure) error {
-		return identity.About(f, identity.Subject{Name: strings.TrimSpace(got.Name)})
-	}
-	switch {
-	case got.UserID == "" || got.UnionID == "" || got.Active == nil:
+	if got.UserID == "" || got.UnionID == "" || got.Active == nil {
 		return nobody, badAnswer(pathUserGet, formatError("no userid, unionid or active")).failure()
-	case got.UserID != userID || got.UnionID != unionID:
+	}
+	if got.UserID != userID || got.UnionID != unionID {
 		return nobody, refuse("not_member", "the record is another person's")
+	}
+	u, refused := d.user(&got)
+	if refused != nil {
+		return nobody, identity.About(refused, identity.Subject{Name: strings.TrimSpace(got.Name)})
+	}
+	return u, nil
+}
+
+// user is the member of a record that is complete; the failure is of class Refused.
+func (d *Directory) user(got *userRecord) (identity.User, *identity.Failure) {
+	switch {
 	case !bool(*got.Active):
-		return nobody, named(refuse("inactive", "the account is not activated"))
+		return identity.User{}, refuse("inactive", "the account is not activated")
 	case disabled(got.DisableStatus):
-		return nobody, named(refuse("disabled", "the enterprise account is disabled"))
+		return identity.User{}, refuse("disabled", "the enterprise account is disabled")
 	}
 	u := identity.User{
-		UnionID:   unionID,
-		UserID:    userID,
+		UnionID:   got.UnionID,
+		UserID:    got.UserID,
 		Name:      strings.TrimSpace(got.Name),
 		JobNumber: strings.TrimSpace(got.JobNumber),
 	}
@@ -182,7 +190,7 @@ func (d *Directory) record(ctx context.Context, userID, unionID string) (identit
 		u.Roles = append(u.Roles, identity.Role{ID: int64(r.ID), Name: r.Name})
 	}
 	if u.Username = d.username(u); u.Username == "" {
-		return nobody, named(refuse("no_username", "the record has no "+d.Username))
+		return identity.User{}, refuse("no_username", "the record has no "+d.Username)
 	}
 	return u, nil
 }

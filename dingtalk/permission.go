@@ -20,6 +20,7 @@ var permissionNames = map[string]string{
 	"qyapi_get_omp_sso_userinfo":           "管理后台免登权限",
 	"Contact.OrgAccountSecurity.ReadWrite": "通讯录企业账号安全数据读写权限",
 	"Contact.OrgAccountMigration.Read":     "通讯录企业账号迁移数据读权限",
+	"Contact.Common.Read":                  "通讯录基本数据读权限",
 }
 
 // neededPermissions says what each call needs, for refusals that do not name it.
@@ -35,6 +36,11 @@ var neededPermissions = map[string]string{
 	pathScopes:       "qyapi_base",
 	pathDepartment:   "qyapi_get_department_list",
 	pathRoles:        "qyapi_get_department_list",
+
+	pathSubDepartments: "qyapi_get_department_list",
+	pathUserList:       "qyapi_get_department_member",
+	pathRoleMembers:    "qyapi_get_department_member",
+	pathLeaveRecords:   "Contact.Common.Read",
 }
 
 // PermissionName is how the console calls a permission point: its Chinese name

@@ -32,7 +32,11 @@ type env struct {
 
 func newEnv(t *testing.T) *env {
 	t.Helper()
-	sim := simulator.Demo()
+	return newEnvOf(t, simulator.Demo())
+}
+
+func newEnvOf(t *testing.T, sim *simulator.Platform) *env {
+	t.Helper()
 	sim.AckWithin = 500 * time.Millisecond
 	server := httptest.NewServer(sim)
 	t.Cleanup(server.Close)

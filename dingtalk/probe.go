@@ -14,7 +14,6 @@ import (
 const (
 	pathScopes     = "/auth/scopes"
 	pathDepartment = "/topapi/v2/department/get"
-	pathRoles      = "/topapi/role/list"
 )
 
 // Probe finds out how an app is set up. No call returns it, so harmless ones are
@@ -102,34 +101,11 @@ func (p *Probe) Department(ctx context.Context, id int64) (name string, err erro
 	return got.Name, err
 }
 
-// maxRolePages bounds the walk through the role groups, 200 a page.
-const maxRolePages = 20
-
 // Roles lists all roles of the organisation.
 func (p *Probe) Roles(ctx context.Context) ([]identity.Role, error) {
-	var all []identity.Role
-	for page := range maxRolePages {
-		var got struct {
-			More flexBool `json:"hasMore"`
-			List flexList[struct {
-				Roles flexList[role] `json:"roles"`
-			}] `json:"list"`
-		}
-		if err := p.Client.do(ctx,
-			request{host: hostOld, path: pathRoles, body: map[string]int{"size": 200, "offset": 200 * page}},
-			&got); err != nil {
-			return nil, err
-		}
-		for _, group := range got.List {
-			for _, r := range group.Roles {
-				all = append(all, identity.Role{ID: int64(r.ID), Name: r.Name})
-			}
-		}
-		if !bool(got.More) {
-			break
-		}
-	}
-	return all, nil
+	return roles(func(body, out any) error {
+		return p.Client.do(ctx, request{host: hostOld, path: pathRoles, body: body}, out)
+	})
 }
 
 // Stream asks for a place at the event stream and does not take it: an event
