@@ -72,7 +72,6 @@ func (c Config) Check(p *conf.Problems, key string) {
 	at("rate").Warn(c.Rate > 20 && c.Rate <= maxRate, "is above 20: DingTalk refuses more, unless a higher limit was bought for this app")
 	at("directory").If(c.Directory != DirectoryAuto && c.Directory != DirectoryMirror && c.Directory != DirectoryLookup,
 		"is not auto, mirror or lookup")
-	at("directory").Warn(c.Directory == DirectoryMirror, "has no effect in this release: members are looked up one by one")
 	at("corp_id").If(c.CorpID == "",
 		"is missing; without it anybody with a DingTalk account could sign in (开发者后台首页 shows it)")
 	at("corp_id").If(!plain(c.CorpID), "holds a blank or a control character")

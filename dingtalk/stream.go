@@ -42,6 +42,12 @@ type Stream struct {
 	// error has the event delivered again.
 	Handle func(context.Context, Event) error
 
+	// CatchUp is called in the background after each new connection, one at a time:
+	// between since, a minute before the last event that came, and now events may have
+	// been lost. After an error it is called again. If nil, nothing is caught up with.
+	CatchUp func(ctx context.Context, since time.Time) error
+	Since   time.Time // as the last event for the first connection; zero: nothing was lost before it
+
 	// OnError receives what a log should hold: connections lost, unreadable frames,
 	// an exhausted push quota. No text holds a secret. If nil, errors are dropped.
 	OnError func(error)
@@ -51,6 +57,8 @@ type Stream struct {
 
 	mu   sync.Mutex // one event at a time; guards seen
 	seen seen
+
+	gap gap
 
 	connected atomic.Int64 // when the connection was made that is open, Unix nanoseconds; 0: none is
 	lastEvent atomic.Int64 // when the last event for our organisation came, Unix nanoseconds
@@ -94,11 +102,15 @@ func (s *Stream) Run(ctx context.Context) error {
 	for fails := 0; ctx.Err() == nil; fails++ {
 		next, err := s.open(ctx)
 		if err == nil {
+			last := moment(s.lastEvent.Load())
 			running.Go(func() { s.follow(ctx, next) })
 			running.Go(func() { s.keepAlive(ctx, next) })
 			old.close() // only now: no event falls between two connections
 			old = next
 			s.connected.Store(next.since.UnixNano())
+			if s.CatchUp != nil {
+				running.Go(func() { s.catchUp(ctx, next, last) })
+			}
 			asked := next.wait(ctx)
 			if !asked {
 				s.connected.Store(0)

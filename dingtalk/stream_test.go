@@ -11,6 +11,7 @@ import (
 
 	"dinggate/dingtalk"
 	"dinggate/dingtalk/simulator"
+	"dinggate/internal/identity"
 )
 
 // follower runs a Stream and records what it got.
@@ -272,5 +273,46 @@ func TestStreamReconnects(t *testing.T) {
 				t.Errorf("OnError got a ticket: %s", text)
 			}
 		})
+	}
+}
+
+// TestStreamCatchesUp: after each new connection it is asked what was lost since the
+// last event, and again after an error.
+func TestStreamCatchesUp(t *testing.T) {
+	asked := make(chan time.Time, 10)
+	began := time.Now()
+	fail := make(chan error, 1)
+	f := follow(t, func(s *dingtalk.Stream) {
+		s.Since = began.Add(-time.Hour)
+		s.CatchUp = func(_ context.Context, since time.Time) error {
+			asked <- since
+			select {
+			case err := <-fail:
+				return err
+			default:
+				return nil
+			}
+		}
+	})
+	if since := <-asked; !since.Equal(began.Add(-time.Hour - time.Minute)) {
+		t.Errorf("the first connection asked since %v, want an hour and a minute before %v", since, began)
+	}
+	f.delivered(t, f.Emit("user_modify_org", map[string]any{"userId": []string{"zhangsan"}}))
+	fail <- &identity.Failure{Class: identity.Operator, Code: "permission_missing"}
+	f.DropStreams()
+	second := <-asked
+	if second.Before(began.Add(-time.Minute)) || second.After(time.Now().Add(-time.Minute)) {
+		t.Errorf("the second asked since %v, want a minute before the event after %v", second, began)
+	}
+	f.streams(t, 1)
+	f.delivered(t, f.Emit("user_modify_org", map[string]any{"userId": []string{"lisi"}}))
+	f.DropStreams()
+	if third := <-asked; !third.Equal(second) {
+		t.Errorf("after a failure it asked since %v, want %v again", third, second)
+	}
+	if _, failures := f.observed(); !slices.ContainsFunc(failures, func(s string) bool {
+		return strings.Contains(s, "permission_missing")
+	}) {
+		t.Errorf("the failure was not reported: %v", failures)
 	}
 }

@@ -90,8 +90,8 @@ func (c Config) shared() bool { return c.Store == StoreRedis }
 // outlived is when a session that lives now is certainly past its lifetime.
 func (c Config) outlived(now time.Time) time.Time { return now.Add(c.Lifetime + 2*skew) }
 
-// fit cuts a person to what a session of theirs has room for.
-func (c Config) fit(u identity.User) (identity.User, error) {
+// Fit cuts a person to what a session of theirs has room for.
+func (c Config) Fit(u identity.User) (identity.User, error) {
 	u.OrgEmail = false // neither a cookie nor a record carries it: every replica is to know the same of a person
 	if c.shared() {
 		return fitUser(u, maxSharedUser)

@@ -39,7 +39,7 @@ func (m *Manager) Create(ctx context.Context, user identity.User, token identity
 func (m *Manager) Begin(ctx context.Context, in SignIn) (*Session, *http.Cookie, error) {
 	m.init()
 	now, token := m.Time(), in.Token
-	user, err := m.Config.fit(in.User)
+	user, err := m.Config.Fit(in.User)
 	if err != nil {
 		return nil, nil, fmt.Errorf("session: creating: the person %w", err)
 	}

@@ -8,6 +8,7 @@ import (
 	"dinggate/internal/identity"
 	"dinggate/internal/keyring"
 	"dinggate/session/membership"
+	"dinggate/session/mirror"
 	"dinggate/session/revocation"
 	"dinggate/store"
 )
@@ -53,6 +54,10 @@ type Manager struct {
 	// s may be without a token: an event asked, not a request. Nil: membership
 	// is never looked at again.
 	Recheck func(ctx context.Context, s *Session) (identity.User, error)
+
+	// Mirror confirms people whom it knows as they are here, in place of a Recheck
+	// of each. It never ends a session. Nil: each is looked up.
+	Mirror *mirror.Mirror
 
 	// Refresh exchanges a refresh token for new tokens, for sessions whose sign-in
 	// yielded one and its expiry. Errors are as Recheck's, but a refusal ends
@@ -244,7 +249,15 @@ func (m *Manager) confirm(ctx context.Context, e *entry, now time.Time, patience
 	if m.Recheck == nil {
 		return s, nil
 	}
-	switch m.checker.Standing(p, s.Checked, e.recheck, now) {
+	standing := m.checker.Standing(p, s.Checked, e.recheck, now)
+	if standing != membership.Fresh && m.Mirror != nil {
+		soon := m.checker.Consult(p, now)
+		s, p = m.view(e, now)
+		if standing = m.checker.Standing(p, s.Checked, e.recheck, now); soon && standing == membership.Stale {
+			return s, nil
+		}
+	}
+	switch standing {
 	case membership.Fresh:
 		return s, nil
 	case membership.Stale:

@@ -84,7 +84,7 @@ func newChecker(m *Manager, lookups int) *membership.Checker[*Session] {
 		Recheck: m.Config.Recheck,
 		Grace:   m.Config.Grace,
 		Now:     m.Time,
-		Fit:     m.Config.fit,
+		Fit:     m.Config.Fit,
 		KeyOf:   func(u *identity.User) identity.Key { return identity.KeyOf(u, m.Service) },
 		Start:   m.tasks.start,
 		Context: m.tasks.context,
@@ -98,6 +98,9 @@ func newChecker(m *Manager, lookups int) *membership.Checker[*Session] {
 	}
 	if m.Config.shared() {
 		c.Shared = m.records
+	}
+	if m.Mirror != nil {
+		c.Mirrored = m.Mirror.Confirms
 	}
 	c.Refused = func(ctx context.Context, s *Session, p *membership.Member, reason string) {
 		// A Store that fails answers ErrStore to every replica's next request anyway.

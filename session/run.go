@@ -24,6 +24,9 @@ func (m *Manager) Run(ctx context.Context) {
 	if m.Journal != nil && m.Config.shared() {
 		following.Go(func() { m.replicator.Follow(ctx) })
 	}
+	if m.Mirror != nil {
+		following.Go(func() { m.Mirror.Run(ctx, func() { m.checker.ConsultAll(m.Time()) }) })
+	}
 	swept := m.Time()
 	for {
 		select {

@@ -337,3 +337,39 @@ func TestLeaver(t *testing.T) {
 		t.Errorf("a gateway's question about a leaver = %d, want 401", a.StatusCode)
 	}
 }
+
+// TestLeaverWhileDisconnected: nobody tells us that somebody left while the event
+// stream was broken; the records of leavers do, once it is there again. Somebody who
+// has come back since stays in.
+func TestLeaverWhileDisconnected(t *testing.T) {
+	h := newTestEnv(t, func(c *config.Config) { c.Session.Recheck = time.Hour })
+	leaver, back := h.visitor(), h.visitor()
+	leaver.signIn(h.base+"/", "zhangsan")
+	back.signIn(h.base+"/", "lisi")
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if err := h.platform.WaitStreams(ctx, 1); err != nil {
+		t.Fatal(err)
+	}
+	h.platform.Mute(true) // no event arrives, also later
+	h.platform.DropStreams()
+	lisi, _ := h.platform.Who("lisi")
+	for _, id := range []string{"zhangsan", "lisi"} {
+		if err := h.platform.Leave(id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := h.platform.Join(lisi); err != nil {
+		t.Fatal(err)
+	}
+	if a := leaver.get(h.base + "/"); a.StatusCode != 200 {
+		t.Fatalf("before the stream is back = %d, want 200: what ended the session?", a.StatusCode)
+	}
+	if err := h.platform.WaitStreams(ctx, 1); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the leaver is out", func() bool { return leaver.get(h.base+"/").StatusCode == 302 })
+	if a := back.get(h.base + "/"); a.StatusCode != 200 {
+		t.Errorf("somebody who has come back = %d, want 200", a.StatusCode)
+	}
+}

@@ -67,8 +67,9 @@ var plan = map[string][]string{
 		"internal/web", "store/grant"},
 
 	"session": {"internal/bounded", "internal/conf", "internal/identity", "internal/keyring",
-		"internal/wire", "session/membership", "session/revocation", "store"},
+		"internal/wire", "session/membership", "session/mirror", "session/revocation", "store"},
 	"session/membership": {"internal/bounded", "internal/identity", "store"},
+	"session/mirror":     {"internal/identity", "internal/keyring", "store"},
 	"session/revocation": {"internal/identity", "internal/keyring", "internal/wire", "store"},
 
 	"store":            {},

@@ -44,6 +44,11 @@ type Checker[S any] struct {
 	// asked.
 	Lookup func(ctx context.Context, s S) (identity.User, error)
 
+	// Mirrored is when a mirror of the directory was read that says the same of u as
+	// a lookup would; the zero time: it does not, or it is not known. If nil, there
+	// is no mirror.
+	Mirrored func(u *identity.User) time.Time
+
 	// Fit cuts a person to what fits into a session.
 	Fit func(u identity.User) (identity.User, error)
 

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"time"
 
 	"dinggate/cmd/dinggate/internal/config"
 	"dinggate/dingtalk"
@@ -16,9 +17,15 @@ func newEvents(cfg *config.Config, client *dingtalk.Client, sessions *session.Ma
 	if !cfg.DingTalk.Events || cfg.SSO.On() {
 		return nil
 	}
+	gone := &leavers{
+		directory: &dingtalk.Directory{Client: client, Username: cfg.DingTalk.Username},
+		sessions:  sessions,
+	}
 	return &dingtalk.Stream{
 		Client:  client,
 		OnError: func(err error) { t.Log.Warn("event stream", "err", err.Error()) },
+		CatchUp: gone.signOut,
+		Since:   time.Now().Add(-cfg.Session.Recheck),
 		Handle: func(ctx context.Context, e dingtalk.Event) error {
 			return sessions.Once(ctx, e.ID, func() error { return applyEvent(ctx, sessions, e) })
 		},

@@ -49,6 +49,9 @@ func (s *State) measure(g, before *Gateway) {
 	if g.Client.Budget != nil {
 		s.measureBudget(g.Client.Budget)
 	}
+	if g.Sessions.Mirror != nil || before != nil && before.Sessions.Mirror != nil {
+		s.measureMirror(g.Sessions.Mirror)
+	}
 	m.Moment("dingtalk_app_token_expiry_timestamp_seconds",
 		"When the app's token ends, Unix time; 0 while there is none. It is renewed ten minutes before.",
 		g.Client.TokenExpires)

@@ -49,6 +49,7 @@ func newSessions(c settings, st *State, client *dingtalk.Client, accounts Accoun
 	people := newProvider(c, st, client, m.RevokeUser)
 	m.Recheck = accounts.Recheck(st.counted(people.recheck))
 	m.Refresh = people.refresh
+	m.Mirror = newMirror(c, st, client, m)
 	if before := st.Serving(); before != nil {
 		m.Inherit(before.Sessions)
 	}
