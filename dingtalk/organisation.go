@@ -78,7 +78,7 @@ func (o *Organisation) Read(ctx context.Context, each func(identity.User)) error
 		if _, ok := errors.AsType[*identity.Failure](err); ok {
 			return err
 		}
-		return &identity.Failure{Class: identity.Later, Code: "unavailable", Err: err}
+		return badAnswer(pathUserList, err).failure()
 	}
 	r.report(members, each)
 	return nil

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"dinggate/internal/identity"
 )
@@ -70,6 +71,20 @@ func (p *Probe) Members(ctx context.Context) error {
 	err := p.Client.do(ctx,
 		request{host: hostOld, path: pathGetByUnionID, body: map[string]string{"unionid": nobodyID}}, nil)
 	return unless(err, "60121", "33012", "400002", "40009")
+}
+
+// Lists asks for the permission qyapi_get_department_member, without which the
+// directory cannot be read as a whole.
+func (p *Probe) Lists(ctx context.Context) error {
+	return p.Client.do(ctx, request{host: hostOld, path: pathUserList,
+		body: map[string]int{"dept_id": 1, "cursor": 0, "size": 1}}, nil)
+}
+
+// Leavers asks for the permission Contact.Common.Read, without which nobody tells
+// who left while events could not arrive.
+func (p *Probe) Leavers(ctx context.Context) error {
+	_, err := p.Client.Leavers(ctx, p.Client.now().Add(-time.Minute))
+	return err
 }
 
 // Silent asks whether codes of the DingTalk client can be redeemed (免登).

@@ -42,7 +42,7 @@ var problems = map[string]string{
 	"is above 20/s: one address could use all calls up that DingTalk answers":           "超过 20/s：单个地址就能用尽钉钉的调用配额",
 	"is not a number of calls a second from 2 to %d":                                    "应为每秒调用数，2 到 %d",
 	"is above 20: DingTalk refuses more, unless a higher limit was bought for this app": "超过 20：除非为此应用购买了更高的限额，否则钉钉会拒绝",
-	"has no effect in this release: members are looked up one by one":                   "在本版本中不起作用：成员逐人查询",
+	"has no effect beside accounts.binding: members are looked up one by one":           "与 accounts.binding 同用时不起作用：成员逐人查询",
 	"is not auto, mirror or lookup":                                                     "应为 auto、mirror 或 lookup",
 	"is not strict or degraded":                                                         "应为 strict 或 degraded",
 	"is not between 50ms and 1m":                                                        "应在 50ms 到 1m 之间",

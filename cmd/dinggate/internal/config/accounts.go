@@ -4,6 +4,7 @@ import (
 	"io/fs"
 
 	"dinggate/account"
+	"dinggate/dingtalk"
 	"dinggate/internal/conf"
 	"dinggate/session"
 )
@@ -37,6 +38,8 @@ func (c *Config) checkAccounts(p *conf.Problems) {
 		"is not a path such as /api/v1, which has no final slash")
 	p.At("login_api_status").If(c.LoginAPIStatus != loginAPIReal && c.LoginAPIStatus != LoginAPIStrict,
 		"is not real or strict")
+	p.At("dingtalk.directory").Warn(c.Accounts.Binds() && c.DingTalk.Directory == dingtalk.DirectoryMirror,
+		"has no effect beside accounts.binding: members are looked up one by one")
 	p.At("accounts.binding").Warn(c.Accounts.Binds() && c.StateDir == "" && c.Session.Store != session.StoreRedis,
 		"keeps bindings in memory: all are gone after a restart; set state_dir, or session.store: redis")
 }

@@ -23,7 +23,7 @@ var Meanings = withRules(map[string]i18n.Message{
 	"dingtalk.username":           {"what applications call a person: userid, job_number, email, email_localpart, name, unionid", "应用所见的用户名：userid、job_number、email、email_localpart、name 或 unionid"},
 	"dingtalk.events":             {"follow the organisation's events: a leaver is out within seconds", "订阅企业事件：离职者数秒内失去访问权限"},
 	"dingtalk.rate":               {"calls a second per API, all replicas together; DingTalk answers 20 per app and API", "每个接口每秒的调用数，所有副本合计；钉钉对每个应用的每个接口限 20 次"},
-	"dingtalk.directory":          {"how members are looked up again: lookup asks about each; auto is lookup in this release, and mirror has no effect yet", "如何核对成员：lookup 逐人查询；本版本中 auto 即 lookup，mirror 尚不起作用"},
+	"dingtalk.directory":          {"how members are looked up again: lookup asks about each, mirror reads the directory as a whole, auto is mirror above 300 signed-in people", "如何核对成员：lookup 逐人查询；mirror 整体读取通讯录；auto 在登录人数超过 300 时用 mirror"},
 	"dingtalk.login_url":          {"DingTalk's sign-in page", "钉钉登录页地址"},
 	"dingtalk.api_url":            {"DingTalk's new API", "钉钉新版接口地址"},
 	"dingtalk.oapi_url":           {"DingTalk's old API", "钉钉旧版接口地址"},

@@ -61,8 +61,21 @@ func (d *Doctor) dingtalkChecks() []check {
 		})
 	}
 	all = append(all, d.ruleChecks()...)
+	if c.Directory != dingtalk.DirectoryLookup {
+		all = append(all, check{
+			Name:  "dingtalk.directory",
+			title: i18n.Message{"lists of members (directory)", "成员列表（directory）"},
+			host:  "oapi",
+			run:   d.lists,
+		})
+	}
 	if c.Events {
 		all = append(all, check{
+			Name:  "dingtalk.leavers",
+			title: i18n.Message{"records of leavers", "离职记录"},
+			host:  "api",
+			run:   d.leavers,
+		}, check{
 			Name:  "dingtalk.stream",
 			title: i18n.Message{"event stream", "事件订阅 Stream"},
 			host:  "api",
