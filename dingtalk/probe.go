@@ -76,8 +76,9 @@ func (p *Probe) Members(ctx context.Context) error {
 // Lists asks for the permission qyapi_get_department_member, without which the
 // directory cannot be read as a whole.
 func (p *Probe) Lists(ctx context.Context) error {
-	return p.Client.do(ctx, request{host: hostOld, path: pathUserList,
+	err := p.Client.do(ctx, request{host: hostOld, path: pathUserList,
 		body: map[string]int{"dept_id": 1, "cursor": 0, "size": 1}}, nil)
+	return unless(err, "50004", "60003")
 }
 
 // Leavers asks for the permission Contact.Common.Read, without which nobody tells

@@ -170,11 +170,16 @@ func (d *Doctor) leavers(ctx context.Context) Result {
 	})
 }
 
-// optional takes a missing permission for something to know, no mistake.
+// optional takes a missing permission for something to know, no mistake; what else
+// goes wrong other rows tell.
 func (d *Doctor) optional(err error, yes, without i18n.Message) Result {
-	out := result(err, yes)
+	if err == nil {
+		return good(yes)
+	}
+	out := failed(err)
+	out.Severity, out.cause = Note, ""
 	if f, ok := errors.AsType[*identity.Failure](err); ok && f.Code == "permission_missing" {
-		out.Severity, out.Text, out.cause = Note, without, ""
+		out.Text = without
 	}
 	return out
 }

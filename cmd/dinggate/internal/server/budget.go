@@ -20,7 +20,7 @@ func (s *State) budget(cfg *config.Config) *ratelimit.Budget {
 	if cfg.SSO.On() {
 		return nil
 	}
-	b := &ratelimit.Budget{Shared: &s.calls, Rate: cfg.DingTalk.Rate}
+	b := &ratelimit.Budget{Shared: s.calls, Rate: cfg.DingTalk.Rate}
 	if s.Stores.Redis != nil {
 		b.Shared = s.Stores.Redis.Allowance(cfg.DingTalk.ClientID)
 	}

@@ -35,14 +35,15 @@ type State struct {
 	ssoCounts sso.Counts
 
 	oidcCounts oidc.Counts
-	calls      ratelimit.Local // DingTalk's calls without Redis: it counts per app, however often that is configured
+	calls      ratelimit.Allowance // DingTalk's calls without Redis: it counts per app, however often that is configured
+	transport  http.RoundTripper   // to DingTalk; nil: the client's own
 	limited    limitCounts
 }
 
 // NewState is the state of a process that has these stores. Serve gives it its
 // first gateway.
 func NewState(stores *Stores, t Observability) *State {
-	return &State{Observability: t, Stores: stores}
+	return &State{Observability: t, Stores: stores, calls: new(ratelimit.Local)}
 }
 
 // Serving is the gateway that serves; nil before the first Serve.
@@ -90,7 +91,7 @@ func (s *State) client(cfg *config.Config) *dingtalk.Client {
 	if g := s.Serving(); g != nil && reflect.DeepEqual(g.Client.Config, cfg.DingTalk) {
 		return g.Client
 	}
-	return &dingtalk.Client{Config: cfg.DingTalk, Observe: s.call, Budget: s.budget(cfg)}
+	return &dingtalk.Client{Config: cfg.DingTalk, Transport: s.transport, Observe: s.call, Budget: s.budget(cfg)}
 }
 
 // tokens are those of the gateway that serves, if it is the same SSO service.
