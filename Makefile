@@ -11,7 +11,7 @@ FUZZTIME ?= 20s
 TARGETS ?= linux/amd64 linux/arm64 linux/loong64 linux/riscv64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64 freebsd/amd64
 
 .DEFAULT_GOAL := help
-.PHONY: help build cross release test check tools fuzz hostile endure bench demo image screenshots dashboard site golden clean clients
+.PHONY: help build cross release test check tools fuzz hostile endure scale bench demo image screenshots dashboard site golden clean clients
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ hostile: tools ## every known way to break an auth proxy, tried on the real prog
 
 endure: ## 1,000 slow clients for a minute, 10,000 connections, a clock that is set; wants a quiet machine
 	ENDURE=1 $(GO) test -count=1 -v -timeout 20m -run 'TestSlowClients|TestManyConnections|TestClock' ./cmd/dinggate
+
+scale: ## 10,000 people in virtual time: a rush of sign-ins, an hour of rechecks, one office; docs/scaling.md
+	SCALE=1 $(GO) test -count=1 -v -timeout 60m -run TestScale ./cmd/dinggate/internal/server
 
 bench: ## CPU per request beside a bare Go handler and a bare ReverseProxy
 	$(GO) run ./test/bench -docs docs
