@@ -142,8 +142,8 @@ func unseen(err error) bool {
 	return ok && f.Code == "department_unknown"
 }
 
-// departments walks the tree from the root and passes on each department. found
-// has room for all of them.
+// departments walks the tree from the root and passes on each department. The
+// buffer of found holds maxDepartments.
 func (r *reading) departments(ctx context.Context, found chan<- int64) error {
 	for level := []int64{1}; len(level) > 0; {
 		for _, id := range level {

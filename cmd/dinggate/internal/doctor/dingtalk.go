@@ -66,7 +66,7 @@ func (d *Doctor) dingtalkChecks() []check {
 			Name:  "dingtalk.directory",
 			title: i18n.Message{"lists of members (directory)", "成员列表（directory）"},
 			host:  "oapi",
-			run:   d.lists,
+			run:   func(ctx context.Context) Result { return lists(ctx, d) },
 		})
 	}
 	if c.Events {
@@ -74,7 +74,7 @@ func (d *Doctor) dingtalkChecks() []check {
 			Name:  "dingtalk.leavers",
 			title: i18n.Message{"records of leavers", "离职记录"},
 			host:  "api",
-			run:   d.leavers,
+			run:   func(ctx context.Context) Result { return leavers(ctx, d.probe) },
 		}, check{
 			Name:  "dingtalk.stream",
 			title: i18n.Message{"event stream", "事件订阅 Stream"},

@@ -148,23 +148,23 @@ func (d *Doctor) roles(ctx context.Context, named []string) Result {
 }
 
 // lists asks whether the directory can be read as a whole, which few need.
-func (d *Doctor) lists(ctx context.Context) Result {
-	return d.optional(d.probe.Lists(ctx), i18n.Message{"can be read", "可以读取"}, i18n.Message{
+func lists(ctx context.Context, d *Doctor) Result {
+	return optional(d.probe.Lists(ctx), i18n.Message{"can be read", "可以读取"}, i18n.Message{
 		fmt.Sprintf("cannot be read: members are looked up one by one, at most %d a second, so that above %d people "+
-			"at work checks come later than session.recheck", d.cfg.DingTalk.Rate, d.affordable()),
+			"at work checks come later than session.recheck", d.cfg.DingTalk.Rate, affordable(d.cfg)),
 		fmt.Sprintf("无法读取：成员逐人查询，每秒最多 %d 人；同时在线超过 %d 人时，核对会晚于 session.recheck",
-			d.cfg.DingTalk.Rate, d.affordable()),
+			d.cfg.DingTalk.Rate, affordable(d.cfg)),
 	})
 }
 
 // affordable is how many people can be looked up one by one in time.
-func (d *Doctor) affordable() int {
-	return int(float64(d.cfg.DingTalk.Rate) * 0.8 * d.cfg.Session.Recheck.Seconds()) // up to a fifth sooner than due
+func affordable(c *config.Config) int {
+	return int(float64(c.DingTalk.Rate) * 0.8 * c.Session.Recheck.Seconds()) // up to a fifth sooner than due
 }
 
 // leavers asks whether people can be signed out who left while no event arrived.
-func (d *Doctor) leavers(ctx context.Context) Result {
-	return d.optional(d.probe.Leavers(ctx), i18n.Message{"can be read", "可以读取"}, i18n.Message{
+func leavers(ctx context.Context, p *dingtalk.Probe) Result {
+	return optional(p.Leavers(ctx), i18n.Message{"can be read", "可以读取"}, i18n.Message{
 		"cannot be read: who leaves while the event stream is broken is out at the next recheck",
 		"无法读取：事件流中断期间离职的人，要到下一次核对才会退出",
 	})
@@ -172,7 +172,7 @@ func (d *Doctor) leavers(ctx context.Context) Result {
 
 // optional takes a missing permission for something to know, no mistake; what else
 // goes wrong other rows tell.
-func (d *Doctor) optional(err error, yes, without i18n.Message) Result {
+func optional(err error, yes, without i18n.Message) Result {
 	if err == nil {
 		return good(yes)
 	}
