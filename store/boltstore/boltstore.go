@@ -80,6 +80,27 @@ func Open(dir string) (*File, error) {
 // Close waits for what is under way. Later calls of any method fail.
 func (f *File) Close() error { return f.db.Close() }
 
+// Probe writes something that changes nothing, to learn whether the disk takes
+// writes. Like every write it may outlive ctx.
+func (f *File) Probe(ctx context.Context) error {
+	begin := time.Now()
+	err := f.write(ctx, func(tx *bolt.Tx) error {
+		b, err := tx.CreateBucketIfNotExists([]byte("probe"))
+		if err != nil {
+			return err
+		}
+		_, err = b.NextSequence()
+		return err
+	})
+	if err != nil {
+		err = fmt.Errorf("boltstore: probe: %w", err)
+	}
+	if f.Observe != nil {
+		f.Observe(ctx, "probe", time.Since(begin), err)
+	}
+	return err
+}
+
 // Table gives the table of this name, and makes it when there is none. It holds
 // at most max records, 0 means 100,000, and refuses more: forgetting a sign-out
 // or a used mark would allow a replay (threats S4, D5).

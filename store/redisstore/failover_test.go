@@ -73,7 +73,7 @@ const clusterACL = " +cluster|slots +cluster|shards +asking"
 func TestClusterFailover(t *testing.T) {
 	url, masters := startCluster(t, 3)
 	spare := clusterNode(t)
-	meet(spare, masters[0])
+	realtool.MeetCluster(spare, masters[0])
 	id := strings.TrimSpace(masters[0].Do("CLUSTER", "MYID"))
 	spare.Await("a cluster", func() bool { return spare.Do("CLUSTER", "REPLICATE", id) == "OK\n" })
 	spare.Await("its master", func() bool {

@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"strconv"
@@ -13,9 +14,9 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// The journal is one capped stream, not pub/sub: a stream can be read again, so
+// The journal is a capped stream, not pub/sub: a stream can be read again, so
 // that a follower that lost its connection misses nothing, and it can see
-// whether it missed anything.
+// whether it missed anything. In a cluster there are three (journal_streams.go).
 //
 // A follower first appends an anchor of its own; once it reads that back it has
 // read everything older, and knows that it is at a server that takes writes.
@@ -35,33 +36,35 @@ const (
 	journalBatch = 500
 	entryField   = "e"
 	anchorField  = "a"
+	idField      = "i" // the same in each stream that has the entry
 )
 
 var errGap = errors.New("entries may be missing")
 
-func (s *Store) journal() string { return s.prefix + journalKey }
-
 // Append adds an entry.
 func (s *Store) Append(ctx context.Context, entry []byte) error {
+	values := []any{entryField, entry}
+	if len(s.streams) > 1 {
+		values = append(values, idField, rand.Text())
+	}
 	return s.do(ctx, "append", func(ctx context.Context) error {
 		if len(entry) == 0 || len(entry) > store.MaxEntry {
 			return fmt.Errorf("an entry of %d bytes", len(entry))
 		}
-		_, err := s.add(ctx, entryField, entry)
-		return err
+		return s.addToMost(ctx, values)
 	})
 }
 
-func (s *Store) add(ctx context.Context, field string, value []byte) (id string, err error) {
+func (s *Store) add(ctx context.Context, stream string, values []any) (id string, err error) {
 	var added *redis.StringCmd
 	_, err = s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
 		added = p.XAdd(ctx, &redis.XAddArgs{
-			Stream: s.journal(),
+			Stream: stream,
 			MaxLen: journalMax,
 			Approx: true,
-			Values: []any{field, value},
+			Values: values,
 		})
-		p.PExpire(ctx, s.journal(), journalLife)
+		p.PExpire(ctx, stream, journalLife)
 		return nil
 	})
 	if err != nil {
@@ -70,9 +73,18 @@ func (s *Store) add(ctx context.Context, field string, value []byte) (id string,
 	return added.Val(), nil
 }
 
-// Follow hands over entries until ctx ends.
-func (s *Store) Follow(ctx context.Context, heard func(entry []byte), live func(bool)) {
-	f := follower{s: s, heard: heard, live: live}
+// follower follows one stream.
+type follower struct {
+	s       *Store
+	stream  string
+	receive func(redis.XMessage)
+	live    func(up bool, why error)
+	alive   bool
+	last    string // the entry read last; "" when none is known
+}
+
+// run follows until ctx ends.
+func (f *follower) run(ctx context.Context) {
 	pause := time.NewTimer(0)
 	defer pause.Stop()
 	for ctx.Err() == nil {
@@ -82,7 +94,7 @@ func (s *Store) Follow(ctx context.Context, heard func(entry []byte), live func(
 		}
 		if f.alive {
 			f.alive = false
-			live(false)
+			f.live(false, err)
 		}
 		if errors.Is(err, errGap) {
 			continue
@@ -93,15 +105,6 @@ func (s *Store) Follow(ctx context.Context, heard func(entry []byte), live func(
 		case <-pause.C:
 		}
 	}
-}
-
-// follower is one call of Follow.
-type follower struct {
-	s     *Store
-	heard func([]byte)
-	live  func(bool)
-	alive bool
-	last  string // the entry read last; "" when none is known
 }
 
 // follow runs until it fails.
@@ -120,9 +123,7 @@ func (f *follower) follow(ctx context.Context) error {
 			return err
 		}
 		for _, e := range entries {
-			if value, ok := e.Values[entryField].(string); ok {
-				f.heard([]byte(value))
-			}
+			f.receive(e)
 			from, newest, f.last = e.ID, e.ID, e.ID
 		}
 		if err := f.confirm(ctx, newest); err != nil {
@@ -130,14 +131,14 @@ func (f *follower) follow(ctx context.Context) error {
 		}
 		if !f.alive && !before(from, anchor) {
 			f.alive = true
-			f.live(true)
+			f.live(true, nil)
 		}
 	}
 }
 
 func (f *follower) anchor(ctx context.Context) (id string, err error) {
 	err = f.s.do(ctx, "follow", func(ctx context.Context) error {
-		id, err = f.s.add(ctx, anchorField, []byte("1"))
+		id, err = f.s.add(ctx, f.stream, []any{anchorField, "1"})
 		return err
 	})
 	return id, err
@@ -149,7 +150,7 @@ func (f *follower) read(ctx context.Context, from string) ([]redis.XMessage, err
 	ctx, cancel := context.WithTimeout(ctx, journalBlock+f.s.patience) // a connection that is half open hangs no longer
 	defer cancel()
 	streams, err := f.s.client.XRead(ctx, &redis.XReadArgs{
-		Streams: []string{f.s.journal(), from},
+		Streams: []string{f.stream, from},
 		Count:   journalBatch,
 		Block:   journalBlock,
 	}).Result()
@@ -170,8 +171,8 @@ func (f *follower) confirm(ctx context.Context, newest string) error {
 	var found *redis.XMessageSliceCmd
 	err := f.s.do(ctx, "follow", func(ctx context.Context) error {
 		_, err := f.s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
-			p.XTrimMaxLenApprox(ctx, f.s.journal(), 2*journalMax, 0) // cuts nothing: a write all the same
-			found = p.XRangeN(ctx, f.s.journal(), newest, newest, 1)
+			p.XTrimMaxLenApprox(ctx, f.stream, 2*journalMax, 0) // cuts nothing: a write all the same
+			found = p.XRangeN(ctx, f.stream, newest, newest, 1)
 			return nil
 		})
 		return err

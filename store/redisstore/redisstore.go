@@ -3,8 +3,10 @@
 //
 //	Get, Put, Add, Take ── one command each, one key each: any Redis from 5.0 on,
 //	                       alone, behind sentinels, or a cluster
-//	Append, Follow ─────── a stream of its own (journal.go): what just ended
-//	Ping ───────────────── a small write: is the server there, is it the master
+//	Append, Follow ─────── a stream of its own (journal.go), in a cluster three:
+//	                       what just ended
+//	Ping, Probe ────────── small writes: is the server there, is it the master; of
+//	                       a cluster, which share of the slots has one
 //
 // Only what does no harm twice is tried a second time, within the same deadline: who
 // is asked to redeem a code once would redeem it twice.
@@ -19,6 +21,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -36,11 +39,18 @@ type Store struct {
 	// not called.
 	Observe func(ctx context.Context, op string, d time.Duration, err error)
 
+	// OnFollow is called when what Follow receives has become complete, and when that
+	// is no longer certain, with the reason. Set it before first use. If nil, it is not called.
+	OnFollow func(live bool, why error)
+
 	client     redis.UniversalClient
 	lookAround func(context.Context) // of a cluster: learn anew which node has what; nil: there is but one
 	prefix     string
-	patience   time.Duration // for one operation
-	old        atomic.Bool   // before 6.2: GETDEL is a script
+	probed     []string       // keys that a Probe writes
+	streams    []string       // keys of the journal
+	writers    sync.WaitGroup // that append to one of several streams
+	patience   time.Duration  // for one operation
+	old        atomic.Bool    // before 6.2: GETDEL is a script
 }
 
 var (
@@ -84,7 +94,12 @@ func Open(c Config) (*Store, error) {
 		Protocol: 2, DisableIdentity: true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}
-	s := &Store{prefix: c.Prefix, patience: patience}
+	s := &Store{
+		prefix:   c.Prefix,
+		probed:   probeKeys(c.Prefix, t.kind == cluster),
+		streams:  streamNames(c.Prefix, t.kind == cluster),
+		patience: patience,
+	}
 	if t.kind != cluster {
 		s.client = redis.NewUniversalClient(options)
 		return s, nil
@@ -102,8 +117,11 @@ type silent struct{}
 
 func (silent) Printf(context.Context, string, ...any) {}
 
-// Close ends all connections; Follow is to have returned.
-func (s *Store) Close() error { return s.client.Close() }
+// Close ends all connections; Follow and all calls are to have returned.
+func (s *Store) Close() error {
+	s.writers.Wait()
+	return s.client.Close()
+}
 
 // do runs one operation with its deadline. f returns an answer of the Store, or
 // what went wrong.
@@ -216,13 +234,10 @@ var takeScript = redis.NewScript(
 	`local v = redis.call('GET', KEYS[1]); if v then redis.call('DEL', KEYS[1]) end; return v`,
 )
 
-// Ping writes a key of its own: a server that cannot be written to (a replica,
-// one without memory, one that forbids it) is as ill as one that is away.
-func (s *Store) Ping(ctx context.Context) error {
-	return s.do(ctx, "ping", func(ctx context.Context) error {
-		return s.client.Set(ctx, s.prefix+"ping", "1", time.Minute).Err()
-	})
-}
+// Ping writes keys of its own, in a cluster one for each sixteenth of the slots: a
+// server that cannot be written to (a replica, one without memory, one that forbids
+// it) is as ill as one that is away.
+func (s *Store) Ping(ctx context.Context) error { return s.Probe(ctx).Err }
 
 func none(err error) error {
 	if errors.Is(err, redis.Nil) {

@@ -182,32 +182,7 @@ func clusterNode(t *testing.T) *realtool.Redis {
 
 // startCluster starts masters that share the slots.
 func startCluster(t *testing.T, nodes int) (url string, all []*realtool.Redis) {
-	var addrs []string
-	for range nodes {
-		r := clusterNode(t)
-		all, addrs = append(all, r), append(addrs, r.Addr)
-	}
-	for i, r := range all {
-		first, last := 16384*i/nodes, 16384*(i+1)/nodes-1
-		if got := r.Do("CLUSTER", "ADDSLOTSRANGE", itoa(first), itoa(last)); got != "OK\n" {
-			t.Fatalf("ADDSLOTSRANGE = %q", got)
-		}
-		meet(r, all[0])
-	}
-	for _, r := range all {
-		r.Await("a cluster that is whole", func() bool {
-			info := r.Do("CLUSTER", "INFO")
-			return strings.Contains(info, "cluster_state:ok") &&
-				strings.Contains(info, "cluster_known_nodes:"+itoa(nodes)) &&
-				strings.Contains(info, "cluster_slots_ok:16384")
-		})
-	}
-	return "redis-cluster://" + strings.Join(addrs, ","), all
-}
-
-func meet(r, other *realtool.Redis) {
-	bus := strings.TrimSpace(strings.Split(other.Do("CONFIG", "GET", "cluster-port"), "\n")[1])
-	r.Do("CLUSTER", "MEET", "127.0.0.1", portOf(other.Addr), bus)
+	return realtool.StartCluster(t, nodes, 2*time.Second, "yes")
 }
 
 func portOf(addr string) string { _, port, _ := net.SplitHostPort(addr); return port }
@@ -294,7 +269,7 @@ func TestJournalIsBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := s.client.XLen(t.Context(), s.journal()).Val(); n > journalMax+journalMax/10 {
+	if n := s.client.XLen(t.Context(), s.streams[0]).Val(); n > journalMax+journalMax/10 {
 		t.Errorf("the stream has %d entries, want about %d", n, journalMax)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"html/template"
 	"net/http"
 	"os"
@@ -30,7 +31,7 @@ type Status struct {
 	UntrustedForwarders *telemetry.UntrustedForwarders
 	Dropped             func() uint64 // log records
 	Gateway             func() GatewayState
-	Store               func() (kind string, up bool) // memory, file or redis
+	Store               func() (kind string, up float64) // memory, file or redis; which share takes writes
 	Reload              func() *ReloadResult
 	Host                string           // which replica this is; "" = the machine's name
 	now                 func() time.Time // nil = time.Now
@@ -89,7 +90,11 @@ type StatusReport struct {
 		Kind    string `json:"kind"` // memory, file, redis
 		Up      bool   `json:"up"`
 		Journal *bool  `json:"replicas_heard,omitempty"` // absent: no replicas
-		Unsent  int    `json:"unsent,omitempty"`
+
+		// Which share of a Redis Cluster's slots is up; absent: all, or none.
+		Slots float64 `json:"slots_up,omitempty"`
+
+		Unsent int `json:"unsent,omitempty"`
 	} `json:"store"`
 
 	Reload StatusReload `json:"reload"`
@@ -174,7 +179,11 @@ func (s *Status) report(in i18n.Language) StatusReport {
 	if g.Events != nil {
 		r.Stream = &statusStream{moment(g.Events.Connected), moment(g.Events.LastEvent)}
 	}
-	r.Store.Kind, r.Store.Up = s.Store()
+	kind, up := s.Store()
+	r.Store.Kind, r.Store.Up = kind, up == 1
+	if up < 1 {
+		r.Store.Slots = up
+	}
 	if g.Replicated {
 		r.Store.Journal, r.Store.Unsent = &held.Live, held.Unsent
 	}
@@ -217,6 +226,7 @@ var StatusTexts = map[string]i18n.Message{
 	"unconnected": {"not connected: a leaver stays until the next recheck", "未连接：离职者要到下次复查才退出"},
 	"event":       {"last event", "最近事件"},
 	"store":       {"Session store", "会话存储"}, "up": {"up", "正常"}, "down": {"away", "不可用"},
+	"partly": {"a part is away; of the slots there are up", "一部分不可用；可用槽位占"},
 	"heard":  {"what ends on other replicas arrives", "可收到其他副本的终止消息"},
 	"deaf":   {"what ends on other replicas does NOT arrive", "收不到其他副本的终止消息"},
 	"unsent": {"not yet told to others", "尚未通知其他副本"},
@@ -287,6 +297,9 @@ func (v statusView) Time(t any) string {
 	}
 	return "–"
 }
+
+// Percent writes a share.
+func (v statusView) Percent(share float64) string { return fmt.Sprintf("%.0f %%", 100*share) }
 
 type statusCount struct {
 	Name string

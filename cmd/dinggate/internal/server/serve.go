@@ -76,7 +76,8 @@ func Run(ctx context.Context, first Loaded, read func() Loaded, out io.Writer) e
 		return err
 	}
 	s.guard = nil
-	operators := admin.Handler(&s.ready, stores.Reads, r.note, kit.Metrics, newStatus(st, r))
+	note := func() string { return strings.Trim(r.note()+"\n"+stores.note(), "\n") }
+	operators := admin.Handler(&s.ready, stores.Reads, note, kit.Metrics, newStatus(st, r))
 	if cfg.Admin.Ready == config.ReadyDegraded {
 		operators = admin.Degraded(&s.ready, stores.Reads, operators)
 	}

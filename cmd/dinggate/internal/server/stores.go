@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"errors"
-	"sync/atomic"
 	"time"
 
 	"dinggate/account"
@@ -43,8 +42,7 @@ type Stores struct {
 	File  *boltstore.File   // with state_dir and without Redis, otherwise nil
 
 	t     Observability
-	up    atomic.Bool
-	reads atomic.Bool
+	watch storeWatch
 }
 
 // MemoryStores forget everything with the process.
@@ -57,8 +55,7 @@ func MemoryStores() *Stores {
 		Pending:  &store.Memory{Max: pendingRecords},
 		Bindings: new(account.Memory),
 	}
-	s.up.Store(true)
-	s.reads.Store(true)
+	s.watch.set(redisstore.Health{Writes: 1, Reads: 1})
 	return s
 }
 
@@ -85,12 +82,8 @@ func OpenStores(ctx context.Context, cfg *config.Config, t Observability) (*Stor
 	if err != nil {
 		return nil, err
 	}
-	t.Metrics.Gauge("store_up", "1 while the session store answers and takes writes.", func() float64 {
-		if s.Up() {
-			return 1
-		}
-		return 0
-	})
+	t.Metrics.Gauge("store_up", "1 while the session store answers and takes writes, 0 while it does not; of a "+
+		"Redis Cluster the share of its slots that do.", s.watch.writes)
 	return s, nil
 }
 
@@ -99,15 +92,17 @@ func openRedis(ctx context.Context, c redisstore.Config, keys *bindingKeys, t Ob
 	if err != nil {
 		return nil, err
 	}
-	var disconnected atomic.Bool
 	r.Observe = func(ctx context.Context, op string, d time.Duration, err error) {
 		t.Metrics.Store(op, redisstore.Reason(err), d)
 		t.Tracing.Stored(ctx, "redis", op, redisstore.Reason(err), d)
+	}
+	var lost bool // OnFollow is called by one goroutine at a time
+	r.OnFollow = func(live bool, why error) {
 		switch {
-		case op != "follow" || errors.Is(err, context.Canceled):
-		case err != nil && !disconnected.Swap(true):
-			t.Log.Warn("the journal is disconnected: requests ask Redis instead", "err", err.Error())
-		case err == nil && disconnected.Swap(false):
+		case !live:
+			lost = true
+			t.Log.Warn("the journal is disconnected: requests ask Redis instead", "err", why.Error())
+		case lost:
 			t.Log.Info("the journal is connected again")
 		}
 	}
@@ -124,12 +119,15 @@ func openRedis(ctx context.Context, c redisstore.Config, keys *bindingKeys, t Ob
 		Redis:    r,
 		t:        t,
 	}
-	if err := r.Ping(ctx); err != nil {
-		t.Log.Error("the session store is away: not ready until it comes", "err", err.Error())
-	} else {
-		s.up.Store(true)
-		s.reads.Store(true)
+	health := r.Probe(ctx)
+	s.watch.set(health)
+	switch {
+	case health.Err == nil:
 		t.Log.Info("sessions are shared through Redis")
+	case s.Reads():
+		s.watch.report(t.Log, redisstore.Health{Writes: 1, Reads: 1}, health)
+	default:
+		t.Log.Error("the session store is away: not ready until it comes", "err", health.Err.Error())
 	}
 	return s, nil
 }
@@ -139,15 +137,16 @@ func openFile(dir string, keys *bindingKeys, t Observability) (*Stores, error) {
 	if err != nil {
 		return nil, err
 	}
+	s := &Stores{File: f, keys: keys, t: t}
 	f.Observe = func(ctx context.Context, op string, d time.Duration, err error) {
 		result := "ok"
 		if err != nil {
 			result = "other"
 		}
+		s.watch.wrote(op, err)
 		t.Metrics.Store(op, result, d)
 		t.Tracing.Stored(ctx, "file", op, result, d)
 	}
-	s := &Stores{File: f, keys: keys, t: t}
 	var errs [6]error
 	s.Sessions, errs[0] = f.Table("sessions", 1_000_000)
 	s.Used, errs[1] = f.Table("used", usedAttempts)
@@ -163,76 +162,10 @@ func openFile(dir string, keys *bindingKeys, t Observability) (*Stores, error) {
 	if err := errors.Join(append(errs[:], err)...); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	s.up.Store(true)
-	s.reads.Store(true)
+	s.watch.set(redisstore.Health{Writes: 1, Reads: 1})
 	t.Log.Info("sessions live in cookies: a sign-out is known to this machine alone, not to other replicas",
 		"state_dir", dir)
 	return s, nil
-}
-
-// State is which kind of store there is, and whether it answers.
-func (s *Stores) State() (kind string, up bool) {
-	switch {
-	case s.Redis != nil:
-		kind = "redis"
-	case s.File != nil:
-		kind = "file"
-	default:
-		kind = "memory"
-	}
-	return kind, s.Up()
-}
-
-// Up reports whether the store answered and took a write a moment ago.
-func (s *Stores) Up() bool { return s.up.Load() }
-
-// Reads is what /ready says: a store that only refuses writes still knows who is
-// signed in, and no replica would be better off.
-func (s *Stores) Reads() bool { return s.reads.Load() }
-
-// watchEvery is the pause between two questions to Redis whether it is there.
-const watchEvery = time.Second
-
-// run watches Redis until ctx ends. Two failures in a row are an outage,
-// one success ends it.
-func (s *Stores) run(ctx context.Context) {
-	if s.Redis == nil {
-		return
-	}
-	tick := time.NewTicker(watchEvery)
-	defer tick.Stop()
-	for failures := 0; ; {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		err := s.Redis.Ping(ctx)
-		switch {
-		case ctx.Err() != nil:
-			return
-		case err == nil:
-			failures = 0
-			s.reads.Store(true)
-			if !s.up.Swap(true) {
-				s.t.Log.Warn("the session store is back")
-			}
-		default:
-			if failures++; failures < 2 {
-				continue
-			}
-			reads := redisstore.Reads(err)
-			s.reads.Store(reads)
-			switch {
-			case !s.up.Swap(false):
-			case reads:
-				s.t.Log.Error("the session store takes no writes: nobody can sign in or out", "err", err.Error())
-			default:
-				s.t.Log.Error("the session store is away: sessions are kept, requests that need it get 503",
-					"err", err.Error())
-			}
-		}
-	}
 }
 
 // Close is the end of the process: run has returned, no request is under way.
