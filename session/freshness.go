@@ -187,20 +187,20 @@ func (f *freshness) question(e *entry) <-chan singleflight.Result {
 		err := f.ask(ctx, e.origin)
 		if err == nil {
 			e.answered(at, epoch)
-			f.answer.Store(at.UnixMilli())
 		}
 		return nil, err
 	})
 }
 
 // ask brings into memory what the Store knows about the end of s. All questions
-// go out at once. The only error is ErrStore: no answer.
+// go out at once, and one that fails does not stop the others: of a Redis Cluster
+// one part may be away. The only error is ErrStore: not all were answered.
 func (f *freshness) ask(ctx context.Context, s *Session) error {
 	if f.records.store == nil {
 		return unavailable("asking about a session", errNoStore)
 	}
 	now := f.records.now()
-	g, ctx := errgroup.WithContext(ctx)
+	var g errgroup.Group
 	g.Go(func() error { _, err := f.askSession(ctx, s.ID, s, now); return err })
 	g.Go(func() error { return f.askEnds(ctx, s, now) })
 	return g.Wait()
@@ -210,6 +210,7 @@ func (f *freshness) ask(ctx context.Context, s *Session) error {
 // ended; s is the session where it is known already.
 func (f *freshness) askSession(ctx context.Context, id string, s *Session, now time.Time) (record []byte, err error) {
 	record, ended, err := f.records.session(ctx, id)
+	f.noteAnswer(err, now)
 	if err != nil || !ended {
 		return record, err
 	}
@@ -222,9 +223,17 @@ func (f *freshness) askSession(ctx context.Context, id string, s *Session, now t
 	return nil, nil
 }
 
+// noteAnswer notes that the Store answered a question of that moment: as long as
+// it answers any, a session goes on whose own record is away, see outlives.
+func (f *freshness) noteAnswer(err error, at time.Time) {
+	if err == nil {
+		f.answer.Store(at.UnixMilli())
+	}
+}
+
 // askEnds asks about everybody whose end would be the end of s.
 func (f *freshness) askEnds(ctx context.Context, s *Session, now time.Time) error {
-	g, ctx := errgroup.WithContext(ctx)
+	var g errgroup.Group
 	g.Go(func() error { return f.askEnd(ctx, everybody, now) })
 	for _, key := range s.keys(f.records.service) {
 		if key.Text != "" {
@@ -237,6 +246,7 @@ func (f *freshness) askEnds(ctx context.Context, s *Session, now time.Time) erro
 // askEnd brings the end of a person's sessions into memory.
 func (f *freshness) askEnd(ctx context.Context, key identity.Key, now time.Time) error {
 	end, found, err := f.records.end(ctx, key)
+	f.noteAnswer(err, now)
 	if err != nil || !found {
 		return err
 	}
