@@ -147,7 +147,8 @@ var Meanings = withRules(map[string]i18n.Message{
 	"login_api_base":         {"with login_api, the path below which it answers too; empty: at the root alone", "开启 login_api 后，该接口同时在此路径下提供；留空则仅在根路径提供"},
 	"login_api_status":       {"its HTTP status for refusals: real (200, as clients of the document need) or strict (500)", "该接口拒绝时的 HTTP 状态码：real 为 200（按文档生成的客户端需要），strict 为 500"},
 
-	"server.max_connections": {"connections to dinggate at a time, more wait; 0: half of the files that the process may open", "网关同时接受的连接数，超出者排队；0 表示进程可打开文件数的一半"},
+	"server.max_connections": {"connections to dinggate at a time, more wait; 0: what fits into GOMEMLIMIT and the control group, at most half of the files that the process may open",
+		"网关同时接受的连接数，超出者排队；0 表示按 GOMEMLIMIT 与 cgroup 内存上限推算，且不超过进程可打开文件数的一半"},
 	"proxy_protocol":         {"networks whose connections begin with the PROXY protocol, or unix", "以 PROXY 协议开头的连接来自哪些网段，或 unix"},
 	"tls.client_ca_file":     {"clients need a certificate of these authorities (PEM)", "客户端必须出示由这些 CA 签发的证书（PEM）"},
 	"tls.hsts":               {"browsers insist on https for so long (Strict-Transport-Security); 0s: not said", "让浏览器在此时长内只用 https（Strict-Transport-Security）；0s 表示不发送"},

@@ -8,7 +8,8 @@ import (
 
 // ServerConfig is the `server` part: how many may come, and how the process stops.
 type ServerConfig struct {
-	// at a time, to dinggate; 0: half of the files that the process may open
+	// at a time, to dinggate; 0: what fits into GOMEMLIMIT and the control group, at
+	// most half of the files that the process may open
 	MaxConnections int `yaml:"max_connections"`
 
 	DrainDelay   time.Duration `yaml:"drain_delay"`   // between "not ready" and the end of new connections; 0: none

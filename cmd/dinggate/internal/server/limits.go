@@ -2,6 +2,7 @@ package server
 
 import (
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 
@@ -14,18 +15,19 @@ import (
 // reservedFiles is what the process needs besides clients and upstreams.
 const reservedFiles = 64
 
-// mostConnections is max_connections, or, without it, half of the files that
-// the process may open: each client may need a connection to an upstream, and
-// with none left no request would be served (threats V30).
+// mostConnections is max_connections, or, without it, as many as fit into memory,
+// and at most half of the files that the process may open: each client may need a
+// connection to an upstream, and with none left no request would be served
+// (threats V30, V31).
 func mostConnections(c config.ServerConfig) int {
 	if c.MaxConnections > 0 {
 		return c.MaxConnections
 	}
-	files := OpenFiles()
-	if files == 0 {
-		return 1 << 20
+	most := min(1<<20, connectionsIn(goMemory(), groupMemory(os.DirFS("/"))))
+	if files := OpenFiles(); files != 0 {
+		most = min(most, max(16, (files-reservedFiles)/2))
 	}
-	return max(16, (files-reservedFiles)/2)
+	return most
 }
 
 // connLimiter accepts at most so many connections at a time. Further ones wait in

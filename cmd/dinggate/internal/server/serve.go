@@ -46,6 +46,7 @@ func Run(ctx context.Context, first Loaded, read func() Loaded, out io.Writer) e
 	cfg := first.Cfg
 	floor := make([]byte, heapFloor)
 	defer runtime.KeepAlive(floor)
+	limitMemory()
 	signal.Ignore(syscall.SIGPIPE) // a closed stderr or stdout must not end the process (threats V29)
 	records := telemetry.NewWriter(os.Stderr)
 	defer records.Close()
