@@ -61,6 +61,16 @@ func (d *Decision) Person() *identity.User {
 // APIClient reports that a credential identified the person, and no cookie.
 func (d *Decision) APIClient() bool { return d.credential != nil }
 
+// Undecided is the verdict of a request about which Authorize returned err:
+// unavailable while nothing is known about the session, deny for a client that has
+// made too many attempts.
+func Undecided(err error) string {
+	if e, ok := errors.AsType[*web.Error](err); ok && e.Status < http.StatusInternalServerError {
+		return access.Deny.String()
+	}
+	return "unavailable"
+}
+
 // Authorize decides whether the sender of h may enter t, for every endpoint. An
 // error is always a *web.Error of status 503, or 429 for an API client with too
 // many attempts: nothing is known about the session now, so keep the cookie and

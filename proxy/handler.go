@@ -125,6 +125,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, x *web.Exchange)
 	d, err := h.authorize(r.Context(), target(x, r.Method), r.Header, h.MaxWait)
 	x.Route, x.Rule, x.User, x.Verdict = d.Route, d.Rule, d.User(), d.Verdict.String()
 	if err != nil {
+		x.Verdict = Undecided(err)
 		return err
 	}
 	if d.Verdict == access.Deny {

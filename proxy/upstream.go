@@ -257,6 +257,7 @@ func (u *Upstream) modify(res *http.Response) error {
 		p.watch(&p.responseBody, streamAge)
 	}
 	if events {
+		p.x.Streamed = true
 		p.track(&p.responseBody)
 	}
 	return nil

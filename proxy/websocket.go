@@ -45,7 +45,7 @@ func (p *proxiedRequest) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	p.x.Status, p.hijacked = http.StatusSwitchingProtocols, true
+	p.x.Status, p.x.Streamed, p.hijacked = http.StatusSwitchingProtocols, true, true
 	if brw.Reader.Buffered() > 0 {
 		conn.Close()
 		return nil, nil, errEarly

@@ -327,6 +327,21 @@ func TestRedisPasswordStaysSecret(t *testing.T) {
 	if seen.StatusCode != 503 {
 		t.Errorf("a page with a wrong password = %d, want 503", seen.StatusCode)
 	}
+	// What a gateway is told with 403 is an outage in the metrics all the same.
+	if got := c.asked(wrong).StatusCode; got != 403 {
+		t.Errorf("a gateway's question with a wrong password = %d, want 403", got)
+	}
+	_, metrics := fetch(t, http.DefaultClient, wrong.admin+"/metrics")
+	for _, want := range []string{
+		`dinggate_decisions_total{endpoint="proxy",result="unavailable",route="/"} 1`,
+		`dinggate_decisions_total{endpoint="auth",result="unavailable",route="/"} 1`,
+		`dinggate_refusals_total{endpoint="proxy",reason="store_unavailable"} 1`,
+		`dinggate_refusals_total{endpoint="auth",reason="store_unavailable"} 1`,
+	} {
+		if !strings.Contains(metrics, want+"\n") {
+			t.Errorf("the metrics of an outage lack %s", want)
+		}
+	}
 	eventually(t, "the log tells why", func() bool { return strings.Contains(wrong.log.String(), "redis.password") })
 	for _, p := range []*program{right, wrong} {
 		_, metrics := fetch(t, http.DefaultClient, p.admin+"/metrics")

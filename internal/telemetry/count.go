@@ -8,23 +8,27 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-type cellKey struct {
-	handler, route, verdict string
-	code                    int
+// Answered is one answered request. Every text is one of a bounded set.
+type Answered struct {
+	Handler  string // an own endpoint's name; "" for a routed request
+	Route    string
+	Verdict  string // "" decided nothing
+	Reason   string // the code of the refusal where the verdict is deny or unavailable; "" tells none
+	Code     int
+	Streamed bool // it was a WebSocket or an event stream
 }
 
 // cell holds the counters of one combination of labels.
 type cell struct {
-	requests, decision prometheus.Counter
-	latency            prometheus.Observer
+	requests, decision, refusal prometheus.Counter
+	latency                     prometheus.Observer
 }
 
-// Request counts one answered request. An empty verdict decided nothing.
-func (m *Metrics) Request(handler, route, verdict string, code int, d time.Duration) {
-	if handler == "" {
-		handler = "proxy"
+// Request counts one answered request, which took d.
+func (m *Metrics) Request(key Answered, d time.Duration) {
+	if key.Handler == "" {
+		key.Handler = "proxy"
 	}
-	key := cellKey{handler, route, verdict, code}
 	found, ok := m.cells.Load(key)
 	if !ok {
 		found, _ = m.cells.LoadOrStore(key, m.cell(key))
@@ -35,16 +39,25 @@ func (m *Metrics) Request(handler, route, verdict string, code int, d time.Durat
 	if c.decision != nil {
 		c.decision.Inc()
 	}
+	if c.refusal != nil {
+		c.refusal.Inc()
+	}
 }
 
-func (m *Metrics) cell(k cellKey) *cell {
+func (m *Metrics) cell(k Answered) *cell {
 	code := "other" // an upstream may answer with any number; a label may not
-	if http.StatusText(k.code) != "" {
-		code = strconv.Itoa(k.code)
+	if http.StatusText(k.Code) != "" {
+		code = strconv.Itoa(k.Code)
 	}
-	c := &cell{requests: m.requests.WithLabelValues(k.handler, code), latency: m.latency.WithLabelValues(k.handler)}
-	if k.verdict != "" {
-		c.decision = m.decision.WithLabelValues(k.handler, k.route, k.verdict)
+	c := &cell{requests: m.requests.WithLabelValues(k.Handler, code), latency: m.latency.WithLabelValues(k.Handler)}
+	if k.Streamed {
+		c.latency = m.streams
+	}
+	if k.Verdict != "" {
+		c.decision = m.decision.WithLabelValues(k.Handler, k.Route, k.Verdict)
+	}
+	if k.Reason != "" {
+		c.refusal = m.refused.WithLabelValues(k.Handler, k.Reason)
 	}
 	return c
 }

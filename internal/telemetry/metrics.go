@@ -22,7 +22,9 @@ type Metrics struct {
 	registry *prometheus.Registry
 	requests *prometheus.CounterVec
 	latency  *prometheus.HistogramVec
+	streams  prometheus.Histogram
 	decision *prometheus.CounterVec
+	refused  *prometheus.CounterVec
 	signIns  *prometheus.CounterVec
 	ended    *prometheus.CounterVec
 	calls    *prometheus.CounterVec
@@ -37,7 +39,7 @@ type Metrics struct {
 	audits   *prometheus.CounterVec
 	reloads  *prometheus.CounterVec
 
-	cells sync.Map // cellKey → *cell: label look-ups happen once per combination, not per request
+	cells sync.Map // Answered → *cell: label look-ups happen once per combination, not per request
 
 	dropped func() uint64
 
@@ -66,9 +68,23 @@ func NewMetrics(version, revision string, dropped func() uint64) *Metrics {
 	}
 	m.requests = m.counter("http_requests_total",
 		"Requests answered, by handler (an own endpoint, or proxy) and status code.", "handler", "code")
-	m.latency = m.histogram("http_request_duration_seconds", "Time to the end of the answer.",
+	m.latency = m.histogram("http_request_duration_seconds",
+		"Time to the end of the answer, of requests that are no WebSockets and no event streams.",
 		[]float64{.0005, .001, .005, .025, .1, .5, 2.5, 10}, "handler")
-	m.decision = m.counter("decisions_total", "Who-may-enter decisions.", "endpoint", "route", "result")
+	m.streams = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Namespace: namespace,
+		Name:      "stream_duration_seconds",
+		Help:      "How long WebSockets and event streams were open.",
+		Buckets:   []float64{1, 10, 60, 600, 3600, 6 * 3600, 24 * 3600},
+	})
+	m.named("stream_duration_seconds")
+	m.registry.MustRegister(m.streams)
+	m.decision = m.counter("decisions_total",
+		"Who-may-enter decisions; result unavailable: nobody could tell, since the store or DingTalk was away.",
+		"endpoint", "route", "result")
+	m.refused = m.counter("refusals_total",
+		"Decisions deny and unavailable by the code of their answer, whatever status the gateway was given.",
+		"endpoint", "reason")
 	m.signIns = m.counter("signins_total",
 		"Finished sign-ins by method and result; a result other than ok is the code of the refusal.", "method",
 		"result")
@@ -104,6 +120,11 @@ func NewMetrics(version, revision string, dropped func() uint64) *Metrics {
 	for _, ok := range []bool{true, false} {
 		m.audits.WithLabelValues(okOr(ok, "failed"))
 		m.reloads.WithLabelValues(okOr(ok, "refused"))
+	}
+	for _, endpoint := range []string{"auth", "proxy"} {
+		for _, reason := range []string{"store_unavailable", "unconfirmed"} {
+			m.refused.WithLabelValues(endpoint, reason)
+		}
 	}
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: "build_info", Help: "Always 1."},
 		m.named("build_info", "version", "revision", "goversion"))

@@ -156,9 +156,11 @@ func FuzzAccessLog(f *testing.F) {
 
 func TestMetrics(t *testing.T) {
 	m := NewMetrics("v1", "abc", func() uint64 { return 3 })
-	m.Request("", "/", "allow", 200, time.Millisecond)
-	m.Request("", "/", "allow", 200, time.Millisecond)
-	m.Request("auth", "", "", 799, time.Millisecond)
+	m.Request(Answered{Route: "/", Verdict: "allow", Code: 200}, time.Millisecond)
+	m.Request(Answered{Route: "/", Verdict: "allow", Code: 200}, time.Millisecond)
+	m.Request(Answered{Handler: "auth", Code: 799}, time.Millisecond)
+	m.Request(Answered{Handler: "auth", Verdict: "unavailable", Reason: "store_unavailable", Code: 403}, time.Millisecond)
+	m.Request(Answered{Verdict: "allow", Code: 101, Streamed: true}, 2*time.Hour)
 	m.SignIn("browser", "ok")
 	m.DingTalk("getbyunionid", "refused", "60121", time.Millisecond)
 	m.UpstreamError("/", "refused")
@@ -175,6 +177,11 @@ func TestMetrics(t *testing.T) {
 		`dinggate_dingtalk_refusals_total{call="getbyunionid",code="60121"} 1`,
 		`dinggate_log_records_dropped_total 3`, `dinggate_build_info{`, `dinggate_sockets_open 2`,
 		`dinggate_sessions_ended_total{reason="sign_out"} 1`,
+		`dinggate_decisions_total{endpoint="auth",result="unavailable",route=""} 1`,
+		`dinggate_refusals_total{endpoint="auth",reason="store_unavailable"} 1`,
+		`dinggate_refusals_total{endpoint="proxy",reason="unconfirmed"} 0`,
+		`dinggate_http_request_duration_seconds_count{handler="proxy"} 2`,
+		`dinggate_stream_duration_seconds_bucket{le="3600"} 0`, `dinggate_stream_duration_seconds_sum 7200`,
 	} {
 		if !strings.Contains(w.Body.String(), want) {
 			t.Errorf("/metrics lacks %s", want)
@@ -207,7 +214,7 @@ func BenchmarkMetrics(b *testing.B) {
 	m := NewMetrics("v1", "abc", func() uint64 { return 0 })
 	b.ReportAllocs()
 	for b.Loop() {
-		m.Request("auth", "/", "allow", 200, time.Millisecond)
+		m.Request(Answered{Handler: "auth", Route: "/", Verdict: "allow", Code: 200}, time.Millisecond)
 	}
 }
 

@@ -22,13 +22,14 @@ type Exchange struct {
 	// Filled on the way, for the record.
 	Method, Target string // as sent; Target without its query
 	Route, Rule    string // names from the configuration
-	Verdict        string // allow, deny, sign_in; "" when nothing was decided
+	Verdict        string // allow, deny, sign_in, unavailable; "" when nothing was decided
 	User           string // username; "" when nobody
 	Err            error  // why it was refused or failed
 	Status         int
 	Bytes          int64
 	Duration       time.Duration
 	Endpoint       string // own endpoint's name, or "" for a routed request
+	Streamed       bool   // a WebSocket or an event stream: Duration is how long it was open
 	headersSent    bool
 	body           bool      // the request announced one
 	id             [1]string // ID as the value of a header

@@ -142,6 +142,7 @@ func (h *Handler) answer(d Dialect, q OriginalRequest, x *web.Exchange, r *http.
 	decision, err := h.Authorize(r.Context(), target, r.Header, h.MaxWait)
 	x.Route, x.Rule, x.User = decision.Route, decision.Rule, decision.User()
 	if err != nil {
+		x.Verdict = proxy.Undecided(err)
 		return d.unavailable(x, err)
 	}
 	if decision.WrongCredential {

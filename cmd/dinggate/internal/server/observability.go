@@ -34,7 +34,14 @@ type recorder struct {
 
 // record writes the one line of a request and counts it.
 func (t *recorder) record(x *web.Exchange, r *http.Request) {
-	t.Metrics.Request(x.Endpoint, x.Route, x.Verdict, x.Status, x.Duration)
+	t.Metrics.Request(telemetry.Answered{
+		Handler:  x.Endpoint,
+		Route:    x.Route,
+		Verdict:  x.Verdict,
+		Reason:   reason(x),
+		Code:     x.Status,
+		Streamed: x.Streamed,
+	}, x.Duration)
 	if !x.Trusted && forwards(r.Header) {
 		t.UntrustedForwarders.Note(x.Peer, x.Start)
 	}
@@ -75,6 +82,17 @@ func (t *recorder) record(x *web.Exchange, r *http.Request) {
 	}
 	t.Tracing.Describe(r.Context(), &line)
 	t.Access.Write(&line)
+}
+
+// reason is the code of a refusal, "" where there was none.
+func reason(x *web.Exchange) string {
+	if x.Verdict != "deny" && x.Verdict != "unavailable" {
+		return ""
+	}
+	if e, ok := errors.AsType[*web.Error](x.Err); ok {
+		return e.Code
+	}
+	return ""
 }
 
 // call counts one call to DingTalk, makes a span of it, and logs one that went
