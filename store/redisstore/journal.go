@@ -43,7 +43,7 @@ var errGap = errors.New("entries may be missing")
 
 // Append adds an entry.
 func (s *Store) Append(ctx context.Context, entry []byte) error {
-	values := []any{entryField, entry}
+	values := []string{entryField, string(entry)}
 	if len(s.streams) > 1 {
 		values = append(values, idField, rand.Text())
 	}
@@ -55,7 +55,7 @@ func (s *Store) Append(ctx context.Context, entry []byte) error {
 	})
 }
 
-func (s *Store) add(ctx context.Context, stream string, values []any) (id string, err error) {
+func (s *Store) add(ctx context.Context, stream string, values []string) (id string, err error) {
 	var added *redis.StringCmd
 	_, err = s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
 		added = p.XAdd(ctx, &redis.XAddArgs{
@@ -138,7 +138,7 @@ func (f *follower) follow(ctx context.Context) error {
 
 func (f *follower) anchor(ctx context.Context) (id string, err error) {
 	err = f.s.do(ctx, "follow", func(ctx context.Context) error {
-		id, err = f.s.add(ctx, f.stream, []any{anchorField, "1"})
+		id, err = f.s.add(ctx, f.stream, []string{anchorField, "1"})
 		return err
 	})
 	return id, err

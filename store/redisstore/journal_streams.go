@@ -44,7 +44,7 @@ const stragglerWait = 50 * time.Millisecond
 
 // addToMost appends an entry to all streams, and returns when most have it, or
 // cannot have it.
-func (s *Store) addToMost(ctx context.Context, values []any) error {
+func (s *Store) addToMost(ctx context.Context, values []string) error {
 	if len(s.streams) == 1 {
 		_, err := s.add(ctx, s.streams[0], values)
 		return err
