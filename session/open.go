@@ -202,8 +202,12 @@ func (m *Manager) Carried(ctx context.Context, texts []string) (all []*Session, 
 			continue
 		}
 		e, err := c.live(ctx, m, now)
-		if errors.Is(err, ErrStore) {
-			return nil, err
+		if errors.Is(err, ErrStore) { // one that was seen here can be ended here, and told to the others later
+			known, failed := c.load(ctx, m, now)
+			if failed != nil || m.ended(known) || !m.freshness.outlives(known) {
+				return nil, err
+			}
+			e, err = known, nil
 		}
 		if err != nil {
 			continue
