@@ -40,6 +40,8 @@ func auditRecords(t *testing.T, path string) (all []map[string]any) {
 // and in the file alone.
 func TestAuditFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.jsonl")
+	agent := "Mozilla/5.0 \u202e\u009b(钉钉)\t\xff" + strings.Repeat("é", 5000)
+	wantAgent := "Mozilla/5.0 (钉钉)" + strings.Repeat("é", 118) // 256 bytes at most
 	h := newTestEnv(t, func(c *config.Config) {
 		c.Audit = config.AuditConfig{File: path, OnError: config.AuditDeny}
 		c.DingTalk.Events = false
@@ -47,7 +49,7 @@ func TestAuditFile(t *testing.T) {
 	zhao := h.visitor()
 	zhao.signIn(h.base+"/", "zhaoliu")
 	for range 3 {
-		if got := zhao.get(h.base + "/admin/x").StatusCode; got != http.StatusForbidden {
+		if got := zhao.get(h.base+"/admin/x", "User-Agent: "+agent).StatusCode; got != http.StatusForbidden {
 			t.Fatalf("zhaoliu at /admin/ = %d, want 403", got)
 		}
 	}
@@ -65,6 +67,10 @@ func TestAuditFile(t *testing.T) {
 		kinds = append(kinds, fmt.Sprint(r["audit"]))
 		if r["at"] == "" || r["audit"] != "session_ended" && (r["req"] == "" || r["client"] != "127.0.0.1") {
 			t.Errorf("%v lacks when, which request or from where", r)
+		}
+		if host := strings.TrimPrefix(h.base, "http://"); r["audit"] != "session_ended" && r["host"] != host ||
+			r["audit"] == "denied" && r["user_agent"] != wantAgent {
+			t.Errorf("%v lacks the application's host %s or the user agent", r, host)
 		}
 		switch r["audit"] {
 		case "denied":

@@ -48,6 +48,9 @@ func (c *Chain) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x.Peer, x.Trusted, x.Client = c.Peers.Resolve(r)
 	x.ID = requestID(r, x.Trusted)
 	x.Target = rawPath(r.RequestURI)
+	if agent := r.Header["User-Agent"]; len(agent) > 0 {
+		x.UserAgent = agent[0]
+	}
 	if err := c.serve(x, r); err != nil {
 		c.answerError(x, r, err)
 	}

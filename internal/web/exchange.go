@@ -21,6 +21,7 @@ type Exchange struct {
 
 	// Filled on the way, for the record.
 	Method, Target string // as sent; Target without its query
+	UserAgent      string // as sent
 	Route, Rule    string // names from the configuration
 	Verdict        string // allow, deny, sign_in, unavailable; "" when nothing was decided
 	User           string // username; "" when nobody

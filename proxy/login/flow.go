@@ -103,7 +103,9 @@ type Event struct {
 	Session   string // the session's id
 	Client    netip.Addr
 	RequestID string
-	Err       error // detail for the operator, or nil
+	Host      string // the application's, as the browser asked for it
+	UserAgent string // as sent
+	Err       error  // detail for the operator, or nil
 }
 
 // about names who was refused: u, or, where the provider did not get as far as
@@ -204,7 +206,7 @@ func (f *Flow) audit(x *web.Exchange, e Event) error {
 	if f.Audit == nil {
 		return nil
 	}
-	e.Client, e.RequestID = x.Client, x.ID
+	e.Client, e.RequestID, e.Host, e.UserAgent = x.Client, x.ID, x.Host, x.UserAgent
 	return f.Audit(e)
 }
 

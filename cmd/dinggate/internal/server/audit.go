@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"dinggate/cmd/dinggate/internal/config"
 	"dinggate/dingtalk/sso"
@@ -78,7 +81,8 @@ func pairs(list ...[2]string) (attrs []any) {
 func (t Observability) audit(e login.Event) error {
 	attrs := pairs([2]string{"req", e.RequestID}, [2]string{"client", e.Client.String()}, [2]string{"how", e.How},
 		[2]string{"code", e.Code}, [2]string{"user", e.User}, [2]string{"userid", e.UserID},
-		[2]string{"name", e.Name}, [2]string{"unionid", e.UnionID}, [2]string{"session", e.Session})
+		[2]string{"name", e.Name}, [2]string{"unionid", e.UnionID}, [2]string{"session", e.Session},
+		[2]string{"host", e.Host}, [2]string{"user_agent", shortened(e.UserAgent)})
 	level, result := slog.LevelInfo, "ok"
 	if e.What == "refused" {
 		level, result = slog.LevelWarn, e.Code
@@ -140,7 +144,31 @@ func (t *recorder) auditDenied(x *web.Exchange) {
 	}
 	t.Note(slog.LevelWarn, "kept out", "denied",
 		pairs([2]string{"req", x.ID}, [2]string{"client", x.Client.String()}, [2]string{"user", x.User},
-			[2]string{"code", code}, [2]string{"route", x.Route}, [2]string{"rule", t.rules[x.Route]})...)
+			[2]string{"code", code}, [2]string{"route", x.Route}, [2]string{"rule", t.rules[x.Route]},
+			[2]string{"host", x.Host}, [2]string{"user_agent", shortened(x.UserAgent)})...)
+}
+
+// agentMax bounds a User-Agent in an audit record, in bytes. Real ones are shorter;
+// what is longer is written to fill the file.
+const agentMax = 256
+
+// shortened is what a client says of itself, without control characters and what is
+// no UTF-8, and cut.
+func shortened(agent string) string {
+	if len(agent) > 4*agentMax {
+		agent = agent[:4*agentMax]
+	}
+	agent = strings.Map(func(r rune) rune {
+		if r == utf8.RuneError || !unicode.IsPrint(r) {
+			return -1
+		}
+		return r
+	}, agent)
+	for len(agent) > agentMax {
+		_, size := utf8.DecodeLastRuneInString(agent)
+		agent = agent[:len(agent)-size]
+	}
+	return agent
 }
 
 // ruleTexts says by a route's name whom it lets in; a name that two routes share

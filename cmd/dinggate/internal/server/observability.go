@@ -63,9 +63,8 @@ func (t *recorder) record(x *web.Exchange, r *http.Request) {
 		Rule:     x.Rule,
 		Verdict:  x.Verdict,
 		User:     x.User,
-	}
-	if ua := r.Header["User-Agent"]; len(ua) > 0 {
-		line.UserAgent = ua[0]
+
+		UserAgent: x.UserAgent,
 	}
 	if trace := r.Header["Traceparent"]; len(trace) == 1 {
 		line.Trace = telemetry.TraceID(trace[0])
