@@ -90,6 +90,7 @@ func commands() []cli.Command {
 			},
 		},
 		bindingsCommands,
+		backupCommand,
 		{
 			Name: "keygen", Run: runKeygen,
 			Brief: i18n.Message{"print a fresh secret for cookie.secrets", "生成一个新的 cookie.secrets 密钥"},

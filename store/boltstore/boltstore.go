@@ -51,6 +51,7 @@ const openWithin = 2 * time.Second
 
 // Open opens the file in dir, mode 0600, and makes what is missing; dir itself
 // must be there, except for its last part. ErrBusy: another process has it.
+// SchemaError: a newer release has written it; nothing was changed.
 func Open(dir string) (*File, error) {
 	path := filepath.Join(dir, FileName)
 	const advice = "move it away to start anew: sign-outs of the last session.lifetime are then forgotten"
@@ -72,6 +73,9 @@ func Open(dir string) (*File, error) {
 		return nil, fmt.Errorf("boltstore: opening: %w", err)
 	case err != nil:
 		return nil, fmt.Errorf("boltstore: opening %s: %w; %s", path, err, advice)
+	}
+	if err := checkSchema(db); err != nil {
+		return nil, errors.Join(err, db.Close())
 	}
 	db.MaxBatchDelay = 2 * time.Millisecond // writes that come together share one sync of the disk
 	return &File{db: db, slots: make(chan struct{}, writers), tables: map[string]*Table{}}, nil

@@ -3,6 +3,8 @@ package admin
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -35,11 +37,7 @@ func Client(address string) *http.Client {
 
 // Ask sends one request to the process that serves from dir.
 func Ask(ctx context.Context, dir, method, path string, body []byte) (int, []byte, error) {
-	socket := filepath.Join(dir, ControlName)
-	client := &http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{Timeout: 3 * time.Second}).DialContext(ctx, "unix", socket)
-		}}}
+	client := controlClient(dir, time.Minute)
 	r, err := http.NewRequestWithContext(ctx, method, "http://control"+path, bytes.NewReader(body))
 	if err != nil {
 		return 0, nil, err
@@ -51,4 +49,39 @@ func Ask(ctx context.Context, dir, method, path string, body []byte) (int, []byt
 	defer resp.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
 	return resp.StatusCode, text, err
+}
+
+// controlClient reaches the control socket in dir.
+func controlClient(dir string, timeout time.Duration) *http.Client {
+	socket := filepath.Join(dir, ControlName)
+	return &http.Client{Timeout: timeout, Transport: &http.Transport{DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{Timeout: 3 * time.Second}).DialContext(ctx, "unix", socket)
+		}}}
+}
+
+// ErrNoServer means that no process answers at the control socket.
+var ErrNoServer = errors.New("no process serves from state_dir")
+
+// Backup copies the embedded file of the process that serves from dir to w.
+// ErrNoServer: none does, and nothing was written.
+func Backup(ctx context.Context, dir string, w io.Writer) error {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://control/backup", nil)
+	if err != nil {
+		return err
+	}
+	resp, err := controlClient(dir, backupTimeout).Do(r)
+	if err != nil {
+		if _, dial := errors.AsType[*net.OpError](err); dial && ctx.Err() == nil {
+			return fmt.Errorf("%w: %w", ErrNoServer, err)
+		}
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
+		return fmt.Errorf("the process that serves answers %d: %s", resp.StatusCode, bytes.TrimSpace(text))
+	}
+	_, err = io.Copy(w, resp.Body) // one that is shorter than announced is an error
+	return err
 }

@@ -11,14 +11,16 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"dinggate/account"
 	"dinggate/session"
+	"dinggate/store/boltstore"
 )
 
-// ControlName is the socket in state_dir by which `dinggate bindings` asks the
-// process that serves: the embedded file lets one process in. It is not on the
+// ControlName is the socket in state_dir by which `dinggate bindings` and `dinggate
+// backup` ask the process that serves: the embedded file lets one process in. It is not on the
 // admin listener, which a sidecar's application can reach too.
 const ControlName = "control.sock"
 
@@ -27,9 +29,11 @@ const ControlName = "control.sock"
 //	GET /bindings            the list, as CSV
 //	POST /bindings           an import: CSV in, every bad line out, or how many
 //	DELETE /bindings?name=   one binding
+//	GET /backup              a copy of the embedded file as it is now
 type Control struct {
 	Dir      string // state_dir
 	Bindings BindingStore
+	File     *boltstore.File
 	Sessions func() *session.Manager // of the configuration that holds now
 	Log      *slog.Logger
 }
@@ -49,6 +53,9 @@ func (c *Control) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (c *Control) serve(w http.ResponseWriter, r *http.Request) error {
+	if r.URL.Path == "/backup" && r.Method == http.MethodGet {
+		return c.backup(w, r)
+	}
 	if r.URL.Path != "/bindings" {
 		http.NotFound(w, r)
 		return nil
@@ -86,6 +93,26 @@ func (c *Control) serve(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Allow", "GET, POST, DELETE")
 	http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
 	return nil
+}
+
+// backupTimeout bounds how long a reader may take for a backup: meanwhile the file
+// keeps the pages that it is made of, and grows.
+const backupTimeout = 10 * time.Minute
+
+// backup sends the file. A reader knows by Content-Length whether it has all.
+func (c *Control) backup(w http.ResponseWriter, r *http.Request) error {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(backupTimeout)) // else it is a minute
+	begun := false
+	err := c.File.Backup(r.Context(), func(size int64) {
+		begun = true
+		w.Header().Set("Content-Type", "application/octet-stream")
+		w.Header().Set("Content-Length", strconv.FormatInt(size, 10))
+	}, w)
+	if err == nil || !begun {
+		return err
+	}
+	c.Log.Error("backup", "err", err.Error())
+	panic(http.ErrAbortHandler)
 }
 
 func writeControl(w http.ResponseWriter, v any) error {
@@ -128,12 +155,12 @@ func openControl(dir string) (net.Listener, error) {
 	return l, nil
 }
 
-// ServeControl lets `dinggate bindings` in while this process has the embedded
-// file, until ctx ends. Without it dinggate serves as well.
+// ServeControl lets `dinggate bindings` and `dinggate backup` in while this process
+// has the embedded file, until ctx ends. Without it dinggate serves as well.
 func ServeControl(ctx context.Context, c *Control) {
 	l, err := openControl(c.Dir)
 	if err != nil {
-		c.Log.Error("\"dinggate bindings\" cannot reach this process", "err", err.Error())
+		c.Log.Error("\"dinggate bindings\" and \"dinggate backup\" cannot reach this process", "err", err.Error())
 		return
 	}
 	c.run(ctx, l)

@@ -149,11 +149,11 @@ var Meanings = withRules(map[string]i18n.Message{
 
 	"server.max_connections": {"connections to dinggate at a time, more wait; 0: what fits into GOMEMLIMIT and the control group, at most half of the files that the process may open",
 		"网关同时接受的连接数，超出者排队；0 表示按 GOMEMLIMIT 与 cgroup 内存上限推算，且不超过进程可打开文件数的一半"},
-	"proxy_protocol":         {"networks whose connections begin with the PROXY protocol, or unix", "以 PROXY 协议开头的连接来自哪些网段，或 unix"},
-	"tls.client_ca_file":     {"clients need a certificate of these authorities (PEM)", "客户端必须出示由这些 CA 签发的证书（PEM）"},
-	"tls.hsts":               {"browsers insist on https for so long (Strict-Transport-Security); 0s: not said", "让浏览器在此时长内只用 https（Strict-Transport-Security）；0s 表示不发送"},
-	"server.drain_delay":     {"asked to stop, how long new connections are still taken while /ready says 503; 0s: not at all", "收到停止信号后，/ready 返回 503 期间继续接受新连接的时长；0s 表示立即停止接受"},
-	"server.drain_timeout":   {"how long requests under way may take then", "此后正在处理的请求最多还能用多久"},
+	"proxy_protocol":       {"networks whose connections begin with the PROXY protocol, or unix", "以 PROXY 协议开头的连接来自哪些网段，或 unix"},
+	"tls.client_ca_file":   {"clients need a certificate of these authorities (PEM)", "客户端必须出示由这些 CA 签发的证书（PEM）"},
+	"tls.hsts":             {"browsers insist on https for so long (Strict-Transport-Security); 0s: not said", "让浏览器在此时长内只用 https（Strict-Transport-Security）；0s 表示不发送"},
+	"server.drain_delay":   {"asked to stop, how long new connections are still taken while /ready says 503; 0s: not at all", "收到停止信号后，/ready 返回 503 期间继续接受新连接的时长；0s 表示立即停止接受"},
+	"server.drain_timeout": {"how long requests under way may take then", "此后正在处理的请求最多还能用多久"},
 
 	"admin.listen": {"/livez, /ready, /metrics and /status: host:port or unix:/path, never public", "/livez、/ready、/metrics、/status 的监听地址：host:port 或 unix:/path，切勿公开"},
 	"admin.ready":  {"strict: /ready is 503 while the store is away; degraded: 200 with that word while anything can be served", "strict：存储不可用时 /ready 返回 503；degraded：只要还能提供部分服务就返回 200 并注明 degraded"},

@@ -27,7 +27,7 @@ func TestGroupMemory(t *testing.T) {
 			"sys/fs/cgroup/a/unrelated/memory.max": file("1\n"),
 		}, 1 << 20},
 		"version 1": {fstest.MapFS{
-			"proc/self/cgroup": file("9:cpu,cpuacct:/\n4:memory:/docker/x\n"),
+			"proc/self/cgroup":                                    file("9:cpu,cpuacct:/\n4:memory:/docker/x\n"),
 			"sys/fs/cgroup/memory/memory.limit_in_bytes":          file("9223372036854771712\n"),
 			"sys/fs/cgroup/memory/docker/x/memory.limit_in_bytes": file("268435456\n"),
 		}, 256 << 20},

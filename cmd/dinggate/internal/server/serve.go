@@ -90,7 +90,7 @@ func Run(ctx context.Context, first Loaded, read func() Loaded, out io.Writer) e
 		return errors.Join(err, s.Close())
 	}
 	background := []func(context.Context){r.run, stores.run}
-	if stores.File != nil && cfg.Accounts.Binds() {
+	if stores.File != nil {
 		background = append(background, newControl(cfg, st))
 	}
 	if cfg.EnvoyGRPC.Listen != "" {
@@ -158,6 +158,7 @@ func newControl(cfg *config.Config, st *State) func(context.Context) {
 	return func(ctx context.Context) {
 		admin.ServeControl(ctx, &admin.Control{
 			Dir:      cfg.StateDir,
+			File:     st.Stores.File,
 			Bindings: admin.BindingStore{Bindings: st.Stores.Bindings, Note: st.Note},
 			Sessions: func() *session.Manager { return st.Serving().Sessions },
 			Log:      st.Log,
