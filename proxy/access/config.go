@@ -18,6 +18,10 @@ type RouteConfig struct {
 	Host    string      `yaml:"host"`    // empty = any; the port counts only if written; *.apps.example.com: one label
 	Methods []string    `yaml:"methods"` // empty = any; GET lets HEAD through
 	Access  *RuleConfig `yaml:"access"`  // nil = signed_in
+
+	// File and Line are where the route stands, if several files give routes; otherwise empty.
+	File string `yaml:"-"`
+	Line int    `yaml:"-"`
 }
 
 // RuleConfig is written as one word, `public` or `signed_in`, or as lists of
@@ -116,8 +120,9 @@ func (c Config) Check(p *conf.Problems, key string) {
 		}
 		compiled := compile(r)
 		earlier[i] = &compiled
+		c.checkFiles(p.At("%s[%d]", key, i), key, i, earlier)
 		for j, before := range earlier[:i] {
-			if before != nil && before.shadows(&compiled) {
+			if before != nil && c[j].File == c[i].File && before.shadows(&compiled) {
 				p.At("%s[%d]", key, i).Warn(true,
 					"is never reached: %s[%d] (%s) covers all of it; the first match decides, so put it above", key,
 					j, c[j].Path)

@@ -122,7 +122,11 @@ func (c Config) CheckCase(p *conf.Problems, key string) {
 		for j := range policy.routes[:i] {
 			o := &policy.routes[j]
 			if o.same != r.same && o.opensAs(r) && covers(o.folded, r.folded, false) && !covers(o.path, r.path, false) {
-				p.At("%s[%d]", key, i).Warn(true,
+				at := p.At("%s[%d]", key, i)
+				at.If(c[j].File != c[i].File,
+					"is never reached: in lower case %s[%d] (%s) at %s covers all of it; a path belongs to one file", key,
+					j, c[j].Path, c[j].place())
+				at.Warn(c[j].File == c[i].File,
 					"is never reached: in lower case %s[%d] (%s) covers all of it, with another rule; path_case: "+
 						"sensitive tells them apart", key, j, c[j].Path)
 				break

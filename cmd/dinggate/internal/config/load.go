@@ -19,8 +19,8 @@ import (
 const StandardFile = "/etc/dinggate/config.yaml"
 
 // Load reads the configuration: flag > environment > file > default. environ is
-// os.Environ(). It opens the file that --config or DINGGATE_CONFIG names, or StandardFile, and those that secrets,
-// certificate and logo lie in; no network.
+// os.Environ(). It opens the file that --config or DINGGATE_CONFIG names, or StandardFile, those of RoutesFolder
+// beside it, and those that secrets, certificate and logo lie in; no network.
 //
 // The problems are all there are, sorted, each with its place. With a mistake
 // among them nobody may start from the Config, which is never nil.
@@ -46,11 +46,12 @@ type loader struct {
 	cfg      *Config
 	keys     []key
 	Read     func(name string) (data []byte, mode fs.FileMode, err error)
-	name     string // of the file; "" without one
-	Standard string // read when no file is named and it is there; "": none
-	folder   string // of the file, where its relative paths begin
-	data     []byte // of the file
-	unread   bool   // the file could not be read, so that nothing can be said about what is missing
+	List     func(folder string) (names []string, err error) // of RoutesFolder
+	name     string                                          // of the file; "" without one
+	Standard string                                          // read when no file is named and it is there; "": none
+	folder   string                                          // of the file, where its relative paths begin
+	data     []byte                                          // of the file
+	unread   bool                                            // the file could not be read, so that nothing can be said about what is missing
 	problems conf.Problems
 	places   map[string]place
 	bad      map[string]bool       // keys whose value is a mistake already
@@ -59,7 +60,7 @@ type loader struct {
 }
 
 func NewLoader() *loader {
-	return &loader{cfg: Default(), keys: Keys(), places: map[string]place{}, bad: map[string]bool{}}
+	return &loader{cfg: Default(), keys: Keys(), List: ListRouteFiles, places: map[string]place{}, bad: map[string]bool{}}
 }
 
 func (l *loader) Load(flags *Flags, environ []string) (*Config, []conf.Problem) {
@@ -87,7 +88,10 @@ func (l *loader) Load(flags *Flags, environ []string) (*Config, []conf.Problem) 
 		)
 	}
 	if l.name != "" {
-		l.source(l.fromFile)
+		l.source(func() {
+			l.fromFile()
+			l.fromRoutesFolder()
+		})
 		if l.unread || l.known("admin.listen") {
 			l.salvageAdmin()
 		}

@@ -32,6 +32,9 @@ func (l *loader) fromFile() {
 		return
 	}
 	l.data = data
+	if mode.IsRegular() { // a pipe such as a shell's <(…) is in no folder
+		l.folder = filepath.Dir(l.name)
+	}
 	root, at, fault := parse(l.name, data)
 	if !fault.IsZero() {
 		l.unread = true
@@ -44,9 +47,6 @@ func (l *loader) fromFile() {
 	if l.unread = root.Kind != yaml.MappingNode; l.unread {
 		l.noKeys(root, "", place{l.name, root.Line})
 		return
-	}
-	if mode.IsRegular() { // a pipe such as a shell's <(…) is in no folder
-		l.folder = filepath.Dir(l.name)
 	}
 	l.walk(root, reflect.ValueOf(l.cfg).Elem(), "", root.Line)
 	// Threats L5: a secret within a file that all may read.

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"io/fs"
 	"os"
+	"strings"
 
 	"dinggate/cmd/dinggate/internal/config"
 	"dinggate/internal/conf"
@@ -13,7 +14,7 @@ import (
 type Loaded struct {
 	Cfg      *config.Config
 	Problems []conf.Problem
-	files    map[string]digest // all that were read, or were to be read
+	files    map[string]digest // all that were read, or were to be read; a folder that was listed ends in "/"
 }
 
 // digest identifies what a file was: its content, or that it could not be read.
@@ -40,12 +41,24 @@ func LoadAll(flags *config.Flags, environ []string) Loaded {
 		files[name] = digestOf(data, mode, err)
 		return data, mode, err
 	}
+	l.List = func(folder string) ([]string, error) {
+		names, err := config.ListRouteFiles(folder)
+		files[folder+"/"] = digestOfList(names, err)
+		return names, err
+	}
 	cfg, problems := l.Load(flags, environ)
 	return Loaded{cfg, problems, files}
 }
 
-// digestNow reads a file again, without waiting for a pipe's other end.
+func digestOfList(names []string, err error) digest {
+	return digestOf([]byte(strings.Join(names, "/")), 0, err)
+}
+
+// digestNow reads a file or lists a folder again, without waiting for a pipe's other end.
 func digestNow(name string) digest {
+	if folder, ok := strings.CutSuffix(name, "/"); ok {
+		return digestOfList(config.ListRouteFiles(folder))
+	}
 	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() && !info.IsDir() {
 		return digest{}
 	}

@@ -1,0 +1,33 @@
+package access
+
+import (
+	"fmt"
+
+	"dinggate/internal/conf"
+)
+
+// place is file:line.
+func (c RouteConfig) place() string { return fmt.Sprintf("%s:%d", c.File, c.Line) }
+
+// checkFiles compares c[i] with the routes of other files before it. Files belong to
+// different teams: nobody sees that a route of theirs is never reached, or is reached
+// by other requests than they think. A route for "/" takes what others leave.
+func (c Config) checkFiles(at conf.Place, key string, i int, earlier []*route) {
+	for j, before := range earlier[:i] {
+		switch {
+		case before == nil || c[j].File == c[i].File:
+		case before.shadows(earlier[i]):
+			at.If(true, "is never reached: %s[%d] (%s) at %s covers all of it; a path belongs to one file", key, j,
+				c[j].Path, c[j].place())
+			return
+		case before.overlaps(earlier[i]) && c[i].Path != "/":
+			at.Warn(true, "shares requests with %s[%d] (%s) at %s, which comes first and decides about them", key, j,
+				c[j].Path, c[j].place())
+		}
+	}
+}
+
+// overlaps reports that some requests are for both.
+func (r *route) overlaps(s *route) bool {
+	return r.meets(s) && (covers(r.path, s.path, false) || covers(s.path, r.path, false))
+}
