@@ -66,7 +66,7 @@ func (c Config) Check(p *conf.Problems, key string) {
 	at("client_id").If(!plain(c.ClientID), "holds a blank or a control character")
 	at("client_id").Warn(c.ClientID != "" && !strings.HasPrefix(c.ClientID, "ding"),
 		"does not begin with `ding`, as a Client ID does (DingTalk answers 900103 to another id)")
-	at("client_secret").If(c.ClientSecret.IsZero(), "is missing; give client_secret_file")
+	at("client_secret").If(c.ClientSecret.IsZero(), "is missing; write it here, or give client_secret_file")
 	at("client_secret").If(!plain(c.ClientSecret.Reveal()), "holds a blank or a control character")
 	at("rate").If(c.Rate < 2 || c.Rate > maxRate, "is not a number of calls a second from 2 to %d", maxRate)
 	at("rate").Warn(c.Rate > 20 && c.Rate <= maxRate, "is above 20: DingTalk refuses more, unless a higher limit was bought for this app")

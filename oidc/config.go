@@ -97,19 +97,12 @@ const (
 
 // Check finds the mistakes below key (`oidc`); it opens and changes nothing.
 func (c Config) Check(p *conf.Problems, key string) {
+	c.checkTimes(p, key)
 	if !c.On() {
 		p.At("%s.clients", key).If(len(c.KeyFiles) > 0, "is empty; name the applications that sign people in here")
 		return
 	}
 	p.At("%s.key_files", key).If(len(c.KeyFiles) > maxKeyFiles, "has %d files, more than %d", len(c.KeyFiles), maxKeyFiles)
-	for _, l := range []struct {
-		name        string
-		value       time.Duration
-		least, most time.Duration
-	}{{"code", c.Code, time.Second, longestCode}, {"id_token", c.IDToken, time.Minute, longestToken}, {"access_token", c.AccessToken, time.Minute, longestToken},
-		{"refresh_token", c.RefreshToken, time.Minute, 400 * 24 * time.Hour}} {
-		p.At("%s.%s", key, l.name).If(l.value < l.least || l.value > l.most, "is not between %v and %v", l.least, l.most)
-	}
 	p.At("%s.clients", key).If(len(c.Clients) > maxClients, "has %d clients, more than %d", len(c.Clients), maxClients)
 	seen := map[string]bool{}
 	for i := range c.Clients {
@@ -122,6 +115,18 @@ func (c Config) Check(p *conf.Problems, key string) {
 		seen[id] = true
 		client.check(at)
 		client.checkAccess(p, key, i)
+	}
+}
+
+// checkTimes looks at what codes and tokens last.
+func (c Config) checkTimes(p *conf.Problems, key string) {
+	for _, l := range []struct {
+		name        string
+		value       time.Duration
+		least, most time.Duration
+	}{{"code", c.Code, time.Second, longestCode}, {"id_token", c.IDToken, time.Minute, longestToken}, {"access_token", c.AccessToken, time.Minute, longestToken},
+		{"refresh_token", c.RefreshToken, time.Minute, 400 * 24 * time.Hour}} {
+		p.At("%s.%s", key, l.name).If(l.value < l.least || l.value > l.most, "is not between %v and %v", l.least, l.most)
 	}
 }
 

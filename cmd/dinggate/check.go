@@ -146,6 +146,9 @@ func summary(c cli.Invocation, cfg *config.Config) {
 	routes(c, cfg)
 	row(i18n.Message{"With nginx in front, give its buffers room for our headers", "前面有 nginx 时，请加大缓冲区以容纳我们的响应头"},
 		"proxy_buffer_size 16k; proxy_buffers 4 16k; proxy_busy_buffers_size 32k;")
+	if name := cfg.ServiceEnvironment(); name != "" {
+		row(i18n.Message{"Variables of the service, read too", "已一并读取服务的环境变量"}, "%s", name)
+	}
 	if len(cfg.TrustedProxies) == 0 {
 		row(i18n.Message{"Believed proxies", "受信任的代理"}, "%s", c.Say(i18n.Message{
 			"nobody: behind another proxy, or for gateways' questions, set trusted_proxies",

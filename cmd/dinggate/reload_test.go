@@ -278,3 +278,43 @@ func TestReloadKeepsSignOuts(t *testing.T) {
 		}
 	}
 }
+
+// TestReloadOfRoutesFolder: the folder of routes may come later, and its files come,
+// change and go.
+func TestReloadOfRoutesFolder(t *testing.T) {
+	app := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer app.Close()
+	s := newSite(t, "routes: [{path: /main/, access: public, upstream: \""+app.URL+"\"}]\n")
+	serves := func(what, path string, want int) {
+		t.Helper()
+		eventually(t, what, func() bool {
+			got, _ := fetch(t, http.DefaultClient, s.gate+path)
+			return got == want
+		})
+	}
+	route := func(path string) string {
+		return "routes: [{path: " + path + ", access: public, upstream: \"" + app.URL + "\"}]\n"
+	}
+	serves("without the folder", "/a/", 404)
+	if err := os.Mkdir(filepath.Join(s.dir, "conf.d"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s.write(t, "conf.d/a.yaml", route("/a/"))
+	serves("a file in a new folder", "/a/", 200)
+	s.write(t, "conf.d/b.yaml", route("/b/"))
+	serves("one more file", "/b/", 200)
+	s.write(t, "conf.d/b.yaml", route("/c/"))
+	serves("a file that changed", "/c/", 200)
+	before := s.reloads()
+	s.write(t, "conf.d/b.yaml", route("/a/x/"))
+	eventually(t, "a file that takes another's path is refused", func() bool { return s.reloads() > before })
+	if got := s.metric(t, "dinggate_config_last_reload_successful"); got != "0" {
+		t.Errorf("config_last_reload_successful %s, want 0", got)
+	}
+	serves("the old routes", "/c/", 200)
+	if err := os.Remove(filepath.Join(s.dir, "conf.d/b.yaml")); err != nil {
+		t.Fatal(err)
+	}
+	serves("a file that is gone", "/c/", 404)
+	serves("the others", "/main/", 200)
+}

@@ -38,7 +38,7 @@ func (c ClientConfig) Check(p *conf.Problems, key string) {
 	p.At("%s.client_id", key).If(c.ClientID == "", "is missing; the SSO service gave it to you")
 	p.At("%s.client_id", key).If(!plainName(c.ClientID),
 		"is longer than 128 bytes or has a colon, a blank or something unprintable in it")
-	p.At("%s.client_secret", key).If(c.ClientSecret.IsZero(), "is missing; write client_secret_file")
+	p.At("%s.client_secret", key).If(c.ClientSecret.IsZero(), "is missing; write it here, or give client_secret_file")
 	p.At("%s.client_secret", key).If(len(c.ClientSecret.Reveal()) > maxSecret, "is longer than %d bytes", maxSecret)
 }
 
@@ -69,7 +69,7 @@ func (c ServerConfig) Check(p *conf.Problems, key string) {
 		at("client_id").If(app.ClientID != "" && seen[app.ClientID], "is there twice")
 		seen[app.ClientID] = true
 		secret := app.ClientSecret.Reveal()
-		at("client_secret").If(secret == "", "is missing; write client_secret_file")
+		at("client_secret").If(secret == "", "is missing; write it here, or give client_secret_file")
 		at("client_secret").If(len(secret) > maxSecret || strings.ContainsFunc(secret, control),
 			"is longer than %d bytes or has a line break in it", maxSecret)
 		at("client_secret").Warn(secret != "" && len(secret) < 16,

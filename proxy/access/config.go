@@ -20,8 +20,8 @@ type RouteConfig struct {
 	Access  *RuleConfig `yaml:"access"`  // nil = signed_in
 
 	// File and Line are where the route stands, if several files give routes; otherwise empty.
-	File string `yaml:"-"`
-	Line int    `yaml:"-"`
+	File string `yaml:"-" json:"-"`
+	Line int    `yaml:"-" json:"-"`
 }
 
 // RuleConfig is written as one word, `public` or `signed_in`, or as lists of

@@ -58,14 +58,19 @@ func (c Config) Check(p *conf.Problems, key string) {
 		"is given, and so is a password in redis.url; keep one")
 	p.At("%s.sentinel_password", key).If(!c.SentinelPassword.IsZero() && err == nil && t.kind != sentinel,
 		"is given, but redis.url names no sentinels")
-	p.At("%s.prefix", key).If(strings.ContainsAny(c.Prefix, "{} \t\r\n"),
-		"holds a brace or a blank; with a brace all keys would lie on one node of a cluster")
-	p.At("%s.prefix", key).If(len(c.Prefix) > 64, "is longer than 64 characters")
+	c.CheckPrefix(p, key)
 	files := c.CAFile != "" || c.CertFile != "" || c.KeyFile != ""
 	p.At("%s.ca_file", key).If(files && err == nil && !t.tls,
 		"or cert_file is given, but redis.url speaks no TLS; write rediss://")
 	p.At("%s.key_file", key).If(c.CertFile != "" && c.KeyFile == "", "is missing beside redis.cert_file")
 	p.At("%s.cert_file", key).If(c.CertFile == "" && c.KeyFile != "", "is missing beside redis.key_file")
+}
+
+// CheckPrefix is the part of Check that needs no server.
+func (c Config) CheckPrefix(p *conf.Problems, key string) {
+	p.At("%s.prefix", key).If(strings.ContainsAny(c.Prefix, "{} \t\r\n"),
+		"holds a brace or a blank; with a brace all keys would lie on one node of a cluster")
+	p.At("%s.prefix", key).If(len(c.Prefix) > 64, "is longer than 64 characters")
 }
 
 // Secure reports whether the connections are TLS: only then the files are read.

@@ -69,8 +69,8 @@ func lifecycle(t *testing.T, m *machine, p packager) {
 	m.want("not started", "systemctl is-active dinggate || true", "inactive")
 	m.want("not enabled", "systemctl is-enabled dinggate || true", "disabled")
 	m.want("owners",
-		"stat -c '%a %U %G %n' /etc/dinggate /etc/dinggate/config.yaml /etc/dinggate/cookie-secret /usr/bin/dinggate",
-		"750 root dinggate /etc/dinggate\n640 root dinggate /etc/dinggate/config.yaml\n640 root dinggate "+
+		"stat -c '%a %U %G %n' /etc/dinggate /etc/dinggate/conf.d /etc/dinggate/config.yaml /etc/dinggate/cookie-secret /usr/bin/dinggate",
+		"750 root dinggate /etc/dinggate\n750 root dinggate /etc/dinggate/conf.d\n640 root dinggate /etc/dinggate/config.yaml\n640 root dinggate "+
 			"/etc/dinggate/cookie-secret\n755 root root /usr/bin/dinggate")
 	m.want("nobody else reads it",
 		"setpriv --reuid nobody --clear-groups cat /etc/dinggate/config.yaml 2>&1 | grep -o denied", "denied")

@@ -14,7 +14,7 @@ import (
 
 // standard are the commands that are about the command line itself.
 func (a *app) standard(others []Command) []Command {
-	names := []string{"completion"}
+	names := []string{"completion", "man"}
 	for _, other := range others {
 		if !other.Hidden {
 			names = append(names, other.Name)
@@ -38,9 +38,8 @@ func (a *app) standard(others []Command) []Command {
 			Run: a.printCompletion,
 		},
 		{
-			Name:   "man",
-			Brief:  i18n.Message{"write the manual pages, in both languages", "写出两种语言的手册页"},
-			Hidden: true,
+			Name:  "man",
+			Brief: i18n.Message{"write the manual pages, in both languages", "写出两种语言的手册页"},
 			Flags: []Flag{{Name: "out", Value: "DIR", Path: true,
 				Help: i18n.Message{"the folder for man1, man5, zh_CN/man1 and zh_CN/man5",
 					"存放 man1、man5、zh_CN/man1 和 zh_CN/man5 的目录"}}},

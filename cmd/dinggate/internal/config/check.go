@@ -67,10 +67,12 @@ func (c *Config) Check(p *conf.Problems) {
 	c.Tracing.Check(p, "tracing")
 }
 
-// checkStores: a part that is not used is not read either.
+// checkStores: where Redis is not used, its address may be missing.
 func (c *Config) checkStores(p *conf.Problems) {
 	if c.Session.Store == session.StoreRedis {
 		c.Redis.Check(p, "redis")
+	} else {
+		c.Redis.CheckPrefix(p, "redis")
 	}
 	p.At("redis.url").Warn(c.Session.Store != session.StoreRedis && !c.Redis.URL.IsZero(),
 		"is given, but session.store is not redis: nothing is kept there")
@@ -179,6 +181,7 @@ func (c *Config) checkRoutes(p *conf.Problems) {
 	if len(c.Routes) > 0 {
 		c.AccessRoutes().Check(p, "routes")
 	}
+	c.checkUseless(p.At("upstream"))
 	c.checkReadings(p)
 	p.At("path_case").If(c.PathCase != PathCaseInsensitive && c.PathCase != PathCaseSensitive,
 		"is not insensitive or sensitive")
@@ -197,6 +200,24 @@ func (c *Config) checkRoutes(p *conf.Problems) {
 			!strings.HasPrefix(path, strip),
 			"begins none of the route's paths, so all its requests would be refused")
 	}
+}
+
+// checkUseless warns of a configuration behind which is nothing: no application, and
+// no gateway whose account of a request counts. One that signs people in for other
+// applications needs neither.
+func (c *Config) checkUseless(at conf.Place) {
+	for _, r := range c.AllRoutes() {
+		if r.Upstream != "" {
+			return
+		}
+	}
+	serves := len(c.TrustedProxies) > 0 || c.SSOServer.On() || c.OIDC.On() || c.LoginAPI
+	at.Warn(!serves && len(c.Routes) == 0,
+		"is missing, and so are routes and trusted_proxies: nothing is proxied, and what a gateway reports is not "+
+			"believed; name the application here, or the gateway in trusted_proxies")
+	at.Warn(!serves && len(c.Routes) > 0,
+		"is missing, routes have none, and trusted_proxies is empty: nothing is proxied, and what a gateway reports is "+
+			"not believed; name the application in routes, or the gateway in trusted_proxies")
 }
 
 // checkReadings warns of routes whose own requests are refused, since their path

@@ -89,7 +89,8 @@ type Config struct {
 	Audit     AuditConfig     `yaml:"audit"`
 	Tracing   TracingConfig   `yaml:"tracing"`
 
-	inPod bool // Kubernetes runs us
+	inPod              bool   // Kubernetes runs us
+	serviceEnvironment string // the file that variables of the service were read from
 }
 
 // Route is one entry of `routes`: where a rule holds, and where it leads. Start

@@ -34,7 +34,7 @@ func (s Setting) From() string {
 // lists as well. No secret is in it.
 func LoadSettings(flags *Flags, environ []string) (*Config, []conf.Problem, []Setting) {
 	l := NewLoader()
-	l.Read, l.Standard = ReadFile, StandardFile
+	l.Read, l.Standard, l.Environment = ReadFile, StandardFile, ServiceEnvironment
 	cfg, problems := l.Load(flags, environ)
 	var all []Setting
 	for _, k := range l.keys {

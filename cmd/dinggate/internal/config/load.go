@@ -19,14 +19,16 @@ import (
 const StandardFile = "/etc/dinggate/config.yaml"
 
 // Load reads the configuration: flag > environment > file > default. environ is
-// os.Environ(). It opens the file that --config or DINGGATE_CONFIG names, or StandardFile, those of RoutesFolder
-// beside it, and those that secrets, certificate and logo lie in; no network.
+// os.Environ(); beside StandardFile the variables of ServiceEnvironment belong to
+// it. It opens the file that --config or DINGGATE_CONFIG names, or StandardFile,
+// those of RoutesFolder beside it, and those that secrets, certificate and logo lie
+// in; no network.
 //
 // The problems are all there are, sorted, each with its place. With a mistake
 // among them nobody may start from the Config, which is never nil.
 func Load(flags *Flags, environ []string) (*Config, []conf.Problem) {
 	l := NewLoader()
-	l.Read, l.Standard = ReadFile, StandardFile
+	l.Read, l.Standard, l.Environment = ReadFile, StandardFile, ServiceEnvironment
 	return l.Load(flags, environ)
 }
 
@@ -49,14 +51,16 @@ type loader struct {
 	List     func(folder string) (names []string, err error) // of RoutesFolder
 	name     string                                          // of the file; "" without one
 	Standard string                                          // read when no file is named and it is there; "": none
-	folder   string                                          // of the file, where its relative paths begin
-	data     []byte                                          // of the file
-	unread   bool                                            // the file could not be read, so that nothing can be said about what is missing
-	problems conf.Problems
-	places   map[string]place
-	bad      map[string]bool       // keys whose value is a mistake already
-	given    map[string]place      // secrets and their _file keys that the present source gave
-	files    map[string]secretFile // by the path of the secret that the present source names a file for
+	// read beside Standard by commands other than serve, whose environment it is already; "": none
+	Environment string
+	folder      string // of the file, where its relative paths begin
+	data        []byte // of the file
+	unread      bool   // the file could not be read, so that nothing can be said about what is missing
+	problems    conf.Problems
+	places      map[string]place
+	bad         map[string]bool       // keys whose value is a mistake already
+	given       map[string]place      // secrets and their _file keys that the present source gave
+	files       map[string]secretFile // by the path of the secret that the present source names a file for
 }
 
 func NewLoader() *loader {
@@ -87,6 +91,7 @@ func (l *loader) Load(flags *Flags, environ []string) (*Config, []conf.Problem) 
 				StandardFile)},
 		)
 	}
+	variables = append(variables, l.serviceVariables(environ)...)
 	if l.name != "" {
 		l.source(func() {
 			l.fromFile()

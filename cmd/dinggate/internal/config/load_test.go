@@ -27,6 +27,7 @@ var required = []string{
 	"DINGGATE_PUBLIC_URL=https://app.example.com", "DINGGATE_DINGTALK_CLIENT_ID=dingx",
 	"DINGGATE_DINGTALK_CORP_ID=dingcorp",
 	"DINGGATE_DINGTALK_CLIENT_SECRET=canary-4f1c9d", "DINGGATE_COOKIE_SECRETS=" + testSecret,
+	"DINGGATE_TRUSTED_PROXIES=unix", // otherwise a warning, where there is no upstream either
 }
 
 // loadText loads config.yaml with this content, from a file system that has
@@ -72,7 +73,8 @@ func TestMistakes(t *testing.T) {
 			name, _, _ := strings.Cut(variable, "=")
 			last := name[strings.LastIndexByte(name, '_')+1:]
 			switch {
-			case name == "DINGGATE_PUBLIC_URL" && strings.Contains(yaml, "public_url:"),
+			case name == "DINGGATE_TRUSTED_PROXIES" && strings.Contains(yaml, "trusted_proxies:"),
+				name == "DINGGATE_PUBLIC_URL" && strings.Contains(yaml, "public_url:"),
 				strings.HasSuffix(name, "CLIENT_ID") && strings.Contains(yaml, "dingtalk:") &&
 					strings.Contains(yaml, "client_id:"),
 				strings.HasSuffix(name, "CORP_ID") && strings.Contains(yaml, " corp_id:"),
@@ -84,7 +86,7 @@ func TestMistakes(t *testing.T) {
 		}
 		if strings.Contains(yaml, "canary-4f1c9d: x") {
 			environ = required[:3]
-			environ = append(slices.Clone(environ), required[4])
+			environ = append(slices.Clone(environ), required[4:]...)
 		}
 		_, problems := loadText(yaml, nil, environ)
 		var got []string
@@ -130,7 +132,7 @@ func TestPrecedence(t *testing.T) {
 func TestEnvironmentAndFlags(t *testing.T) {
 	for _, tt := range []struct{ variable, args, want string }{
 		{"DINGGATE_TRUSTED_PROXIES=10.0.0.0/8, unix", "", ""},
-		{"DINGGATE_TRUSTED_PROXIES=", "", ""},
+		{"DINGGATE_TRUSTED_PROXIES=", "--upstream=http://127.0.0.1:8080", ""},
 		{"DINGGATE_TRUSTED_PROXIES=10.0.0.0/8,", "",
 			"DINGGATE_TRUSTED_PROXIES: trusted_proxies has nothing between two commas, or at an end"},
 		{"DINGGATE_TRUSTED_PROXY=x", "", "DINGGATE_TRUSTED_PROXY: is not a variable of dinggate"},
@@ -217,7 +219,7 @@ func TestSecretFiles(t *testing.T) {
 	second := strings.Replace(testSecret, "Y2", "Z2", 1)
 	environ := append(slices.Clone(required[:3]),
 		"DINGGATE_DINGTALK_CLIENT_SECRET_FILE="+file("app", "two words\n\n", 0o600),
-		"DINGGATE_COOKIE_SECRETS_FILE="+file("cookie", testSecret+"\r\n\n"+second+"\n", 0o644))
+		"DINGGATE_COOKIE_SECRETS_FILE="+file("cookie", testSecret+"\r\n\n"+second+"\n", 0o644), required[5])
 	cfg, problems := Load(nil, environ)
 	if got := cfg.DingTalk.ClientSecret.Reveal(); got != "two words\n" {
 		t.Errorf("client_secret = %q, want one newline trimmed, no more", got)
@@ -245,7 +247,7 @@ func TestSecretFiles(t *testing.T) {
 	}
 
 	yaml := "cookie: {secrets: [" + testSecret + "]}\ndingtalk: {client_secret: x}"
-	_, problems = Load(&Flags{File: file("config.yaml", yaml, 0o644)}, required[:3])
+	_, problems = Load(&Flags{File: file("config.yaml", yaml, 0o644)}, append(slices.Clone(required[:3]), required[5]))
 	if len(problems) != 2 || !problems[0].Warning || problems[0].Line != 1 || problems[1].Line != 2 {
 		t.Errorf("secrets in a readable file give %v, want a warning for each line", problems)
 	}

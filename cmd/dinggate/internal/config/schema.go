@@ -15,6 +15,9 @@ import (
 // SchemaID is how the schema calls itself, and where it is in the source.
 const SchemaID = "docs/config.schema.json"
 
+// RoutesSchemaID is the same for RoutesSchema.
+const RoutesSchemaID = "docs/routes.schema.json"
+
 // schema is a JSON Schema, or a part of one.
 type schema map[string]any
 
@@ -23,24 +26,36 @@ type schema map[string]any
 // keys, limits of durations and what other files hold; for those there is check.
 func Schema() []byte {
 	root := sectionSchema(reflect.TypeFor[Config](), "")
-	root["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-	root["$id"] = SchemaID
-	root["title"] = "dinggate"
-	root["$defs"] = schema{
-		"text":     schema{"type": []string{"string", "number"}},
-		"duration": schema{"type": "string", "pattern": durationPattern},
-		"secret":   schema{"type": []string{"string", "number"}},
-	}
 	root["allOf"] = append(conditions(root),
 		never(given("upstream", 1), given("routes", 1)),
 		never(anyGiven("dingtalk", "client_id", "client_secret", "corp_id"),
 			anyGiven("sso", "url", "client_id", "client_secret")),
 	)
+	return root.document(SchemaID, "dinggate")
+}
+
+// RoutesSchema is that of a file in RoutesFolder.
+func RoutesSchema() []byte {
+	whole := sectionSchema(reflect.TypeFor[Config](), "")["properties"].(schema)
+	root := schema{"type": "object", "additionalProperties": false, "properties": schema{"routes": whole["routes"]}}
+	return root.document(RoutesSchemaID, "dinggate "+RoutesFolder)
+}
+
+// document is the schema as a file.
+func (s schema) document(id, title string) []byte {
+	s["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+	s["$id"] = id
+	s["title"] = title
+	s["$defs"] = schema{
+		"text":     schema{"type": []string{"string", "number"}},
+		"duration": schema{"type": "string", "pattern": durationPattern},
+		"secret":   schema{"type": []string{"string", "number"}},
+	}
 	var out bytes.Buffer
 	encoder := json.NewEncoder(&out)
 	encoder.SetEscapeHTML(false)
 	encoder.SetIndent("", "  ")
-	if err := encoder.Encode(root); err != nil { // maps, lists and texts alone
+	if err := encoder.Encode(s); err != nil { // maps, lists and texts alone
 		panic(err)
 	}
 	return out.Bytes()
