@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	core "k8s.io/api/core/v1"
 	ingress "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	"sigs.k8s.io/yaml"
 )
 
 const chart = "../../../deploy/helm/dinggate"
@@ -41,20 +43,24 @@ func helm(t *testing.T) string { return tool(t, "helm@v3.22.0") }
 func render(t *testing.T, values string) (string, error) {
 	t.Helper()
 	cmd := exec.Command(helm(t), "template", "gate", chart, "--namespace", "auth", "--kube-version", "1.33.0",
-		"--values", "-")
+		"--values", "testdata/given.yaml", "--values", "-")
 	cmd.Stdin = strings.NewReader(values)
 	var out, failure strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &failure
 	if err := cmd.Run(); err != nil {
 		return "", fmt.Errorf("helm template: %w: %s", err, &failure)
 	}
+	if failure.Len() > 0 { // such as notices about symbolic links
+		t.Errorf("helm template says %q", &failure)
+	}
 	return out.String(), nil
 }
 
 // TestChartLint lets helm judge the chart, its values.schema.json included.
 func TestChartLint(t *testing.T) {
-	if out, err := exec.Command(helm(t), "lint", "--strict", chart, "--set",
-		"existingSecret=mine").CombinedOutput(); err != nil {
+	out, err := exec.Command(helm(t), "lint", "--strict", chart, "--values", "testdata/given.yaml", "--set",
+		"existingSecret=mine").CombinedOutput()
+	if err != nil || strings.Contains(string(out), "symbolic link") {
 		t.Errorf("helm lint --strict: %v\n%s", err, out)
 	}
 	for _, c := range []struct{ values, want string }{
@@ -62,6 +68,14 @@ func TestChartLint(t *testing.T) {
 		{"{existingSecret: mine, replicas: many}", "replicas"}, // the schema knows types
 		{"{existingSecret: mine, config: {sso: {url: https://sso.example.com}}}", "oneOf"},
 		{"{existingSecret: mine, replicaz: 2}", "replicaz"}, // and names
+		{"{existingSecret: mine, image: {name: x}}", "name"},
+		{"{existingSecret: mine, config: {listne: x}}", "listne"}, // those of the configuration too
+		{"{existingSecret: mine, config: {cookie: {secrets: [x]}}}", "secrets"},
+		// what has to be given
+		{"{existingSecret: mine, config: {public_url: ''}}", "config.public_url is missing"},
+		{"{existingSecret: mine, config: {dingtalk: {client_id: ''}}}", "config.dingtalk.client_id is missing"},
+		{"{existingSecret: mine, config: {dingtalk: {corp_id: dingcorpxxxxxxxx}}}", "config.dingtalk.corp_id is missing"},
+		{"{secret: {dingtalkSecret: x}}", "secret.cookieSecret"},
 		{"{existingSecret: mine, persistence: {enabled: true}, replicas: 2}", "one replica"},
 		{"{existingSecret: mine, persistence: {enabled: true}, autoscaling: {enabled: true}}", "one replica"},
 		{"{existingSecret: mine, httpRoute: {enabled: true}}", "parentRefs"},
@@ -70,6 +84,50 @@ func TestChartLint(t *testing.T) {
 	} {
 		if _, err := render(t, c.values); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("helm template with %s = %v, want a mistake that names %s", c.values, err, c.want)
+		}
+	}
+}
+
+// TestChartFiles: the chart holds what it installs, since helm follows no link without
+// a notice, and a package of it holds none.
+func TestChartFiles(t *testing.T) {
+	for _, name := range []string{"dashboard.json", "alerts.yaml"} {
+		if string(read(t, chart+"/files/"+name)) != string(read(t, "../../../deploy/monitoring/"+name)) {
+			t.Errorf("%s/files/%s is not deploy/monitoring/%s: copy it", chart, name, name)
+		}
+	}
+}
+
+// TestChartReadme: every value is in both READMEs, and nothing that is none.
+func TestChartReadme(t *testing.T) {
+	var values map[string]any
+	if err := yaml.Unmarshal(read(t, chart+"/values.yaml"), &values); err != nil {
+		t.Fatal(err)
+	}
+	row := regexp.MustCompile("(?m)^\\| `([^`]+)`")
+	for _, name := range []string{"README.md", "README.zh-CN.md"} {
+		shown := map[string]bool{}
+		for _, m := range row.FindAllStringSubmatch(string(read(t, chart+"/"+name)), -1) {
+			shown[m[1]] = true
+			at, ok := any(values), true
+			for part := range strings.SplitSeq(m[1], ".") {
+				section, _ := at.(map[string]any)
+				if at, ok = section[part]; !ok {
+					t.Errorf("%s: %s is no value", name, m[1])
+					break
+				}
+			}
+		}
+		for key, value := range values {
+			section, _ := value.(map[string]any)
+			if key == "config" || key == "resources" || key == "test" || key == "affinity" || len(section) == 0 {
+				section = map[string]any{"": nil}
+			}
+			for below := range section {
+				if path := strings.TrimSuffix(key+"."+below, "."); !shown[path] {
+					t.Errorf("%s: %s is missing", name, path)
+				}
+			}
 		}
 	}
 }

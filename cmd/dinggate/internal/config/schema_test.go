@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -104,6 +105,23 @@ func plainMaps(v any) any {
 func TestSchemaFile(t *testing.T) {
 	generated(t, SchemaID, Schema())
 	generated(t, RoutesSchemaID, RoutesSchema())
+
+	// The chart's schema has the names of the first level.
+	const chart = "deploy/helm/dinggate/values.schema.json"
+	text, err := os.ReadFile(filepath.Join("../../../..", chart))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, f := range fieldsOf(reflect.TypeFor[Config]()) {
+		names = append(names, strconv.Quote(f.name))
+	}
+	slices.Sort(names)
+	list := regexp.MustCompile(`"propertyNames": \{"enum": \[[^\]]*\]\}`)
+	if n := len(list.FindAll(text, -1)); n != 1 {
+		t.Fatalf("%s has %d lists of property names, want that of config", chart, n)
+	}
+	generated(t, chart, list.ReplaceAll(text, []byte(`"propertyNames": {"enum": [`+strings.Join(names, ", ")+`]}`)))
 }
 
 // TestRoutesSchema: a file of conf.d holds routes and nothing else.

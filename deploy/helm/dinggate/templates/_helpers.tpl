@@ -70,8 +70,25 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 {{- end -}}
 
+{{/* What has no default that could be right: missing, or still an example's. */}}
+{{- define "dinggate.given" -}}
+{{- $config := .Values.config -}}
+{{- if not $config.public_url -}}
+{{- fail "config.public_url is missing: how browsers reach dinggate, such as https://app.example.com (浏览器访问的地址)" -}}
+{{- end -}}
+{{- with $config.dingtalk -}}
+{{- range $key, $example := dict "client_id" "dingxxxxxxxx" "corp_id" "dingcorpxxxxxxxx" -}}
+{{- $value := get $config.dingtalk $key -}}
+{{- if or (not $value) (eq $value $example) -}}
+{{- fail (printf "config.dingtalk.%s is missing: DingTalk's developer console shows it (见钉钉开发者后台)" $key) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* Two processes cannot open one state_dir, and a volume that hangs on one node cannot follow. */}}
 {{- define "dinggate.check" -}}
+{{- include "dinggate.given" . -}}
 {{- if .Values.persistence.enabled -}}
 {{- if or .Values.autoscaling.enabled (gt (int (include "dinggate.replicas" .)) 1) -}}
 {{- fail "persistence is for one replica: set replicas to 1 and autoscaling.enabled to false, or keep the state in Redis (config.session.store)" -}}
