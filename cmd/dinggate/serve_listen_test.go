@@ -62,7 +62,7 @@ func TestDefaultStart(t *testing.T) {
 		"alone": nil, "with a file": {"DINGGATE_STATE_DIR=" + t.TempDir()},
 		"in a pod": {"KUBERNETES_SERVICE_HOST=10.0.0.1", "DINGGATE_ADMIN_LISTEN=0.0.0.0:0"},
 	} {
-		p := serve(t, append(env, "DINGGATE_DINGTALK_EVENTS=false")...)
+		p := serve(t, append(env, "DINGGATE_DINGTALK_EVENTS=false", "DINGGATE_UPSTREAM=http://127.0.0.1:1")...)
 		p.cmd.Process.Signal(syscall.SIGTERM)
 		if err := p.cmd.Wait(); err != nil { // the log is whole then
 			t.Errorf("%s: serve ends with %v", name, err)
