@@ -13,7 +13,7 @@ import (
 const certificates = "/etc/ssl/certs/ca-certificates.crt"
 
 // image makes one OCI archive with an index: an image of the Dockerfile for each
-// processor. Nothing runs in them while they are built, so no emulator is needed.
+// processor. It holds Docker's manifest.json too, for `docker load`. Nothing runs in them while they are built, so no emulator is needed.
 func (r *release) image(ctx context.Context) error {
 	index := "dinggate:" + r.version.plain()
 	b := func(args ...string) (string, error) {
@@ -55,6 +55,9 @@ func (r *release) image(ctx context.Context) error {
 		return err
 	}
 	if err := folder.addHealthcheck(r.version.plain()); err != nil {
+		return err
+	}
+	if err := folder.addDockerManifest(index); err != nil {
 		return err
 	}
 	return r.packLayout(string(folder), filepath.Join(r.out, "dinggate_"+r.version.plain()+"_image.oci.tar"))

@@ -49,6 +49,65 @@ func (l layout) addHealthcheck(tag string) error {
 	return os.WriteFile(filepath.Join(string(l), "index.json"), data, 0o644)
 }
 
+// addDockerManifest adds what `docker load` of a Docker without the containerd image
+// store reads instead of index.json: every image under a tag of its own, such as
+// dinggate:1.0.0-arm64, since such a Docker has no images of several processors.
+func (l layout) addDockerManifest(name string) error {
+	top, err := l.read("index.json")
+	if err != nil {
+		return err
+	}
+	var all []object
+	for _, entry := range descriptors(top) {
+		index, err := l.follow(entry)
+		if err != nil {
+			return err
+		}
+		for _, entry := range descriptors(index) {
+			platform, _ := entry["platform"].(object)
+			manifest, err := l.follow(entry)
+			if err != nil {
+				return err
+			}
+			one := object{"RepoTags": []string{fmt.Sprintf("%s-%v", name, platform["architecture"])}}
+			if one["Config"], err = l.path(manifest["config"]); err != nil {
+				return err
+			}
+			layers, _ := manifest["layers"].([]any)
+			paths := make([]string, len(layers))
+			for i := range layers {
+				if paths[i], err = l.path(layers[i]); err != nil {
+					return err
+				}
+			}
+			one["Layers"] = paths
+			all = append(all, one)
+		}
+	}
+	data, err := json.Marshal(all)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(string(l), "manifest.json"), data, 0o644)
+}
+
+// follow reads the blob that a descriptor names.
+func (l layout) follow(descriptor object) (object, error) {
+	path, err := l.path(descriptor)
+	if err != nil {
+		return nil, err
+	}
+	return l.read(path)
+}
+
+// path is where the blob of a descriptor is, as archives write it.
+func (l layout) path(descriptor any) (string, error) {
+	d, _ := descriptor.(object)
+	digest, _ := d["digest"].(string)
+	file, err := l.blob(digest)
+	return filepath.ToSlash(file), err
+}
+
 func (l layout) changeImage(manifest object) error {
 	descriptor, _ := manifest["config"].(object)
 	return l.replace(descriptor, func(image object) error {
