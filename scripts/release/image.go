@@ -13,7 +13,8 @@ import (
 const certificates = "/etc/ssl/certs/ca-certificates.crt"
 
 // image makes one OCI archive with an index: an image of the Dockerfile for each
-// processor. It holds Docker's manifest.json too, for `docker load`. Nothing runs in them while they are built, so no emulator is needed.
+// processor. It holds Docker's manifest.json too, for `docker load`. Nothing runs in
+// the images while they are built, so no emulator is needed.
 func (r *release) image(ctx context.Context) error {
 	index := "dinggate:" + r.version.plain()
 	b := func(args ...string) (string, error) {
