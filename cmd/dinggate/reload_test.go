@@ -305,12 +305,10 @@ func TestReloadOfRoutesFolder(t *testing.T) {
 	serves("one more file", "/b/", 200)
 	s.write(t, "conf.d/b.yaml", route("/c/"))
 	serves("a file that changed", "/c/", 200)
-	before := s.reloads()
 	s.write(t, "conf.d/b.yaml", route("/a/x/"))
-	eventually(t, "a file that takes another's path is refused", func() bool { return s.reloads() > before })
-	if got := s.metric(t, "dinggate_config_last_reload_successful"); got != "0" {
-		t.Errorf("config_last_reload_successful %s, want 0", got)
-	}
+	eventually(t, "a file that takes another's path is refused", func() bool {
+		return s.metric(t, "dinggate_config_last_reload_successful") == "0"
+	})
 	serves("the old routes", "/c/", 200)
 	if err := os.Remove(filepath.Join(s.dir, "conf.d/b.yaml")); err != nil {
 		t.Fatal(err)

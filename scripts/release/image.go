@@ -55,7 +55,7 @@ func (r *release) image(ctx context.Context) error {
 	if _, err := b("manifest", "push", "--all", "--format", "oci", index, "oci:"+string(folder)); err != nil {
 		return err
 	}
-	if err := folder.addHealthcheck(r.version.plain()); err != nil {
+	if err := folder.addHealthcheck(index); err != nil {
 		return err
 	}
 	if err := folder.addDockerManifest(index); err != nil {

@@ -22,14 +22,15 @@ type object = map[string]any
 
 // addHealthcheck changes the configuration of every image in the layout, and
 // everything above that names it by its digest.
-// The index is named by tag.
-func (l layout) addHealthcheck(tag string) error {
+// The index gets the name under which podman and containerd load it.
+func (l layout) addHealthcheck(name string) error {
 	top, err := l.read("index.json")
 	if err != nil {
 		return err
 	}
 	for _, entry := range descriptors(top) {
-		entry["annotations"] = object{"org.opencontainers.image.ref.name": tag}
+		entry["annotations"] = object{"org.opencontainers.image.ref.name": name,
+			"io.containerd.image.name": "docker.io/library/" + name}
 		err := l.replace(entry, func(index object) error {
 			for _, entry := range descriptors(index) {
 				if err := l.replace(entry, l.changeImage); err != nil {
