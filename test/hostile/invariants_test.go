@@ -134,6 +134,9 @@ func (o *invariants) location(to string) string {
 		}
 		return ""
 	}
+	if strings.HasPrefix(to, oidcCallback) {
+		return oidcAnswer(to)
+	}
 	for _, registered := range callbacks {
 		base, _, _ := strings.Cut(registered, "?")
 		if rest, ok := strings.CutPrefix(to, base+"?"); ok {

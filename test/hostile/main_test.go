@@ -45,6 +45,7 @@ func TestHostile(t *testing.T) {
 	client := openBehind(t)
 	named := openPeople(t)
 	served := openService(t)
+	provider := openProvider(t)
 	upgrades(s) // teaches the application to switch protocols
 	classes := []class{
 		{"R", 1700, s, redirects},
@@ -65,6 +66,7 @@ func TestHostile(t *testing.T) {
 		{"API", 100, client, behind},
 		{"N", 70, named, namesakes},
 		{"O", 20, served, sharedNames},
+		{"E", 1900, provider, openID},
 		{"V", 45, ill, faults},
 	}
 	// one for the env that most classes share, one for all others: they wait more than they work
@@ -81,7 +83,7 @@ func TestHostile(t *testing.T) {
 	lanes.Wait()
 	t.Run("end", func(t *testing.T) {
 		for name, one := range map[string]*env{"shared by most": s, "K": wild, "V": ill, "TLS": secure, "A": accounts,
-			"B8": shared, "API": client, "N": named, "O": served} {
+			"B8": shared, "API": client, "N": named, "O": served, "E": provider} {
 			lanes.Go(func() { t.Run(name, one.end) })
 		}
 		lanes.Wait()

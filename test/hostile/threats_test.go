@@ -37,6 +37,7 @@ var catalogue = []threatClass{
 	{"L", 12, nil},
 	{"K", 17, []int{18, 19}},
 	{"V", 37, nil},
+	{"E", 10, []int{16, 17, 18}},
 }
 
 // ids are the threats of a class, in order.
@@ -74,6 +75,8 @@ var witnesses = map[string]string{
 	"V14": "cmd/dinggate TestRedisDiesAndReturns", "V15": "store/redisstore TestFaults",
 	"V16": "cmd/dinggate TestRedisEmptied", "V18": "S5 S8 from the future",
 	"V34": "dingtalk TestMoves",
+	"E3":  "E1 signed in", // and every answer: oidcAnswer
+	"E16": "oidc TestHangingReceiver", "E17": "oidc TestSubjects", "E18": "oidc TestEnds",
 }
 
 // threats are all of the catalogue, in its order.
@@ -101,6 +104,11 @@ func numbers(name string) (list []string) {
 // little.
 var minimums = map[string]int{
 	"D12": 30,
+	"E1":  1000,
+	"E2":  60,
+	"E6":  280,
+	"E9":  100,
+	"E10": 90,
 	"D13": 3,
 	"D14": 3,
 	"H16": 450,
