@@ -23,8 +23,8 @@ func mirrored(t *testing.T, people *[]identity.User) (*Manager, *directory) {
 			return nil
 		},
 		Fit:   m.Config.Fit,
-		Every: m.Config.Recheck / 2,
-		Life:  m.Config.Recheck,
+		Every: func() time.Duration { return m.Config.Recheck / 2 },
+		Life:  m.Config.Recheck + m.Config.Grace,
 		Name:  "dingcorp",
 	}
 	return m, d

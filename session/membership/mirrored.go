@@ -6,9 +6,9 @@ import (
 	"dinggate/internal/identity"
 )
 
-// mirrorMargin is how much older than Checker.Recheck a confirmation by the mirror
-// may be before the person is looked up: the next reading is about to come.
-const mirrorMargin = 30 * time.Second
+// mirrorMargin is the part of Checker.Recheck by which a confirmation by the mirror may
+// be older before the person is looked up: the next reading is about to come.
+const mirrorMargin = 10
 
 // Consult has the mirror of the directory confirm p, where it says the same as
 // what is known; a profile never changes by it. soon reports that p lives on the
@@ -26,7 +26,7 @@ func (c *Checker[S]) Consult(p *Member, now time.Time) (soon bool) {
 	if Newer(read, known.Checked, now) {
 		c.learn(p, Profile{known.User, read}, false)
 	}
-	return now.Sub(read) < c.Recheck+mirrorMargin
+	return now.Sub(read) < c.Recheck+c.Recheck/mirrorMargin
 }
 
 // ConsultAll has the mirror confirm everybody who is known: it was read anew.

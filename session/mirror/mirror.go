@@ -39,10 +39,9 @@ type Mirror struct {
 	// the call. With an error nothing of it counts.
 	Read func(ctx context.Context, each func(identity.User)) error
 
-	Fit    func(identity.User) (identity.User, error) // cuts a person to what a session holds
-	Every  time.Duration                              // from the beginning of a reading to that of the next
-	Life   time.Duration                              // how long a reading confirms anybody
-	Wanted func() bool                                // asked before each reading; nil: always
+	Fit   func(identity.User) (identity.User, error) // cuts a person to what a session holds
+	Every func() time.Duration                       // from the beginning of a reading to that of the next; 0: do not read
+	Life  time.Duration                              // how long a reading confirms anybody
 
 	// Store is where one replica reads for all, sealed by Keyring; nil: this process
 	// is alone. Name says whose directory it is.
@@ -183,10 +182,11 @@ func (m *Mirror) due() bool {
 	if now.Before(m.notUntil) {
 		return false
 	}
-	if e := m.current.Load(); e != nil && now.Sub(e.read) < m.Every && e.read.Sub(now) <= skew {
+	every := m.Every()
+	if e := m.current.Load(); e != nil && now.Sub(e.read) < every && e.read.Sub(now) <= skew {
 		return false
 	}
-	return m.Wanted == nil || m.Wanted()
+	return every > 0
 }
 
 // read reads the directory and shares it.

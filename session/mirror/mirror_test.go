@@ -66,7 +66,7 @@ func (d *directory) read(ctx context.Context, each func(identity.User)) error {
 func fits(u identity.User) (identity.User, error) { return u, nil }
 
 func (d *directory) mirror(t *testing.T, s store.Store) *Mirror {
-	return &Mirror{Read: d.read, Fit: fits, Every: 150 * time.Second, Life: 330 * time.Second, Store: s,
+	return &Mirror{Read: d.read, Fit: fits, Every: func() time.Duration { return 150 * time.Second }, Life: 330 * time.Second, Store: s,
 		Keyring: testKeyring(t, 1), Name: "dingcorp"}
 }
 

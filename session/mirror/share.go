@@ -66,7 +66,7 @@ func (m *Mirror) put(ctx context.Context, part string, plain []byte) bool {
 	defer cancel()
 	key := m.key(part)
 	box, err := m.Keyring.SealRecord(key, plain)
-	return err == nil && m.Store.Put(ctx, key, box, m.Life+m.Every) == nil
+	return err == nil && m.Store.Put(ctx, key, box, m.Life) == nil
 }
 
 // get is nil for a record that is absent, or not ours.

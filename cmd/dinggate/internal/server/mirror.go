@@ -11,8 +11,9 @@ import (
 )
 
 const (
-	mirrorFrom = 300         // people signed in here, above which directory: auto reads the lists
-	mirrorRest = time.Minute // the shortest pause between the beginnings of two readings
+	mirrorFrom = 300            // people signed in here, from which on directory: auto reads the lists
+	mirrorRest = time.Minute    // the shortest pause between the beginnings of two readings
+	mirrorIdle = 72 * time.Hour // how long it goes on at leisure, over a weekend, when fewer are here
 )
 
 // newMirror is the copy of the directory that people are confirmed by; nil where
@@ -29,8 +30,8 @@ func newMirror(c settings, st *State, client *dingtalk.Client, sessions *session
 			Ancestors: c.NamesDepartments(),
 		}}).Read,
 		Fit:     c.Session.Fit,
-		Every:   max(c.Session.Recheck/2, mirrorRest),
-		Life:    c.Session.Recheck + time.Minute,
+		Every:   mirrorPace(c, sessions),
+		Life:    c.Session.Recheck + c.Session.Grace,
 		Keyring: c.keyring,
 		Name:    c.Realm() + " " + c.DingTalk.ClientID,
 		OnRead:  st.mirrorRead(),
@@ -38,13 +39,33 @@ func newMirror(c settings, st *State, client *dingtalk.Client, sessions *session
 	if c.Session.Store == session.StoreRedis {
 		m.Store = st.Stores.Sessions
 	}
-	if c.DingTalk.Directory != dingtalk.DirectoryMirror {
-		m.Wanted = func() bool { return sessions.Stats().People >= mirrorFrom }
-	}
 	if before := st.Serving(); before != nil {
 		m.Inherit(before.Sessions.Mirror)
 	}
 	return m
+}
+
+// mirrorPace is how often the directory is read: twice within session.recheck while
+// people are at work; otherwise as seldom as will do for them to come back all at
+// once, with sessions that nobody has looked at for a night.
+func mirrorPace(c settings, sessions *session.Manager) func() time.Duration {
+	from := mirrorFrom
+	var busy time.Time // Mirror.Run's alone
+	if c.DingTalk.Directory == dingtalk.DirectoryMirror {
+		from, busy = 1, time.Now()
+	}
+	often := max(c.Session.Recheck/2, mirrorRest)
+	seldom := max(often, (c.Session.Recheck+c.Session.Grace)/2)
+	return func() time.Duration {
+		switch now := time.Now(); {
+		case sessions.Stats().People >= from:
+			busy = now
+			return often
+		case now.Sub(busy) < mirrorIdle:
+			return seldom
+		}
+		return 0
+	}
 }
 
 // mirrorRead logs the first reading, the first failure of a row and the end of it.
