@@ -156,7 +156,7 @@ func (f *fleet) hour(cookies []string, limit time.Duration) {
 				defer mu.Unlock()
 				if err != nil {
 					refused++
-					reasons[reason(err)]++
+					reasons[whyRefused(err)]++
 					return
 				}
 				served++
@@ -184,7 +184,7 @@ func (f *fleet) hour(cookies []string, limit time.Duration) {
 	}
 }
 
-func reason(err error) string {
+func whyRefused(err error) string {
 	for _, e := range []error{session.ErrNone, session.ErrExpired, session.ErrRevoked, session.ErrForged, session.ErrStore,
 		session.ErrUnconfirmed} {
 		if errors.Is(err, e) {
