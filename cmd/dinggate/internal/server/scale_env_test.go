@@ -16,7 +16,6 @@ import (
 	"testing"
 	"time"
 
-	"dinggate/account"
 	"dinggate/cmd/dinggate/internal/config"
 	"dinggate/dingtalk"
 	"dinggate/dingtalk/simulator"
@@ -109,12 +108,9 @@ func (f *fleet) start(c *config.Config) *replica {
 		Metrics: telemetry.NewMetrics("test", "", records.Dropped),
 	}
 	kit.Start()
-	stores := &Stores{
-		Sessions: f.shared, Used: f.shared, SSO: f.shared, Claims: f.shared, OIDC: f.shared, Pending: f.shared,
-		Journal: &f.journal, Bindings: new(account.Memory),
-	}
-	stores.up.Store(true)
-	stores.reads.Store(true)
+	stores := MemoryStores()
+	stores.Sessions, stores.Used, stores.SSO, stores.Claims = f.shared, f.shared, f.shared, f.shared
+	stores.OIDC, stores.Pending, stores.Journal = f.shared, f.shared, &f.journal
 	state := NewState(stores, kit)
 	state.calls, state.transport = &f.calls, f
 	gate, err := New(c, state)
