@@ -90,7 +90,7 @@ var plan = map[string][]string{
 		"cmd/dinggate/internal/config"},
 	"cmd/dinggate/internal/describe": {"internal/i18n", "internal/identity", "cmd/dinggate/internal/cli"},
 	"cmd/dinggate/internal/admin": {"internal/i18n", "internal/conf", "internal/telemetry", "internal/web",
-		"account", "dingtalk", "session", "cmd/dinggate/internal/cli", "cmd/dinggate/internal/config"},
+		"account", "dingtalk", "session", "store/boltstore", "cmd/dinggate/internal/cli", "cmd/dinggate/internal/config"},
 	"cmd/dinggate/internal/doctor": {"internal/i18n", "internal/buildinfo", "internal/conf", "internal/identity",
 		"internal/httpclient", "internal/web", "dingtalk", "dingtalk/sso", "proxy", "session", "internal/keyring",
 		"store/redisstore", "account", "cmd/dinggate/internal/admin", "cmd/dinggate/internal/cli",
