@@ -68,7 +68,7 @@ type File struct {
 	read    atomic.Pointer[accounts]
 	version atomic.Uint64
 	refused atomic.Pointer[refusal]
-	hashing ratelimit.Queue // few verify at once: bcrypt is work, and somebody else's request wants the processor too
+	hashing ratelimit.Queue // few verify at once: bcrypt is work, and other requests want the processor too
 	pairs   ratelimit.Keyed[pair]
 	clients ratelimit.Keyed[netip.Prefix]
 	history history

@@ -23,7 +23,7 @@ type Sealer interface {
 // anybody by such a record, and nobody has the name that it stands for.
 var (
 	ErrSealed = errors.New(
-		"account: a binding does not open under cookie.secrets: it was written by somebody else, or the secret " +
+		"account: a binding does not open under cookie.secrets: another program wrote it, or the secret " +
 			"it was sealed with is gone; importing it again replaces it",
 	)
 	ErrUnsealed = errors.New(

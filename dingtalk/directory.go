@@ -98,7 +98,7 @@ func (d *Directory) person(ctx context.Context, unionID string) (identity.User, 
 }
 
 // member proves membership. With an error userID is that of the person who is no
-// member, where it was told. The call succeeds for external contacts too: only
+// member, where it is known. The call succeeds for external contacts too: only
 // an explicit contact_type 0 is an employee (threats K1, K2).
 func (d *Directory) member(ctx context.Context, unionID string) (userID string, err error) {
 	var got struct {

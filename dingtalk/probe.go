@@ -81,7 +81,7 @@ func (p *Probe) Lists(ctx context.Context) error {
 	return unless(err, "50004", "60003")
 }
 
-// Leavers asks for the permission Contact.Common.Read, without which nobody tells
+// Leavers asks for the permission Contact.Common.Read, without which nobody reports
 // who left while events could not arrive.
 func (p *Probe) Leavers(ctx context.Context) error {
 	_, err := p.Client.Leavers(ctx, p.Client.now().Add(-time.Minute))

@@ -143,7 +143,7 @@ func (a *attempt) noSubject(err error) error {
 	}
 	a.p.audit(web.From(a.w), Event{What: "oidc_refused", Application: a.q.client.ClientID, User: a.in.User.Username, UserID: a.in.User.UserID, Reason: "no_subject", Err: err})
 	if a.q.prompts(promptNone) {
-		return a.fail(fail("access_denied", "the person cannot be told from others", "%w", err))
+		return a.fail(fail("access_denied", "the person cannot be distinguished from others", "%w", err))
 	}
 	a.p.measure(a.q.client.ClientID, "authorize", "no_subject")
 	return &web.Error{Status: http.StatusForbidden, Code: "oidc_no_subject", Who: a.in.User.FullName(), Err: err}

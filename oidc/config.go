@@ -76,7 +76,7 @@ func (c *ClientConfig) groups() []string {
 }
 
 // NamesDepartments reports whether somebody's departments, with those above them,
-// decide or are told.
+// decide or are named.
 func (c Config) NamesDepartments() bool {
 	return slices.ContainsFunc(c.Clients, func(client ClientConfig) bool {
 		return client.Access.NamesDepartments() ||
@@ -162,7 +162,7 @@ func (c *ClientConfig) checkAccess(p *conf.Problems, key string, i int) {
 	}
 	at.If(c.Access != nil && c.Access.Fresh != 0, "has fresh; an application asks for a recent sign-in itself, by max_age or prompt=login")
 	c.Access.Each(func(_ string, lists access.ListsConfig) {
-		at.If(len(lists.Networks) > 0, "has networks; an address is no person that an application could be told about")
+		at.If(len(lists.Networks) > 0, "has networks; an address is no person to name to an application")
 	})
 	var found conf.Problems
 	access.Config{{Path: "/", Access: c.Access}}.Check(&found, "x")

@@ -124,7 +124,7 @@ func (a *attempt) ask() error {
 	return nil
 }
 
-// learns names what an application is told, for the page.
+// learns names what an application receives, for the page.
 func learns(scopes []string) (list []string) {
 	for _, s := range []string{scopeProfile, scopeEmail, scopeGroups, scopeOffline} {
 		if slices.Contains(scopes, s) {

@@ -15,7 +15,7 @@ const deviceField = "device"
 
 // Device is the page at which a person confirms what a program without a browser
 // asks for. It names the application and where it was asked from, since anybody can
-// send somebody else a code (threats E10).
+// send another person a code (threats E10).
 //
 //	GET ─► form for the code ─ POST ─► application, place ─ POST ─► confirmed, or refused
 func (p *Provider) Device(w http.ResponseWriter, r *http.Request) error {

@@ -11,7 +11,7 @@ import (
 	"dinggate/store/grant"
 )
 
-// End is something that ends grants. Every replica is told of it, and any number of
+// End is something that ends grants. Every replica receives it, and any number of
 // times does no harm: what is taken out of the store is taken once.
 type End struct {
 	Session string // a session was signed out
@@ -85,7 +85,7 @@ const (
 	settleAfter = 10 * time.Second // what is owed for as long is not on its way any more, or has it hard
 )
 
-// Run draws the consequences of what Ended hears, and visits everybody with grants
+// Run draws the consequences of what Ended received, and visits everybody with grants
 // from time to time: people without a session are looked up again by that, and what
 // an ending missed is found. It returns when ctx ends, with the deliveries stopped.
 func (p *Provider) Run(ctx context.Context) {
@@ -209,7 +209,7 @@ func (p register) endSession(ctx context.Context, session string) error {
 	return errors.Join(errs...)
 }
 
-// endHeld ends some of a person's grants and has their applications told, each once
+// endHeld ends some of a person's grants and has their applications notified, each once
 // per session:
 //
 //	note what is owed ─► end the grants ─► forget them ─► send, which forgets what is owed
@@ -245,7 +245,7 @@ func (p register) endHeld(ctx context.Context, sub string, which func(held) bool
 		}))
 	}
 	for _, h := range tell {
-		p.tell(sub, h, &r.User)
+		p.notify(sub, h, &r.User)
 	}
 	return err
 }
@@ -279,15 +279,15 @@ func (p register) endAll(ctx context.Context, list []held) (gone map[string]bool
 	return gone, tell, nothing, err
 }
 
-// tell sends a client's back channel the end of a session.
-func (p register) tell(sub string, h held, u *identity.User) {
+// notify sends a client's back channel the end of a session.
+func (p register) notify(sub string, h held, u *identity.User) {
 	if c := p.receiver(h.Client, h.Session); c != nil {
 		p.logouts.send(logout{c.ClientID, c.BackchannelLogoutURI, c.algorithm(), sub, h.Session, u.Username, u.UserID})
 	}
 }
 
 // owedFor is how long a logout token is owed: a receiver that is away for longer has
-// no session left of which it would have to be told.
+// no session left of whose end it would have to know.
 const owedFor = 24 * time.Hour
 
 // settle sends what is owed to a person's applications for longer than age, and is
@@ -300,7 +300,7 @@ func (p register) settle(ctx context.Context, sub string, r *personRecord, age t
 		case p.receiver(o.Client, o.Session) == nil || since > owedFor:
 			errs = append(errs, p.paid(ctx, sub, o.Client, o.Session))
 		case since >= age:
-			p.tell(sub, held{Client: o.Client, Session: o.Session}, &r.User)
+			p.notify(sub, held{Client: o.Client, Session: o.Session}, &r.User)
 		}
 	}
 	return errors.Join(errs...)

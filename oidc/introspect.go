@@ -23,7 +23,7 @@ type introspection struct {
 	Issuer    string `json:"iss,omitempty"`
 }
 
-// Introspect tells a client with a secret about a token of its own. Of anybody
+// Introspect answers a client with a secret about a token of its own. Of anybody
 // else's it learns only that it is not active.
 func (p *Provider) Introspect(w http.ResponseWriter, r *http.Request) error {
 	web.From(w).Endpoint = "oidc_introspect"

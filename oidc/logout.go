@@ -191,7 +191,7 @@ func (l *logouts) done(m logout, result string, err error) {
 	l.p.measure(m.client, "backchannel_logout", result)
 	l.p.audit(nil, Event{What: "oidc_logout", Application: m.client, User: m.user, UserID: m.userid, Reason: result, Err: err})
 	if err != nil {
-		l.p.report(fmt.Errorf("oidc: client %q was not told of a logout (%s); see its backchannel_logout_uri: %w", m.client, result, err))
+		l.p.report(fmt.Errorf("oidc: client %q was not notified of a logout (%s); see its backchannel_logout_uri: %w", m.client, result, err))
 	}
 }
 

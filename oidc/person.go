@@ -121,7 +121,7 @@ func (p register) paid(ctx context.Context, sub, client, session string) error {
 	})
 }
 
-// receiver is a client that wants to be told of a session's end; nil for none.
+// receiver is a client that wants to know of a session's end; nil for none.
 func (p register) receiver(id, session string) *client {
 	c := p.clients.all[id]
 	if c == nil || c.BackchannelLogoutURI == "" || session == "" {

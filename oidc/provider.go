@@ -18,7 +18,7 @@ import (
 	"dinggate/store/grant"
 )
 
-// ErrNobody means that nobody stands behind a browser, a session or a person that
+// ErrNobody means that nobody is signed in at a browser, a session or a person that
 // was signed in once. Any other error says that this cannot be known now.
 var ErrNobody = errors.New("oidc: nobody is signed in")
 

@@ -21,7 +21,7 @@ type Sealer interface {
 }
 
 // records are sealed JSON in the store. A record that does not open was written by
-// somebody else, or under a secret that is gone: it counts as absent, and is
+// another program, or under a secret that is gone: it counts as absent, and is
 // written over.
 type records struct {
 	store grant.Store

@@ -34,7 +34,7 @@ type subjectRecord struct {
 type useridRecord struct{ UnionID string }
 
 var (
-	errNoSubject = errors.New("oidc: neither a unionid nor a userid is known of this person: an application could not tell people apart whose username is given to somebody new")
+	errNoSubject = errors.New("oidc: neither a unionid nor a userid is known of this person: an application could not distinguish two people who had one username in turn")
 	errUnsettled = errors.New("oidc: a known userid has an unknown unionid, and DingTalk does not say whether the account was migrated; " +
 		"give the app the permission Contact.OrgAccountMigration.Read (通讯录企业账号迁移数据读权限)")
 )

@@ -244,7 +244,7 @@ func (t *tokenCall) refresh() (tokenAnswer, *failure) {
 	}
 	u, f := t.member(&what)
 	if f != nil {
-		if !f.retry { // what else is over is found with it, and the application is told once
+		if !f.retry { // what else is over is found with it, and the application is notified once
 			p.people().endLater(what.Sub)
 		}
 		return tokenAnswer{}, f

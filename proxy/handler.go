@@ -175,7 +175,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, x *web.Exchange)
 }
 
 // named adds to a refusal who the person is here, and how to come back to
-// what they asked for as somebody else.
+// what they asked for as another person.
 func (h *Handler) named(e *web.Error, d *Decision, x *web.Exchange, r *http.Request) error {
 	u := d.Person()
 	if e.Status != http.StatusForbidden || u == nil {

@@ -16,7 +16,7 @@ import (
 // lock in it is written before the entry is shared.
 type entry struct {
 	text    string       // the cookie
-	origin  *Session     // as it stands in the cookie, or in the Store's record
+	origin  *Session     // as it is in the cookie, or in the Store's record
 	ticket  *ticket      // the cookie is one; nil: it carries the whole session
 	key     identity.Key // the person
 	old     bool         // an older secret opened it

@@ -90,7 +90,7 @@ func (c Config) shared() bool { return c.Store == StoreRedis }
 // outlived is when a session that lives now is certainly past its lifetime.
 func (c Config) outlived(now time.Time) time.Time { return now.Add(c.Lifetime + 2*skew) }
 
-// Fit cuts a person to what a session of theirs has room for.
+// fit cuts a person to what a session of theirs can hold.
 func (c Config) Fit(u identity.User) (identity.User, error) {
 	u.OrgEmail = false // neither a cookie nor a record carries it: every replica is to know the same of a person
 	if c.shared() {

@@ -74,7 +74,7 @@ func rawID(text string) ([]byte, error) {
 }
 
 // fitUser cuts a person to max bytes: a name after 128 bytes; a job number
-// longer than 64 bytes goes whole, since half of one is somebody else's; then
+// longer than 64 bytes goes whole, since half of one is another app's; then
 // lists lose their ends, ancestors first, then departments, roles last. Rules
 // only ever let in what they find, so that a cut never grants. What identifies
 // (unionid, userid, username, e-mail) is never cut: then it is an error.

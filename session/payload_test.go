@@ -169,7 +169,7 @@ func TestTokenThatDoesNotFit(t *testing.T) {
 			t.Errorf("of a token of %d and %d bytes nothing is left", tt.access, tt.refresh)
 		}
 		if got.Access != "" && got.Refresh == "" && !got.Expires.IsZero() {
-			t.Errorf("an access token without a refresh token has a time: userinfo tells when it is over")
+			t.Errorf("an access token without a refresh token has a time: userinfo shows when it is over")
 		}
 	}
 }

@@ -72,7 +72,7 @@ func unavailable(doing string, err error) error {
 }
 
 // session returns the record of a session that lives; nil: it has ended, or is
-// in its cookie and has not ended. ended tells these apart.
+// in its cookie and has not ended. ended distinguishes these.
 func (r *records) session(ctx context.Context, id string) (record []byte, ended bool, err error) {
 	if r.store == nil {
 		return nil, false, unavailable("asking about a session", errNoStore)

@@ -33,7 +33,7 @@ func Run(t *testing.T, open func(t *testing.T) account.Bindings) {
 		{"what is removed is gone from both sides", removed},
 		{"a name of one kind is not one of the other", kinds},
 		{"names are exact", exact},
-		{"names that look alike are told", looks},
+		{"names that look alike are found", looks},
 		{"renewing changes nothing", renewing},
 		{"the list is sorted", sorted},
 		{"nonsense is refused", nonsense},

@@ -75,7 +75,7 @@ func withBindings(work func(cli.Invocation, context.Context, bindingsStore) erro
 }
 
 // listBindings writes all that can be imported again. What is not sealed stands
-// behind the others, and is told: it counts for nothing.
+// behind the others, and says so: it counts for nothing.
 func listBindings(c cli.Invocation, ctx context.Context, desk bindingsStore) error {
 	text, err := desk.List(ctx)
 	if err != nil && !errors.Is(err, account.ErrSealed) {

@@ -90,7 +90,7 @@ func writeSettings(c cli.Invocation, settings []config.Setting) {
 	table.Write(c.Stdout, "")
 }
 
-// runCheck tells all that load found and, without a mistake, what will be
+// runCheck reports all that load found and, without a mistake, what will be
 // served. It opens no network and shows no secret. The exit code is 1 with a
 // mistake, 2 with one on the command line, otherwise 0.
 func runCheck(c cli.Invocation) int {

@@ -294,9 +294,9 @@ func TestAudienceOfService(t *testing.T) {
 		if h.from("192.0.2.1", "GET", "/public/x", "", bearer+"token"); len(h.app.last(t).Header["Authorization"]) > 0 {
 			t.Errorf("userinfo with %s for %v: the token went to the application of a public page", tt.aud, tt.clients)
 		}
-		warns := func() bool { return strings.Contains(h.log.String(), "tells no aud") }
+		warns := func() bool { return strings.Contains(h.log.String(), "names no aud") }
 		if tt.aud == "" || strings.HasSuffix(tt.aud, "null") {
-			waitFor(t, "a warning about a service that tells no aud", warns)
+			waitFor(t, "a warning about a service that names no aud", warns)
 		} else if warns() {
 			t.Errorf("userinfo with %s: the log says that none is told", tt.aud)
 		}
@@ -320,7 +320,7 @@ func TestAudienceOfChain(t *testing.T) {
 	if a := h.visitor().get(h.base+"/api/x", bearer+mine.AccessToken); a.StatusCode != 200 {
 		t.Errorf("a token of dinggate's own client = %d %s, want 200", a.StatusCode, a.body)
 	}
-	if strings.Contains(h.log.String(), "tells no aud") {
-		t.Errorf("our own service is said to tell no aud")
+	if strings.Contains(h.log.String(), "names no aud") {
+		t.Errorf("our own service is said to name no aud")
 	}
 }

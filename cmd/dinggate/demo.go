@@ -134,7 +134,7 @@ func demoConfig(public, app, dingtalk string) *config.Config {
 	return c
 }
 
-// opened tells where the demo is.
+// opened says where the demo is.
 func opened(out io.Writer, public string) {
 	fmt.Fprintf(out, "dinggate demo 演示: open 请打开 %s  (Ctrl-C ends it 结束)\n", public)
 }

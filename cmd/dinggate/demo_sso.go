@@ -95,7 +95,7 @@ func demoChain(public, service, app, dingtalk string) (front, back *config.Confi
 	front.DingTalk = config.Default().DingTalk
 	front.SSO = sso.ClientConfig{URL: service, ClientID: client, ClientSecret: secret}
 	front.APITokens = true
-	// a service tells a person's own departments, not those above them
+	// a service names a person's own departments, not those above them
 	front.Routes[1].Access.Departments = []string{"4201"}
 	back = demoConfig(service, app, dingtalk)
 	back.Routes = nil

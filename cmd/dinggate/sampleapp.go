@@ -17,7 +17,7 @@ var sampleFiles embed.FS
 var samplePage = template.Must(template.ParseFS(sampleFiles, "sampleapp.html"))
 
 // sampleApp is the web application behind the demo: it knows nothing of
-// DingTalk and shows who it was told is there. `/api/…` answers JSON, `/echo`
+// DingTalk and shows which person it received. `/api/…` answers JSON, `/echo`
 // sends a body back, `/public/scan` is a login page of its own.
 func sampleApp() http.Handler {
 	mux := http.NewServeMux()

@@ -58,7 +58,7 @@ var simulateCommand = cli.Command{
 // of it on one address, and prints the configuration that leads to it. People
 // are sent back to this machine and to the hosts that callbacks names. People,
 // faults and the clock are moved by requests to /_simulator/ (package simulator
-// tells how).
+// says how).
 func runSimulate(ctx context.Context, address string, callbacks []string, people int, out io.Writer) error {
 	var hosts []string
 	for _, callback := range callbacks {

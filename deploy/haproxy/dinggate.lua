@@ -1,7 +1,7 @@
 -- /etc/haproxy/dinggate.lua: asks dinggate with HAProxy's own HTTP client.
 -- Change the address below if dinggate is elsewhere. 如 dinggate 不在本机，请修改下面的地址。
 --
--- A gate that hangs costs four times the timeout, since the client tries again.
+-- A dinggate that hangs costs four times the timeout, since the client tries again.
 
 local GATE    = "http://127.0.0.1:4180/oauth2/forward-auth"
 local TIMEOUT = 3000 -- milliseconds

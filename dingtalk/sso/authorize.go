@@ -17,7 +17,7 @@ import (
 //	GET ─► client ─► redirect_url to the letter ─┬─ signed in here ─► code, back
 //	          └── 400 page, no redirect ◄────────┴─ nobody ─► SignIn ─► DingTalk
 //
-// A mistake of the third party is told to the person on a page and never by a
+// A mistake of the third party is shown to the person on a page and never by a
 // redirect (threats R14, R15, T1). Nothing is remembered here (T25).
 func (s *Server) Authorize(w http.ResponseWriter, r *http.Request) error {
 	if err := getOnly(r); err != nil {

@@ -82,7 +82,7 @@ func (c *Client) Exchange(ctx context.Context, code, state string) (identity.Use
 		return identity.User{}, identity.Token{}, err
 	}
 	if token.Refresh == "" {
-		token.Expires = time.Time{} // nothing to do about it: userinfo tells when it is over
+		token.Expires = time.Time{} // nothing to do about it: userinfo shows when it is over
 	}
 	user, err := c.Person(ctx, token.Access)
 	// it gave this token a moment ago
@@ -122,7 +122,7 @@ func (c *Client) Person(ctx context.Context, access string) (identity.User, erro
 }
 
 // Identify is Person, with the clients that the token was given to: nil where the
-// service does not tell.
+// service does not say.
 func (c *Client) Identify(ctx context.Context, access string) (user identity.User, audience []string, err error) {
 	ctx, cancel := c.deadline(ctx)
 	defer cancel()
@@ -153,7 +153,7 @@ func (u *userAnswer) user() identity.User {
 		Name:        u.Name,
 		Departments: u.Departments,
 		Ancestors:   u.Departments,
-	} // a service does not tell what is above a department
+	} // a service does not say what is above a department
 	for _, role := range u.Roles {
 		if role != "" {
 			user.Roles = append(user.Roles, identity.Role{Name: role})

@@ -183,7 +183,7 @@ type userAnswer struct {
 	Roles       []string `json:"roles"`
 	Audience    string   `json:"aud"` // the client that the token was given to
 
-	audience []string // as a client reads it; nil: none is told
+	audience []string // as a client reads it; nil: none is named
 }
 
 var errAnswer = errors.New("sso: the answer is not the contract's")

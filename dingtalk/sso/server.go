@@ -18,8 +18,8 @@ import (
 	"dinggate/store/grant"
 )
 
-// ErrNobody means that no sign-in stands behind a request or a reference. Any
-// other error says that this cannot be told now.
+// ErrNobody means that no sign-in belongs to a request or a reference. Any
+// other error says that this is unknown now.
 var ErrNobody = errors.New("sso: nobody is signed in")
 
 // Person is somebody who is signed in here.
@@ -30,7 +30,7 @@ type Person struct {
 }
 
 // Server is the service's half of the contract: four handlers. All fields down
-// to Recall are required (Check tells). Set them, then share the pointer; safe
+// to Recall are required (Check reports what is missing). Set them, then share the pointer; safe
 // for concurrent use.
 type Server struct {
 	Config    ServerConfig
@@ -39,7 +39,7 @@ type Server struct {
 
 	Codes grant.Store // what was handed out; all replicas share it
 
-	// WhoIs tells who is signed in in this browser; ErrNobody for nobody.
+	// WhoIs reports who is signed in in this browser; ErrNobody for nobody.
 	WhoIs func(r *http.Request) (Person, error)
 
 	// SignIn begins a sign-in that ends at redirectURI, where Finish gets target

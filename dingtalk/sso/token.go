@@ -241,7 +241,7 @@ func (s *Server) give(g *grant.Grant) (tokenAnswer, *refusal) {
 	}, nil
 }
 
-// reused ends a family: its own client used again what gave it, so somebody else
+// reused ends a family: its own client used again what gave it, so another program
 // has that. Another client's attempt is refused and written down and ends
 // nothing: codes travel in addresses that people paste and logs keep, and any
 // client could otherwise sign everybody out of all others (T7).

@@ -67,7 +67,7 @@ func (s *Server) Ended() uint64 { return s.ended.Load() }
 
 // Identify finds the person behind an access token, the client it was given
 // to, and when it expires. ErrNobody for one that is worth nothing; any other
-// error says that this cannot be told now.
+// error says that this is unknown now.
 func (s *Server) Identify(ctx context.Context,
 	accessToken string) (p Person, client string, expires time.Time, err error) {
 	s.ready()

@@ -85,8 +85,8 @@ var problems = map[string]string{
 	"can only be given in a file":                                                                              "只能写在配置文件中",
 	"is a secret, and every process can read a command line; use %s, --%s%s or the file":                       "是密钥，而任何进程都能读取命令行；请改用 %s、--%s%s 或配置文件",
 	"is given beside %s; keep one":                                                                             "与 %s 同时给出；只保留一个",
-	"stands in a file that everybody on this machine can read (mode %04o); chmod 600, or use %s": "所在文件可被本机所有人读取（权限 %04o）；请 chmod 600，或改用 %s",
-	"names a file that everybody on this machine can read (mode %04o); chmod 600":                "所指文件可被本机所有人读取（权限 %04o）；请 chmod 600",
+	"is in a file that everybody on this machine can read (mode %04o); chmod 600, or use %s":                   "所在文件可被本机所有人读取（权限 %04o）；请 chmod 600，或改用 %s",
+	"names a file that everybody on this machine can read (mode %04o); chmod 600":                              "所指文件可被本机所有人读取（权限 %04o）；请 chmod 600",
 
 	// this package's own keys
 	"is not a number from 0 to 1048576": "不是 0 到 1048576 之间的数字",
@@ -131,8 +131,8 @@ var problems = map[string]string{
 	"is not read, since its name does not end in .yaml; rename it":                                                                                                                                  "不会被读取：文件名须以 .yaml 结尾，请改名",
 	"has %s, which is no file": "中的 %s 不是普通文件",
 	"has more than %d files":   "中的文件超过 %d 个",
-	"is never reached: in lower case %s[%d] (%s) covers all of it, with another rule; path_case: sensitive tells them apart": "永远不会命中：不计大小写时 %s[%d]（%s）已覆盖其全部且规则不同；设置 path_case: sensitive 可加以区分",
-	"is below prefix, where only our own endpoints are":                                                                      "位于 prefix 之下，那里只有自有端点",
+	"is never reached: in lower case %s[%d] (%s) covers all of it, with another rule; path_case: sensitive makes them differ": "永远不会命中：不计大小写时 %s[%d]（%s）已覆盖其全部且规则不同；设置 path_case: sensitive 可加以区分",
+	"is below prefix, where only our own endpoints are":                                                                       "位于 prefix 之下，那里只有自有端点",
 	"is longer than 200 characters":                                           "超过 200 个字符",
 	"is taken by listen; the public must not see it":                          "已被 listen 占用；不能让公众访问",
 	"is not a loopback address; anyone who reaches it reads the metrics":      "不是回环地址；能连到的人都能读取监控指标",
@@ -214,9 +214,9 @@ var problems = map[string]string{
 	"holds a private key that is encrypted; decrypt it first": "其中的私钥已加密；请先解密",
 
 	// accounts
-	"is true, but nobody gives credentials: there is neither accounts.htpasswd_file nor sso_server nor sso":                                                       "为 true，但没有任何凭据来源：accounts.htpasswd_file、sso_server、sso 均未配置",
-	`takes every access token of the SSO service for a person where its userinfo tells no "aud": any application that people sign in to there could be them here`: `在 SSO 服务的 userinfo 不返回 "aud" 时会接受该服务的任何访问令牌：用户在那里登录过的任何应用都能在这里冒充他们`,
-	"is empty, so that no access token opens a route; name the clients of sso_server whose tokens do":                                                             "为空，因此没有访问令牌能访问路由；请列出 sso_server 中哪些客户端的令牌可以",
+	"is true, but nobody gives credentials: there is neither accounts.htpasswd_file nor sso_server nor sso":                                                     "为 true，但没有任何凭据来源：accounts.htpasswd_file、sso_server、sso 均未配置",
+	`takes every access token of the SSO service for a person where its userinfo has no "aud": any application that people sign in to there could be them here`: `在 SSO 服务的 userinfo 不返回 "aud" 时会接受该服务的任何访问令牌：用户在那里登录过的任何应用都能在这里冒充他们`,
+	"is empty, so that no access token opens a route; name the clients of sso_server whose tokens do":                                                           "为空，因此没有访问令牌能访问路由；请列出 sso_server 中哪些客户端的令牌可以",
 	"does nothing without api_tokens: true": "未设 api_tokens: true，不起作用",
 	"is empty; write a client id":           "为空；请写客户端 ID",
 	"is no client_id of sso_server.clients": "不是 sso_server.clients 中的 client_id",
@@ -285,7 +285,7 @@ var problems = map[string]string{
 	"is empty; name the applications that sign people in here":                                                  "为空；请列出在这里登录的应用",
 	"is below /oidc, where on the host of public_url only the endpoints of oidc are":                            "位于 /oidc 之下，在 public_url 的主机上那里只有 oidc 的端点",
 	"is below /oidc, where the endpoints of oidc are":                                                           "位于 /oidc 之下，那里是 oidc 的端点",
-	"has networks; an address is no person that an application could be told about":                             "含有 networks；地址不代表任何人，无法告知应用",
+	"has networks; an address is no person to name to an application":                                           "含有 networks；地址不代表任何人，无法告知应用",
 	"is empty: only the device flow is left to this application":                                                "为空：该应用只能使用设备授权流程",
 	"is longer than %d bytes or has a colon, a blank or something unprintable in it":                            "超过 %d 字节，或含有冒号、空白或不可打印字符",
 	"is not RS256 or ES256": "不是 RS256 或 ES256",
@@ -374,7 +374,7 @@ var problems = map[string]string{
 	"is an address in brackets, which not every gateway can read; give it a name": "是方括号中的地址，并非每种网关都能识别；请改用域名",
 	"is empty, so there is nothing that a gateway could pass on":                  "为空，网关没有可以转发的内容",
 	"is no name that every gateway can read":                                      "不是每种网关都能识别的主机名",
-	"takes any free port, so nobody can be told which; write a fixed one":         "会任选空闲端口，无法告诉网关是哪一个；请写固定端口",
+	"takes any free port, which a gateway cannot know; write a fixed one":         "会任选空闲端口，无法告诉网关是哪一个；请写固定端口",
 
 	// a changed configuration
 	"is a socket, which %s cannot ask; for this snippet add --listen 127.0.0.1:4180": "是套接字，%s 无法访问；请为此配置片段加上 --listen 127.0.0.1:4180",

@@ -30,7 +30,7 @@ type Failure struct {
 	Subject Subject // whom it is about, as far as that is known
 }
 
-// Subject is who was refused: what DingTalk told before it, or we, said no. It is
+// Subject is who was refused: what DingTalk said before it, or we, refused. It is
 // for the log and the audit alone and proves nothing. Empty fields are not known.
 type Subject struct{ UserID, Name, UnionID string }
 

@@ -63,7 +63,7 @@ func (p *Pages) Answer(w http.ResponseWriter, r *http.Request, err error) {
 }
 
 // forPeople reports whether a page is the answer. A POST without a session is
-// told in JSON where to sign in, unless a browser says that it navigates.
+// answered in JSON where to sign in, unless a browser says that it navigates.
 func forPeople(r *http.Request, e *web.Error) bool {
 	if web.IsPageLoad(r.Method, r.Header) {
 		return true

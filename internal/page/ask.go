@@ -147,7 +147,7 @@ var enAsk = map[string]asked{
 type askLabels struct {
 	Application, Code, Place string
 
-	learns map[string]string // by scope: what an application is told
+	learns map[string]string // by scope: what an application receives
 }
 
 var zhAskLabels = askLabels{

@@ -20,7 +20,7 @@ var enMessages = map[string]message{
 	"no_email":              {"Your profile has no email address", "You are known here by your email address, and the organisation's contacts in DingTalk have none for you.", "Ask your administrator to add your email address in DingTalk, then sign in again."},
 	"no_job_number":         {"Your profile has no job number", "You are known here by your job number, and the organisation's contacts in DingTalk have none for you.", "Ask your administrator to add your job number in DingTalk, then sign in again."},
 	"out_of_scope":          {"This application is not open to you yet", "In DingTalk, you are not among the people who may use this application.", "If you need it for your work, ask your administrator to add you."},
-	"other_person":          {"This account has changed hands", "In the organisation's contacts, this account now belongs to somebody else.", "Please sign in again."},
+	"other_person":          {"This account has changed hands", "In the organisation's contacts, this account now belongs to another person.", "Please sign in again."},
 	"app_disabled":          {"The sign-in application is disabled", "The DingTalk application used for signing in has been disabled. Your account is fine.", "Ask your administrator to enable it again."},
 	"organisation_disabled": {"The organisation is disabled", "This organisation has been disabled in DingTalk. It is nothing you did.", "Ask your administrator to look into it."},
 	"wrong_organisation":    {"You signed in with another organisation", "Only members of this organisation can sign in here, and you chose another one while signing in.", "If you are a member here, sign in again and choose this organisation."},

@@ -251,6 +251,6 @@ func send(w http.ResponseWriter, r *http.Request, status int, kind []string, bod
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
-		w.Write(body) // nobody is left to tell when this fails
+		w.Write(body) // nobody is left to answer when this fails
 	}
 }

@@ -42,7 +42,7 @@ type signedInView struct {
 	Who, Script string
 }
 
-// SignedIn is where a sign-in in a window of its own ends: its script tells the
+// SignedIn is where a sign-in in a window of its own ends: its script notifies the
 // page that waits and closes the window. Who is signed in may be "".
 func (p *Pages) SignedIn(w http.ResponseWriter, r *http.Request, who string) {
 	v := signedInView{p.view(w, r), clean(who, 100), p.assetURL("", "signed_in.js")}
@@ -111,7 +111,7 @@ type whoRow struct{ Label, Value string }
 // maxGroups bounds how many groups are shown.
 const maxGroups = 64
 
-// WhoAmI shows people what applications are told about them.
+// WhoAmI shows people what applications receive about them.
 func (p *Pages) WhoAmI(w http.ResponseWriter, r *http.Request, data WhoAmIData) {
 	p.render(w, r, "who", p.csp, http.StatusOK, p.who(w, r, data))
 }

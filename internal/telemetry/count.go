@@ -13,7 +13,7 @@ type Answered struct {
 	Handler  string // an own endpoint's name; "" for a routed request
 	Route    string
 	Verdict  string // "" decided nothing
-	Reason   string // the code of the refusal where the verdict is deny or unavailable; "" tells none
+	Reason   string // the code of the refusal where the verdict is deny or unavailable; "" reports none
 	Code     int
 	Streamed bool // it was a WebSocket or an event stream
 }

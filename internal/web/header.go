@@ -85,7 +85,7 @@ func SecurityHeaders(w http.ResponseWriter, csp string) {
 }
 
 // BareHeaders go on an answer without a body to a gateway's question. A program
-// reads it, which may copy it whole to a client: what browsers are told about a
+// reads it, which may copy it whole to a client: what browsers receive about a
 // page would be said of the application's page then.
 func BareHeaders(w http.ResponseWriter) {
 	h := plainHeaders(w)

@@ -23,7 +23,7 @@ func JSON(w http.ResponseWriter, r *http.Request, status int, v any) error {
 	h["Content-Length"] = []string{strconv.Itoa(body.Len())}
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
-		w.Write(body.Bytes()) // nobody is left to tell when this fails
+		w.Write(body.Bytes()) // nobody is left to answer when this fails
 	}
 	return nil
 }

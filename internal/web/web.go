@@ -34,7 +34,7 @@ type Error struct {
 	Retry      string        // a path on our own origin that a page offers as the way forward; "" offers none
 	Who        string        // who is signed in, for the page; "" says nothing
 	// the page first asked for, by its path or our own absolute address, to come back to as
-	// somebody else; "" is /
+	// another person; "" is /
 	Wanted string
 	// a path on our own origin, with a query, that shows this error again; "" is the address asked
 	// for

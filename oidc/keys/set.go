@@ -59,7 +59,7 @@ func (k Key) Algorithm() string { return string(k.algorithm) }
 // PKCS #8, PKCS #1 or SEC 1.
 func Parse(text []byte) (Key, error) {
 	block, rest := pem.Decode(text)
-	if block != nil && block.Type == "EC PARAMETERS" { // stands in front of a key that openssl made
+	if block != nil && block.Type == "EC PARAMETERS" { // openssl writes it in front of a key
 		block, rest = pem.Decode(rest)
 	}
 	if block == nil {

@@ -15,7 +15,7 @@ type Step struct {
 	Text  conf.Text
 }
 
-// Explain is Decide, telling each step: the same evaluation, so that it cannot
+// Explain is Decide, recording each step: the same evaluation, so that it cannot
 // explain what would not happen.
 func (p *Policy) Explain(t Target, u *identity.User) (Decision, []Step) {
 	var steps trace

@@ -128,7 +128,7 @@ func (c Config) CheckCase(p *conf.Problems, key string) {
 					j, c[j].Path, c[j].place())
 				at.Warn(c[j].File == c[i].File,
 					"is never reached: in lower case %s[%d] (%s) covers all of it, with another rule; path_case: "+
-						"sensitive tells them apart", key, j, c[j].Path)
+						"sensitive makes them differ", key, j, c[j].Path)
 				break
 			}
 		}

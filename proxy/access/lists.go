@@ -107,7 +107,7 @@ func (s *listset) byNetwork(q *question, i int) string {
 	return text
 }
 
-// byPerson is person, telling of each list that does not let in.
+// byPerson is person, recording each list that does not let in.
 func (s *listset) byPerson(q *question, i int) string {
 	text := s.department(q)
 	if text == "" && len(s.departments) > 0 {

@@ -124,7 +124,7 @@ type Decision struct {
 	Reason string // one of the constants above; "" with Allow
 }
 
-// Code is the reason as people and programs are told it: which part of a rule keeps
+// Code is the reason as people and programs receive it: which part of a rule keeps
 // somebody out is the operator's to know.
 func (d Decision) Code() string {
 	if d.Reason == NotAll || d.Reason == Denied {

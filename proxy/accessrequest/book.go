@@ -211,7 +211,7 @@ func end(q *Request, why, by string, now time.Time) {
 	q.State, q.End, q.EndedBy, q.Over = Ended, why, by, now.UTC().Truncate(time.Millisecond)
 }
 
-// Untold notes that an approver may not have been told of a request.
+// Untold notes that an approver may not have been notified of a request.
 func (b *Book) Untold(ctx context.Context, id string) error {
 	return b.update(ctx, id, func(q *Request, _ time.Time) error {
 		q.Untold = true

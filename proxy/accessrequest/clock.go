@@ -52,7 +52,7 @@ func (c *clock) read() time.Time {
 	return time.Now().Round(0)
 }
 
-// raise takes a moment that somebody else has seen.
+// raise takes a moment that another replica has seen.
 func (c *clock) raise(seen time.Time) {
 	now := c.now()
 	c.mu.Lock()

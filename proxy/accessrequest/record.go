@@ -99,7 +99,7 @@ func (r *record) until(now time.Time) time.Time {
 const storeTimeout = 2 * time.Second
 
 // read gets a person's record; a missing one is empty. So is one that does not open:
-// it is somebody else's, a forged one or sealed with a secret that is gone, and
+// it is another person's, a forged one or sealed with a secret that is gone, and
 // grants nothing (threats G5).
 func (b *Book) read(ctx context.Context, l locator) (*record, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
@@ -126,7 +126,7 @@ func (b *Book) open(key string, raw []byte) ([]byte, bool) {
 
 var errChanged = errors.New("accessrequest: the record has changed")
 
-// write replaces a record that was read; errChanged when somebody else did first.
+// write replaces a record that was read; errChanged when another replica did first.
 func (b *Book) write(ctx context.Context, l locator, r *record, now time.Time) error {
 	plain, err := json.Marshal(r)
 	if err != nil {

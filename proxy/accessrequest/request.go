@@ -172,7 +172,7 @@ type Request struct {
 	For         time.Duration `json:"f"`
 	Approvers   []Person      `json:"a"`
 	Asked       time.Time     `json:"at"`
-	Untold      bool          `json:"un,omitempty"` // an approver may not have been told
+	Untold      bool          `json:"un,omitempty"` // an approver may not have been notified
 
 	State    State     `json:"s"`
 	Answered time.Time `json:"an,omitzero"`

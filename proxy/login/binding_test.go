@@ -58,9 +58,9 @@ func (h *env) bindBy(account, person string) *browser {
 	return b
 }
 
-// TestBindingIsTold: both people of a binding see it at their next sign-in, once,
+// TestBindingIsShown: both people of a binding see it at their next sign-in, once,
 // before they get where they wanted to be (threats T33).
-func TestBindingIsTold(t *testing.T) {
+func TestBindingIsShown(t *testing.T) {
 	h := withAccounts(t, account.Optional)
 	h.bindBy("zs", "mallory")
 	byPassword := func() (*browser, answer) {
@@ -112,9 +112,9 @@ func TestBindingIsTold(t *testing.T) {
 	}
 }
 
-// TestLinkIsTold: so is one that was made by a link, and by a sign-in whose page
+// TestLinkIsShown: so is one that was made by a link, and by a sign-in whose page
 // is JSON the next one that shows a page tells it.
-func TestLinkIsTold(t *testing.T) {
+func TestLinkIsShown(t *testing.T) {
 	h := withAccounts(t, account.Required)
 	b := h.browser()
 	if a := b.submit(b.unbound("zhangsan", "/deep"), "zs", "pw-zs"); a.Header.Get("Location") != "/deep" {

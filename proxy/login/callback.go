@@ -94,7 +94,7 @@ func htmlRedirect(w http.ResponseWriter, target string) {
 // codeSource is where an attempt's code comes from: how a browser brings it, and
 // who redeems it.
 type codeSource struct {
-	spent    *bool  // set when the provider has redeemed the code, or refused it for good; nil is not told
+	spent    *bool  // set when the provider has redeemed the code, or refused it for good; if nil, not set
 	purpose  string // of the attempt; one begun for another is worth nothing here (threats S8)
 	how      string // for the audit log, as in Event.How
 	queue    Queue  // where it waits before the code is spent; nil: it does not

@@ -123,7 +123,7 @@ func carriesCode(query string) bool {
 
 // withoutSignIn divides a query into what an address may keep, with an & behind
 // it, and what belongs to a sign-in. Kept is one name alone, which the SSO
-// service tells its callbacks apart by: any other might be read as a code.
+// service distinguishes its callbacks by: any other might be read as a code.
 func (f refusedCallback) withoutSignIn(query string) (kept, sign string) {
 	for pair := range strings.SplitSeq(query, "&") {
 		name, _, _ := strings.Cut(pair, "=")

@@ -21,7 +21,7 @@ type signOut struct{ *Flow }
 // page with a button that never signs in by itself (K17).
 //
 // When the session cannot be judged, it is 503 and nothing has changed. When it
-// ended here but other replicas could not be told, it is 503 too, since it is
+// ended here but other replicas could not be notified, it is 503 too, since it is
 // not over everywhere; this browser is signed out.
 func (f *Flow) SignOut(w http.ResponseWriter, r *http.Request) error { return signOut{f}.serve(w, r) }
 

@@ -147,7 +147,7 @@ func (f *Flow) attempts() attemptJar {
 
 // slotName is always a `__Host-` name on https, also where cookie.domain costs
 // the session cookie its prefix: an attempt stays on one host, and a sibling
-// that could plant its own would sign the person in as somebody else.
+// that could plant its own would sign the person in as another one.
 func (j attemptJar) slotName(slot int) string {
 	name := strings.TrimPrefix(j.session, "__Host-")
 	if j.secure {

@@ -129,8 +129,8 @@ func (f userInfo) authenticate(r *http.Request, x *web.Exchange) (s *session.Ses
 	return s, false, err
 }
 
-// showPerson is userinfo for a person who looks at it: what applications are
-// told, and the binding with a form that removes it.
+// showPerson is userinfo for a person who looks at it: what applications
+// receive, and the binding with a form that removes it.
 func (f userInfo) showPerson(w http.ResponseWriter, r *http.Request, x *web.Exchange, s *session.Session,
 	next string) error {
 	u := &s.User

@@ -16,7 +16,7 @@ import (
 // Journal for what ends elsewhere. Set the fields, then share the pointer; safe
 // for concurrent use.
 type Replicator struct {
-	Journal store.Journal // nil: no other replica is told, and Follow must not be called
+	Journal store.Journal // nil: no other replica is notified, and Follow must not be called
 	Keyring *keyring.Keyring
 	Realm   string
 	Now     func() time.Time

@@ -33,7 +33,7 @@ var (
 
 // Bindings gives the bindings of this file, and makes their place when there is
 // none. Those that an older release kept unsealed are sealed now, once: migrated
-// tells how many.
+// returns how many.
 func (f *File) Bindings(records account.Records) (b *Bindings, migrated int, err error) {
 	b = &Bindings{f, records}
 	err = f.db.Update(func(tx *bolt.Tx) error {
@@ -96,7 +96,7 @@ func (b *Bindings) look(tx *bolt.Tx, username string) (err error) {
 	return err
 }
 
-// find looks one binding up. Both boxes say the same, otherwise somebody else has
+// find looks one binding up. Both records say the same, otherwise another program has
 // written here.
 func (b *Bindings) find(tx *bolt.Tx, by account.Binding) (account.Binding, error) {
 	place, bucket := b.records.PersonPlace(by.UnionID), boundPeople

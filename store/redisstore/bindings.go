@@ -114,7 +114,7 @@ func (b *Bindings) read(by account.Binding, k kept) (account.Binding, error) {
 	return account.Binding{UnionID: by.UnionID, Username: k.plain}, account.ErrUnsealed
 }
 
-// Find looks one binding up. Both boxes say the same, otherwise somebody else has
+// Find looks one binding up. Both records say the same, otherwise another program has
 // written here.
 func (b *Bindings) Find(ctx context.Context, by account.Binding) (account.Binding, error) {
 	if by.UnionID != "" {

@@ -37,7 +37,7 @@ func TestClusterJournal(t *testing.T) {
 				continue
 			}
 			longest = max(longest, time.Since(begin))
-			l.Hears(t, entry)
+			l.Receives(t, entry)
 			if n == 50 {
 				storetest.Listen(t, open(t, url, impatient)).Live(t)
 			}
@@ -95,7 +95,7 @@ func TestStreamsHang(t *testing.T) {
 			t.Errorf("Append with a master that hangs = %v", err)
 		}
 		t.Logf("Append with a master that hangs: %v", time.Since(begin))
-		l.Hears(t, fmt.Sprint(n))
+		l.Receives(t, fmt.Sprint(n))
 	}
 	masters[1].Wake()
 }

@@ -19,7 +19,7 @@ type Config struct {
 	Timeout time.Duration `yaml:"timeout"`
 
 	// URL says where Redis is, in one of these forms; a user and a password may
-	// stand in it, percent-encoded:
+	// be in it, percent-encoded:
 	//
 	//	redis://[user:password@]host:port/db
 	//	unix://[user:password@]/path/to/redis.sock?db=0

@@ -8,11 +8,11 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Eviction tells the first maxmemory-policy other than noeviction among the nodes
+// Eviction returns the first maxmemory-policy other than noeviction among the nodes
 // that take writes, "" when there is none. Under any other policy Redis drops what
 // it was given as it fills up: sign-outs, so that a session lives on, and codes and
 // attempts that were used, so that they can be used again. known is
-// false when no node tells, as without +info in the ACL.
+// false when no node says, as without +info in the ACL.
 func (s *Store) Eviction(ctx context.Context) (policy string, known bool) {
 	var mutex sync.Mutex
 	ask := func(ctx context.Context, client redis.Cmdable) error {

@@ -44,7 +44,7 @@ func TestSentinelFailover(t *testing.T) {
 	if err := a.Append(t.Context(), []byte("before")); err != nil {
 		t.Fatal(err)
 	}
-	l.Hears(t, "before")
+	l.Receives(t, "before")
 	replica.Await("all of its master", func() bool {
 		return strings.Contains(replica.Do("DBSIZE"), strings.TrimSpace(master.Do("DBSIZE"))) &&
 			replica.Do("XLEN", "dinggate:journal") == master.Do("XLEN", "dinggate:journal")
@@ -62,7 +62,7 @@ func TestSentinelFailover(t *testing.T) {
 	if err := a.Append(t.Context(), []byte("after")); err != nil {
 		t.Errorf("Append after the failover = %v", err)
 	}
-	l.Hears(t, "after")
+	l.Receives(t, "after")
 }
 
 // clusterACL is what a cluster needs beside acl.

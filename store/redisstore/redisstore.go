@@ -83,7 +83,7 @@ func Open(c Config) (*Store, error) {
 		Username: or(c.Username, t.username), Password: or(c.Password.Reveal(), t.password),
 		SentinelUsername: c.SentinelUsername, SentinelPassword: c.SentinelPassword.Reveal(),
 
-		// A fault is told in a fraction of a second; with the defaults it takes 2 to 5.
+		// A fault is reported in a fraction of a second; with the defaults it takes 2 to 5.
 		ContextTimeoutEnabled: true, // else a server that hangs is waited for past the context
 		DialTimeout:           part, ReadTimeout: part, WriteTimeout: part, PoolTimeout: part,
 		DialerRetries: 1, MaxRetries: -1,

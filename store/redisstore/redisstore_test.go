@@ -230,7 +230,7 @@ func TestJournalNoticesTrouble(t *testing.T) {
 	if err := b.Append(t.Context(), []byte("after the restart")); err != nil {
 		t.Errorf("Append(after the restart) = %v", err)
 	}
-	l.Hears(t, "after the restart")
+	l.Receives(t, "after the restart")
 }
 
 func TestJournalNoticesLoss(t *testing.T) {

@@ -40,7 +40,7 @@ func TestClusterReshard(t *testing.T) {
 	if err := bindings.Add(t.Context(), account.Binding{UnionID: "u", Username: "n"}); err != nil {
 		t.Fatal(err)
 	}
-	l.Hears(t, "before")
+	l.Receives(t, "before")
 	var slots []string
 	for _, r := range nodes {
 		slots = append(slots, migrate(t, nodes, r)...)
@@ -62,7 +62,7 @@ func TestClusterReshard(t *testing.T) {
 	if err := s.Append(t.Context(), []byte("meanwhile")); err != nil {
 		t.Errorf("Append while the journal's slot moves = %v", err)
 	}
-	l.Hears(t, "meanwhile")
+	l.Receives(t, "meanwhile")
 	if b, err := bindings.Find(t.Context(), account.Binding{UnionID: "u"}); err != nil || b.Username != "n" {
 		t.Errorf("Find while its slot moves = %v, %v", b, err)
 	}

@@ -39,7 +39,7 @@ var schemes = map[string]target{
 	"rediss-cluster":  {kind: cluster, tls: true},
 }
 
-// Mistakes in a URL; none quotes it, since a password may stand in it.
+// Mistakes in a URL; none quotes it, since a password may be in it.
 var (
 	errNoURL  = conf.Errorf("is missing; write redis://host:6379/0")
 	errScheme = conf.Errorf("begins with none of redis://, rediss://, unix://, redis-sentinel://, redis-cluster://")

@@ -21,12 +21,12 @@ func RunJournal(t *testing.T, open func(t *testing.T) (replica func() store.Jour
 		name string
 		test func(*testing.T, func() store.Journal)
 	}{
-		{"every replica hears, in order", allHear},
-		{"who comes late hears what was just written", lateHears},
+		{"every replica receives all, in order", allHear},
+		{"a late follower receives what was just written", lateHears},
 		{"live comes after everything so far", liveMeans},
 		{"an entry is whole", wholeEntries},
 		{"an entry has a size", entrySizes},
-		{"an ended context is trouble", endedAppend},
+		{"an ended context is an error", endedAppend},
 		{"follow ends with its context", followEnds},
 		{"many writers, nothing lost", manyWriters},
 	} {
@@ -34,7 +34,7 @@ func RunJournal(t *testing.T, open func(t *testing.T) (replica func() store.Jour
 	}
 }
 
-// Listener follows a journal and remembers what it was told.
+// Listener follows a journal and remembers what it received.
 type Listener struct {
 	mu      sync.Mutex
 	entries []string
@@ -93,8 +93,8 @@ func (l *Listener) Live(t *testing.T) {
 	l.Wait(t, "live", func(_ []string, lives []bool) bool { return len(lives) > 0 && lives[len(lives)-1] })
 }
 
-// Hears waits until entry has been heard.
-func (l *Listener) Hears(t *testing.T, entry string) {
+// Receives waits until entry has arrived.
+func (l *Listener) Receives(t *testing.T, entry string) {
 	t.Helper()
 	l.Wait(t, "the entry "+entry, func(entries []string, _ []bool) bool { return slices.Contains(entries, entry) })
 }
@@ -116,7 +116,7 @@ func allHear(t *testing.T, replica func() store.Journal) {
 		appends(t, []store.Journal{a, b}[i%2], want[i])
 	}
 	for _, l := range all {
-		l.Hears(t, want[19])
+		l.Receives(t, want[19])
 		l.mu.Lock()
 		if !slices.Equal(l.entries, want) {
 			t.Errorf("heard %q, want %q", l.entries, want)
@@ -127,7 +127,7 @@ func allHear(t *testing.T, replica func() store.Journal) {
 
 func lateHears(t *testing.T, replica func() store.Journal) {
 	appends(t, replica(), "early")
-	Listen(t, replica()).Hears(t, "early")
+	Listen(t, replica()).Receives(t, "early")
 }
 
 func liveMeans(t *testing.T, replica func() store.Journal) {
@@ -150,7 +150,7 @@ func wholeEntries(t *testing.T, replica func() store.Journal) {
 	l.Live(t)
 	for _, entry := range []string{"\x00\xff\r\n$3", "张三", string(bytes.Repeat([]byte{7}, store.MaxEntry))} {
 		appends(t, j, entry)
-		l.Hears(t, entry)
+		l.Receives(t, entry)
 	}
 }
 

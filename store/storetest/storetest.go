@@ -36,7 +36,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"records expire", expires},
 		{"put begins a new life", renews},
 		{"nothing is kept for ever", forever},
-		{"an ended context is trouble", ended},
+		{"an ended context is an error", ended},
 		{"one of many adds wins", addRace},
 		{"one of many takes wins", takeRace},
 		{"swap replaces what was read", swapping(swaps)},

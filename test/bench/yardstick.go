@@ -75,7 +75,7 @@ func (l likeness) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 
 var connections atomic.Int64 // that the application was asked on
 
-// application is what stands behind both proxies.
+// application is behind both proxies.
 func application(w http.ResponseWriter, r *http.Request) {
 	switch r.URL.Path {
 	case "/opened":

@@ -98,7 +98,7 @@ func openService(t *testing.T) *env {
 			) + middle + "admin:" + rest
 	})
 	s.t, s.htpasswd, s.nameService, s.service = t, file, service, service.base
-	s.excused = []string{"which is soon guessed", "The configuration has no mistakes, but", "tells one unionid"}
+	s.excused = []string{"which is soon guessed", "The configuration has no mistakes, but", "gives one unionid"}
 	return s
 }
 

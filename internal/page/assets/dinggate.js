@@ -32,7 +32,7 @@
     try {
       localStorage.setItem(key, word + ' ' + Date.now());
     } catch {
-      // no other tab hears it; each looks for itself when it is seen again
+      // no other tab receives it; each looks for itself when it is seen again
     }
   }
 
@@ -50,7 +50,7 @@
   const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
   let popup = null;
-  let running = null; // one sign-in at a time, whoever asks
+  let running = null; // one sign-in at a time, for all callers
   let heard = () => {}; // ends a pause of wait
   function signIn(loginURL = own + '/start?rd=%2F') {
     const address = new URL(loginURL, here);

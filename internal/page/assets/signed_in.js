@@ -1,5 +1,5 @@
 // Ends a sign-in in a window of its own (see dinggate.js): the tabs of this host
-// that wait hear of it, and the window goes. One that no script has opened stays;
+// that wait are notified, and the window closes. One that no script has opened stays;
 // its text says that it may be closed.
 (() => {
   const key = 'dinggate';

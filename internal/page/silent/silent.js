@@ -4,7 +4,7 @@
 //   newest call ─ fails ─► old call ─ fails, or 5 s pass ─► a message and a button
 //        └──── code ───► POST /silent ─► target (with the fragment, which only the browser knows)
 //
-// Every text and address stands in the page; here are none.
+// Every text and address is in the page; here are none.
 import 'dingtalk-jsapi/entry/union';
 import requestAuthCodeV2 from 'dingtalk-jsapi/api/union/requestAuthCode';
 import requestAuthCode from 'dingtalk-jsapi/api/runtime/permission/requestAuthCode';
@@ -17,7 +17,7 @@ const recently = 15000; // signed in this long ago and asked again: the session 
 const page = document.getElementById('silent').dataset;
 let over = false;
 
-// put writes a text where the page has a place for it, which a house's own may not.
+// put writes a text where the page has a place for it, which a page of your own may not have.
 function put(selector, text) {
   const place = document.querySelector(selector);
   if (place && text) place.textContent = text;
@@ -67,7 +67,7 @@ function note() {
   }
 }
 
-// newer tells whether the client knows the call that names the app itself.
+// newer says whether the client knows the call that names the app itself.
 function newer() {
   const { platform, version } = getENV();
   const least = { pc: [7, 0, 50], harmony: [7, 0, 0] }[platform] || [7, 0, 45];

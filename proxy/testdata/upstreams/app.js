@@ -1,4 +1,4 @@
-// An Express application for tests. /cookies tells what Express's own parser
+// An Express application for tests. /cookies returns what Express's own parser
 // reads and sets some; below /windows/ people are known by their connection.
 // node app.js EXPRESS COOKIE-PARSER EXPRESS-NTLM: the packages' folders.
 const [express, cookies, ntlm] = process.argv.slice(2).map((folder) => require(folder));

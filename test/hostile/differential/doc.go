@@ -7,6 +7,6 @@
 //	   no member sees MARK-ADMIN, no stranger MARK-REST ◄──────────┘
 //
 // Each server answers with a mark that says which area it took the path for, and
-// each is another host of one dinggate with the same rules. docs/paths.md tells
+// each is another host of one dinggate with the same rules. docs/paths.md says
 // what is judged, docs/hostile.md how to run this.
 package differential

@@ -17,7 +17,7 @@ import (
 // Handler is the listener for orchestrators and Prometheus: /livez touches
 // nothing, /ready is one word and, where there is one, a note in a second line;
 // details are in the log and in /metrics. It is not ready while the session
-// store is away (stored tells). /status is for people.
+// store is away (stored reports that). /status is for people.
 func Handler(ready *atomic.Bool, stored func() bool, note func() string, metrics *telemetry.Metrics,
 	status http.Handler) http.Handler {
 	mux := http.NewServeMux()

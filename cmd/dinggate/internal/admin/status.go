@@ -44,7 +44,7 @@ type GatewayState struct {
 	InFlight   int
 	Events     *dingtalk.State // nil: events are not followed
 
-	SharedUnionIDs int // unionids that an SSO service tells of several people
+	SharedUnionIDs int // unionids that an SSO service gives to several people
 }
 
 // ReloadResult is how the last reading of the configuration ended.
@@ -229,7 +229,7 @@ var StatusTexts = map[string]i18n.Message{
 	"partly": {"a part is away; of the slots there are up", "一部分不可用；可用槽位占"},
 	"heard":  {"what ends on other replicas arrives", "可收到其他副本的终止消息"},
 	"deaf":   {"what ends on other replicas does NOT arrive", "收不到其他副本的终止消息"},
-	"unsent": {"not yet told to others", "尚未通知其他副本"},
+	"unsent": {"not yet sent to others", "尚未通知其他副本"},
 	"reload": {"Configuration", "配置"}, "reloaded": {"reloaded at", "重新加载于"},
 	"sinceStart":    {"as at the start", "与启动时相同"},
 	"refusedReload": {"the changed configuration is REFUSED, the old one serves on", "新配置被拒绝，仍使用旧配置"},

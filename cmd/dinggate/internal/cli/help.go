@@ -136,7 +136,7 @@ func (a *app) overview(out io.Writer, cmd *cobra.Command) {
 		fmt.Fprintf(out, "\n%s\n", a.Say(exitCodes))
 	}
 	fmt.Fprintf(out, "%s\n", a.Say(i18n.Message{
-		cmd.CommandPath() + " COMMAND --help tells more.", cmd.CommandPath() + " 命令 --help 查看详情。"}))
+		cmd.CommandPath() + " COMMAND --help says more.", cmd.CommandPath() + " 命令 --help 查看详情。"}))
 	if !cmd.HasParent() {
 		fmt.Fprintf(out, "%s\n", a.Say(i18n.Message{"To begin: dinggate demo", "初次体验：dinggate demo"}))
 	}

@@ -174,7 +174,7 @@ func (a *app) manConfig() []byte {
 	p := a.newPage("dinggate-config", "5", a.Say(i18n.Message{"configuration of dinggate", "dinggate 的配置"}))
 	p.heading(manText)
 	p.text(a.Say(i18n.Message{
-		"YAML. An unknown key is a mistake, and all mistakes are told at once: dinggate check. " +
+		"YAML. An unknown key is a mistake, and all mistakes are reported at once: dinggate check. " +
 			"config.example.yaml shows every key with its default.",
 		"配置为 YAML 格式。未知的键视为错误；dinggate check 会一次列出全部错误。config.example.yaml 含有全部配置项及其默认值。"}))
 	p.text(a.Say(keysText))

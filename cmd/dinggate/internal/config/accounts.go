@@ -44,7 +44,7 @@ func (c *Config) checkAccounts(p *conf.Problems) {
 		"keeps bindings in memory: all are gone after a restart; set state_dir, or session.store: redis")
 }
 
-// checkHtpasswd reads the accounts, so that `check` tells of every bad line.
+// checkHtpasswd reads the accounts, so that `check` reports every bad line.
 func (c *Config) checkHtpasswd(p *conf.Problems, read func(string) ([]byte, fs.FileMode, error)) {
 	name := c.Accounts.HtpasswdFile
 	if name == "" {

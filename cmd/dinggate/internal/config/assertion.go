@@ -7,7 +7,7 @@ import (
 	"dinggate/proxy/assertion"
 )
 
-// checkAssertionKeys reads the keys, so that `check` tells what is wrong with them.
+// checkAssertionKeys reads the keys, so that `check` reports what is wrong with them.
 func (c *Config) checkAssertionKeys(p *conf.Problems, read func(string) ([]byte, fs.FileMode, error)) {
 	for i, name := range c.Assertion.KeyFiles {
 		at := p.At("assertion.key_files[%d]", i)

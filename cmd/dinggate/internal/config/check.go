@@ -79,7 +79,7 @@ func (c *Config) checkStores(p *conf.Problems) {
 	p.At("state_dir").If(strings.ContainsAny(c.StateDir, "\x00\n"), "is not the path of a directory")
 }
 
-// checkPublicURL quotes nothing: a user and a password may stand in the URL.
+// checkPublicURL quotes nothing: a user and a password may be in the URL.
 func (c *Config) checkPublicURL(at conf.Place) {
 	if c.PublicURL == "" {
 		at.If(true, "is missing; it is how browsers reach us, such as https://app.example.com")
@@ -224,7 +224,7 @@ func (c *Config) checkUseless(at conf.Place) {
 // is read in more than one way.
 func (c *Config) checkReadings(p *conf.Problems) {
 	policy, err := c.Policy()
-	if err != nil { // a mistake of its own, told elsewhere
+	if err != nil { // a mistake of its own, reported elsewhere
 		return
 	}
 	for i, r := range c.Routes {
@@ -269,7 +269,7 @@ func (c *Config) Reached(host string) bool {
 	clean, err := web.CleanHost(host, scheme)
 	public := c.PublicHost()
 	if err != nil || public == "" {
-		return true // a mistake of its own, told elsewhere
+		return true // a mistake of its own, reported elsewhere
 	}
 	name, domain := web.HostName(clean), strings.ToLower(strings.TrimPrefix(c.Cookie.Domain, "."))
 	return clean == public || clean == web.HostName(public) || clean == name && domain != "" && under(name, domain)
@@ -303,7 +303,7 @@ func IsAny(host string) bool {
 	return host == "" || err == nil && addr.IsUnspecified()
 }
 
-// checkFiles reads what `serve` will read at its start, so that `check` tells
+// checkFiles reads what `serve` will read at its start, so that `check` reports
 // first; secrets are read before.
 func (c *Config) checkFiles(p *conf.Problems, read func(string) ([]byte, fs.FileMode, error)) {
 	c.SignIn.checkFiles(p, "sign_in", read)
@@ -337,7 +337,7 @@ func (c *Config) checkUpstreamFiles(p *conf.Problems, read func(string) ([]byte,
 }
 
 // checkFiles: a certificate and its key are written one after the other, by
-// somebody else and at any time, so that they are no reason to refuse what else
+// another program and at any time, so that they are no reason to refuse what else
 // has changed.
 func (c TLSConfig) checkFiles(p *conf.Problems, at string, read func(string) ([]byte, fs.FileMode, error)) {
 	if c.CertFile == "" || c.KeyFile == "" {

@@ -251,7 +251,7 @@ func (c *Config) Origins() (*web.Origins, error) {
 }
 
 // NamesDepartments reports whether a rule names a department, so that the
-// directory has to tell what is above a person.
+// directory has to know what is above a person.
 func (c *Config) NamesDepartments() bool {
 	for _, r := range c.Routes {
 		if r.Access.NamesDepartments() {

@@ -96,7 +96,7 @@ func (v *keyFlag) String() string { return "" }
 func (v *keyFlag) Type() string { return v.key.placeholder() }
 
 // Set keeps the value; Load judges it. Its mistakes are in Flags.Faults, so that
-// all of a command line are told at once. A secret is refused: every process of
+// all of a command line are reported at once. A secret is refused: every process of
 // the machine can read a command line (threats L5). No message repeats a value.
 func (v *keyFlag) Set(value string) error {
 	k := v.key

@@ -10,7 +10,7 @@ import (
 	"dinggate/internal/identity"
 )
 
-// HeadersConfig is the `headers` part: what upstreams and gateways are told of
+// HeadersConfig is the `headers` part: what upstreams and gateways receive about
 // a person. A list that is given replaces the default one; `{}` sets nothing.
 type HeadersConfig struct {
 	Request  HeaderFields `yaml:"request"`  // for upstreams

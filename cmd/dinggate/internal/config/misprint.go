@@ -75,7 +75,7 @@ func misprintAt(data []byte, n *yaml.Node) (line int, text conf.Text) {
 	return 0, conf.Text{}
 }
 
-// misprintedKey tells why a key is none: what ought to end it, or to stand before
+// misprintedKey says why a key is none: what ought to end it, or to stand before
 // it, is part of it.
 func misprintedKey(name string) conf.Text {
 	for _, m := range []struct {

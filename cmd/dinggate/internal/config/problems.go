@@ -97,7 +97,7 @@ func (p Problems) Lines(in i18n.Language) (lines []string) {
 	return lines
 }
 
-// AffectsGateway leaves out mistakes that `check` tells and a snippet does not
+// AffectsGateway leaves out mistakes that `check` reports and a snippet does not
 // show: the secrets lie on the server, not where the gateway is set up.
 func AffectsGateway(key string) bool {
 	for _, section := range []string{"dingtalk", "cookie.secrets", "session", "sign_in", "admin", "tls", "log"} {

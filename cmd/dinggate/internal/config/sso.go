@@ -44,7 +44,7 @@ func (c *Config) checkAPITokens(p *conf.Problems) {
 	at.Warn(c.APITokens && !passwords && !c.SSO.On() && !service,
 		"is true, but nobody gives credentials: there is neither accounts.htpasswd_file nor sso_server nor sso")
 	at.Warn(c.APITokens && c.SSO.On() && !service,
-		"takes every access token of the SSO service for a person where its userinfo tells no \"aud\": any "+
+		"takes every access token of the SSO service for a person where its userinfo has no \"aud\": any "+
 			"application that people sign in to there could be them here")
 	clients := p.At("api_token_clients")
 	clients.Warn(c.APITokens && service && !passwords && len(c.APITokenClients) == 0,

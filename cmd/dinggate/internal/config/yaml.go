@@ -68,7 +68,7 @@ func (l *loader) fromFile() {
 
 func (l *loader) readableSecret(path string, at place, mode fs.FileMode) {
 	l.problems.Add(conf.Problem{Key: path, Warning: true, File: at.file, Line: at.line,
-		Text: conf.Textf("stands in a file that everybody on this machine can read (mode %04o); chmod 600, or use %s",
+		Text: conf.Textf("is in a file that everybody on this machine can read (mode %04o); chmod 600, or use %s",
 			mode.Perm(), path+fileSuffix)})
 }
 
@@ -247,7 +247,7 @@ func (l *loader) walkSection(n *yaml.Node, v reflect.Value, path string, at plac
 	})
 }
 
-// noKeys tells that keys with values are wanted, and what made text of them.
+// noKeys says that keys with values are wanted, and what made text of them.
 func (l *loader) noKeys(n *yaml.Node, path string, at place) {
 	if line, text := misprintAt(l.data, n); line > 0 {
 		l.fault(place{l.name, line}, path, text)
@@ -256,7 +256,7 @@ func (l *loader) noKeys(n *yaml.Node, path string, at place) {
 	l.wants(at, path, keysWithValues, n)
 }
 
-// unknown tells what was probably meant: a key of this section, or one elsewhere.
+// unknown says what was probably meant: a key of this section, or one elsewhere.
 func (l *loader) unknown(at place, section string, name *yaml.Node, fields []field) {
 	if name.ShortTag() == "!!merge" {
 		l.mistake(at, section+"<<", "merges keys, which is not done here; write them out")

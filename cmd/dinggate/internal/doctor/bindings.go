@@ -48,8 +48,8 @@ func (d *Doctor) bindings(ctx context.Context) Result {
 			Text: i18n.Message{"some do not open under cookie.secrets and count for nothing",
 				"部分绑定无法用 cookie.secrets 打开，不起作用"},
 			Hint: i18n.Message{
-				"was a secret removed, or does another deployment use this redis.prefix? otherwise somebody else " +
-					"writes to Redis; import them again", "是否删除了密钥，或有另一套部署使用同一个 redis.prefix？否则是别人在写 Redis；请重新导入",
+				"was a secret removed, or does another deployment use this redis.prefix? otherwise another program " +
+					"writes to Redis; import them again", "是否删除了密钥，或有另一套部署使用同一个 redis.prefix？否则是其他程序在写 Redis；请重新导入",
 			},
 		}
 	case failed == nil && len(plain) > 0:

@@ -84,7 +84,7 @@ func (d *Doctor) dingtalkChecks() []check {
 	}
 	return append(all,
 		check{Name: "dingtalk.callback", title: i18n.Message{"callback URL (重定向URL)", "重定向URL（回调域名）"}, run: d.callback},
-		check{Name: "dingtalk.person", title: i18n.Message{"only a sign-in can tell", "需真人登录才能确认"}, run: onlyPeople})
+		check{Name: "dingtalk.person", title: i18n.Message{"only a sign-in can show", "需真人登录才能确认"}, run: onlyPeople})
 }
 
 // asks makes a check of one question.
@@ -99,7 +99,7 @@ func result(err error, yes i18n.Message) Result {
 	return good(yes)
 }
 
-// derived tells a cause that any call may run into, in a row of its own.
+// derived reports a cause that any call may run into, in a row of its own.
 func (d *Doctor) derived(code string, yes i18n.Message) func([]Result) Result {
 	return func(others []Result) Result {
 		out := good(yes)

@@ -71,7 +71,7 @@ func (d *Doctor) ruleChecks() (all []check) {
 	for _, text := range d.cfg.NamedIn("departments") {
 		id, err := strconv.ParseInt(text, 10, 64)
 		if err != nil {
-			continue // check tells
+			continue // check reports it
 		}
 		all = append(all, check{
 			Name:  "department." + text,

@@ -46,8 +46,8 @@ type Result struct {
 	Text     i18n.Message
 	Hint     i18n.Message
 	Detail   string       // DingTalk's or the system's own words; never a secret
-	cause    string       // findings with one cause are told once; "": a cause of its own
-	because  i18n.Message // skipped: the title of the check that tells the cause
+	cause    string       // findings with one cause are reported once; "": a cause of its own
+	because  i18n.Message // skipped: the title of the check that reports the cause
 	offline  bool         // no connection came about, or the name does not resolve
 }
 
@@ -72,12 +72,12 @@ type Doctor struct {
 	Roots *x509.CertPool // nil: the system's
 
 	Patience time.Duration // with a server that does not answer
-	Slow     time.Duration // a Redis that takes longer is told
+	Slow     time.Duration // a Redis that takes longer is reported
 
 	Files  func(string) ([]byte, fs.FileMode, error)
 	warned []conf.Problem
 
-	members func() error // asked once, told in two rows
+	members func() error // asked once, reported in two rows
 
 	mu   sync.Mutex
 	skew []time.Duration // by how much DingTalk's clock is ahead, per answer
@@ -136,7 +136,7 @@ func New(cfg *config.Config, problems []conf.Problem) *Doctor {
 	return d
 }
 
-// Checks lists what there is to look at, in the order in which it is told:
+// Checks lists what there is to look at, in the order in which it is reported:
 // what explains others comes first.
 func (d *Doctor) Checks() []check {
 	all := []check{{Name: "configuration", title: i18n.Message{"configuration", "配置"}, run: d.configuration}}
@@ -152,8 +152,8 @@ func (d *Doctor) Checks() []check {
 	return append(all, d.oidcChecks()...)
 }
 
-// Examine runs all checks at once, each within its deadline, and tells step
-// after each. What has one cause is told by the first of its findings.
+// Examine runs all checks at once, each within its deadline, and calls step
+// after each. What has one cause is reported by the first of its findings.
 func (d *Doctor) Examine(ctx context.Context, checks []check, step func(done int)) []Result {
 	ctx, cancel := context.WithTimeout(ctx, doctorWithin)
 	defer cancel()
@@ -224,7 +224,7 @@ func (d *Doctor) configuration(context.Context) Result {
 	}
 	f := Result{
 		Severity: Warning,
-		Hint:     i18n.Message{"dinggate check tells the same without asking anybody", "dinggate check 可离线查看同样的提示"},
+		Hint:     i18n.Message{"dinggate check reports the same without network", "dinggate check 可离线查看同样的提示"},
 	}
 	for i, p := range d.warned {
 		if i > 0 {
@@ -253,7 +253,7 @@ func terminal(out any) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
-// progress tells on a terminal how far the checks are; step 0 clears the line.
+// progress shows on a terminal how far the checks are; step 0 clears the line.
 func progress(c cli.Invocation, of int) func(int) {
 	if !terminal(c.Stderr) {
 		return func(int) {}

@@ -72,7 +72,7 @@ func (d *Doctor) applicationAddress(ctx context.Context, u *url.URL, called bool
 	f := unreachable(address, err)
 	if called {
 		f.Severity = Warning
-		f.Hint = i18n.Message{"backchannel_logout_uri is called from here: it would not be told when somebody signs out",
+		f.Hint = i18n.Message{"backchannel_logout_uri is called from here: it would receive nothing when somebody signs out",
 			"backchannel_logout_uri 由本机调用：有人退出登录时无法通知该应用"}
 		return f
 	}

@@ -36,14 +36,14 @@ func (d *Doctor) running(ctx context.Context) Result {
 				Severity: Wrong,
 				Text: i18n.Message{"a part of its configuration was refused and stays as it was" + why,
 					"其配置有一部分被拒绝，该部分保持原样" + why},
-				Hint: i18n.Message{"dinggate check tells all mistakes", "运行 dinggate check 查看全部错误"},
+				Hint: i18n.Message{"dinggate check lists all mistakes", "运行 dinggate check 查看全部错误"},
 			}
 		}
 		return Result{
 			Severity: Wrong,
 			Text: i18n.Message{"serves an old configuration, the changed one was refused" + why,
 				"仍在使用旧配置，新配置被拒绝" + why},
-			Hint: i18n.Message{"dinggate check tells all mistakes", "运行 dinggate check 查看全部错误"},
+			Hint: i18n.Message{"dinggate check lists all mistakes", "运行 dinggate check 查看全部错误"},
 		}
 	case !r.Store.Up:
 		return Result{
@@ -56,12 +56,12 @@ func (d *Doctor) running(ctx context.Context) Result {
 			Severity: Wrong,
 			Text: i18n.Message{
 				fmt.Sprintf(
-					"the SSO service tells %d unionids of several people each: they identify nobody, and "+
+					"the SSO service gives %d unionids to several people each: they identify nobody, and "+
 						"bindings by them do not count", r.SharedUnionIDs,
 				),
 				fmt.Sprintf("SSO 服务给出的 %d 个 unionid 属于多个人：不能识别任何人，按它们建立的绑定不起作用", r.SharedUnionIDs),
 			},
-			Hint: i18n.Message{"have the service tell each person's own unionid, or none",
+			Hint: i18n.Message{"have the service return each person's own unionid, or none",
 				"请让 SSO 服务返回每个人自己的 unionid，或不返回"},
 		}
 	case r.Sessions.OnGrace > 0:

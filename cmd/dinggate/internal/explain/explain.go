@@ -1,4 +1,4 @@
-// Package explain tells which route and which rule decide about a request, and why.
+// Package explain reports which route and which rule decide about a request, and why.
 package explain
 
 import (
@@ -82,7 +82,7 @@ type errExplain struct{ i18n.Message }
 
 func (e errExplain) Error() string { return e.Message[i18n.English] }
 
-// Run tells what a request meets. Without --lookup it opens no network.
+// Run reports what a request meets. Without --lookup it opens no network.
 // The exit code is 1 for a configuration with a mistake and for somebody whom
 // the directory does not know, 2 for a command line that is not understood.
 func Run(c cli.Invocation) int {
@@ -208,7 +208,7 @@ func readPerson(c cli.Invocation) (*identity.User, error) {
 	return u, nil
 }
 
-// usernameOf is what a sign-in would make the username, as far as the flags tell.
+// usernameOf is what a sign-in would make the username, as far as the flags say.
 func usernameOf(c *config.Config, u *identity.User, given string) string {
 	local, _, _ := strings.Cut(u.Email, "@")
 	for _, name := range []string{given,

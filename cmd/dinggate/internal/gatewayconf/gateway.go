@@ -84,7 +84,7 @@ func (s *GatewayConfig) hosts(cfg *config.Config, p *conf.Problems) {
 	}
 }
 
-// gate wants an address that a gateway can be told.
+// gate wants an address that a gateway can have.
 func (s *GatewayConfig) gate(gateway, listen string, p *conf.Problems) {
 	if socket, ok := strings.CutPrefix(listen, "unix:"); ok {
 		p.At("listen").If(gateway != "nginx" && gateway != "caddy",
@@ -96,7 +96,7 @@ func (s *GatewayConfig) gate(gateway, listen string, p *conf.Problems) {
 		return
 	}
 	host, port, _ := net.SplitHostPort(listen)
-	p.At("listen").If(port == "0", "takes any free port, so nobody can be told which; write a fixed one")
+	p.At("listen").If(port == "0", "takes any free port, which a gateway cannot know; write a fixed one")
 	p.At("listen").If(!made(port, ""), "has no port in digits")
 	if config.IsAny(host) {
 		host = "127.0.0.1"

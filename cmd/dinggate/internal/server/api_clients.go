@@ -40,7 +40,7 @@ func newAuthenticator(c settings, st *State, sessions *session.Manager, people p
 			Clients:      c.TokenClients(),
 			MaxWait:      gatewayMaxWait,
 			OnNoAudience: func() {
-				st.Log.Warn("the SSO service tells no aud: a token that it gave any of its clients opens routes here",
+				st.Log.Warn("the SSO service names no aud: a token that it gave any of its clients opens routes here",
 					"hint", "api_token_clients")
 			},
 		}

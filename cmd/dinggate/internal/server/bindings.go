@@ -57,7 +57,7 @@ func renewBindings(ctx context.Context, bindings account.Bindings, t Observabili
 		}
 		if done.Foreign > 0 {
 			t.Log.Error(
-				"bindings do not open and count for nothing: somebody else wrote them, or the secret they were "+
+				"bindings do not open and count for nothing: another program wrote them, or the secret they were "+
 					"sealed with is gone", "count", done.Foreign,
 				"hint", "dinggate bindings list shows those that do; import the others again",
 			)

@@ -38,12 +38,12 @@ func (s *State) measure(g, before *Gateway) {
 	m.Gauge("people_on_grace", "People whose lookups fail: their sessions end when session.grace is over.",
 		of(func(s session.Stats) int { return s.Failing }))
 	m.Gauge("sso_shared_unionids",
-		"Unionids that the SSO service told of several people since the start: they identify nobody.",
+		"Unionids that the SSO service gave to several people since the start: they identify nobody.",
 		func() float64 { return float64(g.Provider.Ids.Voids()) })
 	if g.Sessions.Journal != nil {
 		m.Gauge("journal_live", "1 while what ends on other replicas arrives within moments.",
 			func() float64 { return number(held().Live) })
-		m.Gauge("journal_unsent", "Ends that other replicas have not been told of yet.",
+		m.Gauge("journal_unsent", "Ends of sessions that other replicas have not been sent yet.",
 			of(func(s session.Stats) int { return s.Unsent }))
 	}
 	if g.Client.Budget != nil {

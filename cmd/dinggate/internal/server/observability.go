@@ -107,7 +107,7 @@ func (t Observability) call(ctx context.Context, c dingtalk.Call) {
 		"dingtalk_request", c.RequestID, "ms", c.Duration.Milliseconds(), "err", c.Err.Error())
 }
 
-// forwards reports whether a request speaks for somebody else.
+// forwards reports whether a request speaks for another client.
 func forwards(h http.Header) bool {
 	return len(h["X-Forwarded-For"]) > 0 || len(h["X-Forwarded-Host"]) > 0 || len(h["X-Forwarded-Proto"]) > 0 ||
 		len(h["X-Original-Url"]) > 0 || len(h["X-Original-Uri"]) > 0

@@ -126,7 +126,7 @@ func oidcKeys(c settings, s store.Swapper) (*keys.Keeper, error) {
 	return &keys.Keeper{Fixed: set}, nil
 }
 
-// learning tells the provider who has just proved who they are.
+// learning lets the provider know who has just proved who they are.
 type learning struct {
 	login.Provider
 	to *oidc.Provider
@@ -140,7 +140,7 @@ func (l learning) Exchange(ctx context.Context, code, state string) (identity.Us
 	return u, token, err
 }
 
-// learns tells the provider what a recheck found.
+// learns lets the provider know what a recheck found.
 func learns(recheck recheckFunc, to *oidc.Provider) recheckFunc {
 	return func(ctx context.Context, s *session.Session) (identity.User, error) {
 		u, err := recheck(ctx, s)

@@ -27,7 +27,7 @@ func notify(log *slog.Logger, state string) {
 		_, err = conn.Write([]byte(state))
 	}
 	if err != nil {
-		log.Warn("telling systemd", "state", state, "err", err.Error())
+		log.Warn("notifying systemd", "state", state, "err", err.Error())
 	}
 }
 

@@ -61,10 +61,10 @@ func newUnionIDs(c settings, st *State, revoke revokeFunc) *unionIDs {
 		void:    map[string]bool{},
 		warn: oncePerMinute(func(err error) {
 			st.Log.Error(
-				"the SSO service tells one unionid for several people: it identifies nobody, they go by their "+
+				"the SSO service gives one unionid to several people: it identifies nobody, they go by their "+
 					"usernames",
 				"err", err.Error(), "hint",
-				"have the service tell each person's own unionid, or none; bindings by it do not count",
+				"have the service return each person's own unionid, or none; bindings by it do not count",
 			)
 		}),
 	}
@@ -132,7 +132,7 @@ func (u *unionIDs) claim(ctx context.Context, who identity.User) (theirs bool, e
 }
 
 // known judges by the record that is there. One that does not open was written by
-// somebody else, or under a secret that is gone: it is a new claim's to replace.
+// another program, or under a secret that is gone: it is a new claim's to replace.
 func (u *unionIDs) known(ctx context.Context, key string, box []byte, who identity.User) (theirs bool, err error) {
 	plain, old, err := u.keyring.OpenRecord(key, box)
 	name, mark := "", byte('=')
