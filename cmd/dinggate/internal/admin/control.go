@@ -16,7 +16,6 @@ import (
 
 	"dinggate/account"
 	"dinggate/session"
-	"dinggate/store/boltstore"
 )
 
 // ControlName is the socket in state_dir by which `dinggate bindings` and `dinggate
@@ -33,8 +32,8 @@ const ControlName = "control.sock"
 type Control struct {
 	Dir      string // state_dir
 	Bindings BindingStore
-	File     *boltstore.File
-	Sessions func() *session.Manager // of the configuration that holds now
+	Copy     func(ctx context.Context, begin func(size int64), w io.Writer) error // of the embedded file
+	Sessions func() *session.Manager                                              // of the configuration that holds now
 	Log      *slog.Logger
 }
 
@@ -103,7 +102,7 @@ const backupTimeout = 10 * time.Minute
 func (c *Control) backup(w http.ResponseWriter, r *http.Request) error {
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(backupTimeout)) // else it is a minute
 	begun := false
-	err := c.File.Backup(r.Context(), func(size int64) {
+	err := c.Copy(r.Context(), func(size int64) {
 		begun = true
 		w.Header().Set("Content-Type", "application/octet-stream")
 		w.Header().Set("Content-Length", strconv.FormatInt(size, 10))

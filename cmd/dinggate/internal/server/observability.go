@@ -38,7 +38,7 @@ func (t *recorder) record(x *web.Exchange, r *http.Request) {
 		Handler:  x.Endpoint,
 		Route:    x.Route,
 		Verdict:  x.Verdict,
-		Reason:   reason(x),
+		Reason:   refusalCode(x),
 		Code:     x.Status,
 		Streamed: x.Streamed,
 	}, x.Duration)
@@ -83,8 +83,8 @@ func (t *recorder) record(x *web.Exchange, r *http.Request) {
 	t.Access.Write(&line)
 }
 
-// reason is the code of a refusal, "" where there was none.
-func reason(x *web.Exchange) string {
+// refusalCode is the code of a refusal, "" where there was none.
+func refusalCode(x *web.Exchange) string {
 	if x.Verdict != "deny" && x.Verdict != "unavailable" {
 		return ""
 	}

@@ -158,7 +158,7 @@ func newControl(cfg *config.Config, st *State) func(context.Context) {
 	return func(ctx context.Context) {
 		admin.ServeControl(ctx, &admin.Control{
 			Dir:      cfg.StateDir,
-			File:     st.Stores.File,
+			Copy:     st.Stores.File.Backup,
 			Bindings: admin.BindingStore{Bindings: st.Stores.Bindings, Note: st.Note},
 			Sessions: func() *session.Manager { return st.Serving().Sessions },
 			Log:      st.Log,
