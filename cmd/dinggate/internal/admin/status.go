@@ -45,6 +45,7 @@ type GatewayState struct {
 	Events     *dingtalk.State // nil: events are not followed
 
 	SharedUnionIDs int // unionids that an SSO service gives to several people
+	Missed         int // leavers of whom no event came although the stream was open
 }
 
 // ReloadResult is how the last reading of the configuration ended.
@@ -117,6 +118,10 @@ type statusCall struct {
 type statusStream struct {
 	Connected *time.Time `json:"connected,omitempty"` // since when; absent: it is not
 	LastEvent *time.Time `json:"last_event,omitempty"`
+
+	// Leavers of whom no event came although the stream was open: another deployment on
+	// the app takes a part of the events. Since the start.
+	Missed int `json:"events_missed,omitempty"`
 }
 
 type StatusReload struct {
@@ -177,7 +182,7 @@ func (s *Status) report(in i18n.Language) StatusReport {
 			statusCall{c.Call, c.Ill.After(c.Well), moment(c.Well), moment(c.Ill), c.Result, c.Code})
 	}
 	if g.Events != nil {
-		r.Stream = &statusStream{moment(g.Events.Connected), moment(g.Events.LastEvent)}
+		r.Stream = &statusStream{moment(g.Events.Connected), moment(g.Events.LastEvent), g.Missed}
 	}
 	kind, up := s.Store()
 	r.Store.Kind, r.Store.Up = kind, up == 1
@@ -225,7 +230,9 @@ var StatusTexts = map[string]i18n.Message{
 	"stream": {"Event stream", "事件流"}, "connected": {"connected since", "连接自"},
 	"unconnected": {"not connected: a leaver stays until the next recheck", "未连接：离职者要到下次复查才退出"},
 	"event":       {"last event", "最近事件"},
-	"store":       {"Session store", "会话存储"}, "up": {"up", "正常"}, "down": {"away", "不可用"},
+	"missed": {"leavers of whom no event came: another deployment on this app takes a part",
+		"未收到事件的离职者：同一应用还有其他部署在接收事件"},
+	"store": {"Session store", "会话存储"}, "up": {"up", "正常"}, "down": {"away", "不可用"},
 	"partly": {"a part is away; of the slots there are up", "一部分不可用；可用槽位占"},
 	"heard":  {"what ends on other replicas arrives", "可收到其他副本的终止消息"},
 	"deaf":   {"what ends on other replicas does NOT arrive", "收不到其他副本的终止消息"},

@@ -64,6 +64,16 @@ func (d *Doctor) running(ctx context.Context) Result {
 			Hint: i18n.Message{"have the service return each person's own unionid, or none",
 				"请让 SSO 服务返回每个人自己的 unionid，或不返回"},
 		}
+	case r.Stream != nil && r.Stream.Missed > 0:
+		return Result{
+			Severity: Warning,
+			Text: i18n.Message{
+				fmt.Sprintf("of %d leavers no event came: another deployment on this DingTalk app takes a part of them",
+					r.Stream.Missed),
+				fmt.Sprintf("有 %d 名离职者未收到事件：同一钉钉应用还有其他部署在接收事件", r.Stream.Missed)},
+			Hint: i18n.Message{"share one Redis, put one dinggate in front of both, or make an app for each",
+				"共用一个 Redis，或合并为一个 dinggate，或每个部署各用一个应用"},
+		}
 	case r.Sessions.OnGrace > 0:
 		return Result{
 			Severity: Warning,

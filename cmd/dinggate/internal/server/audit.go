@@ -50,6 +50,7 @@ func oncePerMinute(report func(error)) func(error) {
 func (t *Observability) Start() {
 	t.Today, t.Health, t.denials, t.UntrustedForwarders = &telemetry.Today{}, &telemetry.Health{}, &denials{Max: denialsMax},
 		&telemetry.UntrustedForwarders{}
+	t.missed = &missedEvents{log: t.Log}
 }
 
 // Note writes one audit record; attrs begin with its kind. Without a sink of its

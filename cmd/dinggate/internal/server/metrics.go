@@ -60,7 +60,13 @@ func (s *State) measure(g, before *Gateway) {
 		m.Gauge("events_connected_since_seconds", "", none)
 		m.Gauge("events_last_seconds", "", none)
 	}
+	if s.missed != nil {
+		s.missed.stream.Store(g.Events)
+	}
 	if g.Events != nil {
+		if s.missed != nil {
+			s.missed.measure(m)
+		}
 		m.Moment("events_connected_since_seconds", "When the event stream was connected, Unix time; 0 while it is not.",
 			func() time.Time { return g.Events.State().Connected })
 		m.Moment("events_last_seconds", "When the last event came, Unix time; 0 before the first.",
@@ -107,6 +113,7 @@ func (t Observability) counted(recheck recheckFunc) recheckFunc {
 	}
 	return func(ctx context.Context, s *session.Session) (identity.User, error) {
 		u, err := recheck(ctx, s)
+		t.missed.found(s, err, time.Now())
 		f, failed := errors.AsType[*identity.Failure](err)
 		switch {
 		case err == nil:

@@ -22,6 +22,7 @@ type Observability struct {
 	Today   *telemetry.Today   // for the status page
 	Health  *telemetry.Health  // how the calls to DingTalk went last, for the status page
 	denials *denials           // which refusals were recorded a moment ago
+	missed  *missedEvents      // leavers of whom no event came; nil: not counted
 
 	UntrustedForwarders *telemetry.UntrustedForwarders // peers whose forwarded headers were not believed
 }

@@ -81,6 +81,9 @@ func (s *State) Status() admin.GatewayState {
 	if g.Events != nil {
 		events := g.Events.State()
 		status.Events = &events
+		if s.missed != nil {
+			status.Missed = int(s.missed.n.Load())
+		}
 	}
 	return status
 }
