@@ -386,6 +386,36 @@ func TestMonitoringInPrometheus(t *testing.T) {
 	}
 }
 
+// TestAlertRunbooks: every alert links to a section of the runbooks that names it, in
+// both languages.
+func TestAlertRunbooks(t *testing.T) {
+	read := func(path string) string {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	english, chinese := read("../../docs/runbooks.md"), read("../../docs/runbooks.zh-CN.md")
+	sections := map[string]string{}
+	for part := range strings.SplitSeq(english, "\n## ") {
+		title, _, _ := strings.Cut(part, "\n")
+		sections[strings.ReplaceAll(strings.ToLower(title), " ", "-")] = part
+	}
+	alerts := regexp.MustCompile(`(?s)- alert: (\w+)\n(.*?)(?:\n\n|$)`)
+	found := alerts.FindAllStringSubmatch(read("../../deploy/monitoring/alerts.yaml"), -1)
+	if len(found) < 20 {
+		t.Fatalf("%d alerts found: something is wrong with this test", len(found))
+	}
+	for _, m := range found {
+		_, anchor, _ := strings.Cut(m[2], "runbook_url: docs/runbooks.md#")
+		anchor, _, _ = strings.Cut(anchor, "\n")
+		if !strings.Contains(sections[anchor], m[1]) || !strings.Contains(chinese, m[1]) {
+			t.Errorf("%s links to section %q, which does not name it", m[1], anchor)
+		}
+	}
+}
+
 // TestAlertsFire: each alert fires on what it is for, and none in health.
 func TestAlertsFire(t *testing.T) {
 	promtool := realtool.Path(t, "promtool")
