@@ -115,7 +115,7 @@ func loadShown(text string, top []string) (mistakes []string) {
 		}
 		environ = append(environ, v)
 	}
-	if gives("accounts") && !gives("state_dir") {
+	if (gives("accounts") || gives("oidc")) && !gives("state_dir") {
 		environ = append(environ, "DINGGATE_STATE_DIR=/var/lib/dinggate")
 	}
 	_, problems := l.Load(&Flags{File: "config.yaml"}, environ)
