@@ -55,22 +55,22 @@ type Issuer struct {
 
 	Now func() time.Time // nil: time.Now. Set it before first use
 
-	name  string // of the kind of grants: in keys of records, and under every key
-	store Store
-	mint  *mint
+	name   string // of the kind of grants: in keys of records, and under every key
+	store  Store
+	tokens *tokenMaker
 }
 
 // New makes an Issuer whose records and tokens are worth nothing to one with
 // another name. keys are at least 32 random bytes each: the first makes, all open.
 func New(name string, s Store, keys [][]byte) (*Issuer, error) {
-	m, err := newMint(name, keys)
+	m, err := newTokenMaker(name, keys)
 	if err != nil {
 		return nil, err
 	}
 	if s == nil || name == "" {
 		return nil, errors.New("grant: making an issuer: no store or no name")
 	}
-	return &Issuer{name: name, store: s, mint: m}, nil
+	return &Issuer{name: name, store: s, tokens: m}, nil
 }
 
 // Grant is the record of a code that waits or of a family that lives.
@@ -99,7 +99,7 @@ func (g *Grant) Read(to any) error {
 
 // Issue makes a code, which waits for life.
 func (i *Issuer) Issue(ctx context.Context, data any, life time.Duration) (code string, f Family, err error) {
-	code = i.mint.write(kindCode, random(familySize))
+	code = i.tokens.write(kindCode, random(familySize))
 	f = familyOf(code)
 	return code, f, i.add(ctx, f, Grant{Expires: i.now().Add(life)}, data)
 }
@@ -110,7 +110,7 @@ func (i *Issuer) add(ctx context.Context, f Family, g Grant, data any) (err erro
 	}
 	g.Expires = g.Expires.UTC().Truncate(time.Millisecond)
 	key := i.keyOf(f)
-	value, err := i.mint.seal(key, &g)
+	value, err := i.tokens.seal(key, &g)
 	if err != nil {
 		return err
 	}
@@ -124,7 +124,7 @@ func (i *Issuer) add(ctx context.Context, f Family, g Grant, data any) (err erro
 // was made here. ErrForeign, ErrNone; a Grant that is Live says that the code was
 // redeemed.
 func (i *Issuer) ByCode(ctx context.Context, code string) (*Grant, Family, error) {
-	if _, err := i.mint.read(kindCode, code, familySize); err != nil {
+	if _, err := i.tokens.read(kindCode, code, familySize); err != nil {
 		return nil, Family{}, err
 	}
 	f := familyOf(code)
@@ -149,7 +149,7 @@ func (i *Issuer) ByFamily(ctx context.Context, f Family) (*Grant, error) {
 // name, and what is too old.
 func (i *Issuer) open(f Family, key string, value []byte) (*Grant, error) {
 	g := &Grant{Family: f, raw: value, key: key}
-	if !i.mint.open(key, value, g) || !i.now().Before(g.Expires) {
+	if !i.tokens.open(key, value, g) || !i.now().Before(g.Expires) {
 		return nil, ErrNone
 	}
 	return g, nil
@@ -191,7 +191,7 @@ func (i *Issuer) swap(ctx context.Context, g *Grant, next Grant, data any) (err 
 		}
 	}
 	next.Expires = next.Expires.UTC().Truncate(time.Millisecond)
-	value, err := i.mint.seal(g.key, &next)
+	value, err := i.tokens.seal(g.key, &next)
 	if err != nil {
 		return err
 	}
@@ -215,7 +215,7 @@ func (i *Issuer) swap(ctx context.Context, g *Grant, next Grant, data any) (err 
 // ByRefresh finds the family of a refresh token, and the token's generation.
 // ErrForeign, ErrNone.
 func (i *Issuer) ByRefresh(ctx context.Context, token string) (*Grant, uint64, error) {
-	f, generation, err := i.mint.readRefresh(token)
+	f, generation, err := i.tokens.readRefresh(token)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -262,15 +262,15 @@ func (i *Issuer) repeatable(g *Grant, generation uint64) bool {
 }
 
 // Refresh is the refresh token of g that counts.
-func (i *Issuer) Refresh(g *Grant) string { return i.mint.refresh(g.Family, g.Generation) }
+func (i *Issuer) Refresh(g *Grant) string { return i.tokens.refresh(g.Family, g.Generation) }
 
 // Access makes an access token of a family.
-func (i *Issuer) Access(f Family, expires time.Time) string { return i.mint.access(f, expires) }
+func (i *Issuer) Access(f Family, expires time.Time) string { return i.tokens.access(f, expires) }
 
 // ByAccess finds the family of an access token, and when the token expires.
 // ErrForeign, ErrNone.
 func (i *Issuer) ByAccess(ctx context.Context, token string) (*Grant, time.Time, error) {
-	f, expires, err := i.mint.readAccess(token)
+	f, expires, err := i.tokens.readAccess(token)
 	if err != nil {
 		return nil, time.Time{}, err
 	}
@@ -287,9 +287,9 @@ func (i *Issuer) ByAccess(ctx context.Context, token string) (*Grant, time.Time,
 // Made reports whether a text was made here, whatever it is worth by now. It asks
 // nobody.
 func (i *Issuer) Made(text string) bool {
-	_, _, access := i.mint.readAccess(text)
-	_, _, refresh := i.mint.readRefresh(text)
-	_, code := i.mint.read(kindCode, text, familySize)
+	_, _, access := i.tokens.readAccess(text)
+	_, _, refresh := i.tokens.readRefresh(text)
+	_, code := i.tokens.read(kindCode, text, familySize)
 	return access == nil || refresh == nil || code == nil
 }
 

@@ -189,7 +189,7 @@ func TestRotation(t *testing.T) {
 		g, _ := e.live(t)
 		for i, s := range steps {
 			e.now = e.now.Add(s.after)
-			token := e.mint.refresh(g.Family, s.generation)
+			token := e.tokens.refresh(g.Family, s.generation)
 			found, generation, err := e.ByRefresh(t.Context(), token)
 			var next string
 			if err == nil {
@@ -197,7 +197,7 @@ func TestRotation(t *testing.T) {
 			}
 			want := ""
 			if s.want == nil {
-				want = e.mint.refresh(g.Family, s.successor)
+				want = e.tokens.refresh(g.Family, s.successor)
 			}
 			if !errors.Is(err, s.want) || next != want {
 				t.Errorf("%s, step %d: Rotate = %q, %v, want generation %d, %v", name, i, next, err, s.successor, s.want)
@@ -294,7 +294,7 @@ func TestRecordsAreSealed(t *testing.T) {
 	e := newEnv(t, "x", 1)
 	g, code := e.live(t)
 	waiting, f, _ := e.Issue(t.Context(), nil, time.Minute)
-	if _, _, err := e.ByRefresh(t.Context(), e.mint.refresh(f, 0)); !errors.Is(err, ErrNone) {
+	if _, _, err := e.ByRefresh(t.Context(), e.tokens.refresh(f, 0)); !errors.Is(err, ErrNone) {
 		t.Errorf("a refresh token of a code that waits = %v, want ErrNone", err)
 	}
 	e.s.all[e.keyOf(f)] = e.s.all[e.keyOf(g.Family)]
@@ -319,10 +319,10 @@ func TestRecordsAreSealed(t *testing.T) {
 
 func FuzzRead(f *testing.F) {
 	e := newEnv(f, "x", 1)
-	f.Add(e.mint.write(kindCode, random(16)))
+	f.Add(e.tokens.write(kindCode, random(16)))
 	f.Fuzz(func(t *testing.T, text string) {
 		for kind, size := range map[string]int{kindCode: familySize, kindAccess: accessSize, kindRefresh: refreshSize} {
-			if body, err := e.mint.read(kind, text, size); err == nil && e.mint.write(kind, bytes.Clone(body)) != text {
+			if body, err := e.tokens.read(kind, text, size); err == nil && e.tokens.write(kind, bytes.Clone(body)) != text {
 				t.Errorf("read(%s, %q) takes what write does not make", kind, text)
 			}
 		}

@@ -62,20 +62,20 @@ func (i *Issuer) keyOf(f Family) string {
 	return i.name + ":grant:" + base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// mint makes what clients hold and seals what the store keeps. The first key
+// tokenMaker makes what clients hold and seals what the store keeps. The first key
 // makes, all open.
-type mint struct{ keys []mintKey }
+type tokenMaker struct{ keys []tokenKey }
 
-type mintKey struct {
+type tokenKey struct {
 	mac  []byte
 	aead cipher.AEAD
 }
 
-func newMint(name string, keys [][]byte) (*mint, error) {
+func newTokenMaker(name string, keys [][]byte) (*tokenMaker, error) {
 	if len(keys) == 0 {
 		return nil, errors.New("grant: making an issuer: no key")
 	}
-	m := &mint{}
+	m := &tokenMaker{}
 	for _, key := range keys {
 		mac, err := hkdf.Key(sha256.New, key, nil, "dinggate "+name+" tokens", 32)
 		if err != nil {
@@ -93,12 +93,12 @@ func newMint(name string, keys [][]byte) (*mint, error) {
 		if err != nil {
 			return nil, fmt.Errorf("grant: making an issuer: %w", err)
 		}
-		m.keys = append(m.keys, mintKey{mac, aead})
+		m.keys = append(m.keys, tokenKey{mac, aead})
 	}
 	return m, nil
 }
 
-func (k mintKey) tag(kind string, body []byte) []byte {
+func (k tokenKey) tag(kind string, body []byte) []byte {
 	h := hmac.New(sha256.New, k.mac)
 	h.Write([]byte(kind))
 	h.Write([]byte{0})
@@ -106,12 +106,12 @@ func (k mintKey) tag(kind string, body []byte) []byte {
 	return h.Sum(nil)[:macSize]
 }
 
-func (m *mint) write(kind string, body []byte) string {
+func (m *tokenMaker) write(kind string, body []byte) string {
 	return base64.RawURLEncoding.EncodeToString(append(body, m.keys[0].tag(kind, body)...))
 }
 
 // read gives back what write was given, for a text in its one spelling; ErrForeign.
-func (m *mint) read(kind, text string, size int) ([]byte, error) {
+func (m *tokenMaker) read(kind, text string, size int) ([]byte, error) {
 	if len(text) != base64.RawURLEncoding.EncodedLen(size+macSize) {
 		return nil, ErrForeign
 	}
@@ -133,12 +133,12 @@ func random(n int) []byte {
 	return b
 }
 
-func (m *mint) access(f Family, expires time.Time) string {
+func (m *tokenMaker) access(f Family, expires time.Time) string {
 	body := binary.BigEndian.AppendUint64(append([]byte{}, f[:]...), uint64(expires.UnixMilli()))
 	return m.write(kindAccess, append(body, random(8)...))
 }
 
-func (m *mint) readAccess(text string) (f Family, expires time.Time, err error) {
+func (m *tokenMaker) readAccess(text string) (f Family, expires time.Time, err error) {
 	body, err := m.read(kindAccess, text, accessSize)
 	if err != nil {
 		return Family{}, time.Time{}, err
@@ -146,11 +146,11 @@ func (m *mint) readAccess(text string) (f Family, expires time.Time, err error) 
 	return Family(body[:familySize]), time.UnixMilli(int64(binary.BigEndian.Uint64(body[familySize:]))), nil
 }
 
-func (m *mint) refresh(f Family, generation uint64) string {
+func (m *tokenMaker) refresh(f Family, generation uint64) string {
 	return m.write(kindRefresh, binary.BigEndian.AppendUint64(append([]byte{}, f[:]...), generation))
 }
 
-func (m *mint) readRefresh(text string) (Family, uint64, error) {
+func (m *tokenMaker) readRefresh(text string) (Family, uint64, error) {
 	body, err := m.read(kindRefresh, text, refreshSize)
 	if err != nil {
 		return Family{}, 0, err
@@ -158,7 +158,7 @@ func (m *mint) readRefresh(text string) (Family, uint64, error) {
 	return Family(body[:familySize]), binary.BigEndian.Uint64(body[familySize:]), nil
 }
 
-func (m *mint) seal(key string, g *Grant) ([]byte, error) {
+func (m *tokenMaker) seal(key string, g *Grant) ([]byte, error) {
 	plain, err := json.Marshal(g)
 	if err != nil {
 		return nil, fmt.Errorf("grant: sealing a record: %w", err)
@@ -170,7 +170,7 @@ func (m *mint) seal(key string, g *Grant) ([]byte, error) {
 
 // open fails for a record that was sealed with a key that is gone, or that stood
 // under another name.
-func (m *mint) open(key string, value []byte, g *Grant) bool {
+func (m *tokenMaker) open(key string, value []byte, g *Grant) bool {
 	for _, k := range m.keys {
 		n := k.aead.NonceSize()
 		if len(value) < n {
