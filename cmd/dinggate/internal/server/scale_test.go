@@ -81,8 +81,12 @@ func arrivals(t *testing.T, kill bool) {
 		float64(len(waits))/total.Seconds(), total.Round(time.Second), float64(slowest)/10, quantile(waits, 0.5),
 		quantile(waits, 0.99), quantile(waits, 1))
 	f.report(total)
-	if refused > 0 {
-		t.Errorf("%d refusals, want none", refused)
+	most := 0
+	if kill {
+		most = 5 // whose codes the replica was spending when it died: they begin again
+	}
+	if refused > most {
+		t.Errorf("%d refusals, want at most %d", refused, most)
 	}
 	if got := float64(len(waits)) / total.Seconds(); got < 16.5 {
 		t.Errorf("%.1f sign-ins a second, want 17", got)
