@@ -6,8 +6,13 @@ import (
 	"dinggate/internal/conf"
 )
 
-// place is file:line.
-func (c RouteConfig) place() string { return fmt.Sprintf("%s:%d", c.File, c.Line) }
+// Place is file:line, or "" where one file gives all routes.
+func (c RouteConfig) Place() string {
+	if c.File == "" {
+		return ""
+	}
+	return fmt.Sprintf("%s:%d", c.File, c.Line)
+}
 
 // checkFiles compares c[i] with the routes of other files before it. Files belong to
 // different teams: nobody sees that a route of theirs is never reached, or is reached
@@ -18,11 +23,11 @@ func (c Config) checkFiles(at conf.Place, key string, i int, earlier []*route) {
 		case before == nil || c[j].File == c[i].File:
 		case before.shadows(earlier[i]):
 			at.If(true, "is never reached: %s[%d] (%s) at %s covers all of it; a path belongs to one file", key, j,
-				c[j].Path, c[j].place())
+				c[j].Path, c[j].Place())
 			return
 		case before.overlaps(earlier[i]) && c[i].Path != "/":
 			at.Warn(true, "shares requests with %s[%d] (%s) at %s, which comes first and decides about them", key, j,
-				c[j].Path, c[j].place())
+				c[j].Path, c[j].Place())
 		}
 	}
 }

@@ -125,7 +125,7 @@ func (c Config) CheckCase(p *conf.Problems, key string) {
 				at := p.At("%s[%d]", key, i)
 				at.If(c[j].File != c[i].File,
 					"is never reached: in lower case %s[%d] (%s) at %s covers all of it; a path belongs to one file", key,
-					j, c[j].Path, c[j].place())
+					j, c[j].Path, c[j].Place())
 				at.Warn(c[j].File == c[i].File,
 					"is never reached: in lower case %s[%d] (%s) covers all of it, with another rule; path_case: "+
 						"sensitive makes them differ", key, j, c[j].Path)

@@ -57,6 +57,7 @@ type explanation struct {
 	Person    *describe.PersonView `json:"person,omitempty"`
 	Route     int                  `json:"route"` // index in routes; -1: none
 	RouteName string               `json:"route_name,omitempty"`
+	Place     string               `json:"place,omitempty"` // file:line of the route, where several files give routes
 	Upstream  string               `json:"upstream,omitempty"`
 	Verdict   string               `json:"verdict"` // allow, deny, sign_in
 	Rule      string               `json:"rule,omitempty"`
@@ -287,7 +288,7 @@ func Explain(cfg *config.Config, t access.Target, raw string, user *identity.Use
 	upstream := ""
 	if routes := cfg.AllRoutes(); d.Route >= 0 && d.Route < len(routes) {
 		e.RouteName, upstream = routes[d.Route].Path, routes[d.Route].Upstream
-		e.Upstream = upstream
+		e.Upstream, e.Place = upstream, routes[d.Route].Place()
 	}
 	e.answers(d, upstream)
 	e.headers(cfg, user)

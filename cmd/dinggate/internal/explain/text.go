@@ -124,7 +124,11 @@ func (e *explanation) write(c cli.Invocation) {
 		if to == "" {
 			to = c.Say(i18n.Message{"(only answers gateways)", "（仅供网关询问）"})
 		}
-		row(i18n.Message{"Route", "路由"}, "routes[%d] %s → %s", e.Route, e.RouteName, to)
+		at := ""
+		if e.Place != "" {
+			at = " (" + e.Place + ")"
+		}
+		row(i18n.Message{"Route", "路由"}, "routes[%d] %s → %s%s", e.Route, e.RouteName, to, at)
 	}
 	verdict := c.Say(verdictWords[e.Verdict])
 	if e.Rule != "" {
