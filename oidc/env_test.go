@@ -125,6 +125,8 @@ type env struct {
 	store  *memory
 	offset time.Duration // of the clock
 
+	virtual bool // there is no network
+
 	mu        sync.Mutex
 	sessions  map[string]Login // cookie → session
 	ended     map[string]bool  // sessions
@@ -158,14 +160,29 @@ func testClients() []ClientConfig {
 
 func newEnv(t testing.TB) *env {
 	t.Helper()
-	e := &env{t: t, sessions: map[string]Login{}, ended: map[string]bool{}, left: map[string]bool{}, facts: map[string]identity.User{}}
-	e.store = &memory{all: map[string][]byte{}, ends: map[string]time.Time{}, now: e.clock}
+	e := emptyEnv(t)
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { e.serve(w, r) }))
 	server.Start()
 	t.Cleanup(server.Close)
 	e.url = server.URL
 	e.Provider = e.provider(testClients())
 	return e
+}
+
+func emptyEnv(t testing.TB) *env {
+	e := &env{t: t, sessions: map[string]Login{}, ended: map[string]bool{}, left: map[string]bool{}, facts: map[string]identity.User{}}
+	e.store = &memory{all: map[string][]byte{}, ends: map[string]time.Time{}, now: e.clock}
+	return e
+}
+
+// RoundTrip answers without a network, which virtual time does not wait for.
+func (e *env) RoundTrip(r *http.Request) (*http.Response, error) {
+	w := httptest.NewRecorder()
+	if r.Body == nil {
+		r.Body = http.NoBody
+	}
+	e.serve(w, r)
+	return w.Result(), nil
 }
 
 var fixedKeys = sync.OnceValue(func() *keys.Set {
@@ -339,7 +356,11 @@ func (e *env) call(method, path, body string, headers ...string) answer {
 	for i := 0; i < len(headers); i += 2 {
 		req.Header.Add(headers[i], headers[i+1])
 	}
-	res, err := direct.Do(req)
+	client := *direct
+	if e.virtual {
+		client.Transport = e
+	}
+	res, err := client.Do(req)
 	if err != nil {
 		e.t.Fatal(err)
 	}

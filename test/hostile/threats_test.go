@@ -76,7 +76,7 @@ var witnesses = map[string]string{
 	"V16": "cmd/dinggate TestRedisEmptied", "V18": "S5 S8 from the future",
 	"V34": "dingtalk TestMoves",
 	"E3":  "E1 signed in", // and every answer: oidcAnswer
-	"E16": "oidc TestHangingReceiver", "E17": "oidc TestSubjects", "E18": "oidc TestEnds",
+	"E16": "oidc TestHangingReceiver", "E17": "oidc TestSubjects", "E18": "oidc TestSchedules",
 }
 
 // threats are all of the catalogue, in its order.
