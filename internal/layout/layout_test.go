@@ -50,7 +50,7 @@ var plan = map[string][]string{
 	"proxy/forwardauth": {"internal/web", "proxy", "proxy/access"},
 	"proxy/apiauth": {"internal/bounded", "internal/identity", "internal/ratelimit", "internal/web",
 		"account", "dingtalk/sso", "proxy", "session"},
-	"proxy/accessrequest":         {"internal/bounded", "internal/identity", "store"},
+	"proxy/accessrequest":         {"internal/bounded", "internal/conf", "internal/identity", "store"},
 	"proxy/forwardauth/envoygrpc": {}, // asks the gate as a http.Handler
 
 	"proxy/login": {"internal/identity", "internal/conf", "internal/keyring", "internal/ratelimit", "internal/web",
@@ -85,7 +85,8 @@ var plan = map[string][]string{
 	"cmd/dinggate/internal/server": nil,
 	"cmd/dinggate/internal/config": {"internal/i18n", "internal/buildinfo", "internal/ratelimit", "internal/conf",
 		"internal/headername", "internal/identity", "internal/web", "internal/page", "account", "proxy/assertion",
-		"dingtalk", "dingtalk/sso", "oidc", "proxy", "proxy/access", "proxy/login", "session", "store/redisstore"},
+		"dingtalk", "dingtalk/sso", "oidc", "proxy", "proxy/access", "proxy/accessrequest", "proxy/login", "session",
+		"store/redisstore"},
 	"cmd/dinggate/internal/cli": {"internal/i18n", "internal/conf", "internal/buildinfo",
 		"cmd/dinggate/internal/config"},
 	"cmd/dinggate/internal/describe": {"internal/i18n", "internal/identity", "cmd/dinggate/internal/cli"},

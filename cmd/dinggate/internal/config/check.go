@@ -44,6 +44,7 @@ func (c *Config) Check(p *conf.Problems) {
 	c.Session.Check(p, "session")
 	c.checkStores(p)
 	c.checkRoutes(p)
+	c.checkAccessRequests(p)
 	c.Headers.Check(p, "headers")
 	c.SignIn.Check(p, "sign_in")
 	p.At("sign_in.embed_qr").If(c.SignIn.EmbedQR && c.SSO.On(), "needs dingtalk; an SSO service shows its own page")

@@ -21,6 +21,7 @@ import (
 	"dinggate/oidc"
 	"dinggate/proxy"
 	"dinggate/proxy/access"
+	"dinggate/proxy/accessrequest"
 	"dinggate/proxy/assertion"
 	"dinggate/session"
 	"dinggate/store/redisstore"
@@ -55,6 +56,9 @@ type Config struct {
 
 	// insensitive | sensitive: whether all applications count the letter case of paths
 	PathCase string `yaml:"path_case"`
+
+	// present: people who are refused can ask for access
+	AccessRequests accessrequest.Config `yaml:"access_requests"`
 
 	Headers HeadersConfig `yaml:"headers"`
 
@@ -98,6 +102,9 @@ type Config struct {
 type Route struct {
 	access.RouteConfig   `yaml:",inline"`
 	proxy.UpstreamConfig `yaml:",inline"`
+
+	// whether people whom the rule refuses can ask, and whom; absent: they cannot
+	Request *accessrequest.RouteConfig `yaml:"request"`
 }
 
 // AdminConfig is the `admin` part.
@@ -161,16 +168,19 @@ const FormVersion = 1
 // Default is what holds where file, environment and flags are silent.
 func Default() *Config {
 	return &Config{
-		Version:   FormVersion,
-		Listen:    "127.0.0.1:4180",
-		Prefix:    "/oauth2",
-		Hosts:     hostsKnown,
-		DingTalk:  dingtalk.Defaults(),
-		Cookie:    session.CookieConfig{SameSite: "lax"},
-		Session:   session.Defaults(),
-		Redis:     redisstore.Defaults(),
-		PathCase:  PathCaseInsensitive,
-		Headers:   defaultHeaders(),
+		Version:  FormVersion,
+		Listen:   "127.0.0.1:4180",
+		Prefix:   "/oauth2",
+		Hosts:    hostsKnown,
+		DingTalk: dingtalk.Defaults(),
+		Cookie:   session.CookieConfig{SameSite: "lax"},
+		Session:  session.Defaults(),
+		Redis:    redisstore.Defaults(),
+		PathCase: PathCaseInsensitive,
+		Headers:  defaultHeaders(),
+
+		AccessRequests: accessrequest.Defaults(),
+
 		OIDC:      oidc.Defaults(),
 		Assertion: assertion.Defaults(),
 		Accounts:  account.Config{Binding: account.Off},

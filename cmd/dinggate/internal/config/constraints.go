@@ -6,6 +6,7 @@ import (
 	"dinggate/dingtalk"
 	"dinggate/internal/identity"
 	"dinggate/oidc"
+	"dinggate/proxy/accessrequest"
 )
 
 // constraint is what Check wants of a value, for the schema, the reference and the
@@ -123,6 +124,12 @@ var constraints = withRules(map[string]constraint{
 	"routes[].pass_host":       {pattern: `^$|^[A-Za-z0-9_.:\[\]-]+$`},
 	"routes[].tls.server_name": {pattern: `^[A-Za-z0-9_.-]*$`},
 	"routes[].connection_auth": {values: []string{"", "refuse"}},
+
+	"access_requests.agent_id":           {low: 0, high: accessrequest.MaxAgentID},
+	"access_requests.open":               {low: 1, high: accessrequest.PerDay},
+	"routes[].request.approvers.users[]": {pattern: `^[^, \t\n]{1,64}$`},
+	"routes[].request.longest":           {max: accessrequest.MaxLongest},
+	"routes[].request.reason":            {values: []string{"", accessrequest.ReasonRequired, accessrequest.ReasonOptional}},
 
 	"routes[].upstream":             {pattern: upstreamPattern},
 	"routes[].access.emails[]":      {pattern: `^(\*|[^@*]+)@[^@*]+$`},

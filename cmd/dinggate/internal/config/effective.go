@@ -8,6 +8,7 @@ import (
 
 	"dinggate/internal/conf"
 	"dinggate/proxy/access"
+	"dinggate/proxy/accessrequest"
 )
 
 // Setting is what holds for one key, and where it comes from.
@@ -62,6 +63,12 @@ func (l *loader) entry(all []Setting, path string, v reflect.Value) []Setting {
 		field := v.FieldByIndex(f.index)
 		if rule, ok := field.Interface().(*access.RuleConfig); ok {
 			all = append(all, l.setting(at, RuleText(rule)))
+			continue
+		}
+		if request, ok := field.Interface().(*accessrequest.RouteConfig); ok {
+			if request != nil {
+				all = l.entry(all, at, field.Elem())
+			}
 			continue
 		}
 		if f.typ.Kind() == reflect.Struct && !reflect.PointerTo(f.typ).Implements(textType) && !isSecret(f.typ) {

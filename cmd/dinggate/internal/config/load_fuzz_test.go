@@ -53,6 +53,12 @@ func plainOf(v reflect.Value) any {
 	case reflect.Struct:
 		section := map[string]any{}
 		for _, f := range fieldsOf(v.Type()) {
+			if below := v.FieldByIndex(f.index); f.name == "request" && below.Kind() == reflect.Pointer {
+				if !below.IsNil() { // absent is not the same as empty
+					section[f.name] = plainOf(below.Elem())
+				}
+				continue
+			}
 			section[f.name] = plainOf(v.FieldByIndex(f.index))
 		}
 		return section

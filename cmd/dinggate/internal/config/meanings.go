@@ -59,6 +59,9 @@ var Meanings = withRules(map[string]i18n.Message{
 	"redis.cert_file":              {"our certificate, where the server asks for one (PEM)", "服务器要求时出示的客户端证书（PEM）"},
 	"redis.key_file":               {"its private key (PEM)", "客户端证书私钥（PEM）"},
 
+	"access_requests.agent_id": {"AgentId of the app at DingTalk, which sends the work notifications; 0: nobody can ask for access", "钉钉应用的 AgentId，由它发送工作通知；0 表示不开放访问申请"},
+	"access_requests.open":     {"requests of a person that may wait at a time; 20 a day at most", "每人同时待审批的申请数；每天最多 20 个"},
+
 	"upstream": {"the application: http://, https://, h2c:// or unix:/path; short for one route / open to every member", "后端应用：http://、https://、h2c:// 或 unix:/path；相当于一条对全体成员开放的 / 路由"},
 	"routes":   {"instead of upstream: who may enter which path, and where it leads (config.example.yaml)", "代替 upstream：规定谁可访问哪些路径及其后端（见 config.example.yaml）"},
 
@@ -81,6 +84,13 @@ var Meanings = withRules(map[string]i18n.Message{
 	"routes[].tls.client_cert_file": {"our certificate, where the application asks for one (PEM)", "应用要求时出示的客户端证书（PEM）"},
 	"routes[].tls.client_key_file":  {"its private key (PEM)", "客户端证书私钥（PEM）"},
 	"routes[].connection_auth":      {"what becomes of NTLM and Negotiate, which authenticate connections", "如何处理对连接做认证的 NTLM 与 Negotiate"},
+
+	"routes[].request":                               {"whether people whom the rule refuses can ask for access, and whom (docs/access-requests.md)", "被规则拒绝的人能否申请访问、由谁审批（见 docs/access-requests.md）"},
+	"routes[].request.approvers.users":               {"who answers a request for access: DingTalk userids", "由谁审批访问申请：钉钉 userid"},
+	"routes[].request.approvers.manager":             {"the person's own manager answers, as the directory has it", "由申请人的直属主管审批（以通讯录为准）"},
+	"routes[].request.approvers.department_managers": {"the managers of the person's departments answer", "由申请人所在部门的主管审批"},
+	"routes[].request.longest":                       {"the longest that is granted; absent: 8h", "最长授权时长；缺省为 8h"},
+	"routes[].request.reason":                        {"required, or optional: whether a request needs a reason; absent: required", "required 或 optional：申请是否必须填写理由；缺省为 required"},
 
 	"path_case": {"insensitive: a path in another letter case leads to no other rule (400); sensitive: all applications count letter case", "insensitive：换一种大小写的路径不会命中其他规则（返回 400）；sensitive：所有应用都区分路径大小写"},
 
