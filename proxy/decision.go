@@ -37,6 +37,8 @@ type Decision struct {
 	// route requires a session: 401, never a sign-in.
 	WrongCredential bool
 
+	Grant string // the grant that lets in, "" where the rule itself does
+
 	credential *CredentialQuery // the session is this credential's; nil: a cookie's, or there is none
 	withheld   bool             // the Authorization header does not travel on
 	dead       error            // why what was sent is no session
@@ -124,8 +126,10 @@ func (h *Handler) authorize(ctx context.Context, t access.Target, header http.He
 		user = &who.Session.User
 	}
 	t.SignIn = who.SignIn
+	decided, grant, unknown := h.decide(ctx, t, user)
 	d := Decision{
-		Decision: h.Routes.policy.Decide(t, user),
+		Decision: decided,
+		Grant:    grant,
 		Session:  who.Session,
 		Headers:  h.nobody,
 		withheld: who.withheld(),
@@ -143,6 +147,9 @@ func (h *Handler) authorize(ctx context.Context, t access.Target, header http.He
 		if d.Reason == access.NotFresh {
 			d.Fresh, d.FreshSilent = route.Rule.Fresh, route.Rule.FreshSilent
 		}
+	}
+	if unknown != nil {
+		return d, web.Unavailable(unknown, false, retryAfter)
 	}
 	// A verdict that does not depend on the person needs no session.
 	if dead == nil || session.Absent(dead) || d.Verdict != access.SignIn {

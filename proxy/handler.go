@@ -71,6 +71,10 @@ type Handler struct {
 	// it, so that open connections are judged by its rules.
 	Streams *ConnTracker
 
+	// AskURL is a path on our own origin where a person can ask for access to a page.
+	// If nil, nobody can.
+	AskURL func(wanted string) string
+
 	once   sync.Once
 	nobody []identity.Header // headers.response, all of them empty
 }
@@ -170,6 +174,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, x *web.Exchange)
 		route:      route,
 		session:    d.Session,
 		credential: d.credential,
+		granted:    d.Grant != "",
 		websocket:  websocket,
 	})
 }
@@ -184,6 +189,7 @@ func (h *Handler) named(e *web.Error, d *Decision, x *web.Exchange, r *http.Requ
 	e.Who = u.FullName()
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {
 		e.Wanted = h.target(x, r)
+		e.Request = h.askURL(d, e.Wanted)
 	}
 	return e
 }

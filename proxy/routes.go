@@ -1,8 +1,11 @@
 package proxy
 
 import (
+	"context"
+	"slices"
 	"time"
 
+	"dinggate/internal/identity"
 	"dinggate/proxy/access"
 	"dinggate/session"
 )
@@ -19,6 +22,10 @@ type Route struct {
 	// func sends none; all routes have one, or none has.
 	Assert func(*session.Session) []string
 
+	// Granted reports whether a person was let in here for a while, by which grant and
+	// until when. An error says that nothing is known. Nil: nobody can ask for access.
+	Granted func(context.Context, *identity.User) (id string, until time.Time, err error)
+
 	// OnResponse receives how long after the arrival of a request the upstream's
 	// response headers came. If nil, it is not called.
 	OnResponse func(time.Duration)
@@ -29,6 +36,7 @@ type Route struct {
 type Routes struct {
 	policy *access.Policy
 	list   []Route
+	grants bool // some route can be asked for
 }
 
 // NewRoutes compiles routes; the first that matches a request decides. Errors are
@@ -45,7 +53,8 @@ func NewRoutes(list []Route, caseSensitive bool) (*Routes, error) {
 	if caseSensitive {
 		policy = policy.CaseSensitive()
 	}
-	return &Routes{policy, list}, nil
+	grants := slices.ContainsFunc(list, func(r Route) bool { return r.Granted != nil })
+	return &Routes{policy, list, grants}, nil
 }
 
 // of is the route that a decision of the policy names; nil if it names none.

@@ -72,6 +72,7 @@ const streamAge = time.Second
 
 var (
 	errSessionEnded = errors.New("proxy: the session ended under an open stream")
+	errGrantEnded   = errors.New("proxy: the grant under an open stream ended")
 	errRuleChanged  = errors.New("proxy: the new rules do not allow an open stream")
 )
 
@@ -93,6 +94,12 @@ func (p *proxiedRequest) watch(upstream io.Closer, after time.Duration) {
 			defer ticker.Stop()
 			again = ticker.C
 		}
+		var granted <-chan time.Time
+		if p.granted {
+			ticker := time.NewTicker(grantRecheckEvery)
+			defer ticker.Stop()
+			granted = ticker.C
+		}
 		for seen := p.handler; ; {
 			next, changed := p.handler.Streams.handler()
 			if next != nil && next != seen {
@@ -104,6 +111,11 @@ func (p *proxiedRequest) watch(upstream io.Closer, after time.Duration) {
 			select {
 			case <-changed:
 				continue
+			case <-granted:
+				if seen.stillAllowed(p) {
+					continue
+				}
+				p.end(upstream, &web.Error{Status: http.StatusForbidden, Code: "not_allowed", Err: errGrantEnded})
 			case <-again:
 				why := seen.recheckCredential(p)
 				if why == nil {
@@ -140,7 +152,7 @@ func (h *Handler) stillAllowed(p *proxiedRequest) bool {
 	}
 	t := target(p.x, p.in.Method)
 	t.SignIn.Known = true // fresh asks who enters, and ends nothing that is open
-	d := h.Routes.policy.Decide(t, user)
+	d, _, _ := h.decide(p.Context, t, user)
 	route := h.Routes.of(d)
 	return d.Verdict == access.Allow && route != nil && route.Upstream != nil && (!p.websocket || route.WebSocket)
 }

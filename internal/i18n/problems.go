@@ -3,7 +3,7 @@ package i18n
 // problems has the Chinese of every problem that an operator can see, by the format
 // that conf.Textf, conf.Errorf, conf.Place or the loader of the configuration was
 // given. A test finds formats without a row and rows without a format.
-var problems = map[string]string{
+var problems = withAccessRequests(map[string]string{
 	// reading: files, YAML, types
 	"cannot be read: %s":   "无法读取：%s",
 	"is larger than 1 MiB": "超过 1 MiB",
@@ -378,21 +378,9 @@ var problems = map[string]string{
 
 	// a changed configuration
 	"is a socket, which %s cannot ask; for this snippet add --listen 127.0.0.1:4180": "是套接字，%s 无法访问；请为此配置片段加上 --listen 127.0.0.1:4180",
-	"these keys need a restart: %s":                                                          "以下配置项需要重启才能生效：%s",
-	"was read from a pipe, which can be done once; a change needs a restart":                 "是从管道读取的，只能读一次；修改需要重启",
-	"is not the AgentId that 应用详情 shows, a number":                                           "不是应用详情页显示的 AgentId（数字）",
-	"is not a number from 1 to %d":                                                           "不是 1 到 %d 之间的数字",
-	"names nobody who could answer; write users, manager: true or department_managers: true": "没有任何审批人；请填写 users、manager: true 或 department_managers: true",
-	"has more than %d":            "超过 %d 个",
-	"is not a DingTalk userid":    "不是钉钉 userid",
-	"is not between 1m and %v":    "不在 1m 到 %v 之间",
-	"is not required or optional": "不是 required 或 optional",
-	"needs dingtalk: behind an SSO service nobody can be notified":                                  "需要 dingtalk：使用 SSO 服务时无法发送工作通知",
-	"needs access_requests.agent_id, by which approvers are notified":                               "需要 access_requests.agent_id，用于通知审批人",
-	"stands beside a rule that refuses no member; write lists, such as access: {departments: [42]}": "所在路由的规则不拒绝任何成员；请写成列表，例如 access: {departments: [42]}",
-	"is on, and no route has a request: nobody can ask for anything":                                "已开启，但没有任何路由带 request：无法申请任何访问",
-	"has neither state_dir nor session.store redis: a restart forgets requests and grants":          "既没有 state_dir，session.store 也不是 redis：重启后申请和授权都会丢失",
-}
+	"these keys need a restart: %s":                                          "以下配置项需要重启才能生效：%s",
+	"was read from a pipe, which can be done once; a change needs a restart": "是从管道读取的，只能读一次；修改需要重启",
+})
 
 // causes has the Chinese of what the system and the YAML parser say, by their words.
 var causes = map[string]string{

@@ -50,7 +50,8 @@ var plan = map[string][]string{
 	"proxy/forwardauth": {"internal/web", "proxy", "proxy/access"},
 	"proxy/apiauth": {"internal/bounded", "internal/identity", "internal/ratelimit", "internal/web",
 		"account", "dingtalk/sso", "proxy", "session"},
-	"proxy/accessrequest":         {"internal/bounded", "internal/conf", "internal/identity", "store"},
+	"proxy/accessrequest": {"internal/bounded", "internal/conf", "internal/identity", "internal/page", "internal/web",
+		"store"},
 	"proxy/forwardauth/envoygrpc": {}, // asks the gate as a http.Handler
 
 	"proxy/login": {"internal/identity", "internal/conf", "internal/keyring", "internal/ratelimit", "internal/web",
@@ -149,7 +150,7 @@ var homes = []struct {
 	{"net/http",
 		[]string{"cmd/dinggate", "cmd/dinggate/internal/config", "cmd/dinggate/internal/server",
 			"cmd/dinggate/internal/admin", "cmd/dinggate/internal/doctor", "cmd/dinggate/internal/explain", "proxy",
-			"proxy/apiauth", "proxy/forwardauth", "proxy/login", "proxy/login/locallogin", "session", "dingtalk", "dingtalk/sso",
+			"proxy/accessrequest", "proxy/apiauth", "proxy/forwardauth", "proxy/login", "proxy/login/locallogin", "session", "dingtalk", "dingtalk/sso",
 			"dingtalk/simulator", "internal/web", "oidc", "internal/page", "internal/telemetry",
 			"internal/httpclient", "proxy/forwardauth/envoygrpc", "test/bench", "internal/realtool/browser"},
 		"who may enter is decided without HTTP"},

@@ -196,6 +196,13 @@ func (p *Pages) buttons(r *http.Request, e *web.Error, words words) (first, seco
 	case otherAccount[e.Code]: // nobody is signed in: there is nothing to sign out of
 		second = button{words.OtherAccount, p.public + p.prefix + "/start?silent=no"}
 	}
+	if ownPath(e.Request) && e.Status == http.StatusForbidden {
+		label := zhAccess.headings[AccessForm]
+		if web.Language(r) == "en" {
+			label = enAccess.headings[AccessForm]
+		}
+		first = button{label, p.public + e.Request}
+	}
 	if first.Label == "" {
 		first, second = second, button{}
 	}

@@ -76,8 +76,9 @@ var zhWords = words{
 	TryAgain:     "再试一次",
 	OtherAccount: "换个账号",
 	Home:         "回到首页",
-	SignOut:      "退出登录",
-	Cancel:       "取消",
+
+	SignOut: "退出登录",
+	Cancel:  "取消",
 
 	SignInLead:     "登录后即可继续访问",
 	SignInDingTalk: "用钉钉登录",
@@ -141,8 +142,9 @@ var enWords = words{
 	TryAgain:     "Try again",
 	OtherAccount: "Use another account",
 	Home:         "Home page",
-	SignOut:      "Sign out",
-	Cancel:       "Cancel",
+
+	SignOut: "Sign out",
+	Cancel:  "Cancel",
 
 	SignInLead:     "Please sign in to continue",
 	SignInDingTalk: "Sign in with DingTalk",

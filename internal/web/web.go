@@ -36,6 +36,8 @@ type Error struct {
 	// the page first asked for, by its path or our own absolute address, to come back to as
 	// another person; "" is /
 	Wanted string
+	// a path on our own origin where this person can ask for access; "" where they cannot
+	Request string
 	// a path on our own origin, with a query, that shows this error again; "" is the address asked
 	// for
 	Again string

@@ -346,3 +346,24 @@ func (b *Book) tell(q Request, by string) {
 		Expired: "access_ended", Ended: "access_ended"}[q.State]
 	b.Audit(Event{What: what, Request: q, By: by})
 }
+
+// Room reports whether a person may ask once more. It is a look, not a promise: Ask
+// decides.
+func (b *Book) Room(ctx context.Context, u *identity.User, open int) (bool, error) {
+	r, err := b.look(ctx, PersonOf(u).locator())
+	if err != nil {
+		return false, err
+	}
+	now, waiting, today := b.now(), 0, 0
+	for i := range r.Items {
+		if r.Items[i].at(now).State == Waiting {
+			waiting++
+		}
+	}
+	for _, d := range r.Days {
+		if now.Sub(d) < 24*time.Hour {
+			today++
+		}
+	}
+	return waiting < open && today < PerDay, nil
+}

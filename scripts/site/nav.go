@@ -14,7 +14,7 @@ var sections = []section{
 			"docs/console.md", "docs/faq.md"}},
 	{"Use", "使用",
 		[]string{"docs/configuration.md", "docs/applications.md", "docs/pages.md", "docs/access.md", "docs/paths.md",
-			"docs/accounts.md", "docs/single-page-apps.md",
+			"docs/accounts.md", "docs/access-requests.md", "docs/single-page-apps.md",
 			"docs/assertion.md", "docs/sso.md", "docs/oidc.md", "docs/from-oauth2-proxy.md"}},
 	{"Gateways", "网关",
 		[]string{"docs/gateways.md", "docs/gateways/nginx.md", "docs/gateways/traefik.md", "docs/gateways/caddy.md",

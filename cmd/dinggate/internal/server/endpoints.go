@@ -10,6 +10,7 @@ import (
 	"dinggate/dingtalk/sso"
 	"dinggate/internal/web"
 	"dinggate/oidc"
+	"dinggate/proxy/accessrequest"
 	"dinggate/proxy/login"
 
 	"github.com/gorilla/mux"
@@ -25,10 +26,11 @@ type family struct {
 // newOwnEndpoints lists all our endpoints but those for gateways, which are
 // forwardauth's.
 func newOwnEndpoints(c settings, flow *login.Flow, service *sso.Server, provider *oidc.Provider,
-	authenticate login.Authenticate) *endpoints {
+	requests *accessrequest.Handler, authenticate login.Authenticate) *endpoints {
 	families := []family{
 		signInEndpoints(c.Prefix, flow, authenticate),
 		keyEndpoints(c),
+		accessEndpoints(c.Prefix, requests),
 		ssoEndpoints(service),
 	}
 	families = append(families, oidcEndpoints(provider)...)

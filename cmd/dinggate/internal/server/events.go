@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"dinggate/cmd/dinggate/internal/config"
@@ -13,21 +14,22 @@ import (
 
 // newEvents follows the organisation's events; nil when they are off.
 func newEvents(cfg *config.Config, client *dingtalk.Client, sessions *session.Manager,
-	t Observability) *dingtalk.Stream {
+	st *State) *dingtalk.Stream {
 	if !cfg.DingTalk.Events || cfg.SSO.On() {
 		return nil
 	}
 	gone := &leavers{
 		directory: &dingtalk.Directory{Client: client, Username: cfg.DingTalk.Username},
 		sessions:  sessions,
+		grants:    st.leaversGrants,
 	}
 	return &dingtalk.Stream{
 		Client:  client,
-		OnError: func(err error) { t.Log.Warn("event stream", "err", err.Error()) },
+		OnError: func(err error) { st.Log.Warn("event stream", "err", err.Error()) },
 		CatchUp: gone.signOut,
 		Since:   time.Now().Add(-cfg.Session.Recheck),
 		Handle: func(ctx context.Context, e dingtalk.Event) error {
-			return sessions.Once(ctx, e.ID, func() error { return applyEvent(ctx, sessions, e) })
+			return sessions.Once(ctx, e.ID, func() error { return applyEvent(ctx, sessions, st, e) })
 		},
 	}
 }
@@ -36,7 +38,7 @@ func newEvents(cfg *config.Config, client *dingtalk.Client, sessions *session.Ma
 // once, everybody else it names is looked up again, on every replica, although
 // each event reaches one. An event may be lost, late or doubled; the
 // periodic recheck does not rely on it.
-func applyEvent(ctx context.Context, sessions *session.Manager, e dingtalk.Event) error {
+func applyEvent(ctx context.Context, sessions *session.Manager, st *State, e dingtalk.Event) error {
 	switch e.Effect {
 	case dingtalk.OrganisationGone:
 		return sessions.RevokeAll(ctx, "organisation_gone")
@@ -44,7 +46,9 @@ func applyEvent(ctx context.Context, sessions *session.Manager, e dingtalk.Event
 		all := errgroup.Group{} // a store that fails is waited for once, not once for each
 		all.SetLimit(64)
 		for _, id := range e.UserIDs {
-			all.Go(func() error { return sessions.RevokeUser(ctx, session.Person{UserID: id}, "left") })
+			all.Go(func() error {
+				return errors.Join(sessions.RevokeUser(ctx, session.Person{UserID: id}, "left"), st.leaversGrants(ctx, id))
+			})
 		}
 		return all.Wait()
 	case dingtalk.Recheck:

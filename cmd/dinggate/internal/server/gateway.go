@@ -33,6 +33,7 @@ import (
 	"dinggate/oidc"
 	"dinggate/proxy"
 	"dinggate/proxy/access"
+	"dinggate/proxy/accessrequest"
 	"dinggate/proxy/apiauth"
 	"dinggate/proxy/assertion"
 	"dinggate/proxy/forwardauth"
@@ -58,6 +59,7 @@ type Gateway struct {
 	OIDC     *oidc.Provider   // nil: no application signs in here by OpenID Connect
 	Accounts Accounts
 
+	requests  *accessrequest.Handler // nil: nobody can ask for access
 	handler   *proxy.Handler
 	own       *endpoints
 	upstreams []*proxy.Upstream
@@ -98,16 +100,18 @@ func New(cfg *config.Config, st *State) (*Gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	own := newOwnEndpoints(c, flow, service, provider, handler.Authenticate)
+	requests := newAccessRequests(c, st, flow, handler, client)
+	own := newOwnEndpoints(c, flow, service, provider, requests, handler.Authenticate)
 	return &Gateway{
 		Handler:   hsts(cfg.TLS, st.traced(newChain(c, st, handler, flow, own), c.peers)),
 		Sessions:  sessions,
 		Provider:  people,
 		Client:    client,
-		Events:    newEvents(cfg, client, sessions, st.Observability),
+		Events:    newEvents(cfg, client, sessions, st),
 		SSO:       service,
 		OIDC:      provider,
 		Accounts:  accounts,
+		requests:  requests,
 		handler:   handler,
 		own:       own,
 		upstreams: upstreams,
@@ -130,6 +134,9 @@ func (g *Gateway) runWith(ctx, events context.Context) {
 	all.Go(func() { g.Accounts.run(ctx, g.Sessions, g.log) })
 	if g.Events != nil {
 		all.Go(func() { g.Events.Run(events) })
+	}
+	if g.requests != nil {
+		all.Go(func() { g.requests.Run(ctx) })
 	}
 	if g.OIDC != nil {
 		all.Go(func() { g.OIDC.Run(ctx) })
@@ -259,8 +266,10 @@ func newHandler(c settings, st *State, sessions *session.Manager, flow *login.Fl
 	var list []proxy.Route
 	var upstreams []*proxy.Upstream
 	protected := web.NewProtected(c.Headers.Names()...)
-	for _, r := range c.AllRoutes() {
+	asked := askedRoutes(c.Config)
+	for i, r := range c.AllRoutes() {
 		route := proxy.Route{
+			Granted:    grantOf(st.book, asked[i]),
 			Route:      r.Route(),
 			WebSocket:  r.WebSocket,
 			OnResponse: st.Metrics.UpstreamTime(r.Path),

@@ -15,6 +15,7 @@ import (
 type leavers struct {
 	directory *dingtalk.Directory
 	sessions  *session.Manager
+	grants    func(ctx context.Context, userID string) error // ends what a leaver was granted
 }
 
 const leaversWithin = 5 * time.Minute
@@ -45,5 +46,5 @@ func (l *leavers) end(ctx context.Context, who session.Person) error {
 	if err != nil || !gone {
 		return err
 	}
-	return l.sessions.RevokeUser(ctx, who, "left")
+	return errors.Join(l.sessions.RevokeUser(ctx, who, "left"), l.grants(ctx, who.UserID))
 }

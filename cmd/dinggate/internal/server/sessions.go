@@ -42,7 +42,7 @@ func newSessions(c settings, st *State, client *dingtalk.Client, accounts Accoun
 			Request:  c.Headers.Request.Rules(),
 			Response: c.Headers.Response.Rules(),
 		},
-		OnRevoked:        st.auditEnded,
+		OnRevoked:        st.revoked,
 		OnEnd:            st.ended,
 		OnTokenTruncated: st.tokenTruncated(c.Config),
 	}

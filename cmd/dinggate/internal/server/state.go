@@ -12,6 +12,7 @@ import (
 	"dinggate/internal/ratelimit"
 	"dinggate/oidc"
 	"dinggate/proxy"
+	"dinggate/proxy/accessrequest"
 	"dinggate/proxy/apiauth"
 	"dinggate/proxy/login"
 )
@@ -38,12 +39,16 @@ type State struct {
 	calls      ratelimit.Allowance // DingTalk's calls without Redis: it counts per app, however often that is configured
 	transport  http.RoundTripper   // to DingTalk; nil: the client's own
 	limited    limitCounts
+
+	book *accessrequest.Book // requests for access and grants
 }
 
 // NewState is the state of a process that has these stores. Serve gives it its
 // first gateway.
 func NewState(stores *Stores, t Observability) *State {
-	return &State{Observability: t, Stores: stores, calls: new(ratelimit.Local)}
+	s := &State{Observability: t, Stores: stores, calls: new(ratelimit.Local)}
+	s.book = &accessrequest.Book{Store: stores.Access, Audit: t.auditAccess}
+	return s
 }
 
 // Serving is the gateway that serves; nil before the first Serve.
@@ -56,6 +61,7 @@ func (s *State) Serve(g *Gateway) {
 	before := s.Serving()
 	s.Conns.SetPolicy(g.handler) // first: no request of g may be judged by the rules before
 	s.Stores.keys.use(g.keyring)
+	s.book.Seal(g.keyring)
 	s.measure(g, before)
 	s.serving.Store(g)
 }

@@ -34,6 +34,7 @@ type Stores struct {
 	Claims   store.Store      // whose the unionids of an SSO service are
 	OIDC     store.Swapper    // what applications hold, and the keys that sign for them
 	Pending  store.Swapper    // their requests that wait for a sign-in
+	Access   store.Swapper    // requests for access and grants
 	Journal  store.Journal    // nil: this process is alone
 	Bindings account.Bindings // which DingTalk person is which account, sealed under keys
 	keys     *bindingKeys     // nil: nothing lasts
@@ -53,6 +54,7 @@ func MemoryStores() *Stores {
 		Claims:   &store.Memory{Max: claimsMax},
 		OIDC:     &store.Memory{Max: oidcRecords},
 		Pending:  &store.Memory{Max: pendingRecords},
+		Access:   &store.Memory{Max: accessRecords},
 		Bindings: new(account.Memory),
 	}
 	s.watch.set(redisstore.Health{Writes: 1, Reads: 1})
@@ -113,6 +115,7 @@ func openRedis(ctx context.Context, c redisstore.Config, keys *bindingKeys, t Ob
 		Claims:   r,
 		OIDC:     r,
 		Pending:  r,
+		Access:   r,
 		Journal:  r,
 		Bindings: r.Bindings(keys),
 		keys:     keys,
@@ -147,13 +150,14 @@ func openFile(dir string, keys *bindingKeys, t Observability) (*Stores, error) {
 		t.Metrics.Store(op, result, d)
 		t.Tracing.Stored(ctx, "file", op, result, d)
 	}
-	var errs [6]error
+	var errs [7]error
 	s.Sessions, errs[0] = f.Table("sessions", 1_000_000)
 	s.Used, errs[1] = f.Table("used", usedAttempts)
 	s.SSO, errs[2] = f.Table("sso", ssoRecords)
 	s.Claims, errs[3] = f.Table("claims", claimsMax)
 	s.OIDC, errs[4] = f.Table("oidc", oidcRecords)
 	s.Pending, errs[5] = f.Table("oidc_pending", pendingRecords)
+	s.Access, errs[6] = f.Table("access", accessRecords)
 	bindings, migrated, err := f.Bindings(account.Records{Sealer: keys})
 	s.Bindings = bindings
 	if migrated > 0 {
