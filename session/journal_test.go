@@ -290,7 +290,8 @@ func TestForeignAndUnreadableEntries(t *testing.T) {
 			asks  bool
 		}{
 			{"too short", []byte("x"), false},
-			{"another organisation's", withJournal(foreign, f).replicator.Entry(revocation.Event{Kind: revocation.EverybodyEnded, At: time.Now().Add(time.Minute)}), false},
+			{"another organisation's",
+				withJournal(foreign, f).replicator.Entry(revocation.Event{Kind: revocation.EverybodyEnded, At: time.Now().Add(time.Minute)}), false},
 			{"of a newer key", withJournal(newer, f).replicator.Entry(revocation.Event{Kind: revocation.SessionEnded, At: time.Now(), ID: "x"}), true},
 			{"of a newer kind", withJournal(replica(t, f.store, f.people), f).replicator.Entry(revocation.Event{Kind: 'X', At: time.Now()}), true},
 			{"rubbish with our tag", append(m.replicator.Entry(revocation.Event{Kind: revocation.SessionEnded})[:8:8], make([]byte, 100)...), true},

@@ -41,8 +41,10 @@ func TestPayloadVersion1(t *testing.T) {
 func TestPayloadRefuses(t *testing.T) { // threats V33: sign in, not 500
 	good, _ := hex.DecodeString(version1)
 	refused := map[string][]byte{
-		"nothing": nil, "a newer version": append([]byte{4}, good[1:]...), "a ticket's": append([]byte{2}, good[1:]...), "without a kind": append([]byte{3}, good[1:]...),
-		"a local account with a unionid": append(append([]byte{3}, good[1:]...), 'l', 1), "a nameless person with one": append(append([]byte{3}, good[1:]...), 'p'), "an unknown kind": append(append([]byte{3}, good[1:]...), 'x', 1),
+		"nothing": nil, "a newer version": append([]byte{4}, good[1:]...), "a ticket's": append([]byte{2}, good[1:]...),
+		"without a kind":                 append([]byte{3}, good[1:]...),
+		"a local account with a unionid": append(append([]byte{3}, good[1:]...), 'l', 1),
+		"a nameless person with one":     append(append([]byte{3}, good[1:]...), 'p'), "an unknown kind": append(append([]byte{3}, good[1:]...), 'x', 1),
 		"version 0":             append([]byte{0}, good[1:]...),
 		"one byte more":         append(bytes.Clone(good), 0),
 		"a long varint":         bytes.Replace(good, []byte("\x08dingcorp"), []byte("\x88\x00dingcorp"), 1),

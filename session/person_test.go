@@ -62,7 +62,8 @@ func begin(t testing.TB, m *Manager, in SignIn) (*Session, string) {
 // (threats T32, T36): no facts, no end.
 func TestKindsOfPeople(t *testing.T) {
 	everybody := []identity.User{
-		{Username: "zs", Local: true}, {Username: "ZS", Local: true}, {Username: "zs"}, {Username: "ZS"}, {UnionID: "0", Username: "zs"}, {UnionID: "0", Username: "ls"}, {UnionID: "1", Username: "zs"},
+		{Username: "zs", Local: true}, {Username: "ZS", Local: true}, {Username: "zs"}, {Username: "ZS"},
+		{UnionID: "0", Username: "zs"}, {UnionID: "0", Username: "ls"}, {UnionID: "1", Username: "zs"},
 	}
 	for shared := range 2 {
 		for i, leaver := range everybody {
@@ -116,15 +117,18 @@ func TestKindsOfPeople(t *testing.T) {
 // TestNamesOfPeople: who a revocation is about.
 func TestNamesOfPeople(t *testing.T) {
 	people := map[string]identity.User{
-		"local zs": {Username: "zs", Local: true}, "zs": {Username: "zs", UserID: "z1"}, "0 zs": {UnionID: "0", Username: "zs", UserID: "z2"}, "0 ls": {UnionID: "0", Username: "ls"},
+		"local zs": {Username: "zs", Local: true}, "zs": {Username: "zs", UserID: "z1"},
+		"0 zs": {UnionID: "0", Username: "zs", UserID: "z2"}, "0 ls": {UnionID: "0", Username: "ls"},
 	}
 	for _, tt := range []struct {
 		who     Person
 		service bool
 		want    string
 	}{
-		{Person{Account: "zs"}, true, "local zs"}, {Person{Username: "zs"}, true, "zs"}, {Person{UnionID: "0"}, true, "0 ls, 0 zs"}, {Person{UserID: "z2"}, true, "0 zs"},
-		{revocation.PersonOf(identity.Key{Kind: identity.KeyBoth, Text: "0\x00zs"}), true, "0 zs"}, {Person{UnionID: "0"}, false, "0 ls, 0 zs"}, {Person{Account: "0 zs"}, true, ""}, {Person{UnionID: "zs"}, true, ""},
+		{Person{Account: "zs"}, true, "local zs"}, {Person{Username: "zs"}, true, "zs"},
+		{Person{UnionID: "0"}, true, "0 ls, 0 zs"}, {Person{UserID: "z2"}, true, "0 zs"},
+		{revocation.PersonOf(identity.Key{Kind: identity.KeyBoth, Text: "0\x00zs"}), true, "0 zs"},
+		{Person{UnionID: "0"}, false, "0 ls, 0 zs"}, {Person{Account: "0 zs"}, true, ""}, {Person{UnionID: "zs"}, true, ""},
 	} {
 		m := manager(t)
 		m.Service = tt.service

@@ -13,7 +13,8 @@ func TestEmbeddedStartsAreNotCounted(t *testing.T) {
 	b := h.browser()
 	for range 20 {
 		for _, dest := range []string{"iframe", "image", "script", "object"} {
-			b.send("GET", "/oauth2/start", "Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", map[bool]string{true: "navigate", false: "no-cors"}[dest == "iframe" || dest == "object"], "Sec-Fetch-Dest", dest, "Accept", "text/html")
+			b.send("GET", "/oauth2/start", "Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode",
+				map[bool]string{true: "navigate", false: "no-cors"}[dest == "iframe" || dest == "object"], "Sec-Fetch-Dest", dest, "Accept", "text/html")
 		}
 	}
 	if a := b.visit("/oauth2/start"); a.StatusCode != 302 {

@@ -114,7 +114,8 @@ func (f completion) byBrowser(query, purpose string) codeSource {
 // complete ends an attempt and puts the session cookie on w. target is known with
 // an error too, once the attempt was found. judge may refuse the target before
 // anything is used up; nil refuses none.
-func (f completion) complete(w http.ResponseWriter, r *http.Request, x *web.Exchange, by codeSource, judge func(string) error) (s *session.Session, cookie *http.Cookie, target string, err error) {
+func (f completion) complete(w http.ResponseWriter, r *http.Request, x *web.Exchange, by codeSource,
+	judge func(string) error) (s *session.Session, cookie *http.Cookie, target string, err error) {
 	var in session.SignIn
 	defer func() {
 		if _, waits := errors.AsType[*waiting](err); err == nil || waits {

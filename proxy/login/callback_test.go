@@ -131,7 +131,8 @@ func TestForgedStates(t *testing.T) { // S6, S7
 	state := b.stateOf(b.visit("/"))
 	attempt := *b.attempts()[0]
 	queries := []string{
-		"", "state=", "state[]=" + state, "State=" + state, "state=" + state + "=", "state=" + state + "A", "state=" + state[:42], "state=%20" + state, "state=" + state + "%0A",
+		"", "state=", "state[]=" + state, "State=" + state, "state=" + state + "=",
+		"state=" + state + "A", "state=" + state[:42], "state=%20" + state, "state=" + state + "%0A",
 		"state=" + strings.Repeat("A", 43), "state=" + strings.Repeat("A", 4000), "stat%65=" + state, ";state=" + state, "x;state=" + state,
 		"state=" + base64.RawStdEncoding.EncodeToString([]byte(strings.Repeat("\xff", 32))),
 	}

@@ -47,7 +47,8 @@ func TestAttemptIn(t *testing.T) {
 		}
 	}
 	for _, query := range []string{
-		"state=%s&code=zhangsan", "attempt=%[1]s&attempt=%[1]s&code=zhangsan", "attempt=%s&code=zhangsan&state=a&state=b", "attempt=%s%%3Fcode=zhangsan", "attempt=%s&code=zhangsan&state=a%%0ab",
+		"state=%s&code=zhangsan", "attempt=%[1]s&attempt=%[1]s&code=zhangsan", "attempt=%s&code=zhangsan&state=a&state=b",
+		"attempt=%s%%3Fcode=zhangsan", "attempt=%s&code=zhangsan&state=a%%0ab",
 	} {
 		n := b.provider.calls.Load()
 		state := b.stateOf(b.visit("/oauth2/start"))

@@ -8,8 +8,9 @@ import (
 )
 
 // Reauthenticate answers a request of somebody who is signed in, for a page
-// that wants a more recent sign-in: a page load goes to sign in again and comes back to target, anything else gets 401 with a login_url and the challenge of RFC
-// 9470. It sets no cookie then.
+// that wants a more recent sign-in: a page load goes to sign in again and comes
+// back to target, anything else gets 401 with a login_url and the challenge of
+// RFC 9470. It sets no cookie then.
 func (f *Flow) Reauthenticate(w http.ResponseWriter, r *http.Request, target string, q web.Reauthentication) error {
 	if !q.APIClient && web.IsTopLevel(r.Method, r.Header) {
 		return f.RequireSignIn(w, r, target)

@@ -20,7 +20,8 @@ type returnURLs struct {
 func (f *Flow) urls() returnURLs { return returnURLs{f.Origins, f.Prefix} }
 
 // asked is the return target that a request names: `rd`, otherwise the headers
-// X-Auth-Request-Redirect and X-Forwarded-Uri of a trusted peer, otherwise /. What does not lead to one of our origins is / too. The error is a 400.
+// X-Auth-Request-Redirect and X-Forwarded-Uri of a trusted peer, otherwise /. What
+// does not lead to one of our origins is / too. The error is a 400.
 func (u returnURLs) asked(x *web.Exchange, r *http.Request) (string, error) {
 	raw, err := returnParameter(r.URL.RawQuery)
 	if err != nil {

@@ -341,8 +341,10 @@ func whatwg(location string) (origin string) {
 
 func TestBrowserReading(t *testing.T) {
 	for location, want := range map[string]string{
-		"/a": "https://app.test", "//evil.test/a": "https://evil.test", `/\evil.test`: "https://evil.test", "/\t/evil.test": "https://evil.test", "https:evil.test": "https://app.test",
-		"http:evil.test": "http://evil.test", "https:/evil.test": "https://evil.test", "https:////evil.test": "https://evil.test", " https://u@evil.test:443?x": "https://evil.test", "javascript:x": "javascript:",
+		"/a": "https://app.test", "//evil.test/a": "https://evil.test", `/\evil.test`: "https://evil.test",
+		"/\t/evil.test": "https://evil.test", "https:evil.test": "https://app.test",
+		"http:evil.test": "http://evil.test", "https:/evil.test": "https://evil.test",
+		"https:////evil.test": "https://evil.test", " https://u@evil.test:443?x": "https://evil.test", "javascript:x": "javascript:",
 		"HTTPS://Route.test/": "https://route.test", "a/b": "https://app.test", "?x=//evil.test": "https://app.test",
 	} {
 		if got := whatwg(location); got != want {

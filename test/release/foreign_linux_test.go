@@ -11,7 +11,8 @@ import (
 )
 
 // emulated are Linux's other processors, with the program that runs theirs here.
-var emulated = map[string]string{"amd64": "qemu-x86_64-static", "arm64": "qemu-aarch64-static", "loong64": "qemu-loongarch64-static", "riscv64": "qemu-riscv64-static"}
+var emulated = map[string]string{"amd64": "qemu-x86_64-static", "arm64": "qemu-aarch64-static",
+	"loong64": "qemu-loongarch64-static", "riscv64": "qemu-riscv64-static"}
 
 // TestForeign runs the program of the archives for other processors: it says its
 // version and judges a configuration. FOREIGN=1, or "linux/arm64 …", since each

@@ -27,7 +27,8 @@ func TestDeb(t *testing.T) {
 	m.want("purged", "ls -d /etc/dinggate /var/lib/dinggate /var/log/dinggate 2>/dev/null || echo none", "none")
 	m.want("its status", "dpkg-query -W -f '${Status}' dinggate 2>/dev/null || echo unknown", "unknown")
 	m.run("install again", "dpkg -i /mnt/"+p.newer)
-	m.want("manual pages and completions", "ls /usr/share/man/man5/dinggate-config.5.gz /usr/share/man/zh_CN/man1/dinggate-serve.1.gz /usr/share/bash-completion/completions/dinggate | wc -l", "3")
+	m.want("manual pages and completions",
+		"ls /usr/share/man/man5/dinggate-config.5.gz /usr/share/man/zh_CN/man1/dinggate-serve.1.gz /usr/share/bash-completion/completions/dinggate | wc -l", "3")
 	m.want("not started", "systemctl is-active dinggate || true", "inactive")
 }
 
@@ -56,7 +57,8 @@ func packages(t *testing.T) string {
 
 // signIn goes through the sign-in as a browser does, and prints what is behind it.
 const signIn = `cd /tmp
-page=$(curl -sS -L -b jar -c jar -o /dev/null -w '%{url_effective}' -H 'Accept: text/html' -H 'Sec-Fetch-Mode: navigate' -H 'Sec-Fetch-Dest: document' http://127.0.0.1:4180/)
+page=$(curl -sS -L -b jar -c jar -o /dev/null -w '%{url_effective}' -H 'Accept: text/html' \
+  -H 'Sec-Fetch-Mode: navigate' -H 'Sec-Fetch-Dest: document' http://127.0.0.1:4180/)
 curl -sS -L -b jar -c jar -o page -w '%{http_code} ' -H 'Accept: text/html' -H 'Sec-Fetch-Mode: navigate' -H 'Sec-Fetch-Dest: document' "$page&person=zhangsan"
 curl -sS -b jar -H 'Accept: application/json' http://127.0.0.1:4180/oauth2/userinfo`
 

@@ -45,7 +45,8 @@ func showFindings(c cli.Invocation, checks []check, found []Result) {
 		}
 	}
 	table.Write(c.Stdout, "")
-	fmt.Fprintf(c.Stdout, "\n"+c.Say(i18n.Message{"%d checks; wrong: %d, warnings: %d, notes: %d\n", "共 %d 项：%d 项错误，%d 项警告，%d 项提示\n"}), len(checks), tally[Wrong], tally[Warning], tally[Note])
+	fmt.Fprintf(c.Stdout, "\n"+c.Say(i18n.Message{"%d checks; wrong: %d, warnings: %d, notes: %d\n", "共 %d 项：%d 项错误，%d 项警告，%d 项提示\n"}),
+		len(checks), tally[Wrong], tally[Warning], tally[Note])
 }
 
 // writeFindings is the table for programs.
