@@ -23,7 +23,7 @@ func (s *Server) Authorize(w http.ResponseWriter, r *http.Request) error {
 	if err := getOnly(r); err != nil {
 		return err
 	}
-	o, err := s.order(r)
+	o, err := s.parseAuthRequest(r)
 	if err != nil {
 		return err
 	}
@@ -48,33 +48,33 @@ func getOnly(r *http.Request) error {
 	return nil
 }
 
-// order reads what a third party asks for. The state is optional (threats T2).
-func (s *Server) order(r *http.Request) (order, error) {
+// parseAuthRequest reads what a third party asks for. The state is optional (threats T2).
+func (s *Server) parseAuthRequest(r *http.Request) (authRequest, error) {
 	q, err := query(r.URL.RawQuery, "client_id", "redirect_url", "state")
 	if err != nil {
-		return order{}, &web.Error{Status: http.StatusBadRequest, Code: "sso_request", Err: err}
+		return authRequest{}, &web.Error{Status: http.StatusBadRequest, Code: "sso_request", Err: err}
 	}
 	app := s.apps.byID[q["client_id"]]
 	if app == nil {
-		return order{},
+		return authRequest{},
 			&web.Error{
 				Status: http.StatusBadRequest,
 				Code:   "sso_client",
 				Err:    errors.New("sso: client_id is none of sso_server.clients"),
 			}
 	}
-	o := order{app.ClientID, q["redirect_url"], q["state"]}
+	o := authRequest{app.ClientID, q["redirect_url"], q["state"]}
 	if !app.accepts(o.redirect) {
-		return order{},
+		return authRequest{},
 			&web.Error{
 				Status: http.StatusBadRequest,
 				Code:   "sso_redirect",
 				Err:    errors.New("sso: redirect_url is none of those registered for " + app.ClientID),
 			}
 	}
-	if len(o.state) > maxState || len(o.target()) > maxOrder || !utf8.ValidString(o.state) ||
+	if len(o.state) > maxState || len(o.target()) > maxAuthRequest || !utf8.ValidString(o.state) ||
 		strings.ContainsFunc(o.state, control) {
-		return order{},
+		return authRequest{},
 			&web.Error{
 				Status: http.StatusBadRequest,
 				Code:   "sso_request",
@@ -86,7 +86,7 @@ func (s *Server) order(r *http.Request) (order, error) {
 
 // redirectURI is where DingTalk sends the browser back. forward_url is there
 // because the contract shows it; it decides nothing.
-func (s *Server) redirectURI(o order) string {
+func (s *Server) redirectURI(o authRequest) string {
 	if s.Config.PlainCallback {
 		return s.PublicURL + PathCallback
 	}
@@ -103,17 +103,17 @@ func (s *Server) Callback(w http.ResponseWriter, r *http.Request) error {
 	}
 	q, unreadable := query(r.URL.RawQuery, "forward_url")
 	forward, there := q["forward_url"]
-	var o order
+	var o authRequest
 	p, _, err := s.Finish(w, r, func(target string) error {
 		if unreadable != nil {
 			return &web.Error{Status: http.StatusBadRequest, Code: "sso_request", Err: unreadable}
 		}
 		var ok bool
-		if o, ok = parseOrder(target); !ok {
+		if o, ok = parseTarget(target); !ok {
 			return &web.Error{
 				Status: http.StatusBadRequest,
 				Code:   "sso_request",
-				Err:    errors.New("sso: what was sealed is no order"),
+				Err:    errors.New("sso: what was sealed is no authorization request"),
 			}
 		}
 		if there && forward != o.redirect || !there && !s.Config.PlainCallback {
@@ -139,7 +139,7 @@ func (s *Server) Callback(w http.ResponseWriter, r *http.Request) error {
 }
 
 // sendBack gives the third party a code for p.
-func (s *Server) sendBack(w http.ResponseWriter, r *http.Request, o order, p Person) error {
+func (s *Server) sendBack(w http.ResponseWriter, r *http.Request, o authRequest, p Person) error {
 	x := web.From(w)
 	x.User = p.User.Username
 	// a page in a loop must not fill the store (threats D5)

@@ -142,24 +142,24 @@ func (s *Server) Handlers() map[string]web.HandlerFunc {
 	}
 }
 
-// order is what a third party asked for at authorize. It travels sealed with
+// authRequest is what a third party asked for at authorize. It travels sealed with
 // the attempt (see SignIn), so that nothing in a callback's address counts.
-type order struct{ client, redirect, state string }
+type authRequest struct{ client, redirect, state string }
 
-// maxOrder bounds an order, since it travels in a cookie.
-const maxOrder = 1300
+// maxAuthRequest bounds one, since it travels in a cookie.
+const maxAuthRequest = 1300
 
-// target is the path that repeats the order: where a sign-in that went wrong
+// target is the path that repeats it: where a sign-in that went wrong
 // begins again.
-func (o order) target() string {
+func (o authRequest) target() string {
 	return PathAuthorize + "?client_id=" + url.QueryEscape(o.client) + "&redirect_url=" +
 		url.QueryEscape(o.redirect) + "&state=" + url.QueryEscape(o.state)
 }
 
-func parseOrder(target string) (order, bool) {
+func parseTarget(target string) (authRequest, bool) {
 	raw, ok := strings.CutPrefix(target, PathAuthorize+"?")
 	q, err := query(raw, "client_id", "redirect_url", "state")
-	return order{q["client_id"], q["redirect_url"], q["state"]}, ok && err == nil
+	return authRequest{q["client_id"], q["redirect_url"], q["state"]}, ok && err == nil
 }
 
 // query reads the named parameters of a raw query. One of them twice is an

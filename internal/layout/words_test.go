@@ -25,10 +25,11 @@ var oldNames = map[string][]string{
 	"proxy/login":                       {"aloud", "pocket", "hasLeft", "markLeft", "offerLink", "depart", "arrive"},
 	"session":                           {"deaf", "ageing", "askNow", "askAgain", "notice", "letter", "board", "doubt", "pace"},
 	"dingtalk":                          {"gates", "punished", "trial", "ruling", "judge"},
-	"dingtalk/sso":                      {"mint", "stranger", "slowdown"},
+	"dingtalk/sso":                      {"mint", "stranger", "slowdown", "order"},
 	"store/grant":                       {"mint"},
-	"cmd/dinggate/internal/gatewayconf": {"snippet"},
+	"cmd/dinggate/internal/gatewayconf": {"snippet", "made"},
 	"cmd/dinggate/internal/server":      {"lasting", "seldom", "nextGate"},
+	"internal/telemetry":                {"Today"},
 	"account":                           {"Trouble", "trouble"},
 }
 

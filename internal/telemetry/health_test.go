@@ -9,7 +9,7 @@ import (
 
 func TestToday(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var d Today
+		var d DailyCounts
 		d.Add("ok")
 		d.Add("ok")
 		d.Add("not_member")
@@ -27,7 +27,7 @@ func TestToday(t *testing.T) {
 		if got := len(d.Counts().SignIns); got != todayReasons {
 			t.Errorf("%d reasons are kept, want %d", got, todayReasons)
 		}
-		var none *Today
+		var none *DailyCounts
 		none.Add("ok")
 		none.Ended("left")
 	})

@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// Today counts what happened since midnight, by the clock of this machine, for
+// DailyCounts counts what happened since midnight, by the clock of this machine, for
 // people to look at; Prometheus has its own counters. The nil one counts
 // nothing. Safe for concurrent use.
-type Today struct {
+type DailyCounts struct {
 	Now func() time.Time // nil = time.Now
 
 	mu      sync.Mutex
@@ -22,7 +22,7 @@ type Today struct {
 // it is never reached.
 const todayReasons = 200
 
-// TodayCounts is what Today has counted.
+// TodayCounts is what DailyCounts has counted.
 type TodayCounts struct {
 	Since   time.Time
 	SignIns map[string]int // by result: ok, or the code of the refusal
@@ -30,20 +30,20 @@ type TodayCounts struct {
 }
 
 // Add counts a finished sign-in.
-func (d *Today) Add(result string) {
+func (d *DailyCounts) Add(result string) {
 	if d != nil {
 		d.count(func() map[string]int { return d.signIns }, result)
 	}
 }
 
 // Ended counts a session that ended before its time.
-func (d *Today) Ended(reason string) {
+func (d *DailyCounts) Ended(reason string) {
 	if d != nil {
 		d.count(func() map[string]int { return d.ended }, reason)
 	}
 }
 
-func (d *Today) count(which func() map[string]int, key string) {
+func (d *DailyCounts) count(which func() map[string]int, key string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.turn()
@@ -54,7 +54,7 @@ func (d *Today) count(which func() map[string]int, key string) {
 }
 
 // turn begins anew at midnight.
-func (d *Today) turn() {
+func (d *DailyCounts) turn() {
 	now := time.Now()
 	if d.Now != nil {
 		now = d.Now()
@@ -66,7 +66,7 @@ func (d *Today) turn() {
 }
 
 // Counts is a copy.
-func (d *Today) Counts() TodayCounts {
+func (d *DailyCounts) Counts() TodayCounts {
 	if d == nil {
 		return TodayCounts{}
 	}

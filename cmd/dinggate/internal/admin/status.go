@@ -26,7 +26,7 @@ import (
 type Status struct {
 	Version, Revision   string
 	Started             time.Time
-	Today               *telemetry.Today
+	Today               *telemetry.DailyCounts
 	Health              *telemetry.Health
 	UntrustedForwarders *telemetry.UntrustedForwarders
 	Dropped             func() uint64 // log records

@@ -136,7 +136,7 @@ func NewApp(name, client, address string, cfg *config.Config) (*AppConfig, []con
 	if a.Client == "" {
 		a.Client = name
 	}
-	if !made(a.Client, "-._") {
+	if !isSafe(a.Client, "-._") {
 		fault("--client", conf.Textf("has something else than letters, digits and - . _"))
 	}
 	if !plainAddress(a.Issuer) {
@@ -209,7 +209,7 @@ func plainAddress(s string) bool {
 		return false
 	}
 	host, err := web.CleanHost(u.Host, u.Scheme)
-	return err == nil && host == u.Host && made(u.Host, "-.:") && (u.Path == "" || made(u.Path, "-._/"))
+	return err == nil && host == u.Host && isSafe(u.Host, "-.:") && (u.Path == "" || isSafe(u.Path, "-._/"))
 }
 
 // Render gives our own side, then the application's files by their names.

@@ -53,7 +53,7 @@ func New(gateway string, cfg *config.Config, p *conf.Problems) *GatewayConfig {
 	s.hosts(cfg, p)
 	s.gate(gateway, cfg.Listen, p)
 	s.AdminPort = "9180"
-	if _, port, err := net.SplitHostPort(cfg.Admin.Listen); err == nil && made(port, "") && port != "0" {
+	if _, port, err := net.SplitHostPort(cfg.Admin.Listen); err == nil && isSafe(port, "") && port != "0" {
 		s.AdminPort = port
 	}
 	s.app(cfg)
@@ -65,7 +65,7 @@ func (s *GatewayConfig) hosts(cfg *config.Config, p *conf.Problems) {
 	public := cfg.PublicHost()
 	p.At("public_url").If(public == "", "has no host")
 	name := web.HostName(public)
-	p.At("public_url").If(!made(name, "-._"),
+	p.At("public_url").If(!isSafe(name, "-._"),
 		"is an address in brackets, which not every gateway can read; give it a name")
 	s.Hosts = []string{name}
 	if port := strings.TrimPrefix(public[len(name):], ":"); port != "" {
@@ -77,7 +77,7 @@ func (s *GatewayConfig) hosts(cfg *config.Config, p *conf.Problems) {
 		}
 		host, err := web.CleanHost(r.Host, "https")
 		host = web.HostName(host)
-		p.At("routes[%d].host", i).If(err != nil || !made(host, "-._"), "is no name that every gateway can read")
+		p.At("routes[%d].host", i).If(err != nil || !isSafe(host, "-._"), "is no name that every gateway can read")
 		if err == nil && !slices.Contains(s.Hosts, host) {
 			s.Hosts = append(s.Hosts, host)
 		}
@@ -89,7 +89,7 @@ func (s *GatewayConfig) gate(gateway, listen string, p *conf.Problems) {
 	if socket, ok := strings.CutPrefix(listen, "unix:"); ok {
 		p.At("listen").If(gateway != "nginx" && gateway != "caddy",
 			"is a socket, which %s cannot ask; for this snippet add --listen 127.0.0.1:4180", gateway)
-		p.At("listen").If(!made(socket, "-_./@"),
+		p.At("listen").If(!isSafe(socket, "-_./@"),
 			"has a socket whose name holds something else than letters, digits and - _ . / @, which not every "+
 				"gateway can read")
 		s.Gate, s.GatePort = listen, "4180"
@@ -97,7 +97,7 @@ func (s *GatewayConfig) gate(gateway, listen string, p *conf.Problems) {
 	}
 	host, port, _ := net.SplitHostPort(listen)
 	p.At("listen").If(port == "0", "takes any free port, which a gateway cannot know; write a fixed one")
-	p.At("listen").If(!made(port, ""), "has no port in digits")
+	p.At("listen").If(!isSafe(port, ""), "has no port in digits")
 	if config.IsAny(host) {
 		host = "127.0.0.1"
 	}
@@ -165,14 +165,14 @@ func (s *GatewayConfig) app(cfg *config.Config) {
 // removes (threats H16), and the names that the configuration gives to upstreams.
 func (s *GatewayConfig) headers(c config.HeadersConfig, p *conf.Problems) {
 	for _, rule := range c.Response.Rules() {
-		p.At("headers.response.%s", rule.Name).If(!made(rule.Name, "-"),
+		p.At("headers.response.%s", rule.Name).If(!isSafe(rule.Name, "-"),
 			"cannot be named in every gateway's configuration; use letters, digits and dashes")
 		s.Headers = append(s.Headers, rule.Name)
 	}
 	s.Proofs = append([]string{"X-Dinggate-Assertion"}, c.Response.Proofs()...)
 	p.At("headers.response").If(len(s.Headers) == 0, "is empty, so there is nothing that a gateway could pass on")
 	for _, rule := range c.Request.Rules() {
-		p.At("headers.request.%s", rule.Name).If(!made(rule.Name, "-"),
+		p.At("headers.request.%s", rule.Name).If(!isSafe(rule.Name, "-"),
 			"cannot be named in every gateway's configuration; use letters, digits and dashes")
 	}
 	names := slices.Clone(headername.Names)
@@ -187,8 +187,8 @@ func (s *GatewayConfig) headers(c config.HeadersConfig, p *conf.Problems) {
 	}
 }
 
-// made reports whether s has letters, digits and more, and something at all.
-func made(s, more string) bool {
+// isSafe reports whether s has letters, digits and more, and something at all.
+func isSafe(s, more string) bool {
 	for _, c := range []byte(s) {
 		if (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && strings.IndexByte(more, c) < 0 {
 			return false

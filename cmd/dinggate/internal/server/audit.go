@@ -48,7 +48,7 @@ func oncePerMinute(report func(error)) func(error) {
 
 // Start gives the kit what the status page reads.
 func (t *Observability) Start() {
-	t.Today, t.Health, t.denials, t.UntrustedForwarders = &telemetry.Today{}, &telemetry.Health{}, &denials{Max: denialsMax},
+	t.Today, t.Health, t.denials, t.UntrustedForwarders = &telemetry.DailyCounts{}, &telemetry.Health{}, &denials{Max: denialsMax},
 		&telemetry.UntrustedForwarders{}
 	t.missed = &missedEvents{log: t.Log}
 }

@@ -17,12 +17,12 @@ type Observability struct {
 	Log     *slog.Logger
 	Access  *telemetry.AccessLog
 	Metrics *telemetry.Metrics
-	Tracing *telemetry.Tracing // nil: no spans
-	Audits  *telemetry.Audit   // nil: the log takes the audit records
-	Today   *telemetry.Today   // for the status page
-	Health  *telemetry.Health  // how the calls to DingTalk went last, for the status page
-	denials *denials           // which refusals were recorded a moment ago
-	missed  *missedEvents      // leavers of whom no event came; nil: not counted
+	Tracing *telemetry.Tracing     // nil: no spans
+	Audits  *telemetry.Audit       // nil: the log takes the audit records
+	Today   *telemetry.DailyCounts // for the status page
+	Health  *telemetry.Health      // how the calls to DingTalk went last, for the status page
+	denials *denials               // which refusals were recorded a moment ago
+	missed  *missedEvents          // leavers of whom no event came; nil: not counted
 
 	UntrustedForwarders *telemetry.UntrustedForwarders // peers whose forwarded headers were not believed
 }
