@@ -136,7 +136,7 @@ func (f *freshness) outlives(e *entry) bool {
 	switch connection := epoch >> 32; {
 	case live && connection == learned>>32: // ends arrive, questions fail
 		known = later(known, time.UnixMilli(f.answer.Load()))
-	case !live && connection == learned>>32+1: // ends arrived until the journal was lost
+	case connection == learned>>32+1: // ends arrived until the journal was lost, though it may be live again
 		known = later(known, f.replicator.Lost())
 	}
 	age := f.records.now().Sub(known)

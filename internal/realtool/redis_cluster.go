@@ -10,15 +10,17 @@ import (
 
 // StartCluster starts a Redis Cluster of so many masters that share the slots
 // evenly, in order. A node counts as failed after timeout; the masters have no
-// replicas, and with coverage "no" those that are left serve their slots on.
-func StartCluster(t testing.TB, masters int, timeout time.Duration, coverage string) (url string, all []*Redis) {
+// replicas, and with coverage "no" those that are left serve their slots on. More
+// arguments of redis-server follow.
+func StartCluster(t testing.TB, masters int, timeout time.Duration, coverage string,
+	args ...string) (url string, all []*Redis) {
 	t.Helper()
 	var addrs []string
 	for range masters {
 		_, bus, _ := net.SplitHostPort(FreeAddr(t))
-		r := StartRedis(t, "--cluster-enabled", "yes", "--cluster-config-file", "nodes",
+		r := StartRedis(t, append([]string{"--cluster-enabled", "yes", "--cluster-config-file", "nodes",
 			"--cluster-node-timeout", strconv.FormatInt(timeout.Milliseconds(), 10), "--cluster-port", bus,
-			"--cluster-require-full-coverage", coverage)
+			"--cluster-require-full-coverage", coverage}, args...)...)
 		all, addrs = append(all, r), append(addrs, r.Addr)
 	}
 	for i, r := range all {
