@@ -26,7 +26,7 @@ var sections = []section{
 	{"Operate", "运维",
 		[]string{"docs/operating.md", "docs/running.md", "docs/troubleshooting.md", "docs/sessions.md",
 			"docs/scaling.md",
-			"docs/corporate-network.md", "docs/upgrading.md"}},
+			"docs/corporate-network.md", "docs/upgrading.md", "docs/runbooks.md"}},
 	{"Judge", "评估",
 		[]string{"docs/security.md", "SECURITY.md", "docs/threats.md", "docs/hostile.md", "docs/performance.md",
 			"CHANGELOG.md"}},
