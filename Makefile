@@ -56,7 +56,8 @@ fuzz: ## every fuzz target for FUZZTIME (20s) each
 	@scripts/fuzz $(FUZZTIME)
 
 clients: ## sign in with OpenID Connect clients that others wrote; a module of its own
-	cd test/clients && go test -count=1 ./...
+	scripts/tools apache2 libapache2-mod-auth-openidc
+	cd test/clients && TEST_TOOLS=required $(GO) test -count=1 ./...
 
 hostile: tools ## every known way to break an auth proxy, tried on the real program; NIGHT=1 adds the slow faults
 	cd test/hostile && TEST_TOOLS=required HOSTILE_NIGHT=$(NIGHT) $(GO) test -count=1 -timeout 30m

@@ -86,17 +86,26 @@ oidc:
       redirect_uris: [%[11]s]
       post_logout_redirect_uris: [%[11]s]
       groups: [roles, departments]
+      backchannel_logout_uri: "%[13]s"
     - client_id: %[12]s
       redirect_uris: [%[11]s, "http://127.0.0.1/callback", "http://localhost/callback"]
 `, e.issuer, strings.TrimPrefix(e.issuer, "http://"), filepath.Join(dir, "state"), simulator.DemoClientID,
 		simulator.DemoClientSecret, simulator.DemoCorpID, dingtalk.URL, secret,
-		clientID, clientSecret, strings.Join(callbacks, ", "), publicID)
+		clientID, clientSecret, strings.Join(callbacks, ", "), publicID, backchannel(callbacks[0]))
 	path := filepath.Join(dir, "config.yaml")
 	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	e.start(program, path)
 	return e
+}
+
+// backchannel is where the client is told of a logout, "" where it is not.
+func backchannel(callback string) string {
+	if strings.HasSuffix(callback, apacheRedirect) {
+		return callback + "?logout=backchannel"
+	}
+	return ""
 }
 
 func (e *env) start(program, config string) {
