@@ -143,11 +143,7 @@ func (c *Checker[S]) LookUp(p *Member, s S, checked, now time.Time) (running <-c
 	if now.Before(next) {
 		return nil, false
 	}
-	// A quarter of the places is for those who have waited long: when more people
-	// are due than DingTalk lets us ask about, chance alone would leave a few
-	// waiting until their requests are refused.
-	young := now.Sub(checked) < c.Recheck+c.Grace/2 && p.invalidated.Load() == 0
-	if young && len(c.slots) >= cap(c.slots)-cap(c.slots)/4 {
+	if p.invalidated.Load() == 0 && len(c.slots) >= c.share(now.Sub(checked)) {
 		return nil, true
 	}
 	select {
@@ -156,6 +152,19 @@ func (c *Checker[S]) LookUp(p *Member, s S, checked, now time.Time) (running <-c
 	default:
 		return nil, true
 	}
+}
+
+// share is how many lookups may run when one begins for a person who was confirmed so
+// long ago: a quarter for those who have only just become due, and more the longer ago
+// it was; three in any case. When more people are due than DingTalk lets us ask about, the oldest find
+// a place; chance alone would leave some waiting until their requests are refused.
+func (c *Checker[S]) share(age time.Duration) int {
+	all := cap(c.slots)
+	if c.Grace <= 0 || age >= c.Recheck+c.Grace {
+		return all
+	}
+	late := max(0, age-c.Recheck)
+	return max(min(all, 3), all/4+int(float64(all-all/4)*float64(late)/float64(c.Grace)))
 }
 
 // launch starts the lookup; the caller has taken a place in c.slots, which launch
