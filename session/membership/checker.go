@@ -257,8 +257,12 @@ func (c *Checker[S]) ask(ctx context.Context, p *Member, s S) (found *Profile, o
 	db, key := c.Shared.Lease(p.key)
 	lease, err := store.AwaitLease(ctx, db, key, func(ctx context.Context) (bool, error) {
 		known, err := c.Shared.ReadProfile(ctx, p.key)
-		if err == nil && known != nil && !known.Checked.Before(young) {
+		switch {
+		case err != nil || known == nil:
+		case !known.Checked.Before(young):
 			found = known
+		case !p.Failing() && !known.Checked.Before(p.since()):
+			c.learn(p, *known, false) // too old to do without a lookup, and more than was known here
 		}
 		return found != nil, err
 	})
