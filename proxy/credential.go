@@ -48,7 +48,7 @@ func (i identified) withheld() bool { return i.sent && !i.Foreign }
 
 // identify finds the person behind a request: by its credential, otherwise by
 // its cookie. A wrong credential never falls through to another identity.
-func (h *Handler) identify(ctx context.Context, q CredentialQuery, header http.Header,
+func (h *Handler) identify(ctx context.Context, q CredentialQuery, host string, header http.Header,
 	maxWait time.Duration) (identified, error) {
 	if h.Credentials != nil && len(q.Lines) > 0 {
 		c, err := h.Credentials(ctx, q)
@@ -57,7 +57,9 @@ func (h *Handler) identify(ctx context.Context, q CredentialQuery, header http.H
 		}
 	}
 	var buf [1]string
-	s, err := h.Sessions.Load(ctx, web.AppendCookieValues(buf[:0], header, h.Sessions.CookieName()), maxWait)
+	place := h.Origins.Place(host)
+	texts := session.TextsAt(place, web.AppendCookieValues(buf[:0], header, h.Sessions.At(place).Name()))
+	s, err := h.Sessions.Load(ctx, texts, maxWait)
 	c := Credential{Session: s, Foreign: true}
 	if err == nil {
 		c.SignIn = SignInAge(h.Sessions, s)

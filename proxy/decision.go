@@ -120,7 +120,7 @@ func (h *Handler) authorize(ctx context.Context, t access.Target, header http.He
 	maxWait time.Duration) (Decision, error) {
 	h.init()
 	q := h.credentialQuery(t, header)
-	who, dead := h.identify(ctx, q, header, maxWait)
+	who, dead := h.identify(ctx, q, t.Host, header, maxWait)
 	var user *identity.User
 	if dead == nil {
 		user = &who.Session.User

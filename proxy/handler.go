@@ -90,13 +90,13 @@ func (h *Handler) init() {
 	})
 }
 
-// Authenticate finds the session of a request: by its credential if it sends one,
-// otherwise by its cookie. A wrong credential never falls through to another
+// Authenticate finds the session of a request for a canonical host: by its
+// credential if it sends one, otherwise by its cookie. A wrong credential never falls through to another
 // identity. Errors are those of Credentials and of session.Manager's Load;
 // maxWait is as in Handler.MaxWait.
-func (h *Handler) Authenticate(ctx context.Context, client netip.Addr, header http.Header,
+func (h *Handler) Authenticate(ctx context.Context, client netip.Addr, host string, header http.Header,
 	maxWait time.Duration) (s *session.Session, credential bool, err error) {
-	who, err := h.identify(ctx, CredentialQuery{Client: client, Lines: header["Authorization"]}, header, maxWait)
+	who, err := h.identify(ctx, CredentialQuery{Client: client, Lines: header["Authorization"]}, host, header, maxWait)
 	return who.Session, who.sent, err
 }
 

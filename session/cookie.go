@@ -21,11 +21,7 @@ func CookieName(https bool, domain string) string {
 
 // Clear is the cookie that removes ours from a browser. Send it after a
 // sign-out, never because of ErrStore or ErrUnconfirmed.
-func (m *Manager) Clear() *http.Cookie {
-	c := m.Cookie.cookie(m.Secure, "")
-	c.MaxAge, c.Expires = -1, time.Unix(1, 0)
-	return c
-}
+func (m *Manager) Clear() *http.Cookie { return m.At("").Clear() }
 
 // until makes a browser keep c until the session's lifetime is over, never longer.
 func until(c *http.Cookie, expires, now time.Time) *http.Cookie {

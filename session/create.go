@@ -121,11 +121,13 @@ func (m *Manager) Renew(s *Session) *http.Cookie {
 	if e.ticket == nil {
 		again.User, _ = fitUser(s.User, maxUser) // one who does not fit is an error of sealCookie
 	}
-	text, err := m.records.sealCookie(m.CookieName(), &again, e.ticket, now)
+	place, _ := placeOf(e.text)
+	cookies := m.At(place)
+	value, err := m.records.sealCookie(cookies.sealName(), &again, e.ticket, now)
 	if err != nil {
 		return nil // the old cookie still serves
 	}
-	return until(m.Cookie.cookie(m.Secure, text), e.expires, now)
+	return until(cookies.cookie(value), e.expires, now)
 }
 
 // offer reports whether t is a token that no cookie has taken along yet.

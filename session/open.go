@@ -101,7 +101,8 @@ func (m *Manager) open(text string, now time.Time) (candidate, error) {
 		}
 		return candidate{entry: e}, nil
 	}
-	plain, old, err := m.Keyring.Open(purpose, m.CookieName(), text)
+	place, value := placeOf(text)
+	plain, old, err := m.Keyring.Open(purpose, m.At(place).sealName(), value)
 	if err != nil {
 		return candidate{}, ErrForged
 	}

@@ -9,6 +9,7 @@
 //	   revocation, Store ───────┤ ErrRevoked, ErrStore
 //	   membership (Recheck) ────┘ in the background, with grace
 //
+//	place ── cookies of one session on hosts of several domains
 //	manager, create, open ── cookies and sessions       cache ── known cookies
 //	records, ticket, payload ── what cookies and Store hold, and how it is sealed
 //	freshness ── when the Store is asked again          tokens ── refresh tokens

@@ -114,9 +114,17 @@ func TestAssertion(t *testing.T) {
 		c.Assertion.Enabled, c.Routes = true, append([]config.Route{r}, c.Routes...)
 	})
 	v = hosts.visitor()
-	v.signIn(hosts.base+"/oauth2/start", "zhangsan")
-	a := v.get(hosts.base+"/oauth2/forward-auth", "X-Forwarded-Host: wiki.test", "X-Forwarded-Proto: http",
-		"X-Forwarded-Uri: /x", "X-Forwarded-Method: GET")
+	signedIn := v.signIn(hosts.base+"/oauth2/start", "zhangsan")
+	s, err := hosts.gate.Sessions.Load(t.Context(), []string{sessionOf(signedIn)}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	there, err := hosts.gate.Sessions.At("wiki.test").Of(s) // as a hand-over gives it
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := hosts.visitor().get(hosts.base+"/oauth2/forward-auth", "X-Forwarded-Host: wiki.test", "X-Forwarded-Proto: http",
+		"X-Forwarded-Uri: /x", "X-Forwarded-Method: GET", "Cookie: "+there.Name+"="+there.Value)
 	if a.StatusCode != 200 ||
 		proven(t, hosts, a.Header.Get("X-Dinggate-Assertion"), "http://wiki.test/")["sub"] != "zhangsan" {
 		t.Errorf("a route of another host = %d with %q", a.StatusCode, a.Header.Get("X-Dinggate-Assertion"))

@@ -14,11 +14,12 @@ const cookieBase = "dinggate"
 
 // cookieNames are our cookies, each without the prefix that https gives it and
 // without the number of an attempt: the session, attempts with the mark of a
-// sign-out, the account link and the language. An application's cookie may
+// sign-out, the account link, the language and the mark of a hand-over. An application's cookie may
 // resemble one of them (dinggateway, mydinggate, dinggate_theme); it is the
 // application's, and it travels (TestCookieNames in proxy/login holds the list
 // against what the sign-in sets).
-var cookieNames = []string{cookieBase, cookieBase + "-attempt", cookieBase + "-link", cookieBase + "-lang"}
+var cookieNames = []string{cookieBase, cookieBase + "-attempt", cookieBase + "-link", cookieBase + "-lang",
+	cookieBase + "-hand-over"}
 
 // cookiePrefixes are those that browsers and servers know, in lower case
 // (RFC 6265bis §4.1.3 and its drafts).

@@ -15,6 +15,7 @@ type Origins struct {
 	ours       map[string]bool // of allowed, those whose pages are ours
 	domain     string          // cookie.domain without its leading dot
 	scheme     string
+	apart      bool // some route's host is out of the session cookie's reach
 }
 
 // NewOrigins takes public_url, further origins (https://other.example.com), the
@@ -46,6 +47,7 @@ func NewOrigins(publicURL string, more, hosts []string, cookieDomain string) (*O
 			return nil, fmt.Errorf("web: %q is not a host", host)
 		}
 		o.allowed[o.scheme+"://"+clean], o.ours[o.scheme+"://"+clean] = true, true
+		o.apart = o.apart || !o.reached(clean)
 		if HostName(clean) == clean {
 			o.allowed[o.scheme+"://"+clean+port], o.ours[o.scheme+"://"+clean+port] = true, true
 		}
@@ -129,6 +131,43 @@ func listed(origins map[string]bool, scheme, host string) bool {
 func (o *Origins) underDomain(host string) bool {
 	name := HostName(host)
 	return o.domain != "" && (name == o.domain || strings.HasSuffix(name, "."+o.domain)) && name == host
+}
+
+// reached reports whether the session cookie of public_url's host comes to a
+// canonical host. Cookies know no ports.
+func (o *Origins) reached(host string) bool {
+	name := HostName(host)
+	return o.OnPublic(host) || o.domain != "" && (name == o.domain || strings.HasSuffix(name, "."+o.domain))
+}
+
+// Place is where a host's session cookie belongs: "" for public_url's host and all
+// that cookie.domain covers, the host without its port for a route's host that is
+// out of its reach. There a browser gets a cookie of its own. Any other host is "".
+func (o *Origins) Place(host string) string {
+	if !o.apart || o.reached(host) {
+		return ""
+	}
+	if name := HostName(host); listed(o.ours, o.scheme, host) || listed(o.ours, o.scheme, name) {
+		return name
+	}
+	return ""
+}
+
+// PlaceOf is Place of the host of a return target as Return gives it, and the
+// target's origin; both are "" for a path on public_url.
+func (o *Origins) PlaceOf(target string) (place, origin string) {
+	scheme, rest, ok := strings.Cut(target, "://")
+	if !ok || strings.HasPrefix(target, "/") {
+		return "", ""
+	}
+	host := rest
+	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
+		host = rest[:i]
+	}
+	if scheme != o.scheme {
+		return "", ""
+	}
+	return o.Place(host), scheme + "://" + host
 }
 
 // MaxReturn bounds a return target: longer ones would overfill the cookie that

@@ -64,8 +64,19 @@ func (f starter) serve(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if f.Origins.Place(x.Host) != "" && !web.WantsJSON(r.Header) {
+		return handOver{f.Flow}.start(w, r, x, target)
+	}
+	if place, _ := f.Origins.PlaceOf(target); place != "" && !web.WantsJSON(r.Header) {
+		again, err := parameter(r.URL.RawQuery, "silent")
+		if err != nil {
+			return err
+		}
+		redirect(w, http.StatusFound, f.ReauthURL(target, again != "no"))
+		return nil
+	}
 	if !f.urls().onPublic(x) && f.Origins.HasHost(x.Host) { // an unknown host is a proxy that renames hosts: redirecting it would never end
-		redirect(w, http.StatusFound, f.LoginURL(target))
+		redirect(w, http.StatusFound, f.Origins.Public()+f.urls().path("/start", target))
 		return nil
 	}
 	if !web.WantsJSON(r.Header) {

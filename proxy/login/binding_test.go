@@ -194,7 +194,7 @@ func TestUserInfoKeepsRefusals(t *testing.T) {
 		{session.ErrUnconfirmed, false, 503, "unconfirmed"},
 	} {
 		h := withAccounts(t, account.Off)
-		h.find = func(context.Context, netip.Addr, http.Header, time.Duration) (*session.Session, bool, error) {
+		h.find = func(context.Context, netip.Addr, string, http.Header, time.Duration) (*session.Session, bool, error) {
 			return nil, tt.credential, tt.err
 		}
 		for _, accept := range []string{html, script} {

@@ -210,6 +210,12 @@ func (h *env) next(w http.ResponseWriter, r *http.Request) error {
 		return h.SignedIn(w, r)
 	case "/oauth2/sign_out":
 		return h.SignOut(w, r)
+	case "/oauth2/leave":
+		leave, _ := h.HandOver()
+		return leave(w, r)
+	case "/oauth2/arrive":
+		_, accept := h.HandOver()
+		return accept(w, r)
 	case "/oauth2/userinfo":
 		return h.UserInfo(h.find)(w, r)
 	case "/dingtalk/login/callback":

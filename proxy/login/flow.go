@@ -4,6 +4,7 @@
 //	/start?rd= ─► Start ────────┘                                          │
 //	                              state of this browser, used once ────────┤ otherwise 403, and the provider is not asked
 //	fetch, POST, WebSocket ─► 401 JSON with login_url                      └─► Provider.Exchange
+//	page load on a host out of the cookie's reach ─► /leave on public_url ─► /arrive there (see handOver)
 //	/sign_out ─► confirm ─► POST ─► revoked ─► signed-out page with a button
 //
 // Access rules are in proxy/access, sessions in session, pages in internal/page;
@@ -56,6 +57,10 @@ type Flow struct {
 	Origins  *web.Origins // knows public_url, on whose origin every sign-in ends
 	Prefix   string       // of our own endpoints, such as /oauth2
 	ClientID string       // the app at DingTalk; an attempt begun for one is worth nothing for another
+
+	// Tickets are what brings a session to hosts out of the cookie's reach. Nil: there
+	// are none.
+	Tickets Tickets
 
 	// Queue has sign-ins wait for their turn before their code is spent; see Silent.Queue.
 	// Nil: none waits.
@@ -152,6 +157,8 @@ func (f *Flow) RequireSignIn(w http.ResponseWriter, r *http.Request, target stri
 		return silentFlow{f}.show(w, r, x, target)
 	case f.Silent != nil && web.IsDingTalk(r) && f.attempts().signedOutRecently(r):
 		f.Pages.SignedOut(w, r, f.LoginURL(target))
+	case f.Origins.Place(x.Host) != "":
+		return handOver{f}.redirectToPublic(w, r, x, target, time.Time{})
 	case !silent && (f.PageFirst || f.Accounts != nil):
 		redirect(w, http.StatusFound, f.Origins.Public()+f.urls().path("/sign_in", target))
 	case elsewhere:
@@ -176,6 +183,9 @@ func (f *Flow) unauthenticated(r *http.Request) error {
 // to target, or to / when target is not ours.
 func (f *Flow) LoginURL(target string) string {
 	target, _ = f.urls().allowed(target)
+	if place, origin := f.Origins.PlaceOf(target); place != "" { // it begins where the page is
+		return origin + f.urls().path("/start", target)
+	}
 	return f.Origins.Public() + f.urls().path("/start", target)
 }
 

@@ -31,6 +31,7 @@ type Limits struct {
 type Counts struct {
 	starts, exchanges ratelimit.Keyed[netip.Prefix]
 	signIns           ratelimit.Keyed[signInKey]
+	leaves            ratelimit.Keyed[string] // by session
 }
 
 // signInKey is the person or account whose sign-ins are counted together.

@@ -3,6 +3,7 @@ package login
 import (
 	"net/http"
 	"net/url"
+	"strings"
 
 	"dinggate/internal/web"
 )
@@ -13,6 +14,10 @@ import (
 // RFC 9470. It sets no cookie then.
 func (f *Flow) Reauthenticate(w http.ResponseWriter, r *http.Request, target string, q web.Reauthentication) error {
 	if !q.APIClient && web.IsTopLevel(r.Method, r.Header) {
+		if x := web.From(w); f.Origins.Place(x.Host) != "" {
+			target, _ = f.urls().target(x, target)
+			return handOver{f}.redirectToPublic(w, r, x, target, f.now())
+		}
 		return f.RequireSignIn(w, r, target)
 	}
 	back := ""
@@ -33,8 +38,18 @@ func (f *Flow) ReauthURL(target string, silent bool) string {
 		return f.LoginURL(target)
 	}
 	target, _ = f.urls().allowed(target)
-	return f.Origins.Public() + f.Prefix + interactivePath + url.QueryEscape(target)
+	at := f.Origins.Public()
+	if place, origin := f.Origins.PlaceOf(target); place != "" {
+		at = origin
+	}
+	return at + f.Prefix + interactivePath + url.QueryEscape(target)
 }
 
-// wantsClick reports whether a silent sign-in is of no use for target.
-func (f *Flow) wantsClick(target string) bool { return f.Interactive != nil && f.Interactive(target) }
+// wantsClick reports whether a silent sign-in is of no use for target, or for the page
+// that a hand-over leads to.
+func (f *Flow) wantsClick(target string) bool {
+	if query, ok := strings.CutPrefix(target, f.Prefix+leavePath+"?"); ok {
+		target, _ = returnParameter(query)
+	}
+	return f.Interactive != nil && f.Interactive(target)
+}

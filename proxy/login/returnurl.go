@@ -126,7 +126,8 @@ func (u returnURLs) target(x *web.Exchange, raw string) (string, bool) {
 
 // allowed is the check that every target passes, on its way in and again on
 // its way out (threats class R). Our own endpoints are no places to return to,
-// except the two that only say who is signed in: a link with /start inside /start
+// except the two that only say who is signed in, and the one that hands a session
+// over: a link with /start inside /start
 // would send a person through one sign-in after the other.
 func (u returnURLs) allowed(raw string) (string, bool) {
 	target, ok := u.origins.Return(raw)
@@ -146,7 +147,8 @@ func (u returnURLs) ownEndpoint(target string) bool {
 	}
 	clean, err := web.CleanPath(path)
 	return err == nil && strings.HasPrefix(clean.Plain, u.prefix+"/") &&
-		clean.Plain != u.prefix+"/userinfo" && clean.Plain != u.prefix+"/signed_in"
+		clean.Plain != u.prefix+"/userinfo" && clean.Plain != u.prefix+"/signed_in" &&
+		!(clean.Plain == u.prefix+leavePath && strings.HasPrefix(target, "/"))
 }
 
 // onOurScheme gives an address on public_url's host public_url's scheme and

@@ -111,8 +111,18 @@ func pageOnly(r *http.Request, allow string) error {
 // loadSession finds the session of a request; the errors are those of
 // session.Manager.Load.
 func (f *Flow) loadSession(r *http.Request, maxWait time.Duration) (*session.Session, error) {
-	return f.Sessions.Load(r.Context(), web.CookieValues(r.Header, f.Sessions.CookieName()), maxWait)
+	return f.Sessions.Load(r.Context(), sessionTexts(f, r), maxWait)
 }
+
+// sessionTexts are the session cookies of a request.
+func sessionTexts(f *Flow, r *http.Request) []string {
+	place := placeOf(f, r)
+	return session.TextsAt(place, web.CookieValues(r.Header, f.Sessions.At(place).Name()))
+}
+
+// placeOf is where the browser is, as session understands it; the host of a request
+// is canonical here.
+func placeOf(f *Flow, r *http.Request) string { return f.Origins.Place(r.Host) }
 
 func (f *Flow) maxWait() time.Duration {
 	if f.MaxWait > 0 {
@@ -127,7 +137,7 @@ func (f *Flow) maxWait() time.Duration {
 // DingTalk is out of reach, is kept.
 func (f *Flow) clearStaleCookie(w http.ResponseWriter, r *http.Request) {
 	if _, err := f.loadSession(r, 0); session.Stale(err) {
-		addCookie(w, f.Sessions.Clear())
+		addCookie(w, f.Sessions.At(placeOf(f, r)).Clear())
 	}
 }
 

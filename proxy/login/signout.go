@@ -140,7 +140,7 @@ func (f signOut) signedInAs(r *http.Request) (string, error) {
 // presentedSessions lists the sessions that this browser carries. That it is signed out is
 // said of no cookie that was not looked at.
 func (f signOut) presentedSessions(r *http.Request) ([]*session.Session, error) {
-	all, err := f.Sessions.Carried(r.Context(), web.CookieValues(r.Header, f.Sessions.CookieName()))
+	all, err := f.Sessions.Carried(r.Context(), sessionTexts(f.Flow, r))
 	switch {
 	case errors.Is(err, session.ErrForged):
 		return nil, &web.Error{Status: http.StatusBadRequest, Code: "bad_request", Err: err}
@@ -156,7 +156,7 @@ func (f signOut) end(w http.ResponseWriter, r *http.Request, x *web.Exchange) er
 	if err != nil {
 		return err
 	}
-	addCookie(w, f.Sessions.Clear())
+	addCookie(w, f.Sessions.At(placeOf(f.Flow, r)).Clear())
 	var untold error
 	for _, s := range all {
 		err := f.Sessions.RevokeSession(r.Context(), s)

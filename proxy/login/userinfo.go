@@ -33,7 +33,7 @@ type person struct {
 // Authenticate finds the session of a request: by its Authorization header if that
 // is ours, which credential reports, otherwise by its cookie. Errors are
 // those of session.Manager's Load, or a *web.Error to be answered as it is.
-type Authenticate func(ctx context.Context, client netip.Addr, h http.Header,
+type Authenticate func(ctx context.Context, client netip.Addr, host string, h http.Header,
 	maxWait time.Duration) (s *session.Session, credential bool, err error)
 
 // userInfo answers who is signed in, and removes their binding.
@@ -123,7 +123,7 @@ func (f userInfo) visitor(err error) error {
 // authenticate finds the session of a credential, otherwise that of the cookie.
 func (f userInfo) authenticate(r *http.Request, x *web.Exchange) (s *session.Session, credential bool, err error) {
 	if f.find != nil {
-		return f.find(r.Context(), x.Client, r.Header, f.maxWait())
+		return f.find(r.Context(), x.Client, x.Host, r.Header, f.maxWait())
 	}
 	s, err = f.loadSession(r, f.maxWait())
 	return s, false, err

@@ -47,6 +47,7 @@ type env struct {
 	authority   *authority    // of its certificates; nil: in clear
 	text        string        // the configuration it started with
 	domain      string        // cookie.domain
+	places      []string      // our hosts of other domains
 	notes       []string      // figures for the report
 	excused     []string      // what it may say beside its records
 	tokens      *tokenService // where people of this env sign in; nil: at DingTalk

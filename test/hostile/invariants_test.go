@@ -146,7 +146,7 @@ func (o *invariants) location(to string) string {
 			return ""
 		}
 	}
-	if o.env.domain != "" && o.sibling(to) {
+	if o.env.domain != "" && o.sibling(to) || o.placed(to) {
 		return ""
 	}
 	if !ourText(to) {
@@ -162,6 +162,16 @@ func (o *invariants) sibling(to string) bool {
 	rest, ok := strings.CutPrefix(to, "https://")
 	host, _, _ := strings.Cut(rest, "/")
 	return err == nil && ok && u.Host() == host && u.Username() == "" && strings.HasSuffix(host, "."+o.env.domain) &&
+		!strings.ContainsFunc(to, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '\\' })
+}
+
+// placed reports whether a browser is sent to one of our hosts of other domains: by
+// the text and by a browser's reading.
+func (o *invariants) placed(to string) bool {
+	u, err := whatwg.NewParser().Parse(to)
+	rest, ok := strings.CutPrefix(to, "https://")
+	host, _, _ := strings.Cut(rest, "/")
+	return err == nil && ok && slices.Contains(o.env.places, host) && u.Host() == host && u.Username() == "" &&
 		!strings.ContainsFunc(to, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '\\' })
 }
 
@@ -252,6 +262,7 @@ const (
 	sessionCookie = "__Host-dinggate"
 	attemptCookie = "__Host-dinggate-attempt-"
 	linkCookie    = "__Host-dinggate-link"
+	hopCookie     = "__Host-dinggate-hand-over"
 	sharedCookie  = "dinggate" // where a domain costs it the prefix
 )
 
@@ -272,7 +283,7 @@ func (o *invariants) cookies(s request, a *answer, theirs bool, say func(rule, f
 		if theirs && (!strings.Contains(strings.ToLower(c.Name), "dinggate") || slices.Contains(resembling, c.Name)) {
 			continue
 		}
-		attempt := strings.HasPrefix(c.Name, attemptCookie) || c.Name == linkCookie
+		attempt := strings.HasPrefix(c.Name, attemptCookie) || c.Name == linkCookie || c.Name == hopCookie
 		if c.Name != o.env.cookie() && !attempt {
 			say("O5", "a cookie named %q", c.Name)
 			continue
@@ -281,7 +292,8 @@ func (o *invariants) cookies(s request, a *answer, theirs bool, say func(rule, f
 			c.SameSite != http.SameSiteLaxMode || len(line) > 3500 {
 			say("O5", "attributes of %.80s… (%d bytes)", strings.Replace(line, c.Value, "…", 1), len(line))
 		}
-		renewed := a.status == 200 && strings.Contains(s.raw, "Cookie: "+o.env.cookie()+"=")
+		renewed := a.status == 200 && (strings.Contains(s.raw, "Cookie: "+o.env.cookie()+"=") ||
+			strings.Contains(s.raw, "; "+o.env.cookie()+"="))
 		if c.Name == o.env.cookie() && c.Value != "" && !s.session && !renewed ||
 			c.Name == o.env.cookie() && c.Value == "" && !s.cleared && !s.session {
 			say("O5", "the session cookie appears: MaxAge %d", c.MaxAge)

@@ -25,7 +25,7 @@ type threatClass struct {
 // catalogue is every threat that is known.
 var catalogue = []threatClass{
 	{"R", 18, nil},
-	{"S", 19, nil},
+	{"S", 23, nil},
 	{"C", 17, nil},
 	{"H", 17, []int{}},
 	{"P", 20, []int{}},
@@ -61,8 +61,10 @@ var witnesses = map[string]string{
 	"S3":  "S1 S2 the attacker's link", "S12": `S7 "authCode=CODE&code=other`, "S14": "S1 S2 the attacker's link",
 	"C2": "C5 ", "C8": "session TestRecheckInTheBackground", "C15": "session TestRecheckInTheBackground",
 	"C17": "session TestStoreDumpIsUseless",
-	"H3":  `H1 signed in ["X-Forwarded-User:" "X-Forwarded-User: FORGED"`,
-	"H6":  `H1 nobody ["X-Forwarded-For: FORGED"]`, "H7": `H1 nobody ["Proxy: FORGED"]`,
+	"S20": "test/hostile TestHandOvers", "S21": "test/hostile TestHandOvers",
+	"S22": "test/hostile TestHandOvers", "S23": "test/hostile TestHandOvers",
+	"H3": `H1 signed in ["X-Forwarded-User:" "X-Forwarded-User: FORGED"`,
+	"H6": `H1 nobody ["X-Forwarded-For: FORGED"]`, "H7": `H1 nobody ["Proxy: FORGED"]`,
 	"H11": "proxy TestHostileDirectory", "H12": "proxy TestAnswerCleaned",
 	"P2": "P1–P9 …%2f", "P3": "P1–P9 …%252f", "P4": "P1–P9 …;", "P5": "P1–P9 …%00", "P6": "P1–P9 …?x=/public/",
 	"P7": `P1–P9 …"//`, "P8": "P1–P9 …PUBLIC",

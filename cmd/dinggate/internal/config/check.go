@@ -191,7 +191,6 @@ func (c *Config) checkRoutes(p *conf.Problems) {
 	}
 	for i, r := range c.Routes {
 		r.UpstreamConfig.Check(p, "routes["+strconv.Itoa(i)+"]")
-		c.checkRouteHost(p.At("routes[%d].host", i), r)
 		p.At("routes[%d].path",
 			i).Warn(isPlainPath(c.Prefix) && strings.HasPrefix(strings.TrimSuffix(r.Path, "/")+"/", c.Prefix+"/"),
 			"is below prefix, where only our own endpoints are")
@@ -239,26 +238,6 @@ func (c *Config) checkReadings(p *conf.Problems) {
 			len(path.Readings) > 0 && policy.CaseSensitive().Decide(t, nil).Reason == access.AmbiguousPath,
 			"is a path that servers read in more than one way, so that its requests are 400 (docs/paths.md)")
 	}
-}
-
-// checkRouteHost: where no cookie comes, who needs none can still come in.
-func (c *Config) checkRouteHost(at conf.Place, r Route) {
-	rule := access.RuleConfig{Named: "signed_in"}
-	if r.Access != nil {
-		rule = *r.Access
-	}
-	compiled := access.RouteConfig{Access: &rule}.Route().Rule
-	asks := rule.Named != "public" && (!compiled.SkipsSignIn() || compiled.NamesPeople())
-	if r.Host == "" || !asks || c.Reached(r.Host) {
-		return
-	}
-	others := c.APITokens || len(rule.Networks) > 0
-	at.If(!others,
-		"is neither the host of public_url nor below cookie.domain, so nobody could ever sign in there: the "+
-			"session cookie does not reach it")
-	at.Warn(others,
-		"is neither the host of public_url nor below cookie.domain, so no browser can sign in there: the session "+
-			"cookie does not reach it; only API clients and clients in its networks get in")
 }
 
 // Reached reports whether our session cookie comes to a route's host.

@@ -86,7 +86,11 @@ var verdictWords = map[string]i18n.Message{
 
 // notes are what an offline explanation cannot know, and what makes it moot.
 func notes(c *config.Config, t access.Target, user *identity.User, d access.Decision) (all []i18n.Message) {
-	if !c.Reached(t.Host) {
+	if origins, err := c.Origins(); err == nil && origins.Place(t.Host) != "" {
+		all = append(all, i18n.Message{
+			web.HostName(t.Host) + " is of another domain than public_url: browsers bring their session there by a one-time ticket",
+			web.HostName(t.Host) + " 与 public_url 不在同一域：浏览器凭一次性票据把会话带过去"})
+	} else if !c.Reached(t.Host) {
 		all = append(all, i18n.Message{
 			web.HostName(t.Host) +
 				" is neither public_url's host nor below cookie.domain: the session cookie does not come along",

@@ -41,6 +41,7 @@ func newOwnEndpoints(c settings, flow *login.Flow, service *sso.Server, provider
 }
 
 func signInEndpoints(prefix string, flow *login.Flow, authenticate login.Authenticate) family {
+	leave, accept := flow.HandOver()
 	return family{root: prefix, paths: map[string]web.HandlerFunc{
 		prefix + "/start":     flow.Start,
 		prefix + "/callback":  flow.Callback,
@@ -49,6 +50,8 @@ func signInEndpoints(prefix string, flow *login.Flow, authenticate login.Authent
 		prefix + "/signed_in": flow.SignedIn,
 		prefix + "/sign_out":  flow.SignOut,
 		prefix + "/userinfo":  flow.UserInfo(authenticate),
+		prefix + "/leave":     leave,
+		prefix + "/arrive":    accept,
 		prefix + "/assets/":   flow.Pages.Asset,
 	}}
 }

@@ -229,6 +229,9 @@ func newFlow(c settings, st *State, people provider, sessions *session.Manager, 
 			Counts:    &st.signIns,
 		},
 	}
+	if flow.Tickets, err = newTickets(c, st); err != nil {
+		return nil, err
+	}
 	if c.SignIn.EmbedQR {
 		flow.QRLogin = c.DingTalk.LoginURL
 	}
@@ -332,6 +335,7 @@ func newChain(c settings, st *State, handler *proxy.Handler, flow *login.Flow, o
 			case err != nil:
 				return err
 			case ours:
+				r.Host = x.Host // canonical, and the browser's where a trusted proxy renames it
 				own.router.ServeHTTP(w, r)
 				return nil
 			}

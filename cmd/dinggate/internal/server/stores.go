@@ -25,6 +25,9 @@ const usedAttempts = 100_000
 // ssoRecords bounds what third parties hold: about two records for each of their sign-ins.
 const ssoRecords = 200_000
 
+// ticketRecords bounds the tickets on their way; each lives for a minute and a half.
+const ticketRecords = 50_000
+
 // Stores is what outlives a request. It is opened once per process: a reload of
 // the configuration keeps it.
 type Stores struct {
@@ -35,6 +38,7 @@ type Stores struct {
 	OIDC     store.Swapper    // what applications hold, and the keys that sign for them
 	Pending  store.Swapper    // their requests that wait for a sign-in
 	Access   store.Swapper    // requests for access and grants
+	Tickets  store.Swapper    // of sessions on their way to hosts of other domains
 	Journal  store.Journal    // nil: this process is alone
 	Bindings account.Bindings // which DingTalk person is which account, sealed under keys
 	keys     *bindingKeys     // nil: nothing lasts
@@ -55,6 +59,7 @@ func MemoryStores() *Stores {
 		OIDC:     &store.Memory{Max: oidcRecords},
 		Pending:  &store.Memory{Max: pendingRecords},
 		Access:   &store.Memory{Max: accessRecords},
+		Tickets:  &store.Memory{Max: ticketRecords},
 		Bindings: new(account.Memory),
 	}
 	s.watch.set(redisstore.Health{Writes: 1, Reads: 1})
@@ -116,6 +121,7 @@ func openRedis(ctx context.Context, c redisstore.Config, keys *bindingKeys, t Ob
 		OIDC:     r,
 		Pending:  r,
 		Access:   r,
+		Tickets:  r,
 		Journal:  r,
 		Bindings: r.Bindings(keys),
 		keys:     keys,
@@ -150,7 +156,7 @@ func openFile(dir string, keys *bindingKeys, t Observability) (*Stores, error) {
 		t.Metrics.Store(op, result, d)
 		t.Tracing.Stored(ctx, "file", op, result, d)
 	}
-	var errs [7]error
+	var errs [8]error
 	s.Sessions, errs[0] = f.Table("sessions", 1_000_000)
 	s.Used, errs[1] = f.Table("used", usedAttempts)
 	s.SSO, errs[2] = f.Table("sso", ssoRecords)
@@ -158,6 +164,7 @@ func openFile(dir string, keys *bindingKeys, t Observability) (*Stores, error) {
 	s.OIDC, errs[4] = f.Table("oidc", oidcRecords)
 	s.Pending, errs[5] = f.Table("oidc_pending", pendingRecords)
 	s.Access, errs[6] = f.Table("access", accessRecords)
+	s.Tickets, errs[7] = f.Table("tickets", ticketRecords)
 	bindings, migrated, err := f.Bindings(account.Records{Sealer: keys})
 	s.Bindings = bindings
 	if migrated > 0 {

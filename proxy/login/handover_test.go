@@ -1,0 +1,105 @@
+package login
+
+import (
+	"context"
+	"encoding/json"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+)
+
+// memoryTickets are Tickets of one goroutine; those of the product are tried in
+// test/hostile.
+type memoryTickets struct {
+	now  func() time.Time
+	kept map[string]keptTicket
+}
+
+type keptTicket struct {
+	data    []byte
+	expires time.Time
+}
+
+func (m *memoryTickets) Issue(_ context.Context, data any, life time.Duration) (string, error) {
+	text, err := json.Marshal(data)
+	m.kept["ticket"] = keptTicket{text, m.now().Add(life)}
+	return "ticket", err
+}
+
+func (m *memoryTickets) Take(_ context.Context, ticket string, data any) error {
+	one, ok := m.kept[ticket]
+	delete(m.kept, ticket)
+	if !ok || !m.now().Before(one.expires) {
+		return ErrTicketExpired
+	}
+	return json.Unmarshal(one.data, data)
+}
+
+// A page that wants a recent sign-in gets one: a session of before is not handed over,
+// and one that began since is, so that nobody goes round for ever.
+func TestHandOver_Fresh(t *testing.T) {
+	now := time.Now()
+	h := build(t, plan{change: func(f *Flow) {
+		f.Now = func() time.Time { return now }
+		f.Tickets = &memoryTickets{now: f.Now, kept: map[string]keptTicket{}}
+	}})
+	b := h.browser()
+	b.back("zhangsan", b.stateOf(b.visit("/oauth2/start")))
+	now = now.Add(time.Minute)
+	leave := b.visit("https://route.test/oauth2/start?silent=no&rd=/a").Header.Get("Location")
+	if !strings.Contains(leave, "&since=") {
+		t.Fatalf("silent=no leads to %q, want a departure with since", leave)
+	}
+	a := b.visit(leave)
+	if strings.Contains(a.Header.Get("Location"), "ticket=") {
+		t.Fatalf("a session of before got a ticket: %q", a.Header.Get("Location"))
+	}
+	now = time.Now() // the sessions' own clock
+	soon := strings.Replace(leave, "&since=", "&since=1&x=", 1)
+	if a = b.visit(soon); !strings.Contains(a.Header.Get("Location"), "ticket=") {
+		t.Errorf("a session that began since got %d to %q, want a ticket", a.StatusCode, a.Header.Get("Location"))
+	}
+	for _, bad := range []string{"x", "-", "99999999999", "1&since=2"} {
+		if a = b.visit(strings.Replace(leave, "&since=", "&since="+bad+"&x=", 1)); a.StatusCode != 400 {
+			t.Errorf("since=%s = %d, want 400", bad, a.StatusCode)
+		}
+	}
+}
+
+// A ticket lives for 30 seconds, the secret that it is bound to for 20 minutes; then
+// the person begins again.
+func TestHandOver_Times(t *testing.T) {
+	for _, c := range []struct {
+		left, wait time.Duration // between departure and ticket, between ticket and arrival
+		want       int
+	}{
+		{0, 0, 302}, {9 * time.Minute, 29 * time.Second, 302}, {0, 31 * time.Second, 403}, {20 * time.Minute, time.Second, 403},
+	} {
+		now := time.Now()
+		clock := func() time.Time { return now }
+		h := build(t, plan{change: func(f *Flow) {
+			f.Now = clock
+			f.Tickets = &memoryTickets{now: clock, kept: map[string]keptTicket{}}
+		}})
+		b := h.browser()
+		b.back("zhangsan", b.stateOf(b.visit("/oauth2/start")))
+		leave := b.visit("https://route.test/a?b=1").Header.Get("Location")
+		now = now.Add(c.left)
+		arrive := b.visit(leave).Header.Get("Location")
+		if to, err := url.Parse(arrive); err != nil || to.Host != "route.test" || to.Path != "/oauth2/arrive" {
+			t.Fatalf("%s leads to %q", leave, arrive)
+		}
+		now = now.Add(c.wait)
+		a := b.visit(arrive)
+		if a.StatusCode != c.want || c.want == 302 && a.Header.Get("Location") != "https://route.test/a?b=1" {
+			t.Errorf("%v after leaving, %v after the ticket: %d to %q, want %d", c.left, c.wait, a.StatusCode, a.Header.Get("Location"), c.want)
+		}
+		if c.want == 302 {
+			continue
+		}
+		if !strings.Contains(a.text, "/oauth2/start?rd=") {
+			t.Errorf("the refusal shows no way on: %.300s", a.text)
+		}
+	}
+}
