@@ -488,7 +488,8 @@ func TestDoctorCommand(t *testing.T) {
 		"DINGGATE_DINGTALK_CLIENT_SECRET=" + canary + "-app-secret",
 		"DINGGATE_DINGTALK_CORP_ID=" + simulator.DemoCorpID,
 		"DINGGATE_DINGTALK_LOGIN_URL=" + dingtalk.URL, "DINGGATE_DINGTALK_API_URL=" + dingtalk.URL,
-		"DINGGATE_DINGTALK_OAPI_URL=" + dingtalk.URL, "DINGGATE_COOKIE_SECRETS=" + newSecret()}
+		"DINGGATE_DINGTALK_OAPI_URL=" + dingtalk.URL, "DINGGATE_COOKIE_SECRETS=" + newSecret(),
+		"DINGGATE_TRUSTED_PROXIES=127.0.0.1/32"}
 	var out, trouble strings.Builder
 	doctor := func(args ...string) int {
 		out.Reset()
