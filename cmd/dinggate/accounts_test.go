@@ -140,7 +140,7 @@ func TestBinding(t *testing.T) {
 	waitFor(t, "the audit line of the binding", func() bool { return bound.MatchString(h.log.String()) })
 
 	desk := &admin.Control{
-		Bindings: admin.BindingStore{Bindings: h.stores.Bindings, Note: h.kit.Note},
+		Bindings: &admin.BindingStore{Bindings: h.stores.Bindings, Note: h.kit.Note},
 		Sessions: func() *session.Manager { return h.gate.Sessions },
 		Log:      h.kit.Log,
 	}
@@ -358,7 +358,7 @@ func TestBindingsKilledInMidImport(t *testing.T) {
 	go func() {
 		defer close(confirmed)
 		for i := range 1000 {
-			if status, _, err := admin.Ask(context.Background(), dir, http.MethodPost, "/bindings",
+			if status, _, err := admin.Ask(context.Background(), filepath.Join(dir, admin.ControlName), http.MethodPost, "/bindings",
 				batch(i)); err != nil || status != 200 {
 				return
 			}

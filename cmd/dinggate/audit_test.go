@@ -225,7 +225,7 @@ func TestAuditBindings(t *testing.T) {
 		c.Audit = config.AuditConfig{File: path, OnError: config.AuditDeny}
 	})
 	desk := &admin.Control{
-		Bindings: admin.BindingStore{Bindings: h.stores.Bindings, Note: h.kit.Note},
+		Bindings: &admin.BindingStore{Bindings: h.stores.Bindings, Note: h.kit.Note},
 		Sessions: func() *session.Manager { return h.gate.Sessions },
 		Log:      h.kit.Log,
 	}

@@ -51,7 +51,7 @@ func runBackup(c cli.Invocation, ctx context.Context, cfg *config.Config) error 
 		return err
 	}
 	defer os.Remove(part.Name())
-	err = errors.Join(copyState(ctx, cfg.StateDir, part), part.Sync(), part.Close())
+	err = errors.Join(copyState(ctx, cfg.ControlSocket(c.Environ), cfg.StateDir, part), part.Sync(), part.Close())
 	if err != nil {
 		return err
 	}
@@ -72,8 +72,8 @@ func runBackup(c cli.Invocation, ctx context.Context, cfg *config.Config) error 
 }
 
 // copyState asks the process that serves, or opens the file itself where none does.
-func copyState(ctx context.Context, dir string, w io.Writer) error {
-	err := admin.Backup(ctx, dir, w)
+func copyState(ctx context.Context, socket, dir string, w io.Writer) error {
+	err := admin.Backup(ctx, socket, w)
 	if !errors.Is(err, admin.ErrNoServer) {
 		return err
 	}

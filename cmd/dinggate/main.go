@@ -89,7 +89,7 @@ func commands() []cli.Command {
 				"explain --url /admin/ --user zhangsan --lookup --config config.yaml",
 			},
 		},
-		bindingsCommands,
+		sessionsCommands, bindingsCommands,
 		backupCommand,
 		{
 			Name: "keygen", Run: runKeygen,

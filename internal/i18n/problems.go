@@ -201,7 +201,7 @@ var problems = withAccessRequests(map[string]string{
 	"or cert_file is given, but redis.url speaks no TLS; write rediss://":                   "或 cert_file 已填写，但 redis.url 未启用 TLS；请写 rediss://",
 	"is longer than 64 characters":                                                          "超过 64 个字符",
 	"is given, but session.store is not redis: nothing is kept there":                       "已填写，但 session.store 不是 redis：不会有任何内容存放在那里",
-	"is not the path of a directory":                                                        "不是目录路径",
+	"is not the path of a directory":                                                        "不是目录路径", "is not the path of a socket": "不是套接字路径",
 
 	// assertion
 	"has %d files, more than %d":                              "有 %d 个文件，超过 %d 个",
@@ -325,8 +325,7 @@ var problems = withAccessRequests(map[string]string{
 	"is never reached: %s[%d] (%s) covers all of it; the first match decides, so put it above": "永远不会命中：%s[%d]（%s）已将其完全覆盖；先匹配者生效，请移到其前面",
 	"is %q; it is public, signed_in, or lists such as {departments: [42]}":                     "为 %q；应为 public、signed_in 或 {departments: [42]} 这样的列表",
 	"names nobody, so that nobody could ever get in; write lists such as {roles: [主管]}":        "没有指明任何人，因此永远没人能访问；请写 {roles: [主管]} 这样的列表",
-	"has fresh; an application asks for a recent sign-in itself, by max_age or prompt=login":   "含有 fresh；应用应通过 max_age 或 prompt=login 自行要求重新登录",
-	"is true without fresh": "为 true，但没有 fresh",
+	"is true without fresh": "为 true，但没有 fresh", "has fresh; an application asks for a recent sign-in itself, by max_age or prompt=login": "含有 fresh；应用应通过 max_age 或 prompt=login 自行要求重新登录",
 	"do not skip the sign-in here, since fresh is set, or all or deny name people: clients in them sign in, and get in then": "在此不能免登录，因为设置了 fresh，或 all、deny 中指明了人员：这些网段的客户端登录后才能访问",
 	"names nobody; it is public, signed_in, or lists such as {departments: [42]}":                                            "没有指明任何人；应为 public、signed_in 或 {departments: [42]} 这样的列表",
 	"has %q with the full-width %q, which is part of the name; between two names write , and a space":                        "含有 %q，其中的全角标点 %q 会被当作名称的一部分；多个名称之间请用半角逗号加空格",

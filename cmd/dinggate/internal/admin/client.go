@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"path/filepath"
 	"strings"
 	"time"
 )
@@ -35,9 +34,9 @@ func Client(address string) *http.Client {
 		}}}
 }
 
-// Ask sends one request to the process that serves from dir.
-func Ask(ctx context.Context, dir, method, path string, body []byte) (int, []byte, error) {
-	client := controlClient(dir, time.Minute)
+// Ask sends one request to the process whose control socket this is.
+func Ask(ctx context.Context, socket, method, path string, body []byte) (int, []byte, error) {
+	client := controlClient(socket, time.Minute)
 	r, err := http.NewRequestWithContext(ctx, method, "http://control"+path, bytes.NewReader(body))
 	if err != nil {
 		return 0, nil, err
@@ -51,9 +50,7 @@ func Ask(ctx context.Context, dir, method, path string, body []byte) (int, []byt
 	return resp.StatusCode, text, err
 }
 
-// controlClient reaches the control socket in dir.
-func controlClient(dir string, timeout time.Duration) *http.Client {
-	socket := filepath.Join(dir, ControlName)
+func controlClient(socket string, timeout time.Duration) *http.Client {
 	return &http.Client{Timeout: timeout, Transport: &http.Transport{DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return (&net.Dialer{Timeout: 3 * time.Second}).DialContext(ctx, "unix", socket)
@@ -63,14 +60,14 @@ func controlClient(dir string, timeout time.Duration) *http.Client {
 // ErrNoServer means that no process answers at the control socket.
 var ErrNoServer = errors.New("no process serves from state_dir")
 
-// Backup copies the embedded file of the process that serves from dir to w.
+// Backup copies the embedded file of the process whose control socket this is to w.
 // ErrNoServer: none does, and nothing was written.
-func Backup(ctx context.Context, dir string, w io.Writer) error {
+func Backup(ctx context.Context, socket string, w io.Writer) error {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://control/backup", nil)
 	if err != nil {
 		return err
 	}
-	resp, err := controlClient(dir, backupTimeout).Do(r)
+	resp, err := controlClient(socket, backupTimeout).Do(r)
 	if err != nil {
 		if _, dial := errors.AsType[*net.OpError](err); dial && ctx.Err() == nil {
 			return fmt.Errorf("%w: %w", ErrNoServer, err)

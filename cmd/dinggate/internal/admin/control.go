@@ -15,23 +15,27 @@ import (
 	"time"
 
 	"dinggate/account"
+	"dinggate/cmd/dinggate/internal/config"
 	"dinggate/session"
 )
 
-// ControlName is the socket in state_dir by which `dinggate bindings` and `dinggate
-// backup` ask the process that serves: the embedded file lets one process in. It is not on the
+// ControlName is the socket in state_dir by which `dinggate bindings`, `dinggate
+// sessions` and `dinggate backup` ask the process that serves: the embedded file lets one process in. It is not on the
 // admin listener, which a sidecar's application can reach too.
-const ControlName = "control.sock"
+const ControlName = config.ControlName
 
 // Control answers there.
 //
 //	GET /bindings            the list, as CSV
 //	POST /bindings           an import: CSV in, every bad line out, or how many
 //	DELETE /bindings?name=   one binding
+//	GET /sessions?user=      the sessions that this process has seen
+//	DELETE /sessions?who=    ends one, or a person's
 //	GET /backup              a copy of the embedded file as it is now
 type Control struct {
-	Dir      string // state_dir
-	Bindings BindingStore
+	Path     string        // of the socket
+	Bindings *BindingStore // nil: no bindings are kept in a file here
+	Ends     *SessionStore
 	Copy     func(ctx context.Context, begin func(size int64), w io.Writer) error // of the embedded file
 	Sessions func() *session.Manager                                              // of the configuration that holds now
 	Log      *slog.Logger
@@ -52,11 +56,16 @@ func (c *Control) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (c *Control) serve(w http.ResponseWriter, r *http.Request) error {
-	if r.URL.Path == "/backup" && r.Method == http.MethodGet {
+	switch {
+	case r.URL.Path == "/backup" && r.Method == http.MethodGet && c.Copy != nil:
 		return c.backup(w, r)
-	}
-	if r.URL.Path != "/bindings" {
+	case r.URL.Path == "/sessions":
+		return c.serveSessions(w, r)
+	case r.URL.Path != "/bindings":
 		http.NotFound(w, r)
+		return nil
+	case c.Bindings == nil:
+		http.Error(w, "accounts.binding is off, or the bindings are in Redis", http.StatusConflict)
 		return nil
 	}
 	switch r.Method {
@@ -128,13 +137,14 @@ func writeControl(w http.ResponseWriter, v any) error {
 // has at first.
 const maxSocketPath = 107 - len("/control-1234567890/s")
 
-// openControl makes the socket in dir, mode 0600. It is made in a directory that
+// openControl makes the socket at path, mode 0600. It is made in a directory that
 // nobody else can enter and moved from there: between a listen and a chmod
 // others could connect.
-func openControl(dir string) (net.Listener, error) {
-	if len(dir) > maxSocketPath {
-		return nil, fmt.Errorf("state_dir has a path longer than the %d bytes that its %s leaves", maxSocketPath,
-			ControlName)
+func openControl(path string) (net.Listener, error) {
+	dir := filepath.Dir(path)
+	if len(dir) > maxSocketPath || len(path) > maxSocketPath+len("/"+ControlName) {
+		return nil, fmt.Errorf("the path of the control socket is longer than the %d bytes that a socket's may have",
+			maxSocketPath)
 	}
 	hidden, err := os.MkdirTemp(dir, "control-")
 	if err != nil {
@@ -146,7 +156,6 @@ func openControl(dir string) (net.Listener, error) {
 		return nil, err
 	}
 	l.SetUnlinkOnClose(false)
-	path := filepath.Join(dir, ControlName)
 	if err := errors.Join(os.Chmod(filepath.Join(hidden, "s"), 0o600),
 		os.Rename(filepath.Join(hidden, "s"), path)); err != nil {
 		return nil, errors.Join(err, l.Close())
@@ -154,12 +163,13 @@ func openControl(dir string) (net.Listener, error) {
 	return l, nil
 }
 
-// ServeControl lets `dinggate bindings` and `dinggate backup` in while this process
-// has the embedded file, until ctx ends. Without it dinggate serves as well.
+// ServeControl lets `dinggate bindings`, `dinggate sessions` and `dinggate backup` in,
+// until ctx ends. Without it dinggate serves as well.
 func ServeControl(ctx context.Context, c *Control) {
-	l, err := openControl(c.Dir)
+	l, err := openControl(c.Path)
 	if err != nil {
-		c.Log.Error("\"dinggate bindings\" and \"dinggate backup\" cannot reach this process", "err", err.Error())
+		c.Log.Error("\"dinggate bindings\", \"dinggate sessions\" and \"dinggate backup\" cannot reach this process",
+			"err", err.Error())
 		return
 	}
 	c.run(ctx, l)
@@ -176,7 +186,7 @@ func (c *Control) run(ctx context.Context, l net.Listener) {
 		ErrorLog:          slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug),
 	}
 	stop := context.AfterFunc(ctx, func() {
-		_ = os.Remove(filepath.Join(c.Dir, ControlName)) // one that is left behind does no harm
+		_ = os.Remove(c.Path) // one that is left behind does no harm
 		_ = srv.Close()
 	})
 	defer stop()

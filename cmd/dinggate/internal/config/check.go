@@ -77,6 +77,7 @@ func (c *Config) checkStores(p *conf.Problems) {
 	}
 	p.At("redis.url").Warn(c.Session.Store != session.StoreRedis && !c.Redis.URL.IsZero(),
 		"is given, but session.store is not redis: nothing is kept there")
+	p.At("admin.control").If(strings.ContainsAny(c.Admin.Control, "\x00\n"), "is not the path of a socket")
 	p.At("state_dir").If(strings.ContainsAny(c.StateDir, "\x00\n"), "is not the path of a directory")
 }
 

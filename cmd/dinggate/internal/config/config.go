@@ -110,8 +110,13 @@ type Route struct {
 // AdminConfig is the `admin` part.
 type AdminConfig struct {
 	Listen string `yaml:"listen"` // /livez, /ready, /metrics and /status; host:port or unix:/path
-	Ready  string `yaml:"ready"`  // strict | degraded: whether /ready is 200 while the store is away and something can be served
-	Pprof  bool   `yaml:"pprof"`  // Go's profiles below /debug/pprof/ of the admin listener
+
+	// Control is the path of the socket by which `dinggate bindings` and `dinggate
+	// sessions` reach the process; empty: see ControlSocket.
+	Control string `yaml:"control"`
+
+	Ready string `yaml:"ready"` // strict | degraded: whether /ready is 200 while the store is away and something can be served
+	Pprof bool   `yaml:"pprof"` // Go's profiles below /debug/pprof/ of the admin listener
 }
 
 // The words of admin.ready.

@@ -96,6 +96,7 @@ var constraints = withRules(map[string]constraint{
 	"server.drain_delay":     {max: 5 * time.Minute},
 	"server.drain_timeout":   {min: time.Second, max: time.Hour},
 	"admin.listen":           {pattern: listenPattern},
+	"admin.control":          {not: `[\x00\n]`},
 	"envoy_grpc.listen":      openListen,
 	"tls.hsts":               {max: 20000 * time.Hour},
 	"log.format":             {values: []string{"json", "console"}},

@@ -203,7 +203,7 @@ func (l *loader) beside(name string) string {
 func namesFile(path string) bool {
 	name := path[strings.LastIndexByte(path, '.')+1:]
 	name, _, _ = strings.Cut(name, "[")
-	return name == "file" || strings.HasSuffix(name, fileSuffix) || strings.HasSuffix(name, "_files") ||
+	return name == "file" || path == "admin.control" || strings.HasSuffix(name, fileSuffix) || strings.HasSuffix(name, "_files") ||
 		strings.HasSuffix(name, "_dir")
 }
 

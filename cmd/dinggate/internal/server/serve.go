@@ -90,8 +90,8 @@ func Run(ctx context.Context, first Loaded, read func() Loaded, out io.Writer) e
 		return errors.Join(err, s.Close())
 	}
 	background := []func(context.Context){r.run, stores.run}
-	if stores.File != nil {
-		background = append(background, newControl(cfg, st))
+	if socket := cfg.ControlSocket(os.Environ()); socket != "" {
+		background = append(background, newControl(cfg, st, socket))
 	}
 	if cfg.EnvoyGRPC.Listen != "" {
 		answer, err := s.openEnvoyGRPC(cfg, st, out)
@@ -154,16 +154,21 @@ func newStatus(st *State, r *reloader) *admin.Status {
 }
 
 // newControl serves the control socket until its context ends.
-func newControl(cfg *config.Config, st *State) func(context.Context) {
-	return func(ctx context.Context) {
-		admin.ServeControl(ctx, &admin.Control{
-			Dir:      cfg.StateDir,
-			Copy:     st.Stores.File.Backup,
-			Bindings: admin.BindingStore{Bindings: st.Stores.Bindings, Note: st.Note},
-			Sessions: func() *session.Manager { return st.Serving().Sessions },
-			Log:      st.Log,
-		})
+func newControl(cfg *config.Config, st *State, socket string) func(context.Context) {
+	sessions := func() *session.Manager { return st.Serving().Sessions }
+	c := &admin.Control{
+		Path:     socket,
+		Ends:     &admin.SessionStore{Sessions: sessions, Started: time.Now(), Note: st.Note},
+		Sessions: sessions,
+		Log:      st.Log,
 	}
+	if st.Stores.File != nil {
+		c.Copy = st.Stores.File.Backup
+	}
+	if st.Stores.File != nil && cfg.Accounts.Binds() {
+		c.Bindings = &admin.BindingStore{Bindings: st.Stores.Bindings, Note: st.Note}
+	}
+	return func(ctx context.Context) { admin.ServeControl(ctx, c) }
 }
 
 // Listeners is the listeners of one process.
