@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -9,6 +10,8 @@ import (
 
 	"dinggate/cmd/dinggate/internal/config"
 	"dinggate/proxy/access"
+
+	"github.com/chromedp/chromedp"
 )
 
 // withFresh has routes that want a recent sign-in: within the hour, at all, silently.
@@ -118,5 +121,24 @@ func TestFreshAPI(t *testing.T) {
 	api.header = http.Header{"Accept": {"*/*"}}
 	if a := api.get(h.base+"/now/x", basic("ci", "pw-ci")); a.StatusCode != 200 {
 		t.Errorf("a password = %d %s, want 200", a.StatusCode, a.body)
+	}
+}
+
+// TestBrowserFresh: Chromium as the DingTalk client signs in without a click, is led
+// to DingTalk's page by a route with fresh, and after a click is on that page.
+func TestBrowserFresh(t *testing.T) {
+	h := newTestEnv(t, withFresh)
+	ctx := inClient(t, dingtalkClients[0], fmt.Sprintf(`ok(%q)`, h.platform.SilentCode("zhangsan")))
+	if err := chromedp.Do(ctx, chromedp.Navigate(h.base+"/"), untilMark()); err != nil {
+		t.Fatal(err)
+	}
+	before := asked(t, ctx)
+	if err := chromedp.Do(ctx, chromedp.Navigate(h.base+"/recent/x?a=1"),
+		chromedp.Click(chromedp.CSS("#person-zhangsan")), untilMark(),
+		until(`location.pathname==="/recent/x"`)); err != nil {
+		t.Fatal(err)
+	}
+	if got := asked(t, ctx); got != before {
+		t.Errorf("the client was asked by %q, want no more than %q", got, before)
 	}
 }

@@ -36,6 +36,7 @@ type gatewayEnv struct {
 	app      *gatewayApp
 	gate     *gatewayProcess
 	kind     realGateway
+	config   string // of the gate; "" is deploy/config.yaml
 }
 
 // gatewayAddresses is what a test changes in an example.
@@ -90,8 +91,12 @@ func (h *gatewayEnv) startGate(environment ...string) {
 	if h.gate != nil {
 		h.gate.end()
 	}
+	file := h.config
+	if file == "" {
+		file = exampleFile("config.yaml")
+	}
 	h.gate = startGatewayProcess(h.t, h.site.gate,
-		exec.Command(h.binary, "serve", "--config", exampleFile("config.yaml")), append([]string{
+		exec.Command(h.binary, "serve", "--config", file), append([]string{
 			"DINGGATE_PUBLIC_URL=" + h.base, "DINGGATE_LISTEN=" + h.site.gate, "DINGGATE_ADMIN_LISTEN=127.0.0.1:0",
 			"DINGGATE_DINGTALK_CLIENT_ID=" + simulator.DemoClientID,
 			"DINGGATE_DINGTALK_CLIENT_SECRET=" + simulator.DemoClientSecret,

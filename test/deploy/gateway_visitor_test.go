@@ -107,7 +107,7 @@ func (v *gatewayVisitor) signIn(path, person string) string {
 	v.t.Helper()
 	start := v.page(path)
 	if got := start.Header.Get("Location"); start.StatusCode != http.StatusFound ||
-		!strings.HasPrefix(got, v.env.base+"/oauth2/start?rd=") {
+		!strings.HasPrefix(strings.Replace(got, "?silent=no&rd=", "?rd=", 1), v.env.base+"/oauth2/start?rd=") {
 		v.t.Fatalf("GET %s without a session = %d to %q, want 302 to %s/oauth2/start?rd=…", path, start.StatusCode,
 			got, v.env.base)
 	}
