@@ -51,7 +51,7 @@ func runBackup(c cli.Invocation, ctx context.Context, cfg *config.Config) error 
 		return err
 	}
 	defer os.Remove(part.Name())
-	err = errors.Join(copyState(ctx, cfg.ControlSocket(c.Environ), cfg.StateDir, part), part.Sync(), part.Close())
+	err = errors.Join(copyState(ctx, config.ControlSocket(cfg, c.Environ), cfg.StateDir, part), part.Sync(), part.Close())
 	if err != nil {
 		return err
 	}

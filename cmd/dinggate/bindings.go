@@ -165,9 +165,9 @@ func openDesk(c cli.Invocation, ctx context.Context, cfg *config.Config) (bindin
 	if cfg.StateDir == "" {
 		return nil, nothing, errors.New("nothing keeps bindings: set state_dir, or session.store: redis")
 	}
-	if status, _, err := admin.Ask(ctx, cfg.ControlSocket(c.Environ), http.MethodHead, "/", nil); err == nil &&
+	if status, _, err := admin.Ask(ctx, config.ControlSocket(cfg, c.Environ), http.MethodHead, "/", nil); err == nil &&
 		status == http.StatusNotFound {
-		return controlDesk(cfg.ControlSocket(c.Environ)), nothing, nil
+		return controlDesk(config.ControlSocket(cfg, c.Environ)), nothing, nil
 	}
 	f, err := boltstore.Open(cfg.StateDir)
 	if errors.Is(err, boltstore.ErrBusy) {

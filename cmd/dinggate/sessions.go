@@ -51,7 +51,7 @@ func withControl(work func(cli.Invocation, context.Context, controlDesk) error) 
 			return code
 		}
 		return c.Until(func(ctx context.Context) error {
-			socket := cfg.ControlSocket(c.Environ)
+			socket := config.ControlSocket(cfg, c.Environ)
 			if socket == "" {
 				return cli.SaidError{Message: i18n.Message{
 					"there is no control socket: set admin.control, or state_dir, and restart the process that serves",

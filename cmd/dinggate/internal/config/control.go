@@ -11,7 +11,7 @@ const ControlName = "control.sock"
 // ControlSocket is the path of the control socket: admin.control, otherwise in
 // state_dir, otherwise in the directory that systemd or the login session gives to a
 // service while it runs. "" is none.
-func (c *Config) ControlSocket(environ []string) string {
+func ControlSocket(c *Config, environ []string) string {
 	switch {
 	case c.Admin.Control != "":
 		return c.Admin.Control

@@ -37,7 +37,7 @@ func RuleText(rule *access.RuleConfig) string {
 
 // NamedIn lists what the routes' rules have in their lists of a name, such as
 // departments, each once and in their order.
-func (c *Config) NamedIn(list string) (all []string) {
+func NamedIn(c *Config, list string) (all []string) {
 	for _, r := range c.Routes {
 		r.Access.Each(func(_ string, lists access.ListsConfig) {
 			items := map[string][]string{

@@ -63,12 +63,12 @@ func (d *Doctor) record(ctx context.Context) Result {
 // needsEmail reports whether somebody without an e-mail address is kept out somewhere.
 func needsEmail(c *config.Config) bool {
 	return strings.HasPrefix(c.DingTalk.Username, "email") ||
-		len(c.NamedIn("emails")) > 0
+		len(config.NamedIn(c, "emails")) > 0
 }
 
 // ruleChecks hold departments and roles of the rules against the directory.
 func (d *Doctor) ruleChecks() (all []check) {
-	for _, text := range d.cfg.NamedIn("departments") {
+	for _, text := range config.NamedIn(d.cfg, "departments") {
 		id, err := strconv.ParseInt(text, 10, 64)
 		if err != nil {
 			continue // check reports it
@@ -90,7 +90,7 @@ func (d *Doctor) ruleChecks() (all []check) {
 			},
 		})
 	}
-	if roles := d.cfg.NamedIn("roles"); len(roles) > 0 {
+	if roles := config.NamedIn(d.cfg, "roles"); len(roles) > 0 {
 		all = append(all, check{
 			Name:  "roles",
 			title: i18n.Message{"roles in rules", "规则中的角色"},

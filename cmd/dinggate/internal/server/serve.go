@@ -90,7 +90,7 @@ func Run(ctx context.Context, first Loaded, read func() Loaded, out io.Writer) e
 		return errors.Join(err, s.Close())
 	}
 	background := []func(context.Context){r.run, stores.run}
-	if socket := cfg.ControlSocket(os.Environ()); socket != "" {
+	if socket := config.ControlSocket(cfg, os.Environ()); socket != "" {
 		background = append(background, newControl(cfg, st, socket))
 	}
 	if cfg.EnvoyGRPC.Listen != "" {
