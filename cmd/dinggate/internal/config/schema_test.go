@@ -207,7 +207,7 @@ var schemaBlind = []string{
 	"sso-server-prefix.yaml", "assertion.yaml", "assertion-header.yaml", "htpasswd-nowhere.yaml",
 	"api-token-clients.yaml", "templates.yaml", "public-url-host.yaml", "corp-id-missing.yaml", "api-url.yaml",
 	"secret-of-the-example.yaml", "secret-repeated.yaml", "secret-file-missing.yaml", "domain.yaml",
-	"domain-half.yaml", "same-site-none.yaml", "idle.yaml", "upstream-user.yaml", "route-host.yaml",
+	"domain-half.yaml", "same-site-none.yaml", "idle.yaml", "upstream-user.yaml",
 	"route-strip.yaml", "route-strip-elsewhere.yaml", "header-hop.yaml", "header-ours.yaml",
 	"header-folded.yaml", "logo.yaml", "admin-same.yaml", "admin-covered.yaml", "tls-half.yaml", "tracing.yaml",
 	"audit.yaml", "drain.yaml",
