@@ -108,7 +108,7 @@ func (h *Handler) assertion(d *Decision) (value []string) {
 		route = &all[0]
 	}
 	if d.Session != nil && route != nil {
-		value = route.Assert(d.Session)
+		value = route.Assert(d.Session, d.Grant)
 	}
 	if value == nil { // a missing header could let a client's own copy through
 		value = unproven

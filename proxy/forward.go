@@ -27,7 +27,7 @@ type proxiedRequest struct {
 	route      *Route
 	session    *session.Session // nil for nobody
 	credential *CredentialQuery // the session is this credential's; nil: a cookie's
-	granted    bool             // a grant let it in
+	grant      string           // that let it in; "" where the rule itself does
 	websocket  bool             // asked for and allowed
 	upgrade    bool             // some Upgrade was asked for
 	to         url.URL          // where it goes, without its query

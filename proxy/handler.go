@@ -174,7 +174,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, x *web.Exchange)
 		route:      route,
 		session:    d.Session,
 		credential: d.credential,
-		granted:    d.Grant != "",
+		grant:      d.Grant,
 		websocket:  websocket,
 	})
 }

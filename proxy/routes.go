@@ -17,10 +17,11 @@ type Route struct {
 	Upstream  *Upstream // nil: only answers gateways; a direct request is 404
 	WebSocket bool      // false: an Upgrade does not travel on
 
-	// Assert makes the signed proof of who a session is, for this route alone, as
+	// Assert makes the signed proof of who a session is, for this route alone, and of
+	// the grant that lets it in ("": the rule itself does), as
 	// the ready value of a header that nobody writes to; nil if it cannot. A nil
 	// func sends none; all routes have one, or none has.
-	Assert func(*session.Session) []string
+	Assert func(s *session.Session, grant string) []string
 
 	// Granted reports whether a person was let in here for a while, by which grant and
 	// until when. An error says that nothing is known. Nil: nobody can ask for access.

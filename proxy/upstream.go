@@ -204,7 +204,7 @@ func (u *Upstream) rewrite(pr *httputil.ProxyRequest) {
 			h[header.Name] = header.Value
 		}
 		if p.route.Assert != nil {
-			if proof := p.route.Assert(p.session); proof != nil {
+			if proof := p.route.Assert(p.session, p.grant); proof != nil {
 				h[assertionHeader] = proof
 			}
 		}

@@ -95,7 +95,7 @@ func (p *proxiedRequest) watch(upstream io.Closer, after time.Duration) {
 			again = ticker.C
 		}
 		var granted <-chan time.Time
-		if p.granted {
+		if p.grant != "" {
 			ticker := time.NewTicker(grantRecheckEvery)
 			defer ticker.Stop()
 			granted = ticker.C

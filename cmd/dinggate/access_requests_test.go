@@ -32,7 +32,10 @@ func (v *visitor) submit(address string, fields url.Values, headers ...string) a
 
 // From the 403 page to the page first asked for, and back when it is taken back.
 func TestAccessRequest(t *testing.T) {
-	h := newTestEnv(t, askable)
+	h := newTestEnv(t, func(c *config.Config) {
+		askable(c)
+		c.Assertion.Enabled = true
+	})
 	requester, approver, stranger := h.visitor(), h.visitor(), h.visitor()
 	const wanted = "/admin/reports?month=11"
 	requester.signIn(h.base+"/", "zhaoliu")
@@ -112,6 +115,19 @@ func TestAccessRequest(t *testing.T) {
 	}
 	if a := requester.get(h.base + wanted); a.StatusCode != http.StatusOK || !strings.Contains(a.body, "UPSTREAM-MARK GET "+wanted) {
 		t.Errorf("with the grant: %d %s", a.StatusCode, a.body)
+	}
+	id := strings.TrimPrefix(page, "/oauth2/requests/")
+	token := h.app.last(t).Header.Get("X-Dinggate-Assertion")
+	if claims := proven(t, h, token, h.base+"/admin/"); claims["sub"] != "zhaoliu" || claims["grant"] != id {
+		t.Errorf("with the grant, the application's token says %v, want grant %s", claims, id)
+	}
+	asked := requester.get(h.base+"/oauth2/auth", "X-Original-URI: "+wanted, "X-Original-Method: GET")
+	if got := asked.Header.Get("X-Dinggate-Assertion"); got != token {
+		t.Errorf("with the grant, a gateway gets %q, want %q", got, token)
+	}
+	if approver.get(h.base + "/admin/"); proven(t, h, h.app.last(t).Header.Get("X-Dinggate-Assertion"),
+		h.base+"/admin/")["grant"] != nil {
+		t.Error("a token of somebody whom the rule lets in names a grant")
 	}
 	if a := stranger.get(h.base + "/oauth2/auth"); a.StatusCode == http.StatusInternalServerError {
 		t.Errorf("auth = %d", a.StatusCode)

@@ -63,7 +63,7 @@ type Signer struct {
 }
 
 // place is what a token is kept for.
-type place struct{ session, audience string }
+type place struct{ session, audience, grant string }
 
 type token struct {
 	value   []string  // ready for a header; written by nobody
@@ -129,6 +129,7 @@ type claims struct {
 	JobNumber   string   `json:"job_number,omitempty"`
 	Groups      []string `json:"groups,omitempty"` // names of roles
 	Departments []int64  `json:"departments,omitempty"`
+	Grant       string   `json:"grant,omitempty"`
 }
 
 // Bounds on the lists of one person, so that the header stays small (threats D8).
@@ -143,6 +144,7 @@ type Person struct {
 	User     *identity.User
 	SignedIn time.Time
 	Checked  time.Time // when the facts were last confirmed: newer facts make a new token
+	Grant    string    // the id of the grant that lets them in here; "" where the rule does
 }
 
 // Header gives the token for a person at an audience, ready to be assigned to a
@@ -153,7 +155,7 @@ func (s *Signer) Header(p Person, audience string) []string {
 	if s.Now != nil {
 		now = s.Now()
 	}
-	at := place{p.Session, audience}
+	at := place{p.Session, audience, p.Grant}
 	s.mu.RLock()
 	kept, ok := s.known[at]
 	s.mu.RUnlock()
@@ -211,6 +213,7 @@ func (s *Signer) sign(p Person, audience string, now time.Time) (string, error) 
 		JobNumber:   u.JobNumber,
 		Groups:      groups[:min(len(groups), maxGroups)],
 		Departments: u.Departments[:min(len(u.Departments), maxDepartments)],
+		Grant:       p.Grant,
 	})
 	if err != nil {
 		return "", err

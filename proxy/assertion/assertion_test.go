@@ -86,7 +86,7 @@ func TestToken(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.Now = func() time.Time { return now }
-		value := s.Header(Person{"S1", &zhangsan, now.Add(-time.Hour), now}, "https://app.test/admin/")
+		value := s.Header(Person{"S1", &zhangsan, now.Add(-time.Hour), now, ""}, "https://app.test/admin/")
 		if len(value) != 1 {
 			t.Fatalf("%s: %q", name, value)
 		}
@@ -109,6 +109,11 @@ func TestToken(t *testing.T) {
 		if err != nil || !reflect.DeepEqual(got, want) || header.Algorithm != name ||
 			header.ExtraHeaders["typ"] != "JWT" {
 			t.Errorf("%s: the token says %+v (%+v), %v, want %+v", name, got, header, err, want)
+		}
+		granted := s.Header(Person{"S1", &zhangsan, now.Add(-time.Hour), now, "G1"}, "https://app.test/admin/")
+		want.Grant = "G1"
+		if got, _, err := open(t, s.JWKS(), granted[0]); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: the token of a grant says %+v, %v, want %+v", name, got, err, want)
 		}
 		if strings.Contains(string(s.JWKS()), `"d"`) {
 			t.Errorf("%s: the set holds a private key: %s", name, s.JWKS())
@@ -144,7 +149,7 @@ func TestKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Now = func() time.Time { return now }
-	p := Person{"S1", &zhangsan, now, now}
+	p := Person{"S1", &zhangsan, now, now, ""}
 	one := s.Header(p, "a")
 	if again := s.Header(p, "a"); &again[0] != &one[0] {
 		t.Errorf("the second request is signed anew")
@@ -181,7 +186,7 @@ func TestRotation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	token := old.Header(Person{"S", &zhangsan, time.Now(), time.Now()}, "a")[0]
+	token := old.Header(Person{"S", &zhangsan, time.Now(), time.Now(), ""}, "a")[0]
 	both, err := New("i", time.Minute, []Key{edKey(t), seeded(t, 1), seeded(t, 1)})
 	if err != nil {
 		t.Fatal(err)
@@ -189,7 +194,7 @@ func TestRotation(t *testing.T) {
 	if _, _, err := open(t, both.JWKS(), token); err != nil {
 		t.Errorf("the old key's token = %v", err)
 	}
-	_, header, err := open(t, both.JWKS(), both.Header(Person{"S", &zhangsan, time.Now(), time.Now()}, "a")[0])
+	_, header, err := open(t, both.JWKS(), both.Header(Person{"S", &zhangsan, time.Now(), time.Now(), ""}, "a")[0])
 	if err != nil || header.Algorithm != "EdDSA" {
 		t.Errorf("the first key does not sign: %+v, %v", header, err)
 	}
@@ -210,11 +215,11 @@ func TestBounded(t *testing.T) {
 	now := time.Now()
 	s.Now = func() time.Time { return now }
 	for i := range maxKnown {
-		s.known[place{fmt.Sprint(i), "a"}] = token{renew: now.Add(time.Hour)}
+		s.known[place{fmt.Sprint(i), "a", ""}] = token{renew: now.Add(time.Hour)}
 	}
 	var all sync.WaitGroup
 	for i := range 8 {
-		all.Go(func() { s.Header(Person{fmt.Sprint("new", i), &zhangsan, now, now}, "a") })
+		all.Go(func() { s.Header(Person{fmt.Sprint("new", i), &zhangsan, now, now, ""}, "a") })
 	}
 	all.Wait()
 	if n := len(s.known); n != maxKnown {
@@ -223,15 +228,15 @@ func TestBounded(t *testing.T) {
 	full := func(renew time.Time) {
 		clear(s.known)
 		for i := range maxKnown {
-			s.known[place{fmt.Sprint(i), "a"}] = token{renew: renew}
+			s.known[place{fmt.Sprint(i), "a", ""}] = token{renew: renew}
 		}
 	}
 	full(now.Add(-time.Second))
-	s.Header(Person{"one more", &zhangsan, now, now}, "a")
+	s.Header(Person{"one more", &zhangsan, now, now, ""}, "a")
 	if n := len(s.known); n > maxKnown {
 		t.Errorf("%d tokens are kept", n)
 	}
-	if _, ok := s.known[place{"one more", "a"}]; !ok {
+	if _, ok := s.known[place{"one more", "a", ""}]; !ok {
 		t.Error("the newest is not kept")
 	}
 	crowd := zhangsan
@@ -241,7 +246,7 @@ func TestBounded(t *testing.T) {
 			Name: fmt.Sprint("role", i),
 		}), append(crowd.Departments, int64(i))
 	}
-	if value := s.Header(Person{"S", &crowd, now, now}, "a"); len(value[0]) > 3000 {
+	if value := s.Header(Person{"S", &crowd, now, now, ""}, "a"); len(value[0]) > 3000 {
 		t.Errorf("somebody with 1000 roles has a header of %d bytes", len(value[0]))
 	}
 }
@@ -305,7 +310,7 @@ func FuzzParseKey(f *testing.F) {
 			t.Fatal(err)
 		}
 		if _, _, err := open(t, s.JWKS(),
-			s.Header(Person{"S", &zhangsan, time.Now(), time.Now()}, "a")[0]); err != nil {
+			s.Header(Person{"S", &zhangsan, time.Now(), time.Now(), ""}, "a")[0]); err != nil {
 			t.Errorf("what the key signs does not verify: %v", err)
 		}
 	})
@@ -340,7 +345,7 @@ func BenchmarkHeader(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	p := Person{"S", &zhangsan, time.Now(), time.Now()}
+	p := Person{"S", &zhangsan, time.Now(), time.Now(), ""}
 	b.Run("known", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {

@@ -68,7 +68,7 @@ func assertionKeys(files []string, keyring *keyring.Keyring) (keys []assertion.K
 
 // asserted makes a route's token for the person of a session; nil when nothing is
 // signed. Its audience is the route's address.
-func asserted(s *assertion.Signer, r config.Route, origins *web.Origins) func(*session.Session) []string {
+func asserted(s *assertion.Signer, r config.Route, origins *web.Origins) func(*session.Session, string) []string {
 	if s == nil {
 		return nil
 	}
@@ -77,12 +77,13 @@ func asserted(s *assertion.Signer, r config.Route, origins *web.Origins) func(*s
 		host = strings.ToLower(r.Host)
 	}
 	audience := origins.Scheme() + "://" + host + r.Path
-	return func(who *session.Session) []string {
+	return func(who *session.Session, grant string) []string {
 		return s.Header(assertion.Person{
 			Session:  who.ID,
 			User:     &who.User,
 			SignedIn: who.SignedIn,
 			Checked:  who.Checked,
+			Grant:    grant,
 		}, audience)
 	}
 }
