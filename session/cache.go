@@ -74,6 +74,7 @@ func (e *entry) touch(now time.Time) {
 // go on, at the price of opening their cookies each time.
 type cache struct {
 	max   int
+	since time.Time      // it was made
 	items *gocache.Cache // without a janitor: it could not be stopped
 
 	hits, misses atomic.Uint64
@@ -82,8 +83,8 @@ type cache struct {
 	swept time.Time
 }
 
-func newCache(max int) *cache {
-	return &cache{max: max, items: gocache.New(gocache.NoExpiration, 0)}
+func newCache(max int, now time.Time) *cache {
+	return &cache{max: max, since: now, items: gocache.New(gocache.NoExpiration, 0)}
 }
 
 func (c *cache) get(text string) *entry {

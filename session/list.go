@@ -24,16 +24,34 @@ type Seen struct {
 // Person is whose session it is, for RevokeUser.
 func (s *Seen) Person() Person { return revocation.PersonOf(s.key) }
 
-// List lists the sessions that this process has seen since it started, the last seen
+// List lists the sessions that this process has seen since Since, the last seen
 // first. It is no more: a session whose cookie came to other replicas alone is not
-// here, nor is one that a full cache had no room for.
-func List(m *Manager) []Seen {
+// here, nor is one that a full cache did not take.
+func List(m *Manager) []Seen { return list(m, func(*entry) bool { return true }) }
+
+// ListOwn is List of the sessions of one person: those that end together with s.
+func ListOwn(m *Manager, s *Session) []Seen {
+	own := s.key(m.Service)
+	return list(m, func(e *entry) bool { return e.key == own })
+}
+
+// Since is the moment from which on List knows what was seen: the start of the
+// process, or the last change of its configuration.
+func Since(m *Manager) time.Time {
+	m.init()
+	return m.cache.since
+}
+
+// PersonOf is whose session s is, for RevokeUser.
+func PersonOf(m *Manager, s *Session) Person { return revocation.PersonOf(s.key(m.Service)) }
+
+func list(m *Manager, wanted func(*entry) bool) []Seen {
 	m.init()
 	now := m.Time()
 	byID := map[string]Seen{} // one session may have several cookies: each is renewed
 	for _, item := range m.cache.items.Items() {
 		e := item.Object.(*entry)
-		if e.over(m.Config.Idle, now) || m.ended(e) {
+		if !wanted(e) || e.over(m.Config.Idle, now) || m.ended(e) {
 			continue
 		}
 		s := e.view.Load()

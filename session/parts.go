@@ -44,7 +44,7 @@ func build(m *Manager) {
 		m.replicator, m.tokens = revocation.NewReplicator(nil), &tokens{states: newTokenStates(or(m.MaxSessions, 10_000))}
 	}
 	m.revoked.SetStored(m.Config.shared() && m.Store != nil)
-	m.cache = newCache(or(m.MaxSessions, 10_000))
+	m.cache = newCache(or(m.MaxSessions, 10_000), m.Time())
 	m.tasks = newTasks()
 	m.records = &records{
 		store:   m.Store,

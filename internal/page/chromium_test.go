@@ -115,7 +115,7 @@ func TestChromium(t *testing.T) {
 		show = append(show,
 			exhibit{fmt.Sprintf("hostile %d", i), "GET", "/oauth2/sign_in?rd=" + url.QueryEscape(bad),
 				shows(func(w http.ResponseWriter, r *http.Request) {
-					p.WhoAmI(w, r, WhoAmIData{bad, bad, bad, []string{bad}, bad})
+					p.WhoAmI(w, r, WhoAmIData{bad, bad, bad, []string{bad}, bad, bad})
 				})})
 	}
 	base := exhibition(t, p, show)

@@ -43,7 +43,7 @@ func TestHostile(t *testing.T) {
 				p.Silent(w, r, SilentData{bad, bad, bad, bad, bad})
 			}),
 			"who": shows(func(w http.ResponseWriter, r *http.Request) {
-				p.WhoAmI(w, r, WhoAmIData{bad, bad, bad, []string{bad, bad}, bad})
+				p.WhoAmI(w, r, WhoAmIData{bad, bad, bad, []string{bad, bad}, bad, bad})
 			}),
 			"bindings": shows(func(w http.ResponseWriter, r *http.Request) {
 				p.Bindings(w, r,
@@ -55,6 +55,9 @@ func TestHostile(t *testing.T) {
 						News:    true,
 						Next:    bad,
 					})
+			}),
+			"sessions": shows(func(w http.ResponseWriter, r *http.Request) {
+				p.Sessions(w, r, SessionsData{Action: "/" + bad, Back: bad, Sessions: []SessionData{{End: bad}}})
 			}),
 			"error":   fails(&web.Error{Status: 403, Code: bad, Retry: "/" + bad, Allow: "GET"}),
 			"refused": fails(&web.Error{Status: 401, Code: "unauthenticated", LoginURL: bad}),

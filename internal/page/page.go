@@ -135,7 +135,7 @@ func (p *Pages) compile(c Config) error {
 	for name, sample := range map[string]any{"error": errorView{}, "sign_in": signInView{}, "account": accountView{},
 		"signed_out": signInView{}, "confirm": confirmView{}, "signed_in": signedInView{}, "who": whoView{},
 		"silent": silentView{}, "waiting": waitingView{}, "ask": askView{}, "post_form": postFormView{},
-		"access": accessView{}} {
+		"access": accessView{}, "sessions": sessionsView{}} {
 		t, err := c.parse(name)
 		for _, data := range []any{sample, filled(sample)} {
 			if err == nil {

@@ -122,7 +122,16 @@ func gallery(p *Pages) []exhibit {
 				Email:      "zhangsan@example.com",
 				Groups:     []string{"主管", "财务, 华东"},
 				SignOutURL: "/oauth2/sign_out",
+				Sessions:   "/oauth2/sessions",
 			})
+		})},
+		{"sessions", "GET", "/oauth2/sessions", shows(func(w http.ResponseWriter, r *http.Request) {
+			at := time.Date(2026, 11, 29, 9, 30, 0, 0, time.UTC)
+			p.Sessions(w, r, SessionsData{
+				Since: at, More: 3, Action: "/oauth2/sessions", Back: "/oauth2/userinfo", Sessions: []SessionData{
+					{SignedIn: at, LastSeen: at.Add(time.Hour), Ends: at.Add(12 * time.Hour), Own: true, End: "ONE"},
+					{SignedIn: at, LastSeen: at, Ends: at.Add(12 * time.Hour), Silent: true, End: "TWO"},
+				}})
 		})},
 		{"who_bound", "GET", "/oauth2/userinfo", shows(func(w http.ResponseWriter, r *http.Request) {
 			p.Bindings(w, r, WhoAmIData{Name: "zs", Username: "zs", SignOutURL: "/oauth2/sign_out"},

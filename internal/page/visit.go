@@ -90,6 +90,7 @@ type WhoAmIData struct {
 	Name, Username, Email string
 	Groups                []string // the first 64 are shown
 	SignOutURL            string   // "" shows no such button
+	Sessions              string   // where the person's sessions are; "" shows no such button
 }
 
 type whoView struct {
@@ -99,6 +100,8 @@ type whoView struct {
 	Rows    []whoRow
 	Groups  []string
 	SignOut string
+	Own     string // where the person's sessions are
+	ToOwn   string
 
 	Binding           []whoRow
 	News              string
@@ -117,7 +120,8 @@ func (p *Pages) WhoAmI(w http.ResponseWriter, r *http.Request, data WhoAmIData) 
 }
 
 func (p *Pages) who(w http.ResponseWriter, r *http.Request, data WhoAmIData) whoView {
-	v := whoView{view: p.view(w, r), Name: clean(data.Name, 100), SignOut: link(data.SignOutURL)}
+	v := whoView{view: p.view(w, r), Name: clean(data.Name, 100), SignOut: link(data.SignOutURL),
+		Own: link(data.Sessions), ToOwn: sessionLabels(r).Heading}
 	v.Heading = v.Words.WhoAmI
 	if v.Name == "" {
 		v.Name = clean(data.Username, 100)

@@ -218,6 +218,8 @@ func (h *env) next(w http.ResponseWriter, r *http.Request) error {
 		return accept(w, r)
 	case "/oauth2/userinfo":
 		return h.UserInfo(h.find)(w, r)
+	case "/oauth2/sessions":
+		return OwnSessions(h.Flow)(w, r)
 	case "/dingtalk/login/callback":
 		return h.LoginAPI(w, r)
 	case "/elsewhere":

@@ -47,7 +47,8 @@ type Provider interface {
 // copied after first use.
 //
 // Each endpoint is served by a type of its own, which embeds the Flow: starter,
-// completion, silentFlow, passwordForm, loginAPI, signOut, userInfo.
+// completion, silentFlow, passwordForm, loginAPI, signOut, userInfo,
+// ownSessions.
 type Flow struct {
 	Provider Provider
 	Sessions *session.Manager
@@ -98,8 +99,8 @@ type Flow struct {
 
 // Event is one line of the audit log. It holds no code, state, token or cookie.
 type Event struct {
-	What      string // sign_in, sign_out, refused, bound, unbound
-	How       string // browser when "", silent, password, bind
+	What      string // sign_in, sign_out, sessions_ended, refused, bound, unbound
+	How       string // browser when "", silent, password, bind; sessions: from the page of one's sessions
 	Code      string // why refused, such as not_member
 	User      string // username, "" when unknown
 	UserID    string

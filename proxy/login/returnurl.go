@@ -148,6 +148,7 @@ func (u returnURLs) ownEndpoint(target string) bool {
 	clean, err := web.CleanPath(path)
 	return err == nil && strings.HasPrefix(clean.Plain, u.prefix+"/") &&
 		clean.Plain != u.prefix+"/userinfo" && clean.Plain != u.prefix+"/signed_in" &&
+		clean.Plain != u.prefix+"/sessions" &&
 		!(clean.Plain == u.prefix+leavePath && strings.HasPrefix(target, "/"))
 }
 

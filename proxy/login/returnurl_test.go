@@ -205,6 +205,7 @@ var targets = []struct{ query, want string }{
 	{"rd=/oauth2/sign_in", "/"},
 	{"rd=/oauth2/signed_in/x", "/"},
 	{"rd=/oauth2/userinfo", "/oauth2/userinfo"},
+	{"rd=/oauth2/sessions", "/oauth2/sessions"},
 	{"rd=/oauth2/signed_in", "/oauth2/signed_in"},
 	{"rd=https%3A%2F%2Froute.test%2Foauth2%2Fsigned_in", "https://route.test/oauth2/signed_in"},
 	{"rd=/oauth2x", "/oauth2x"},

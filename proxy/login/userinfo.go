@@ -140,6 +140,7 @@ func (f userInfo) showPerson(w http.ResponseWriter, r *http.Request, x *web.Exch
 		Email:      u.Email,
 		Groups:     u.RoleNames(),
 		SignOutURL: f.Prefix + "/sign_out",
+		Sessions:   f.Prefix + "/sessions",
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()

@@ -26,7 +26,7 @@ type SignInConfig struct {
 	Contact  Text   `yaml:"contact"`      // whom to ask: text, an e-mail address or a URL
 
 	// TemplatesDir holds own pages: any of layout.html, sign_in.html, account.html,
-	// silent.html, signed_in.html, signed_out.html, confirm.html, who.html, error.html,
+	// silent.html, signed_in.html, signed_out.html, confirm.html, who.html, sessions.html, error.html,
 	// style.css replaces the built-in one of that name.
 	TemplatesDir string `yaml:"templates_dir"`
 }

@@ -50,6 +50,7 @@ func signInEndpoints(prefix string, flow *login.Flow, authenticate login.Authent
 		prefix + "/signed_in": flow.SignedIn,
 		prefix + "/sign_out":  flow.SignOut,
 		prefix + "/userinfo":  flow.UserInfo(authenticate),
+		prefix + "/sessions":  login.OwnSessions(flow),
 		prefix + "/leave":     leave,
 		prefix + "/arrive":    accept,
 		prefix + "/assets/":   flow.Pages.Asset,
