@@ -89,7 +89,7 @@ func commands() []cli.Command {
 				"explain --url /admin/ --user zhangsan --lookup --config config.yaml",
 			},
 		},
-		sessionsCommands, bindingsCommands,
+		sessionsCommands, grantsCommands, bindingsCommands,
 		backupCommand,
 		{
 			Name: "keygen", Run: runKeygen,

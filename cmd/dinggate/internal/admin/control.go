@@ -20,8 +20,8 @@ import (
 )
 
 // ControlName is the socket in state_dir by which `dinggate bindings`, `dinggate
-// sessions` and `dinggate backup` ask the process that serves: the embedded file lets one process in. It is not on the
-// admin listener, which a sidecar's application can reach too.
+// sessions`, `dinggate grants` and `dinggate backup` ask the process that serves: the
+// embedded file lets one process in. It is not on the admin listener, which a sidecar's application can reach too.
 const ControlName = config.ControlName
 
 // Control answers there.
@@ -31,11 +31,14 @@ const ControlName = config.ControlName
 //	DELETE /bindings?name=   one binding
 //	GET /sessions?user=      the sessions that this process has seen
 //	DELETE /sessions?who=    ends one, or a person's
+//	GET /grants?user=        requests for access that wait, and grants
+//	DELETE /grants?id=       ends one
 //	GET /backup              a copy of the embedded file as it is now
 type Control struct {
 	Path     string        // of the socket
 	Bindings *BindingStore // nil: no bindings are kept in a file here
 	Ends     *SessionStore
+	Grants   *GrantStore
 	Copy     func(ctx context.Context, begin func(size int64), w io.Writer) error // of the embedded file
 	Sessions func() *session.Manager                                              // of the configuration that holds now
 	Log      *slog.Logger
@@ -61,6 +64,8 @@ func (c *Control) serve(w http.ResponseWriter, r *http.Request) error {
 		return c.backup(w, r)
 	case r.URL.Path == "/sessions":
 		return c.serveSessions(w, r)
+	case r.URL.Path == "/grants" && c.Grants != nil:
+		return c.serveGrants(w, r)
 	case r.URL.Path != "/bindings":
 		http.NotFound(w, r)
 		return nil
@@ -163,12 +168,12 @@ func openControl(path string) (net.Listener, error) {
 	return l, nil
 }
 
-// ServeControl lets `dinggate bindings`, `dinggate sessions` and `dinggate backup` in,
+// ServeControl lets `dinggate bindings`, `sessions`, `grants` and `backup` in,
 // until ctx ends. Without it dinggate serves as well.
 func ServeControl(ctx context.Context, c *Control) {
 	l, err := openControl(c.Path)
 	if err != nil {
-		c.Log.Error("\"dinggate bindings\", \"dinggate sessions\" and \"dinggate backup\" cannot reach this process",
+		c.Log.Error("\"dinggate bindings\", \"sessions\", \"grants\" and \"backup\" cannot reach this process",
 			"err", err.Error())
 		return
 	}

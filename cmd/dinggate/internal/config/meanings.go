@@ -166,7 +166,7 @@ var Meanings = withRules(map[string]i18n.Message{
 	"server.drain_timeout": {"how long requests under way may take then", "此后正在处理的请求最多还能用多久"},
 
 	"admin.listen":  {"/livez, /ready, /metrics and /status: host:port or unix:/path, never public", "/livez、/ready、/metrics、/status 的监听地址：host:port 或 unix:/path，切勿公开"},
-	"admin.control": {"socket by which \"dinggate sessions\" and \"dinggate bindings\" reach the process; empty: control.sock in state_dir, or in systemd's or the login session's directory", "dinggate sessions 和 dinggate bindings 与服务进程通信的套接字；留空为 state_dir 中的 control.sock，或 systemd、登录会话的运行时目录"},
+	"admin.control": {"socket by which \"dinggate sessions\", \"grants\" and \"bindings\" reach the process; empty: control.sock in state_dir, or in systemd's or the login session's directory", "dinggate sessions、grants、bindings 与服务进程通信的套接字；留空为 state_dir 中的 control.sock，或 systemd、登录会话的运行时目录"},
 	"admin.ready":   {"strict: /ready is 503 while the store is away; degraded: 200 with that word while anything can be served", "strict：存储不可用时 /ready 返回 503；degraded：只要还能提供部分服务就返回 200 并注明 degraded"},
 	"admin.pprof":   {"Go's profiles below /debug/pprof/ of the admin listener", "在管理端口的 /debug/pprof/ 下提供 Go 性能剖析"},
 

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"time"
 
+	"dinggate/cmd/dinggate/internal/admin"
 	"dinggate/cmd/dinggate/internal/config"
 	"dinggate/dingtalk"
 	"dinggate/internal/identity"
@@ -188,6 +189,9 @@ func lifeText(d time.Duration) string {
 	}
 	return strconv.Itoa(int(d/time.Minute)) + " 分钟"
 }
+
+// Grants is the requests and grants, for the control socket.
+func (s *State) Grants() *admin.GrantStore { return &admin.GrantStore{Book: s.book} }
 
 func accessEndpoints(prefix string, h *accessrequest.Handler) family {
 	if h == nil {

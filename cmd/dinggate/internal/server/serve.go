@@ -159,6 +159,7 @@ func newControl(cfg *config.Config, st *State, socket string) func(context.Conte
 	c := &admin.Control{
 		Path:     socket,
 		Ends:     &admin.SessionStore{Sessions: sessions, Started: time.Now(), Note: st.Note},
+		Grants:   st.Grants(),
 		Sessions: sessions,
 		Log:      st.Log,
 	}

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+
+	"dinggate/cmd/dinggate/internal/admin"
+	"dinggate/cmd/dinggate/internal/cli"
+	"dinggate/internal/i18n"
+)
+
+var grantsCommands = cli.Command{
+	Name:  "grants",
+	Brief: i18n.Message{"list access requests and grants, or end one", "列出访问申请和授权，或结束其中一项"},
+	Commands: []cli.Command{
+		{
+			Name: "list", Config: true, Run: withControl(listGrants),
+			Brief: i18n.Message{"list the requests that wait and the grants, of all replicas", "列出所有副本上待审批的申请和有效的授权"},
+			Flags: []cli.Flag{
+				{Name: "user", Value: "USER", Help: i18n.Message{"of this username or userid alone", "只列出该用户名或 userid"}},
+				{Name: "json", Value: "", Help: i18n.Message{"print JSON", "输出 JSON"}},
+			},
+			Examples: []string{"grants list --user zhangsan --config /etc/dinggate/config.yaml"},
+		},
+		{
+			Name: "end", Config: true, Run: withControl(endGrant),
+			Operands: []cli.Operand{{Name: "ID"}},
+			Brief:    i18n.Message{"end a grant or a request by its id, on every replica", "按 ID 结束一项授权或申请，对所有副本生效"},
+			Flags:    []cli.Flag{{Name: "reason", Value: "TEXT", Help: i18n.Message{"for the audit record", "写入审计记录的原因"}}},
+			Examples: []string{
+				`grants end ID --reason "left the project" --config /etc/dinggate/config.yaml`,
+			},
+		},
+	},
+}
+
+func listGrants(c cli.Invocation, ctx context.Context, desk controlDesk) error {
+	text, err := desk.ask(ctx, http.MethodGet, "/grants?user="+url.QueryEscape(c.Given["user"]), nil)
+	if err != nil {
+		return unreachable(desk, err)
+	}
+	if c.Has("json") {
+		_, err := c.Stdout.Write(append(text, '\n'))
+		return err
+	}
+	var list admin.GrantList
+	if err := json.Unmarshal(text, &list); err != nil {
+		return err
+	}
+	table := i18n.Table{{c.Say(i18n.Message{"USER", "用户"}), c.Say(i18n.Message{"NAME", "姓名"}),
+		c.Say(i18n.Message{"PAGE", "页面"}), c.Say(i18n.Message{"STATE", "状态"}), c.Say(i18n.Message{"ASKED", "申请时间"}),
+		c.Say(i18n.Message{"UNTIL", "到期"}), c.Say(i18n.Message{"BY", "审批人"}), "ID"}}
+	waiting := 0
+	for _, g := range list.Grants {
+		state, until := c.Say(i18n.Message{"granted", "已授权"}), ""
+		if g.Until.IsZero() {
+			state = c.Say(i18n.Message{"waiting", "待审批"})
+			waiting++
+		} else {
+			until = moment(g.Until)
+		}
+		table = append(table, []string{cli.Printable(g.User), cli.Printable(g.Name), cli.Printable(g.Route), state,
+			moment(g.Asked), until, cli.Printable(g.By), g.ID})
+	}
+	table.Write(c.Stdout, "")
+	fmt.Fprintf(c.Stdout, c.Say(i18n.Message{"%d grants, %d requests that wait.\n", "共 %d 项授权，%d 个待审批的申请。\n"}),
+		len(list.Grants)-waiting, waiting)
+	return nil
+}
+
+func endGrant(c cli.Invocation, ctx context.Context, desk controlDesk) error {
+	query := url.Values{"id": {c.Args[0]}, "reason": {c.Given["reason"]}}
+	text, err := desk.ask(ctx, http.MethodDelete, "/grants?"+query.Encode(), nil)
+	if err != nil {
+		return unreachable(desk, err)
+	}
+	var answer admin.GrantEnded
+	if err := json.Unmarshal(text, &answer); err != nil {
+		return err
+	}
+	switch answer.Result {
+	case admin.GrantHasEnded:
+		g := answer.Grant
+		fmt.Fprintf(c.Stdout, c.Say(i18n.Message{
+			"The access of %s to %s has ended; other replicas follow within 2 seconds.\n",
+			"%s 对 %s 的访问授权或申请已结束，其他副本在 2 秒内生效。\n"}),
+			cli.Printable(g.User), cli.Printable(g.Route))
+		return nil
+	case admin.GrantWasOver:
+		return cli.SaidError{Message: i18n.Message{"it is over already: it ended before, or was denied",
+			"该项已经结束或已被拒绝"}}
+	}
+	return cli.SaidError{Message: i18n.Message{"there is no request or grant with this id; \"dinggate grants list\" has the ids",
+		"没有此 ID 的申请或授权；ID 见 dinggate grants list"}}
+}

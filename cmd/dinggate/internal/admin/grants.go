@@ -1,0 +1,119 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+	"unicode/utf8"
+
+	"dinggate/proxy/accessrequest"
+)
+
+// GrantStore is the requests for access and grants of all replicas, for an
+// administrator. What ends has its record from the Book.
+type GrantStore struct {
+	Book *accessrequest.Book
+}
+
+// GrantList is what GET /grants answers.
+type GrantList struct {
+	Grants []GrantLine `json:"grants"` // the newest first
+}
+
+// GrantLine is one request that waits, or one grant.
+type GrantLine struct {
+	ID       string    `json:"id"`
+	State    string    `json:"state"` // waiting | granted
+	User     string    `json:"user"`
+	UserID   string    `json:"userid,omitempty"`
+	Name     string    `json:"name,omitempty"`
+	Local    bool      `json:"local,omitempty"` // a local account
+	Route    string    `json:"route"`           // host, where the route has one, and path
+	Reason   string    `json:"reason,omitempty"`
+	Asked    time.Time `json:"asked"`
+	For      string    `json:"for"`
+	By       string    `json:"by,omitempty"` // who granted it
+	Answered time.Time `json:"answered,omitzero"`
+	Until    time.Time `json:"until,omitzero"`
+}
+
+// GrantEnded is what DELETE /grants answers.
+type GrantEnded struct {
+	Result string    `json:"result"`         // ended | over | none
+	Grant  GrantLine `json:"grant,omitzero"` // as it was, unless there is none
+}
+
+// Results of DELETE /grants.
+const (
+	GrantHasEnded = "ended"
+	GrantWasOver  = "over" // it had ended, or had been denied, before
+	NoGrant       = "none"
+)
+
+func grantLine(q accessrequest.Request) GrantLine {
+	return GrantLine{
+		ID: q.ID, State: string(q.State), User: q.Person.Username, UserID: q.Person.UserID, Name: q.Person.Name,
+		Local: q.Person.Local, Route: q.Route.Host + q.Route.Name, Reason: q.Why, Asked: q.Asked, For: q.For.String(),
+		By: q.By.Full(), Answered: q.Answered, Until: q.Until,
+	}
+}
+
+// List lists what waits and what is granted, of everybody or of a person by username
+// or userid.
+func (st *GrantStore) List(ctx context.Context, user string) (GrantList, error) {
+	all, err := st.Book.List(ctx, false)
+	if err != nil {
+		return GrantList{}, err
+	}
+	list := GrantList{Grants: []GrantLine{}}
+	for _, q := range all {
+		if user == "" || q.Person.Username == user || q.Person.UserID == user {
+			list.Grants = append(list.Grants, grantLine(q))
+		}
+	}
+	return list, nil
+}
+
+var errLongReason = errors.New("the reason has more than 200 characters")
+
+// End ends a grant, or a request that waits, on every replica.
+func (st *GrantStore) End(ctx context.Context, id, reason, by string) (GrantEnded, error) {
+	if utf8.RuneCountInString(reason) > accessrequest.MaxWord { // it is in the person's record, which is bounded
+		return GrantEnded{}, errLongReason
+	}
+	if reason == "" {
+		reason = accessrequest.EndTaken
+	}
+	q, err := st.Book.End(ctx, id, reason, by, nil)
+	switch {
+	case errors.Is(err, accessrequest.ErrNone):
+		return GrantEnded{Result: NoGrant}, nil
+	case errors.Is(err, accessrequest.ErrAnswered):
+		return GrantEnded{Result: GrantWasOver, Grant: grantLine(q)}, nil
+	case err != nil:
+		return GrantEnded{}, err
+	}
+	return GrantEnded{Result: GrantHasEnded, Grant: grantLine(q)}, nil
+}
+
+func (c *Control) serveGrants(w http.ResponseWriter, r *http.Request) error {
+	q := r.URL.Query()
+	switch r.Method {
+	case http.MethodGet:
+		list, err := c.Grants.List(r.Context(), q.Get("user"))
+		if err != nil {
+			return err
+		}
+		return writeControl(w, list)
+	case http.MethodDelete:
+		answer, err := c.Grants.End(r.Context(), q.Get("id"), q.Get("reason"), "dinggate grants")
+		if err != nil {
+			return err
+		}
+		return writeControl(w, answer)
+	}
+	w.Header().Set("Allow", "GET, DELETE")
+	http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
+	return nil
+}
