@@ -9,7 +9,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"dinggate/cmd/dinggate/internal/admin"
 	"dinggate/session"
@@ -45,7 +44,7 @@ func TestSessionsCommand(t *testing.T) {
 	h := newTestEnv(t, nil)
 	sessions := func() *session.Manager { return h.gate.Sessions }
 	socket := serveControl(t, &admin.Control{Sessions: sessions, Log: h.kit.Log,
-		Ends: &admin.SessionStore{Sessions: sessions, Started: time.Now(), Note: h.kit.Note}})
+		Ends: &admin.SessionStore{Sessions: sessions, Note: h.kit.Note}})
 
 	one, two, other := h.visitor(), h.visitor(), h.visitor()
 	one.signIn(h.base+"/a", "zhangsan")
@@ -94,5 +93,55 @@ func TestSessionsCommand(t *testing.T) {
 	if out, err := controlCommand(t, filepath.Join(t.TempDir(), "none"), "sessions", "list"); err == nil ||
 		!strings.Contains(out, "no process answers at") {
 		t.Errorf("without a process = %q, %v", out, err)
+	}
+}
+
+// TestOwnSessionsPage: people end their own sessions over HTTP, and nobody else's.
+func TestOwnSessionsPage(t *testing.T) {
+	h := newTestEnv(t, nil)
+	one, two, other := h.visitor(), h.visitor(), h.visitor()
+	one.signIn(h.base+"/a", "zhangsan")
+	two.signIn(h.base+"/a", "zhangsan")
+	other.signIn(h.base+"/a", "lisi")
+	page := h.base + "/oauth2/sessions"
+	var list struct {
+		Sessions []struct {
+			Current bool
+			End     string
+		}
+	}
+	if a := one.get(page, "Accept: application/json"); a.StatusCode != 200 || json.Unmarshal([]byte(a.body), &list) != nil ||
+		len(list.Sessions) != 2 || !list.Sessions[0].Current {
+		t.Fatalf("sessions = %d %s", a.StatusCode, a.body)
+	}
+	const form, ours = "Content-Type: application/x-www-form-urlencoded", "Sec-Fetch-Site: same-origin"
+	ends := "session=" + list.Sessions[1].End
+	if a := one.do("POST", page, ends, form, "Sec-Fetch-Site: cross-site"); a.StatusCode != 403 {
+		t.Errorf("from another site = %d, want 403", a.StatusCode)
+	}
+	if a := other.do("POST", page, ends, form, ours); a.StatusCode != 404 {
+		t.Errorf("another person's = %d, want 404", a.StatusCode)
+	}
+	if a := two.get(h.base + "/a"); a.StatusCode != 200 {
+		t.Fatalf("a page after refused forms = %d, want 200", a.StatusCode)
+	}
+	if a := one.do("POST", page, ends, form, ours); a.StatusCode != 303 {
+		t.Errorf("ending one = %d %s, want 303", a.StatusCode, a.body)
+	}
+	if a := two.get(h.base + "/a"); a.StatusCode != 302 {
+		t.Errorf("a page of the session that ended = %d, want 302", a.StatusCode)
+	}
+	if a := one.do("POST", page, "all=yes", form, ours); a.StatusCode != 303 {
+		t.Errorf("ending all = %d %s, want 303", a.StatusCode, a.body)
+	}
+	if a := one.get(page); a.StatusCode != 401 {
+		t.Errorf("the page afterwards = %d, want 401", a.StatusCode)
+	}
+	if a := other.get(h.base + "/a"); a.StatusCode != 200 {
+		t.Errorf("a page of another person = %d, want 200", a.StatusCode)
+	}
+	for _, record := range []string{`"audit":"sign_out"`, `"audit":"sessions_ended"`} {
+		found := regexp.MustCompile(record + `[^\n]*"how":"sessions","user":"zhangsan"`)
+		waitFor(t, record, func() bool { return found.MatchString(h.log.String()) })
 	}
 }

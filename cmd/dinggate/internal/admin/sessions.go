@@ -15,7 +15,6 @@ import (
 // what an administrator ends. The record comes first, as for bindings.
 type SessionStore struct {
 	Sessions func() *session.Manager
-	Started  time.Time // of the process
 	Note     func(level slog.Level, msg, kind string, attrs ...any) error
 }
 
@@ -49,8 +48,9 @@ func named(s *session.Seen, who string) bool { return s.User.Username == who || 
 
 // List lists all, or those of a person by username or userid.
 func (st *SessionStore) List(user string) SessionList {
-	list := SessionList{Since: st.Started, Sessions: []SessionLine{}}
-	for _, s := range session.List(st.Sessions()) {
+	m := st.Sessions()
+	list := SessionList{Since: session.Since(m), Sessions: []SessionLine{}}
+	for _, s := range session.List(m) {
 		if user == "" || named(&s, user) {
 			list.Sessions = append(list.Sessions, SessionLine{
 				ID: s.ID, User: s.User.Username, UserID: s.User.UserID, Name: s.User.Name, SignedIn: s.SignedIn,

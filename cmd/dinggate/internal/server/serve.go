@@ -158,7 +158,7 @@ func newControl(cfg *config.Config, st *State, socket string) func(context.Conte
 	sessions := func() *session.Manager { return st.Serving().Sessions }
 	c := &admin.Control{
 		Path:     socket,
-		Ends:     &admin.SessionStore{Sessions: sessions, Started: time.Now(), Note: st.Note},
+		Ends:     &admin.SessionStore{Sessions: sessions, Note: st.Note},
 		Grants:   st.Grants(),
 		Sessions: sessions,
 		Log:      st.Log,
