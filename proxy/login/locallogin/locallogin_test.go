@@ -91,21 +91,21 @@ func TestLinkTakenOnce(t *testing.T) {
 func TestNoteSealed(t *testing.T) {
 	ls := testLinks(t)
 	bs := Bindings{Keyring: ls.Keyring, Store: ls.Store}
-	ctx, note := t.Context(), Note{Username: "zs", Person: "张三", Made: time.UnixMilli(1_700_000_000_000).UTC()}
+	ctx, note := t.Context(), Note{Username: "zhangsan", Person: "张三", Made: time.UnixMilli(1_700_000_000_000).UTC()}
 	if err := bs.PutNote(ctx, "union-zhangsan", note); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := bs.Note(ctx, account.Binding{UnionID: "union-zhangsan", Username: "zs"}); err != nil || n != note {
+	if n, err := bs.Note(ctx, account.Binding{UnionID: "union-zhangsan", Username: "zhangsan"}); err != nil || n != note {
 		t.Errorf("Note = %+v, %v, want %+v", n, err, note)
 	}
 	raw, err := bs.Store.Get(ctx, noteKey("union-zhangsan"))
-	if err != nil || strings.Contains(string(raw), "zs") || strings.Contains(string(raw), "张三") {
+	if err != nil || strings.Contains(string(raw), "zhangsan") || strings.Contains(string(raw), "张三") {
 		t.Errorf("the store holds %q, %v", raw, err)
 	}
 	if err := bs.Store.Put(ctx, noteKey("union-lisi"), raw, noteLife); err != nil { // another's, planted
 		t.Fatal(err)
 	}
-	if n, err := bs.Note(ctx, account.Binding{UnionID: "union-lisi", Username: "zs"}); err != nil || n != (Note{}) {
+	if n, err := bs.Note(ctx, account.Binding{UnionID: "union-lisi", Username: "zhangsan"}); err != nil || n != (Note{}) {
 		t.Errorf("a planted note opens: %+v, %v", n, err)
 	}
 }
