@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
+	"syscall"
 	_ "time/tzdata" // TZ works in an image without zoneinfo
 
 	"dinggate/cmd/dinggate/internal/cli"
@@ -109,6 +111,7 @@ func commands() []cli.Command {
 }
 
 func runServe(c cli.Invocation) int {
+	signal.Ignore(syscall.SIGPIPE) // a closed stderr or stdout must not end the process (threats V29)
 	first := server.LoadAll(c.Flags, c.Environ)
 	config.PrintProblems(c.Stderr, c.Language, first.Problems)
 	if code := config.ExitCode(first.Problems); code != 0 {

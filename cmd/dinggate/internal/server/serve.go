@@ -11,12 +11,10 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/signal"
 	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"dinggate/cmd/dinggate/internal/admin"
@@ -47,7 +45,6 @@ func Run(ctx context.Context, first Loaded, read func() Loaded, out io.Writer) e
 	floor := make([]byte, heapFloor)
 	defer runtime.KeepAlive(floor)
 	limitMemory()
-	signal.Ignore(syscall.SIGPIPE) // a closed stderr or stdout must not end the process (threats V29)
 	records := telemetry.NewWriter(os.Stderr)
 	defer records.Close()
 	level := &slog.LevelVar{}
