@@ -357,7 +357,7 @@ func TestMonitoringInPrometheus(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second)
 	defer cancel()
 	h.bustle(ctx, 50*time.Millisecond)
-	quiet := regexp.MustCompile(`上游错误|审计、日志与重载问题|提前结束的会话|存储耗时|OIDC 请求|^Dinggate`) // nothing of that kind goes on here
+	quiet := regexp.MustCompile(`上游错误|审计、日志与重载问题|提前结束的会话|存储耗时|OIDC 请求|镜像的时间|^Dinggate`) // nothing of that kind goes on here
 	for _, q := range queries(t) {
 		got := p.ask(q.expr, time.Time{})
 		if len(got) == 0 && !quiet.MatchString(q.where) {

@@ -102,7 +102,7 @@ func TestOneUnionIDForEverybody(t *testing.T) {
 			}
 			if tt.shared {
 				waitFor(t, "the log's word on it", func() bool {
-					return strings.Contains(h.log.String(), "one unionid for several people")
+					return strings.Contains(h.log.String(), "gives one unionid to several people")
 				})
 			}
 		})
