@@ -73,7 +73,7 @@ func (l *leaks) gather(body []byte, query url.Values) {
 	}
 }
 
-// between stands in the line from dinggate to DingTalk.
+// between is in the line from dinggate to DingTalk.
 func (l *leaks) between(dingtalk http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)

@@ -53,7 +53,7 @@ routes:
 
 * A file holds ` + "`routes`" + ` and nothing else; any other key is a mistake. ` + "`dinggate schema --routes`" + ` prints the schema.
 * A route that an earlier route of another file covers whole is a mistake, and both places are named: a path belongs to one file. One that shares a part of its requests with an earlier route of another file is a warning; what ` + "`/`" + ` takes is none.
-* ` + "`access`" + ` and all other keys of a route are as in the file. A relative path is relative to the file that it stands in.
+* ` + "`access`" + ` and all other keys of a route are as in the file. A relative path is relative to the file that it is in.
 * A mistake in one of these files is one of the configuration: nothing starts with it, and a running dinggate serves on with what it had. The folder is watched: files may come, change and go.
 * ` + "`dinggate check --effective`" + ` names file and line of each route's keys. Names that begin with a dot are not read, and a name that ends in ` + "`.yml`" + ` is a mistake.
 * Who may write a file decides about the paths that no earlier file has. Have the file's owner review the folder as they do the file.
