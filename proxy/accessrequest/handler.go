@@ -89,7 +89,7 @@ func (h *Handler) person(w http.ResponseWriter, r *http.Request, x *web.Exchange
 	return nil, true, h.SignIn(w, r, self)
 }
 
-// method refuses what is no page load and no form of ours (threats G1).
+// method refuses what is no page load and no form of its own pages (threats G1).
 func (h *Handler) method(r *http.Request) error {
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:

@@ -15,7 +15,7 @@ import (
 )
 
 // TestBackup: a copy that is made while others write is whole, of one moment, and
-// opens as a file of ours.
+// opens as a copy of the state.
 func TestBackup(t *testing.T) {
 	f, err := Open(t.TempDir())
 	if err != nil {

@@ -136,7 +136,7 @@ func (h *client) oidcRedeem(code string, change ...string) (t oidcAnswered) {
 	return t
 }
 
-// page400 is what a wrong client or address gets: a page of ours.
+// page400 is what a wrong client or address gets: a page of dinggate.
 func (h *client) page400(a *answer) {
 	if a.status != 400 && a.status != 431 && a.status != 414 && a.status != 413 || a.header["Location"] != nil ||
 		len(a.header["Set-Cookie"]) > 0 {
@@ -390,7 +390,7 @@ func oidcClients() (list []try) {
 	return list
 }
 
-// oidcHints are E6: an ID token that is none of ours signs nobody out unasked.
+// oidcHints are E6: an ID token that dinggate did not issue signs nobody out unasked.
 func oidcHints() (list []try) {
 	asked := func(h *client, hint, cookie string) {
 		a := h.get("/oidc/end_session?id_token_hint="+url.QueryEscape(hint), cookie)
